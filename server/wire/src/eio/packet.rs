@@ -1,0 +1,94 @@
+use std::borrow::Cow;
+
+use data_encoding::BASE64_NOPAD;
+
+use super::Version;
+use crate::Fault;
+
+/// Packet types; on the wire the digits `0` to `6` in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Open,
+    Close,
+    Ping,
+    Pong,
+    Message,
+    Upgrade,
+    Noop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data<'a> {
+    Text(&'a str),
+    Binary(Cow<'a, [u8]>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet<'a> {
+    pub kind: Kind,
+    /// What follows the type; empty text where nothing does.
+    pub data: Data<'a>,
+}
+
+impl Kind {
+    /// The digit that stands for this type in text.
+    pub fn digit(self) -> char {
+        char::from(b'0' + self as u8)
+    }
+
+    fn from_number(number: u8) -> Result<Kind, Fault> {
+        Ok(match number {
+            0 => Kind::Open,
+            1 => Kind::Close,
+            2 => Kind::Ping,
+            3 => Kind::Pong,
+            4 => Kind::Message,
+            5 => Kind::Upgrade,
+            6 => Kind::Noop,
+            _ => return Err(Fault::PacketTypeUnknown),
+        })
+    }
+
+    fn from_digit(digit: u8) -> Result<Kind, Fault> {
+        Kind::from_number(digit.wrapping_sub(b'0'))
+    }
+}
+
+/// Decodes one text frame, or one element of a text payload. Base64 begins with `b`; only
+/// Engine.IO 3 puts the packet type behind it.
+pub fn decode_text(version: Version, text: &str) -> Result<Packet<'_>, Fault> {
+    let first = *text.as_bytes().first().ok_or(Fault::PacketEmpty)?;
+    if first != b'b' {
+        return Ok(Packet { kind: Kind::from_digit(first)?, data: Data::Text(&text[1..]) });
+    }
+    let (kind, base64) = match version {
+        Version::V3 => {
+            let digit = *text.as_bytes().get(1).ok_or(Fault::PacketEmpty)?;
+            (Kind::from_digit(digit)?, &text.as_bytes()[2..])
+        }
+        Version::V4 => (Kind::Message, &text.as_bytes()[1..]),
+    };
+    Ok(Packet { kind, data: Data::Binary(Cow::Owned(decode_base64(base64)?)) })
+}
+
+/// Decodes one binary frame. Engine.IO 3 begins it with the packet type as a number; in Engine.IO 4
+/// it is always a message.
+pub fn decode_binary(version: Version, bytes: &[u8]) -> Result<Packet<'_>, Fault> {
+    let (kind, data) = match (version, bytes) {
+        (Version::V4, data) => (Kind::Message, data),
+        (Version::V3, [kind, data @ ..]) => (Kind::from_number(*kind)?, data),
+        (Version::V3, []) => return Err(Fault::PacketEmpty),
+    };
+    Ok(Packet { kind, data: Data::Binary(Cow::Borrowed(data)) })
+}
+
+/// Padding is optional: not every client's base64 has it.
+fn decode_base64(text: &[u8]) -> Result<Vec<u8>, Fault> {
+    let padded = text.len().is_multiple_of(4);
+    let bare = match text {
+        [bare @ .., b'=', b'='] if padded => bare,
+        [bare @ .., b'='] if padded => bare,
+        bare => bare,
+    };
+    BASE64_NOPAD.decode(bare).map_err(|_| Fault::Base64Invalid)
+}

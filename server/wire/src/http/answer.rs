@@ -1,0 +1,69 @@
+/// What the engine refuses a request with: status and JSON body of the reference server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EngineError {
+    TransportUnknown,
+    SessionUnknown,
+    BadHandshakeMethod,
+    BadRequest,
+    Forbidden,
+    UnsupportedVersion,
+}
+
+impl EngineError {
+    pub fn status(self) -> u16 {
+        match self {
+            EngineError::Forbidden => 403,
+            EngineError::TransportUnknown
+            | EngineError::SessionUnknown
+            | EngineError::BadHandshakeMethod
+            | EngineError::BadRequest
+            | EngineError::UnsupportedVersion => 400,
+        }
+    }
+
+    pub fn json(self) -> &'static str {
+        match self {
+            EngineError::TransportUnknown => r#"{"code":0,"message":"Transport unknown"}"#,
+            EngineError::SessionUnknown => r#"{"code":1,"message":"Session ID unknown"}"#,
+            EngineError::BadHandshakeMethod => r#"{"code":2,"message":"Bad handshake method"}"#,
+            EngineError::BadRequest => r#"{"code":3,"message":"Bad request"}"#,
+            EngineError::Forbidden => r#"{"code":4,"message":"Forbidden"}"#,
+            EngineError::UnsupportedVersion => {
+                r#"{"code":5,"message":"Unsupported protocol version"}"#
+            }
+        }
+    }
+}
+
+/// The whole answer that turns a connection into a WebSocket. `accept`: see
+/// [`accept_key`](crate::ws::accept_key).
+pub fn switching_protocols(accept: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+/// A whole HTTP/1.1 answer after which the connection is closed.
+pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
+    let reason = match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Error",
+    };
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n{json_body}",
+        json_body.len()
+    )
+    .into_bytes()
+}

@@ -1,0 +1,134 @@
+use data_encoding::BASE64;
+use httparse::{Header, Status};
+
+use crate::Fault;
+
+/// The longest request head that is taken.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+const FIELDS_MAX: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head<'a> {
+    NeedMore,
+    /// `len`: bytes of the head; a body or WebSocket frames may follow.
+    Complete {
+        len: usize,
+        request: Request<'a>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// Without the query; undecoded.
+    pub path: &'a str,
+    /// After the first `?`; empty if none; undecoded.
+    pub query: &'a str,
+    pub host: Option<&'a str>,
+    pub origin: Option<&'a str>,
+    pub authorization: Option<&'a str>,
+    /// Set if the client asks to go on as WebSocket.
+    pub upgrade: Option<Upgrade<'a>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade<'a> {
+    /// `Sec-WebSocket-Key`, if it is one: base64 of 16 bytes.
+    pub key: Option<&'a str>,
+    /// `Sec-WebSocket-Version` is 13.
+    pub is_version_13: bool,
+}
+
+/// Reads the request head at the start of `bytes`.
+///
+/// # Errors
+/// A head that is malformed, longer than [`HEAD_BYTES_MAX`], or has more than 64 fields.
+pub fn head(bytes: &[u8]) -> Result<Head<'_>, Fault> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let len = match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) if bytes.len() >= HEAD_BYTES_MAX => return Err(Fault::HeadTooLarge),
+        Ok(Status::Partial) => return Ok(Head::NeedMore),
+        Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooManyFields),
+        Err(_) => return Err(Fault::HeadInvalid),
+    };
+    let (Some(method), Some(target), Some(minor_version)) =
+        (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Fault::HeadInvalid);
+    };
+    let fields = Fields(parsed.headers);
+    let target = origin_form(target);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // An HTTP/1.0 client does not know Upgrade (RFC 9110 §7.8).
+    let asks_websocket = minor_version == 1
+        && fields.has_token("upgrade", "websocket")
+        && fields.has_token("connection", "upgrade");
+    let upgrade = if asks_websocket {
+        Some(Upgrade {
+            key: fields.one("sec-websocket-key")?.filter(|key| is_key(key)),
+            is_version_13: fields.one("sec-websocket-version")? == Some("13"),
+        })
+    } else {
+        None
+    };
+    let request = Request {
+        method,
+        path,
+        query,
+        host: fields.one("host")?,
+        origin: fields.one("origin")?,
+        authorization: fields.one("authorization")?,
+        upgrade,
+    };
+    Ok(Head::Complete { len, request })
+}
+
+/// Whether an `Origin` names the host (and port) the request was sent to. The scheme is not compared:
+/// behind a proxy that ends TLS it cannot be known here.
+pub fn is_same_origin(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let bare = |authority| str::strip_suffix(authority, default_port).unwrap_or(authority);
+    !authority.is_empty() && bare(authority).eq_ignore_ascii_case(bare(host))
+}
+
+struct Fields<'h, 'a>(&'h [Header<'a>]);
+
+impl<'a> Fields<'_, 'a> {
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+
+    /// A field that must not be repeated: two values are two opinions on what was asked.
+    fn one(&self, name: &str) -> Result<Option<&'a str>, Fault> {
+        let mut values = self.all(name);
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Fault::HeadInvalid);
+        }
+        let value = std::str::from_utf8(value).map_err(|_| Fault::HeadInvalid)?;
+        Ok(Some(value.trim_matches([' ', '\t'])))
+    }
+
+    fn has_token(&self, name: &str, token: &str) -> bool {
+        self.all(name)
+            .flat_map(|value| value.split(|&b| b == b','))
+            .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// The path and query of a target; proxies may send it with scheme and authority.
+fn origin_form(target: &str) -> &str {
+    match target.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
+        _ => target,
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    BASE64.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16)
+}

@@ -1,0 +1,240 @@
+//! One bounded pass over JSON text, without building anything.
+//!
+//! The server needs three things from a packet's JSON: that it is valid, that it is not nested deeper
+//! than a limit, and where its elements begin and end; the values themselves mostly go out again as
+//! they came in. `serde_json` (`RawValue`, `IgnoredAny`) has no depth limit that can be set, so the
+//! depth would cost a second pass, and it rejects the lone surrogates that JavaScript's `JSON.parse`
+//! accepts and that clients cutting a string in UTF-16 units do send. simd-json wants a mutable, padded
+//! copy and a tape, which does not pay for packets of a few hundred bytes. The tests hold this scanner
+//! to agreement with `serde_json`.
+
+use std::borrow::Cow;
+
+use crate::Fault;
+
+/// The nesting this module can follow: one bit per open container.
+pub(crate) const DEPTH_CAP: u32 = 128;
+
+/// Checks that `text` from `at` holds one JSON value; returns where it ends.
+pub(crate) fn skip_value(text: &str, at: usize, depth_max: u32) -> Result<usize, Fault> {
+    let bytes = text.as_bytes();
+    let depth_max = depth_max.min(DEPTH_CAP);
+    let mut at = at;
+    let mut depth = 0;
+    let mut objects: u128 = 0; // Bit 0: the innermost open container is an object.
+    'value: loop {
+        at = skip_space(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => at = skip_string(bytes, at)?,
+            Some(&open @ (b'{' | b'[')) => {
+                if depth == depth_max {
+                    return Err(Fault::JsonTooDeep);
+                }
+                at = skip_space(bytes, at + 1);
+                let is_object = open == b'{';
+                if bytes.get(at) == Some(if is_object { &b'}' } else { &b']' }) {
+                    at += 1;
+                } else {
+                    depth += 1;
+                    objects = objects << 1 | u128::from(is_object);
+                    if is_object {
+                        at = skip_key(bytes, at)?;
+                    }
+                    continue 'value;
+                }
+            }
+            Some(b'-' | b'0'..=b'9') => at = skip_number(bytes, at)?,
+            Some(b't') => at = skip_literal(bytes, at, b"true")?,
+            Some(b'f') => at = skip_literal(bytes, at, b"false")?,
+            Some(b'n') => at = skip_literal(bytes, at, b"null")?,
+            _ => return Err(Fault::JsonInvalid),
+        }
+        loop {
+            if depth == 0 {
+                return Ok(at);
+            }
+            let is_object = objects & 1 == 1;
+            at = skip_space(bytes, at);
+            match bytes.get(at) {
+                Some(b',') => {
+                    at += 1;
+                    if is_object {
+                        at = skip_key(bytes, skip_space(bytes, at))?;
+                    }
+                    continue 'value;
+                }
+                Some(b'}') if is_object => {}
+                Some(b']') if !is_object => {}
+                _ => return Err(Fault::JsonInvalid),
+            }
+            at += 1;
+            depth -= 1;
+            objects >>= 1;
+        }
+    }
+}
+
+/// The first byte at or after `at` that is not JSON white space.
+pub(crate) fn skip_space(bytes: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+/// White space as JSON has it, which is less than `str::trim` takes.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// `at` is the opening quote; returns the position after the closing one.
+fn skip_string(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    let mut at = at + 1;
+    loop {
+        at += plain_prefix(&bytes[at..]);
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => match bytes.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                Some(b'u') => {
+                    let digits = bytes.get(at + 2..at + 6).ok_or(Fault::JsonInvalid)?;
+                    if !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(Fault::JsonInvalid);
+                    }
+                    at += 6;
+                }
+                _ => return Err(Fault::JsonInvalid),
+            },
+            _ => return Err(Fault::JsonInvalid),
+        }
+    }
+}
+
+/// How many leading bytes are neither a quote, nor a backslash, nor a control character. Eight at a
+/// time, because strings are most of what clients send (images as data URLs above all).
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        // A byte borrows into its top bit exactly when it is below what is subtracted; borrows can
+        // only raise false alarms above a true one, and the lowest alarm is what counts.
+        let special = (quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash)
+            | (word.wrapping_sub(ONES * 0x20) & !word);
+        let special = special & TOPS;
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | ..0x20)).unwrap_or(rest.len())
+}
+
+/// `at` is where an object's key must begin; returns the position after its colon.
+fn skip_key(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    if bytes.get(at) != Some(&b'"') {
+        return Err(Fault::JsonInvalid);
+    }
+    let at = skip_space(bytes, skip_string(bytes, at)?);
+    if bytes.get(at) == Some(&b':') { Ok(at + 1) } else { Err(Fault::JsonInvalid) }
+}
+
+fn skip_number(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    let mut at = at + usize::from(bytes.get(at) == Some(&b'-'));
+    at = match bytes.get(at) {
+        Some(b'0') => at + 1,
+        _ => skip_digits(bytes, at)?,
+    };
+    if bytes.get(at) == Some(&b'.') {
+        at = skip_digits(bytes, at + 1)?;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        at = skip_digits(bytes, at)?;
+    }
+    Ok(at)
+}
+
+/// At least one digit.
+fn skip_digits(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    let mut end = at;
+    while matches!(bytes.get(end), Some(b'0'..=b'9')) {
+        end += 1;
+    }
+    if end == at { Err(Fault::JsonInvalid) } else { Ok(end) }
+}
+
+fn skip_literal(bytes: &[u8], at: usize, literal: &[u8]) -> Result<usize, Fault> {
+    if bytes[at..].starts_with(literal) { Ok(at + literal.len()) } else { Err(Fault::JsonInvalid) }
+}
+
+/// The text of a JSON string literal whose quotes are already taken off. A lone surrogate becomes
+/// U+FFFD, as it would when JavaScript encodes it to UTF-8.
+pub(crate) fn unescape(inner: &str) -> Result<Cow<'_, str>, Fault> {
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    let mut units = Vec::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        }
+        units.push(match chars.next() {
+            Some('b') => 0x08,
+            Some('f') => 0x0C,
+            Some('n') => 0x0A,
+            Some('r') => 0x0D,
+            Some('t') => 0x09,
+            Some(c @ ('"' | '\\' | '/')) => c as u16,
+            Some('u') => {
+                let digits = chars.as_str().get(..4).ok_or(Fault::JsonInvalid)?;
+                let unit = u16::from_str_radix(digits, 16).map_err(|_| Fault::JsonInvalid)?;
+                chars = chars.as_str()[4..].chars();
+                unit
+            }
+            _ => return Err(Fault::JsonInvalid),
+        });
+    }
+    Ok(Cow::Owned(String::from_utf16_lossy(&units)))
+}
+
+/// Appends `text` as a JSON string literal, escaped exactly as JavaScript's `JSON.stringify` does.
+pub(crate) fn put_str(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push('"');
+    let mut rest = text;
+    loop {
+        let (plain, after) = rest.split_at(plain_prefix(rest.as_bytes()));
+        out.push_str(plain);
+        let Some(&special) = after.as_bytes().first() else { break };
+        match special {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            0x08 => out.push_str("\\b"),
+            0x09 => out.push_str("\\t"),
+            0x0A => out.push_str("\\n"),
+            0x0C => out.push_str("\\f"),
+            0x0D => out.push_str("\\r"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.push_str("\\u00");
+                out.push(char::from(HEX[usize::from(control >> 4)]));
+                out.push(char::from(HEX[usize::from(control & 15)]));
+            }
+        }
+        rest = &after[1..];
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! Socket.IO packets of protocol 4 (on Engine.IO 3) and protocol 5 (on Engine.IO 4).
+//!
+//! Text only: binary attachments are the Engine.IO binary messages that follow a packet, and putting
+//! them back in the place of their placeholders is the session's business.
+
+mod decode;
+mod encode;
+
+pub use decode::{Event, Kind, Limits, Packet, decode, event, first_arg};
+pub use encode::{
+    put_ack, put_binary_ack, put_binary_event, put_connect, put_connect_error, put_disconnect,
+    put_event, put_json_str,
+};
+
+pub use crate::Fault;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use crate::eio::Version;
+use crate::json;
+
+/// Appends an event packet, `42["name",args…]`. `args`: raw JSON, one per argument.
+pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str, args: &[&str]) {
+    out.push_str("42");
+    put_namespace(out, namespace);
+    put_ack_id(out, ack);
+    out.push('[');
+    put_json_str(out, name);
+    for arg in args {
+        out.push(',');
+        out.push_str(arg);
+    }
+    out.push(']');
+}
+
+/// Appends an ack packet, `43id[args]`. `args_json`: raw JSON elements without brackets.
+pub fn put_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
+    out.push_str("43");
+    put_namespace(out, namespace);
+    put_ack_id(out, Some(id));
+    out.push('[');
+    out.push_str(args_json);
+    out.push(']');
+}
+
+/// Appends a connect packet: with the socket's id (protocol 5), without (protocol 4).
+pub fn put_connect(out: &mut String, namespace: &str, sid: Option<&str>) {
+    out.push_str("40");
+    put_namespace(out, namespace);
+    if let Some(sid) = sid {
+        out.push_str("{\"sid\":");
+        put_json_str(out, sid);
+        out.push('}');
+    }
+}
+
+/// Appends the refusal of a namespace: an object with a message on Engine.IO 4, a bare string on 3.
+pub fn put_connect_error(out: &mut String, version: Version, namespace: &str, message: &str) {
+    out.push_str("44");
+    put_namespace(out, namespace);
+    match version {
+        Version::V3 => put_json_str(out, message),
+        Version::V4 => {
+            out.push_str("{\"message\":");
+            put_json_str(out, message);
+            out.push('}');
+        }
+    }
+}
+
+pub fn put_disconnect(out: &mut String, namespace: &str) {
+    out.push_str("41");
+    put_namespace(out, namespace);
+}
+
+/// Appends the header of an event with attachments. `data_json`: the whole JSON array, name first,
+/// with a `{"_placeholder":true,"num":n}` for each attachment.
+pub fn put_binary_event(
+    out: &mut String,
+    namespace: &str,
+    attachments: u32,
+    ack: Option<u64>,
+    data_json: &str,
+) {
+    put_binary(out, "45", namespace, attachments, ack, data_json);
+}
+
+/// As [`put_binary_event`], for an ack. `data_json`: the whole JSON array of its arguments.
+pub fn put_binary_ack(
+    out: &mut String,
+    namespace: &str,
+    attachments: u32,
+    id: u64,
+    data_json: &str,
+) {
+    put_binary(out, "46", namespace, attachments, Some(id), data_json);
+}
+
+/// Appends `text` as a JSON string literal, quotes included, as `JSON.stringify` writes it.
+pub fn put_json_str(out: &mut String, text: &str) {
+    json::put_str(out, text);
+}
+
+fn put_binary(
+    out: &mut String,
+    prefix: &str,
+    namespace: &str,
+    attachments: u32,
+    ack: Option<u64>,
+    data_json: &str,
+) {
+    out.push_str(prefix);
+    out.push_str(itoa::Buffer::new().format(attachments));
+    out.push('-');
+    put_namespace(out, namespace);
+    put_ack_id(out, ack);
+    out.push_str(data_json);
+}
+
+fn put_namespace(out: &mut String, namespace: &str) {
+    if namespace != "/" {
+        out.push_str(namespace);
+        out.push(',');
+    }
+}
+
+fn put_ack_id(out: &mut String, ack: Option<u64>) {
+    if let Some(id) = ack {
+        out.push_str(itoa::Buffer::new().format(id));
+    }
+}
