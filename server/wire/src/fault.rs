@@ -46,8 +46,8 @@ pub enum Fault {
     PayloadNotUtf8,
     #[error("payload length prefix does not fit its packet")]
     PayloadLengthInvalid,
-    #[error("binary payload where the protocol has none")]
-    PayloadFormInvalid,
+    #[error("element of a binary payload is neither text nor binary")]
+    PayloadElementUnknown,
     #[error("payload has more packets than the limit")]
     PayloadTooManyPackets,
     #[error("JSONP body without the field d")]
@@ -62,8 +62,6 @@ pub enum Fault {
     TooManyAttachments,
     #[error("ack id is larger than 64 bits")]
     AckIdOverflow,
-    #[error("ack without an id")]
-    AckIdMissing,
     #[error("invalid JSON")]
     JsonInvalid,
     #[error("JSON is nested deeper than the limit")]
@@ -107,20 +105,51 @@ impl Fault {
             | Fault::Base64Invalid
             | Fault::PayloadEmpty
             | Fault::PayloadLengthInvalid
-            | Fault::PayloadFormInvalid
+            | Fault::PayloadElementUnknown
             | Fault::PayloadTooManyPackets
             | Fault::JsonpDataMissing
             | Fault::SioTypeUnknown
             | Fault::AttachmentsInvalid
             | Fault::TooManyAttachments
             | Fault::AckIdOverflow
-            | Fault::AckIdMissing
             | Fault::JsonInvalid
             | Fault::JsonTooDeep
             | Fault::DataMissing
             | Fault::DataShape
             | Fault::EventReserved => 1008,
             Fault::MessageTooLarge | Fault::TooManyFragments => 1009,
+        }
+    }
+
+    /// The clause of the protocol text that the peer broke.
+    pub fn clause(&self) -> &'static str {
+        match self {
+            Fault::Unmasked => "TRN-53",
+            Fault::ReservedBits
+            | Fault::ReservedOpcode
+            | Fault::ControlFragmented
+            | Fault::ControlTooLong
+            | Fault::LengthOverflow => "TRN-54",
+            Fault::UnexpectedContinuation | Fault::InterleavedMessage => "TRN-56",
+            Fault::MessageTooLarge => "LIM-1",
+            Fault::TooManyFragments => "LIM-2",
+            Fault::TextNotUtf8 => "TRN-55",
+            Fault::CloseTruncated | Fault::CloseCodeInvalid | Fault::CloseReasonNotUtf8 => "TRN-59",
+            Fault::PacketEmpty | Fault::PacketTypeUnknown => "EIO-11",
+            Fault::Base64Invalid => "EIO-38",
+            Fault::PayloadEmpty => "TRN-40",
+            Fault::PayloadNotUtf8 | Fault::PayloadLengthInvalid => "EIO-36",
+            Fault::PayloadElementUnknown => "EIO-33",
+            Fault::PayloadTooManyPackets => "TRN-40",
+            Fault::JsonpDataMissing => "TRN-72",
+            Fault::SioTypeUnknown => "SIO-2",
+            Fault::AttachmentsInvalid | Fault::TooManyAttachments => "SIO-53",
+            Fault::AckIdOverflow => "SIO-11",
+            Fault::JsonInvalid | Fault::DataMissing | Fault::DataShape => "SIO-6",
+            Fault::JsonTooDeep => "SIO-10",
+            Fault::EventReserved => "SIO-47",
+            Fault::HeadInvalid => "TRN-52",
+            Fault::HeadTooLarge | Fault::HeadTooManyFields => "LIM-8",
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use data_encoding::BASE64_NOPAD;
+use data_encoding::BASE64;
 
 use super::Version;
 use crate::Fault;
@@ -68,7 +68,8 @@ pub fn decode_text(version: Version, text: &str) -> Result<Packet<'_>, Fault> {
         }
         Version::V4 => (Kind::Message, &text.as_bytes()[1..]),
     };
-    Ok(Packet { kind, data: Data::Binary(Cow::Owned(decode_base64(base64)?)) })
+    let data = BASE64.decode(base64).map_err(|_| Fault::Base64Invalid)?;
+    Ok(Packet { kind, data: Data::Binary(Cow::Owned(data)) })
 }
 
 /// Decodes one binary frame. Engine.IO 3 begins it with the packet type as a number; in Engine.IO 4
@@ -80,15 +81,4 @@ pub fn decode_binary(version: Version, bytes: &[u8]) -> Result<Packet<'_>, Fault
         (Version::V3, []) => return Err(Fault::PacketEmpty),
     };
     Ok(Packet { kind, data: Data::Binary(Cow::Borrowed(data)) })
-}
-
-/// Padding is optional: not every client's base64 has it.
-fn decode_base64(text: &[u8]) -> Result<Vec<u8>, Fault> {
-    let padded = text.len().is_multiple_of(4);
-    let bare = match text {
-        [bare @ .., b'=', b'='] if padded => bare,
-        [bare @ .., b'='] if padded => bare,
-        bare => bare,
-    };
-    BASE64_NOPAD.decode(bare).map_err(|_| Fault::Base64Invalid)
 }

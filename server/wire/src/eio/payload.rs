@@ -57,21 +57,18 @@ pub fn decode(
         Ok(())
     };
     match (version, form) {
-        (Version::V4, Form::Text) => {
+        // Engine.IO 4 has no other form, whatever the content type says (TRN-42).
+        (Version::V4, _) => {
             for element in utf8(body)?.split(SEPARATOR) {
                 push(decode_text(version, element)?)?;
             }
         }
-        (Version::V4, Form::Binary) => return Err(Fault::PayloadFormInvalid),
         (Version::V3, Form::Text) => {
             let mut rest = utf8(body)?;
             while !rest.is_empty() {
                 let (element, after) = split_text(rest)?;
                 rest = after;
-                // The reference decoder skips an element of length zero.
-                if !element.is_empty() {
-                    push(decode_text(version, element)?)?;
-                }
+                push(decode_text(version, element)?)?;
             }
         }
         (Version::V3, Form::Binary) => {
@@ -212,7 +209,7 @@ fn split_binary(bytes: &[u8]) -> Result<(bool, &[u8], &[u8]), Fault> {
     let is_binary = match kind {
         0 => false,
         1 => true,
-        _ => return Err(Fault::PayloadFormInvalid),
+        _ => return Err(Fault::PayloadElementUnknown),
     };
     let end = rest
         .iter()

@@ -9,7 +9,8 @@ pub struct Query<'a> {
     pub sid: Option<Cow<'a, str>>,
     /// The client cannot receive binary: any `b64` that is not empty, as in the reference server.
     pub b64: bool,
-    /// `j`: the answer is a JSONP call with this index.
+    /// `j`: the answer is a JSONP call with this index. What is no digit in it is dropped, as in the
+    /// reference server; an index without any digit, or of more than 32 bits, is 0.
     pub jsonp: Option<u32>,
     /// `api_token`, as given: may be empty or the word `false`.
     pub token: Option<Cow<'a, str>>,
@@ -33,6 +34,9 @@ pub fn query(query: &str) -> Query<'_> {
         slot.get_or_insert(value);
     }
     found.b64 = b64.is_some_and(|b64| !b64.is_empty());
-    found.jsonp = jsonp.and_then(|index| index.parse().ok());
+    found.jsonp = jsonp.filter(|index| !index.is_empty()).map(|index| {
+        let digits: String = index.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or(0)
+    });
     found
 }

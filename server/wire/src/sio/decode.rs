@@ -61,9 +61,11 @@ pub struct Event<'a> {
 /// Decodes one packet: the data of an Engine.IO message, after its `4`.
 ///
 /// # Errors
-/// As strict as socket.io-parser 4.2, and stricter in four points: an event or ack must have data, an
-/// ack must have an id, an id must fit 64 bits, and JSON must not be nested deeper than
-/// `limits.depth_max`. Any fault closes the session.
+/// As strict as socket.io-parser 4.2, and stricter in three points: an event or ack must have data, an
+/// id must fit 64 bits, and JSON must not be nested deeper than `limits.depth_max`. Any fault closes
+/// the session.
+///
+/// Spec: SIO-1 to SIO-11, SIO-47, SIO-53.
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
     let kind = match text.as_bytes().first() {
         Some(b'0') => Kind::Connect,
@@ -93,7 +95,7 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
             return Err(Fault::JsonInvalid);
         }
     }
-    check(kind, ack, data)?;
+    check(kind, data)?;
     Ok(Packet { kind, attachments, namespace, query, ack, data })
 }
 
@@ -151,7 +153,7 @@ fn ack_id(text: &str) -> Result<(Option<u64>, &str), Fault> {
 }
 
 /// Whether `data`, known to be JSON, has the shape `kind` asks for.
-fn check(kind: Kind, ack: Option<u64>, data: Option<&str>) -> Result<(), Fault> {
+fn check(kind: Kind, data: Option<&str>) -> Result<(), Fault> {
     let first = data.and_then(|data| data.as_bytes().first());
     match (kind, first) {
         (Kind::Connect, None | Some(b'{'))
@@ -164,7 +166,6 @@ fn check(kind: Kind, ack: Option<u64>, data: Option<&str>) -> Result<(), Fault> 
             }
             Ok(())
         }
-        (Kind::Ack | Kind::BinaryAck, Some(b'[')) if ack.is_none() => Err(Fault::AckIdMissing),
         (Kind::Ack | Kind::BinaryAck, Some(b'[')) => Ok(()),
         (Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck, None) => {
             Err(Fault::DataMissing)

@@ -1,6 +1,9 @@
 use crate::eio::Version;
 use crate::json;
 
+/// Of a namespace that the server refuses.
+const NAMESPACE_CHARS_MAX: usize = 256;
+
 /// Appends an event packet, `42["name",args…]`. `args`: raw JSON, one per argument.
 pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str, args: &[&str]) {
     out.push_str("42");
@@ -37,9 +40,12 @@ pub fn put_connect(out: &mut String, namespace: &str, sid: Option<&str>) {
 }
 
 /// Appends the refusal of a namespace: an object with a message on Engine.IO 4, a bare string on 3.
+/// Of the name only the first 256 characters, so that a megabyte of it does not come back (SIO-34).
 pub fn put_connect_error(out: &mut String, version: Version, namespace: &str, message: &str) {
     out.push_str("44");
-    put_namespace(out, namespace);
+    let end =
+        namespace.char_indices().nth(NAMESPACE_CHARS_MAX).map_or(namespace.len(), |(at, _)| at);
+    put_namespace(out, &namespace[..end]);
     match version {
         Version::V3 => put_json_str(out, message),
         Version::V4 => {
