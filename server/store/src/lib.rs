@@ -1,1 +1,114 @@
-//! Placeholder until the first module lands.
+//! What Throng keeps: users, tokens, rooms, messages, read marks and uploaded images.
+//!
+//! One [`Store`] per process, cheap to clone, driven by a tokio runtime. Messages and read marks go
+//! through group commit and are durable when their call answers; everything else is one statement
+//! or one transaction per call. The SQL of each concern is in the module of its name.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod commit;
+mod db;
+mod error;
+mod images;
+mod messages;
+mod metrics;
+mod options;
+mod password;
+mod reads;
+mod rooms;
+mod tokens;
+mod users;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use clock::format_datetime;
+pub use error::{AppendError, ImageError, RegisterError, StoreError};
+pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
+pub use messages::{HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES};
+pub use metrics::{LATENCY_BUCKETS_US, LatencyHistogram, StoreMetrics};
+pub use options::{Options, PasswordCost, Synchronous};
+pub use rooms::RoomRow;
+pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
+pub use users::{NewUser, UserRow};
+
+use commit::Job;
+use db::Db;
+use password::Passwords;
+
+/// A handle on the store.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Db,
+    options: Options,
+    passwords: Passwords,
+    commit_queue: mpsc::Sender<Job>,
+    metrics: Arc<StoreMetrics>,
+}
+
+impl Store {
+    /// Opens the database, creates what is missing, applies pending migrations, and starts the
+    /// group commit on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for a database this build does not know; otherwise what failed.
+    pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&options.data_dir)?;
+        let db = Db::open(url, &options).await?;
+        let passwords = Passwords::new(&options).await?;
+        let metrics = Arc::new(StoreMetrics::default());
+        let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
+        tokio::spawn(commit::run(db.clone(), jobs, options.commit_batch_max, metrics.clone()));
+        Ok(Self { shared: Arc::new(Shared { db, options, passwords, commit_queue, metrics }) })
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.shared.metrics
+    }
+
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Appends and saves that wait for a commit.
+    #[must_use]
+    pub fn commit_queue_depth(&self) -> usize {
+        self.shared.commit_queue.max_capacity() - self.shared.commit_queue.capacity()
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.shared.db.readers).await?;
+        Ok(())
+    }
+
+    /// Commits what is queued and closes the database; later calls fail.
+    pub async fn close(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(%error, "the store was closed with work in its queue");
+        }
+        self.shared.db.close().await;
+    }
+
+    fn db(&self) -> &Db {
+        &self.shared.db
+    }
+
+    fn passwords(&self) -> &Passwords {
+        &self.shared.passwords
+    }
+
+    fn commit_queue(&self) -> &mpsc::Sender<Job> {
+        &self.shared.commit_queue
+    }
+}

@@ -1,0 +1,194 @@
+//! Uploaded images: judged by content, kept once under their hash.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
+use imagesize::ImageType;
+use sha2::{Digest, Sha256};
+
+use crate::clock::now_ms;
+use crate::messages::widen;
+use crate::{ImageError, Store, StoreError};
+
+/// What an image is for; also its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    Messages,
+    Avatars,
+}
+
+impl ImageKind {
+    /// Name of the folder and of the URL segment.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Avatars => "avatars",
+        }
+    }
+}
+
+/// The formats every browser shows and no browser runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageFormat {
+    Png,
+    Jpeg,
+    Gif,
+    Webp,
+}
+
+impl ImageFormat {
+    const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
+
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::Gif => "gif",
+            Self::Webp => "webp",
+        }
+    }
+
+    #[must_use]
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Gif => "image/gif",
+            Self::Webp => "image/webp",
+        }
+    }
+
+    /// The format of a stored file by its extension.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.extension() == extension)
+    }
+}
+
+/// A file found under `/storage/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    pub path: PathBuf,
+    pub format: ImageFormat,
+}
+
+impl Store {
+    /// Keeps an image and answers the path of its URL, `/storage/images/<kind>/<2>/<hash>.<ext>`.
+    /// The format follows from the content alone; the same content is kept once.
+    ///
+    /// # Errors
+    /// [`ImageError`]; nothing is kept.
+    pub async fn save_image(&self, kind: ImageKind, bytes: Bytes) -> Result<String, ImageError> {
+        let options = self.options();
+        if bytes.len() > options.image_bytes_max {
+            return Err(ImageError::TooLarge);
+        }
+        let format = sniff(&bytes, options.image_pixels_max)?;
+        let root = self.images_dir();
+        let length = bytes.len() as u64;
+        let (hash, url) = tokio::task::spawn_blocking(move || {
+            let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
+            let relative = format!("{}/{}/{hash}.{}", kind.name(), &hash[..2], format.extension());
+            write_once(&root.join(&relative), &bytes)?;
+            Ok::<_, StoreError>((hash, format!("/storage/images/{relative}")))
+        })
+        .await
+        .map_err(|_| StoreError::Closed)??;
+        sqlx::query(
+            "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (kind, hash) DO NOTHING",
+        )
+        .bind(kind.name())
+        .bind(hash)
+        .bind(format.mime())
+        .bind(widen(length))
+        .bind(now_ms())
+        .execute(&self.db().writer)
+        .await
+        .map_err(StoreError::from)?;
+        Ok(url)
+    }
+
+    /// The file of a URL path made by [`Store::save_image`]; `None` for every other path. Only the
+    /// shape is checked: the file may be missing.
+    #[must_use]
+    pub fn stored_image(&self, url_path: &str) -> Option<StoredImage> {
+        let relative = url_path.strip_prefix("/storage/images/")?;
+        let mut segments = relative.split('/');
+        let (kind, shelf, file) = (segments.next()?, segments.next()?, segments.next()?);
+        let (hash, extension) = file.split_once('.')?;
+        let format = ImageFormat::of_extension(extension)?;
+        let is_ours = segments.next().is_none()
+            && [ImageKind::Messages, ImageKind::Avatars].iter().any(|own| own.name() == kind)
+            && hash.len() == 64
+            && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && &hash[..2] == shelf;
+        is_ours.then(|| StoredImage { path: self.images_dir().join(relative), format })
+    }
+
+    fn images_dir(&self) -> PathBuf {
+        self.options().data_dir.join("storage").join("images")
+    }
+}
+
+/// Decodes `data:image/<png|jpeg|gif|webp>;base64,…`. The bytes are not yet judged.
+///
+/// # Errors
+/// [`ImageError::TooLarge`] by the length alone, before anything is decoded;
+/// [`ImageError::Unsupported`] for every other form.
+pub fn decode_data_url(url: &str, bytes_max: usize) -> Result<Bytes, ImageError> {
+    let (head, body) = url.split_once(',').ok_or(ImageError::Unsupported)?;
+    let mime = head
+        .strip_prefix("data:")
+        .and_then(|rest| rest.strip_suffix(";base64"))
+        .ok_or(ImageError::Unsupported)?;
+    if !matches!(mime, "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/webp") {
+        return Err(ImageError::Unsupported);
+    }
+    if body.len() / 4 * 3 > bytes_max.saturating_add(2) {
+        return Err(ImageError::TooLarge);
+    }
+    let bytes = BASE64.decode(body.as_bytes()).map_err(|_| ImageError::Unsupported)?;
+    if bytes.len() > bytes_max {
+        return Err(ImageError::TooLarge);
+    }
+    Ok(bytes.into())
+}
+
+/// The format by content; the header must be whole and of a sane size.
+fn sniff(bytes: &[u8], pixels_max: u64) -> Result<ImageFormat, ImageError> {
+    let format = match imagesize::image_type(bytes) {
+        Ok(ImageType::Png) => ImageFormat::Png,
+        Ok(ImageType::Jpeg) => ImageFormat::Jpeg,
+        Ok(ImageType::Gif) => ImageFormat::Gif,
+        Ok(ImageType::Webp) => ImageFormat::Webp,
+        Ok(_) | Err(_) => return Err(ImageError::Unsupported),
+    };
+    let size = imagesize::blob_size(bytes).map_err(|_| ImageError::Unsupported)?;
+    if size.width == 0 || size.height == 0 {
+        return Err(ImageError::Unsupported);
+    }
+    if (size.width as u64).saturating_mul(size.height as u64) > pixels_max {
+        return Err(ImageError::TooManyPixels);
+    }
+    Ok(format)
+}
+
+/// Writes the file whole or not at all; a file of that name has that content already.
+fn write_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let is_there = std::fs::metadata(path).is_ok_and(|found| found.len() == bytes.len() as u64);
+    if is_there {
+        return Ok(());
+    }
+    let folder = path.parent().ok_or(StoreError::Corrupt("an image path without a folder"))?;
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Messages of a room: history by page.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use crate::db::{narrow, statement_lengths};
+use crate::{Store, StoreError};
+
+/// Messages on a page of history.
+pub const PAGE_MESSAGES: u64 = 20;
+
+/// A message to append: validated by the caller; its seq follows from its place in the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    pub user: u32,
+    pub msg: String,
+    /// Empty, or the path of a stored image.
+    pub img: String,
+    /// The time string as it is broadcast.
+    pub time: String,
+}
+
+/// A stored message with its author as he is today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRow {
+    pub id: i64,
+    pub room: u32,
+    pub seq: u64,
+    pub user: u32,
+    pub email: String,
+    pub name: String,
+    pub avatar: String,
+    pub msg: String,
+    pub img: String,
+    pub time: String,
+}
+
+/// One page of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// In ascending order of seq.
+    pub rows: Vec<MessageRow>,
+    /// The anchor of this page; asking for the next page with it keeps pages disjoint while new
+    /// messages arrive.
+    pub total: u64,
+}
+
+impl Store {
+    /// Page `page` (from 1, the newest) of a room's messages below the anchor: the rows
+    /// `[T − 20·page, T − 20·(page − 1))`, where `T` is `anchor_total`, or the number of messages
+    /// if that is 0 or more than there are. `None` if the room does not exist.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn history(
+        &self,
+        room: u32,
+        page: u64,
+        anchor_total: u64,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let Some(last_seq) = self.room(room).await?.map(|room| room.last_seq) else {
+            return Ok(None);
+        };
+        let total =
+            if anchor_total == 0 || anchor_total > last_seq { last_seq } else { anchor_total };
+        // Seqs run from 1 without gaps, so row k is seq k + 1.
+        let below = page.saturating_sub(1).saturating_mul(PAGE_MESSAGES);
+        let newest = total.saturating_sub(below);
+        let before_oldest = newest.saturating_sub(PAGE_MESSAGES);
+        if page == 0 || newest == 0 {
+            return Ok(Some(HistoryPage { rows: Vec::new(), total }));
+        }
+        let rows = sqlx::query(
+            "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
+                    COALESCE(u.avatar, ''), m.msg, m.img, m.time
+             FROM messages m LEFT JOIN users u ON u.id = m.user_id
+             WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq",
+        )
+        .bind(i64::from(room))
+        .bind(widen(before_oldest))
+        .bind(widen(newest))
+        .fetch_all(&self.db().readers)
+        .await?
+        .iter()
+        .map(read_message)
+        .collect::<Result<_, _>>()?;
+        Ok(Some(HistoryPage { rows, total }))
+    }
+}
+
+/// A message with its place, ready to be written.
+pub(crate) struct PlacedMessage {
+    pub room: u32,
+    pub seq: u64,
+    pub message: NewMessage,
+}
+
+/// Ids of inserted messages by room and seq.
+pub(crate) type MessageIds = HashMap<(u32, u64), i64>;
+
+/// Inserts messages inside the caller's transaction.
+pub(crate) async fn insert_messages(
+    write: &mut SqliteConnection,
+    messages: &[PlacedMessage],
+    now_ms: i64,
+) -> Result<MessageIds, StoreError> {
+    let mut ids = MessageIds::with_capacity(messages.len());
+    let mut rest = messages;
+    for length in statement_lengths(messages.len()) {
+        let (chunk, later) = rest.split_at(length);
+        rest = later;
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at) ",
+        );
+        insert.push_values(chunk, |mut row, placed| {
+            row.push_bind(i64::from(placed.room))
+                .push_bind(widen(placed.seq))
+                .push_bind(i64::from(placed.message.user))
+                .push_bind(&placed.message.msg)
+                .push_bind(&placed.message.img)
+                .push_bind(&placed.message.time)
+                .push_bind(now_ms);
+        });
+        // The order of returned rows is not promised, hence the room and seq beside each id.
+        insert.push(" RETURNING id, room_id, seq");
+        for row in insert.build().fetch_all(&mut *write).await? {
+            let room = narrow(row.try_get(1)?, "room id")?;
+            let seq = narrow(row.try_get(2)?, "seq")?;
+            ids.insert((room, seq), row.try_get(0)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Seqs count single messages and never come near the sign bit.
+pub(crate) fn widen(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn read_message(row: &SqliteRow) -> Result<MessageRow, StoreError> {
+    Ok(MessageRow {
+        id: row.try_get(0)?,
+        room: narrow(row.try_get(1)?, "room id")?,
+        seq: narrow(row.try_get(2)?, "seq")?,
+        user: narrow(row.try_get(3)?, "user id")?,
+        email: row.try_get(4)?,
+        name: row.try_get(5)?,
+        avatar: row.try_get(6)?,
+        msg: row.try_get(7)?,
+        img: row.try_get(8)?,
+        time: row.try_get(9)?,
+    })
+}

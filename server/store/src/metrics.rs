@@ -1,0 +1,75 @@
+//! Counters of the group commit, read by the shell's exporter.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Upper bounds of the latency buckets, in microseconds; one more bucket holds the rest.
+pub const LATENCY_BUCKETS_US: [u64; 14] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000,
+];
+
+/// Counts since the store was opened.
+#[derive(Debug, Default)]
+pub struct StoreMetrics {
+    /// Transactions committed.
+    pub commits: AtomicU64,
+    /// Transactions that failed; all their callers were told.
+    pub commit_failures: AtomicU64,
+    /// Appends and saves answered by a commit, whatever the answer.
+    pub jobs: AtomicU64,
+    /// Messages committed.
+    pub messages: AtomicU64,
+    /// Appends and saves refused because the queue was full.
+    pub refusals: AtomicU64,
+    /// Time from the first statement of a transaction to the end of its commit.
+    pub commit_latency: LatencyHistogram,
+}
+
+/// A histogram with fixed buckets; each counts its own range only.
+#[derive(Debug, Default)]
+pub struct LatencyHistogram {
+    buckets: [AtomicU64; LATENCY_BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl LatencyHistogram {
+    pub(crate) fn record(&self, latency: Duration) {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BUCKETS_US.partition_point(|bound| *bound < us);
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.sum_us.fetch_add(us, Relaxed);
+    }
+
+    /// Counts per bucket, not cumulative; the last bucket has no upper bound.
+    #[must_use]
+    pub fn buckets(&self) -> [u64; LATENCY_BUCKETS_US.len() + 1] {
+        std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed))
+    }
+
+    #[must_use]
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us.load(Relaxed)
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets().iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_at_a_bound_belongs_below_it() {
+        let histogram = LatencyHistogram::default();
+        histogram.record(Duration::from_micros(250));
+        histogram.record(Duration::from_micros(251));
+        histogram.record(Duration::from_secs(60));
+        let buckets = histogram.buckets();
+        assert_eq!((buckets[0], buckets[1], buckets[14]), (1, 1, 1));
+        assert_eq!(histogram.sum_us(), 60_000_501);
+    }
+}

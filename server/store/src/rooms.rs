@@ -1,0 +1,90 @@
+//! The rooms that exist.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::now_ms;
+use crate::db::narrow;
+use crate::{Store, StoreError};
+
+/// A room and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomRow {
+    pub id: u32,
+    pub name: String,
+    /// Seq of the newest message, 0 before the first. Also the number of its messages.
+    pub last_seq: u64,
+}
+
+impl Store {
+    /// All rooms, by id.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn rooms(&self) -> Result<Vec<RoomRow>, StoreError> {
+        sqlx::query("SELECT id, name, last_seq FROM rooms ORDER BY id")
+            .fetch_all(&self.db().readers)
+            .await?
+            .iter()
+            .map(read_room)
+            .collect()
+    }
+
+    /// The room with this id.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn room(&self, id: u32) -> Result<Option<RoomRow>, StoreError> {
+        sqlx::query("SELECT id, name, last_seq FROM rooms WHERE id = ?")
+            .bind(i64::from(id))
+            .fetch_optional(&self.db().readers)
+            .await?
+            .map(|row| read_room(&row))
+            .transpose()
+    }
+
+    /// Makes the configured rooms exist under their configured names. Other rooms stay.
+    ///
+    /// # Errors
+    /// The database failed; no room was changed.
+    pub async fn ensure_rooms(&self, rooms: &[(u32, String)]) -> Result<(), StoreError> {
+        let mut write = self.db().write().await?;
+        for (id, name) in rooms {
+            sqlx::query(
+                "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+            )
+            .bind(i64::from(*id))
+            .bind(name)
+            .bind(now_ms())
+            .execute(&mut *write)
+            .await?;
+        }
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The room with this id, created as `Room <id>` if it did not exist.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn create_room(&self, id: u32) -> Result<RoomRow, StoreError> {
+        sqlx::query(
+            "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(i64::from(id))
+        .bind(format!("Room {id}"))
+        .bind(now_ms())
+        .execute(&self.db().writer)
+        .await?;
+        self.room(id).await?.ok_or(StoreError::Corrupt("a room just created is missing"))
+    }
+}
+
+fn read_room(row: &SqliteRow) -> Result<RoomRow, StoreError> {
+    Ok(RoomRow {
+        id: narrow(row.try_get(0)?, "room id")?,
+        name: row.try_get(1)?,
+        last_seq: narrow(row.try_get(2)?, "last seq of a room")?,
+    })
+}

@@ -1,0 +1,153 @@
+//! Tokens: random, shown once, stored as SHA-256 only, several per user, with an end.
+
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+use crate::clock::now_ms;
+use crate::db::narrow;
+use crate::users::read_user;
+use crate::{Store, StoreError, UserRow};
+
+/// Characters of a token, each of `[A-Za-z0-9]`: 357 random bits.
+pub const TOKEN_CHARS: usize = 60;
+
+/// What a token opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenScope {
+    /// Everything its user may do.
+    Api,
+    /// Reading over HTTP from our own pages.
+    Cookie,
+}
+
+impl TokenScope {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// Hash under which a token is stored; `None` if `token` has not the shape of one.
+#[must_use]
+pub fn hash_token(token: &str) -> Option<[u8; 32]> {
+    let has_shape =
+        token.len() == TOKEN_CHARS && token.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    has_shape.then(|| Sha256::digest(token.as_bytes()).into())
+}
+
+impl Store {
+    /// Makes a token for `user` and returns it; this is the only time it can be read. Beyond
+    /// `tokens_per_user_max` the user's oldest of the same scope ends.
+    ///
+    /// # Errors
+    /// The database failed, or the user does not exist.
+    pub async fn issue_token(&self, user: u32, scope: TokenScope) -> Result<String, StoreError> {
+        let token: String =
+            rand::rng().sample_iter(Alphanumeric).take(TOKEN_CHARS).map(char::from).collect();
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let options = self.options();
+        let now = now_ms();
+        let lifetime_ms = i64::try_from(options.token_lifetime.as_millis()).unwrap_or(i64::MAX);
+        let mut write = self.db().write().await?;
+        sqlx::query("DELETE FROM tokens WHERE expires_at <= ?")
+            .bind(now)
+            .execute(&mut *write)
+            .await?;
+        sqlx::query(
+            "INSERT INTO tokens (hash, user_id, scope, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(hash.as_slice())
+        .bind(i64::from(user))
+        .bind(scope.name())
+        .bind(now)
+        .bind(now.saturating_add(lifetime_ms))
+        .execute(&mut *write)
+        .await?;
+        let oldest_kept = sqlx::query(
+            "SELECT id FROM tokens WHERE user_id = ? AND scope = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+        )
+        .bind(i64::from(user))
+        .bind(scope.name())
+        .bind(i64::from(options.tokens_per_user_max.max(1)) - 1)
+        .fetch_optional(&mut *write)
+        .await?;
+        if let Some(row) = oldest_kept {
+            sqlx::query("DELETE FROM tokens WHERE user_id = ? AND scope = ? AND id < ?")
+                .bind(i64::from(user))
+                .bind(scope.name())
+                .bind(row.try_get::<i64, _>(0)?)
+                .execute(&mut *write)
+                .await?;
+        }
+        write.commit().await?;
+        Ok(token)
+    }
+
+    /// The user of an unexpired `Api` token.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn authenticate(&self, hash: [u8; 32]) -> Result<Option<UserRow>, StoreError> {
+        self.token_owner(hash, TokenScope::Api).await
+    }
+
+    /// The user of an unexpired `Cookie` token.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn authenticate_cookie(&self, hash: [u8; 32]) -> Result<Option<UserRow>, StoreError> {
+        self.token_owner(hash, TokenScope::Cookie).await
+    }
+
+    /// Ends a token of either scope; answers its user, or `None` if there was no such token.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn revoke(&self, hash: [u8; 32]) -> Result<Option<u32>, StoreError> {
+        sqlx::query("DELETE FROM tokens WHERE hash = ? RETURNING user_id")
+            .bind(hash.as_slice())
+            .fetch_optional(&self.db().writer)
+            .await?
+            .map(|row| narrow(row.try_get(0)?, "user id of a token"))
+            .transpose()
+    }
+
+    /// The comparison is of SHA-256 values inside an index: its timing tells nothing about a token.
+    async fn token_owner(
+        &self,
+        hash: [u8; 32],
+        scope: TokenScope,
+    ) -> Result<Option<UserRow>, StoreError> {
+        sqlx::query(
+            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
+             FROM tokens t JOIN users u ON u.id = t.user_id
+             WHERE t.hash = ? AND t.scope = ? AND t.expires_at > ?",
+        )
+        .bind(hash.as_slice())
+        .bind(scope.name())
+        .bind(now_ms())
+        .fetch_optional(&self.db().readers)
+        .await?
+        .map(|row| read_user(&row))
+        .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sixty_ascii_alphanumerics_have_the_shape_of_a_token() {
+        assert!(hash_token(&"a".repeat(60)).is_some());
+        assert!(hash_token(&"a".repeat(59)).is_none());
+        assert!(hash_token(&"a".repeat(61)).is_none());
+        assert!(hash_token(&format!("{}-", "a".repeat(59))).is_none());
+        assert!(hash_token(&"é".repeat(30)).is_none(), "60 bytes, none of them in the alphabet");
+        assert!(hash_token("").is_none());
+    }
+}

@@ -1,0 +1,177 @@
+//! Accounts.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::{format_datetime, now_ms};
+use crate::db::narrow;
+use crate::password::Verdict;
+use crate::{RegisterError, Store, StoreError};
+
+/// A user as others may see him, and his e-mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    pub id: u32,
+    pub email: String,
+    /// Display name: the local part of the e-mail, not unique.
+    pub name: String,
+    pub avatar: String,
+    /// `YYYY-MM-DD HH:MM:SS`, UTC, as are the other times.
+    pub email_verified_at: Option<String>,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+/// A user to be: validated by the caller.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub email: String,
+    pub password: String,
+    pub avatar: String,
+}
+
+impl Store {
+    /// Creates an account. Of concurrent calls with one e-mail exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`RegisterError::EmailTaken`], compared without regard to case.
+    pub async fn register(&self, new: NewUser) -> Result<UserRow, RegisterError> {
+        // Spares the hash when the answer is known; the unique index decides the race.
+        if self.is_email_taken(&new.email).await? {
+            return Err(RegisterError::EmailTaken);
+        }
+        let password_hash = self.passwords().hash(new.password).await?;
+        let name = new.email.rsplit_once('@').map_or(new.email.as_str(), |(local, _)| local);
+        let now = now_ms();
+        let inserted = sqlx::query(
+            "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(name)
+        .bind(&new.email)
+        .bind(email_key(&new.email))
+        .bind(password_hash)
+        .bind(&new.avatar)
+        .bind(now)
+        .bind(now)
+        .execute(&self.db().writer)
+        .await;
+        match inserted {
+            Ok(done) => Ok(UserRow {
+                id: narrow(done.last_insert_rowid(), "user id")?,
+                name: name.to_owned(),
+                avatar: new.avatar,
+                email_verified_at: None,
+                created_at: format_datetime(now),
+                updated_at: format_datetime(now),
+                email: new.email,
+            }),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Err(RegisterError::EmailTaken)
+            }
+            Err(error) => Err(StoreError::from(error).into()),
+        }
+    }
+
+    /// Whether an account has this e-mail, in whatever spelling.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn is_email_taken(&self, email: &str) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT 1 FROM users WHERE email_key = ?")
+            .bind(email_key(email))
+            .fetch_optional(&self.db().readers)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// The user with this e-mail and password, if both are right. An unknown e-mail takes the time
+    /// of a known one. A bcrypt hash of an imported user is replaced by argon2id on the way.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when too many callers wait for a hash.
+    pub async fn verify_login(
+        &self,
+        email: &str,
+        password: String,
+    ) -> Result<Option<UserRow>, StoreError> {
+        let found = sqlx::query(
+            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
+                    u.updated_at, u.password_hash
+             FROM users u WHERE u.email_key = ?",
+        )
+        .bind(email_key(email))
+        .fetch_optional(&self.db().readers)
+        .await?;
+        let (user, stored) = match found {
+            Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
+            None => (None, None),
+        };
+        let verdict = self.passwords().verify(password, stored.clone()).await?;
+        let Some(user) = user else { return Ok(None) };
+        match verdict {
+            Verdict::Wrong => Ok(None),
+            Verdict::Right => Ok(Some(user)),
+            Verdict::Upgrade(upgraded) => {
+                // Only if nobody changed the password meanwhile.
+                sqlx::query(
+                    "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
+                )
+                .bind(upgraded)
+                .bind(i64::from(user.id))
+                .bind(stored)
+                .execute(&self.db().writer)
+                .await?;
+                Ok(Some(user))
+            }
+        }
+    }
+
+    /// The user with this id.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn user(&self, id: u32) -> Result<Option<UserRow>, StoreError> {
+        sqlx::query(
+            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
+             FROM users u WHERE u.id = ?",
+        )
+        .bind(i64::from(id))
+        .fetch_optional(&self.db().readers)
+        .await?
+        .map(|row| read_user(&row))
+        .transpose()
+    }
+
+    /// Changes a user's avatar; answers the user as he is now, or `None` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_avatar(&self, id: u32, avatar: &str) -> Result<Option<UserRow>, StoreError> {
+        sqlx::query("UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?")
+            .bind(avatar)
+            .bind(now_ms())
+            .bind(i64::from(id))
+            .execute(&self.db().writer)
+            .await?;
+        self.user(id).await
+    }
+}
+
+/// Two spellings of one address are one account.
+fn email_key(email: &str) -> String {
+    email.to_lowercase()
+}
+
+/// Reads `id, email, name, avatar, email_verified_at, created_at, updated_at`, first in the row.
+pub(crate) fn read_user(row: &SqliteRow) -> Result<UserRow, StoreError> {
+    Ok(UserRow {
+        id: narrow(row.try_get(0)?, "user id")?,
+        email: row.try_get(1)?,
+        name: row.try_get(2)?,
+        avatar: row.try_get(3)?,
+        email_verified_at: row.try_get::<Option<i64>, _>(4)?.map(format_datetime),
+        created_at: format_datetime(row.try_get(5)?),
+        updated_at: format_datetime(row.try_get(6)?),
+    })
+}
