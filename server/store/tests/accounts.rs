@@ -1,0 +1,196 @@
+//! Accounts and tokens.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{bench, bench_with};
+use throng_store::{NewUser, RegisterError, StoreError, TokenScope, format_datetime, hash_token};
+
+fn hash(token: &str) -> [u8; 32] {
+    hash_token(token).expect("the store's tokens have the shape of one")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_concurrent_registrations_of_one_email_exactly_one_succeeds() {
+    let bench = bench().await;
+    let attempts: Vec<_> = (0..16)
+        .map(|n| {
+            let store = bench.store.clone();
+            // Two spellings of one address.
+            let email = if n % 2 == 0 { "Ann@Example.org" } else { "ann@example.ORG" };
+            tokio::spawn(async move {
+                let new = NewUser {
+                    email: email.into(),
+                    password: format!("secret{n}"),
+                    avatar: "/avatars/1.svg".into(),
+                };
+                store.register(new).await
+            })
+        })
+        .collect();
+    let mut registered = Vec::new();
+    for attempt in attempts {
+        match attempt.await.expect("join") {
+            Ok(user) => registered.push(user),
+            Err(RegisterError::EmailTaken) => {}
+            Err(RegisterError::Store(error)) => panic!("{error}"),
+        }
+    }
+    assert_eq!(registered.len(), 1);
+    assert!(bench.store.is_email_taken("ANN@example.org").await.expect("query"));
+    assert_eq!(registered[0].name.to_lowercase(), "ann");
+}
+
+#[tokio::test]
+async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
+    let bench = bench().await;
+    let back_door = bench.back_door().await;
+    // Another writer takes the address between the check and the insert.
+    sqlx::raw_sql(
+        "CREATE TRIGGER rival BEFORE INSERT ON users WHEN NEW.name = 'eve' BEGIN
+           INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
+           VALUES ('rival', NEW.email, NEW.email_key, 'x', 'x', 0, 0);
+         END",
+    )
+    .execute(&back_door)
+    .await
+    .expect("trigger");
+    let new =
+        NewUser { email: "eve@x.org".into(), password: "secret".into(), avatar: String::new() };
+    let outcome = bench.store.register(new).await;
+    assert!(matches!(outcome, Err(RegisterError::EmailTaken)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn login_wants_the_right_password_and_any_spelling_of_the_email() {
+    let bench = bench().await;
+    let user = bench.user("Bob@example.org").await;
+    assert_eq!((user.name.as_str(), user.email.as_str()), ("Bob", "Bob@example.org"));
+    let login = |email: &'static str, password: &'static str| {
+        let store = bench.store.clone();
+        async move { store.verify_login(email, password.into()).await.expect("verify") }
+    };
+    assert_eq!(login("bob@EXAMPLE.org", "secret").await, Some(user));
+    assert_eq!(login("bob@example.org", "Secret").await, None);
+    assert_eq!(login("bob@example.org", "").await, None);
+    assert_eq!(login("nobody@example.org", "secret").await, None);
+}
+
+#[tokio::test]
+async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
+    let bench = bench().await;
+    bench.user("old@example.org").await;
+    let back_door = bench.back_door().await;
+    sqlx::query("UPDATE users SET password_hash = ?")
+        .bind("$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW")
+        .execute(&back_door)
+        .await
+        .expect("update");
+    let login =
+        async |password: &str| bench.store.verify_login("old@example.org", password.into()).await;
+    let stored = async || {
+        sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")
+            .fetch_one(&back_door)
+            .await
+            .expect("select")
+    };
+    assert_eq!(login("U*V").await.expect("verify"), None);
+    assert!(stored().await.starts_with("$2y$"), "a wrong password upgrades nothing");
+    assert!(login("U*U").await.expect("verify").is_some());
+    assert!(stored().await.starts_with("$argon2id$"));
+    assert!(login("U*U").await.expect("verify").is_some());
+    assert_eq!(login("U*V").await.expect("verify"), None);
+}
+
+#[tokio::test]
+async fn a_token_is_stored_as_its_hash_and_opens_its_scope_only() {
+    let bench = bench().await;
+    let user = bench.user("c@example.org").await;
+    let api = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
+    let cookie = bench.store.issue_token(user.id, TokenScope::Cookie).await.expect("issue");
+    assert_ne!(api, cookie);
+    let api_of = async |token: &str| bench.store.authenticate(hash(token)).await.expect("query");
+    let cookie_of =
+        async |token: &str| bench.store.authenticate_cookie(hash(token)).await.expect("query");
+    assert_eq!(api_of(&api).await, Some(user.clone()));
+    assert_eq!(cookie_of(&cookie).await, Some(user));
+    assert_eq!(api_of(&cookie).await, None);
+    assert_eq!(cookie_of(&api).await, None);
+
+    let mut file = std::fs::read(bench.dir.path().join("throng.db")).expect("read");
+    file.extend(std::fs::read(bench.dir.path().join("throng.db-wal")).expect("read"));
+    for token in [&api, &cookie] {
+        let is_found = file.windows(token.len()).any(|window| window == token.as_bytes());
+        assert!(!is_found, "a token was written in the clear");
+        let is_hash_found = file.windows(32).any(|window| window == hash(token));
+        assert!(is_hash_found, "this search would not find a token either");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_opens_nothing_and_the_others_stay() {
+    let bench = bench().await;
+    let user = bench.user("d@example.org").await;
+    let first = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
+    let second = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
+    assert_eq!(bench.store.revoke(hash(&first)).await.expect("revoke"), Some(user.id));
+    assert_eq!(bench.store.revoke(hash(&first)).await.expect("revoke"), None);
+    assert_eq!(bench.store.authenticate(hash(&first)).await.expect("query"), None);
+    assert_eq!(bench.store.authenticate(hash(&second)).await.expect("query"), Some(user));
+}
+
+#[tokio::test]
+async fn a_token_ends_at_its_time_and_is_removed_by_the_next_one() {
+    let bench = bench_with(|options| options.token_lifetime = Duration::ZERO).await;
+    let user = bench.user("e@example.org").await;
+    let token = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
+    assert_eq!(bench.store.authenticate(hash(&token)).await.expect("query"), None);
+    bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
+    let back_door = bench.back_door().await;
+    let kept = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM tokens WHERE hash = ?")
+        .bind(hash(&token).as_slice())
+        .fetch_one(&back_door)
+        .await
+        .expect("count");
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn one_token_beyond_the_bound_ends_the_oldest_of_its_scope() {
+    let bench = bench_with(|options| options.tokens_per_user_max = 2).await;
+    let user = bench.user("f@example.org").await;
+    let other = bench.user("g@example.org").await;
+    let cookie = bench.store.issue_token(user.id, TokenScope::Cookie).await.expect("issue");
+    let strange = bench.store.issue_token(other.id, TokenScope::Api).await.expect("issue");
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        tokens.push(bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue"));
+    }
+    let is_open =
+        async |token: &str| bench.store.authenticate(hash(token)).await.expect("query").is_some();
+    assert!(is_open(&tokens[0]).await && is_open(&tokens[1]).await);
+    tokens.push(bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue"));
+    assert!(!is_open(&tokens[0]).await);
+    assert!(is_open(&tokens[1]).await && is_open(&tokens[2]).await && is_open(&strange).await);
+    assert!(bench.store.authenticate_cookie(hash(&cookie)).await.expect("query").is_some());
+}
+
+#[tokio::test]
+async fn a_token_needs_a_user() {
+    let bench = bench().await;
+    let outcome = bench.store.issue_token(4711, TokenScope::Api).await;
+    assert!(matches!(outcome, Err(StoreError::Database(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_new_avatar_is_seen_by_the_next_question() {
+    let bench = bench().await;
+    let user = bench.user("h@example.org").await;
+    let changed =
+        bench.store.set_avatar(user.id, "/avatars/7.svg").await.expect("update").expect("user");
+    assert_eq!(changed.avatar, "/avatars/7.svg");
+    assert_eq!(bench.store.user(user.id).await.expect("query"), Some(changed));
+    assert_eq!(bench.store.set_avatar(4711, "x").await.expect("update"), None);
+    assert_ne!(user.created_at, format_datetime(0));
+}

@@ -1,0 +1,184 @@
+//! Group commit: order, atomicity, bounds.
+
+mod common;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use common::{Bench, bench, bench_with, text, texts};
+use throng_store::{AppendError, StoreError};
+
+async fn last_seq(bench: &Bench, room: u32) -> u64 {
+    bench.store.room(room).await.expect("query").expect("room").last_seq
+}
+
+/// Holds the write lock, so that jobs pile up until it is dropped.
+async fn held_lock(bench: &Bench) -> sqlx::Transaction<'static, sqlx::Sqlite> {
+    let pool = bench.back_door().await;
+    pool.begin_with("BEGIN IMMEDIATE").await.expect("lock")
+}
+
+#[tokio::test]
+async fn what_waits_is_committed_together_and_in_order() {
+    let bench = bench().await;
+    let lock = held_lock(&bench).await;
+    let mut appends = Vec::new();
+    for seq in 1..=500 {
+        appends.push((1, bench.store.append(1, seq, vec![text(1, &seq.to_string())])));
+        appends.push((2, bench.store.append(2, 2 * seq - 1, texts(2, 2 * seq - 1, 2 * seq))));
+    }
+    let read = bench.store.save_read(1, 1, 500);
+    lock.rollback().await.expect("release");
+    let mut ids = std::collections::HashSet::new();
+    for (room, append) in appends {
+        let answered = append.await.expect("append");
+        assert_eq!(answered.len(), room);
+        ids.extend(answered);
+    }
+    read.await.expect("save");
+    assert_eq!(ids.len(), 1500, "every message has its own id");
+    assert_eq!((last_seq(&bench, 1).await, last_seq(&bench, 2).await), (500, 1000));
+    let commits = bench.store.metrics().commits.load(Relaxed);
+    assert_eq!(commits, 1, "one transaction for 1001 jobs");
+    assert_eq!(bench.store.metrics().jobs.load(Relaxed), 1001);
+    assert_eq!(bench.store.metrics().messages.load(Relaxed), 1500);
+    assert_eq!(bench.store.metrics().commit_latency.count(), commits);
+    let page = bench.store.history(2, 1, 0).await.expect("query").expect("room");
+    let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(told, (981..=1000).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn ids_belong_to_their_messages() {
+    let bench = bench().await;
+    let ids = bench.store.append(1, 1, texts(1, 1, 300)).await.expect("append");
+    let page = bench.store.history(1, 15, 0).await.expect("query").expect("room");
+    let told: Vec<_> = page.rows.iter().map(|row| (row.msg.clone(), row.id)).collect();
+    let want: Vec<_> = (1..=20).map(|n: usize| (n.to_string(), ids[n - 1])).collect();
+    assert_eq!(told, want);
+}
+
+#[tokio::test]
+async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
+    let bench = bench().await;
+    bench.store.append(1, 1, texts(1, 1, 3)).await.expect("append");
+    let lock = held_lock(&bench).await;
+    let gap = bench.store.append(1, 5, vec![text(1, "gap")]);
+    let repeat = bench.store.append(1, 3, vec![text(1, "repeat")]);
+    let right = bench.store.append(1, 4, vec![text(1, "right")]);
+    let late = bench.store.append(1, 4, vec![text(1, "late")]);
+    let nowhere = bench.store.append(77, 1, vec![text(1, "nowhere")]);
+    let empty = bench.store.append(2, 1, vec![]);
+    lock.rollback().await.expect("release");
+    assert!(matches!(gap.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
+    assert!(matches!(repeat.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
+    assert_eq!(right.await.expect("append").len(), 1);
+    assert!(matches!(late.await, Err(AppendError::OutOfSequence { last_seq: 4 })));
+    assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
+    assert_eq!(empty.await.expect("append"), Vec::<i64>::new());
+    let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
+    let told: Vec<_> = page.rows.iter().map(|row| row.msg.as_str()).collect();
+    assert_eq!(told, ["1", "2", "3", "right"]);
+}
+
+async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static str) {
+    let back_door = bench.back_door().await;
+    bench.store.append(1, 1, vec![text(1, "before")]).await.expect("append");
+    sqlx::raw_sql(fault).execute(&back_door).await.expect("fault");
+    let lock = held_lock(bench).await;
+    let answers = [
+        bench.store.append(1, 2, vec![text(1, "innocent")]),
+        bench.store.append(2, 1, texts(1, 1, 40)),
+        bench.store.append(1, 3, vec![text(1, "poison")]),
+        bench.store.append(1, 4, vec![text(1, "behind")]),
+    ];
+    let read = bench.store.save_read(9, 1, 1);
+    lock.rollback().await.expect("release");
+    // Nothing yielded between the calls, so all of them are one batch.
+    for answer in answers {
+        let answer = answer.await;
+        assert!(matches!(&answer, Err(AppendError::Store(StoreError::Database(_)))), "{answer:?}");
+    }
+    assert!(matches!(read.await, Err(StoreError::Database(_))));
+    assert_eq!(bench.store.metrics().commit_failures.load(Relaxed), 1);
+    assert_eq!((last_seq(bench, 1).await, last_seq(bench, 2).await), (1, 0));
+    assert_eq!(bench.store.reads(9).await.expect("query"), []);
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM messages")
+        .fetch_one(&back_door)
+        .await
+        .expect("count");
+    assert_eq!(rows, 1, "no row of the failed batch stays");
+
+    sqlx::raw_sql(heal).execute(&back_door).await.expect("heal");
+    bench.store.append(1, 2, vec![text(1, "poison")]).await.expect("append after healing");
+    assert_eq!(last_seq(bench, 1).await, 2);
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_takes_its_whole_batch_with_it() {
+    check_failed_batch(
+        &bench().await,
+        "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
+         BEGIN SELECT RAISE(ABORT, 'injected'); END",
+        "DROP TRIGGER fault",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_takes_its_whole_batch_with_it() {
+    // A deferred constraint fails at COMMIT, when every statement has succeeded.
+    check_failed_batch(
+        &bench().await,
+        "CREATE TABLE debts (room_id INTEGER REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
+         BEGIN INSERT INTO debts VALUES (4711); END",
+        "DROP TRIGGER fault",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn one_job_beyond_the_queue_is_refused_at_once() {
+    let bench = bench_with(|options| options.commit_queue_max = 4).await;
+    let _lock = held_lock(&bench).await;
+    // Nothing yields here, so the writer takes nothing between the calls.
+    let _queued: Vec<_> =
+        (1..=4).map(|seq| bench.store.append(1, seq, vec![text(1, "queued")])).collect();
+    assert_eq!(bench.store.commit_queue_depth(), 4);
+    let refused = bench.store.append(1, 5, vec![text(1, "too many")]).await;
+    assert!(matches!(refused, Err(AppendError::Store(StoreError::Busy))), "{refused:?}");
+    assert_eq!(bench.store.metrics().refusals.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_batch_takes_no_more_than_its_bound() {
+    let bench = bench_with(|options| options.commit_batch_max = 10).await;
+    let appends: Vec<_> =
+        (1..=100).map(|seq| bench.store.append(1, seq, vec![text(1, "x")])).collect();
+    for append in appends {
+        append.await.expect("append");
+    }
+    assert_eq!(bench.store.metrics().commits.load(Relaxed), 10);
+}
+
+#[tokio::test]
+async fn a_dropped_future_does_not_take_its_messages_back() {
+    let bench = bench().await;
+    drop(bench.store.append(1, 1, vec![text(1, "kept")]));
+    bench.store.flush().await.expect("flush");
+    assert_eq!(last_seq(&bench, 1).await, 1);
+}
+
+#[tokio::test]
+async fn closing_commits_what_is_queued_and_ends_the_rest() {
+    let bench = bench().await;
+    let queued = bench.store.append(1, 1, vec![text(1, "queued")]);
+    bench.store.close().await;
+    assert_eq!(queued.await.expect("append").len(), 1);
+    let late = bench.store.append(1, 2, vec![text(1, "late")]).await;
+    assert!(matches!(late, Err(AppendError::Store(_))), "{late:?}");
+    let url = bench.store.options().default_url();
+    let reopened =
+        throng_store::Store::open(&url, common::options(&bench.dir)).await.expect("open");
+    assert_eq!(reopened.room(1).await.expect("query").expect("room").last_seq, 1);
+}

@@ -1,0 +1,57 @@
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use sqlx::sqlite::SqlitePool;
+use tempfile::TempDir;
+use throng_store::{NewMessage, NewUser, Options, PasswordCost, Store, UserRow};
+
+pub struct Bench {
+    pub dir: TempDir,
+    pub store: Store,
+}
+
+pub fn options(dir: &TempDir) -> Options {
+    Options { password_cost: PasswordCost::Cheapest, ..Options::new(dir.path()) }
+}
+
+pub async fn bench() -> Bench {
+    bench_with(|_| ()).await
+}
+
+pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let mut options = options(&dir);
+    change(&mut options);
+    let url = options.default_url();
+    let store = Store::open(&url, options).await.expect("open");
+    store.ensure_rooms(&[(1, "Lobby".into()), (2, "Lounge".into())]).await.expect("rooms");
+    Bench { dir, store }
+}
+
+impl Bench {
+    /// A second way into the database, beside the store.
+    pub async fn back_door(&self) -> SqlitePool {
+        SqlitePool::connect(&self.store.options().default_url()).await.expect("connect")
+    }
+
+    pub async fn user(&self, email: &str) -> UserRow {
+        let new = NewUser {
+            email: email.into(),
+            password: "secret".into(),
+            avatar: "/avatars/0.svg".into(),
+        };
+        self.store.register(new).await.expect("register")
+    }
+}
+
+pub fn text(user: u32, msg: &str) -> NewMessage {
+    NewMessage {
+        user,
+        msg: msg.into(),
+        img: String::new(),
+        time: "2026-11-23T00:31:11.784Z".into(),
+    }
+}
+
+pub fn texts(user: u32, from: u64, to: u64) -> Vec<NewMessage> {
+    (from..=to).map(|n| text(user, &n.to_string())).collect()
+}

@@ -1,0 +1,124 @@
+//! Rooms, history pages and read marks.
+
+mod common;
+
+use common::{bench, text, texts};
+use throng_store::RoomRow;
+
+/// Messages of a page, as the numbers they were written with.
+async fn page(bench: &common::Bench, page: u64, anchor: u64) -> (Vec<u64>, u64) {
+    let page = bench.store.history(1, page, anchor).await.expect("query").expect("room");
+    (page.rows.iter().map(|row| row.msg.parse().expect("number")).collect(), page.total)
+}
+
+#[tokio::test]
+async fn pages_are_ranges_below_the_anchor() {
+    let bench = bench().await;
+    let user = bench.user("a@example.org").await;
+    let run = |from: u64, to: u64| (from..=to).collect::<Vec<_>>();
+    let mut written = 0;
+    // (rows in the room, pages from the newest)
+    let cases = [
+        (0, vec![vec![]]),
+        (1, vec![run(1, 1), vec![]]),
+        (19, vec![run(1, 19), vec![]]),
+        (20, vec![run(1, 20), vec![]]),
+        (21, vec![run(2, 21), run(1, 1), vec![]]),
+        (40, vec![run(21, 40), run(1, 20), vec![]]),
+        (41, vec![run(22, 41), run(2, 21), run(1, 1), vec![]]),
+    ];
+    for (rows, pages) in cases {
+        if rows > written {
+            bench
+                .store
+                .append(1, written + 1, texts(user.id, written + 1, rows))
+                .await
+                .expect("append");
+            written = rows;
+        }
+        for (index, want) in pages.into_iter().enumerate() {
+            let got = page(&bench, index as u64 + 1, 0).await;
+            assert_eq!(got, (want, rows), "{rows} rows, page {}", index + 1);
+        }
+    }
+    assert_eq!(page(&bench, 0, 0).await, (vec![], 41));
+    assert_eq!(page(&bench, u64::MAX, 0).await, (vec![], 41));
+    assert_eq!(page(&bench, 1, 42).await, (run(22, 41), 41), "an anchor beyond the end");
+    assert_eq!(page(&bench, 1, u64::MAX).await, (run(22, 41), 41));
+}
+
+#[tokio::test]
+async fn messages_that_arrive_while_paging_neither_repeat_nor_hide_one() {
+    let bench = bench().await;
+    let user = bench.user("a@example.org").await;
+    bench.store.append(1, 1, texts(user.id, 1, 41)).await.expect("append");
+    let (mut seen, anchor) = page(&bench, 1, 0).await;
+    assert_eq!(anchor, 41);
+    for number in 2..=3 {
+        let next = 41 + 7 * (number - 2);
+        bench.store.append(1, next + 1, texts(user.id, next + 1, next + 7)).await.expect("append");
+        let (rows, total) = page(&bench, number, anchor).await;
+        assert_eq!(total, anchor);
+        seen.splice(0..0, rows);
+    }
+    assert_eq!(seen, (1..=41).collect::<Vec<_>>());
+    assert_eq!(page(&bench, 1, 0).await.1, 55);
+}
+
+#[tokio::test]
+async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
+    let bench = bench().await;
+    let user = bench.user("Zoë@example.org").await;
+    let mut message = text(user.id, "你好 &lt;b> \u{1f600}");
+    message.img = "/storage/images/messages/aa/x.png".into();
+    message.time = "2026-11-23T01:02:03+08:00".into();
+    let ids = bench.store.append(2, 1, vec![message.clone()]).await.expect("append");
+    bench.store.set_avatar(user.id, "/avatars/9.svg").await.expect("update");
+    let page = bench.store.history(2, 1, 0).await.expect("query").expect("room");
+    let row = &page.rows[0];
+    assert_eq!((row.id, row.room, row.seq, row.user), (ids[0], 2, 1, user.id));
+    assert_eq!((&row.msg, &row.img, &row.time), (&message.msg, &message.img, &message.time));
+    assert_eq!((row.email.as_str(), row.name.as_str()), ("Zoë@example.org", "Zoë"));
+    assert_eq!(row.avatar, "/avatars/9.svg");
+    assert_eq!(page.total, 1);
+}
+
+#[tokio::test]
+async fn a_room_that_does_not_exist_has_no_history() {
+    let bench = bench().await;
+    assert_eq!(bench.store.history(3, 1, 0).await.expect("query"), None);
+}
+
+#[tokio::test]
+async fn configured_rooms_get_their_names_and_keep_their_messages() {
+    let bench = bench().await;
+    let user = bench.user("a@example.org").await;
+    bench.store.append(1, 1, texts(user.id, 1, 3)).await.expect("append");
+    bench.store.create_room(9).await.expect("create");
+    bench.store.ensure_rooms(&[(1, "Hall".into())]).await.expect("rooms");
+    assert_eq!(bench.store.create_room(1).await.expect("create").name, "Hall");
+    let room = |id, name: &str, last_seq| RoomRow { id, name: name.into(), last_seq };
+    assert_eq!(
+        bench.store.rooms().await.expect("query"),
+        [room(1, "Hall", 3), room(2, "Lounge", 0), room(9, "Room 9", 0)]
+    );
+    assert_eq!(bench.store.room(9).await.expect("query"), Some(room(9, "Room 9", 0)));
+    assert_eq!(bench.store.room(10).await.expect("query"), None);
+}
+
+#[tokio::test]
+async fn a_read_mark_only_rises() {
+    let bench = bench().await;
+    for (user, room, seq) in [(1, 1, 5), (1, 2, 0), (2, 1, 7), (1, 1, 3)] {
+        bench.store.save_read(user, room, seq).await.expect("save");
+    }
+    assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 5), (2, 0)]);
+    assert_eq!(bench.store.reads(2).await.expect("query"), [(1, 7)]);
+    assert_eq!(bench.store.reads(3).await.expect("query"), []);
+    // The same within one batch.
+    let saves = [8, 12, 9].map(|seq| bench.store.save_read(1, 1, seq));
+    for save in saves {
+        save.await.expect("save");
+    }
+    assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
+}
