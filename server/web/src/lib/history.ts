@@ -1,0 +1,41 @@
+import type { Message } from "./types";
+
+export const PAGE_ROWS = 20;
+
+export interface Page {
+  messages: Message[];
+  /** How many rows the room had, counted from its first, when the page ended. */
+  total: number;
+}
+
+/** Fetches the rows before row `total` of a room; 0 means the newest. */
+export type FetchPage = (total: number) => Promise<Page>;
+
+export interface Stretch {
+  messages: Message[];
+  /** How many rows of the room are older than the first of `messages`. */
+  before: number;
+  /** Whether nothing is missing between the message the caller knows and `messages`. */
+  isContiguous: boolean;
+}
+
+/**
+ * The newest messages of a room, far enough back to meet `knownSeq`, the last message the caller
+ * has. After `pages_max` pages the stretch is given up as too long and the caller starts afresh.
+ */
+export async function loadSince(fetchPage: FetchPage, knownSeq: number, pages_max = 5): Promise<Stretch> {
+  let messages: Message[] = [];
+  let before = 0;
+  for (let page_count = 0; page_count < pages_max; page_count += 1) {
+    const page = await fetchPage(before);
+    messages = [...page.messages, ...messages];
+    before = Math.max(0, page.total - page.messages.length);
+    const first = messages[0];
+    if (page.messages.length === 0 || before === 0 || !first) {
+      return { messages, before: 0, isContiguous: true };
+    }
+    if (knownSeq <= 0) break;
+    if (first.seq <= knownSeq + 1) return { messages, before, isContiguous: true };
+  }
+  return { messages, before, isContiguous: false };
+}

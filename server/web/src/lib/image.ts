@@ -1,0 +1,77 @@
+export const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+const SIDE_PX_MAX = 2048;
+const UNTOUCHED_BYTES_MAX = 1_500_000;
+export const IMAGE_BYTES_MAX = 4_000_000;
+const AVATAR_SIDE_PX = 256;
+
+export class ImageError extends Error {}
+
+/** The size that fits into `side_px_max` with the proportions kept; never larger than it was. */
+export function fitted(width: number, height: number, side_px_max: number): { width: number; height: number } {
+  const scale = Math.min(1, side_px_max / Math.max(width, height));
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+}
+
+async function decoded(file: Blob): Promise<ImageBitmap> {
+  try {
+    return await createImageBitmap(file);
+  } catch {
+    throw new ImageError("This file is not an image the browser can read.");
+  }
+}
+
+async function encoded(canvas: HTMLCanvasElement, type: string): Promise<Blob> {
+  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, type, 0.86));
+  if (!blob) throw new ImageError("The browser could not prepare this image.");
+  return blob;
+}
+
+function canvasOf(width: number, height: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  if (!context) throw new ImageError("The browser could not prepare this image.");
+  return [canvas, context];
+}
+
+/**
+ * A picture ready to send. Photographs are encoded anew even when they are small, which drops
+ * the place and device data cameras write into them; animations are left as they are.
+ */
+export async function preparePicture(file: Blob): Promise<Blob> {
+  if (!IMAGE_TYPES.includes(file.type)) throw new ImageError("Only PNG, JPEG, GIF and WebP images can be sent.");
+  if (file.type === "image/gif") {
+    if (file.size > IMAGE_BYTES_MAX) throw new ImageError("This GIF is larger than 4 MB.");
+    return file;
+  }
+  const bitmap = await decoded(file);
+  const size = fitted(bitmap.width, bitmap.height, SIDE_PX_MAX);
+  const isSmall = size.width === bitmap.width && file.size <= UNTOUCHED_BYTES_MAX;
+  if (isSmall && file.type !== "image/jpeg") {
+    bitmap.close();
+    return file;
+  }
+  const [canvas, context] = canvasOf(size.width, size.height);
+  context.drawImage(bitmap, 0, 0, size.width, size.height);
+  bitmap.close();
+  const picture = await encoded(canvas, file.type);
+  if (picture.size <= UNTOUCHED_BYTES_MAX) return picture;
+  context.globalCompositeOperation = "destination-over";
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, size.width, size.height);
+  return encoded(canvas, "image/jpeg");
+}
+
+/** The middle square of a picture, small enough for a face. */
+export async function prepareAvatar(file: Blob): Promise<Blob> {
+  if (!IMAGE_TYPES.includes(file.type)) throw new ImageError("Choose a PNG, JPEG, GIF or WebP image.");
+  const bitmap = await decoded(file);
+  const side_px = Math.min(bitmap.width, bitmap.height);
+  const [canvas, context] = canvasOf(AVATAR_SIDE_PX, AVATAR_SIDE_PX);
+  const left = (bitmap.width - side_px) / 2;
+  const top = (bitmap.height - side_px) / 2;
+  context.drawImage(bitmap, left, top, side_px, side_px, 0, 0, AVATAR_SIDE_PX, AVATAR_SIDE_PX);
+  bitmap.close();
+  return encoded(canvas, "image/png");
+}

@@ -1,0 +1,21 @@
+const TEXTS: Record<string, string> = {
+  rate_limited: "You are sending too quickly. Wait a moment.",
+  busy: "The server is busy right now.",
+  too_large: "This is too long or too large.",
+  image_invalid: "The server could not read this image.",
+  storage_unavailable: "The server could not store this.",
+  not_member: "You are not in this room any more.",
+  unknown_room: "This room does not exist.",
+  room_limit: "You are in too many rooms.",
+  timeout: "The server did not answer.",
+};
+
+/** A sentence for a person, from the code a refusal carries. */
+export function describeRefusal(code: string, message: string): string {
+  return TEXTS[code] ?? (message || "The server refused.");
+}
+
+/** Refusals that pass by themselves. */
+export function isPassing(code: string): boolean {
+  return code === "rate_limited" || code === "busy" || code === "timeout";
+}

@@ -1,0 +1,340 @@
+import { computed, ref, shallowReactive, shallowRef, watch } from "vue";
+import { describeRefusal, isPassing } from "../lib/refusals";
+import { changeBetween, describeChange, isInconsistent, type PresenceEvent, type RosterMeta } from "../lib/roster";
+import { lastSeq, messageFromWire } from "../lib/timeline";
+import type { ConnectionState, Message, Room } from "../lib/types";
+import { applyCount, totalUnread, type Unread } from "../lib/unread";
+import { ApiError, userFromWire, type Api, type Session } from "../net/api";
+import { ask, createSocket } from "../net/socket";
+import { createOutbox } from "./outbox";
+import { createRoom, type RoomState } from "./room";
+import { showToast } from "./toasts";
+
+export interface ChatOptions {
+  api: Api;
+  session: Session;
+  base?: string;
+  onExpired: () => void;
+  onAvatar: (avatar: string) => void;
+}
+
+const ROOMS_REFRESH_MS = 20_000;
+const JOIN_RETRY_MS = 1_000;
+const RESYNC_MS = 3_000;
+/** Sent by the server when a limit closed the connection: come back, but not soon. */
+const CLOSED_BY_LIMIT = 4004;
+const BACK_OFF_MS = 15_000;
+
+const isHidden = () => typeof document !== "undefined" && document.hidden;
+
+/** Everything between the screen and the server for one logged-in person. */
+export function createChat(options: ChatOptions) {
+  const { api, session } = options;
+  const ownId = session.user.email;
+  const socket = createSocket(options.base ?? "", () => session.token);
+
+  const connection = ref<ConnectionState>("connecting");
+  const rooms = shallowRef<Room[]>([]);
+  const haveRoomsLoaded = ref(false);
+  const unread = shallowRef<Unread>({});
+  const open = shallowRef<RoomState | null>(null);
+  const unseen_count = ref(0);
+  /** The newest message of someone else, and the newest change of the roster, in words. */
+  const spokenMessage = ref("");
+  const spokenPresence = ref("");
+  const known = shallowReactive(new Map<number, RoomState>());
+  let join_count = 0;
+  let wasEverOnline = false;
+  let isStopped = false;
+  const timers = new Set<ReturnType<typeof setTimeout>>();
+
+  const later = (delay_ms: number, task: () => void) => {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      if (!isStopped) task();
+    }, delay_ms);
+    timers.add(timer);
+  };
+
+  const outbox = createOutbox(api, socket, session, (room) => join(room));
+
+  function roomState(id: number): RoomState {
+    let room = known.get(id);
+    if (!room) {
+      const fetchPage = async (total: number) => {
+        try {
+          return await api.history(session.token, id, total);
+        } catch (error) {
+          noteFailure(error);
+          throw error;
+        }
+      };
+      room = createRoom(id, ownId, fetchPage);
+      known.set(id, room);
+    }
+    return room;
+  }
+
+  function noteFailure(error: unknown): void {
+    if (error instanceof ApiError && error.failure === "unauthenticated" && !isStopped) options.onExpired();
+  }
+
+  async function refreshRooms(): Promise<void> {
+    try {
+      const entries = await api.rooms(session.token);
+      rooms.value = entries.map(({ id, name, online }) => ({ id, name, online }));
+      const counts = Object.fromEntries(entries.map(({ id, unread: count }) => [`room${id}`, count]));
+      unread.value = applyCount(unread.value, counts, open.value?.id ?? null);
+      haveRoomsLoaded.value = true;
+    } catch (error) {
+      noteFailure(error);
+      if (!haveRoomsLoaded.value) later(JOIN_RETRY_MS * 3, () => void refreshRooms());
+    }
+  }
+
+  async function login(): Promise<void> {
+    const ack = await ask(socket, "login", { name: ownId });
+    if (!ack.ok) {
+      if (ack.code === "unauthenticated") options.onExpired();
+      else if (isPassing(ack.code)) later(JOIN_RETRY_MS, () => void (socket.connected && login()));
+      return;
+    }
+    unread.value = applyCount(unread.value, ack.count, open.value?.id ?? null);
+    const { avatar } = userFromWire(ack.user);
+    if (avatar !== "" && avatar !== session.user.avatar) options.onAvatar(avatar);
+  }
+
+  /** Enters a room, or enters it again after a reconnection, and reads what was missed. */
+  async function join(room: RoomState): Promise<void> {
+    if (!socket.connected || open.value !== room) return;
+    join_count += 1;
+    const own_count = join_count;
+    const isCurrent = () => own_count === join_count && open.value === room && !isStopped;
+    const knownSeq = lastSeq(room.messages.value);
+    room.phase.value = "joining";
+    room.awaitSnapshot();
+    const { email, avatar } = session.user;
+    const ack = await ask(socket, "room", { roomid: room.id, name: email, src: avatar, presence: "delta" });
+    if (!isCurrent()) return;
+    if (!ack.ok) {
+      if (ack.code === "unauthenticated") options.onExpired();
+      else if (isPassing(ack.code)) later(JOIN_RETRY_MS, () => void (isCurrent() && join(room)));
+      else if (ack.code !== "disconnected") {
+        room.phase.value = "refused";
+        room.refusal.value = describeRefusal(ack.code, ack.message);
+      }
+      return;
+    }
+    room.phase.value = "joined";
+    markUnread(room, ack.seq ?? 0, knownSeq);
+    unread.value = { ...unread.value, [room.id]: 0 };
+    const stretch = await room.catchUp(knownSeq, ack.seq ?? 0);
+    if (!isCurrent()) return;
+    outbox.settle(room, stretch !== null && (stretch.messages.length > 0 || !ack.seq));
+    void outbox.pump(room);
+  }
+
+  /** Where the "new" line goes: before what came while this person was elsewhere. */
+  function markUnread(room: RoomState, joinSeq: number, knownSeq: number): void {
+    const count = unread.value[room.id] ?? 0;
+    const isFirstVisit = count >= joinSeq;
+    if (count > 0 && !isFirstVisit) room.unreadFrom.value = joinSeq - count + 1;
+    else if (knownSeq > 0 && isHidden() && joinSeq > knownSeq && room.unreadFrom.value === 0) {
+      room.unreadFrom.value = knownSeq + 1;
+    }
+  }
+
+  function receive(room: RoomState, message: Message): void {
+    const hasMissed = room.hasMissedBefore(message);
+    const knownSeq = lastSeq(room.messages.value);
+    const isNew = message.seq > knownSeq;
+    const isOwn = message.userid === ownId;
+    if (isHidden() && isNew && !isOwn) {
+      if (unseen_count.value === 0) room.unreadFrom.value = message.seq;
+      unseen_count.value += 1;
+    }
+    room.add([message]);
+    if (isNew && !isOwn) spokenMessage.value = `${message.username}: ${message.msg || "sent an image"}`;
+    if (hasMissed) void room.catchUp(knownSeq, message.seq - 1);
+  }
+
+  function roomOf(id: unknown): RoomState | null {
+    const room = open.value;
+    return room && (id === undefined || Number(id) === room.id) ? room : null;
+  }
+
+  let isResyncPlanned = false;
+  function resync(room: RoomState): void {
+    if (isResyncPlanned) return;
+    isResyncPlanned = true;
+    later(RESYNC_MS, () => {
+      isResyncPlanned = false;
+      if (open.value !== room || !socket.connected || !isInconsistent(room.roster.value)) return;
+      // A repeated join changes nothing in the room and brings this session a new snapshot.
+      room.awaitSnapshot();
+      void ask(socket, "room", { roomid: room.id, name: ownId, presence: "delta" });
+    });
+  }
+
+  const takeRoster = (entries: unknown, meta: RosterMeta = {}) => {
+    const room = roomOf(meta.room);
+    if (room && room.phase.value !== "away") room.takeSnapshot(entries, meta);
+  };
+  socket.on("room", takeRoster);
+  socket.on("roomout", takeRoster);
+  socket.on("presence", (event: PresenceEvent) => {
+    const room = roomOf(event.room);
+    if (!room) return;
+    room.takePresence(event);
+    if (isInconsistent(room.roster.value)) resync(room);
+  });
+  socket.on("message", (raw: unknown) => {
+    const message = messageFromWire(raw);
+    const room = roomOf((raw as { roomid?: unknown } | null)?.roomid);
+    if (message && room) receive(room, message);
+  });
+  socket.on("count", (counts: unknown) => {
+    unread.value = applyCount(unread.value, counts, open.value?.id ?? null);
+    const isUnknown = Object.keys(unread.value).some((id) => !rooms.value.some((room) => room.id === Number(id)));
+    if (isUnknown && haveRoomsLoaded.value) void refreshRooms();
+  });
+  socket.on("chat_error", (refusal: { code?: string; message?: string }) => {
+    showToast(describeRefusal(refusal?.code ?? "", refusal?.message ?? ""));
+  });
+  socket.on("login", () => {
+    api.user(session.token).catch(noteFailure);
+  });
+
+  socket.on("connect", () => {
+    wasEverOnline = true;
+    connection.value = "online";
+    void login();
+    if (open.value) void join(open.value);
+    void refreshRooms();
+  });
+  socket.on("disconnect", (reason: string, details?: unknown) => {
+    if (isStopped) return;
+    connection.value = navigator.onLine === false ? "offline" : "reconnecting";
+    if (open.value) open.value.phase.value = "joining";
+    const { context } = (details ?? {}) as { context?: { code?: number } };
+    if (context?.code === CLOSED_BY_LIMIT) {
+      socket.disconnect();
+      later(BACK_OFF_MS * (1 + Math.random()), () => socket.connect());
+    } else if (reason === "io server disconnect") {
+      // The library does not come back by itself from this one.
+      later(JOIN_RETRY_MS * (1 + 2 * Math.random()), () => socket.connect());
+    }
+  });
+  socket.on("connect_error", () => {
+    if (isStopped) return;
+    connection.value = wasEverOnline && navigator.onLine !== false ? "reconnecting" : "offline";
+    // A refusal of the server ends the library's own attempts.
+    if (!socket.active) later(BACK_OFF_MS / 3, () => socket.connect());
+  });
+
+  /** Cuts the wait between two attempts short. */
+  function retryNow(): void {
+    if (socket.connected || isStopped) return;
+    if (!wasEverOnline) connection.value = "connecting";
+    socket.disconnect().connect();
+  }
+
+  const onOffline = () => {
+    if (!socket.connected) connection.value = "offline";
+  };
+  const onVisibility = () => {
+    if (isHidden()) return;
+    unseen_count.value = 0;
+    void refreshRooms();
+    retryNow();
+  };
+  const refresh = setInterval(() => {
+    if (!isHidden() && socket.connected) void refreshRooms();
+  }, ROOMS_REFRESH_MS);
+
+  let rosterOwner: number | null = null;
+  const stopWatching = watch(
+    () => open.value?.roster.value,
+    (after, before) => {
+      const room = open.value;
+      if (!room || !after || !before || rosterOwner !== room.id) {
+        rosterOwner = room?.id ?? null;
+        return;
+      }
+      rooms.value = rooms.value.map((entry) => (entry.id === room.id ? { ...entry, online: after.online } : entry));
+      const change = changeBetween(before, after);
+      const isNotOwn = (person: { id: number }) => person.id !== session.user.id;
+      const text = describeChange({ joined: change.joined.filter(isNotOwn), left: change.left.filter(isNotOwn) });
+      if (text !== "") spokenPresence.value = text;
+    },
+    { flush: "sync" },
+  );
+
+  if (typeof window !== "undefined") {
+    addEventListener("online", retryNow);
+    addEventListener("offline", onOffline);
+    document.addEventListener("visibilitychange", onVisibility);
+  }
+
+  return {
+    session,
+    connection,
+    rooms,
+    haveRoomsLoaded,
+    unread,
+    open,
+    spokenMessage,
+    spokenPresence,
+    unread_count: computed(() => totalUnread(unread.value) + unseen_count.value),
+    roomName: (id: number): string => rooms.value.find((room) => room.id === id)?.name ?? `Room ${id}`,
+    outbox,
+    retryNow,
+    refreshRooms,
+
+    start(): void {
+      socket.connect();
+    },
+
+    /** Shows a room and enters it; the one shown before is left. */
+    show(id: number | null): void {
+      const previous = open.value;
+      if (previous?.id === id) return;
+      if (previous) {
+        join_count += 1;
+        previous.phase.value = "away";
+        previous.unreadFrom.value = 0;
+        previous.trim();
+        if (socket.connected) socket.emit("roomout", { roomid: previous.id, name: ownId });
+        unread.value = { ...unread.value, [previous.id]: 0 };
+      }
+      spokenPresence.value = "";
+      unseen_count.value = 0;
+      open.value = id === null ? null : roomState(id);
+      if (open.value) void join(open.value);
+      else later(JOIN_RETRY_MS / 2, () => void refreshRooms());
+    },
+
+    /** Tries again what failed about the open room. */
+    async reload(): Promise<void> {
+      const room = open.value;
+      if (!room) return;
+      if (room.phase.value === "joined") await room.catchUp(lastSeq(room.messages.value), lastSeq(room.messages.value));
+      else await join(room);
+    },
+
+    stop(): void {
+      isStopped = true;
+      stopWatching();
+      clearInterval(refresh);
+      for (const timer of timers) clearTimeout(timer);
+      if (typeof window !== "undefined") {
+        removeEventListener("online", retryNow);
+        removeEventListener("offline", onOffline);
+        document.removeEventListener("visibilitychange", onVisibility);
+      }
+      socket.disconnect();
+    },
+  };
+}
+
+export type Chat = ReturnType<typeof createChat>;

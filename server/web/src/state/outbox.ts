@@ -1,0 +1,129 @@
+import type { Socket } from "socket.io-client";
+import type { Api, Session } from "../net/api";
+import { ask } from "../net/socket";
+import { describeRefusal } from "../lib/refusals";
+import { createTimestamps } from "../lib/time";
+import type { Outgoing } from "../lib/types";
+import type { RoomState } from "./room";
+
+const PREVIEW_KEPT_MS = 60_000;
+
+/** Sends a room's outgoing messages in the order they were written. */
+export function createOutbox(api: Api, socket: Socket, session: Session, rejoin: (room: RoomState) => Promise<void>) {
+  const timestamp = createTimestamps();
+  const pumping = new Set<number>();
+  const rejoined = new Set<string>();
+  let sent_count = 0;
+
+  const find = (room: RoomState, key: string) => room.outgoing.value.find((item) => item.key === key);
+
+  async function upload(room: RoomState, item: Outgoing, picture: Blob): Promise<void> {
+    const preview = item.img;
+    try {
+      const url = await api.uploadPicture(session.token, room.id, picture, (progress) =>
+        room.patch(item.key, { progress }),
+      );
+      room.patch(item.key, { img: url, picture: null, progress: 1 });
+      // The list goes on showing the preview until the uploaded image has loaded.
+      setTimeout(() => URL.revokeObjectURL(preview), PREVIEW_KEPT_MS);
+    } catch (error) {
+      room.patch(item.key, { state: "failed", reason: (error as Error).message });
+    }
+  }
+
+  async function deliver(room: RoomState, item: Outgoing): Promise<void> {
+    const { user } = session;
+    const ack = await ask(socket, "message", {
+      roomid: room.id,
+      msg: item.msg,
+      img: item.img,
+      time: item.time,
+      username: user.email,
+      src: user.avatar,
+    });
+    if (!find(room, item.key)) return;
+    if (ack.ok) {
+      if (!ack.seq) return room.drop(item.key);
+      room.add([
+        {
+          key: item.key,
+          seq: ack.seq,
+          userid: user.email,
+          username: user.name,
+          src: user.avatar,
+          msg: item.msg,
+          img: item.img,
+          time: item.time,
+        },
+      ]);
+      // The echo may have come first, under another time if the server did not keep ours.
+      room.drop(item.key);
+    } else if (ack.code === "not_member" && !rejoined.has(item.key)) {
+      rejoined.add(item.key);
+      room.patch(item.key, { isEmitted: false });
+      await rejoin(room);
+    } else if (ack.code !== "disconnected") {
+      room.patch(item.key, { state: "failed", reason: describeRefusal(ack.code, ack.message) });
+    }
+  }
+
+  async function pump(room: RoomState): Promise<void> {
+    if (pumping.has(room.id)) return;
+    pumping.add(room.id);
+    try {
+      for (;;) {
+        const next = room.outgoing.value.find((item) => item.state === "sending" && !item.isEmitted);
+        if (!next || room.phase.value !== "joined" || room.isLoading.value || !socket.connected) return;
+        if (next.picture) {
+          await upload(room, next, next.picture);
+          continue;
+        }
+        room.patch(next.key, { isEmitted: true });
+        void deliver(room, next);
+      }
+    } finally {
+      pumping.delete(room.id);
+    }
+  }
+
+  return {
+    pump,
+
+    send(room: RoomState, msg: string, picture: Blob | null): void {
+      sent_count += 1;
+      const item: Outgoing = {
+        key: `o${sent_count}`,
+        msg,
+        img: picture ? URL.createObjectURL(picture) : "",
+        picture,
+        progress: 0,
+        time: timestamp(),
+        state: "sending",
+        reason: "",
+        isEmitted: false,
+      };
+      room.outgoing.value = [...room.outgoing.value, item];
+      room.unreadFrom.value = 0;
+      void pump(room);
+    },
+
+    retry(room: RoomState, key: string): void {
+      room.patch(key, { state: "sending", reason: "", progress: 0, isEmitted: false });
+      void pump(room);
+    },
+
+    /**
+     * After a reconnection the history shows which messages had arrived. The rest is sent again,
+     * unless the room keeps no history to tell (`isStored` false): then the person decides.
+     */
+    settle(room: RoomState, isStored: boolean): void {
+      for (const item of room.outgoing.value) {
+        if (item.state !== "sending" || !item.isEmitted) continue;
+        if (isStored) room.patch(item.key, { isEmitted: false });
+        else room.patch(item.key, { state: "failed", reason: "The connection broke before it was confirmed." });
+      }
+    },
+  };
+}
+
+export type Outbox = ReturnType<typeof createOutbox>;
