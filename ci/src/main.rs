@@ -1,1 +1,82 @@
-fn main() {}
+//! `cargo xtask`: everything the project does to itself, so that a developer, a workflow and a
+//! newcomer run the same commands.
+#![forbid(unsafe_code)]
+
+mod check;
+mod conform;
+mod imports;
+mod process;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Throng's automation.
+
+usage: cargo xtask <command> [arguments]
+
+  run [ARGS…]      install what is missing, build the web client and the release server, and run
+                   `throng serve` on 127.0.0.1:8090; ARGS go to `throng serve`
+  test [STEP…]     install what is missing and run every test; steps: web rust e2e client conform
+  check            formatting, lints, licences and advisories, import directions, web types
+  conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, and its
+                   mutants; ARGS go to `throng-harness run`
+  bench [ARGS…]    the side-by-side run against other servers (see benches/README.md)
+  setup            only install what is missing
+  help             this text
+
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 something must be installed by hand.";
+
+/// Why a command did not succeed; the message is for the person at the terminal.
+pub enum Failure {
+    /// A step failed; its own output is above.
+    Failed(String),
+    /// The command line is wrong.
+    Usage(String),
+    /// Something is missing that we may not install ourselves.
+    Missing(String),
+}
+
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "run" => run::run(&rest),
+        "test" => test::test(&rest),
+        "check" => check::check(),
+        "conform" => conform::conform(&rest),
+        "bench" => conform::bench(&rest),
+        "setup" => setup::everything().map(|_| ()),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("unknown command `{other}`\n\n{HELP}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why)) => {
+            eprintln!("xtask: {why}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(why)) => {
+            eprintln!("xtask: {why}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Missing(why)) => {
+            eprintln!("xtask: {why}");
+            ExitCode::from(3)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The harness against our own server, and the benches beside other servers.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use crate::process::{command, finish, run, run_and_read, say, target};
+use crate::test::Counts;
+use crate::{Failure, Outcome, setup};
+
+/// A `throng serve` of ours on a free port, ended when dropped.
+struct Server {
+    child: Child,
+    url: String,
+    data: PathBuf,
+}
+
+impl Server {
+    fn start(program: &Path, shards: u32) -> Outcome<Server> {
+        let data = target().join("conform").join(format!("data-{}-{shards}", std::process::id()));
+        fs::create_dir_all(&data)?;
+        let shards = shards.to_string();
+        let args = ["serve", "--listen", "127.0.0.1:0", "--unlimited", "--shards", &shards];
+        let mut serve = command(&program.to_string_lossy(), &args, ".");
+        serve.arg("--data-dir").arg(&data);
+        serve.stdout(Stdio::piped()).stderr(fs::File::create(data.join("server.log"))?);
+        let mut child = serve.spawn()?;
+        let out = child.stdout.take().expect("stdout is piped");
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if let Some((_, url)) = line.split_once("listening on ") {
+                return Ok(Server { child, url: url.trim().to_owned(), data });
+            }
+        }
+        let status = child.wait()?;
+        Err(Failure::Failed(format!("the server did not start: {status}; see {}", data.display())))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ending a child that has ended already is the only way these fail.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+/// `cargo xtask conform`: the release build, 1 and 3 shards, then the harness's own mutants.
+pub fn conform(args: &[String]) -> Outcome {
+    setup::for_run()?;
+    let build =
+        ["build", "--release", "--package", "throng", "--package", "throng-harness", "--bins"];
+    run("cargo", &build, ".")?;
+    let counts = against_ours("release", args)?;
+    say("mutants: servers that are wrong on purpose must be found out");
+    let harness = target().join("release").join("throng-harness");
+    run(&harness.to_string_lossy(), &["mutants"], ".")?;
+    println!("\n{} passed, {} failed", counts.passed, counts.failed);
+    if counts.failed > 0 {
+        return Err(Failure::Failed(format!("{} failed", counts.failed)));
+    }
+    Ok(())
+}
+
+/// The same with the dev build that the tests made anyway.
+pub fn in_dev_profile() -> Outcome<Counts> {
+    against_ours("debug", &[])
+}
+
+fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
+    let bin = target().join(profile);
+    let mut all = Counts::default();
+    for shards in [1, 3] {
+        let server = Server::start(&bin.join("throng"), shards)?;
+        say(&format!("harness against {} with {shards} shard(s)", server.url));
+        let mut harness =
+            command(&bin.join("throng-harness").to_string_lossy(), &["run", "--target"], ".");
+        harness.arg(&server.url).args(args);
+        let (succeeded, lines) = run_and_read(harness)?;
+        let counts = crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))?;
+        all.passed += counts.passed;
+        all.failed += counts.failed;
+        all.skipped += counts.skipped;
+    }
+    Ok(all)
+}
+
+/// `cargo xtask bench`: the side-by-side run against other servers.
+pub fn bench(args: &[String]) -> Outcome {
+    setup::for_run()?;
+    let mut peers = command(
+        "cargo",
+        &["run", "--release", "--package", "throng-benches", "--bin", "peers"],
+        ".",
+    );
+    peers.arg("--").args(args);
+    finish(peers)
+}

@@ -1,0 +1,114 @@
+//! Child processes: run one, keep or pass on its output, find one on the path.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::{env, fs, thread};
+
+use crate::{Failure, Outcome};
+
+/// The repository's top folder.
+pub fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let ci = Path::new(env!("CARGO_MANIFEST_DIR"));
+        ci.parent().expect("ci/ lies in the repository").to_owned()
+    })
+}
+
+/// Where Cargo builds, honouring `CARGO_TARGET_DIR`.
+pub fn target() -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// A command that runs in `dir` (relative to the top) with our own Node first on the path.
+pub fn command<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root().join(dir)).stdin(Stdio::null());
+    let own = node_dir();
+    if own.is_dir() {
+        let old = env::var_os("PATH").unwrap_or_default();
+        let dirs = std::iter::once(own).chain(env::split_paths(&old));
+        if let Ok(path) = env::join_paths(dirs) {
+            command.env("PATH", path);
+        }
+    }
+    command
+}
+
+/// Where a newer Node is put when the system's is too old.
+pub fn node_dir() -> PathBuf {
+    target().join("tools").join("node").join("bin")
+}
+
+/// Runs a command with its output shown; an exit code other than 0 is a failure.
+pub fn run<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Outcome {
+    finish(command(program, args, dir))
+}
+
+pub fn finish(mut command: Command) -> Outcome {
+    let line = line_of(&command);
+    let status = command.status().map_err(|error| Failure::Failed(format!("{line}: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failure::Failed(format!("{line}: {status}"))) }
+}
+
+/// The command as a person would type it.
+pub fn line_of(command: &Command) -> String {
+    let mut line = command.get_program().to_string_lossy().into_owned();
+    for arg in command.get_args() {
+        line.push(' ');
+        line.push_str(&arg.to_string_lossy());
+    }
+    line
+}
+
+/// Runs a command, shows its output as it comes and also returns it (both streams, line by line).
+pub fn run_and_read(mut command: Command) -> Outcome<(bool, Vec<String>)> {
+    let line = line_of(&command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| Failure::Failed(format!("{line}: {error}")))?;
+    let out = child.stdout.take().expect("stdout is piped");
+    let err = child.stderr.take().expect("stderr is piped");
+    let errors = thread::spawn(move || copy_lines(err, |line| eprintln!("{line}")));
+    let mut lines = copy_lines(out, |line| println!("{line}"));
+    lines.extend(errors.join().expect("the copying thread does not panic"));
+    let status = child.wait()?;
+    Ok((status.success(), lines))
+}
+
+fn copy_lines(from: impl Read, show: impl Fn(&str)) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        show(&line);
+        lines.push(line);
+    }
+    lines
+}
+
+/// What a command prints, if it runs and succeeds.
+pub fn read<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Option<String> {
+    let output = command(program, args, dir).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a program is on the path.
+pub fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| is_executable(&dir.join(program)))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// A heading between steps.
+pub fn say(text: &str) {
+    println!("\n── {text}");
+}

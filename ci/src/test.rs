@@ -1,0 +1,284 @@
+//! `cargo xtask test`: sets everything up, runs every kind of test, and ends with one summary.
+
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use crate::process::{command, is_installed, root, run, run_and_read, say, target};
+use crate::{Failure, Outcome, conform, setup};
+
+/// What one step of the run came to.
+struct Report {
+    name: &'static str,
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+    took: Duration,
+}
+
+/// Numbers read from a test runner's own closing lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+}
+
+type Step = (&'static str, fn() -> Outcome<Counts>);
+
+const STEPS: &[Step] =
+    &[("web", web), ("rust", rust), ("client", rust_client), ("e2e", e2e), ("conform", harness)];
+
+pub fn test(wanted: &[String]) -> Outcome {
+    if let Some(unknown) = wanted.iter().find(|name| !STEPS.iter().any(|(known, _)| known == name))
+    {
+        return Err(Failure::Usage(format!("no step `{unknown}`: web rust client e2e conform")));
+    }
+    let begun = Instant::now();
+    setup::everything()?;
+    // Warm-up of what several steps use; a failure here is a failure of the run.
+    build()?;
+    let mut reports = Vec::new();
+    for (name, step) in STEPS {
+        if !wanted.is_empty() && !wanted.iter().any(|want| want == name) {
+            continue;
+        }
+        say(name);
+        let start = Instant::now();
+        let counts = match step() {
+            Ok(counts) => counts,
+            Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
+                eprintln!("xtask: {why}");
+                Counts { failed: 1, ..Counts::default() }
+            }
+        };
+        let Counts { passed, failed, skipped } = counts;
+        reports.push(Report { name, passed, failed, skipped, took: start.elapsed() });
+    }
+    summary(&reports, begun.elapsed())
+}
+
+fn summary(reports: &[Report], took: Duration) -> Outcome {
+    say("summary");
+    for Report { name, passed, failed, skipped, took } in reports {
+        let mark = if *failed == 0 { "ok    " } else { "FAILED" };
+        let seconds = took.as_secs();
+        println!(
+            "{mark} {name:<8} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped {seconds:>5} s"
+        );
+    }
+    let passed: u64 = reports.iter().map(|report| report.passed).sum();
+    let failed: u64 = reports.iter().map(|report| report.failed).sum();
+    println!("in {} s; artefacts in {}\n", took.as_secs(), artifacts());
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        return Err(Failure::Failed(format!("{failed} failed")));
+    }
+    if passed == 0 {
+        return Err(Failure::Failed("no test ran".to_owned()));
+    }
+    Ok(())
+}
+
+fn artifacts() -> String {
+    target().join("artifacts").display().to_string()
+}
+
+/// One build of everything in the dev profile: binaries for the end-to-end tests and all test
+/// binaries, with the same features, so that nothing is compiled twice.
+fn build() -> Outcome {
+    say("building everything (dev profile)");
+    run("cargo", &["build", "--workspace", "--bins", "--tests"], ".")
+}
+
+fn rust() -> Outcome<Counts> {
+    let has_nextest = is_installed("cargo-nextest");
+    let args: &[&str] = if has_nextest {
+        &["nextest", "run", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
+    } else {
+        &["test", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
+    };
+    let mut tests = command("cargo", args, ".");
+    tests.env("THRONG_BIN_DIR", target().join("debug"));
+    let (succeeded, lines) = run_and_read(tests)?;
+    judged("cargo test", succeeded, if has_nextest { nextest(&lines) } else { libtest(&lines) })
+}
+
+fn web() -> Outcome<Counts> {
+    let dir = "server/web";
+    let (succeeded, lines) = run_and_read(command("npm", &["run", "--silent", "test"], dir))?;
+    judged("web client tests", succeeded, vitest(&lines))
+}
+
+/// Builds the program around `rust_socketio`; the end-to-end tests run it.
+fn rust_client() -> Outcome<Counts> {
+    let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
+    build.env("CARGO_TARGET_DIR", target().join("rust-client"));
+    crate::process::finish(build)?;
+    Ok(Counts::default())
+}
+
+fn e2e() -> Outcome<Counts> {
+    let dir = "tests/js";
+    let mut files: Vec<String> = fs::read_dir(root().join(dir))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    fs::create_dir_all(target().join("artifacts"))?;
+    let xml = target().join("artifacts").join("e2e.xml");
+    let mut node = command("node", &["--test", "--test-timeout=240000"], dir);
+    node.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
+    node.arg("--test-reporter=junit").arg(format!("--test-reporter-destination={}", xml.display()));
+    node.args(&files);
+    node.env("THRONG_BIN_DIR", target().join("debug"));
+    node.env("THRONG_ARTIFACTS", target().join("artifacts"));
+    node.env("THRONG_PYTHON_4", setup::python("4"));
+    node.env("THRONG_PYTHON_5", setup::python("5"));
+    node.env("THRONG_RUST_CLIENT", target().join("rust-client").join("debug").join("rust-client"));
+    if let Some(chromium) = setup::chromium() {
+        node.env("CHROMIUM", chromium);
+    }
+    if env::var_os("NO_COLOR").is_none() && env::var_os("CI").is_some() {
+        node.env("NO_COLOR", "1");
+    }
+    let (succeeded, lines) = run_and_read(node)?;
+    judged("end-to-end tests", succeeded, node_test(&lines))
+}
+
+fn harness() -> Outcome<Counts> {
+    conform::in_dev_profile()
+}
+
+/// A runner that failed without saying which test counts as one failure.
+pub fn judged(name: &str, succeeded: bool, counts: Counts) -> Outcome<Counts> {
+    if !succeeded && counts.failed == 0 {
+        return Err(Failure::Failed(format!("{name}: the runner itself failed")));
+    }
+    Ok(counts)
+}
+
+/// `     Summary [  1.2s] 12 tests run: 11 passed (1 slow), 1 failed, 2 skipped`
+fn nextest(lines: &[String]) -> Counts {
+    let mut lines = lines.iter().rev().map(|line| plain(line));
+    let text = lines.find(|line| line.contains("Summary [")).unwrap_or_default();
+    let bad = number_before(&text, "failed") + number_before(&text, "timed out");
+    Counts {
+        passed: number_before(&text, "passed"),
+        failed: bad,
+        skipped: number_before(&text, "skipped"),
+    }
+}
+
+/// `test result: FAILED. 10 passed; 1 failed; 2 ignored; …`, once per test binary.
+fn libtest(lines: &[String]) -> Counts {
+    let mut all = Counts::default();
+    for line in lines.iter().filter(|line| line.starts_with("test result:")) {
+        all.passed += number_before(line, "passed");
+        all.failed += number_before(line, "failed");
+        all.skipped += number_before(line, "ignored");
+    }
+    all
+}
+
+/// `      Tests  1 failed | 12 passed | 2 skipped (15)`
+fn vitest(lines: &[String]) -> Counts {
+    let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+    let line = lines.iter().rev().find(|line| line.trim_start().starts_with("Tests "));
+    let text = line.map(String::as_str).unwrap_or_default();
+    Counts {
+        passed: number_before(text, "passed"),
+        failed: number_before(text, "failed"),
+        skipped: number_before(text, "skipped"),
+    }
+}
+
+/// `ℹ pass 12`, `ℹ fail 0`, `ℹ cancelled 0`, `ℹ skipped 0`
+fn node_test(lines: &[String]) -> Counts {
+    let number = |word: &str| {
+        lines
+            .iter()
+            .rev()
+            .find_map(|line| {
+                plain(line).strip_prefix("ℹ ")?.strip_prefix(word)?.trim().parse().ok()
+            })
+            .unwrap_or(0)
+    };
+    Counts {
+        passed: number("pass "),
+        failed: number("fail ") + number("cancelled "),
+        skipped: number("skipped "),
+    }
+}
+
+/// The last `N passed, N failed[, N skipped]` of a runner that closes with such a line.
+pub fn plain_counts(lines: &[String]) -> Counts {
+    let is_closing = |line: &&String| line.contains(" passed, ") && line.contains(" failed");
+    let text = lines.iter().rev().find(is_closing).map(|line| plain(line)).unwrap_or_default();
+    Counts {
+        passed: number_before(&text, "passed"),
+        failed: number_before(&text, "failed"),
+        skipped: number_before(&text, "skipped"),
+    }
+}
+
+fn number_before(text: &str, word: &str) -> u64 {
+    let Some(at) = text.find(word) else { return 0 };
+    let digits = text[..at].trim_end().rsplit(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// Without terminal colours.
+fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find('\u{1b}') {
+        text.push_str(&rest[..at]);
+        rest = rest[at..].split_once('m').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, libtest, nextest, node_test, vitest};
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
+        Counts { passed, failed, skipped }
+    }
+
+    #[test]
+    fn nextest_summary_is_read() {
+        let text = "     \u{1b}[31mSummary\u{1b}[0m [   0.012s] 14 tests run: 11 passed (1 slow), 2 failed, 1 timed out, 3 skipped";
+        assert_eq!(nextest(&lines(text)), counts(11, 3, 3));
+    }
+
+    #[test]
+    fn nextest_summary_survives_a_reset_before_the_bracket() {
+        let text = "Summary [0.1s] 1 test run: 1 passed, 0 skipped";
+        assert_eq!(nextest(&lines(text)), counts(1, 0, 0));
+    }
+
+    #[test]
+    fn libtest_results_add_up() {
+        let text = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n\
+                    test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured";
+        assert_eq!(libtest(&lines(text)), counts(7, 2, 1));
+    }
+
+    #[test]
+    fn vitest_line_is_read_with_its_colours() {
+        let text = "\u{1b}[2m Test Files \u{1b}[22m 2 passed (2)\n      Tests  1 failed | 12 passed | 2 skipped (15)";
+        assert_eq!(vitest(&lines(text)), counts(12, 1, 2));
+    }
+
+    #[test]
+    fn node_counts_are_read_and_cancelled_is_failed() {
+        let text = "ℹ tests 5\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0";
+        assert_eq!(node_test(&lines(text)), counts(3, 2, 0));
+    }
+}

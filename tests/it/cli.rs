@@ -1,0 +1,193 @@
+//! The command line: help, configuration checks, refusals, start and stop.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use throng_tests::chat::{Session, register};
+use throng_tests::server::{Plan, fresh_dir, throng};
+use throng_tests::{eventually, http};
+
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+#[track_caller]
+fn check_refused(args: &[&str], says: &str) {
+    let output = throng(args);
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!output.status.success(), "{args:?} succeeded: {text}");
+    assert!(
+        text.to_lowercase().contains(&says.to_lowercase()),
+        "{args:?} does not say {says:?}: {text}"
+    );
+    assert!(!text.contains("panicked"), "{args:?}: {text}");
+}
+
+#[test]
+fn help_tells_every_option() {
+    let output = throng(&["serve", "--help"]);
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for option in [
+        "--listen",
+        "--data-dir",
+        "--database",
+        "--static-dir",
+        "--shards",
+        "--config",
+        "--unlimited",
+        "--ephemeral",
+        "--ping-interval-ms",
+        "--ping-timeout-ms",
+        "--max-payload",
+        "--connect-timeout-ms",
+        "--log",
+    ] {
+        assert!(text.contains(option), "serve --help does not tell {option}:\n{text}");
+    }
+    for args in [&["--help"][..], &["help"], &["--version"], &["check-config", "--help"]] {
+        assert!(throng(args).status.success(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for args in [&["dance"][..], &["serve", "--no-such-option"], &["serve", "--shards", "many"]] {
+        assert_eq!(throng(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn check_config_accepts_the_default_and_a_good_file() {
+    let output = throng(&["check-config"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = fresh_dir().join("good.toml");
+    fs::write(&file, "[http]\napi_per_minute = 10\n").expect("the directory is ours");
+    let output = throng(&["check-config", "--config", &file.to_string_lossy()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn check_config_names_what_is_wrong() {
+    let dir = fresh_dir();
+    for (name, text, says) in [
+        ("syntax", "[http\n", "http"),
+        ("unknown-key", "[http]\napi_per_minit = 5\n", "api_per_minit"),
+        ("unknown-table", "[htttp]\napi_per_minute = 5\n", "htttp"),
+        ("type", "[http]\napi_per_minute = \"many\"\n", "api_per_minute"),
+        (
+            "twice",
+            "[[rooms.list]]\nid = 1\nname = \"A\"\n[[rooms.list]]\nid = 1\nname = \"B\"\n",
+            "1",
+        ),
+    ] {
+        let file = dir.join(format!("{name}.toml"));
+        fs::write(&file, text).expect("the directory is ours");
+        let path = file.to_string_lossy().into_owned();
+        check_refused(&["check-config", "--config", &path], says);
+        check_refused(&["serve", "--listen", "127.0.0.1:0", "--config", &path], says);
+    }
+    check_refused(&["check-config", "--config", "/no/such/file.toml"], "/no/such/file.toml");
+}
+
+#[test]
+fn unlimited_is_for_loopback_only() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        check_refused(&["serve", "--unlimited", "--listen", address], "loopback");
+    }
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    check_refused(&["serve", "--listen", &address], &address);
+}
+
+#[test]
+fn an_address_that_is_none_is_told() {
+    check_refused(&["serve", "--listen", "nowhere"], "nowhere");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_told() {
+    let file = fresh_dir().join("a-file");
+    fs::write(&file, "").expect("the directory is ours");
+    let path = file.to_string_lossy().into_owned();
+    check_refused(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &path], "a-file");
+}
+
+#[test]
+fn a_signal_stops_the_server_and_tells_its_clients() {
+    for (shards, signal) in [(1, "TERM"), (3, "TERM"), (3, "INT")] {
+        let mut server = Plan::throng(shards).start();
+        let user = register(server.address, "stop");
+        let mut sessions: Vec<Session> =
+            (0..6).map(|_| Session::open(server.address, Some(&user))).collect();
+        for session in &mut sessions {
+            session.join(1);
+        }
+        server.signal(signal);
+        for session in &mut sessions {
+            assert_eq!(session.ws.end().code(), 1001, "{signal}, {shards} shards");
+        }
+        let status = server.wait(STOP_WITHIN);
+        assert_eq!(status.code(), Some(0), "{signal}, {shards} shards: {:#?}", server.log());
+    }
+}
+
+#[test]
+fn a_silent_connection_does_not_hold_up_the_stop() {
+    let mut server = Plan::throng(2).start();
+    let _half = http::connect(server.address);
+    let _idle = Session::open(server.address, None);
+    server.signal("TERM");
+    assert_eq!(server.wait(STOP_WITHIN).code(), Some(0));
+}
+
+#[test]
+fn the_log_tells_enter_leave_and_end_but_no_secret() {
+    for format in ["text", "json"] {
+        let mut server = Plan::throng(2).args(&["--log", format]).env("RUST_LOG", "debug").start();
+        let user = register(server.address, "logged");
+        let path = format!("/socket.io/?EIO=3&transport=websocket&api_token={}", user.token);
+        let mut old = throng_tests::ws::Ws::open(server.address, &path);
+        old.text("42[\"login\",{}]");
+        old.packet_with("42[\"count\"");
+        let mut session = Session::open(server.address, Some(&user));
+        session.join(1);
+        session.say(1, "a private sentence");
+        session.ask("roomout", &serde_json::json!({ "roomid": 1, "api_token": user.token }));
+        let path = format!("/api/history/message?roomid=1&current=1&api_token={}", user.token);
+        assert_eq!(http::get(server.address, &path).status, 200);
+        drop((session, old));
+        eventually("the sessions end", Duration::from_secs(5), || {
+            (server.metric("throng_sessions", "") == Some(0.0)).then_some(())
+        });
+        server.signal("TERM");
+        server.wait(STOP_WITHIN);
+        let log = server.log();
+        for line in &log {
+            assert!(!line.contains(&user.token), "a token is in the log: {line}");
+            assert!(!line.contains("secret-123"), "a password is in the log: {line}");
+            assert!(!line.contains("a private sentence"), "a message is in the log: {line}");
+        }
+        let has = |word: &str| log.iter().any(|line| line.to_lowercase().contains(word));
+        assert!(has("enter") || has("join"), "nobody enters: {log:#?}");
+        assert!(has("leave") || has("left"), "nobody leaves: {log:#?}");
+        assert!(
+            has("transport_close") || has("client_disconnect"),
+            "no reason of an end: {log:#?}"
+        );
+        if format == "json" {
+            let is_json = |line: &&String| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            let lines: Vec<&String> =
+                log.iter().filter(|line| !line.contains("listening on")).collect();
+            assert!(!lines.is_empty());
+            assert_eq!(lines.iter().copied().filter(is_json).count(), lines.len(), "{lines:#?}");
+        }
+    }
+}

@@ -1,0 +1,494 @@
+// What the protocol documents of Engine.IO 3 and 4 and of Socket.IO 5 ask of any server, checked on
+// the conformance surface with its short heartbeat; the checks are our own.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { join3, request, sleep, split3, Wire } from './support/raw.mjs';
+import { Server } from './support/server.mjs';
+
+const interval = 300;
+const timeout = 200;
+let server;
+before(async () => {
+  server = await Server.start({
+    bin: 'conformance',
+    args: ['--ping-interval-ms', `${interval}`, '--ping-timeout-ms', `${timeout}`, '--max-payload', '1000000'],
+  });
+});
+after(() => server?.stop());
+
+const closesWithin = async (wire, ms) => {
+  const late = sleep(ms).then(() => 'open');
+  const outcome = await Promise.race([wire.closed, late]);
+  assert.notEqual(outcome, 'open', `still open after ${ms} ms`);
+  return outcome;
+};
+
+// The two versions differ in framing and in who pings; everything else is the same case list.
+const dialects = {
+  3: {
+    frame: (...packets) => join3(...packets),
+    first: (text) => split3(text)[0],
+    bad: 'abc',
+    noop: '1:6',
+    close: '1:1',
+  },
+  4: {
+    frame: (...packets) => packets.join('\x1e'),
+    first: (text) => text,
+    bad: 'abc',
+    noop: '6',
+    close: '1',
+  },
+};
+
+for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/', 4]]) {
+  const { frame, first, bad, noop, close } = dialects[eio];
+  const echoes = path === '/engine.io/';
+  describe(`Engine.IO ${eio} at ${path}`, () => {
+    const url = (rest = '') => `${server.url}${path}?EIO=${eio}&transport=polling${rest}`;
+    const wsUrl = (rest = '') => `${server.ws}${path}?EIO=${eio}&transport=websocket${rest}`;
+    const get = (sid, rest = '', options) => request(url(`&sid=${sid}${rest}`), options);
+    const post = (sid, body, headers) => request(url(`&sid=${sid}`), { method: 'POST', body, headers });
+    const handshake = async (rest = eio === 3 ? '&b64=1' : '') => {
+      const { status, text } = await request(url(rest));
+      assert.equal(status, 200);
+      return JSON.parse(first(text).slice(1)).sid;
+    };
+
+    describe('handshake', () => {
+      test('polling opens a session', async () => {
+        const { status, text, headers } = await request(url());
+        assert.equal(status, 200);
+        assert.match(headers.get('content-type'), /^text\/plain; charset=utf-8/i);
+        const packet = first(text);
+        assert.equal(packet[0], '0');
+        const open = JSON.parse(packet.slice(1));
+        assert.deepEqual(Object.keys(open).sort(), ['maxPayload', 'pingInterval', 'pingTimeout', 'sid', 'upgrades']);
+        assert.equal(typeof open.sid, 'string');
+        assert.deepEqual(open.upgrades, ['websocket']);
+        assert.deepEqual([open.pingInterval, open.pingTimeout, open.maxPayload], [interval, timeout, 1_000_000]);
+      });
+
+      test('a WebSocket opens a session, with nothing left to upgrade to', async () => {
+        const wire = await Wire.open(wsUrl());
+        const packet = await wire.next();
+        assert.equal(packet[0], '0');
+        const open = JSON.parse(packet.slice(1));
+        assert.deepEqual(open.upgrades, []);
+        assert.deepEqual([open.pingInterval, open.pingTimeout, open.maxPayload], [interval, timeout, 1_000_000]);
+        wire.close();
+      });
+
+      const base = () => `${server.url}${path}`;
+      const refusals = [
+        ['no EIO', 'GET', '?transport=polling', 5],
+        ['an unknown EIO', 'GET', '?EIO=abc&transport=polling', 5],
+        ['EIO 5', 'GET', '?EIO=5&transport=polling', 5],
+        ['no transport', 'GET', `?EIO=${eio}`, 0],
+        ['an unknown transport', 'GET', `?EIO=${eio}&transport=abc`, 0],
+        ['POST without a session', 'POST', `?EIO=${eio}&transport=polling`, 2],
+        ['PUT without a session', 'PUT', `?EIO=${eio}&transport=polling`, 2],
+        ['an unknown session', 'GET', `?EIO=${eio}&transport=polling&sid=zzzzzzzzzzzzzzzzzzzz`, 1],
+        ['a short session id', 'GET', `?EIO=${eio}&transport=polling&sid=x`, 1],
+        ['websocket without an upgrade', 'GET', `?EIO=${eio}&transport=websocket`, 3],
+      ];
+      for (const [why, method, query, code] of refusals) {
+        test(`${why}: 400 with code ${code}`, async () => {
+          const { status, text, headers } = await request(base() + query, { method });
+          assert.equal(status, 400);
+          assert.match(headers.get('content-type'), /^application\/json/);
+          const error = JSON.parse(text);
+          assert.equal(error.code, code);
+          assert.equal(typeof error.message, 'string');
+        });
+      }
+
+      test('a WebSocket handshake with a wrong query is refused', async () => {
+        for (const query of ['?transport=websocket', '?EIO=abc&transport=websocket', `?EIO=${eio}`,
+          `?EIO=${eio}&transport=abc`, `?EIO=${eio}&transport=websocket&sid=zzzzzzzzzzzzzzzzzzzz`]) {
+          const wire = new Wire(`${server.ws}${path}${query}`);
+          await assert.rejects(wire.opened, /400/, query);
+        }
+      });
+
+      test('the path may come without its trailing slash', async () => {
+        const { status } = await request(url().replace('/?', '?'));
+        assert.equal(status, 200);
+      });
+    });
+
+    if (echoes) {
+      describe('messages by polling', () => {
+        test('one, and several in one payload, in order', async () => {
+          const sid = await handshake();
+          for (const packets of [['4hello'], ['4test1', '4test2', '4test3'], ['4你好 😀 ü☃']]) {
+            const pushed = await post(sid, frame(...packets));
+            assert.deepEqual([pushed.status, pushed.text], [200, 'ok']);
+            assert.match(pushed.headers.get('content-type'), /^text\/html/);
+            const polled = await get(sid);
+            assert.deepEqual([polled.status, polled.text], [200, frame(...packets)]);
+          }
+        });
+
+        test('binary as base64', async () => {
+          const sid = await handshake();
+          const binary = eio === 3 ? 'b4AQIDBA==' : 'bAQIDBA==';
+          assert.equal((await post(sid, frame('4hello', binary))).status, 200);
+          assert.equal((await get(sid)).text, frame('4hello', binary));
+        });
+
+        if (eio === 3) {
+          test('binary in the binary payload form', async () => {
+            const sid = await handshake('');
+            const want = Buffer.from([0, 6, 255, 0x34, ...Buffer.from('hello'), 1, 5, 255, 4, 1, 2, 3, 4]);
+            assert.equal((await post(sid, '6:4hello10:b4AQIDBA==')).status, 200);
+            const polled = await get(sid);
+            assert.equal(polled.headers.get('content-type'), 'application/octet-stream');
+            assert.deepEqual(polled.bytes, want);
+            const headers = { 'Content-Type': 'application/octet-stream' };
+            assert.equal((await post(sid, want, headers)).status, 200, 'and back');
+            assert.deepEqual((await get(sid)).bytes, want);
+          });
+
+          test('JSONP, both ways', async () => {
+            const opened = await request(url('&j=0'));
+            assert.match(opened.headers.get('content-type'), /^text\/javascript; charset=utf-8/i);
+            const script = /^___eio\[0\]\((".*")\);$/s.exec(opened.text);
+            assert.ok(script, opened.text);
+            const { sid } = JSON.parse(split3(JSON.parse(script[1]))[0].slice(1));
+            const pushed = await request(url(`&sid=${sid}&j=1`), {
+              method: 'POST',
+              body: `d=${encodeURIComponent(join3('4line\\nend "q"'))}`,
+              headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+            });
+            assert.equal(pushed.status, 200);
+            const polled = await get(sid, '&j=2');
+            const answer = /^___eio\[2\]\((".*")\);$/s.exec(polled.text);
+            assert.ok(answer, polled.text);
+            assert.ok(split3(JSON.parse(answer[1]))[0].startsWith('4line'));
+          });
+        }
+
+        test('a malformed payload is a 400 and the end of the session', async () => {
+          const sid = await handshake();
+          assert.equal((await post(sid, bad)).status, 400);
+          assert.equal((await get(sid)).status, 400);
+        });
+
+        test('a payload over the bound is refused and ends the session', async () => {
+          const sid = await handshake();
+          const outcome = await post(sid, frame(`4${'x'.repeat(1_000_001)}`)).catch(() => ({ status: 413 }));
+          assert.equal(outcome.status, 413);
+          assert.equal((await get(sid)).status, 400);
+        });
+
+        test('a second poll beside the first ends the session', async () => {
+          const sid = await handshake();
+          const [one, two] = await Promise.all([get(sid), sleep(5).then(() => get(sid, '&t=burst'))]);
+          assert.deepEqual([one.status, one.text], [200, close]);
+          assert.equal(two.status, 400);
+          assert.equal((await get(sid)).status, 400);
+        });
+
+        test('an aborted poll is a disconnect', async () => {
+          const sid = await handshake();
+          const controller = new AbortController();
+          get(sid, '', { signal: controller.signal }).catch(() => {});
+          await sleep(5);
+          controller.abort();
+          await sleep(20);
+          assert.equal((await get(sid)).status, 400);
+        });
+      });
+
+      describe('messages by WebSocket', () => {
+        test('text and binary come back', async () => {
+          const wire = await Wire.open(wsUrl());
+          await wire.next();
+          wire.send('4hello 你好 😀');
+          assert.equal(await wire.payload(), '4hello 你好 😀');
+          const bytes = eio === 3 ? Buffer.from([4, 1, 2, 3, 4]) : Buffer.from([1, 2, 3, 4]);
+          wire.send(bytes);
+          assert.deepEqual(await wire.payload(), bytes);
+          wire.close();
+        });
+
+        test('a malformed packet closes', async () => {
+          const wire = await Wire.open(wsUrl());
+          await wire.next();
+          wire.send('abc');
+          await closesWithin(wire, 200);
+        });
+      });
+    }
+
+    describe('heartbeat', () => {
+      if (eio === 4) {
+        test('the server pings in polling', async () => {
+          const sid = await handshake();
+          for (let i = 0; i < 3; i += 1) {
+            const started = Date.now();
+            const polled = await get(sid);
+            assert.deepEqual([polled.status, polled.text], [200, '2']);
+            assert.ok(Date.now() - started > interval - 100, 'not at once');
+            assert.equal((await post(sid, '3')).status, 200);
+          }
+        });
+
+        test('the server pings on a WebSocket', async () => {
+          const wire = await Wire.open(wsUrl());
+          await wire.next();
+          for (let i = 0; i < 3; i += 1) {
+            assert.equal(await wire.next(), '2');
+            wire.send('3');
+          }
+          wire.close();
+        });
+      } else {
+        test('the client pings in polling', async () => {
+          const sid = await handshake();
+          for (let i = 0; i < 3; i += 1) {
+            assert.equal((await post(sid, '1:2')).status, 200);
+            assert.equal((await get(sid)).text, '1:3');
+          }
+        });
+
+        test('the client pings on a WebSocket, its payload comes back', async () => {
+          const wire = await Wire.open(wsUrl());
+          await wire.next();
+          for (const data of ['', 'xyz', '']) {
+            wire.send(`2${data}`);
+            assert.equal(await wire.next(), `3${data}`);
+          }
+          wire.close();
+        });
+      }
+
+      test('silence ends a polling session exactly at the deadline', async () => {
+        const sid = await handshake();
+        await sleep(interval + timeout);
+        const late = eio === 3 ? await post(sid, '1:2') : await get(sid);
+        assert.equal(late.status, 400);
+      });
+
+      test('silence closes a WebSocket', async () => {
+        const wire = await Wire.open(wsUrl());
+        await wire.next();
+        await closesWithin(wire, interval + timeout + 400);
+      });
+    });
+
+    describe('close', () => {
+      test('by polling: the waiting poll is released', async () => {
+        const sid = await handshake();
+        const [polled] = await Promise.all([get(sid), sleep(2).then(() => post(sid, frame('1')))]);
+        assert.deepEqual([polled.status, polled.text], [200, noop]);
+        assert.equal((await get(sid)).status, 400);
+      });
+
+      test('by WebSocket', async () => {
+        const wire = await Wire.open(wsUrl());
+        await wire.next();
+        wire.send('1');
+        await closesWithin(wire, 200);
+      });
+    });
+
+    describe('upgrade', () => {
+      const probed = async () => {
+        const sid = await handshake();
+        const wire = await Wire.open(wsUrl(`&sid=${sid}`));
+        wire.send('2probe');
+        assert.equal(await wire.next(), '3probe');
+        return { sid, wire };
+      };
+
+      if (echoes) {
+        test('probe, release of the poll, upgrade, message', async () => {
+          const { sid, wire } = await probed();
+          const polled = await get(sid);
+          assert.deepEqual([polled.status, polled.text], [200, noop]);
+          wire.send('5');
+          wire.send('4hello');
+          assert.equal(await wire.payload(), '4hello');
+          wire.close();
+        });
+
+        test('a poll that waits is released by the probe', async () => {
+          const sid = await handshake();
+          const waiting = get(sid);
+          await sleep(20);
+          const wire = await Wire.open(wsUrl(`&sid=${sid}`));
+          wire.send('2probe');
+          assert.equal(await wire.next(), '3probe');
+          assert.equal((await waiting).text, noop);
+          wire.send('5');
+          wire.send('4hello');
+          assert.equal(await wire.payload(), '4hello');
+          wire.close();
+        });
+
+        test('what was queued before the upgrade arrives once, in order', async () => {
+          const sid = await handshake();
+          assert.equal((await post(sid, frame('4one', '4two'))).status, 200);
+          const wire = await Wire.open(wsUrl(`&sid=${sid}`));
+          wire.send('2probe');
+          assert.equal(await wire.next(), '3probe');
+          wire.send('5');
+          wire.send('4three');
+          const got = [await wire.payload(), await wire.payload(), await wire.payload()];
+          assert.deepEqual(got, ['4one', '4two', '4three']);
+          wire.close();
+        });
+      }
+
+      test('polling after the upgrade is a 400, the WebSocket lives on', async () => {
+        const { sid, wire } = await probed();
+        wire.send('5');
+        assert.equal((await get(sid)).status, 400);
+        if (echoes) {
+          wire.send('4hello');
+          assert.equal(await wire.payload(), '4hello');
+        }
+        wire.close();
+      });
+
+      test('a second WebSocket of an upgraded session is closed, the first lives on', async () => {
+        const { sid, wire } = await probed();
+        wire.send('5');
+        if (echoes) {
+          wire.send('4first');
+          assert.equal(await wire.payload(), '4first');
+        }
+        const second = new Wire(wsUrl(`&sid=${sid}`));
+        await closesWithin(second, 500);
+        if (echoes) {
+          wire.send('4hello');
+          assert.equal(await wire.payload(), '4hello');
+        }
+        wire.close();
+      });
+
+      test('a WebSocket that is abandoned before its upgrade leaves the session polling', async () => {
+        const { sid, wire } = await probed();
+        wire.close();
+        await sleep(20);
+        assert.equal((await post(sid, frame(echoes ? '4still here' : eio === 4 ? '3' : '2'))).status, 200);
+      });
+    });
+  });
+}
+
+describe('Socket.IO 5', () => {
+  const engine = async (query = 'EIO=4') => {
+    const wire = await Wire.open(`${server.ws}/socket.io/?${query}&transport=websocket`);
+    assert.equal((await wire.next())[0], '0');
+    return wire;
+  };
+  const connected = async () => {
+    const wire = await engine();
+    wire.send('40');
+    await wire.payload();
+    await wire.payload();
+    return wire;
+  };
+
+  for (const [packet, prefix, auth] of [
+    ['40', '40', '42["auth",{}]'],
+    ['40{"token":"123"}', '40', '42["auth",{"token":"123"}]'],
+    ['40/custom,', '40/custom,', '42/custom,["auth",{}]'],
+    ['40/custom', '40/custom,', '42/custom,["auth",{}]'],
+    ['40/custom,{"token":"abc"}', '40/custom,', '42/custom,["auth",{"token":"abc"}]'],
+  ]) {
+    test(`${packet} connects`, async () => {
+      const wire = await engine();
+      wire.send(packet);
+      const answer = await wire.payload();
+      assert.ok(answer.startsWith(prefix), answer);
+      const opened = JSON.parse(answer.slice(prefix.length));
+      assert.deepEqual(Object.keys(opened), ['sid']);
+      assert.equal(typeof opened.sid, 'string');
+      assert.equal(await wire.payload(), auth);
+      wire.close();
+    });
+  }
+
+  test('an unknown namespace is answered with an error', async () => {
+    const wire = await engine();
+    wire.send('40/random');
+    assert.equal(await wire.payload(), '44/random,{"message":"Invalid namespace"}');
+    wire.close();
+  });
+
+  for (const packet of ['4abc', '4', '49', '42', '42{}', '42[]', '42[{}]', '4251["x"', '451-["x"]', '40{', '40[]', '451-["message",{"_placeholder":true,"num":5}]']) {
+    test(`${packet} closes the connection`, async () => {
+      const wire = packet.startsWith('40') || packet === '4abc' ? await engine() : await connected();
+      wire.send(packet);
+      if (packet.startsWith('451-["message"')) wire.send(Buffer.from([1]));
+      else if (packet.startsWith('451-')) wire.send('42["message"]');
+      await closesWithin(wire, 250);
+    });
+  }
+
+  test('no CONNECT in time closes the connection', async () => {
+    const wire = await engine();
+    await closesWithin(wire, 1500);
+  });
+
+  test('disconnecting the main namespace keeps the connection', async () => {
+    const wire = await connected();
+    wire.send('41');
+    assert.equal(await wire.next(), '2');
+    wire.close();
+  });
+
+  test('disconnecting one namespace leaves the other', async () => {
+    const wire = await connected();
+    wire.send('40/custom');
+    await wire.payload();
+    await wire.payload();
+    wire.send('41/custom');
+    wire.send('42["message","to the main namespace"]');
+    assert.equal(await wire.payload(), '42["message-back","to the main namespace"]');
+    wire.close();
+  });
+
+  test('plain events, and events with an acknowledgement', async () => {
+    const wire = await connected();
+    wire.send('42["message",1,"2",{"3":[true]}]');
+    assert.equal(await wire.payload(), '42["message-back",1,"2",{"3":[true]}]');
+    wire.send('42456["message-with-ack",1,"2",{"3":[false]}]');
+    assert.equal(await wire.payload(), '43456[1,"2",{"3":[false]}]');
+    wire.close();
+  });
+
+  test('binary attachments, with and without an acknowledgement', async () => {
+    const wire = await connected();
+    const two = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}';
+    for (const [sent, back] of [
+      [`452-["message",${two}]`, `452-["message-back",${two}]`],
+      [`452-789["message-with-ack",${two}]`, `462-789[${two}]`],
+    ]) {
+      wire.send(sent);
+      wire.send(Buffer.from([1, 2, 3]));
+      wire.send(Buffer.from([4, 5, 6]));
+      assert.equal(await wire.payload(), back);
+      assert.deepEqual(await wire.payload(), Buffer.from([1, 2, 3]));
+      assert.deepEqual(await wire.payload(), Buffer.from([4, 5, 6]));
+    }
+    wire.close();
+  });
+
+  test('Engine.IO 3: connected unasked, same engine id', async () => {
+    const wire = await Wire.open(`${server.ws}/socket.io/?EIO=3&transport=websocket`);
+    await wire.next();
+    assert.equal(await wire.next(), '40');
+    assert.equal(await wire.next(), '42["auth",{}]');
+    wire.send('42["message","old"]');
+    assert.equal(await wire.next(), '42["message-back","old"]');
+    wire.send('40/nope');
+    assert.equal(await wire.next(), '44/nope,"Invalid namespace"');
+    wire.close();
+  });
+});
