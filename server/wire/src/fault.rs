@@ -153,3 +153,6 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

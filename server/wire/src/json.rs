@@ -197,6 +197,9 @@ pub(crate) fn unescape(inner: &str) -> Result<Cow<'_, str>, Fault> {
             Some(c @ ('"' | '\\' | '/')) => c as u16,
             Some('u') => {
                 let digits = chars.as_str().get(..4).ok_or(Fault::JsonInvalid)?;
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return Err(Fault::JsonInvalid);
+                }
                 let unit = u16::from_str_radix(digits, 16).map_err(|_| Fault::JsonInvalid)?;
                 chars = chars.as_str()[4..].chars();
                 unit

@@ -13,5 +13,7 @@ pub mod ws;
 
 mod fault;
 mod json;
+#[cfg(test)]
+mod sweep;
 
 pub use fault::Fault;
