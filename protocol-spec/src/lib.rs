@@ -1,1 +1,20 @@
-//! Placeholder until the first module lands.
+//! The written protocol as data: clauses, vectors and schemas.
+//!
+//! The text files beside this crate decide; see its README for how to read them. This crate only
+//! reads them: it holds no codec and no rule of its own, so that servers, clients and harnesses
+//! can all depend on it without depending on each other.
+
+#![forbid(unsafe_code)]
+
+mod clause;
+mod schema;
+mod trace;
+mod vector;
+
+pub use clause::{Clause, Level, PREFIXES, Party, clause, clauses, parse as parse_clauses, texts};
+pub use schema::{Schema, schema, schemas};
+pub use trace::{Citation, citations};
+pub use vector::{Direction, Origin, Protocol, Vector, Verdict, vector_files, vectors};
+
+#[cfg(test)]
+mod tests;

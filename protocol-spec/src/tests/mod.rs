@@ -1,0 +1,4 @@
+mod clauses;
+mod schemas;
+mod traceability;
+mod vectors;
