@@ -10,6 +10,7 @@ pub struct Full<T>(pub T);
 
 pub struct Sender<T> {
     items: Producer<T>,
+    capacity: usize,
     bell: Arc<Bell>,
     /// Something was pushed and the receiver's bell was not rung since.
     owes_ring: bool,
@@ -22,10 +23,14 @@ pub struct Receiver<T> {
 /// A lane of `capacity` items whose receiver sleeps on `bell`.
 pub fn lane<T>(capacity: usize, bell: Arc<Bell>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = ring(capacity);
-    (Sender { items: producer, bell, owes_ring: false }, Receiver { items: consumer })
+    (Sender { items: producer, capacity, bell, owes_ring: false }, Receiver { items: consumer })
 }
 
 impl<T> Sender<T> {
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Free slots. Only the receiver changes it behind our back, and only upwards.
     pub fn room(&self) -> usize {
         self.items.slots()

@@ -1,0 +1,101 @@
+//! How many connections are let in, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Shared by all shards. A connection holds its [`Ticket`] wherever it goes.
+pub struct Gate {
+    connections_max: u32,
+    /// 0 means no limit.
+    connections_per_ip_max: u32,
+    connections: AtomicU32,
+    per_ip: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// Room for one connection, given back when dropped.
+pub struct Ticket {
+    gate: Arc<Gate>,
+    ip: IpAddr,
+}
+
+impl Gate {
+    pub fn new(connections_max: u32, connections_per_ip_max: u32) -> Arc<Gate> {
+        Arc::new(Gate {
+            connections_max,
+            connections_per_ip_max,
+            connections: AtomicU32::new(0),
+            per_ip: Mutex::default(),
+        })
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// `None` when the server, or this address, has as many connections as it may.
+    pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Ticket> {
+        let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).ok()?;
+        if self.connections_per_ip_max > 0 {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = per_ip.entry(ip).or_insert(0);
+            if *count >= self.connections_per_ip_max {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Ticket { gate: Arc::clone(self), ip })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.gate.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.gate.connections_per_ip_max == 0 {
+            return;
+        }
+        let mut per_ip = self.gate.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = per_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    #[test]
+    fn the_total_bound_counts_what_is_open() {
+        let gate = Gate::new(2, 0);
+        let first = gate.admit(HERE);
+        let second = gate.admit(THERE);
+        assert!(first.is_some() && second.is_some());
+        assert!(gate.admit(HERE).is_none());
+        drop(first);
+        assert_eq!(gate.connections(), 1);
+        assert!(gate.admit(HERE).is_some());
+    }
+
+    #[test]
+    fn one_address_cannot_take_all() {
+        let gate = Gate::new(10, 1);
+        let first = gate.admit(HERE);
+        assert!(first.is_some());
+        assert!(gate.admit(HERE).is_none());
+        assert_eq!(gate.connections(), 1, "a refused connection takes no room");
+        let other = gate.admit(THERE);
+        assert!(other.is_some());
+        drop(first);
+        assert!(gate.admit(HERE).is_some());
+    }
+}

@@ -1,0 +1,19 @@
+//! The shell of a Throng server: threads, sockets, clocks and settings around the pure core.
+//!
+//! ```text
+//!            ┌── shard-0 ── monoio ── core ──┐
+//!  clients ──┤── shard-1 ── monoio ── core ──┤── desk ── tokio ── REST, polling, store, metrics
+//!            └── shard-N ── monoio ── core ──┘
+//! ```
+//!
+//! A shard serves WebSockets itself and hands every other connection to the front desk. No chat
+//! rule lives in this crate.
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod clock;
+pub mod gate;
+pub mod link;
+pub mod listen;
+pub mod request;
+pub mod shard;

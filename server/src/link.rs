@@ -1,0 +1,164 @@
+//! What passes between the shards and the front desk.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use throng_core::input::UserCard;
+use throng_core::{Answer, Command, EngineRequest, LogLine, PollId, Reply, ShardId, TokenHash};
+use throng_mesh::Bell;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::gate::Ticket;
+
+/// Commands of one shard that may be unanswered. Replies have as many slots, so they always fit.
+pub const COMMANDS_MAX: usize = 4096;
+/// Items of the front desk that wait for one shard.
+const INBOX_MAX: usize = 1024;
+/// Connections that wait for the front desk.
+const HANDED_MAX: usize = 1024;
+const LOGS_MAX: usize = 8192;
+
+/// From the front desk to one shard.
+pub enum ToShard {
+    Http {
+        poll: PollId,
+        request: EngineRequest,
+        body: Result<Vec<u8>, ()>,
+        answer: oneshot::Sender<Answer>,
+    },
+    HttpGone {
+        poll: PollId,
+    },
+    /// A connection that has become a WebSocket, and what the client sent behind its request.
+    Upgraded(Box<Upgraded>),
+    Revoked(TokenHash),
+    UserChanged(Arc<UserCard>),
+    /// Stop accepting and close everything, politely.
+    Stop,
+    /// End the thread.
+    Exit,
+}
+
+pub struct Upgraded {
+    pub stream: TcpStream,
+    pub ticket: Ticket,
+    pub request: EngineRequest,
+    pub leftover: Vec<u8>,
+}
+
+/// A connection on its way from a shard to the front desk.
+pub struct Handed {
+    pub stream: TcpStream,
+    /// What was read of it.
+    pub prefix: Vec<u8>,
+    pub peer: SocketAddr,
+    pub ticket: Ticket,
+}
+
+/// A shard's ends.
+pub struct ShardEnds {
+    pub inbox: mpsc::Receiver<ToShard>,
+    pub replies: mpsc::Receiver<Reply>,
+    pub commands: mpsc::Sender<Command>,
+    pub handed: mpsc::Sender<Handed>,
+    pub logs: mpsc::Sender<LogLine>,
+}
+
+/// The front desk's ends.
+pub struct DeskEnds {
+    pub doors: Doors,
+    /// One per shard.
+    pub commands: Vec<mpsc::Receiver<Command>>,
+    pub handed: mpsc::Receiver<Handed>,
+    pub logs: mpsc::Receiver<LogLine>,
+}
+
+/// The way into one shard. Rings its bell.
+#[derive(Clone)]
+pub struct Door {
+    inbox: mpsc::Sender<ToShard>,
+    replies: mpsc::Sender<Reply>,
+    bell: Arc<Bell>,
+}
+
+/// The shard is gone: the server is stopping.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ShardGone;
+
+impl Door {
+    /// Waits while the shard's inbox is full.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when its thread has ended.
+    pub async fn send(&self, item: ToShard) -> Result<(), ShardGone> {
+        self.inbox.send(item).await.map_err(|_| ShardGone)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Never waits: an unanswered command has its slot.
+    pub fn reply(&self, reply: Reply) {
+        match self.replies.try_send(reply) {
+            Ok(()) => self.bell.ring(),
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                unreachable!("a shard has no more unanswered commands than reply slots")
+            }
+        }
+    }
+
+    /// Items that wait in the inbox.
+    pub fn depth(&self) -> usize {
+        self.inbox.max_capacity() - self.inbox.capacity()
+    }
+}
+
+/// The ways into all shards.
+#[derive(Clone)]
+pub struct Doors(Arc<[Door]>);
+
+impl Doors {
+    pub fn to(&self, shard: ShardId) -> Option<&Door> {
+        self.0.get(usize::from(shard.0))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Door> {
+        self.0.iter()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Sends the same to every shard.
+    pub async fn send_all(&self, make: impl Fn() -> ToShard) {
+        for door in self.iter() {
+            // A shard that is gone needs no message.
+            let _ = door.send(make()).await;
+        }
+    }
+}
+
+/// Makes the channels between the front desk and the shards that sleep on `bells`.
+pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, DeskEnds) {
+    let (handed_in, handed) = mpsc::channel(HANDED_MAX);
+    let (logs_in, logs) = mpsc::channel(LOGS_MAX);
+    let mut ends = Vec::new();
+    let mut doors = Vec::new();
+    let mut commands = Vec::new();
+    for bell in bells {
+        let (inbox_in, inbox) = mpsc::channel(INBOX_MAX);
+        let (replies_in, replies) = mpsc::channel(COMMANDS_MAX);
+        let (commands_in, commands_out) = mpsc::channel(COMMANDS_MAX);
+        doors.push(Door { inbox: inbox_in, replies: replies_in, bell: Arc::clone(bell) });
+        commands.push(commands_out);
+        ends.push(ShardEnds {
+            inbox,
+            replies,
+            commands: commands_in,
+            handed: handed_in.clone(),
+            logs: logs_in.clone(),
+        });
+    }
+    (ends, DeskEnds { doors: Doors(doors.into()), commands, handed, logs })
+}

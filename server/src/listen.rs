@@ -1,0 +1,66 @@
+//! One listening socket per shard on the same address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+const BACKLOG: i32 = 4096;
+
+/// Binds `shards` sockets that share `addr`, so that the kernel spreads connections over them. With
+/// port 0 the first one picks the port.
+///
+/// # Errors
+/// What the operating system says; usually that the address is in use or not ours.
+pub fn bind(addr: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
+    if addr.port() != 0 {
+        // Two servers of one user could share a port unnoticed: SO_REUSEPORT would split their
+        // clients between them.
+        drop(socket(addr, false)?);
+    }
+    let mut listeners = vec![listener(addr)?];
+    let bound = listeners[0].local_addr()?;
+    for _ in 1..shards {
+        listeners.push(listener(bound)?);
+    }
+    Ok(listeners)
+}
+
+fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(addr, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(addr: SocketAddr, shares_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shares_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_shards_share_the_port_the_first_one_picked() {
+        let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 3).expect("loopback is there");
+        let port = listeners[0].local_addr().expect("it is bound").port();
+        assert_ne!(port, 0);
+        for listener in &listeners {
+            assert_eq!(listener.local_addr().expect("it is bound").port(), port);
+        }
+    }
+
+    #[test]
+    fn a_second_server_on_the_port_is_an_error() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).expect("loopback is there");
+        let addr = first[0].local_addr().expect("it is bound");
+        assert_eq!(bind(addr, 2).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,60 @@
+//! The next deadline as a readable descriptor. A turn changes it only when it moves forward.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use monoio::net::UnixStream;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use throng_core::Now;
+
+pub(super) struct Alarm {
+    timer: OwnedFd,
+    watched: Rc<UnixStream>,
+    set_for: Option<Now>,
+}
+
+impl Alarm {
+    pub(super) fn new() -> io::Result<Alarm> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let watched = watch(timer.as_fd().try_clone_to_owned()?)?;
+        Ok(Alarm { timer, watched, set_for: None })
+    }
+
+    pub(super) fn watched(&self) -> &Rc<UnixStream> {
+        &self.watched
+    }
+
+    /// Goes off at `deadline` or before. Going off early costs one idle turn.
+    pub(super) fn set(&mut self, now: Now, deadline: Now) {
+        if self.set_for.is_some_and(|set_for| set_for <= deadline) {
+            return;
+        }
+        // Zero would disarm it.
+        let wait_ns = deadline.since(now).max(1);
+        let value = Timespec {
+            tv_sec: i64::try_from(wait_ns / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: (wait_ns % 1_000_000_000) as i64,
+        };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)
+            .expect("a timer of this thread takes any positive time");
+        self.set_for = Some(deadline);
+    }
+
+    /// It went off: make the descriptor quiet again.
+    pub(super) fn clear(&mut self) {
+        let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+        self.set_for = None;
+    }
+}
+
+/// The runtime's readiness wait takes any descriptor, but only through one of its stream types;
+/// this one keeps no addresses and so is the smallest.
+pub(super) fn watch(fd: OwnedFd) -> io::Result<Rc<UnixStream>> {
+    Ok(Rc::new(UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?))
+}

@@ -1,0 +1,53 @@
+//! What the logic asked for.
+
+use throng_core::{Command, Logic, LogLine};
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::turn::Worker;
+use throng_core::input::PipeEnd;
+
+impl<L: Logic> Worker<L> {
+    pub(super) fn apply(&mut self) {
+        for (to, request) in self.effects.requests.drain(..) {
+            let pushed = self.corner.requests_out[usize::from(to.0)].push(request);
+            assert!(pushed.is_ok(), "the logic never emits more than fits");
+        }
+        for (to, delivery) in self.effects.deliveries.drain(..) {
+            let pushed = self.corner.deliveries_out[usize::from(to.0)].push(delivery);
+            assert!(pushed.is_ok(), "the logic never emits more than fits");
+        }
+        self.corner.ring();
+        for (poll, answer) in self.effects.answers.drain(..) {
+            if let Some(waiting) = self.polls.remove(&poll) {
+                // The client may have given up in the meantime.
+                let _ = waiting.send(answer);
+            }
+        }
+        let commands = std::mem::take(&mut self.effects.commands);
+        for command in commands {
+            self.command(command);
+        }
+        let closes = std::mem::take(&mut self.effects.closes);
+        for pipe in closes {
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+        for line in self.effects.logs.drain(..) {
+            if let LogLine::Entered { room, online, .. } | LogLine::Left { room, online, .. } = line
+            {
+                self.rooms_online.set(room, online);
+            }
+            if self.ends.logs.try_send(line).is_err() {
+                self.shell.logs_dropped += 1;
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match self.ends.commands.try_send(command) {
+            Ok(()) => self.commands_unanswered += 1,
+            Err(TrySendError::Full(_)) => unreachable!("unanswered commands fit the lane"),
+            // The front desk has ended: the server is past its grace.
+            Err(TrySendError::Closed(_)) => {}
+        }
+    }
+}

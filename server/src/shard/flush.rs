@@ -1,0 +1,90 @@
+//! One send per pipe that has something to say.
+
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
+use throng_core::input::PipeEnd;
+use throng_core::{Flushed, Logic, PipeId};
+
+use super::events::Event;
+use super::turn::Worker;
+
+/// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
+const PIECES_MAX: usize = 16;
+
+impl<L: Logic> Worker<L> {
+    /// Sends what the turn produced, unless it may linger for more.
+    pub(super) fn flush(&mut self) {
+        self.logic.outbox().take_dirty(&mut self.dirty);
+        if self.dirty.is_empty() {
+            return;
+        }
+        if self.tuning.flush_linger_us > 0 {
+            let linger_ns = u64::from(self.tuning.flush_linger_us) * 1000;
+            let until = *self.flush_at.get_or_insert(self.now.plus_ns(linger_ns));
+            if until > self.now {
+                return;
+            }
+            self.flush_at = None;
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for pipe in dirty.drain(..) {
+            self.flush_pipe(pipe);
+        }
+        self.dirty = dirty;
+    }
+
+    fn flush_pipe(&mut self, pipe: PipeId) {
+        let Some(open) = self.pipes.open(pipe) else { return };
+        let fd = open.stream.as_raw_fd();
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        loop {
+            let outbox = self.logic.outbox();
+            let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+            let count = outbox.slices(pipe, &mut pieces);
+            let pieces = &pieces[..count];
+            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let sent = match pieces {
+                // Nothing to send, but perhaps to close.
+                [] => Ok(0),
+                [only] => send(fd, only, flags),
+                many => sendmsg::<()>(fd, many, &[], flags, None),
+            };
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => 0,
+                Err(Errno::EINTR) => continue,
+                Err(_) => {
+                    outbox.sent(pipe, 0);
+                    return self.end_later(pipe, PipeEnd::Failed);
+                }
+            };
+            self.shell.flushes += u64::from(sent > 0);
+            self.shell.bytes_out += sent as u64;
+            match outbox.sent(pipe, sent) {
+                Flushed::Empty => return,
+                Flushed::More if sent == offered => {
+                    // It took everything; there are more pieces.
+                    outbox.writable(pipe);
+                    continue;
+                }
+                Flushed::More => {
+                    if let Some(open) = self.pipes.open(pipe) {
+                        self.events.on_writable(Event::Writable(pipe), &open.stream);
+                    }
+                    return;
+                }
+                // The peer sees the end behind the last bytes; its own end, or the core's
+                // patience, takes the pipe down.
+                Flushed::Close => {
+                    if shutdown(fd, Shutdown::Write).is_err() {
+                        self.end_later(pipe, PipeEnd::Failed);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}

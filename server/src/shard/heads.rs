@@ -1,0 +1,214 @@
+//! The first request of a connection: a WebSocket of this shard, or the front desk's.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use throng_core::input::Accept;
+use throng_core::{EngineRequest, Endpoint, Input, Logic, PipeId, ShardId, Sid};
+use throng_wire::http::{self, EngineError};
+use throng_wire::ws;
+
+use super::alarm::watch;
+use super::events::Event;
+use super::pipes::{Head, Open};
+use super::turn::Worker;
+use crate::link::Handed;
+use crate::request::{Fields, HttpPolicy};
+
+const OVERLOADED: &str = r#"{"code":503,"message":"The server is overloaded"}"#;
+const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
+const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
+const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
+    Upgrade: websocket\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\
+    Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
+
+/// What the first bytes of a connection ask for.
+enum Verdict {
+    NeedMore,
+    Refuse { status: u16, json: &'static str },
+    WrongVersion,
+    /// `len`: bytes of the request head.
+    Upgrade { len: usize, accept: Box<str>, request: EngineRequest },
+    Desk,
+}
+
+impl<L: Logic> Worker<L> {
+    /// Reads a connection whose head is awaited and decides where it belongs.
+    pub(super) fn read_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let count = match (&head.stream).read(&mut self.buffer) {
+            Ok(0) => return self.drop_head(pipe),
+            Ok(count) => count,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return self.rearm.push(pipe),
+                io::ErrorKind::Interrupted => return self.ready.push_back(pipe),
+                _ => return self.drop_head(pipe),
+            },
+        };
+        if head.ticket.is_none() {
+            return self.rearm.push(pipe);
+        }
+        let verdict = if head.bytes.is_empty() {
+            judge(&self.buffer[..count], head, &self.policy, self.shard, self.shards)
+        } else {
+            let mut bytes = std::mem::take(&mut head.bytes);
+            bytes.extend_from_slice(&self.buffer[..count]);
+            let verdict = judge(&bytes, head, &self.policy, self.shard, self.shards);
+            head.bytes = bytes;
+            verdict
+        };
+        // From here on everything that came is in one place.
+        if head.bytes.is_empty() {
+            match verdict {
+                Verdict::NeedMore | Verdict::Desk => {
+                    head.bytes = self.buffer[..count].to_vec();
+                }
+                Verdict::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
+                Verdict::Refuse { .. } | Verdict::WrongVersion => {}
+            }
+        } else if let Verdict::Upgrade { len, .. } = verdict {
+            head.bytes.drain(..len);
+        }
+        match verdict {
+            Verdict::NeedMore => self.rearm.push(pipe),
+            Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
+            Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
+            Verdict::Upgrade { accept, request, .. } => self.upgrade(pipe, accept, request),
+            Verdict::Desk => self.hand_over(pipe),
+        }
+    }
+
+    fn upgrade(&mut self, pipe: PipeId, accept: Box<str>, request: EngineRequest) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let mut leftover = std::mem::take(&mut head.bytes);
+        let promoted = self.pipes.promote(pipe, |head| {
+            let ticket = head.ticket.ok_or(io::ErrorKind::ConnectionRefused)?;
+            Ok::<_, io::Error>(Open::new(watch(head.stream.into())?, ticket))
+        });
+        if let Err(error) = promoted {
+            tracing::warn!(%error, "a connection could not be watched");
+            return;
+        }
+        let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
+        self.logic.step(input, &mut self.effects);
+        if !leftover.is_empty() {
+            self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+        }
+        self.rearm.push(pipe);
+    }
+
+    fn hand_over(&mut self, pipe: PipeId) {
+        let Ok(slot) = self.ends.handed.try_reserve() else {
+            return self.refuse(pipe, 503, OVERLOADED);
+        };
+        let Some(head) = self.pipes.take_head(pipe) else { return };
+        let Head { stream, bytes: prefix, peer, ticket, .. } = *head;
+        let Some(ticket) = ticket else { return };
+        self.shell.handed_over += 1;
+        slot.send(Handed { stream, prefix, peer, ticket });
+    }
+
+    pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
+        self.refuse_with(pipe, &http::refusal(status, json));
+    }
+
+    /// Answers, and keeps the connection until the client has closed it or its time is up: closing
+    /// with unread bytes would reset it and the client might never see the answer.
+    fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let is_sent = (&head.stream).write_all(answer).is_ok();
+        if !is_sent || head.stream.shutdown(Shutdown::Write).is_err() {
+            return self.drop_head(pipe);
+        }
+        head.bytes = Vec::new();
+        if head.ticket.take().is_some() {
+            self.refused_open += 1;
+        }
+        self.ready.push_back(pipe);
+    }
+
+    pub(super) fn drop_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.take_head(pipe) else { return };
+        if head.ticket.is_none() {
+            self.refused_open -= 1;
+        }
+        // Ends the task that watches it, if one does.
+        let _ = head.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Heads that took too long are told so and closed.
+    pub(super) fn drop_overdue_heads(&mut self) {
+        while let Some(pipe) = self.pipes.overdue_head(self.now) {
+            let Some(head) = self.pipes.head_mut(pipe) else { continue };
+            if head.ticket.is_some() {
+                self.shell.head_timeouts += 1;
+                let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
+            }
+            self.drop_head(pipe);
+        }
+    }
+
+    /// Waits for more of a head.
+    pub(super) fn rearm_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        if head.watched.is_none() {
+            let duplicate = head.stream.as_fd().try_clone_to_owned();
+            match duplicate.and_then(watch) {
+                Ok(watched) => head.watched = Some(watched),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be watched");
+                    return self.drop_head(pipe);
+                }
+            }
+        }
+        if let Some(watched) = &head.watched {
+            self.events.on_readable(Event::Readable(pipe), watched);
+        }
+    }
+}
+
+fn judge(
+    bytes: &[u8],
+    head: &Head,
+    policy: &HttpPolicy,
+    shard: ShardId,
+    shards: u8,
+) -> Verdict {
+    let (len, request) = match http::head(bytes) {
+        Ok(http::Head::NeedMore) => return Verdict::NeedMore,
+        Ok(http::Head::Complete { len, request }) => (len, request),
+        Err(throng_wire::Fault::HeadTooLarge | throng_wire::Fault::HeadTooManyFields) => {
+            return Verdict::Refuse { status: 431, json: MALFORMED };
+        }
+        Err(_) => return Verdict::Refuse { status: 400, json: MALFORMED },
+    };
+    let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
+        return Verdict::Desk;
+    };
+    let fields = Fields {
+        method: request.method,
+        query: request.query,
+        host: request.host,
+        origin: request.origin,
+        authorization: request.authorization,
+        content_type: None,
+    };
+    let engine = policy.engine_request(endpoint, fields, head.peer.ip());
+    if endpoint != Endpoint::RawEcho && !is_mine(engine.sid.as_deref(), shard, shards) {
+        return Verdict::Desk;
+    }
+    if !upgrade.is_version_13 {
+        return Verdict::WrongVersion;
+    }
+    let Some(key) = upgrade.key else {
+        return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
+    };
+    Verdict::Upgrade { len, accept: ws::accept_key(key).into(), request: engine }
+}
+
+/// Sids that no shard can own are refused right here.
+fn is_mine(sid: Option<&str>, shard: ShardId, shards: u8) -> bool {
+    let owner = sid.and_then(Sid::parse).map(|sid| sid.shard());
+    owner.is_none_or(|owner| owner == shard || owner.0 >= shards)
+}

@@ -1,0 +1,124 @@
+//! Items from other shards and from the front desk.
+
+use std::rc::Rc;
+
+use throng_core::input::Accept;
+use throng_core::{Input, Logic, ShardId};
+
+use super::alarm::watch;
+use super::pipes::Open;
+use super::turn::Worker;
+use crate::link::{ToShard, Upgraded};
+
+/// Items of the front desk taken in one turn.
+const INBOX_PER_TURN: usize = 256;
+/// Requests taken in one turn, of all peers.
+const REQUESTS_PER_TURN: usize = 1024;
+
+impl<L: Logic> Worker<L> {
+    /// Free slots now: the logic never emits more than that in this turn.
+    pub(super) fn measure_lanes(&mut self) {
+        let room = &mut self.room;
+        let slots = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
+        room.requests.clear();
+        room.requests.extend(self.corner.requests_out.iter().map(|lane| slots(lane.room())));
+        room.deliveries.clear();
+        room.deliveries.extend(self.corner.deliveries_out.iter().map(|lane| slots(lane.room())));
+        room.commands = slots(crate::link::COMMANDS_MAX - self.commands_unanswered);
+    }
+
+    pub(super) fn take_replies(&mut self) {
+        while let Ok(reply) = self.ends.replies.try_recv() {
+            self.commands_unanswered -= 1;
+            self.logic.step(Input::Reply(reply), &mut self.effects);
+        }
+    }
+
+    pub(super) fn take_inbox(&mut self) {
+        for _ in 0..INBOX_PER_TURN {
+            let Ok(item) = self.ends.inbox.try_recv() else { return };
+            let input = match item {
+                ToShard::Http { poll, request, body, answer } => {
+                    self.polls.insert(poll, answer);
+                    Input::Http { poll, request, body }
+                }
+                ToShard::HttpGone { poll } => {
+                    if self.polls.remove(&poll).is_none() {
+                        continue;
+                    }
+                    Input::HttpGone { poll }
+                }
+                ToShard::Upgraded(upgraded) => {
+                    self.take_upgraded(*upgraded);
+                    continue;
+                }
+                ToShard::Revoked(token) => Input::Revoked(token),
+                ToShard::UserChanged(card) => Input::UserChanged(card),
+                ToShard::Stop => {
+                    self.stop_accepting();
+                    Input::Stop
+                }
+                ToShard::Exit => {
+                    self.is_ending = true;
+                    return;
+                }
+            };
+            self.logic.step(input, &mut self.effects);
+        }
+    }
+
+    fn take_upgraded(&mut self, upgraded: Upgraded) {
+        let Upgraded { stream, ticket, request, mut leftover } = upgraded;
+        let stream = match watch(stream.into()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "an upgraded connection could not be watched");
+                return;
+            }
+        };
+        let pipe = self.pipes.insert_open(Open::new(Rc::clone(&stream), ticket));
+        let input = Input::Upgrade { pipe, accept: Accept::Done, request };
+        self.logic.step(input, &mut self.effects);
+        if !leftover.is_empty() {
+            self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+        }
+        self.rearm.push(pipe);
+    }
+
+    /// Deliveries never make the logic send, so all of them can be taken.
+    pub(super) fn take_deliveries(&mut self) {
+        for (from, lane) in self.corner.deliveries_in.iter_mut().enumerate() {
+            // What a peer pushes meanwhile is for the next turn: the turn stays bounded.
+            for _ in 0..lane.len() {
+                let Some(delivery) = lane.pop() else { break };
+                let from = ShardId(from as u8);
+                self.logic.step(Input::Delivery { from, delivery }, &mut self.effects);
+            }
+        }
+    }
+
+    /// Takes requests, one peer after the other, while their worst-case fan-out fits.
+    pub(super) fn take_requests(&mut self) {
+        self.is_stalled = false;
+        let peers = self.corner.requests_in.len();
+        let mut empty_in_a_row = 0;
+        for _ in 0..REQUESTS_PER_TURN {
+            if !self.logic.takes_requests() {
+                self.is_stalled = self.corner.requests_in.iter().any(|lane| !lane.is_empty());
+                return;
+            }
+            let request = loop {
+                let from = self.next_peer;
+                self.next_peer = (from + 1) % peers;
+                match self.corner.requests_in[from].pop() {
+                    Some(request) => break Some((ShardId(from as u8), request)),
+                    None if empty_in_a_row == peers => break None,
+                    None => empty_in_a_row += 1,
+                }
+            };
+            let Some((from, request)) = request else { return };
+            empty_in_a_row = 0;
+            self.logic.step(Input::Request { from, request }, &mut self.effects);
+        }
+    }
+}

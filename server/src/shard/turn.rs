@@ -1,0 +1,242 @@
+//! One turn after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use monoio::net::UnixStream;
+use throng_core::input::PipeEnd;
+use throng_core::lane::{Delivery, Request};
+use throng_core::{Answer, Effects, LaneRoom, Logic, Now, PipeId, PollId, ShardId};
+use throng_mesh::{Corner, Receiver};
+use tokio::sync::oneshot;
+
+use super::alarm::{Alarm, watch};
+use super::events::{Event, Events, look_around};
+use super::pipes::Pipes;
+use super::{Plan, Tuning};
+use crate::board::{Board, RoomsOnline, ShellCounters};
+use crate::clock::Clock;
+use crate::gate::Gate;
+use crate::link::ShardEnds;
+use crate::request::HttpPolicy;
+
+/// Next look at lanes that were too full for what the logic owes or for a request's fan-out. A
+/// peer that drains them has no reason to ring.
+const PRESSED_RETRY_NS: u64 = 250_000;
+
+pub(super) struct Worker<L> {
+    pub(super) shard: ShardId,
+    pub(super) shards: u8,
+    pub(super) tuning: Tuning,
+    pub(super) policy: Arc<HttpPolicy>,
+    pub(super) gate: Arc<Gate>,
+    clock: Clock,
+    pub(super) now: Now,
+
+    pub(super) logic: L,
+    pub(super) effects: Effects,
+    pub(super) room: LaneRoom,
+
+    pub(super) pipes: Pipes,
+    /// Connections to read, in the order they became ready.
+    pub(super) ready: VecDeque<PipeId>,
+    /// Connections that were read and are to be watched again.
+    pub(super) rearm: Vec<PipeId>,
+    /// Pipes taken down since the last turn, of which the logic has not heard.
+    pub(super) gone: Vec<(PipeId, PipeEnd)>,
+    pub(super) dirty: Vec<PipeId>,
+    pub(super) flush_at: Option<Now>,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) refused_open: u32,
+
+    pub(super) listener: Option<TcpListener>,
+    pub(super) listener_watched: Option<Rc<UnixStream>>,
+    pub(super) is_accept_ready: bool,
+    pub(super) accept_paused_until: Option<Now>,
+
+    pub(super) corner: Corner<Request, Delivery>,
+    pub(super) next_peer: usize,
+    /// Requests wait because their fan-out may not fit.
+    pub(super) is_stalled: bool,
+    pub(super) ends: ShardEnds,
+    pub(super) polls: HashMap<PollId, oneshot::Sender<Answer>>,
+    pub(super) commands_unanswered: usize,
+
+    pub(super) events: Rc<Events>,
+    posted: Vec<Event>,
+    alarm: Alarm,
+    bell_watched: Rc<UnixStream>,
+
+    pub(super) shell: ShellCounters,
+    board: Arc<Board>,
+    pub(super) rooms_online: Arc<RoomsOnline>,
+    pub(super) is_stopping: bool,
+    pub(super) is_ending: bool,
+}
+
+impl<L: Logic> Worker<L> {
+    /// Runs until the front desk says [`crate::link::ToShard::Exit`].
+    pub(super) async fn run(plan: Plan, logic: L) -> io::Result<()> {
+        let mut worker = Worker::new(plan, logic)?;
+        while !worker.is_ending {
+            worker.turn();
+            worker.park().await;
+        }
+        Ok(())
+    }
+
+    fn new(plan: Plan, logic: L) -> io::Result<Worker<L>> {
+        let bell_watched = watch(plan.corner.bell.fd()?)?;
+        let mut worker = Worker {
+            shard: plan.shard,
+            shards: plan.shards,
+            policy: plan.policy,
+            gate: plan.gate,
+            clock: plan.clock,
+            now: plan.clock.now(),
+            logic,
+            effects: Effects::default(),
+            room: LaneRoom::default(),
+            pipes: Pipes::default(),
+            ready: VecDeque::new(),
+            rearm: Vec::new(),
+            gone: Vec::new(),
+            dirty: Vec::new(),
+            flush_at: None,
+            buffer: vec![0; plan.tuning.read_bytes_max].into(),
+            refused_open: 0,
+            listener: Some(plan.listener),
+            listener_watched: None,
+            is_accept_ready: false,
+            accept_paused_until: None,
+            corner: plan.corner,
+            next_peer: 0,
+            is_stalled: false,
+            ends: plan.ends,
+            polls: HashMap::new(),
+            commands_unanswered: 0,
+            events: Rc::default(),
+            posted: Vec::new(),
+            alarm: Alarm::new()?,
+            bell_watched,
+            shell: ShellCounters::default(),
+            board: plan.board,
+            rooms_online: plan.rooms_online,
+            is_stopping: false,
+            is_ending: false,
+            tuning: plan.tuning,
+        };
+        worker.watch_listener()?;
+        worker.events.on_readable(Event::Bell, &worker.bell_watched);
+        worker.events.on_readable(Event::Alarm, worker.alarm.watched());
+        Ok(worker)
+    }
+
+    fn turn(&mut self) {
+        self.now = self.clock.now();
+        self.measure_lanes();
+        self.logic.begin(self.now, &self.room);
+
+        self.report_gone();
+        self.sort_events();
+        self.take_replies();
+        self.take_inbox();
+        self.take_deliveries();
+        self.take_requests();
+        self.drop_overdue_heads();
+        self.accept(self.now);
+        self.read_ready();
+        self.logic.settle(&mut self.effects);
+
+        self.apply();
+        self.flush();
+        self.rearm_all();
+        self.publish();
+    }
+
+    fn sort_events(&mut self) {
+        let mut posted = std::mem::take(&mut self.posted);
+        self.events.take(&mut posted);
+        for event in posted.drain(..) {
+            match event {
+                Event::Readable(pipe) => self.ready.push_back(pipe),
+                Event::Writable(pipe) => self.logic.outbox().writable(pipe),
+                Event::Listener => self.is_accept_ready = true,
+                Event::Bell => {
+                    self.corner.bell.clear();
+                    self.events.on_readable(Event::Bell, &self.bell_watched);
+                }
+                Event::Alarm => {
+                    self.alarm.clear();
+                    self.events.on_readable(Event::Alarm, self.alarm.watched());
+                }
+            }
+        }
+        self.posted = posted;
+    }
+
+    fn publish(&mut self) {
+        let depth = |lens: &mut dyn Iterator<Item = usize>| lens.sum::<usize>() as u64;
+        self.shell.turns += 1;
+        self.shell.pipes = u64::from(self.pipes.open_count());
+        self.shell.heads = u64::from(self.pipes.head_count());
+        self.shell.lane_depth_request =
+            depth(&mut self.corner.requests_in.iter().map(Receiver::len));
+        self.shell.lane_depth_delivery =
+            depth(&mut self.corner.deliveries_in.iter().map(Receiver::len));
+        self.shell.lane_depth_store = self.commands_unanswered as u64;
+        let is_quiet = self.is_stopping
+            && self.pipes.open_count() == 0
+            && self.polls.is_empty()
+            && self.gone.is_empty()
+            && self.commands_unanswered == 0
+            && self.corner.is_idle();
+        self.board.publish(self.logic.counters(), &self.shell, is_quiet);
+    }
+
+    /// Sleeps until something is posted or due; or only looks around when there is work left.
+    async fn park(&mut self) {
+        if !self.ready.is_empty() || !self.gone.is_empty() || self.is_ending {
+            return look_around().await;
+        }
+        let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
+        if can_accept && self.listener.is_some() {
+            return look_around().await;
+        }
+        if let Some(deadline) = self.next_deadline() {
+            if deadline <= self.now {
+                return look_around().await;
+            }
+            self.alarm.set(self.now, deadline);
+        }
+        let is_asleep = self.corner.bell.park(|| {
+            let is_idle = self.corner.deliveries_in.iter().all(Receiver::is_empty)
+                && (self.is_stalled || self.corner.requests_in.iter().all(Receiver::is_empty));
+            is_idle && self.ends.inbox.is_empty() && self.ends.replies.is_empty()
+        });
+        if !is_asleep {
+            return look_around().await;
+        }
+        self.events.posted().await;
+        self.corner.bell.wake();
+    }
+
+    fn next_deadline(&self) -> Option<Now> {
+        let is_pressed = self.is_stalled
+            || self.corner.requests_out.iter().any(|lane| lane.room() < lane.capacity() / 4)
+            || self.corner.deliveries_out.iter().any(|lane| lane.room() < lane.capacity() / 4);
+        [
+            self.logic.next_deadline(),
+            self.pipes.next_deadline(),
+            self.flush_at,
+            self.accept_paused_until,
+            is_pressed.then(|| self.now.plus_ns(PRESSED_RETRY_NS)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
