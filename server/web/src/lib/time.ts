@@ -22,7 +22,7 @@ export function dayLabel(day: string, now: Date): string {
 export function clockTime(time: string): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return "";
-  return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return date.toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
 }
 
 /** Times this tab states for its messages: never the same one twice. */

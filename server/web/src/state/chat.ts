@@ -2,7 +2,7 @@ import { computed, ref, shallowReactive, shallowRef, watch } from "vue";
 import { describeRefusal, isPassing } from "../lib/refusals";
 import { changeBetween, describeChange, isInconsistent, type PresenceEvent, type RosterMeta } from "../lib/roster";
 import { lastSeq, messageFromWire } from "../lib/timeline";
-import type { ConnectionState, Message, Room } from "../lib/types";
+import type { ConnectionState, Message, Room, User } from "../lib/types";
 import { applyCount, totalUnread, type Unread } from "../lib/unread";
 import { ApiError, userFromWire, type Api, type Session } from "../net/api";
 import { ask, createSocket } from "../net/socket";
@@ -13,6 +13,8 @@ import { showToast } from "./toasts";
 export interface ChatOptions {
   api: Api;
   session: Session;
+  /** The person as known now: the avatar may change while the chat runs. */
+  user: () => User;
   base?: string;
   onExpired: () => void;
   onAvatar: (avatar: string) => void;
@@ -26,6 +28,7 @@ const CLOSED_BY_LIMIT = 4004;
 const BACK_OFF_MS = 15_000;
 
 const isHidden = () => typeof document !== "undefined" && document.hidden;
+const isNetworkGone = () => typeof navigator !== "undefined" && navigator.onLine === false;
 
 /** Everything between the screen and the server for one logged-in person. */
 export function createChat(options: ChatOptions) {
@@ -56,7 +59,7 @@ export function createChat(options: ChatOptions) {
     timers.add(timer);
   };
 
-  const outbox = createOutbox(api, socket, session, (room) => join(room));
+  const outbox = createOutbox(api, socket, options.user, session.token, (room) => join(room));
 
   function roomState(id: number): RoomState {
     let room = known.get(id);
@@ -101,7 +104,7 @@ export function createChat(options: ChatOptions) {
     }
     unread.value = applyCount(unread.value, ack.count, open.value?.id ?? null);
     const { avatar } = userFromWire(ack.user);
-    if (avatar !== "" && avatar !== session.user.avatar) options.onAvatar(avatar);
+    if (avatar !== "" && avatar !== options.user().avatar) options.onAvatar(avatar);
   }
 
   /** Enters a room, or enters it again after a reconnection, and reads what was missed. */
@@ -113,7 +116,7 @@ export function createChat(options: ChatOptions) {
     const knownSeq = lastSeq(room.messages.value);
     room.phase.value = "joining";
     room.awaitSnapshot();
-    const { email, avatar } = session.user;
+    const { email, avatar } = options.user();
     const ack = await ask(socket, "room", { roomid: room.id, name: email, src: avatar, presence: "delta" });
     if (!isCurrent()) return;
     if (!ack.ok) {
@@ -214,7 +217,7 @@ export function createChat(options: ChatOptions) {
   });
   socket.on("disconnect", (reason: string, details?: unknown) => {
     if (isStopped) return;
-    connection.value = navigator.onLine === false ? "offline" : "reconnecting";
+    connection.value = isNetworkGone() ? "offline" : "reconnecting";
     if (open.value) open.value.phase.value = "joining";
     const { context } = (details ?? {}) as { context?: { code?: number } };
     if (context?.code === CLOSED_BY_LIMIT) {
@@ -227,7 +230,7 @@ export function createChat(options: ChatOptions) {
   });
   socket.on("connect_error", () => {
     if (isStopped) return;
-    connection.value = wasEverOnline && navigator.onLine !== false ? "reconnecting" : "offline";
+    connection.value = wasEverOnline && !isNetworkGone() ? "reconnecting" : "offline";
     // A refusal of the server ends the library's own attempts.
     if (!socket.active) later(BACK_OFF_MS / 3, () => socket.connect());
   });
@@ -278,6 +281,7 @@ export function createChat(options: ChatOptions) {
 
   return {
     session,
+    user: options.user,
     connection,
     rooms,
     haveRoomsLoaded,

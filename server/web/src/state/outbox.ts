@@ -1,15 +1,15 @@
 import type { Socket } from "socket.io-client";
-import type { Api, Session } from "../net/api";
+import type { Api } from "../net/api";
 import { ask } from "../net/socket";
 import { describeRefusal } from "../lib/refusals";
 import { createTimestamps } from "../lib/time";
-import type { Outgoing } from "../lib/types";
+import type { Outgoing, User } from "../lib/types";
 import type { RoomState } from "./room";
 
 const PREVIEW_KEPT_MS = 60_000;
 
 /** Sends a room's outgoing messages in the order they were written. */
-export function createOutbox(api: Api, socket: Socket, session: Session, rejoin: (room: RoomState) => Promise<void>) {
+export function createOutbox(api: Api, socket: Socket, user: () => User, token: string, rejoin: (room: RoomState) => Promise<void>) {
   const timestamp = createTimestamps();
   const pumping = new Set<number>();
   const rejoined = new Set<string>();
@@ -20,7 +20,7 @@ export function createOutbox(api: Api, socket: Socket, session: Session, rejoin:
   async function upload(room: RoomState, item: Outgoing, picture: Blob): Promise<void> {
     const preview = item.img;
     try {
-      const url = await api.uploadPicture(session.token, room.id, picture, (progress) =>
+      const url = await api.uploadPicture(token, room.id, picture, (progress) =>
         room.patch(item.key, { progress }),
       );
       room.patch(item.key, { img: url, picture: null, progress: 1 });
@@ -32,14 +32,14 @@ export function createOutbox(api: Api, socket: Socket, session: Session, rejoin:
   }
 
   async function deliver(room: RoomState, item: Outgoing): Promise<void> {
-    const { user } = session;
+    const { email, name, avatar } = user();
     const ack = await ask(socket, "message", {
       roomid: room.id,
       msg: item.msg,
       img: item.img,
       time: item.time,
-      username: user.email,
-      src: user.avatar,
+      username: email,
+      src: avatar,
     });
     if (!find(room, item.key)) return;
     if (ack.ok) {
@@ -48,9 +48,9 @@ export function createOutbox(api: Api, socket: Socket, session: Session, rejoin:
         {
           key: item.key,
           seq: ack.seq,
-          userid: user.email,
-          username: user.name,
-          src: user.avatar,
+          userid: email,
+          username: name,
+          src: avatar,
           msg: item.msg,
           img: item.img,
           time: item.time,
