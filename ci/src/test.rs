@@ -126,7 +126,7 @@ fn e2e() -> Outcome<Counts> {
     files.sort();
     fs::create_dir_all(target().join("artifacts"))?;
     let xml = target().join("artifacts").join("e2e.xml");
-    let mut node = command("node", &["--test", "--test-timeout=240000"], dir);
+    let mut node = command("node", &["--test", "--test-timeout=900000"], dir);
     node.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
     node.arg("--test-reporter=junit").arg(format!("--test-reporter-destination={}", xml.display()));
     node.args(&files);
