@@ -129,10 +129,10 @@ impl Fault {
             | Fault::ReservedOpcode
             | Fault::ControlFragmented
             | Fault::ControlTooLong
-            | Fault::LengthOverflow => "TRN-54",
-            Fault::UnexpectedContinuation | Fault::InterleavedMessage => "TRN-56",
+            | Fault::UnexpectedContinuation
+            | Fault::InterleavedMessage => "TRN-54",
             Fault::MessageTooLarge => "LIM-1",
-            Fault::TooManyFragments => "LIM-2",
+            Fault::LengthOverflow | Fault::TooManyFragments => "LIM-2",
             Fault::TextNotUtf8 => "TRN-55",
             Fault::CloseTruncated | Fault::CloseCodeInvalid | Fault::CloseReasonNotUtf8 => "TRN-59",
             Fault::PacketEmpty | Fault::PacketTypeUnknown => "EIO-11",

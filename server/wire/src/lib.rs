@@ -15,5 +15,7 @@ mod fault;
 mod json;
 #[cfg(test)]
 mod sweep;
+#[cfg(test)]
+mod vectors;
 
 pub use fault::Fault;
