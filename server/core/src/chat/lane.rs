@@ -1,0 +1,173 @@
+//! What travels between shards. Requests go edge → home, deliveries home → edge; handling a
+//! delivery never emits either, so deliveries always drain.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::input::UserCard;
+
+/// How a member wants to hear of the roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// Whole rosters in `room` and `roomout`.
+    Full,
+    /// One snapshot, then `presence` events with who joined and left.
+    Delta,
+    /// `presence` events with the number only.
+    Count,
+}
+
+/// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
+pub type AckId = Option<u64>;
+
+#[derive(Debug)]
+pub enum Request {
+    Join {
+        room: RoomId,
+        conn: ConnId,
+        user: Arc<UserCard>,
+        hearing: Hearing,
+        ack: AckId,
+    },
+    /// Owed by the edge until it fits the lane; `wants_answer` unless the session is gone.
+    Leave {
+        room: RoomId,
+        conn: ConnId,
+        answer: Option<AckId>,
+    },
+    Publish {
+        room: RoomId,
+        conn: ConnId,
+        message: Box<Publish>,
+        ack: AckId,
+    },
+    /// The edge has its first session of `user` and wants to know what he is reading.
+    Watch {
+        user: UserId,
+        edge: ShardId,
+    },
+}
+
+#[derive(Debug)]
+pub struct Publish {
+    pub msg: Box<str>,
+    pub img: Box<str>,
+    pub time: Box<str>,
+}
+
+#[derive(Debug)]
+pub enum Delivery {
+    Joined {
+        room: RoomId,
+        conn: ConnId,
+        hearing: Hearing,
+        seq: Seq,
+        online: u32,
+        ack: AckId,
+    },
+    JoinRefused {
+        room: RoomId,
+        conn: ConnId,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// The member is out. `frame` is its last event of the room, unless it asked for an ack.
+    Left {
+        room: RoomId,
+        conn: ConnId,
+        seq: Seq,
+        online: u32,
+        frame: Option<Bytes>,
+        ack: AckId,
+        was_member: bool,
+    },
+    PublishRefused {
+        conn: ConnId,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// Messages of one room, in order, that became durable together.
+    FanOut {
+        room: RoomId,
+        messages: Arc<Batch>,
+    },
+    /// One frame for all members of the room that hear this way.
+    Roster {
+        room: RoomId,
+        hearing: Hearing,
+        frame: Bytes,
+    },
+    /// One frame for one member: its first roster of the room, or the one it asked for again.
+    Snapshot {
+        room: RoomId,
+        conn: ConnId,
+        frame: Bytes,
+    },
+    /// `user` began or stopped reading `room`; `seq` is what he has read.
+    Reading {
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+        is_reading: bool,
+    },
+    /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.
+    Watched {
+        user: UserId,
+        marks: Box<[Mark]>,
+    },
+    /// The room's last message is `seq`.
+    Tip {
+        room: RoomId,
+        seq: Seq,
+    },
+}
+
+/// How far a user has read a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub room: RoomId,
+    pub seq: Seq,
+    pub is_reading: bool,
+}
+
+/// Consecutive messages of one room.
+#[derive(Debug)]
+pub struct Batch {
+    pub messages: Vec<Sequenced>,
+    /// The shared frames of all messages, end to end, for members who wrote none of them.
+    pub shared: Vec<u8>,
+}
+
+/// One numbered message with its two ready frames.
+#[derive(Debug)]
+pub struct Sequenced {
+    pub author: UserId,
+    /// For the author's own sessions.
+    pub own: Bytes,
+    /// For everybody else: this part of [`Batch::shared`].
+    pub shared: std::ops::Range<usize>,
+    pub seq: Seq,
+    pub id: i64,
+    /// Who published, and the ack it wants.
+    pub publisher: ConnId,
+    pub ack: AckId,
+}
+
+/// Why a request of a client is refused: the codes of ERR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unauthenticated,
+    InvalidArgument,
+    UnknownEvent,
+    UnknownRoom,
+    NotMember,
+    TooLarge,
+    RateLimited,
+    RoomLimit,
+    Busy,
+    StorageUnavailable,
+    BinaryUnsupported,
+    ImageInvalid,
+}

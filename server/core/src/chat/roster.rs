@@ -1,0 +1,323 @@
+//! Who is in one room: members by session, users by presence, and what must still be told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::bucket::Budget;
+use super::frames::{self, Meta};
+use super::lane::{Delivery, Hearing};
+use super::lanes::Lanes;
+use super::maps::Map;
+use crate::counters::Counters;
+use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::input::UserCard;
+use crate::now::Now;
+
+/// Lane slots that roster traffic leaves free for requests.
+pub(crate) const RESERVED_SLOTS: u32 = 8;
+
+struct Member {
+    user: UserId,
+    hearing: Hearing,
+    /// In [`Roster::waiting`].
+    is_waiting: bool,
+}
+
+struct Present {
+    card: Arc<UserCard>,
+    sessions: u32,
+}
+
+/// What the last broadcast did not say yet.
+#[derive(Default)]
+struct Untold {
+    /// For members who hear whole rosters: changed at all, and did anybody join.
+    full: bool,
+    joined_any: bool,
+    /// For members who hear changes: each user is in at most one of the two.
+    joined: BTreeSet<UserId>,
+    left: BTreeSet<UserId>,
+    count: bool,
+}
+
+pub(crate) struct Roster {
+    room: RoomId,
+    members: Map<ConnId, Member>,
+    users: BTreeMap<UserId, Present>,
+    /// Members per edge.
+    edges: Vec<u32>,
+    /// Members by how they hear, indexed by `Hearing as usize`.
+    hearing: [u32; 3],
+    version: u64,
+    untold: Untold,
+    /// Members who wait for their first roster, or asked again.
+    waiting: VecDeque<ConnId>,
+    broadcast_budget: Budget,
+    snapshot_budget: Budget,
+    /// Roster JSON of `version`, while it is used more than once.
+    cached: Option<(u64, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The set of present users changed.
+    pub(crate) is_new: bool,
+    pub(crate) user: UserId,
+}
+
+impl Roster {
+    pub(crate) fn new(room: RoomId, shards: u8, keyed: super::maps::Keyed) -> Roster {
+        Roster {
+            room,
+            members: Map::with_hasher(keyed),
+            users: BTreeMap::new(),
+            edges: vec![0; usize::from(shards)],
+            hearing: [0; 3],
+            version: 0,
+            untold: Untold::default(),
+            waiting: VecDeque::new(),
+            broadcast_budget: Budget::default(),
+            snapshot_budget: Budget::default(),
+            cached: None,
+        }
+    }
+
+    pub(crate) fn online(&self) -> u32 {
+        self.users.len() as u32
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(crate) fn has_edge(&self, shard: ShardId) -> bool {
+        self.edges[usize::from(shard.0)] > 0
+    }
+
+    pub(crate) fn card_of(&self, conn: ConnId) -> Option<&Arc<UserCard>> {
+        let user = self.members.get(&conn)?.user;
+        self.users.get(&user).map(|present| &present.card)
+    }
+
+    fn meta(&self, seq: Seq) -> Meta {
+        Meta { room: self.room, seq, online: self.online(), version: self.version }
+    }
+
+    /// Adds a member. A member that is one already only gets the roster again.
+    pub(crate) fn join(&mut self, conn: ConnId, card: &Arc<UserCard>, hearing: Hearing) -> Change {
+        let user = card.id;
+        if let Some(member) = self.members.get_mut(&conn) {
+            self.hearing[member.hearing as usize] -= 1;
+            self.hearing[hearing as usize] += 1;
+            member.hearing = hearing;
+            let user = member.user;
+            if !member.is_waiting {
+                member.is_waiting = true;
+                self.waiting.push_back(conn);
+            }
+            return Change { is_new: false, user };
+        }
+        self.members.insert(conn, Member { user, hearing, is_waiting: true });
+        self.edges[usize::from(conn.shard().0)] += 1;
+        self.hearing[hearing as usize] += 1;
+        let present =
+            self.users.entry(user).or_insert_with(|| Present { card: card.clone(), sessions: 0 });
+        present.sessions += 1;
+        let is_new = present.sessions == 1;
+        if is_new {
+            self.version += 1;
+            self.untold.full = true;
+            self.untold.joined_any = true;
+            self.untold.count = true;
+            self.untold.left.remove(&user);
+            self.untold.joined.insert(user);
+        }
+        self.waiting.push_back(conn);
+        Change { is_new, user }
+    }
+
+    /// Removes a member; `None` if it was none.
+    pub(crate) fn leave(&mut self, conn: ConnId) -> Option<Change> {
+        let member = self.members.remove(&conn)?;
+        self.edges[usize::from(conn.shard().0)] -= 1;
+        self.hearing[member.hearing as usize] -= 1;
+        let user = member.user;
+        let present = self.users.get_mut(&user).expect("a member's user is present");
+        present.sessions -= 1;
+        let is_new = present.sessions == 0;
+        if is_new {
+            self.users.remove(&user);
+            self.version += 1;
+            self.untold.full = true;
+            self.untold.count = true;
+            self.untold.joined.remove(&user);
+            self.untold.left.insert(user);
+        }
+        Some(Change { is_new, user })
+    }
+
+    /// A present user changed name or avatar. True if he is present.
+    pub(crate) fn rename(&mut self, card: &Arc<UserCard>) -> bool {
+        let Some(present) = self.users.get_mut(&card.id) else { return false };
+        present.card = card.clone();
+        self.version += 1;
+        self.untold.full = true;
+        self.untold.joined_any = true;
+        self.untold.joined.insert(card.id);
+        true
+    }
+
+    fn json(&mut self) -> &str {
+        if self.cached.as_ref().is_none_or(|(version, _)| *version != self.version) {
+            let mut json = String::with_capacity(self.users.len() * 96 + 2);
+            json.push('{');
+            for (index, (user, present)) in self.users.iter().enumerate() {
+                if index > 0 {
+                    json.push(',');
+                }
+                json.push('"');
+                json.push_str(&user.0.to_string());
+                json.push_str("\":");
+                json.push_str(&frames::entry(&present.card));
+            }
+            json.push('}');
+            self.cached = Some((self.version, json));
+        }
+        self.cached.as_ref().map_or("{}", |(_, json)| json)
+    }
+
+    /// `roomout` with the present roster, for a leaver or a stranger.
+    pub(crate) fn farewell(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
+        let meta = self.meta(seq);
+        let json = if is_stranger { "{}" } else { self.json() };
+        frames::roster("roomout", json, meta)
+    }
+
+    /// Tells members what they have not been told, as far as lanes and budget allow. Returns when
+    /// to come back if something remains.
+    pub(crate) fn tell(
+        &mut self,
+        now: Now,
+        seq: Seq,
+        budget_bytes_per_s: u64,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) -> Option<Now> {
+        let mut again: Option<Now> = None;
+        let mut come_back = |at: Now| again = Some(again.map_or(at, |old| old.min(at)));
+        let half = budget_bytes_per_s / 2;
+        if self.untold.is_any() {
+            if self.members.is_empty() {
+                self.untold = Untold::default();
+            } else if lanes.delivery_room_min() < RESERVED_SLOTS + 3 {
+                come_back(now.plus_ms(1));
+            } else if !self.broadcast_budget.is_open(now) {
+                come_back(self.broadcast_budget.open_at());
+            } else {
+                let bytes = self.broadcast(seq, lanes, counters);
+                self.broadcast_budget.spend(now, bytes, half);
+            }
+        }
+        while let Some(conn) = self.waiting.front().copied() {
+            let Some(member) = self.members.get_mut(&conn).filter(|m| m.is_waiting) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            if lanes.delivery_room(conn.shard()) < RESERVED_SLOTS + 1 {
+                come_back(now.plus_ms(1));
+                break;
+            }
+            if !self.snapshot_budget.is_open(now) {
+                come_back(self.snapshot_budget.open_at());
+                break;
+            }
+            let hearing = member.hearing;
+            member.is_waiting = false;
+            self.waiting.pop_front();
+            let meta = self.meta(seq);
+            let frame = match hearing {
+                Hearing::Full | Hearing::Delta => frames::roster("room", self.json(), meta),
+                Hearing::Count => frames::presence_count(meta),
+            };
+            counters.roster_bytes += frame.len() as u64;
+            self.snapshot_budget.spend(now, frame.len() as u64, half);
+            lanes.deliver(conn.shard(), Delivery::Snapshot { room: self.room, conn, frame });
+        }
+        if self.waiting.is_empty() && self.users.len() > 64 {
+            self.cached = None;
+        }
+        again
+    }
+
+    /// One frame for each way of hearing; returns the bytes all members will receive.
+    fn broadcast(&mut self, seq: Seq, lanes: &mut Lanes, counters: &mut Counters) -> u64 {
+        let meta = self.meta(seq);
+        let untold = std::mem::take(&mut self.untold);
+        let mut bytes = 0;
+        if untold.full && self.hearing[Hearing::Full as usize] > 0 {
+            let name = if untold.joined_any { "room" } else { "roomout" };
+            let frame = frames::roster(name, self.json(), meta);
+            bytes += self.send(Hearing::Full, frame, lanes, counters);
+            // The broadcast is the first roster of everybody who still waits for a whole one.
+            self.stop_waiting(Hearing::Full);
+        }
+        if !(untold.joined.is_empty() && untold.left.is_empty())
+            && self.hearing[Hearing::Delta as usize] > 0
+        {
+            let mut entries = String::new();
+            for user in &untold.joined {
+                let Some(present) = self.users.get(user) else { continue };
+                if !entries.is_empty() {
+                    entries.push(',');
+                }
+                entries.push_str(&frames::entry(&present.card));
+            }
+            let left: Vec<String> = untold.left.iter().map(|user| user.0.to_string()).collect();
+            let frame = frames::presence_delta(meta, &entries, &left.join(","));
+            bytes += self.send(Hearing::Delta, frame, lanes, counters);
+        }
+        if untold.count && self.hearing[Hearing::Count as usize] > 0 {
+            let frame = frames::presence_count(meta);
+            bytes += self.send(Hearing::Count, frame, lanes, counters);
+            self.stop_waiting(Hearing::Count);
+        }
+        bytes
+    }
+
+    fn stop_waiting(&mut self, hearing: Hearing) {
+        for conn in &self.waiting {
+            if let Some(member) = self.members.get_mut(conn)
+                && member.hearing == hearing
+            {
+                member.is_waiting = false;
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        hearing: Hearing,
+        frame: Bytes,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) -> u64 {
+        let bytes = frame.len() as u64 * u64::from(self.hearing[hearing as usize]);
+        counters.roster_broadcasts += 1;
+        counters.roster_bytes += bytes;
+        for to in lanes.shards() {
+            if self.has_edge(to) {
+                let delivery = Delivery::Roster { room: self.room, hearing, frame: frame.clone() };
+                lanes.deliver(to, delivery);
+            }
+        }
+        bytes
+    }
+}
+
+impl Untold {
+    fn is_any(&self) -> bool {
+        self.full || self.count || !self.joined.is_empty() || !self.left.is_empty()
+    }
+}

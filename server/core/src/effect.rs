@@ -1,0 +1,99 @@
+//! Everything a shard can ask for. Plain data: printable, comparable, countable.
+
+use bytes::Bytes;
+
+use crate::chat::lane::{Delivery, Request};
+use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
+
+/// Filled by `step` and `settle`, drained by the shell once per turn.
+#[derive(Default)]
+pub struct Effects {
+    pub requests: Vec<(ShardId, Request)>,
+    pub deliveries: Vec<(ShardId, Delivery)>,
+    pub commands: Vec<Command>,
+    pub answers: Vec<(PollId, Answer)>,
+    /// Pipes to shut down now; what the outbox still holds for them is dropped.
+    pub closes: Vec<PipeId>,
+    pub logs: Vec<LogLine>,
+}
+
+/// Free slots at the start of a turn, indexed by shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneRoom {
+    pub requests: Vec<u32>,
+    pub deliveries: Vec<u32>,
+    pub commands: u32,
+}
+
+/// An HTTP answer of the polling transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+/// One message on its way into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    pub user: UserId,
+    pub msg: Box<str>,
+    pub img: Box<str>,
+    pub time: Box<str>,
+}
+
+/// Work for the store; each is answered by exactly one [`crate::Reply`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Authenticate {
+        conn: ConnId,
+        token: TokenHash,
+    },
+    /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing.
+    Append {
+        room: RoomId,
+        first_seq: Seq,
+        batch: Vec<NewMessage>,
+    },
+    CreateRoom {
+        room: RoomId,
+    },
+    Reads {
+        user: UserId,
+    },
+    SaveRead {
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+    },
+    SaveImage {
+        conn: ConnId,
+        bytes: Bytes,
+    },
+}
+
+/// One line for the operator. No payload, no token, no sid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogLine {
+    Entered {
+        conn: ConnId,
+        user: UserId,
+        room: RoomId,
+        online: u32,
+    },
+    Left {
+        conn: ConnId,
+        user: UserId,
+        room: RoomId,
+        online: u32,
+    },
+    Ended {
+        conn: ConnId,
+        user: Option<UserId>,
+        reason: &'static str,
+        transport: &'static str,
+        protocol: &'static str,
+        lifetime_ms: u64,
+        messages_in: u64,
+    },
+}

@@ -1,0 +1,394 @@
+//! Engine.IO and Socket.IO sessions of one shard: bytes in, [`Happening`]s out.
+//!
+//! ```text
+//!  upgrade, bytes ──► pipe.rs ──┐
+//!                               ├──► packets.rs ──► Happening ──► application
+//!  GET, POST ──────► polling.rs ┘
+//! ```
+//!
+//! The engine knows nothing of rooms or users. An application (chat, or the echo of the
+//! conformance binary) reads the happenings and answers through `emit`.
+
+mod handshake;
+mod packets;
+mod pipe;
+mod polling;
+mod session;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use throng_wire::{eio, ws};
+use ws::{Data, OpCode};
+
+pub(crate) use session::{Carrier, CloseReason, Session};
+
+use crate::counters::Counters;
+use crate::effect::{Answer, Effects};
+use crate::ids::{ConnId, PipeId, PollId};
+use crate::now::Now;
+use crate::outbox::Outbox;
+use crate::settings::Settings;
+use crate::timers::{Timer, Timers};
+use pipe::Pipe;
+use polling::Polling;
+use session::Beat;
+
+/// What an application hears. Owned, so that handling one may change anything.
+pub(crate) enum Happening {
+    /// An Engine.IO session exists; `token` came with the handshake.
+    Opened {
+        conn: ConnId,
+        token: Option<Box<str>>,
+    },
+    /// A namespace was connected; `auth` is the raw JSON of the CONNECT payload.
+    Connected {
+        conn: ConnId,
+        namespace: u8,
+        auth: Option<Box<str>>,
+    },
+    /// `data` is the raw JSON array of the event.
+    Event {
+        conn: ConnId,
+        namespace: u8,
+        ack: Option<u64>,
+        data: Box<str>,
+        attachments: Vec<Bytes>,
+    },
+    /// The client left a namespace but keeps the session.
+    Disconnected {
+        conn: ConnId,
+    },
+    /// An Engine.IO message on an endpoint without Socket.IO.
+    Text {
+        conn: ConnId,
+        text: Box<str>,
+    },
+    Binary {
+        conn: ConnId,
+        bytes: Bytes,
+    },
+    /// The session moved from polling to a WebSocket.
+    Moved {
+        conn: ConnId,
+    },
+    Ended {
+        conn: ConnId,
+        reason: CloseReason,
+        session: Box<Session>,
+    },
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<Session>>,
+}
+
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) now: Now,
+    pub(crate) outbox: Outbox,
+    pub(crate) counters: Counters,
+    /// Namespaces served; the index is the namespace's number.
+    namespaces: &'static [&'static str],
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    live: u32,
+    pipes: Vec<Pipe>,
+    timers: Timers,
+    random: ChaCha12Rng,
+    happenings: std::collections::VecDeque<Happening>,
+    /// Polling sessions whose parked poll may be answerable.
+    ready_polls: Vec<ConnId>,
+    /// Which session waits with which poll.
+    parked: std::collections::BTreeMap<PollId, ConnId>,
+    /// Sessions over their outbound bound, to be evicted at the end of the turn.
+    slow: Vec<ConnId>,
+    answers: Vec<(PollId, Answer)>,
+    closes: Vec<PipeId>,
+    scratch: Vec<u8>,
+    is_stopping: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        settings: Settings,
+        random: [u8; 32],
+        namespaces: &'static [&'static str],
+    ) -> Engine {
+        Engine {
+            settings,
+            now: Now::default(),
+            outbox: Outbox::default(),
+            counters: Counters::default(),
+            namespaces,
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            pipes: Vec::new(),
+            timers: Timers::default(),
+            random: ChaCha12Rng::from_seed(random),
+            happenings: std::collections::VecDeque::new(),
+            ready_polls: Vec::new(),
+            parked: std::collections::BTreeMap::new(),
+            slow: Vec::new(),
+            answers: Vec::new(),
+            closes: Vec::new(),
+            scratch: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
+    pub(crate) fn next_happening(&mut self) -> Option<Happening> {
+        self.happenings.pop_front()
+    }
+
+    pub(crate) fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn session(&self, conn: ConnId) -> Option<&Session> {
+        let slot = self.slots.get(conn.slot() as usize)?;
+        slot.session.as_deref().filter(|session| session.conn == conn)
+    }
+
+    pub(crate) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(conn.slot() as usize)?;
+        slot.session.as_deref_mut().filter(|session| session.conn == conn)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.live >= self.settings.sessions_max.min(ConnId::SLOTS_MAX)
+    }
+
+    fn insert(&mut self, make: impl FnOnce(ConnId, [u8; 11]) -> Session) -> ConnId {
+        let random = self.random_bytes();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        let conn = ConnId::new(self.settings.shard, slot, entry.generation);
+        let session = make(conn, random);
+        *session.gauge(&mut self.counters) += 1;
+        *session.opened_counter(&mut self.counters) += 1;
+        let due = session.next_due();
+        entry.session = Some(Box::new(session));
+        self.live += 1;
+        self.arm(conn, due);
+        conn
+    }
+
+    /// Makes sure that a timer fires at `deadline` or before.
+    fn arm(&mut self, conn: ConnId, deadline: Now) {
+        let fires = self.timers.schedule(deadline, Timer::Session(conn));
+        if let Some(session) = self.session_mut(conn) {
+            session.timer_at = fires;
+        }
+    }
+
+    // ---- output -------------------------------------------------------------------------------
+
+    /// Sends one Engine.IO text packet, type digit included.
+    pub(crate) fn emit(&mut self, conn: ConnId, packet: &str) {
+        let Some(session) = self.session_mut(conn) else { return };
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                let mut frame = std::mem::take(&mut self.scratch);
+                frame.clear();
+                ws::put_header(&mut frame, OpCode::Data(Data::Text), packet.len());
+                frame.extend_from_slice(packet.as_bytes());
+                let queued = self.outbox.push(pipe, &frame);
+                self.scratch = frame;
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let packet = Bytes::copy_from_slice(packet.as_bytes());
+                self.queue_for_poll(conn, eio::payload::Out::Text(packet));
+            }
+        }
+    }
+
+    pub(crate) fn emit_binary(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let version = session.version;
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                let mut frame = Vec::with_capacity(bytes.len() + 11);
+                let prefix: &[u8] = if version == eio::Version::V3 { &[4] } else { &[] };
+                ws::put_header(&mut frame, OpCode::Data(Data::Binary), prefix.len() + bytes.len());
+                frame.extend_from_slice(prefix);
+                frame.extend_from_slice(bytes);
+                let queued = self.outbox.push(pipe, &frame);
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let bytes = Bytes::copy_from_slice(bytes);
+                self.queue_for_poll(conn, eio::payload::Out::Binary(bytes));
+            }
+        }
+    }
+
+    /// Sends a ready WebSocket frame that many sessions share.
+    pub(crate) fn emit_frame(&mut self, conn: ConnId, frame: &Bytes) {
+        let Some(session) = self.session(conn) else { return };
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let queued = self.outbox.push_shared(*pipe, frame);
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let payload = frame.slice_ref(ws::payload_of(frame));
+                self.queue_for_poll(conn, eio::payload::Out::Text(payload));
+            }
+        }
+    }
+
+    /// Notes a session whose queue outgrew its bound; it is evicted when the turn ends.
+    #[inline]
+    pub(crate) fn check_bound(&mut self, conn: ConnId, queued: usize) {
+        if queued > self.settings.outbound_bytes_max as usize {
+            self.slow.push(conn);
+        }
+    }
+
+    /// Bytes waiting for a client.
+    pub(crate) fn queued(&mut self, conn: ConnId) -> usize {
+        match self.session(conn).map(|session| &session.carrier) {
+            Some(Carrier::Pipe(pipe)) => {
+                let pipe = *pipe;
+                self.outbox.queued(pipe)
+            }
+            Some(Carrier::Polling(polling)) => polling.bytes,
+            None => 0,
+        }
+    }
+
+    // ---- end ----------------------------------------------------------------------------------
+
+    /// Ends a session: tells the client why, as far as its transport can, and the application.
+    pub(crate) fn end(&mut self, conn: ConnId, reason: CloseReason) {
+        let Some(slot) = self.slots.get_mut(conn.slot() as usize) else { return };
+        if slot.session.as_ref().is_none_or(|session| session.conn != conn) {
+            return;
+        }
+        let Some(mut session) = slot.session.take() else { return };
+        let reason = match reason {
+            CloseReason::TransportClose if session.said_goodbye => CloseReason::ClientDisconnect,
+            other => other,
+        };
+        self.free.push(conn.slot());
+        self.live -= 1;
+        *session.gauge(&mut self.counters) -= 1;
+        *reason.counter(&mut self.counters) += 1;
+        if reason == CloseReason::SlowConsumer {
+            self.counters.evictions += 1;
+        }
+        if let Some(probe) = session.probe.take() {
+            self.close_pipe(probe, reason.close_code());
+        }
+        match &mut session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                if reason == CloseReason::SlowConsumer {
+                    // What is queued will not be read in time; the frame under way must be whole.
+                    self.outbox.cut(pipe);
+                }
+                self.close_pipe(pipe, reason.close_code());
+            }
+            Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
+        }
+        self.happenings.push_back(Happening::Ended { conn, reason, session });
+    }
+
+    /// Moves what the turn produced for the shell into `effects`; evicts slow consumers and
+    /// answers polls that have something to carry.
+    pub(crate) fn finish_turn(&mut self, effects: &mut Effects) {
+        while let Some(conn) = self.slow.pop() {
+            self.end(conn, CloseReason::SlowConsumer);
+        }
+        self.answer_polls();
+        effects.answers.append(&mut self.answers);
+        effects.closes.append(&mut self.closes);
+    }
+
+    /// Fires what is due.
+    pub(crate) fn run_timers(&mut self) {
+        while let Some(bucket) = self.timers.due(self.now) {
+            for timer in bucket {
+                match timer {
+                    Timer::Session(conn) => self.session_timer(conn),
+                    Timer::Probe(pipe) => self.probe_timer(pipe),
+                    Timer::Closing(pipe) => self.closing_timer(pipe),
+                }
+            }
+        }
+    }
+
+    fn session_timer(&mut self, conn: ConnId) {
+        let now = self.now;
+        let Some(session) = self.session(conn) else { return };
+        if session.timer_at > now {
+            return; // A younger timer took over.
+        }
+        let due = session.next_due();
+        if due > now {
+            return self.arm(conn, due);
+        }
+        self.heartbeat(conn);
+    }
+
+    /// The session's deadline has passed.
+    fn heartbeat(&mut self, conn: ConnId) {
+        let now = self.now;
+        let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
+        let Some(session) = self.session_mut(conn) else { return };
+        if session.is_connect_overdue(now) {
+            return self.end(conn, CloseReason::ConnectTimeout);
+        }
+        match session.beat {
+            Beat::PingDue => {
+                // Absolute, so that a late tick does not give the client more time.
+                let deadline = session.deadline.plus_ms(ping_timeout_ms);
+                session.beat = Beat::PongDue;
+                session.deadline = deadline;
+                let due = session.next_due();
+                self.arm(conn, due);
+                self.emit(conn, "2");
+            }
+            Beat::PongDue | Beat::ClientPingDue => self.end(conn, CloseReason::PingTimeout),
+        }
+    }
+
+    /// Ends the session if its deadline passed, even though no timer fired yet. True if it lives.
+    fn is_alive(&mut self, conn: ConnId) -> bool {
+        let now = self.now;
+        while let Some(session) = self.session(conn) {
+            if session.next_due() > now {
+                return true;
+            }
+            self.heartbeat(conn);
+        }
+        false
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.timers.next()
+    }
+
+    /// Closes every session; new ones are refused from here on.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+        for slot in 0..self.slots.len() {
+            if let Some(conn) = self.slots[slot].session.as_ref().map(|session| session.conn) {
+                self.end(conn, CloseReason::ServerStop);
+            }
+        }
+    }
+}

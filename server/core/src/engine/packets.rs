@@ -1,0 +1,177 @@
+//! Packets of a session, whatever transport brought them.
+
+use bytes::Bytes;
+use throng_wire::eio::{self, Kind, Version};
+use throng_wire::sio;
+
+use super::session::{Assembly, Beat};
+use super::{CloseReason, Engine, Happening};
+use crate::ids::ConnId;
+use crate::input::Endpoint;
+use crate::now::Now;
+
+impl Engine {
+    pub(super) fn packet(&mut self, conn: ConnId, packet: eio::Packet<'_>) {
+        let now = self.now;
+        let interval_ms = u64::from(self.settings.ping_interval_ms);
+        let timeout_ms = u64::from(self.settings.ping_timeout_ms);
+        let Some(session) = self.session_mut(conn) else { return };
+        let version = session.version;
+        if version == Version::V3 {
+            // Any packet is a sign of life.
+            session.deadline = now.plus_ms(interval_ms + timeout_ms);
+        }
+        match (packet.kind, version) {
+            (Kind::Message, _) => self.message(conn, packet.data),
+            (Kind::Ping, Version::V3) => {
+                let eio::Data::Text(text) = packet.data else {
+                    return self.end(conn, CloseReason::ParseError);
+                };
+                let pong = format!("3{text}");
+                self.emit(conn, &pong);
+            }
+            (Kind::Pong, Version::V4) => {
+                session.beat = Beat::PingDue;
+                session.deadline = now.plus_ms(interval_ms);
+                let due = session.next_due();
+                if due < session.timer_at {
+                    self.arm(conn, due);
+                }
+            }
+            (Kind::Close, _) => self.end(conn, CloseReason::TransportClose),
+            // A transport that is not probing has no use for these; upstream ignores them.
+            (Kind::Upgrade | Kind::Noop, _) => {}
+            // Heartbeats in the wrong direction, or a second open.
+            (Kind::Ping | Kind::Pong | Kind::Open, _) => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    fn message(&mut self, conn: ConnId, data: eio::Data<'_>) {
+        let Some(session) = self.session_mut(conn) else { return };
+        session.messages_in += 1;
+        match (session.endpoint, data) {
+            (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(conn, text),
+            (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(conn, &bytes),
+            (_, eio::Data::Text(text)) => {
+                self.happenings.push_back(Happening::Text { conn, text: text.into() });
+            }
+            (_, eio::Data::Binary(bytes)) => {
+                let bytes = Bytes::copy_from_slice(&bytes);
+                self.happenings.push_back(Happening::Binary { conn, bytes });
+            }
+        }
+    }
+
+    fn socket_io(&mut self, conn: ConnId, text: &str) {
+        let limits = sio::Limits {
+            depth_max: self.settings.json_depth_max,
+            attachments_max: self.settings.attachments_max,
+        };
+        let Ok(packet) = sio::decode(text, &limits) else {
+            return self.end(conn, CloseReason::ParseError);
+        };
+        let Some(session) = self.session(conn) else { return };
+        if session.assembly.is_some() {
+            // Attachments of the packet before this one are missing.
+            return self.end(conn, CloseReason::ParseError);
+        }
+        let version = session.version;
+        let namespace = self.namespaces.iter().position(|name| *name == packet.namespace);
+        let Some(namespace) = namespace.map(|index| index as u8) else {
+            if packet.kind == sio::Kind::Connect {
+                let mut answer = String::new();
+                let message = "Invalid namespace";
+                sio::put_connect_error(&mut answer, version, packet.namespace, message);
+                return self.emit(conn, &answer);
+            }
+            // Upstream closes a client that speaks to a namespace it never connected to.
+            return self.end(conn, CloseReason::ParseError);
+        };
+        match packet.kind {
+            sio::Kind::Connect => {
+                if session.is_connected(namespace) {
+                    return self.end(conn, CloseReason::ParseError);
+                }
+                self.connect_namespace(conn, namespace);
+                let auth = packet.data.map(Box::from);
+                self.happenings.push_back(Happening::Connected { conn, namespace, auth });
+            }
+            _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
+            sio::Kind::Disconnect => {
+                if let Some(session) = self.session_mut(conn) {
+                    session.connected &= !(1 << namespace);
+                    session.said_goodbye = session.connected == 0;
+                }
+                self.happenings.push_back(Happening::Disconnected { conn });
+            }
+            sio::Kind::Event => {
+                let data = packet.data.unwrap_or_default().into();
+                self.happenings.push_back(Happening::Event {
+                    conn,
+                    namespace,
+                    ack: packet.ack,
+                    data,
+                    attachments: Vec::new(),
+                });
+            }
+            sio::Kind::BinaryEvent => {
+                let assembly = Assembly {
+                    namespace,
+                    ack: packet.ack,
+                    data: packet.data.unwrap_or_default().into(),
+                    missing: packet.attachments,
+                    attachments: Vec::new(),
+                    bytes: 0,
+                };
+                self.assemble(conn, assembly);
+            }
+            // The server asks for no acks, so an answer to one means nothing; upstream ignores it.
+            sio::Kind::Ack | sio::Kind::BinaryAck => {}
+            sio::Kind::ConnectError => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    fn attachment(&mut self, conn: ConnId, bytes: &[u8]) {
+        let max_payload = self.settings.max_payload as usize;
+        let Some(session) = self.session_mut(conn) else { return };
+        let Some(mut assembly) = session.assembly.take() else {
+            return self.end(conn, CloseReason::Protocol(1003));
+        };
+        assembly.bytes += bytes.len();
+        if assembly.bytes > max_payload {
+            return self.end(conn, CloseReason::TooLarge);
+        }
+        assembly.attachments.push(Bytes::copy_from_slice(bytes));
+        assembly.missing -= 1;
+        self.assemble(conn, *assembly);
+    }
+
+    fn assemble(&mut self, conn: ConnId, assembly: Assembly) {
+        if assembly.missing > 0 {
+            if let Some(session) = self.session_mut(conn) {
+                session.assembly = Some(Box::new(assembly));
+            }
+            return;
+        }
+        let Assembly { namespace, ack, data, attachments, .. } = assembly;
+        self.happenings.push_back(Happening::Event { conn, namespace, ack, data, attachments });
+    }
+
+    /// Marks the namespace connected and tells the client.
+    pub(super) fn connect_namespace(&mut self, conn: ConnId, namespace: u8) {
+        let random = self.random_bytes::<15>();
+        let Some(session) = self.session_mut(conn) else { return };
+        session.connected |= 1 << namespace;
+        session.said_goodbye = false;
+        session.connect_by = Now(u64::MAX);
+        let version = session.version;
+        let name = self.namespaces[usize::from(namespace)];
+        let mut answer = String::with_capacity(64);
+        // Engine.IO 3 clients take the Engine.IO sid as their socket id.
+        let id = (version == Version::V4).then(|| {
+            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random)
+        });
+        sio::put_connect(&mut answer, name, id.as_deref());
+        self.emit(conn, &answer);
+    }
+}

@@ -1,0 +1,101 @@
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::{Flushed, Outbox};
+use crate::ids::PipeId;
+
+const PIPE: PipeId = PipeId { slot: 3, generation: 7 };
+
+/// What a socket that takes at most `limit` bytes a call would have received.
+fn drain(outbox: &mut Outbox, limit: usize) -> (Vec<u8>, Flushed) {
+    let mut wire = Vec::new();
+    loop {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbox.slices(PIPE, &mut slices);
+        let flat: Vec<u8> = slices[..filled].iter().flat_map(|part| part.to_vec()).collect();
+        let count = flat.len().min(limit);
+        wire.extend_from_slice(&flat[..count]);
+        let state = outbox.sent(PIPE, count);
+        if state != Flushed::More {
+            return (wire, state);
+        }
+        outbox.writable(PIPE);
+    }
+}
+
+#[test]
+fn bytes_leave_in_the_order_they_came_whatever_the_socket_takes() {
+    for limit in [1, 7, 8191, 8192, 100_000] {
+        let mut outbox = Outbox::default();
+        outbox.open(PIPE);
+        let big = Bytes::from(vec![b'B'; 9000]);
+        outbox.push(PIPE, b"one");
+        outbox.push_shared(PIPE, &Bytes::from_static(b"two"));
+        outbox.push_shared(PIPE, &big);
+        assert_eq!(outbox.push(PIPE, b"three"), 3 + 3 + 9000 + 5);
+        let (wire, state) = drain(&mut outbox, limit);
+        assert_eq!(wire, [b"onetwo", &big[..], b"three"].concat(), "limit {limit}");
+        assert_eq!(state, Flushed::Empty);
+        assert_eq!(outbox.queued(PIPE), 0);
+    }
+}
+
+#[test]
+fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    outbox.push(PIPE, b"a");
+    outbox.push(PIPE, b"b");
+    let mut dirty = Vec::new();
+    outbox.take_dirty(&mut dirty);
+    assert_eq!(dirty, [PIPE]);
+    assert_eq!(outbox.sent(PIPE, 1), Flushed::More);
+    outbox.push(PIPE, b"c");
+    dirty.clear();
+    outbox.take_dirty(&mut dirty);
+    assert!(dirty.is_empty(), "a blocked pipe waits for its socket");
+    outbox.writable(PIPE);
+    outbox.take_dirty(&mut dirty);
+    assert_eq!(dirty, [PIPE]);
+}
+
+#[test]
+fn the_next_tenant_of_a_slot_never_sees_old_bytes() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    outbox.push(PIPE, b"old");
+    outbox.close(PIPE);
+    let next = PipeId { generation: 8, ..PIPE };
+    outbox.open(next);
+    assert_eq!(outbox.push(PIPE, b"late"), 0);
+    assert_eq!(outbox.push(next, b"new"), 3);
+}
+
+#[test]
+fn closing_waits_for_the_last_byte() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    outbox.push(PIPE, b"bye");
+    outbox.close_when_empty(PIPE);
+    assert_eq!(outbox.sent(PIPE, 1), Flushed::More);
+    outbox.writable(PIPE);
+    assert_eq!(outbox.sent(PIPE, 2), Flushed::Close);
+}
+
+#[test]
+fn cutting_keeps_the_frame_under_way_whole() {
+    let frames = [&[0x81, 3, b'a', b'b', b'c'][..], &[0x81, 2, b'd', b'e'], &[0x81, 1, b'f']];
+    let all = frames.concat();
+    for (sent, kept) in [(0, 0), (1, 5), (5, 5), (6, 9), (9, 9), (10, 12)] {
+        let mut outbox = Outbox::default();
+        outbox.open(PIPE);
+        outbox.push(PIPE, &all);
+        let mut dirty = Vec::new();
+        outbox.take_dirty(&mut dirty);
+        outbox.sent(PIPE, sent);
+        outbox.cut(PIPE);
+        outbox.writable(PIPE);
+        assert_eq!(outbox.queued(PIPE), kept - sent, "{sent} bytes were sent");
+    }
+}
