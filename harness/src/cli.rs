@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use throng_spec::Level;
+
+use crate::case::{Combo, EVERY};
+use crate::client::socket::Transport;
+use crate::codec::engine::Protocol;
+
+#[derive(Parser)]
+#[command(
+    name = "throng-harness",
+    version,
+    about = "Holds any server to the Throng protocol, over real sockets",
+    after_help = "Exit codes: 0 the target conforms; 1 a MUST is broken, or the list of known \
+                  failures is wrong; 2 usage; 3 the target could not be reached; 4 only SHOULDs are \
+                  broken and --strict was given."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the conformance cases and property tests against a server
+    Run(Box<RunArgs>),
+    /// List the cases with their clauses and levels
+    List(ListArgs),
+    /// Quote the clauses of a case and say what it does and expects
+    Explain {
+        /// Case id, with or without its combo, or a clause id
+        case: String,
+    },
+    /// Run a saved script of a property test again
+    Replay(ReplayArgs),
+    /// Measure delivery latency and completeness at a fixed rate
+    Latency(LatencyArgs),
+    /// Run the cases against deliberately wrong servers and see that each is noticed
+    Mutants(MutantsArgs),
+    /// Serve the reference server, correct or with one defect
+    Reference(ReferenceArgs),
+}
+
+#[derive(Args)]
+pub struct TargetArgs {
+    /// The server, as http://host:port
+    #[arg(long)]
+    pub target: String,
+    /// Path of the Engine.IO endpoint
+    #[arg(long, default_value = "/socket.io/")]
+    pub engine_path: String,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Case ids, id prefixes, clause ids, or patterns with `*`; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub filter: Vec<String>,
+    /// Only cases of this level or stronger
+    #[arg(long, value_enum, default_value_t = LevelArg::May)]
+    pub level: LevelArg,
+    #[arg(long, value_enum, default_value_t = ProtocolArg::Both)]
+    pub protocol: ProtocolArg,
+    #[arg(long, value_enum, default_value_t = TransportArg::Both)]
+    pub transport: TransportArg,
+    /// Seed of the property tests; the same seed makes the same scripts
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Scripts per property test
+    #[arg(long, default_value_t = 12)]
+    pub cases: u32,
+    /// Run only the i-th of n parts, as i/n
+    #[arg(long, value_name = "I/N", value_parser = parse_shard)]
+    pub shard: Option<(usize, usize)>,
+    /// Seconds before a case is given up
+    #[arg(long, default_value_t = 90)]
+    pub timeout: u64,
+    /// Cases run at the same time
+    #[arg(long, default_value_t = 8)]
+    pub jobs: usize,
+    /// Seconds a case waits for one answer
+    #[arg(long, default_value_t = 5.0)]
+    pub wait: f64,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a JSON report
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a self-contained HTML report
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Cases that are known to fail, one id per line; one of them passing fails the run
+    #[arg(long, value_name = "FILE")]
+    pub known_failing: Option<PathBuf>,
+    /// Where property tests save a shrunk script for `replay`
+    #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
+    pub scripts: PathBuf,
+    /// Go on after a MUST failed
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Exit with 4 when a SHOULD is broken
+    #[arg(long)]
+    pub strict: bool,
+    /// Also run what takes longer than 10 s with the target's settings
+    #[arg(long)]
+    pub slow: bool,
+}
+
+#[derive(Args)]
+pub struct ListArgs {
+    #[arg(long)]
+    pub json: bool,
+    /// Show the clauses and what covers them, or why nothing does
+    #[arg(long)]
+    pub coverage: bool,
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// A script saved by a property test
+    pub file: PathBuf,
+    /// Times to run it
+    #[arg(long, default_value_t = 1)]
+    pub times: u32,
+}
+
+#[derive(Args)]
+pub struct LatencyArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Members of the room
+    #[arg(long, default_value_t = 50)]
+    pub clients: usize,
+    /// Messages per second
+    #[arg(long, default_value_t = 50.0)]
+    pub rate: f64,
+    /// Seconds of measurement
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Bounds such as p99=5ms or max=1s; may be repeated. The exit code is 1 when one is missed
+    #[arg(long, value_name = "QUANTILE=TIME")]
+    pub slo: Vec<String>,
+    #[arg(long, value_enum, default_value_t = ProtocolArg::Eio4)]
+    pub protocol: ProtocolArg,
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct MutantsArgs {
+    /// Run only these defects
+    pub only: Vec<String>,
+    /// List the defects and leave
+    #[arg(long)]
+    pub list: bool,
+    /// Defects tried at the same time
+    #[arg(long, default_value_t = 2)]
+    pub jobs: usize,
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ReferenceArgs {
+    #[arg(long, default_value = "127.0.0.1:8095")]
+    pub listen: String,
+    /// Be wrong in this way (see `mutants --list`)
+    #[arg(long)]
+    pub defect: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LevelArg {
+    Must,
+    Should,
+    May,
+}
+
+impl LevelArg {
+    pub fn level(self) -> Level {
+        match self {
+            LevelArg::Must => Level::Must,
+            LevelArg::Should => Level::Should,
+            LevelArg::May => Level::May,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    Eio3,
+    Eio4,
+    Both,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    Websocket,
+    Polling,
+    Both,
+}
+
+pub fn combos(protocol: ProtocolArg, transport: TransportArg) -> Vec<Combo> {
+    let protocol_fits = |combo: &Combo| match protocol {
+        ProtocolArg::Eio3 => combo.protocol == Protocol::Eio3,
+        ProtocolArg::Eio4 => combo.protocol == Protocol::Eio4,
+        ProtocolArg::Both => true,
+    };
+    let transport_fits = |combo: &Combo| match transport {
+        TransportArg::Websocket => combo.transport == Transport::Websocket,
+        TransportArg::Polling => combo.transport == Transport::Polling,
+        TransportArg::Both => true,
+    };
+    EVERY.iter().copied().filter(protocol_fits).filter(transport_fits).collect()
+}
+
+fn parse_shard(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((index, count)) if (1..=count).contains(&index) => Ok((index, count)),
+        _ => Err(format!("{text:?} is not I/N with 1 <= I <= N")),
+    }
+}

@@ -1,0 +1,108 @@
+//! A chat user's session: the events of the chat, with what a test waits for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Trouble;
+use super::rest::User;
+use super::socket::{Event, Options, Socket};
+use super::target::Target;
+use super::transcript::Log;
+
+pub struct Chat {
+    pub socket: Socket,
+    pub user: User,
+    pub wait: Duration,
+}
+
+impl Chat {
+    pub fn connect(
+        target: &Target,
+        options: Options,
+        user: &User,
+        log: &Log,
+        wait: Duration,
+    ) -> Result<Chat, Trouble> {
+        let options = Options { token: Some(user.token.clone()), ..options };
+        let socket = Socket::connect(target, options, log)?;
+        Ok(Chat { socket, user: user.clone(), wait })
+    }
+
+    /// Emits and returns the acknowledgement's argument.
+    pub fn ask(&self, name: &str, arg: Value) -> Result<Value, Trouble> {
+        self.socket.ask(name, &[arg], self.wait)
+    }
+
+    pub fn emit(&self, name: &str, arg: Value) -> Result<(), Trouble> {
+        self.socket.emit(name, &[arg])
+    }
+
+    /// Joins and waits for the acknowledgement.
+    pub fn join(&self, room: u64) -> Result<Value, Trouble> {
+        self.expect_ok("room", json!({ "roomid": room }))
+    }
+
+    pub fn join_as(&self, room: u64, presence: &str) -> Result<Value, Trouble> {
+        self.expect_ok("room", json!({ "roomid": room, "presence": presence }))
+    }
+
+    pub fn leave(&self, room: u64) -> Result<Value, Trouble> {
+        self.expect_ok("roomout", json!({ "roomid": room }))
+    }
+
+    pub fn say(&self, room: u64, text: &str) -> Result<Value, Trouble> {
+        self.expect_ok("message", message(room, text))
+    }
+
+    fn expect_ok(&self, name: &str, arg: Value) -> Result<Value, Trouble> {
+        let answer = self.ask(name, arg)?;
+        if answer["ok"] == json!(true) {
+            Ok(answer)
+        } else {
+            Err(Trouble::Protocol(format!("{name} was refused: {answer}")))
+        }
+    }
+
+    pub fn event(&self, name: &str) -> Result<Event, Trouble> {
+        self.socket.wait_event(self.wait, &format!("an event `{name}`"), |e| e.name == name)
+    }
+
+    pub fn message_with(&self, text: &str) -> Result<Value, Trouble> {
+        let what = format!("the message {text:?}");
+        let event = self.socket.wait_event(self.wait, &what, |event| {
+            event.name == "message" && event.arg(0)["msg"] == json!(text)
+        })?;
+        Ok(event.arg(0).clone())
+    }
+
+    /// Waits for a roster event about the room that shows exactly these users.
+    pub fn roster_of(&self, room: u64, users: &[u64]) -> Result<Event, Trouble> {
+        let wanted: BTreeSet<u64> = users.iter().copied().collect();
+        let what = format!("a roster of room {room} with the users {wanted:?}");
+        self.socket.wait_event(self.wait, &what, |event| {
+            is_roster_of(event, room) && roster_ids(event.arg(0)) == wanted
+        })
+    }
+
+    pub fn messages(&self, room: u64) -> Vec<Value> {
+        let events = self.socket.events();
+        let of_room = |event: &&Event| event.name == "message" && event.arg(0)["roomid"] == room;
+        events.iter().filter(of_room).map(|event| event.arg(0).clone()).collect()
+    }
+}
+
+pub fn message(room: u64, text: &str) -> Value {
+    json!({ "msg": text, "img": "", "roomid": room, "time": "2026-11-23T00:31:11.784Z" })
+}
+
+pub fn is_roster_of(event: &Event, room: u64) -> bool {
+    matches!(event.name.as_str(), "room" | "roomout") && event.arg(1)["room"] == room
+}
+
+/// The user ids of a roster object.
+pub fn roster_ids(roster: &Value) -> BTreeSet<u64> {
+    let keys = roster.as_object().into_iter().flat_map(|map| map.keys());
+    keys.filter_map(|key| key.parse().ok()).collect()
+}

@@ -1,0 +1,262 @@
+//! HTTP/1.1 by hand: a conformance client must be able to send what a polite library would not.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::Trouble;
+use super::target::Target;
+use super::transcript::Log;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON, `null` when it is not.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub fn has_type(&self, mime: &str) -> bool {
+        self.header("content-type").is_some_and(|value| value.to_ascii_lowercase().starts_with(mime))
+    }
+}
+
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub fn get(path: &'a str) -> Request<'a> {
+        Request { method: "GET", path, headers: &[], body: &[] }
+    }
+
+    pub fn post(path: &'a str, body: &'a [u8]) -> Request<'a> {
+        let headers = &[("Content-Type", "text/plain;charset=UTF-8")];
+        Request { method: "POST", path, headers, body }
+    }
+
+    fn encode(&self, authority: &str) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {authority}\r\n", self.method, self.path);
+        for (name, value) in self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let names_length =
+            self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        if !names_length && (!self.body.is_empty() || !matches!(self.method, "GET" | "HEAD")) {
+            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(self.body);
+        bytes
+    }
+}
+
+/// One keep-alive connection.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    authority: String,
+    log: Log,
+}
+
+impl Connection {
+    pub fn open(target: &Target, log: &Log) -> Result<Connection, Trouble> {
+        let stream = target.dial()?;
+        let authority = target.authority.clone();
+        Ok(Connection { stream, buffer: Vec::new(), authority, log: log.clone() })
+    }
+
+    pub fn exchange(&mut self, request: &Request<'_>, wait: Duration) -> Result<Response, Trouble> {
+        self.send(request)?;
+        self.receive(wait)
+    }
+
+    pub fn send(&mut self, request: &Request<'_>) -> Result<(), Trouble> {
+        let shown = String::from_utf8_lossy(request.body);
+        self.log.sent(format!("{} {} {shown}", request.method, request.path));
+        let bytes = request.encode(&self.authority);
+        self.stream.write_all(&bytes).map_err(|why| Trouble::Closed(why.to_string()))
+    }
+
+    /// Raw bytes, for requests no encoder would produce.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.log.sent(String::from_utf8_lossy(bytes));
+        self.stream.write_all(bytes).map_err(|why| Trouble::Closed(why.to_string()))
+    }
+
+    pub fn receive(&mut self, wait: Duration) -> Result<Response, Trouble> {
+        let deadline = Instant::now() + wait;
+        let response = self.read_response(deadline)?;
+        self.log.received(format!("HTTP {} {}", response.status, response.text()));
+        Ok(response)
+    }
+
+    /// Whether the server closes the connection within `wait`.
+    pub fn is_closed_within(&mut self, wait: Duration) -> bool {
+        matches!(self.fill(Instant::now() + wait), Err(Trouble::Closed(_)))
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
+    fn read_response(&mut self, deadline: Instant) -> Result<Response, Trouble> {
+        let (status, headers) = loop {
+            let head = self.read_head(deadline)?;
+            // 100 Continue announces the real answer.
+            if head.0 != 100 {
+                break head;
+            }
+        };
+        let mut response = Response { status, headers, body: Vec::new() };
+        let chunked = response
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        if status == 101 || status == 204 || status == 304 {
+            return Ok(response);
+        }
+        if chunked {
+            response.body = self.read_chunks(deadline)?;
+        } else if let Some(length) = response.header("content-length") {
+            let length =
+                length.trim().parse().map_err(|_| Trouble::Protocol("bad Content-Length".into()))?;
+            response.body = self.take(length, deadline)?;
+        } else {
+            loop {
+                match self.fill(deadline) {
+                    Ok(()) => {}
+                    Err(Trouble::Closed(_)) => break,
+                    Err(other) => return Err(other),
+                }
+            }
+            response.body = std::mem::take(&mut self.buffer);
+        }
+        Ok(response)
+    }
+
+    fn read_head(&mut self, deadline: Instant) -> Result<(u16, Vec<(String, String)>), Trouble> {
+        let end = loop {
+            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+                break at;
+            }
+            self.fill(deadline)?;
+        };
+        let head = self.take(end + 4, deadline)?;
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.split("\r\n");
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(|| Trouble::Protocol("bad HTTP status line".into()))?;
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        Ok((status, headers))
+    }
+
+    fn read_chunks(&mut self, deadline: Instant) -> Result<Vec<u8>, Trouble> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(at) = find(&self.buffer, b"\r\n") {
+                    break at;
+                }
+                self.fill(deadline)?;
+            };
+            let line = self.take(end + 2, deadline)?;
+            let text = String::from_utf8_lossy(&line);
+            let size = usize::from_str_radix(text.trim().split(';').next().unwrap_or(""), 16)
+                .map_err(|_| Trouble::Protocol("bad chunk size".into()))?;
+            let chunk = self.take(size + 2, deadline)?;
+            if size == 0 {
+                return Ok(body);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    fn take(&mut self, length: usize, deadline: Instant) -> Result<Vec<u8>, Trouble> {
+        while self.buffer.len() < length {
+            self.fill(deadline)?;
+        }
+        let rest = self.buffer.split_off(length);
+        Ok(std::mem::replace(&mut self.buffer, rest))
+    }
+
+    fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Trouble::Timeout("no HTTP answer".into()));
+        }
+        let mut chunk = [0; 16 * 1024];
+        self.stream
+            .set_read_timeout(Some(left))
+            .map_err(|why| Trouble::Closed(why.to_string()))?;
+        match self.stream.read(&mut chunk) {
+            Ok(0) => Err(Trouble::Closed("end of stream".into())),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Trouble::Timeout("no HTTP answer".into()))
+            }
+            Err(why) if why.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(why) => Err(Trouble::Closed(why.to_string())),
+        }
+    }
+}
+
+/// One request on a connection of its own.
+pub fn fetch(
+    target: &Target,
+    log: &Log,
+    request: &Request<'_>,
+    wait: Duration,
+) -> Result<Response, Trouble> {
+    Connection::open(target, log)?.exchange(request, wait)
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,130 @@
+//! The HTTP API as a client uses it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Trouble;
+use super::http::{Request, Response, fetch, percent_encode};
+use super::target::Target;
+use super::transcript::Log;
+
+const WAIT: Duration = Duration::from_secs(15);
+pub const PASSWORD: &str = "correct horse";
+
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub email: String,
+    pub token: String,
+    pub avatar: String,
+}
+
+impl User {
+    pub fn parse(answer: &Value) -> Option<User> {
+        let user = &answer["user"];
+        let text = |key: &str| user[key].as_str().map(str::to_owned);
+        Some(User {
+            id: user["id"].as_u64()?,
+            name: text("name")?,
+            email: text("email")?,
+            token: text("api_token")?,
+            avatar: text("avatar")?,
+        })
+    }
+
+    /// How messages of this user are signed for everybody else.
+    pub fn public_id(&self) -> String {
+        format!("u{}", self.id)
+    }
+}
+
+/// A thin wrapper that knows the target and the transcript.
+#[derive(Clone)]
+pub struct Rest {
+    pub target: Target,
+    pub log: Log,
+}
+
+impl Rest {
+    pub fn call(&self, request: &Request<'_>) -> Result<Response, Trouble> {
+        fetch(&self.target, &self.log, request, WAIT)
+    }
+
+    pub fn get(&self, path: &str) -> Result<Response, Trouble> {
+        self.call(&Request::get(path))
+    }
+
+    /// GET with the token in the query, as the original page does.
+    pub fn get_as(&self, path: &str, token: &str) -> Result<Response, Trouble> {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        self.get(&format!("{path}{mark}api_token={}", percent_encode(token)))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Result<Response, Trouble> {
+        let headers = &[("Content-Type", "application/json"), ("Accept", "application/json")];
+        let body = body.to_string();
+        self.call(&Request { method: "POST", path, headers, body: body.as_bytes() })
+    }
+
+    pub fn register(&self, email: &str) -> Result<User, Trouble> {
+        let answer = self.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?;
+        User::parse(&answer.json())
+            .ok_or_else(|| Trouble::Protocol(format!("register answered {}", answer.text())))
+    }
+
+    pub fn login(&self, email: &str) -> Result<User, Trouble> {
+        let answer = self.post("/api/login", &json!({ "name": email, "password": PASSWORD }))?;
+        User::parse(&answer.json())
+            .ok_or_else(|| Trouble::Protocol(format!("login answered {}", answer.text())))
+    }
+
+    pub fn upload(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        file: Option<(&str, &str, &[u8])>,
+    ) -> Result<Response, Trouble> {
+        const BOUNDARY: &str = "----throng-harness-boundary";
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend_from_slice(
+                format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                    .as_bytes(),
+            );
+        }
+        if let Some((file_name, content_type, bytes)) = file {
+            body.extend_from_slice(
+                format!(
+                    "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; \
+                     filename=\"{file_name}\"\r\nContent-Type: {content_type}\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+            body.extend_from_slice(bytes);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let headers = &[("Content-Type", content_type.as_str())];
+        self.call(&Request { method: "POST", path, headers, body: &body })
+    }
+
+    /// The rooms as the user sees them.
+    pub fn rooms(&self, token: &str) -> Result<Vec<Value>, Trouble> {
+        let answer = self.get_as("/api/rooms", token)?.json();
+        Ok(answer["rooms"].as_array().cloned().unwrap_or_default())
+    }
+
+    pub fn history(
+        &self,
+        token: &str,
+        room: u64,
+        page: u64,
+        total: u64,
+    ) -> Result<Value, Trouble> {
+        let path = format!("/api/history/message?roomid={room}&current={page}&total={total}");
+        Ok(self.get_as(&path, token)?.json()["data"].clone())
+    }
+}

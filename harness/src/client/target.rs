@@ -1,0 +1,47 @@
+//! Where the server under test listens.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use super::Trouble;
+
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `host:port`, as it goes into the `Host` header.
+    pub authority: String,
+    pub addr: SocketAddr,
+    /// Path of the Engine.IO endpoint, `/socket.io/` unless told otherwise.
+    pub engine_path: String,
+}
+
+impl Target {
+    /// Accepts `http://host:port`, with or without the scheme and a trailing slash.
+    pub fn parse(url: &str, engine_path: &str) -> Result<Target, String> {
+        let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        if authority.contains("://") || authority.contains('/') || authority.is_empty() {
+            return Err(format!("{url:?} is not of the form http://host:port"));
+        }
+        let with_port = if authority.contains(':') {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let addr = with_port
+            .to_socket_addrs()
+            .map_err(|why| format!("{authority:?}: {why}"))?
+            .next()
+            .ok_or_else(|| format!("{authority:?} has no address"))?;
+        Ok(Target { authority: with_port, addr, engine_path: engine_path.to_owned() })
+    }
+
+    pub fn dial(&self) -> Result<TcpStream, Trouble> {
+        let stream = TcpStream::connect_timeout(&self.addr, Duration::from_secs(5))
+            .map_err(|why| Trouble::Unreachable(why.to_string()))?;
+        stream.set_nodelay(true).map_err(|why| Trouble::Unreachable(why.to_string()))?;
+        Ok(stream)
+    }
+
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+}

@@ -1,0 +1,102 @@
+//! What went over the wire, per client, for the report of a failed case.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// Lines beyond this number are counted, not kept.
+const LINES_MAX: usize = 4_000;
+/// Longer frames are cut in the transcript, never on the wire.
+const TEXT_MAX: usize = 400;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Sent,
+    Received,
+    Note,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub at_us: u64,
+    pub who: String,
+    pub direction: Direction,
+    pub text: String,
+}
+
+impl Line {
+    pub fn render(&self) -> String {
+        let arrow = match self.direction {
+            Direction::Sent => "-->",
+            Direction::Received => "<--",
+            Direction::Note => "  #",
+        };
+        let ms = self.at_us as f64 / 1_000.0;
+        format!("{ms:>10.3} ms  {:<12} {arrow} {}", self.who, self.text)
+    }
+}
+
+#[derive(Clone)]
+pub struct Transcript(Arc<Inner>);
+
+struct Inner {
+    start: Instant,
+    lines: Mutex<Vec<Line>>,
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Transcript(Arc::new(Inner { start: Instant::now(), lines: Mutex::new(Vec::new()) }))
+    }
+}
+
+impl Transcript {
+    pub fn log(&self, who: &str) -> Log {
+        Log { transcript: self.clone(), who: who.into() }
+    }
+
+    pub fn lines(&self) -> Vec<Line> {
+        self.guard().clone()
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.0.lines.lock().expect("no thread panics while it writes a transcript line")
+    }
+}
+
+/// One client's pen.
+#[derive(Clone)]
+pub struct Log {
+    transcript: Transcript,
+    who: Arc<str>,
+}
+
+impl Log {
+    pub fn sent(&self, text: impl AsRef<str>) {
+        self.line(Direction::Sent, text.as_ref());
+    }
+
+    pub fn received(&self, text: impl AsRef<str>) {
+        self.line(Direction::Received, text.as_ref());
+    }
+
+    pub fn note(&self, text: impl AsRef<str>) {
+        self.line(Direction::Note, text.as_ref());
+    }
+
+    fn line(&self, direction: Direction, text: &str) {
+        let mut lines = self.transcript.guard();
+        if lines.len() >= LINES_MAX {
+            return;
+        }
+        let mut text: String = text.escape_debug().to_string().replace("\\\"", "\"");
+        if text.len() > TEXT_MAX {
+            let cut = (0..=TEXT_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text = format!("{}… ({} bytes)", &text[..cut], text.len());
+        }
+        let at_us = self.transcript.0.start.elapsed().as_micros() as u64;
+        lines.push(Line { at_us, who: self.who.to_string(), direction, text });
+    }
+}

@@ -1,0 +1,130 @@
+//! A deliberately small server that keeps the written protocol: threads, blocking sockets, one
+//! lock around one world. It is correct by clarity, and it can be told to be wrong in one of many
+//! ways (see [`defect`]), so that the harness can show that it would notice.
+//!
+//! It shares the harness's codec and nothing else; the codec is held to the protocol's vectors.
+
+pub mod defect;
+
+mod chat;
+mod engine;
+mod files;
+mod frames;
+mod http;
+mod messages;
+mod packets;
+mod polling;
+mod presence;
+mod rest;
+mod unread;
+mod upgrade;
+mod world;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use defect::Defect;
+use world::World;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub upgrade_timeout: Duration,
+    pub max_payload: usize,
+    pub unread_window: Duration,
+    pub message_chars_max: usize,
+    pub attachments_max: u64,
+    pub image_bytes_max: usize,
+    pub rooms_per_session_max: usize,
+    pub defect: Option<Defect>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            ping_interval: Duration::from_millis(1_000),
+            ping_timeout: Duration::from_millis(1_000),
+            connect_timeout: Duration::from_millis(2_000),
+            upgrade_timeout: Duration::from_millis(10_000),
+            max_payload: 1_000_000,
+            unread_window: Duration::from_millis(200),
+            message_chars_max: 2_000,
+            attachments_max: 10,
+            image_bytes_max: 700_000,
+            rooms_per_session_max: 32,
+            defect: None,
+        }
+    }
+}
+
+/// A running reference server; it stops when dropped.
+pub struct Reference {
+    pub addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    match world.lock() {
+        Ok(guard) => guard,
+        // A thread that panicked took its connection with it; the others go on.
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+impl Reference {
+    pub fn start(options: Options) -> io::Result<Reference> {
+        Reference::start_at("127.0.0.1:0", options)
+    }
+
+    pub fn start_at(listen: &str, options: Options) -> io::Result<Reference> {
+        let listener = TcpListener::bind(listen)?;
+        let addr = listener.local_addr()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let world: Shared = Arc::new(Mutex::new(World::new(options)));
+        let (tick_world, tick_stop) = (world.clone(), stop.clone());
+        thread::spawn(move || {
+            while !tick_stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+                lock(&tick_world).tick(Instant::now());
+            }
+        });
+        let accept_stop = stop.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if accept_stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                let world = world.clone();
+                thread::spawn(move || serve(&world, stream));
+            }
+        });
+        Ok(Reference { addr, stop })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // One last connection wakes the accepting thread, so that it sees the flag.
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+fn serve(world: &Shared, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // A failed connection is its client's problem; sessions learn of it where it matters.
+    let _ = engine::serve_connection(world, stream);
+}

@@ -1,0 +1,331 @@
+//! Everything the reference server knows, behind one lock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
+
+use super::Options;
+use super::defect::Defect;
+use crate::codec::engine::{Kind, Packet, Protocol};
+use crate::codec::socket as sio;
+
+pub const ROOM_ID_MAX: u64 = 999_999_999;
+/// Rooms that exist from the start; others are made by their first join.
+const FIRST_ROOMS: [u64; 2] = [1, 2];
+
+/// What waits to go to one client.
+#[derive(Default)]
+pub struct Outgoing {
+    pub queue: Vec<Packet>,
+    /// A GET is held for this session.
+    pub held: bool,
+    /// The held GET is to be answered now, with a noop if need be.
+    pub nudged: bool,
+    /// The end of the session: close code, reason.
+    pub closed: Option<(u16, &'static str)>,
+    /// The client asked for the end, so no close packet is owed.
+    pub by_client: bool,
+}
+
+#[derive(Default)]
+pub struct Pipe {
+    state: Mutex<Outgoing>,
+    pub wake: Condvar,
+}
+
+impl Pipe {
+    pub fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        match self.state.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    pub fn push(&self, packet: Packet) {
+        self.lock().queue.push(packet);
+        self.wake.notify_all();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Full,
+    Delta,
+    Count,
+}
+
+pub struct Session {
+    pub sid: String,
+    pub protocol: Protocol,
+    pub b64: bool,
+    pub pipe: Arc<Pipe>,
+    pub on_websocket: bool,
+    pub upgrading: bool,
+    pub posting: bool,
+    pub socket_id: String,
+    pub connected: bool,
+    pub was_connected: bool,
+    pub connect_due: Option<Instant>,
+    pub user: Option<u64>,
+    pub token: Option<String>,
+    pub heard: Instant,
+    pub ping_due: Instant,
+    pub pong_due: Option<Instant>,
+    /// A binary packet and the attachments that are still to come.
+    pub awaiting: Option<(sio::Packet, u64)>,
+    pub counts_pending: BTreeSet<u64>,
+    pub counts_sent: Option<Instant>,
+    pub left_before: BTreeSet<u64>,
+    pub acks: u64,
+    pub last_event: Option<Packet>,
+}
+
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub email: String,
+    pub password: String,
+    pub avatar: String,
+    pub created_at: String,
+}
+
+#[derive(Clone)]
+pub struct Message {
+    pub id: u64,
+    pub seq: u64,
+    pub user: u64,
+    pub username: String,
+    pub src: String,
+    pub msg: String,
+    pub img: String,
+    pub time: String,
+}
+
+#[derive(Default)]
+pub struct Room {
+    pub members: BTreeMap<String, Mode>,
+    pub version: u64,
+    pub messages: Vec<Message>,
+    pub seq: u64,
+    pub joins: u64,
+    pub deliveries: u64,
+    pub left_at: Option<Instant>,
+    pub held_back: Option<(String, Vec<Value>)>,
+}
+
+pub struct World {
+    pub options: Options,
+    pub sessions: BTreeMap<String, Session>,
+    pub users: Vec<User>,
+    pub tokens: HashMap<String, u64>,
+    pub rooms: BTreeMap<u64, Room>,
+    /// Read marks by user and room.
+    pub reads: HashMap<(u64, u64), u64>,
+    /// Stored files by path: content type and bytes.
+    pub files: HashMap<String, (&'static str, Vec<u8>)>,
+    pub messages_made: u64,
+    /// Users and rooms where a tab left while another stayed.
+    pub tab_left: BTreeSet<(u64, u64)>,
+    pub last_identity: Option<(u64, Option<String>)>,
+    pub late: Vec<(Instant, String, Packet)>,
+}
+
+impl World {
+    pub fn new(options: Options) -> World {
+        let rooms = FIRST_ROOMS.iter().map(|&id| (id, Room::default())).collect();
+        World {
+            options,
+            sessions: BTreeMap::new(),
+            users: Vec::new(),
+            tokens: HashMap::new(),
+            rooms,
+            reads: HashMap::new(),
+            files: HashMap::new(),
+            messages_made: 0,
+            tab_left: BTreeSet::new(),
+            last_identity: None,
+            late: Vec::new(),
+        }
+    }
+
+    pub fn has(&self, defect: Defect) -> bool {
+        self.options.defect == Some(defect)
+    }
+
+    pub fn open_session(&mut self, protocol: Protocol, on_websocket: bool, b64: bool) -> String {
+        let sid = random_id();
+        let now = Instant::now();
+        let is_eio3 = protocol == Protocol::Eio3;
+        let first_ping = if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
+        let session = Session {
+            socket_id: if is_eio3 { sid.clone() } else { random_id() },
+            sid: sid.clone(),
+            protocol,
+            b64,
+            pipe: Arc::new(Pipe::default()),
+            on_websocket,
+            upgrading: false,
+            posting: false,
+            connected: is_eio3,
+            was_connected: is_eio3,
+            connect_due: (!is_eio3).then(|| now + self.options.connect_timeout),
+            user: None,
+            token: None,
+            heard: now,
+            ping_due: first_ping,
+            pong_due: None,
+            awaiting: None,
+            counts_pending: BTreeSet::new(),
+            counts_sent: None,
+            left_before: BTreeSet::new(),
+            acks: 0,
+            last_event: None,
+        };
+        let upgrades: &[&str] = if on_websocket { &[] } else { &["websocket"] };
+        let open = serde_json::json!({
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": self.options.ping_interval.as_millis() as u64,
+            "pingTimeout": self.options.ping_timeout.as_millis() as u64,
+            "maxPayload": self.options.max_payload,
+        });
+        session.pipe.push(Packet::text(Kind::Open, open.to_string()));
+        if is_eio3 {
+            session.pipe.push(Packet::message("0"));
+        }
+        self.sessions.insert(sid.clone(), session);
+        if is_eio3 {
+            self.greet(&sid);
+        }
+        sid
+    }
+
+    /// Called once the Socket.IO connection stands.
+    pub fn greet(&mut self, sid: &str) {
+        if self.has(Defect::GreetingConnect) {
+            self.emit(sid, "connect", &[Value::from("welcome")]);
+        }
+        if self.has(Defect::StaleIdentity)
+            && let Some((user, token)) = self.last_identity.clone()
+            && let Some(session) = self.sessions.get_mut(sid)
+            && session.user.is_none()
+        {
+            session.user = Some(user);
+            session.token = token;
+        }
+    }
+
+    /// Ends a session: memberships, then the transport.
+    pub fn end_session(&mut self, sid: &str, code: u16, reason: &'static str) {
+        let Some(session) = self.sessions.get(sid) else {
+            return;
+        };
+        if session.user.is_some() {
+            self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
+        }
+        let is_protocol_fault = code == 1008;
+        if !self.has(Defect::GhostAfterDisconnect) {
+            self.leave_all(sid);
+        }
+        if let Some(session) = self.sessions.remove(sid) {
+            let mut out = session.pipe.lock();
+            out.by_client = reason == "client_disconnect";
+            out.closed.get_or_insert((code, reason));
+            drop(out);
+            session.pipe.wake.notify_all();
+        }
+        if is_protocol_fault && self.has(Defect::FaultHitsNeighbour) {
+            let neighbour = self.sessions.keys().next().cloned();
+            if let Some(neighbour) = neighbour {
+                self.end_session(&neighbour, 1011, "transport_error");
+            }
+        }
+    }
+
+    pub fn push(&self, sid: &str, packet: Packet) {
+        if let Some(session) = self.sessions.get(sid) {
+            session.pipe.push(packet);
+        }
+    }
+
+    /// Sends a Socket.IO packet, if the session is connected.
+    pub fn send(&mut self, sid: &str, packet: &sio::Packet) {
+        if let Some(session) = self.sessions.get_mut(sid)
+            && session.connected
+        {
+            let packet = Packet::message(sio::encode(packet));
+            session.last_event = Some(packet.clone());
+            session.pipe.push(packet);
+        }
+    }
+
+    pub fn emit(&mut self, sid: &str, name: &str, args: &[Value]) {
+        self.send(sid, &sio::Packet::event(name, args));
+    }
+
+    pub fn user(&self, id: u64) -> Option<&User> {
+        self.users.get((id as usize).checked_sub(1)?)
+    }
+
+    /// The time's work: heartbeats, deadlines, unread updates.
+    pub fn tick(&mut self, now: Instant) {
+        let options = self.options.clone();
+        let mut ended = Vec::new();
+        let forgives_4 = self.has(Defect::SilenceForgiven);
+        let forgives_3 = self.has(Defect::SilenceForgivenEio3);
+        for (sid, session) in &mut self.sessions {
+            match session.protocol {
+                Protocol::Eio3 => {
+                    let silence = options.ping_interval + options.ping_timeout;
+                    if now > session.heard + silence && !forgives_3 {
+                        ended.push((sid.clone(), 4002, "ping_timeout"));
+                    }
+                }
+                Protocol::Eio4 => {
+                    if session.pong_due.is_some_and(|due| now > due) && !forgives_4 {
+                        ended.push((sid.clone(), 4002, "ping_timeout"));
+                    } else if session.pong_due.is_none() && now >= session.ping_due {
+                        session.pipe.push(Packet::text(Kind::Ping, ""));
+                        session.pong_due = Some(session.ping_due + options.ping_timeout);
+                    }
+                }
+            }
+            if session.connect_due.is_some_and(|due| now > due) {
+                ended.push((sid.clone(), 4003, "connect_timeout"));
+            }
+        }
+        for (sid, code, reason) in ended {
+            self.end_session(&sid, code, reason);
+        }
+        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, sid, packet) in due {
+            self.push(&sid, packet);
+        }
+        self.flush_counts(now);
+    }
+}
+
+/// 20 characters of base64url: 120 random bits.
+pub fn random_id() -> String {
+    BASE64URL_NOPAD.encode(&random_bytes::<15>())
+}
+
+/// A token of 60 letters and digits.
+pub fn random_token() -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let pick = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+    random_bytes::<60>().iter().map(pick).collect()
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    for chunk in out.chunks_mut(8) {
+        let word = RandomState::new().build_hasher().finish().to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+    out
+}

@@ -1,0 +1,38 @@
+//! The machine's report; its shape is `report.schema.json` beside the README.
+
+use serde_json::{Value, json};
+
+use super::{Summary, quotes};
+use crate::runner::Verdict;
+
+pub const SCHEMA_VERSION: u32 = 1;
+
+pub fn render(summary: &Summary<'_>) -> Value {
+    let results: Vec<Value> = summary
+        .reports
+        .iter()
+        .map(|report| {
+            let mut value = json!(report);
+            value["quotes"] = json!(quotes(&report.clauses));
+            value
+        })
+        .collect();
+    json!({
+        "schema": SCHEMA_VERSION,
+        "tool": "throng-harness",
+        "version": env!("CARGO_PKG_VERSION"),
+        "target": summary.target,
+        "seed": summary.seed,
+        "duration_ms": summary.duration_ms,
+        "exit_code": summary.exit_code(),
+        "capabilities": summary.capabilities,
+        "totals": {
+            "pass": summary.count(Verdict::Pass),
+            "fail": summary.count(Verdict::Fail),
+            "warn": summary.count(Verdict::Warn),
+            "skip": summary.count(Verdict::Skip),
+            "error": summary.count(Verdict::Error),
+        },
+        "results": results,
+    })
+}

@@ -1,0 +1,63 @@
+//! Plain lines, for terminals and CI logs.
+
+use super::{Summary, quotes};
+use crate::runner::{Report, Verdict};
+
+/// One line per finished case.
+pub fn line(report: &Report) -> String {
+    let verdict = match (report.verdict, report.known_failing) {
+        (Verdict::Pass, true) => "pass (listed as failing!)".to_owned(),
+        (verdict, true) => format!("{} (known)", verdict.name()),
+        (verdict, false) => verdict.name().to_owned(),
+    };
+    let mut line = format!("{verdict:<5} {:<56} {:>6} ms", report.name, report.duration_ms);
+    if let Some(reason) = &report.reason {
+        line.push_str(&format!("  {reason}"));
+    }
+    line
+}
+
+/// All that a person needs to see what the server did wrong.
+pub fn details(report: &Report) -> String {
+    let mut out = format!("── {} · {}\n", report.verdict.name().to_uppercase(), report.name);
+    for quote in quotes(&report.clauses) {
+        out.push_str(&format!("   {quote}\n"));
+    }
+    out.push_str(&format!("   done:     {}\n", report.does));
+    for step in &report.steps {
+        out.push_str(&format!("             · {step}\n"));
+    }
+    out.push_str(&format!("   expected: {}\n", report.expected));
+    if let Some(observed) = &report.observed {
+        out.push_str(&format!("   observed: {observed}\n"));
+    }
+    if !report.transcript.is_empty() {
+        out.push_str("   frames:\n");
+        for line in &report.transcript {
+            out.push_str(&format!("   {}\n", line.render()));
+        }
+    }
+    out
+}
+
+pub fn closing(summary: &Summary<'_>) -> String {
+    let known = summary.reports.iter().filter(|r| r.known_failing && r.is_bad()).count();
+    let unexpected = summary.reports.iter().filter(|r| r.is_unexpected_pass()).count();
+    let mut out = format!(
+        "{} passed, {} failed, {} warned, {} skipped, {} errors in {:.1} s (seed {})",
+        summary.count(Verdict::Pass),
+        summary.count(Verdict::Fail),
+        summary.count(Verdict::Warn),
+        summary.count(Verdict::Skip),
+        summary.count(Verdict::Error),
+        summary.duration_ms as f64 / 1_000.0,
+        summary.seed
+    );
+    if known > 0 {
+        out.push_str(&format!("; {known} of them known"));
+    }
+    if unexpected > 0 {
+        out.push_str(&format!("; {unexpected} listed as failing passed: take them off the list"));
+    }
+    out
+}

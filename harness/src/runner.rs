@@ -1,0 +1,304 @@
+//! Chooses the instances of cases, runs them in parallel, and judges them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use throng_spec::Level;
+
+use crate::case::{Case, Combo, E4W, Outcome, Stop};
+use crate::client::transcript::Line;
+use crate::context::{Context, Run};
+use crate::known::Known;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Pass,
+    /// A MUST is broken.
+    Fail,
+    /// A SHOULD is broken.
+    Warn,
+    /// Not applicable to this target or these settings.
+    Skip,
+    /// The harness could not judge.
+    Error,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Warn => "warn",
+            Verdict::Skip => "skip",
+            Verdict::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The case's id, and the combo in brackets where it has one.
+    pub name: String,
+    pub case: String,
+    pub combo: Option<String>,
+    pub clauses: Vec<String>,
+    pub level: String,
+    pub verdict: Verdict,
+    /// Listed as known to fail.
+    pub known_failing: bool,
+    pub duration_ms: u64,
+    pub does: String,
+    pub expected: String,
+    pub observed: Option<String>,
+    pub reason: Option<String>,
+    pub steps: Vec<String>,
+    pub transcript: Vec<Line>,
+}
+
+impl Report {
+    /// A result that speaks against the target, known or not.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error)
+    }
+
+    pub fn is_unexpected_pass(&self) -> bool {
+        self.known_failing && self.verdict == Verdict::Pass
+    }
+}
+
+/// One case over one combo.
+#[derive(Clone, Copy)]
+pub struct Instance {
+    pub case: &'static Case,
+    pub combo: Option<Combo>,
+}
+
+impl Instance {
+    pub fn name(&self) -> String {
+        match self.combo {
+            Some(combo) => format!("{}[{combo}]", self.case.id),
+            None => self.case.id.to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Selection {
+    pub filters: Vec<String>,
+    /// Cases of this level or stronger.
+    pub level: Level,
+    pub combos: Vec<Combo>,
+    pub shard: Option<(usize, usize)>,
+}
+
+impl Selection {
+    pub fn instances(&self, cases: &[&'static Case]) -> Vec<Instance> {
+        let mut found = Vec::new();
+        for case in cases.iter().copied().filter(|case| case.level() >= self.level) {
+            let combos: Vec<Option<Combo>> = if case.over.is_empty() {
+                vec![None]
+            } else {
+                case.over.iter().copied().filter(|c| self.combos.contains(c)).map(Some).collect()
+            };
+            found.extend(combos.into_iter().map(|combo| Instance { case, combo }));
+        }
+        found.retain(|instance| self.matches(instance));
+        if let Some((index, count)) = self.shard {
+            let mut at = 0;
+            found.retain(|_| {
+                at += 1;
+                (at - 1) % count == index - 1
+            });
+        }
+        found
+    }
+
+    fn matches(&self, instance: &Instance) -> bool {
+        let name = instance.name();
+        self.filters.is_empty()
+            || self.filters.iter().any(|filter| {
+                glob(filter, &name)
+                    || glob(filter, instance.case.id)
+                    || instance.case.clauses.iter().any(|clause| glob(filter, clause))
+            })
+    }
+}
+
+/// `*` matches anything; a pattern without it matches a prefix that ends at a boundary.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => {
+            text == pattern
+                || text.strip_prefix(pattern).is_some_and(|rest| rest.starts_with(['.', '[']))
+        }
+        Some((head, tail)) => {
+            let Some(rest) = text.strip_prefix(head) else {
+                return false;
+            };
+            tail.is_empty()
+                || (0..=rest.len())
+                    .filter(|at| rest.is_char_boundary(*at))
+                    .any(|at| glob_rest(tail, &rest[at..]))
+        }
+    }
+}
+
+fn glob_rest(pattern: &str, text: &str) -> bool {
+    if pattern.contains('*') { glob(pattern, text) } else { pattern == text }
+}
+
+pub struct Settings {
+    pub jobs: usize,
+    pub timeout: Duration,
+    /// Start every case, even after a MUST failed.
+    pub keep_going: bool,
+    pub known: Known,
+}
+
+/// Runs the instances and hands each report out as it is made; the result keeps their order.
+pub fn run(
+    run: &Arc<Run>,
+    instances: &[Instance],
+    settings: &Settings,
+    progress: &(dyn Fn(&Report) + Sync),
+) -> Vec<Report> {
+    let queue: Mutex<VecDeque<(usize, Instance)>> =
+        Mutex::new(instances.iter().copied().enumerate().collect());
+    let reports: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..settings.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some((index, instance)) =
+                    queue.lock().ok().and_then(|mut queue| queue.pop_front())
+                {
+                    let report = if stopped.load(Ordering::Relaxed) {
+                        not_run(&instance)
+                    } else {
+                        judge(run, instance, settings)
+                    };
+                    let decides = matches!(report.verdict, Verdict::Fail | Verdict::Error);
+                    if decides && !report.known_failing && !settings.keep_going {
+                        stopped.store(true, Ordering::Relaxed);
+                    }
+                    progress(&report);
+                    if let Ok(mut reports) = reports.lock() {
+                        reports.push((index, report));
+                    }
+                }
+            });
+        }
+    });
+    let mut reports = reports.into_inner().unwrap_or_default();
+    reports.sort_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+fn not_run(instance: &Instance) -> Report {
+    let reason = "not run: an earlier case failed (see --keep-going)".to_owned();
+    report(instance, false, Err(Stop::Skip(reason)), Duration::ZERO, Vec::new(), Vec::new())
+}
+
+/// Runs one instance in a thread of its own, so that a hanging one cannot stop the run.
+pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report {
+    let known = settings.known.contains(instance.case.id, &instance.name());
+    let start = Instant::now();
+    let capabilities = &run.capabilities;
+    let unsupported = match instance.combo {
+        Some(combo) if !capabilities.speaks(combo) => {
+            Some(format!("the target does not speak {combo}"))
+        }
+        _ => capabilities.lacks(instance.case.needs).map(str::to_owned),
+    };
+    if let Some(reason) = unsupported {
+        let outcome = Err(Stop::Skip(reason));
+        return report(&instance, known, outcome, start.elapsed(), Vec::new(), Vec::new());
+    }
+    let combo = instance.combo.or(capabilities.preferred()).unwrap_or(E4W);
+    let context = Context::new(run.clone(), combo);
+    let (transcript, steps) = (context.transcript.clone(), context.steps());
+    let (done, outcome) = mpsc::channel();
+    let body = instance.case.run;
+    thread::spawn(move || {
+        // The receiver is gone when the case was given up: then nobody wants to know.
+        let _ = done.send(body(&context));
+    });
+    let outcome = match outcome.recv_timeout(settings.timeout) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Stop::Error(format!("the case took longer than {:?}", settings.timeout)))
+        }
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(Stop::Error("the case panicked; see the standard error".to_owned()))
+        }
+    };
+    let steps = steps.lock().map(|steps| steps.clone()).unwrap_or_default();
+    let lines = if matches!(outcome, Ok(()) | Err(Stop::Skip(_))) {
+        Vec::new()
+    } else {
+        transcript.lines()
+    };
+    report(&instance, known, outcome, start.elapsed(), steps, lines)
+}
+
+fn report(
+    instance: &Instance,
+    known_failing: bool,
+    outcome: Outcome,
+    took: Duration,
+    steps: Vec<String>,
+    transcript: Vec<Line>,
+) -> Report {
+    let case = instance.case;
+    let level = case.level();
+    let mut expected = case.expects.to_owned();
+    let (mut observed, mut reason) = (None, None);
+    let verdict = match outcome {
+        Ok(()) => Verdict::Pass,
+        Err(Stop::Fail { expected: precisely, observed: what }) => {
+            if !precisely.is_empty() {
+                expected = precisely;
+            }
+            observed = Some(what);
+            if level == Level::Must { Verdict::Fail } else { Verdict::Warn }
+        }
+        Err(Stop::Skip(why)) => {
+            reason = Some(why);
+            Verdict::Skip
+        }
+        Err(Stop::Error(why)) => {
+            observed = Some(why);
+            Verdict::Error
+        }
+    };
+    Report {
+        name: instance.name(),
+        case: case.id.to_owned(),
+        combo: instance.combo.map(|combo| combo.to_string()),
+        clauses: case.clauses.iter().map(|&id| id.to_owned()).collect(),
+        level: level_name(level).to_owned(),
+        verdict,
+        known_failing,
+        duration_ms: took.as_millis() as u64,
+        does: case.does.to_owned(),
+        expected,
+        observed,
+        reason,
+        steps,
+        transcript,
+    }
+}
+
+pub fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Must => "MUST",
+        Level::Should => "SHOULD",
+        Level::May => "MAY",
+    }
+}
