@@ -1,1 +1,128 @@
-//! Placeholder until the first module lands.
+//! The front desk: everything that is HTTP and no transport of Socket.IO — the REST API of the
+//! original application, uploads and stored files, the web client, health and metrics.
+//!
+//! It knows the store and nothing of the shards: what it needs from them comes as closures in
+//! [`Deps`]. The shell puts [`PeerAddr`] into the extensions of every request.
+#![forbid(unsafe_code)]
+
+mod account;
+mod answer;
+mod avatars;
+mod deps;
+mod health;
+mod identity;
+mod input;
+mod pages;
+mod request_log;
+mod robot;
+mod rooms;
+mod session_cookie;
+mod settings;
+mod stored_files;
+mod throttle;
+mod uploads;
+mod validate;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{any, get, post};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use deps::{Deps, OnRequest, PeerAddr, Readiness, Revoked};
+pub use request_log::redact;
+pub use settings::Settings;
+
+use robot::Robot;
+use throttle::Throttle;
+
+/// State of the handlers.
+type Desk = Arc<DeskState>;
+
+struct DeskState {
+    deps: Deps,
+    robot: Robot,
+    upload_slots: tokio::sync::Semaphore,
+}
+
+/// The whole front desk as one service.
+///
+/// Spec: the REST clauses.
+pub fn router(deps: Deps) -> Router {
+    let settings = deps.settings.clone();
+    let request_log = request_log::RequestLog::new(&deps);
+    let desk: Desk = Arc::new(DeskState {
+        robot: Robot::new(settings.robot_url.clone()),
+        upload_slots: tokio::sync::Semaphore::new(settings.uploads_at_once_max.max(1)),
+        deps,
+    });
+    let uploads = Router::new()
+        .route("/api/file/uploadimg", post(uploads::message_image))
+        .route("/api/file/avatar", post(uploads::avatar))
+        .layer(DefaultBodyLimit::max(settings.upload_bytes_max));
+    let mut api = Router::new()
+        .route("/api/register", post(account::register))
+        .route("/api/login", post(account::login))
+        .route("/api/logout", post(account::logout))
+        .route("/api/user", get(account::user))
+        .route("/api/rooms", get(rooms::list))
+        .route("/api/history/message", get(rooms::history))
+        .route("/api/robot", get(robot::ask))
+        .route("/api", any(answer::not_found))
+        .route("/api/{*rest}", any(answer::not_found))
+        .layer(DefaultBodyLimit::max(settings.body_bytes_max))
+        .merge(uploads)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ));
+    if let Some(throttle) = Throttle::new(&settings) {
+        api = api.layer(from_fn_with_state(Arc::new(throttle), throttle::check));
+    }
+    // Outermost, so that a page of another origin can read a refusal too.
+    if let Some(cors) = cors(&settings.allowed_origins) {
+        api = api.layer(cors);
+    }
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/avatars/{file}", get(avatars::serve))
+        .route("/storage/{*path}", get(stored_files::serve))
+        .fallback(pages::serve)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .merge(api)
+        .layer(from_fn(headers_for_all))
+        .layer(from_fn_with_state(Arc::new(request_log), request_log::log))
+        .with_state(desk)
+}
+
+/// Tokens travel in query strings of the original client: its URLs must not leave the origin.
+async fn headers_for_all(
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn cors(allowed_origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> =
+        allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_credentials(true)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers(AllowHeaders::mirror_request())
+            .max_age(std::time::Duration::from_secs(600))
+    })
+}

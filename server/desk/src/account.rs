@@ -1,0 +1,136 @@
+//! Registration, login, logout, and the user's own data.
+
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use throng_store::{NewUser, RegisterError, TokenScope, UserRow, hash_token};
+
+use crate::answer::{Refusal, errno, ok};
+use crate::identity::{Identity, identify};
+use crate::input::Body;
+use crate::{Desk, DeskState, Revoked, avatars, session_cookie, validate};
+
+const NAME_TAKEN: &str = "The name has already been taken.";
+const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
+
+pub(crate) async fn register(State(desk): State<Desk>, body: Body) -> Result<Response, Refusal> {
+    let new = match new_user(&desk, &body).await? {
+        Ok(new) => new,
+        Err(text) => return Ok(errno(1, text)),
+    };
+    let user = match desk.deps.store.register(new).await {
+        Ok(user) => user,
+        Err(RegisterError::EmailTaken) => return Ok(errno(1, NAME_TAKEN)),
+        Err(RegisterError::Store(error)) => return Err(error.into()),
+    };
+    let token = desk.deps.store.issue_token(user.id, TokenScope::Api).await?;
+    let body = json!({
+        "errno": 0,
+        "user": {
+            "id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "avatar": user.avatar,
+            "api_token": token,
+            "created_at": user.created_at,
+            "updated_at": user.updated_at,
+        },
+        "message": "Registered",
+    });
+    with_session_cookie(&desk, &user, ok(body)).await
+}
+
+pub(crate) async fn login(State(desk): State<Desk>, body: Body) -> Result<Response, Refusal> {
+    let fields = validate::login_name(&body)
+        .and_then(|name| validate::login_password(&body).map(|password| (name, password)));
+    let (name, password) = match fields {
+        Ok(fields) => fields,
+        Err(text) => return Ok(errno(1, text)),
+    };
+    let Some(user) = desk.deps.store.verify_login(&name, password).await? else {
+        return Ok(errno(1, WRONG_LOGIN));
+    };
+    let token = desk.deps.store.issue_token(user.id, TokenScope::Api).await?;
+    let body = json!({
+        "errno": 0,
+        "user": user_value(&user, Some(&token)),
+        "message": "Logged in",
+    });
+    with_session_cookie(&desk, &user, ok(body)).await
+}
+
+pub(crate) async fn logout(
+    State(desk): State<Desk>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let Identity { user, token } = identify(&desk, &parts, Some(&body)).await?;
+    let hash = token.as_deref().and_then(hash_token).ok_or(Refusal::Unauthenticated)?;
+    desk.deps.store.revoke(hash).await?;
+    revoke_cookie(&desk, &parts.headers).await?;
+    (desk.deps.on_revoked)(Revoked { token_hash: hash, user: user.id });
+    let mut response = ok(json!({ "errno": 0, "message": "Logged out" }));
+    let clear = session_cookie::clear(desk.deps.settings.cookie_secure);
+    response.headers_mut().insert(header::SET_COOKIE, clear);
+    Ok(response)
+}
+
+pub(crate) async fn user(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
+    let identity = identify(&desk, &parts, None).await?;
+    Ok(ok(user_value(&identity.user, identity.token.as_deref())))
+}
+
+/// Checks the fields in the order of the original's validator; the first fault is the answer.
+async fn new_user(desk: &DeskState, body: &Body) -> Result<Result<NewUser, &'static str>, Refusal> {
+    let email = match validate::registered_name(body) {
+        Ok(email) => email,
+        Err(text) => return Ok(Err(text)),
+    };
+    if desk.deps.store.is_email_taken(&email).await? {
+        return Ok(Err(NAME_TAKEN));
+    }
+    let rest = validate::registered_password(body)
+        .and_then(|password| validate::registered_src(body).map(|src| (password, src)));
+    Ok(rest.map(|(password, src)| {
+        let avatar = src.unwrap_or_else(|| avatars::default_for(&email));
+        NewUser { email, password, avatar }
+    }))
+}
+
+async fn with_session_cookie(
+    desk: &DeskState,
+    user: &UserRow,
+    mut response: Response,
+) -> Result<Response, Refusal> {
+    let store = &desk.deps.store;
+    let token = store.issue_token(user.id, TokenScope::Cookie).await?;
+    let lifetime = store.options().token_lifetime;
+    let set = session_cookie::set(&token, lifetime, desk.deps.settings.cookie_secure);
+    response.headers_mut().insert(header::SET_COOKIE, set);
+    Ok(response)
+}
+
+async fn revoke_cookie(desk: &DeskState, headers: &HeaderMap) -> Result<(), Refusal> {
+    if let Some(hash) = session_cookie::read(headers).and_then(|token| hash_token(&token)) {
+        desk.deps.store.revoke(hash).await?;
+    }
+    Ok(())
+}
+
+fn user_value(user: &UserRow, token: Option<&str>) -> Value {
+    let mut value = json!({
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "email_verified_at": user.email_verified_at,
+        "avatar": user.avatar,
+    });
+    if let Some(token) = token {
+        value["api_token"] = token.into();
+    }
+    value["created_at"] = user.created_at.as_str().into();
+    value["updated_at"] = user.updated_at.as_str().into();
+    value
+}

@@ -1,0 +1,63 @@
+//! Answers in the shapes of the original application.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use throng_store::StoreError;
+
+/// A request that was not served, whatever its route.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Unauthenticated,
+    /// The body is larger than its route allows.
+    TooLarge,
+    /// The body broke off or is not what its content type says.
+    BadBody,
+    /// The store is busy or failed; the client may try again.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unauthenticated => message(StatusCode::UNAUTHORIZED, "Unauthenticated."),
+            Self::TooLarge => message(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
+            Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::Store(error) => {
+                tracing::warn!(%error, "the store did not serve a request");
+                let mut response = message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                response
+            }
+        }
+    }
+}
+
+/// `{"message": …}` under a status.
+pub(crate) fn message(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({ "message": text }))).into_response()
+}
+
+/// An error of the application: status 200 and an errno, as the original client expects.
+pub(crate) fn errno(errno: u32, text: &str) -> Response {
+    Json(json!({ "errno": errno, "message": text })).into_response()
+}
+
+pub(crate) fn ok(body: Value) -> Response {
+    Json(body).into_response()
+}
+
+pub(crate) async fn not_found() -> Response {
+    message(StatusCode::NOT_FOUND, "Not Found")
+}
+
+pub(crate) async fn method_not_allowed() -> Response {
+    message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}

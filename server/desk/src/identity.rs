@@ -1,0 +1,68 @@
+//! Who asks: the token of a request, wherever it is.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use serde_json::Value;
+use throng_store::{UserRow, hash_token};
+
+use crate::DeskState;
+use crate::answer::Refusal;
+use crate::input::{Body, query_value};
+use crate::session_cookie;
+
+/// An authenticated user and what proved him.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub user: UserRow,
+    /// The API token as presented; `None` if a cookie proved him.
+    pub token: Option<String>,
+}
+
+impl Identity {
+    /// As the original spells it: one's own e-mail, or an opaque id of somebody else.
+    pub fn spell(&self, user: u32, email: &str) -> String {
+        if user == self.user.id { email.to_owned() } else { format!("u{user}") }
+    }
+}
+
+/// Authenticates by the first token present: query, body, `Authorization: Bearer`. For reading, and
+/// only if no `api_token` parameter is there at all, the session cookie serves too: a page whose
+/// user logged out sends an empty one.
+pub(crate) async fn identify(
+    desk: &DeskState,
+    parts: &Parts,
+    body: Option<&Body>,
+) -> Result<Identity, Refusal> {
+    let store = &desk.deps.store;
+    let in_query = query_value(parts.uri.query().unwrap_or(""), "api_token");
+    let is_reading = parts.method == Method::GET || parts.method == Method::HEAD;
+    let may_use_cookie = is_reading && in_query.is_none();
+    let presented = match in_query.filter(|token| !token.is_empty()) {
+        Some(token) => Some(token),
+        None => match body.and_then(|body| body.field("api_token")) {
+            Some(Value::String(token)) => Some(token.clone()),
+            None | Some(Value::Bool(false)) => bearer(&parts.headers),
+            // A database that compares loosely takes a number for many a token; we take none.
+            Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(Refusal::Unauthenticated);
+            }
+            Some(Value::Null) => bearer(&parts.headers),
+        },
+    };
+    if let Some(token) = presented {
+        let hash = hash_token(&token).ok_or(Refusal::Unauthenticated)?;
+        let user = store.authenticate(hash).await?.ok_or(Refusal::Unauthenticated)?;
+        return Ok(Identity { user, token: Some(token) });
+    }
+    let from_cookie = may_use_cookie.then(|| session_cookie::read(&parts.headers)).flatten();
+    let hash = from_cookie.and_then(|token| hash_token(&token)).ok_or(Refusal::Unauthenticated)?;
+    let user = store.authenticate_cookie(hash).await?.ok_or(Refusal::Unauthenticated)?;
+    Ok(Identity { user, token: None })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}

@@ -1,0 +1,98 @@
+//! Fields of a request: its query, and its JSON or form body.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Map, Value};
+
+use crate::answer::Refusal;
+
+/// The fields of a body. What is no JSON object and no form has none, as in the original.
+#[derive(Debug, Default)]
+pub(crate) struct Body(Map<String, Value>);
+
+impl Body {
+    pub fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
+    /// A field as it came; `None` if it is missing, null or an empty string, which the original
+    /// does not tell apart.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => true,
+        })
+    }
+
+    /// As [`Body::field`], with strings trimmed.
+    pub fn trimmed(&self, name: &str) -> Option<Value> {
+        match self.field(name)? {
+            Value::String(text) => {
+                let text = text.trim();
+                (!text.is_empty()).then(|| Value::from(text))
+            }
+            other => Some(other.clone()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let is_form = content_type(request.headers())
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Refusal::TooLarge
+            } else {
+                Refusal::BadBody
+            }
+        })?;
+        if is_form {
+            let fields = form_urlencoded::parse(&bytes)
+                .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())));
+            return Ok(Self(fields.collect()));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) | Err(_) => Ok(Self::default()),
+        }
+    }
+}
+
+/// The value of a query parameter; of several the last, as in the original.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A query parameter as a whole number; 0 if it is missing, negative, too large or anything else.
+pub(crate) fn query_number(query: &str, name: &str) -> u64 {
+    query_value(query, name).and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_several_parameters_counts() {
+        assert_eq!(query_value("a=1&b=2&a=%33+x", "a").as_deref(), Some("3 x"));
+        assert_eq!(query_value("a", "a").as_deref(), Some(""));
+        assert_eq!(query_value("a[]=1", "a"), None);
+        assert_eq!(query_number("n=18446744073709551615", "n"), u64::MAX);
+        for query in ["n=18446744073709551616", "n=-1", "n=1.5", "n=abc", "n=", ""] {
+            assert_eq!(query_number(query, "n"), 0, "{query}");
+        }
+    }
+}

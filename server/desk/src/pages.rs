@@ -1,0 +1,216 @@
+//! The front end: the embedded web client, or a folder of the operator's.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use rust_embed::{EmbeddedFile, RustEmbed};
+use tower::ServiceExt;
+use tower_http::services::ServeDir;
+
+use crate::{Desk, answer};
+
+#[derive(RustEmbed)]
+#[folder = "../web/dist"]
+#[allow_missing = true]
+struct WebClient;
+
+const INDEX: &str = "index.html";
+
+/// For our own client only: other front ends, such as the original's page, have inline scripts.
+const CLIENT_POLICY: &str = "default-src 'self'; img-src 'self' data: blob: https: http:; \
+     style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; object-src 'none'; \
+     base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
+
+/// Everything that has no route of its own.
+pub(crate) async fn serve(State(desk): State<Desk>, request: Request) -> Response {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return answer::method_not_allowed().await;
+    }
+    match &desk.deps.settings.static_dir {
+        Some(folder) => serve_folder(folder, request).await,
+        None => serve_client(request.uri().path(), request.headers(), WebClient::get),
+    }
+}
+
+/// The embedded client. `find` gives a file of it by relative path.
+fn serve_client(
+    path: &str,
+    headers: &HeaderMap,
+    find: impl Fn(&str) -> Option<EmbeddedFile>,
+) -> Response {
+    let decoded = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+    let name = if decoded.is_empty() { INDEX } else { decoded.as_ref() };
+    let is_plain = name.split('/').all(|segment| !segment.starts_with('.') && !segment.is_empty());
+    if let Some(file) = is_plain.then(|| find(name)).flatten() {
+        return embedded(name, &file, headers);
+    }
+    let Some(index) = find(INDEX) else { return not_built() };
+    // A path without an extension is a place inside the client, which finds its own way.
+    let is_place = is_plain && !name.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    if is_place {
+        return embedded(INDEX, &index, headers);
+    }
+    (StatusCode::NOT_FOUND, "Not Found").into_response()
+}
+
+fn embedded(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
+    let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
+    // Vite names what lies in assets/ after its content.
+    let cache = if name.starts_with("assets/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let is_fresh =
+        headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(
+            |value| value.split(',').any(|own| own.trim().trim_start_matches("W/") == etag),
+        );
+    let mut response = if is_fresh {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let kind = with_charset(file.metadata.mimetype());
+        ([(header::CONTENT_TYPE, kind)], bytes(file)).into_response()
+    };
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CLIENT_POLICY));
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        fields.insert(header::ETAG, value);
+    }
+    response
+}
+
+/// Embedded bytes are shared, not copied.
+fn bytes(file: &EmbeddedFile) -> Bytes {
+    match &file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::copy_from_slice(bytes),
+    }
+}
+
+fn not_built() -> Response {
+    const PAGE: &str = include_str!("not_built.html");
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=UTF-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+    ];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, PAGE).into_response()
+}
+
+/// A folder as it is, without what is never meant for browsers.
+async fn serve_folder(folder: &Path, request: Request) -> Response {
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
+    let is_private = path.split('/').any(|segment| segment.starts_with('.'))
+        || path.to_ascii_lowercase().ends_with(".php");
+    if is_private {
+        return (StatusCode::NOT_FOUND, "Not Found").into_response();
+    }
+    let Ok(served) = ServeDir::new(folder).oneshot(request).await;
+    let mut response = served.into_response();
+    if response.status() == StatusCode::NOT_FOUND {
+        return (StatusCode::NOT_FOUND, "Not Found").into_response();
+    }
+    let headers = response.headers_mut();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if let Some(kind) = kind.map(with_charset)
+        && let Ok(value) = HeaderValue::from_str(&kind)
+    {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// The original's page names no charset of its own, so the header must.
+fn with_charset(kind: &str) -> String {
+    let is_text = kind.starts_with("text/")
+        || matches!(kind, "application/javascript" | "application/json" | "image/svg+xml");
+    if is_text && !kind.contains("charset") {
+        format!("{kind}; charset=UTF-8")
+    } else {
+        kind.to_owned()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_embed::Metadata;
+
+    use super::*;
+
+    fn file(name: &str) -> EmbeddedFile {
+        let mime = match name.rsplit('.').next() {
+            Some("html") => "text/html",
+            Some("js") => "text/javascript",
+            _ => "image/png",
+        };
+        EmbeddedFile {
+            data: Cow::Owned(name.as_bytes().to_vec()),
+            metadata: Metadata::__rust_embed_new([7; 32], None, None, mime),
+        }
+    }
+
+    fn find(name: &str) -> Option<EmbeddedFile> {
+        ["index.html", "assets/app-1234.js", "logo.png"].contains(&name).then(|| file(name))
+    }
+
+    #[track_caller]
+    fn check(path: &str, status: u16, kind: &str, cache: &str) {
+        let response = serve_client(path, &HeaderMap::new(), find);
+        assert_eq!(response.status(), status, "{path}");
+        let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+        assert_eq!(field(header::CONTENT_TYPE), kind, "{path}");
+        assert_eq!(field(header::CACHE_CONTROL), cache, "{path}");
+        let is_policed = field(header::CONTENT_SECURITY_POLICY).starts_with("default-src 'self';");
+        assert_eq!(is_policed, status == 200, "{path}");
+    }
+
+    #[test]
+    fn the_embedded_client_is_served_with_charset_cache_and_policy() {
+        let html = "text/html; charset=UTF-8";
+        check("/", 200, html, "no-cache");
+        check("/index.html", 200, html, "no-cache");
+        check(
+            "/assets/app-1234.js",
+            200,
+            "text/javascript; charset=UTF-8",
+            "public, max-age=31536000, immutable",
+        );
+        check("/logo.png", 200, "image/png", "no-cache");
+        check("/rooms/7", 200, html, "no-cache");
+        let text = "text/plain; charset=utf-8";
+        for missing in ["/missing.js", "/assets/old.js", "/../Cargo.toml", "/%2e%2e/x", "/.env"] {
+            check(missing, 404, text, "");
+        }
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_sent_again() {
+        let first = serve_client("/", &HeaderMap::new(), find);
+        let etag = first.headers().get(header::ETAG).expect("etag").clone();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, etag);
+        assert_eq!(serve_client("/", &headers, find).status(), StatusCode::NOT_MODIFIED);
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"other\""));
+        assert_eq!(serve_client("/", &headers, find).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_client_that_was_not_built_says_so() {
+        for path in ["/", "/index.html", "/rooms/7"] {
+            let response = serve_client(path, &HeaderMap::new(), |_| None);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=UTF-8");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The list of rooms, and their history.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde_json::{Value, json};
+use throng_store::MessageRow;
+
+use crate::Desk;
+use crate::answer::{Refusal, ok};
+use crate::identity::{Identity, identify};
+use crate::input::query_number;
+
+pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
+    let Identity { user, .. } = identify(&desk, &parts, None).await?;
+    let reads: HashMap<u32, u64> = desk.deps.store.reads(user.id).await?.into_iter().collect();
+    let rooms: Vec<Value> = desk
+        .deps
+        .store
+        .rooms()
+        .await?
+        .into_iter()
+        .map(|room| {
+            let read_seq = reads.get(&room.id).copied().unwrap_or(0);
+            let unread = if (desk.deps.is_present)(user.id, room.id) {
+                0
+            } else {
+                room.last_seq.saturating_sub(read_seq)
+            };
+            json!({
+                "id": room.id,
+                "name": room.name,
+                "online": (desk.deps.rooms_online)(room.id),
+                "seq": room.last_seq,
+                "unread": unread,
+            })
+        })
+        .collect();
+    Ok(ok(json!({ "errno": 0, "rooms": rooms })))
+}
+
+pub(crate) async fn history(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
+    let identity = identify(&desk, &parts, None).await?;
+    let query = parts.uri.query().unwrap_or("");
+    let current = query_number(query, "current");
+    let room = u32::try_from(query_number(query, "roomid")).unwrap_or(0);
+    let refused = json!({ "data": { "errno": 1 } });
+    if room == 0 || current == 0 {
+        return Ok(ok(refused));
+    }
+    let anchor_total = query_number(query, "total");
+    let Some(page) = desk.deps.store.history(room, current, anchor_total).await? else {
+        return Ok(ok(refused));
+    };
+    let rows: Vec<Value> = page.rows.iter().map(|row| message_value(row, &identity)).collect();
+    Ok(ok(json!({
+        "data": { "errno": 0, "data": rows, "total": page.total, "current": current },
+    })))
+}
+
+fn message_value(row: &MessageRow, reader: &Identity) -> Value {
+    json!({
+        "id": row.id,
+        "userid": reader.spell(row.user, &row.email),
+        "username": row.name,
+        "src": row.avatar,
+        "msg": row.msg,
+        "img": row.img,
+        "roomid": row.room,
+        "time": row.time,
+        "seq": row.seq,
+    })
+}

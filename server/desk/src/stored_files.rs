@@ -1,0 +1,30 @@
+//! Uploaded images on their way back to browsers.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+
+use crate::{Desk, answer};
+
+/// Only the exact paths the store makes lead to a file; every other is not found.
+pub(crate) async fn serve(State(desk): State<Desk>, request: Request) -> Response {
+    let Some(image) = desk.deps.store.stored_image(request.uri().path()) else {
+        return answer::not_found().await;
+    };
+    let mime = image.format.mime().parse::<mime::Mime>().expect("a constant of ours");
+    let Ok(served) = ServeFile::new_with_mime(&image.path, &mime).oneshot(request).await;
+    let mut response = served.into_response();
+    if response.status() == StatusCode::NOT_FOUND {
+        return answer::not_found().await;
+    }
+    let headers = response.headers_mut();
+    // The name is the hash of the content: it never changes.
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=31536000, immutable"),
+    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}

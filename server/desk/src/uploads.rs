@@ -1,0 +1,127 @@
+//! Uploaded images: of messages, and avatars.
+
+use axum::body::Bytes;
+use axum::extract::multipart::{Multipart, MultipartError};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use throng_store::{ImageError, ImageKind, StoreError};
+
+use crate::answer::{Refusal, ok};
+use crate::identity::identify;
+use crate::input::{Body, content_type};
+use crate::{Desk, DeskState};
+
+const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
+const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
+
+/// Fields of a multipart body beyond which it is refused; the original client sends three.
+const FIELDS_MAX: usize = 16;
+
+/// Keeps an image for a message; the message itself comes by socket.
+pub(crate) async fn message_image(
+    State(desk): State<Desk>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, upload) = receive(&desk, request).await?;
+    identify(&desk, &parts, Some(&upload.fields)).await?;
+    let room = upload
+        .fields
+        .trimmed("roomid")
+        .and_then(|value| value.as_str().and_then(|text| text.parse::<u32>().ok()));
+    let (Some(room), Some(file)) = (room, upload.file) else {
+        return Ok(refused(BAD_MESSAGE_IMAGE));
+    };
+    if desk.deps.store.room(room).await?.is_none() {
+        return Ok(refused(BAD_MESSAGE_IMAGE));
+    }
+    match desk.deps.store.save_image(ImageKind::Messages, file).await {
+        Ok(url) => Ok(ok(json!({ "errno": 200, "msg": "Saved", "url": url }))),
+        Err(error) => refused_image(error, BAD_MESSAGE_IMAGE),
+    }
+}
+
+/// Keeps an image and makes it the user's avatar.
+pub(crate) async fn avatar(
+    State(desk): State<Desk>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, upload) = receive(&desk, request).await?;
+    let identity = identify(&desk, &parts, Some(&upload.fields)).await?;
+    let Some(file) = upload.file else {
+        return Ok(refused(BAD_AVATAR));
+    };
+    let url = match desk.deps.store.save_image(ImageKind::Avatars, file).await {
+        Ok(url) => url,
+        Err(error) => return refused_image(error, BAD_AVATAR),
+    };
+    if let Some(user) = desk.deps.store.set_avatar(identity.user.id, &url).await? {
+        (desk.deps.on_user_changed)(&user);
+    }
+    Ok(ok(json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" })))
+}
+
+/// The parts of a multipart body.
+#[derive(Default)]
+struct Upload {
+    /// Text fields, the token among them.
+    fields: Body,
+    /// The field `file`. Its name and type are the client's words and not looked at: the original
+    /// client sends cropped PNG under the name and type of the picture it was cropped from.
+    file: Option<Bytes>,
+}
+
+/// Reads the whole body, which its route bounds. A body that is no multipart has no fields.
+async fn receive(desk: &DeskState, request: Request) -> Result<(Parts, Upload), Refusal> {
+    let _slot =
+        desk.upload_slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
+    // Handlers after the body need the head of the request.
+    let (parts, body) = request.into_parts();
+    let is_multipart =
+        content_type(&parts.headers).is_some_and(|kind| kind.starts_with("multipart/form-data"));
+    let request = Request::from_parts(parts.clone(), body);
+    if !is_multipart {
+        let fields = Body::from_request(request, &()).await?;
+        return Ok((parts, Upload { fields, file: None }));
+    }
+    let mut multipart =
+        Multipart::from_request(request, &()).await.map_err(|_| Refusal::BadBody)?;
+    let mut fields = Map::new();
+    let mut file = None;
+    for _ in 0..FIELDS_MAX {
+        let Some(field) = multipart.next_field().await.map_err(refusal)? else {
+            return Ok((parts, Upload { fields: Body::new(fields), file }));
+        };
+        let name = field.name().unwrap_or("").to_owned();
+        let bytes = field.bytes().await.map_err(refusal)?;
+        if name == "file" {
+            file = (!bytes.is_empty()).then_some(bytes);
+        } else if let Ok(text) = std::str::from_utf8(&bytes) {
+            fields.insert(name, Value::from(text));
+        }
+    }
+    Err(Refusal::BadBody)
+}
+
+fn refusal(error: MultipartError) -> Refusal {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Refusal::TooLarge
+    } else {
+        Refusal::BadBody
+    }
+}
+
+fn refused(text: &str) -> Response {
+    ok(json!({ "errno": 500, "msg": text }))
+}
+
+fn refused_image(error: ImageError, text: &str) -> Result<Response, Refusal> {
+    match error {
+        ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels => {
+            Ok(refused(text))
+        }
+        ImageError::Store(error) => Err(error.into()),
+    }
+}
