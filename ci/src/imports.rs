@@ -47,7 +47,6 @@ const IMPURE: &[&str] = &[
     "mio",
     "monoio",
     "nix",
-    "rand",
     "redis",
     "rustix",
     "socket2",

@@ -86,6 +86,18 @@ for (const shards of [1, 3]) {
       assert.equal((await client.say(1, '0')).ok, true, 'a zero is a message');
     });
 
+    test('an error names the event, but no more of it than needed', async (t) => {
+      const client = await open(t);
+      const name = 'n'.repeat(300);
+      client.emit(name, {});
+      const [error] = await client.next('chat_error');
+      assert.deepEqual(Object.keys(error).sort(), ['code', 'event', 'message']);
+      assert.equal(error.event, name.slice(0, 64));
+      assert.ok(!error.message.includes('nn'), 'quotes nothing the client sent');
+      client.emit('login');
+      assert.deepEqual(await client.next('login'), ['Login to enter chat room'], 'no argument is {}');
+    });
+
     test('a visitor is asked to log in, and stays connected', async (t) => {
       const visitor = await open(t, undefined, { version: 2 });
       visitor.emit('room', { name: false, src: false, roomid: '1', api_token: false });

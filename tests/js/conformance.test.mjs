@@ -272,6 +272,13 @@ for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/
         assert.equal(late.status, 400);
       });
 
+      test('a heartbeat in the wrong direction closes', async () => {
+        const wire = await Wire.open(wsUrl());
+        await wire.next();
+        wire.send(eio === 4 ? '2' : '3');
+        await closesWithin(wire, 200);
+      });
+
       test('silence closes a WebSocket', async () => {
         const wire = await Wire.open(wsUrl());
         await wire.next();
@@ -342,6 +349,14 @@ for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/
           wire.close();
         });
       }
+
+      test('a first frame that is no probe closes the WebSocket, the session goes on', async () => {
+        const sid = await handshake();
+        const wire = await Wire.open(wsUrl(`&sid=${sid}`));
+        wire.send('4too early');
+        await closesWithin(wire, 250);
+        assert.equal((await post(sid, frame(eio === 4 ? '3' : '2'))).status, 200);
+      });
 
       test('polling after the upgrade is a 400, the WebSocket lives on', async () => {
         const { sid, wire } = await probed();
