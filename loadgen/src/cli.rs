@@ -1,0 +1,274 @@
+//! The command line.
+
+use std::io::IsTerminal as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::arrivals::Arrivals;
+use crate::payload::Payload;
+use crate::report::Report;
+use crate::run::{self, Interrupt};
+use crate::samples::METRICS;
+use crate::scenario::{Completion, Mode, Presence, Protocol, RoomSizes, Scenario, Transport};
+use crate::slo::Slo;
+use crate::{hgrm, summary, verdict};
+
+#[derive(Parser)]
+#[command(name = "throng-loadgen", version, about, long_about = None)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put load on a server and measure deliveries.
+    Run(Box<RunArgs>),
+}
+
+/// Flags win over the scenario file.
+#[derive(Args)]
+struct RunArgs {
+    /// Scenario file (TOML).
+    scenario: Option<PathBuf>,
+    /// `http://host:port`; may be repeated.
+    #[arg(long = "target")]
+    targets: Vec<String>,
+    #[arg(long)]
+    name: Option<String>,
+    #[arg(long)]
+    protocol: Option<Protocol>,
+    #[arg(long)]
+    transport: Option<Transport>,
+    /// Path of the engine or raw WebSocket.
+    #[arg(long)]
+    path: Option<String>,
+    /// Users to register through the REST API (0: anonymous).
+    #[arg(long)]
+    users: Option<usize>,
+    /// File with one API token per line.
+    #[arg(long)]
+    tokens: Option<PathBuf>,
+    #[arg(long)]
+    clients: Option<usize>,
+    #[arg(long)]
+    rooms: Option<usize>,
+    /// equal | zipf:S | weights W1,W2,…
+    #[arg(long)]
+    room_sizes: Option<RoomSizes>,
+    #[arg(long)]
+    rooms_per_client: Option<usize>,
+    #[arg(long)]
+    first_room: Option<u32>,
+    #[arg(long)]
+    presence: Option<Presence>,
+    #[arg(long)]
+    publishers: Option<usize>,
+    /// Open loop: messages per second over all publishers.
+    #[arg(long, conflicts_with_all = ["outstanding", "delivery_rate"])]
+    rate: Option<f64>,
+    /// Open loop: deliveries per second over all members.
+    #[arg(long, conflicts_with = "outstanding")]
+    delivery_rate: Option<f64>,
+    #[arg(long)]
+    arrivals: Option<Arrivals>,
+    /// Closed loop: messages in flight per publisher.
+    #[arg(long)]
+    outstanding: Option<u32>,
+    #[arg(long)]
+    completion: Option<Completion>,
+    /// Do not ask for acks.
+    #[arg(long)]
+    no_acks: bool,
+    /// Bytes of message text: N | uniform:LOW-HIGH | weights:SIZE=WEIGHT,…
+    #[arg(long)]
+    payload: Option<Payload>,
+    /// New connections per second.
+    #[arg(long)]
+    connect_rate: Option<f64>,
+    /// Handshakes in flight per thread.
+    #[arg(long)]
+    connect_concurrency: Option<usize>,
+    #[arg(long)]
+    settle_ms: Option<u64>,
+    /// Seconds, warm-up included.
+    #[arg(long)]
+    duration: Option<f64>,
+    #[arg(long)]
+    warmup: Option<f64>,
+    #[arg(long)]
+    drain: Option<f64>,
+    #[arg(long)]
+    seed: Option<u64>,
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Cores to pin the threads to: `1` or `1,2`.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// Local addresses to connect from: `127.0.0.2,127.0.0.3`.
+    #[arg(long, value_delimiter = ',')]
+    sources: Vec<IpAddr>,
+    /// `delivery.p99<5ms`, `completeness=1`; may be repeated.
+    #[arg(long = "slo")]
+    slo: Vec<Slo>,
+    /// Process to read CPU time and memory of.
+    #[arg(long)]
+    server_pid: Option<u32>,
+    /// Prometheus endpoint with the server's own delivery count.
+    #[arg(long)]
+    server_metrics: Option<String>,
+    /// Write the report here (`-`: standard output).
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write one percentile distribution per histogram: PREFIX.delivery.hgrm, ….
+    #[arg(long)]
+    hgrm: Option<PathBuf>,
+    /// No live view.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Cli {
+    /// Carries the command out; returns the exit code.
+    ///
+    /// # Errors
+    /// Whatever prevents a report.
+    pub fn execute(self) -> anyhow::Result<u8> {
+        match self.command {
+            Command::Run(args) => run_command(*args),
+        }
+    }
+}
+
+fn run_command(args: RunArgs) -> anyhow::Result<u8> {
+    let is_live = !args.quiet && std::io::stderr().is_terminal();
+    let (json, hgrm_prefix) = (args.json.clone(), args.hgrm.clone());
+    let scenario = scenario(args)?;
+    let interrupt = Interrupt::default();
+    watch_signals(&interrupt)?;
+    let report = run::run(scenario, is_live, interrupt)?;
+    if let Some(path) = &json {
+        write_json(&report, path)?;
+    }
+    if let Some(prefix) = &hgrm_prefix {
+        write_hgrm(&report, prefix)?;
+    }
+    eprint!("{}", summary::text(&report));
+    Ok(verdict::exit_code(&report))
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn scenario(args: RunArgs) -> anyhow::Result<Scenario> {
+    let mut scenario = match &args.scenario {
+        Some(path) => Scenario::from_file(path)?,
+        None => Scenario::default(),
+    };
+    if !args.targets.is_empty() {
+        scenario.targets = args.targets;
+    }
+    set(&mut scenario.name, args.name);
+    set(&mut scenario.protocol, args.protocol);
+    set(&mut scenario.transport, args.transport);
+    set(&mut scenario.path, args.path.map(Some));
+    set(&mut scenario.users.register, args.users);
+    set(&mut scenario.users.tokens, args.tokens.map(Some));
+    set(&mut scenario.clients, args.clients);
+    set(&mut scenario.rooms, args.rooms);
+    set(&mut scenario.room_sizes, args.room_sizes);
+    set(&mut scenario.rooms_per_client, args.rooms_per_client);
+    set(&mut scenario.first_room, args.first_room);
+    set(&mut scenario.presence, args.presence);
+    set(&mut scenario.publishers, args.publishers);
+    if let Some(rate) = args.rate {
+        scenario.load.rate = rate;
+        scenario.load.delivery_rate = 0.0;
+        scenario.load.mode = Mode::Open;
+    }
+    if let Some(rate) = args.delivery_rate {
+        scenario.load.delivery_rate = rate;
+        scenario.load.mode = Mode::Open;
+    }
+    set(&mut scenario.load.arrivals, args.arrivals);
+    if let Some(outstanding) = args.outstanding {
+        scenario.load.outstanding = outstanding;
+        scenario.load.mode = Mode::Closed;
+    }
+    set(&mut scenario.load.completion, args.completion);
+    scenario.load.acks &= !args.no_acks;
+    set(&mut scenario.payload, args.payload);
+    set(&mut scenario.connect.rate, args.connect_rate);
+    set(&mut scenario.connect.concurrency, args.connect_concurrency);
+    set(&mut scenario.connect.settle_ms, args.settle_ms);
+    set(&mut scenario.duration_s, args.duration);
+    set(&mut scenario.warmup_s, args.warmup);
+    set(&mut scenario.drain_s, args.drain);
+    set(&mut scenario.seed, args.seed);
+    set(&mut scenario.threads, args.threads);
+    if !args.cores.is_empty() {
+        scenario.cores = args.cores;
+    }
+    if !args.sources.is_empty() {
+        scenario.sources = args.sources;
+    }
+    scenario.slo.extend(args.slo);
+    set(&mut scenario.server_pid, args.server_pid.map(Some));
+    set(&mut scenario.server_metrics, args.server_metrics.map(Some));
+    Ok(scenario)
+}
+
+/// SIGINT and SIGTERM end the run early, with a report that says so.
+fn watch_signals(interrupt: &Interrupt) -> anyhow::Result<()> {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    // Blocked before any thread starts, so that only the waiting thread takes them.
+    set.thread_block().context("block signals")?;
+    let interrupt = interrupt.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        while set.wait().is_ok() {
+            if interrupt.0.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+pub fn write_json(report: &Report, path: &Path) -> anyhow::Result<()> {
+    let text = json_text(report)?;
+    if path == Path::new("-") {
+        println!("{text}");
+        return Ok(());
+    }
+    std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
+}
+
+/// One line per top-level field: readable, and still small with its histograms.
+fn json_text(report: &Report) -> anyhow::Result<String> {
+    let serde_json::Value::Object(fields) = serde_json::to_value(report)? else {
+        anyhow::bail!("a report is an object");
+    };
+    let lines: Vec<_> = fields.iter().map(|(key, value)| format!("  {key:?}: {value}")).collect();
+    Ok(format!("{{\n{}\n}}", lines.join(",\n")))
+}
+
+fn write_hgrm(report: &Report, prefix: &Path) -> anyhow::Result<()> {
+    let samples = report.samples();
+    for (metric, name) in METRICS {
+        if !samples.of(metric).is_empty() {
+            let path = PathBuf::from(format!("{}.{name}.hgrm", prefix.display()));
+            std::fs::write(&path, hgrm::text(samples.of(metric)))
+                .with_context(|| format!("write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! One client's socket: connect, read whenever there is something, write at once what fits.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use crate::clock::now_ns;
+use crate::plan::Seat;
+use crate::samples::Metric;
+use crate::scenario::Protocol;
+use crate::session::{Ended, Session, State, Turn};
+use crate::thread::Context;
+
+/// One read takes at most this much; it is also the least room offered to a read.
+pub const READ_BYTES: usize = 256 << 10;
+/// Reads per readiness before the other clients get their turn.
+const READS_PER_TURN: usize = 4;
+
+pub struct Client {
+    pub session: RefCell<Session>,
+    pub is_publisher: bool,
+    fd: Cell<RawFd>,
+    stream: RefCell<Option<Rc<TcpStream>>>,
+    is_flushing: Cell<bool>,
+    /// When to come back after the connection ended; `None`: stay away.
+    comeback_ns: Cell<Option<u64>>,
+    /// Slow reader: bytes per second it takes.
+    pub slow: Cell<Option<u64>>,
+    pub is_started: Cell<bool>,
+    holds_slot: Cell<bool>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(context: &Context, seat: Seat) -> Self {
+        Self {
+            is_publisher: seat.publisher.is_some(),
+            session: RefCell::new(Session::new(&context.shared, seat)),
+            fd: Cell::new(-1),
+            stream: RefCell::new(None),
+            is_flushing: Cell::new(false),
+            comeback_ns: Cell::new(None),
+            slow: Cell::new(None),
+            is_started: Cell::new(false),
+            holds_slot: Cell::new(false),
+        }
+    }
+
+    pub fn is_online(&self) -> bool {
+        self.fd.get() >= 0
+    }
+
+    /// Cuts the connection off without a word; the reading task notices.
+    pub fn cut(&self) {
+        if self.is_online() {
+            // An error means that the peer was faster; the reading task sees that as well.
+            let _ = shutdown(self.fd.get(), Shutdown::Both);
+        }
+    }
+
+    /// The end to come is ours: be back at `at_ns`.
+    pub fn comeback_at(&self, at_ns: u64) {
+        self.comeback_ns.set(Some(at_ns));
+    }
+
+    fn release_slot(&self, context: &Context) {
+        if self.holds_slot.replace(false) {
+            context.slots.release();
+        }
+    }
+
+    /// Writes what is queued; what does not fit follows when the socket can take it.
+    pub fn flush(self: &Rc<Self>, context: &Rc<Context>, session: &mut Session) {
+        if session.out.is_empty() || self.is_flushing.get() || !self.is_online() {
+            return;
+        }
+        let sent = match send(self.fd.get(), &session.out, SEND) {
+            Ok(sent) => sent,
+            Err(Errno::EAGAIN) => 0,
+            // The reading task meets the same error and reports it.
+            Err(_) => session.out.len(),
+        };
+        context.local.borrow_mut().stats.counters.bytes_out += sent as u64;
+        if sent == session.out.len() {
+            session.out.clear();
+        } else {
+            session.out.drain(..sent);
+            self.is_flushing.set(true);
+            monoio::spawn(flush_later(Rc::clone(context), Rc::clone(self)));
+        }
+    }
+}
+
+const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
+
+async fn flush_later(context: Rc<Context>, client: Rc<Client>) {
+    loop {
+        let Some(stream) = client.stream.borrow().clone() else { break };
+        if stream.writable(false).await.is_err() {
+            break;
+        }
+        let mut session = client.session.borrow_mut();
+        match send(client.fd.get(), &session.out, SEND) {
+            Ok(sent) => {
+                context.local.borrow_mut().stats.counters.bytes_out += sent as u64;
+                session.out.drain(..sent);
+                if session.out.is_empty() {
+                    break;
+                }
+            }
+            Err(Errno::EAGAIN) => {}
+            Err(_) => {
+                session.out.clear();
+                break;
+            }
+        }
+    }
+    client.is_flushing.set(false);
+}
+
+/// The client's whole life: connect, talk, and come back as often as it is told to.
+pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
+    client.holds_slot.set(holds_slot);
+    loop {
+        client.comeback_ns.set(None);
+        let ended = match attempt(&context, &client).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        client.release_slot(&context);
+        client.fd.set(-1);
+        *client.stream.borrow_mut() = None;
+        end(&context, &client, &ended);
+        let Some(at_ns) = client.comeback_ns.get() else { break };
+        let wait_ns = at_ns.saturating_sub(now_ns());
+        monoio::time::sleep(Duration::from_nanos(wait_ns)).await;
+        if context.is_over() {
+            break;
+        }
+        context.local.borrow_mut().stats.counters.reconnects += 1;
+    }
+}
+
+fn end(context: &Rc<Context>, client: &Rc<Client>, ended: &Ended) {
+    let mut local = context.local.borrow_mut();
+    let mut session = client.session.borrow_mut();
+    let mut turn = Turn::new(&context.shared, &mut local, now_ns());
+    let had_joined = session.state == State::Joined;
+    if !context.is_over() {
+        session.cut_off(&mut turn);
+    }
+    let was_asked = session.is_parting;
+    session.is_parting = false;
+    if was_asked || context.is_over() {
+        return;
+    }
+    let counters = &mut local.stats.counters;
+    if had_joined {
+        counters.disconnects += 1;
+    } else {
+        counters.connect_failures += 1;
+    }
+    local.stats.error(&ended.kind());
+    if context.shared.scenario.connect.reconnect {
+        let jitter_ns = u64::from(session.seat.client % 1000) * 1_000_000;
+        client.comeback_ns.set(Some(now_ns() + 500_000_000 + jitter_ns));
+    } else {
+        context.gone.set(context.gone.get() + 1);
+    }
+}
+
+enum Never {}
+
+async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Never, Ended> {
+    let started_ns = now_ns();
+    client.session.borrow_mut().started_ns = started_ns;
+    context.local.borrow_mut().stats.first_attempt_ns.get_or_insert(started_ns);
+    let seat = client.session.borrow().seat.clone();
+    let target = &context.shared.targets[seat.client as usize % context.shared.targets.len()];
+    let source = match context.shared.scenario.sources.as_slice() {
+        [] => None,
+        sources => Some(sources[seat.client as usize % sources.len()]),
+    };
+    let stream = connect(target.address, source)
+        .await
+        .map_err(|error| Ended::Refused(format!("connect: {}", error.kind())))?;
+    {
+        let mut session = client.session.borrow_mut();
+        let mut local = context.local.borrow_mut();
+        let connected_ns = now_ns();
+        local.stats.counters.connects += 1;
+        local.stats.samples.record_ns(Metric::Connect, connected_ns - started_ns);
+        session.asked_ns = connected_ns;
+        session.state = State::ExpectUpgrade;
+        let key = generate_key();
+        session.accept = derive_accept_key(key.as_bytes());
+        let path = engine_path(context, &seat);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
+            target.authority
+        );
+        session.out.clear();
+        session.out.extend_from_slice(request.as_bytes());
+    }
+    client.fd.set(stream.as_raw_fd());
+    let stream = Rc::new(stream);
+    *client.stream.borrow_mut() = Some(Rc::clone(&stream));
+    client.flush(context, &mut client.session.borrow_mut());
+    loop {
+        stream.readable(false).await.map_err(|_| Ended::Reset)?;
+        if let Some(bytes_per_s) = client.slow.get() {
+            read_slowly(context, client, bytes_per_s).await?;
+            continue;
+        }
+        read(context, client, READ_BYTES)?;
+    }
+}
+
+fn engine_path(context: &Context, seat: &Seat) -> String {
+    let scenario = &context.shared.scenario;
+    let path = scenario.path();
+    match scenario.protocol {
+        Protocol::Raw => {
+            let room = scenario.first_room + u32::from(seat.rooms[0]);
+            path.replace("{room}", &room.to_string())
+        }
+        Protocol::Eio3 => format!("{path}?EIO=3&transport=websocket"),
+        Protocol::Eio4 => format!("{path}?EIO=4&transport=websocket"),
+    }
+}
+
+/// A slow reader takes a little every tenth of a second, whatever waits for it.
+async fn read_slowly(
+    context: &Rc<Context>,
+    client: &Rc<Client>,
+    bytes_per_s: u64,
+) -> Result<(), Ended> {
+    monoio::time::sleep(Duration::from_millis(100)).await;
+    match usize::try_from(bytes_per_s / 10) {
+        Ok(0) | Err(_) => Ok(()),
+        Ok(bytes) => read(context, client, bytes.min(READ_BYTES)).map(|_| ()),
+    }
+}
+
+/// Takes what is there: few large reads into the thread's one buffer, frames handled in place.
+fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize) -> Result<(), Ended> {
+    let mut session = client.session.borrow_mut();
+    let result = {
+        let mut buffer = context.buffer.borrow_mut();
+        let mut local = context.local.borrow_mut();
+        let mut turn = Turn::new(&context.shared, &mut local, 0);
+        drain(client.fd.get(), &mut session, &mut turn, &mut buffer, most)
+    };
+    if session.state == State::Joined {
+        if client.holds_slot.get() {
+            client.release_slot(context);
+        }
+        if client.is_publisher {
+            refill(context, &mut session);
+        }
+    }
+    client.flush(context, &mut session);
+    result
+}
+
+fn drain(
+    fd: RawFd,
+    session: &mut Session,
+    turn: &mut Turn<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+) -> Result<(), Ended> {
+    for _ in 0..READS_PER_TURN {
+        let kept = session.carry.len();
+        if buffer.len() < kept + READ_BYTES {
+            buffer.resize(kept + READ_BYTES, 0);
+        }
+        buffer[..kept].copy_from_slice(&session.carry);
+        let room = most.min(READ_BYTES);
+        let read = match recv(fd, &mut buffer[kept..kept + room], MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Err(Ended::Eof),
+            Ok(read) => read,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+            Err(_) => return Err(Ended::Reset),
+        };
+        turn.now_ns = now_ns();
+        let counters = &mut turn.local.stats.counters;
+        counters.reads += 1;
+        counters.bytes_in += read as u64;
+        let bytes = &buffer[..kept + read];
+        let used = session.consume(turn, bytes)?;
+        session.carry.clear();
+        if used < bytes.len() {
+            session.carry.extend_from_slice(&bytes[used..]);
+        } else if session.carry.capacity() > 4096 {
+            session.carry = Vec::new();
+        }
+        if read < room || most < READ_BYTES {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Closed loop: completed messages make place for the next.
+pub fn refill(context: &Rc<Context>, session: &mut Session) {
+    if !context.is_closed_loop_running() {
+        return;
+    }
+    let outstanding = context.shared.scenario.load.outstanding;
+    let in_flight = session.publisher.as_ref().map_or(outstanding, |p| p.in_flight());
+    if in_flight < outstanding {
+        let mut local = context.local.borrow_mut();
+        let now_ns = now_ns();
+        let mut turn = Turn::new(&context.shared, &mut local, now_ns);
+        for _ in in_flight..outstanding {
+            session.publish(&mut turn, now_ns);
+        }
+    }
+}
+
+async fn connect(target: SocketAddr, source: Option<std::net::IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(target),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(SocketProtocol::TCP),
+    )?;
+    if let Some(source) = source {
+        // The port is chosen at connect, so that one port serves many destinations.
+        nix::sys::socket::setsockopt(
+            &socket,
+            nix::sys::socket::sockopt::IpBindAddressNoPort,
+            &true,
+        )?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&target.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
+        Err(error) => return Err(error),
+    }
+    let stream = TcpStream::from_std(std::net::TcpStream::from(socket))?;
+    stream.writable(false).await?;
+    // Writable also means failed; only a connected socket has a peer.
+    stream.peer_addr()?;
+    Ok(stream)
+}

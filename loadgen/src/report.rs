@@ -1,0 +1,213 @@
+//! The result of a run, as written by `--json`. The README documents every field.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
+use crate::scenario::Scenario;
+use crate::slo::Outcome;
+use crate::stats::Counters;
+
+pub const SCHEMA: &str = "throng-loadgen/1";
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    pub count: u64,
+    pub min: f64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Percentiles {
+    #[must_use]
+    pub fn of(samples: &Samples, metric: Metric) -> Self {
+        let histogram = samples.of(metric);
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64;
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        Self {
+            count: histogram.len(),
+            min: histogram.min() as f64,
+            mean: (histogram.mean() * 10.0).round() / 10.0,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max() as f64,
+        }
+    }
+}
+
+/// What the server process used; present with `--server-pid`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    pub cpu_us_per_delivery: Option<f64>,
+    /// Growth of resident memory from before the first connection to after the last join, per client.
+    pub rss_per_connection_bytes: Option<f64>,
+    pub rss_bytes: Option<u64>,
+    /// Share of one core over the measured time.
+    pub cpu_share: Option<f64>,
+    /// CPU spent while clients connected and joined, per client.
+    pub cpu_us_per_connect: Option<f64>,
+    /// Growth of the server's own delivery counter over the run; present with `--server-metrics`.
+    pub counted_deliveries: Option<u64>,
+}
+
+/// The generator's own load over the measured time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    pub threads: Vec<ThreadLoad>,
+    pub cpu_us_per_delivery: f64,
+    pub reads: u64,
+    pub bytes_per_read: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThreadLoad {
+    /// Share of the time on a core.
+    pub busy: f64,
+    /// Share of the time runnable without a core.
+    pub starved: f64,
+}
+
+/// One second of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Second {
+    pub second: u64,
+    pub phase: String,
+    pub published: u64,
+    pub delivered: u64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub max_us: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub schema: String,
+    pub version: String,
+    pub name: String,
+    /// Seconds since 1970 at the end of the run.
+    pub finished_unix_s: u64,
+    pub machine: String,
+    pub scenario: Scenario,
+    /// Why the numbers must not be believed; empty: they may.
+    pub void_reasons: Vec<String>,
+    pub void: bool,
+    pub stopped_by: String,
+    pub clients: u64,
+    pub joined: u64,
+    pub connects_per_s: f64,
+    pub measured_s: f64,
+    pub publishes_per_s: f64,
+    pub deliveries_per_s: f64,
+    /// `delivered / expected`; 1 when nothing was owed.
+    pub completeness: f64,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub errors: BTreeMap<String, u64>,
+    /// Delivery latency; the others are in `latencies_us`.
+    pub latency_us: Percentiles,
+    pub latencies_us: BTreeMap<String, Percentiles>,
+    pub server: Server,
+    pub generator: Generator,
+    pub slo: Vec<Outcome>,
+    pub seconds: Vec<Second>,
+    /// `[[µs, count], …]` per metric: enough to merge runs and to draw them.
+    pub histograms: BTreeMap<String, Sparse>,
+}
+
+impl Report {
+    /// Fills in what follows from the samples.
+    pub fn set_samples(&mut self, samples: &Samples) {
+        self.latency_us = Percentiles::of(samples, Metric::Delivery);
+        for (metric, name) in METRICS {
+            if !samples.of(metric).is_empty() {
+                self.latencies_us.insert(name.to_owned(), Percentiles::of(samples, metric));
+                self.histograms.insert(name.to_owned(), sparse(samples.of(metric)));
+            }
+        }
+    }
+
+    /// The samples, rebuilt from the stored buckets.
+    #[must_use]
+    pub fn samples(&self) -> Samples {
+        let mut samples = Samples::default();
+        for (metric, name) in METRICS {
+            if let Some(buckets) = self.histograms.get(name) {
+                samples.add(&[(metric, buckets.clone())]);
+            }
+        }
+        samples
+    }
+
+    pub fn set_completeness(&mut self) {
+        self.completeness = match self.counters.expected {
+            0 => 1.0,
+            expected => self.counters.delivered as f64 / expected as f64,
+        };
+    }
+
+    /// A number by its SLO name: `delivery.p99`, `completeness`, `errors`, `server.cpu_us_per_delivery`, ….
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        if let Some((histogram, figure)) = name.split_once('.') {
+            if let Some(percentiles) = self.latencies_us.get(histogram) {
+                return field(percentiles, figure);
+            }
+            return match histogram {
+                "latency_us" => field(&self.latency_us, figure),
+                "server" => field(&self.server, figure),
+                "generator" => field(&self.generator, figure),
+                _ => None,
+            };
+        }
+        if name == "errors" {
+            return Some(self.errors.values().sum::<u64>() as f64);
+        }
+        let own = [
+            ("completeness", self.completeness),
+            ("deliveries_per_s", self.deliveries_per_s),
+            ("publishes_per_s", self.publishes_per_s),
+            ("connects_per_s", self.connects_per_s),
+            ("joined", self.joined as f64),
+        ];
+        own.iter()
+            .find_map(|(own, value)| (*own == name).then_some(*value))
+            .or_else(|| field(&self.counters, name))
+    }
+}
+
+fn field(of: &impl Serialize, name: &str) -> Option<f64> {
+    serde_json::to_value(of).ok()?.get(name)?.as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_found_by_their_slo_names() {
+        let mut samples = Samples::default();
+        for us in 1..=100 {
+            samples.record_ns(Metric::Ack, us * 1_000);
+        }
+        let mut report = Report::default();
+        report.set_samples(&samples);
+        report.counters.out_of_order = 7;
+        report.errors.insert("closed".into(), 2);
+        report.server.cpu_us_per_delivery = Some(0.11);
+        assert_eq!(report.metric("ack.p50"), Some(50.0));
+        assert_eq!(report.metric("out_of_order"), Some(7.0));
+        assert_eq!(report.metric("errors"), Some(2.0));
+        assert_eq!(report.metric("server.cpu_us_per_delivery"), Some(0.11));
+        assert_eq!(report.metric("delivery.p99"), None);
+        assert_eq!(report.metric("nonsense"), None);
+    }
+}

@@ -1,0 +1,436 @@
+//! One run from the first registration to the report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::clock::{nanos, now_ns, seconds};
+use crate::live::Live;
+use crate::plan::Plan;
+use crate::proc;
+use crate::report::{Generator, Percentiles, Report, SCHEMA, Second, Server, ThreadLoad};
+use crate::samples::{Metric, Samples};
+use crate::scenario::Scenario;
+use crate::shared::{Shared, Stage};
+use crate::stats::{Counters, Interval, ThreadResult};
+use crate::target::Target;
+use crate::{thread, users, verdict};
+
+/// Set from outside to end the run early.
+#[derive(Clone, Default)]
+pub struct Interrupt(pub Arc<AtomicBool>);
+
+impl Interrupt {
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was read from `/proc` at one instant.
+#[derive(Clone, Default)]
+struct Reading {
+    at_ns: u64,
+    server_cpu_ns: Option<u64>,
+    threads: Vec<(Duration, Duration)>,
+}
+
+struct Conductor {
+    shared: Arc<Shared>,
+    intervals: Receiver<Interval>,
+    samples: Samples,
+    seconds: BTreeMap<u64, (Samples, u64, u64)>,
+    live: Live,
+    interrupt: Interrupt,
+}
+
+/// Carries out a scenario.
+///
+/// # Errors
+/// The scenario makes no sense, users cannot be registered, or a thread fails. A run that merely
+/// goes badly is a report, not an error.
+pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::Result<Report> {
+    scenario.validate()?;
+    raise_descriptor_limit(scenario.clients_max() as u64 + 256)?;
+    let targets: Vec<Target> =
+        scenario.targets.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<_>>()?;
+    if let Some(core) = scenario.cores.first() {
+        // The main thread must not disturb the server's core either.
+        thread::pin(*core)?;
+    }
+    let tokens = users::tokens(&scenario, &targets[0]).context("get users")?;
+    let plan = Plan::new(&scenario, if tokens.is_empty() { usize::MAX } else { tokens.len() });
+    let counted_before = counted_deliveries(&scenario)?;
+    let rss_before = scenario.server_pid.map(proc::rss_bytes).transpose()?;
+    let cpu_before = scenario.server_pid.map(proc::process_cpu_ns).transpose()?;
+
+    // Different for every run, on purpose: left-overs of another run must not be taken for ours.
+    let run = (now_ns() >> 10) as u16 ^ std::process::id() as u16;
+    let shared = Arc::new(Shared::new(scenario, targets, plan, tokens, run));
+    let (sender, intervals) = channel();
+    let threads: Vec<JoinHandle<anyhow::Result<ThreadResult>>> = (0..shared.scenario.threads)
+        .map(|index| {
+            let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            std::thread::Builder::new()
+                .name(format!("loadgen-{index}"))
+                .spawn(move || thread::run(shared, index, sender))
+                .context("start a thread")
+        })
+        .collect::<anyhow::Result<_>>()?;
+    drop(sender);
+
+    let mut conductor = Conductor {
+        live: Live::new(is_live, &shared),
+        shared: Arc::clone(&shared),
+        intervals,
+        samples: Samples::default(),
+        seconds: BTreeMap::new(),
+        interrupt,
+    };
+    let mut stopped_by = conductor.connect(&threads);
+    let joined = shared.sum(|gauges| &gauges.joined) / shared.scenario.rooms_per_client as u64;
+    let joined_ns = shared.gauges.iter().map(|g| g.last_join_ns.load(Ordering::Relaxed)).max();
+    let joined_ns = joined_ns.unwrap_or(0);
+    let cpu_joined = conductor.read_proc().server_cpu_ns;
+    if stopped_by.is_none() {
+        conductor.settle();
+    }
+    let rss_after = shared.scenario.server_pid.and_then(|pid| proc::rss_bytes(pid).ok());
+    let (from, to) = if stopped_by.is_none() {
+        let (from, to, stopped) = conductor.measure(&threads);
+        stopped_by = Some(stopped);
+        (from, to)
+    } else {
+        (Reading::default(), Reading::default())
+    };
+    conductor.drain();
+    shared.enter_stage(Stage::Done);
+
+    let mut counters = Counters::default();
+    let mut report = Report {
+        schema: SCHEMA.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        name: shared.scenario.name.clone(),
+        machine: proc::machine(),
+        clients: shared.scenario.clients as u64,
+        joined,
+        stopped_by: stopped_by.unwrap_or_else(|| "duration".into()),
+        ..Report::default()
+    };
+    let mut first_attempt_ns = u64::MAX;
+    for handle in threads {
+        let result = match handle.join() {
+            Ok(result) => result?,
+            Err(_) => bail!("a generator thread panicked"),
+        };
+        counters.add(&result.counters);
+        for (kind, count) in result.errors {
+            *report.errors.entry(kind).or_insert(0) += count;
+        }
+        first_attempt_ns = first_attempt_ns.min(result.first_attempt_ns.unwrap_or(u64::MAX));
+    }
+    conductor.collect();
+    conductor.live.finish();
+
+    report.finished_unix_s =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    report.measured_s = seconds(to.at_ns.saturating_sub(from.at_ns));
+    let measured_s = report.measured_s.max(1e-9);
+    report.deliveries_per_s = counters.measured_delivered as f64 / measured_s;
+    report.publishes_per_s = counters.measured_published as f64 / measured_s;
+    report.counters = counters;
+    report.set_samples(&conductor.samples);
+    report.set_completeness();
+    let connecting_s = seconds(joined_ns.saturating_sub(first_attempt_ns));
+    report.connects_per_s = if connecting_s > 0.0 { joined as f64 / connecting_s } else { 0.0 };
+    report.generator = generator(&report, &from, &to);
+    report.server = server(&report, (rss_before, rss_after), &from, &to);
+    if let (Some(before), Some(after)) = (cpu_before, cpu_joined) {
+        let cpu_us = after.saturating_sub(before) as f64 / 1e3;
+        report.server.cpu_us_per_connect = Some(cpu_us / joined.max(1) as f64);
+    }
+    if let (Some(before), Ok(Some(after))) = (counted_before, counted_deliveries(&shared.scenario))
+    {
+        report.server.counted_deliveries = Some(after.saturating_sub(before));
+    }
+    report.seconds = seconds_of(&conductor.seconds, &shared.scenario);
+    report.scenario = shared.scenario.clone();
+    report.void_reasons = verdict::void_reasons(&report);
+    report.void = !report.void_reasons.is_empty();
+    report.slo = report.scenario.slo.iter().map(|slo| slo.judge(&report)).collect();
+    Ok(report)
+}
+
+impl Conductor {
+    /// Waits until everybody has joined; returns what stopped the run if it cannot go on.
+    fn connect(&mut self, threads: &[JoinHandle<anyhow::Result<ThreadResult>>]) -> Option<String> {
+        let scenario = &self.shared.scenario;
+        let pace_s = if scenario.connect.rate > 0.0 {
+            scenario.clients as f64 / scenario.connect.rate
+        } else {
+            0.0
+        };
+        let deadline_ns =
+            now_ns() + nanos(pace_s) + scenario.connect.timeout_ms.saturating_mul(2_000_000);
+        loop {
+            self.pause(Duration::from_millis(5));
+            if self.interrupt.is_set() {
+                return Some("interrupt".into());
+            }
+            if threads.iter().any(JoinHandle::is_finished) {
+                return Some("generator thread ended".into());
+            }
+            if self.shared.gauges.iter().all(|g| g.connected.load(Ordering::Acquire)) {
+                // The joined gauge is refreshed ten times a second.
+                self.pause(Duration::from_millis(150));
+                break;
+            }
+            if now_ns() > deadline_ns {
+                break;
+            }
+        }
+        match self.shared.sum(|gauges| &gauges.joined) {
+            0 => Some("no client could join".into()),
+            _ => None,
+        }
+    }
+
+    /// Quiet time, and longer while rosters are still on their way.
+    fn settle(&mut self) {
+        let settle_ms = self.shared.scenario.connect.settle_ms;
+        let started_ns = now_ns();
+        self.shared.enter_stage(Stage::Settling);
+        loop {
+            self.pause(Duration::from_millis(10));
+            let waited_ms = (now_ns() - started_ns) / 1_000_000;
+            let seen = |stage| {
+                move |g: &crate::shared::Gauges| g.seen_stage.load(Ordering::Acquire) >= stage
+            };
+            let is_seen = self.shared.gauges.iter().all(seen(Stage::Settling as u8));
+            let is_right = is_seen && self.shared.sum(|gauges| &gauges.unconverged) == 0;
+            if waited_ms >= settle_ms && (is_right || waited_ms >= settle_ms + 30_000)
+                || self.interrupt.is_set()
+            {
+                break;
+            }
+        }
+    }
+
+    /// Lets the messages flow; returns the readings at both ends of the measured time.
+    fn measure(
+        &mut self,
+        threads: &[JoinHandle<anyhow::Result<ThreadResult>>],
+    ) -> (Reading, Reading, String) {
+        let scenario = &self.shared.scenario;
+        let times = &self.shared.times;
+        let start_ns = now_ns() + 20_000_000;
+        let measure_ns = start_ns + nanos(scenario.warmup_s);
+        let end_ns = start_ns + nanos(scenario.total_s());
+        times.end_ns.store(end_ns, Ordering::Release);
+        times.measure_ns.store(measure_ns, Ordering::Release);
+        times.start_ns.store(start_ns, Ordering::Release);
+        self.shared.enter_stage(Stage::Running);
+        let mut stopped_by = self.wait_until(measure_ns, threads);
+        let from = self.read_proc();
+        if stopped_by.is_none() {
+            stopped_by = self.wait_until(end_ns, threads);
+        }
+        let to = self.read_proc();
+        (from, to, stopped_by.unwrap_or_else(|| "duration".into()))
+    }
+
+    fn wait_until(
+        &mut self,
+        at_ns: u64,
+        threads: &[JoinHandle<anyhow::Result<ThreadResult>>],
+    ) -> Option<String> {
+        loop {
+            let left = Duration::from_nanos(at_ns.saturating_sub(now_ns()));
+            if left.is_zero() {
+                return None;
+            }
+            self.pause(left.min(Duration::from_millis(100)));
+            if self.interrupt.is_set() {
+                return Some("interrupt".into());
+            }
+            if threads.iter().any(JoinHandle::is_finished) {
+                return Some("generator thread ended".into());
+            }
+            let gone = self.shared.sum(|gauges| &gauges.failed);
+            if gone >= self.shared.scenario.clients as u64 {
+                return Some("server closed every connection".into());
+            }
+        }
+    }
+
+    /// Waits for what is owed, as long as the scenario allows.
+    fn drain(&mut self) {
+        let deadline_ns = now_ns() + nanos(self.shared.scenario.drain_s);
+        self.shared.enter_stage(Stage::Draining);
+        loop {
+            self.pause(Duration::from_millis(10));
+            let gauges = &self.shared.gauges;
+            let is_seen = |g: &crate::shared::Gauges| {
+                g.seen_stage.load(Ordering::Acquire) >= Stage::Draining as u8
+            };
+            let is_settled = gauges.iter().all(is_seen)
+                && self.shared.sum(|gauges| &gauges.owed) == 0
+                && self.shared.sum(|gauges| &gauges.unconverged) == 0;
+            if is_settled || now_ns() > deadline_ns {
+                break;
+            }
+        }
+        // Duplicates come after what they duplicate: give them a moment to show.
+        self.pause(Duration::from_millis(100));
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+        self.collect();
+        self.live.show(&self.shared, &self.seconds);
+    }
+
+    fn collect(&mut self) {
+        while let Ok(interval) = self.intervals.try_recv() {
+            self.samples.add(&interval.samples);
+            if let Some(second) = interval.second {
+                let entry = self.seconds.entry(second).or_default();
+                let delivery = interval.samples.iter().filter(|(m, _)| *m == Metric::Delivery);
+                delivery.for_each(|sample| entry.0.add(std::slice::from_ref(sample)));
+                entry.1 += interval.published;
+                entry.2 += interval.delivered;
+            }
+        }
+    }
+
+    fn read_proc(&self) -> Reading {
+        let threads = self.shared.gauges.iter();
+        Reading {
+            at_ns: now_ns(),
+            server_cpu_ns: self
+                .shared
+                .scenario
+                .server_pid
+                .and_then(|pid| proc::process_cpu_ns(pid).ok()),
+            threads: threads
+                .map(|g| proc::thread_times(g.thread_id.load(Ordering::Acquire)))
+                .collect(),
+        }
+    }
+}
+
+fn generator(report: &Report, from: &Reading, to: &Reading) -> Generator {
+    let wall_s = seconds(to.at_ns.saturating_sub(from.at_ns));
+    let mut run_s = 0.0;
+    let threads = from
+        .threads
+        .iter()
+        .zip(&to.threads)
+        .map(|(from, to)| {
+            let run = to.0.saturating_sub(from.0).as_secs_f64();
+            let wait = to.1.saturating_sub(from.1).as_secs_f64();
+            run_s += run;
+            let share =
+                |time: f64| if wall_s > 0.0 { (time / wall_s * 1e4).round() / 1e4 } else { 0.0 };
+            ThreadLoad { busy: share(run), starved: share(wait) }
+        })
+        .collect();
+    let counters = &report.counters;
+    Generator {
+        threads,
+        cpu_us_per_delivery: run_s * 1e6 / counters.measured_delivered.max(1) as f64,
+        reads: counters.reads,
+        bytes_per_read: counters.bytes_in as f64 / counters.reads.max(1) as f64,
+    }
+}
+
+fn server(
+    report: &Report,
+    (rss_before, rss_after): (Option<u64>, Option<u64>),
+    from: &Reading,
+    to: &Reading,
+) -> Server {
+    let cpu_ns = from.server_cpu_ns.zip(to.server_cpu_ns).map(|(from, to)| to.saturating_sub(from));
+    let delivered = report.counters.measured_delivered;
+    Server {
+        cpu_us_per_delivery: cpu_ns
+            .filter(|_| delivered > 0)
+            .map(|cpu_ns| cpu_ns as f64 / 1e3 / delivered as f64),
+        cpu_share: cpu_ns.map(|cpu_ns| seconds(cpu_ns) / report.measured_s.max(1e-9)),
+        rss_per_connection_bytes: rss_before
+            .zip(rss_after)
+            .map(|(before, after)| (after as f64 - before as f64) / report.joined.max(1) as f64),
+        rss_bytes: rss_after,
+        ..Server::default()
+    }
+}
+
+fn seconds_of(seconds: &BTreeMap<u64, (Samples, u64, u64)>, scenario: &Scenario) -> Vec<Second> {
+    seconds
+        .iter()
+        .map(|(second, (samples, published, delivered))| {
+            let latency = Percentiles::of(samples, Metric::Delivery);
+            Second {
+                second: *second,
+                phase: phase_at(scenario, *second as f64),
+                published: *published,
+                delivered: *delivered,
+                p50_us: latency.p50,
+                p99_us: latency.p99,
+                max_us: latency.max,
+            }
+        })
+        .collect()
+}
+
+/// The name of the phase at `at_s` seconds after the first due message.
+#[must_use]
+pub fn phase_at(scenario: &Scenario, at_s: f64) -> String {
+    let mut end_s = 0.0;
+    for phase in scenario.timeline() {
+        end_s += phase.duration_s;
+        if at_s < end_s {
+            return phase.label();
+        }
+    }
+    "drain".into()
+}
+
+/// The server's own count of deliveries, if the scenario says where it is.
+fn counted_deliveries(scenario: &Scenario) -> anyhow::Result<Option<u64>> {
+    let Some(url) = &scenario.server_metrics else { return Ok(None) };
+    let text = ureq::get(url)
+        .call()
+        .with_context(|| format!("GET {url}"))?
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("metrics of {url}"))?;
+    let name = scenario.server_deliveries_metric.as_str();
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    });
+    Ok(Some(values.sum::<f64>() as u64))
+}
+
+/// Every client is a descriptor, and the usual limit is small.
+fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft >= needed {
+        return Ok(());
+    }
+    // A privileged process may raise the hard limit as well.
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed))
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))?;
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < needed {
+        bail!("{needed} descriptors needed, {soft} allowed: raise `ulimit -n`");
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What the threads of one run share: the plan, the stage, and each room's published counts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::target::Target;
+
+/// Where the run stands. Only the main thread moves it, and only forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    Connecting,
+    /// Everybody is in; rosters come to rest.
+    Settling,
+    Running,
+    /// Nothing more is published; what is owed may still come.
+    Draining,
+    Done,
+}
+
+const STAGES: [Stage; 5] =
+    [Stage::Connecting, Stage::Settling, Stage::Running, Stage::Draining, Stage::Done];
+
+/// The instants of the run, monotonic nanoseconds; 0 until known.
+#[derive(Default)]
+pub struct Times {
+    /// First message due.
+    pub start_ns: AtomicU64,
+    /// End of the warm-up: samples count from here.
+    pub measure_ns: AtomicU64,
+    /// Last message due; samples count until here.
+    pub end_ns: AtomicU64,
+}
+
+/// A room as all threads see it.
+pub struct Room {
+    /// Messages published, per publisher.
+    pub published: Vec<AtomicU32>,
+    /// Messages acknowledged in an unbroken row from the first, per publisher.
+    pub acked: Vec<AtomicU32>,
+    /// Numbers the server refused, per publisher.
+    refused: Mutex<HashMap<u16, Vec<u32>>>,
+    /// Sessions in the room, per user.
+    present: Mutex<HashMap<u32, u32>>,
+    /// Users present.
+    pub online: AtomicU32,
+    /// When `online` last changed.
+    pub changed_ns: AtomicU64,
+}
+
+impl Room {
+    fn new(publishers: u16) -> Self {
+        let counters = || (0..publishers).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            published: counters(),
+            acked: counters(),
+            refused: Mutex::default(),
+            present: Mutex::default(),
+            online: AtomicU32::new(0),
+            changed_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Each publisher's count now.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u32> {
+        self.published.iter().map(|n| n.load(Ordering::Acquire)).collect()
+    }
+
+    pub fn refuse(&self, publisher: u16, n: u32) {
+        held(&self.refused).entry(publisher).or_default().push(n);
+    }
+
+    #[must_use]
+    pub fn refused(&self) -> HashMap<u16, Vec<u32>> {
+        held(&self.refused).clone()
+    }
+
+    pub fn enter(&self, user: u32, now_ns: u64) {
+        let mut present = held(&self.present);
+        let sessions = present.entry(user).or_insert(0);
+        *sessions += 1;
+        if *sessions == 1 {
+            self.online.fetch_add(1, Ordering::AcqRel);
+            self.changed_ns.store(now_ns, Ordering::Release);
+        }
+    }
+
+    pub fn leave(&self, user: u32, now_ns: u64) {
+        let mut present = held(&self.present);
+        if let Some(sessions) = present.get_mut(&user) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                present.remove(&user);
+                self.online.fetch_sub(1, Ordering::AcqRel);
+                self.changed_ns.store(now_ns, Ordering::Release);
+            }
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds the lock")
+}
+
+/// One thread's numbers for everybody to look at; written by that thread only.
+#[derive(Default)]
+pub struct Gauges {
+    pub thread_id: AtomicI32,
+    pub joined: AtomicU64,
+    pub failed: AtomicU64,
+    /// When the last join was answered.
+    pub last_join_ns: AtomicU64,
+    pub published: AtomicU64,
+    pub delivered: AtomicU64,
+    pub duplicated: AtomicU64,
+    pub errors: AtomicU64,
+    /// Messages still owed to this thread's members (while draining).
+    pub owed: AtomicU64,
+    /// Members whose roster is not yet right (while settling or draining).
+    pub unconverged: AtomicU64,
+    pub connected: AtomicBool,
+    /// Stages this thread has acted upon.
+    pub seen_stage: AtomicU8,
+}
+
+pub struct Shared {
+    pub scenario: Scenario,
+    pub targets: Vec<Target>,
+    pub plan: Plan,
+    /// One per user; empty: anonymous.
+    pub tokens: Vec<String>,
+    /// Marks our messages among those of other generators.
+    pub run: u16,
+    pub rooms: Vec<Room>,
+    pub times: Times,
+    pub gauges: Vec<Gauges>,
+    stage: AtomicU8,
+}
+
+impl Shared {
+    #[must_use]
+    pub fn new(
+        scenario: Scenario,
+        targets: Vec<Target>,
+        plan: Plan,
+        tokens: Vec<String>,
+        run: u16,
+    ) -> Self {
+        Self {
+            rooms: plan.publishers.iter().map(|publishers| Room::new(*publishers)).collect(),
+            gauges: (0..scenario.threads).map(|_| Gauges::default()).collect(),
+            times: Times::default(),
+            stage: AtomicU8::new(Stage::Connecting as u8),
+            scenario,
+            targets,
+            plan,
+            tokens,
+            run,
+        }
+    }
+
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        STAGES[usize::from(self.stage.load(Ordering::Acquire))]
+    }
+
+    pub fn enter_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn sum(&self, gauge: impl Fn(&Gauges) -> &AtomicU64) -> u64 {
+        self.gauges.iter().map(|gauges| gauge(gauges).load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,104 @@
+//! The last word on the terminal.
+
+use std::fmt::Write as _;
+
+use crate::live::time;
+use crate::report::{Percentiles, Report};
+
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(report, &mut out);
+    out
+}
+
+fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    let counters = &report.counters;
+    writeln!(out, "{} — {}", report.name, report.machine)?;
+    writeln!(
+        out,
+        "stopped by {} after {:.1} s measured; {} of {} clients joined at {:.0}/s",
+        report.stopped_by, report.measured_s, report.joined, report.clients, report.connects_per_s
+    )?;
+    writeln!(
+        out,
+        "rates       {:.1} published/s, {:.0} delivered/s",
+        report.publishes_per_s, report.deliveries_per_s
+    )?;
+    writeln!(
+        out,
+        "delivered   {} of {} expected ({:.4} %), {} published",
+        counters.delivered,
+        counters.expected,
+        report.completeness * 100.0,
+        counters.published
+    )?;
+    let faults = [
+        ("missing", counters.missing),
+        ("duplicated", counters.duplicated),
+        ("out of order", counters.out_of_order),
+        ("late", counters.late),
+        ("outside membership", counters.outside_membership),
+        ("never published", counters.unknown),
+        ("foreign", counters.foreign),
+        ("refused", counters.refused),
+        ("timed out", counters.timed_out),
+        ("disconnects", counters.disconnects),
+        ("connect failures", counters.connect_failures),
+        ("wrong rosters", counters.unconverged),
+    ];
+    let faults: Vec<_> = faults.iter().filter(|(_, count)| *count > 0).collect();
+    if !faults.is_empty() {
+        let list: Vec<_> = faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(out, "faults      {}", list.join(", "))?;
+    }
+    for (kind, count) in &report.errors {
+        writeln!(out, "error       {count} × {kind}")?;
+    }
+    for (name, percentiles) in &report.latencies_us {
+        writeln!(out, "{name:<12}{}", row(percentiles))?;
+    }
+    let server = &report.server;
+    if let Some(cpu) = server.cpu_us_per_delivery {
+        let share = server.cpu_share.unwrap_or(0.0) * 100.0;
+        writeln!(out, "server      {cpu:.3} µs CPU per delivery, {share:.0} % of a core")?;
+    }
+    if let Some(rss) = server.rss_per_connection_bytes {
+        writeln!(out, "server      {rss:.0} bytes RSS per connection")?;
+    }
+    if let Some(counted) = server.counted_deliveries {
+        writeln!(out, "server      counted {counted} deliveries itself")?;
+    }
+    let threads = report.generator.threads.iter().map(|thread| {
+        format!("{:.0} % busy, {:.1} % starved", thread.busy * 100.0, thread.starved * 100.0)
+    });
+    writeln!(
+        out,
+        "generator   {}; {:.3} µs CPU per delivery",
+        threads.collect::<Vec<_>>().join("; "),
+        report.generator.cpu_us_per_delivery
+    )?;
+    for outcome in &report.slo {
+        let value = outcome.value.map_or("no such number".to_owned(), |value| format!("{value}"));
+        let word = if outcome.met { "met" } else { "MISSED" };
+        writeln!(out, "slo         {word}: {} (is {value})", outcome.slo)?;
+    }
+    for reason in &report.void_reasons {
+        writeln!(out, "VOID        {reason}")?;
+    }
+    Ok(())
+}
+
+fn row(p: &Percentiles) -> String {
+    let time = |us: f64| time(us as u64);
+    format!(
+        "p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({})",
+        time(p.p50),
+        time(p.p90),
+        time(p.p99),
+        time(p.p999),
+        time(p.max),
+        p.count
+    )
+}

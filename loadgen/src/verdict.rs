@@ -1,0 +1,130 @@
+//! Self-distrust: the reasons for which a run must not be believed, and the exit codes.
+
+use crate::report::Report;
+use crate::scenario::Mode;
+
+pub const EXIT_OK: u8 = 0;
+pub const EXIT_ERROR: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
+pub const EXIT_VOID: u8 = 3;
+pub const EXIT_SLO: u8 = 4;
+pub const EXIT_REGRESSION: u8 = 5;
+
+/// Why the run is void; empty if it is not.
+#[must_use]
+pub fn void_reasons(report: &Report) -> Vec<String> {
+    let scenario = &report.scenario;
+    let bounds = &scenario.distrust;
+    let counters = &report.counters;
+    let mut reasons = Vec::new();
+    for (thread, load) in report.generator.threads.iter().enumerate() {
+        if load.busy > bounds.busy_max {
+            let busy = load.busy * 100.0;
+            reasons.push(format!(
+                "generator_saturated: thread {thread} was on its core {busy:.0} % of the time"
+            ));
+        }
+        if load.starved > bounds.starved_max {
+            let starved = load.starved * 100.0;
+            reasons.push(format!(
+                "generator_starved: thread {thread} waited for a core {starved:.0} % of the time"
+            ));
+        }
+    }
+    let lag_p99_ms = report.latencies_us.get("lag").map_or(0.0, |lag| lag.p99 / 1e3);
+    if scenario.load.mode == Mode::Open && lag_p99_ms > bounds.lag_p99_max_ms {
+        reasons.push(format!("behind_schedule: 1 % of the messages left {lag_p99_ms:.1} ms late"));
+    }
+    if counters.skipped > 0 {
+        reasons.push(format!(
+            "publisher_offline: {} due messages had no connected publisher",
+            counters.skipped
+        ));
+    }
+    if counters.unknown > 0 || counters.delivered > counters.expected {
+        reasons.push(format!(
+            "delivery_exceeded_expectation: {} of {} expected, {} never published",
+            counters.delivered, counters.expected, counters.unknown
+        ));
+    }
+    if counters.clock_backwards > 0 {
+        reasons.push(format!(
+            "clock_backwards: {} deliveries before they were due",
+            counters.clock_backwards
+        ));
+    }
+    if counters.published == 0 && expects_messages(report) {
+        reasons.push("nothing_published: no message left the generator".into());
+    }
+    let unjoined = 1.0 - report.joined as f64 / report.clients.max(1) as f64;
+    if unjoined > bounds.unjoined_max {
+        reasons.push(format!(
+            "clients_missing: {} of {} clients joined",
+            report.joined, report.clients
+        ));
+    }
+    reasons
+}
+
+/// Idle and connect runs have no publishers, on purpose.
+fn expects_messages(report: &Report) -> bool {
+    report.scenario.publishers > 0
+}
+
+#[must_use]
+pub fn exit_code(report: &Report) -> u8 {
+    if report.void {
+        EXIT_VOID
+    } else if report.slo.iter().any(|outcome| !outcome.met) {
+        EXIT_SLO
+    } else {
+        EXIT_OK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Percentiles, ThreadLoad};
+
+    fn sound() -> Report {
+        let mut report = Report { clients: 10, joined: 10, ..Report::default() };
+        report.counters.published = 100;
+        report.counters.expected = 1_000;
+        report.counters.delivered = 1_000;
+        report.generator.threads.push(ThreadLoad { busy: 0.5, starved: 0.01 });
+        report
+    }
+
+    #[track_caller]
+    fn check(change: impl Fn(&mut Report), want: &str) {
+        let mut report = sound();
+        change(&mut report);
+        let reasons = void_reasons(&report);
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(reasons[0].starts_with(want), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_sound_run_is_believed_and_loss_alone_does_not_void_it() {
+        assert!(void_reasons(&sound()).is_empty());
+        let mut lossy = sound();
+        lossy.counters.delivered = 900;
+        lossy.counters.missing = 100;
+        assert!(void_reasons(&lossy).is_empty());
+    }
+
+    #[test]
+    fn every_reason_voids() {
+        check(|r| r.generator.threads[0].busy = 0.99, "generator_saturated");
+        check(|r| r.generator.threads[0].starved = 0.2, "generator_starved");
+        check(|r| r.counters.unknown = 1, "delivery_exceeded_expectation");
+        check(|r| r.counters.delivered = 1_001, "delivery_exceeded_expectation");
+        check(|r| r.counters.clock_backwards = 1, "clock_backwards");
+        check(|r| r.counters.published = 0, "nothing_published");
+        check(|r| r.counters.skipped = 1, "publisher_offline");
+        check(|r| r.joined = 9, "clients_missing");
+        let late = Percentiles { p99: 20_000.0, ..Percentiles::default() };
+        check(|r| drop(r.latencies_us.insert("lag".into(), late.clone())), "behind_schedule");
+    }
+}

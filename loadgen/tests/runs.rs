@@ -1,0 +1,104 @@
+//! Whole runs against a small server: what is counted must agree with the server's own count.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+
+use support::server::{self, Options};
+use support::{LENIENT, run};
+
+#[track_caller]
+fn check_complete(outcome: &support::Outcome, server: &server::Server) {
+    let text = &outcome.summary;
+    assert_eq!(outcome.code, 0, "{text}");
+    assert!(outcome.number("published") > 0.0, "{text}");
+    assert_eq!(outcome.number("expected"), outcome.number("delivered"), "{text}");
+    assert_eq!(outcome.number("completeness"), 1.0, "{text}");
+    for fault in ["missing", "duplicated", "out_of_order", "unknown", "outside_membership"] {
+        assert_eq!(outcome.number(fault), 0.0, "{fault}\n{text}");
+    }
+    assert_eq!(outcome.report["errors"], serde_json::json!({}), "{text}");
+    let counted = server.deliveries.load(Ordering::Relaxed) as f64;
+    assert_eq!(outcome.number("delivered") + outcome.number("edge"), counted, "{text}");
+    assert_eq!(outcome.number("published"), server.published.load(Ordering::Relaxed) as f64);
+}
+
+#[test]
+fn raw_open_loop_counts_what_the_server_counts() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "protocol = 'raw'\nclients = 20\npublishers = 3\nduration_s = 1.5\nwarmup_s = 0.3\n\
+         [load]\nrate = 100.0\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    check_complete(&outcome, &server);
+    assert_eq!(outcome.number("published"), 150.0);
+    assert_eq!(outcome.number("expected"), 3_000.0);
+    assert_eq!(outcome.report["stopped_by"], "duration");
+    assert!(outcome.number("latency_us.p99") >= outcome.number("latency_us.p50"));
+    // Only what was due after the warm-up has a latency.
+    let sampled = outcome.number("latency_us.count");
+    assert!((2_300.0..=2_440.0).contains(&sampled), "{sampled}");
+}
+
+#[test]
+fn chat_with_poisson_arrivals_and_acks_over_several_rooms_and_threads() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "clients = 24\nrooms = 3\npublishers = 6\nthreads = 2\nduration_s = 1.5\nwarmup_s = 0.3\n\
+         payload = 'uniform:64-2000'\nseed = 5\n[load]\nrate = 120.0\narrivals = 'poisson'\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    check_complete(&outcome, &server);
+    assert_eq!(outcome.number("acked"), outcome.number("published"));
+    assert!(outcome.number("latencies_us.ack.count") > 0.0);
+    assert!(outcome.number("latencies_us.join.count") == 24.0);
+    assert!(outcome.number("latencies_us.convergence.count") >= 24.0);
+    assert_eq!(outcome.number("unconverged"), 0.0);
+}
+
+#[test]
+fn engine_io_3_clients_keep_themselves_alive() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "protocol = 'eio3'\nclients = 6\nduration_s = 1.2\nwarmup_s = 0.2\n[load]\nrate = 50.0\n{LENIENT}"
+    );
+    check_complete(&run(&url, &scenario, &[]), &server);
+}
+
+#[test]
+fn the_closed_loop_keeps_its_messages_in_flight() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "clients = 8\npublishers = 2\nduration_s = 1.2\nwarmup_s = 0.2\n\
+         [load]\nmode = 'closed'\noutstanding = 3\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    check_complete(&outcome, &server);
+    assert!(outcome.number("published") > 12.0, "{}", outcome.summary);
+}
+
+#[test]
+fn a_member_of_several_rooms_is_owed_the_messages_of_each() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "clients = 9\nrooms = 3\nrooms_per_client = 2\npublishers = 3\nduration_s = 1.0\n\
+         warmup_s = 0.2\n[load]\nrate = 60.0\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    check_complete(&outcome, &server);
+    assert_eq!(outcome.number("expected"), outcome.number("published") * 6.0);
+}
+
+#[test]
+fn refused_messages_are_not_expected() {
+    let (server, url) = server::start(Options { refuse_every: 4 });
+    let scenario =
+        format!("clients = 5\nduration_s = 1.0\nwarmup_s = 0.2\n[load]\nrate = 80.0\n{LENIENT}");
+    let outcome = run(&url, &scenario, &[]);
+    assert_eq!(outcome.number("refused"), 20.0, "{}", outcome.summary);
+    assert_eq!(outcome.number("expected"), 60.0 * 5.0, "{}", outcome.summary);
+    assert_eq!(outcome.number("missing"), 0.0, "{}", outcome.summary);
+    assert_eq!(outcome.report["errors"]["refused: message busy"], 20);
+    assert_eq!(server.deliveries.load(Ordering::Relaxed), 300);
+}

@@ -1,0 +1,62 @@
+//! A small server to be measured, a proxy that spoils what passes, and a way to run the binary.
+
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+pub mod proxy;
+pub mod server;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+pub struct Outcome {
+    pub code: i32,
+    pub report: Value,
+    pub summary: String,
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn number(&self, field: &str) -> f64 {
+        let value = field.split('.').fold(&self.report, |value, key| &value[key]);
+        value.as_f64().unwrap_or_else(|| panic!("{field} is {value} in\n{}", self.summary))
+    }
+}
+
+/// Bounds that let a run on a busy build machine count: these tests are about what is counted.
+pub const LENIENT: &str =
+    "[distrust]\nbusy_max = 2.0\nstarved_max = 2.0\nlag_p99_max_ms = 60000.0\n";
+
+/// Runs `throng-loadgen run` with a scenario given as TOML.
+pub fn run(target: &str, scenario: &str, flags: &[&str]) -> Outcome {
+    let folder = scratch();
+    let file = folder.join("scenario.toml");
+    std::fs::write(&file, scenario).unwrap();
+    let json = folder.join("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_throng-loadgen"))
+        .arg("run")
+        .arg(&file)
+        .args(["--target", target, "--quiet", "--json"])
+        .arg(&json)
+        .args(flags)
+        .output()
+        .unwrap();
+    let summary = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = std::fs::read_to_string(&json).unwrap_or_else(|_| panic!("no report:\n{summary}"));
+    Outcome {
+        code: output.status.code().unwrap(),
+        report: serde_json::from_str(&text).unwrap(),
+        summary,
+    }
+}
+
+/// A folder of this test alone, below the build's own temporary folder.
+pub fn scratch() -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("run-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}

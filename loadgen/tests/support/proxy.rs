@@ -1,0 +1,120 @@
+//! A proxy that passes everything on, except that it spoils deliveries in one chosen way.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use super::server::read_head;
+
+#[derive(Clone, Copy)]
+pub enum Fault {
+    /// Every so many deliveries one is dropped.
+    Lose(u32),
+    /// Every so many deliveries one is sent twice.
+    Duplicate(u32),
+    /// Every so many deliveries one changes places with the next.
+    Swap(u32),
+    /// Everything takes this much longer.
+    Delay(Duration),
+    /// Once, after so many deliveries, nothing moves for this long.
+    Stall(u32, Duration),
+    /// After so many deliveries the connection is cut.
+    Cut(u32),
+}
+
+/// Starts a proxy before `upstream` (`http://…`); returns its URL.
+pub fn start(upstream: &str, fault: Fault) -> String {
+    let upstream = upstream.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let upstream = TcpStream::connect(&upstream).unwrap();
+            client.set_nodelay(true).unwrap();
+            upstream.set_nodelay(true).unwrap();
+            let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            std::thread::spawn(move || copy(from, to));
+            std::thread::spawn(move || spoil(upstream, client, fault));
+        }
+    });
+    url
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 16_384];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
+    let Some(head) = read_head(&mut from) else { return };
+    if to.write_all(head.as_bytes()).is_err() {
+        return;
+    }
+    let (queue, queued) = channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        while let Ok((due, frame)) = queued.recv() {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if frame.is_empty() || to.write_all(&frame).is_err() {
+                let _ = to.shutdown(std::net::Shutdown::Both);
+                break;
+            }
+        }
+    });
+    let mut seen = 0u32;
+    let mut held: Option<Vec<u8>> = None;
+    while let Some(frame) = read_whole_frame(&mut from) {
+        let now = Instant::now();
+        let pass = |frame: Vec<u8>| queue.send((now, frame)).is_ok();
+        if !frame.windows(4).any(|window| window == b"~TL:") {
+            let due = if let Fault::Delay(by) = fault { now + by } else { now };
+            let _ = queue.send((due, frame));
+            continue;
+        }
+        seen += 1;
+        let _ = match fault {
+            Fault::Lose(every) if seen % every == 0 => true,
+            Fault::Duplicate(every) if seen % every == 0 => pass(frame.clone()) && pass(frame),
+            Fault::Swap(every) if seen % every == 0 => {
+                held = Some(frame);
+                true
+            }
+            Fault::Delay(by) => queue.send((now + by, frame)).is_ok(),
+            Fault::Stall(after, by) if seen == after => {
+                std::thread::sleep(by);
+                pass(frame)
+            }
+            Fault::Cut(after) if seen == after => {
+                let _ = from.shutdown(std::net::Shutdown::Both);
+                pass(Vec::new())
+            }
+            _ => pass(frame) && held.take().is_none_or(pass),
+        };
+    }
+}
+
+/// One unmasked frame as it stands, header included.
+fn read_whole_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 2];
+    stream.read_exact(&mut frame).ok()?;
+    let more = match frame[1] {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    frame.resize(2 + more, 0);
+    stream.read_exact(&mut frame[2..]).ok()?;
+    let len = match more {
+        0 => usize::from(frame[1]),
+        _ => frame[2..].iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
+    };
+    let header = frame.len();
+    frame.resize(header + len, 0);
+    stream.read_exact(&mut frame[header..]).ok()?;
+    Some(frame)
+}

@@ -1,0 +1,249 @@
+//! A thread-per-connection broadcast server: plain WebSocket, or just enough chat over Socket.IO.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tungstenite::handshake::derive_accept_key;
+
+#[derive(Default)]
+pub struct Server {
+    rooms: Mutex<HashMap<String, HashMap<u64, Sender<Vec<u8>>>>>,
+    next: AtomicU64,
+    /// Messages handed to members: the independent count.
+    pub deliveries: AtomicU64,
+    pub published: AtomicU64,
+    /// Every so many publishes one is refused (0: never).
+    refuse_every: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    pub refuse_every: u64,
+}
+
+/// Starts a server on a free port; returns it with its URL.
+pub fn start(options: Options) -> (Arc<Server>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Arc::new(Server { refuse_every: options.refuse_every, ..Server::default() });
+    let serving = Arc::clone(&server);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let server = Arc::clone(&serving);
+            std::thread::spawn(move || server.serve(stream));
+        }
+    });
+    (server, url)
+}
+
+impl Server {
+    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
+        let head = read_head(&mut stream)?;
+        let path = head.split(' ').nth(1)?.to_owned();
+        let key = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.to_owned())
+        })?;
+        let accept = derive_accept_key(key.trim().as_bytes());
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .ok()?;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (out, queue) = channel::<Vec<u8>>();
+        let mut writer = stream.try_clone().ok()?;
+        std::thread::spawn(move || {
+            while let Ok(frame) = queue.recv() {
+                if writer.write_all(&frame).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut conversation =
+            Conversation { server: self, id, out, path, joined: BTreeSet::new() };
+        conversation.open();
+        while let Some((opcode, text)) = read_frame(&mut stream) {
+            if opcode == 8 || conversation.text(&text).is_none() {
+                break;
+            }
+        }
+        for room in std::mem::take(&mut conversation.joined) {
+            conversation.leave(&room);
+        }
+        Some(())
+    }
+}
+
+struct Conversation<'s> {
+    server: &'s Server,
+    id: u64,
+    out: Sender<Vec<u8>>,
+    path: String,
+    joined: BTreeSet<String>,
+}
+
+impl Conversation<'_> {
+    fn is_chat(&self) -> bool {
+        self.path.contains("EIO=")
+    }
+
+    fn say(&self, text: &str) {
+        let _ = self.out.send(frame(text.as_bytes()));
+    }
+
+    fn open(&mut self) {
+        if !self.is_chat() {
+            self.join(self.path.clone());
+            return;
+        }
+        self.say(r#"0{"sid":"s","upgrades":[],"pingInterval":200,"pingTimeout":20000,"maxPayload":1000000}"#);
+        if self.path.contains("EIO=3") {
+            self.say("40");
+        } else {
+            // A first ping at once: a client that does not answer would show as an error below.
+            self.say("2");
+        }
+    }
+
+    fn join(&mut self, room: String) {
+        let mut rooms = self.server.rooms.lock().unwrap();
+        rooms.entry(room.clone()).or_default().insert(self.id, self.out.clone());
+        self.joined.insert(room);
+    }
+
+    fn leave(&mut self, room: &str) {
+        if let Some(members) = self.server.rooms.lock().unwrap().get_mut(room) {
+            members.remove(&self.id);
+        }
+        self.joined.remove(room);
+    }
+
+    fn broadcast(&self, room: &str, text: &str) -> usize {
+        let frame = frame(text.as_bytes());
+        let rooms = self.server.rooms.lock().unwrap();
+        let members = rooms.get(room).map_or(0, |members| {
+            members.values().for_each(|member| drop(member.send(frame.clone())));
+            members.len()
+        });
+        members
+    }
+
+    fn text(&mut self, text: &str) -> Option<()> {
+        if !self.is_chat() {
+            self.publish(&self.path.clone(), text);
+            return Some(());
+        }
+        if text == "2" {
+            self.say("3");
+        } else if text == "3" {
+        } else if text.starts_with("40") {
+            self.say(r#"40{"sid":"p"}"#);
+        } else {
+            self.event(text.strip_prefix("42")?)?;
+        }
+        Some(())
+    }
+
+    fn publish(&self, room: &str, text: &str) {
+        self.server.published.fetch_add(1, Ordering::Relaxed);
+        let members = self.broadcast(room, text);
+        self.server.deliveries.fetch_add(members as u64, Ordering::Relaxed);
+    }
+
+    fn event(&mut self, packet: &str) -> Option<()> {
+        let digits = packet.find('[')?;
+        let (id, json) = packet.split_at(digits);
+        let event: Value = serde_json::from_str(json).ok()?;
+        let room = event[1]["roomid"].to_string();
+        let answer = match event[0].as_str()? {
+            "room" => {
+                self.join(room.clone());
+                self.roster("room", &room);
+                json!({ "ok": true })
+            }
+            "roomout" => {
+                self.leave(&room);
+                self.roster("roomout", &room);
+                json!({ "ok": true })
+            }
+            "message" => {
+                let before = self.server.published.load(Ordering::Relaxed);
+                let refuse = self.server.refuse_every;
+                if refuse > 0 && before % refuse == refuse - 1 {
+                    self.server.published.fetch_add(1, Ordering::Relaxed);
+                    json!({ "ok": false, "code": "busy" })
+                } else {
+                    let out = json!(["message", { "userid": "u1", "msg": event[1]["msg"] }]);
+                    self.publish(&room, &format!("42{out}"));
+                    json!({ "ok": true })
+                }
+            }
+            _ => return None,
+        };
+        if !id.is_empty() {
+            self.say(&format!("43{id}[{answer}]"));
+        }
+        Some(())
+    }
+
+    fn roster(&self, event: &str, room: &str) {
+        let online = self.server.rooms.lock().unwrap().get(room).map_or(0, HashMap::len);
+        let room_number: u32 = room.parse().unwrap_or(0);
+        let meta = json!([event, {}, { "room": room_number, "seq": 0, "online": online }]);
+        self.broadcast(room, &format!("42{meta}"));
+    }
+}
+
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match payload.len() {
+        len @ 0..126 => frame.push(len as u8),
+        len @ 126..0x1_0000 => {
+            frame.push(126);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(127);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame
+}
+
+pub fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).ok()
+}
+
+fn read_frame(stream: &mut TcpStream) -> Option<(u8, String)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).ok()?;
+    let len = match head[1] & 0x7f {
+        126 => {
+            let mut len = [0; 2];
+            stream.read_exact(&mut len).ok()?;
+            usize::from(u16::from_be_bytes(len))
+        }
+        127 => return None,
+        len => usize::from(len),
+    };
+    let mut mask = [0; 4];
+    stream.read_exact(&mut mask).ok()?;
+    let mut payload = vec![0; len];
+    stream.read_exact(&mut payload).ok()?;
+    payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= mask[i % 4]);
+    Some((head[0] & 15, String::from_utf8(payload).ok()?))
+}
