@@ -3,10 +3,13 @@
 //! The server needs three things from a packet's JSON: that it is valid, that it is not nested deeper
 //! than a limit, and where its elements begin and end; the values themselves mostly go out again as
 //! they came in. `serde_json` (`RawValue`, `IgnoredAny`) has no depth limit that can be set, so the
-//! depth would cost a second pass, and it rejects the lone surrogates that JavaScript's `JSON.parse`
-//! accepts and that clients cutting a string in UTF-16 units do send. simd-json wants a mutable, padded
-//! copy and a tape, which does not pay for packets of a few hundred bytes. The tests hold this scanner
-//! to agreement with `serde_json`.
+//! depth would cost a second pass. simd-json wants a mutable copy and builds a tape. Both refuse, or may
+//! refuse, what JavaScript's `JSON.parse` accepts and clients that cut a string in UTF-16 units do send:
+//! lone surrogates. The tests hold this scanner to agreement with `serde_json`.
+//!
+//! Release build, 2-core virtual machine, a chat event of 134 bytes: the whole of `sio::decode` 97 ns,
+//! `RawValue` alone 87 ns, simd-json's copy and tape alone 142 ns; of 1 MB (an image): 111 µs, 96 µs,
+//! 260 µs (three runs, ±2 %).
 
 use std::borrow::Cow;
 
