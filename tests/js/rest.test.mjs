@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { Api, freshEmail, png } from './support/api.mjs';
+import { getExactly } from './support/raw.mjs';
 import { Server, shipped } from './support/server.mjs';
 
 describe('REST', () => {
@@ -166,8 +167,10 @@ describe('REST', () => {
   });
 
   test('files outside the storage cannot be reached', async () => {
-    for (const path of ['/storage/../throng.db', '/storage/%2e%2e/throng.db', '/storage/..%2f..%2fetc/passwd', '/..%2f..%2fetc/passwd']) {
-      const { status, text } = await api.call('GET', path);
+    const names = ['throng.db', 'data.db', 'throng.sqlite', 'throng.sqlite3'];
+    const paths = names.flatMap((name) => [`/storage/../${name}`, `/storage/%2e%2e/${name}`, `/storage/images/..%2f..%2f${name}`]);
+    for (const path of [...paths, '/storage/', '/storage/images/', '/storage/..%2f..%2f..%2f..%2fetc/passwd', '/..%2f..%2f..%2fetc/passwd']) {
+      const { status, text } = await getExactly(server, path);
       assert.ok(!text.includes('SQLite format') && !text.includes('root:'), path);
       if (path.startsWith('/storage')) assert.notEqual(status, 200, path);
     }

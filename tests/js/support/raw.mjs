@@ -1,4 +1,6 @@
 // Engine.IO without a client library: plain requests and a WebSocket that keeps its frames in order.
+import http from 'node:http';
+
 import WebSocket from 'ws';
 
 /** A WebSocket whose messages and close are taken one by one. */
@@ -98,3 +100,13 @@ export function split3(payload) {
 }
 
 export const join3 = (...packets) => packets.map((packet) => `${packet.length}:${packet}`).join('');
+
+/** GETs a path exactly as written; `fetch` would resolve its dots. Answers `{status, text}`. */
+export const getExactly = (server, path) =>
+  new Promise((done, fail) => {
+    http.get({ host: '127.0.0.1', port: server.port, path, agent: false }, (response) => {
+      const parts = [];
+      response.on('data', (part) => parts.push(part));
+      response.on('end', () => done({ status: response.statusCode, text: Buffer.concat(parts).toString() }));
+    }).on('error', fail);
+  });
