@@ -210,13 +210,13 @@ fn node_test(lines: &[String]) -> Counts {
     }
 }
 
-/// The last `N passed, N failed[, N skipped]` of a runner that closes with such a line.
+/// The last `N passed, N failed[, N skipped][, N errors]` of a runner that closes with such a line.
 pub fn plain_counts(lines: &[String]) -> Counts {
     let is_closing = |line: &&String| line.contains(" passed, ") && line.contains(" failed");
     let text = lines.iter().rev().find(is_closing).map(|line| plain(line)).unwrap_or_default();
     Counts {
         passed: number_before(&text, "passed"),
-        failed: number_before(&text, "failed"),
+        failed: number_before(&text, "failed") + number_before(&text, "errors"),
         skipped: number_before(&text, "skipped"),
     }
 }
@@ -241,7 +241,7 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, libtest, nextest, node_test, vitest};
+    use super::{Counts, libtest, nextest, node_test, plain_counts, vitest};
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
@@ -274,6 +274,12 @@ mod tests {
     fn vitest_line_is_read_with_its_colours() {
         let text = "\u{1b}[2m Test Files \u{1b}[22m 2 passed (2)\n      Tests  1 failed | 12 passed | 2 skipped (15)";
         assert_eq!(vitest(&lines(text)), counts(12, 1, 2));
+    }
+
+    #[test]
+    fn errors_of_the_harness_are_failures() {
+        let text = "210 passed, 1 failed, 0 warned, 4 skipped, 2 errors in 3.1 s (seed 7)";
+        assert_eq!(plain_counts(&lines(text)), counts(210, 3, 4));
     }
 
     #[test]
