@@ -13,6 +13,3 @@ pub(crate) mod lanes;
 pub(crate) mod maps;
 mod refusal;
 mod roster;
-
-#[cfg(test)]
-mod tests;

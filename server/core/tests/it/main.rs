@@ -1,0 +1,8 @@
+//! The core as its shell sees it: inputs in, effects and bytes out, on one and on several shards.
+
+mod chat;
+mod limits;
+mod presence;
+mod transport;
+mod unread;
+mod world;

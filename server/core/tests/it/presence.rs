@@ -1,0 +1,168 @@
+//! PRES: one join and one leave per user, coalescing, deltas, counts, budget.
+
+use throng_core::input::UserCard;
+use throng_core::{PipeEnd, Settings, UserId};
+
+use crate::chat::room;
+use crate::world::{Client, World, settings};
+
+fn join_as(client: Client, world: &mut World, presence: &str) -> Vec<String> {
+    world.send(client, &format!(r#"42["room",{{"roomid":1,"presence":"{presence}"}}]"#));
+    world.take(client)
+}
+
+#[test]
+fn others_see_one_join_and_one_leave_per_user() {
+    for shards in [1, 3] {
+        let mut world = World::new(shards, settings());
+        let last = usize::from(shards) - 1;
+        let watcher = world.connect(0, Some(9));
+        room(watcher, &mut world, 1);
+        let tabs: Vec<Client> = (0..3).map(|i| world.connect(i % (last + 1), Some(1))).collect();
+        let mut heard = Vec::new();
+        for tab in &tabs {
+            let own = room(*tab, &mut world, 1);
+            let rosters = own.iter().filter(|m| m.starts_with(r#"42["room""#)).count();
+            assert_eq!(rosters, 1, "each tab gets the roster: {own:?}");
+            heard.extend(world.take(watcher));
+        }
+        assert_eq!(heard.len(), 1, "one join: {heard:?}");
+        world.close(tabs[1], PipeEnd::Eof);
+        world.send(tabs[0], r#"42["roomout",{"roomid":1}]"#);
+        assert!(world.take(tabs[0])[0].contains(r#""1":{"id":1"#), "another tab keeps him present");
+        assert!(world.take(watcher).is_empty());
+        world.close(tabs[2], PipeEnd::Failed);
+        let heard = world.take(watcher);
+        assert_eq!(heard.len(), 1, "one leave: {heard:?}");
+        assert!(heard[0].starts_with(r#"42["roomout",{"9":"#));
+    }
+}
+
+#[test]
+fn a_repeated_join_answers_that_session_only() {
+    let mut world = World::new(3, settings());
+    let alice = world.connect(0, Some(1));
+    let bob = world.connect(1, Some(2));
+    room(alice, &mut world, 1);
+    room(bob, &mut world, 1);
+    world.take(alice);
+    assert_eq!(room(bob, &mut world, 1).len(), 1);
+    assert!(world.take(alice).is_empty());
+    assert_eq!(world.counter("joins"), 2);
+}
+
+#[test]
+fn joins_of_one_turn_are_one_broadcast() {
+    let mut world = World::new(1, settings());
+    let watcher = world.connect(0, Some(9));
+    room(watcher, &mut world, 1);
+    let clients: Vec<Client> = (1..=5).map(|user| world.connect(0, Some(user))).collect();
+    for client in &clients {
+        world.send_quietly(*client, r#"42["room",{"roomid":1}]"#);
+    }
+    world.run();
+    let heard = world.take(watcher);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].contains(r#""online":6"#));
+    for client in clients {
+        assert_eq!(world.take(client).len(), 1);
+    }
+}
+
+#[test]
+fn delta_members_get_a_snapshot_and_then_changes() {
+    for shards in [1, 3] {
+        let mut world = World::new(shards, settings());
+        let full = world.connect(0, Some(1));
+        let delta = world.connect(usize::from(shards) - 1, Some(2));
+        let count = world.connect(0, Some(3));
+        room(full, &mut world, 1);
+        let first = join_as(delta, &mut world, "delta");
+        assert_eq!(first.len(), 1, "{first:?}");
+        assert!(first[0].starts_with(r#"42["room",{"1":"#));
+        let first = join_as(count, &mut world, "count");
+        assert_eq!(first, [r#"42["presence",{"room":1,"seq":0,"online":3,"version":3}]"#]);
+        let change = world.take(delta);
+        let entry = r#"{"id":3,"name":"user3","avatar":"/avatars/3.svg","src":"/avatars/3.svg"}"#;
+        assert_eq!(
+            change,
+            [format!(
+                r#"42["presence",{{"room":1,"seq":0,"online":3,"version":3,"joined":[{entry}],"left":[]}}]"#
+            )]
+        );
+        world.close(full, PipeEnd::Eof);
+        let change = world.take(delta);
+        assert_eq!(change.len(), 1);
+        assert!(
+            change[0].ends_with(r#""online":2,"version":4,"joined":[],"left":[1]}]"#),
+            "{change:?}"
+        );
+        assert_eq!(
+            world.take(count),
+            [r#"42["presence",{"room":1,"seq":0,"online":2,"version":4}]"#]
+        );
+    }
+}
+
+#[test]
+fn rosters_beyond_the_budget_are_late_but_right() {
+    let budget = Settings { roster_budget_bytes_per_s: 4000, ..settings() };
+    let mut world = World::new(1, budget);
+    let clients: Vec<Client> = (1..=10).map(|user| world.connect(0, Some(user))).collect();
+    for client in &clients {
+        world.send(*client, r#"421["room",{"roomid":1}]"#);
+    }
+    let acks: usize = clients
+        .iter()
+        .map(|client| world.take(*client).iter().filter(|m| m.starts_with("431[")).count())
+        .sum();
+    assert_eq!(acks, 10, "acks do not wait for the budget");
+    // 50 ms + 2 × roster bytes × members / budget.
+    world.advance(50 + 2 * 1000 * 900 * 10 / 4000);
+    for client in &clients {
+        let last = world.take(*client).into_iter().rfind(|m| m.starts_with(r#"42["room""#));
+        let last = last.expect("a roster came");
+        assert!(last.contains(r#""online":10,"#), "{last}");
+    }
+    assert!(world.counter("roster_bytes") < 40_000, "{}", world.counter("roster_bytes"));
+}
+
+#[test]
+fn grace_absorbs_a_reload_and_ends_on_time() {
+    let mut world = World::new(3, Settings { grace_ms: 2000, ..settings() });
+    let watcher = world.connect(0, Some(9));
+    let page = world.connect(1, Some(1));
+    room(watcher, &mut world, 1);
+    room(page, &mut world, 1);
+    world.take(watcher);
+    world.close(page, PipeEnd::Eof);
+    world.advance(1000);
+    let page = world.connect(2, Some(1));
+    room(page, &mut world, 1);
+    world.advance(5000);
+    assert!(world.take(watcher).is_empty(), "nobody saw the reload");
+    world.close(page, PipeEnd::Eof);
+    world.advance(1999);
+    assert!(world.take(watcher).is_empty());
+    world.advance(2);
+    assert_eq!(world.take(watcher).len(), 1);
+}
+
+#[test]
+fn a_new_avatar_reaches_the_rosters() {
+    let mut world = World::new(3, settings());
+    let alice = world.connect(0, Some(1));
+    let bob = world.connect(1, Some(2));
+    room(alice, &mut world, 1);
+    room(bob, &mut world, 1);
+    world.take(alice);
+    world.change_user(UserCard {
+        id: UserId(2),
+        email: "user2@example.com".into(),
+        name: "user2".into(),
+        avatar: "/storage/new.png".into(),
+    });
+    assert!(world.take(alice)[0].contains(r#""avatar":"/storage/new.png""#));
+    world.send(bob, r#"42["message",{"msg":"look","roomid":1}]"#);
+    assert!(world.take(alice)[0].contains(r#""src":"/storage/new.png""#));
+}
