@@ -130,6 +130,20 @@ describe("a room with two people", () => {
   });
 });
 
+describe("a burst of messages", () => {
+  it("arrives whole and in order, and not in the room shown next", async () => {
+    await register("bot");
+    const ada = await enter("ada");
+    for (const number of range(1, 300)) say(`text ${number}`);
+    await expect.poll(() => seqs(ada)).toEqual(range(1, 300));
+    say("last words");
+    ada.show(2);
+    await expect.poll(() => isSettled(ada)).toBe(true);
+    mock.publish(mock.state.users.get("bot@example.org"), mock.state.rooms.get(2), { msg: "hi", img: "", time: "" });
+    await expect.poll(() => shown(ada)).toEqual(["hi"]);
+  });
+});
+
 describe("history", () => {
   it("shows the newest page and loads older pages without a gap", async () => {
     await register("bot");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { findEcho, mergeMessages, messageFromWire, rowsOf } from "../src/lib/timeline";
+import { findEcho, mergeMessages, messageFromWire, rowsOf, withKnownRows } from "../src/lib/timeline";
 import type { Message, Outgoing } from "../src/lib/types";
 
 const message = (seq: number, change: Partial<Message> = {}): Message => ({
@@ -116,5 +116,15 @@ describe("rowsOf", () => {
       ["m1", false],
       ["o1", true],
     ]);
+  });
+});
+
+describe("withKnownRows", () => {
+  it("keeps the objects of rows that did not change, and only those", () => {
+    const messages = [message(1), message(2, { userid: "u9" })];
+    const before = rowsOf(messages, [], "me@x.org", 0);
+    const after = withKnownRows(before, rowsOf([...messages, message(3, { userid: "u9" })], [], "me@x.org", 0));
+    expect(after.map((row, index) => row === before[index])).toEqual([true, false, false]);
+    expect(after[1]?.endsGroup).toBe(false);
   });
 });

@@ -76,11 +76,13 @@ export function changeBetween(before: Roster, after: Roster): RosterChange {
   };
 }
 
+const names = new Intl.Collator();
+
 /** Own entry first, then by name. */
 export function sortedPeople(roster: Roster, ownId: number): Person[] {
   return [...roster.people.values()].sort((a, b) => {
     if (a.id === ownId || b.id === ownId) return a.id === ownId ? -1 : 1;
-    return a.name.localeCompare(b.name) || a.id - b.id;
+    return names.compare(a.name, b.name) || a.id - b.id;
   });
 }
 

@@ -24,6 +24,8 @@ export function messageFromWire(raw: unknown): Message | null {
 /** Both lists in the room's order, each message once; `known` wins, so its keys stay stable. */
 export function mergeMessages(known: Message[], incoming: Message[]): Message[] {
   if (incoming.length === 0) return known;
+  const [only] = incoming;
+  if (incoming.length === 1 && only && only.seq > lastSeq(known)) return [...known, only];
   const bySeq = new Map<number, Message>();
   for (const message of incoming) bySeq.set(message.seq, message);
   for (const message of known) bySeq.set(message.seq, message);
@@ -102,4 +104,15 @@ export function rowsOf(messages: Message[], outgoing: Outgoing[], ownId: string,
   const last = rows.at(-1);
   if (last) last.endsGroup = true;
   return rows;
+}
+
+/** The same rows, with the objects of `before` where nothing changed: what is shown need not be drawn again. */
+export function withKnownRows(before: Row[], rows: Row[]): Row[] {
+  const known = new Map(before.map((row) => [row.key, row]));
+  return rows.map((row) => {
+    const twin = known.get(row.key);
+    if (!twin) return row;
+    const isSame = (Object.keys(row) as (keyof Row)[]).every((field) => row[field] === twin[field]);
+    return isSame ? twin : row;
+  });
 }

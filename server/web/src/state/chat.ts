@@ -23,6 +23,7 @@ export interface ChatOptions {
 const ROOMS_REFRESH_MS = 20_000;
 const JOIN_RETRY_MS = 1_000;
 const RESYNC_MS = 3_000;
+const BURST_MS = 50;
 /** Sent by the server when a limit closed the connection: come back, but not soon. */
 const CLOSED_BY_LIMIT = 4004;
 const BACK_OFF_MS = 15_000;
@@ -46,6 +47,8 @@ export function createChat(options: ChatOptions) {
   const spokenMessage = ref("");
   const spokenPresence = ref("");
   const known = shallowReactive(new Map<number, RoomState>());
+  /** Rooms counted but not listed, each a reason to read the list again, once. */
+  const askedAbout = new Set<number>();
   let join_count = 0;
   let wasEverOnline = false;
   let isStopped = false;
@@ -59,7 +62,10 @@ export function createChat(options: ChatOptions) {
     timers.add(timer);
   };
 
-  const outbox = createOutbox(api, socket, options.user, session.token, (room) => join(room));
+  const outbox = createOutbox(api, socket, options.user, session.token, {
+    rejoin: (room) => join(room),
+    onExpired: options.onExpired,
+  });
 
   function roomState(id: number): RoomState {
     let room = known.get(id);
@@ -147,18 +153,27 @@ export function createChat(options: ChatOptions) {
     }
   }
 
-  function receive(room: RoomState, message: Message): void {
-    const hasMissed = room.hasMissedBefore(message);
+  /** Of the open room. A first message is shown at once; those that follow closely are drawn together. */
+  const inbox: Message[] = [];
+  let isInboxHeld = false;
+
+  function emptyInbox(): void {
+    const room = open.value;
+    const messages = inbox.splice(0);
+    const [first] = messages;
+    if (!first || !room) return;
     const knownSeq = lastSeq(room.messages.value);
-    const isNew = message.seq > knownSeq;
-    const isOwn = message.userid === ownId;
-    if (isHidden() && isNew && !isOwn) {
-      if (unseen_count.value === 0) room.unreadFrom.value = message.seq;
-      unseen_count.value += 1;
+    const hasMissed = room.hasMissedBefore(first);
+    const others = messages.filter((message) => message.seq > knownSeq && message.userid !== ownId);
+    const [firstOther] = others;
+    const newest = others.at(-1);
+    if (isHidden() && firstOther) {
+      if (unseen_count.value === 0) room.unreadFrom.value = firstOther.seq;
+      unseen_count.value += others.length;
     }
-    room.add([message]);
-    if (isNew && !isOwn) spokenMessage.value = `${message.username}: ${message.msg || "sent an image"}`;
-    if (hasMissed) void room.catchUp(knownSeq, message.seq - 1);
+    room.add(messages);
+    if (newest) spokenMessage.value = `${newest.username}: ${newest.msg || "sent an image"}`;
+    if (hasMissed) void room.catchUp(knownSeq, first.seq - 1);
   }
 
   function roomOf(id: unknown): RoomState | null {
@@ -194,12 +209,23 @@ export function createChat(options: ChatOptions) {
   socket.on("message", (raw: unknown) => {
     const message = messageFromWire(raw);
     const room = roomOf((raw as { roomid?: unknown } | null)?.roomid);
-    if (message && room) receive(room, message);
+    if (!message || !room) return;
+    inbox.push(message);
+    if (isInboxHeld) return;
+    emptyInbox();
+    isInboxHeld = true;
+    later(BURST_MS, () => {
+      isInboxHeld = false;
+      emptyInbox();
+    });
   });
   socket.on("count", (counts: unknown) => {
     unread.value = applyCount(unread.value, counts, open.value?.id ?? null);
-    const isUnknown = Object.keys(unread.value).some((id) => !rooms.value.some((room) => room.id === Number(id)));
-    if (isUnknown && haveRoomsLoaded.value) void refreshRooms();
+    const listed = new Set(rooms.value.map((room) => room.id));
+    const unlisted = Object.keys(unread.value).map(Number).filter((id) => !listed.has(id) && !askedAbout.has(id));
+    if (unlisted.length === 0 || !haveRoomsLoaded.value) return;
+    for (const id of unlisted) askedAbout.add(id);
+    void refreshRooms();
   });
   socket.on("chat_error", (refusal: { code?: string; message?: string }) => {
     showToast(describeRefusal(refusal?.code ?? "", refusal?.message ?? ""));
@@ -248,8 +274,10 @@ export function createChat(options: ChatOptions) {
   const onVisibility = () => {
     if (isHidden()) return;
     unseen_count.value = 0;
+    // Sending finds out whether the connection outlived the sleep of the page.
+    if (socket.connected) void login();
+    else retryNow();
     void refreshRooms();
-    retryNow();
   };
   const refresh = setInterval(() => {
     if (!isHidden() && socket.connected) void refreshRooms();
@@ -304,6 +332,7 @@ export function createChat(options: ChatOptions) {
       const previous = open.value;
       if (previous?.id === id) return;
       if (previous) {
+        emptyInbox();
         join_count += 1;
         previous.phase.value = "away";
         previous.unreadFrom.value = 0;

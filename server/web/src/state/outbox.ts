@@ -8,8 +8,13 @@ import type { RoomState } from "./room";
 
 const PREVIEW_KEPT_MS = 60_000;
 
+export interface OutboxHooks {
+  rejoin: (room: RoomState) => Promise<void>;
+  onExpired: () => void;
+}
+
 /** Sends a room's outgoing messages in the order they were written. */
-export function createOutbox(api: Api, socket: Socket, user: () => User, token: string, rejoin: (room: RoomState) => Promise<void>) {
+export function createOutbox(api: Api, socket: Socket, user: () => User, token: string, hooks: OutboxHooks) {
   const timestamp = createTimestamps();
   const pumping = new Set<number>();
   const rejoined = new Set<string>();
@@ -61,9 +66,10 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
     } else if (ack.code === "not_member" && !rejoined.has(item.key)) {
       rejoined.add(item.key);
       room.patch(item.key, { isEmitted: false });
-      await rejoin(room);
+      await hooks.rejoin(room);
     } else if (ack.code !== "disconnected") {
       room.patch(item.key, { state: "failed", reason: describeRefusal(ack.code, ack.message) });
+      if (ack.code === "unauthenticated") hooks.onExpired();
     }
   }
 

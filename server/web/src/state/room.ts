@@ -1,7 +1,7 @@
 import { computed, ref, shallowRef } from "vue";
 import { loadSince, type FetchPage, type Stretch } from "../lib/history";
 import { applyPresence, applySnapshot, emptyRoster, type PresenceEvent, type RosterMeta } from "../lib/roster";
-import { findEcho, lastSeq, mergeMessages, rowsOf } from "../lib/timeline";
+import { findEcho, lastSeq, mergeMessages, rowsOf, withKnownRows, type Row } from "../lib/timeline";
 import type { Message, Outgoing } from "../lib/types";
 
 export type RoomPhase = "away" | "joining" | "joined" | "refused";
@@ -22,7 +22,9 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
   const hasHistoryFailed = ref(false);
   const unreadFrom = ref(0);
   const draft = ref("");
-  const rows = computed(() => rowsOf(messages.value, outgoing.value, ownId, unreadFrom.value));
+  const rows = computed<Row[]>((before) =>
+    withKnownRows(before ?? [], rowsOf(messages.value, outgoing.value, ownId, unreadFrom.value)),
+  );
   let catch_up_count = 0;
 
   const patch = (key: string, change: Partial<Outgoing>) => {

@@ -16,6 +16,10 @@ export function dismissToast(id: number): void {
   if (index >= 0) toasts.splice(index, 1);
 }
 
+export function clearToasts(): void {
+  toasts.splice(0);
+}
+
 export function showToast(text: string): void {
   if (toasts.some((toast) => toast.text === text)) return;
   last_id += 1;
