@@ -65,6 +65,8 @@ pub enum Flushed {
 pub struct Outbox {
     slots: Vec<Slot>,
     dirty: Vec<PipeId>,
+    /// Boxed as the slots hold them, so that reuse moves a pointer and an idle slot stays small.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
     spare: Vec<Box<Pending>>,
 }
 

@@ -234,7 +234,7 @@ impl Edge {
         buffer.clear();
         buffer.extend_from_slice(auth.as_bytes());
         let auth: Auth<'_> = simd_json::serde::from_slice(&mut buffer).unwrap_or_default();
-        let token = match (auth.token, auth.api_token) {
+        let token = match (auth.api_token, auth.token) {
             (event::Field::Text(text), _) | (_, event::Field::Text(text)) => Some(text),
             _ => None,
         };

@@ -197,15 +197,17 @@ pub(crate) fn image(img: &str, bytes_max: usize) -> Result<Image, Refusal> {
         return if is_own { Ok(Image::Url) } else { Err(Refusal::ImageInvalid) };
     };
     let (kind, data) = rest.split_once(";base64,").ok_or(Refusal::ImageInvalid)?;
-    if !matches!(kind, "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/webp")
-        || data.len() / 4 * 3 > bytes_max + 3
-    {
+    if !matches!(kind, "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/webp") {
         return Err(Refusal::ImageInvalid);
     }
-    base64::engine::general_purpose::STANDARD
+    if data.len() / 4 * 3 > bytes_max + 3 {
+        return Err(Refusal::TooLarge);
+    }
+    let bytes = base64::engine::general_purpose::STANDARD
         .decode(data)
-        .ok()
-        .filter(|bytes| bytes.len() <= bytes_max)
-        .map(Image::Data)
-        .ok_or(Refusal::ImageInvalid)
+        .map_err(|_| Refusal::ImageInvalid)?;
+    if bytes.len() > bytes_max {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(Image::Data(bytes))
 }

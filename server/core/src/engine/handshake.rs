@@ -151,10 +151,8 @@ impl Engine {
         let upgrades_websocket = is_polling && settings.allow_upgrades;
         let interval = u64::from(ping_interval_ms);
         let (beat, deadline) = match version {
-            Version::V3 => {
-                (Beat::ClientPingDue, now.plus_ms(interval + u64::from(ping_timeout_ms)))
-            }
-            Version::V4 => (Beat::PingDue, now.plus_ms(interval)),
+            Version::V3 => (Beat::AwaitPing, now.plus_ms(interval + u64::from(ping_timeout_ms))),
+            Version::V4 => (Beat::SendPing, now.plus_ms(interval)),
         };
         let is_socket_io = request.endpoint == Endpoint::SocketIo;
         let connect_by = if is_socket_io && version == Version::V4 {

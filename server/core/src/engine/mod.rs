@@ -353,16 +353,16 @@ impl Engine {
             return self.end(conn, CloseReason::ConnectTimeout);
         }
         match session.beat {
-            Beat::PingDue => {
+            Beat::SendPing => {
                 // Absolute, so that a late tick does not give the client more time.
                 let deadline = session.deadline.plus_ms(ping_timeout_ms);
-                session.beat = Beat::PongDue;
+                session.beat = Beat::AwaitPong;
                 session.deadline = deadline;
                 let due = session.next_due();
                 self.arm(conn, due);
                 self.emit(conn, "2");
             }
-            Beat::PongDue | Beat::ClientPingDue => self.end(conn, CloseReason::PingTimeout),
+            Beat::AwaitPong | Beat::AwaitPing => self.end(conn, CloseReason::PingTimeout),
         }
     }
 

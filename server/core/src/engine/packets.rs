@@ -31,7 +31,7 @@ impl Engine {
                 self.emit(conn, &pong);
             }
             (Kind::Pong, Version::V4) => {
-                session.beat = Beat::PingDue;
+                session.beat = Beat::SendPing;
                 session.deadline = now.plus_ms(interval_ms);
                 let due = session.next_due();
                 if due < session.timer_at {
@@ -90,12 +90,19 @@ impl Engine {
         match packet.kind {
             sio::Kind::Connect => {
                 if session.is_connected(namespace) {
-                    return self.end(conn, CloseReason::ParseError);
+                    // An Engine.IO 3 client was connected without asking and may still ask
+                    // (SIO-21).
+                    if version == Version::V4 {
+                        self.end(conn, CloseReason::ParseError);
+                    }
+                    return;
                 }
                 self.connect_namespace(conn, namespace);
                 let auth = packet.data.map(Box::from);
                 self.happenings.push_back(Happening::Connected { conn, namespace, auth });
             }
+            // Leaving twice changes nothing (SIO-65).
+            sio::Kind::Disconnect if !session.is_connected(namespace) => {}
             _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
             sio::Kind::Disconnect => {
                 if let Some(session) = self.session_mut(conn) {

@@ -19,11 +19,11 @@ pub(crate) enum Carrier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
     /// Engine.IO 4: time to send a ping.
-    PingDue,
+    SendPing,
     /// Engine.IO 4: the client owes a pong.
-    PongDue,
+    AwaitPong,
     /// Engine.IO 3: the client owes a ping.
-    ClientPingDue,
+    AwaitPing,
 }
 
 /// A binary event whose attachments are still coming.
