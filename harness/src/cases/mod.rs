@@ -1,10 +1,23 @@
-//! The conformance cases, one table per chapter of the protocol.
+//! The conformance cases, one table per chapter of the protocol or part of one.
 
+mod engine;
+mod heartbeat;
+mod polling;
+mod support;
 mod transport;
+mod upgrade;
+mod websocket;
 
 use crate::case::Case;
 
-const TABLES: &[&[Case]] = &[transport::CASES];
+const TABLES: &[&[Case]] = &[
+    transport::CASES,
+    polling::CASES,
+    websocket::CASES,
+    engine::CASES,
+    heartbeat::CASES,
+    upgrade::CASES,
+];
 
 pub fn all() -> Vec<&'static Case> {
     TABLES.iter().flat_map(|table| table.iter()).collect()

@@ -1,19 +1,482 @@
-//! Chapter 1: HTTP and transports.
+//! Chapter 1: paths, query, refusals, origins.
 
-use crate::case::{Case, EVERY, Outcome, case};
+use std::time::Duration;
+
+use serde_json::json;
+use tungstenite::handshake::derive_accept_key;
+
+use super::support::*;
+use crate::case::{Case, EVERY, NONE, Need, Outcome, POLLING, WEBSOCKET, case, fail, require};
+use crate::client::Trouble;
+use crate::client::http::{Request, Response};
+use crate::client::socket::{Options, Socket, Transport};
+use crate::client::websocket::RawSocket;
 use crate::context::Context;
 
-pub const CASES: &[Case] = &[case(
-    "trn.connect",
-    &["TRN-44"],
-    EVERY,
-    &[],
-    ("connects", "works"),
-    connect,
-)];
+pub const CASES: &[Case] = &[
+    case(
+        "trn.paths",
+        &["TRN-1", "TRN-2"],
+        EVERY,
+        &[],
+        ("connects at /socket.io and /ws, with and without the trailing slash", "each path opens a session"),
+        paths,
+    ),
+    case(
+        "trn.query",
+        &["TRN-3", "TRN-4"],
+        EVERY,
+        &[],
+        (
+            "connects with the parameters in another order, percent-encoded, with odd values of t and unknown parameters",
+            "each query opens a session",
+        ),
+        query,
+    ),
+    case(
+        "trn.bad-token-is-no-refusal",
+        &["TRN-5", "CHAT-1"],
+        EVERY,
+        &[],
+        (
+            "connects with an api_token that is empty, false, null, unknown or malformed, and with none",
+            "every handshake succeeds, and the session stays open",
+        ),
+        bad_tokens,
+    ),
+    case(
+        "trn.refusals",
+        &["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"],
+        NONE,
+        &[],
+        (
+            "sends handshakes with one fault each",
+            "the status, code and message of the fault, as JSON with exactly two members",
+        ),
+        refusals,
+    ),
+    case(
+        "trn.unknown-sid",
+        &["TRN-13", "EIO-95"],
+        POLLING,
+        &[],
+        ("polls and posts with a sid that no session has", "400 and code 1 for both"),
+        unknown_sid,
+    ),
+    case(
+        "trn.order-of-checks",
+        &["TRN-10"],
+        NONE,
+        &[],
+        ("sends handshakes with two faults each", "the fault of the lower number is answered"),
+        order_of_checks,
+    ),
+    case(
+        "trn.wrong-transport",
+        &["TRN-14", "TRN-20"],
+        POLLING,
+        &[],
+        (
+            "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session",
+            "400 and code 3, and the session goes on",
+        ),
+        wrong_transport,
+    ),
+    case(
+        "trn.refused-upgrade",
+        &["TRN-19", "TRN-62"],
+        NONE,
+        &[],
+        (
+            "asks for WebSocket upgrades that have to be refused",
+            "the status and JSON of a plain request, Connection: close, and the end of the TCP connection",
+        ),
+        refused_upgrade,
+    ),
+    case(
+        "trn.version-checked-once",
+        &["TRN-21"],
+        POLLING,
+        &[],
+        (
+            "polls and posts with another EIO, and with none, in the query",
+            "the session keeps the version of its handshake",
+        ),
+        version_checked_once,
+    ),
+    case(
+        "trn.other-methods",
+        &["TRN-22"],
+        POLLING,
+        &[],
+        ("sends PUT, DELETE and PATCH with a known sid", "400 and code 3, and the session goes on"),
+        other_methods,
+    ),
+    case(
+        "trn.origin",
+        &["TRN-60", "TRN-64"],
+        EVERY,
+        &[],
+        (
+            "connects without Origin, with the server's own, with another host or port, and with null",
+            "the first two succeed, the others are refused with 403 and code 4",
+        ),
+        origin,
+    ),
+    case(
+        "trn.preflight",
+        &["TRN-63"],
+        POLLING,
+        &[],
+        (
+            "sends OPTIONS with the server's own origin",
+            "204 or 200 with Access-Control-Allow-Methods that names GET and POST, and no session",
+        ),
+        preflight,
+    ),
+    case(
+        "trn.accept-key",
+        &["TRN-51", "TRN-50"],
+        WEBSOCKET,
+        &[],
+        (
+            "upgrades with several Sec-WebSocket-Keys",
+            "101 with the Sec-WebSocket-Accept of each key, then the open packet as text",
+        ),
+        accept_key,
+    ),
+    case(
+        "trn.bad-key",
+        &["TRN-52"],
+        WEBSOCKET,
+        &[],
+        ("upgrades without a key, with a short one, and with version 12", "a 4xx status"),
+        bad_key,
+    ),
+    case(
+        "trn.fault-is-private",
+        &["CHAT-84", "LIM-26"],
+        WEBSOCKET,
+        &[Need::Chat],
+        (
+            "sends malformed packets, huge frames and garbage on eight sessions beside two that chat",
+            "the two go on undisturbed",
+        ),
+        fault_is_private,
+    ),
+];
 
-fn connect(context: &Context) -> Outcome {
-    let socket = context.socket()?;
-    socket.close();
+fn paths(context: &Context) -> Outcome {
+    for path in ["/socket.io/", "/socket.io", "/ws/", "/ws"] {
+        context.step(format!("connects at {path}"));
+        let mut target = context.target().clone();
+        target.engine_path = path.to_owned();
+        Socket::connect(&target, context.options(), &context.log)?.close();
+    }
     Ok(())
+}
+
+fn query(context: &Context) -> Outcome {
+    let (eio, transport) = (context.eio(), context.combo.transport.name());
+    let queries = [
+        format!("transport={transport}&EIO={eio}"),
+        format!("t=abc.1&EIO={eio}&t=&transport={transport}&t=%F0%9F%98%80"),
+        format!("x=1&EIO=%3{eio}&transport={transport}&y&=&&sid2=zzz"),
+        format!("EI%4F={eio}&transport=%{:02X}{}", transport.as_bytes()[0], &transport[1..]),
+    ];
+    for query in queries {
+        context.step(format!("opens a session with ?{query}"));
+        opens(context, &context.path(&query), &[])?;
+    }
+    Ok(())
+}
+
+/// A handshake at this path succeeds.
+fn opens(context: &Context, path: &str, headers: &[(&str, &str)]) -> Outcome {
+    let text = if context.combo.transport == Transport::Websocket {
+        let mut socket = RawSocket::open_with(context.target(), path, headers, &context.log)?;
+        socket.receive_text(context.wait())?
+    } else {
+        let response = context.fetch(&Request { headers, ..Request::get(path) })?;
+        status(&response, 200)?;
+        response.text()
+    };
+    require(text.contains("\"sid\""), "an open packet", || text.clone())
+}
+
+fn bad_tokens(context: &Context) -> Outcome {
+    let unknown = "z".repeat(60);
+    let long = "a".repeat(200);
+    for token in ["", "false", "null", "short", "ünsafe <&>", unknown.as_str(), long.as_str()] {
+        context.step(format!("connects with api_token={token}"));
+        let options = Options { token: Some(token.to_owned()), ..context.options() };
+        let socket = Socket::connect(context.target(), options, &context.log)?;
+        require(socket.is_open(), "the session stays open", || format!("{:?}", socket.ending()))?;
+        socket.close();
+    }
+    let socket = context.socket()?;
+    context.pause(Duration::from_millis(100));
+    require(socket.is_open(), "an anonymous session stays open", || format!("{:?}", socket.ending()))
+}
+
+fn refusals(context: &Context) -> Outcome {
+    let eio = context.eio();
+    let requests = [
+        (format!("EIO={eio}"), "GET", UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport=flashsocket"), "GET", UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport="), "GET", UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA"), "GET", UNKNOWN_SID),
+        (format!("EIO={eio}&transport=polling&sid=x"), "GET", UNKNOWN_SID),
+        (format!("EIO={eio}&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA"), "POST", UNKNOWN_SID),
+        (format!("EIO={eio}&transport=polling"), "POST", BAD_METHOD),
+        (format!("EIO={eio}&transport=polling"), "PUT", BAD_METHOD),
+        (format!("EIO={eio}&transport=polling"), "DELETE", BAD_METHOD),
+        (format!("EIO={eio}&transport=websocket"), "GET", BAD_REQUEST),
+        ("transport=polling".to_owned(), "GET", BAD_VERSION),
+        ("EIO=2&transport=polling".to_owned(), "GET", BAD_VERSION),
+        ("EIO=5&transport=polling".to_owned(), "GET", BAD_VERSION),
+        ("EIO=four&transport=polling".to_owned(), "GET", BAD_VERSION),
+    ];
+    for (query, method, error) in requests {
+        context.step(format!("{method} ?{query}"));
+        let path = context.path(&query);
+        let response = context.fetch(&Request { method, ..Request::get(&path) })?;
+        refused(&response, error)?;
+        refusal_shape(&response)?;
+    }
+    context.step("a foreign Origin");
+    let path = context.path(&format!("EIO={eio}&transport=polling"));
+    let headers = &[("Origin", "http://evil.example")];
+    let response = context.fetch(&Request { headers, ..Request::get(&path) })?;
+    refused(&response, FORBIDDEN)?;
+    refusal_shape(&response)
+}
+
+fn refusal_shape(response: &Response) -> Outcome {
+    require(response.has_type("application/json"), "Content-Type: application/json", || {
+        format!("{:?}", response.header("content-type"))
+    })?;
+    has_exactly("the body", &response.json(), &["code", "message"])
+}
+
+fn unknown_sid(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let real = poller.sid.clone();
+    let changed: String = real.chars().rev().collect();
+    for sid in ["AAAAAAAAAAAAAAAAAAAA", changed.as_str(), "..", "%00", "a b"] {
+        let sid = crate::client::http::percent_encode(sid);
+        let path = context.path(&format!("EIO={}&transport=polling&sid={sid}", context.eio()));
+        refused(&context.get(&path)?, UNKNOWN_SID)?;
+        refused(&context.fetch(&Request::post(&path, b"6"))?, UNKNOWN_SID)?;
+    }
+    is_alive(&poller)
+}
+
+fn order_of_checks(context: &Context) -> Outcome {
+    let eio = context.eio();
+    let foreign: &[(&str, &str)] = &[("Origin", "http://evil.example")];
+    let requests: [(String, &str, &[(&str, &str)], _); 6] = [
+        ("transport=x&sid=nope".to_owned(), "GET", foreign, UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport=polling&sid=nope"), "GET", foreign, FORBIDDEN),
+        ("EIO=9&transport=polling".to_owned(), "POST", foreign, FORBIDDEN),
+        ("EIO=9&transport=websocket&sid=nope".to_owned(), "PUT", &[], UNKNOWN_SID),
+        ("EIO=9&transport=websocket".to_owned(), "POST", &[], BAD_METHOD),
+        ("EIO=9&transport=websocket".to_owned(), "GET", &[], BAD_REQUEST),
+    ];
+    for (query, method, headers, error) in requests {
+        context.step(format!("{method} ?{query}"));
+        let path = context.path(&query);
+        let request = Request { method, headers, ..Request::get(&path) };
+        refused(&context.fetch(&request)?, error)?;
+    }
+    Ok(())
+}
+
+fn wrong_transport(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    context.step("asks for transport=websocket without an upgrade");
+    refused(&context.get(&poller.websocket_path())?, BAD_REQUEST)?;
+    context.step("asks with transport=x and with a foreign origin");
+    let path = poller.path().replace("polling", "x");
+    refused(&context.get(&path)?, UNKNOWN_TRANSPORT)?;
+    let path = poller.path();
+    let headers = &[("Origin", "http://evil.example")];
+    refused(&context.fetch(&Request { headers, ..Request::get(&path) })?, FORBIDDEN)?;
+    is_alive(&poller)
+}
+
+fn refused_upgrade(context: &Context) -> Outcome {
+    let eio = context.eio();
+    let requests: [(String, &[(&str, &str)], _); 4] = [
+        (format!("EIO={eio}&transport=foo"), &[], UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport=websocket&sid=nope"), &[], UNKNOWN_SID),
+        ("EIO=7&transport=websocket".to_owned(), &[], BAD_VERSION),
+        (
+            format!("EIO={eio}&transport=websocket"),
+            &[("Origin", "http://evil.example")],
+            FORBIDDEN,
+        ),
+    ];
+    for (query, more, error) in requests {
+        context.step(format!("upgrade with ?{query}"));
+        let path = context.path(&query);
+        let mut headers = vec![
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        headers.extend_from_slice(more);
+        let mut connection = context.connection()?;
+        let request = Request { headers: &headers, ..Request::get(&path) };
+        let response = connection.exchange(&request, context.wait())?;
+        refused(&response, error)?;
+        refusal_shape(&response)?;
+        header(&response, "Connection", "close")?;
+        require(connection.is_closed_within(Duration::from_secs(2)), "the connection ends", || {
+            "it is still open after 2 s".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+fn version_checked_once(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let sid = &poller.sid;
+    for query in [
+        format!("EIO=3&transport=polling&sid={sid}"),
+        format!("EIO=4&transport=polling&sid={sid}"),
+        format!("transport=polling&sid={sid}"),
+        format!("EIO=9&transport=polling&sid={sid}"),
+    ] {
+        context.step(format!("POST and GET ?{query}"));
+        let path = context.path(&query);
+        let question = crate::codec::payload::encode_text(
+            poller.protocol,
+            &[crate::codec::engine::Packet::message(ASK)],
+        );
+        status(&context.fetch(&Request::post(&path, question.as_bytes()))?, 200)?;
+        let response = context.get(&path)?;
+        status(&response, 200)?;
+        poller.decode(&response)?;
+    }
+    is_alive(&poller)
+}
+
+fn other_methods(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let path = poller.path();
+    for method in ["PUT", "DELETE", "PATCH"] {
+        context.step(method);
+        refused(&context.fetch(&Request { method, ..Request::get(&path) })?, BAD_REQUEST)?;
+    }
+    is_alive(&poller)
+}
+
+fn origin(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    let own = context.target().origin();
+    opens(context, &path, &[])?;
+    opens(context, &path, &[("Origin", &own)])?;
+    let other_port = format!("http://{}:1", context.target().addr.ip());
+    for foreign in ["http://evil.example", other_port.as_str(), "null"] {
+        context.step(format!("Origin: {foreign}"));
+        let response = if context.combo.transport == Transport::Polling {
+            let headers = &[("Origin", foreign)];
+            context.fetch(&Request { headers, ..Request::get(&path) })?
+        } else {
+            let headers = &[("Origin", foreign)];
+            match RawSocket::open_with(context.target(), &path, headers, &context.log) {
+                Err(Trouble::Refused(response)) => response,
+                Err(other) => return Err(other.into()),
+                Ok(_) => return fail("a refusal with 403", "the upgrade succeeds"),
+            }
+        };
+        refused(&response, FORBIDDEN)?;
+    }
+    Ok(())
+}
+
+fn preflight(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    let own = context.target().origin();
+    let headers = &[
+        ("Origin", own.as_str()),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "content-type"),
+    ];
+    let request = Request { method: "OPTIONS", headers, ..Request::get(&path) };
+    let response = context.fetch(&request)?;
+    require(matches!(response.status, 200 | 204), "status 204 or 200", || {
+        format!("status {} {}", response.status, response.text())
+    })?;
+    let methods = response.header("access-control-allow-methods").unwrap_or("").to_uppercase();
+    require(
+        methods.contains("GET") && methods.contains("POST"),
+        "Access-Control-Allow-Methods with GET and POST",
+        || format!("{methods:?}"),
+    )?;
+    require(!response.text().contains("sid"), "no session", || response.text())
+}
+
+fn accept_key(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    for key in ["x3JJHMbDL1EzLkh9GBhXDw==", "AAAAAAAAAAAAAAAAAAAAAA==", "////////////////////zw=="] {
+        let headers = &[
+            ("Connection", "keep-alive, Upgrade"),
+            ("Upgrade", "WebSocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", key),
+        ];
+        let request = Request { headers, ..Request::get(&path) };
+        let response = context.connection()?.exchange(&request, context.wait())?;
+        status(&response, 101)?;
+        let wanted = derive_accept_key(key.as_bytes());
+        let observed = response.header("sec-websocket-accept").unwrap_or("").to_owned();
+        crate::case::equal("Sec-WebSocket-Accept", &observed, &wanted)?;
+    }
+    let (_, open) = context.bare_websocket()?;
+    require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
+}
+
+fn bad_key(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    let upgrades: [&[(&str, &str)]; 3] = [
+        &[("Sec-WebSocket-Version", "13")],
+        &[("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "c2hvcnQ=")],
+        &[("Sec-WebSocket-Version", "12"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")],
+    ];
+    for more in upgrades {
+        let mut headers = vec![("Connection", "Upgrade"), ("Upgrade", "websocket")];
+        headers.extend_from_slice(more);
+        let request = Request { headers: &headers, ..Request::get(&path) };
+        let response = context.connection()?.exchange(&request, context.wait())?;
+        require((400..500).contains(&response.status), "a 4xx status", || {
+            format!("status {} for {more:?}", response.status)
+        })?;
+        require(!response.text().contains("\"sid\""), "no session", || response.text())?;
+    }
+    Ok(())
+}
+
+fn fault_is_private(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (one, two) = (context.guest("one")?, context.guest("two")?);
+    one.join(room)?;
+    two.join(room)?;
+    for (index, text) in ["", "9", "4", "42[", "42{}", "4x", "451-[]", "x"].iter().enumerate() {
+        let (mut socket, _) = context.connected_websocket()?;
+        socket.send(text)?;
+        one.say(room, &format!("calm {index}"))?;
+        let event = two.message_with(&format!("calm {index}"))?;
+        crate::case::equal("roomid", &event["roomid"], &json!(room))?;
+    }
+    let (mut socket, _) = context.connected_websocket()?;
+    // A frame that claims more than any limit and then stays silent.
+    socket.send_bytes(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
+    one.say(room, "still calm")?;
+    two.message_with("still calm")?;
+    require(one.socket.is_open() && two.socket.is_open(), "both sessions stay open", || {
+        format!("{:?} {:?}", one.socket.ending(), two.socket.ending())
+    })
 }

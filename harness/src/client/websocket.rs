@@ -61,6 +61,8 @@ pub struct RawSocket {
     socket: WebSocket<Shared>,
     log: Log,
     closed: Option<CloseFrame>,
+    /// Data of the pongs that came, oldest first.
+    pub pongs: Vec<Vec<u8>>,
 }
 
 impl RawSocket {
@@ -95,7 +97,7 @@ impl RawSocket {
         let shared = Shared { stream, first, writes: Arc::new(Mutex::new(())) };
         let config = WebSocketConfig::default().max_message_size(Some(64 << 20));
         let socket = WebSocket::from_raw_socket(shared, Role::Client, Some(config));
-        Ok(RawSocket { socket, log: log.clone(), closed: None })
+        Ok(RawSocket { socket, log: log.clone(), closed: None, pongs: Vec::new() })
     }
 
     /// A second handle that only writes, for a thread other than the reader.
@@ -105,7 +107,7 @@ impl RawSocket {
             from.stream.try_clone().map_err(|why| Trouble::Closed(why.to_string()))?;
         let shared = Shared { stream, first: Vec::new(), writes: from.writes.clone() };
         let socket = WebSocket::from_raw_socket(shared, Role::Client, None);
-        Ok(RawSocket { socket, log: self.log.clone(), closed: None })
+        Ok(RawSocket { socket, log: self.log.clone(), closed: None, pongs: Vec::new() })
     }
 
     pub fn send(&mut self, text: &str) -> Result<(), Trouble> {
@@ -171,6 +173,7 @@ impl RawSocket {
                     self.closed = Some(close);
                     return Err(Trouble::Closed(why));
                 }
+                Ok(Message::Pong(data)) => self.pongs.push(data.to_vec()),
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => {
                     return Err(Trouble::Timeout("no frame".into()));

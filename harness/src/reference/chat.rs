@@ -34,7 +34,7 @@ impl World {
         if !matches!(name, "login" | "room" | "roomout" | "message") {
             return self.refuse(sid, name, id, "unknown_event", "There is no such event");
         }
-        let Some(data) = arg.filter(|value| value.is_object()).cloned() else {
+        let Some(data) = arg.cloned().or_else(|| Some(json!({}))).filter(Value::is_object) else {
             return self.refuse(sid, name, id, "invalid_argument", "One object is needed");
         };
         let Some(user) = self.identity(sid, &data["api_token"]) else {
@@ -149,7 +149,7 @@ impl World {
         let is_member = self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid));
         if is_member {
             self.leave(sid, room, true);
-        } else {
+        } else if id.is_none() {
             let meta = self.meta(room);
             self.emit(sid, "roomout", &[json!({}), meta]);
         }

@@ -154,16 +154,14 @@ pub fn cookie(request: &Request, name: &str) -> Option<String> {
     cookies.split(';').find_map(|pair| pair.trim().strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
-/// The identity that a handshake shows: bearer first, then the query.
+/// The identity that a handshake shows: the query first, then the bearer.
 pub fn handshake_identity(world: &Shared, request: &Request, sid: &str) {
     let mut world = lock(world);
     let bearer = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
-    let mut candidates = vec![request.param("api_token"), bearer];
+    let query = request.param("api_token").filter(|t| !matches!(*t, "" | "false" | "null"));
     let from_cookie = cookie(request, "throng_session");
-    if world.has(Defect::CookieGivesIdentity) {
-        candidates.insert(0, from_cookie.as_deref());
-    }
-    for token in candidates.into_iter().flatten() {
+    let cookie = from_cookie.as_deref().filter(|_| world.has(Defect::CookieGivesIdentity));
+    if let Some(token) = query.or(bearer).or(cookie) {
         world.take_token(sid, token);
     }
 }

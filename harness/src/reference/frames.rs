@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
+const FRAGMENTS_MAX: u32 = 1_024;
+
 pub enum Incoming {
     Text(String),
     Binary(Vec<u8>),
@@ -72,11 +74,12 @@ pub struct Reader<R> {
     /// Accept unmasked frames, which no server may.
     lax: bool,
     message: Option<(u8, Vec<u8>)>,
+    fragments: u32,
 }
 
 impl<R: Read> Reader<R> {
     pub fn new(stream: R, max: usize, lax: bool) -> Reader<R> {
-        Reader { stream, max, lax, message: None }
+        Reader { stream, max, lax, message: None, fragments: 0 }
     }
 
     pub fn get_ref(&self) -> &R {
@@ -100,7 +103,9 @@ impl<R: Read> Reader<R> {
                 9 => return Ok(Incoming::Ping(payload)),
                 _ => continue,
             }
-            if self.message.as_ref().is_some_and(|(_, data)| data.len() > self.max) {
+            self.fragments = if opcode == 0 { self.fragments + 1 } else { 1 };
+            let too_long = self.message.as_ref().is_some_and(|(_, data)| data.len() > self.max);
+            if too_long || self.fragments > FRAGMENTS_MAX {
                 return Err(Fault::Close(1009));
             }
             if let (true, Some((kind, data))) = (fin, self.message.take_if(|_| fin)) {

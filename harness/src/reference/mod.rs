@@ -51,7 +51,7 @@ impl Default for Options {
             ping_interval: Duration::from_millis(1_000),
             ping_timeout: Duration::from_millis(1_000),
             connect_timeout: Duration::from_millis(2_000),
-            upgrade_timeout: Duration::from_millis(10_000),
+            upgrade_timeout: Duration::from_millis(3_000),
             max_payload: 1_000_000,
             unread_window: Duration::from_millis(200),
             message_chars_max: 2_000,

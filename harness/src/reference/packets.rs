@@ -11,6 +11,8 @@ use crate::codec::engine::{Data, Kind, Packet, Protocol};
 use crate::codec::socket as sio;
 
 const NAMESPACE_CHARS_MAX: usize = 256;
+/// Largest event without an image.
+const EVENT_BYTES_MAX: usize = 65_536;
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
@@ -88,6 +90,9 @@ impl World {
             return Ok(());
         }
         if packet.kind == sio::Kind::Connect {
+            if session.connected && is_eio4 {
+                return Err(Broken::Packet);
+            }
             if is_eio4 {
                 self.connect(sid, packet.data.as_ref());
             }
@@ -112,7 +117,7 @@ impl World {
                     return Err(Broken::Packet);
                 }
                 if takes_binary {
-                    self.dispatch(sid, &packet);
+                    self.dispatch(sid, &packet, text.len());
                 } else if packet.attachments == 0 {
                     self.refuse_binary(sid, &packet);
                 } else {
@@ -120,7 +125,7 @@ impl World {
                     session.awaiting = Some((packet, left));
                 }
             }
-            sio::Kind::Event => self.dispatch(sid, &packet),
+            sio::Kind::Event => self.dispatch(sid, &packet, text.len()),
             sio::Kind::Ack | sio::Kind::ConnectError | sio::Kind::Connect => {}
         }
         Ok(())
@@ -174,12 +179,16 @@ impl World {
         }
     }
 
-    fn dispatch(&mut self, sid: &str, packet: &sio::Packet) {
+    fn dispatch(&mut self, sid: &str, packet: &sio::Packet, bytes: usize) {
         let Some((name, args)) = packet.as_event() else {
             return self.refuse(sid, "", packet.id, "unknown_event", "There is no such event");
         };
         if RESERVED.contains(&name) {
             return self.refuse(sid, name, packet.id, "unknown_event", "There is no such event");
+        }
+        let has_image = args.first().is_some_and(|data| data["img"].as_str().is_some_and(|i| !i.is_empty()));
+        if !has_image && bytes > EVENT_BYTES_MAX {
+            return self.refuse(sid, name, packet.id, "too_large", "The event is too large");
         }
         self.event(sid, name, args.first(), packet.id);
     }

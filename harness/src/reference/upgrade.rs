@@ -32,7 +32,9 @@ pub fn probe(
         };
         session.upgrading = true;
         writer.text(if has_payload { "3probe" } else { "3" })?;
-        session.pipe.lock().nudged = session.pipe.lock().held;
+        let mut out = session.pipe.lock();
+        out.nudged = out.held;
+        drop(out);
         session.pipe.wake.notify_all();
         session.pipe.clone()
     };

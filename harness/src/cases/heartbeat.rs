@@ -1,0 +1,355 @@
+//! Chapter 2: heartbeats. Their times are those that the target announces.
+
+use std::time::{Duration, Instant};
+
+use super::support::*;
+use crate::case::{
+    Case, Combo, E3P, E3W, E4P, E4W, EIO3, EIO4, Need, Outcome, Stop, case, equal, fail, require,
+};
+use crate::client::Trouble;
+use crate::client::socket::{Socket, Transport};
+use crate::client::websocket::RawSocket;
+use crate::codec::engine::{Kind, Packet};
+use crate::context::Context;
+
+const ONLY_E4W: &[Combo] = &[E4W];
+const ONLY_E4P: &[Combo] = &[E4P];
+const ONLY_E3W: &[Combo] = &[E3W];
+const ONLY_E3P: &[Combo] = &[E3P];
+
+/// What a busy machine may add to a time that is only bounded from below.
+const SLACK: Duration = Duration::from_millis(1_500);
+/// How much earlier than announced a timer may fire without being early: clocks are read twice.
+const ROUNDING: Duration = Duration::from_millis(15);
+
+pub const CASES: &[Case] = &[
+    case(
+        "hb.first-ping",
+        &["EIO-50", "EIO-51", "LIM-3", "EIO-5"],
+        ONLY_E4W,
+        &[],
+        (
+            "waits for the first ping, answers it after half the timeout, waits for the second",
+            "the first one ping interval after the open packet, the second one after the pong, none earlier",
+        ),
+        first_ping,
+    ),
+    case(
+        "hb.punctual",
+        &["EIO-52"],
+        ONLY_E4W,
+        &[],
+        ("waits for a ping", "it is at most 200 ms late"),
+        punctual,
+    ),
+    case(
+        "hb.no-pong",
+        &["EIO-53", "LIM-4", "LIM-40", "CHAT-82"],
+        ONLY_E4W,
+        &[],
+        ("does not answer the ping", "close code 4002 when the timeout is over, not earlier"),
+        no_pong,
+    ),
+    case(
+        "hb.no-poll",
+        &["EIO-54", "EIO-53"],
+        ONLY_E4P,
+        &[],
+        ("opens a session by polling and never polls again", "the sid is unknown after interval and timeout"),
+        no_poll,
+    ),
+    case(
+        "hb.pongs-keep-alive",
+        &["EIO-57", "EIO-55"],
+        EIO4,
+        &[],
+        ("answers every ping late but in time, and sends pongs that nobody asked for", "the session lives"),
+        pongs_keep_alive,
+    ),
+    case(
+        "hb.ping-from-client",
+        &["EIO-56", "EIO-12"],
+        EIO4,
+        &[],
+        ("sends a ping on Engine.IO 4", "the session is closed: code 1008, or 400 by POST"),
+        ping_from_client,
+    ),
+    case(
+        "hb.eio3-pong",
+        &["EIO-60"],
+        EIO3,
+        &[],
+        ("sends pings with and without data", "a pong with the same data for each"),
+        eio3_pong,
+    ),
+    case(
+        "hb.eio3-no-server-ping",
+        &["EIO-61"],
+        ONLY_E3W,
+        &[],
+        ("listens for more than a ping interval", "no ping comes"),
+        eio3_no_server_ping,
+    ),
+    case(
+        "hb.eio3-silence",
+        &["EIO-62", "LIM-3", "LIM-4", "LIM-40"],
+        ONLY_E3W,
+        &[],
+        ("sends nothing", "close code 4002 after interval and timeout together, not earlier"),
+        eio3_silence,
+    ),
+    case(
+        "hb.eio3-silence-polling",
+        &["EIO-62"],
+        ONLY_E3P,
+        &[],
+        ("opens a session by polling and sends nothing", "the sid is unknown after interval and timeout"),
+        no_poll,
+    ),
+    case(
+        "hb.eio3-any-packet",
+        &["EIO-63"],
+        EIO3,
+        &[],
+        ("sends other packets than pings", "the session lives"),
+        eio3_any_packet,
+    ),
+    case(
+        "hb.eio3-pong-from-client",
+        &["EIO-64", "EIO-12"],
+        EIO3,
+        &[],
+        ("sends a pong on Engine.IO 3", "the session is closed: code 1008, or 400 by POST"),
+        eio3_pong_from_client,
+    ),
+    case(
+        "hb.half-open",
+        &["CHAT-82", "CHAT-80"],
+        crate::case::EVERY,
+        &[Need::Chat],
+        (
+            "falls silent inside a room without ending TCP",
+            "the others see the member leave within interval and timeout",
+        ),
+        half_open,
+    ),
+];
+
+fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Duration), Stop> {
+    let interval = context.capabilities().ping_interval();
+    let timeout = context.capabilities().ping_timeout();
+    let path = context.handshake_path();
+    let before = Instant::now();
+    let mut socket = context.websocket(&path)?;
+    socket.receive_text(context.wait())?;
+    socket.send("40")?;
+    Ok((socket, before, interval, timeout))
+}
+
+fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Trouble> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
+        if text == "2" {
+            return Ok(Instant::now());
+        }
+        if text.starts_with('2') {
+            return Err(Trouble::Protocol(format!("a ping with data: {text:?}")));
+        }
+    }
+}
+
+fn first_ping(context: &Context) -> Outcome {
+    let (mut socket, opened, interval, timeout) = open_and_time(context)?;
+    context.affordable(interval * 2 + timeout)?;
+    let first = next_ping(&mut socket, interval + SLACK)?;
+    require(first - opened + ROUNDING >= interval, &format!("the first ping after {interval:?}"), || {
+        format!("it comes after {:?}", first - opened)
+    })?;
+    context.pause(timeout.mul_f64(0.4).min(Duration::from_secs(2)));
+    let answered = Instant::now();
+    socket.send("3")?;
+    let second = next_ping(&mut socket, interval + SLACK)?;
+    require(
+        second - answered + ROUNDING >= interval,
+        &format!("the second ping {interval:?} after the pong"),
+        || format!("it comes after {:?}", second - answered),
+    )
+}
+
+fn punctual(context: &Context) -> Outcome {
+    let interval = context.capabilities().ping_interval();
+    context.affordable(interval)?;
+    let (mut socket, opened, ..) = open_and_time(context)?;
+    let ping = next_ping(&mut socket, interval + SLACK)?;
+    let late = (ping - opened).saturating_sub(interval);
+    require(late <= Duration::from_millis(200), "at most 200 ms late", || format!("{late:?} late"))
+}
+
+fn no_pong(context: &Context) -> Outcome {
+    let (mut socket, opened, interval, timeout) = open_and_time(context)?;
+    context.affordable(interval + timeout)?;
+    let close = socket.wait_close(interval + timeout + SLACK);
+    let took = opened.elapsed();
+    match close {
+        Some(close) if close.code == 4002 => {}
+        Some(close) => return fail("close code 4002", format!("{close:?}")),
+        None => return fail("close code 4002", format!("the session is open after {took:?}")),
+    }
+    require(took + ROUNDING >= interval + timeout, "not before interval and timeout are over", || {
+        format!("after {took:?}")
+    })
+}
+
+fn no_poll(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound)?;
+    let poller = context.poller()?;
+    context.pause(bound + Duration::from_millis(150));
+    is_gone(&poller)
+}
+
+fn pongs_keep_alive(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    let interval = context.capabilities().ping_interval();
+    let timeout = context.capabilities().ping_timeout();
+    context.affordable(bound * 2)?;
+    let start = Instant::now();
+    let late = timeout.mul_f64(0.5);
+    match context.combo.transport {
+        Transport::Websocket => {
+            let (mut socket, _) = context.connected_websocket()?;
+            socket.send("3")?;
+            while start.elapsed() < bound * 2 {
+                next_ping(&mut socket, interval + SLACK)?;
+                context.pause(late);
+                socket.send("3")?;
+            }
+            is_alive_on(context, &mut socket)
+        }
+        Transport::Polling => {
+            let poller = context.poller()?;
+            poller.post("3")?;
+            poller.connect()?;
+            while start.elapsed() < bound * 2 {
+                let packets = poller.poll()?;
+                if packets.iter().any(|packet| packet.kind == Kind::Ping) {
+                    context.pause(late);
+                    status(&poller.post("3")?, 200)?;
+                }
+            }
+            is_alive(&poller)
+        }
+    }
+}
+
+fn closed_by(context: &Context, packet: &Packet) -> Outcome {
+    match context.combo.transport {
+        Transport::Websocket => {
+            let (mut socket, _) = context.connected_websocket()?;
+            socket.send(&texts(std::slice::from_ref(packet)).concat())?;
+            closes_with(&mut socket, 1008, Duration::from_secs(3))
+        }
+        Transport::Polling => {
+            let poller = context.poller()?;
+            let answer = poller.post_packets(std::slice::from_ref(packet))?;
+            refused(&answer, BAD_REQUEST)?;
+            is_gone(&poller)
+        }
+    }
+}
+
+fn ping_from_client(context: &Context) -> Outcome {
+    closed_by(context, &Packet::text(Kind::Ping, ""))
+}
+
+fn eio3_pong_from_client(context: &Context) -> Outcome {
+    closed_by(context, &Packet::text(Kind::Pong, ""))
+}
+
+fn eio3_pong(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    for data in ["", "probe", "ü☃😀", "a longer text, 0123456789"] {
+        socket.send_engine(&Packet::text(Kind::Ping, data))?;
+        let pong = socket.wait_engine(context.wait(), Kind::Pong)?;
+        equal("the pong's data", &pong, &data.to_owned())?;
+    }
+    Ok(())
+}
+
+fn eio3_no_server_ping(context: &Context) -> Outcome {
+    let interval = context.capabilities().ping_interval();
+    let listen = (interval.mul_f64(1.3)).min(interval + context.capabilities().ping_timeout() / 2);
+    context.affordable(listen)?;
+    let (mut socket, _) = context.connected_websocket()?;
+    match socket.receive_text(listen) {
+        Err(Trouble::Timeout(_)) => Ok(()),
+        Ok(text) => fail("no packet", format!("{text:?}")),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn eio3_silence(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound)?;
+    let before = Instant::now();
+    let (mut socket, _) = context.connected_websocket()?;
+    let close = socket.wait_close(bound + SLACK);
+    let took = before.elapsed();
+    match close {
+        Some(close) if close.code == 4002 => {}
+        other => return fail("close code 4002", format!("{other:?} after {took:?}")),
+    }
+    require(took + ROUNDING >= bound, &format!("not before {bound:?}"), || format!("after {took:?}"))
+}
+
+fn eio3_any_packet(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound * 2)?;
+    let start = Instant::now();
+    let step = bound.mul_f64(0.4);
+    match context.combo.transport {
+        Transport::Websocket => {
+            let (mut socket, _) = context.connected_websocket()?;
+            while start.elapsed() < bound * 2 {
+                is_alive_on(context, &mut socket)?;
+                context.pause(step);
+            }
+            is_alive_on(context, &mut socket)
+        }
+        Transport::Polling => {
+            let poller = context.poller()?;
+            while start.elapsed() < bound * 2 {
+                is_alive(&poller)?;
+                context.pause(step);
+            }
+            is_alive(&poller)
+        }
+    }
+}
+
+fn half_open(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound)?;
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    guest.socket.mute();
+    let start = Instant::now();
+    let patience = bound + context.wait();
+    let gone = witness.socket.wait_event(patience, "the roster without the silent user", |event| {
+        crate::client::chat::is_roster_of(event, room)
+            && !crate::client::chat::roster_ids(event.arg(0)).contains(&guest.user.id)
+    });
+    gone?;
+    let took = start.elapsed();
+    require(took <= bound + SLACK, &format!("within {bound:?}"), || format!("after {took:?}"))?;
+    keep(&guest.socket);
+    Ok(())
+}
+
+/// The silent peer's connection has to stay open until here.
+fn keep(_socket: &Socket) {}

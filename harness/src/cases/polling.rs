@@ -1,0 +1,585 @@
+//! Chapter 1: long-polling and JSONP.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::support::*;
+use crate::case::{Case, Combo, E3P, E4P, Need, Outcome, POLLING, case, equal, fail, require};
+use crate::client::Trouble;
+use crate::client::chat::message;
+use crate::client::http::{Connection, Request, Response, percent_encode};
+use crate::codec::engine::{Kind, Packet, Protocol};
+use crate::codec::payload;
+use crate::context::{Context, Poller, QUIET, is_message};
+
+const ONLY_E4P: &[Combo] = &[E4P];
+const ONLY_E3P: &[Combo] = &[E3P];
+
+pub const CASES: &[Case] = &[
+    case(
+        "poll.handshake",
+        &["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"],
+        POLLING,
+        &[],
+        ("opens a session by polling", "200, text/plain; charset=UTF-8, no-store, the open packet first"),
+        handshake,
+    ),
+    case(
+        "poll.held",
+        &["TRN-31"],
+        POLLING,
+        &[],
+        (
+            "polls while nothing is to be sent, then gives the server something to say",
+            "the request is held, then answered with one packet or more",
+        ),
+        held,
+    ),
+    case(
+        "poll.post",
+        &["TRN-34", "TRN-33"],
+        POLLING,
+        &[],
+        ("posts a packet", "200, text/html, the body ok, no-store, and the packet takes effect"),
+        post,
+    ),
+    case(
+        "poll.order",
+        &["TRN-35", "EIO-40"],
+        POLLING,
+        &[],
+        ("posts packets, several in one body and several bodies", "all take effect once, in order"),
+        order,
+    ),
+    case(
+        "poll.two-gets",
+        &["TRN-36", "EIO-92"],
+        POLLING,
+        &[],
+        (
+            "polls a second time while a poll is held",
+            "the held one gets 200 and the packet 1, the second 400, and the session is closed",
+        ),
+        two_gets,
+    ),
+    case(
+        "poll.two-posts",
+        &["TRN-37"],
+        POLLING,
+        &[],
+        ("posts while another POST is half sent", "400, and the session is closed"),
+        two_posts,
+    ),
+    case(
+        "poll.dropped-get",
+        &["TRN-38"],
+        POLLING,
+        &[],
+        ("drops the connection of a held poll", "the sid is unknown soon after"),
+        dropped_get,
+    ),
+    case(
+        "poll.too-large",
+        &["TRN-39", "LIM-1"],
+        POLLING,
+        &[],
+        ("posts one byte more than maxPayload", "413, and the session is closed"),
+        too_large,
+    ),
+    case(
+        "poll.bad-payloads",
+        &["TRN-40", "EIO-11", "EIO-36", "EIO-37", "EIO-38"],
+        POLLING,
+        &[],
+        (
+            "posts bodies that are no payload: empty, cut, wrong lengths, bad UTF-8, bad base64",
+            "400 and code 3 for each, and the session is closed",
+        ),
+        bad_payloads,
+    ),
+    case(
+        "poll.after-the-fault",
+        &["TRN-41"],
+        POLLING,
+        &[Need::Chat],
+        ("posts a malformed packet followed by a chat message", "the message is sent to nobody"),
+        after_the_fault,
+    ),
+    case(
+        "poll.any-content-type",
+        &["TRN-42"],
+        ONLY_E4P,
+        &[],
+        ("posts with several content types and with none", "each is read as a text payload"),
+        any_content_type,
+    ),
+    case(
+        "poll.binary-payload",
+        &["TRN-43", "EIO-33"],
+        ONLY_E3P,
+        &[],
+        ("posts a binary payload as octet-stream, several packets, with text beyond ASCII", "its packets take effect"),
+        binary_payload,
+    ),
+    case(
+        "poll.whole-session",
+        &["TRN-44"],
+        POLLING,
+        &[Need::Chat],
+        ("enters a room, talks, leaves and disconnects, on polling alone", "all of it works"),
+        whole_session,
+    ),
+    case(
+        "poll.keep-alive",
+        &["TRN-46"],
+        POLLING,
+        &[],
+        (
+            "sends several requests, some pipelined, on one HTTP connection",
+            "each gets its own answer, in order",
+        ),
+        keep_alive,
+    ),
+    case(
+        "poll.jsonp",
+        &["TRN-70", "TRN-32"],
+        POLLING,
+        &[],
+        ("polls with j=N", "text/javascript and ___eio[N](\"…\"); around the payload"),
+        jsonp,
+    ),
+    case(
+        "poll.jsonp-line-separators",
+        &["TRN-71"],
+        POLLING,
+        &[Need::Chat],
+        ("receives U+2028 and U+2029 with j=0", "both are escaped in the string literal"),
+        jsonp_line_separators,
+    ),
+    case(
+        "poll.jsonp-post",
+        &["TRN-72"],
+        POLLING,
+        &[Need::Chat],
+        (
+            "posts a form with the payload in d, with line feeds and backslashes",
+            "ok, and the text arrives with one line feed and one backslash",
+        ),
+        jsonp_post,
+    ),
+    case(
+        "poll.jsonp-index",
+        &["TRN-73"],
+        POLLING,
+        &[],
+        ("polls with a j that is no number", "400, or an answer with digits alone"),
+        jsonp_index,
+    ),
+];
+
+fn handshake(context: &Context) -> Outcome {
+    let response = context.get(&context.handshake_path())?;
+    status(&response, 200)?;
+    header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
+    header(&response, "Cache-Control", "no-store")?;
+    let packets = payload::decode_body_text(context.combo.protocol, &response.text())
+        .map_err(|why| Trouble::Protocol(why.to_string()))?;
+    let first = packets.first().map(|packet| packet.kind);
+    equal("the first packet", &first, &Some(Kind::Open))
+}
+
+/// Takes what is due at once, so that the next poll is held.
+fn drained(context: &Context, poller: &Poller) -> Result<(), crate::case::Stop> {
+    poller.post_message(ASK)?;
+    let packets = poller.poll()?;
+    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
+        format!("{:?}", texts(&packets))
+    })?;
+    context.step("nothing is left to be sent");
+    Ok(())
+}
+
+fn hold(context: &Context, poller: &Poller) -> Result<Connection, crate::case::Stop> {
+    drained(context, poller)?;
+    let mut connection = context.connection()?;
+    connection.send(&Request::get(&poller.path()))?;
+    match connection.receive(QUIET) {
+        Err(Trouble::Timeout(_)) => Ok(connection),
+        Ok(response) if response.text() == "2" => {
+            // A ping came in between; hold the next one.
+            poller.post("3")?;
+            connection.send(&Request::get(&poller.path()))?;
+            context.pause(QUIET);
+            Ok(connection)
+        }
+        Ok(response) => fail(
+            "the poll is held while nothing is to be sent",
+            format!("it is answered with {}", response.text()),
+        ),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn held(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut connection = hold(context, &poller)?;
+    poller.post_message(ASK)?;
+    let response = connection.receive(context.wait())?;
+    status(&response, 200)?;
+    require(!response.body.is_empty(), "a body that is not empty", String::new)?;
+    header(&response, "Cache-Control", "no-store")?;
+    let packets = poller.decode(&response)?;
+    require(!packets.is_empty(), "one packet or more", || response.text())
+}
+
+fn post(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let response = poller.post_message(ASK)?;
+    status(&response, 200)?;
+    require(response.has_type("text/html"), "Content-Type: text/html", || {
+        format!("{:?}", response.header("content-type"))
+    })?;
+    header(&response, "Cache-Control", "no-store")?;
+    equal("the body", &response.text(), &"ok".to_owned())?;
+    let packets = poller.poll()?;
+    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "the packet has effect", || {
+        format!("{:?}", texts(&packets))
+    })
+}
+
+fn order(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut wanted = Vec::new();
+    for body in 0..4 {
+        let packets: Vec<Packet> =
+            (0..5).map(|index| Packet::message(format!("0/n{body}-{index},"))).collect();
+        wanted.extend((0..5).map(|index| format!("/n{body}-{index}")));
+        status(&poller.post_packets(&packets)?, 200)?;
+    }
+    let mut observed = Vec::new();
+    for _ in 0..30 {
+        let packets = poller.poll()?;
+        answer_pings(&poller, &packets)?;
+        let names = packets.iter().filter(|packet| is_message(packet, "4/")).map(|packet| {
+            let text = texts(std::slice::from_ref(packet)).concat();
+            text.trim_start_matches("44").split(',').next().unwrap_or("").to_owned()
+        });
+        observed.extend(names);
+        if observed.len() >= wanted.len() {
+            break;
+        }
+    }
+    equal("the order of the answers", &observed, &wanted)
+}
+
+fn two_gets(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut first = hold(context, &poller)?;
+    context.step("a second GET");
+    let second = poller.get()?;
+    status(&second, 400)?;
+    let response = first.receive(context.wait())?;
+    status(&response, 200)?;
+    let packets = poller.decode(&response)?;
+    let last = packets.last().map(|packet| packet.kind);
+    equal("the last packet of the held poll", &last, &Some(Kind::Close))?;
+    is_gone(&poller)
+}
+
+fn two_posts(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut slow = context.connection()?;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n4",
+        poller.path(),
+        context.target().authority
+    );
+    slow.send_bytes(head.as_bytes())?;
+    context.pause(QUIET);
+    context.step("a second POST");
+    let second = poller.post_message(ASK)?;
+    status(&second, 400)?;
+    is_gone(&poller)
+}
+
+fn dropped_get(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let connection = hold(context, &poller)?;
+    drop(connection);
+    context.step("the connection of the held poll is dropped");
+    context.pause(Duration::from_millis(500));
+    is_gone(&poller)
+}
+
+fn too_large(context: &Context) -> Outcome {
+    let max = max_payload(context)?;
+    let poller = context.poller()?;
+    context.step(format!("posts a body of exactly {max} bytes"));
+    let exact = sized_body(poller.protocol, max);
+    let answer = poller.post(&exact)?;
+    status(&answer, 200)?;
+    is_alive(&poller)?;
+    context.step(format!("posts a body of {} bytes", max + 1));
+    let answer = match poller.post(&sized_body(poller.protocol, max + 1)) {
+        Ok(answer) => answer,
+        // A server may answer and close before it has read everything.
+        Err(Trouble::Closed(why)) => {
+            context.step(format!("the server closed the connection while reading: {why}"));
+            return is_gone(&poller);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    status(&answer, 413)?;
+    is_gone(&poller)
+}
+
+/// A payload of this many bytes: a CONNECT to a namespace with a long query, which is no part of
+/// its name.
+fn sized_body(protocol: Protocol, bytes: usize) -> String {
+    let packet = |padding: usize| format!("40/big?{},", "x".repeat(padding));
+    if protocol == Protocol::Eio4 {
+        return packet(bytes - packet(0).len());
+    }
+    let digits = bytes.to_string().len();
+    let length = bytes - digits - 1;
+    // The length's own digits may get fewer by what it leaves to the packet.
+    let (length, padding_digits) =
+        if length.to_string().len() < digits { (length + 1, digits - 1) } else { (length, digits) };
+    let body = packet(length - packet(0).len());
+    debug_assert_eq!(padding_digits, length.to_string().len());
+    format!("{length}:{body}")
+}
+
+fn bad_payloads(context: &Context) -> Outcome {
+    let common: &[&[u8]] = &[b"", b"x", b"\xff\xfe", b"4\xc3\x28"];
+    let of_4: &[&[u8]] = &[b"7", b"40/a,\x1e", b"\x1e", b"40/a,\x1e\x1e40/b,", b"b!!!!", b"bAA", b"9hello"];
+    let of_3: &[&[u8]] = &[
+        b"40/a,",
+        b"7:40/a,x",
+        b"5:40/a",
+        b":40/a,",
+        b"-1:4",
+        b"0:",
+        b"99999999999999999999:4",
+        b"5:40/a,3:7ab",
+        b"1:7",
+        b"4:b4!!",
+        b"0x5:40/a,",
+    ];
+    let own = if context.combo.protocol == Protocol::Eio4 { of_4 } else { of_3 };
+    for body in common.iter().chain(own) {
+        context.step(format!("posts {:?}", String::from_utf8_lossy(body)));
+        let poller = context.poller()?;
+        let path = poller.path();
+        let response = context.fetch(&Request::post(&path, body))?;
+        refused(&response, BAD_REQUEST)?;
+        is_gone(&poller)?;
+    }
+    Ok(())
+}
+
+fn after_the_fault(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let user = context.user()?;
+    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
+    poller.connect()?;
+    let event = |name: &str, arg: &Value| format!("2[\"{name}\",{arg}]");
+    poller.post_message(&event("room", &serde_json::json!({ "roomid": room })))?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    let late = Packet::message(event("message", &message(room, "after the fault")));
+    let body = payload::encode_text(poller.protocol, &[late]);
+    let body = match poller.protocol {
+        Protocol::Eio4 => format!("x\u{1e}{body}"),
+        Protocol::Eio3 => format!("1:x{body}"),
+    };
+    refused(&poller.post(&body)?, BAD_REQUEST)?;
+    witness.roster_of(room, &[witness.user.id])?;
+    context.pause(QUIET);
+    let messages = witness.messages(room);
+    require(messages.is_empty(), "no message", || format!("{messages:?}"))
+}
+
+fn any_content_type(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let path = poller.path();
+    let types: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("Content-Type", "application/octet-stream")],
+        &[("Content-Type", "application/json")],
+        &[("Content-Type", "text/html")],
+        &[("Content-Type", "multipart/form-data; boundary=x")],
+    ];
+    for headers in types {
+        context.step(format!("posts with {headers:?}"));
+        let request = Request { method: "POST", path: &path, headers, body: b"40/nope," };
+        status(&context.fetch(&request)?, 200)?;
+        let packets = poller.poll()?;
+        answer_pings(&poller, &packets)?;
+    }
+    is_alive(&poller)
+}
+
+fn binary_payload(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let packets = [Packet::message("0/ü☃😀,"), Packet::text(Kind::Ping, "é"), Packet::message("0/last,")];
+    let body = payload::encode_octets(&packets);
+    let path = poller.path();
+    let headers = &[("Content-Type", "application/octet-stream")];
+    let request = Request { method: "POST", path: &path, headers, body: &body };
+    status(&context.fetch(&request)?, 200)?;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.extend(texts(&poller.poll()?));
+        if seen.iter().any(|text| text.starts_with("44/last,")) {
+            break;
+        }
+    }
+    let names = |prefix: &str| seen.iter().any(|text| text.starts_with(prefix));
+    require(names("44/ü☃😀,") && names("3é") && names("44/last,"), "three answers", || {
+        format!("{seen:?}")
+    })
+}
+
+fn whole_session(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    guest.say(room, "by post")?;
+    witness.message_with("by post")?;
+    witness.say(room, "by poll")?;
+    guest.message_with("by poll")?;
+    guest.leave(room)?;
+    witness.roster_of(room, &[witness.user.id])?;
+    guest.join(room)?;
+    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    guest.socket.close();
+    witness.roster_of(room, &[witness.user.id])?;
+    Ok(())
+}
+
+fn keep_alive(context: &Context) -> Outcome {
+    let mut connection = context.connection()?;
+    let good = context.handshake_path();
+    let bad = context.path("transport=none");
+    let mut sids = Vec::new();
+    for _ in 0..3 {
+        let response = connection.exchange(&Request::get(&good), context.wait())?;
+        status(&response, 200)?;
+        sids.push(response.text());
+        refused(&connection.exchange(&Request::get(&bad), context.wait())?, UNKNOWN_TRANSPORT)?;
+    }
+    context.step("pipelines three requests");
+    let mut connection = context.connection()?;
+    connection.send(&Request::get(&bad))?;
+    connection.send(&Request::get(&good))?;
+    connection.send(&Request::get(&bad))?;
+    refused(&connection.receive(context.wait())?, UNKNOWN_TRANSPORT)?;
+    let response = connection.receive(context.wait())?;
+    status(&response, 200)?;
+    sids.push(response.text());
+    refused(&connection.receive(context.wait())?, UNKNOWN_TRANSPORT)?;
+    sids.sort();
+    sids.dedup();
+    equal("the number of sessions", &sids.len(), &4)
+}
+
+/// The payload inside a JSONP answer.
+fn unwrap_jsonp(response: &Response, index: &str) -> Result<String, crate::case::Stop> {
+    status(response, 200)?;
+    header(response, "Content-Type", "text/javascript; charset=UTF-8")?;
+    let text = response.text();
+    let literal = text
+        .strip_prefix(&format!("___eio[{index}]("))
+        .and_then(|rest| rest.strip_suffix(");"));
+    // A JSON string is a JavaScript string literal, U+2028 and U+2029 aside.
+    match literal.and_then(|literal| serde_json::from_str::<String>(literal).ok()) {
+        Some(payload) => Ok(payload),
+        None => fail(format!("___eio[{index}](\"…\");"), text),
+    }
+}
+
+fn jsonp(context: &Context) -> Outcome {
+    for index in ["0", "7", "123"] {
+        let path = format!("{}&j={index}", context.handshake_path());
+        let response = context.get(&path)?;
+        header(&response, "Cache-Control", "no-store")?;
+        let text = unwrap_jsonp(&response, index)?;
+        let packets = payload::decode_body_text(context.combo.protocol, &text)
+            .map_err(|why| Trouble::Protocol(why.to_string()))?;
+        let first = packets.first().map(|packet| packet.kind);
+        equal("the first packet", &first, &Some(Kind::Open))?;
+    }
+    Ok(())
+}
+
+fn jsonp_session(context: &Context) -> Result<(u64, crate::client::chat::Chat, Poller), crate::case::Stop> {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let user = context.user()?;
+    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
+    poller.connect()?;
+    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    Ok((room, witness, poller))
+}
+
+fn jsonp_line_separators(context: &Context) -> Outcome {
+    let (room, witness, poller) = jsonp_session(context)?;
+    poller.poll()?;
+    witness.say(room, "a\u{2028}b\u{2029}c")?;
+    for _ in 0..5 {
+        let response = context.get(&format!("{}&j=0", poller.path()))?;
+        let text = unwrap_jsonp(&response, "0")?;
+        if !text.contains("\u{2028}b\u{2029}") && !text.contains("\\u2028b\\u2029") {
+            continue;
+        }
+        let raw = response.text();
+        return require(
+            !raw.contains('\u{2028}') && !raw.contains('\u{2029}'),
+            "the separators escaped",
+            || raw.clone(),
+        );
+    }
+    fail("the message by JSONP", "it did not come")
+}
+
+fn jsonp_post(context: &Context) -> Outcome {
+    let (room, witness, poller) = jsonp_session(context)?;
+    // On the wire of JSON: a line feed as backslash-n, a backslash as two of them.
+    let event = format!("2[\"message\",{}]", message(room, "one\ntwo\\three"));
+    let body = payload::encode_text(poller.protocol, &[Packet::message(event)]);
+    // What a browser's form makes of it (engine.io-client): backslash-n doubled first.
+    let escaped = body.replace("\\n", "\\\\n");
+    let form = format!("d={}", percent_encode(&escaped));
+    let path = format!("{}&j=0", poller.path());
+    let headers = &[("Content-Type", "application/x-www-form-urlencoded")];
+    let request = Request { method: "POST", path: &path, headers, body: form.as_bytes() };
+    let response = context.fetch(&request)?;
+    status(&response, 200)?;
+    equal("the body", &response.text(), &"ok".to_owned())?;
+    witness.message_with("one\ntwo\\three")?;
+    Ok(())
+}
+
+fn jsonp_index(context: &Context) -> Outcome {
+    for index in ["alert(1)", "0];x(", "%3Cscript%3E"] {
+        let response = context.get(&format!("{}&j={index}", context.handshake_path()))?;
+        if response.status == 400 {
+            continue;
+        }
+        status(&response, 200)?;
+        let text = response.text();
+        let inside = text.strip_prefix("___eio[").and_then(|rest| rest.split(']').next());
+        let digits = inside.is_some_and(|inside| inside.bytes().all(|b| b.is_ascii_digit()));
+        // A server may also take such a j for none.
+        require(digits || !text.contains("___eio"), "digits alone in the brackets", || text.clone())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Chapter 2: the move from polling to WebSocket.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::support::*;
+use crate::case::{Case, Combo, E4P, Need, Outcome, POLLING, case, equal, fail, require};
+use crate::client::Trouble;
+use crate::client::chat::message;
+use crate::client::http::Request;
+use crate::client::websocket::RawSocket;
+use crate::codec::engine::{Kind, Packet};
+use crate::context::{Context, Poller, QUIET};
+
+const ONLY_E4P: &[Combo] = &[E4P];
+const UPGRADE: &[Need] = &[Need::Upgrade];
+const CLOSES: Duration = Duration::from_secs(3);
+
+pub const CASES: &[Case] = &[
+    case(
+        "up.probe",
+        &["EIO-70", "EIO-73"],
+        POLLING,
+        UPGRADE,
+        (
+            "opens a WebSocket with the sid of a polling session and sends 2probe, then waits",
+            "3probe first, and nothing after it before the upgrade packet",
+        ),
+        probe,
+    ),
+    case(
+        "up.releases-poll",
+        &["EIO-71", "EIO-72"],
+        POLLING,
+        UPGRADE,
+        (
+            "probes while a poll is held, then polls again before the upgrade packet",
+            "both polls are answered at once, with a noop",
+        ),
+        releases_poll,
+    ),
+    case(
+        "up.moves",
+        &["EIO-74", "TRN-45", "TRN-14"],
+        POLLING,
+        UPGRADE,
+        (
+            "upgrades while something is queued, then asks on the WebSocket, then polls",
+            "what was queued and the answer come there once and in order; the poll gets 400 and code 3",
+        ),
+        moves,
+    ),
+    case(
+        "up.nothing-lost",
+        &["EIO-74", "EIO-40", "CHAT-61"],
+        POLLING,
+        &[Need::Upgrade, Need::Chat],
+        (
+            "upgrades a member while another member talks without pause",
+            "it gets every message once, in order, across the upgrade",
+        ),
+        nothing_lost,
+    ),
+    case(
+        "up.posts-first",
+        &["EIO-75", "EIO-81"],
+        POLLING,
+        &[Need::Upgrade, Need::Chat],
+        (
+            "posts messages before and during the probe, then sends more on the WebSocket",
+            "all are sent in that order",
+        ),
+        posts_first,
+    ),
+    case(
+        "up.no-probe",
+        &["EIO-76"],
+        POLLING,
+        UPGRADE,
+        (
+            "sends something other than 2probe first",
+            "that WebSocket is closed, and the session goes on by polling",
+        ),
+        no_probe,
+    ),
+    case(
+        "up.given-up",
+        &["EIO-77"],
+        POLLING,
+        UPGRADE,
+        (
+            "closes the new WebSocket after the probe, and before it",
+            "the session goes on by polling, and can still upgrade",
+        ),
+        given_up,
+    ),
+    case(
+        "up.timeout",
+        &["EIO-78", "LIM-7"],
+        ONLY_E4P,
+        UPGRADE,
+        (
+            "probes and never sends the upgrade packet",
+            "the WebSocket is closed after the upgrade timeout, and the session goes on by polling",
+        ),
+        timeout,
+    ),
+    case(
+        "up.second-websocket",
+        &["EIO-79"],
+        POLLING,
+        UPGRADE,
+        (
+            "opens further WebSockets with the sid during and after the upgrade",
+            "they are refused or closed, and the session goes on",
+        ),
+        second_websocket,
+    ),
+    case(
+        "up.heartbeat-goes-on",
+        &["EIO-80"],
+        ONLY_E4P,
+        UPGRADE,
+        (
+            "upgrades half a ping interval after the handshake",
+            "the first ping comes one interval after the handshake",
+        ),
+        heartbeat_goes_on,
+    ),
+    case(
+        "up.before-connect",
+        &["EIO-70", "SIO-14"],
+        ONLY_E4P,
+        UPGRADE,
+        ("upgrades before the Socket.IO CONNECT, then connects", "CONNECT is answered on the WebSocket"),
+        before_connect,
+    ),
+];
+
+fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, Trouble> {
+    let mut socket = context.websocket(&poller.websocket_path())?;
+    socket.send("2probe")?;
+    let answer = socket.receive_text(context.wait())?;
+    if answer == "3probe" {
+        Ok(socket)
+    } else {
+        Err(Trouble::Protocol(format!("the first frame is {answer:?}, not 3probe")))
+    }
+}
+
+fn probe(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    context.step("something is queued before the probe");
+    poller.post_message(ASK)?;
+    let mut socket = open_probe(context, &poller)?;
+    poller.post_message("0/later,")?;
+    match socket.receive_text(QUIET) {
+        Err(Trouble::Timeout(_)) => {}
+        Ok(text) => return fail("nothing on the WebSocket before the upgrade packet", text),
+        Err(other) => return Err(other.into()),
+    }
+    socket.send("5")?;
+    context.text_until(&mut socket, |text| text.starts_with("44/later,"))?;
+    Ok(())
+}
+
+fn releases_poll(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    poller.post_message(ASK)?;
+    poller.poll()?;
+    let mut held = context.connection()?;
+    held.send(&Request::get(&poller.path()))?;
+    context.pause(QUIET);
+    let _socket = open_probe(context, &poller)?;
+    let start = Instant::now();
+    let response = held.receive(Duration::from_secs(2))?;
+    status(&response, 200)?;
+    let kinds: Vec<Kind> = poller.decode(&response)?.iter().map(|packet| packet.kind).collect();
+    equal("the packets of the held poll", &kinds, &vec![Kind::Noop])?;
+    let took = start.elapsed();
+    require(took < Duration::from_millis(500), "at once", || format!("after {took:?}"))?;
+    let start = Instant::now();
+    let packets = poller.poll()?;
+    let took = start.elapsed();
+    let kinds: Vec<Kind> = packets.iter().map(|packet| packet.kind).collect();
+    equal("the packets of the next poll", &kinds, &vec![Kind::Noop])?;
+    require(took <= Duration::from_millis(700), "within 500 ms", || format!("after {took:?}"))
+}
+
+fn moves(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut socket = open_probe(context, &poller)?;
+    for index in 0..3 {
+        poller.post_message(&format!("0/queued{index},"))?;
+    }
+    socket.send("5")?;
+    socket.send("40/asked,")?;
+    let mut seen = Vec::new();
+    loop {
+        let text = context.text_until(&mut socket, |text| text.starts_with("44/"))?;
+        let name = text[2..].split(',').next().unwrap_or("").to_owned();
+        let last = name == "/asked";
+        seen.push(name);
+        if last {
+            break;
+        }
+    }
+    let wanted = ["/queued0", "/queued1", "/queued2", "/asked"].map(str::to_owned).to_vec();
+    equal("the answers", &seen, &wanted)?;
+    refused(&poller.get()?, BAD_REQUEST)?;
+    refused(&poller.post_message(ASK)?, BAD_REQUEST)?;
+    is_alive_on(context, &mut socket)
+}
+
+fn nothing_lost(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let talker = context.observer("talker")?;
+    talker.join(room)?;
+    let mut guest = context.guest("guest")?;
+    guest.join(room)?;
+    talker.roster_of(room, &[talker.user.id, guest.user.id])?;
+    let count = 120;
+    let texts: Vec<String> = (0..count).map(|index| format!("number {index}")).collect();
+    for text in &texts[..40] {
+        talker.emit("message", message(room, text))?;
+    }
+    std::thread::scope(|scope| {
+        let upgrading = scope.spawn(|| guest.socket.upgrade());
+        for text in &texts[40..80] {
+            talker.emit("message", message(room, text))?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        upgrading.join().unwrap_or_else(|_| Err(Trouble::Protocol("panic".to_owned())))
+    })?;
+    context.step("upgraded");
+    for text in &texts[80..] {
+        talker.emit("message", message(room, text))?;
+    }
+    guest.message_with(&texts[count - 1])?;
+    context.pause(QUIET);
+    let observed: Vec<String> = guest
+        .messages(room)
+        .iter()
+        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
+        .collect();
+    equal("the messages", &observed, &texts)?;
+    guest.say(room, "on the WebSocket")?;
+    talker.message_with("on the WebSocket")?;
+    Ok(())
+}
+
+fn posts_first(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let user = context.user()?;
+    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
+    poller.connect()?;
+    let say = |text: &str| format!("2[\"message\",{}]", message(room, text));
+    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
+    poller.post_message(&say("before"))?;
+    let mut socket = open_probe(context, &poller)?;
+    poller.post_packets(&[Packet::message(say("during 1")), Packet::message(say("during 2"))])?;
+    socket.send("5")?;
+    socket.send(&format!("4{}", say("after")))?;
+    witness.message_with("after")?;
+    let observed: Vec<String> = witness
+        .messages(room)
+        .iter()
+        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
+        .collect();
+    let wanted = ["before", "during 1", "during 2", "after"].map(str::to_owned).to_vec();
+    equal("the messages", &observed, &wanted)
+}
+
+fn no_probe(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    for first in ["5", "40/nope,", "2", "2other"] {
+        context.step(format!("sends {first:?} first"));
+        let mut socket = context.websocket(&poller.websocket_path())?;
+        socket.send(first)?;
+        let close = socket.wait_close(CLOSES);
+        require(close.is_some(), "that WebSocket is closed", || "it stays open".to_owned())?;
+        is_alive(&poller)?;
+    }
+    Ok(())
+}
+
+fn given_up(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    context.step("closes before the probe");
+    let mut socket = context.websocket(&poller.websocket_path())?;
+    socket.close();
+    socket.wait_close(CLOSES);
+    is_alive(&poller)?;
+    context.step("ends TCP after the probe");
+    let socket = open_probe(context, &poller)?;
+    socket.hang_up();
+    drop(socket);
+    context.pause(QUIET);
+    is_alive(&poller)?;
+    context.step("upgrades after all");
+    let mut socket = open_probe(context, &poller)?;
+    socket.send("5")?;
+    is_alive_on(context, &mut socket)
+}
+
+fn timeout(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    poller.connect()?;
+    let mut socket = open_probe(context, &poller)?;
+    // The default; a target may be set to less, and is given some time more.
+    let patience = Duration::from_millis(11_500);
+    let start = Instant::now();
+    let closed = loop {
+        let left = patience.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            break false;
+        }
+        if socket.wait_close(Duration::from_millis(100)).is_some() {
+            break true;
+        }
+        let packets = poller.poll()?;
+        answer_pings(&poller, &packets)?;
+    };
+    require(closed, "the WebSocket is closed after the upgrade timeout", || {
+        format!("it is open after {:?}", start.elapsed())
+    })?;
+    is_alive(&poller)
+}
+
+fn second_websocket(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut socket = open_probe(context, &poller)?;
+    refused_or_closed(context, &poller, "during the probe")?;
+    socket.send("5")?;
+    is_alive_on(context, &mut socket)?;
+    refused_or_closed(context, &poller, "after the upgrade")?;
+    is_alive_on(context, &mut socket)
+}
+
+fn refused_or_closed(context: &Context, poller: &Poller, when: &str) -> Outcome {
+    context.step(format!("a second WebSocket {when}"));
+    let mut second = match context.websocket(&poller.websocket_path()) {
+        Ok(second) => second,
+        Err(Trouble::Refused(response)) => {
+            return require((400..500).contains(&response.status), "a 4xx status", || {
+                format!("status {}", response.status)
+            });
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let _ = second.send("2probe");
+    let close = second.wait_close(CLOSES);
+    require(close.is_some(), "the second WebSocket is closed", || "it stays open".to_owned())
+}
+
+fn heartbeat_goes_on(context: &Context) -> Outcome {
+    let interval = context.capabilities().ping_interval();
+    context.affordable(interval)?;
+    let before = Instant::now();
+    let poller = context.poller()?;
+    context.pause(interval / 2);
+    let mut socket = open_probe(context, &poller)?;
+    socket.send("5")?;
+    let limit = interval + Duration::from_millis(600);
+    let deadline = before + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match socket.receive_text(left) {
+            Ok(text) if text == "2" => break,
+            Ok(_) => {}
+            Err(Trouble::Timeout(_)) => {
+                return fail("a ping one interval after the handshake", format!("none in {limit:?}"));
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let took = before.elapsed() + Duration::from_millis(15);
+    require(took >= interval, "not earlier than one interval", || format!("after {took:?}"))
+}
+
+fn before_connect(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    let mut socket = open_probe(context, &poller)?;
+    socket.send("5")?;
+    socket.send("40")?;
+    let answer = context.text_until(&mut socket, |text| text.starts_with("40"))?;
+    let id: serde_json::Value = serde_json::from_str(&answer[2..]).unwrap_or(json!(null));
+    require(id["sid"].is_string(), "40 with a sid", || answer.clone())
+}

@@ -1,0 +1,363 @@
+//! Chapter 1: WebSocket framing.
+
+use std::time::Duration;
+
+use super::support::*;
+use crate::case::{Case, Need, Outcome, WEBSOCKET, case, equal, fail, require};
+use crate::client::websocket::RawSocket;
+use crate::codec::engine::{Frame, Protocol};
+use crate::context::Context;
+
+const CLOSES: Duration = Duration::from_secs(3);
+
+pub const CASES: &[Case] = &[
+    case(
+        "ws.unmasked",
+        &["TRN-53", "LIM-40"],
+        WEBSOCKET,
+        &[],
+        ("sends a frame without a mask", "close code 1002; no frame of the server is masked"),
+        unmasked,
+    ),
+    case(
+        "ws.bad-frames",
+        &["TRN-54", "LIM-40"],
+        WEBSOCKET,
+        &[],
+        (
+            "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes, a stray continuation",
+            "close code 1002 for each",
+        ),
+        bad_frames,
+    ),
+    case(
+        "ws.bad-utf8",
+        &["TRN-55", "LIM-40"],
+        WEBSOCKET,
+        &[],
+        ("sends text that is not UTF-8, whole and in fragments", "close code 1007"),
+        bad_utf8,
+    ),
+    case(
+        "ws.fragments",
+        &["TRN-56", "EIO-13"],
+        WEBSOCKET,
+        &[],
+        ("sends a packet in fragments, with a ping between them", "it is handled like one frame"),
+        fragments,
+    ),
+    case(
+        "ws.ping",
+        &["TRN-57"],
+        WEBSOCKET,
+        &[],
+        ("sends WebSocket pings with data", "a pong with the same data for each"),
+        ping,
+    ),
+    case(
+        "ws.ping-is-no-heartbeat",
+        &["TRN-57", "EIO-53", "EIO-62"],
+        WEBSOCKET,
+        &[],
+        ("sends WebSocket pings and nothing else", "the session times out all the same"),
+        ping_is_no_heartbeat,
+    ),
+    case(
+        "ws.close",
+        &["TRN-58", "LIM-58"],
+        WEBSOCKET,
+        &[Need::Chat],
+        (
+            "sends a close frame from inside a room",
+            "a close frame back, the end of TCP, and the member gone for the others",
+        ),
+        close,
+    ),
+    case(
+        "ws.bad-close",
+        &["TRN-59"],
+        WEBSOCKET,
+        &[],
+        (
+            "sends close frames with one byte, with codes out of range and with a bad reason",
+            "close code 1002, for the reason 1007 or 1002",
+        ),
+        bad_close,
+    ),
+    case(
+        "ws.too-large",
+        &["LIM-1", "LIM-2", "LIM-40"],
+        WEBSOCKET,
+        &[],
+        (
+            "sends a message of exactly maxPayload, then larger ones, whole, in fragments and only announced",
+            "the first is accepted, the others are closed with 1009",
+        ),
+        too_large,
+    ),
+    case(
+        "ws.many-fragments",
+        &["LIM-29"],
+        WEBSOCKET,
+        &[],
+        ("sends a message in 1000 fragments, then one in 2000", "the first is handled, the second closed with 1009"),
+        many_fragments,
+    ),
+    case(
+        "ws.close-reason",
+        &["LIM-56"],
+        WEBSOCKET,
+        &[],
+        ("sends a malformed packet", "a close frame whose reason is one of the end reasons"),
+        close_reason,
+    ),
+    case(
+        "ws.known-codes",
+        &["LIM-54", "LIM-55", "EIO-94", "LIM-60"],
+        WEBSOCKET,
+        &[],
+        ("makes the server close sessions for several reasons", "every code is one of the table"),
+        known_codes,
+    ),
+];
+
+fn unmasked(context: &Context) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send_raw(0x81, b"40/nope,", false)?;
+    closes_with(&mut socket, 1002, CLOSES)
+}
+
+fn bad_frames(context: &Context) -> Outcome {
+    let frames: [(&str, u8, &[u8]); 8] = [
+        ("RSV1 without an extension", 0xc1, b"40/nope,"),
+        ("RSV2", 0xa1, b"40/nope,"),
+        ("RSV3", 0x91, b"40/nope,"),
+        ("opcode 3", 0x83, b""),
+        ("opcode 11", 0x8b, b""),
+        ("a ping without FIN", 0x09, b""),
+        ("a ping of 126 bytes", 0x89, &[b'x'; 126]),
+        ("a continuation of nothing", 0x80, b"x"),
+    ];
+    for (name, first, payload) in frames {
+        context.step(name);
+        let (mut socket, _) = context.connected_websocket()?;
+        socket.send_raw(first, payload, true)?;
+        closes_with(&mut socket, 1002, CLOSES)?;
+    }
+    context.step("a message within a message");
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send_raw(0x01, b"40/no", true)?;
+    socket.send_raw(0x81, b"pe,", true)?;
+    closes_with(&mut socket, 1002, CLOSES)
+}
+
+fn bad_utf8(context: &Context) -> Outcome {
+    let texts: [&[u8]; 4] = [b"4\xc3\x28", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80", b"4\xff"];
+    for text in texts {
+        let (mut socket, _) = context.connected_websocket()?;
+        socket.send_raw(0x81, text, true)?;
+        closes_with(&mut socket, 1007, CLOSES)?;
+    }
+    context.step("in fragments, the character cut and never finished");
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send_raw(0x01, b"4\xe2\x98", true)?;
+    socket.send_raw(0x80, b"x", true)?;
+    closes_with(&mut socket, 1007, CLOSES)
+}
+
+fn fragments(context: &Context) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send_raw(0x01, b"40/n\xc3", true)?;
+    socket.send_raw(0x89, b"between", true)?;
+    socket.send_raw(0x00, b"\xbc", true)?;
+    socket.send_raw(0x00, b"", true)?;
+    socket.send_raw(0x80, b"r,", true)?;
+    context.text_until(&mut socket, |text| text.starts_with("44/nür,"))?;
+    require(socket.pongs.iter().any(|data| data == b"between"), "a pong in between", || {
+        format!("pongs: {:?}", socket.pongs)
+    })?;
+    context.step("the frame sent byte by byte");
+    for byte in crate::client::websocket::raw_frame(0x81, b"40/slow,", true) {
+        socket.send_bytes(&[byte])?;
+    }
+    context.text_until(&mut socket, |text| text.starts_with("44/slow,"))?;
+    Ok(())
+}
+
+fn ping(context: &Context) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    let long = [b'z'; 125];
+    let wanted: [&[u8]; 3] = [b"", b"hello", &long];
+    for data in wanted {
+        socket.send_raw(0x89, data, true)?;
+    }
+    is_alive_on(context, &mut socket)?;
+    let observed: Vec<&[u8]> = socket.pongs.iter().map(Vec::as_slice).collect();
+    equal("the pongs", &observed, &wanted.to_vec())
+}
+
+fn ping_is_no_heartbeat(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound)?;
+    let (mut socket, _) = context.connected_websocket()?;
+    let start = std::time::Instant::now();
+    let step = (bound / 12).max(Duration::from_millis(20));
+    while start.elapsed() < bound + Duration::from_secs(2) {
+        if socket.send_raw(0x89, b"still here", true).is_err() {
+            return Ok(());
+        }
+        match socket.receive(step) {
+            Ok(_) | Err(crate::client::Trouble::Timeout(_)) => {}
+            Err(_) => {
+                return match socket.closed() {
+                    Some(close) if close.code == 4002 || close.code == 1006 => Ok(()),
+                    other => fail("a close with 4002", format!("{other:?}")),
+                };
+            }
+        }
+    }
+    fail("the session times out", format!("it is open after {:?}", start.elapsed()))
+}
+
+fn close(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let user = context.user()?;
+    let path = format!("{}&api_token={}", context.handshake_path(), user.token);
+    let mut socket = RawSocket::open(context.target(), &path, &context.log)?;
+    socket.receive_text(context.wait())?;
+    if context.combo.protocol == Protocol::Eio4 {
+        socket.send("40")?;
+    }
+    context.text_until(&mut socket, |text| text.starts_with("40"))?;
+    socket.send(&format!("42[\"room\",{{\"roomid\":{room}}}]"))?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    socket.close();
+    closes_with(&mut socket, 1000, CLOSES)?;
+    witness.roster_of(room, &[witness.user.id])?;
+    let ended = socket.receive(Duration::from_secs(2));
+    require(!matches!(ended, Err(crate::client::Trouble::Timeout(_)) | Ok(_)), "the end of TCP", || {
+        format!("{ended:?}")
+    })
+}
+
+fn bad_close(context: &Context) -> Outcome {
+    let bodies: [(&[u8], &[u16]); 6] = [
+        (&[3], &[1002]),
+        (&[0, 0], &[1002]),
+        (&999u16.to_be_bytes(), &[1002]),
+        (&1005u16.to_be_bytes(), &[1002]),
+        (&5000u16.to_be_bytes(), &[1002]),
+        (&[3, 232, 0xc3, 0x28], &[1007, 1002]),
+    ];
+    for (body, codes) in bodies {
+        context.step(format!("a close frame with the body {body:?}"));
+        let (mut socket, _) = context.connected_websocket()?;
+        socket.send_raw(0x88, body, true)?;
+        let close = socket.wait_close(CLOSES);
+        require(close.as_ref().is_some_and(|close| codes.contains(&close.code)), &format!("a code of {codes:?}"), || {
+            format!("{close:?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn too_large(context: &Context) -> Outcome {
+    let max = max_payload(context)?;
+    let exact = format!("40/big?{},", "x".repeat(max - 8));
+    let (mut socket, _) = context.connected_websocket()?;
+    context.step(format!("a message of exactly {max} bytes"));
+    socket.send(&exact)?;
+    is_alive_on(context, &mut socket)?;
+    context.step(format!("a message of {} bytes", max + 1));
+    // The server may close before everything is written; only its code counts.
+    let _ = socket.send(&format!("{exact}x"));
+    closes_with(&mut socket, 1009, CLOSES)?;
+    context.step("two fragments that are too large together");
+    let (mut socket, _) = context.connected_websocket()?;
+    let half = vec![b'x'; max / 2 + 1];
+    let _ = socket.send_raw(0x01, &half, true);
+    let _ = socket.send_raw(0x80, &half, true);
+    closes_with(&mut socket, 1009, CLOSES)?;
+    context.step("a frame that only announces too much");
+    let (mut socket, _) = context.connected_websocket()?;
+    let mut head = vec![0x81, 0xff];
+    head.extend_from_slice(&(max as u64 + 1).to_be_bytes());
+    head.extend_from_slice(&[1, 2, 3, 4]);
+    socket.send_bytes(&head)?;
+    closes_with(&mut socket, 1009, CLOSES)
+}
+
+fn many_fragments(context: &Context) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    send_in_fragments(&mut socket, b"40/alive,", 1_000)?;
+    context.text_until(&mut socket, |text| text.starts_with("44/alive,"))?;
+    let _ = send_in_fragments(&mut socket, b"40/nope,", 2_000);
+    closes_with(&mut socket, 1009, CLOSES)
+}
+
+fn send_in_fragments(
+    socket: &mut RawSocket,
+    text: &[u8],
+    count: usize,
+) -> Result<(), crate::client::Trouble> {
+    let (last, rest) = text.split_last().unwrap_or((&b'x', &[]));
+    let mut bytes = crate::client::websocket::raw_frame(0x01, rest, true);
+    for _ in 2..count {
+        bytes.extend(crate::client::websocket::raw_frame(0x00, b"", true));
+    }
+    bytes.extend(crate::client::websocket::raw_frame(0x80, &[*last], true));
+    socket.send_bytes(&bytes)
+}
+
+/// End reasons of the protocol.
+const REASONS: [&str; 11] = [
+    "transport_close",
+    "transport_error",
+    "ping_timeout",
+    "connect_timeout",
+    "client_disconnect",
+    "parse_error",
+    "too_large",
+    "slow_consumer",
+    "limit",
+    "server_stop",
+    "polling_overlap",
+];
+
+fn close_reason(context: &Context) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send("x")?;
+    let close = socket.wait_close(CLOSES);
+    require(
+        close.as_ref().is_some_and(|close| close.reason == "parse_error"),
+        "the reason parse_error",
+        || format!("{close:?}"),
+    )
+}
+
+fn known_codes(context: &Context) -> Outcome {
+    let allowed = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4004];
+    let faults: [Frame; 5] = [
+        Frame::Text("x".to_owned()),
+        Frame::Text("4".to_owned()),
+        Frame::Text("1".to_owned()),
+        Frame::Text("42{}".to_owned()),
+        Frame::Binary(vec![4, 1, 2, 3]),
+    ];
+    for fault in faults {
+        let (mut socket, _) = context.connected_websocket()?;
+        socket.send_frame(&fault)?;
+        let close = socket.wait_close(CLOSES);
+        let code_fits = close.as_ref().is_some_and(|close| allowed.contains(&close.code));
+        require(code_fits, "a close code of the table", || format!("{close:?} after {fault:?}"))?;
+        let reason = close.map(|close| close.reason).unwrap_or_default();
+        require(
+            reason.is_empty() || REASONS.contains(&reason.as_str()),
+            "no reason, or an end reason of the protocol",
+            || reason.clone(),
+        )?;
+    }
+    Ok(())
+}
