@@ -73,6 +73,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/api/history/message", get(rooms::history))
         .route("/api/robot", get(robot::ask))
         .route("/api", any(answer::not_found))
+        .route("/api/", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))
         .layer(DefaultBodyLimit::max(settings.body_bytes_max))
         .merge(uploads)

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::response::Response;
 use form_urlencoded::byte_serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
 use crate::Desk;
@@ -62,10 +62,12 @@ impl Robot {
             response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()
         });
         match asked.await {
-            Ok(Ok(text)) => text,
-            Ok(Err(error)) => {
+            // The original page parses the text as it comes, so it must be an object of JSON.
+            Ok(Ok(text)) if serde_json::from_str::<Map<String, Value>>(&text).is_ok() => text,
+            Ok(outcome) => {
                 // The URL may hold the operator's key, so only the kind of failure is told.
-                tracing::warn!(kind = kind_of(&error), "the robot's upstream did not answer");
+                let kind = outcome.err().map_or("answer", |error| kind_of(&error));
+                tracing::warn!(kind, "the robot's upstream gave no answer");
                 told(CODE_UNAVAILABLE, "The robot is not available.")
             }
             Err(_) => told(CODE_UNAVAILABLE, "The robot is not available."),

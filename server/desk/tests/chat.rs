@@ -1,0 +1,298 @@
+//! Rooms, history, uploads, the robot.
+
+mod common;
+
+use axum::body::Body;
+use axum::http::Method;
+use common::{Bench, Part, bench, bench_with, field, multipart, png, request};
+use serde_json::{Value, json};
+use throng_store::NewMessage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
+const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
+
+async fn user(bench: &Bench, email: &str) -> (u32, String) {
+    let user = bench.register(email).await;
+    let id = user["id"].as_u64().expect("id");
+    (u32::try_from(id).expect("u32"), user["api_token"].as_str().expect("token").to_owned())
+}
+
+fn message(user: u32, msg: String) -> NewMessage {
+    NewMessage { user, msg, img: String::new(), time: "2026-11-23T00:31:11.784Z".into() }
+}
+
+#[tokio::test]
+async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
+    let bench = bench().await;
+    let (id, token) = user(&bench, "ann@b.c").await;
+    for room in [1, 2] {
+        let messages = (1..=5).map(|n| message(id, n.to_string())).collect();
+        bench.store.append(room, 1, messages).await.expect("append");
+        bench.store.save_read(id, room, 3).await.expect("save");
+    }
+    bench.store.create_room(7).await.expect("room");
+    bench.get(&format!("/api/rooms?api_token={token}")).await.is(
+        200,
+        json!({
+            "errno": 0,
+            "rooms": [
+                { "id": 1, "name": "Lobby", "online": 11, "seq": 5, "unread": 2 },
+                // The user is in room 2 now, so he has read it.
+                { "id": 2, "name": "Lounge", "online": 12, "seq": 5, "unread": 0 },
+                { "id": 7, "name": "Room 7", "online": 17, "seq": 0, "unread": 0 },
+            ],
+        }),
+    );
+}
+
+#[tokio::test]
+async fn history_tells_one_s_own_email_and_hides_those_of_others() {
+    let bench = bench().await;
+    let (ann, token) = user(&bench, "ann@b.c").await;
+    let (bob, _) = user(&bench, "bob@b.c").await;
+    let messages = vec![message(ann, "&lt;b>".into()), message(bob, "two".into())];
+    let ids = bench.store.append(1, 1, messages).await.expect("append");
+    let uri = format!("/api/history/message?total=0&current=1&roomid=1&api_token={token}");
+    let body = bench.get(&uri).await.json();
+    let avatar = |n: usize| body["data"]["data"][n]["src"].clone();
+    let time = "2026-11-23T00:31:11.784Z";
+    assert_eq!(
+        body,
+        json!({
+            "data": {
+                "errno": 0,
+                "data": [
+                    { "id": ids[0], "userid": "ann@b.c", "username": "ann", "src": avatar(0),
+                      "msg": "&lt;b>", "img": "", "roomid": 1, "time": time, "seq": 1 },
+                    { "id": ids[1], "userid": format!("u{bob}"), "username": "bob",
+                      "src": avatar(1), "msg": "two", "img": "", "roomid": 1, "time": time,
+                      "seq": 2 },
+                ],
+                "total": 2,
+                "current": 1,
+            },
+        })
+    );
+    assert!(avatar(0).as_str().expect("string").starts_with("/avatars/"));
+    assert!(!body.to_string().contains("bob@b.c"));
+}
+
+#[tokio::test]
+async fn pages_of_history_are_anchored_by_the_first_answer() {
+    let bench = bench().await;
+    let (id, token) = user(&bench, "ann@b.c").await;
+    let write = async |from: u64, to: u64| {
+        let messages = (from..=to).map(|n| message(id, n.to_string())).collect();
+        bench.store.append(1, from, messages).await.expect("append");
+    };
+    let page = async |current: &str, total: &str| {
+        let uri = format!(
+            "/api/history/message?roomid=1&current={current}&total={total}&api_token={token}"
+        );
+        let data = bench.get(&uri).await.json()["data"].clone();
+        let rows = data["data"].as_array().expect("rows");
+        let told: Vec<u64> = rows.iter().map(|row| row["seq"].as_u64().expect("seq")).collect();
+        (told, data["total"].as_u64().expect("total"))
+    };
+    write(1, 41).await;
+    assert_eq!(page("1", "0").await, ((22..=41).collect(), 41));
+    write(42, 50).await;
+    assert_eq!(page("2", "41").await, ((2..=21).collect(), 41));
+    assert_eq!(page("3", "41").await, (vec![1], 41));
+    assert_eq!(page("4", "41").await, (vec![], 41));
+    assert_eq!(page("18446744073709551615", "41").await, (vec![], 41));
+    for total in ["51", "x", "", "-1"] {
+        assert_eq!(page("1", total).await, ((31..=50).collect(), 50), "{total}");
+    }
+}
+
+#[tokio::test]
+async fn history_of_a_bad_room_or_page_is_errno_1() {
+    let bench = bench().await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let refused = json!({ "data": { "errno": 1 } });
+    for query in [
+        "current=1",
+        "roomid=1",
+        "roomid=0&current=1",
+        "roomid=-1&current=1",
+        "roomid=1&current=0",
+        "roomid=1&current=-3",
+        "roomid=x&current=1",
+        "roomid=1&current=x",
+        "roomid=3&current=1",
+        "roomid=4294967297&current=1",
+        "roomid=99999999999999999999&current=1",
+        "roomid[]=1&current=1",
+    ] {
+        let uri = format!("/api/history/message?{query}&api_token={token}");
+        bench.get(&uri).await.is(200, refused.clone());
+    }
+}
+
+/// An upload as the original client sends it: all fields in the body.
+fn upload(uri: &str, token: &str, room: &str, body: &[u8], kind: &str) -> axum::extract::Request {
+    let file = Part { name: "file", file: Some(("picture.jpg", kind)), body };
+    multipart(uri, &[file, field("api_token", token), field("roomid", room)])
+}
+
+#[tokio::test]
+async fn an_image_is_kept_under_its_hash_and_served_safely() {
+    let bench = bench().await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    // Name and type are the client's words; the content counts.
+    let request_ = upload("/api/file/uploadimg", &token, "1", &png(), "image/jpeg");
+    let body = bench.send(request_).await.json();
+    assert_eq!((&body["errno"], &body["msg"]), (&json!(200), &json!("Saved")));
+    let url = body["url"].as_str().expect("url");
+    assert!(url.starts_with("/storage/images/messages/") && url.ends_with(".png"), "{url}");
+    // The original client appends a resize query for another service.
+    for uri in [url.to_owned(), format!("{url}?imageView2/2/w/360")] {
+        let image = bench.get(&uri).await;
+        assert_eq!((image.status.as_u16(), &image.bytes), (200, &png()));
+        assert_eq!(image.header("content-type"), "image/png");
+        assert_eq!(image.header("x-content-type-options"), "nosniff");
+        assert_eq!(image.header("content-security-policy"), "default-src 'none'");
+        assert_eq!(image.header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!(image.header("referrer-policy"), "same-origin");
+    }
+    let head = bench.send(request(Method::HEAD, url, &[], Body::empty())).await;
+    assert_eq!((head.status.as_u16(), head.bytes.len()), (200, 0));
+    let part = bench.send(common::get(url, &[("range", "bytes=1-3")])).await;
+    assert_eq!((part.status.as_u16(), part.bytes.as_slice()), (206, &b"PNG"[..]));
+    assert_eq!(bench.store.room(1).await.expect("query").expect("room").last_seq, 0);
+}
+
+#[tokio::test]
+async fn an_upload_without_room_or_image_is_refused() {
+    let bench = bench().await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let refused = json!({ "errno": 500, "msg": BAD_MESSAGE_IMAGE });
+    for room in ["", "0", "x", "-1", "3", "1.0", "4294967297"] {
+        let request = upload("/api/file/uploadimg", &token, room, &png(), "image/png");
+        bench.send(request).await.is(200, refused.clone());
+    }
+    let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
+    let html = b"<!doctype html><script>alert(1)</script>";
+    let bodies: [&[u8]; 6] = [svg, html, b"<?php phpinfo();", b"", b"GIF8", &png()[..20]];
+    for (body, kind) in bodies
+        .iter()
+        .flat_map(|body| ["image/png", "image/svg+xml", "text/html"].map(|kind| (*body, kind)))
+    {
+        let request = upload("/api/file/uploadimg", &token, "1", body, kind);
+        bench.send(request).await.is(200, refused.clone());
+        let request = upload("/api/file/avatar", &token, "1", body, kind);
+        bench.send(request).await.is(200, json!({ "errno": 500, "msg": BAD_AVATAR }));
+    }
+    let without_file =
+        multipart("/api/file/uploadimg", &[field("api_token", &token), field("roomid", "1")]);
+    bench.send(without_file).await.is(200, refused.clone());
+    let no_multipart = json!({ "api_token": token, "roomid": "1", "file": "x" });
+    bench.post("/api/file/uploadimg", no_multipart).await.is(200, refused);
+    assert!(bench.changed.lock().expect("lock").is_empty());
+    assert!(!bench.dir.path().join("data/storage").exists(), "nothing was kept");
+}
+
+#[tokio::test]
+async fn a_new_avatar_loads_from_the_root_and_is_told_to_the_shards() {
+    let bench = bench().await;
+    let (id, token) = user(&bench, "ann@b.c").await;
+    let file = Part { name: "file", file: Some(("me.jpg", "image/jpeg")), body: &png() };
+    let body =
+        bench.send(multipart(&format!("/api/file/avatar?api_token={token}"), &[file])).await.json();
+    let url = body["data"]["url"].as_str().expect("url").to_owned();
+    assert_eq!(body, json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" }));
+    assert!(url.starts_with("/storage/images/avatars/"), "{url}");
+    assert_eq!(bench.get(&url).await.status, 200);
+    let told = bench.get(&format!("/api/user?api_token={token}")).await.json();
+    assert_eq!(told["avatar"], url.as_str());
+    let changed = bench.changed.lock().expect("lock").clone();
+    assert_eq!(
+        changed.iter().map(|user| (user.id, user.avatar.as_str())).collect::<Vec<_>>(),
+        [(id, url.as_str())]
+    );
+}
+
+#[tokio::test]
+async fn uploads_are_bounded_in_bytes_and_fields() {
+    let bench = bench_with(|settings, options| {
+        settings.upload_bytes_max = 4096;
+        options.image_bytes_max = 1024;
+    })
+    .await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let padded = |bytes: usize| {
+        let mut image = png();
+        image.resize(bytes, 0);
+        image
+    };
+    let send = async |image: Vec<u8>| {
+        bench.send(upload("/api/file/uploadimg", &token, "1", &image, "image/png")).await
+    };
+    assert_eq!(send(padded(1024)).await.json()["errno"], 200);
+    send(padded(1025)).await.is(200, json!({ "errno": 500, "msg": BAD_MESSAGE_IMAGE }));
+    send(padded(8192)).await.is(413, json!({ "message": "Payload Too Large" }));
+    let many: Vec<Part<'_>> = (0..40).map(|_| field("x", "1")).collect();
+    let answer = bench.send(multipart("/api/file/uploadimg", &many)).await;
+    answer.is(400, json!({ "message": "Bad Request" }));
+    let broken = common::post(
+        "/api/file/uploadimg",
+        "multipart/form-data; boundary=edge",
+        "--edge\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf",
+    );
+    bench.send(broken).await.is(400, json!({ "message": "Bad Request" }));
+    let without_boundary = common::post("/api/file/uploadimg", "multipart/form-data", "x");
+    bench.send(without_boundary).await.is(400, json!({ "message": "Bad Request" }));
+}
+
+#[tokio::test]
+async fn a_robot_without_upstream_answers_a_text_the_client_shows() {
+    let bench = bench().await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let body = bench.get(&format!("/api/robot?info=hi&id=1&api_token={token}")).await.json();
+    let inner: Value = serde_json::from_str(body["data"].as_str().expect("text")).expect("JSON");
+    assert_eq!(inner["code"], 100_000);
+    assert!(!inner["text"].as_str().expect("text").is_empty());
+}
+
+#[tokio::test]
+async fn a_robot_s_upstream_is_asked_and_its_answer_passed_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let bench = bench_with(|settings, _| {
+        settings.robot_url = Some(format!("http://127.0.0.1:{port}/ask?q={{info}}&u={{id}}"));
+    })
+    .await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let upstream = async |answer: &'static str| {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("read"));
+        }
+        stream.write_all(answer.as_bytes()).await.expect("write");
+        String::from_utf8(head).expect("text").lines().next().expect("line").to_owned()
+    };
+    let uri = format!("/api/robot?info=a%26b%20%E4%BD%A0&id=7%2F&api_token={token}");
+    let good = "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"code\":100000,\"text\":1}";
+    let (line, answer) = tokio::join!(upstream(good), bench.get(&uri));
+    assert_eq!(line, "GET /ask?q=a%26b+%E4%BD%A0&u=7%2F HTTP/1.1");
+    answer.is(200, json!({ "data": "{\"code\":100000,\"text\":1}" }));
+
+    let bad = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+    let (_, answer) = tokio::join!(upstream(bad), bench.get(&uri));
+    let inner = answer.json()["data"].as_str().expect("text").to_owned();
+    let inner: Value = serde_json::from_str(&inner).expect("JSON");
+    assert_eq!(inner["code"], 40_002);
+
+    let no_json = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>";
+    let (_, answer) = tokio::join!(upstream(no_json), bench.get(&uri));
+    assert!(answer.json()["data"].as_str().expect("text").contains("40002"));
+
+    // An answer that sends us elsewhere is no answer.
+    let away = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    let (_, answer) = tokio::join!(upstream(away), bench.get(&uri));
+    assert!(answer.json()["data"].as_str().expect("text").contains("40002"));
+}

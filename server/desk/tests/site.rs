@@ -1,0 +1,213 @@
+//! Files, pages, health, throttle, other origins.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::http::Method;
+use common::{bench, bench_with, get, request};
+use serde_json::json;
+use throng_desk::PeerAddr;
+
+#[tokio::test]
+async fn default_avatars_are_pictures_without_script() {
+    let bench = bench().await;
+    let mut seen = std::collections::HashSet::new();
+    for number in 0..16 {
+        let answer = bench.get(&format!("/avatars/{number}.svg")).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), "image/svg+xml");
+        assert_eq!(answer.header("content-security-policy"), "default-src 'none'");
+        assert!(answer.text().starts_with("<svg ") && answer.text().ends_with("</svg>"));
+        seen.insert(answer.text());
+    }
+    assert_eq!(seen.len(), 16);
+    for missing in ["16.svg", "-1.svg", "00.svg", "+1.svg", "1.png", "1", "x.svg", ".svg"] {
+        assert_eq!(bench.get(&format!("/avatars/{missing}")).await.status, 404, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn storage_serves_what_the_store_made_and_nothing_else() {
+    let bench = bench().await;
+    let hash = "ab".repeat(32);
+    let shelf = bench.dir.path().join("data/storage/images/messages/ab");
+    std::fs::create_dir_all(&shelf).expect("folder");
+    std::fs::write(shelf.join(format!("{hash}.svg")), "<svg/>").expect("write");
+    std::fs::write(shelf.join("plain.png"), "x").expect("write");
+    std::fs::write(bench.dir.path().join("data/secret.png"), "secret").expect("write");
+    let paths = [
+        format!("/storage/images/messages/ab/{hash}.png"),
+        format!("/storage/images/messages/ab/{hash}.svg"),
+        "/storage/images/messages/ab/plain.png".into(),
+        "/storage/images/messages/ab/".into(),
+        "/storage/images/messages".into(),
+        "/storage/".into(),
+        "/storage/../secret.png".into(),
+        "/storage/images/../../secret.png".into(),
+        "/storage/images/messages/../../../secret.png".into(),
+        "/storage/..%2f..%2fsecret.png".into(),
+        "/storage/%2e%2e/%2e%2e/secret.png".into(),
+        "/storage/images/messages/%2e%2e/%2e%2e/%2e%2e/throng.db".into(),
+        "/storage//etc/passwd".into(),
+        "/storage/images/messages/ab/x%00.png".into(),
+    ];
+    for path in paths {
+        let answer = bench.get(&path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text().contains("secret"), "{path}");
+    }
+    std::fs::write(shelf.join(format!("{hash}.png")), "found").expect("write");
+    let answer = bench.get(&format!("/storage/images/messages/ab/{hash}.png")).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "found"));
+}
+
+#[tokio::test]
+async fn machines_learn_health_readiness_and_metrics() {
+    let bench = bench().await;
+    bench.get("/health").await.is(200, json!({ "status": "ok" }));
+    bench.get("/ready").await.is(200, json!({ "ready": true, "checks": { "store": "ok" } }));
+    let metrics = bench.get("/metrics").await;
+    assert_eq!((metrics.status.as_u16(), metrics.text().as_str()), (200, "throng_rooms 2\n"));
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    bench.store.close().await;
+    bench
+        .get("/ready")
+        .await
+        .is(503, json!({ "ready": false, "checks": { "store": "unavailable" } }));
+    bench.get("/health").await.is(200, json!({ "status": "ok" }));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_not_by_path() {
+    let bench = bench().await;
+    for uri in ["/api/user?api_token=x", "/api/other", "/avatars/3.svg", "/health"] {
+        bench.get(uri).await;
+    }
+    let requests = bench.requests.lock().expect("lock").clone();
+    let want =
+        [("/api/user", 401), ("/api/{*rest}", 404), ("/avatars/{file}", 200), ("/health", 200)];
+    let requests: Vec<_> =
+        requests.iter().map(|(route, status)| (route.as_str(), *status)).collect();
+    assert_eq!(requests, want);
+}
+
+#[tokio::test]
+async fn the_throttle_lets_so_many_through_and_not_one_more() {
+    let bench = bench_with(|settings, _| settings.api_per_minute = 3).await;
+    let from = |address: &str, uri: &str| {
+        let mut request = get(uri, &[]);
+        let peer: SocketAddr = address.parse().expect("address");
+        request.extensions_mut().insert(PeerAddr(peer));
+        request
+    };
+    for (uri, remaining) in [("/api/user", "2"), ("/api/rooms", "1"), ("/api/nothing", "0")] {
+        let answer = bench.send(from("192.0.2.1:1000", uri)).await;
+        assert_ne!(answer.status, 429);
+        assert_eq!(answer.header("x-ratelimit-limit"), "3");
+        assert_eq!(answer.header("x-ratelimit-remaining"), remaining);
+    }
+    let answer = bench.send(from("192.0.2.1:2000", "/api/user")).await;
+    answer.is(429, json!({ "message": "Too Many Attempts." }));
+    assert_eq!(answer.header("x-ratelimit-limit"), "3");
+    assert_eq!(answer.header("x-ratelimit-remaining"), "0");
+    let wait: u32 = answer.header("retry-after").parse().expect("seconds");
+    assert!((1..=20).contains(&wait), "{wait}");
+    // Neither other clients nor other routes are concerned.
+    assert_eq!(bench.send(from("192.0.2.2:1000", "/api/user")).await.status, 401);
+    assert_eq!(bench.send(from("192.0.2.1:1000", "/health")).await.status, 200);
+    assert_eq!(bench.send(from("192.0.2.1:1000", "/avatars/1.svg")).await.status, 200);
+}
+
+#[tokio::test]
+async fn only_listed_origins_may_read_answers() {
+    let listed = "https://chat.example";
+    let bench = bench_with(|settings, _| {
+        settings.allowed_origins = vec![listed.into()];
+        settings.api_per_minute = 1;
+    })
+    .await;
+    let preflight = |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type,x-requested-with"),
+        ];
+        request(Method::OPTIONS, "/api/login", &headers, Body::empty())
+    };
+    let answer = bench.send(preflight(listed)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), listed);
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    assert!(answer.header("access-control-allow-methods").contains("POST"));
+    assert_eq!(answer.header("access-control-allow-headers"), "content-type,x-requested-with");
+    let answer = bench.send(preflight("https://evil.example")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+
+    // A refusal by the throttle can be read too.
+    for status in [401, 429] {
+        let answer = bench.send(get("/api/user", &[("origin", listed)])).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("access-control-allow-origin"), listed);
+        assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    }
+    let closed = common::bench().await;
+    let answer = closed.send(get("/api/user", &[("origin", listed)])).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn another_front_end_is_served_as_it_is_but_for_private_files() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        std::fs::write(path, text).expect("write");
+    };
+    write("public/index.html", "<title>聊天</title><script>1</script>");
+    write("public/js/app.js", "let x = '你好'");
+    write("public/css/app.css", "a{}");
+    write("public/favicon.ico", "");
+    write("public/.env", "SECRET=1");
+    write("public/index.php", "<?php");
+    write("outside.txt", "SECRET=2");
+    let dir = folder.path().join("public");
+    let bench = bench_with(|settings, _| settings.static_dir = Some(dir)).await;
+    for uri in ["/", "/index.html", "/?x=1"] {
+        let page = bench.get(uri).await;
+        assert_eq!(
+            (page.status.as_u16(), page.header("content-type")),
+            (200, "text/html; charset=UTF-8")
+        );
+        assert!(page.text().contains("聊天"));
+        assert_eq!(page.header("content-security-policy"), "", "its inline script must run");
+        assert_eq!(page.header("referrer-policy"), "same-origin");
+    }
+    let script = bench.get("/js/app.js").await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=UTF-8");
+    let style = bench.get("/css/app.css").await;
+    assert_eq!(style.header("content-type"), "text/css; charset=UTF-8");
+    let icon = bench.get("/favicon.ico").await;
+    assert_eq!((icon.status.as_u16(), icon.bytes.len()), (200, 0));
+    for uri in [
+        "/.env",
+        "/%2eenv",
+        "/index.php",
+        "/index.PHP",
+        "/../outside.txt",
+        "/%2e%2e/outside.txt",
+        "/..%2foutside.txt",
+        "/js/..%2f..%2foutside.txt",
+        "/missing.html",
+        "/rooms/1",
+    ] {
+        let answer = bench.get(uri).await;
+        assert_eq!(answer.status, 404, "{uri}");
+        assert!(!answer.text().contains("SECRET"), "{uri}");
+    }
+    let posted = request(Method::POST, "/index.html", &[], Body::empty());
+    assert_eq!(bench.send(posted).await.status, 405);
+    // The API stays in front.
+    assert_eq!(bench.get("/api/user").await.status, 401);
+}
