@@ -112,10 +112,28 @@ enum Reads {
         watch_owed: Vec<u8>,
         /// The store is being asked.
         is_asked: bool,
-        marks: BTreeMap<RoomId, Mark>,
+        marks: Marks,
         waiting: Vec<(ConnId, AckId)>,
     },
-    Ready(BTreeMap<RoomId, Mark>),
+    Ready(Marks),
+}
+
+/// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
+#[derive(Default)]
+struct Marks(SmallVec<[Mark; 1]>);
+
+impl Marks {
+    fn get(&self, room: RoomId) -> Option<&Mark> {
+        let index = self.0.binary_search_by_key(&room, |mark| mark.room).ok()?;
+        self.0.get(index)
+    }
+
+    fn insert(&mut self, mark: Mark) {
+        match self.0.binary_search_by_key(&mark.room, |known| known.room) {
+            Ok(index) => self.0[index] = mark,
+            Err(index) => self.0.insert(index, mark),
+        }
+    }
 }
 
 pub(crate) struct Edge {
@@ -354,7 +372,7 @@ impl Edge {
                 homes_missing: u32::from(shards),
                 watch_owed: (0..shards).collect(),
                 is_asked: false,
-                marks: BTreeMap::new(),
+                marks: Marks::default(),
                 waiting: Vec::new(),
             },
             untold: BTreeSet::new(),
@@ -799,9 +817,12 @@ impl Edge {
         }
     }
 
+    /// Sends a leave now if nothing older waits, else at the end of the turn.
     fn owe(&mut self, owed: Owed, cx: &mut Context<'_>) {
         self.owed.push_back(owed);
-        self.pay(cx);
+        if self.owed.len() == 1 {
+            self.pay(cx);
+        }
     }
 
     /// Sends owed leaves in order, as far as lanes have room.
@@ -991,10 +1012,10 @@ impl Edge {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
             Reads::Loading { marks, .. } => {
-                marks.insert(mark.room, mark);
+                marks.insert(mark);
             }
             Reads::Ready(marks) => {
-                marks.insert(mark.room, mark);
+                marks.insert(mark);
                 entry.untold.insert(mark.room);
                 self.untold_users.insert(user);
             }
@@ -1006,7 +1027,7 @@ impl Edge {
         let Reads::Loading { homes_missing, marks, .. } = &mut entry.reads else { return };
         *homes_missing = homes_missing.saturating_sub(1);
         for mark in news {
-            marks.insert(mark.room, *mark);
+            marks.insert(*mark);
         }
         if *homes_missing == 0 {
             self.loading.insert(user);
@@ -1055,7 +1076,9 @@ impl Edge {
             Ok(saved) => {
                 // What homes said is newer than what the store knew.
                 for (room, seq) in saved {
-                    marks.entry(room).or_insert(Mark { room, seq, is_reading: false });
+                    if marks.get(room).is_none() {
+                        marks.insert(Mark { room, seq, is_reading: false });
+                    }
                 }
                 let marks = std::mem::take(marks);
                 entry.reads = Reads::Ready(marks);
@@ -1108,7 +1131,7 @@ impl Edge {
             let Some(entry) = self.users.get_mut(&user) else { continue };
             let Reads::Ready(marks) = &entry.reads else { continue };
             let mut rooms = std::mem::take(&mut entry.untold);
-            let is_reading = |room: &RoomId| marks.get(room).is_some_and(|mark| mark.is_reading);
+            let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
             rooms.extend(changed.iter().filter(|room| !is_reading(room)));
             if rooms.is_empty() {
                 continue;
@@ -1248,8 +1271,8 @@ fn pipe_of(engine: &Engine, conn: ConnId) -> Option<PipeId> {
     }
 }
 
-fn unread(marks: &BTreeMap<RoomId, Mark>, room: RoomId, tip: Seq) -> u64 {
-    match marks.get(&room) {
+fn unread(marks: &Marks, room: RoomId, tip: Seq) -> u64 {
+    match marks.get(room) {
         Some(mark) if mark.is_reading => 0,
         Some(mark) => tip.0.saturating_sub(mark.seq.0),
         None => tip.0,
