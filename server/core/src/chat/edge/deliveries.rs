@@ -1,0 +1,201 @@
+//! What homes say: answers, rosters and the fan-out.
+
+use super::*;
+
+impl Edge {
+    pub(crate) fn delivery(&mut self, delivery: Delivery, engine: &mut Engine) {
+        match delivery {
+            Delivery::Joined { room, conn, hearing, seq, online, ack } => {
+                self.joined(room, conn, hearing, engine);
+                if let Some(id) = ack {
+                    engine.emit(conn, &frames::ack_room(id, room, online, seq));
+                }
+            }
+            Delivery::JoinRefused { room, conn, why, ack } => {
+                if let Some(local) = self.local(conn)
+                    && let Some(m) = local.rooms.iter_mut().find(|m| m.room == room)
+                {
+                    m.joining = m.joining.saturating_sub(1);
+                    if m.joining == 0 && m.index.is_none() {
+                        self.forget_membership(conn, room);
+                    }
+                }
+                *why.counter(&mut engine.counters) += 1;
+                engine.emit(conn, &frames::refusal("room", why, ack));
+            }
+            Delivery::Left { room, conn, seq, online, frame, ack, was_member } => {
+                if was_member {
+                    self.drop_member(conn, room);
+                }
+                if let Some(local) = self.local(conn)
+                    && let Some(m) = local.rooms.iter().find(|m| m.room == room)
+                    && m.joining == 0
+                    && m.index.is_none()
+                {
+                    self.forget_membership(conn, room);
+                }
+                if let Some(frame) = frame {
+                    engine.emit_frame(conn, &frame);
+                }
+                if let Some(id) = ack {
+                    engine.emit(conn, &frames::ack_room(id, room, online, seq));
+                }
+            }
+            Delivery::PublishRefused { conn, why, ack } => {
+                if self.local(conn).is_some() {
+                    *why.counter(&mut engine.counters) += 1;
+                    engine.emit(conn, &frames::refusal("message", why, ack));
+                }
+            }
+            Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
+            Delivery::Roster { room, hearing, frame } => {
+                self.roster(room, hearing, &frame, engine);
+            }
+            Delivery::Snapshot { room, conn, frame } => {
+                let index = self.local(conn).and_then(|local| {
+                    local.rooms.iter().find(|m| m.room == room).and_then(|m| m.index)
+                });
+                if let Some(index) = index
+                    && let Some(room) = self.rooms.get_mut(&room)
+                {
+                    room.members[index as usize].has_roster = true;
+                    engine.emit_frame(conn, &frame);
+                }
+            }
+            Delivery::Reading { user, room, seq, is_reading } => {
+                self.note_mark(user, Mark { room, seq, is_reading });
+            }
+            Delivery::Watched { user, marks } => self.watched(user, &marks),
+            Delivery::Tip { room, seq } => {
+                self.tips.insert(room, seq);
+                self.changed_tips.insert(room);
+            }
+        }
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        room_id: RoomId,
+        conn: ConnId,
+        hearing: Hearing,
+        engine: &mut Engine,
+    ) {
+        let Some(local) = self.local(conn) else {
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let Some(identity) = local.identity else { return };
+        let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id) else { return };
+        membership.joining = membership.joining.saturating_sub(1);
+        if let Some(index) = membership.index {
+            if let Some(room) = self.rooms.get_mut(&room_id) {
+                let member = &mut room.members[index as usize];
+                member.has_roster &= member.hearing == hearing;
+                member.hearing = hearing;
+            }
+            return;
+        }
+        let room = self.rooms.entry(room_id).or_default();
+        let index = room.members.len() as u32;
+        room.members.push(Member {
+            conn,
+            pipe: pipe_of(engine, conn),
+            user: identity.user,
+            hearing,
+            has_roster: false,
+        });
+        if let Some(local) = self.local(conn)
+            && let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id)
+        {
+            membership.index = Some(index);
+        }
+    }
+
+    /// The hot path: appends the batch to every member's outbound bytes.
+    pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
+        if let Some(room) = self.rooms.get(&room_id) {
+            let bound = engine.settings.outbound_bytes_max as usize;
+            // Few authors per batch, so a scan beats a set.
+            let mut authors: SmallVec<[UserId; 16]> = SmallVec::new();
+            for message in &batch.messages {
+                if !authors.contains(&message.author) {
+                    authors.push(message.author);
+                }
+            }
+            for member in &room.members {
+                match member.pipe {
+                    Some(pipe) if !authors.contains(&member.user) => {
+                        let queued = engine.outbox.push(pipe, &batch.shared);
+                        if queued > bound {
+                            engine.check_bound(member.conn, queued);
+                        }
+                    }
+                    _ => deliver_each(member, batch, engine),
+                }
+            }
+            let deliveries = room.members.len() as u64 * batch.messages.len() as u64;
+            engine.counters.deliveries += deliveries;
+            engine.counters.events_out += deliveries;
+        }
+        let own = engine.settings.shard;
+        for message in &batch.messages {
+            if let (Some(id), true) = (message.ack, message.publisher.shard() == own) {
+                let packet = frames::ack_message(id, message.id, message.seq);
+                engine.emit(message.publisher, &packet);
+            }
+        }
+        if let Some(last) = batch.messages.last() {
+            self.tips.insert(room_id, last.seq);
+        }
+    }
+
+    pub(super) fn roster(
+        &mut self,
+        room: RoomId,
+        hearing: Hearing,
+        frame: &Bytes,
+        engine: &mut Engine,
+    ) {
+        let Some(room) = self.rooms.get_mut(&room) else { return };
+        for member in &mut room.members {
+            if member.hearing != hearing {
+                continue;
+            }
+            match hearing {
+                // Changes mean nothing before the snapshot they change.
+                Hearing::Delta if !member.has_roster => continue,
+                Hearing::Delta => {}
+                Hearing::Full | Hearing::Count => member.has_roster = true,
+            }
+            engine.counters.events_out += 1;
+            match member.pipe {
+                Some(pipe) => {
+                    let queued = engine.outbox.push_shared(pipe, frame);
+                    engine.check_bound(member.conn, queued);
+                }
+                None => engine.emit_frame(member.conn, frame),
+            }
+        }
+    }
+}
+
+fn deliver_each(member: &Member, batch: &Batch, engine: &mut Engine) {
+    for message in &batch.messages {
+        let is_own = message.author == member.user;
+        match (member.pipe, is_own) {
+            (Some(pipe), true) => {
+                let queued = engine.outbox.push(pipe, &message.own);
+                engine.check_bound(member.conn, queued);
+            }
+            (Some(pipe), false) => {
+                let queued = engine.outbox.push(pipe, &batch.shared[message.shared.clone()]);
+                engine.check_bound(member.conn, queued);
+            }
+            (None, true) => engine.emit_frame(member.conn, &message.own),
+            (None, false) => {
+                let frame = Bytes::copy_from_slice(&batch.shared[message.shared.clone()]);
+                engine.emit_frame(member.conn, &frame);
+            }
+        }
+    }
+}

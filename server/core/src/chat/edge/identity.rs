@@ -1,0 +1,202 @@
+//! Whose connection it is: tokens, the events that wait for them, and who leaves with them.
+
+use super::*;
+
+impl Edge {
+    pub(super) fn connected(&mut self, conn: ConnId, auth: Option<Box<str>>, cx: &mut Context<'_>) {
+        let Some(auth) = auth else { return };
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Auth<'a> {
+            #[serde(borrow)]
+            token: event::Field<'a>,
+            #[serde(borrow)]
+            api_token: event::Field<'a>,
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.extend_from_slice(auth.as_bytes());
+        let auth: Auth<'_> = simd_json::serde::from_slice(&mut buffer).unwrap_or_default();
+        let token = match (auth.api_token, auth.token) {
+            (event::Field::Text(text), _) | (_, event::Field::Text(text)) => Some(text),
+            _ => None,
+        };
+        let is_given = token.as_ref().is_some_and(|text| !text.is_empty());
+        let hash = token.as_deref().and_then(event::token_hash);
+        self.buffer = buffer;
+        match hash {
+            Some(hash) => self.identify(conn, hash, cx),
+            None if is_given => {
+                let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+                cx.engine.emit(conn, &packet);
+            }
+            None => {}
+        }
+    }
+
+    /// Asks whose token this is; events wait meanwhile.
+    pub(super) fn identify(&mut self, conn: ConnId, token: TokenHash, cx: &mut Context<'_>) {
+        let Some(local) = self.local(conn) else { return };
+        if local.identity.is_some_and(|identity| identity.token == token) {
+            return;
+        }
+        match &mut local.stall {
+            None => local.stall = Some(Stall::new(Waiting::Identity(token))),
+            // CONNECT came while the handshake's token is being looked up: the newest wins.
+            Some(stall) if matches!(stall.waiting, Waiting::Identity(_)) => {
+                stall.waiting = Waiting::Identity(token);
+            }
+            Some(stall) => return stall.queue.push_back(Queued::Identity(token)),
+        }
+        if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
+            cx.engine.counters.lane_refusals_store += 1;
+            self.refuse(conn, "login", Refusal::Busy, None, cx);
+            self.resume(conn, cx);
+        }
+    }
+
+    /// The store knows (or does not know) a token.
+    pub(crate) fn authenticated(
+        &mut self,
+        conn: ConnId,
+        token: TokenHash,
+        outcome: Result<Option<Arc<UserCard>>, StoreDown>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(stall) = local.stall.as_mut() else { return };
+        match &stall.waiting {
+            Waiting::Identity(waited) | Waiting::Event(waited, _) if *waited == token => {}
+            // The answer to a token that a newer one has replaced.
+            _ => return,
+        }
+        let event = match std::mem::replace(&mut stall.waiting, Waiting::Identity(token)) {
+            Waiting::Event(_, event) => Some(event),
+            _ => None,
+        };
+        let refusal = match outcome {
+            Ok(Some(card)) => self.bind(conn, token, card, cx).err(),
+            Ok(None) => Some(Refusal::Unauthenticated),
+            Err(StoreDown) => Some(Refusal::StorageUnavailable),
+        };
+        match (event, refusal) {
+            (Some(event), None) => self.act(conn, event, cx),
+            (Some(event), Some(why)) => {
+                let name = event.name();
+                self.refuse(conn, &name, why, event.ack, cx);
+            }
+            (None, Some(why)) => self.refuse(conn, "login", why, None, cx),
+            (None, None) => {}
+        }
+        self.resume(conn, cx);
+    }
+
+    /// Handles what waited, until something has to wait again.
+    pub(super) fn resume(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(stall) = local.stall.take() else { return };
+        if matches!(stall.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
+            // `act` stalled the session anew.
+            local.stall = Some(stall);
+            return;
+        }
+        let mut queue = stall.queue;
+        while let Some(queued) = queue.pop_front() {
+            match queued {
+                Queued::Event(event) => self.event(conn, event, cx),
+                Queued::Identity(token) => self.identify(conn, token, cx),
+            }
+            let Some(local) = self.local(conn) else { return };
+            if let Some(stall) = &mut local.stall {
+                stall.bytes = queue.iter().map(Queued::bytes).sum();
+                stall.queue = queue;
+                return;
+            }
+        }
+    }
+
+    /// Gives the connection an identity; another user's rooms are left first.
+    pub(super) fn bind(
+        &mut self,
+        conn: ConnId,
+        token: TokenHash,
+        card: Arc<UserCard>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let user = card.id;
+        let old = self.local(conn).and_then(|local| local.identity);
+        if old.is_some_and(|old| old.user != user) {
+            self.unbind(conn, cx);
+        }
+        let sessions_max = self.settings.sessions_per_user as usize;
+        let shards = self.settings.shards;
+        let entry = self.users.entry(user).or_insert_with(|| LocalUser {
+            card: card.clone(),
+            sessions: SmallVec::new(),
+            reads: Reads::Loading {
+                homes_missing: u32::from(shards),
+                watch_owed: (0..shards).collect(),
+                is_asked: false,
+                marks: Marks::default(),
+                waiting: Vec::new(),
+            },
+            untold: BTreeSet::new(),
+        });
+        entry.card = card;
+        if !entry.sessions.contains(&conn) {
+            if entry.sessions.len() >= sessions_max {
+                return Err(Refusal::RateLimited);
+            }
+            entry.sessions.push(conn);
+            if entry.sessions.len() == 1 {
+                self.loading.insert(user);
+            }
+        }
+        if let Some(local) = self.local(conn) {
+            local.identity = Some(Identity { user, token });
+        }
+        Ok(())
+    }
+
+    /// Takes the identity away, and the rooms with it.
+    pub(super) fn unbind(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+        self.leave_all(conn, cx);
+        let Some(local) = self.local(conn) else { return };
+        let Some(identity) = local.identity.take() else { return };
+        self.forget_session(identity.user, conn);
+    }
+
+    pub(super) fn forget_session(&mut self, user: UserId, conn: ConnId) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        entry.sessions.retain(|other| *other != conn);
+        if let Reads::Loading { waiting, .. } = &mut entry.reads {
+            waiting.retain(|(other, _)| *other != conn);
+        }
+        if entry.sessions.is_empty() {
+            self.users.remove(&user);
+            self.loading.remove(&user);
+            self.untold_users.remove(&user);
+        }
+    }
+
+    pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
+        let conns: Vec<ConnId> = self
+            .locals
+            .iter()
+            .flatten()
+            .filter(|local| local.identity.is_some_and(|identity| identity.token == token))
+            .map(|local| local.conn)
+            .collect();
+        for conn in conns {
+            self.unbind(conn, cx);
+            let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+            cx.engine.emit(conn, &packet);
+        }
+    }
+
+    pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {
+        if let Some(user) = self.users.get_mut(&card.id) {
+            user.card = card.clone();
+        }
+    }
+}

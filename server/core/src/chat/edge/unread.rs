@@ -1,0 +1,214 @@
+//! How far users have read, and what they are told of it.
+
+use super::*;
+
+/// Rooms in one `count` event.
+const COUNTED_ROOMS_MAX: usize = 1000;
+
+/// How far the user has read every room; rooms that are absent were never read.
+pub(super) enum Reads {
+    /// Homes and store are being asked; these sessions wait for their `count`.
+    Loading {
+        homes_missing: u32,
+        watch_owed: Vec<u8>,
+        /// The store is being asked.
+        is_asked: bool,
+        marks: Marks,
+        waiting: Vec<(ConnId, AckId)>,
+    },
+    Ready(Marks),
+}
+
+/// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
+#[derive(Default)]
+pub(super) struct Marks(SmallVec<[Mark; 1]>);
+
+impl Marks {
+    pub(super) fn get(&self, room: RoomId) -> Option<&Mark> {
+        let index = self.0.binary_search_by_key(&room, |mark| mark.room).ok()?;
+        self.0.get(index)
+    }
+
+    pub(super) fn insert(&mut self, mark: Mark) {
+        match self.0.binary_search_by_key(&mark.room, |known| known.room) {
+            Ok(index) => self.0[index] = mark,
+            Err(index) => self.0.insert(index, mark),
+        }
+    }
+}
+
+impl Edge {
+    pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        match &mut entry.reads {
+            Reads::Loading { marks, .. } => {
+                marks.insert(mark);
+            }
+            Reads::Ready(marks) => {
+                marks.insert(mark);
+                entry.untold.insert(mark.room);
+                self.untold_users.insert(user);
+            }
+        }
+    }
+
+    pub(super) fn watched(&mut self, user: UserId, news: &[Mark]) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        let Reads::Loading { homes_missing, marks, .. } = &mut entry.reads else { return };
+        *homes_missing = homes_missing.saturating_sub(1);
+        for mark in news {
+            marks.insert(*mark);
+        }
+        if *homes_missing == 0 {
+            self.loading.insert(user);
+        }
+    }
+
+    /// Asks homes, then the store, how far users have read.
+    pub(super) fn load(&mut self, now: Now, lanes: &mut Lanes) {
+        let own = self.settings.shard;
+        for user in std::mem::take(&mut self.loading) {
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let Reads::Loading { homes_missing, watch_owed, is_asked, .. } = &mut entry.reads
+            else {
+                continue;
+            };
+            watch_owed.retain(|shard| {
+                let to = crate::ids::ShardId(*shard);
+                lanes.request(to, Request::Watch { user, edge: own }).is_err()
+            });
+            let is_store_next = *homes_missing == 0;
+            if is_store_next && !*is_asked {
+                *is_asked = lanes.command(Command::Reads { user }).is_ok();
+            }
+            let is_sent = watch_owed.is_empty() && (!is_store_next || *is_asked);
+            if !is_sent {
+                self.loading.insert(user);
+                self.retry_at = Some(now.plus_ms(LANE_RETRY_MS));
+            }
+        }
+    }
+
+    pub(crate) fn reads_loaded(
+        &mut self,
+        user: UserId,
+        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        let Reads::Loading { homes_missing: 0, is_asked, marks, waiting, .. } = &mut entry.reads
+        else {
+            return;
+        };
+        *is_asked = false;
+        let waiting = std::mem::take(waiting);
+        match outcome {
+            Ok(saved) => {
+                // What homes said is newer than what the store knew.
+                for (room, seq) in saved {
+                    if marks.get(room).is_none() {
+                        marks.insert(Mark { room, seq, is_reading: false });
+                    }
+                }
+                let marks = std::mem::take(marks);
+                entry.reads = Reads::Ready(marks);
+                for (conn, ack) in waiting {
+                    self.tell_counts(conn, user, ack, cx);
+                }
+            }
+            // The next `login` asks again.
+            Err(StoreDown) => {
+                for (conn, ack) in waiting {
+                    self.refuse(conn, "login", Refusal::StorageUnavailable, ack, cx);
+                }
+            }
+        }
+    }
+
+    /// Answers `login`.
+    pub(super) fn tell_counts(
+        &mut self,
+        conn: ConnId,
+        user: UserId,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.users.get(&user) else { return };
+        let Reads::Ready(marks) = &entry.reads else { return };
+        let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
+        let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
+        cx.engine.emit(conn, &frames::count(&json));
+        if let Some(id) = ack {
+            cx.engine.emit(conn, &frames::ack_login(id, &entry.card, &json));
+        }
+    }
+
+    /// Tells users elsewhere what changed since the last time, once per window.
+    pub(super) fn tell_changes(&mut self, engine: &mut Engine) {
+        let now = engine.now;
+        if self.changed_tips.is_empty() && self.untold_users.is_empty() {
+            return;
+        }
+        if self.next_count_at > now {
+            self.retry_at =
+                Some(self.retry_at.map_or(self.next_count_at, |at| at.min(self.next_count_at)));
+            return;
+        }
+        self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms));
+        let changed = std::mem::take(&mut self.changed_tips);
+        let shed_from = self.settings.outbound_bytes_max as usize / 2;
+        let untold = std::mem::take(&mut self.untold_users);
+        let users: Vec<UserId> = if changed.is_empty() {
+            untold.into_iter().collect()
+        } else {
+            self.users.keys().copied().collect()
+        };
+        for user in users {
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let Reads::Ready(marks) = &entry.reads else { continue };
+            let mut rooms = std::mem::take(&mut entry.untold);
+            let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
+            rooms.extend(changed.iter().filter(|room| !is_reading(room)));
+            if rooms.is_empty() {
+                continue;
+            }
+            let mut is_shed = false;
+            for conn in &entry.sessions {
+                let Some(Some(local)) = self.locals.get(conn.slot() as usize) else { continue };
+                let is_here = |room: &RoomId| local.rooms.iter().any(|m| m.room == *room);
+                let news: SmallVec<[(RoomId, u64); 4]> = rooms
+                    .iter()
+                    .filter(|room| !is_here(room))
+                    .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))))
+                    .collect();
+                if news.is_empty() {
+                    continue;
+                }
+                if engine.queued(*conn) > shed_from {
+                    // Absolute numbers: skipping one loses nothing if a later one goes out.
+                    engine.counters.shed += 1;
+                    is_shed = true;
+                    continue;
+                }
+                engine.counters.events_out += 1;
+                let json = frames::counts(news.into_iter());
+                engine.emit(*conn, &frames::count(&json));
+            }
+            if is_shed {
+                entry.untold = rooms;
+                self.untold_users.insert(user);
+            }
+        }
+        if !self.untold_users.is_empty() {
+            self.retry_at = Some(self.next_count_at);
+        }
+    }
+}
+
+fn unread(marks: &Marks, room: RoomId, tip: Seq) -> u64 {
+    match marks.get(room) {
+        Some(mark) if mark.is_reading => 0,
+        Some(mark) => tip.0.saturating_sub(mark.seq.0),
+        None => tip.0,
+    }
+}
