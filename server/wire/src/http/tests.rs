@@ -124,6 +124,7 @@ fn a_head_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() {
     assert!(matches!(head(fits.as_bytes()), Ok(Head::Complete { len: HEAD_BYTES_MAX, .. })));
     let too_long = with_len(HEAD_BYTES_MAX + 1);
     assert_eq!(head(too_long.as_bytes()), Err(Fault::HeadTooLarge));
+    assert_eq!(head(&too_long.as_bytes()[..HEAD_BYTES_MAX]), Err(Fault::HeadTooLarge));
     assert_eq!(head(&too_long.as_bytes()[..HEAD_BYTES_MAX - 1]), Ok(Head::NeedMore));
 }
 
