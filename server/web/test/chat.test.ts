@@ -257,15 +257,35 @@ describe("a broken connection", () => {
 describe("refusals", () => {
   it("leaves a refused message in place until it is sent again", async () => {
     const ada = await enter("ada");
-    mock.faults.message = () => "rate_limited";
+    mock.faults.message = () => "storage_unavailable";
     send(ada, "hasty");
     await expect.poll(() => states(ada)).toEqual(["failed"]);
     const refused = ada.open.value!.outgoing.value[0]!;
-    expect(refused.reason).toMatch(/too quickly/);
+    expect(refused.reason).toMatch(/could not store/);
     mock.faults.message = undefined;
     ada.outbox.retry(ada.open.value!, refused.key);
     await expect.poll(() => states(ada)).toEqual(["sent"]);
     expect(mock.state.rooms.get(1).messages).toHaveLength(1);
+  });
+
+  it("waits and sends again by itself when it was too quick", async () => {
+    const ada = await enter("ada");
+    let refusal_count = 0;
+    mock.faults.message = () => (refusal_count++ < 2 ? "rate_limited" : undefined);
+    send(ada, "one");
+    send(ada, "two");
+    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent", "sent"]);
+    expect(shown(ada)).toEqual(["one", "two"]);
+  });
+
+  it("does not come back by itself when the server closed for a fault of the client", async () => {
+    const ada = await enter("ada");
+    const { conn } = mock.io.sockets.sockets.values().next().value;
+    conn.transport.socket.close(1008, "parse_error");
+    await expect.poll(() => ada.connection.value).toBe("refused");
+    ada.retryNow();
+    await expect.poll(() => isSettled(ada), { timeout: 5_000 }).toBe(true);
+    expect(ada.connection.value).toBe("online");
   });
 
   it("joins again and sends when the server has forgotten the membership", async () => {

@@ -1,7 +1,8 @@
 export const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
-const SIDE_PX_MAX = 2048;
+/** Sides to try, until the picture is small enough for the server. */
+const SIDES_PX = [2_048, 1_536, 1_024, 512];
 const UNTOUCHED_BYTES_MAX = 1_500_000;
-export const IMAGE_BYTES_MAX = 4_000_000;
+const IMAGE_BYTES_MAX = 3 * 1024 * 1024;
 const AVATAR_SIDE_PX = 256;
 
 export class ImageError extends Error {}
@@ -42,24 +43,33 @@ function canvasOf(width: number, height: number): [HTMLCanvasElement, CanvasRend
 export async function preparePicture(file: Blob): Promise<Blob> {
   if (!IMAGE_TYPES.includes(file.type)) throw new ImageError("Only PNG, JPEG, GIF and WebP images can be sent.");
   if (file.type === "image/gif") {
-    if (file.size > IMAGE_BYTES_MAX) throw new ImageError("This GIF is larger than 4 MB.");
+    if (file.size > IMAGE_BYTES_MAX) throw new ImageError("This GIF is larger than 3 MB.");
     return file;
   }
   const bitmap = await decoded(file);
-  const size = fitted(bitmap.width, bitmap.height, SIDE_PX_MAX);
-  const isSmall = size.width === bitmap.width && file.size <= UNTOUCHED_BYTES_MAX;
-  if (isSmall && file.type !== "image/jpeg") {
+  try {
+    const isSmall = Math.max(bitmap.width, bitmap.height) <= (SIDES_PX[0] ?? 0) && file.size <= UNTOUCHED_BYTES_MAX;
+    if (isSmall && file.type !== "image/jpeg") return file;
+    for (const side_px of SIDES_PX) {
+      const picture = await redrawn(bitmap, file.type, side_px);
+      if (picture.size <= IMAGE_BYTES_MAX) return picture;
+    }
+    throw new ImageError("This image is too large.");
+  } finally {
     bitmap.close();
-    return file;
   }
-  const [canvas, context] = canvasOf(size.width, size.height);
-  context.drawImage(bitmap, 0, 0, size.width, size.height);
-  bitmap.close();
-  const picture = await encoded(canvas, file.type);
+}
+
+/** In its own type, which may keep transparency, unless a photograph in that type would be heavy. */
+async function redrawn(bitmap: ImageBitmap, type: string, side_px: number): Promise<Blob> {
+  const { width, height } = fitted(bitmap.width, bitmap.height, side_px);
+  const [canvas, context] = canvasOf(width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const picture = await encoded(canvas, type);
   if (picture.size <= UNTOUCHED_BYTES_MAX) return picture;
   context.globalCompositeOperation = "destination-over";
   context.fillStyle = "#ffffff";
-  context.fillRect(0, 0, size.width, size.height);
+  context.fillRect(0, 0, width, height);
   return encoded(canvas, "image/jpeg");
 }
 

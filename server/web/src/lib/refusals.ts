@@ -15,7 +15,12 @@ export function describeRefusal(code: string, message: string): string {
   return TEXTS[code] ?? (message || "The server refused.");
 }
 
+/** Nothing was done, and the same may be asked again a little later. */
+export function isTooSoon(code: string): boolean {
+  return code === "rate_limited" || code === "busy";
+}
+
 /** Refusals that pass by themselves. */
 export function isPassing(code: string): boolean {
-  return code === "rate_limited" || code === "busy" || code === "timeout";
+  return ["rate_limited", "busy", "storage_unavailable", "timeout"].includes(code);
 }

@@ -45,4 +45,5 @@ export interface Person {
   avatar: string;
 }
 
-export type ConnectionState = "idle" | "connecting" | "online" | "reconnecting" | "offline";
+/** `refused`: the server ended the connection for good, and only the person may try again. */
+export type ConnectionState = "connecting" | "online" | "reconnecting" | "offline" | "refused";

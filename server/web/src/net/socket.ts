@@ -2,7 +2,7 @@ import { io, type Socket } from "socket.io-client";
 
 export type Ack =
   | { ok: true; room?: number; online?: number; seq?: number; id?: number; user?: unknown; count?: unknown }
-  | { ok: false; code: string; message: string };
+  | { ok: false; code: string; message: string; retry_after_ms?: number };
 
 const ACK_TIMEOUT_MS = 15_000;
 

@@ -21,12 +21,14 @@ export interface ChatOptions {
 }
 
 const ROOMS_REFRESH_MS = 20_000;
-const JOIN_RETRY_MS = 1_000;
+const JOIN_RETRY_MS = 2_000;
 const RESYNC_MS = 3_000;
 const BURST_MS = 50;
-/** Sent by the server when a limit closed the connection: come back, but not soon. */
+/** WebSocket close codes: a limit closed the connection, come back, but not soon; or this client is at fault. */
 const CLOSED_BY_LIMIT = 4004;
-const BACK_OFF_MS = 15_000;
+const CLOSED_FOR_FAULT = [1002, 1003, 1007, 1008];
+const LIMIT_BACK_OFF_MS = 30_000;
+const REFUSED_BACK_OFF_MS = 5_000;
 
 const isHidden = () => typeof document !== "undefined" && document.hidden;
 const isNetworkGone = () => typeof navigator !== "undefined" && navigator.onLine === false;
@@ -51,6 +53,8 @@ export function createChat(options: ChatOptions) {
   const askedAbout = new Set<number>();
   let join_count = 0;
   let wasEverOnline = false;
+  /** The server asked for this much patience. */
+  let notBefore_ms = 0;
   let isStopped = false;
   const timers = new Set<ReturnType<typeof setTimeout>>();
 
@@ -243,12 +247,18 @@ export function createChat(options: ChatOptions) {
   });
   socket.on("disconnect", (reason: string, details?: unknown) => {
     if (isStopped) return;
-    connection.value = isNetworkGone() ? "offline" : "reconnecting";
     if (open.value) open.value.phase.value = "joining";
-    const { context } = (details ?? {}) as { context?: { code?: number } };
-    if (context?.code === CLOSED_BY_LIMIT) {
+    const code = ((details ?? {}) as { context?: { code?: number } }).context?.code ?? 0;
+    if (CLOSED_FOR_FAULT.includes(code)) {
+      connection.value = "refused";
       socket.disconnect();
-      later(BACK_OFF_MS * (1 + Math.random()), () => socket.connect());
+      return;
+    }
+    connection.value = isNetworkGone() ? "offline" : "reconnecting";
+    if (code === CLOSED_BY_LIMIT) {
+      socket.disconnect();
+      notBefore_ms = Date.now() + LIMIT_BACK_OFF_MS;
+      later(LIMIT_BACK_OFF_MS * (1 + Math.random()), () => socket.connect());
     } else if (reason === "io server disconnect") {
       // The library does not come back by itself from this one.
       later(JOIN_RETRY_MS * (1 + 2 * Math.random()), () => socket.connect());
@@ -258,13 +268,13 @@ export function createChat(options: ChatOptions) {
     if (isStopped) return;
     connection.value = wasEverOnline && !isNetworkGone() ? "reconnecting" : "offline";
     // A refusal of the server ends the library's own attempts.
-    if (!socket.active) later(BACK_OFF_MS / 3, () => socket.connect());
+    if (!socket.active) later(REFUSED_BACK_OFF_MS, () => socket.connect());
   });
 
   /** Cuts the wait between two attempts short. */
   function retryNow(): void {
-    if (socket.connected || isStopped) return;
-    if (!wasEverOnline) connection.value = "connecting";
+    if (socket.connected || isStopped || Date.now() < notBefore_ms) return;
+    if (!wasEverOnline || connection.value === "refused") connection.value = "connecting";
     socket.disconnect().connect();
   }
 
@@ -276,7 +286,7 @@ export function createChat(options: ChatOptions) {
     unseen_count.value = 0;
     // Sending finds out whether the connection outlived the sleep of the page.
     if (socket.connected) void login();
-    else retryNow();
+    else if (connection.value !== "refused") retryNow();
     void refreshRooms();
   };
   const refresh = setInterval(() => {

@@ -1,12 +1,14 @@
 import type { Socket } from "socket.io-client";
 import type { Api } from "../net/api";
 import { ask } from "../net/socket";
-import { describeRefusal } from "../lib/refusals";
+import { describeRefusal, isTooSoon } from "../lib/refusals";
 import { createTimestamps } from "../lib/time";
 import type { Outgoing, User } from "../lib/types";
 import type { RoomState } from "./room";
 
 const PREVIEW_KEPT_MS = 60_000;
+const PAUSE_MS = 1_000;
+const PAUSES_MAX = 5;
 
 export interface OutboxHooks {
   rejoin: (room: RoomState) => Promise<void>;
@@ -18,6 +20,9 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
   const timestamp = createTimestamps();
   const pumping = new Set<number>();
   const rejoined = new Set<string>();
+  /** How often a message was refused for coming too soon. */
+  const pause_counts = new Map<string, number>();
+  let pausedUntil_ms = 0;
   let sent_count = 0;
 
   const find = (room: RoomState, key: string) => room.outgoing.value.find((item) => item.key === key);
@@ -67,6 +72,12 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       rejoined.add(item.key);
       room.patch(item.key, { isEmitted: false });
       await hooks.rejoin(room);
+    } else if (isTooSoon(ack.code) && (pause_counts.get(item.key) ?? 0) < PAUSES_MAX) {
+      pause_counts.set(item.key, (pause_counts.get(item.key) ?? 0) + 1);
+      const pause_ms = ack.retry_after_ms ?? PAUSE_MS;
+      pausedUntil_ms = Date.now() + pause_ms;
+      room.patch(item.key, { isEmitted: false });
+      setTimeout(() => void pump(room), pause_ms + 1);
     } else if (ack.code !== "disconnected") {
       room.patch(item.key, { state: "failed", reason: describeRefusal(ack.code, ack.message) });
       if (ack.code === "unauthenticated") hooks.onExpired();
@@ -80,6 +91,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       for (;;) {
         const next = room.outgoing.value.find((item) => item.state === "sending" && !item.isEmitted);
         if (!next || room.phase.value !== "joined" || room.isLoading.value || !socket.connected) return;
+        if (Date.now() < pausedUntil_ms) return;
         if (next.picture) {
           await upload(room, next, next.picture);
           continue;
@@ -114,6 +126,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
     },
 
     retry(room: RoomState, key: string): void {
+      pause_counts.delete(key);
       room.patch(key, { state: "sending", reason: "", progress: 0, isEmitted: false });
       void pump(room);
     },
