@@ -101,7 +101,7 @@ impl Engine {
                     .session(conn)
                     .is_some_and(|session| session.is_polling() && session.probe.is_none());
                 if !is_free || !self.settings.allow_upgrades {
-                    return self.close_pipe(pipe, 1008);
+                    return self.close_pipe(pipe, 1008, "");
                 }
                 if let Some(session) = self.session_mut(conn) {
                     session.probe = Some(pipe);
@@ -136,7 +136,7 @@ impl Engine {
             }
             Accept::Done => {
                 self.set_role(pipe, Role::RawEcho);
-                self.close_pipe(pipe, 1008);
+                self.close_pipe(pipe, 1008, "");
             }
         }
     }

@@ -291,7 +291,7 @@ impl Engine {
             self.counters.evictions += 1;
         }
         if let Some(probe) = session.probe.take() {
-            self.close_pipe(probe, reason.close_code());
+            self.close_pipe(probe, reason.close_code(), reason.name());
         }
         match &mut session.carrier {
             Carrier::Pipe(pipe) => {
@@ -300,7 +300,7 @@ impl Engine {
                     // What is queued will not be read in time; the frame under way must be whole.
                     self.outbox.cut(pipe);
                 }
-                self.close_pipe(pipe, reason.close_code());
+                self.close_pipe(pipe, reason.close_code(), reason.name());
             }
             Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
         }

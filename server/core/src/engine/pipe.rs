@@ -63,12 +63,12 @@ impl Engine {
     }
 
     /// Sends a close frame and shuts the pipe down behind it.
-    pub(super) fn close_pipe(&mut self, pipe: PipeId, code: u16) {
+    pub(super) fn close_pipe(&mut self, pipe: PipeId, code: u16, reason: &str) {
         let role = self.role(pipe);
         if matches!(role, Role::Gone | Role::Closing) {
             return;
         }
-        self.outbox.push(pipe, &ws::close_frame(code, ""));
+        self.outbox.push(pipe, &ws::close_frame(code, reason));
         self.shut_pipe(pipe);
     }
 
@@ -90,7 +90,7 @@ impl Engine {
             if let Some(session) = self.session_mut(conn) {
                 session.probe = None;
             }
-            self.close_pipe(pipe, 1000);
+            self.close_pipe(pipe, 1000, "");
         }
     }
 
@@ -167,7 +167,7 @@ impl Engine {
         {
             session.probe = None;
         }
-        self.close_pipe(pipe, code);
+        self.close_pipe(pipe, code, "");
     }
 
     fn ws_message(&mut self, pipe: PipeId, message: ws::Message<'_>) {
@@ -181,7 +181,7 @@ impl Engine {
                 match self.role(pipe) {
                     Role::Session(conn) => {
                         // Echo the client's code before the session's own farewell.
-                        self.close_pipe(pipe, code);
+                        self.close_pipe(pipe, code, "");
                         self.end(conn, CloseReason::TransportClose);
                     }
                     _ => self.drop_pipe(pipe, code),

@@ -75,7 +75,10 @@ impl Edge {
             _ => None,
         };
         let refusal = match outcome {
-            Ok(Some(card)) => self.bind(conn, token, card, cx).err(),
+            Ok(Some(card)) => {
+                self.bind(conn, token, card, cx);
+                None
+            }
             Ok(None) => Some(Refusal::Unauthenticated),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
@@ -122,7 +125,7 @@ impl Edge {
         token: TokenHash,
         card: Arc<UserCard>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) {
         let user = card.id;
         let old = self.local(conn).and_then(|local| local.identity);
         if old.is_some_and(|old| old.user != user) {
@@ -145,7 +148,8 @@ impl Edge {
         entry.card = card;
         if !entry.sessions.contains(&conn) {
             if entry.sessions.len() >= sessions_max {
-                return Err(Refusal::RateLimited);
+                cx.engine.end(conn, CloseReason::Limit);
+                return;
             }
             entry.sessions.push(conn);
             if entry.sessions.len() == 1 {
@@ -155,7 +159,6 @@ impl Edge {
         if let Some(local) = self.local(conn) {
             local.identity = Some(Identity { user, token });
         }
-        Ok(())
     }
 
     /// Takes the identity away, and the rooms with it.
