@@ -1,10 +1,11 @@
 //! Counters that a shard publishes at the end of each turn and anybody may read.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use throng_core::{Counters, RoomId};
+use throng_core::{Counters, LogLine, RoomId, UserId};
 
 macro_rules! shell_counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -87,18 +88,46 @@ impl Board {
     }
 }
 
-/// Users online per room, as the last enter or leave told.
+/// Who is where, as the log lines of enter and leave tell.
 #[derive(Default)]
-pub struct RoomsOnline(Mutex<BTreeMap<RoomId, u32>>);
+pub struct Presence(Mutex<Present>);
 
-impl RoomsOnline {
-    pub(crate) fn set(&self, room: RoomId, online: u32) {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.insert(room, online);
+#[derive(Default)]
+struct Present {
+    online: HashMap<RoomId, u32>,
+    sessions: HashMap<(UserId, RoomId), u32>,
+}
+
+impl Presence {
+    pub(crate) fn note(&self, line: &LogLine) {
+        let mut present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *line {
+            LogLine::Entered { user, room, online, .. } => {
+                present.online.insert(room, online);
+                *present.sessions.entry((user, room)).or_insert(0) += 1;
+            }
+            LogLine::Left { user, room, online, .. } => {
+                present.online.insert(room, online);
+                if let Entry::Occupied(mut sessions) = present.sessions.entry((user, room)) {
+                    *sessions.get_mut() -= 1;
+                    if *sessions.get() == 0 {
+                        sessions.remove();
+                    }
+                }
+            }
+            LogLine::Ended { .. } => {}
+        }
     }
 
+    /// Users in the room.
     pub fn online(&self, room: RoomId) -> u32 {
-        let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.get(&room).copied().unwrap_or(0)
+        let present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        present.online.get(&room).copied().unwrap_or(0)
+    }
+
+    /// Whether the user has a session in the room.
+    pub fn is_present(&self, user: UserId, room: RoomId) -> bool {
+        let present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        present.sessions.contains_key(&(user, room))
     }
 }

@@ -12,8 +12,12 @@
 
 pub mod board;
 pub mod clock;
+pub mod desk;
 pub mod gate;
+pub mod launch;
 pub mod link;
 pub mod listen;
 pub mod request;
 pub mod shard;
+pub mod start;
+pub mod stop;

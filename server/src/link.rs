@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use throng_core::input::UserCard;
+use throng_core::input::{Accept, UserCard};
 use throng_core::{Answer, Command, EngineRequest, LogLine, PollId, Reply, ShardId, TokenHash};
 use throng_mesh::Bell;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ pub enum ToShard {
     HttpGone {
         poll: PollId,
     },
-    /// A connection that has become a WebSocket, and what the client sent behind its request.
+    /// A WebSocket handshake that came in elsewhere, and what the client sent behind it.
     Upgraded(Box<Upgraded>),
     Revoked(TokenHash),
     UserChanged(Arc<UserCard>),
@@ -42,6 +42,7 @@ pub enum ToShard {
 pub struct Upgraded {
     pub stream: TcpStream,
     pub ticket: Ticket,
+    pub accept: Accept,
     pub request: EngineRequest,
     pub leftover: Vec<u8>,
 }
@@ -62,6 +63,8 @@ pub struct ShardEnds {
     pub commands: mpsc::Sender<Command>,
     pub handed: mpsc::Sender<Handed>,
     pub logs: mpsc::Sender<LogLine>,
+    /// To the other shards, for handshakes that name a session of theirs.
+    pub doors: Doors,
 }
 
 /// The front desk's ends.
@@ -92,6 +95,13 @@ impl Door {
     /// [`ShardGone`] when its thread has ended.
     pub async fn send(&self, item: ToShard) -> Result<(), ShardGone> {
         self.inbox.send(item).await.map_err(|_| ShardGone)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Gives the item back when the shard's inbox is full or its thread has ended.
+    pub fn try_send(&self, item: ToShard) -> Result<(), ToShard> {
+        self.inbox.try_send(item).map_err(mpsc::error::TrySendError::into_inner)?;
         self.bell.ring();
         Ok(())
     }
@@ -143,22 +153,28 @@ impl Doors {
 pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, DeskEnds) {
     let (handed_in, handed) = mpsc::channel(HANDED_MAX);
     let (logs_in, logs) = mpsc::channel(LOGS_MAX);
-    let mut ends = Vec::new();
     let mut doors = Vec::new();
-    let mut commands = Vec::new();
+    let mut receivers = Vec::new();
     for bell in bells {
         let (inbox_in, inbox) = mpsc::channel(INBOX_MAX);
         let (replies_in, replies) = mpsc::channel(COMMANDS_MAX);
-        let (commands_in, commands_out) = mpsc::channel(COMMANDS_MAX);
         doors.push(Door { inbox: inbox_in, replies: replies_in, bell: Arc::clone(bell) });
+        receivers.push((inbox, replies));
+    }
+    let doors = Doors(doors.into());
+    let mut commands = Vec::new();
+    let ends = receivers.into_iter().map(|(inbox, replies)| {
+        let (commands_in, commands_out) = mpsc::channel(COMMANDS_MAX);
         commands.push(commands_out);
-        ends.push(ShardEnds {
+        ShardEnds {
             inbox,
             replies,
             commands: commands_in,
             handed: handed_in.clone(),
             logs: logs_in.clone(),
-        });
-    }
-    (ends, DeskEnds { doors: Doors(doors.into()), commands, handed, logs })
+            doors: doors.clone(),
+        }
+    });
+    let ends = ends.collect();
+    (ends, DeskEnds { doors, commands, handed, logs })
 }

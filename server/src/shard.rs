@@ -31,7 +31,7 @@ use throng_core::lane::{Delivery, Request};
 use throng_core::{Logic, ShardId};
 use throng_mesh::Corner;
 
-use crate::board::{Board, RoomsOnline};
+use crate::board::{Board, Presence};
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::link::ShardEnds;
@@ -46,6 +46,19 @@ pub enum IoDriver {
     IoUring,
     /// epoll.
     Legacy,
+}
+
+impl std::str::FromStr for IoDriver {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<IoDriver, String> {
+        match name {
+            "auto" => Ok(IoDriver::Auto),
+            "io_uring" => Ok(IoDriver::IoUring),
+            "legacy" => Ok(IoDriver::Legacy),
+            _ => Err("one of auto, io_uring, legacy".into()),
+        }
+    }
 }
 
 /// Settings of the shard loop; those of the core are with its [`Logic`].
@@ -86,20 +99,22 @@ pub struct Plan {
     pub ends: ShardEnds,
     pub gate: Arc<Gate>,
     pub board: Arc<Board>,
-    pub rooms_online: Arc<RoomsOnline>,
+    pub presence: Arc<Presence>,
     pub policy: Arc<HttpPolicy>,
 }
 
-/// Starts the thread `shard-N`. `make` builds the logic on it.
+/// Starts the thread `shard-N`. `make` builds the logic on it, and `until_end` is dropped last.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn<L: Logic + 'static>(
     plan: Plan,
     make: impl FnOnce() -> L + Send + 'static,
+    until_end: impl Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let name = format!("shard-{}", plan.shard.0);
     std::thread::Builder::new().name(name).spawn(move || {
+        let _until_end = until_end;
         if plan.tuning.is_pinned {
             pin(plan.shard);
         }

@@ -1,10 +1,10 @@
 //! What the logic asked for.
 
-use throng_core::{Command, Logic, LogLine};
+use throng_core::input::PipeEnd;
+use throng_core::{Command, Logic};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::turn::Worker;
-use throng_core::input::PipeEnd;
 
 impl<L: Logic> Worker<L> {
     pub(super) fn apply(&mut self) {
@@ -32,10 +32,7 @@ impl<L: Logic> Worker<L> {
             self.end_later(pipe, PipeEnd::Failed);
         }
         for line in self.effects.logs.drain(..) {
-            if let LogLine::Entered { room, online, .. } | LogLine::Left { room, online, .. } = line
-            {
-                self.rooms_online.set(room, online);
-            }
+            self.presence.note(&line);
             if self.ends.logs.try_send(line).is_err() {
                 self.shell.logs_dropped += 1;
             }

@@ -13,7 +13,7 @@ use super::alarm::watch;
 use super::events::Event;
 use super::pipes::{Head, Open};
 use super::turn::Worker;
-use crate::link::Handed;
+use crate::link::{Handed, ToShard, Upgraded};
 use crate::request::{Fields, HttpPolicy};
 
 const OVERLOADED: &str = r#"{"code":503,"message":"The server is overloaded"}"#;
@@ -29,7 +29,7 @@ enum Verdict {
     Refuse { status: u16, json: &'static str },
     WrongVersion,
     /// `len`: bytes of the request head.
-    Upgrade { len: usize, accept: Box<str>, request: EngineRequest },
+    Upgrade { len: usize, owner: ShardId, accept: Box<str>, request: EngineRequest },
     Desk,
 }
 
@@ -74,7 +74,12 @@ impl<L: Logic> Worker<L> {
             Verdict::NeedMore => self.rearm.push(pipe),
             Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
             Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
-            Verdict::Upgrade { accept, request, .. } => self.upgrade(pipe, accept, request),
+            Verdict::Upgrade { owner, accept, request, .. } if owner == self.shard => {
+                self.upgrade(pipe, accept, request);
+            }
+            Verdict::Upgrade { owner, accept, request, .. } => {
+                self.pass_on(pipe, owner, accept, request);
+            }
             Verdict::Desk => self.hand_over(pipe),
         }
     }
@@ -96,6 +101,25 @@ impl<L: Logic> Worker<L> {
             self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
         }
         self.rearm.push(pipe);
+    }
+
+    /// The handshake names a session of another shard.
+    fn pass_on(
+        &mut self,
+        pipe: PipeId,
+        owner: ShardId,
+        accept: Box<str>,
+        request: EngineRequest,
+    ) {
+        let Some(head) = self.pipes.take_head(pipe) else { return };
+        let Head { stream, bytes: leftover, ticket, .. } = *head;
+        let (Some(ticket), Some(door)) = (ticket, self.ends.doors.to(owner)) else { return };
+        let accept = Accept::Write(accept);
+        let upgraded = Upgraded { stream, ticket, accept, request, leftover };
+        if let Err(ToShard::Upgraded(back)) = door.try_send(ToShard::Upgraded(Box::new(upgraded))) {
+            self.shell.refused_connections += 1;
+            let _ = (&back.stream).write(&http::refusal(503, OVERLOADED));
+        }
     }
 
     fn hand_over(&mut self, pipe: PipeId) {
@@ -195,20 +219,16 @@ fn judge(
         content_type: None,
     };
     let engine = policy.engine_request(endpoint, fields, head.peer.ip());
-    if endpoint != Endpoint::RawEcho && !is_mine(engine.sid.as_deref(), shard, shards) {
-        return Verdict::Desk;
-    }
     if !upgrade.is_version_13 {
         return Verdict::WrongVersion;
     }
     let Some(key) = upgrade.key else {
         return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
-    Verdict::Upgrade { len, accept: ws::accept_key(key).into(), request: engine }
-}
-
-/// Sids that no shard can own are refused right here.
-fn is_mine(sid: Option<&str>, shard: ShardId, shards: u8) -> bool {
-    let owner = sid.and_then(Sid::parse).map(|sid| sid.shard());
-    owner.is_none_or(|owner| owner == shard || owner.0 >= shards)
+    // Sids that no shard can own are refused right here.
+    let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
+    let owner = named
+        .filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho)
+        .unwrap_or(shard);
+    Verdict::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
 }

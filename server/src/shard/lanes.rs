@@ -1,8 +1,5 @@
 //! Items from other shards and from the front desk.
 
-use std::rc::Rc;
-
-use throng_core::input::Accept;
 use throng_core::{Input, Logic, ShardId};
 
 use super::alarm::watch;
@@ -68,7 +65,7 @@ impl<L: Logic> Worker<L> {
     }
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
-        let Upgraded { stream, ticket, request, mut leftover } = upgraded;
+        let Upgraded { stream, ticket, accept, request, mut leftover } = upgraded;
         let stream = match watch(stream.into()) {
             Ok(stream) => stream,
             Err(error) => {
@@ -76,8 +73,8 @@ impl<L: Logic> Worker<L> {
                 return;
             }
         };
-        let pipe = self.pipes.insert_open(Open::new(Rc::clone(&stream), ticket));
-        let input = Input::Upgrade { pipe, accept: Accept::Done, request };
+        let pipe = self.pipes.insert_open(Open::new(stream, ticket));
+        let input = Input::Upgrade { pipe, accept, request };
         self.logic.step(input, &mut self.effects);
         if !leftover.is_empty() {
             self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);

@@ -17,7 +17,7 @@ use super::alarm::{Alarm, watch};
 use super::events::{Event, Events, look_around};
 use super::pipes::Pipes;
 use super::{Plan, Tuning};
-use crate::board::{Board, RoomsOnline, ShellCounters};
+use crate::board::{Board, Presence, ShellCounters};
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::link::ShardEnds;
@@ -72,7 +72,7 @@ pub(super) struct Worker<L> {
 
     pub(super) shell: ShellCounters,
     board: Arc<Board>,
-    pub(super) rooms_online: Arc<RoomsOnline>,
+    pub(super) presence: Arc<Presence>,
     pub(super) is_stopping: bool,
     pub(super) is_ending: bool,
 }
@@ -124,7 +124,7 @@ impl<L: Logic> Worker<L> {
             bell_watched,
             shell: ShellCounters::default(),
             board: plan.board,
-            rooms_online: plan.rooms_online,
+            presence: plan.presence,
             is_stopping: false,
             is_ending: false,
             tuning: plan.tuning,

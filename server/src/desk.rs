@@ -1,0 +1,120 @@
+//! The front desk: one thread with a tokio runtime for everything that is HTTP and no WebSocket,
+//! for the store, and for logs.
+//!
+//! Shards hand connections over, and the front desk hands polling requests, upgraded connections
+//! and replies back.
+
+mod commands;
+mod logs;
+pub mod metrics;
+mod polling;
+mod prefixed;
+mod serve;
+mod upgrade;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+pub use commands::{StoreDesk, card, room_info};
+
+use crate::link::{DeskEnds, Doors, Handed};
+use crate::request::HttpPolicy;
+
+/// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
+const LARGE_BODIES_MAX: usize = 64;
+
+/// What every connection of the front desk shares.
+pub struct Desk {
+    pub doors: Doors,
+    pub policy: Arc<HttpPolicy>,
+    /// Everything that is not the engine.
+    pub router: Router,
+    pub max_payload: usize,
+    /// How long a client may take to send a request head or body.
+    pub request_timeout_ms: u32,
+    /// Told the route and status of each request of the engine.
+    pub on_request: Arc<dyn Fn(&str, u16) + Send + Sync>,
+    next_poll: AtomicU64,
+    large_bodies: Semaphore,
+}
+
+/// Told apart from the rest so that a test of the transport needs neither store nor router.
+pub struct DeskSettings {
+    pub policy: Arc<HttpPolicy>,
+    pub router: Router,
+    pub max_payload: usize,
+    pub request_timeout_ms: u32,
+    pub on_request: Arc<dyn Fn(&str, u16) + Send + Sync>,
+}
+
+/// The front desk's tasks. They end when the shards are gone.
+pub struct Running {
+    connections: tokio::task::JoinHandle<()>,
+    workers: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// Starts the tasks of the front desk on the current runtime.
+pub fn start(
+    ends: DeskEnds,
+    settings: DeskSettings,
+    store: Option<Arc<StoreDesk>>,
+) -> Running {
+    let (stop, stopping) = watch::channel(false);
+    let desk = Arc::new(Desk {
+        doors: ends.doors.clone(),
+        policy: settings.policy,
+        router: settings.router,
+        max_payload: settings.max_payload,
+        request_timeout_ms: settings.request_timeout_ms,
+        on_request: settings.on_request,
+        next_poll: AtomicU64::new(0),
+        large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+    });
+    let mut workers = JoinSet::new();
+    workers.spawn(logs::write(ends.logs));
+    for (commands, door) in ends.commands.into_iter().zip(ends.doors.iter()) {
+        workers.spawn(commands::work(commands, door.clone(), store.clone()));
+    }
+    let connections = tokio::spawn(take_connections(desk, ends.handed, stopping));
+    Running { connections, workers, stop }
+}
+
+impl Running {
+    /// Lets requests under way finish and ends the connections. Call it when the shards have
+    /// closed theirs and still run.
+    pub async fn stop(&mut self) {
+        let _ = self.stop.send(true);
+        let _ = (&mut self.connections).await;
+    }
+
+    /// Ends when every command was answered and every log line written. Call it when the shards
+    /// have ended.
+    pub async fn drain(mut self) {
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+async fn take_connections(
+    desk: Arc<Desk>,
+    mut handed: mpsc::Receiver<Handed>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            next = handed.recv() => {
+                let Some(next) = next else { break };
+                connections.spawn(serve::serve(Arc::clone(&desk), next, stopping.clone()));
+            }
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            _ = stopping.changed() => break,
+        }
+    }
+    drop(handed);
+    while connections.join_next().await.is_some() {}
+}

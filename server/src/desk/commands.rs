@@ -1,0 +1,182 @@
+//! Commands of the shards, carried out by the store. Each is answered exactly once.
+
+use std::sync::Arc;
+
+use throng_core::input::{ImageFault, UserCard};
+use throng_core::{Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
+use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError, UserRow};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::link::Door;
+
+/// The store as the shards see it.
+pub struct StoreDesk {
+    store: Store,
+    /// Rooms that clients may still create.
+    rooms_to_create: Mutex<u32>,
+}
+
+impl StoreDesk {
+    pub fn new(store: Store, rooms_to_create: u32) -> Arc<StoreDesk> {
+        Arc::new(StoreDesk { store, rooms_to_create: Mutex::new(rooms_to_create) })
+    }
+}
+
+/// Starts each command as it comes, so that appends keep their order, and answers it when it is
+/// done. Ends when the shard has.
+pub(super) async fn work(
+    mut commands: mpsc::Receiver<Command>,
+    door: Door,
+    store: Option<Arc<StoreDesk>>,
+) {
+    let mut under_way = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            command = commands.recv() => {
+                let Some(command) = command else { break };
+                match &store {
+                    Some(store) => start(command, store, &door, &mut under_way),
+                    None => door.reply(refused(command)),
+                }
+            }
+            _ = under_way.join_next(), if !under_way.is_empty() => {}
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+fn start(
+    command: Command,
+    desk: &Arc<StoreDesk>,
+    door: &Door,
+    under_way: &mut tokio::task::JoinSet<()>,
+) {
+    let desk = Arc::clone(desk);
+    let door = door.clone();
+    match command {
+        Command::Append { room, first_seq, batch } => {
+            let batch = batch.into_iter().map(message).collect();
+            // The call takes its place in the order, not the task.
+            let appended = desk.store.append(room.0, first_seq.0, batch);
+            under_way.spawn(async move {
+                let outcome = appended.await.map_err(|error| append_failed(room, &error));
+                door.reply(Reply::Appended { room, outcome });
+            });
+        }
+        Command::SaveRead { user, room, seq } => {
+            let saved = desk.store.save_read(user.0, room.0, seq.0);
+            under_way.spawn(async move {
+                let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
+                door.reply(Reply::ReadSaved { user, room, seq, outcome });
+            });
+        }
+        Command::Authenticate { conn, token } => {
+            under_way.spawn(async move {
+                let outcome = match desk.store.authenticate(token.0).await {
+                    Ok(user) => Ok(user.map(|user| Arc::new(card(&user)))),
+                    Err(error) => Err(store_failed("authenticate", &error)),
+                };
+                door.reply(Reply::Authenticated { conn, token, outcome });
+            });
+        }
+        Command::CreateRoom { room } => {
+            under_way.spawn(async move {
+                let outcome = desk.create_room(room).await;
+                door.reply(Reply::RoomCreated { room, outcome });
+            });
+        }
+        Command::Reads { user } => {
+            under_way.spawn(async move {
+                let outcome = match desk.store.reads(user.0).await {
+                    Ok(reads) => {
+                        Ok(reads.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
+                    }
+                    Err(error) => Err(store_failed("reads", &error)),
+                };
+                door.reply(Reply::Reads { user, outcome });
+            });
+        }
+        Command::SaveImage { conn, bytes } => {
+            under_way.spawn(async move {
+                let outcome = match desk.store.save_image(ImageKind::Messages, bytes).await {
+                    Ok(url) => Ok(url.into()),
+                    Err(ImageError::Store(error)) => {
+                        store_failed("save_image", &error);
+                        Err(ImageFault::StoreDown)
+                    }
+                    Err(
+                        ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels,
+                    ) => Err(ImageFault::Invalid),
+                };
+                door.reply(Reply::ImageSaved { conn, outcome });
+            });
+        }
+    }
+}
+
+impl StoreDesk {
+    /// Held across the calls: two shards must not both take the last free room.
+    async fn create_room(&self, room: RoomId) -> Result<Option<RoomInfo>, StoreDown> {
+        let failed = |error: StoreError| store_failed("create_room", &error);
+        let mut rooms_to_create = self.rooms_to_create.lock().await;
+        if let Some(row) = self.store.room(room.0).await.map_err(failed)? {
+            return Ok(Some(room_info(row)));
+        }
+        if *rooms_to_create == 0 {
+            return Ok(None);
+        }
+        let row = self.store.create_room(room.0).await.map_err(failed)?;
+        *rooms_to_create -= 1;
+        Ok(Some(room_info(row)))
+    }
+}
+
+/// What a server without a store answers.
+fn refused(command: Command) -> Reply {
+    match command {
+        Command::Authenticate { conn, token } => {
+            Reply::Authenticated { conn, token, outcome: Ok(None) }
+        }
+        Command::Append { room, .. } => Reply::Appended { room, outcome: Err(StoreDown) },
+        Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
+        Command::Reads { user } => Reply::Reads { user, outcome: Err(StoreDown) },
+        Command::SaveRead { user, room, seq } => {
+            Reply::ReadSaved { user, room, seq, outcome: Err(StoreDown) }
+        }
+        Command::SaveImage { conn, .. } => {
+            Reply::ImageSaved { conn, outcome: Err(ImageFault::StoreDown) }
+        }
+    }
+}
+
+fn append_failed(room: RoomId, error: &AppendError) -> StoreDown {
+    tracing::warn!(room = room.0, %error, "messages were not stored");
+    StoreDown
+}
+
+fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
+    tracing::warn!(call, %error, "the store did not serve a shard");
+    StoreDown
+}
+
+fn message(message: NewMessage) -> throng_store::NewMessage {
+    throng_store::NewMessage {
+        user: message.user.0,
+        msg: message.msg.into(),
+        img: message.img.into(),
+        time: message.time.into(),
+    }
+}
+
+pub fn room_info(row: RoomRow) -> RoomInfo {
+    RoomInfo { id: RoomId(row.id), name: row.name.into(), last_seq: Seq(row.last_seq) }
+}
+
+pub fn card(user: &UserRow) -> UserCard {
+    UserCard {
+        id: UserId(user.id),
+        email: user.email.as_str().into(),
+        name: user.name.as_str().into(),
+        avatar: user.avatar.as_str().into(),
+    }
+}

@@ -1,0 +1,31 @@
+//! One line for each enter, leave and end of a connection. No payload, no token, no sid.
+
+use throng_core::LogLine;
+use tokio::sync::mpsc;
+
+pub(super) async fn write(mut lines: mpsc::Receiver<LogLine>) {
+    while let Some(line) = lines.recv().await {
+        match line {
+            LogLine::Entered { conn, user, room, online } => {
+                tracing::info!(%conn, user = user.0, room = room.0, online, "entered");
+            }
+            LogLine::Left { conn, user, room, online } => {
+                tracing::info!(%conn, user = user.0, room = room.0, online, "left");
+            }
+            LogLine::Ended {
+                conn,
+                user,
+                reason,
+                transport,
+                protocol,
+                lifetime_ms,
+                messages_in,
+            } => {
+                let user = user.map(|user| user.0);
+                tracing::info!(
+                    %conn, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A WebSocket handshake on a connection the front desk holds, as behind a proxy that reuses
+//! connections. hyper answers it; the bare connection then goes to the shard.
+
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper_util::rt::TokioIo;
+use throng_core::input::Accept;
+use throng_core::{Eio, Endpoint, EngineRequest, Method, Transport};
+use throng_wire::http::EngineError;
+use throng_wire::ws;
+
+use super::polling::{engine_request, owner, plain};
+use super::prefixed::Prefixed;
+use super::serve::{SharedTicket, text};
+use super::Desk;
+use crate::link::{Door, ToShard, Upgraded};
+
+pub(super) fn upgrade(
+    desk: &Desk,
+    endpoint: Endpoint,
+    peer: SocketAddr,
+    ticket: SharedTicket,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let engine = engine_request(desk, endpoint, peer, &request);
+    if let Err(error) = check(&engine) {
+        return refuse(error.status(), error.json());
+    }
+    let headers = request.headers();
+    let is_websocket = has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade");
+    if !is_websocket {
+        return refuse(400, EngineError::BadRequest.json());
+    }
+    if text(&request, header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        let mut response = refuse(426, EngineError::BadRequest.json());
+        let version = HeaderValue::from_static("13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+        return response;
+    }
+    let accept = text(&request, header::SEC_WEBSOCKET_KEY)
+        .filter(|key| key.len() == 24)
+        .map(ws::accept_key)
+        .and_then(|accept| HeaderValue::try_from(accept).ok());
+    let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
+    let Some(door) = desk.doors.to(owner(desk, engine.sid.as_deref())) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(hand_back(upgraded, engine, ticket, door.clone()));
+
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// What can be refused before the `101`; the rest is the shard's, which can only close.
+fn check(engine: &EngineRequest) -> Result<(), EngineError> {
+    if engine.endpoint == Endpoint::RawEcho {
+        return Ok(());
+    }
+    if engine.transport == Transport::Unknown {
+        return Err(EngineError::TransportUnknown);
+    }
+    if !engine.origin_allowed {
+        return Err(EngineError::Forbidden);
+    }
+    if engine.sid.is_some() {
+        return Ok(());
+    }
+    if engine.method != Method::Get {
+        return Err(EngineError::BadHandshakeMethod);
+    }
+    if engine.transport != Transport::Websocket {
+        return Err(EngineError::BadRequest);
+    }
+    if engine.eio == Eio::Unsupported {
+        return Err(EngineError::UnsupportedVersion);
+    }
+    Ok(())
+}
+
+async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: SharedTicket, door: Door) {
+    let upgraded = match upgraded.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was broken off");
+            return;
+        }
+    };
+    let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Prefixed>>() else {
+        unreachable!("connections of the front desk are of one type")
+    };
+    let (prefix, stream) = io.into_inner().into_parts();
+    let stream = match stream.into_std() {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%error, "an upgraded connection could not be handed back");
+            return;
+        }
+    };
+    let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(ticket) = ticket else { return };
+    let leftover = [&read_buf[..], &prefix[..]].concat();
+    let upgraded = Upgraded { stream, ticket, accept: Accept::Done, request, leftover };
+    // A shard that is gone closes it by dropping it.
+    let _ = door.send(ToShard::Upgraded(Box::new(upgraded))).await;
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}
+
+fn refuse(status: u16, json: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,119 @@
+//! Brings the shards up: lanes, channels, sockets, threads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use throng_core::{Logic, Seed, ShardId};
+use throng_mesh::{Capacity, mesh};
+use tokio::sync::mpsc;
+
+use crate::board::{Board, Presence};
+use crate::clock::Clock;
+use crate::gate::Gate;
+use crate::link::{DeskEnds, Doors, link};
+use crate::listen;
+use crate::request::HttpPolicy;
+use crate::shard::{self, Plan, Tuning};
+use crate::start::StartError;
+
+/// What does not depend on the application.
+pub struct Launch {
+    pub listen: SocketAddr,
+    pub shards: u8,
+    pub tuning: Tuning,
+    pub lanes: Capacity,
+    pub policy: Arc<HttpPolicy>,
+    pub gate: Arc<Gate>,
+    pub clock: Clock,
+}
+
+/// Running shards.
+pub struct Shards {
+    pub addr: SocketAddr,
+    pub boards: Arc<[Arc<Board>]>,
+    pub presence: Arc<Presence>,
+    pub gate: Arc<Gate>,
+    pub doors: Doors,
+    pub threads: Vec<JoinHandle<std::io::Result<()>>>,
+    /// Receives the number of each shard whose thread ends.
+    pub ended: mpsc::UnboundedReceiver<ShardId>,
+}
+
+/// Says that a thread has ended, also when it panicked.
+struct SaysWhenEnded(ShardId, mpsc::UnboundedSender<ShardId>);
+
+impl Drop for SaysWhenEnded {
+    fn drop(&mut self) {
+        // Nobody asks any more once the server has stopped.
+        let _ = self.1.send(self.0);
+    }
+}
+
+impl Launch {
+    /// Starts all shards; `make` builds each one's logic on its own thread.
+    ///
+    /// # Errors
+    /// When the address cannot be bound or the system is out of threads or descriptors.
+    pub fn go<L: Logic + 'static>(
+        self,
+        make: impl Fn(ShardId) -> L + Send + Sync + 'static,
+    ) -> Result<(Shards, DeskEnds), StartError> {
+        let listeners = listen::bind(self.listen, self.shards)
+            .map_err(|error| StartError::Bind { addr: self.listen, error })?;
+        let addr = listeners[0].local_addr().map_err(StartError::System)?;
+        let corners = mesh(usize::from(self.shards), self.lanes).map_err(StartError::System)?;
+        let bells: Vec<_> = corners.iter().map(|corner| Arc::clone(&corner.bell)).collect();
+        let (shard_ends, desk_ends) = link(&bells);
+        let boards: Arc<[Arc<Board>]> = (0..self.shards).map(|_| Arc::default()).collect();
+        let presence = Arc::<Presence>::default();
+        let make = Arc::new(make);
+        let (ended_in, ended) = mpsc::unbounded_channel();
+
+        let mut threads = Vec::new();
+        let parts = listeners.into_iter().zip(corners).zip(shard_ends).zip(boards.iter());
+        for (index, (((listener, corner), ends), board)) in parts.enumerate() {
+            let shard = ShardId(u8::try_from(index).expect("the number of shards is a byte"));
+            let plan = Plan {
+                shard,
+                shards: self.shards,
+                tuning: self.tuning.clone(),
+                clock: self.clock,
+                listener,
+                corner,
+                ends,
+                gate: Arc::clone(&self.gate),
+                board: Arc::clone(board),
+                presence: Arc::clone(&presence),
+                policy: Arc::clone(&self.policy),
+            };
+            let make = Arc::clone(&make);
+            let says = SaysWhenEnded(shard, ended_in.clone());
+            let make = move || make(shard);
+            threads.push(shard::spawn(plan, make, says).map_err(StartError::System)?);
+        }
+        let doors = desk_ends.doors.clone();
+        let shards = Shards { addr, boards, presence, gate: self.gate, doors, threads, ended };
+        Ok((shards, desk_ends))
+    }
+}
+
+/// Fresh secrets: one placement key for all shards, and ids of its own for each.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn seeds(shards: u8) -> Result<Vec<Seed>, StartError> {
+    let placement = random()?;
+    let started_unix_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    (0..shards).map(|_| Ok(Seed { placement, random: random()?, started_unix_ms })).collect()
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| StartError::System(error.into()))?;
+    assert_eq!(count, N, "short reads happen above 256 bytes only");
+    Ok(bytes)
+}

@@ -1,0 +1,70 @@
+//! The order of a start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::launch::Shards;
+
+/// Why the server did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(String),
+    #[error("cannot listen on {addr}: {error}")]
+    Bind { addr: SocketAddr, error: io::Error },
+    #[error("cannot open the store: {0}")]
+    Store(#[from] throng_store::StoreError),
+    #[error("the system refused: {0}")]
+    System(io::Error),
+    #[error("io_uring is not usable on this system; try `--io-driver auto`")]
+    IoUringUnavailable,
+    #[error("shard {0} ended unexpectedly")]
+    ShardEnded(u8),
+}
+
+impl StartError {
+    /// Exit status, after sysexits.h where it has one.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Config(_) => 78,
+            StartError::Bind { .. } => 71,
+            StartError::Store(_) => 74,
+            StartError::System(_) => 71,
+            StartError::IoUringUnavailable => 69,
+            StartError::ShardEnded(_) => 70,
+        }
+    }
+}
+
+/// Runs `work` on the thread `desk` with a runtime of its own, and answers its result.
+///
+/// # Errors
+/// When the thread or the runtime cannot be had; else what `work` says.
+pub fn on_desk_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let thread = std::thread::Builder::new().name("desk".into()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(StartError::System)?.block_on(work())
+    });
+    match thread.map_err(StartError::System)?.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Completes when the operator asks for the end.
+///
+/// # Errors
+/// [`StartError::ShardEnded`] when a shard ended without being asked.
+pub async fn until_asked_to_stop(shards: &mut Shards) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = shards.ended.recv() => Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0))),
+    }
+}
