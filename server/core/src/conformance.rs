@@ -34,7 +34,7 @@ impl Echo {
                     sio::put_event(&mut packet, name_of(namespace), None, "auth", &[auth]);
                     self.engine.emit(conn, &packet);
                 }
-                Happening::Event { conn, namespace, ack, data, attachments } => {
+                Happening::Event { conn, namespace, ack, data, attachments, .. } => {
                     self.event(conn, name_of(namespace), ack, &data, &attachments);
                 }
                 Happening::Text { conn, text } => self.engine.emit(conn, &format!("4{text}")),

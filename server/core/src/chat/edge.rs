@@ -164,9 +164,9 @@ impl Edge {
                 }
             }
             Happening::Connected { conn, auth, .. } => self.connected(conn, auth, cx),
-            Happening::Event { conn, ack, data, attachments, .. } => {
+            Happening::Event { conn, ack, data, is_binary, .. } => {
                 cx.engine.counters.messages_in += 1;
-                let event = Event { ack, data, is_binary: !attachments.is_empty() };
+                let event = Event { ack, data, is_binary };
                 self.event(conn, event, cx);
             }
             Happening::Disconnected { conn, .. } => self.leave_all(conn, cx),

@@ -53,6 +53,7 @@ pub(crate) enum Happening {
         namespace: u8,
         ack: Option<u64>,
         data: Box<str>,
+        is_binary: bool,
         attachments: Vec<Bytes>,
     },
     /// The client left a namespace but keeps the session.

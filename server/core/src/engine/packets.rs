@@ -118,10 +118,14 @@ impl Engine {
                     namespace,
                     ack: packet.ack,
                     data,
+                    is_binary: false,
                     attachments: Vec::new(),
                 });
             }
             sio::Kind::BinaryEvent => {
+                if !are_placeholders_valid(packet.data, packet.attachments) {
+                    return self.end(conn, CloseReason::ParseError);
+                }
                 let assembly = Assembly {
                     namespace,
                     ack: packet.ack,
@@ -161,7 +165,14 @@ impl Engine {
             return;
         }
         let Assembly { namespace, ack, data, attachments, .. } = assembly;
-        self.happenings.push_back(Happening::Event { conn, namespace, ack, data, attachments });
+        self.happenings.push_back(Happening::Event {
+            conn,
+            namespace,
+            ack,
+            data,
+            is_binary: true,
+            attachments,
+        });
     }
 
     /// Marks the namespace connected and tells the client.
@@ -181,4 +192,24 @@ impl Engine {
         sio::put_connect(&mut answer, name, id.as_deref());
         self.emit(conn, &answer);
     }
+}
+
+/// Whether every placeholder names one of `count` attachments (SIO-54). Binary packets are rare, so
+/// a tree is good enough; its depth has been bounded by the decoder.
+fn are_placeholders_valid(data: Option<&str>, count: u32) -> bool {
+    fn walk(value: &serde_json::Value, count: u32) -> bool {
+        match value {
+            serde_json::Value::Array(items) => items.iter().all(|item| walk(item, count)),
+            serde_json::Value::Object(fields) => {
+                if fields.get("_placeholder") == Some(&serde_json::Value::Bool(true)) {
+                    let num = fields.get("num").and_then(serde_json::Value::as_u64);
+                    return num.is_some_and(|num| num < u64::from(count));
+                }
+                fields.values().all(|field| walk(field, count))
+            }
+            _ => true,
+        }
+    }
+    let tree = data.and_then(|data| serde_json::from_str(data).ok());
+    tree.is_none_or(|tree| walk(&tree, count))
 }

@@ -252,6 +252,8 @@ fn broken_packets_end_their_session_with_the_code_of_the_table() {
         (b"42[]", 1008),
         (b"42[\"room\"", 1008),
         (b"451-[\"message\",{\"_placeholder\":true,\"num\":0}]", 0),
+        (b"451-[\"message\",{\"_placeholder\":true,\"num\":1}]", 1008),
+        (b"451-[\"message\",{\"_placeholder\":true,\"num\":-1}]", 1008),
         (b"0{}", 1008),
         (b"2", 1008),
     ];
