@@ -157,16 +157,19 @@ for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/
             const script = /^___eio\[0\]\((".*")\);$/s.exec(opened.text);
             assert.ok(script, opened.text);
             const { sid } = JSON.parse(split3(JSON.parse(script[1]))[0].slice(1));
+            // As the client's form does: an escaped newline and a real one are told apart.
+            const said = '4line\nend "q" and \\n as text';
+            const escaped = join3(said).replaceAll('\\n', '\\\n').replaceAll('\n', '\\n');
             const pushed = await request(url(`&sid=${sid}&j=1`), {
               method: 'POST',
-              body: `d=${encodeURIComponent(join3('4line\\nend "q"'))}`,
+              body: `d=${encodeURIComponent(escaped)}`,
               headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
             });
             assert.equal(pushed.status, 200);
             const polled = await get(sid, '&j=2');
             const answer = /^___eio\[2\]\((".*")\);$/s.exec(polled.text);
             assert.ok(answer, polled.text);
-            assert.ok(split3(JSON.parse(answer[1]))[0].startsWith('4line'));
+            assert.equal(split3(JSON.parse(answer[1]))[0], said);
           });
         }
 
