@@ -31,10 +31,26 @@ pub(crate) async fn serve(State(desk): State<Desk>, request: Request) -> Respons
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer::method_not_allowed().await;
     }
+    if is_reserved(request.uri().path()) {
+        return not_found();
+    }
     match &desk.deps.settings.static_dir {
         Some(folder) => serve_folder(folder, request).await,
         None => serve_client(request.uri().path(), request.headers(), WebClient::get),
     }
+}
+
+/// Whether a path belongs to another part of the server, which did not know it.
+///
+/// Spec: REST-73.
+fn is_reserved(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let first = path.split('/').find(|segment| !segment.is_empty());
+    first.is_some_and(|first| ["api", "storage", "socket.io", "ws"].contains(&first))
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "Not Found").into_response()
 }
 
 /// The embedded client. `find` gives a file of it by relative path.
@@ -55,7 +71,7 @@ fn serve_client(
     if is_place {
         return embedded(INDEX, &index, headers);
     }
-    (StatusCode::NOT_FOUND, "Not Found").into_response()
+    not_found()
 }
 
 fn embedded(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
@@ -100,7 +116,7 @@ fn not_built() -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
     ];
-    (StatusCode::SERVICE_UNAVAILABLE, headers, PAGE).into_response()
+    (headers, PAGE).into_response()
 }
 
 /// A folder as it is, without what is never meant for browsers.
@@ -109,12 +125,12 @@ async fn serve_folder(folder: &Path, request: Request) -> Response {
     let is_private = path.split('/').any(|segment| segment.starts_with('.'))
         || path.to_ascii_lowercase().ends_with(".php");
     if is_private {
-        return (StatusCode::NOT_FOUND, "Not Found").into_response();
+        return not_found();
     }
     let Ok(served) = ServeDir::new(folder).oneshot(request).await;
     let mut response = served.into_response();
     if response.status() == StatusCode::NOT_FOUND {
-        return (StatusCode::NOT_FOUND, "Not Found").into_response();
+        return not_found();
     }
     let headers = response.headers_mut();
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -209,7 +225,8 @@ mod tests {
     fn a_client_that_was_not_built_says_so() {
         for path in ["/", "/index.html", "/rooms/7"] {
             let response = serve_client(path, &HeaderMap::new(), |_| None);
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=UTF-8");
         }
     }

@@ -1,6 +1,8 @@
-//! Fields of registration and login, with the messages of the original's validator.
+//! Fields of registration and login, with the messages of the original's validator, in its order.
+//!
+//! Spec: REST-16, REST-25.
 
-use email_address::{EmailAddress, Options};
+use email_address::{EmailAddress, Error, Options};
 use serde_json::Value;
 use url::Url;
 
@@ -9,14 +11,21 @@ use crate::input::Body;
 const NAME_CHARS_MAX: usize = 100;
 const SRC_CHARS_MAX: usize = 255;
 const PASSWORD_CHARS_MIN: usize = 6;
+const NOT_AN_EMAIL: &str = "The name must be a valid email address.";
 
 /// The e-mail, which the original calls `name`.
 pub(crate) fn registered_name(body: &Body) -> Result<String, &'static str> {
-    let name = login_name(body)?;
-    if name.chars().count() > NAME_CHARS_MAX {
-        return Err("The name may not be greater than 100 characters.");
+    let too_long = |name: &str| name.chars().count() > NAME_CHARS_MAX;
+    const TOO_LONG: &str = "The name may not be greater than 100 characters.";
+    match login_name(body) {
+        Ok(name) if too_long(&name) => Err(TOO_LONG),
+        // The original has no bound for the parts of an address, only for the whole.
+        Err(NOT_AN_EMAIL) => match body.trimmed("name") {
+            Some(Value::String(name)) if too_long(&name) && has_long_part(&name) => Err(TOO_LONG),
+            _ => Err(NOT_AN_EMAIL),
+        },
+        outcome => outcome,
     }
-    Ok(name)
 }
 
 pub(crate) fn login_name(body: &Body) -> Result<String, &'static str> {
@@ -24,7 +33,7 @@ pub(crate) fn login_name(body: &Body) -> Result<String, &'static str> {
         None => Err("The name field is required."),
         Some(Value::Array(items)) if items.is_empty() => Err("The name field is required."),
         Some(Value::String(name)) if is_email(&name) => Ok(name),
-        Some(_) => Err("The name must be a valid email address."),
+        Some(_) => Err(NOT_AN_EMAIL),
     }
 }
 
@@ -63,9 +72,20 @@ pub(crate) fn registered_src(body: &Body) -> Result<Option<String>, &'static str
     Ok(Some(src))
 }
 
-fn is_email(text: &str) -> bool {
+fn parse_email(text: &str) -> Result<EmailAddress, Error> {
     let options = Options::default().without_display_text().without_domain_literal();
-    EmailAddress::parse_with_options(text, options).is_ok()
+    EmailAddress::parse_with_options(text, options)
+}
+
+fn is_email(text: &str) -> bool {
+    parse_email(text).is_ok()
+}
+
+fn has_long_part(text: &str) -> bool {
+    let is_too_long = |error: Error| {
+        matches!(error, Error::LocalPartTooLong | Error::DomainTooLong | Error::SubDomainTooLong)
+    };
+    parse_email(text).is_err_and(is_too_long)
 }
 
 fn is_avatar_url(src: &str) -> bool {
@@ -73,7 +93,10 @@ fn is_avatar_url(src: &str) -> bool {
     let is_plain =
         !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>\\".contains(c));
     let is_web = || {
-        Url::parse(src).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        // The original page sends URLs without the scheme.
+        let whole = if src.starts_with("//") { format!("https:{src}") } else { src.to_owned() };
+        Url::parse(&whole)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     };
     is_plain && (is_own || is_web())
 }
@@ -128,6 +151,12 @@ mod tests {
             json!(format!("a{at_bound}")),
             Err("The name may not be greater than 100 characters."),
         );
+        check_name(
+            json!(format!("{}@b.c", "a".repeat(97))),
+            Err("The name may not be greater than 100 characters."),
+        );
+        check_name(json!("a".repeat(101)), invalid);
+        check_name(json!(format!("{}@b.c", "a".repeat(96))), invalid);
     }
 
     #[track_caller]
@@ -158,8 +187,12 @@ mod tests {
 
     #[test]
     fn an_avatar_is_a_web_url_or_a_path_of_ours() {
-        for own in ["/avatars/3.svg", "/storage/images/avatars/ab/x.png", "https://no.such.host/a"]
-        {
+        for own in [
+            "/avatars/3.svg",
+            "/storage/images/avatars/ab/x.png",
+            "https://no.such.host/a",
+            "//s3.example/a.png",
+        ] {
             check_src(json!(own), Ok(Some(own)));
         }
         for missing in [json!(null), json!(""), json!("  ")] {
@@ -170,7 +203,7 @@ mod tests {
             json!("data:image/png;base64,AA=="),
             json!("ftp://host/a"),
             json!("/etc/passwd"),
-            json!("//host/a.png"),
+            json!("//"),
             json!("a.png"),
             json!("https://"),
             json!("https://host/\"onerror=alert(1)"),

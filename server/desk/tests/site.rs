@@ -172,6 +172,10 @@ async fn another_front_end_is_served_as_it_is_but_for_private_files() {
     write("public/.env", "SECRET=1");
     write("public/index.php", "<?php");
     write("outside.txt", "SECRET=2");
+    for reserved in ["api", "storage", "socket.io", "ws"] {
+        write(&format!("public/{reserved}/file.txt"), "SECRET=3");
+        write(&format!("public/{reserved}/index.html"), "SECRET=3");
+    }
     let dir = folder.path().join("public");
     let bench = bench_with(|settings, _| settings.static_dir = Some(dir)).await;
     for uri in ["/", "/index.html", "/?x=1"] {
@@ -201,6 +205,18 @@ async fn another_front_end_is_served_as_it_is_but_for_private_files() {
         "/js/..%2f..%2foutside.txt",
         "/missing.html",
         "/rooms/1",
+        "/api/file.txt",
+        "/%61pi/file.txt",
+        "//api/file.txt",
+        "/storage",
+        "/storage/",
+        "/storage/file.txt",
+        "/%73torage/file.txt",
+        "/socket.io/file.txt",
+        "/socket.io/",
+        "/ws",
+        "/ws/",
+        "/js/../ws/file.txt",
     ] {
         let answer = bench.get(uri).await;
         assert_eq!(answer.status, 404, "{uri}");

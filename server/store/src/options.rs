@@ -69,7 +69,7 @@ impl Options {
             commit_batch_max: 4096,
             token_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
             tokens_per_user_max: 32,
-            image_bytes_max: 4 * 1024 * 1024,
+            image_bytes_max: 3 * 1024 * 1024,
             image_pixels_max: 64 * 1024 * 1024,
         }
     }
