@@ -123,6 +123,7 @@ export function createChatServer(httpServer, state, { faults = {}, pingInterval 
     let turn = Promise.resolve();
     socket.onAny((event, payload, ack) => {
       turn = turn.then(async () => {
+        if (faults.loss?.(event, payload)) return;
         const answer = await handle(event, payload);
         if (faults.silence?.(event, payload)) return;
         if (typeof ack === "function") ack(answer);

@@ -116,6 +116,7 @@ export function createHandler(state, { dist = null, hooks = {}, faults = {} } = 
       const room = state.rooms.get(number("roomid"));
       const current = number("current");
       if (faults.history?.()) return json(response, 500, { message: "Server Error" });
+      if (faults.ephemeral?.()) return json(response, 200, { data: { errno: 0, data: [], total: 0, current } });
       if (!room || !(current > 0)) return json(response, 200, { data: { errno: 1 } });
       return json(response, 200, { data: historyPage(room, user, current, number("total")) });
     }

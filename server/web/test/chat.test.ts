@@ -228,10 +228,36 @@ describe("a broken connection", () => {
     expect(shown(ada)).toEqual(["precious"]);
   });
 
-  it("comes back to a restarted server whose roster counts from the start", async () => {
+  it("sends again what was lost on the way", async () => {
     const ada = await enter("ada");
-    const { port, state } = mock;
+    mock.faults.loss = (event: string) => event === "message";
+    send(ada, "one");
+    send(ada, "two");
+    await expect.poll(() => ada.open.value?.outgoing.value.every((item) => item.isEmitted)).toBe(true);
+    cut();
+    await expect.poll(() => ada.connection.value).toBe("reconnecting");
+    mock.faults.loss = undefined;
+    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent", "sent"]);
+    expect(mock.state.rooms.get(1).messages.map(({ msg }: { msg: string }) => msg)).toEqual(["one", "two"]);
+  });
+
+  it("leaves the decision to the person where no history can tell what arrived", async () => {
+    mock.faults.ephemeral = () => true;
+    const ada = await enter("ada");
+    send(ada, "known");
+    await expect.poll(() => states(ada)).toEqual(["sent"]);
+    mock.faults.loss = (event: string) => event === "message";
+    send(ada, "unknown");
+    await expect.poll(() => ada.open.value?.outgoing.value.every((item) => item.isEmitted)).toBe(true);
+    cut();
+    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent", "failed"]);
+  });
+
+  it("comes back to a restarted server whose roster counts from the start", async () => {
     mock.state.rooms.get(1).version = 50;
+    const ada = await enter("ada");
+    expect(ada.open.value?.roster.value.version).toBeGreaterThan(50);
+    const { port, state } = mock;
     cut();
     await mock.stop();
     await expect.poll(() => ada.connection.value).toBe("reconnecting");
