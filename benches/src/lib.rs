@@ -1,1 +1,5 @@
-//! Placeholder until the first module lands.
+//! Throng beside other servers, and the programs that takes.
+
+#![forbid(unsafe_code)]
+
+pub mod floor;

@@ -14,7 +14,7 @@ use crate::run::{self, Interrupt};
 use crate::samples::METRICS;
 use crate::scenario::{Completion, Mode, Presence, Protocol, RoomSizes, Scenario, Transport};
 use crate::slo::Slo;
-use crate::{hgrm, summary, verdict};
+use crate::{compare, hgrm, html, merge, summary, verdict};
 
 #[derive(Parser)]
 #[command(name = "throng-loadgen", version, about, long_about = None)]
@@ -27,6 +27,54 @@ pub struct Cli {
 enum Command {
     /// Put load on a server and measure deliveries.
     Run(Box<RunArgs>),
+    /// Compare a run with its baseline; exit code 5 if it got worse.
+    Compare(CompareArgs),
+    /// Merge the reports of several generator processes of one run.
+    Merge(MergeArgs),
+    /// Draw reports: several share the plots.
+    Report(ReportArgs),
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// The baseline's JSON report.
+    a: PathBuf,
+    b: PathBuf,
+    /// Change for the worse that counts, in per cent.
+    #[arg(long, default_value_t = 10.0)]
+    threshold: f64,
+    /// Also write a page with the plots of both.
+    #[arg(long)]
+    html: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct MergeArgs {
+    #[arg(required = true)]
+    reports: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    #[arg(required = true)]
+    reports: Vec<PathBuf>,
+    #[arg(long)]
+    html: PathBuf,
+}
+
+#[derive(Args, Default)]
+struct OutputArgs {
+    /// Write the report here (`-`: standard output).
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write one percentile distribution per histogram: PREFIX.delivery.hgrm, ….
+    #[arg(long)]
+    hgrm: Option<PathBuf>,
+    /// Write a self-contained page with plots.
+    #[arg(long)]
+    html: Option<PathBuf>,
 }
 
 /// Flags win over the scenario file.
@@ -120,12 +168,8 @@ struct RunArgs {
     /// Prometheus endpoint with the server's own delivery count.
     #[arg(long)]
     server_metrics: Option<String>,
-    /// Write the report here (`-`: standard output).
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Write one percentile distribution per histogram: PREFIX.delivery.hgrm, ….
-    #[arg(long)]
-    hgrm: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
     /// No live view.
     #[arg(long)]
     quiet: bool,
@@ -139,25 +183,77 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<u8> {
         match self.command {
             Command::Run(args) => run_command(*args),
+            Command::Compare(args) => compare_command(&args),
+            Command::Merge(args) => merge_command(&args),
+            Command::Report(args) => report_command(&args),
         }
     }
 }
 
-fn run_command(args: RunArgs) -> anyhow::Result<u8> {
+fn run_command(mut args: RunArgs) -> anyhow::Result<u8> {
     let is_live = !args.quiet && std::io::stderr().is_terminal();
-    let (json, hgrm_prefix) = (args.json.clone(), args.hgrm.clone());
+    let output = std::mem::take(&mut args.output);
     let scenario = scenario(args)?;
     let interrupt = Interrupt::default();
     watch_signals(&interrupt)?;
     let report = run::run(scenario, is_live, interrupt)?;
-    if let Some(path) = &json {
-        write_json(&report, path)?;
-    }
-    if let Some(prefix) = &hgrm_prefix {
-        write_hgrm(&report, prefix)?;
-    }
+    write_output(&report, &output)?;
     eprint!("{}", summary::text(&report));
     Ok(verdict::exit_code(&report))
+}
+
+fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
+    let (a, b) = (read_json(&args.a)?, read_json(&args.b)?);
+    let comparison = compare::compare(&a, &b, args.threshold / 100.0);
+    print!("{}", comparison.table);
+    if let Some(path) = &args.html {
+        write_text(path, &html::page(&[&a, &b], Some(&comparison.table)))?;
+    }
+    Ok(if a.void || b.void {
+        verdict::EXIT_VOID
+    } else if comparison.regressions.is_empty() {
+        verdict::EXIT_OK
+    } else {
+        verdict::EXIT_REGRESSION
+    })
+}
+
+fn merge_command(args: &MergeArgs) -> anyhow::Result<u8> {
+    let reports: Vec<Report> =
+        args.reports.iter().map(|path| read_json(path)).collect::<anyhow::Result<_>>()?;
+    let merged = merge::merge(&reports)?;
+    write_output(&merged, &args.output)?;
+    eprint!("{}", summary::text(&merged));
+    Ok(verdict::exit_code(&merged))
+}
+
+fn report_command(args: &ReportArgs) -> anyhow::Result<u8> {
+    let reports: Vec<Report> =
+        args.reports.iter().map(|path| read_json(path)).collect::<anyhow::Result<_>>()?;
+    write_text(&args.html, &html::page(&reports.iter().collect::<Vec<_>>(), None))?;
+    Ok(verdict::EXIT_OK)
+}
+
+fn read_json(path: &Path) -> anyhow::Result<Report> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("report {}", path.display()))
+}
+
+fn write_output(report: &Report, output: &OutputArgs) -> anyhow::Result<()> {
+    if let Some(path) = &output.json {
+        write_json(report, path)?;
+    }
+    if let Some(prefix) = &output.hgrm {
+        write_hgrm(report, prefix)?;
+    }
+    if let Some(path) = &output.html {
+        write_text(path, &html::page(&[report], None))?;
+    }
+    Ok(())
+}
+
+fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
 fn set<T>(slot: &mut T, value: Option<T>) {
@@ -249,7 +345,7 @@ pub fn write_json(report: &Report, path: &Path) -> anyhow::Result<()> {
         println!("{text}");
         return Ok(());
     }
-    std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
+    write_text(path, &(text + "\n"))
 }
 
 /// One line per top-level field: readable, and still small with its histograms.
@@ -266,8 +362,7 @@ fn write_hgrm(report: &Report, prefix: &Path) -> anyhow::Result<()> {
     for (metric, name) in METRICS {
         if !samples.of(metric).is_empty() {
             let path = PathBuf::from(format!("{}.{name}.hgrm", prefix.display()));
-            std::fs::write(&path, hgrm::text(samples.of(metric)))
-                .with_context(|| format!("write {}", path.display()))?;
+            write_text(&path, &hgrm::text(samples.of(metric)))?;
         }
     }
     Ok(())

@@ -32,11 +32,15 @@ pub mod publisher;
 pub mod slots;
 pub mod stamp;
 
+pub mod compare;
 pub mod hgrm;
+pub mod html;
 pub mod live;
+pub mod merge;
 pub mod proc;
 pub mod report;
 pub mod samples;
 pub mod stats;
 pub mod summary;
+pub mod svg;
 pub mod verdict;

@@ -28,20 +28,25 @@ impl Outcome {
 pub const LENIENT: &str =
     "[distrust]\nbusy_max = 2.0\nstarved_max = 2.0\nlag_p99_max_ms = 60000.0\n";
 
-/// Runs `throng-loadgen run` with a scenario given as TOML.
+/// Runs `throng-loadgen run` with a scenario given as TOML; no target: the scenario names its own.
 pub fn run(target: &str, scenario: &str, flags: &[&str]) -> Outcome {
+    run_as(&[], target, scenario, flags)
+}
+
+/// The same, started through another program such as `nice -n 19`.
+pub fn run_as(wrapper: &[&str], target: &str, scenario: &str, flags: &[&str]) -> Outcome {
     let folder = scratch();
     let file = folder.join("scenario.toml");
     std::fs::write(&file, scenario).unwrap();
     let json = folder.join("report.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_throng-loadgen"))
-        .arg("run")
-        .arg(&file)
-        .args(["--target", target, "--quiet", "--json"])
-        .arg(&json)
-        .args(flags)
-        .output()
-        .unwrap();
+    let program: Vec<&str> =
+        wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_throng-loadgen")]).collect();
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).arg("run").arg(&file).args(["--quiet", "--json"]).arg(&json);
+    if !target.is_empty() {
+        command.args(["--target", target]);
+    }
+    let output = command.args(flags).output().unwrap();
     let summary = String::from_utf8_lossy(&output.stderr).into_owned();
     let text = std::fs::read_to_string(&json).unwrap_or_else(|_| panic!("no report:\n{summary}"));
     Outcome {

@@ -1,0 +1,140 @@
+//! Several generator processes, one result: counts add up, buckets add up, percentiles are taken anew.
+
+use anyhow::ensure;
+
+use crate::report::{Report, SCHEMA, Second};
+use crate::samples::{METRICS, Samples};
+
+/// Merges reports of processes that ran at the same time against the same server.
+///
+/// Rates add up. Void reasons and errors are collected. Per-second percentiles cannot be merged from
+/// percentiles; the worst of the parts stands for them.
+///
+/// # Errors
+/// There is nothing to merge, or a report of another schema.
+pub fn merge(reports: &[Report]) -> anyhow::Result<Report> {
+    ensure!(!reports.is_empty(), "nothing to merge");
+    ensure!(reports.iter().all(|report| report.schema == SCHEMA), "reports of another schema");
+    let mut merged = Report {
+        schema: SCHEMA.into(),
+        version: reports[0].version.clone(),
+        name: reports[0].name.clone(),
+        machine: reports[0].machine.clone(),
+        scenario: reports[0].scenario.clone(),
+        stopped_by: reports[0].stopped_by.clone(),
+        ..Report::default()
+    };
+    let mut samples = Samples::default();
+    for (index, report) in reports.iter().enumerate() {
+        merged.finished_unix_s = merged.finished_unix_s.max(report.finished_unix_s);
+        merged.clients += report.clients;
+        merged.joined += report.joined;
+        merged.connects_per_s += report.connects_per_s;
+        merged.measured_s = merged.measured_s.max(report.measured_s);
+        merged.publishes_per_s += report.publishes_per_s;
+        merged.deliveries_per_s += report.deliveries_per_s;
+        merged.counters.add(&report.counters);
+        for (kind, count) in &report.errors {
+            *merged.errors.entry(kind.clone()).or_insert(0) += count;
+        }
+        let part = report.samples();
+        for (metric, _) in METRICS {
+            samples.of_mut(metric).add(part.of(metric))?;
+        }
+        merged.generator.threads.extend(report.generator.threads.iter().cloned());
+        merged.generator.reads += report.generator.reads;
+        merged
+            .void_reasons
+            .extend(report.void_reasons.iter().map(|reason| format!("{reason} (part {index})")));
+        merge_seconds(&mut merged.seconds, &report.seconds);
+        merge_server(&mut merged, report);
+    }
+    let delivered = merged.counters.measured_delivered.max(1) as f64;
+    let busy_s: f64 = merged.generator.threads.iter().map(|t| t.busy * merged.measured_s).sum();
+    merged.generator.cpu_us_per_delivery = busy_s * 1e6 / delivered;
+    merged.generator.bytes_per_read =
+        merged.counters.bytes_in as f64 / merged.counters.reads.max(1) as f64;
+    if let Some(share) = merged.server.cpu_share {
+        merged.server.cpu_us_per_delivery = Some(share * merged.measured_s * 1e6 / delivered);
+    }
+    merged.set_samples(&samples);
+    merged.set_completeness();
+    merged.void = !merged.void_reasons.is_empty();
+    merged.slo = merged.scenario.slo.iter().map(|slo| slo.judge(&merged)).collect();
+    Ok(merged)
+}
+
+/// All parts looked at one server process: its readings are the same thing seen several times.
+fn merge_server(merged: &mut Report, part: &Report) {
+    let server = &mut merged.server;
+    server.cpu_share = most(server.cpu_share, part.server.cpu_share);
+    server.rss_bytes = server.rss_bytes.max(part.server.rss_bytes);
+    server.counted_deliveries = server.counted_deliveries.max(part.server.counted_deliveries);
+}
+
+fn most(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn merge_seconds(merged: &mut Vec<Second>, part: &[Second]) {
+    for second in part {
+        match merged.iter_mut().find(|other| other.second == second.second) {
+            Some(other) => {
+                other.published += second.published;
+                other.delivered += second.delivered;
+                other.p50_us = other.p50_us.max(second.p50_us);
+                other.p99_us = other.p99_us.max(second.p99_us);
+                other.max_us = other.max_us.max(second.max_us);
+            }
+            None => merged.push(second.clone()),
+        }
+    }
+    merged.sort_by_key(|second| second.second);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Metric;
+
+    fn part(latencies_us: std::ops::Range<u64>, void: bool) -> Report {
+        let mut samples = Samples::default();
+        latencies_us.for_each(|us| samples.record_ns(Metric::Delivery, us * 1_000));
+        let mut report =
+            Report { schema: SCHEMA.into(), deliveries_per_s: 1e3, ..Report::default() };
+        report.counters.expected = 10;
+        report.counters.delivered = 9;
+        report.counters.missing = 1;
+        report.errors.insert("closed".into(), 1);
+        report.set_samples(&samples);
+        if void {
+            report.void_reasons.push("generator_starved".into());
+        }
+        report.void = void;
+        report
+    }
+
+    #[test]
+    fn percentiles_come_from_the_buckets_not_from_percentiles() {
+        let merged = merge(&[part(1..1_000, false), part(1_000..1_001, false)]).unwrap();
+        assert_eq!(merged.latency_us.count, 1_000);
+        assert_eq!(merged.latency_us.p50, 500.0);
+        assert_eq!(merged.latency_us.max, 1_000.0);
+        assert_eq!(merged.counters.delivered, 18);
+        assert_eq!(merged.completeness, 0.9);
+        assert_eq!(merged.deliveries_per_s, 2e3);
+        assert_eq!(merged.errors["closed"], 2);
+        assert!(!merged.void);
+    }
+
+    #[test]
+    fn one_void_part_voids_the_whole() {
+        let merged = merge(&[part(1..10, false), part(1..10, true)]).unwrap();
+        assert!(merged.void);
+        assert_eq!(merged.void_reasons, ["generator_starved (part 1)"]);
+        assert!(merge(&[]).is_err());
+    }
+}

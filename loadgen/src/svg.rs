@@ -1,0 +1,244 @@
+//! Line charts as SVG text, without scripts or fonts from elsewhere.
+
+use std::fmt::Write as _;
+
+pub const COLOURS: [&str; 6] = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"];
+
+pub struct Line {
+    pub label: String,
+    pub points: Vec<(f64, f64)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    Linear,
+    Log,
+}
+
+pub struct Chart<'c> {
+    pub title: &'c str,
+    pub x_label: &'c str,
+    pub y_label: &'c str,
+    pub x_scale: Scale,
+    pub y_scale: Scale,
+    /// Marks on the x axis; empty: chosen.
+    pub x_marks: Vec<(f64, String)>,
+    pub lines: Vec<Line>,
+}
+
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 44.0;
+
+struct Axis {
+    low: f64,
+    high: f64,
+    scale: Scale,
+    from: f64,
+    to: f64,
+}
+
+impl Axis {
+    fn place(&self, value: f64) -> f64 {
+        let on = |value: f64| match self.scale {
+            Scale::Linear => value,
+            Scale::Log => value.max(1e-9).log10(),
+        };
+        let span = (on(self.high) - on(self.low)).max(1e-12);
+        self.from + (on(value) - on(self.low)) / span * (self.to - self.from)
+    }
+
+    fn marks(&self) -> Vec<f64> {
+        match self.scale {
+            Scale::Linear => {
+                let step = nice((self.high - self.low) / 5.0);
+                let first = (self.low / step).ceil() as i64;
+                let last = (self.high / step).floor() as i64;
+                (first..=last).map(|k| k as f64 * step).collect()
+            }
+            Scale::Log => {
+                let first = self.low.log10().floor() as i32;
+                let last = self.high.log10().ceil() as i32;
+                (first..=last)
+                    .map(|power| 10f64.powi(power))
+                    .filter(|mark| *mark >= self.low * 0.999 && *mark <= self.high * 1.001)
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The next of 1, 2, 5 × 10ⁿ.
+fn nice(step: f64) -> f64 {
+    let power = 10f64.powf(step.max(1e-12).log10().floor());
+    let lead = step / power;
+    power
+        * if lead <= 1.0 {
+            1.0
+        } else if lead <= 2.0 {
+            2.0
+        } else if lead <= 5.0 {
+            5.0
+        } else {
+            10.0
+        }
+}
+
+#[must_use]
+pub fn chart(chart: &Chart<'_>) -> String {
+    let mut svg = String::new();
+    // Writing to a string cannot fail.
+    let _ = draw(chart, &mut svg);
+    svg
+}
+
+fn bounds(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
+    let values = values.filter(|v| v.is_finite() && (scale == Scale::Linear || *v > 0.0));
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
+    if low > high {
+        return (1.0, 10.0);
+    }
+    match scale {
+        Scale::Linear => (low.min(0.0), if high > low.min(0.0) { high * 1.05 } else { low + 1.0 }),
+        Scale::Log => {
+            (10f64.powf(low.log10().floor()), 10f64.powf(high.log10().ceil()).max(low * 10.0))
+        }
+    }
+}
+
+fn draw(chart: &Chart<'_>, svg: &mut String) -> std::fmt::Result {
+    let points = || chart.lines.iter().flat_map(|line| line.points.iter().copied());
+    let (x_low, x_high) = match chart.x_scale {
+        Scale::Linear => bounds(points().map(|p| p.0), Scale::Linear),
+        Scale::Log => {
+            let (low, _) = bounds(points().map(|p| p.0), Scale::Log);
+            (low, points().map(|p| p.0).fold(low * 10.0, f64::max))
+        }
+    };
+    let (y_low, y_high) = bounds(points().map(|p| p.1), chart.y_scale);
+    let x = Axis { low: x_low, high: x_high, scale: chart.x_scale, from: LEFT, to: WIDTH - RIGHT };
+    let y = Axis { low: y_low, high: y_high, scale: chart.y_scale, from: HEIGHT - BOTTOM, to: TOP };
+    writeln!(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"system-ui,sans-serif\" font-size=\"11\" role=\"img\"><title>{}</title>",
+        escape(chart.title)
+    )?;
+    writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"16\" font-size=\"14\" font-weight=\"600\" fill=\"currentColor\">{}</text>",
+        escape(chart.title)
+    )?;
+    for mark in y.marks() {
+        let at = y.place(mark);
+        writeln!(
+            svg,
+            "<path d=\"M{LEFT} {at:.1}H{}\" stroke=\"#8884\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"currentColor\">{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            at + 4.0,
+            short(mark)
+        )?;
+    }
+    let marks = if chart.x_marks.is_empty() {
+        x.marks().into_iter().map(|mark| (mark, short(mark))).collect()
+    } else {
+        chart.x_marks.clone()
+    };
+    for (mark, label) in marks.iter().filter(|(mark, _)| (x.low..=x.high).contains(mark)) {
+        let at = x.place(*mark);
+        writeln!(
+            svg,
+            "<path d=\"M{at:.1} {TOP}V{}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
+            HEIGHT - BOTTOM,
+            HEIGHT - BOTTOM + 15.0,
+            escape(label)
+        )?;
+    }
+    writeln!(
+        svg,
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
+        (LEFT + WIDTH - RIGHT) / 2.0,
+        HEIGHT - 8.0,
+        escape(chart.x_label)
+    )?;
+    writeln!(
+        svg,
+        "<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
+        HEIGHT / 2.0,
+        escape(chart.y_label)
+    )?;
+    let mut legend_at = WIDTH - RIGHT;
+    for (index, line) in chart.lines.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let path: Vec<String> = line
+            .points
+            .iter()
+            .filter(|p| chart.y_scale == Scale::Linear || p.1 > 0.0)
+            .map(|p| format!("{:.1},{:.1}", x.place(p.0), y.place(p.1)))
+            .collect();
+        writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>",
+            path.join(" ")
+        )?;
+        writeln!(
+            svg,
+            "<text x=\"{legend_at:.0}\" y=\"16\" text-anchor=\"end\" fill=\"{colour}\">{}</text>",
+            escape(&line.label)
+        )?;
+        legend_at -= 14.0 + 6.2 * line.label.chars().count() as f64;
+    }
+    svg.push_str("</svg>\n");
+    Ok(())
+}
+
+#[must_use]
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e6 => format!("{} M", trim(value / 1e6)),
+        size if size >= 1e3 => format!("{} k", trim(value / 1e3)),
+        _ => trim(value),
+    }
+}
+
+fn trim(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_lies_within_the_frame() {
+        for (x_scale, y_scale) in [(Scale::Linear, Scale::Log), (Scale::Log, Scale::Linear)] {
+            let points = vec![(1.0, 3.0), (50.0, 9_999.0), (1e4, 17.0)];
+            let svg = chart(&Chart {
+                title: "a < b",
+                x_label: "x",
+                y_label: "y",
+                x_scale,
+                y_scale,
+                x_marks: Vec::new(),
+                lines: vec![Line { label: "one".into(), points }],
+            });
+            assert!(svg.contains("a &lt; b"));
+            let drawn = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+            assert_eq!(drawn.split(' ').count(), 3);
+            for point in drawn.split(' ') {
+                let (x, y) = point.split_once(',').unwrap();
+                let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
+                assert!((LEFT - 0.1..=WIDTH - RIGHT + 0.1).contains(&x), "{point}");
+                assert!((TOP - 0.1..=HEIGHT - BOTTOM + 0.1).contains(&y), "{point}");
+            }
+        }
+    }
+}

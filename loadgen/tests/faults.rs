@@ -1,0 +1,127 @@
+//! A server that is spoiled in one known way must be reported as exactly that.
+
+mod support;
+
+use std::time::Duration;
+
+use support::proxy::{self, Fault};
+use support::server::{self, Options};
+use support::{LENIENT, Outcome, run};
+
+/// 10 clients × 100 messages through a proxy with `fault`.
+fn spoiled(fault: Fault, extra: &str) -> Outcome {
+    let (_server, url) = server::start(Options::default());
+    let url = proxy::start(&url, fault);
+    let scenario = format!(
+        "clients = 10\nduration_s = 1.0\nwarmup_s = 0.01\ndrain_s = 1.0\n{extra}\n[load]\nrate = 100.0\n{LENIENT}"
+    );
+    run(&url, &scenario, &["--slo", "completeness=1", "--slo", "duplicated=0"])
+}
+
+#[track_caller]
+fn check(outcome: &Outcome, missing: f64, duplicated: f64, out_of_order: f64, code: i32) {
+    let text = &outcome.summary;
+    assert_eq!(outcome.number("published"), 100.0, "{text}");
+    assert_eq!(outcome.number("expected"), 1_000.0, "{text}");
+    assert_eq!(outcome.number("missing"), missing, "{text}");
+    assert_eq!(outcome.number("delivered"), 1_000.0 - missing, "{text}");
+    assert_eq!(outcome.number("duplicated"), duplicated, "{text}");
+    assert_eq!(outcome.number("out_of_order"), out_of_order, "{text}");
+    assert_eq!(outcome.report["void"], false, "{text}");
+    assert_eq!(outcome.code, code, "{text}");
+}
+
+#[test]
+fn loss_is_reported_as_loss() {
+    // Every 10th of each client's 100 deliveries, the last one included.
+    let outcome = spoiled(Fault::Lose(10), "");
+    check(&outcome, 100.0, 0.0, 0.0, 4);
+    assert_eq!(outcome.number("completeness"), 0.9);
+}
+
+#[test]
+fn duplicates_are_reported_as_duplicates() {
+    check(&spoiled(Fault::Duplicate(20), ""), 0.0, 50.0, 0.0, 4);
+}
+
+#[test]
+fn reordering_is_reported_as_reordering() {
+    // One in 30 changes places with its successor: three per client.
+    check(&spoiled(Fault::Swap(30), ""), 0.0, 0.0, 30.0, 0);
+}
+
+#[test]
+fn a_slow_path_shows_in_every_percentile() {
+    let outcome = spoiled(Fault::Delay(Duration::from_millis(60)), "late_after_ms = 50");
+    check(&outcome, 0.0, 0.0, 0.0, 0);
+    assert!(outcome.number("latency_us.min") >= 60_000.0, "{}", outcome.summary);
+    assert_eq!(outcome.number("late"), 1_000.0);
+    assert!(outcome.number("latencies_us.ack.min") >= 60_000.0);
+}
+
+#[test]
+fn a_stall_counts_for_every_message_that_was_due_in_it() {
+    // A closed loop would send one message into the stall and report one slow delivery.
+    let outcome = spoiled(Fault::Stall(20, Duration::from_millis(400)), "late_after_ms = 100");
+    check(&outcome, 0.0, 0.0, 0.0, 0);
+    let late = outcome.number("late");
+    // 300 ms at 100/s for each of 10 clients.
+    assert!(late >= 280.0, "{late} late\n{}", outcome.summary);
+    assert!(outcome.number("latency_us.max") >= 390_000.0);
+    assert!(outcome.number("latency_us.p90") >= 200_000.0);
+}
+
+#[test]
+fn cut_connections_are_disconnects_and_do_not_look_like_loss() {
+    let (_server, url) = server::start(Options::default());
+    let through_proxy = proxy::start(&url, Fault::Cut(10));
+    // Clients take the targets in turn; the one publisher is client 6, straight at the server.
+    let scenario = format!(
+        "targets = ['{url}', '{through_proxy}']\nclients = 12\nduration_s = 0.5\nwarmup_s = 0.01\n\
+         [load]\nrate = 100.0\n{LENIENT}"
+    );
+    let outcome = run("", &scenario, &[]);
+    let text = &outcome.summary;
+    assert_eq!(outcome.code, 0, "{text}");
+    assert_eq!(outcome.number("disconnects"), 6.0, "{text}");
+    assert_eq!(outcome.report["errors"]["closed: end of stream"], 6, "{text}");
+    assert_eq!(outcome.number("missing"), 0.0, "{text}");
+    assert_eq!(outcome.number("delivered"), 6.0 * 50.0 + 6.0 * 9.0, "{text}");
+}
+
+#[test]
+fn a_server_that_is_not_there_voids_the_run() {
+    // Bound and dropped: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let outcome = run(&format!("http://127.0.0.1:{port}"), "clients = 3\nduration_s = 2.0\n", &[]);
+    assert_eq!(outcome.code, 3, "{}", outcome.summary);
+    assert_eq!(outcome.report["stopped_by"], "no client could join");
+    let reasons = outcome.report["void_reasons"].to_string();
+    assert!(reasons.contains("nothing_published") && reasons.contains("clients_missing"));
+    assert_eq!(outcome.number("connect_failures"), 3.0);
+}
+
+#[test]
+fn a_starved_generator_voids_its_own_run() {
+    let (_server, url) = server::start(Options::default());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                throng_loadgen::thread::pin(0).unwrap();
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let scenario = "protocol = 'raw'\nclients = 50\npublishers = 5\nduration_s = 1.5\n\
+                        warmup_s = 0.3\ncores = [0]\n[load]\nmode = 'closed'\noutstanding = 8\n";
+        let outcome = support::run_as(&["nice", "-n", "19"], &url, scenario, &[]);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome
+    });
+    assert_eq!(outcome.code, 3, "{}", outcome.summary);
+    let reasons = outcome.report["void_reasons"].to_string();
+    assert!(reasons.contains("generator_starved"), "{}", outcome.summary);
+    assert_eq!(outcome.report["void"], true);
+}
