@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "eio.malformed",
-        &["EIO-11", "EIO-12"],
+        &["EIO-11", "EIO-12", "LIM-45"],
         WEBSOCKET,
         &[],
         ("sends text packets that are none", "close code 1008 for each"),
@@ -155,7 +155,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "eio.close-on-websocket",
-        &["EIO-91"],
+        &["EIO-91", "LIM-40"],
         WEBSOCKET,
         &[],
         ("sends a close packet", "close code 1000"),

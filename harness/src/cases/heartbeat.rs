@@ -44,7 +44,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "hb.no-pong",
-        &["EIO-53", "LIM-4", "LIM-40", "CHAT-82"],
+        &["EIO-53", "LIM-4", "LIM-51", "CHAT-82"],
         ONLY_E4W,
         &[],
         ("does not answer the ping", "close code 4002 when the timeout is over, not earlier"),
@@ -92,7 +92,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "hb.eio3-silence",
-        &["EIO-62", "LIM-3", "LIM-4", "LIM-40"],
+        &["EIO-62", "LIM-3", "LIM-4", "LIM-51"],
         ONLY_E3W,
         &[],
         ("sends nothing", "close code 4002 after interval and timeout together, not earlier"),

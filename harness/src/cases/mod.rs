@@ -1,8 +1,12 @@
 //! The conformance cases, one table per chapter of the protocol or part of one.
 
+mod acks;
+mod chat;
 mod engine;
 mod heartbeat;
+mod messages;
 mod polling;
+mod socketio;
 mod support;
 mod transport;
 mod upgrade;
@@ -17,6 +21,10 @@ const TABLES: &[&[Case]] = &[
     engine::CASES,
     heartbeat::CASES,
     upgrade::CASES,
+    socketio::CASES,
+    acks::CASES,
+    chat::CASES,
+    messages::CASES,
 ];
 
 pub fn all() -> Vec<&'static Case> {

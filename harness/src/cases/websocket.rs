@@ -13,7 +13,7 @@ const CLOSES: Duration = Duration::from_secs(3);
 pub const CASES: &[Case] = &[
     case(
         "ws.unmasked",
-        &["TRN-53", "LIM-40"],
+        &["TRN-53", "LIM-42"],
         WEBSOCKET,
         &[],
         ("sends a frame without a mask", "close code 1002; no frame of the server is masked"),
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "ws.bad-frames",
-        &["TRN-54", "LIM-40"],
+        &["TRN-54", "LIM-42"],
         WEBSOCKET,
         &[],
         (
@@ -32,7 +32,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "ws.bad-utf8",
-        &["TRN-55", "LIM-40"],
+        &["TRN-55", "LIM-44"],
         WEBSOCKET,
         &[],
         ("sends text that is not UTF-8, whole and in fragments", "close code 1007"),
@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "ws.bad-close",
-        &["TRN-59"],
+        &["TRN-59", "LIM-42"],
         WEBSOCKET,
         &[],
         (
@@ -86,7 +86,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "ws.too-large",
-        &["LIM-1", "LIM-2", "LIM-40"],
+        &["LIM-1", "LIM-2", "LIM-46"],
         WEBSOCKET,
         &[],
         (
