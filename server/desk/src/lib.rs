@@ -24,10 +24,11 @@ mod uploads;
 mod validate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, header};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -46,7 +47,7 @@ type Desk = Arc<DeskState>;
 struct DeskState {
     deps: Deps,
     robot: Robot,
-    upload_slots: tokio::sync::Semaphore,
+    upload_slots: uploads::Slots,
 }
 
 /// The whole front desk as one service.
@@ -57,13 +58,14 @@ pub fn router(deps: Deps) -> Router {
     let request_log = request_log::RequestLog::new(&deps);
     let desk: Desk = Arc::new(DeskState {
         robot: Robot::new(settings.robot_url.clone()),
-        upload_slots: tokio::sync::Semaphore::new(settings.uploads_at_once_max.max(1)),
+        upload_slots: uploads::Slots::new(settings.uploads_at_once_max),
         deps,
     });
     let uploads = Router::new()
         .route("/api/file/uploadimg", post(uploads::message_image))
         .route("/api/file/avatar", post(uploads::avatar))
-        .layer(DefaultBodyLimit::max(settings.upload_bytes_max));
+        .layer(DefaultBodyLimit::max(settings.upload_bytes_max))
+        .layer(from_fn_with_state(settings.upload_timeout, patience));
     let mut api = Router::new()
         .route("/api/register", post(account::register))
         .route("/api/login", post(account::login))
@@ -76,6 +78,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/api/", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))
         .layer(DefaultBodyLimit::max(settings.body_bytes_max))
+        .layer(from_fn_with_state(settings.request_timeout, patience))
         .merge(uploads)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -103,6 +106,18 @@ pub fn router(deps: Deps) -> Router {
         .with_state(desk)
 }
 
+/// A client that sends its body slowly must not hold a place for ever.
+async fn patience(
+    State(timeout): State<Duration>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    match tokio::time::timeout(timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => answer::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+    }
+}
+
 /// Tokens travel in query strings of the original client: its URLs must not leave the origin.
 async fn headers_for_all(
     request: axum::extract::Request,
@@ -124,6 +139,6 @@ fn cors(allowed_origins: &[String]) -> Option<CorsLayer> {
             .allow_credentials(true)
             .allow_methods([Method::GET, Method::POST])
             .allow_headers(AllowHeaders::mirror_request())
-            .max_age(std::time::Duration::from_secs(600))
+            .max_age(Duration::from_secs(600))
     })
 }

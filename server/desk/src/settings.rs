@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Bounds and choices; every field has a default.
 #[derive(Clone, Debug)]
@@ -14,8 +15,13 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Body of an upload, its multipart frame included.
     pub upload_bytes_max: usize,
-    /// Uploads held in memory at once; more wait.
+    /// Uploads held in memory at once, of users who show their token before the body, and again
+    /// as many of others; more wait.
     pub uploads_at_once_max: usize,
+    /// Time for a whole request of the API but an upload, its body's arrival included.
+    pub request_timeout: Duration,
+    /// The same for an upload.
+    pub upload_timeout: Duration,
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
     /// Another front end to serve instead of the embedded one.
@@ -34,6 +40,8 @@ impl Default for Settings {
             body_bytes_max: 64 * 1024,
             upload_bytes_max: 4 * 1024 * 1024 + 16 * 1024,
             uploads_at_once_max: 16,
+            request_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(120),
             allowed_origins: Vec::new(),
             static_dir: None,
             robot_url: None,

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use throng_store::{ImageError, ImageKind, StoreError};
+use tokio::sync::Semaphore;
 
 use crate::answer::{Refusal, ok};
 use crate::identity::identify;
@@ -19,6 +20,20 @@ const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or inv
 
 /// Fields of a multipart body beyond which it is refused; the original client sends three.
 const FIELDS_MAX: usize = 16;
+
+/// Places for uploads in memory. Strangers, whose token may be in the body, have their own, so that
+/// they cannot take those of users.
+pub(crate) struct Slots {
+    known: Semaphore,
+    strange: Semaphore,
+}
+
+impl Slots {
+    pub fn new(at_once_max: usize) -> Self {
+        let slots = || Semaphore::new(at_once_max.max(1));
+        Self { known: slots(), strange: slots() }
+    }
+}
 
 /// Keeps an image for a message; the message itself comes by socket.
 pub(crate) async fn message_image(
@@ -75,10 +90,11 @@ struct Upload {
 
 /// Reads the whole body, which its route bounds. A body that is no multipart has no fields.
 async fn receive(desk: &DeskState, request: Request) -> Result<(Parts, Upload), Refusal> {
-    let _slot =
-        desk.upload_slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
-    // Handlers after the body need the head of the request.
+    // The head of the request is needed before and after the body.
     let (parts, body) = request.into_parts();
+    let is_known = identify(desk, &parts, None).await.is_ok();
+    let slots = if is_known { &desk.upload_slots.known } else { &desk.upload_slots.strange };
+    let _slot = slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
     let is_multipart =
         content_type(&parts.headers).is_some_and(|kind| kind.starts_with("multipart/form-data"));
     let request = Request::from_parts(parts.clone(), body);

@@ -2,9 +2,14 @@
 
 mod common;
 
-use axum::body::Body;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
 use common::{Bench, Part, bench, bench_with, field, multipart, png, request};
+use http_body::Frame;
 use serde_json::{Value, json};
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -245,6 +250,53 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
     bench.send(broken).await.is(400, json!({ "message": "Bad Request" }));
     let without_boundary = common::post("/api/file/uploadimg", "multipart/form-data", "x");
     bench.send(without_boundary).await.is(400, json!({ "message": "Bad Request" }));
+}
+
+/// A body that never ends.
+struct Stalled;
+
+impl HttpBody for Stalled {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+}
+
+fn stalled(uri: &str) -> axum::extract::Request {
+    common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let bench = bench_with(|settings, _| {
+        settings.request_timeout = Duration::from_millis(20);
+        settings.upload_timeout = Duration::from_millis(20);
+    })
+    .await;
+    for uri in ["/api/file/avatar", "/api/file/uploadimg", "/api/login", "/api/logout"] {
+        bench.send(stalled(uri)).await.is(408, json!({ "message": "Request Timeout" }));
+    }
+}
+
+#[tokio::test]
+async fn strangers_who_stall_their_uploads_hold_up_no_user() {
+    let bench = bench_with(|settings, _| settings.uploads_at_once_max = 1).await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let uri = format!("/api/file/uploadimg?api_token={token}");
+    let file = Part { name: "file", file: Some(("a.png", "image/png")), body: &png() };
+    let of_user = multipart(&uri, &[file, field("roomid", "1")]);
+    let of_stranger = upload("/api/file/uploadimg", &token, "1", &png(), "image/png");
+    tokio::select! {
+        biased;
+        answer = bench.send(stalled("/api/file/avatar")) => panic!("{}", answer.status),
+        answer = bench.send(of_stranger) => panic!("a place was free: {}", answer.status),
+        answer = bench.send(of_user) => assert_eq!(answer.json()["errno"], 200),
+    }
 }
 
 #[tokio::test]
