@@ -98,7 +98,7 @@ fn rust() -> Outcome<Counts> {
         &["test", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
     };
     let mut tests = command("cargo", args, ".");
-    tests.env("THRONG_BIN_DIR", target().join("debug"));
+    tests.env("E2E_BIN_DIR", target().join("debug"));
     let (succeeded, lines) = run_and_read(tests)?;
     judged("cargo test", succeeded, if has_nextest { nextest(&lines) } else { libtest(&lines) })
 }
@@ -130,11 +130,11 @@ fn e2e() -> Outcome<Counts> {
     node.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
     node.arg("--test-reporter=junit").arg(format!("--test-reporter-destination={}", xml.display()));
     node.args(&files);
-    node.env("THRONG_BIN_DIR", target().join("debug"));
-    node.env("THRONG_ARTIFACTS", target().join("artifacts"));
-    node.env("THRONG_PYTHON_4", setup::python("4"));
-    node.env("THRONG_PYTHON_5", setup::python("5"));
-    node.env("THRONG_RUST_CLIENT", target().join("rust-client").join("debug").join("rust-client"));
+    node.env("E2E_BIN_DIR", target().join("debug"));
+    node.env("E2E_ARTIFACTS", target().join("artifacts"));
+    node.env("E2E_PYTHON_4", setup::python("4"));
+    node.env("E2E_PYTHON_5", setup::python("5"));
+    node.env("E2E_RUST_CLIENT", target().join("rust-client").join("debug").join("rust-client"));
     if let Some(chromium) = setup::chromium() {
         node.env("CHROMIUM", chromium);
     }

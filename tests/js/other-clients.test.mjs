@@ -17,9 +17,9 @@ const run = (program, args) =>
   });
 
 const programs = [
-  { name: 'python-socketio 4 (Engine.IO 3)', program: process.env.THRONG_PYTHON_4, before: [script] },
-  { name: 'python-socketio 5 (Engine.IO 4)', program: process.env.THRONG_PYTHON_5, before: [script] },
-  { name: 'rust_socketio 0.6', program: process.env.THRONG_RUST_CLIENT, before: [] },
+  { name: 'python-socketio 4 (Engine.IO 3)', program: process.env.E2E_PYTHON_4, before: [script] },
+  { name: 'python-socketio 5 (Engine.IO 4)', program: process.env.E2E_PYTHON_5, before: [script] },
+  { name: 'rust_socketio 0.6', program: process.env.E2E_RUST_CLIENT, before: [] },
 ];
 
 for (const { name, program, before } of programs) {

@@ -81,9 +81,9 @@ pub fn fresh_dir() -> PathBuf {
     dir
 }
 
-/// Path of a server binary: `THRONG_BIN_DIR`, else beside the running test.
+/// Path of a server binary: `E2E_BIN_DIR`, else beside the running test.
 pub fn binary(name: &str) -> PathBuf {
-    let dir = env::var_os("THRONG_BIN_DIR").map_or_else(
+    let dir = env::var_os("E2E_BIN_DIR").map_or_else(
         || {
             let test = env::current_exe().expect("a test has a path");
             test.parent().and_then(Path::parent).expect("a test lies in target/*/deps").to_owned()

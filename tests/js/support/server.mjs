@@ -10,11 +10,11 @@ import { createInterface } from 'node:readline';
 
 const root = resolve(fileURLToPath(new URL('../../..', import.meta.url)));
 
-export const artifacts = process.env.THRONG_ARTIFACTS ?? join(root, 'target', 'artifacts');
+export const artifacts = process.env.E2E_ARTIFACTS ?? join(root, 'target', 'artifacts');
 
-/** Path of a server binary: `THRONG_BIN_DIR`, else the dev build in `target/`. */
+/** Path of a server binary: `E2E_BIN_DIR`, else the dev build in `target/`. */
 export function binary(name) {
-  const dir = process.env.THRONG_BIN_DIR ?? join(root, 'target', 'debug');
+  const dir = process.env.E2E_BIN_DIR ?? join(root, 'target', 'debug');
   const path = join(dir, name);
   if (!existsSync(path)) {
     throw new Error(`${path} is missing: build it first, or run the tests with \`cargo xtask test\``);
