@@ -15,8 +15,8 @@ import { storeImage } from "./http.js";
 const LOGIN_TEXT = "Login to enter chat room";
 const refuse = (code, message) => ({ ok: false, code, message });
 
-export function createChatServer(httpServer, state, { faults = {}, pingInterval = 25_000, pingTimeout = 20_000 } = {}) {
-  const io = new Server(httpServer, { pingInterval, pingTimeout, maxHttpBufferSize: 4 * 1024 * 1024 });
+export function createChatServer(httpServer, state, { faults = {}, ...options } = {}) {
+  const io = new Server(httpServer, { maxHttpBufferSize: 4 * 1024 * 1024, ...options });
   const identities = new Map(); // socket → { user, token }
 
   function announce(room, before) {

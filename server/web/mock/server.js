@@ -8,10 +8,10 @@ import { createChatServer } from "./chat.js";
 import { createHandler } from "./http.js";
 import { createState } from "./state.js";
 
-export async function startMock({ port = 0, dist = null, faults = {}, state = createState(), ...timings } = {}) {
+export async function startMock({ port = 0, dist = null, faults = {}, state = createState(), ...options } = {}) {
   const hooks = {};
   const server = createServer(createHandler(state, { dist, hooks, faults }));
-  const chat = createChatServer(server, state, { faults, ...timings });
+  const chat = createChatServer(server, state, { faults, ...options });
   hooks.onLogout = chat.onLogout;
   await new Promise((resolve, reject) => {
     server.once("error", reject);

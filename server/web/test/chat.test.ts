@@ -1,9 +1,10 @@
-import { startMock } from "../mock/server.js";
+import { startMock as start } from "../mock/server.js";
 import { createState } from "../mock/state.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createApi, type Session } from "../src/net/api";
 import { createChat, type Chat } from "../src/state/chat";
 
+const startMock = start as (options?: Record<string, unknown>) => Promise<any>;
 let mock: any;
 let started: Chat[];
 let expired: string[];
@@ -278,6 +279,19 @@ describe("a broken connection", () => {
     await expect.poll(() => ada.connection.value).toBe("reconnecting");
     await expect.poll(() => isSettled(ada), { timeout: 6_000 }).toBe(true);
   }, 10_000);
+});
+
+describe("a network without WebSocket", () => {
+  it("is served by long-polling", async () => {
+    const { port } = mock;
+    await mock.stop();
+    mock = await startMock({ port, transports: ["polling"] });
+    const ada = await enter("ada");
+    const ben = await enter("ben");
+    send(ada, "slowly");
+    await expect.poll(() => shown(ben)).toEqual(["slowly"]);
+    expect(states(ada)).toEqual(["sent"]);
+  });
 });
 
 describe("refusals", () => {

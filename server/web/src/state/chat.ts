@@ -31,7 +31,6 @@ const LIMIT_BACK_OFF_MS = 30_000;
 const REFUSED_BACK_OFF_MS = 5_000;
 
 const isHidden = () => typeof document !== "undefined" && document.hidden;
-const isNetworkGone = () => typeof navigator !== "undefined" && navigator.onLine === false;
 
 /** Everything between the screen and the server for one logged-in person. */
 export function createChat(options: ChatOptions) {
@@ -53,6 +52,8 @@ export function createChat(options: ChatOptions) {
   const askedAbout = new Set<number>();
   let join_count = 0;
   let wasEverOnline = false;
+  /** As the browser's events tell it; `navigator.onLine` alone is wrong on machines with a loopback only. */
+  let isNetworkGone = false;
   /** The server asked for this much patience. */
   let notBefore_ms = 0;
   let isStopped = false;
@@ -254,7 +255,7 @@ export function createChat(options: ChatOptions) {
       socket.disconnect();
       return;
     }
-    connection.value = isNetworkGone() ? "offline" : "reconnecting";
+    connection.value = isNetworkGone ? "offline" : "reconnecting";
     if (code === CLOSED_BY_LIMIT) {
       socket.disconnect();
       notBefore_ms = Date.now() + LIMIT_BACK_OFF_MS;
@@ -266,7 +267,7 @@ export function createChat(options: ChatOptions) {
   });
   socket.on("connect_error", () => {
     if (isStopped) return;
-    connection.value = wasEverOnline && !isNetworkGone() ? "reconnecting" : "offline";
+    connection.value = wasEverOnline && !isNetworkGone ? "reconnecting" : "offline";
     // A refusal of the server ends the library's own attempts.
     if (!socket.active) later(REFUSED_BACK_OFF_MS, () => socket.connect());
   });
@@ -278,7 +279,12 @@ export function createChat(options: ChatOptions) {
     socket.disconnect().connect();
   }
 
+  const onOnline = () => {
+    isNetworkGone = false;
+    retryNow();
+  };
   const onOffline = () => {
+    isNetworkGone = true;
     if (!socket.connected) connection.value = "offline";
   };
   const onVisibility = () => {
@@ -312,7 +318,7 @@ export function createChat(options: ChatOptions) {
   );
 
   if (typeof window !== "undefined") {
-    addEventListener("online", retryNow);
+    addEventListener("online", onOnline);
     addEventListener("offline", onOffline);
     document.addEventListener("visibilitychange", onVisibility);
   }
@@ -371,7 +377,7 @@ export function createChat(options: ChatOptions) {
       clearInterval(refresh);
       for (const timer of timers) clearTimeout(timer);
       if (typeof window !== "undefined") {
-        removeEventListener("online", retryNow);
+        removeEventListener("online", onOnline);
         removeEventListener("offline", onOffline);
         document.removeEventListener("visibilitychange", onVisibility);
       }

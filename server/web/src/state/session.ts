@@ -25,6 +25,7 @@ export function createSession(api: Api) {
   const session = shallowRef<Session | null>(stored());
   /** Why the person sees the login screen again, if not by choice. */
   const notice = shallowRef("");
+  const lastEmail = shallowRef("");
 
   const set = (next: Session | null) => {
     session.value = next;
@@ -38,6 +39,8 @@ export function createSession(api: Api) {
   return {
     session,
     notice,
+    /** Whose session it was that ended. */
+    lastEmail,
     async enter(isNew: boolean, email: string, password: string) {
       const entered = isNew ? await api.register(email, password) : await api.login(email, password);
       notice.value = "";
@@ -54,6 +57,7 @@ export function createSession(api: Api) {
     },
     expire() {
       if (!session.value) return;
+      lastEmail.value = session.value.user.email;
       set(null);
       notice.value = "Your session has ended. Please log in again.";
     },
