@@ -59,11 +59,7 @@ pub struct Running {
 }
 
 /// Starts the tasks of the front desk on the current runtime.
-pub fn start(
-    ends: DeskEnds,
-    settings: DeskSettings,
-    store: Option<Arc<StoreDesk>>,
-) -> Running {
+pub fn start(ends: DeskEnds, settings: DeskSettings, store: Option<Arc<StoreDesk>>) -> Running {
     let (stop, stopping) = watch::channel(false);
     let desk = Arc::new(Desk {
         doors: ends.doors.clone(),

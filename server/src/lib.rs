@@ -11,13 +11,17 @@
 #![forbid(unsafe_code)]
 
 pub mod board;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod desk;
 pub mod gate;
 pub mod launch;
 pub mod link;
 pub mod listen;
+pub mod log;
 pub mod request;
+pub mod serve;
 pub mod shard;
 pub mod start;
 pub mod stop;

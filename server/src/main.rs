@@ -1,1 +1,53 @@
-fn main() {}
+//! `throng`: parse, start, wait.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use throng::cli::{Cli, Command, ServeArgs};
+use throng::config::{self, Config, Faults, Shown};
+use throng::log;
+use throng::serve::serve;
+use throng::start::{StartError, on_desk_thread};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => run(&args),
+        Command::CheckConfig { explain, serve } => check(&serve, explain),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("throng: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn run(args: &ServeArgs) -> Result<ExitCode, StartError> {
+    let (config, _) = load(args)?;
+    log::start(config.log, &config.log_filter);
+    let is_drained = on_desk_thread(async move || serve(config).await)?;
+    Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check(args: &ServeArgs, explain: bool) -> Result<ExitCode, StartError> {
+    let (_, shown) = load(args)?;
+    let mut out = std::io::stdout().lock();
+    if explain {
+        let width = shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
+        for Shown { key, value, unit, allowed, origin } in shown {
+            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+            let line = format!("{key:width$} = {value}{unit}  ({allowed}; from {origin})");
+            // A reader that went away wants no more lines.
+            let _ = writeln!(out, "{line}");
+        }
+    } else {
+        let _ = writeln!(out, "the configuration is right");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &ServeArgs) -> Result<(Config, Vec<Shown>), StartError> {
+    config::load(args.config.as_deref(), args.flags()).map_err(|Faults(faults)| {
+        StartError::Config(format!("the configuration is wrong:\n  {}", faults.join("\n  ")))
+    })
+}

@@ -166,8 +166,7 @@ pub fn is_io_uring_usable() -> bool {
 fn pin(shard: ShardId) {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let pinned = sched_getaffinity(None).and_then(|allowed| {
-        let cores: Vec<usize> =
-            (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
         let mut only = CpuSet::new();
         only.set(cores[usize::from(shard.0) % cores.len()]);
         sched_setaffinity(None, &only)

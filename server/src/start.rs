@@ -68,3 +68,31 @@ pub async fn until_asked_to_stop(shards: &mut Shards) -> Result<(), StartError> 
         ended = shards.ended.recv() => Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0))),
     }
 }
+
+/// Descriptors kept for the database, uploads and the machinery itself.
+const DESCRIPTORS_RESERVED: u64 = 512;
+
+/// Asks for as many descriptors as the system gives, and answers how many connections may be open:
+/// a connection is refused by us before it is refused by the kernel.
+pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            limit.current
+        }
+    };
+    let available = current.map_or(u32::MAX, |current| {
+        u32::try_from(current.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX).max(1)
+    });
+    if available < connections_max {
+        tracing::warn!(
+            connections_max = available,
+            "fewer connections than configured: the limit of open files is low"
+        );
+    }
+    available.min(connections_max)
+}

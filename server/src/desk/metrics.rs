@@ -1,1 +1,233 @@
+//! What the server tells Prometheus.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use throng_store::{LATENCY_BUCKETS_US, Store};
+
+use crate::board::Board;
+use crate::gate::Gate;
+use crate::launch::Shards;
+
+/// Routes a client can make up are counted as one.
+const ROUTES_MAX: usize = 256;
+
+pub struct Metrics {
+    registry: Registry,
+    requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
+}
+
+struct Source {
+    boards: Arc<[Arc<Board>]>,
+    gate: Arc<Gate>,
+    store: Store,
+    requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
+}
+
+impl Metrics {
+    pub fn new(shards: &Shards, store: Store) -> Metrics {
+        let requests = Arc::default();
+        let source = Source {
+            boards: Arc::clone(&shards.boards),
+            gate: Arc::clone(&shards.gate),
+            store,
+            requests: Arc::clone(&requests),
+        };
+        let mut registry = Registry::with_prefix("throng");
+        registry.register_collector(Box::new(source));
+        Metrics { registry, requests }
+    }
+
+    pub fn count_request(&self, route: &str, status: u16) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let route = if requests.len() < ROUTES_MAX { route } else { "other" };
+        *requests.entry((route.to_owned(), status)).or_insert(0) += 1;
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a string takes all");
+        text
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Source {
+    fn sum(&self, name: &str) -> u64 {
+        self.boards.iter().map(|board| board.value(name).unwrap_or(0)).sum()
+    }
+}
+
+impl Collector for Source {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let e = &mut encoder;
+        self.connections(e)?;
+        self.chat(e)?;
+        self.transport(e)?;
+        self.store(e)?;
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = requests.iter().map(|((route, status), count)| {
+            (vec![("route", route.clone()), ("status", status.to_string())], *count)
+        });
+        counters(e, "http_requests", "HTTP requests by route and status", requests)?;
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        gauges(e, "build_info", "Always 1; the build is in the labels", [(version, 1)])
+    }
+}
+
+impl Source {
+    fn connections(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let websockets = self.sum("pipes");
+        let others = u64::from(self.gate.connections()).saturating_sub(websockets);
+        gauges(
+            e,
+            "connections",
+            "Open TCP connections",
+            [
+                (vec![("transport", "websocket".into())], websockets),
+                (vec![("transport", "http".into())], others),
+            ],
+        )?;
+        let kinds = [
+            ("websocket", "eio3", "ws_eio3"),
+            ("websocket", "eio4", "ws_eio4"),
+            ("polling", "eio3", "polling_eio3"),
+            ("polling", "eio4", "polling_eio4"),
+        ];
+        let by_kind = |prefix: &str| {
+            kinds.map(|(transport, protocol, suffix)| {
+                let labels: Labels =
+                    vec![("transport", transport.into()), ("protocol", protocol.into())];
+                (labels, self.sum(&format!("{prefix}_{suffix}")))
+            })
+        };
+        gauges(e, "sessions", "Open sessions", by_kind("sessions"))?;
+        counters(e, "sessions_opened", "Sessions opened", by_kind("opened"))?;
+        let closed = self.family("closed_", "reason");
+        counters(e, "sessions_closed", "Sessions ended, by reason", closed)?;
+        counter(e, "upgrades", "Sessions moved to a WebSocket", self.sum("upgrades"))?;
+        counter(e, "handshakes_refused", "Handshakes refused", self.sum("handshakes_refused"))?;
+        counter(e, "connections_accepted", "Connections accepted", self.sum("accepted"))?;
+        let refused = self.sum("refused_connections");
+        counter(e, "connections_refused", "Connections over a limit", refused)?;
+        let late = self.sum("head_timeouts");
+        counter(e, "handshake_timeouts", "Connections without a request in time", late)?;
+        let handed = self.sum("handed_over");
+        counter(e, "connections_handed_over", "Connections given to the front desk", handed)
+    }
+
+    fn chat(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(e, "rooms", "Rooms known", self.sum("rooms"))?;
+        gauge(e, "members", "Sessions in rooms", self.sum("members"))?;
+        gauge(e, "users_online", "Users present, summed over rooms", self.sum("users_online"))?;
+        counter(e, "joins", "Sessions that entered a room", self.sum("joins"))?;
+        counter(e, "leaves", "Sessions that left a room", self.sum("leaves"))?;
+        counter(e, "messages_in", "Messages published", self.sum("messages_in"))?;
+        counter(e, "deliveries", "Messages handed to member sessions", self.sum("deliveries"))?;
+        counter(e, "events_out", "Events sent", self.sum("events_out"))?;
+        counter(e, "shed", "Frames dropped that may be dropped", self.sum("shed"))?;
+        counter(e, "evictions", "Clients closed by a limit", self.sum("evictions"))?;
+        let broadcasts = self.sum("roster_broadcasts");
+        counter(e, "roster_broadcasts", "Rosters and presence changes sent to rooms", broadcasts)?;
+        counter(e, "roster_bytes", "Bytes of them, recipients included", self.sum("roster_bytes"))?;
+        counters(e, "refusals", "Requests refused, by code", self.family("refused_", "code"))
+    }
+
+    fn transport(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        counter(e, "turns", "Turns of the shard loops", self.sum("turns"))?;
+        counter(e, "flushes", "Sends", self.sum("flushes"))?;
+        counter(e, "bytes_in", "Bytes received on WebSockets", self.sum("bytes_in"))?;
+        counter(e, "bytes_out", "Bytes sent on WebSockets", self.sum("bytes_out"))?;
+        let depth = self.family("lane_depth_", "lane");
+        gauges(e, "lane_depth", "Items that wait in lanes", depth)?;
+        let refusals = self.family("lane_refusals_", "lane");
+        counters(e, "lane_refusals", "Requests refused because a lane was full", refusals)?;
+        counter(e, "logs_dropped", "Log lines dropped", self.sum("logs_dropped"))
+    }
+
+    fn store(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let metrics = self.store.metrics();
+        counter(e, "store_commits", "Transactions committed", metrics.commits.load(Relaxed))?;
+        let failures = metrics.commit_failures.load(Relaxed);
+        counter(e, "store_commit_failures", "Transactions that failed", failures)?;
+        let depth = self.store.commit_queue_depth() as u64;
+        gauge(e, "store_queue_depth", "Appends and saves that wait for a commit", depth)?;
+        let latency = &metrics.commit_latency;
+        let bounds = LATENCY_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets()).collect();
+        let mut metric = e.encode_descriptor(
+            "store_commit_seconds",
+            "Time of a transaction",
+            None,
+            MetricType::Histogram,
+        )?;
+        let sum_s = latency.sum_us() as f64 / 1e6;
+        metric.encode_histogram::<NoLabelSet>(sum_s, latency.count(), &buckets, None)
+    }
+
+    /// All core or shell counters whose name begins with `prefix`, labelled by the rest of it.
+    fn family(&self, prefix: &str, label: &'static str) -> Vec<(Labels, u64)> {
+        let names = throng_core::Counters::NAMES.iter().chain(crate::board::ShellCounters::NAMES);
+        let family = names.filter_map(|name| {
+            let rest = name.strip_prefix(prefix).filter(|_| *name != "refused_connections")?;
+            Some((vec![(label, rest.to_owned())], self.sum(name)))
+        });
+        family.collect()
+    }
+}
+
+fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
+    ConstCounter::new(value).encode(metric)
+}
+
+fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(as_gauge(value)).encode(metric)
+}
+
+fn counters(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    family: impl IntoIterator<Item = (Labels, u64)>,
+) -> fmt::Result {
+    let mut metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in family {
+        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauges(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    family: impl IntoIterator<Item = (Labels, u64)>,
+) -> fmt::Result {
+    let mut metric = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in family {
+        ConstGauge::new(as_gauge(value)).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use throng_core::{Answer, EngineRequest, Endpoint, PollId, ShardId, Sid};
+use throng_core::{Answer, Endpoint, EngineRequest, PollId, ShardId, Sid};
 use tokio::sync::oneshot;
 
 use super::Desk;
@@ -71,7 +71,11 @@ pub(super) fn owner(desk: &Desk, sid: Option<&str>) -> ShardId {
     })
 }
 
-async fn exchange(desk: &Desk, engine: EngineRequest, request: Request<Incoming>) -> Response<Body> {
+async fn exchange(
+    desk: &Desk,
+    engine: EngineRequest,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let body = if request.method() == Method::POST {
         match read_body(desk, request.into_body()).await {
             Ok(body) => Ok(body),

@@ -39,7 +39,8 @@ pub(super) async fn serve(desk: Arc<Desk>, handed: Handed, mut stopping: watch::
     let ticket: SharedTicket = Arc::new(Mutex::new(Some(ticket)));
     let timeout = Duration::from_millis(u64::from(desk.request_timeout_ms));
     let held = Arc::clone(&ticket);
-    let service = service_fn(move |request| answer(Arc::clone(&desk), peer, Arc::clone(&held), request));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&desk), peer, Arc::clone(&held), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)

@@ -14,10 +14,10 @@ use throng_core::{Eio, Endpoint, EngineRequest, Method, Transport};
 use throng_wire::http::EngineError;
 use throng_wire::ws;
 
+use super::Desk;
 use super::polling::{engine_request, owner, plain};
 use super::prefixed::Prefixed;
 use super::serve::{SharedTicket, text};
-use super::Desk;
 use crate::link::{Door, ToShard, Upgraded};
 
 pub(super) fn upgrade(

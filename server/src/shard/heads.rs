@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 
 use throng_core::input::Accept;
-use throng_core::{EngineRequest, Endpoint, Input, Logic, PipeId, ShardId, Sid};
+use throng_core::{Endpoint, EngineRequest, Input, Logic, PipeId, ShardId, Sid};
 use throng_wire::http::{self, EngineError};
 use throng_wire::ws;
 
@@ -26,10 +26,18 @@ const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Ve
 /// What the first bytes of a connection ask for.
 enum Verdict {
     NeedMore,
-    Refuse { status: u16, json: &'static str },
+    Refuse {
+        status: u16,
+        json: &'static str,
+    },
     WrongVersion,
     /// `len`: bytes of the request head.
-    Upgrade { len: usize, owner: ShardId, accept: Box<str>, request: EngineRequest },
+    Upgrade {
+        len: usize,
+        owner: ShardId,
+        accept: Box<str>,
+        request: EngineRequest,
+    },
     Desk,
 }
 
@@ -104,13 +112,7 @@ impl<L: Logic> Worker<L> {
     }
 
     /// The handshake names a session of another shard.
-    fn pass_on(
-        &mut self,
-        pipe: PipeId,
-        owner: ShardId,
-        accept: Box<str>,
-        request: EngineRequest,
-    ) {
+    fn pass_on(&mut self, pipe: PipeId, owner: ShardId, accept: Box<str>, request: EngineRequest) {
         let Some(head) = self.pipes.take_head(pipe) else { return };
         let Head { stream, bytes: leftover, ticket, .. } = *head;
         let (Some(ticket), Some(door)) = (ticket, self.ends.doors.to(owner)) else { return };
@@ -192,13 +194,7 @@ impl<L: Logic> Worker<L> {
     }
 }
 
-fn judge(
-    bytes: &[u8],
-    head: &Head,
-    policy: &HttpPolicy,
-    shard: ShardId,
-    shards: u8,
-) -> Verdict {
+fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Verdict {
     let (len, request) = match http::head(bytes) {
         Ok(http::Head::NeedMore) => return Verdict::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
@@ -227,8 +223,7 @@ fn judge(
     };
     // Sids that no shard can own are refused right here.
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
-    let owner = named
-        .filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho)
-        .unwrap_or(shard);
+    let owner =
+        named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
     Verdict::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
 }

@@ -143,12 +143,14 @@ impl<L: Logic> Worker<L> {
         self.report_gone();
         self.sort_events();
         self.take_replies();
-        self.take_inbox();
         self.take_deliveries();
         self.take_requests();
         self.drop_overdue_heads();
         self.accept(self.now);
+        // Bytes before the inbox: a client that has sent its upgrade packet on the WebSocket may
+        // already ask over HTTP, and must find itself upgraded.
         self.read_ready();
+        self.take_inbox();
         self.logic.settle(&mut self.effects);
 
         self.apply();

@@ -1,0 +1,144 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use figment::value::Value;
+
+use crate::config::Flags;
+
+const EXIT_CODES: &str = "\
+Exit status:
+   0  stopped on request, everything drained
+   1  stopped on request, but clients or the store were cut off after the grace
+   2  wrong usage of the command line
+  69  io_uring was demanded and is not usable
+  70  a shard ended unexpectedly
+  71  the address cannot be bound, or the system is out of something
+  74  the store cannot be opened
+  78  the configuration is wrong";
+
+/// A chat-room server for Socket.IO clients, old and new.
+#[derive(Parser)]
+#[command(name = "throng", version, about, after_help = "Start here: throng serve --help")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the server until SIGTERM or SIGINT.
+    ///
+    /// Without any flag it listens on 127.0.0.1:8090, keeps its SQLite database and uploaded images
+    /// in ./data, and serves the web client, the REST API and Socket.IO (WebSocket and long-polling,
+    /// Engine.IO 3 and 4) on that one port. It prints `throng listening on http://ADDR:PORT` on
+    /// standard output once it does.
+    ///
+    /// Every setting comes from, in rising order: built-in default, the file of --config (TOML),
+    /// the environment (THRONG_PING_INTERVAL_MS; THRONG_LIMITS__PUBLISH_PER_S for
+    /// `limits.publish_per_s`), the flags below. `throng check-config --explain` lists them all.
+    #[command(after_long_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Read the configuration as `serve` would, say what is wrong with it, and exit.
+    #[command(after_long_help = EXIT_CODES)]
+    CheckConfig {
+        /// Print every setting with its value, unit, range and origin.
+        #[arg(long)]
+        explain: bool,
+        #[command(flatten)]
+        serve: ServeArgs,
+    },
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  throng serve
+      Try it: open http://127.0.0.1:8090 in two browsers.
+  throng serve --listen 0.0.0.0:8090 --data-dir /var/lib/throng --log json
+      Behind a proxy that ends TLS.
+  throng serve --static-dir ./public
+      Serve another front end instead of the embedded one.
+  throng serve --unlimited --ephemeral --shards 1
+      A load test on this machine.
+
+Exit status:
+   0  stopped on request, everything drained
+   1  stopped on request, but clients or the store were cut off after the grace
+   2  wrong usage of the command line
+  69  io_uring was demanded and is not usable
+  70  a shard ended unexpectedly
+  71  the address cannot be bound, or the system is out of something
+  74  the store cannot be opened
+  78  the configuration is wrong";
+
+#[derive(Args, Default)]
+pub struct ServeArgs {
+    /// Settings in TOML.
+    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG", help_heading = "Where")]
+    pub config: Option<PathBuf>,
+    /// Address to serve; port 0 picks a free one [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Where")]
+    listen: Option<SocketAddr>,
+    /// Directory of the database and the uploaded images [default: ./data]
+    #[arg(long, value_name = "DIR", help_heading = "Where")]
+    data_dir: Option<String>,
+    /// Database, as sqlite://PATH [default: throng.db in the data directory]
+    #[arg(long, value_name = "URL", help_heading = "Where")]
+    database: Option<String>,
+    /// Serve this front end instead of the embedded one.
+    #[arg(long, value_name = "DIR", help_heading = "Where")]
+    static_dir: Option<String>,
+
+    /// Threads that hold connections and rooms [default: the cores]
+    #[arg(long, value_name = "N", help_heading = "How")]
+    shards: Option<u32>,
+    /// How sockets are waited for: auto takes io_uring where it is permitted, else epoll
+    /// [default: auto]
+    #[arg(long, value_name = "auto|io_uring|legacy", help_heading = "How")]
+    io_driver: Option<String>,
+    /// Lift rate limits and limits per user and address; loopback only, for load tests.
+    #[arg(long, help_heading = "How")]
+    unlimited: bool,
+    /// Rooms keep no messages; an ack then means accepted.
+    #[arg(long, help_heading = "How")]
+    ephemeral: bool,
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_name = "text|json", help_heading = "How")]
+    log: Option<String>,
+
+    /// Time between heartbeats [default: 25000]
+    #[arg(long, value_name = "MS", help_heading = "Protocol")]
+    ping_interval_ms: Option<u32>,
+    /// Time a client has to answer a heartbeat [default: 20000]
+    #[arg(long, value_name = "MS", help_heading = "Protocol")]
+    ping_timeout_ms: Option<u32>,
+    /// Time an Engine.IO 4 client has to connect to a namespace [default: 45000]
+    #[arg(long, value_name = "MS", help_heading = "Protocol")]
+    connect_timeout_ms: Option<u32>,
+    /// Largest message or polling body a client may send [default: 4194304]
+    #[arg(long, value_name = "BYTES", help_heading = "Protocol")]
+    max_payload: Option<u32>,
+}
+
+impl ServeArgs {
+    /// What was given, under the names of the file.
+    pub fn flags(&self) -> Flags {
+        let mut flags = Flags::default();
+        flags.set("listen", self.listen.map(|listen| listen.to_string()));
+        flags.set("data_dir", self.data_dir.clone());
+        flags.set("database", self.database.clone());
+        flags.set("static_dir", self.static_dir.clone());
+        flags.set("shards", self.shards);
+        flags.set("io_driver", self.io_driver.clone());
+        flags.set("unlimited", self.unlimited.then(|| Value::from(true)));
+        flags.set("ephemeral", self.ephemeral.then(|| Value::from(true)));
+        flags.set("log", self.log.clone());
+        flags.set("ping_interval_ms", self.ping_interval_ms);
+        flags.set("ping_timeout_ms", self.ping_timeout_ms);
+        flags.set("connect_timeout_ms", self.connect_timeout_ms);
+        flags.set("max_payload", self.max_payload);
+        flags
+    }
+}

@@ -1,0 +1,429 @@
+//! From what the operator wrote to what it means: flags over environment over file over defaults.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Env, Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use throng_core::settings::Exclusive;
+use throng_core::{Endpoint, Settings};
+use throng_mesh::Capacity;
+
+pub use reader::Shown;
+use reader::{Fault, Reader};
+
+use crate::request::HttpPolicy;
+use crate::shard::Tuning;
+
+/// What a load test may set free.
+const UNLIMITED_ROOMS: u32 = 100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Everything the server needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub shards: u8,
+    pub database: Option<String>,
+    pub log: LogFormat,
+    pub log_filter: String,
+    pub connections_max: u32,
+    pub connections_per_ip_max: u32,
+    pub request_timeout_ms: u32,
+    /// Id and name.
+    pub rooms: Vec<(u32, String)>,
+    pub core: Settings,
+    pub tuning: Tuning,
+    pub lanes: Capacity,
+    pub policy: HttpPolicy,
+    pub desk: throng_desk::Settings,
+    pub store: throng_store::Options,
+}
+
+/// Flags, as keys and values of the same names as in the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags(pub Dict);
+
+impl Flags {
+    pub fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.0.insert(key.into(), value.into());
+        }
+    }
+}
+
+impl Provider for Flags {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("command line")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}
+
+/// All that is wrong.
+#[derive(Debug)]
+pub struct Faults(pub Vec<Fault>);
+
+/// Reads the configuration; answers it with every setting as understood.
+///
+/// # Errors
+/// All faults together.
+pub fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
+    let mut figment = Figment::new();
+    if let Some(file) = file {
+        if !file.is_file() {
+            return Err(Faults(vec![format!("{}: there is no such file", file.display())]));
+        }
+        figment = figment.merge(Toml::file(file));
+    }
+    let environment = Env::prefixed("THRONG_").ignore(&["config"]).split("__");
+    let figment = figment.merge(environment).merge(flags);
+    let mut reader = Reader::new(figment);
+    let config = read(&mut reader);
+    reader.check_unknown();
+    if reader.faults.is_empty() { Ok((config, reader.shown)) } else { Err(Faults(reader.faults)) }
+}
+
+fn read(reader: &mut Reader) -> Config {
+    let r = reader;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = u8::try_from(cores).unwrap_or(u8::MAX);
+
+    let listen: SocketAddr =
+        r.text("listen", "127.0.0.1:8090", "ADDRESS:PORT", |text| text.parse().ok());
+    let shards = r.number("shards", "threads", cores, 1..=255);
+    let data_dir = r.text("data_dir", "./data", "a directory", |text| Some(PathBuf::from(text)));
+    let database = r.optional("database", "SQLite in data_dir", "a URL", |t| Some(t.to_owned()));
+    let static_dir = r.optional("static_dir", "embedded client", "a directory", |text| {
+        let path = PathBuf::from(text);
+        path.is_dir().then_some(path)
+    });
+    let is_unlimited = r.flag("unlimited", false);
+    let log = r.text("log", "text", "text or json", |text| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    let log_filter =
+        r.text("log_filter", "info", "a filter such as info or throng=debug", |text| {
+            tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+        });
+
+    let mut core = engine(r);
+    core.shards = shards;
+    core.own_lane_max = r.number("shard.own_lane_max", "items", core.own_lane_max, 16..=1 << 20);
+    let lanes = Capacity {
+        requests: r.number("shard.request_lane_max", "items", 4096, 16..=1 << 20),
+        deliveries: r.number("shard.delivery_lane_max", "items", 8192, 16..=1 << 20),
+    };
+    let tuning = tuning(r);
+    let connections_max = r.number("limits.connections_max", "connections", 200_000, 1..=1 << 24);
+    let connections_per_ip_max =
+        r.number("limits.connections_per_ip_max", "connections, 0 is no limit", 4096, 0..=1 << 24);
+    let policy = policy(r);
+    let request_timeout_ms = r.number("http.request_timeout_ms", "ms", 30_000, 100..=3_600_000);
+    let mut desk = desk(r);
+    desk.static_dir = static_dir;
+    desk.allowed_origins = policy.allowed_origins.clone();
+    let mut store = throng_store::Options::new(data_dir);
+    store.synchronous =
+        r.text("store.synchronous", "normal", "normal or full", |text| match text {
+            "normal" => Some(throng_store::Synchronous::Normal),
+            "full" => Some(throng_store::Synchronous::Full),
+            _ => None,
+        });
+    store.image_bytes_max = core.image_bytes_max as usize;
+    let rooms = rooms(r);
+
+    let is_public = !listen.ip().is_loopback();
+    r.fault(is_unlimited && is_public, || {
+        format!("unlimited: is for load tests on a loopback address, not on {listen}")
+    });
+    r.fault(core.max_payload > core.outbound_bytes_max, || {
+        "max_payload: must not be above limits.outbound_bytes_max".into()
+    });
+    let mut config = Config {
+        listen,
+        shards,
+        database,
+        log,
+        log_filter,
+        connections_max,
+        connections_per_ip_max,
+        request_timeout_ms,
+        rooms,
+        core,
+        tuning,
+        lanes,
+        policy,
+        desk,
+        store,
+    };
+    if is_unlimited {
+        config.lift_limits();
+    }
+    config
+}
+
+impl Config {
+    /// For load tests: rates and limits per user and address go, bounds on memory stay.
+    fn lift_limits(&mut self) {
+        self.core.publish_per_s = 0;
+        self.core.join_per_s = 0;
+        self.core.sessions_per_user = u32::MAX;
+        self.core.rooms_per_session = UNLIMITED_ROOMS;
+        self.core.rooms_auto_create_max = UNLIMITED_ROOMS;
+        self.connections_per_ip_max = 0;
+        self.desk.api_per_minute = 0;
+        self.store = self.store.clone().unlimited();
+    }
+}
+
+fn engine(r: &mut Reader) -> Settings {
+    let d = Settings::DEFAULT;
+    Settings {
+        ping_interval_ms: r.number("ping_interval_ms", "ms", d.ping_interval_ms, 50..=3_600_000),
+        ping_timeout_ms: r.number("ping_timeout_ms", "ms", d.ping_timeout_ms, 50..=3_600_000),
+        connect_timeout_ms: r.number(
+            "connect_timeout_ms",
+            "ms",
+            d.connect_timeout_ms,
+            50..=3_600_000,
+        ),
+        max_payload: r.number("max_payload", "bytes", d.max_payload, 1024..=256 << 20),
+        ephemeral: r.flag("ephemeral", d.ephemeral),
+        upgrade_timeout_ms: r.number(
+            "engine.upgrade_timeout_ms",
+            "ms",
+            d.upgrade_timeout_ms,
+            50..=3_600_000,
+        ),
+        allow_upgrades: r.flag("engine.allow_upgrades", d.allow_upgrades),
+        fragments_max: r.number("engine.fragments_max", "frames", d.fragments_max, 1..=1 << 20),
+        attachments_max: r.number(
+            "engine.attachments_max",
+            "per packet",
+            d.attachments_max,
+            0..=1000,
+        ),
+        json_depth_max: r.number("engine.json_depth_max", "levels", d.json_depth_max, 4..=128),
+
+        sessions_max: r.number(
+            "limits.sessions_per_shard_max",
+            "sessions",
+            d.sessions_max,
+            1..=1 << 24,
+        ),
+        sessions_per_user: r.number(
+            "limits.sessions_per_user_max",
+            "sessions on a shard",
+            d.sessions_per_user,
+            1..=1 << 24,
+        ),
+        rooms_per_session: r.number(
+            "limits.rooms_per_session_max",
+            "rooms",
+            d.rooms_per_session,
+            1..=1 << 20,
+        ),
+        outbound_bytes_max: r.number(
+            "limits.outbound_bytes_max",
+            "bytes per client",
+            d.outbound_bytes_max,
+            4096..=1 << 30,
+        ),
+        poll_packets_max: r.number(
+            "limits.poll_packets_max",
+            "packets",
+            d.poll_packets_max,
+            16..=1 << 20,
+        ),
+        stall_bytes_max: r.number(
+            "limits.stall_bytes_max",
+            "bytes per session",
+            d.stall_bytes_max,
+            4096..=1 << 30,
+        ),
+        stall_events_max: r.number(
+            "limits.stall_events_max",
+            "events per session",
+            d.stall_events_max,
+            1..=1 << 20,
+        ),
+        message_chars_max: r.number(
+            "limits.message_chars_max",
+            "characters",
+            d.message_chars_max,
+            1..=1 << 20,
+        ),
+        image_bytes_max: r.number(
+            "limits.image_bytes_max",
+            "bytes",
+            d.image_bytes_max,
+            1..=64 << 20,
+        ),
+        event_bytes_max: r.number(
+            "limits.event_bytes_max",
+            "bytes",
+            d.event_bytes_max,
+            1024..=16 << 20,
+        ),
+        publish_per_s: r.number(
+            "limits.publish_per_s",
+            "messages, 0 is no limit",
+            d.publish_per_s,
+            0..=1 << 20,
+        ),
+        publish_burst: r.number("limits.publish_burst", "messages", d.publish_burst, 1..=1 << 20),
+        join_per_s: r.number(
+            "limits.join_per_s",
+            "joins, 0 is no limit",
+            d.join_per_s,
+            0..=1 << 20,
+        ),
+        join_burst: r.number("limits.join_burst", "joins", d.join_burst, 1..=1 << 20),
+        room_backlog_max: r.number(
+            "limits.room_backlog_max",
+            "messages",
+            d.room_backlog_max,
+            1..=1 << 20,
+        ),
+        exclusive: r.text(
+            "rooms.exclusive",
+            "legacy",
+            "legacy, always or never",
+            |text| match text {
+                "legacy" => Some(Exclusive::Legacy),
+                "always" => Some(Exclusive::Always),
+                "never" => Some(Exclusive::Never),
+                _ => None,
+            },
+        ),
+        rooms_auto_create_max: r.number(
+            "rooms.auto_create_max",
+            "rooms",
+            d.rooms_auto_create_max,
+            0..=1 << 20,
+        ),
+        grace_ms: r.number("presence.grace_ms", "ms", d.grace_ms, 0..=600_000),
+        roster_budget_bytes_per_s: r.number(
+            "presence.budget_bytes_per_s",
+            "bytes per room and second",
+            d.roster_budget_bytes_per_s,
+            1024..=1 << 40,
+        ),
+        unread_window_ms: r.number("unread.window_ms", "ms", d.unread_window_ms, 10..=60_000),
+        ..d
+    }
+}
+
+fn tuning(r: &mut Reader) -> Tuning {
+    let d = Tuning::DEFAULT;
+    Tuning {
+        io_driver: r.text("io_driver", "auto", "auto, io_uring or legacy", |t| t.parse().ok()),
+        is_pinned: r.flag("shard.pin", d.is_pinned),
+        flush_linger_us: r.number("shard.flush_linger_us", "us", d.flush_linger_us, 0..=100_000),
+        accepts_per_turn: r.number(
+            "shard.accepts_per_turn",
+            "connections",
+            d.accepts_per_turn,
+            1..=4096,
+        ),
+        pipes_per_turn: r.number("shard.pipes_per_turn", "pipes", d.pipes_per_turn, 1..=1 << 16),
+        read_bytes_max: r.number(
+            "shard.read_bytes_max",
+            "bytes per pipe and turn",
+            d.read_bytes_max,
+            4096..=16 << 20,
+        ),
+        handshake_timeout_ms: r.number(
+            "http.handshake_timeout_ms",
+            "ms",
+            d.handshake_timeout_ms,
+            50..=600_000,
+        ),
+    }
+}
+
+fn policy(r: &mut Reader) -> HttpPolicy {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let engine_paths = r.list(
+        "http.engine_paths",
+        vec!["/socket.io".to_owned(), "/ws".to_owned()],
+        "paths such as \"/socket.io\"",
+        |value| {
+            let path = text(value)?;
+            let path = path.strip_suffix('/').unwrap_or(&path);
+            (path.len() > 1 && path.starts_with('/')).then(|| path.to_owned())
+        },
+        String::clone,
+    );
+    let allowed_origins = r.list(
+        "http.allowed_origins",
+        Vec::new(),
+        "origins such as \"https://chat.example\", or \"*\"",
+        |value| text(value).filter(|origin| origin == "*" || origin.contains("://")),
+        String::clone,
+    );
+    let engine_paths = engine_paths.into_iter().map(|path| (path, Endpoint::SocketIo)).collect();
+    HttpPolicy { engine_paths, allowed_origins }
+}
+
+fn desk(r: &mut Reader) -> throng_desk::Settings {
+    let d = throng_desk::Settings::default();
+    throng_desk::Settings {
+        api_per_minute: r.number(
+            "http.api_per_minute",
+            "requests per address, 0 is no limit",
+            d.api_per_minute,
+            0..=1 << 20,
+        ),
+        trusted_proxies: r.list(
+            "http.trusted_proxies",
+            Vec::new(),
+            "IP addresses",
+            |value| value.as_str().and_then(|text| text.parse::<IpAddr>().ok()),
+            IpAddr::to_string,
+        ),
+        robot_url: r.optional("http.robot_url", "canned answer", "a URL", |t| Some(t.to_owned())),
+        cookie_secure: r.flag("http.cookie_secure", d.cookie_secure),
+        upload_bytes_max: r.number(
+            "http.upload_bytes_max",
+            "bytes",
+            d.upload_bytes_max,
+            1024..=256 << 20,
+        ),
+        ..d
+    }
+}
+
+fn rooms(r: &mut Reader) -> Vec<(u32, String)> {
+    let rooms = r.list(
+        "rooms.list",
+        vec![(1, "Lobby".to_owned()), (2, "Lounge".to_owned())],
+        "tables with `id` (1 to 999999999) and `name`",
+        |value| {
+            let id = value.find_ref("id")?.to_u128().and_then(|id| u32::try_from(id).ok())?;
+            let name = value.find_ref("name")?.as_str()?.to_owned();
+            ((1..=999_999_999).contains(&id) && !name.is_empty()).then_some((id, name))
+        },
+        |(id, name)| format!("{id} {name}"),
+    );
+    let mut ids: Vec<u32> = rooms.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    let has_twins = ids.windows(2).any(|pair| pair[0] == pair[1]);
+    r.fault(has_twins, || "rooms.list: two rooms have the same id".into());
+    rooms
+}

@@ -1,0 +1,89 @@
+use std::io::Write;
+
+use super::*;
+
+fn load_toml(text: &str, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("it can be written");
+    load(Some(file.path()), flags)
+}
+
+fn faults(text: &str) -> Vec<Fault> {
+    load_toml(text, Flags::default()).expect_err("this is wrong").0
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let (config, shown) = load(None, Flags::default()).expect("the defaults are right");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8090");
+    assert_eq!(config.rooms, [(1, "Lobby".into()), (2, "Lounge".into())]);
+    let defaults = Settings { shards: config.shards, ..Settings::DEFAULT };
+    assert_eq!(config.core, defaults);
+    assert!(shown.iter().all(|shown| shown.origin == "default"));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let mut flags = Flags::default();
+    flags.set("shards", Some(3_u32));
+    let toml = "shards = 2\nping_interval_ms = 1000\n[http]\nengine_paths = [\"/x/\"]\n";
+    let (config, shown) = load_toml(toml, flags).expect("this is right");
+    assert_eq!((config.shards, config.core.ping_interval_ms), (3, 1000));
+    assert_eq!(config.policy.endpoint("/x"), Some(Endpoint::SocketIo));
+    assert_eq!(config.policy.endpoint("/socket.io"), None);
+    let origin = |key| &shown.iter().find(|shown| shown.key == key).expect("it is shown").origin;
+    assert_eq!(origin("shards"), "command line");
+    assert!(origin("ping_interval_ms").starts_with('/'), "{}", origin("ping_interval_ms"));
+    assert_eq!(origin("max_payload"), "default");
+}
+
+#[test]
+fn all_faults_come_together_with_key_and_range() {
+    let faults = faults(
+        "listen = \"nowhere\"\nping_interval_ms = 7\nephemeral = \"yes\"\n\
+         [limits]\npublish_per_s = -1\n[rooms]\nlist = [{ id = 0, name = \"x\" }]\n",
+    );
+    assert_eq!(faults.len(), 5, "{faults:#?}");
+    let all = faults.join("\n");
+    for part in ["listen", "ping_interval_ms", "50 to 3600000", "found 7", "ephemeral", "found -1"]
+    {
+        assert!(all.contains(part), "{part} in\n{all}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_a_fault_with_a_suggestion() {
+    let faults = faults("ping_intervall_ms = 1000\n[presence]\ngrace = 1\n[nonsense]\nx = 1\n");
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert!(faults.iter().any(|fault| fault.contains("did you mean `ping_interval_ms`")));
+    assert!(faults.iter().any(|fault| fault.contains("did you mean `presence.grace_ms`")));
+    assert!(faults.iter().any(|fault| fault.starts_with("nonsense.x")));
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_one_fault() {
+    assert_eq!(faults("listen = = 1").len(), 1);
+}
+
+#[test]
+fn rooms_have_distinct_ids() {
+    let twins = "[[rooms.list]]\nid = 4\nname = \"a\"\n[[rooms.list]]\nid = 4\nname = \"b\"\n";
+    assert!(faults(twins)[0].contains("same id"));
+    let (config, _) = load_toml("rooms.list = [{ id = 9, name = \"Nine\" }]", Flags::default())
+        .expect("this is right");
+    assert_eq!(config.rooms, [(9, "Nine".into())]);
+}
+
+#[test]
+fn unlimited_lifts_rates_on_loopback_only() {
+    let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
+    assert_eq!((config.core.publish_per_s, config.core.join_per_s), (0, 0));
+    assert_eq!((config.connections_per_ip_max, config.desk.api_per_minute), (0, 0));
+    let public = faults("unlimited = true\nlisten = \"0.0.0.0:80\"\n");
+    assert!(public[0].contains("loopback"));
+}
+
+#[test]
+fn one_payload_fits_the_outbound_queue() {
+    assert!(faults("max_payload = 16777216")[0].contains("outbound_bytes_max"));
+}

@@ -1,0 +1,121 @@
+//! The chat server: its parts, put together.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use throng_core::{RoomId, Settings, Shard, ShardId, TokenHash, UserId};
+use throng_desk::{Deps, Readiness};
+use throng_store::Store;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::desk::metrics::Metrics;
+use crate::desk::{self, DeskSettings, StoreDesk, card, room_info};
+use crate::gate::Gate;
+use crate::launch::{Launch, Shards, seeds};
+use crate::link::ToShard;
+use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop};
+use crate::stop::stop;
+
+/// Serves until the operator asks for the end; answers whether all was drained in time. Runs on the
+/// thread of the front desk.
+///
+/// 1. The store is opened and the rooms are made.
+/// 2. The shards start, and with them the listening sockets.
+/// 3. The front desk starts, and the address is printed.
+///
+/// # Errors
+/// [`StartError`] for whatever of it fails.
+pub async fn serve(config: Config) -> Result<bool, StartError> {
+    let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
+    let store = Store::open(&url, config.store.clone()).await?;
+    store.ensure_rooms(&config.rooms).await?;
+    let rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
+    let created = rooms.len().saturating_sub(config.rooms.len());
+    let created = u32::try_from(created).unwrap_or(u32::MAX);
+    let rooms_to_create = config.core.rooms_auto_create_max.saturating_sub(created);
+
+    let connections_max = raise_descriptor_limit(config.connections_max);
+    let policy = Arc::new(config.policy.clone());
+    let launch = Launch {
+        listen: config.listen,
+        shards: config.shards,
+        tuning: config.tuning.clone(),
+        lanes: config.lanes,
+        policy: Arc::clone(&policy),
+        gate: Gate::new(connections_max, config.connections_per_ip_max),
+        clock: Clock::start(),
+    };
+    let seeds = seeds(config.shards)?;
+    let core = config.core.clone();
+    let (mut shards, desk_ends) = launch.go(move |shard: ShardId| {
+        let settings = Settings { shard, ..core.clone() };
+        Shard::new(settings, seeds[usize::from(shard.0)].clone(), &rooms)
+    })?;
+
+    let metrics = Arc::new(Metrics::new(&shards, store.clone()));
+    let on_request: Arc<dyn Fn(&str, u16) + Send + Sync> = {
+        let metrics = Arc::clone(&metrics);
+        Arc::new(move |route: &str, status| metrics.count_request(route, status))
+    };
+    let settings = DeskSettings {
+        policy,
+        router: throng_desk::router(deps(&config, &store, &shards, &metrics, &on_request)),
+        max_payload: config.core.max_payload as usize,
+        request_timeout_ms: config.request_timeout_ms,
+        on_request,
+    };
+    let store_desk = StoreDesk::new(store.clone(), rooms_to_create);
+    let desk = desk::start(desk_ends, settings, Some(store_desk));
+
+    tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
+    until_asked_to_stop(&mut shards).await?;
+    tracing::info!("stopping");
+    let is_drained = stop(shards, desk).await;
+    store.close().await;
+    tracing::info!(is_drained, "stopped");
+    Ok(is_drained)
+}
+
+/// What the front desk asks the shards, and tells them.
+fn deps(
+    config: &Config,
+    store: &Store,
+    shards: &Shards,
+    metrics: &Arc<Metrics>,
+    on_request: &Arc<dyn Fn(&str, u16) + Send + Sync>,
+) -> Deps {
+    let online = Arc::clone(&shards.presence);
+    let present = Arc::clone(&shards.presence);
+    let boards = Arc::clone(&shards.boards);
+    let metrics = Arc::clone(metrics);
+    let revoking = shards.doors.clone();
+    let changing = shards.doors.clone();
+    Deps {
+        rooms_online: Arc::new(move |room| online.online(RoomId(room))),
+        is_present: Arc::new(move |user, room| present.is_present(UserId(user), RoomId(room))),
+        on_revoked: Arc::new(move |revoked| {
+            let doors = revoking.clone();
+            tokio::spawn(async move {
+                doors.send_all(|| ToShard::Revoked(TokenHash(revoked.token_hash))).await;
+            });
+        }),
+        on_user_changed: Arc::new(move |user| {
+            let doors = changing.clone();
+            let card = Arc::new(card(user));
+            tokio::spawn(async move {
+                doors.send_all(|| ToShard::UserChanged(Arc::clone(&card))).await;
+            });
+        }),
+        on_request: Arc::clone(on_request),
+        metrics: Arc::new(move || metrics.text()),
+        ready: Arc::new(move || {
+            let turning = boards.iter().all(|board| board.value("turns").is_some_and(|n| n > 0));
+            let result = if turning { "ok" } else { "starting" };
+            Readiness { is_ready: turning, checks: vec![("shards".into(), result.into())] }
+        }),
+        ..Deps::new(store.clone(), config.desk.clone())
+    }
+}
