@@ -27,28 +27,26 @@ use crate::request::HttpPolicy;
 /// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
 const LARGE_BODIES_MAX: usize = 64;
 
-/// What every connection of the front desk shares.
-pub struct Desk {
-    pub doors: Doors,
+/// Called with the route and status of a request.
+pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
+
+pub struct DeskSettings {
     pub policy: Arc<HttpPolicy>,
     /// Everything that is not the engine.
     pub router: Router,
     pub max_payload: usize,
     /// How long a client may take to send a request head or body.
     pub request_timeout_ms: u32,
-    /// Told the route and status of each request of the engine.
-    pub on_request: Arc<dyn Fn(&str, u16) + Send + Sync>,
-    next_poll: AtomicU64,
-    large_bodies: Semaphore,
+    /// Told of each request of the engine.
+    pub on_request: OnRequest,
 }
 
-/// Told apart from the rest so that a test of the transport needs neither store nor router.
-pub struct DeskSettings {
-    pub policy: Arc<HttpPolicy>,
-    pub router: Router,
-    pub max_payload: usize,
-    pub request_timeout_ms: u32,
-    pub on_request: Arc<dyn Fn(&str, u16) + Send + Sync>,
+/// What every connection of the front desk shares.
+struct Desk {
+    doors: Doors,
+    settings: DeskSettings,
+    next_poll: AtomicU64,
+    large_bodies: Semaphore,
 }
 
 /// The front desk's tasks. They end when the shards are gone.
@@ -63,11 +61,7 @@ pub fn start(ends: DeskEnds, settings: DeskSettings, store: Option<Arc<StoreDesk
     let (stop, stopping) = watch::channel(false);
     let desk = Arc::new(Desk {
         doors: ends.doors.clone(),
-        policy: settings.policy,
-        router: settings.router,
-        max_payload: settings.max_payload,
-        request_timeout_ms: settings.request_timeout_ms,
-        on_request: settings.on_request,
+        settings,
         next_poll: AtomicU64::new(0),
         large_bodies: Semaphore::new(LARGE_BODIES_MAX),
     });

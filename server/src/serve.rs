@@ -10,7 +10,7 @@ use throng_store::Store;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::desk::metrics::Metrics;
-use crate::desk::{self, DeskSettings, StoreDesk, card, room_info};
+use crate::desk::{self, DeskSettings, OnRequest, StoreDesk, card, room_info};
 use crate::gate::Gate;
 use crate::launch::{Launch, Shards, seeds};
 use crate::link::ToShard;
@@ -54,7 +54,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     })?;
 
     let metrics = Arc::new(Metrics::new(&shards, store.clone()));
-    let on_request: Arc<dyn Fn(&str, u16) + Send + Sync> = {
+    let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
@@ -85,7 +85,7 @@ fn deps(
     store: &Store,
     shards: &Shards,
     metrics: &Arc<Metrics>,
-    on_request: &Arc<dyn Fn(&str, u16) + Send + Sync>,
+    on_request: &OnRequest,
 ) -> Deps {
     let online = Arc::clone(&shards.presence);
     let present = Arc::clone(&shards.presence);

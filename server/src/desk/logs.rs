@@ -7,10 +7,10 @@ pub(super) async fn write(mut lines: mpsc::Receiver<LogLine>) {
     while let Some(line) = lines.recv().await {
         match line {
             LogLine::Entered { conn, user, room, online } => {
-                tracing::info!(%conn, user = user.0, room = room.0, online, "entered");
+                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "entered");
             }
             LogLine::Left { conn, user, room, online } => {
-                tracing::info!(%conn, user = user.0, room = room.0, online, "left");
+                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "left");
             }
             LogLine::Ended {
                 conn,
@@ -23,6 +23,7 @@ pub(super) async fn write(mut lines: mpsc::Receiver<LogLine>) {
             } => {
                 let user = user.map(|user| user.0);
                 tracing::info!(
+                    target: "throng",
                     %conn, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
                 );
             }

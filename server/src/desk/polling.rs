@@ -58,7 +58,7 @@ pub(super) fn engine_request<T>(
         authorization: text(request, header::AUTHORIZATION),
         content_type: text(request, header::CONTENT_TYPE),
     };
-    desk.policy.engine_request(endpoint, fields, peer.ip())
+    desk.settings.policy.engine_request(endpoint, fields, peer.ip())
 }
 
 /// The shard that owns the session the request names, or one in turn for a new session.
@@ -126,13 +126,13 @@ impl Drop for Waiting<'_> {
 
 async fn read_body(desk: &Desk, body: Incoming) -> Result<Vec<u8>, NoBody> {
     let announced = body.size_hint().upper();
-    if announced.is_some_and(|bytes| bytes > desk.max_payload as u64) {
+    if announced.is_some_and(|bytes| bytes > desk.settings.max_payload as u64) {
         return Err(NoBody::TooLong);
     }
     let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
     let _slot = if is_small { None } else { desk.large_bodies.acquire().await.ok() };
-    let collected = Limited::new(body, desk.max_payload).collect();
-    let timeout = Duration::from_millis(u64::from(desk.request_timeout_ms));
+    let collected = Limited::new(body, desk.settings.max_payload).collect();
+    let timeout = Duration::from_millis(u64::from(desk.settings.request_timeout_ms));
     match tokio::time::timeout(timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::TooLong),

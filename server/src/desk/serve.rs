@@ -37,7 +37,7 @@ pub(super) async fn serve(desk: Arc<Desk>, handed: Handed, mut stopping: watch::
         }
     };
     let ticket: SharedTicket = Arc::new(Mutex::new(Some(ticket)));
-    let timeout = Duration::from_millis(u64::from(desk.request_timeout_ms));
+    let timeout = Duration::from_millis(u64::from(desk.settings.request_timeout_ms));
     let held = Arc::clone(&ticket);
     let service =
         service_fn(move |request| answer(Arc::clone(&desk), peer, Arc::clone(&held), request));
@@ -75,18 +75,18 @@ async fn answer(
     ticket: SharedTicket,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    if let Some(endpoint) = desk.policy.endpoint(request.uri().path()) {
+    if let Some(endpoint) = desk.settings.policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
         let response = if request.headers().contains_key(header::UPGRADE) {
             upgrade::upgrade(&desk, endpoint, peer, ticket, request)
         } else {
             polling::poll(&desk, endpoint, peer, request).await
         };
-        (desk.on_request)(&route, response.status().as_u16());
+        (desk.settings.on_request)(&route, response.status().as_u16());
         return Ok(response);
     }
     request.extensions_mut().insert(PeerAddr(peer));
-    desk.router.clone().oneshot(request.map(Body::new)).await
+    desk.settings.router.clone().oneshot(request.map(Body::new)).await
 }
 
 /// The text of a header, if it is there and is text.

@@ -14,7 +14,17 @@ use super::turn::Worker;
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
 
+/// How long a peer may take to end a connection that we have ended.
+const CLOSING_MS: u64 = 1_000;
+
 impl<L: Logic> Worker<L> {
+    /// Takes down what we have ended and the peer has not.
+    pub(super) fn end_overdue_closing(&mut self) {
+        while let Some((_, pipe)) = self.closing.pop_front_if(|(due, _)| *due <= self.now) {
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+    }
+
     /// Sends what the turn produced, unless it may linger for more.
     pub(super) fn flush(&mut self) {
         self.logic.outbox().take_dirty(&mut self.dirty);
@@ -76,12 +86,13 @@ impl<L: Logic> Worker<L> {
                     }
                     return;
                 }
-                // The peer sees the end behind the last bytes; its own end, or the core's
-                // patience, takes the pipe down.
+                // The peer sees the end behind the last bytes and has a moment to end as well:
+                // closing with unread input would reset the connection and take those bytes along.
                 Flushed::Close => {
                     if shutdown(fd, Shutdown::Write).is_err() {
                         self.end_later(pipe, PipeEnd::Failed);
                     }
+                    self.closing.push_back((self.now.plus_ms(CLOSING_MS), pipe));
                     return;
                 }
             }

@@ -48,6 +48,8 @@ pub(super) struct Worker<L> {
     /// Pipes taken down since the last turn, of which the logic has not heard.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
     pub(super) dirty: Vec<PipeId>,
+    /// Pipes that we have ended, and when to take them down.
+    pub(super) closing: VecDeque<(Now, PipeId)>,
     pub(super) flush_at: Option<Now>,
     pub(super) buffer: Box<[u8]>,
     pub(super) refused_open: u32,
@@ -105,6 +107,7 @@ impl<L: Logic> Worker<L> {
             rearm: Vec::new(),
             gone: Vec::new(),
             dirty: Vec::new(),
+            closing: VecDeque::new(),
             flush_at: None,
             buffer: vec![0; plan.tuning.read_bytes_max].into(),
             refused_open: 0,
@@ -140,6 +143,7 @@ impl<L: Logic> Worker<L> {
         self.measure_lanes();
         self.logic.begin(self.now, &self.room);
 
+        self.end_overdue_closing();
         self.report_gone();
         self.sort_events();
         self.take_replies();
@@ -234,6 +238,7 @@ impl<L: Logic> Worker<L> {
             self.logic.next_deadline(),
             self.pipes.next_deadline(),
             self.flush_at,
+            self.closing.front().map(|(due, _)| *due),
             self.accept_paused_until,
             is_pressed.then(|| self.now.plus_ns(PRESSED_RETRY_NS)),
         ]
