@@ -1,5 +1,5 @@
 // A page that behaves on its socket as the original page does, written anew around the browser bundle
-// of socket.io-client 2, in a real browser and served by `--static-dir`. What goes over the wire is
+// of socket.io-client 2.3.0, in a real browser and served by `--static-dir`. What goes over the wire is
 // taken from the browser's own network events and compared with the original's sequences.
 import assert from 'node:assert/strict';
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { split3 } from './support/raw.mjs';
 import { eventually, Server } from './support/server.mjs';
 
 const bundle = join(
-  dirname(createRequire(import.meta.url).resolve('socket.io-client-2/package.json')),
+  dirname(createRequire(import.meta.url).resolve('socket.io-client-2.3/package.json')),
   'dist',
   'socket.io.js',
 );

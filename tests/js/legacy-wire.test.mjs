@@ -169,8 +169,8 @@ for (const shards of [1, 3]) {
 
     test('reconnecting: login, then the room without a token, then what was typed offline', async (t) => {
       const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);
-      const page = await Client.open(server, { version: 2, token: anna.token });
-      const other = await Client.open(server, { version: 2, token: boris.token });
+      const page = await Client.open(server, { version: 2.3, token: anna.token });
+      const other = await Client.open(server, { version: 2.3, token: boris.token });
       t.after(() => [page, other].forEach((client) => client.close()));
       await other.join('1');
       const onConnect = () => {
@@ -191,8 +191,8 @@ for (const shards of [1, 3]) {
 
     test('browser Back sends no roomout: another room ends the former', async (t) => {
       const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);
-      const page = await Client.open(server, { version: 2, token: anna.token });
-      const other = await Client.open(server, { version: 2, token: boris.token });
+      const page = await Client.open(server, { version: 2.3, token: anna.token });
+      const other = await Client.open(server, { version: 2.3, token: boris.token });
       t.after(() => [page, other].forEach((client) => client.close()));
       await other.join('1');
       await page.join('1');
@@ -240,7 +240,7 @@ for (const shards of [1, 3]) {
 
     test('an aborted poll is a disconnect, noticed at once', async (t) => {
       const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);
-      const other = await Client.open(server, { version: 2, token: boris.token });
+      const other = await Client.open(server, { version: 2.3, token: boris.token });
       t.after(() => other.close());
       await other.join('1');
       const base = `${server.url}/socket.io/?api_token=${anna.token}&EIO=3&transport=polling`;
