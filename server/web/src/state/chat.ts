@@ -21,6 +21,7 @@ export interface ChatOptions {
 }
 
 const ROOMS_REFRESH_MS = 20_000;
+const ROOMS_SETTLE_MS = 1_000;
 const JOIN_RETRY_MS = 2_000;
 const RESYNC_MS = 3_000;
 const BURST_MS = 50;
@@ -39,10 +40,17 @@ export function createChat(options: ChatOptions) {
   const socket = createSocket(options.base ?? "", () => session.token);
 
   const connection = ref<ConnectionState>("connecting");
-  const rooms = shallowRef<Room[]>([]);
+  const listedRooms = shallowRef<Room[]>([]);
   const haveRoomsLoaded = ref(false);
   const unread = shallowRef<Unread>({});
   const open = shallowRef<RoomState | null>(null);
+  /** The roster of the open room is fresher than the list. */
+  const rooms = computed(() =>
+    listedRooms.value.map((room) => {
+      const roster = open.value?.id === room.id ? open.value.roster.value : null;
+      return roster && roster.version >= 0 ? { ...room, online: roster.online } : room;
+    }),
+  );
   const unseen_count = ref(0);
   /** The newest message of someone else, and the newest change of the roster, in words. */
   const spokenMessage = ref("");
@@ -96,7 +104,7 @@ export function createChat(options: ChatOptions) {
   async function refreshRooms(): Promise<void> {
     try {
       const entries = await api.rooms(session.token);
-      rooms.value = entries.map(({ id, name, online }) => ({ id, name, online }));
+      listedRooms.value = entries.map(({ id, name, online }) => ({ id, name, online }));
       const counts = Object.fromEntries(entries.map(({ id, unread: count }) => [`room${id}`, count]));
       unread.value = applyCount(unread.value, counts, open.value?.id ?? null);
       haveRoomsLoaded.value = true;
@@ -226,7 +234,7 @@ export function createChat(options: ChatOptions) {
   });
   socket.on("count", (counts: unknown) => {
     unread.value = applyCount(unread.value, counts, open.value?.id ?? null);
-    const listed = new Set(rooms.value.map((room) => room.id));
+    const listed = new Set(listedRooms.value.map((room) => room.id));
     const unlisted = Object.keys(unread.value).map(Number).filter((id) => !listed.has(id) && !askedAbout.has(id));
     if (unlisted.length === 0 || !haveRoomsLoaded.value) return;
     for (const id of unlisted) askedAbout.add(id);
@@ -308,7 +316,6 @@ export function createChat(options: ChatOptions) {
         rosterOwner = room?.id ?? null;
         return;
       }
-      rooms.value = rooms.value.map((entry) => (entry.id === room.id ? { ...entry, online: after.online } : entry));
       const change = changeBetween(before, after);
       const isNotOwn = (person: { id: number }) => person.id !== session.user.id;
       const text = describeChange({ joined: change.joined.filter(isNotOwn), left: change.left.filter(isNotOwn) });
@@ -349,6 +356,10 @@ export function createChat(options: ChatOptions) {
       if (previous?.id === id) return;
       if (previous) {
         emptyInbox();
+        const { online } = previous.roster.value;
+        listedRooms.value = rooms.value.map((room) =>
+          room.id === previous.id ? { ...room, online: Math.max(0, online - 1) } : room,
+        );
         join_count += 1;
         previous.phase.value = "away";
         previous.unreadFrom.value = 0;
@@ -360,7 +371,7 @@ export function createChat(options: ChatOptions) {
       unseen_count.value = 0;
       open.value = id === null ? null : roomState(id);
       if (open.value) void join(open.value);
-      else later(JOIN_RETRY_MS / 2, () => void refreshRooms());
+      else later(ROOMS_SETTLE_MS, () => void refreshRooms());
     },
 
     /** Tries again what failed about the open room. */
