@@ -15,7 +15,7 @@ use throng_core::{Endpoint, Settings};
 use throng_mesh::Capacity;
 
 pub use reader::Shown;
-use reader::{Fault, Reader};
+use reader::{Fault, Reader, whole};
 
 use crate::request::HttpPolicy;
 use crate::shard::Tuning;
@@ -373,12 +373,19 @@ fn policy(r: &mut Reader) -> HttpPolicy {
     let allowed_origins = r.list(
         "http.allowed_origins",
         Vec::new(),
-        "origins such as \"https://chat.example\", or \"*\"",
-        |value| text(value).filter(|origin| origin == "*" || origin.contains("://")),
+        "origins such as \"https://chat.example\", or \"null\"",
+        |value| text(value).filter(|origin| origin == "null" || is_origin(origin)),
         String::clone,
     );
     let engine_paths = engine_paths.into_iter().map(|path| (path, Endpoint::SocketIo)).collect();
     HttpPolicy { engine_paths, allowed_origins }
+}
+
+/// Scheme, host and perhaps a port, as browsers send it: no path.
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '*', ' '])
+    })
 }
 
 fn desk(r: &mut Reader) -> throng_desk::Settings {
@@ -415,7 +422,7 @@ fn rooms(r: &mut Reader) -> Vec<(u32, String)> {
         vec![(1, "Lobby".to_owned()), (2, "Lounge".to_owned())],
         "tables with `id` (1 to 999999999) and `name`",
         |value| {
-            let id = value.find_ref("id")?.to_u128().and_then(|id| u32::try_from(id).ok())?;
+            let id = u32::try_from(whole(value.find_ref("id")?)?).ok()?;
             let name = value.find_ref("name")?.as_str()?.to_owned();
             ((1..=999_999_999).contains(&id) && !name.is_empty()).then_some((id, name))
         },

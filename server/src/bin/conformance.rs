@@ -86,7 +86,6 @@ async fn run(args: Args) -> Result<(), StartError> {
         ping_interval_ms: args.ping_interval_ms,
         ping_timeout_ms: args.ping_timeout_ms,
         max_payload: args.max_payload,
-        outbound_bytes_max: 64 * 1024 * 1024,
         ..Settings::DEFAULT
     };
     let (mut shards, desk_ends) = launch.go(move |shard: ShardId| {

@@ -216,7 +216,7 @@ fn written(value: &Value) -> String {
 }
 
 /// Signed or not, whatever the source made of it.
-fn whole(value: &Value) -> Option<i128> {
+pub fn whole(value: &Value) -> Option<i128> {
     value.to_i128().or_else(|| value.to_u128().and_then(|number| i128::try_from(number).ok()))
 }
 

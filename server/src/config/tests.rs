@@ -87,3 +87,14 @@ fn unlimited_lifts_rates_on_loopback_only() {
 fn one_payload_fits_the_outbound_queue() {
     assert!(faults("max_payload = 16777216")[0].contains("outbound_bytes_max"));
 }
+
+#[test]
+fn origins_are_listed_as_browsers_send_them() {
+    for wrong in ["*", "chat.example", "https://chat.example/", "https://*.example"] {
+        let toml = format!("[http]\nallowed_origins = [\"{wrong}\"]\n");
+        assert_eq!(faults(&toml).len(), 1, "{wrong}");
+    }
+    let toml = "[http]\nallowed_origins = [\"https://chat.example:8443\", \"null\"]\n";
+    let (config, _) = load_toml(toml, Flags::default()).expect("this is right");
+    assert_eq!(config.policy.allowed_origins.len(), 2);
+}

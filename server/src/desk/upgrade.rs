@@ -18,6 +18,7 @@ use super::Desk;
 use super::polling::{engine_request, owner, plain};
 use super::prefixed::Prefixed;
 use super::serve::{SharedTicket, text};
+use crate::gate::Ticket;
 use crate::link::{Door, ToShard, Upgraded};
 
 pub(super) fn upgrade(
@@ -51,6 +52,11 @@ pub(super) fn upgrade(
     let Some(door) = desk.doors.to(owner(desk, engine.sid.as_deref())) else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
+    // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
+    // has been handed on.
+    let Some(ticket) = ticket.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(hand_back(upgraded, engine, ticket, door.clone()));
 
@@ -65,7 +71,8 @@ pub(super) fn upgrade(
 /// What can be refused before the `101`; the rest is the shard's, which can only close.
 fn check(engine: &EngineRequest) -> Result<(), EngineError> {
     if engine.endpoint == Endpoint::RawEcho {
-        return Ok(());
+        let is_get = engine.method == Method::Get;
+        return if is_get { Ok(()) } else { Err(EngineError::BadRequest) };
     }
     if engine.transport == Transport::Unknown {
         return Err(EngineError::TransportUnknown);
@@ -73,10 +80,11 @@ fn check(engine: &EngineRequest) -> Result<(), EngineError> {
     if !engine.origin_allowed {
         return Err(EngineError::Forbidden);
     }
+    let is_get = engine.method == Method::Get;
     if engine.sid.is_some() {
-        return Ok(());
+        return if is_get { Ok(()) } else { Err(EngineError::BadRequest) };
     }
-    if engine.method != Method::Get {
+    if !is_get {
         return Err(EngineError::BadHandshakeMethod);
     }
     if engine.transport != Transport::Websocket {
@@ -88,7 +96,7 @@ fn check(engine: &EngineRequest) -> Result<(), EngineError> {
     Ok(())
 }
 
-async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: SharedTicket, door: Door) {
+async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: Ticket, door: Door) {
     let upgraded = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -107,8 +115,6 @@ async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: SharedTi
             return;
         }
     };
-    let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(ticket) = ticket else { return };
     let leftover = [&read_buf[..], &prefix[..]].concat();
     let upgraded = Upgraded { stream, ticket, accept: Accept::Done, request, leftover };
     // A shard that is gone closes it by dropping it.

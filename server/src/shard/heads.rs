@@ -214,7 +214,12 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
         authorization: request.authorization,
         content_type: None,
     };
+    let is_get = request.method == "GET";
     let engine = policy.engine_request(endpoint, fields, head.peer.ip());
+    // RFC 6455 §4.1. A handshake for a new session is for the core to refuse, in its own words.
+    if !is_get && (endpoint == Endpoint::RawEcho || engine.sid.is_some()) {
+        return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
+    }
     if !upgrade.is_version_13 {
         return Verdict::WrongVersion;
     }

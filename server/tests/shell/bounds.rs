@@ -1,0 +1,132 @@
+//! What a client cannot take from the others.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use tungstenite::Message;
+
+use crate::process::{Server, read_all, read_text, websocket_on};
+
+const OPEN: &str = "/socket.io/?EIO=4&transport=websocket";
+
+#[test]
+fn the_connection_bound_admits_the_last_and_refuses_the_next() {
+    let server = Server::throng(&["--shards", "2"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "4")]);
+    let mut open: Vec<_> = (0..4).map(|_| server.websocket(OPEN)).collect();
+    for socket in &mut open {
+        assert!(read_text(socket).starts_with("0{"));
+    }
+    let refused = server.get("/health");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("Connection: close"), "{refused}");
+
+    drop(open.pop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !server.get("/health").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "the room of a closed connection is not given back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn one_address_has_its_own_bound() {
+    let bound = ("THRONG_LIMITS__CONNECTIONS_PER_IP_MAX", "2");
+    let server = Server::throng(&["--shards", "2"], &[bound]);
+    let open: Vec<_> = (0..2).map(|_| server.websocket(OPEN)).collect();
+    assert!(server.get("/health").starts_with("HTTP/1.1 503"));
+    drop(open);
+}
+
+#[test]
+fn half_a_handshake_and_silence_are_ended_at_the_deadline() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__HANDSHAKE_TIMEOUT_MS", "200")]);
+    let started = Instant::now();
+    let mut silent = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"GET /socket.io/?EIO=4 HTTP/1.1\r\nHost").expect("it takes a piece");
+    for stream in [&mut silent, &mut half] {
+        assert!(read_all(stream).starts_with("HTTP/1.1 408"));
+    }
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_millis(200), "{waited:?} is too early");
+    assert!(waited < Duration::from_secs(5), "{waited:?} is too late");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_evicted_and_disturbs_nobody() {
+    let server = Server::conformance(&["--ping-interval-ms", "20000"]);
+    let path = "/engine.io/?EIO=4&transport=websocket";
+    let mut good = server.websocket(path);
+    read_text(&mut good);
+    let mut slow = server.websocket(path);
+    read_text(&mut slow);
+    slow.get_ref().set_write_timeout(Some(Duration::from_secs(10))).expect("it is a socket");
+    let big = Message::text(format!("4{}", "x".repeat(500_000)));
+    // What is queued is bounded; then it has a few seconds to read the reason.
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let mut round = 0;
+    while slow.send(big.clone()).is_ok() {
+        assert!(Instant::now() < deadline, "the server queues without bound, or never gives up");
+        good.send(Message::text(format!("4{round}"))).expect("it is open");
+        assert_eq!(read_text(&mut good), format!("4{round}"), "the other client is served");
+        round += 1;
+    }
+    good.send(Message::text("4after")).expect("it is open");
+    assert_eq!(read_text(&mut good), "4after");
+}
+
+#[test]
+fn a_half_open_peer_is_noticed_by_the_heartbeat() {
+    let server = Server::conformance(&[]);
+    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
+    let started = Instant::now();
+    assert!(read_text(&mut socket).starts_with("0{"));
+    assert_eq!(read_text(&mut socket), "2", "the heartbeat that is never answered");
+    // Reads on without answering: the close frame, then the end.
+    let mut rest = Vec::new();
+    socket.get_mut().read_to_end(&mut rest).expect("the server closes");
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_millis(480), "{waited:?} is too early");
+    assert!(waited < Duration::from_secs(5), "{waited:?} is too late");
+    assert_eq!(rest.first(), Some(&0x88), "a close frame comes first");
+    let code = u16::from_be_bytes([rest[2], rest[3]]);
+    assert_eq!(code, 4002);
+}
+
+#[test]
+fn a_client_that_gives_up_its_poll_is_noticed() {
+    let server = Server::conformance(&["--ping-interval-ms", "20000"]);
+    let path = "/engine.io/?EIO=4&transport=polling";
+    let with_sid = format!("{path}&sid={}", crate::process::sid_of(&server.get(path)));
+    let mut parked = server.connect();
+    let request = format!("GET {with_sid} HTTP/1.1\r\nHost: x\r\n\r\n");
+    parked.write_all(request.as_bytes()).expect("it takes a request");
+    std::thread::sleep(Duration::from_millis(100));
+    drop(parked);
+    // The transport is gone and with it the session.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !server.post(&with_sid, "4x").starts_with("HTTP/1.1 400") {
+        assert!(Instant::now() < deadline, "the session outlives its client");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn many_connections_come_and_go() {
+    let server = Server::conformance(&["--shards", "2", "--ping-interval-ms", "20000"]);
+    for _ in 0..10 {
+        let mut sockets: Vec<_> = (0..50)
+            .map(|_| {
+                websocket_on(server.connect(), "/engine.io/?EIO=4&transport=websocket")
+                    .expect("the handshake is accepted")
+            })
+            .collect();
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            socket.send(Message::text(format!("4{index}"))).expect("it is open");
+        }
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            read_text(socket);
+            assert_eq!(read_text(socket), format!("4{index}"));
+        }
+    }
+}

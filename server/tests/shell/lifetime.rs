@@ -1,0 +1,98 @@
+//! Start, idleness, stop.
+
+use std::time::{Duration, Instant};
+
+use tungstenite::Message;
+
+use crate::process::{Server, read_text};
+
+const OPEN: &str = "/engine.io/?EIO=4&transport=websocket";
+
+#[test]
+fn an_idle_server_sleeps() {
+    for driver in ["io_uring", "legacy"] {
+        let server = Server::conformance(&[
+            "--shards",
+            "4",
+            "--io-driver",
+            driver,
+            "--ping-interval-ms",
+            "60000",
+        ]);
+        let mut sockets: Vec<_> = (0..40).map(|_| server.websocket(OPEN)).collect();
+        for socket in &mut sockets {
+            read_text(socket);
+            socket.send(Message::text("4x")).expect("it is open");
+            read_text(socket);
+        }
+        let before = server.cpu_ticks();
+        std::thread::sleep(Duration::from_secs(2));
+        let used = server.cpu_ticks() - before;
+        assert!(used <= 4, "{driver}: {used} ticks of processor time in two idle seconds");
+    }
+}
+
+#[test]
+fn both_drivers_serve_alike() {
+    for driver in ["io_uring", "legacy", "auto"] {
+        let server = Server::conformance(&["--shards", "2", "--io-driver", driver]);
+        let big = format!("4{}", "y".repeat(900_000));
+        for _ in 0..4 {
+            let mut socket = server.websocket(OPEN);
+            assert!(read_text(&mut socket).starts_with("0{"));
+            socket.send(Message::text(big.clone())).expect("it is open");
+            assert_eq!(read_text(&mut socket), big, "{driver}");
+        }
+        assert!(server.get("/nothing").starts_with("HTTP/1.1 404"), "{driver}");
+    }
+}
+
+#[test]
+fn threads_are_named_after_their_role() {
+    let server = Server::conformance(&["--shards", "3"]);
+    let threads = server.threads();
+    for name in ["shard-0", "shard-1", "shard-2", "desk"] {
+        assert!(threads.iter().any(|thread| thread == name), "{name} is not in {threads:?}");
+    }
+}
+
+#[test]
+fn a_stop_is_told_to_every_client_and_ends_the_process() {
+    let mut server = Server::throng(&["--shards", "3"], &[]);
+    let path = "/socket.io/?EIO=4&transport=websocket";
+    let mut sockets: Vec<_> = (0..9).map(|_| server.websocket(path)).collect();
+    for socket in &mut sockets {
+        assert!(read_text(socket).starts_with("0{"));
+    }
+    let started = Instant::now();
+    server.terminate();
+    for socket in &mut sockets {
+        loop {
+            match socket.read() {
+                Ok(Message::Close(Some(frame))) => {
+                    assert_eq!(u16::from(frame.code), 1001);
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) => panic!("no close frame: {error}"),
+            }
+        }
+    }
+    // Close like a browser would.
+    for mut socket in sockets {
+        while socket.read().is_ok() {}
+    }
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(4), "nobody was left to wait for");
+}
+
+#[test]
+fn a_client_that_ignores_the_stop_does_not_hold_it_up_for_long() {
+    let mut server = Server::conformance(&["--ping-interval-ms", "60000"]);
+    let mut socket = server.websocket(OPEN);
+    read_text(&mut socket);
+    let started = Instant::now();
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(8));
+}

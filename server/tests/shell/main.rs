@@ -1,0 +1,6 @@
+//! The shell from outside: real processes, real sockets, no chat.
+
+mod bounds;
+mod handover;
+mod lifetime;
+mod process;
