@@ -1,6 +1,7 @@
 //! One client's socket: connect, read whenever there is something, write at once what fits.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -16,8 +17,9 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::clock::now_ns;
 use crate::plan::Seat;
+use crate::polling::{self, Http};
 use crate::samples::Metric;
-use crate::scenario::Protocol;
+use crate::scenario::{Protocol, Transport};
 use crate::session::{Ended, Session, State, Turn};
 use crate::thread::Context;
 
@@ -38,6 +40,8 @@ pub struct Client {
     pub slow: Cell<Option<u64>>,
     pub is_started: Cell<bool>,
     holds_slot: Cell<bool>,
+    /// Long-polling: the connection for POSTs and their path, unless one is under way.
+    pub poster: RefCell<Option<(Http, String)>>,
 }
 
 impl Client {
@@ -53,6 +57,7 @@ impl Client {
             slow: Cell::new(None),
             is_started: Cell::new(false),
             holds_slot: Cell::new(false),
+            poster: RefCell::new(None),
         }
     }
 
@@ -79,9 +84,27 @@ impl Client {
         }
     }
 
+    /// What follows from what was read: a free handshake slot, the next messages, answers.
+    pub fn after_read(self: &Rc<Self>, context: &Rc<Context>) {
+        let mut session = self.session.borrow_mut();
+        if session.state == State::Joined {
+            self.release_slot(context);
+            if self.is_publisher {
+                refill(context, &mut session);
+            }
+        }
+        self.flush(context, &mut session);
+    }
+
     /// Writes what is queued; what does not fit follows when the socket can take it.
     pub fn flush(self: &Rc<Self>, context: &Rc<Context>, session: &mut Session) {
         if session.out.is_empty() || self.is_flushing.get() || !self.is_online() {
+            return;
+        }
+        if session.is_polling {
+            if self.poster.borrow().is_some() {
+                monoio::spawn(polling::post(Rc::clone(context), Rc::clone(self)));
+            }
             return;
         }
         let sent = match send(self.fd.get(), &session.out, SEND) {
@@ -139,6 +162,7 @@ pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
         };
         client.release_slot(&context);
         client.fd.set(-1);
+        *client.poster.borrow_mut() = None;
         *client.stream.borrow_mut() = None;
         end(&context, &client, &ended);
         let Some(at_ns) = client.comeback_ns.get() else { break };
@@ -179,9 +203,7 @@ fn end(context: &Rc<Context>, client: &Rc<Client>, ended: &Ended) {
     }
 }
 
-enum Never {}
-
-async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Never, Ended> {
+async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallible, Ended> {
     let started_ns = now_ns();
     client.session.borrow_mut().started_ns = started_ns;
     context.local.borrow_mut().stats.first_attempt_ns.get_or_insert(started_ns);
@@ -191,20 +213,50 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Never, En
         [] => None,
         sources => Some(sources[seat.client as usize % sources.len()]),
     };
-    let stream = connect(target.address, source)
-        .await
-        .map_err(|error| Ended::Refused(format!("connect: {}", error.kind())))?;
+    let connect = || async {
+        let connected = connect(target.address, source).await;
+        connected.map_err(|error| Ended::Refused(format!("connect: {}", error.kind())))
+    };
+    let mut stream = connect().await?;
     {
-        let mut session = client.session.borrow_mut();
-        let mut local = context.local.borrow_mut();
         let connected_ns = now_ns();
+        let mut local = context.local.borrow_mut();
         local.stats.counters.connects += 1;
         local.stats.samples.record_ns(Metric::Connect, connected_ns - started_ns);
-        session.asked_ns = connected_ns;
+        client.session.borrow_mut().asked_ns = connected_ns;
+    }
+    let scenario = &context.shared.scenario;
+    let mut path = engine_path(context, &seat, "websocket");
+    if scenario.transport != Transport::Websocket {
+        client.fd.set(stream.as_raw_fd());
+        let poll = engine_path(context, &seat, "polling");
+        let mut http = Http::new(stream, target);
+        let opened = polling::open(&mut http, scenario.protocol, &poll).await?;
+        let session_path = |path: &str| format!("{path}&sid={}", opened.sid);
+        if scenario.transport == Transport::Polling {
+            let poll = session_path(&poll);
+            let poster = Http::new(connect().await?, target);
+            *client.poster.borrow_mut() = Some((poster, poll.clone()));
+            {
+                let mut session = client.session.borrow_mut();
+                let mut local = context.local.borrow_mut();
+                let mut turn = Turn::new(&context.shared, &mut local, now_ns());
+                session.is_polling = true;
+                session.out.clear();
+                session.opened_with(&mut turn, &opened);
+            }
+            client.after_read(context);
+            return polling::talk(context, client, http, &poll).await;
+        }
+        path = session_path(&path);
+        client.session.borrow_mut().opened_by_polling = Some(Box::new(opened));
+        stream = connect().await?;
+    }
+    {
+        let mut session = client.session.borrow_mut();
         session.state = State::ExpectUpgrade;
         let key = generate_key();
         session.accept = derive_accept_key(key.as_bytes());
-        let path = engine_path(context, &seat);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
@@ -227,7 +279,7 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Never, En
     }
 }
 
-fn engine_path(context: &Context, seat: &Seat) -> String {
+fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
     let scenario = &context.shared.scenario;
     let path = scenario.path();
     match scenario.protocol {
@@ -235,8 +287,8 @@ fn engine_path(context: &Context, seat: &Seat) -> String {
             let room = scenario.first_room + u32::from(seat.rooms[0]);
             path.replace("{room}", &room.to_string())
         }
-        Protocol::Eio3 => format!("{path}?EIO=3&transport=websocket"),
-        Protocol::Eio4 => format!("{path}?EIO=4&transport=websocket"),
+        Protocol::Eio3 => format!("{path}?EIO=3&transport={transport}"),
+        Protocol::Eio4 => format!("{path}?EIO=4&transport={transport}"),
     }
 }
 
@@ -255,22 +307,14 @@ async fn read_slowly(
 
 /// Takes what is there: few large reads into the thread's one buffer, frames handled in place.
 fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize) -> Result<(), Ended> {
-    let mut session = client.session.borrow_mut();
     let result = {
+        let mut session = client.session.borrow_mut();
         let mut buffer = context.buffer.borrow_mut();
         let mut local = context.local.borrow_mut();
         let mut turn = Turn::new(&context.shared, &mut local, 0);
         drain(client.fd.get(), &mut session, &mut turn, &mut buffer, most)
     };
-    if session.state == State::Joined {
-        if client.holds_slot.get() {
-            client.release_slot(context);
-        }
-        if client.is_publisher {
-            refill(context, &mut session);
-        }
-    }
-    client.flush(context, &mut session);
+    client.after_read(context);
     result
 }
 

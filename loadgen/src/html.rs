@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Report;
+use crate::report::{Report, Second};
 use crate::samples::Metric;
 use crate::summary;
 use crate::svg::{Chart, Line, Scale, chart, escape};
@@ -109,12 +109,11 @@ fn distribution(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 fn latency_chart(reports: &[&Report]) -> String {
     let mut lines = Vec::new();
     for report in reports {
-        let figures: [(&str, fn(&crate::report::Second) -> f64); 3] =
-            [("p50", |s| s.p50_us), ("p99", |s| s.p99_us), ("max", |s| s.max_us)];
-        for (figure, of) in figures {
+        for (index, figure) in ["p50", "p99", "max"].into_iter().enumerate() {
             let label = label(reports, report, figure);
             let points = report.seconds.iter().filter(|s| s.max_us > 0.0);
-            lines.push(Line { label, points: points.map(|s| (s.second as f64, of(s))).collect() });
+            let at = |s: &Second| (s.second as f64, [s.p50_us, s.p99_us, s.max_us][index]);
+            lines.push(Line { label, points: points.map(at).collect() });
         }
     }
     chart(&Chart {
@@ -154,7 +153,6 @@ fn label(reports: &[&Report], report: &Report, figure: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Second;
     use crate::samples::Samples;
 
     #[test]

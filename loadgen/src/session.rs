@@ -8,6 +8,7 @@ use memchr::memmem;
 use crate::frame::{self, Head};
 use crate::ledger::{Ledger, Seen};
 use crate::plan::Seat;
+use crate::polling::{self, Opened};
 use crate::publisher::Publisher;
 use crate::samples::Metric;
 use crate::scenario::{Completion, Mode, Presence, Protocol};
@@ -19,6 +20,8 @@ use crate::stats::Stats;
 pub enum State {
     Offline,
     ExpectUpgrade,
+    /// Upgrading from polling: the probe is out.
+    ExpectProbe,
     ExpectOpen,
     ExpectConnect,
     ExpectJoin,
@@ -131,6 +134,11 @@ pub struct Session {
     pub is_returning: bool,
     /// Leave or shutdown was ours.
     pub is_parting: bool,
+    /// Packets are queued as a payload to POST, not as frames.
+    pub is_polling: bool,
+    is_eio3: bool,
+    /// Upgrading: what the polling handshake brought, acted upon once the probe is answered.
+    pub opened_by_polling: Option<Box<Opened>>,
     fragment: Vec<u8>,
     memberships: Vec<Membership>,
     pending: VecDeque<Pending>,
@@ -168,6 +176,9 @@ impl Session {
             ping_due_ns: u64::MAX,
             is_returning: false,
             is_parting: false,
+            is_polling: false,
+            is_eio3: shared.scenario.protocol == Protocol::Eio3,
+            opened_by_polling: None,
             fragment: Vec::new(),
             memberships,
             pending: VecDeque::new(),
@@ -330,6 +341,7 @@ impl Session {
             [b'4', b'2', rest @ ..] => self.event(turn, rest),
             [b'4', b'3', rest @ ..] => return self.ack(turn, rest),
             [b'2', ..] => self.send_text(b"3"),
+            b"3probe" if self.state == State::ExpectProbe => self.probed(turn),
             [b'3', ..] => {}
             [b'0', rest @ ..] if self.state == State::ExpectOpen => self.opened(turn, rest),
             [b'4', b'0', ..] if self.state <= State::ExpectConnect => self.connected(turn),
@@ -371,14 +383,32 @@ impl Session {
             for index in 0..self.memberships.len() {
                 self.entered(turn, index);
             }
+        } else if self.opened_by_polling.is_some() {
+            self.state = State::ExpectProbe;
+            self.send_text(b"2probe");
         } else {
             self.state = State::ExpectOpen;
         }
         Ok(Some(end + 4))
     }
 
+    fn probed(&mut self, turn: &mut Turn<'_>) {
+        self.send_text(b"5");
+        if let Some(opened) = self.opened_by_polling.take() {
+            self.opened_with(turn, &opened);
+        }
+    }
+
+    /// The polling handshake is done, and the session goes on over polling or the upgraded socket.
+    pub fn opened_with(&mut self, turn: &mut Turn<'_>, opened: &Opened) {
+        self.opened(turn, &opened.json);
+        if opened.is_connected {
+            self.connected(turn);
+        }
+    }
+
     /// The Engine.IO open packet.
-    pub fn opened(&mut self, turn: &mut Turn<'_>, json: &[u8]) {
+    fn opened(&mut self, turn: &mut Turn<'_>, json: &[u8]) {
         let interval_ms = number_after(json, b"\"pingInterval\":").unwrap_or(25_000);
         self.ping_interval_ns = u64::from(interval_ms) * 1_000_000;
         self.state = State::ExpectConnect;
@@ -687,6 +717,11 @@ impl Session {
 
     /// Queues one Engine.IO packet or raw text.
     pub fn send_text(&mut self, text: &[u8]) {
+        if self.is_polling {
+            let protocol = if self.is_eio3 { Protocol::Eio3 } else { Protocol::Eio4 };
+            polling::put(protocol, &mut self.out, text);
+            return;
+        }
         let mask = self.next_mask();
         frame::put(&mut self.out, frame::TEXT, mask, text);
     }

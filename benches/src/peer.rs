@@ -1,0 +1,273 @@
+//! The servers: how each is got, started, and named.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Peer {
+    Throng,
+    /// npm socket.io with its default ws engine.
+    SocketIo,
+    /// The socketioxide crate on tokio and hyper.
+    Socketioxide,
+    /// PyPI socketify: µWebSockets, raw WebSocket.
+    Socketify,
+    /// A bare `send()` per recipient and message: no server at all.
+    Floor,
+    /// A bare `send()` per recipient and turn: the floor of coalescing.
+    FloorPerTurn,
+}
+
+pub const ALL: [Peer; 6] = [
+    Peer::Throng,
+    Peer::SocketIo,
+    Peer::Socketioxide,
+    Peer::Socketify,
+    Peer::Floor,
+    Peer::FloorPerTurn,
+];
+
+/// Where things are.
+pub struct Places {
+    /// The workspace.
+    pub root: PathBuf,
+    /// Folder of the release binaries.
+    pub binaries: PathBuf,
+    /// Cargo's target folder.
+    pub target: PathBuf,
+    /// For data that does not outlive the run.
+    pub scratch: PathBuf,
+}
+
+impl Places {
+    fn peers(&self) -> PathBuf {
+        self.root.join("benches/peers")
+    }
+
+    fn socketioxide_target(&self) -> PathBuf {
+        self.target.join("peers-socketioxide")
+    }
+
+    fn python(&self) -> PathBuf {
+        self.peers().join("socketify/.venv/bin/python")
+    }
+
+    fn libuv(&self) -> PathBuf {
+        self.peers().join("socketify/.venv/libuv")
+    }
+}
+
+impl Peer {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Throng => "throng",
+            Self::SocketIo => "socket.io (ws)",
+            Self::Socketioxide => "socketioxide",
+            Self::Socketify => "uWebSockets (raw)",
+            Self::Floor => "bare send (raw)",
+            Self::FloorPerTurn => "bare send per turn (raw)",
+        }
+    }
+
+    /// Speaks Socket.IO, so that it can be measured against Throng as an equal.
+    #[must_use]
+    pub fn is_socket_io(self) -> bool {
+        self.protocol() == "eio4"
+    }
+
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Throng | Self::SocketIo | Self::Socketioxide => "eio4",
+            Self::Socketify | Self::Floor | Self::FloorPerTurn => "raw",
+        }
+    }
+
+    #[must_use]
+    pub fn has_users(self) -> bool {
+        self == Self::Throng
+    }
+
+    /// Installs or builds what the server needs.
+    ///
+    /// # Errors
+    /// A tool is missing or fails.
+    pub fn prepare(self, places: &Places) -> anyhow::Result<()> {
+        match self {
+            Self::Throng => build(places, "throng"),
+            Self::Floor | Self::FloorPerTurn => build(places, "floor"),
+            Self::SocketIo => {
+                let folder = places.peers().join("node");
+                if folder.join("node_modules/socket.io").is_dir() {
+                    return Ok(());
+                }
+                let flags = ["ci", "--omit=dev", "--no-audit", "--no-fund"];
+                check(Command::new("npm").args(flags).current_dir(folder))
+            }
+            Self::Socketioxide => {
+                let manifest = places.peers().join("socketioxide/Cargo.toml");
+                let mut command = Command::new(env!("CARGO"));
+                command.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
+                check(command.env("CARGO_TARGET_DIR", places.socketioxide_target()))
+            }
+            Self::Socketify => prepare_socketify(places),
+        }
+    }
+
+    /// The command that serves on `port` of the loopback until it is killed.
+    #[must_use]
+    pub fn command(self, places: &Places, port: u16) -> Vec<String> {
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let port_text = port.to_string();
+        let listen = format!("127.0.0.1:{port}");
+        let own = |name: &str| path(places.binaries.join(name));
+        match self {
+            Self::Throng => {
+                let data = path(places.scratch.join(format!("throng-{port}")));
+                let flags = ["--unlimited", "--ephemeral", "--shards", "1"].map(str::to_owned);
+                [
+                    own("throng"),
+                    "serve".into(),
+                    "--listen".into(),
+                    listen,
+                    "--data-dir".into(),
+                    data,
+                ]
+                .into_iter()
+                .chain(flags)
+                .collect()
+            }
+            Self::SocketIo => {
+                vec!["node".into(), path(places.peers().join("node/server.mjs")), port_text]
+            }
+            Self::Socketioxide => {
+                let binary = "release/throng-bench-peer-socketioxide";
+                vec![path(places.socketioxide_target().join(binary)), port_text]
+            }
+            Self::Socketify => {
+                vec![
+                    path(places.python()),
+                    path(places.peers().join("socketify/server.py")),
+                    port_text,
+                ]
+            }
+            Self::Floor => vec![own("floor"), "--listen".into(), listen],
+            Self::FloorPerTurn => {
+                vec![own("floor"), "--sending".into(), "per-turn".into(), "--listen".into(), listen]
+            }
+        }
+    }
+
+    /// Environment the command needs.
+    #[must_use]
+    pub fn environment(self, places: &Places) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Socketify => {
+                vec![("LD_LIBRARY_PATH", places.libuv().to_string_lossy().into_owned())]
+            }
+            Self::SocketIo => vec![("NODE_ENV", "production".into())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Version text for the report.
+    #[must_use]
+    pub fn version(self, places: &Places) -> String {
+        match self {
+            Self::Throng => {
+                let git = said(
+                    Command::new("git")
+                        .args(["-C"])
+                        .arg(&places.root)
+                        .args(["describe", "--always", "--dirty", "--tags"]),
+                );
+                format!("{} ({git})", env!("CARGO_PKG_VERSION"))
+            }
+            Self::SocketIo => {
+                let package = places.peers().join("node/node_modules/socket.io/package.json");
+                let text = std::fs::read_to_string(package).unwrap_or_default();
+                let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                let node = said(Command::new("node").arg("--version"));
+                format!("{} on Node {node}", package["version"].as_str().unwrap_or("?"))
+            }
+            Self::Socketioxide => {
+                let lock = places.peers().join("socketioxide/Cargo.lock");
+                let text = std::fs::read_to_string(lock).unwrap_or_default();
+                let after = text.split("name = \"socketioxide\"\nversion = \"").nth(1);
+                after.and_then(|rest| rest.split('"').next()).unwrap_or("?").to_owned()
+            }
+            Self::Socketify => {
+                let code = "import importlib.metadata as m; print(m.version('socketify'))";
+                let version = said(Command::new(places.python()).args(["-c", code]));
+                format!("socketify {version}")
+            }
+            Self::Floor | Self::FloorPerTurn => env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
+    let folder = places.peers().join("socketify");
+    if !places.python().is_file() {
+        check(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(&folder))?;
+    }
+    if !folder.join(".venv/installed").is_file() {
+        let install = ["-m", "pip", "install", "--quiet", "-r", "requirements.txt"];
+        check(Command::new(places.python()).args(install).current_dir(&folder))?;
+        std::fs::write(folder.join(".venv/installed"), "")?;
+    }
+    // Its µWebSockets wants libuv, which not every system has: keep a copy beside it.
+    let system =
+        ["/usr/lib/x86_64-linux-gnu/libuv.so.1", "/usr/lib64/libuv.so.1", "/usr/lib/libuv.so.1"];
+    if system.iter().any(|path| Path::new(path).exists())
+        || places.libuv().join("libuv.so.1").exists()
+    {
+        return Ok(());
+    }
+    std::fs::create_dir_all(places.libuv())?;
+    check(Command::new("apt-get").args(["download", "libuv1"]).current_dir(places.libuv()))
+        .context("libuv.so.1 is not installed and could not be fetched")?;
+    let shell = "dpkg -x libuv1_*.deb . && cp usr/lib/*/libuv.so.1 .";
+    check(Command::new("sh").args(["-c", shell]).current_dir(places.libuv()))
+}
+
+/// Builds one of the workspace's own binaries for release.
+///
+/// # Errors
+/// It does not compile.
+pub fn build(places: &Places, binary: &str) -> anyhow::Result<()> {
+    let package = if binary == "floor" { "throng-benches" } else { binary };
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--release", "--package", package, "--bin", binary]);
+    check(command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target))
+}
+
+/// Runs a command to its end; what it prints goes to our standard error.
+fn check(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdout(std::io::stderr()).status();
+    let status = status.with_context(|| format!("start {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!("{:?} ended with {status}", command.get_program());
+    }
+    Ok(())
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    output.map_or("?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A free port of the loopback. Somebody else may take it before the server does; then the server
+/// fails to start, which is seen.
+///
+/// # Errors
+/// There is no free port.
+pub fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+    let port = listener.local_addr()?.port();
+    ensure!(port != 0, "no port");
+    Ok(port)
+}
