@@ -4,11 +4,15 @@ mod acks;
 mod chat;
 mod engine;
 mod heartbeat;
+mod limits;
 mod messages;
 mod polling;
+mod presence;
+mod rest;
 mod socketio;
 mod support;
 mod transport;
+mod unread;
 mod upgrade;
 mod websocket;
 
@@ -25,6 +29,10 @@ const TABLES: &[&[Case]] = &[
     acks::CASES,
     chat::CASES,
     messages::CASES,
+    presence::CASES,
+    unread::CASES,
+    limits::CASES,
+    rest::CASES,
 ];
 
 pub fn all() -> Vec<&'static Case> {

@@ -119,13 +119,6 @@ pub fn has_exactly(what: &str, value: &Value, keys: &[&str]) -> Outcome {
     })
 }
 
-pub fn has_at_least(what: &str, value: &Value, keys: &[&str]) -> Outcome {
-    let missing: Vec<&&str> = keys.iter().filter(|key| value.get(**key).is_none()).collect();
-    require(missing.is_empty(), &format!("{what} has the members {keys:?}"), || {
-        format!("{missing:?} missing in {value}")
-    })
-}
-
 /// An acknowledgement that refuses with this code.
 pub fn refuses(answer: &Value, code: &str) -> Outcome {
     require(

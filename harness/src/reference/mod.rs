@@ -49,8 +49,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             ping_interval: Duration::from_millis(1_000),
-            ping_timeout: Duration::from_millis(1_000),
-            connect_timeout: Duration::from_millis(2_000),
+            ping_timeout: Duration::from_millis(2_000),
+            connect_timeout: Duration::from_millis(3_000),
             upgrade_timeout: Duration::from_millis(3_000),
             max_payload: 1_000_000,
             unread_window: Duration::from_millis(200),

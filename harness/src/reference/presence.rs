@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::defect::Defect;
 use super::world::{Mode, World};
+use crate::codec::engine::Packet;
+use crate::codec::socket as sio;
 
 impl World {
     pub fn present(&self, room: u64) -> BTreeSet<u64> {
@@ -114,6 +116,12 @@ impl World {
         let mut delta = meta.clone();
         delta["joined"] = joined.iter().map(|&user| self.entry(user)).collect();
         delta["left"] = if self.has(Defect::DeltaWithoutLeft) { json!([]) } else { json!(left) };
+        let encode = |name: &str, args: &[Value]| {
+            Packet::message(sio::encode(&sio::Packet::event(name, args)))
+        };
+        let full = encode(name, &[roster, meta.clone()]);
+        let delta = encode("presence", &[delta]);
+        let count = encode("presence", &[meta]);
         let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else {
             return;
         };
@@ -122,10 +130,10 @@ impl World {
                 continue;
             }
             match mode {
-                Mode::Full => self.emit(&sid, name, &[roster.clone(), meta.clone()]),
+                Mode::Full => self.send_encoded(&sid, &full),
                 Mode::Delta if repeated => {}
-                Mode::Delta => self.emit(&sid, "presence", std::slice::from_ref(&delta)),
-                Mode::Count => self.emit(&sid, "presence", std::slice::from_ref(&meta)),
+                Mode::Delta => self.send_encoded(&sid, &delta),
+                Mode::Count => self.send_encoded(&sid, &count),
             }
         }
     }

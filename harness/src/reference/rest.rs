@@ -48,7 +48,7 @@ pub fn answer(
         return Ok(Response::json(413, &json!({ "message": "Payload Too Large" })));
     };
     let mut world = lock(world);
-    if !request.path.starts_with("/api/") {
+    if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
     }
     let Some((method, _)) = ROUTES.iter().find(|(_, path)| *path == request.path) else {
@@ -98,7 +98,9 @@ impl Call {
             (Some(token), ..) => Some(token.to_owned()),
             (_, Some(token), _) => Some(token.as_str().unwrap_or("not a string").to_owned()),
             (_, _, Some(token)) => Some(token.to_owned()),
-            _ if request.method == "GET" => cookie(request, "throng_session"),
+            _ if request.method == "GET" && request.param("api_token").is_none() => {
+                cookie(request, "throng_session")
+            }
             _ => None,
         };
         for (name, value) in &request.query {
@@ -363,6 +365,6 @@ fn refused(msg: &str) -> Response {
 }
 
 fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = ["http://", "https://", "//"].iter().find_map(|scheme| text.strip_prefix(scheme));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' ')) || text.starts_with("/avatars/")
 }

@@ -254,12 +254,18 @@ impl World {
 
     /// Sends a Socket.IO packet, if the session is connected.
     pub fn send(&mut self, sid: &str, packet: &sio::Packet) {
+        self.send_encoded(sid, &Packet::message(sio::encode(packet)));
+    }
+
+    /// The same for a packet that many sessions get: it is encoded once.
+    pub fn send_encoded(&mut self, sid: &str, packet: &Packet) {
         if let Some(session) = self.sessions.get_mut(sid)
             && session.connected
         {
-            let packet = Packet::message(sio::encode(packet));
-            session.last_event = Some(packet.clone());
-            session.pipe.push(packet);
+            if self.options.defect == Some(Defect::DuplicateAfterUpgrade) {
+                session.last_event = Some(packet.clone());
+            }
+            session.pipe.push(packet.clone());
         }
     }
 

@@ -1,0 +1,213 @@
+//! Chapter 8: limits that no other chapter meets.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::support::*;
+use crate::case::{
+    Case, Combo, E4W, NONE, Need, Outcome, WEBSOCKET, case, equal, fail, require, skip,
+};
+use crate::client::Trouble;
+use crate::client::chat::message;
+use crate::client::socket::Socket;
+use crate::context::Context;
+
+const ONLY_E4W: &[Combo] = &[E4W];
+
+pub const CASES: &[Case] = &[
+    case(
+        "lim.half-a-request",
+        &["LIM-5"],
+        NONE,
+        &[],
+        ("sends half a request head and waits", "the connection is closed within the handshake timeout"),
+        half_a_request,
+    ),
+    case(
+        "lim.large-head",
+        &["LIM-8"],
+        NONE,
+        &[],
+        ("sends a request head of 64 KiB", "a 4xx status, or the end of the connection"),
+        large_head,
+    ),
+    case(
+        "lim.slow-consumer",
+        &["LIM-15", "LIM-50", "CHAT-84"],
+        ONLY_E4W,
+        &[Need::Chat],
+        (
+            "stops reading in a room while others send megabytes, as fast as they may",
+            "the session is closed and leaves the room; the others lose nothing",
+        ),
+        slow_consumer,
+    ),
+    case(
+        "lim.sessions-per-user",
+        &["LIM-12", "LIM-53"],
+        ONLY_E4W,
+        &[Need::Chat],
+        ("opens 70 sessions of one user", "the one too many is closed with 4004"),
+        sessions_per_user,
+    ),
+    case(
+        "lim.lifted",
+        &["LIM-27", "LIM-23", "LIM-31"],
+        ONLY_E4W,
+        &[Need::Chat],
+        (
+            "sends 40 logins at once on one session",
+            "all are accepted, or some refused as rate_limited; the session stays open",
+        ),
+        lifted,
+    ),
+    case(
+        "lim.close-is-prompt",
+        &["LIM-58"],
+        WEBSOCKET,
+        &[],
+        (
+            "makes the server close, and answers the close frame or does not",
+            "the TCP connection ends within 1 s, or 5 s",
+        ),
+        close_is_prompt,
+    ),
+];
+
+fn half_a_request(context: &Context) -> Outcome {
+    let mut connection = context.connection()?;
+    connection.send_bytes(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n")?;
+    let patience = Duration::from_millis(13_000);
+    let start = Instant::now();
+    match connection.receive(patience) {
+        Err(Trouble::Closed(_)) => Ok(()),
+        // An answer such as 408 may come before the end.
+        Ok(response) if response.status >= 400 => Ok(()),
+        Ok(response) => fail("the end of the connection", format!("status {}", response.status)),
+        Err(_) => fail("the end of the connection", format!("it is open after {:?}", start.elapsed())),
+    }
+}
+
+fn large_head(context: &Context) -> Outcome {
+    let mut connection = context.connection()?;
+    let head = format!(
+        "GET {}?EIO=4&transport=polling HTTP/1.1\r\nHost: {}\r\nX-Padding: {}\r\n\r\n",
+        context.target().engine_path,
+        context.target().authority,
+        "x".repeat(64 * 1024)
+    );
+    // The server may close before it has read everything.
+    let _ = connection.send_bytes(head.as_bytes());
+    match connection.receive(context.wait()) {
+        Err(Trouble::Closed(_)) => Ok(()),
+        Ok(response) if (400..500).contains(&response.status) => Ok(()),
+        Ok(response) => fail("a 4xx status or the end", format!("status {}", response.status)),
+        Err(other) => fail("a 4xx status or the end", other.to_string()),
+    }
+}
+
+fn slow_consumer(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (talker, witness) = (context.observer("talker")?, context.observer("witness")?);
+    let sleeper = context.guest("sleeper")?;
+    talker.join(room)?;
+    witness.join(room)?;
+    sleeper.join(room)?;
+    let everybody = [talker.user.id, witness.user.id, sleeper.user.id];
+    talker.roster_of(room, &everybody)?;
+    sleeper.socket.mute();
+    // 2000 scalar values of four bytes each are 8 KB on the wire and to every member.
+    let text = "😀".repeat(2_000);
+    let start = Instant::now();
+    let patience = Duration::from_secs(8);
+    let mut sent = 0u64;
+    while start.elapsed() < patience {
+        let answer = talker.ask("message", message(room, &text))?;
+        if answer["code"] == json!("rate_limited") {
+            let limited = "the target limits publishing: the queue cannot be filled in time";
+            return skip(limited);
+        }
+        sent += 1;
+        let gone = !witness.socket.events().iter().rev().take(40).all(|event| {
+            event.name == "message" || event.name == "count"
+        });
+        let alone = gone
+            && witness.socket.events().iter().rev().any(|event| {
+                crate::client::chat::is_roster_of(event, room)
+                    && !crate::client::chat::roster_ids(event.arg(0)).contains(&sleeper.user.id)
+            });
+        if alone {
+            let last = talker.say(room, "the end")?;
+            let event = witness.message_with("the end")?;
+            equal("seq", &event["seq"], &last["seq"])?;
+            return equal("the messages the witness got", &witness.messages(room).len(), &(sent as usize + 1));
+        }
+    }
+    skip(format!("{sent} messages in {patience:?} did not fill the queue"))
+}
+
+fn sessions_per_user(context: &Context) -> Outcome {
+    let user = context.user()?;
+    let mut sessions: Vec<Socket> = Vec::new();
+    for index in 0..70 {
+        let chat = match context.chat(&user, &format!("tab{index}")) {
+            Ok(chat) => chat,
+            Err(why) => {
+                return require(why.to_string().contains("4004"), "close code 4004", || why.to_string());
+            }
+        };
+        sessions.push(chat.socket);
+    }
+    let ended = sessions.iter().filter_map(|socket| {
+        socket.wait_end(Duration::from_millis(5)).map(|ending| ending.code)
+    });
+    match ended.into_iter().next() {
+        Some(code) => equal("the close code", &code, &4004),
+        None => skip("70 sessions of one user are accepted: the limit is lifted"),
+    }
+}
+
+fn lifted(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    let ids: Vec<u64> = (0..40)
+        .map(|_| guest.socket.emit_with_id("login", &[json!({})]))
+        .collect::<Result<_, _>>()?;
+    for id in ids {
+        let answer = guest.socket.wait_ack(id, context.wait())?;
+        let fine = answer["ok"] == json!(true) || answer["code"] == json!("rate_limited");
+        require(fine, "ok or rate_limited", || answer.to_string())?;
+    }
+    require(guest.socket.is_open(), "an open session", || format!("{:?}", guest.socket.ending()))
+}
+
+fn close_is_prompt(context: &Context) -> Outcome {
+    context.step("answers the close frame");
+    let (mut socket, _) = context.connected_websocket()?;
+    socket.send("x")?;
+    closes_with(&mut socket, 1008, Duration::from_secs(2))?;
+    // Reading on sends the answer and sees the end.
+    let ended = socket.receive(Duration::from_millis(1_500));
+    require(!matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)), "the end of TCP within 1 s", || {
+        format!("{ended:?}")
+    })?;
+    context.step("does not answer it");
+    let path = context.handshake_path();
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let headers = &[
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", key),
+    ];
+    let mut connection = context.connection()?;
+    connection.exchange(&crate::client::http::Request { headers, ..crate::client::http::Request::get(&path) }, context.wait())?;
+    connection.send_bytes(&crate::client::websocket::raw_frame(0x81, b"x", true))?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(6_000) {
+        if connection.is_closed_within(Duration::from_millis(200)) {
+            return Ok(());
+        }
+    }
+    fail("the end of TCP within 5 s", "the connection is open after 6 s")
+}
