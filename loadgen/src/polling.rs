@@ -215,8 +215,9 @@ pub async fn talk(
 
 /// POSTs what is queued until nothing is.
 pub async fn post(context: Rc<Context>, client: Rc<Client>) {
-    while let Some((http, path)) = client.poster.borrow_mut().take() {
-        let mut http = http;
+    loop {
+        let poster = client.poster.take();
+        let Some((mut http, path)) = poster else { return };
         let body = std::mem::take(&mut client.session.borrow_mut().out);
         if body.is_empty() {
             *client.poster.borrow_mut() = Some((http, path));
