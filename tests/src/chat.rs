@@ -1,12 +1,18 @@
 //! A chat session over a raw WebSocket, for tests that must control every frame.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::http;
 use crate::ws::Ws;
+
+/// A server that needs longer for an answer has lost it. Shorter than a heartbeat, which would
+/// otherwise keep a wait alive for ever.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A registered user.
 #[derive(Clone, Debug)]
@@ -37,6 +43,8 @@ pub fn register(address: SocketAddr, prefix: &str) -> User {
 pub struct Session {
     pub ws: Ws,
     acks: u64,
+    /// Packets that came while an acknowledgement was awaited.
+    aside: VecDeque<String>,
 }
 
 impl Session {
@@ -51,7 +59,7 @@ impl Session {
         };
         ws.text(&connect);
         ws.packet_with("40{\"sid\":");
-        Session { ws, acks: 0 }
+        Session { ws, acks: 0, aside: VecDeque::new() }
     }
 
     /// Sends an event without an acknowledgement.
@@ -66,29 +74,45 @@ impl Session {
         self.acks
     }
 
-    /// Sends an event and waits for its acknowledgement; events in between are skipped.
+    /// Sends an event and waits for its acknowledgement; events in between are kept.
     #[track_caller]
     pub fn ask(&mut self, event: &str, payload: &Value) -> Value {
         let id = self.post(event, payload);
         let prefix = format!("43{id}[");
-        loop {
-            let packet =
-                self.ws.packet().unwrap_or_else(|| panic!("closed before the ack of {event}"));
-            if packet.starts_with(&prefix) {
-                let args: Value = serde_json::from_str(&packet[prefix.len() - 1..]).expect("JSON");
-                return args[0].clone();
-            }
-        }
+        let packet = self.read_to(&prefix);
+        let args: Value = serde_json::from_str(&packet[prefix.len() - 1..]).expect("JSON");
+        args[0].clone()
     }
 
-    /// The next event of that name: its arguments.
+    /// The next event of that name: its arguments; others stay for later.
     #[track_caller]
     pub fn event(&mut self, name: &str) -> Vec<Value> {
         let prefix = format!("42[\"{name}\"");
-        let packet = self.ws.packet_with(&prefix);
+        let at = self.aside.iter().position(|packet| packet.starts_with(&prefix));
+        let packet =
+            at.and_then(|at| self.aside.remove(at)).unwrap_or_else(|| self.read_to(&prefix));
         let mut args: Vec<Value> = serde_json::from_str(&packet[2..]).expect("JSON");
         args.remove(0);
         args
+    }
+
+    /// Reads up to the packet that begins with `prefix`; the others are kept.
+    #[track_caller]
+    fn read_to(&mut self, prefix: &str) -> String {
+        let end = Instant::now() + ANSWER_WITHIN;
+        while Instant::now() < end {
+            let packet = self.ws.packet().unwrap_or_else(|| panic!("closed before {prefix}"));
+            if packet.starts_with(prefix) {
+                return packet;
+            }
+            self.aside.push_back(packet);
+        }
+        panic!("no {prefix} in {ANSWER_WITHIN:?}; came: {:#?}", self.aside);
+    }
+
+    /// Forgets what came aside.
+    pub fn forget(&mut self) {
+        self.aside.clear();
     }
 
     #[track_caller]

@@ -152,7 +152,8 @@ fn launch(
     let address = when_ready.recv_timeout(READY_WITHIN).unwrap_or_else(|_| {
         // It may have ended by itself already.
         let _ = child.kill();
-        panic!("the server is not ready: {:#?}", log.lock().expect("no writer panics"))
+        let lines = log.lock().expect("no writer panics").clone();
+        panic!("the server is not ready: {lines:#?}")
     });
     (child, address.parse().expect("the ready line names an address"))
 }

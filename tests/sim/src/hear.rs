@@ -1,0 +1,387 @@
+//! What a session hears, held against what it may hear. Most of the safety rules are here.
+
+use serde_json::Value;
+use throng_harness::codec::engine::{self, Packet};
+use throng_harness::codec::socket;
+
+use crate::facts::{Entry, Facts, Outcome, Roster};
+use crate::scenario::Mode;
+use crate::session::{Answer, Kind, Phase, Rebind, Session, Standing};
+
+impl Session {
+    fn fail(&self, facts: &mut Facts, checker: &'static str, text: String) {
+        facts.fail(checker, format!("session {} of tab {}: {text}", self.number, self.tab));
+    }
+
+    /// One Engine.IO packet.
+    pub fn hear(&mut self, text: &str, now: u64, facts: &mut Facts) {
+        facts.trace.note(text.as_bytes());
+        let number = self.number;
+        facts.trace.line(|| format!("  s{number} <- {}", shorten(text)));
+        if self.phase == Phase::Closed {
+            return self.fail(facts, "closed-session", format!("{text} after the end"));
+        }
+        let packet = match engine::decode_text(text) {
+            Ok(packet) => packet,
+            Err(why) => return self.fail(facts, "well-formed", format!("{text}: {why}")),
+        };
+        let engine::Data::Text(data) = packet.data else { return };
+        match packet.kind {
+            engine::Kind::Open => self.opened(&data, now, facts),
+            engine::Kind::Ping if self.protocol == engine::Protocol::Eio4 => {
+                if self.holds_pongs {
+                    self.pings_held += 1;
+                } else {
+                    self.send(Packet::text(engine::Kind::Pong, ""));
+                }
+            }
+            engine::Kind::Pong if self.protocol == engine::Protocol::Eio3 => {}
+            engine::Kind::Message => match socket::decode(&data) {
+                Ok(packet) => self.socket_packet(&packet, facts),
+                Err(why) => self.fail(facts, "well-formed", format!("{data}: {why}")),
+            },
+            engine::Kind::Close => self.close(),
+            engine::Kind::Noop => {}
+            _ => self.fail(facts, "well-formed", format!("unexpected packet {text}")),
+        }
+    }
+
+    fn opened(&mut self, data: &str, now: u64, facts: &mut Facts) {
+        let open: Value = serde_json::from_str(data).unwrap_or_default();
+        let Some(sid) = open["sid"].as_str().filter(|_| self.sid.is_none()) else {
+            return self.fail(facts, "well-formed", format!("open packet {data}"));
+        };
+        self.sid = Some(sid.to_owned());
+        self.phase = Phase::Open;
+        if self.protocol == engine::Protocol::Eio3 {
+            self.ping_at = now + open["pingInterval"].as_u64().unwrap_or(0) * 1_000_000;
+        }
+    }
+
+    fn socket_packet(&mut self, packet: &socket::Packet, facts: &mut Facts) {
+        match packet.kind {
+            socket::Kind::Connect => {
+                self.is_connected = true;
+                let goodbye = self.ops.iter_mut().rfind(|op| op.kind == Kind::Goodbye);
+                if let Some(op) = goodbye {
+                    op.answer = Answer::Ok;
+                }
+            }
+            _ if !self.is_connected && !self.ops.iter().any(|op| op.kind == Kind::Goodbye) => {
+                self.fail(facts, "connect-first", format!("{packet:?} before CONNECT"));
+            }
+            socket::Kind::Event => {
+                let Some((name, args)) = packet.as_event() else { return };
+                self.event(name, args, facts);
+            }
+            socket::Kind::Ack => {
+                let (Some(id), Some(body)) = (packet.id, packet.data.as_ref().and_then(|d| d.get(0)))
+                else {
+                    return self.fail(facts, "well-formed", format!("{packet:?}"));
+                };
+                self.acked(id, body, facts);
+            }
+            _ => self.fail(facts, "well-formed", format!("unexpected {packet:?}")),
+        }
+    }
+
+    // ---- acks ---------------------------------------------------------------------------------
+
+    fn acked(&mut self, id: u64, body: &Value, facts: &mut Facts) {
+        let Some(index) = self.acks.remove(&id) else {
+            return self.fail(facts, "ack-once", format!("ack {id} is not awaited: {body}"));
+        };
+        let Some(is_ok) = body["ok"].as_bool() else {
+            return self.fail(facts, "well-formed", format!("ack {body}"));
+        };
+        if !is_ok {
+            return self.refused(index, body, facts);
+        }
+        let kind = self.ops[index].kind.clone();
+        let room = self.ops[index].room;
+        let before = self.standing(room, index);
+        self.ops[index].answer = Answer::Ok;
+        if let Rebind::To(user) = self.ops[index].rebind {
+            self.user = Some(Some(user));
+            self.counts.clear();
+            // A later token may be on its way already.
+            let later = &self.ops[index + 1..];
+            if later.iter().any(|op| op.rebind != Rebind::No && op.answer == Answer::Pending) {
+                self.user = None;
+            }
+        }
+        let is_plain = self.ops[index].rebind == Rebind::No;
+        // An identity acted, and only one can have.
+        let is_revoked = self.ops.iter().any(|op| op.kind == Kind::Revoked);
+        if self.user.is_none() && self.shown.len() == 1 && !is_revoked {
+            self.user = Some(self.shown.first().copied());
+        }
+        let seq = body["seq"].as_u64();
+        match kind {
+            Kind::Login => {
+                let user = body["user"]["id"].as_u64();
+                if let Some(Some(known)) = self.user
+                    && user != Some(u64::from(known))
+                {
+                    self.fail(facts, "identity", format!("login as {known} says {body}"));
+                }
+                self.counted(&body["count"]);
+                facts.mark("login_acked");
+            }
+            Kind::Join(mode) => {
+                facts.mark("join_acked");
+                self.joined(room, mode, seq, before == Standing::In && is_plain, facts);
+            }
+            Kind::Leave => {
+                facts.mark("leave_acked");
+                let view = self.view(room);
+                let last = view.last;
+                let is_strict = before == Standing::In && is_plain && !view.is_loose;
+                view.roster = None;
+                view.mode = None;
+                if is_strict && last != seq {
+                    let text = format!("left room {room} at {seq:?} having heard up to {last:?}");
+                    self.fail(facts, "gapless", text);
+                }
+            }
+            Kind::Publish(tag) => {
+                let (Some(seq), Some(id)) = (seq, body["id"].as_i64()) else {
+                    return self.fail(facts, "well-formed", format!("ack {body}"));
+                };
+                facts.mark("publish_acked");
+                facts.publishes[tag].outcome = Outcome::Accepted { seq, id };
+                facts.numbered(room, seq, Entry { id, tag });
+                if before == Standing::Out && is_plain {
+                    self.fail(facts, "membership", format!("#{tag} accepted from outside {room}"));
+                }
+            }
+            Kind::Goodbye | Kind::Revoked => {}
+            Kind::Nonsense => self.fail(facts, "acks", format!("nonsense accepted: {body}")),
+        }
+    }
+
+    fn refused(&mut self, index: usize, body: &Value, facts: &mut Facts) {
+        let Some(code) = body["code"].as_str() else {
+            return self.fail(facts, "well-formed", format!("ack {body}"));
+        };
+        self.ops[index].answer = Answer::Refused(code.to_owned());
+        if let Kind::Publish(tag) = self.ops[index].kind {
+            facts.publishes[tag].outcome = Outcome::Refused;
+            if let Some(place) = facts.heard.get(&tag).copied() {
+                self.fail(facts, "refused-unheard", format!("#{tag} refused ({code}) is {place:?}"));
+            }
+        }
+    }
+
+    fn joined(
+        &mut self,
+        room: u32,
+        mode: Mode,
+        seq: Option<u64>,
+        was_in: bool,
+        facts: &mut Facts,
+    ) {
+        let Some(seq) = seq else {
+            return self.fail(facts, "well-formed", "a join's ack without seq".into());
+        };
+        let view = self.view(room);
+        let last = view.last;
+        let is_wrong = if was_in && !view.is_loose { last != Some(seq) } else { last > Some(seq) };
+        view.last = Some(seq);
+        view.is_loose = false;
+        if view.mode != Some(mode) || !was_in {
+            view.roster = None;
+        }
+        view.mode = Some(mode);
+        view.snapshots_owed += 1;
+        if is_wrong {
+            let text = format!("room {room} joined at {seq} after hearing {last:?}");
+            self.fail(facts, "gapless", text);
+        }
+    }
+
+    // ---- events -------------------------------------------------------------------------------
+
+    fn event(&mut self, name: &str, args: &[Value], facts: &mut Facts) {
+        match (name, args) {
+            ("message", [body]) => self.message(body, facts),
+            ("room" | "roomout", [roster, meta]) => self.roster(name, roster, meta, facts),
+            ("presence", [body]) => self.presence(body, facts),
+            ("count", [body]) => self.counted(body),
+            ("login", [Value::String(_)]) => self.logged_out(),
+            ("chat_error", [_]) => facts.mark("chat_error"),
+            _ => self.fail(facts, "well-formed", format!("unexpected event {name} {args:?}")),
+        }
+    }
+
+    /// The server says that the session has no identity (any more).
+    fn logged_out(&mut self) {
+        if let Some(op) = self.ops.iter_mut().find(|op| {
+            op.kind == Kind::Revoked && op.answer == Answer::Pending
+        }) {
+            op.answer = Answer::Ok;
+            self.counts.clear();
+        }
+    }
+
+    fn message(&mut self, body: &Value, facts: &mut Facts) {
+        facts.received += 1;
+        self.received += 1;
+        let room = body["roomid"].as_u64().unwrap_or(0) as u32;
+        let tag = body["msg"].as_str().and_then(|text| text.strip_prefix('#')?.parse().ok());
+        let (Some(seq), Some(id), Some(tag)) = (body["seq"].as_u64(), body["id"].as_i64(), tag)
+        else {
+            return self.fail(facts, "well-formed", format!("message {body}"));
+        };
+        facts.numbered(room, seq, Entry { id, tag });
+        if facts.publishes.get(tag).is_some_and(|publish| publish.outcome == Outcome::Refused) {
+            return self.fail(facts, "refused-unheard", format!("#{tag} was refused: {body}"));
+        }
+        if self.standing(room, self.ops.len()) == Standing::Out {
+            return self.fail(facts, "membership", format!("outside of the room: {body}"));
+        }
+        if let Some(Some(user)) = self.user {
+            let mail = body["userid"].as_str().filter(|name| name.contains('@'));
+            if mail.is_some_and(|mail| mail != format!("user{user}@example.com"))
+                && !self.ops.iter().any(|op| op.rebind != Rebind::No)
+            {
+                return self.fail(facts, "no-mail", format!("another user's e-mail: {body}"));
+            }
+        }
+        let view = self.view(room);
+        let last = view.last;
+        view.last = Some(seq);
+        let is_next = match last {
+            Some(last) if view.is_loose => seq > last,
+            Some(last) => seq == last + 1,
+            None => view.is_loose,
+        };
+        if !is_next {
+            let text = format!("message {seq} of room {room} after {last:?}");
+            self.fail(facts, "gapless", text);
+        }
+    }
+
+    fn roster(&mut self, name: &str, roster: &Value, meta: &Value, facts: &mut Facts) {
+        let (Some(entries), Some(room)) = (roster.as_object(), meta["room"].as_u64()) else {
+            return self.fail(facts, "well-formed", format!("{name} {roster} {meta}"));
+        };
+        let room = room as u32;
+        let roster: Roster = entries
+            .iter()
+            .filter_map(|(user, entry)| Some((user.parse().ok()?, entry.to_string())))
+            .collect();
+        let is_leaving = self.has_pending(room, |kind| *kind == Kind::Leave);
+        let is_farewell = is_leaving && name == "roomout" && roster.is_empty();
+        if !self.meta(room, meta, facts) {
+            return;
+        }
+        if is_farewell {
+            return;
+        }
+        let version = meta["version"].as_u64().unwrap_or(0);
+        if roster.len() as u64 != meta["online"].as_u64().unwrap_or(u64::MAX) {
+            let text = format!("room {room}: {} in the roster of {meta}", roster.len());
+            return self.fail(facts, "online", text);
+        }
+        facts.roster(room, version, &roster);
+        let is_moving = is_leaving || self.has_pending(room, |k| matches!(k, Kind::Join(_)));
+        let view = self.view(room);
+        let is_asked = view.snapshots_owed > 0 || is_leaving || is_moving;
+        let is_fit = match view.mode {
+            Some(Mode::Delta) => view.roster.is_none() || is_asked,
+            Some(Mode::Count) => is_asked,
+            Some(Mode::Full) | None => true,
+        };
+        view.snapshots_owed = view.snapshots_owed.saturating_sub(1);
+        view.roster = Some(roster);
+        let mode = view.mode;
+        if !is_fit {
+            let text = format!("room {room}: a whole roster in mode {mode:?}: {meta}");
+            self.fail(facts, "mode", text);
+        }
+    }
+
+    /// Checks what accompanies every roster event; false if it is not for this session.
+    fn meta(&mut self, room: u32, meta: &Value, facts: &mut Facts) -> bool {
+        let standing = self.standing(room, self.ops.len());
+        if standing == Standing::Out {
+            self.fail(facts, "membership", format!("a roster from outside: {meta}"));
+            return false;
+        }
+        let (Some(seq), Some(version), Some(online)) =
+            (meta["seq"].as_u64(), meta["version"].as_u64(), meta["online"].as_u64())
+        else {
+            self.fail(facts, "well-formed", format!("meta {meta}"));
+            return false;
+        };
+        let view = self.view(room);
+        let (last, known) = (view.last, view.version);
+        let is_strict = standing == Standing::In && !view.is_loose;
+        view.version = version;
+        view.online = online;
+        if version < known {
+            self.fail(facts, "version", format!("room {room} falls from {known}: {meta}"));
+        }
+        if is_strict && last != Some(seq) {
+            let text = format!("roster at {seq} of room {room} having heard {last:?}");
+            self.fail(facts, "gapless", text);
+        }
+        true
+    }
+
+    fn presence(&mut self, body: &Value, facts: &mut Facts) {
+        let Some(room) = body["room"].as_u64() else {
+            return self.fail(facts, "well-formed", format!("presence {body}"));
+        };
+        let room = room as u32;
+        if !self.meta(room, body, facts) {
+            return;
+        }
+        let is_moving = self.has_pending(room, |kind| matches!(kind, Kind::Join(_) | Kind::Leave));
+        let version = body["version"].as_u64().unwrap_or(0);
+        let online = body["online"].as_u64().unwrap_or(0);
+        let view = self.view(room);
+        let heard = if body.get("joined").is_some() { Mode::Delta } else { Mode::Count };
+        if heard == Mode::Count {
+            view.snapshots_owed = view.snapshots_owed.saturating_sub(1);
+        }
+        if view.mode.is_some_and(|mode| mode != heard) && !is_moving {
+            let mode = view.mode;
+            return self.fail(facts, "mode", format!("{body} in mode {mode:?}"));
+        }
+        if heard == Mode::Count || view.mode.is_none() {
+            return;
+        }
+        let Some(roster) = &mut view.roster else {
+            return self.fail(facts, "delta", format!("a change before the snapshot: {body}"));
+        };
+        for user in body["left"].as_array().into_iter().flatten().filter_map(Value::as_u64) {
+            roster.remove(&(user as u32));
+        }
+        for entry in body["joined"].as_array().into_iter().flatten() {
+            roster.insert(entry["id"].as_u64().unwrap_or(0) as u32, entry.to_string());
+        }
+        let roster = roster.clone();
+        if roster.len() as u64 != online {
+            let text = format!("room {room}: changes give {:?}, not {body}", roster.keys());
+            return self.fail(facts, "delta", text);
+        }
+        facts.mark("delta_applied");
+        facts.roster(room, version, &roster);
+    }
+
+    fn counted(&mut self, body: &Value) {
+        for (name, count) in body.as_object().into_iter().flatten() {
+            if let (Some(room), Some(count)) =
+                (name.strip_prefix("room").and_then(|id| id.parse().ok()), count.as_u64())
+            {
+                self.counts.insert(room, count);
+            }
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    if text.len() <= 300 { text.to_owned() } else { text.chars().take(300).collect() }
+}

@@ -1,0 +1,20 @@
+//! Deterministic simulation of the shards: every choice comes from one finite string of bytes.
+//! README.md says what is injected, what is checked, and how much that is worth.
+#![forbid(unsafe_code)]
+
+pub mod canary;
+pub mod client;
+pub mod entropy;
+pub mod facts;
+mod frames;
+mod hear;
+pub mod lanes;
+pub mod rest;
+pub mod run;
+pub mod scenario;
+pub mod session;
+pub mod shrink;
+pub mod steps;
+pub mod store;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,217 @@
+//! What one run is made of: its shards, people, limits and the faults it may meet. Every seed
+//! leaves a random part of the faults off, because a fault that is always on hides what happens
+//! without it.
+
+use throng_core::settings::Exclusive;
+use throng_core::{Settings, ShardId};
+use throng_harness::codec::engine::Protocol;
+
+use crate::entropy::Draw;
+
+/// Everything that may go wrong, one switch each. Lanes never lose, repeat or reorder: the real
+/// ones do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A shard takes no turn for a while.
+    ShardStall,
+    /// Lanes have the smallest capacity that the configuration allows.
+    TightLanes,
+    /// Bytes of one frame arrive in pieces.
+    SplitBytes,
+    /// A peer vanishes without a FIN.
+    HalfOpen,
+    /// A client stops reading, or reads late.
+    StoppedReader,
+    /// A connection ends in the middle of anything.
+    AbruptClose,
+    /// Everybody reconnects at once.
+    ReconnectStorm,
+    /// Bytes that are no packet.
+    Malformed,
+    /// Pongs (or pings of Engine.IO 3) come late or not at all.
+    LatePong,
+    /// The clock jumps over many deadlines.
+    ClockJump,
+    /// The store answers late, and not in the order it was asked.
+    StoreSlow,
+    /// The store refuses, having applied nothing.
+    StoreDown,
+    /// A token is revoked.
+    Revoked,
+    /// A session becomes another user.
+    Rebind,
+    /// Rooms may be created on demand, but only few.
+    RoomCreation,
+    /// An upgrade is broken off, or the polling rules are broken.
+    BrokenUpgrade,
+    /// Tiny budgets, bursts, backlogs and queues.
+    TightLimits,
+    /// Several events at once without waiting for an answer.
+    Pipelining,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 18] = [
+        Fault::ShardStall,
+        Fault::TightLanes,
+        Fault::SplitBytes,
+        Fault::HalfOpen,
+        Fault::StoppedReader,
+        Fault::AbruptClose,
+        Fault::ReconnectStorm,
+        Fault::Malformed,
+        Fault::LatePong,
+        Fault::ClockJump,
+        Fault::StoreSlow,
+        Fault::StoreDown,
+        Fault::Revoked,
+        Fault::Rebind,
+        Fault::RoomCreation,
+        Fault::BrokenUpgrade,
+        Fault::TightLimits,
+        Fault::Pipelining,
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    WebSocket,
+    Polling,
+    /// Polling first, then an upgrade.
+    Upgrading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Full,
+    Delta,
+    Count,
+}
+
+impl Mode {
+    pub const ALL: [Mode; 3] = [Mode::Full, Mode::Delta, Mode::Count];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Full => "full",
+            Mode::Delta => "delta",
+            Mode::Count => "count",
+        }
+    }
+}
+
+/// Where a client shows its token first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    Handshake,
+    Connect,
+    FirstEvent,
+}
+
+/// One tab.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    pub user: u32,
+    pub shard: usize,
+    pub way: Way,
+    pub protocol: Protocol,
+    pub shows: Shows,
+    pub mode: Mode,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub settings: Settings,
+    pub shards: u8,
+    pub users: u32,
+    /// Rooms that exist from the start: 1 to this.
+    pub rooms: u32,
+    /// Rooms that clients name: 1 to this.
+    pub rooms_named: u32,
+    pub tabs: Vec<Profile>,
+    pub lane_max: u32,
+    pub commands_max: u32,
+    /// Rooms the store lets clients create.
+    pub rooms_to_create: u32,
+    faults: u32,
+}
+
+impl Scenario {
+    pub fn draw(draw: &mut Draw<'_>, shards: u8) -> Scenario {
+        let mut faults = u32::from(draw.byte()) | u32::from(draw.byte()) << 8;
+        faults |= u32::from(draw.byte()) << 16;
+        let has = |fault: Fault| faults & 1 << fault as u32 != 0;
+        let users = 2 + draw.below(4) as u32;
+        let rooms = 1 + draw.below(3) as u32;
+        let tight = has(Fault::TightLimits);
+        let lane_max = if has(Fault::TightLanes) { 16 + draw.below(4) as u32 } else { 64 };
+        let creates = has(Fault::RoomCreation);
+        let unlimited = !tight || draw.chance(64);
+        let settings = Settings {
+            shard: ShardId(0),
+            shards,
+            ping_interval_ms: 5_000,
+            ping_timeout_ms: 3_000,
+            connect_timeout_ms: 6_000,
+            upgrade_timeout_ms: 2_000,
+            max_payload: 16 * 1024,
+            outbound_bytes_max: if tight { 16 * 1024 } else { 64 * 1024 },
+            poll_packets_max: if tight { 64 } else { 1024 },
+            stall_bytes_max: 64 * 1024,
+            stall_events_max: if tight { 6 } else { 1024 },
+            sessions_per_user: if tight { 3 } else { 64 },
+            rooms_per_session: if tight { 2 } else { 64 },
+            room_backlog_max: if tight { 2 } else { 4096 },
+            publish_per_s: if unlimited { 0 } else { 20 },
+            publish_burst: 8,
+            join_per_s: if unlimited { 0 } else { 10 },
+            join_burst: 6,
+            exclusive: draw.pick(&[Exclusive::Legacy, Exclusive::Never, Exclusive::Always]),
+            grace_ms: draw.pick(&[0, 0, 300, 2_000]),
+            rooms_auto_create_max: if creates { 8 } else { 0 },
+            roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
+            unread_window_ms: draw.pick(&[500, 20, 0]),
+            ephemeral: draw.chance(64),
+            own_lane_max: lane_max,
+            ..Settings::DEFAULT
+        };
+        let tabs = (0..3 + draw.below(8))
+            .map(|_| Profile {
+                user: 1 + draw.below(users as usize) as u32,
+                shard: draw.below(usize::from(shards)),
+                way: draw.pick(&[
+                    Way::WebSocket,
+                    Way::WebSocket,
+                    Way::Polling,
+                    Way::Upgrading,
+                ]),
+                protocol: draw.pick(&[Protocol::Eio4, Protocol::Eio4, Protocol::Eio3]),
+                shows: draw.pick(&[Shows::Connect, Shows::Handshake, Shows::FirstEvent]),
+                mode: draw.pick(&[Mode::Full, Mode::Full, Mode::Delta, Mode::Count]),
+            })
+            .collect();
+        Scenario {
+            settings,
+            shards,
+            users,
+            rooms,
+            rooms_named: if creates { rooms + 3 } else { rooms },
+            tabs,
+            lane_max,
+            commands_max: if tight { 4 } else { 64 },
+            rooms_to_create: if creates { draw.below(4) as u32 } else { 0 },
+            faults,
+        }
+    }
+
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults & 1 << fault as u32 != 0
+    }
+
+    /// How long after the last change everything must have settled.
+    pub fn settle_ms(&self) -> u64 {
+        let s = &self.settings;
+        u64::from(s.ping_interval_ms + s.ping_timeout_ms + s.connect_timeout_ms + s.grace_ms)
+            + 6_000
+    }
+}

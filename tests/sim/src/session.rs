@@ -1,0 +1,370 @@
+//! One session as its client sees it: what it asked for, what was answered, and where it must
+//! therefore be.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::{Value, json};
+use throng_core::PollId;
+use throng_harness::codec::engine::{Packet, Protocol};
+use throng_harness::codec::{payload, socket};
+
+use crate::facts::{Facts, Outcome, Publish, Roster};
+use crate::frames;
+use crate::scenario::Mode;
+
+/// Whether the session is a member of a room, as far as its client can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Out,
+    Maybe,
+    In,
+}
+
+impl Standing {
+    fn doubt(&mut self) {
+        if *self == Standing::In {
+            *self = Standing::Maybe;
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Login,
+    Join(Mode),
+    Leave,
+    Publish(usize),
+    /// DISCONNECT of Socket.IO; answered by the next CONNECT.
+    Goodbye,
+    /// The server may have taken the identity away.
+    Revoked,
+    /// Refused whatever happens.
+    Nonsense,
+}
+
+/// Whether the event shows the token of another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebind {
+    No,
+    To(u32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Pending,
+    Ok,
+    Refused(String),
+}
+
+/// Something the client asked for, in the order asked.
+#[derive(Clone, Debug)]
+pub struct Op {
+    pub kind: Kind,
+    pub room: u32,
+    pub rebind: Rebind,
+    /// The session did not know for sure whose it was when it showed the token.
+    pub was_unsure: bool,
+    pub answer: Answer,
+    pub ack: Option<u64>,
+}
+
+/// What the session hears of one room.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The newest message heard, or the number the join was answered with.
+    pub last: Option<u64>,
+    /// A join without an ack is under way, so messages may begin anywhere.
+    pub is_loose: bool,
+    pub mode: Option<Mode>,
+    pub roster: Option<Roster>,
+    pub version: u64,
+    pub online: u64,
+    pub snapshots_owed: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Opening,
+    Open,
+    /// Nothing may arrive any more.
+    Closed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    No,
+    /// `2probe` is out.
+    Probing(usize),
+    /// `3probe` came; the last poll and post must end before `5` goes out.
+    Draining(usize),
+}
+
+#[derive(Clone, Debug)]
+pub struct Polling {
+    pub get: Option<PollId>,
+    pub post: Option<PollId>,
+    pub outgoing: Vec<Packet>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Carrier {
+    /// Index of the shard's pipe.
+    Pipe(usize),
+    Polling(Polling),
+}
+
+pub struct Session {
+    pub number: usize,
+    pub tab: usize,
+    pub shard: usize,
+    pub protocol: Protocol,
+    pub carrier: Carrier,
+    pub upgrade: Upgrade,
+    pub phase: Phase,
+    pub sid: Option<String>,
+    /// Socket.IO: the namespace `/` is connected.
+    pub is_connected: bool,
+    pub is_exclusive: bool,
+    /// Whose it is: `None` while unsure, `Some(None)` anonymous.
+    pub user: Option<Option<u32>>,
+    /// The token that gave the identity, if known.
+    pub token: Option<String>,
+    /// Users whose tokens this session has shown.
+    pub shown: BTreeSet<u32>,
+    pub has_asked_connect: bool,
+    pub ops: Vec<Op>,
+    pub acks: BTreeMap<u64, usize>,
+    next_ack: u64,
+    pub views: BTreeMap<u32, View>,
+    pub counts: BTreeMap<u32, u64>,
+    /// The peer has vanished: it neither reads nor writes.
+    pub is_half_open: bool,
+    pub is_deaf: bool,
+    /// Answers to pings wait.
+    pub holds_pongs: bool,
+    pub pings_held: u32,
+    /// Engine.IO 3: when the next ping is due, in ns.
+    pub ping_at: u64,
+    pub close_code: Option<u16>,
+    pub received: u64,
+    /// Bytes for the pipe.
+    pub wire: VecDeque<u8>,
+    /// Bytes of the pipe that are no whole frame yet.
+    pub partial: Vec<u8>,
+    pub probe_partial: Vec<u8>,
+    pub has_head: bool,
+    pub probe_has_head: bool,
+}
+
+impl Session {
+    pub fn new(number: usize, tab: usize, shard: usize, protocol: Protocol) -> Session {
+        Session {
+            number,
+            tab,
+            shard,
+            protocol,
+            carrier: Carrier::Polling(Polling { get: None, post: None, outgoing: Vec::new() }),
+            upgrade: Upgrade::No,
+            phase: Phase::Opening,
+            sid: None,
+            is_connected: false,
+            is_exclusive: false,
+            user: Some(None),
+            token: None,
+            shown: BTreeSet::new(),
+            has_asked_connect: false,
+            ops: Vec::new(),
+            acks: BTreeMap::new(),
+            next_ack: 0,
+            views: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            is_half_open: false,
+            is_deaf: false,
+            holds_pongs: false,
+            pings_held: 0,
+            ping_at: u64::MAX,
+            close_code: None,
+            received: 0,
+            wire: VecDeque::new(),
+            partial: Vec::new(),
+            probe_partial: Vec::new(),
+            has_head: false,
+            probe_has_head: false,
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Open && !self.is_half_open
+    }
+
+    pub fn can_speak(&self) -> bool {
+        self.is_live() && self.is_connected
+    }
+
+    pub fn pending(&self) -> usize {
+        self.acks.len()
+    }
+
+    /// Where the session is after the first `count` of its requests.
+    pub fn standing(&self, room: u32, count: usize) -> Standing {
+        let mut at = Standing::Out;
+        for op in &self.ops[..count] {
+            if matches!(op.rebind, Rebind::To(_)) {
+                match &op.answer {
+                    Answer::Ok if op.was_unsure => at.doubt(),
+                    Answer::Ok => at = Standing::Out,
+                    // Judged before anything is done.
+                    Answer::Refused(code) if code == "unauthenticated" => {}
+                    Answer::Refused(_) | Answer::Pending => at.doubt(),
+                }
+            }
+            let is_here = op.room == room;
+            match (&op.kind, &op.answer) {
+                (Kind::Join(_), Answer::Ok) if is_here => at = Standing::In,
+                (Kind::Join(_), Answer::Pending) if is_here && at == Standing::Out => {
+                    at = Standing::Maybe;
+                }
+                (Kind::Join(_), Answer::Ok) if self.is_exclusive && !is_here => at = Standing::Out,
+                (Kind::Join(_), Answer::Pending) if self.is_exclusive && !is_here => at.doubt(),
+                (Kind::Leave, Answer::Ok) if is_here => at = Standing::Out,
+                (Kind::Leave, Answer::Pending) if is_here => at.doubt(),
+                (Kind::Join(_) | Kind::Leave, Answer::Refused(code))
+                    if is_here && code == "unknown_room" =>
+                {
+                    at = Standing::Out;
+                }
+                (Kind::Goodbye | Kind::Revoked, Answer::Ok) => at = Standing::Out,
+                (Kind::Goodbye | Kind::Revoked, Answer::Pending) => at.doubt(),
+                _ => {}
+            }
+        }
+        at
+    }
+
+    pub fn is_in(&self, room: u32) -> bool {
+        self.standing(room, self.ops.len()) == Standing::In
+    }
+
+    pub fn has_pending(&self, room: u32, of: impl Fn(&Kind) -> bool) -> bool {
+        let mut ops = self.ops.iter();
+        ops.any(|op| op.room == room && op.answer == Answer::Pending && of(&op.kind))
+    }
+
+    pub fn view(&mut self, room: u32) -> &mut View {
+        self.views.entry(room).or_default()
+    }
+
+    // ---- speaking -----------------------------------------------------------------------------
+
+    /// Sends one Engine.IO packet by whatever carries the session.
+    pub fn send(&mut self, packet: Packet) {
+        match &mut self.carrier {
+            Carrier::Pipe(_) => {
+                let text = payload::encode_text(Protocol::Eio4, &[packet]);
+                self.wire.extend(frames::text(&text));
+            }
+            Carrier::Polling(polling) => polling.outgoing.push(packet),
+        }
+    }
+
+    pub fn send_event(&mut self, name: &str, body: Value, ack: Option<u64>) {
+        let packet = socket::Packet::event(name, &[body]);
+        let packet = match ack {
+            Some(id) => packet.with_id(id),
+            None => packet,
+        };
+        self.send(Packet::message(socket::encode(&packet)));
+    }
+
+    /// Asks for something, with an ack unless `is_quiet`. `token` is shown with it.
+    pub fn ask(
+        &mut self,
+        kind: Kind,
+        room: u32,
+        shown: Option<(u32, &str)>,
+        is_quiet: bool,
+        facts: &mut Facts,
+    ) {
+        let mut body = json!({});
+        if room > 0 {
+            body["roomid"] = json!(room);
+        }
+        let name = match &kind {
+            Kind::Login => "login",
+            Kind::Join(mode) => {
+                body["presence"] = json!(mode.name());
+                "room"
+            }
+            Kind::Leave => "roomout",
+            Kind::Publish(tag) => {
+                body["msg"] = json!(format!("#{tag}"));
+                if facts.publishes[*tag].is_image {
+                    body["img"] = json!("data:image/png;base64,iVBORw0KGgo=");
+                }
+                "message"
+            }
+            Kind::Nonsense => "dance",
+            Kind::Goodbye | Kind::Revoked => return,
+        };
+        let mut rebind = Rebind::No;
+        let was_unsure = self.user.is_none();
+        if let Some((user, token)) = shown {
+            body["api_token"] = json!(token);
+            if self.user != Some(Some(user)) {
+                rebind = Rebind::To(user);
+                // Until the answer is here, nobody knows.
+                self.user = None;
+            }
+            self.token = Some(token.to_owned());
+            self.shown.insert(user);
+        }
+        if is_quiet && matches!(kind, Kind::Join(_)) {
+            let view = self.view(room);
+            view.is_loose = true;
+            view.mode = None;
+        }
+        let ack = (!is_quiet).then(|| {
+            self.next_ack += 1;
+            self.next_ack
+        });
+        if let Some(id) = ack {
+            self.acks.insert(id, self.ops.len());
+        }
+        let shown = body.to_string();
+        let tag = self.number;
+        facts.trace.line(|| format!("  s{tag} asks {name} {shown} ack {ack:?}"));
+        self.ops.push(Op { kind, room, rebind, was_unsure, answer: Answer::Pending, ack });
+        self.send_event(name, body, ack);
+    }
+
+    pub fn publish(&mut self, room: u32, is_quiet: bool, is_image: bool, facts: &mut Facts) {
+        let tag = facts.publishes.len();
+        facts.publishes.push(Publish {
+            session: self.number,
+            room,
+            outcome: Outcome::Unknown,
+            is_image,
+        });
+        self.ask(Kind::Publish(tag), room, None, is_quiet, facts);
+    }
+
+    /// The server has been told something that may end the identity of the session.
+    pub fn note(&mut self, kind: Kind) {
+        if kind == Kind::Revoked {
+            self.user = None;
+        }
+        self.ops.push(Op {
+            kind,
+            room: 0,
+            rebind: Rebind::No,
+            was_unsure: false,
+            answer: Answer::Pending,
+            ack: None,
+        });
+    }
+
+    pub fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.wire.clear();
+    }
+}

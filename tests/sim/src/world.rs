@@ -1,0 +1,513 @@
+//! N real shards on one thread, with the mesh, the store, the network and the clock as models.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr};
+
+use throng_core::input::{Accept, UserCard};
+use throng_core::{
+    Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LogLine, Logic, Method, Now,
+    PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard, ShardId,
+    TokenHash, Transport,
+};
+use throng_harness::codec::engine::Protocol;
+
+use crate::canary::Canary;
+use crate::entropy::Draw;
+use crate::facts::Facts;
+use crate::lanes::Lanes;
+use crate::scenario::{Fault, Profile, Scenario};
+use crate::session::Session;
+use crate::store::Store;
+use crate::trace::Trace;
+
+/// Bytes that the socket of a client that does not read still takes.
+const SOCKET_BYTES: usize = 2048;
+
+pub struct Node {
+    pub shard: Shard,
+    /// Handshakes on their way in.
+    pub doors: VecDeque<(PipeId, EngineRequest)>,
+    pub desk: VecDeque<Desk>,
+    pub replies: VecDeque<Reply>,
+    pub pipes: Vec<Pipe>,
+    /// Steps without a turn.
+    pub stalled: u32,
+    /// Commands without an answer.
+    pub unanswered: u32,
+}
+
+/// What comes from the front desk.
+pub enum Desk {
+    Http(PollId, EngineRequest, Vec<u8>),
+    HttpGone(PollId),
+    Revoked(TokenHash),
+    UserChanged(std::sync::Arc<UserCard>),
+    Stop,
+}
+
+#[derive(Default)]
+pub struct Pipe {
+    pub generation: u32,
+    /// Not free for another connection.
+    pub is_taken: bool,
+    /// The shard has heard of it and not of its end.
+    pub is_open: bool,
+    pub session: Option<usize>,
+    pub is_probe: bool,
+    /// Bytes on their way to the server.
+    pub up: VecDeque<u8>,
+    /// Bytes in the socket that the client has not read.
+    pub down: Vec<u8>,
+    /// The client's side is over.
+    pub end: Option<PipeEnd>,
+    /// The server's side is over.
+    pub is_shut: bool,
+    pub is_writable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    Handshake,
+    Get,
+    Post,
+    /// Sent to break the rules; the answer means nothing.
+    Rubbish,
+}
+
+pub struct Tab {
+    pub profile: Profile,
+    pub session: Option<usize>,
+    pub token: String,
+}
+
+pub struct World {
+    pub scenario: Scenario,
+    pub nodes: Vec<Node>,
+    pub lanes: Lanes,
+    pub store: Store,
+    pub sessions: Vec<Session>,
+    pub tabs: Vec<Tab>,
+    pub facts: Facts,
+    pub now: Now,
+    pub polls: BTreeMap<PollId, (usize, Carries)>,
+    pub gone: BTreeSet<PollId>,
+    next_poll: u64,
+    pub canary: Option<Canary>,
+    flushes: u64,
+    last_answer: Option<throng_core::Answer>,
+    /// Tokens that are no longer valid.
+    pub revoked: BTreeSet<String>,
+    pub turns: u64,
+}
+
+impl World {
+    pub fn new(scenario: Scenario, trace: Trace, canary: Option<Canary>) -> World {
+        let rooms: Vec<RoomInfo> = (1..=scenario.rooms)
+            .map(|id| RoomInfo { id: RoomId(id), name: "".into(), last_seq: Seq(0) })
+            .collect();
+        let nodes = (0..scenario.shards)
+            .map(|index| {
+                let settings = Settings { shard: ShardId(index), ..scenario.settings.clone() };
+                let seed = Seed { placement: [7; 16], random: [index; 32], started_unix_ms: 0 };
+                Node {
+                    shard: Shard::new(settings, seed, &rooms),
+                    doors: VecDeque::new(),
+                    desk: VecDeque::new(),
+                    replies: VecDeque::new(),
+                    pipes: Vec::new(),
+                    stalled: 0,
+                    unanswered: 0,
+                }
+            })
+            .collect();
+        let mut store =
+            Store::new(scenario.users, scenario.rooms, scenario.rooms_to_create, canary);
+        let tabs = scenario
+            .tabs
+            .iter()
+            .map(|profile| Tab {
+                profile: *profile,
+                session: None,
+                token: store.issue(profile.user),
+            })
+            .collect();
+        World {
+            nodes,
+            lanes: Lanes::new(usize::from(scenario.shards), scenario.lane_max, canary),
+            store,
+            sessions: Vec::new(),
+            tabs,
+            facts: Facts { trace, ..Facts::default() },
+            now: Now(1_000_000_000),
+            polls: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            next_poll: 0,
+            canary,
+            flushes: 0,
+            last_answer: None,
+            revoked: BTreeSet::new(),
+            turns: 0,
+            scenario,
+        }
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.facts.violation.is_some()
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        let index = throng_core::Counters::NAMES.iter().position(|known| *known == name);
+        let index = index.expect("a counter of this name");
+        self.nodes.iter().map(|node| node.shard.counters().values()[index]).sum()
+    }
+
+    // ---- the network --------------------------------------------------------------------------
+
+    /// A new connection to a shard; returns the index of its pipe.
+    pub fn open_pipe(&mut self, shard: usize, session: usize, request: EngineRequest) -> usize {
+        let node = &mut self.nodes[shard];
+        let slot = node.pipes.iter().position(|pipe| !pipe.is_taken).unwrap_or_else(|| {
+            node.pipes.push(Pipe::default());
+            node.pipes.len() - 1
+        });
+        let generation = node.pipes[slot].generation + 1;
+        let is_probe = request.sid.is_some();
+        node.pipes[slot] =
+            Pipe { generation, session: Some(session), is_probe, is_taken: true, ..Pipe::default() };
+        node.doors.push_back((PipeId { slot: slot as u32, generation }, request));
+        slot
+    }
+
+    pub fn request(&self, session: usize, transport: Transport) -> EngineRequest {
+        let session = &self.sessions[session];
+        EngineRequest {
+            endpoint: Endpoint::SocketIo,
+            method: Method::Get,
+            transport,
+            eio: if session.protocol == Protocol::Eio3 { Eio::V3 } else { Eio::V4 },
+            sid: session.sid.as_deref().map(Into::into),
+            b64: false,
+            jsonp: None,
+            token: None,
+            origin_allowed: true,
+            octet_stream: false,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            is_secure: false,
+        }
+    }
+
+    pub fn http(
+        &mut self,
+        session: usize,
+        carries: Carries,
+        request: EngineRequest,
+        body: Vec<u8>,
+    ) -> PollId {
+        self.next_poll += 1;
+        let poll = PollId(self.next_poll);
+        self.polls.insert(poll, (session, carries));
+        let shard = self.sessions[session].shard;
+        self.nodes[shard].desk.push_back(Desk::Http(poll, request, body));
+        poll
+    }
+
+    // ---- one turn of a shard ------------------------------------------------------------------
+
+    /// True if anything moved.
+    pub fn turn(&mut self, index: usize, mut draw: Option<&mut Draw<'_>>) -> bool {
+        if self.canary == Some(Canary::ForgetDeadlines) && !self.has_input(index) {
+            return false;
+        }
+        self.turns += 1;
+        let commands = self.scenario.commands_max.saturating_sub(self.nodes[index].unanswered);
+        let room = self.lanes.room(index, commands);
+        let mut effects = Effects::default();
+        let mut is_moving = false;
+        let splits = self.scenario.has(Fault::SplitBytes);
+        let lags = self.scenario.has(Fault::ShardStall);
+        let shards = self.nodes.len();
+        let node = &mut self.nodes[index];
+        node.shard.begin(self.now, &room);
+
+        for slot in 0..node.pipes.len() {
+            let pipe = &mut node.pipes[slot];
+            let id = PipeId { slot: slot as u32, generation: pipe.generation };
+            if std::mem::take(&mut pipe.is_writable) {
+                node.shard.outbox().writable(id);
+            }
+            let is_over = match pipe.end {
+                Some(PipeEnd::Failed) => true,
+                Some(PipeEnd::Eof) => pipe.up.is_empty(),
+                None => false,
+            };
+            if pipe.is_open && is_over {
+                is_moving = true;
+                pipe.is_open = false;
+                pipe.is_taken = false;
+                pipe.session = None;
+                let end = pipe.end.unwrap_or(PipeEnd::Eof);
+                node.shard.step(Input::PipeClosed { pipe: id, end }, &mut effects);
+            }
+        }
+        while let Some(reply) = node.replies.pop_front() {
+            is_moving = true;
+            node.unanswered -= 1;
+            node.shard.step(Input::Reply(reply), &mut effects);
+        }
+        for from in 0..shards {
+            let mut left = match &mut draw {
+                Some(draw) if lags && draw.chance(80) => draw.below(8),
+                _ => usize::MAX,
+            };
+            while left > 0
+                && let Some(delivery) = self.lanes.pop_delivery(from, index)
+            {
+                left -= 1;
+                is_moving = true;
+                let from = ShardId(from as u8);
+                node.shard.step(Input::Delivery { from, delivery }, &mut effects);
+            }
+        }
+        for from in 0..shards {
+            while node.shard.takes_requests()
+                && let Some(request) = self.lanes.pop_request(from, index)
+            {
+                is_moving = true;
+                let from = ShardId(from as u8);
+                node.shard.step(Input::Request { from, request }, &mut effects);
+            }
+        }
+        while let Some((pipe, request)) = node.doors.pop_front() {
+            is_moving = true;
+            node.pipes[pipe.slot as usize].is_open = true;
+            let accept = Accept::Write("key".into());
+            node.shard.step(Input::Upgrade { pipe, accept, request }, &mut effects);
+        }
+        for slot in 0..node.pipes.len() {
+            let pipe = &mut node.pipes[slot];
+            if !pipe.is_open || pipe.up.is_empty() {
+                continue;
+            }
+            is_moving = true;
+            let count = match &mut draw {
+                Some(draw) if splits => (1 + draw.below(64)).min(pipe.up.len()),
+                _ => pipe.up.len(),
+            };
+            let mut bytes: Vec<u8> = pipe.up.drain(..count).collect();
+            let id = PipeId { slot: slot as u32, generation: pipe.generation };
+            node.shard.step(Input::Bytes { pipe: id, bytes: &mut bytes }, &mut effects);
+        }
+        while let Some(desk) = node.desk.pop_front() {
+            is_moving = true;
+            let input = match desk {
+                Desk::Http(poll, request, body) => Input::Http { poll, request, body: Ok(body) },
+                Desk::HttpGone(poll) => Input::HttpGone { poll },
+                Desk::Revoked(token) => Input::Revoked(token),
+                Desk::UserChanged(card) => Input::UserChanged(card),
+                Desk::Stop => Input::Stop,
+            };
+            node.shard.step(input, &mut effects);
+        }
+        node.shard.settle(&mut effects);
+        is_moving |= self.apply(index, effects);
+        is_moving | self.flush(index)
+    }
+
+    fn has_input(&self, index: usize) -> bool {
+        let node = &self.nodes[index];
+        let pipes = node.pipes.iter();
+        self.lanes.waits_for(index)
+            || !(node.doors.is_empty() && node.desk.is_empty() && node.replies.is_empty())
+            || pipes.into_iter().any(|p| p.is_open && (!p.up.is_empty() || p.end.is_some()))
+    }
+
+    fn apply(&mut self, index: usize, effects: Effects) -> bool {
+        let is_moving = !(effects.requests.is_empty()
+            && effects.deliveries.is_empty()
+            && effects.commands.is_empty()
+            && effects.answers.is_empty()
+            && effects.closes.is_empty());
+        for line in &effects.logs {
+            if let LogLine::Ended { conn, reason, .. } = line {
+                self.lanes.ended.insert(*conn);
+                self.facts.mark(reason);
+            }
+        }
+        for (to, request) in effects.requests {
+            let number = self.lanes.held() as u64;
+            self.facts.trace.number(number);
+            self.facts.trace.line(|| format!("  lane {index}>{} {request:?}", to.0));
+            if let Err(text) = self.lanes.push_request(index, usize::from(to.0), request) {
+                self.facts.fail("bounds", text);
+            }
+        }
+        for (to, delivery) in effects.deliveries {
+            let number = self.lanes.held() as u64;
+            self.facts.trace.number(number);
+            self.facts.trace.line(|| format!("  lane {index}>{} {}", to.0, brief(&delivery)));
+            if let Err(text) = self.lanes.push_delivery(index, usize::from(to.0), delivery) {
+                self.facts.fail("bounds", text);
+            }
+        }
+        for command in effects.commands {
+            self.facts.trace.line(|| format!("  store {index}> {command:?}"));
+            if let Command::Append { batch, .. } = &command {
+                self.facts.trace.number(batch.len() as u64);
+            }
+            self.nodes[index].unanswered += 1;
+            if self.nodes[index].unanswered > self.scenario.commands_max {
+                self.facts.fail("bounds", format!("shard {index} has too many commands out"));
+            }
+            self.store.take(index, command);
+        }
+        for (poll, answer) in effects.answers {
+            let answer = match self.canary {
+                Some(Canary::StaleAnswer) if answer.status == 200 && poll.0.is_multiple_of(5) => {
+                    self.last_answer.clone().unwrap_or(answer)
+                }
+                _ => answer,
+            };
+            self.last_answer = Some(answer.clone());
+            self.answered(poll, &answer);
+        }
+        for pipe in effects.closes {
+            let entry = &mut self.nodes[index].pipes[pipe.slot as usize];
+            if entry.generation == pipe.generation && entry.is_open {
+                entry.end = Some(PipeEnd::Failed);
+                entry.is_shut = true;
+                let session = entry.session;
+                let is_probe = entry.is_probe;
+                self.server_closed(session, is_probe, index, pipe.slot as usize);
+            }
+        }
+        is_moving
+    }
+
+    fn flush(&mut self, index: usize) -> bool {
+        let mut dirty = Vec::new();
+        self.nodes[index].shard.outbox().take_dirty(&mut dirty);
+        let mut is_moving = false;
+        for pipe in dirty {
+            is_moving |= self.flush_pipe(index, pipe);
+        }
+        is_moving
+    }
+
+    fn flush_pipe(&mut self, index: usize, pipe: PipeId) -> bool {
+        let slot = pipe.slot as usize;
+        let mut is_moving = false;
+        loop {
+            let node = &mut self.nodes[index];
+            let entry = &mut node.pipes[slot];
+            let mut slices = [IoSlice::new(&[]); 8];
+            let outbox = node.shard.outbox();
+            let filled = outbox.slices(pipe, &mut slices);
+            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            if !entry.is_open || entry.generation != pipe.generation {
+                if offered > 0 {
+                    let text = format!("{offered} bytes for a pipe of shard {index} that is gone");
+                    self.facts.fail("closed-session", text);
+                }
+                return is_moving;
+            }
+            let session = entry.session;
+            let is_deaf = session.is_some_and(|s| {
+                self.sessions[s].is_deaf || self.sessions[s].is_half_open
+            });
+            let space = if is_deaf { SOCKET_BYTES.saturating_sub(entry.down.len()) } else { offered };
+            let count = offered.min(space);
+            let bytes: Vec<u8> =
+                slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(count).collect();
+            let flushed = outbox.sent(pipe, count);
+            is_moving |= count > 0;
+            self.flushes += u64::from(count > 0);
+            let is_lost = self.canary == Some(Canary::DropBytes)
+                && count > 0
+                && self.flushes.is_multiple_of(40);
+            let entry = &mut self.nodes[index].pipes[slot];
+            if !is_lost {
+                entry.down.extend_from_slice(&bytes);
+            }
+            match flushed {
+                Flushed::More if count == offered => {
+                    self.nodes[index].shard.outbox().writable(pipe);
+                    continue;
+                }
+                Flushed::Close => entry.is_shut = true,
+                Flushed::More | Flushed::Empty => {}
+            }
+            if !is_deaf {
+                self.read_pipe(index, slot);
+            }
+            // What `writable` marked dirty once more.
+            return is_moving;
+        }
+    }
+
+    /// Turns until nothing moves at this moment.
+    pub fn quiesce(&mut self) {
+        for _ in 0..3_000 {
+            if self.has_failed() {
+                return;
+            }
+            let mut is_moving = false;
+            self.autopilot();
+            for index in 0..self.nodes.len() {
+                is_moving |= self.turn(index, None);
+                self.autopilot();
+            }
+            let replies = self.store.serve_all();
+            is_moving |= !replies.is_empty();
+            self.reply(replies);
+            if !is_moving {
+                return;
+            }
+        }
+        self.facts.fail("liveness", "the shards do not come to rest".into());
+    }
+
+    pub fn reply(&mut self, replies: Vec<(usize, Reply)>) {
+        for (shard, reply) in replies {
+            self.nodes[shard].replies.push_back(reply);
+        }
+    }
+
+    /// The next moment at which somebody wants to act.
+    pub fn next_due(&self) -> Option<Now> {
+        let shards = self.nodes.iter().filter_map(|node| node.shard.next_deadline());
+        let pings = self.sessions.iter().filter(|s| s.is_live() && !s.holds_pongs);
+        shards.chain(pings.map(|s| Now(s.ping_at))).filter(|at| at.0 != u64::MAX).min()
+    }
+
+    /// Lets time pass with everything at work, stopping at every deadline on the way.
+    pub fn advance(&mut self, ms: u64) {
+        let end = self.now.plus_ms(ms);
+        let mut stops = 0;
+        while !self.has_failed() {
+            self.quiesce();
+            let Some(at) = self.next_due().filter(|at| *at < end) else { break };
+            self.now = at.max(self.now.plus_ns(100_000));
+            stops += 1;
+            if stops > 20_000 {
+                self.facts.fail("liveness", format!("deadlines never end, at {at:?}"));
+            }
+        }
+        self.now = self.now.max(end);
+        self.quiesce();
+    }
+}
+
+/// A delivery in few words: frames are long.
+fn brief(delivery: &throng_core::lane::Delivery) -> String {
+    use throng_core::lane::Delivery;
+    match delivery {
+        Delivery::FanOut { room, messages } => {
+            let seqs: Vec<u64> = messages.messages.iter().map(|message| message.seq.0).collect();
+            format!("FanOut {room:?} {seqs:?}")
+        }
+        Delivery::Roster { room, hearing, .. } => format!("Roster {room:?} {hearing:?}"),
+        Delivery::Snapshot { room, conn, .. } => format!("Snapshot {room:?} {conn}"),
+        other => format!("{other:?}"),
+    }
+}
