@@ -102,3 +102,25 @@ fn refused_messages_are_not_expected() {
     assert_eq!(outcome.report["errors"]["refused: message busy"], 20);
     assert_eq!(server.deliveries.load(Ordering::Relaxed), 300);
 }
+
+#[test]
+fn polling_clients_get_the_same_over_http() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "transport = 'polling'\nclients = 6\npublishers = 2\nduration_s = 1.0\nwarmup_s = 0.2\n\
+         [load]\nrate = 60.0\n{LENIENT}"
+    );
+    check_complete(&run(&url, &scenario, &[]), &server);
+    assert!(server.polls.load(Ordering::Relaxed) > 12);
+}
+
+#[test]
+fn upgrading_clients_start_with_polling_and_go_on_with_websocket() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "transport = 'upgrade'\nclients = 6\npublishers = 2\nduration_s = 1.0\nwarmup_s = 0.2\n\
+         [load]\nrate = 60.0\n{LENIENT}"
+    );
+    check_complete(&run(&url, &scenario, &[]), &server);
+    assert_eq!(server.upgrades.load(Ordering::Relaxed), 6);
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ pub struct Server {
     pub published: AtomicU64,
     /// Every so many publishes one is refused (0: never).
     refuse_every: u64,
+    polling: Mutex<HashMap<String, Arc<Mutex<Option<Polling>>>>>,
+    pub polls: AtomicU64,
+    pub upgrades: AtomicU64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -41,61 +44,152 @@ pub fn start(options: Options) -> (Arc<Server>, String) {
     (server, url)
 }
 
+/// A session that polls, until it upgrades.
+struct Polling {
+    conversation: Conversation,
+    queued: Receiver<Vec<u8>>,
+}
+
 impl Server {
-    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+    fn serve(self: &Arc<Self>, mut stream: TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
-        let head = read_head(&mut stream)?;
-        let path = head.split(' ').nth(1)?.to_owned();
-        let key = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.to_owned())
-        })?;
-        let accept = derive_accept_key(key.trim().as_bytes());
-        write!(
-            stream,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .ok()?;
+        loop {
+            let head = read_head(&mut stream)?;
+            let path = head.split(' ').nth(1)?.to_owned();
+            let sid = path.split("&sid=").nth(1).map(str::to_owned);
+            if let Some(key) = header(&head, "sec-websocket-key") {
+                let accept = derive_accept_key(key.as_bytes());
+                write!(
+                    stream,
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+                )
+                .ok()?;
+                return match sid {
+                    Some(sid) => self.upgraded(stream, &sid),
+                    None => self.websocket(stream, path),
+                };
+            }
+            let length = header(&head, "content-length").and_then(|len| len.parse().ok());
+            let mut body = vec![0; length.unwrap_or(0)];
+            stream.read_exact(&mut body).ok()?;
+            let answer = match sid {
+                None => self.handshake(path),
+                Some(sid) if head.starts_with("GET") => self.poll(&sid)?,
+                Some(sid) => self.posted(&sid, &body)?,
+            };
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())
+                .ok()?;
+        }
+    }
+
+    fn conversation(self: &Arc<Self>, path: String) -> (Conversation, Receiver<Vec<u8>>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (out, queue) = channel::<Vec<u8>>();
-        let mut writer = stream.try_clone().ok()?;
-        std::thread::spawn(move || {
-            while let Ok(frame) = queue.recv() {
-                if writer.write_all(&frame).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut conversation =
-            Conversation { server: self, id, out, path, joined: BTreeSet::new() };
+        let (out, queued) = channel();
+        let joined = BTreeSet::new();
+        (Conversation { server: Arc::clone(self), id, out, path, joined }, queued)
+    }
+
+    fn websocket(self: &Arc<Self>, stream: TcpStream, path: String) -> Option<()> {
+        let (mut conversation, queued) = self.conversation(path);
         conversation.open();
-        while let Some((opcode, text)) = read_frame(&mut stream) {
-            if opcode == 8 || conversation.text(&text).is_none() {
-                break;
+        talk(stream, conversation, queued)
+    }
+
+    fn handshake(self: &Arc<Self>, path: String) -> String {
+        let (conversation, queued) = self.conversation(path);
+        let sid = format!("p{}", conversation.id);
+        let polling = Arc::new(Mutex::new(Some(Polling { conversation, queued })));
+        self.polling.lock().unwrap().insert(sid.clone(), polling);
+        format!("0{{\"sid\":\"{sid}\",\"pingInterval\":25000}}")
+    }
+
+    fn session(&self, sid: &str) -> Option<Arc<Mutex<Option<Polling>>>> {
+        self.polling.lock().unwrap().get(sid).cloned()
+    }
+
+    /// Everything queued, joined; a `6` after a while without anything.
+    fn poll(&self, sid: &str) -> Option<String> {
+        let session = self.session(sid)?;
+        for _ in 0..1000 {
+            let packets: Vec<Vec<u8>> =
+                session.lock().unwrap().as_ref()?.queued.try_iter().collect();
+            if !packets.is_empty() {
+                self.polls.fetch_add(1, Ordering::Relaxed);
+                return String::from_utf8(packets.join(&0x1e)).ok();
             }
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        for room in std::mem::take(&mut conversation.joined) {
-            conversation.leave(&room);
+        Some("6".into())
+    }
+
+    fn posted(&self, sid: &str, body: &[u8]) -> Option<String> {
+        let session = self.session(sid)?;
+        let mut session = session.lock().unwrap();
+        for packet in std::str::from_utf8(body).ok()?.split('\u{1e}') {
+            session.as_mut()?.conversation.text(packet)?;
         }
-        Some(())
+        Some("ok".into())
+    }
+
+    fn upgraded(&self, mut stream: TcpStream, sid: &str) -> Option<()> {
+        let session = self.session(sid)?.lock().unwrap().take()?;
+        if read_frame(&mut stream)?.1 != "2probe" {
+            return None;
+        }
+        stream.write_all(&frame(b"3probe")).ok()?;
+        if read_frame(&mut stream)?.1 != "5" {
+            return None;
+        }
+        self.upgrades.fetch_add(1, Ordering::Relaxed);
+        talk(stream, session.conversation, session.queued)
     }
 }
 
-struct Conversation<'s> {
-    server: &'s Server,
+fn talk(
+    mut stream: TcpStream,
+    mut conversation: Conversation,
+    queued: Receiver<Vec<u8>>,
+) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    std::thread::spawn(move || {
+        while let Ok(packet) = queued.recv() {
+            if writer.write_all(&frame(&packet)).is_err() {
+                break;
+            }
+        }
+    });
+    while let Some((opcode, text)) = read_frame(&mut stream) {
+        if opcode == 8 || conversation.text(&text).is_none() {
+            break;
+        }
+    }
+    for room in std::mem::take(&mut conversation.joined) {
+        conversation.leave(&room);
+    }
+    Some(())
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
+}
+
+struct Conversation {
+    server: Arc<Server>,
     id: u64,
     out: Sender<Vec<u8>>,
     path: String,
     joined: BTreeSet<String>,
 }
 
-impl Conversation<'_> {
+impl Conversation {
     fn is_chat(&self) -> bool {
         self.path.contains("EIO=")
     }
 
     fn say(&self, text: &str) {
-        let _ = self.out.send(frame(text.as_bytes()));
+        let _ = self.out.send(text.as_bytes().to_vec());
     }
 
     fn open(&mut self) {
@@ -126,10 +220,9 @@ impl Conversation<'_> {
     }
 
     fn broadcast(&self, room: &str, text: &str) -> usize {
-        let frame = frame(text.as_bytes());
         let rooms = self.server.rooms.lock().unwrap();
         let members = rooms.get(room).map_or(0, |members| {
-            members.values().for_each(|member| drop(member.send(frame.clone())));
+            members.values().for_each(|member| drop(member.send(text.as_bytes().to_vec())));
             members.len()
         });
         members
