@@ -139,8 +139,8 @@ fn answer(command: Command) -> Reply {
         }
         Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
         Command::Reads { user } => Reply::Reads { user, outcome: Ok(Vec::new()) },
-        Command::SaveRead { user, room, seq } => {
-            Reply::ReadSaved { user, room, seq, outcome: Ok(()) }
+        Command::SaveRead { user, room, seq, is_reading } => {
+            Reply::ReadSaved { user, room, seq, is_reading, outcome: Ok(()) }
         }
         Command::SaveImage { conn, .. } => {
             Reply::ImageSaved { conn, outcome: Ok("/storage/images/x.png".into()) }
