@@ -78,9 +78,11 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
         }
         seen += 1;
         let _ = match fault {
-            Fault::Lose(every) if seen % every == 0 => true,
-            Fault::Duplicate(every) if seen % every == 0 => pass(frame.clone()) && pass(frame),
-            Fault::Swap(every) if seen % every == 0 => {
+            Fault::Lose(every) if seen.is_multiple_of(every) => true,
+            Fault::Duplicate(every) if seen.is_multiple_of(every) => {
+                pass(frame.clone()) && pass(frame)
+            }
+            Fault::Swap(every) if seen.is_multiple_of(every) => {
                 held = Some(frame);
                 true
             }

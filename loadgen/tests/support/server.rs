@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
 
+type Members = HashMap<u64, Sender<Vec<u8>>>;
+
 #[derive(Default)]
 pub struct Server {
-    rooms: Mutex<HashMap<String, HashMap<u64, Sender<Vec<u8>>>>>,
+    rooms: Mutex<HashMap<String, Members>>,
     next: AtomicU64,
     /// Messages handed to members: the independent count.
     pub deliveries: AtomicU64,
@@ -221,11 +223,10 @@ impl Conversation {
 
     fn broadcast(&self, room: &str, text: &str) -> usize {
         let rooms = self.server.rooms.lock().unwrap();
-        let members = rooms.get(room).map_or(0, |members| {
+        rooms.get(room).map_or(0, |members| {
             members.values().for_each(|member| drop(member.send(text.as_bytes().to_vec())));
             members.len()
-        });
-        members
+        })
     }
 
     fn text(&mut self, text: &str) -> Option<()> {
