@@ -61,10 +61,12 @@ pub enum Command {
     Reads {
         user: UserId,
     },
+    /// `is_reading`: the user is in the room, so after a crash he has read all of it.
     SaveRead {
         user: UserId,
         room: RoomId,
         seq: Seq,
+        is_reading: bool,
     },
     SaveImage {
         conn: ConnId,

@@ -137,31 +137,20 @@ pub enum Reply {
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
     /// Message ids in the order of the batch.
-    Appended {
-        room: RoomId,
-        outcome: Result<Vec<i64>, StoreDown>,
-    },
+    Appended { room: RoomId, outcome: Result<Vec<i64>, StoreDown> },
     /// `Ok(None)`: may not be created (the limit is reached).
-    RoomCreated {
-        room: RoomId,
-        outcome: Result<Option<RoomInfo>, StoreDown>,
-    },
+    RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// What the user has read, per room; rooms never read are absent.
-    Reads {
-        user: UserId,
-        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
-    },
+    Reads { user: UserId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
     ReadSaved {
         user: UserId,
         room: RoomId,
         seq: Seq,
+        is_reading: bool,
         outcome: Result<(), StoreDown>,
     },
     /// The URL under which the image is served.
-    ImageSaved {
-        conn: ConnId,
-        outcome: Result<Box<str>, ImageFault>,
-    },
+    ImageSaved { conn: ConnId, outcome: Result<Box<str>, ImageFault> },
 }
 
 /// Bytes of an image that came as a data URL, decoded.

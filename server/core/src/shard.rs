@@ -3,6 +3,7 @@
 use crate::Logic;
 use crate::chat::edge::{Context, Edge};
 use crate::chat::home::Home;
+use crate::chat::lane::Mark;
 use crate::chat::lanes::Lanes;
 use crate::chat::maps::{Keyed, home_of};
 use crate::counters::Counters;
@@ -65,9 +66,10 @@ impl Shard {
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
             Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),
             Reply::Reads { user, outcome } => self.edge.reads_loaded(user, outcome, &mut cx),
-            Reply::ReadSaved { user, room, seq, outcome } => {
+            Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
                 let now = cx.engine.now;
-                self.home.read_saved(now, (user, room, seq), outcome);
+                let mark = Mark { room, seq, is_reading };
+                self.home.read_saved(now, user, mark, outcome);
             }
             Reply::ImageSaved { conn, outcome } => self.edge.image_saved(conn, outcome, &mut cx),
         }

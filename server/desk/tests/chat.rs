@@ -35,7 +35,7 @@ async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
     for room in [1, 2] {
         let messages = (1..=5).map(|n| message(id, n.to_string())).collect();
         bench.store.append(room, 1, messages).await.expect("append");
-        bench.store.save_read(id, room, 3).await.expect("save");
+        bench.store.save_read(id, room, 3, false).await.expect("save");
     }
     bench.store.create_room(7).await.expect("room");
     bench.get(&format!("/api/rooms?api_token={token}")).await.is(

@@ -63,11 +63,11 @@ fn start(
                 door.reply(Reply::Appended { room, outcome });
             });
         }
-        Command::SaveRead { user, room, seq } => {
-            let saved = desk.store.save_read(user.0, room.0, seq.0);
+        Command::SaveRead { user, room, seq, is_reading } => {
+            let saved = desk.store.save_read(user.0, room.0, seq.0, is_reading);
             under_way.spawn(async move {
                 let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
-                door.reply(Reply::ReadSaved { user, room, seq, outcome });
+                door.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
             });
         }
         Command::Authenticate { conn, token } => {
@@ -140,8 +140,8 @@ fn refused(command: Command) -> Reply {
         Command::Append { room, .. } => Reply::Appended { room, outcome: Err(StoreDown) },
         Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
         Command::Reads { user } => Reply::Reads { user, outcome: Err(StoreDown) },
-        Command::SaveRead { user, room, seq } => {
-            Reply::ReadSaved { user, room, seq, outcome: Err(StoreDown) }
+        Command::SaveRead { user, room, seq, is_reading } => {
+            Reply::ReadSaved { user, room, seq, is_reading, outcome: Err(StoreDown) }
         }
         Command::SaveImage { conn, .. } => {
             Reply::ImageSaved { conn, outcome: Err(ImageFault::StoreDown) }

@@ -29,12 +29,11 @@ pub(crate) enum Job {
         user: u32,
         room: u32,
         seq: u64,
+        is_reading: bool,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Answered when everything before it was.
-    Flush {
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
+    Flush { reply: oneshot::Sender<Result<(), StoreError>> },
 }
 
 /// An answer that may be given once the transaction is committed.
@@ -73,8 +72,10 @@ impl Store {
         }
     }
 
-    /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Takes its
-    /// place in the order as [`Store::append`] does.
+    /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Notes whether
+    /// the user is in the room: if the process ends meanwhile, the next [`Store::open`] takes it
+    /// that he has read everything that was said. Takes its place in the order as
+    /// [`Store::append`] does.
     ///
     /// # Errors
     /// The queue is full or the transaction failed.
@@ -83,9 +84,10 @@ impl Store {
         user: u32,
         room: u32,
         seq: u64,
+        is_reading: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let queued = self.enqueue(Job::SaveRead { user, room, seq, reply });
+        let queued = self.enqueue(Job::SaveRead { user, room, seq, is_reading, reply });
         async move {
             queued?;
             answer.await.unwrap_or(Err(StoreError::Closed))
@@ -243,9 +245,9 @@ impl Work {
                 );
                 self.pending.push(Pending::Append { room, first_seq, messages: count, reply });
             }
-            Job::SaveRead { user, room, seq, reply } => {
-                let mark = self.marks.entry((user, room)).or_insert(seq);
-                *mark = seq.max(*mark);
+            Job::SaveRead { user, room, seq, is_reading, reply } => {
+                let mark = self.marks.entry((user, room)).or_insert((seq, is_reading));
+                *mark = (seq.max(mark.0), is_reading);
                 self.pending.push(Pending::Done(reply));
             }
             Job::Flush { reply } => self.pending.push(Pending::Done(reply)),

@@ -26,7 +26,7 @@ async fn what_waits_is_committed_together_and_in_order() {
         appends.push((1, bench.store.append(1, seq, vec![text(1, &seq.to_string())])));
         appends.push((2, bench.store.append(2, 2 * seq - 1, texts(2, 2 * seq - 1, 2 * seq))));
     }
-    let read = bench.store.save_read(1, 1, 500);
+    let read = bench.store.save_read(1, 1, 500, false);
     lock.rollback().await.expect("release");
     let mut ids = std::collections::HashSet::new();
     for (room, append) in appends {
@@ -91,7 +91,7 @@ async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static s
         bench.store.append(1, 3, vec![text(1, "poison")]),
         bench.store.append(1, 4, vec![text(1, "behind")]),
     ];
-    let read = bench.store.save_read(9, 1, 1);
+    let read = bench.store.save_read(9, 1, 1, false);
     lock.rollback().await.expect("release");
     // Nothing yielded between the calls, so all of them are one batch.
     for answer in answers {

@@ -110,13 +110,13 @@ async fn configured_rooms_get_their_names_and_keep_their_messages() {
 async fn a_read_mark_only_rises() {
     let bench = bench().await;
     for (user, room, seq) in [(1, 1, 5), (1, 2, 0), (2, 1, 7), (1, 1, 3)] {
-        bench.store.save_read(user, room, seq).await.expect("save");
+        bench.store.save_read(user, room, seq, false).await.expect("save");
     }
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 5), (2, 0)]);
     assert_eq!(bench.store.reads(2).await.expect("query"), [(1, 7)]);
     assert_eq!(bench.store.reads(3).await.expect("query"), []);
     // The same within one batch.
-    let saves = [8, 12, 9].map(|seq| bench.store.save_read(1, 1, seq));
+    let saves = [8, 12, 9].map(|seq| bench.store.save_read(1, 1, seq, false));
     for save in saves {
         save.await.expect("save");
     }

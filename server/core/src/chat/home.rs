@@ -83,6 +83,7 @@ pub(crate) struct Home {
 
 struct Unsaved {
     seq: Seq,
+    is_reading: bool,
     is_saving: bool,
 }
 
@@ -324,7 +325,7 @@ impl Home {
             }
         }
         if !self.settings.ephemeral {
-            self.marks.insert((user, room), Unsaved { seq, is_saving: false });
+            self.marks.insert((user, room), Unsaved { seq, is_reading, is_saving: false });
             self.unsaved.insert((user, room));
         }
     }
@@ -349,11 +350,14 @@ impl Home {
     pub(crate) fn read_saved(
         &mut self,
         now: Now,
-        (user, room, seq): (UserId, RoomId, Seq),
+        user: UserId,
+        saved: Mark,
         outcome: Result<(), StoreDown>,
     ) {
+        let room = saved.room;
         let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
-        if mark.seq == seq && outcome.is_ok() {
+        let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
+        if is_latest && outcome.is_ok() {
             self.marks.remove(&(user, room));
             return;
         }
@@ -375,8 +379,9 @@ impl Home {
                 self.unsaved.pop_first();
                 continue;
             };
-            let seq = mark.seq;
-            if lanes.command(Command::SaveRead { user, room, seq }).is_err() {
+            let (seq, is_reading) = (mark.seq, mark.is_reading);
+            let command = Command::SaveRead { user, room, seq, is_reading };
+            if lanes.command(command).is_err() {
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
             mark.is_saving = true;

@@ -475,12 +475,12 @@ impl Store {
                 let reads = reads.map(|((_, room), seq)| (*room, *seq)).collect();
                 Reply::Reads { user, outcome: check().map(|()| reads) }
             }
-            Command::SaveRead { user, room, seq } => {
+            Command::SaveRead { user, room, seq, is_reading } => {
                 let outcome = check();
                 if outcome.is_ok() {
                     self.reads.insert((user, room), seq);
                 }
-                Reply::ReadSaved { user, room, seq, outcome }
+                Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }
             Command::SaveImage { conn, .. } => {
                 let url = "/storage/images/messages/aa/aa.png".into();

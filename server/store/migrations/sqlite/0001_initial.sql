@@ -53,6 +53,8 @@ CREATE TABLE reads (
     user_id INTEGER NOT NULL,
     room_id INTEGER NOT NULL,
     seq     INTEGER NOT NULL,
+    -- The user is in the room, or was when the process ended.
+    is_reading INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, room_id)
 ) WITHOUT ROWID;
 
