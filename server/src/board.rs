@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -95,7 +96,10 @@ pub struct Presence(Mutex<Present>);
 #[derive(Default)]
 struct Present {
     online: HashMap<RoomId, u32>,
+    /// Sessions of a user in a room; no entry is 0.
     sessions: HashMap<(UserId, RoomId), u32>,
+    /// Rooms a user is in.
+    rooms: HashMap<UserId, u32>,
 }
 
 impl Presence {
@@ -104,15 +108,14 @@ impl Presence {
         match *line {
             LogLine::Entered { user, room, online, .. } => {
                 present.online.insert(room, online);
-                *present.sessions.entry((user, room)).or_insert(0) += 1;
+                if raise(&mut present.sessions, (user, room)) {
+                    raise(&mut present.rooms, user);
+                }
             }
             LogLine::Left { user, room, online, .. } => {
                 present.online.insert(room, online);
-                if let Entry::Occupied(mut sessions) = present.sessions.entry((user, room)) {
-                    *sessions.get_mut() -= 1;
-                    if *sessions.get() == 0 {
-                        sessions.remove();
-                    }
+                if lower(&mut present.sessions, (user, room)) {
+                    lower(&mut present.rooms, user);
                 }
             }
             LogLine::Ended { .. } => {}
@@ -125,9 +128,62 @@ impl Presence {
         present.online.get(&room).copied().unwrap_or(0)
     }
 
+    /// Users in one room or more.
+    pub fn users(&self) -> usize {
+        let present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        present.rooms.len()
+    }
+
     /// Whether the user has a session in the room.
     pub fn is_present(&self, user: UserId, room: RoomId) -> bool {
         let present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         present.sessions.contains_key(&(user, room))
+    }
+}
+
+/// Whether it was the first.
+fn raise<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) -> bool {
+    let count = counts.entry(key).or_insert(0);
+    *count += 1;
+    *count == 1
+}
+
+/// Whether it was the last.
+fn lower<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) -> bool {
+    let Entry::Occupied(mut count) = counts.entry(key) else { return false };
+    *count.get_mut() -= 1;
+    let is_last = *count.get() == 0;
+    if is_last {
+        count.remove();
+    }
+    is_last
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_core::{ConnId, ShardId};
+
+    use super::*;
+
+    #[test]
+    fn a_user_is_present_until_the_last_session_leaves_the_last_room() {
+        let presence = Presence::default();
+        let (user, conn) = (UserId(7), ConnId::new(ShardId(0), 0, 1));
+        let [one, two] = [RoomId(1), RoomId(2)];
+        let enter = |room, online| presence.note(&LogLine::Entered { conn, user, room, online });
+        let leave = |room, online| presence.note(&LogLine::Left { conn, user, room, online });
+        enter(one, 1);
+        enter(one, 1);
+        enter(two, 1);
+        assert_eq!((presence.users(), presence.online(one)), (1, 1));
+        leave(one, 1);
+        assert!(presence.is_present(user, one));
+        leave(one, 0);
+        assert!(!presence.is_present(user, one) && presence.is_present(user, two));
+        assert_eq!((presence.users(), presence.online(one)), (1, 0));
+        leave(two, 0);
+        assert_eq!(presence.users(), 0);
+        leave(two, 0);
+        assert_eq!(presence.users(), 0, "one leave too many changes nothing");
     }
 }

@@ -10,8 +10,8 @@ use crate::config::Flags;
 
 const EXIT_CODES: &str = "\
 Exit status:
-   0  stopped on request, everything drained
-   1  stopped on request, but clients or the store were cut off after the grace
+   0  stopped on request
+   1  stopped on request, but the store did not finish in time
    2  wrong usage of the command line
   69  io_uring was demanded and is not usable
   70  a shard ended unexpectedly
@@ -64,8 +64,8 @@ Examples:
       A load test on this machine.
 
 Exit status:
-   0  stopped on request, everything drained
-   1  stopped on request, but clients or the store were cut off after the grace
+   0  stopped on request
+   1  stopped on request, but the store did not finish in time
    2  wrong usage of the command line
   69  io_uring was demanded and is not usable
   70  a shard ended unexpectedly

@@ -14,7 +14,7 @@ use crate::gate::Gate;
 use crate::link::{DeskEnds, Doors, link};
 use crate::listen;
 use crate::request::HttpPolicy;
-use crate::shard::{self, Plan, Tuning};
+use crate::shard::{self, IoDriver, Plan, Tuning};
 use crate::start::StartError;
 
 /// What does not depend on the application.
@@ -59,6 +59,15 @@ impl Launch {
         self,
         make: impl Fn(ShardId) -> L + Send + Sync + 'static,
     ) -> Result<(Shards, DeskEnds), StartError> {
+        let is_usable = shard::is_io_uring_usable();
+        match self.tuning.io_driver {
+            IoDriver::IoUring if !is_usable => return Err(StartError::IoUringUnavailable),
+            IoDriver::Auto if !is_usable => {
+                tracing::warn!("io_uring is not permitted or not supported here; using epoll");
+            }
+            IoDriver::Auto | IoDriver::IoUring => tracing::info!("using io_uring"),
+            IoDriver::Legacy => tracing::info!("using epoll"),
+        }
         let listeners = listen::bind(self.listen, self.shards)
             .map_err(|error| StartError::Bind { addr: self.listen, error })?;
         let addr = listeners[0].local_addr().map_err(StartError::System)?;

@@ -17,7 +17,7 @@ use crate::link::ToShard;
 use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop};
 use crate::stop::stop;
 
-/// Serves until the operator asks for the end; answers whether all was drained in time. Runs on the
+/// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
 /// thread of the front desk.
 ///
 /// 1. The store is opened and the rooms are made.
@@ -28,7 +28,10 @@ use crate::stop::stop;
 /// [`StartError`] for whatever of it fails.
 pub async fn serve(config: Config) -> Result<bool, StartError> {
     let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
-    let store = Store::open(&url, config.store.clone()).await?;
+    let store = Store::open(&url, config.store.clone()).await.map_err(|error| {
+        let data_dir = config.store.data_dir.display().to_string();
+        StartError::OpenStore { url: without_password(&url), data_dir, error }
+    })?;
     store.ensure_rooms(&config.rooms).await?;
     let rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
     let created = rooms.len().saturating_sub(config.rooms.len());
@@ -73,10 +76,19 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
     tracing::info!("stopping");
-    let is_drained = stop(shards, desk).await;
+    let stopped = stop(shards, desk).await;
     store.close().await;
-    tracing::info!(is_drained, "stopped");
-    Ok(is_drained)
+    tracing::info!(all_told = stopped.all_told, drained = stopped.is_drained, "stopped");
+    Ok(stopped.is_drained)
+}
+
+/// A database URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => url.to_owned(),
+    }
 }
 
 /// What the front desk asks the shards, and tells them.

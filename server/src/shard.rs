@@ -139,14 +139,7 @@ fn block_on<T>(
         IoDriver::Auto => {
             let runtime = RuntimeBuilder::<FusionDriver>::new().with_entries(RING_ENTRIES).build();
             match runtime {
-                Ok(mut runtime) => {
-                    if matches!(runtime, monoio::FusionRuntime::Legacy(_)) && shard == ShardId(0) {
-                        tracing::warn!(
-                            "io_uring is not permitted or not supported here; using epoll"
-                        );
-                    }
-                    return Ok(runtime.block_on(work));
-                }
+                Ok(mut runtime) => return Ok(runtime.block_on(work)),
                 Err(error) => {
                     tracing::warn!(shard = shard.0, %error, "io_uring is not usable; using epoll");
                 }

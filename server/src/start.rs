@@ -14,7 +14,9 @@ pub enum StartError {
     Config(String),
     #[error("cannot listen on {addr}: {error}")]
     Bind { addr: SocketAddr, error: io::Error },
-    #[error("cannot open the store: {0}")]
+    #[error("cannot open the store ({url}, data directory {data_dir}): {error}")]
+    OpenStore { url: String, data_dir: String, error: throng_store::StoreError },
+    #[error("cannot read the store: {0}")]
     Store(#[from] throng_store::StoreError),
     #[error("the system refused: {0}")]
     System(io::Error),
@@ -30,7 +32,7 @@ impl StartError {
         match self {
             StartError::Config(_) => 78,
             StartError::Bind { .. } => 71,
-            StartError::Store(_) => 74,
+            StartError::OpenStore { .. } | StartError::Store(_) => 74,
             StartError::System(_) => 71,
             StartError::IoUringUnavailable => 69,
             StartError::ShardEnded(_) => 70,

@@ -12,13 +12,22 @@ use crate::link::ToShard;
 pub const GRACE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How a stop went.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopped {
+    /// Every client heard of it in time.
+    pub all_told: bool,
+    /// Every thread ended and the store has answered every command.
+    pub is_drained: bool,
+}
+
 /// 1. Shards stop accepting, close their sessions politely and give the leaves to the rooms.
 /// 2. Once nothing is open and nothing is owed, or [`GRACE`] is over, HTTP connections end.
 /// 3. The threads end.
 /// 4. The store answers what it still has; its owner closes it afterwards.
 ///
-/// Answers whether everything was done in time.
-pub async fn stop(shards: Shards, mut desk: Running) -> bool {
+/// A client cannot make a stop fail: those that do not end are cut off.
+pub async fn stop(shards: Shards, mut desk: Running) -> Stopped {
     let deadline = Instant::now() + GRACE;
     let asked = shards.doors.send_all(|| ToShard::Stop);
     let was_heard = tokio::time::timeout_at(deadline, asked).await.is_ok();
@@ -38,7 +47,7 @@ pub async fn stop(shards: Shards, mut desk: Running) -> bool {
     let shards_ended = joined.await.unwrap_or(false);
     drop(doors);
     let drained = tokio::time::timeout(GRACE, desk.drain()).await.is_ok();
-    was_heard && is_quiet && desk_ended && shards_ended && drained
+    Stopped { all_told: was_heard && is_quiet && desk_ended, is_drained: shards_ended && drained }
 }
 
 /// Quiet twice in a row: what one shard gave to another has been taken.

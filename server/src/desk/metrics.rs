@@ -1,7 +1,7 @@
 //! What the server tells Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_store::{LATENCY_BUCKETS_US, Store};
 
-use crate::board::Board;
+use crate::board::{Board, Presence};
 use crate::gate::Gate;
 use crate::launch::Shards;
 
@@ -28,6 +28,7 @@ pub struct Metrics {
 struct Source {
     boards: Arc<[Arc<Board>]>,
     gate: Arc<Gate>,
+    presence: Arc<Presence>,
     store: Store,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
@@ -38,6 +39,7 @@ impl Metrics {
         let source = Source {
             boards: Arc::clone(&shards.boards),
             gate: Arc::clone(&shards.gate),
+            presence: Arc::clone(&shards.presence),
             store,
             requests: Arc::clone(&requests),
         };
@@ -52,12 +54,36 @@ impl Metrics {
         *requests.entry((route.to_owned(), status)).or_insert(0) += 1;
     }
 
+    /// In Prometheus' own text form, which every scraper of the last ten years reads.
     pub fn text(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("a string takes all");
-        text
+        as_prometheus(&text)
     }
+}
+
+/// OpenMetrics names a counter without `_total` in its comments and ends with a mark; the older form
+/// does neither.
+fn as_prometheus(open_metrics: &str) -> String {
+    let counters: Vec<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len() + 1024);
+    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
+        let comment = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP "));
+        match comment.and_then(|rest| rest.split_once(' ')) {
+            Some((name, rest)) if counters.contains(&name) => {
+                let (kind, _) = line.split_at("# TYPE ".len());
+                let _ = writeln!(text, "{kind}{name}_total {rest}");
+            }
+            _ => {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    text
 }
 
 impl fmt::Debug for Source {
@@ -135,7 +161,8 @@ impl Source {
     fn chat(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
         gauge(e, "rooms", "Rooms known", self.sum("rooms"))?;
         gauge(e, "members", "Sessions in rooms", self.sum("members"))?;
-        gauge(e, "users_online", "Users present, summed over rooms", self.sum("users_online"))?;
+        let users = self.presence.users() as u64;
+        gauge(e, "users_online", "Users present in one room or more", users)?;
         counter(e, "joins", "Sessions that entered a room", self.sum("joins"))?;
         counter(e, "leaves", "Sessions that left a room", self.sum("leaves"))?;
         counter(e, "messages_in", "Messages published", self.sum("messages_in"))?;
@@ -230,4 +257,18 @@ fn gauges(
 
 fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counters_are_named_alike_in_comments_and_samples() {
+        let open_metrics = "# HELP throng_joins Joins\n# TYPE throng_joins counter\n\
+             throng_joins_total 3\n# HELP throng_rooms R\n# TYPE throng_rooms gauge\n\
+             throng_rooms 2\n# EOF\n";
+        let expected = "# HELP throng_joins_total Joins\n# TYPE throng_joins_total counter\n\
+             throng_joins_total 3\n# HELP throng_rooms R\n# TYPE throng_rooms gauge\n\
+             throng_rooms 2\n";
+        assert_eq!(super::as_prometheus(open_metrics), expected);
+    }
 }

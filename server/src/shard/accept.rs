@@ -70,9 +70,10 @@ impl<L: Logic> Worker<L> {
             self.shell.refused_connections += 1;
             self.refused_open += 1;
             self.refuse(pipe, 503, OVERLOADED);
+        } else {
+            // Most clients have sent their request by now.
+            self.ready.push_back(pipe);
         }
-        // Most clients have sent their request by now.
-        self.ready.push_back(pipe);
     }
 
     /// Clients that come from now on find no listener.

@@ -11,6 +11,8 @@ use rustix::time::{
 };
 use throng_core::Now;
 
+use crate::clock::Clock;
+
 pub(super) struct Alarm {
     timer: OwnedFd,
     watched: Rc<UnixStream>,
@@ -30,12 +32,12 @@ impl Alarm {
     }
 
     /// Goes off at `deadline` or before. Going off early costs one idle turn.
-    pub(super) fn set(&mut self, now: Now, deadline: Now) {
+    pub(super) fn set(&mut self, clock: &Clock, deadline: Now) {
         if self.set_for.is_some_and(|set_for| set_for <= deadline) {
             return;
         }
         // Zero would disarm it.
-        let wait_ns = deadline.since(now).max(1);
+        let wait_ns = deadline.since(clock.now()).max(1);
         let value = Timespec {
             tv_sec: i64::try_from(wait_ns / 1_000_000_000).unwrap_or(i64::MAX),
             tv_nsec: (wait_ns % 1_000_000_000) as i64,

@@ -10,11 +10,18 @@ use throng_core::{Input, Logic, PipeId};
 use super::events::Event;
 use super::turn::Worker;
 
+/// Bytes read in one turn before what they cause is sent.
+const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+
 impl<L: Logic> Worker<L> {
-    /// Reads pipes that are ready, each once, at most so many in a turn; the rest stay ready.
+    /// Reads pipes that are ready, each once, up to the bounds of a turn; the rest stay ready.
     pub(super) fn read_ready(&mut self) {
         let budget = self.ready.len().min(self.tuning.pipes_per_turn as usize);
+        self.read_bytes = 0;
         for _ in 0..budget {
+            if self.read_bytes >= READ_BYTES_PER_TURN {
+                return;
+            }
             let Some(pipe) = self.ready.pop_front() else { return };
             if self.pipes.is_head(pipe) {
                 self.read_head(pipe);
@@ -29,6 +36,7 @@ impl<L: Logic> Worker<L> {
         match recv(open.stream.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => self.end_now(pipe, PipeEnd::Eof),
             Ok(count) => {
+                self.read_bytes += count;
                 let bytes = &mut self.buffer[..count];
                 self.logic.step(Input::Bytes { pipe, bytes }, &mut self.effects);
                 if count == self.buffer.len() {

@@ -52,6 +52,8 @@ pub(super) struct Worker<L> {
     pub(super) closing: VecDeque<(Now, PipeId)>,
     pub(super) flush_at: Option<Now>,
     pub(super) buffer: Box<[u8]>,
+    /// Bytes read in this turn.
+    pub(super) read_bytes: usize,
     pub(super) refused_open: u32,
 
     pub(super) listener: Option<TcpListener>,
@@ -110,6 +112,7 @@ impl<L: Logic> Worker<L> {
             closing: VecDeque::new(),
             flush_at: None,
             buffer: vec![0; plan.tuning.read_bytes_max].into(),
+            read_bytes: 0,
             refused_open: 0,
             listener: Some(plan.listener),
             listener_watched: None,
@@ -213,10 +216,10 @@ impl<L: Logic> Worker<L> {
             return look_around().await;
         }
         if let Some(deadline) = self.next_deadline() {
-            if deadline <= self.now {
-                return look_around().await;
-            }
-            self.alarm.set(self.now, deadline);
+            // What is still due after the turn waits for room in a lane.
+            let is_blocked = deadline <= self.now;
+            let deadline = if is_blocked { self.now.plus_ns(PRESSED_RETRY_NS) } else { deadline };
+            self.alarm.set(&self.clock, deadline);
         }
         let is_asleep = self.corner.bell.park(|| {
             let is_idle = self.corner.deliveries_in.iter().all(Receiver::is_empty)
