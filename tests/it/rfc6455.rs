@@ -1,7 +1,6 @@
 //! RFC 6455 on the echo surface: every section a general-purpose suite looks at, as our own cases.
 
 use std::io::Write;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use throng_tests::http;
@@ -11,14 +10,8 @@ use throng_tests::ws::{
     upgrade_request,
 };
 
-/// One server for every case of this process.
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Plan::conformance().start())
-}
-
-fn echo() -> Ws {
-    Ws::open(server().address, "/echo")
+fn echo(server: &Server) -> Ws {
+    Ws::open(server.address, "/echo")
 }
 
 #[track_caller]
@@ -44,7 +37,8 @@ fn check_clean_close(mut ws: Ws) {
 
 #[test]
 fn messages_of_every_length_form_come_back() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     for len in [0, 1, 125, 126, 127, 128, 65535, 65536, 100_000] {
         check_echo(&mut ws, TEXT, &vec![b'*'; len]);
         check_echo(&mut ws, BINARY, &vec![0xfe; len]);
@@ -54,7 +48,8 @@ fn messages_of_every_length_form_come_back() {
 
 #[test]
 fn the_largest_message_comes_back() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     let text = "ÄÖ😀x".repeat(16 * 1024 * 1024 / 9);
     check_echo(&mut ws, TEXT, text.as_bytes());
     check_echo(&mut ws, BINARY, &vec![0x5a; 16 * 1024 * 1024]);
@@ -63,7 +58,8 @@ fn the_largest_message_comes_back() {
 
 #[test]
 fn a_message_over_the_bound_is_1009() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     // The head alone is enough to know.
     let mut head = frame(true, BINARY, &[]);
     head.splice(1..2, [0x80 | 127, 0, 0, 0, 0, 0x40, 0, 0, 0]);
@@ -73,8 +69,9 @@ fn a_message_over_the_bound_is_1009() {
 
 #[test]
 fn a_frame_may_arrive_octet_by_octet() {
+    let server = Plan::conformance().start();
     for payload in ["Hello-µ@ßöäüàá-UTF-8!!".repeat(12), "x".repeat(70)] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         for byte in frame(true, TEXT, payload.as_bytes()) {
             ws.stream.write_all(&[byte]).expect("the server reads");
         }
@@ -85,7 +82,8 @@ fn a_frame_may_arrive_octet_by_octet() {
 
 #[test]
 fn many_messages_in_one_segment_come_back_in_order() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     let mut bytes = Vec::new();
     for index in 0..500 {
         bytes.extend(frame(true, TEXT, format!("message {index}").as_bytes()));
@@ -100,7 +98,8 @@ fn many_messages_in_one_segment_come_back_in_order() {
 
 #[test]
 fn a_ping_is_answered_with_its_payload() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     for payload in
         [&b""[..], b"Hello, world!", &[0, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0, 0xff], &[0xfe; 125]]
     {
@@ -120,7 +119,8 @@ fn a_ping_is_answered_with_its_payload() {
 
 #[test]
 fn an_unsolicited_pong_is_ignored() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send(PONG, b"");
     ws.send(PONG, b"unsolicited");
     check_echo(&mut ws, TEXT, b"after");
@@ -129,8 +129,9 @@ fn an_unsolicited_pong_is_ignored() {
 
 #[test]
 fn a_control_frame_longer_than_125_bytes_is_1002() {
+    let server = Plan::conformance().start();
     for opcode in [PING, PONG, CLOSE] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send(opcode, &[0xfe; 126]);
         check_fails(&mut ws, 1002);
     }
@@ -138,8 +139,9 @@ fn a_control_frame_longer_than_125_bytes_is_1002() {
 
 #[test]
 fn a_fragmented_control_frame_is_1002() {
+    let server = Plan::conformance().start();
     for opcode in [PING, PONG, CLOSE] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send_raw(&frame(false, opcode, b"part"));
         ws.send_raw(&frame(true, CONTINUATION, b"rest"));
         check_fails(&mut ws, 1002);
@@ -148,9 +150,10 @@ fn a_fragmented_control_frame_is_1002() {
 
 #[test]
 fn reserved_bits_are_1002() {
+    let server = Plan::conformance().start();
     for bits in 1..=7u8 {
         for opcode in [TEXT, BINARY, PING, CLOSE] {
-            let mut ws = echo();
+            let mut ws = echo(&server);
             ws.send_raw(&frame_with(0x80 | (bits << 4) | opcode, b"Hello"));
             check_fails(&mut ws, 1002);
         }
@@ -159,7 +162,8 @@ fn reserved_bits_are_1002() {
 
 #[test]
 fn what_came_before_a_reserved_bit_is_still_answered() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.text("fine");
     ws.send_raw(&frame_with(0x80 | 0x40 | TEXT, b"bad"));
     ws.send(PING, b"never");
@@ -169,9 +173,10 @@ fn what_came_before_a_reserved_bit_is_still_answered() {
 
 #[test]
 fn reserved_opcodes_are_1002() {
+    let server = Plan::conformance().start();
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         for payload in [&b""[..], b"payload"] {
-            let mut ws = echo();
+            let mut ws = echo(&server);
             ws.send(opcode, payload);
             check_fails(&mut ws, 1002);
         }
@@ -180,14 +185,16 @@ fn reserved_opcodes_are_1002() {
 
 #[test]
 fn a_frame_without_a_mask_is_1002() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send_raw(&[0x81, 5, b'H', b'e', b'l', b'l', b'o']);
     check_fails(&mut ws, 1002);
 }
 
 #[test]
 fn fragments_become_one_message_with_control_frames_between_them() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send_raw(&frame(false, TEXT, b"frag"));
     ws.send(PING, b"between");
     ws.send_raw(&frame(false, CONTINUATION, b""));
@@ -200,7 +207,8 @@ fn fragments_become_one_message_with_control_frames_between_them() {
 
 #[test]
 fn a_message_in_65536_fragments_comes_back() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     let mut bytes = frame(false, BINARY, b"a");
     for _ in 0..65534 {
         bytes.extend(frame(false, CONTINUATION, b"b"));
@@ -215,11 +223,12 @@ fn a_message_in_65536_fragments_comes_back() {
 
 #[test]
 fn a_continuation_of_nothing_is_1002() {
+    let server = Plan::conformance().start();
     for fin in [true, false] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send_raw(&frame(fin, CONTINUATION, b"what?"));
         check_fails(&mut ws, 1002);
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.text("whole");
         ws.send_raw(&frame(fin, CONTINUATION, b"what?"));
         assert_eq!(ws.message(), Some((TEXT, b"whole".to_vec())));
@@ -229,8 +238,9 @@ fn a_continuation_of_nothing_is_1002() {
 
 #[test]
 fn a_new_message_inside_a_fragmented_one_is_1002() {
+    let server = Plan::conformance().start();
     for opcode in [TEXT, BINARY] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send_raw(&frame(false, TEXT, b"frag"));
         ws.send(opcode, b"intruder");
         check_fails(&mut ws, 1002);
@@ -239,7 +249,8 @@ fn a_new_message_inside_a_fragmented_one_is_1002() {
 
 #[test]
 fn valid_utf8_comes_back_whole_and_in_pieces() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     for text in [
         "κόσμε",
         "\u{0}",
@@ -270,6 +281,7 @@ fn valid_utf8_comes_back_whole_and_in_pieces() {
 
 #[test]
 fn invalid_utf8_is_1007() {
+    let server = Plan::conformance().start();
     let bad: &[&[u8]] = &[
         b"\x80",
         b"\xbf",
@@ -295,22 +307,23 @@ fn invalid_utf8_is_1007() {
         b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
     ];
     for bytes in bad {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send(TEXT, bytes);
         assert_eq!(ws.end().code(), 1007, "{bytes:x?}");
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send_raw(&frame(false, TEXT, b"a good start, then "));
         ws.send_raw(&frame(false, CONTINUATION, bytes));
         ws.send_raw(&frame(true, CONTINUATION, b""));
         assert_eq!(ws.end().code(), 1007, "{bytes:x?} in fragments");
-        let mut ws = echo();
+        let mut ws = echo(&server);
         check_echo(&mut ws, BINARY, bytes);
     }
 }
 
 #[test]
 fn a_code_point_cut_by_the_end_of_the_message_is_1007() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send_raw(&frame(false, TEXT, b"\xf0\x9f"));
     ws.send_raw(&frame(true, CONTINUATION, b"\x98"));
     check_fails(&mut ws, 1007);
@@ -318,38 +331,41 @@ fn a_code_point_cut_by_the_end_of_the_message_is_1007() {
 
 #[test]
 fn a_close_is_answered_with_its_code() {
+    let server = Plan::conformance().start();
     for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send(CLOSE, &close_payload(code, b"because"));
         assert_eq!(ws.end().code(), code);
     }
-    let mut ws = echo();
+    let mut ws = echo(&server);
     ws.send(CLOSE, b"");
     let end = ws.end();
     assert!(matches!(end.code(), 1000 | 1005), "{end:?}");
-    let mut ws = echo();
+    let mut ws = echo(&server);
     ws.send(CLOSE, &close_payload(1000, &[b'*'; 123]));
     assert_eq!(ws.end().code(), 1000);
 }
 
 #[test]
 fn a_close_with_a_wrong_payload_fails_the_connection() {
+    let server = Plan::conformance().start();
     for code in [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535] {
-        let mut ws = echo();
+        let mut ws = echo(&server);
         ws.send(CLOSE, &close_payload(code, b""));
         assert_eq!(ws.end().code(), 1002, "close code {code}");
     }
-    let mut ws = echo();
+    let mut ws = echo(&server);
     ws.send(CLOSE, b"x");
     check_fails(&mut ws, 1002);
-    let mut ws = echo();
+    let mut ws = echo(&server);
     ws.send(CLOSE, &close_payload(1000, b"\xce\xba\xe1\xbd\xb9\xcf\x83\xed\xa0\x80"));
     check_fails(&mut ws, 1007);
 }
 
 #[test]
 fn nothing_is_answered_after_a_close() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send(CLOSE, &close_payload(1000, b""));
     ws.text("too late");
     ws.send(PING, b"too late");
@@ -360,7 +376,8 @@ fn nothing_is_answered_after_a_close() {
 
 #[test]
 fn a_close_inside_a_fragmented_message_closes() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     ws.send_raw(&frame(false, TEXT, b"unfinished"));
     ws.send(CLOSE, &close_payload(1000, b""));
     check_fails(&mut ws, 1000);
@@ -368,7 +385,8 @@ fn a_close_inside_a_fragmented_message_closes() {
 
 #[test]
 fn a_large_message_in_fragments_of_many_sizes_comes_back() {
-    let mut ws = echo();
+    let server = Plan::conformance().start();
+    let mut ws = echo(&server);
     let whole: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
     for size in [64, 1024, 65536, 262_144] {
         let mut parts = whole.chunks(size).peekable();
@@ -384,8 +402,9 @@ fn a_large_message_in_fragments_of_many_sizes_comes_back() {
 
 #[test]
 fn frames_sent_with_the_handshake_are_not_lost() {
-    let mut stream = http::connect(server().address);
-    let mut bytes = upgrade_request(server().address, "/echo").into_bytes();
+    let server = Plan::conformance().start();
+    let mut stream = http::connect(server.address);
+    let mut bytes = upgrade_request(server.address, "/echo").into_bytes();
     bytes.extend(frame(true, TEXT, b"early"));
     bytes.extend(frame(true, CLOSE, &close_payload(1000, b"")));
     stream.write_all(&bytes).expect("the server reads");
@@ -396,14 +415,15 @@ fn frames_sent_with_the_handshake_are_not_lost() {
 
 #[test]
 fn a_wrong_handshake_is_refused() {
-    let good = upgrade_request(server().address, "/echo");
+    let server = Plan::conformance().start();
+    let good = upgrade_request(server.address, "/echo");
     for (why, request) in [
         ("no key", good.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "")),
         ("an old version", good.replace("Version: 13", "Version: 8")),
         ("no version", good.replace("Sec-WebSocket-Version: 13\r\n", "")),
         ("POST", good.replace("GET ", "POST ")),
     ] {
-        let mut stream = http::connect(server().address);
+        let mut stream = http::connect(server.address);
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout is valid");
         stream
             .write_all(
@@ -417,11 +437,12 @@ fn a_wrong_handshake_is_refused() {
 
 #[test]
 fn no_extension_is_agreed_on() {
-    let request = upgrade_request(server().address, "/echo").replace(
+    let server = Plan::conformance().start();
+    let request = upgrade_request(server.address, "/echo").replace(
         "Sec-WebSocket-Version: 13\r\n",
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
     );
-    let mut stream = http::connect(server().address);
+    let mut stream = http::connect(server.address);
     let mut bytes = request.into_bytes();
     bytes.extend(frame(true, CLOSE, &close_payload(1000, b"")));
     stream.write_all(&bytes).expect("the server reads");

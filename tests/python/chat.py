@@ -5,6 +5,7 @@ usage: chat.py URL TRANSPORT ROOM TOKEN_A EMAIL_A TOKEN_B EMAIL_B
 
 import queue
 import sys
+from importlib.metadata import version
 
 import socketio
 
@@ -12,6 +13,10 @@ URL, TRANSPORT, ROOM, *PEOPLE = sys.argv[1:]
 ROOM = int(ROOM)
 WAIT = 10
 TEXT = "from python: 你好 😀 ü☃ \"q\" \\"
+if TRANSPORT == "polling" and version("python-engineio").startswith("3."):
+    # It counts code points where the protocol counts UTF-16 units, and loses its place in a payload of
+    # several packets after a character outside the first plane.
+    TEXT = TEXT.replace("😀", "☃")
 
 
 class Person:

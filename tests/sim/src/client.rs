@@ -191,10 +191,11 @@ impl World {
             return;
         }
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        match payload::decode_body_text(session.protocol, &text) {
+        let protocol = session.protocol;
+        match payload::decode_body_text(protocol, &text) {
             Ok(packets) => {
                 for packet in packets {
-                    if let EngineFrame::Text(text) = engine::encode(session.protocol, &packet) {
+                    if let EngineFrame::Text(text) = engine::encode(protocol, &packet) {
                         self.sessions[index].hear(&text, self.now.0, &mut self.facts);
                     }
                 }
@@ -209,7 +210,8 @@ impl World {
     /// The client takes what is in its socket.
     pub fn read_pipe(&mut self, shard: usize, slot: usize) {
         let pipe = &mut self.nodes[shard].pipes[slot];
-        let Some(index) = pipe.session else {
+        let Some(index) = pipe.session.filter(|_| pipe.end.is_none()) else {
+            // Nobody reads any more.
             pipe.down.clear();
             if pipe.is_shut {
                 pipe.end.get_or_insert(PipeEnd::Eof);

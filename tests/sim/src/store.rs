@@ -196,12 +196,12 @@ impl Store {
                 let reads = reads.map(|((_, room), seq)| (RoomId(*room), Seq(*seq))).collect();
                 Reply::Reads { user, outcome: up().map(|()| reads) }
             }
-            Command::SaveRead { user, room, seq } => {
+            Command::SaveRead { user, room, seq, is_reading } => {
                 let outcome = up();
                 if outcome.is_ok() {
                     self.reads.insert((user.0, room.0), seq.0);
                 }
-                Reply::ReadSaved { user, room, seq, outcome }
+                Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }
             Command::SaveImage { conn, .. } => {
                 let url = "/storage/images/messages/aa/aa.png".into();

@@ -257,7 +257,10 @@ impl World {
         }
         for from in 0..shards {
             let mut left = match &mut draw {
-                Some(draw) if lags && draw.chance(80) => draw.below(8),
+                Some(draw) if lags => match draw.byte() {
+                    0..=175 => usize::MAX,
+                    more => usize::from(more - 176) / 10,
+                },
                 _ => usize::MAX,
             };
             while left > 0
