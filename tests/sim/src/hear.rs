@@ -6,7 +6,7 @@ use throng_harness::codec::socket;
 
 use crate::facts::{Entry, Facts, Outcome, Roster};
 use crate::scenario::Mode;
-use crate::session::{Answer, Kind, Phase, Rebind, Session, Standing};
+use crate::session::{Answer, Kind, Op, Phase, Rebind, Session, Standing};
 
 impl Session {
     fn fail(&self, facts: &mut Facts, checker: &'static str, text: String) {
@@ -214,14 +214,17 @@ impl Session {
         }
     }
 
-    /// The server says that the session has no identity (any more).
+    /// The server says that the session has no identity (any more). Where among the requests that
+    /// took effect is known only if none of them may have given it one again.
     fn logged_out(&mut self) {
-        if let Some(op) = self.ops.iter_mut().find(|op| {
-            op.kind == Kind::Revoked && op.answer == Answer::Pending
-        }) {
-            op.answer = Answer::Ok;
-            self.counts.clear();
+        let is_pending = |op: &&Op| op.answer == Answer::Pending;
+        let mut pending = self.ops.iter().filter(is_pending);
+        let is_revoked = self.ops.iter().any(|op| op.kind == Kind::Revoked);
+        if is_revoked && !pending.any(|op| op.shows_token) {
+            self.push(Kind::Revoked, Answer::Ok);
+            self.user = Some(None);
         }
+        self.counts.clear();
     }
 
     fn message(&mut self, body: &Value, facts: &mut Facts) {
@@ -305,7 +308,8 @@ impl Session {
     /// Checks what accompanies every roster event; false if it is not for this session.
     fn meta(&mut self, room: u32, meta: &Value, facts: &mut Facts) -> bool {
         let standing = self.standing(room, self.ops.len());
-        if standing == Standing::Out {
+        let is_leaving = self.has_pending(room, |kind| *kind == Kind::Leave);
+        if standing == Standing::Out && !is_leaving {
             self.fail(facts, "membership", format!("a roster from outside: {meta}"));
             return false;
         }

@@ -38,6 +38,9 @@ struct Args {
     /// Break the world on purpose; `all` measures every canary.
     #[arg(long)]
     canary: Option<String>,
+    /// A checker not to hold, to look past a known defect.
+    #[arg(long)]
+    ignore: Vec<String>,
     /// Go on after a failure, and count.
     #[arg(long)]
     keep_going: bool,
@@ -52,6 +55,10 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     quiet_panics();
+    // Lives as long as the program; options stay plain values that way.
+    let ignored: Vec<&'static str> =
+        args.ignore.iter().map(|name| &*Box::leak(name.clone().into_boxed_str())).collect();
+    let plain = Options { ignored: ignored.leak(), ..Options::new(1) };
     if args.canary.as_deref() == Some("all") {
         return measure_canaries(args.seeds.unwrap_or(0..400));
     }
@@ -67,7 +74,7 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = args.seed {
         let shards = args.shards.unwrap_or_else(|| shards_of(seed));
-        let options = Options { shards, canary, is_readable: args.trace };
+        let options = Options { shards, canary, is_readable: args.trace, ..plain };
         let report = run_seed(seed, options);
         for line in &report.lines {
             println!("{line}");
@@ -83,10 +90,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    explore(&args, canary)
+    explore(&args, canary, plain)
 }
 
-fn explore(args: &Args, canary: Option<Canary>) -> ExitCode {
+fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
     let base = args.commit.as_deref().map_or(0, |commit| {
         commit.bytes().fold(1, |hash: u64, byte| mix(hash ^ u64::from(byte))) >> 20
     });
@@ -105,7 +112,7 @@ fn explore(args: &Args, canary: Option<Canary>) -> ExitCode {
             break;
         }
         let shards = args.shards.unwrap_or_else(|| shards_of(seed));
-        let options = Options { shards, canary, is_readable: false };
+        let options = Options { shards, canary, ..plain };
         let report = run_seed(seed, options);
         runs += 1;
         turns += report.turns;
@@ -158,7 +165,7 @@ fn measure_canaries(seeds: std::ops::Range<u64>) -> ExitCode {
         let mut first = None;
         let mut by: BTreeMap<&'static str, u32> = BTreeMap::new();
         for seed in seeds.clone() {
-            let options = Options { shards: 3, canary: Some(canary), is_readable: false };
+            let options = Options { canary: Some(canary), ..Options::new(3) };
             if let Some(violation) = run_seed(seed, options).violation {
                 caught += 1;
                 first.get_or_insert(seed - seeds.start + 1);

@@ -18,11 +18,13 @@ pub struct Options {
     pub shards: u8,
     pub canary: Option<Canary>,
     pub is_readable: bool,
+    /// Checkers that are not held, to look past a known defect.
+    pub ignored: &'static [&'static str],
 }
 
 impl Options {
     pub fn new(shards: u8) -> Options {
-        Options { shards, canary: None, is_readable: false }
+        Options { shards, canary: None, is_readable: false, ignored: &[] }
     }
 }
 
@@ -59,6 +61,7 @@ pub fn run(stream: &Stream, options: Options) -> Report {
     let scenario = Scenario::draw(&mut stream.prelude(), options.shards);
     let trace = if options.is_readable { Trace::readable() } else { Trace::default() };
     let mut world = World::new(scenario, trace, options.canary);
+    world.facts.ignored = options.ignored;
     if options.is_readable {
         let text = describe(&world.scenario);
         world.facts.trace.line(|| text);

@@ -64,6 +64,7 @@ pub struct Op {
     pub rebind: Rebind,
     /// The session did not know for sure whose it was when it showed the token.
     pub was_unsure: bool,
+    pub shows_token: bool,
     pub answer: Answer,
     pub ack: Option<u64>,
 }
@@ -330,10 +331,19 @@ impl Session {
         if let Some(id) = ack {
             self.acks.insert(id, self.ops.len());
         }
-        let shown = body.to_string();
+        let text = body.to_string();
         let tag = self.number;
-        facts.trace.line(|| format!("  s{tag} asks {name} {shown} ack {ack:?}"));
-        self.ops.push(Op { kind, room, rebind, was_unsure, answer: Answer::Pending, ack });
+        facts.trace.line(|| format!("  s{tag} asks {name} {text} ack {ack:?}"));
+        let shows_token = shown.is_some();
+        self.ops.push(Op {
+            kind,
+            room,
+            rebind,
+            was_unsure,
+            shows_token,
+            answer: Answer::Pending,
+            ack,
+        });
         self.send_event(name, body, ack);
     }
 
@@ -353,12 +363,17 @@ impl Session {
         if kind == Kind::Revoked {
             self.user = None;
         }
+        self.push(kind, Answer::Pending);
+    }
+
+    pub fn push(&mut self, kind: Kind, answer: Answer) {
         self.ops.push(Op {
             kind,
             room: 0,
             rebind: Rebind::No,
             was_unsure: false,
-            answer: Answer::Pending,
+            shows_token: false,
+            answer,
             ack: None,
         });
     }
