@@ -19,6 +19,7 @@ use crate::probe::{Capabilities, probe};
 use crate::reference::defect::Defect;
 use crate::reference::{Options, Reference};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
+use crate::skips;
 use crate::runner::{self, Report, Selection, Settings, Verdict, level_name};
 
 pub const CONFORMS: u8 = 0;
@@ -222,7 +223,10 @@ fn coverage(cases: &[&'static Case]) -> u8 {
     for clause in throng_spec::clauses() {
         match by_clause.get(clause.id) {
             Some(cases) => println!("{:<9} {}", clause.id, cases.join(", ")),
-            None => println!("{:<9} - {}", clause.id, clause.summary()),
+            None => match skips::reason(clause.id) {
+                Some(reason) => println!("{:<9} skipped: {reason}", clause.id),
+                None => println!("{:<9} NOT COVERED: {}", clause.id, clause.summary()),
+            },
         }
     }
     CONFORMS

@@ -293,7 +293,9 @@ fn token_order(context: &Context) -> Outcome {
     let rest = context.rest();
     let (one, two, three) = (context.user()?, context.user()?, context.user()?);
     let bearer = |user: &User| format!("Bearer {}", user.token);
-    let by_cookie = |user: &User| format!("throng_session={}", user.token);
+    let body = json!({ "name": three.email, "password": PASSWORD });
+    let third = format!("throng_session={}", set_cookie(&rest.post("/api/login", &body)?)?.0);
+    let by_cookie = |_: &User| third.clone();
     let ask = |path: &str, authorization: &str, cookie: &str| {
         let headers = &[("Authorization", authorization), ("Cookie", cookie)];
         rest.call(&Request { headers, ..Request::get(path) })
@@ -333,7 +335,8 @@ fn token_order(context: &Context) -> Outcome {
     equal("the bearer's is not", &rest.get_as("/api/user", &two.token)?.status, &200)
 }
 
-fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
+/// Value and attributes of the session cookie.
+pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
     let cookies = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
     for (_, cookie) in cookies {
         if let Some(rest) = cookie.strip_prefix("throng_session=") {
@@ -614,7 +617,8 @@ fn user(context: &Context) -> Outcome {
     let bare = ["id", "name", "email", "email_verified_at", "avatar", "created_at", "updated_at"];
     has_exactly("the user by token", &answer, &[bare.as_slice(), &["api_token"]].concat())?;
     equal("api_token", &answer["api_token"], &json!(user.token))?;
-    let cookie = format!("throng_session={}", user.token);
+    let login = rest.post("/api/login", &json!({ "name": user.email, "password": PASSWORD }))?;
+    let cookie = format!("throng_session={}", set_cookie(&login)?.0);
     let headers = &[("Cookie", cookie.as_str())];
     let response = rest.call(&Request { headers, ..Request::get("/api/user") })?;
     has_exactly("the user by cookie", &response.json(), &bare)

@@ -422,8 +422,19 @@ impl Socket {
         self.order(Orders::Stop);
     }
 
+    /// A poll that is cut is noticed at once; between two polls there is nothing to cut.
+    fn wait_for_poll(&self) {
+        let polls = self.shared.wire().socket.is_none();
+        if polls {
+            let held = |state: &mut State| state.poll_in_flight.then_some(());
+            let _ = self.wait_for(Duration::from_millis(500), "a poll", held);
+            thread::sleep(READER_TURN);
+        }
+    }
+
     /// Ends the TCP connection with FIN and no farewell.
     pub fn hang_up(&self) {
+        self.wait_for_poll();
         let wire = self.shared.wire();
         if let Some(socket) = &wire.socket {
             socket.hang_up();
@@ -434,6 +445,7 @@ impl Socket {
 
     /// Ends the TCP connection with RST.
     pub fn reset(&mut self) {
+        self.wait_for_poll();
         let mut wire = self.shared.wire();
         if let Some(socket) = &wire.socket {
             socket.arm_reset();
@@ -736,6 +748,7 @@ fn read_polling(shared: &Shared, connection: Connection) {
             }
             state.poll_in_flight = true;
         }
+        shared.wake.notify_all();
         let outcome = poll_once(shared, &mut connection, &path, &mut pinged);
         shared.state().poll_in_flight = false;
         shared.wake.notify_all();
