@@ -44,6 +44,8 @@ pub struct Facts {
     pub trace: Trace,
     pub publishes: Vec<Publish>,
     pub log: BTreeMap<(u32, u64), Entry>,
+    /// The newest number of each room that anybody was told.
+    pub tips: BTreeMap<u32, u64>,
     /// Where each tag was heard.
     pub heard: BTreeMap<usize, (u32, u64)>,
     pub rosters: BTreeMap<(u32, u64), Roster>,
@@ -68,12 +70,17 @@ impl Facts {
     }
 
     pub fn last_seq(&self, room: u32) -> u64 {
-        let known = self.log.range((room, 0)..=(room, u64::MAX)).next_back();
-        known.map_or(0, |((_, seq), _)| *seq)
+        self.tips.get(&room).copied().unwrap_or(0)
+    }
+
+    pub fn tip(&mut self, room: u32, seq: u64) {
+        let known = self.tips.entry(room).or_default();
+        *known = seq.max(*known);
     }
 
     /// A message was heard or acked under a number.
     pub fn numbered(&mut self, room: u32, seq: u64, entry: Entry) {
+        self.tip(room, seq);
         if let Some(known) = self.log.get(&(room, seq)) {
             if *known != entry {
                 self.fail(

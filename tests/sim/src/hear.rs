@@ -117,6 +117,7 @@ impl Session {
             self.user = Some(self.shown.first().copied());
         }
         let seq = body["seq"].as_u64();
+        facts.tip(room, seq.unwrap_or(0));
         match kind {
             Kind::Login => {
                 let user = body["user"]["id"].as_u64();
@@ -319,6 +320,7 @@ impl Session {
             self.fail(facts, "well-formed", format!("meta {meta}"));
             return false;
         };
+        facts.tip(room, seq);
         let view = self.view(room);
         let (last, known) = (view.last, view.version);
         let is_strict = standing == Standing::In && !view.is_loose;

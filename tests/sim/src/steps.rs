@@ -71,7 +71,9 @@ impl World {
             1
         };
         for _ in 0..count {
-            self.act(index, tab, draw);
+            if self.sessions[index].can_speak() {
+                self.act(index, tab, draw);
+            }
         }
     }
 
