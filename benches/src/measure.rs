@@ -75,6 +75,7 @@ fn start(
     port: u16,
 ) -> anyhow::Result<(Server, u32)> {
     let command = peer.command(places, port);
+    let complaints = places.scratch.join(format!("stderr-{port}.txt"));
     // taskset replaces itself by the server, so that every thread is born on the core.
     let mut child = Command::new("taskset")
         .args(["-c", &settings.server_core.to_string()])
@@ -82,7 +83,7 @@ fn start(
         .envs(peer.environment(places))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(&complaints)?)
         .spawn()
         .context("start taskset")?;
     let stdout = child.stdout.take().context("the server's output")?;
@@ -98,8 +99,11 @@ fn start(
             }
         }
     });
+    // A server that ends closes its output, which ends the wait as well.
     if is_ready.recv_timeout(Duration::from_secs(20)).is_err() {
-        bail!("{} did not start: {}", peer.name(), command.join(" "));
+        let said = std::fs::read_to_string(&complaints).unwrap_or_default();
+        let last = said.lines().last().unwrap_or("it said nothing");
+        bail!("{} did not start: {}: {last}", peer.name(), command.join(" "));
     }
     ensure!(pid > 0, "no process");
     Ok((server, pid))

@@ -204,6 +204,7 @@ impl Conductor {
     /// Quiet time, and longer while rosters are still on their way.
     fn settle(&mut self) {
         let settle_ms = self.shared.scenario.connect.settle_ms;
+        let longest_ms = settle_ms + self.shared.scenario.connect.converge_ms;
         let started_ns = now_ns();
         self.shared.enter_stage(Stage::Settling);
         loop {
@@ -214,7 +215,7 @@ impl Conductor {
             };
             let is_seen = self.shared.gauges.iter().all(seen(Stage::Settling as u8));
             let is_right = is_seen && self.shared.sum(|gauges| &gauges.unconverged) == 0;
-            if waited_ms >= settle_ms && (is_right || waited_ms >= settle_ms + 30_000)
+            if waited_ms >= settle_ms && (is_right || waited_ms >= longest_ms)
                 || self.interrupt.is_set()
             {
                 break;

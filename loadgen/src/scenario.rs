@@ -181,13 +181,22 @@ pub struct Connect {
     pub timeout_ms: u64,
     /// Quiet time between the last join and the first message.
     pub settle_ms: u64,
+    /// Longest wait beyond that for rosters that are not yet right.
+    pub converge_ms: u64,
     /// Reconnect (after about a second) when the server closes a connection.
     pub reconnect: bool,
 }
 
 impl Default for Connect {
     fn default() -> Self {
-        Self { rate: 0.0, concurrency: 128, timeout_ms: 30_000, settle_ms: 500, reconnect: false }
+        Self {
+            rate: 0.0,
+            concurrency: 128,
+            timeout_ms: 30_000,
+            settle_ms: 500,
+            converge_ms: 30_000,
+            reconnect: false,
+        }
     }
 }
 

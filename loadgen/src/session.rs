@@ -538,11 +538,15 @@ impl Session {
         owed
     }
 
-    /// Members of full or delta rosters: `(right, when the view last changed, when the room did)`.
+    /// What each membership knows of who is there: `(right, when the view last changed, when the
+    /// room did)`. Nothing where the server sends no rosters at all.
     pub fn views(&self, shared: &Shared) -> impl Iterator<Item = (bool, u64, u64)> {
-        self.memberships.iter().filter(|m| m.member == Member::In).filter_map(|membership| {
+        let has_rosters = shared.has_rosters.load(Ordering::Relaxed);
+        self.memberships.iter().filter(|m| m.member == Member::In).filter_map(move |membership| {
             let room = &shared.rooms[usize::from(membership.room)];
-            let (online, at_ns) = membership.online?;
+            let Some((online, at_ns)) = membership.online else {
+                return has_rosters.then_some((false, 0, 0));
+            };
             let changed_ns = room.changed_ns.load(Ordering::Acquire);
             Some((online == room.online.load(Ordering::Acquire), at_ns, changed_ns))
         })
@@ -682,6 +686,7 @@ impl Session {
             && membership.online.is_none_or(|(before, _)| before != online)
         {
             membership.online = Some((online, now_ns));
+            shared.has_rosters.store(true, Ordering::Relaxed);
         }
     }
 

@@ -137,6 +137,8 @@ pub struct Shared {
     pub run: u16,
     pub rooms: Vec<Room>,
     pub times: Times,
+    /// The server tells members who is in the room.
+    pub has_rosters: AtomicBool,
     pub gauges: Vec<Gauges>,
     stage: AtomicU8,
 }
@@ -154,6 +156,7 @@ impl Shared {
             rooms: plan.publishers.iter().map(|publishers| Room::new(*publishers)).collect(),
             gauges: (0..scenario.threads).map(|_| Gauges::default()).collect(),
             times: Times::default(),
+            has_rosters: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Connecting as u8),
             scenario,
             targets,
