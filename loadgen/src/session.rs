@@ -324,7 +324,7 @@ impl Session {
             counters.late += 1;
         }
         if stamp.intended_ns >= turn.measure_ns && stamp.intended_ns <= turn.end_ns {
-            local.stats.samples.record_ns(Metric::Delivery, latency_ns);
+            local.stats.samples.record_delivery_ns(latency_ns);
         }
         if let Some(publisher) = &mut self.publisher
             && publisher.index == stamp.publisher

@@ -124,3 +124,56 @@ fn upgrading_clients_start_with_polling_and_go_on_with_websocket() {
     check_complete(&run(&url, &scenario, &[]), &server);
     assert_eq!(server.upgrades.load(Ordering::Relaxed), 6);
 }
+
+#[test]
+fn clients_come_from_the_addresses_they_are_told() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "protocol = 'raw'\nclients = 6\nduration_s = 0.5\nwarmup_s = 0.1\n\
+         sources = ['127.0.0.2', '127.0.0.3', '127.0.0.4']\n{LENIENT}"
+    );
+    check_complete(&run(&url, &scenario, &[]), &server);
+    let sources: Vec<_> = server.sources.lock().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(sources, ["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
+}
+
+#[test]
+fn two_generators_in_one_room_judge_their_own_messages() {
+    let (server, url) = server::start(Options::default());
+    let scenario = format!(
+        "protocol = 'raw'\nclients = 5\nduration_s = 1.5\nwarmup_s = 0.1\n[load]\nrate = 40.0\n{LENIENT}"
+    );
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..2).map(|_| scope.spawn(|| run(&url, &scenario, &[]))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for outcome in &outcomes {
+        assert_eq!(outcome.code, 0, "{}", outcome.summary);
+        assert_eq!(outcome.number("published"), 60.0);
+        assert_eq!(outcome.number("delivered"), 300.0, "{}", outcome.summary);
+        assert!(outcome.number("foreign") > 0.0, "{}", outcome.summary);
+    }
+    assert_eq!(server.published.load(Ordering::Relaxed), 120);
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_a_report() {
+    let (server, url) = server::start(Options::default());
+    let json = support::scratch().join("report.json");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_throng-loadgen"))
+        .args(["run", "--target", &url, "--protocol", "raw", "--clients", "3", "--duration", "60"])
+        .args(["--rate", "50", "--quiet", "--json", json.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    while server.published.load(Ordering::Relaxed) < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let kill = ["-INT", &child.id().to_string()];
+    assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+    child.wait().unwrap();
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(report["stopped_by"], "interrupt");
+    assert!(report["published"].as_u64().unwrap() >= 20);
+    assert_eq!(report["missing"], 0);
+}

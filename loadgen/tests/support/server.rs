@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,8 @@ pub struct Server {
     polling: Mutex<HashMap<String, Arc<Mutex<Option<Polling>>>>>,
     pub polls: AtomicU64,
     pub upgrades: AtomicU64,
+    /// Addresses connections came from.
+    pub sources: Mutex<BTreeSet<IpAddr>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -55,6 +57,7 @@ struct Polling {
 impl Server {
     fn serve(self: &Arc<Self>, mut stream: TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
+        self.sources.lock().unwrap().insert(stream.peer_addr().ok()?.ip());
         loop {
             let head = read_head(&mut stream)?;
             let path = head.split(' ').nth(1)?.to_owned();
