@@ -79,6 +79,10 @@ impl Board {
         self.is_quiet.load(Ordering::Acquire)
     }
 
+    pub fn has_turned(&self) -> bool {
+        self.value("turns").is_some_and(|turns| turns > 0)
+    }
+
     /// One counter of the core or the shell by its name.
     pub fn value(&self, name: &str) -> Option<u64> {
         let find = |names: &[&str], values: &[AtomicU64]| {

@@ -10,6 +10,8 @@ pub struct Gate {
     connections_max: u32,
     /// 0 means no limit.
     connections_per_ip_max: u32,
+    /// Proxies, which speak for many.
+    exempt: Vec<IpAddr>,
     connections: AtomicU32,
     per_ip: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -17,14 +19,20 @@ pub struct Gate {
 /// Room for one connection, given back when dropped.
 pub struct Ticket {
     gate: Arc<Gate>,
-    ip: IpAddr,
+    /// The address it is counted for, if there is a bound for it.
+    ip: Option<IpAddr>,
 }
 
 impl Gate {
-    pub fn new(connections_max: u32, connections_per_ip_max: u32) -> Arc<Gate> {
+    pub fn new(
+        connections_max: u32,
+        connections_per_ip_max: u32,
+        exempt: Vec<IpAddr>,
+    ) -> Arc<Gate> {
         Arc::new(Gate {
             connections_max,
             connections_per_ip_max,
+            exempt,
             connections: AtomicU32::new(0),
             per_ip: Mutex::default(),
         })
@@ -38,7 +46,8 @@ impl Gate {
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Ticket> {
         let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).ok()?;
-        if self.connections_per_ip_max > 0 {
+        let is_bound = self.connections_per_ip_max > 0 && !self.exempt.contains(&ip);
+        if is_bound {
             let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
             let count = per_ip.entry(ip).or_insert(0);
             if *count >= self.connections_per_ip_max {
@@ -47,21 +56,19 @@ impl Gate {
             }
             *count += 1;
         }
-        Some(Ticket { gate: Arc::clone(self), ip })
+        Some(Ticket { gate: Arc::clone(self), ip: is_bound.then_some(ip) })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.gate.connections.fetch_sub(1, Ordering::Relaxed);
-        if self.gate.connections_per_ip_max == 0 {
-            return;
-        }
+        let Some(ip) = self.ip else { return };
         let mut per_ip = self.gate.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = per_ip.get_mut(&self.ip) {
+        if let Some(count) = per_ip.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
-                per_ip.remove(&self.ip);
+                per_ip.remove(&ip);
             }
         }
     }
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_total_bound_counts_what_is_open() {
-        let gate = Gate::new(2, 0);
+        let gate = Gate::new(2, 0, Vec::new());
         let first = gate.admit(HERE);
         let second = gate.admit(THERE);
         assert!(first.is_some() && second.is_some());
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all() {
-        let gate = Gate::new(10, 1);
+        let gate = Gate::new(10, 1, Vec::new());
         let first = gate.admit(HERE);
         assert!(first.is_some());
         assert!(gate.admit(HERE).is_none());
@@ -97,5 +104,15 @@ mod tests {
         assert!(other.is_some());
         drop(first);
         assert!(gate.admit(HERE).is_some());
+    }
+
+    #[test]
+    fn a_trusted_proxy_speaks_for_many() {
+        let gate = Gate::new(3, 1, vec![HERE]);
+        let open: Vec<_> = (0..3).map(|_| gate.admit(HERE)).collect();
+        assert!(open.iter().all(Option::is_some));
+        assert!(gate.admit(HERE).is_none(), "the total bound holds for it as well");
+        drop(open);
+        assert_eq!(gate.connections(), 0);
     }
 }

@@ -40,6 +40,13 @@ pub struct Shards {
     pub ended: mpsc::UnboundedReceiver<ShardId>,
 }
 
+impl Shards {
+    /// Every shard has turned once.
+    pub fn are_turning(&self) -> bool {
+        self.boards.iter().all(|board| board.has_turned())
+    }
+}
+
 /// Says that a thread has ended, also when it panicked.
 struct SaysWhenEnded(ShardId, mpsc::UnboundedSender<ShardId>);
 

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 const BACKLOG: i32 = 4096;
+/// How long a peer may leave bytes unacknowledged before the kernel gives it up.
+const UNACKED_MAX: Duration = Duration::from_secs(60);
 
 /// Binds `shards` sockets that share `addr`, so that the kernel spreads connections over them. With
 /// port 0 the first one picks the port.
@@ -28,6 +31,9 @@ pub fn bind(addr: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(addr, true)?;
+    // Accepted sockets inherit both: two system calls less per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(UNACKED_MAX))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -62,5 +68,17 @@ mod tests {
         let first = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).expect("loopback is there");
         let addr = first[0].local_addr().expect("it is bound");
         assert_eq!(bind(addr, 2).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn accepted_connections_inherit_the_options() {
+        let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("loopback is there");
+        listeners[0].set_nonblocking(false).expect("it is a socket");
+        let addr = listeners[0].local_addr().expect("it is bound");
+        let _client = std::net::TcpStream::connect(addr).expect("it listens");
+        let (accepted, _) = listeners[0].accept().expect("a client waits");
+        assert!(accepted.nodelay().expect("it is TCP"));
+        let timeout = socket2::SockRef::from(&accepted).tcp_user_timeout();
+        assert_eq!(timeout.expect("it is TCP"), Some(UNACKED_MAX));
     }
 }

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(args: &ServeArgs) -> Result<ExitCode, StartError> {
     let (config, _) = load(args)?;
-    log::start(config.log, &config.log_filter);
+    let _log = log::start(config.log, &config.log_filter);
     let is_drained = on_desk_thread(async move || serve(config).await)?;
     Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,7 +14,7 @@ use crate::desk::{self, DeskSettings, OnRequest, StoreDesk, card, room_info};
 use crate::gate::Gate;
 use crate::launch::{Launch, Shards, seeds};
 use crate::link::ToShard;
-use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop};
+use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop, until_turning};
 use crate::stop::stop;
 
 /// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
@@ -46,7 +46,11 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         tuning: config.tuning.clone(),
         lanes: config.lanes,
         policy: Arc::clone(&policy),
-        gate: Gate::new(connections_max, config.connections_per_ip_max),
+        gate: Gate::new(
+            connections_max,
+            config.connections_per_ip_max,
+            config.desk.trusted_proxies.clone(),
+        ),
         clock: Clock::start(),
     };
     let seeds = seeds(config.shards)?;
@@ -71,6 +75,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let store_desk = StoreDesk::new(store.clone(), rooms_to_create);
     let desk = desk::start(desk_ends, settings, Some(store_desk));
 
+    until_turning(&mut shards).await?;
     tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
     // A closed standard output is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
@@ -124,7 +129,7 @@ fn deps(
         on_request: Arc::clone(on_request),
         metrics: Arc::new(move || metrics.text()),
         ready: Arc::new(move || {
-            let turning = boards.iter().all(|board| board.value("turns").is_some_and(|n| n > 0));
+            let turning = boards.iter().all(|board| board.has_turned());
             let result = if turning { "ok" } else { "starting" };
             Readiness { is_ready: turning, checks: vec![("shards".into(), result.into())] }
         }),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,6 +58,22 @@ pub fn on_desk_thread<T: Send + 'static>(
     }
 }
 
+/// Completes when every shard has turned once: sockets, ring and timers are in place.
+///
+/// # Errors
+/// [`StartError::ShardEnded`] when one could not get them.
+pub async fn until_turning(shards: &mut Shards) -> Result<(), StartError> {
+    while !shards.are_turning() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            ended = shards.ended.recv() => {
+                return Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0)));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Completes when the operator asks for the end.
 ///
 /// # Errors
@@ -91,9 +108,10 @@ pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
         u32::try_from(current.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX).max(1)
     });
     if available < connections_max {
-        tracing::warn!(
-            connections_max = available,
-            "fewer connections than configured: the limit of open files is low"
+        tracing::info!(
+            configured = connections_max,
+            possible = available,
+            "the limit of open files bounds the connections"
         );
     }
     available.min(connections_max)

@@ -14,7 +14,7 @@ use throng::gate::Gate;
 use throng::launch::{Launch, seeds};
 use throng::request::HttpPolicy;
 use throng::shard::{IoDriver, Tuning};
-use throng::start::{StartError, on_desk_thread, until_asked_to_stop};
+use throng::start::{StartError, on_desk_thread, until_asked_to_stop, until_turning};
 use throng::stop::stop;
 use throng_core::conformance::Echo;
 use throng_core::{Endpoint, Settings, ShardId};
@@ -77,7 +77,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         tuning: Tuning { io_driver: args.io_driver, ..Tuning::DEFAULT },
         lanes: Capacity { requests: 16, deliveries: 16 },
         policy: Arc::clone(&policy),
-        gate: Gate::new(u32::MAX, 0),
+        gate: Gate::new(u32::MAX, 0, Vec::new()),
         clock,
     };
     let seeds = seeds(args.shards)?;
@@ -100,6 +100,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         on_request: Arc::new(|_, _| {}),
     };
     let desk = desk::start(desk_ends, desk_settings, None);
+    until_turning(&mut shards).await?;
     // A closed standard output is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "conformance listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;

@@ -77,7 +77,7 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     if let Some(endpoint) = desk.settings.policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
-        let response = if request.headers().contains_key(header::UPGRADE) {
+        let response = if upgrade::is_asked(request.headers()) {
             upgrade::upgrade(&desk, endpoint, peer, ticket, request)
         } else {
             polling::poll(&desk, endpoint, peer, request).await

@@ -21,6 +21,12 @@ use super::serve::{SharedTicket, text};
 use crate::gate::Ticket;
 use crate::link::{Door, ToShard, Upgraded};
 
+/// Other upgrades, such as the `h2c` of some HTTP clients, may be ignored and are.
+pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade")
+}
+
 pub(super) fn upgrade(
     desk: &Desk,
     endpoint: Endpoint,
@@ -31,12 +37,6 @@ pub(super) fn upgrade(
     let engine = engine_request(desk, endpoint, peer, &request);
     if let Err(error) = check(&engine) {
         return refuse(error.status(), error.json());
-    }
-    let headers = request.headers();
-    let is_websocket = has_token(headers, header::UPGRADE, "websocket")
-        && has_token(headers, header::CONNECTION, "upgrade");
-    if !is_websocket {
-        return refuse(400, EngineError::BadRequest.json());
     }
     if text(&request, header::SEC_WEBSOCKET_VERSION) != Some("13") {
         let mut response = refuse(426, EngineError::BadRequest.json());

@@ -51,11 +51,6 @@ impl<L: Logic> Worker<L> {
 
     fn admit(&mut self, now: Now, fd: OwnedFd, peer: SocketAddr) {
         let stream = TcpStream::from(fd);
-        if let Err(error) = stream.set_nodelay(true) {
-            // The client is gone already.
-            tracing::debug!(%error, "a connection ended before it began");
-            return;
-        }
         self.shell.accepted += 1;
         let deadline = now.plus_ms(u64::from(self.tuning.handshake_timeout_ms));
         let ticket = self.gate.admit(peer.ip());

@@ -78,8 +78,8 @@ fn a_client_that_does_not_read_is_evicted_and_disturbs_nobody() {
 #[test]
 fn a_half_open_peer_is_noticed_by_the_heartbeat() {
     let server = Server::conformance(&[]);
-    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
     let started = Instant::now();
+    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
     assert!(read_text(&mut socket).starts_with("0{"));
     assert_eq!(read_text(&mut socket), "2", "the heartbeat that is never answered");
     // Reads on without answering: the close frame, then the end.
@@ -112,21 +112,37 @@ fn a_client_that_gives_up_its_poll_is_noticed() {
 }
 
 #[test]
-fn many_connections_come_and_go() {
-    let server = Server::conformance(&["--shards", "2", "--ping-interval-ms", "20000"]);
-    for _ in 0..10 {
-        let mut sockets: Vec<_> = (0..50)
-            .map(|_| {
-                websocket_on(server.connect(), "/engine.io/?EIO=4&transport=websocket")
-                    .expect("the handshake is accepted")
-            })
-            .collect();
-        for (index, socket) in sockets.iter_mut().enumerate() {
-            socket.send(Message::text(format!("4{index}"))).expect("it is open");
+fn connections_come_and_go_and_leave_nothing_open() {
+    for driver in ["io_uring", "legacy"] {
+        let server = Server::conformance(&["--ping-interval-ms", "20000", "--io-driver", driver]);
+        let before = server.descriptors();
+        for _ in 0..5 {
+            let mut sockets: Vec<_> = (0..50)
+                .map(|_| {
+                    websocket_on(server.connect(), "/engine.io/?EIO=4&transport=websocket")
+                        .expect("the handshake is accepted")
+                })
+                .collect();
+            for (index, socket) in sockets.iter_mut().enumerate() {
+                socket.send(Message::text(format!("4{index}"))).expect("it is open");
+            }
+            for (index, socket) in sockets.iter_mut().enumerate() {
+                read_text(socket);
+                assert_eq!(read_text(socket), format!("4{index}"));
+            }
+            // Heads, connections of the front desk, and half of a request as well.
+            let mut half = server.connect();
+            half.write_all(b"GET /").expect("it takes a piece");
+            assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));
         }
-        for (index, socket) in sockets.iter_mut().enumerate() {
-            read_text(socket);
-            assert_eq!(read_text(socket), format!("4{index}"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.descriptors() > before {
+            assert!(
+                Instant::now() < deadline,
+                "{driver}: {} descriptors instead of {before}",
+                server.descriptors()
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

@@ -138,3 +138,13 @@ fn a_body_above_the_bound_is_refused_and_ends_the_session() {
     assert!(server.post(&with_sid, &format!("{fits}x")).starts_with("HTTP/1.1 413"));
     assert!(server.get(&with_sid).starts_with("HTTP/1.1 400"), "the session is over");
 }
+
+#[test]
+fn an_offer_of_another_protocol_is_ignored() {
+    let server = Server::conformance(&[]);
+    let answer = server.ask(
+        "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\
+         Connection: Upgrade, close\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("0{\"sid\":"), "{answer}");
+}

@@ -96,3 +96,15 @@ fn a_client_that_ignores_the_stop_does_not_hold_it_up_for_long() {
     assert_eq!(server.wait().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(8));
 }
+
+#[test]
+fn a_demand_for_io_uring_that_cannot_be_met_ends_the_start() {
+    let demanded = std::process::Command::new(env!("CARGO_BIN_EXE_conformance"))
+        .args(["--io-driver", "io_uring"])
+        .env("MONOIO_FORCE_LEGACY_DRIVER", "1")
+        .output()
+        .expect("it can be started");
+    assert_eq!(demanded.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&demanded.stderr);
+    assert!(said.contains("--io-driver auto"), "{said}");
+}

@@ -88,6 +88,11 @@ impl Server {
         ticks(11) + ticks(12)
     }
 
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
+        open.expect("the process is there").count()
+    }
+
     pub fn threads(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
         let names = tasks
