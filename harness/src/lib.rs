@@ -10,6 +10,7 @@ pub mod commands;
 pub mod context;
 pub mod known;
 pub mod probe;
+pub mod property;
 pub mod reference;
 pub mod report;
 pub mod runner;

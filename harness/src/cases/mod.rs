@@ -33,6 +33,7 @@ const TABLES: &[&[Case]] = &[
     unread::CASES,
     limits::CASES,
     rest::CASES,
+    crate::property::CASES,
 ];
 
 pub fn all() -> Vec<&'static Case> {

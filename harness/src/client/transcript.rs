@@ -61,6 +61,11 @@ impl Transcript {
         self.guard().clone()
     }
 
+    /// Takes the lines of another transcript, with the times they had there.
+    pub fn absorb(&self, lines: Vec<Line>) {
+        *self.guard() = lines;
+    }
+
     fn guard(&self) -> MutexGuard<'_, Vec<Line>> {
         self.0.lines.lock().expect("no thread panics while it writes a transcript line")
     }

@@ -1,0 +1,128 @@
+//! The reference model: what a correct server would have done, step by step.
+//!
+//! Steps are acknowledged one after another, so the model is exact, except where clients act at
+//! the same moment: there the acknowledgements decide the order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::script::{Mode, ROOMS};
+
+/// One membership of one connection: which messages it must and may have got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    pub room: usize,
+    pub mode: Mode,
+    /// Nothing with this `seq` or less was sent after the join was asked for.
+    pub after_may: u64,
+    /// Everything above this `seq` must come.
+    pub after_must: u64,
+    /// Where it ended; none while it lasts.
+    pub until: Option<Until>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Left in order: everything up to this `seq` must have come, nothing above it may.
+    Left(u64),
+    /// Left by joining another room on Engine.IO 3: nothing above this `seq` may have come.
+    Moved(u64),
+    /// Cut off: a part may be missing at the end, and what was sent before the server noticed may
+    /// have come.
+    Cut(u64),
+}
+
+#[derive(Default)]
+pub struct Connection {
+    pub user: usize,
+    pub is_exclusive: bool,
+    pub intervals: Vec<Interval>,
+}
+
+impl Connection {
+    pub fn current(&self, room: usize) -> Option<&Interval> {
+        self.intervals.iter().find(|interval| interval.room == room && interval.until.is_none())
+    }
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub seq: [u64; ROOMS],
+    /// Live connections by number; numbers are never used again.
+    pub live: BTreeMap<usize, Connection>,
+    pub ended: BTreeMap<usize, Connection>,
+    /// Read marks by user and room.
+    pub marks: HashMap<(usize, usize), u64>,
+}
+
+impl Model {
+    pub fn connect(&mut self, number: usize, user: usize, is_exclusive: bool) {
+        let connection = Connection { user, is_exclusive, intervals: Vec::new() };
+        self.live.insert(number, connection);
+    }
+
+    pub fn is_member(&self, number: usize, room: usize) -> bool {
+        self.live.get(&number).is_some_and(|connection| connection.current(room).is_some())
+    }
+
+    pub fn members(&self, room: usize) -> Vec<usize> {
+        self.live.keys().copied().filter(|&number| self.is_member(number, room)).collect()
+    }
+
+    pub fn present(&self, room: usize) -> BTreeSet<usize> {
+        let users = self.live.values().filter(|connection| connection.current(room).is_some());
+        users.map(|connection| connection.user).collect()
+    }
+
+    /// A join that was acknowledged with `after_must`, asked for when `after_may` was the last.
+    pub fn join(&mut self, number: usize, room: usize, mode: Mode, after_may: u64, after_must: u64) {
+        let Some(connection) = self.live.get_mut(&number) else {
+            return;
+        };
+        if let Some(interval) =
+            connection.intervals.iter_mut().find(|i| i.room == room && i.until.is_none())
+        {
+            interval.mode = mode;
+            return;
+        }
+        connection.intervals.push(Interval { room, mode, after_may, after_must, until: None });
+        if connection.is_exclusive {
+            for other in (0..ROOMS).filter(|&other| other != room) {
+                self.leave(number, other, Until::Moved);
+            }
+        }
+    }
+
+    /// The end of a membership.
+    pub fn leave(&mut self, number: usize, room: usize, until: fn(u64) -> Until) {
+        let seq = self.seq[room];
+        let Some(connection) = self.live.get_mut(&number) else {
+            return;
+        };
+        let user = connection.user;
+        let Some(interval) =
+            connection.intervals.iter_mut().find(|i| i.room == room && i.until.is_none())
+        else {
+            return;
+        };
+        interval.until = Some(until(seq));
+        if !self.present(room).contains(&user) {
+            self.marks.insert((user, room), seq);
+        }
+    }
+
+    pub fn end(&mut self, number: usize) {
+        for room in 0..ROOMS {
+            self.leave(number, room, Until::Cut);
+        }
+        if let Some(connection) = self.live.remove(&number) {
+            self.ended.insert(number, connection);
+        }
+    }
+
+    pub fn unread(&self, user: usize, room: usize) -> u64 {
+        if self.present(room).contains(&user) {
+            return 0;
+        }
+        self.seq[room] - self.marks.get(&(user, room)).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,346 @@
+//! Plays a script: each step against the server and against the model.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::actors::{Actor, Stage, no_answer, violation};
+use super::check;
+use super::model::Until;
+use super::script::{End, Mode, ROOMS, Script, Step};
+use super::{Broken, Play};
+use crate::client::Trouble;
+use crate::client::chat::message;
+use crate::codec::engine::Packet;
+use crate::codec::socket as sio;
+use crate::context::Context;
+
+pub fn play(context: &Context, script: &Script) -> Play<()> {
+    let mut stage = Stage::set(context, script)?;
+    for (index, step) in script.steps.iter().enumerate() {
+        context.log.note(format!("step {index}: {step}"));
+        perform(&mut stage, step).map_err(|broken| at_step(broken, index))?;
+    }
+    context.log.note("at rest");
+    check::at_rest(&mut stage)
+}
+
+fn at_step(broken: Broken, index: usize) -> Broken {
+    match broken {
+        Broken::Violation(violation) => {
+            Broken::Violation(super::Violation { step: Some(index), ..violation })
+        }
+        other => other,
+    }
+}
+
+fn perform(stage: &mut Stage<'_>, step: &Step) -> Play<()> {
+    match *step {
+        Step::Join { client, room, mode } => join(stage, client, room, mode),
+        Step::Leave { client, room } => leave(stage, client, room),
+        Step::Say { client, room } => burst(stage, client, room, 1),
+        Step::Burst { client, room, count } => burst(stage, client, room, count),
+        Step::Bounce { client, room } => bounce(stage, client, room),
+        Step::Babble { room, count } => babble(stage, room, count),
+        Step::LeaveTogether { room } => leave_together(stage, room),
+        Step::JoinTogether { room } => join_together(stage, room),
+        Step::End { client, how } => end(stage, client, how),
+        Step::Reconnect { client } => reconnect(stage, client),
+        Step::Upgrade { client } => upgrade(stage, client),
+        Step::BadToken { client, room } => refused_message(stage, client, room, true),
+        Step::TooLong { client, room } => refused_message(stage, client, room, false),
+        Step::Login { client } => login(stage, client),
+    }
+}
+
+fn expect(
+    holds: bool,
+    clause: &'static str,
+    expected: impl Into<String>,
+    observed: impl FnOnce() -> String,
+) -> Play<()> {
+    if holds { Ok(()) } else { Err(violation(clause, expected, observed())) }
+}
+
+fn join(stage: &mut Stage<'_>, client: usize, room: usize, mode: Mode) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let number = actor.number;
+    let arg = json!({ "roomid": stage.rooms[room], "presence": mode.name() });
+    let answer = stage.ask(actor, "room", arg)?;
+    let before = stage.model.seq[room];
+    stage.model.join(number, room, mode, before, before);
+    let online = stage.model.present(room).len();
+    expect(answer["ok"] == json!(true), "CHAT-22", "a join", || answer.to_string())?;
+    expect(answer["online"] == json!(online), "PRES-12", format!("{online} online"), || {
+        answer.to_string()
+    })?;
+    expect(answer["seq"] == json!(before), "CHAT-60", format!("seq {before}"), || answer.to_string())
+}
+
+fn leave(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let number = actor.number;
+    let answer = stage.ask(actor, "roomout", json!({ "roomid": stage.rooms[room] }))?;
+    stage.model.leave(number, room, Until::Left);
+    let online = stage.model.present(room).len();
+    expect(answer["ok"] == json!(true), "CHAT-34", "ok", || answer.to_string())?;
+    expect(answer["online"] == json!(online), "PRES-12", format!("{online} online"), || {
+        answer.to_string()
+    })
+}
+
+/// Messages of one client, sent without waiting in between.
+fn burst(stage: &mut Stage<'_>, client: usize, room: usize, count: usize) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let is_member = stage.model.is_member(actor.number, room);
+    let answers = send_all(actor, stage.rooms[room], count)?;
+    for answer in answers {
+        if is_member {
+            let wanted = stage.model.seq[room] + 1;
+            expect(answer["ok"] == json!(true), "CHAT-37", "a message that is sent", || {
+                answer.to_string()
+            })?;
+            expect(answer["seq"] == json!(wanted), "CHAT-60", format!("seq {wanted}"), || {
+                answer.to_string()
+            })?;
+            stage.model.seq[room] = wanted;
+        } else {
+            expect(answer["code"] == json!("not_member"), "CHAT-51", "not_member", || {
+                answer.to_string()
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn send_all(actor: &Actor, room: u64, count: usize) -> Play<Vec<Value>> {
+    let socket = &actor.chat.socket;
+    let send = |index| {
+        let text = format!("{}.{index}", actor.number);
+        socket.emit_with_id("message", &[message(room, &text)])
+    };
+    let ids = (0..count)
+        .map(send)
+        .collect::<Result<Vec<u64>, Trouble>>()
+        .map_err(|why| no_answer("message", &why))?;
+    ids.into_iter()
+        .map(|id| socket.wait_ack(id, actor.chat.wait).map_err(|why| no_answer("message", &why)))
+        .collect()
+}
+
+fn bounce(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let number = actor.number;
+    let (socket, id) = (&actor.chat.socket, stage.rooms[room]);
+    let ids = [
+        socket.emit_with_id("roomout", &[json!({ "roomid": id })]),
+        socket.emit_with_id("room", &[json!({ "roomid": id })]),
+        socket.emit_with_id("message", &[message(id, "bounced")]),
+    ];
+    let mut answers = Vec::new();
+    for id in ids {
+        let id = id.map_err(|why| no_answer("a bounce", &why))?;
+        let answer = socket.wait_ack(id, actor.chat.wait);
+        answers.push(answer.map_err(|why| no_answer("a bounce", &why))?);
+    }
+    let before = stage.model.seq[room];
+    stage.model.leave(number, room, Until::Left);
+    stage.model.join(number, room, Mode::Full, before, before);
+    stage.model.seq[room] = before + 1;
+    let all_ok = answers.iter().all(|answer| answer["ok"] == json!(true));
+    expect(all_ok, "CHAT-63", "roomout, room and message take effect in order", || {
+        format!("{answers:?}")
+    })?;
+    expect(answers[2]["seq"] == json!(before + 1), "CHAT-60", format!("seq {}", before + 1), || {
+        answers[2].to_string()
+    })
+}
+
+/// Runs the same for several actors at the same moment.
+fn together<T: Send>(
+    actors: &[&Actor],
+    act: impl Fn(&Actor) -> Play<T> + Sync,
+) -> Play<Vec<(usize, T)>> {
+    let barrier = Barrier::new(actors.len());
+    thread::scope(|scope| {
+        let acting: Vec<_> = actors
+            .iter()
+            .map(|actor| {
+                let (barrier, act) = (&barrier, &act);
+                scope.spawn(move || {
+                    barrier.wait();
+                    act(actor).map(|value| (actor.number, value))
+                })
+            })
+            .collect();
+        acting
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(super::actors::harness("a panic"))))
+            .collect()
+    })
+}
+
+fn babble(stage: &mut Stage<'_>, room: usize, count: usize) -> Play<()> {
+    let members = stage.model.members(room);
+    let actors: Vec<&Actor> = members.iter().filter_map(|&number| stage.actor(number)).collect();
+    let id = stage.rooms[room];
+    let answers = together(&actors, |actor| send_all(actor, id, count))?;
+    let mut seqs = Vec::new();
+    for (number, answers) in &answers {
+        let own: Vec<u64> = answers.iter().filter_map(|answer| answer["seq"].as_u64()).collect();
+        expect(own.len() == count, "CHAT-37", "messages that are sent", || format!("{answers:?}"))?;
+        expect(own.is_sorted(), "CHAT-62", "seq in the order sent", || {
+            format!("{own:?} for session {number}")
+        })?;
+        seqs.extend(own);
+    }
+    seqs.sort_unstable();
+    let first = stage.model.seq[room] + 1;
+    let wanted: Vec<u64> = (first..first + seqs.len() as u64).collect();
+    expect(seqs == wanted, "CHAT-60", format!("the seq {wanted:?}"), || format!("{seqs:?}"))?;
+    stage.model.seq[room] += seqs.len() as u64;
+    Ok(())
+}
+
+fn leave_together(stage: &mut Stage<'_>, room: usize) -> Play<()> {
+    let numbers: Vec<usize> = stage
+        .clients
+        .iter()
+        .flatten()
+        .map(|actor| actor.number)
+        .filter(|&number| stage.model.is_member(number, room))
+        .collect();
+    let actors: Vec<&Actor> = numbers.iter().filter_map(|&number| stage.actor(number)).collect();
+    let id = stage.rooms[room];
+    let answers = together(&actors, |actor| {
+        let answer = actor.chat.ask("roomout", json!({ "roomid": id }));
+        answer.map_err(|why| no_answer("roomout", &why))
+    })?;
+    for (number, answer) in answers {
+        expect(answer["ok"] == json!(true), "CHAT-34", "ok", || answer.to_string())?;
+        stage.model.leave(number, room, Until::Left);
+    }
+    Ok(())
+}
+
+fn join_together(stage: &mut Stage<'_>, room: usize) -> Play<()> {
+    let actors: Vec<&Actor> = stage.clients.iter().flatten().collect();
+    if actors.is_empty() {
+        return Ok(());
+    }
+    let id = stage.rooms[room];
+    let answers = together(&actors, |actor| {
+        let answer = actor.chat.ask("room", json!({ "roomid": id }));
+        answer.map_err(|why| no_answer("room", &why))
+    })?;
+    let before = stage.model.seq[room];
+    for (number, answer) in answers {
+        expect(answer["ok"] == json!(true), "CHAT-22", "a join", || answer.to_string())?;
+        stage.model.join(number, room, Mode::Full, before, before);
+    }
+    Ok(())
+}
+
+fn end(stage: &mut Stage<'_>, client: usize, how: End) -> Play<()> {
+    let bound = stage.context.capabilities().silence_bound();
+    if how == End::Silence && bound > Duration::from_secs(4) {
+        return Ok(());
+    }
+    let Some(mut actor) = stage.clients.get_mut(client).and_then(Option::take) else {
+        return Ok(());
+    };
+    match how {
+        End::Close => actor.chat.socket.close(),
+        End::Disconnect => {
+            let packet = sio::Packet::new(sio::Kind::Disconnect, None);
+            let _ = actor.chat.socket.send_packet(&packet);
+        }
+        End::Fin => actor.chat.socket.hang_up(),
+        End::Rst => actor.chat.socket.reset(),
+        End::Silence => {
+            actor.chat.socket.mute();
+            thread::sleep(bound + Duration::from_millis(100));
+        }
+        End::Malformed => {
+            let _ = actor.chat.socket.send_engine(&Packet::message("2{}"));
+        }
+    }
+    stage.model.end(actor.number);
+    stage.ended.push(actor);
+    // Where another session of the user stays, no event tells that the server noticed.
+    thread::sleep(Duration::from_millis(60));
+    // The read mark is that of the moment at which the server notices; nothing is sent till then.
+    check::presence_settles(stage)
+}
+
+fn reconnect(stage: &mut Stage<'_>, client: usize) -> Play<()> {
+    if stage.client(client).is_none() {
+        let actor = stage.connect_client(client)?;
+        if let Some(slot) = stage.clients.get_mut(client) {
+            *slot = Some(actor);
+        }
+    }
+    Ok(())
+}
+
+fn upgrade(stage: &mut Stage<'_>, client: usize) -> Play<()> {
+    if !stage.can_upgrade(client) {
+        return Ok(());
+    }
+    let Some(Some(actor)) = stage.clients.get_mut(client) else {
+        return Ok(());
+    };
+    actor.combo.transport = crate::client::socket::Transport::Websocket;
+    let upgraded = actor.chat.socket.upgrade();
+    upgraded.map_err(|why| violation("EIO-70", "an upgrade to WebSocket", why.to_string()))
+}
+
+fn refused_message(stage: &mut Stage<'_>, client: usize, room: usize, bad_token: bool) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let mut arg = message(stage.rooms[room], "refused");
+    let (clause, codes): (_, &[&str]) = if bad_token {
+        arg["api_token"] = json!("z".repeat(60));
+        ("CHAT-5", &["unauthenticated"])
+    } else {
+        arg["msg"] = json!("x".repeat(2_001));
+        ("CHAT-44", &["too_large", "not_member"])
+    };
+    let answer = stage.ask(actor, "message", arg)?;
+    let refused = answer["code"].as_str().is_some_and(|code| codes.contains(&code));
+    expect(refused, clause, format!("a refusal as {codes:?}"), || answer.to_string())
+}
+
+fn login(stage: &mut Stage<'_>, client: usize) -> Play<()> {
+    let Some(actor) = stage.client(client) else {
+        return Ok(());
+    };
+    let user = actor.number;
+    let user = stage.model.live.get(&user).map_or(0, |connection| connection.user);
+    let answer = stage.ask(actor, "login", json!({}))?;
+    let id = stage.users[user].id;
+    expect(answer["user"]["id"] == json!(id), "CHAT-16", format!("user {id}"), || {
+        answer["user"].to_string()
+    })?;
+    for room in 0..ROOMS {
+        let wanted = stage.model.unread(user, room);
+        let observed = &answer["count"][format!("room{}", stage.rooms[room])];
+        let is_inside = stage.model.present(room).contains(&user);
+        let clause = if is_inside { "UNR-4" } else { "UNR-15" };
+        expect(*observed == json!(wanted), clause, format!("{wanted} unread in room {room}"), || {
+            format!("{observed} for user {id}")
+        })?;
+    }
+    Ok(())
+}
