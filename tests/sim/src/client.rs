@@ -107,11 +107,8 @@ impl World {
         let protocol = session.protocol;
         let Carrier::Polling(polling) = &mut session.carrier else { return };
         let wants_get = polling.get.is_none() && !session.is_deaf;
-        let outgoing = if polling.post.is_none() {
-            std::mem::take(&mut polling.outgoing)
-        } else {
-            Vec::new()
-        };
+        let outgoing =
+            if polling.post.is_none() { std::mem::take(&mut polling.outgoing) } else { Vec::new() };
         if wants_get {
             let request = self.request(index, Transport::Polling);
             let poll = self.http(index, Carries::Get, request, Vec::new());
@@ -119,10 +116,8 @@ impl World {
         }
         if !outgoing.is_empty() {
             let body = payload::encode_text(protocol, &outgoing).into_bytes();
-            let request = EngineRequest {
-                method: Method::Post,
-                ..self.request(index, Transport::Polling)
-            };
+            let request =
+                EngineRequest { method: Method::Post, ..self.request(index, Transport::Polling) };
             let poll = self.http(index, Carries::Post, request, body);
             self.polling(index, |polling| polling.post = Some(poll));
         }

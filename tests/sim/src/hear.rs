@@ -62,9 +62,14 @@ impl Session {
         match packet.kind {
             socket::Kind::Connect => {
                 self.is_connected = true;
-                let goodbye = self.ops.iter_mut().rfind(|op| op.kind == Kind::Goodbye);
-                if let Some(op) = goodbye {
-                    op.answer = Answer::Ok;
+                let count = self.connects.pop_front().unwrap_or(0);
+                // What still waits for an answer may take effect after this.
+                let is_settled =
+                    self.ops[..count].iter().all(|op| op.ack.is_none() || op.answer != Answer::Pending);
+                for op in self.ops[..count].iter_mut().filter(|op| op.kind == Kind::Goodbye) {
+                    if is_settled {
+                        op.answer = Answer::Ok;
+                    }
                 }
             }
             _ if !self.is_connected && !self.ops.iter().any(|op| op.kind == Kind::Goodbye) => {
@@ -75,7 +80,8 @@ impl Session {
                 self.event(name, args, facts);
             }
             socket::Kind::Ack => {
-                let (Some(id), Some(body)) = (packet.id, packet.data.as_ref().and_then(|d| d.get(0)))
+                let (Some(id), Some(body)) =
+                    (packet.id, packet.data.as_ref().and_then(|d| d.get(0)))
                 else {
                     return self.fail(facts, "well-formed", format!("{packet:?}"));
                 };
@@ -131,13 +137,16 @@ impl Session {
             }
             Kind::Join(mode) => {
                 facts.mark("join_acked");
-                self.joined(room, mode, seq, before == Standing::In && is_plain, facts);
+                let is_strict = is_plain && !self.may_end_after(room, index);
+                let before = if is_strict { before } else { Standing::Maybe };
+                self.joined(room, mode, seq, before, facts);
             }
             Kind::Leave => {
                 facts.mark("leave_acked");
+                let may_end = self.may_end_after(room, index);
                 let view = self.view(room);
                 let last = view.last;
-                let is_strict = before == Standing::In && is_plain && !view.is_loose;
+                let is_strict = before == Standing::In && is_plain && !view.is_loose && !may_end;
                 view.roster = None;
                 view.mode = None;
                 if is_strict && last != seq {
@@ -161,6 +170,15 @@ impl Session {
         }
     }
 
+    /// Something asked later may have ended the membership at the edge before this answer came.
+    fn may_end_after(&self, room: u32, index: usize) -> bool {
+        self.ops[index + 1..].iter().any(|op| match op.kind {
+            Kind::Join(_) => (self.is_exclusive && op.room != room) || op.rebind != Rebind::No,
+            Kind::Goodbye | Kind::Revoked => true,
+            _ => op.rebind != Rebind::No,
+        })
+    }
+
     fn refused(&mut self, index: usize, body: &Value, facts: &mut Facts) {
         let Some(code) = body["code"].as_str() else {
             return self.fail(facts, "well-formed", format!("ack {body}"));
@@ -169,7 +187,11 @@ impl Session {
         if let Kind::Publish(tag) = self.ops[index].kind {
             facts.publishes[tag].outcome = Outcome::Refused;
             if let Some(place) = facts.heard.get(&tag).copied() {
-                self.fail(facts, "refused-unheard", format!("#{tag} refused ({code}) is {place:?}"));
+                self.fail(
+                    facts,
+                    "refused-unheard",
+                    format!("#{tag} refused ({code}) is {place:?}"),
+                );
             }
         }
     }
@@ -179,13 +201,15 @@ impl Session {
         room: u32,
         mode: Mode,
         seq: Option<u64>,
-        was_in: bool,
+        before: Standing,
         facts: &mut Facts,
     ) {
         let Some(seq) = seq else {
             return self.fail(facts, "well-formed", "a join's ack without seq".into());
         };
+        let was_in = before == Standing::In;
         let view = self.view(room);
+        view.is_unsure = before == Standing::Maybe;
         let last = view.last;
         let is_wrong = if was_in && !view.is_loose { last != Some(seq) } else { last > Some(seq) };
         view.last = Some(seq);
@@ -359,7 +383,11 @@ impl Session {
         if heard == Mode::Count || view.mode.is_none() {
             return;
         }
+        let is_unsure = view.is_unsure;
         let Some(roster) = &mut view.roster else {
+            if is_unsure {
+                return;
+            }
             return self.fail(facts, "delta", format!("a change before the snapshot: {body}"));
         };
         for user in body["left"].as_array().into_iter().flatten().filter_map(Value::as_u64) {

@@ -175,9 +175,10 @@ impl Lanes {
             {
                 Some(Delivery::Joined { room, conn, hearing, seq, online, ack: None })
             }
-            (Canary::WrongGeneration, Delivery::Joined { room, conn, hearing, seq, online, ack })
-                if self.ended.contains(&conn) =>
-            {
+            (
+                Canary::WrongGeneration,
+                Delivery::Joined { room, conn, hearing, seq, online, ack },
+            ) if self.ended.contains(&conn) => {
                 let conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
                 Some(Delivery::Joined { room, conn, hearing, seq, online, ack })
             }

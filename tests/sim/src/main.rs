@@ -102,7 +102,8 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
         (None, Some(_)) => base..u64::MAX,
         (None, None) => base..base + 1_000,
     };
-    let until = args.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
+    let until =
+        args.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
     let start = Instant::now();
     let mut marks: BTreeMap<String, u64> = BTreeMap::new();
     let mut failures: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();

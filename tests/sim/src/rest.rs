@@ -61,8 +61,12 @@ impl World {
 
     fn reconnect(&mut self) {
         let open = self.live().len() as u64;
-        let names =
-            ["sessions_ws_eio3", "sessions_ws_eio4", "sessions_polling_eio3", "sessions_polling_eio4"];
+        let names = [
+            "sessions_ws_eio3",
+            "sessions_ws_eio4",
+            "sessions_polling_eio3",
+            "sessions_polling_eio4",
+        ];
         let gauge: u64 = names.iter().map(|name| self.counter(name)).sum();
         if gauge != open {
             let text = format!("{open} sessions are open and the gauges say {gauge}");
@@ -112,13 +116,21 @@ impl World {
                 is_unsure = true;
                 continue;
             }
-            if session.user.flatten().is_none() || self.revoked.contains(session.token.as_deref().unwrap_or("")) {
+            if session.user.flatten().is_none()
+                || self.revoked.contains(session.token.as_deref().unwrap_or(""))
+            {
                 is_unsure = true;
                 session.ask(Kind::Login, 0, Some((user, &token)), false, &mut self.facts);
                 continue;
             }
             // What clients know of their unread numbers begins here.
-            if !session.ops.iter().rev().take(40).any(|op| op.kind == Kind::Login && op.answer == Answer::Ok) {
+            if !session
+                .ops
+                .iter()
+                .rev()
+                .take(40)
+                .any(|op| op.kind == Kind::Login && op.answer == Answer::Ok)
+            {
                 is_unsure = true;
                 session.ask(Kind::Login, 0, None, false, &mut self.facts);
                 continue;
@@ -252,9 +264,8 @@ impl World {
         }
         for ((room, seq), entry) in &self.facts.log {
             let row = self.store.rows.get(&(*room, *seq));
-            let is_same = row.is_some_and(|row| {
-                row.id == entry.id && row.msg == format!("#{}", entry.tag)
-            });
+            let is_same =
+                row.is_some_and(|row| row.id == entry.id && row.msg == format!("#{}", entry.tag));
             if !is_same {
                 let text = format!("message {seq} of room {room} is {entry:?}, stored {row:?}");
                 return self.facts.fail("durable", text);
@@ -319,7 +330,8 @@ impl World {
         let delivered = self.counter("deliveries");
         let received = self.facts.received;
         for room in 1..=self.scenario.rooms_named {
-            let Some(index) = self.live().into_iter().find(|s| self.sessions[*s].is_in(room)) else {
+            let Some(index) = self.live().into_iter().find(|s| self.sessions[*s].is_in(room))
+            else {
                 continue;
             };
             let tag = self.facts.publishes.len();

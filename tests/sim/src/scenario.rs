@@ -179,12 +179,7 @@ impl Scenario {
             .map(|_| Profile {
                 user: 1 + draw.below(users as usize) as u32,
                 shard: draw.below(usize::from(shards)),
-                way: draw.pick(&[
-                    Way::WebSocket,
-                    Way::WebSocket,
-                    Way::Polling,
-                    Way::Upgrading,
-                ]),
+                way: draw.pick(&[Way::WebSocket, Way::WebSocket, Way::Polling, Way::Upgrading]),
                 protocol: draw.pick(&[Protocol::Eio4, Protocol::Eio4, Protocol::Eio3]),
                 shows: draw.pick(&[Shows::Connect, Shows::Handshake, Shows::FirstEvent]),
                 mode: draw.pick(&[Mode::Full, Mode::Full, Mode::Delta, Mode::Count]),

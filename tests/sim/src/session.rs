@@ -77,6 +77,8 @@ pub struct View {
     /// A join without an ack is under way, so messages may begin anywhere.
     pub is_loose: bool,
     pub mode: Option<Mode>,
+    /// The newest join may have been the first or a repeated one.
+    pub is_unsure: bool,
     pub roster: Option<Roster>,
     pub version: u64,
     pub online: u64,
@@ -133,6 +135,8 @@ pub struct Session {
     /// Users whose tokens this session has shown.
     pub shown: BTreeSet<u32>,
     pub has_asked_connect: bool,
+    /// How much had been asked before each CONNECT that is not answered yet.
+    pub connects: VecDeque<usize>,
     pub ops: Vec<Op>,
     pub acks: BTreeMap<u64, usize>,
     next_ack: u64,
@@ -174,6 +178,7 @@ impl Session {
             token: None,
             shown: BTreeSet::new(),
             has_asked_connect: false,
+            connects: VecDeque::from([0]),
             ops: Vec::new(),
             acks: BTreeMap::new(),
             next_ack: 0,
@@ -227,6 +232,14 @@ impl Session {
                 }
                 (Kind::Join(_), Answer::Ok) if self.is_exclusive && !is_here => at = Standing::Out,
                 (Kind::Join(_), Answer::Pending) if self.is_exclusive && !is_here => at.doubt(),
+                // Refused by the home, when the edge has left the other rooms already.
+                (Kind::Join(_), Answer::Refused(code))
+                    if self.is_exclusive
+                        && !is_here
+                        && matches!(&**code, "unknown_room" | "storage_unavailable" | "busy") =>
+                {
+                    at.doubt();
+                }
                 (Kind::Leave, Answer::Ok) if is_here => at = Standing::Out,
                 (Kind::Leave, Answer::Pending) if is_here => at.doubt(),
                 (Kind::Join(_) | Kind::Leave, Answer::Refused(code))
@@ -376,6 +389,12 @@ impl Session {
             answer,
             ack: None,
         });
+    }
+
+    /// CONNECT once more, after a DISCONNECT.
+    pub fn connect_again(&mut self) {
+        self.connects.push_back(self.ops.len());
+        self.send(Packet::message("0"));
     }
 
     pub fn close(&mut self) {

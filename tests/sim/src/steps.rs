@@ -118,7 +118,7 @@ impl World {
                     None,
                 ))));
                 session.note(Kind::Goodbye);
-                session.send(Packet::message("0"));
+                session.connect_again();
             }
             237..=241 => {
                 let end = if draw.chance(128) { PipeEnd::Failed } else { PipeEnd::Eof };
@@ -137,8 +137,7 @@ impl World {
             }
             _ if self.scenario.has(Fault::Rebind) => {
                 let other = draw.below(self.tabs.len());
-                let (user, token) =
-                    (self.tabs[other].profile.user, self.tabs[other].token.clone());
+                let (user, token) = (self.tabs[other].profile.user, self.tabs[other].token.clone());
                 let kind = if draw.chance(100) { Kind::Join(profile.mode) } else { Kind::Login };
                 let room = if kind == Kind::Login { 0 } else { room };
                 let session = &mut self.sessions[index];
@@ -287,7 +286,8 @@ impl World {
     }
 
     fn rubbish_post(&mut self, index: usize, body: Vec<u8>) {
-        let request = EngineRequest { method: Method::Post, ..self.request(index, Transport::Polling) };
+        let request =
+            EngineRequest { method: Method::Post, ..self.request(index, Transport::Polling) };
         self.http(index, Carries::Rubbish, request, body);
     }
 
@@ -300,7 +300,9 @@ impl World {
                 self.tabs[tab].profile.way = crate::scenario::Way::Upgrading;
             }
             // A second poll: the session is lost by it.
-            (Carrier::Polling(polling), Upgrade::No) if polling.get.is_some() && draw.chance(64) => {
+            (Carrier::Polling(polling), Upgrade::No)
+                if polling.get.is_some() && draw.chance(64) =>
+            {
                 let request = self.request(index, Transport::Polling);
                 self.http(index, Carries::Rubbish, request, Vec::new());
             }

@@ -132,7 +132,8 @@ impl Store {
     }
 
     pub fn serve_all(&mut self) -> Vec<(usize, Reply)> {
-        while let Some((shard, command)) = self.writes.pop_front().or_else(|| self.asked.pop_front())
+        while let Some((shard, command)) =
+            self.writes.pop_front().or_else(|| self.asked.pop_front())
         {
             self.execute(shard, command);
         }
@@ -164,19 +165,16 @@ impl Store {
             }
             Command::Append { room, first_seq, batch } => {
                 self.applied += 1;
-                let forgets = self.canary == Some(Canary::StoreAppliesThenRefuses)
-                    && self.applied % 3 == 0;
+                let forgets =
+                    self.canary == Some(Canary::StoreAppliesThenRefuses) && self.applied % 3 == 0;
                 let swaps = self.canary == Some(Canary::StoreSwapsIds) && batch.len() > 1;
                 let outcome = up().map(|()| {
                     let mut ids: Vec<i64> = Vec::with_capacity(batch.len());
                     for (index, message) in batch.into_iter().enumerate() {
                         self.next_id += 1;
                         ids.push(self.next_id);
-                        let row = Row {
-                            id: self.next_id,
-                            user: message.user.0,
-                            msg: message.msg.into(),
-                        };
+                        let row =
+                            Row { id: self.next_id, user: message.user.0, msg: message.msg.into() };
                         self.rows.insert((room.0, first_seq.0 + index as u64), row);
                     }
                     if swaps {

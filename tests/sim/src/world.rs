@@ -173,8 +173,13 @@ impl World {
         });
         let generation = node.pipes[slot].generation + 1;
         let is_probe = request.sid.is_some();
-        node.pipes[slot] =
-            Pipe { generation, session: Some(session), is_probe, is_taken: true, ..Pipe::default() };
+        node.pipes[slot] = Pipe {
+            generation,
+            session: Some(session),
+            is_probe,
+            is_taken: true,
+            ..Pipe::default()
+        };
         node.doors.push_back((PipeId { slot: slot as u32, generation }, request));
         slot
     }
@@ -415,13 +420,16 @@ impl World {
                 return is_moving;
             }
             let session = entry.session;
-            let is_deaf = session.is_some_and(|s| {
-                self.sessions[s].is_deaf || self.sessions[s].is_half_open
-            });
-            let space = if is_deaf { SOCKET_BYTES.saturating_sub(entry.down.len()) } else { offered };
+            let is_deaf =
+                session.is_some_and(|s| self.sessions[s].is_deaf || self.sessions[s].is_half_open);
+            let space =
+                if is_deaf { SOCKET_BYTES.saturating_sub(entry.down.len()) } else { offered };
             let count = offered.min(space);
-            let bytes: Vec<u8> =
-                slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(count).collect();
+            let bytes: Vec<u8> = slices[..filled]
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .take(count)
+                .collect();
             let flushed = outbox.sent(pipe, count);
             is_moving |= count > 0;
             self.flushes += u64::from(count > 0);
