@@ -9,13 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::case::Case;
+use crate::case::{Case, E4W, Stop};
 use crate::cases;
-use crate::cli::{Command, ListArgs, ReferenceArgs, RunArgs, TargetArgs, combos};
+use crate::cli::{
+    Command, LatencyArgs, ListArgs, MutantsArgs, ReferenceArgs, ReplayArgs, RunArgs, TargetArgs, combos,
+};
 use crate::client::target::Target;
-use crate::context::Run;
+use crate::context::{Context, Run};
 use crate::known::Known;
+use crate::latency::{Plan, Slo, measure};
+use crate::mutants::try_all;
 use crate::probe::{Capabilities, probe};
+use crate::property::script::Script;
+use crate::property::{Broken, play};
 use crate::reference::defect::Defect;
 use crate::reference::{Options, Reference};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
@@ -32,8 +38,10 @@ pub fn execute(command: Command) -> u8 {
         Command::Run(args) => run(&args),
         Command::List(args) => list(&args),
         Command::Explain { case } => explain(&case),
+        Command::Replay(args) => replay(&args),
+        Command::Latency(args) => latency(&args),
+        Command::Mutants(args) => mutants(&args),
         Command::Reference(args) => reference(&args),
-        _ => Err((USAGE, "not there yet".to_owned())),
     };
     outcome.unwrap_or_else(|(code, why)| {
         eprintln!("throng-harness: {why}");
@@ -257,6 +265,146 @@ fn explain(id: &str) -> Exit {
         println!("  expected: {}\n", case.expects);
     }
     Ok(CONFORMS)
+}
+
+fn replay(args: &ReplayArgs) -> Exit {
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|why| (USAGE, format!("{}: {why}", args.file.display())))?;
+    let script: Script = serde_json::from_str(&text)
+        .map_err(|why| (USAGE, format!("{} is no script: {why}", args.file.display())))?;
+    let (target, capabilities) = reach(&args.target)?;
+    if !capabilities.chat || !capabilities.rooms_on_demand {
+        return Err((USAGE, "scripts need a target with chat and rooms on demand".to_owned()));
+    }
+    let combo = capabilities.preferred().unwrap_or(E4W);
+    let run = Arc::new(Run::new(target, capabilities, 0));
+    for (index, step) in script.steps.iter().enumerate() {
+        println!("{index}: {step}");
+    }
+    for round in 1..=args.times {
+        let context = Context::new(run.clone(), combo);
+        match play(&context, &script) {
+            Ok(()) => println!("run {round}: the script holds"),
+            Err(Broken::Harness(why)) => return Err((UNREACHABLE, why)),
+            Err(Broken::Violation(violation)) => {
+                println!("run {round}: {} is broken", violation.clause);
+                for quote in quotes(&[violation.clause.to_owned()]) {
+                    println!("   {quote}");
+                }
+                println!("   expected: {}", violation.expected);
+                println!("   observed: {}", violation.observed);
+                println!("   frames:");
+                for line in context.transcript.lines() {
+                    println!("   {}", line.render());
+                }
+                return Ok(BROKEN);
+            }
+        }
+    }
+    Ok(CONFORMS)
+}
+
+fn latency(args: &LatencyArgs) -> Exit {
+    let slos = args
+        .slo
+        .iter()
+        .map(|text| Slo::parse(text))
+        .collect::<Result<Vec<Slo>, String>>()
+        .map_err(|why| (USAGE, why))?;
+    if !(args.rate > 0.0 && args.seconds > 0.0) {
+        return Err((USAGE, "--rate and --seconds are positive numbers".to_owned()));
+    }
+    let (target, capabilities) = reach(&args.target)?;
+    let wanted = combos(args.protocol, crate::cli::TransportArg::Websocket);
+    let Some(combo) = wanted.into_iter().find(|combo| capabilities.speaks(*combo)) else {
+        return Err((USAGE, "the target does not speak this protocol over WebSocket".to_owned()));
+    };
+    if !capabilities.chat {
+        return Err((USAGE, "the target has no chat to measure".to_owned()));
+    }
+    let context = Context::new(Arc::new(Run::new(target, capabilities, 0)), combo);
+    let plan = Plan {
+        clients: args.clients,
+        rate: args.rate,
+        time: Duration::from_secs_f64(args.seconds),
+    };
+    let measured = match measure(&context, &plan, &context.options()) {
+        Ok(measured) => measured,
+        Err(Stop::Fail { expected, observed }) => {
+            println!("expected {expected}; observed {observed}");
+            return Ok(BROKEN);
+        }
+        Err(Stop::Skip(why) | Stop::Error(why)) => return Err((UNREACHABLE, why)),
+    };
+    println!(
+        "{} messages to {} members: {} of {} deliveries, {} duplicates",
+        measured.sent, args.clients, measured.delivered, measured.expected, measured.duplicates
+    );
+    for (name, histogram) in [
+        ("delivery, from the intended time", &measured.deliveries),
+        ("acknowledgement", &measured.acks),
+        ("roster after a join or leave", &measured.rosters),
+    ] {
+        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+        println!(
+            "{name:<34} p50 {:>8.3} ms  p90 {:>8.3} ms  p99 {:>8.3} ms  p99.9 {:>8.3} ms  max {:>8.3} ms",
+            at(0.5), at(0.9), at(0.99), at(0.999), at(1.0)
+        );
+    }
+    if let Some(path) = &args.json {
+        std::fs::write(path, format!("{:#}\n", measured.to_json()))
+            .map_err(|why| (USAGE, format!("{}: {why}", path.display())))?;
+    }
+    let mut code = CONFORMS;
+    if !measured.is_complete() {
+        println!("incomplete: CHAT-61");
+        code = BROKEN;
+    }
+    for slo in &slos {
+        let observed = Duration::from_micros(measured.deliveries.value_at_quantile(slo.quantile));
+        let met = observed <= slo.bound;
+        let verdict = if met { "met" } else { "missed" };
+        println!("SLO {} <= {:?}: {verdict} ({observed:?})", slo.quantile, slo.bound);
+        if !met {
+            code = BROKEN;
+        }
+    }
+    Ok(code)
+}
+
+fn mutants(args: &MutantsArgs) -> Exit {
+    if args.list {
+        for defect in Defect::ALL {
+            println!("{:<24} {:<9} {}", defect.name(), defect.clause(), defect.text());
+        }
+        return Ok(CONFORMS);
+    }
+    let chosen = args
+        .only
+        .iter()
+        .map(|name| Defect::parse(name).ok_or((USAGE, format!("there is no defect {name:?}"))))
+        .collect::<Result<Vec<Defect>, _>>()?;
+    let chosen = if chosen.is_empty() { Defect::ALL.to_vec() } else { chosen };
+    let trials = try_all(&chosen, args.jobs, &|trial| {
+        let verdict = match &trial.killed_by {
+            Some(case) => format!("killed   by {case}"),
+            None => "SURVIVED".to_owned(),
+        };
+        println!(
+            "{:<24} {:<9} {verdict} ({:.1} s): {}",
+            trial.defect,
+            trial.clause,
+            trial.duration_ms as f64 / 1_000.0,
+            trial.text
+        );
+    });
+    if let Some(path) = &args.json {
+        std::fs::write(path, format!("{:#}\n", json!(trials)))
+            .map_err(|why| (USAGE, format!("{}: {why}", path.display())))?;
+    }
+    let killed = trials.iter().filter(|trial| trial.killed_by.is_some()).count();
+    println!("{killed} killed, {} survived", trials.len() - killed);
+    Ok(if killed == trials.len() { CONFORMS } else { BROKEN })
 }
 
 fn reference(args: &ReferenceArgs) -> Exit {

@@ -9,6 +9,8 @@ pub mod codec;
 pub mod commands;
 pub mod context;
 pub mod known;
+pub mod latency;
+pub mod mutants;
 pub mod probe;
 pub mod property;
 pub mod reference;

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -322,12 +322,23 @@ fn refused_message(stage: &mut Stage<'_>, client: usize, room: usize, bad_token:
     expect(refused, clause, format!("a refusal as {codes:?}"), || answer.to_string())
 }
 
+/// Unread numbers are exact at rest (UNR-15): a server may tell a change as late as a `count`.
 fn login(stage: &mut Stage<'_>, client: usize) -> Play<()> {
+    let deadline = Instant::now() + Duration::from_millis(1_500);
+    loop {
+        let outcome = numbers_are_right(stage, client);
+        if outcome.is_ok() || Instant::now() >= deadline {
+            return outcome;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn numbers_are_right(stage: &Stage<'_>, client: usize) -> Play<()> {
     let Some(actor) = stage.client(client) else {
         return Ok(());
     };
-    let user = actor.number;
-    let user = stage.model.live.get(&user).map_or(0, |connection| connection.user);
+    let user = stage.model.live.get(&actor.number).map_or(0, |connection| connection.user);
     let answer = stage.ask(actor, "login", json!({}))?;
     let id = stage.users[user].id;
     expect(answer["user"]["id"] == json!(id), "CHAT-16", format!("user {id}"), || {

@@ -1,0 +1,136 @@
+//! Proves that the harness can fail: it is run against deliberately wrong servers.
+//!
+//! A mutant is killed when a case that names its clause fails. Cases that name the clause are
+//! tried; a mutant that survives all of them has found a hole in the harness.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::case::{Case, E3P, E3W, E4P, E4W};
+use crate::cases;
+use crate::client::target::Target;
+use crate::context::Run;
+use crate::known::Known;
+use crate::probe::probe;
+use crate::reference::defect::Defect;
+use crate::reference::{Options, Reference};
+use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
+
+/// Seed of the property tests here: a mutant that dies once dies always.
+const SEED: u64 = 1;
+const SCRIPTS: u32 = 12;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Trial {
+    pub defect: String,
+    pub clause: String,
+    pub text: String,
+    /// The case that noticed; none when the mutant survived.
+    pub killed_by: Option<String>,
+    /// What it observed.
+    pub observed: Option<String>,
+    pub duration_ms: u64,
+}
+
+/// Tries the defects, some at a time, and hands each trial out as it ends.
+pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Sync)) -> Vec<Trial> {
+    let queue: Mutex<VecDeque<(usize, Defect)>> =
+        Mutex::new(defects.iter().copied().enumerate().collect());
+    let trials: Mutex<Vec<(usize, Trial)>> = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some((index, defect)) =
+                    queue.lock().ok().and_then(|mut queue| queue.pop_front())
+                {
+                    let trial = try_one(defect);
+                    progress(&trial);
+                    if let Ok(mut trials) = trials.lock() {
+                        trials.push((index, trial));
+                    }
+                }
+            });
+        }
+    });
+    let mut trials = trials.into_inner().unwrap_or_default();
+    trials.sort_by_key(|(index, _)| *index);
+    trials.into_iter().map(|(_, trial)| trial).collect()
+}
+
+pub fn try_one(defect: Defect) -> Trial {
+    let start = Instant::now();
+    let killer = serve(defect).and_then(|(server, run)| {
+        let killer = find_killer(&run, defect);
+        drop(server);
+        killer
+    });
+    Trial {
+        defect: defect.name().to_owned(),
+        clause: defect.clause().to_owned(),
+        text: defect.text().to_owned(),
+        killed_by: killer.as_ref().map(|report| report.name.clone()),
+        observed: killer.and_then(|report| report.observed),
+        duration_ms: start.elapsed().as_millis() as u64,
+    }
+}
+
+fn serve(defect: Defect) -> Option<(Reference, Arc<Run>)> {
+    let options = Options { defect: Some(defect), ..Options::default() };
+    let server = Reference::start(options).ok()?;
+    let target = Target::parse(&server.url(), "/socket.io/").ok()?;
+    // What the target can do is known; a mutant that breaks the probe must not hide behind it.
+    let mut capabilities = probe(&target).unwrap_or_default();
+    capabilities.eio3_polling = true;
+    capabilities.eio3_websocket = true;
+    capabilities.eio4_polling = true;
+    capabilities.eio4_websocket = true;
+    capabilities.upgrade = true;
+    capabilities.chat = true;
+    capabilities.rooms_on_demand = true;
+    let defaults = Options::default();
+    capabilities.ping_interval_ms = defaults.ping_interval.as_millis() as u64;
+    capabilities.ping_timeout_ms = defaults.ping_timeout.as_millis() as u64;
+    capabilities.max_payload = Some(defaults.max_payload as u64);
+    let mut run = Run::new(target, capabilities, SEED);
+    run.cases = SCRIPTS;
+    run.wait = Duration::from_secs(3);
+    Some((server, Arc::new(run)))
+}
+
+fn find_killer(run: &Arc<Run>, defect: Defect) -> Option<Report> {
+    let clause = defect.clause();
+    let naming: Vec<&'static Case> =
+        cases::all().into_iter().filter(|case| case.clauses.contains(&clause)).collect();
+    let selection = Selection {
+        filters: Vec::new(),
+        level: throng_spec::Level::May,
+        combos: vec![E4W, E4P, E3W, E3P],
+        shard: None,
+    };
+    let (properties, plain): (Vec<Instance>, Vec<Instance>) = selection
+        .instances(&naming)
+        .into_iter()
+        .partition(|instance| instance.case.id.starts_with("prop."));
+    let settings = Settings {
+        jobs: 4,
+        timeout: Duration::from_secs(60),
+        keep_going: false,
+        known: Known::default(),
+    };
+    // Plain cases first: they are quick and say more precisely what is wrong.
+    [plain, properties].iter().find_map(|instances| {
+        let reports = runner::run(run, instances, &settings, &|_| {});
+        reports.into_iter().find(|report| kills(report, clause))
+    })
+}
+
+/// A property names many clauses; it counts only when it names this one in what it expected.
+fn kills(report: &Report, clause: &str) -> bool {
+    let failed = matches!(report.verdict, Verdict::Fail | Verdict::Warn);
+    let is_property = report.case.starts_with("prop.");
+    failed && (!is_property || report.expected.starts_with(&format!("{clause}:")))
+}
