@@ -64,8 +64,9 @@ impl Live {
         let delivered = shared.sum(|gauges| &gauges.delivered);
         let published = shared.sum(|gauges| &gauges.published);
         let rate = |now: u64, before: u64| (now - before) as f64 / span_s;
-        let latency = per_second.values().next_back().map(|(samples, ..)| {
-            let histogram = samples.of(Metric::Delivery);
+        // Nothing is sampled while the run warms up.
+        let sampled = per_second.values().rev().map(|(samples, ..)| samples.of(Metric::Delivery));
+        let latency = sampled.take(2).find(|histogram| !histogram.is_empty()).map(|histogram| {
             let at = |quantile| time(histogram.value_at_quantile(quantile));
             format!("p50 {} p99 {} max {}", at(0.5), at(0.99), time(histogram.max()))
         });
