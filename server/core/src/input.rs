@@ -19,8 +19,7 @@ pub enum Input<'a> {
     /// The pipe is gone; the shell will not mention it again.
     PipeClosed { pipe: PipeId, end: PipeEnd },
     /// A request of the polling transport: handshake, poll (GET) or packets (POST, `body`).
-    /// `body` longer than `max_payload` is passed as `Err(())`.
-    Http { poll: PollId, request: EngineRequest, body: Result<Vec<u8>, ()> },
+    Http { poll: PollId, request: EngineRequest, body: Result<Vec<u8>, BodyFault> },
     /// The client gave up on an unanswered request.
     HttpGone { poll: PollId },
     /// Edge to this home.
@@ -35,6 +34,15 @@ pub enum Input<'a> {
     UserChanged(Arc<UserCard>),
     /// The server is stopping: close everything, politely.
     Stop,
+}
+
+/// Why a POST has no body to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Longer than `max_payload`.
+    TooLarge,
+    /// Another POST of the session is still being received.
+    Overlapping,
 }
 
 /// How the `101` answer is written.

@@ -32,7 +32,7 @@ pub use counters::Counters;
 pub use effect::{Answer, Command, Effects, LaneRoom, LogLine, NewMessage};
 pub use ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, Sid, TokenHash, UserId};
 pub use input::{
-    Eio, Endpoint, EngineRequest, Input, Method, PipeEnd, Reply, StoreDown, Transport,
+    BodyFault, Eio, Endpoint, EngineRequest, Input, Method, PipeEnd, Reply, StoreDown, Transport,
 };
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};

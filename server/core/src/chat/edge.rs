@@ -17,7 +17,7 @@ use throng_wire::sio;
 use super::bucket::Bucket;
 use super::event::{self, Image, Payload};
 use super::frames;
-use super::lane::{AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request};
+use super::lane::{AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request, Ticket};
 use super::lanes::Lanes;
 use super::maps::{Keyed, Map, home_of};
 use crate::effect::{Command, LogLine};
@@ -37,10 +37,15 @@ struct Identity {
     token: TokenHash,
 }
 
+/// One stay of a session in a room. There may be two of one room: an old one that home has not
+/// ended yet, and a new one behind it.
 struct Membership {
     room: RoomId,
+    ticket: Ticket,
     /// Joins sent and not answered.
-    joining: u8,
+    joining: u16,
+    /// Home was asked to end it.
+    is_leaving: bool,
     /// Place in [`LocalRoom::members`].
     index: Option<u32>,
 }
@@ -49,6 +54,7 @@ struct Local {
     conn: ConnId,
     identity: Option<Identity>,
     rooms: SmallVec<[Membership; 1]>,
+    last_ticket: Ticket,
     publishes: Bucket,
     joins: Bucket,
     stall: Option<Box<Stall>>,
@@ -94,7 +100,7 @@ pub(crate) struct Edge {
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
     owed: VecDeque<Owed>,
     /// Members whose session ended, until their grace is over.
-    lingering: VecDeque<(Now, RoomId, ConnId)>,
+    lingering: VecDeque<(Now, Owed)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
     retry_at: Option<Now>,
@@ -104,6 +110,7 @@ pub(crate) struct Edge {
 struct Owed {
     room: RoomId,
     conn: ConnId,
+    ticket: Ticket,
     answer: Option<AckId>,
 }
 
@@ -155,6 +162,7 @@ impl Edge {
                     conn,
                     identity: None,
                     rooms: SmallVec::new(),
+                    last_ticket: Ticket(0),
                     publishes: Bucket::default(),
                     joins: Bucket::default(),
                     stall: None,
@@ -169,7 +177,7 @@ impl Edge {
                 let event = Event { ack, data, is_binary };
                 self.event(conn, event, cx);
             }
-            Happening::Disconnected { conn, .. } => self.leave_all(conn, cx),
+            Happening::Disconnected { conn, .. } => self.disconnected(conn, cx),
             Happening::Moved { conn } => self.moved(conn, cx),
             Happening::Ended { conn, reason, session } => self.ended(conn, reason, &session, cx),
             // Only endpoints without Socket.IO have these; the chat serves none.
@@ -179,16 +187,40 @@ impl Edge {
         }
     }
 
+    /// The client left the namespace. What it said before is handled before, also if that still
+    /// waits for its token.
+    fn disconnected(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+        self.leave_all(conn, cx);
+        if let Some(local) = self.local(conn)
+            && let Some(stall) = &mut local.stall
+        {
+            stall.queue.push_back(Queued::Goodbye);
+        }
+    }
+
     fn leave_all(&mut self, conn: ConnId, cx: &mut Context<'_>) {
-        let Some(local) = self.local(conn) else { return };
-        let rooms: SmallVec<[RoomId; 4]> = local.rooms.iter().map(|m| m.room).collect();
-        for room in rooms {
-            self.drop_member(conn, room);
-            self.owe(Owed { room, conn, answer: None }, cx);
+        for owed in self.end_stays(conn, |_| true) {
+            self.owe(owed, cx);
         }
-        if let Some(local) = self.local(conn) {
-            local.rooms.clear();
+    }
+
+    /// Takes the session out of rooms at once; returns the leaves that homes must hear of.
+    fn end_stays(&mut self, conn: ConnId, which: impl Fn(&Membership) -> bool) -> Vec<Owed> {
+        let Some(local) = self.local(conn) else { return Vec::new() };
+        let ended: SmallVec<[(RoomId, Ticket, bool); 2]> = local
+            .rooms
+            .iter()
+            .filter(|stay| which(stay))
+            .map(|stay| (stay.room, stay.ticket, stay.is_leaving))
+            .collect();
+        let mut owed = Vec::with_capacity(ended.len());
+        for (room, ticket, is_leaving) in ended {
+            self.end_stay(conn, ticket);
+            if !is_leaving {
+                owed.push(Owed { room, conn, ticket, answer: None });
+            }
         }
+        owed
     }
 
     fn moved(&mut self, conn: ConnId, cx: &mut Context<'_>) {
@@ -213,15 +245,13 @@ impl Edge {
         let now = cx.engine.now;
         let Some(local) = self.local(conn) else { return };
         let identity = local.identity;
-        let rooms: SmallVec<[RoomId; 4]> = local.rooms.iter().map(|m| m.room).collect();
-        let is_stopping = reason == CloseReason::ServerStop;
-        for room in rooms {
-            self.drop_member(conn, room);
-            if self.settings.grace_ms > 0 && !is_stopping {
-                let due = now.plus_ms(u64::from(self.settings.grace_ms));
-                self.lingering.push_back((due, room, conn));
+        let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
+        let due = now.plus_ms(u64::from(self.settings.grace_ms));
+        for owed in self.end_stays(conn, |_| true) {
+            if has_grace {
+                self.lingering.push_back((due, owed));
             } else {
-                self.owe(Owed { room, conn, answer: None }, cx);
+                self.owe(owed, cx);
             }
         }
         self.locals[conn.slot() as usize] = None;
@@ -244,13 +274,12 @@ impl Edge {
     pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
         let now = cx.engine.now;
         self.retry_at = None;
-        while let Some((due, room, conn)) = self.lingering.front().copied() {
-            if due > now {
-                self.retry_at = Some(due);
+        while let Some((due, _)) = self.lingering.front() {
+            if *due > now {
+                self.retry_at = Some(*due);
                 break;
             }
-            self.lingering.pop_front();
-            self.owed.push_back(Owed { room, conn, answer: None });
+            self.owed.extend(self.lingering.pop_front().map(|(_, owed)| owed));
         }
         if !self.owed.is_empty() {
             self.pay(cx);
@@ -270,7 +299,7 @@ impl Edge {
 
     /// Stopping: nobody comes back, so grace ends now.
     pub(crate) fn stop(&mut self) {
-        for (due, _, _) in &mut self.lingering {
+        for (due, _) in &mut self.lingering {
             *due = Now::default();
         }
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::frames;
-use super::lane::{AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request, Sequenced};
+use super::lane::{
+    AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request, Sequenced, Ticket,
+};
 use super::lanes::{Full, Lanes};
 use super::maps::{Keyed, Map};
 use super::roster::{RESERVED_SLOTS, Roster};
@@ -20,7 +22,7 @@ use crate::settings::{RoomInfo, Settings};
 
 /// Messages in one commit of one room.
 const APPEND_MAX: usize = 256;
-/// Joins that wait for one room to be created.
+/// Joins and publishes that wait for one room to be created.
 const CREATING_MAX: usize = 1024;
 /// A mark that could not be saved is tried again after this.
 const SAVE_RETRY_MS: u64 = 1_000;
@@ -51,6 +53,7 @@ struct Room {
 
 struct PendingJoin {
     conn: ConnId,
+    ticket: Ticket,
     user: Arc<UserCard>,
     hearing: Hearing,
     ack: AckId,
@@ -62,9 +65,10 @@ pub(crate) struct Home {
     rooms: Map<RoomId, Room>,
     /// Rooms that have something to tell at the end of the turn.
     dirty: Vec<RoomId>,
-    creating: Map<RoomId, Vec<PendingJoin>>,
-    /// Joins whose room the store has decided on; they go through when lanes have room.
-    decided: VecDeque<(RoomId, PendingJoin, Option<Refusal>)>,
+    /// Requests about rooms that the store is creating.
+    creating: Map<RoomId, Vec<Request>>,
+    /// Those whose room the store has decided on; they go through when lanes have room.
+    decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Publishes the store could not take; their answers go out when lanes have room.
     failed: VecDeque<(ConnId, AckId)>,
     /// Where each present user is.
@@ -130,12 +134,35 @@ impl Home {
     }
 
     pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
+        let Some(room) = request.room() else { return self.act(request, lanes, counters) };
+        // What is asked about a room stays in order, also while the store creates the room.
+        if self.decided.iter().any(|(decided, _, _)| *decided == room) {
+            return self.decided.push_back((room, request, None));
+        }
+        let Some(waiting) = self.creating.get_mut(&room) else {
+            return self.act(request, lanes, counters);
+        };
+        let is_full = waiting.len() >= CREATING_MAX;
         match request {
-            Request::Join { room, conn, user, hearing, ack } => {
-                self.join(room, PendingJoin { conn, user, hearing, ack }, lanes, counters);
+            Request::Join { conn, ticket, ack, .. } if is_full => {
+                refuse_join(conn, ticket, Refusal::Busy, ack, lanes);
             }
-            Request::Leave { room, conn, answer } => {
-                self.leave(room, conn, answer, lanes, counters)
+            Request::Publish { conn, ack, .. } if is_full => {
+                refuse_publish(conn, Refusal::Busy, ack, lanes);
+            }
+            // Leaves are never refused: there are no more than joins before them.
+            request => waiting.push(request),
+        }
+    }
+
+    fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
+        match request {
+            Request::Join { room, conn, ticket, user, hearing, ack } => {
+                let join = PendingJoin { conn, ticket, user, hearing, ack };
+                self.join(room, join, lanes, counters);
+            }
+            Request::Leave { room, conn, ticket, answer } => {
+                self.leave(room, conn, ticket, answer, lanes, counters);
             }
             Request::Publish { room, conn, message, ack } => {
                 self.publish(room, conn, message, ack, lanes);
@@ -167,6 +194,7 @@ impl Home {
             Delivery::Joined {
                 room: room_id,
                 conn: join.conn,
+                ticket: join.ticket,
                 hearing: join.hearing,
                 seq,
                 online,
@@ -195,27 +223,22 @@ impl Home {
     ) {
         let max = self.settings.rooms_auto_create_max;
         if max == 0 {
-            return refuse_join(room_id, &join, Refusal::UnknownRoom, lanes);
+            return join.refuse(Refusal::UnknownRoom, lanes);
         }
         if self.settings.ephemeral {
             if self.rooms.len() >= (max / u32::from(self.settings.shards)).max(1) as usize {
-                return refuse_join(room_id, &join, Refusal::UnknownRoom, lanes);
+                return join.refuse(Refusal::UnknownRoom, lanes);
             }
             self.add_created(room_id, Seq(0));
             return self.join(room_id, join, lanes, counters);
         }
-        if let Some(waiting) = self.creating.get_mut(&room_id) {
-            if waiting.len() >= CREATING_MAX {
-                return refuse_join(room_id, &join, Refusal::Busy, lanes);
-            }
-            waiting.push(join);
-            return;
-        }
         if lanes.command(Command::CreateRoom { room: room_id }).is_err() {
             counters.lane_refusals_store += 1;
-            return refuse_join(room_id, &join, Refusal::Busy, lanes);
+            return join.refuse(Refusal::Busy, lanes);
         }
-        self.creating.insert(room_id, vec![join]);
+        let PendingJoin { conn, ticket, user, hearing, ack } = join;
+        let request = Request::Join { room: room_id, conn, ticket, user, hearing, ack };
+        self.creating.insert(room_id, vec![request]);
     }
 
     fn add_created(&mut self, room: RoomId, last_seq: Seq) {
@@ -228,7 +251,7 @@ impl Home {
         room: RoomId,
         outcome: Result<Option<RoomInfo>, StoreDown>,
     ) {
-        let joins = self.creating.remove(&room).unwrap_or_default();
+        let waiting = self.creating.remove(&room).unwrap_or_default();
         let refusal = match outcome {
             Ok(Some(info)) => {
                 self.add_created(room, info.last_seq);
@@ -237,26 +260,21 @@ impl Home {
             Ok(None) => Some(Refusal::UnknownRoom),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
-        self.decided.extend(joins.into_iter().map(|join| (room, join, refusal)));
+        self.decided.extend(waiting.into_iter().map(|request| (room, request, refusal)));
     }
 
     fn leave(
         &mut self,
         room_id: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         answer: Option<AckId>,
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
-        // A join that still waits for its room is answered by being dropped.
-        if let Some(waiting) = self.creating.get_mut(&room_id) {
-            waiting.retain(|join| join.conn != conn);
-        }
-        self.decided.retain(|(room, join, _)| *room != room_id || join.conn != conn);
         if !self.rooms.contains_key(&room_id) {
             if let Some(ack) = answer {
-                let refused =
-                    Delivery::JoinRefused { room: room_id, conn, why: Refusal::UnknownRoom, ack };
+                let refused = Delivery::LeaveRefused { conn, why: Refusal::UnknownRoom, ack };
                 lanes.deliver(conn.shard(), refused);
             }
             return;
@@ -275,11 +293,11 @@ impl Home {
             Delivery::Left {
                 room: room_id,
                 conn,
+                ticket,
                 seq,
                 online,
                 frame,
                 ack: answer.flatten(),
-                was_member: change.is_some(),
             },
         );
         if let Some(change) = change.filter(|change| change.is_new) {
@@ -528,10 +546,12 @@ impl Home {
         while self.takes_requests(lanes) {
             if let Some((publisher, ack)) = self.failed.pop_front() {
                 refuse_publish(publisher, Refusal::StorageUnavailable, ack, lanes);
-            } else if let Some((room, join, refusal)) = self.decided.pop_front() {
-                match refusal {
-                    None => self.join(room, join, lanes, counters),
-                    Some(why) => refuse_join(room, &join, why, lanes),
+            } else if let Some((_, request, refusal)) = self.decided.pop_front() {
+                match (request, refusal) {
+                    (Request::Join { conn, ticket, ack, .. }, Some(why)) => {
+                        refuse_join(conn, ticket, why, ack, lanes);
+                    }
+                    (request, _) => self.act(request, lanes, counters),
                 }
             } else {
                 return;
@@ -605,9 +625,14 @@ impl Waiting {
     }
 }
 
-fn refuse_join(room: RoomId, join: &PendingJoin, why: Refusal, lanes: &mut Lanes) {
-    let refused = Delivery::JoinRefused { room, conn: join.conn, why, ack: join.ack };
-    lanes.deliver(join.conn.shard(), refused);
+impl PendingJoin {
+    fn refuse(&self, why: Refusal, lanes: &mut Lanes) {
+        refuse_join(self.conn, self.ticket, why, self.ack, lanes);
+    }
+}
+
+fn refuse_join(conn: ConnId, ticket: Ticket, why: Refusal, ack: AckId, lanes: &mut Lanes) {
+    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, ticket, why, ack });
 }
 
 fn refuse_publish(conn: ConnId, why: Refusal, ack: AckId, lanes: &mut Lanes) {

@@ -19,6 +19,11 @@ pub enum Hearing {
     Count,
 }
 
+/// Tells a session's stays in rooms apart: an answer about an earlier stay in a room must not touch
+/// the present one. Grows with each stay of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u32);
+
 /// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
 pub type AckId = Option<u64>;
 
@@ -27,6 +32,7 @@ pub enum Request {
     Join {
         room: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         user: Arc<UserCard>,
         hearing: Hearing,
         ack: AckId,
@@ -35,6 +41,7 @@ pub enum Request {
     Leave {
         room: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         answer: Option<AckId>,
     },
     Publish {
@@ -50,6 +57,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The room it is about.
+    pub(crate) fn room(&self) -> Option<RoomId> {
+        match self {
+            Request::Join { room, .. }
+            | Request::Leave { room, .. }
+            | Request::Publish { room, .. } => Some(*room),
+            Request::Watch { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Publish {
     pub msg: Box<str>,
@@ -62,13 +81,20 @@ pub enum Delivery {
     Joined {
         room: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         hearing: Hearing,
         seq: Seq,
         online: u32,
         ack: AckId,
     },
     JoinRefused {
-        room: RoomId,
+        conn: ConnId,
+        ticket: Ticket,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// There is no such room to leave.
+    LeaveRefused {
         conn: ConnId,
         why: Refusal,
         ack: AckId,
@@ -77,11 +103,11 @@ pub enum Delivery {
     Left {
         room: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         seq: Seq,
         online: u32,
         frame: Option<Bytes>,
         ack: AckId,
-        was_member: bool,
     },
     PublishRefused {
         conn: ConnId,

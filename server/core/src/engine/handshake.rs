@@ -8,7 +8,7 @@ use super::polling::{Polling, form};
 use super::session::{Beat, Session};
 use super::{Carrier, Engine, Happening};
 use crate::ids::{ConnId, PipeId, PollId, Sid};
-use crate::input::{Accept, Eio, Endpoint, EngineRequest, Method, Transport};
+use crate::input::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::now::Now;
 use crate::timers::Timer;
 
@@ -57,7 +57,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn http(&mut self, poll: PollId, request: EngineRequest, body: Result<Vec<u8>, ()>) {
+    pub(crate) fn http(
+        &mut self,
+        poll: PollId,
+        request: EngineRequest,
+        body: Result<Vec<u8>, BodyFault>,
+    ) {
         match self.verify(&request, false) {
             Err(error) => self.refuse_poll(poll, error),
             Ok(Admitted::Session(conn)) => match request.method {

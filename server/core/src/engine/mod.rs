@@ -215,6 +215,14 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
+    /// nothing of the namespace reaches the client (SIO-15, SIO-64).
+    pub(crate) fn emit_event(&mut self, conn: ConnId, packet: &str) {
+        if self.session(conn).is_some_and(|session| session.is_connected(0)) {
+            self.emit(conn, packet);
+        }
+    }
+
     pub(crate) fn emit_binary(&mut self, conn: ConnId, bytes: &[u8]) {
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;

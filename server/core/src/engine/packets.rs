@@ -39,10 +39,10 @@ impl Engine {
                 }
             }
             (Kind::Close, _) => self.end(conn, CloseReason::TransportClose),
-            // A transport that is not probing has no use for these; upstream ignores them.
-            (Kind::Upgrade | Kind::Noop, _) => {}
-            // Heartbeats in the wrong direction, or a second open.
-            (Kind::Ping | Kind::Pong | Kind::Open, _) => self.end(conn, CloseReason::ParseError),
+            // A transport that is not probing has no use for these (EIO-17).
+            (Kind::Open | Kind::Upgrade | Kind::Noop, _) => {}
+            // Heartbeats in the wrong direction.
+            (Kind::Ping | Kind::Pong, _) => self.end(conn, CloseReason::ParseError),
         }
     }
 
@@ -83,6 +83,9 @@ impl Engine {
                 let message = "Invalid namespace";
                 sio::put_connect_error(&mut answer, version, packet.namespace, message);
                 return self.emit(conn, &answer);
+            }
+            if packet.kind == sio::Kind::Disconnect {
+                return; // Leaving where one is not changes nothing (SIO-65).
             }
             // Upstream closes a client that speaks to a namespace it never connected to.
             return self.end(conn, CloseReason::ParseError);

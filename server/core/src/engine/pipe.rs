@@ -85,11 +85,18 @@ impl Engine {
         }
     }
 
+    /// The probe came to nothing: polls are held again.
+    fn end_probe(&mut self, conn: ConnId) {
+        let Some(session) = self.session_mut(conn) else { return };
+        session.probe = None;
+        if let Carrier::Polling(polling) = &mut session.carrier {
+            polling.is_released = false;
+        }
+    }
+
     pub(super) fn probe_timer(&mut self, pipe: PipeId) {
         if let Role::Probe { conn, .. } = self.role(pipe) {
-            if let Some(session) = self.session_mut(conn) {
-                session.probe = None;
-            }
+            self.end_probe(conn);
             self.close_pipe(pipe, 1000, "");
         }
     }
@@ -109,11 +116,7 @@ impl Engine {
                 };
                 self.end(conn, reason);
             }
-            Role::Probe { conn, .. } => {
-                if let Some(session) = self.session_mut(conn) {
-                    session.probe = None;
-                }
-            }
+            Role::Probe { conn, .. } => self.end_probe(conn),
             Role::RawEcho | Role::Closing | Role::Gone => {}
         }
     }
@@ -162,10 +165,8 @@ impl Engine {
 
     /// Closes a pipe that carries no session.
     fn drop_pipe(&mut self, pipe: PipeId, code: u16) {
-        if let Role::Probe { conn, .. } = self.role(pipe)
-            && let Some(session) = self.session_mut(conn)
-        {
-            session.probe = None;
+        if let Role::Probe { conn, .. } = self.role(pipe) {
+            self.end_probe(conn);
         }
         self.close_pipe(pipe, code, "");
     }

@@ -10,6 +10,7 @@ use throng_wire::http::EngineError;
 use super::{Carrier, CloseReason, Engine};
 use crate::effect::Answer;
 use crate::ids::{ConnId, PollId};
+use crate::input::BodyFault;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const BINARY: &str = "application/octet-stream";
@@ -85,14 +86,21 @@ impl Engine {
         poll: PollId,
         form: Form,
         is_jsonp: bool,
-        body: Result<Vec<u8>, ()>,
+        body: Result<Vec<u8>, BodyFault>,
     ) {
         let Some(version) = self.session(conn).map(|session| session.version) else { return };
-        let Ok(body) = body else {
-            self.counters.handshakes_refused += 1;
-            let json = Bytes::from_static(br#"{"code":3,"message":"Payload too large"}"#);
-            self.answers.push((poll, Answer { status: 413, content_type: JSON, body: json }));
-            return self.end(conn, CloseReason::TooLarge);
+        let body = match body {
+            Ok(body) => body,
+            Err(BodyFault::TooLarge) => {
+                self.counters.handshakes_refused += 1;
+                let json = Bytes::from_static(br#"{"code":3,"message":"Payload too large"}"#);
+                self.answers.push((poll, Answer { status: 413, content_type: JSON, body: json }));
+                return self.end(conn, CloseReason::TooLarge);
+            }
+            Err(BodyFault::Overlapping) => {
+                self.refuse_poll(poll, EngineError::BadRequest);
+                return self.end(conn, CloseReason::PollingOverlap);
+            }
         };
         self.counters.bytes_in += body.len() as u64;
         let unwrapped =
@@ -106,10 +114,18 @@ impl Engine {
             return self.end(conn, CloseReason::ParseError);
         };
         for packet in packets {
-            if packet.kind == Kind::Close {
+            let is_close = packet.kind == Kind::Close;
+            if is_close {
                 self.release(conn);
             }
             self.packet(conn, packet);
+            if is_close {
+                break;
+            }
+            if self.session(conn).is_none() {
+                // The packet broke a rule of its protocol (TRN-40).
+                return self.refuse_poll(poll, EngineError::BadRequest);
+            }
         }
         let ok = Bytes::from_static(b"ok");
         self.answers.push((poll, Answer { status: 200, content_type: "text/html", body: ok }));

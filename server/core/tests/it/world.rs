@@ -8,9 +8,9 @@ use std::sync::Arc;
 use throng_core::input::{Accept, UserCard};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{
-    Answer, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom, Logic,
-    Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard,
-    ShardId, StoreDown, TokenHash, Transport, UserId,
+    Answer, BodyFault, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom,
+    Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq, Settings,
+    Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
 };
 
 pub struct World {
@@ -37,7 +37,7 @@ enum Owned {
     Upgrade(PipeId, EngineRequest),
     Bytes(PipeId, Vec<u8>),
     Closed(PipeId, PipeEnd),
-    Http(PollId, EngineRequest, Result<Vec<u8>, ()>),
+    Http(PollId, EngineRequest, Result<Vec<u8>, BodyFault>),
     HttpGone(PollId),
     Reply(Reply),
     Revoked(TokenHash),
@@ -220,7 +220,12 @@ impl World {
         self.shards[client.shard].pipes[client.pipe.slot as usize].is_shut
     }
 
-    pub fn http(&mut self, shard: usize, request: EngineRequest, body: Result<&str, ()>) -> PollId {
+    pub fn http(
+        &mut self,
+        shard: usize,
+        request: EngineRequest,
+        body: Result<&str, BodyFault>,
+    ) -> PollId {
         self.next_poll += 1;
         let poll = PollId(self.next_poll);
         let body = body.map(|text| text.as_bytes().to_vec());

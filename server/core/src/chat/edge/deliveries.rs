@@ -5,46 +5,41 @@ use super::*;
 impl Edge {
     pub(crate) fn delivery(&mut self, delivery: Delivery, engine: &mut Engine) {
         match delivery {
-            Delivery::Joined { room, conn, hearing, seq, online, ack } => {
-                self.joined(room, conn, hearing, engine);
+            Delivery::Joined { room, conn, ticket, hearing, seq, online, ack } => {
+                self.joined(conn, ticket, hearing, engine);
                 if let Some(id) = ack {
-                    engine.emit(conn, &frames::ack_room(id, room, online, seq));
+                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
                 }
             }
-            Delivery::JoinRefused { room, conn, why, ack } => {
-                if let Some(local) = self.local(conn)
-                    && let Some(m) = local.rooms.iter_mut().find(|m| m.room == room)
-                {
-                    m.joining = m.joining.saturating_sub(1);
-                    if m.joining == 0 && m.index.is_none() {
-                        self.forget_membership(conn, room);
+            Delivery::JoinRefused { conn, ticket, why, ack } => {
+                let Some(local) = self.local(conn) else { return };
+                if let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket) {
+                    stay.joining = stay.joining.saturating_sub(1);
+                    if stay.joining == 0 && stay.index.is_none() {
+                        self.end_stay(conn, ticket);
                     }
                 }
                 *why.counter(&mut engine.counters) += 1;
-                engine.emit(conn, &frames::refusal("room", why, ack));
+                engine.emit_event(conn, &frames::refusal("room", why, ack));
             }
-            Delivery::Left { room, conn, seq, online, frame, ack, was_member } => {
-                if was_member {
-                    self.drop_member(conn, room);
-                }
-                if let Some(local) = self.local(conn)
-                    && let Some(m) = local.rooms.iter().find(|m| m.room == room)
-                    && m.joining == 0
-                    && m.index.is_none()
-                {
-                    self.forget_membership(conn, room);
-                }
-                if let Some(frame) = frame {
+            Delivery::LeaveRefused { conn, why, ack } => {
+                *why.counter(&mut engine.counters) += 1;
+                engine.emit_event(conn, &frames::refusal("roomout", why, ack));
+            }
+            Delivery::Left { room, conn, ticket, seq, online, frame, ack } => {
+                self.end_stay(conn, ticket);
+                let is_connected = engine.session(conn).is_some_and(|s| s.is_connected(0));
+                if let Some(frame) = frame.filter(|_| is_connected) {
                     engine.emit_frame(conn, &frame);
                 }
                 if let Some(id) = ack {
-                    engine.emit(conn, &frames::ack_room(id, room, online, seq));
+                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
                 }
             }
             Delivery::PublishRefused { conn, why, ack } => {
                 if self.local(conn).is_some() {
                     *why.counter(&mut engine.counters) += 1;
-                    engine.emit(conn, &frames::refusal("message", why, ack));
+                    engine.emit_event(conn, &frames::refusal("message", why, ack));
                 }
             }
             Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
@@ -53,7 +48,7 @@ impl Edge {
             }
             Delivery::Snapshot { room, conn, frame } => {
                 let index = self.local(conn).and_then(|local| {
-                    local.rooms.iter().find(|m| m.room == room).and_then(|m| m.index)
+                    local.rooms.iter().filter(|stay| stay.room == room).find_map(|stay| stay.index)
                 });
                 if let Some(index) = index
                     && let Some(room) = self.rooms.get_mut(&room)
@@ -75,8 +70,8 @@ impl Edge {
 
     pub(super) fn joined(
         &mut self,
-        room_id: RoomId,
         conn: ConnId,
+        ticket: Ticket,
         hearing: Hearing,
         engine: &mut Engine,
     ) {
@@ -85,9 +80,14 @@ impl Edge {
             return;
         };
         let Some(identity) = local.identity else { return };
-        let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id) else { return };
-        membership.joining = membership.joining.saturating_sub(1);
-        if let Some(index) = membership.index {
+        // The stay is over already if its end overtook this answer.
+        let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket) else {
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        stay.joining = stay.joining.saturating_sub(1);
+        let room_id = stay.room;
+        if let Some(index) = stay.index {
             if let Some(room) = self.rooms.get_mut(&room_id) {
                 let member = &mut room.members[index as usize];
                 member.has_roster &= member.hearing == hearing;
@@ -105,9 +105,14 @@ impl Edge {
             has_roster: false,
         });
         if let Some(local) = self.local(conn)
-            && let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id)
+            && let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket)
         {
-            membership.index = Some(index);
+            stay.index = Some(index);
+        }
+        if self.is_exclusive(conn, engine) {
+            // The join has come to pass, so the rooms before it end; `settle` tells their homes.
+            let left = self.end_stays(conn, |stay| stay.ticket < ticket);
+            self.owed.extend(left);
         }
     }
 
@@ -141,7 +146,7 @@ impl Edge {
         for message in &batch.messages {
             if let (Some(id), true) = (message.ack, message.publisher.shard() == own) {
                 let packet = frames::ack_message(id, message.id, message.seq);
-                engine.emit(message.publisher, &packet);
+                engine.emit_event(message.publisher, &packet);
             }
         }
         if let Some(last) = batch.messages.last() {

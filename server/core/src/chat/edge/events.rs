@@ -12,7 +12,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         *why.counter(&mut cx.engine.counters) += 1;
-        cx.engine.emit(conn, &frames::refusal(name, why, ack));
+        cx.engine.emit_event(conn, &frames::refusal(name, why, ack));
     }
 
     pub(super) fn event(&mut self, conn: ConnId, event: Event, cx: &mut Context<'_>) {
@@ -120,14 +120,7 @@ impl Edge {
     ) -> Result<(), Refusal> {
         let now = cx.engine.now;
         let rooms_max = self.settings.rooms_per_session as usize;
-        let is_exclusive = match self.settings.exclusive {
-            Exclusive::Always => true,
-            Exclusive::Never => false,
-            Exclusive::Legacy => cx
-                .engine
-                .session(conn)
-                .is_some_and(|session| session.version == throng_wire::eio::Version::V3),
-        };
+        let is_exclusive = self.is_exclusive(conn, cx.engine);
         if self.settings.rooms_auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
@@ -135,12 +128,13 @@ impl Edge {
         let card = card.ok_or(Refusal::Unauthenticated)?;
         self.take_join_token(conn, now)?;
         let Some(local) = self.local(conn) else { return Ok(()) };
-        let is_known = local.rooms.iter().any(|m| m.room == room);
-        let others: SmallVec<[RoomId; 4]> =
-            local.rooms.iter().map(|m| m.room).filter(|other| *other != room).collect();
-        if !is_known && !is_exclusive && local.rooms.len() >= rooms_max {
+        let known = local.rooms.iter().find(|stay| stay.room == room && !stay.is_leaving);
+        let known = known.map(|stay| stay.ticket);
+        let stays = local.rooms.iter().filter(|stay| !stay.is_leaving).count();
+        if known.is_none() && !is_exclusive && stays >= rooms_max {
             return Err(Refusal::RoomLimit);
         }
+        let ticket = known.unwrap_or(Ticket(local.last_ticket.0.wrapping_add(1)));
         // A leave still owed for this very membership must reach home first.
         if self.owed.iter().any(|owed| owed.conn == conn && owed.room == room) {
             self.pay(cx);
@@ -149,24 +143,32 @@ impl Edge {
             }
         }
         let to = home_of(&self.keyed, room, self.settings.shards);
-        let request = Request::Join { room, conn, user: card, hearing, ack };
+        let request = Request::Join { room, conn, ticket, user: card, hearing, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.engine.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
         }
         let Some(local) = self.local(conn) else { return Ok(()) };
-        match local.rooms.iter_mut().find(|m| m.room == room) {
-            Some(membership) => membership.joining = membership.joining.saturating_add(1),
-            None => local.rooms.push(Membership { room, joining: 1, index: None }),
-        }
-        if is_exclusive {
-            for other in others {
-                self.drop_member(conn, other);
-                self.forget_membership(conn, other);
-                self.owe(Owed { room: other, conn, answer: None }, cx);
+        match local.rooms.iter_mut().find(|stay| stay.ticket == ticket) {
+            Some(stay) => stay.joining = stay.joining.saturating_add(1),
+            None => {
+                local.last_ticket = ticket;
+                let stay = Membership { room, ticket, joining: 1, is_leaving: false, index: None };
+                local.rooms.push(stay);
             }
         }
         Ok(())
+    }
+
+    /// Whether the session is in one room at a time.
+    pub(super) fn is_exclusive(&self, conn: ConnId, engine: &Engine) -> bool {
+        match self.settings.exclusive {
+            Exclusive::Always => true,
+            Exclusive::Never => false,
+            Exclusive::Legacy => engine
+                .session(conn)
+                .is_some_and(|session| session.version == throng_wire::eio::Version::V3),
+        }
     }
 
     pub(super) fn leave(
@@ -180,17 +182,21 @@ impl Edge {
             return Err(Refusal::UnknownRoom);
         }
         let Some(local) = self.local(conn) else { return Ok(()) };
-        let is_member = local.rooms.iter().any(|m| m.room == room);
-        if is_member {
-            // The membership stays until home has answered, so that the leaver hears everything
-            // that was said before it left.
-            self.owe(Owed { room, conn, answer: Some(ack) }, cx);
+        let stay = local.rooms.iter_mut().find(|stay| stay.room == room && !stay.is_leaving);
+        if let Some(stay) = stay {
+            // The stay lasts until home has answered, so that the leaver hears everything that was
+            // said before it left.
+            stay.is_leaving = true;
+            let ticket = stay.ticket;
+            self.owe(Owed { room, conn, ticket, answer: Some(ack) }, cx);
             return Ok(());
         }
+        local.last_ticket = Ticket(local.last_ticket.0.wrapping_add(1));
+        let ticket = local.last_ticket;
         let now = cx.engine.now;
         self.take_join_token(conn, now)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
-        let request = Request::Leave { room, conn, answer: Some(ack) };
+        let request = Request::Leave { room, conn, ticket, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
     }
 
@@ -220,7 +226,7 @@ impl Edge {
             None => self.server_time(now),
         };
         let Some(local) = self.local(conn) else { return Ok(()) };
-        if !local.rooms.iter().any(|m| m.room == room) {
+        if !local.rooms.iter().any(|stay| stay.room == room && !stay.is_leaving) {
             return Err(Refusal::NotMember);
         }
         if !local.publishes.take(now, per_s, burst) {

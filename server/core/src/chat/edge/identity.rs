@@ -28,7 +28,7 @@ impl Edge {
             Some(hash) => self.identify(conn, hash, cx),
             None if is_given => {
                 let packet = frames::refusal("login", Refusal::Unauthenticated, None);
-                cx.engine.emit(conn, &packet);
+                cx.engine.emit_event(conn, &packet);
             }
             None => {}
         }
@@ -108,6 +108,7 @@ impl Edge {
             match queued {
                 Queued::Event(event) => self.event(conn, event, cx),
                 Queued::Identity(token) => self.identify(conn, token, cx),
+                Queued::Goodbye => self.leave_all(conn, cx),
             }
             let Some(local) = self.local(conn) else { return };
             if let Some(stall) = &mut local.stall {
@@ -193,7 +194,7 @@ impl Edge {
         for conn in conns {
             self.unbind(conn, cx);
             let packet = frames::refusal("login", Refusal::Unauthenticated, None);
-            cx.engine.emit(conn, &packet);
+            cx.engine.emit_event(conn, &packet);
         }
     }
 

@@ -1,13 +1,14 @@
-//! Memberships, and the leaves that homes do not know of yet.
+//! Stays of sessions in rooms, and the leaves that homes do not know of yet.
 
 use super::*;
 
 impl Edge {
-    /// Takes the member out of the fan-out.
-    pub(super) fn drop_member(&mut self, conn: ConnId, room_id: RoomId) {
+    /// Forgets one stay and takes the session out of the fan-out.
+    pub(super) fn end_stay(&mut self, conn: ConnId, ticket: Ticket) {
         let Some(local) = self.local(conn) else { return };
-        let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id) else { return };
-        let Some(index) = membership.index.take() else { return };
+        let Some(place) = local.rooms.iter().position(|stay| stay.ticket == ticket) else { return };
+        let Membership { room: room_id, index, .. } = local.rooms.remove(place);
+        let Some(index) = index else { return };
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         room.members.swap_remove(index as usize);
         let moved = room.members.get(index as usize).map(|member| member.conn);
@@ -16,15 +17,10 @@ impl Edge {
         }
         if let Some(moved) = moved
             && let Some(local) = self.local(moved)
-            && let Some(membership) = local.rooms.iter_mut().find(|m| m.room == room_id)
+            && let Some(stay) =
+                local.rooms.iter_mut().find(|stay| stay.room == room_id && stay.index.is_some())
         {
-            membership.index = Some(index);
-        }
-    }
-
-    pub(super) fn forget_membership(&mut self, conn: ConnId, room: RoomId) {
-        if let Some(local) = self.local(conn) {
-            local.rooms.retain(|m| m.room != room);
+            stay.index = Some(index);
         }
     }
 
@@ -43,10 +39,11 @@ impl Edge {
         let mut full = SmallVec::<[crate::ids::ShardId; 4]>::new();
         while let Some(owed) = self.owed.pop_front() {
             let to = home_of(&self.keyed, owed.room, self.settings.shards);
-            let request = Request::Leave { room: owed.room, conn: owed.conn, answer: owed.answer };
+            let Owed { room, conn, ticket, answer } = owed;
+            let request = Request::Leave { room, conn, ticket, answer };
             if full.contains(&to) || cx.lanes.request(to, request).is_err() {
                 full.push(to);
-                kept.push_back(owed);
+                kept.push_back(Owed { room, conn, ticket, answer });
             }
         }
         self.owed = kept;

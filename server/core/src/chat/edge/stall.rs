@@ -26,6 +26,8 @@ pub(super) enum Waiting {
 pub(super) enum Queued {
     Event(Event),
     Identity(TokenHash),
+    /// It left the namespace.
+    Goodbye,
 }
 
 pub(super) struct Stall {
@@ -44,7 +46,7 @@ impl Queued {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Queued::Event(event) => event.data.len(),
-            Queued::Identity(_) => 0,
+            Queued::Identity(_) | Queued::Goodbye => 0,
         }
     }
 }

@@ -137,9 +137,9 @@ impl Edge {
         let Reads::Ready(marks) = &entry.reads else { return };
         let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
         let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
-        cx.engine.emit(conn, &frames::count(&json));
+        cx.engine.emit_event(conn, &frames::count(&json));
         if let Some(id) = ack {
-            cx.engine.emit(conn, &frames::ack_login(id, &entry.card, &json));
+            cx.engine.emit_event(conn, &frames::ack_login(id, &entry.card, &json));
         }
     }
 
@@ -192,7 +192,7 @@ impl Edge {
                 }
                 engine.counters.events_out += 1;
                 let json = frames::counts(news.into_iter());
-                engine.emit(*conn, &frames::count(&json));
+                engine.emit_event(*conn, &frames::count(&json));
             }
             if is_shed {
                 entry.untold = rooms;
