@@ -94,7 +94,7 @@ impl Session {
     // ---- acks ---------------------------------------------------------------------------------
 
     fn acked(&mut self, id: u64, body: &Value, facts: &mut Facts) {
-        let Some(index) = self.acks.remove(&id) else {
+        let Some(index) = self.acks.remove(&id).or_else(|| self.void_acks.remove(&id)) else {
             return self.fail(facts, "ack-once", format!("ack {id} is not awaited: {body}"));
         };
         let Some(is_ok) = body["ok"].as_bool() else {
@@ -208,10 +208,11 @@ impl Session {
             return self.fail(facts, "well-formed", "a join's ack without seq".into());
         };
         let was_in = before == Standing::In;
+        let has_quiet = self.has_quiet_join(room);
         let view = self.view(room);
         view.is_unsure = before == Standing::Maybe;
         let last = view.last;
-        let is_wrong = if was_in && !view.is_loose { last != Some(seq) } else { last > Some(seq) };
+        let is_wrong = if was_in && !view.is_loose && !has_quiet { last != Some(seq) } else { last > Some(seq) };
         view.last = Some(seq);
         view.is_loose = false;
         if view.mode != Some(mode) || !was_in {
@@ -219,6 +220,16 @@ impl Session {
         }
         view.mode = Some(mode);
         view.snapshots_owed += 1;
+        // Who is in the room reads it (UNR-4), and is told no number for it.
+        if let Some(count) = self.counts.get_mut(&room) {
+            *count = 0;
+        }
+        let view = self.view(room);
+        if has_quiet {
+            view.is_loose = true;
+            view.is_unsure = true;
+            view.mode = None;
+        }
         if is_wrong {
             let text = format!("room {room} joined at {seq} after hearing {last:?}");
             self.fail(facts, "gapless", text);

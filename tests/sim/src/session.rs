@@ -139,6 +139,8 @@ pub struct Session {
     pub connects: VecDeque<usize>,
     pub ops: Vec<Op>,
     pub acks: BTreeMap<u64, usize>,
+    /// Acks that a DISCONNECT has made void: they may come, or not.
+    pub void_acks: BTreeMap<u64, usize>,
     next_ack: u64,
     pub views: BTreeMap<u32, View>,
     pub counts: BTreeMap<u32, u64>,
@@ -181,6 +183,7 @@ impl Session {
             connects: VecDeque::from([0]),
             ops: Vec::new(),
             acks: BTreeMap::new(),
+            void_acks: BTreeMap::new(),
             next_ack: 0,
             views: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -262,6 +265,19 @@ impl Session {
     pub fn has_pending(&self, room: u32, of: impl Fn(&Kind) -> bool) -> bool {
         let mut ops = self.ops.iter();
         ops.any(|op| op.room == room && op.answer == Answer::Pending && of(&op.kind))
+    }
+
+    /// A join without an ack that no leave has undone.
+    pub fn has_quiet_join(&self, room: u32) -> bool {
+        let mut has_quiet = false;
+        for op in self.ops.iter().filter(|op| op.room == room) {
+            match (&op.kind, &op.answer, op.ack) {
+                (Kind::Join(_), Answer::Pending, None) => has_quiet = true,
+                (Kind::Leave, Answer::Ok, _) => has_quiet = false,
+                _ => {}
+            }
+        }
+        has_quiet
     }
 
     pub fn view(&mut self, room: u32) -> &mut View {
@@ -373,8 +389,10 @@ impl Session {
 
     /// The server has been told something that may end the identity of the session.
     pub fn note(&mut self, kind: Kind) {
-        if kind == Kind::Revoked {
-            self.user = None;
+        match kind {
+            Kind::Revoked => self.user = None,
+            Kind::Goodbye => self.void_acks.append(&mut self.acks),
+            _ => {}
         }
         self.push(kind, Answer::Pending);
     }
