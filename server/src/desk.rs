@@ -47,6 +47,7 @@ struct Desk {
     settings: DeskSettings,
     next_poll: AtomicU64,
     large_bodies: Semaphore,
+    receiving: polling::Receiving,
 }
 
 /// The front desk's tasks. They end when the shards are gone.
@@ -64,6 +65,7 @@ pub fn start(ends: DeskEnds, settings: DeskSettings, store: Option<Arc<StoreDesk
         settings,
         next_poll: AtomicU64::new(0),
         large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+        receiving: polling::Receiving::default(),
     });
     let mut workers = JoinSet::new();
     workers.spawn(logs::write(ends.logs));

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use throng_core::input::{Accept, UserCard};
+use throng_core::input::{Accept, BodyFault, UserCard};
 use throng_core::{Answer, Command, EngineRequest, LogLine, PollId, Reply, ShardId, TokenHash};
 use throng_mesh::Bell;
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +23,7 @@ pub enum ToShard {
     Http {
         poll: PollId,
         request: EngineRequest,
-        body: Result<Vec<u8>, ()>,
+        body: Result<Vec<u8>, BodyFault>,
         answer: oneshot::Sender<Answer>,
     },
     HttpGone {

@@ -196,7 +196,7 @@ impl Source {
         let depth = self.store.commit_queue_depth() as u64;
         gauge(e, "store_queue_depth", "Appends and saves that wait for a commit", depth)?;
         let latency = &metrics.commit_latency;
-        let bounds = LATENCY_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        let bounds = LATENCY_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets()).collect();
         let mut metric = e.encode_descriptor(
             "store_commit_seconds",

@@ -1,13 +1,16 @@
 //! The polling transport: each request becomes one input of the shard that owns the session.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
+use throng_core::input::BodyFault;
 use throng_core::{Answer, Endpoint, EngineRequest, PollId, ShardId, Sid};
 use tokio::sync::oneshot;
 
@@ -21,7 +24,7 @@ const SMALL_BODY_BYTES: u64 = 64 * 1024;
 
 /// Why a body did not come.
 enum NoBody {
-    TooLong,
+    Fault(BodyFault),
     /// The client was slow or broke off.
     Broken,
 }
@@ -77,15 +80,15 @@ async fn exchange(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let body = if request.method() == Method::POST {
-        match read_body(desk, request.into_body()).await {
+        match receive(desk, engine.sid.as_deref(), request.into_body()).await {
             Ok(body) => Ok(body),
-            Err(NoBody::TooLong) => Err(()),
+            Err(NoBody::Fault(fault)) => Err(fault),
             Err(NoBody::Broken) => return plain(StatusCode::REQUEST_TIMEOUT),
         }
     } else {
         Ok(Vec::new())
     };
-    let is_too_long = body.is_err();
+    let is_unread = body.is_err();
     let shard = owner(desk, engine.sid.as_deref());
     let poll = PollId(desk.next_poll.fetch_add(1, Ordering::Relaxed));
     let Some(door) = desk.doors.to(shard) else { return plain(StatusCode::SERVICE_UNAVAILABLE) };
@@ -99,7 +102,7 @@ async fn exchange(
     let answer = answered.await;
     waiting.is_answered = true;
     match answer {
-        Ok(answer) => respond(answer, is_too_long),
+        Ok(answer) => respond(answer, is_unread),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE),
     }
 }
@@ -124,10 +127,42 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Sessions with a POST that is being received. A second one would be ordered by chance.
+#[derive(Default)]
+pub(super) struct Receiving(Mutex<HashSet<Box<str>>>);
+
+struct Turn<'a> {
+    receiving: &'a Receiving,
+    sid: &'a str,
+}
+
+impl Receiving {
+    /// `None` while another POST of the session has the turn.
+    fn begin<'a>(&'a self, sid: &'a str) -> Option<Turn<'a>> {
+        let mut sids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sids.insert(sid.into()).then(|| Turn { receiving: self, sid })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut sids = self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sids.remove(self.sid);
+    }
+}
+
+async fn receive(desk: &Desk, sid: Option<&str>, body: Incoming) -> Result<Vec<u8>, NoBody> {
+    let Some(sid) = sid else { return read_body(desk, body).await };
+    let Some(_turn) = desk.receiving.begin(sid) else {
+        return Err(NoBody::Fault(BodyFault::Overlapping));
+    };
+    read_body(desk, body).await
+}
+
 async fn read_body(desk: &Desk, body: Incoming) -> Result<Vec<u8>, NoBody> {
     let announced = body.size_hint().upper();
     if announced.is_some_and(|bytes| bytes > desk.settings.max_payload as u64) {
-        return Err(NoBody::TooLong);
+        return Err(NoBody::Fault(BodyFault::TooLarge));
     }
     let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
     let _slot = if is_small { None } else { desk.large_bodies.acquire().await.ok() };
@@ -135,7 +170,7 @@ async fn read_body(desk: &Desk, body: Incoming) -> Result<Vec<u8>, NoBody> {
     let timeout = Duration::from_millis(u64::from(desk.settings.request_timeout_ms));
     match tokio::time::timeout(timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::TooLong),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Fault(BodyFault::TooLarge)),
         Ok(Err(_)) | Err(_) => Err(NoBody::Broken),
     }
 }

@@ -148,3 +148,21 @@ fn an_offer_of_another_protocol_is_ignored() {
     );
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("0{\"sid\":"), "{answer}");
 }
+
+#[test]
+fn a_second_post_while_one_is_received_ends_the_session() {
+    let server = Server::conformance(&["--ping-interval-ms", "20000"]);
+    let path = "/engine.io/?EIO=4&transport=polling";
+    let with_sid = format!("{path}&sid={}", sid_of(&server.get(path)));
+    let mut first = server.connect();
+    let head = format!("POST {with_sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4fir");
+    first.write_all(head.as_bytes()).expect("it takes a piece");
+    // The second one may be faster than the first piece; then it is the only one.
+    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
+    while server.post(&with_sid, "4second").ends_with("ok") {
+        assert!(std::time::Instant::now() < deadline, "both are taken");
+    }
+    first.write_all(b"st...").expect("it takes a piece");
+    assert!(read_answer(&mut first).starts_with("HTTP/1.1 400"));
+    assert!(server.get(&with_sid).starts_with("HTTP/1.1 400"), "the session is over");
+}

@@ -3,4 +3,5 @@
 mod bounds;
 mod handover;
 mod lifetime;
+mod metrics;
 mod process;
