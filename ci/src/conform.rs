@@ -1,4 +1,4 @@
-//! The harness against our own server, and the benches beside other servers.
+//! The programs that judge the server from elsewhere: harness, benches, simulation.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -86,14 +86,29 @@ fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
     Ok(all)
 }
 
-/// `cargo xtask bench`: the side-by-side run against other servers.
+/// `cargo xtask bench`: the micro-benchmarks, or with `peers` the run beside other servers.
 pub fn bench(args: &[String]) -> Outcome {
-    setup::for_run()?;
-    let mut peers = command(
-        "cargo",
-        &["run", "--release", "--package", "throng-benches", "--bin", "peers"],
-        ".",
-    );
-    peers.arg("--").args(args);
-    finish(peers)
+    let mut bench = match args.split_first() {
+        None => command("cargo", &["bench", "--package", "throng-benches"], "."),
+        Some((first, rest)) if first == "peers" => {
+            setup::for_run()?;
+            let peers = ["run", "--release", "--package", "throng-benches", "--bin", "peers", "--"];
+            let mut run = command("cargo", &peers, ".");
+            run.args(rest);
+            run
+        }
+        Some((other, _)) => {
+            return Err(Failure::Usage(format!("no bench `{other}`: nothing, or peers [ARGS…]")));
+        }
+    };
+    bench.stdin(Stdio::inherit());
+    finish(bench)
+}
+
+/// `cargo xtask sim`: deterministic simulation of the shards, by hand or for hours.
+pub fn sim(args: &[String]) -> Outcome {
+    let sim = ["run", "--release", "--package", "throng-sim", "--bin", "sim", "--"];
+    let mut run = command("cargo", &sim, ".");
+    run.args(args);
+    finish(run)
 }

@@ -18,11 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng", &["throng-wire", "throng-core", "throng-mesh", "throng-store", "throng-desk"]),
     ("throng-harness", &["throng-spec"]),
     ("throng-loadgen", &[]),
-    (
-        "throng-benches",
-        &["throng-wire", "throng-core", "throng-mesh", "throng-store", "throng-loadgen"],
-    ),
-    ("throng-tests", &["throng-wire", "throng-core", "throng-mesh", "throng-store", "throng-spec"]),
+    ("throng-benches", &["throng-loadgen"]),
+    ("throng-tests", &[]),
+    ("throng-sim", &["throng-core", "throng-wire", "throng-mesh", "throng-harness"]),
     ("xtask", &[]),
 ];
 
@@ -32,6 +30,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-core", &["throng-spec"]),
     ("throng", &["throng-spec"]),
     ("throng-desk", &["throng-spec", "throng-core"]),
+    ("throng-benches", &["throng-core", "throng-mesh", "throng-wire"]),
 ];
 
 /// The pure crates: no clock, socket, thread, log or chance may enter through a dependency.

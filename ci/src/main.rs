@@ -23,7 +23,9 @@ usage: cargo xtask <command> [arguments]
   check            formatting, lints, licences and advisories, import directions, web types
   conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, and its
                    mutants; ARGS go to `throng-harness run`
-  bench [ARGS…]    the side-by-side run against other servers (see benches/README.md)
+  bench            micro-benchmarks
+  bench peers [ARGS…]  the run beside other servers (see benches/README.md)
+  sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing
   help             this text
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         "check" => check::check(),
         "conform" => conform::conform(&rest),
         "bench" => conform::bench(&rest),
+        "sim" => conform::sim(&rest),
         "setup" => setup::everything().map(|_| ()),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

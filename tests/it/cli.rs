@@ -81,7 +81,7 @@ fn check_config_names_what_is_wrong() {
         (
             "twice",
             "[[rooms.list]]\nid = 1\nname = \"A\"\n[[rooms.list]]\nid = 1\nname = \"B\"\n",
-            "1",
+            "same id",
         ),
     ] {
         let file = dir.join(format!("{name}.toml"));
