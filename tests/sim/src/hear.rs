@@ -64,8 +64,9 @@ impl Session {
                 self.is_connected = true;
                 let count = self.connects.pop_front().unwrap_or(0);
                 // What still waits for an answer may take effect after this.
-                let is_settled =
-                    self.ops[..count].iter().all(|op| op.ack.is_none() || op.answer != Answer::Pending);
+                let is_settled = self.ops[..count]
+                    .iter()
+                    .all(|op| op.ack.is_none() || op.answer != Answer::Pending);
                 for op in self.ops[..count].iter_mut().filter(|op| op.kind == Kind::Goodbye) {
                     if is_settled {
                         op.answer = Answer::Ok;
@@ -144,6 +145,16 @@ impl Session {
             Kind::Leave => {
                 facts.mark("leave_acked");
                 let may_end = self.may_end_after(room, index);
+                // It has read the room; if nobody can tell whether, nor can it.
+                match before {
+                    Standing::In => {
+                        self.counts.entry(room).and_modify(|count| *count = 0);
+                    }
+                    Standing::Maybe => {
+                        self.counts.remove(&room);
+                    }
+                    Standing::Out => {}
+                }
                 let view = self.view(room);
                 let last = view.last;
                 let is_strict = before == Standing::In && is_plain && !view.is_loose && !may_end;
@@ -212,7 +223,11 @@ impl Session {
         let view = self.view(room);
         view.is_unsure = before == Standing::Maybe;
         let last = view.last;
-        let is_wrong = if was_in && !view.is_loose && !has_quiet { last != Some(seq) } else { last > Some(seq) };
+        let is_wrong = if was_in && !view.is_loose && !has_quiet {
+            last != Some(seq)
+        } else {
+            last > Some(seq)
+        };
         view.last = Some(seq);
         view.is_loose = false;
         if view.mode != Some(mode) || !was_in {

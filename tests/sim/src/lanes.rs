@@ -170,17 +170,17 @@ impl Lanes {
             (Canary::DropSnapshot, Delivery::Snapshot { .. }) if self.strikes(4) => None,
             (Canary::DropReading, Delivery::Reading { .. }) if self.strikes(4) => None,
             (Canary::DropTip, Delivery::Tip { .. }) if self.strikes(4) => None,
-            (Canary::LoseAck, Delivery::Joined { room, conn, hearing, seq, online, .. })
+            (Canary::LoseAck, Delivery::Joined { room, conn, hearing, stay, seq, online, .. })
                 if self.strikes(4) =>
             {
-                Some(Delivery::Joined { room, conn, hearing, seq, online, ack: None })
+                Some(Delivery::Joined { room, conn, hearing, stay, seq, online, ack: None })
             }
             (
                 Canary::WrongGeneration,
-                Delivery::Joined { room, conn, hearing, seq, online, ack },
+                Delivery::Joined { room, conn, hearing, stay, seq, online, ack },
             ) if self.ended.contains(&conn) => {
                 let conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
-                Some(Delivery::Joined { room, conn, hearing, seq, online, ack })
+                Some(Delivery::Joined { room, conn, hearing, stay, seq, online, ack })
             }
             (Canary::WrongGeneration, Delivery::PublishRefused { conn, why, ack })
                 if self.ended.contains(&conn) =>
