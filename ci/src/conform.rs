@@ -70,13 +70,19 @@ pub fn in_dev_profile() -> Outcome<Counts> {
 
 fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
     let bin = target().join(profile);
+    fs::create_dir_all(target().join("artifacts"))?;
     let mut all = Counts::default();
     for shards in [1, 3] {
         let server = Server::start(&bin.join("throng"), shards)?;
         say(&format!("harness against {} with {shards} shard(s)", server.url));
         let mut harness =
             command(&bin.join("throng-harness").to_string_lossy(), &["run", "--target"], ".");
-        harness.arg(&server.url).args(args);
+        let report = target().join("artifacts").join(format!("harness-{shards}"));
+        harness.arg(&server.url).arg("--keep-going");
+        harness.arg("--junit").arg(report.with_extension("xml"));
+        harness.arg("--html").arg(report.with_extension("html"));
+        harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
+        harness.args(args);
         let (succeeded, lines) = run_and_read(harness)?;
         let counts = crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))?;
         all.passed += counts.passed;
