@@ -25,7 +25,9 @@ impl World {
         if profile.shows != Shows::FirstEvent {
             session.user = None;
             session.shown.insert(profile.user);
-            session.token = Some(token.clone());
+            if profile.shows == Shows::Handshake {
+                session.tokens.insert(token.clone());
+            }
         }
         self.sessions.push(session);
         self.tabs[tab].session = Some(number);
@@ -64,7 +66,10 @@ impl World {
         if session.protocol == Protocol::Eio4 && !session.has_asked_connect {
             session.has_asked_connect = true;
             let auth = match profile.shows {
-                Shows::Connect => format!(r#"0{{"token":"{}"}}"#, self.tabs[tab].token),
+                Shows::Connect => {
+                    session.tokens.insert(self.tabs[tab].token.clone());
+                    format!(r#"0{{"token":"{}"}}"#, self.tabs[tab].token)
+                }
                 Shows::Handshake | Shows::FirstEvent => "0".to_owned(),
             };
             session.send(Packet::message(auth));

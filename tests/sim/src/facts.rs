@@ -27,6 +27,8 @@ pub struct Publish {
     pub room: u32,
     pub outcome: Outcome,
     pub is_image: bool,
+    /// How much longer than its name the text is, in words.
+    pub padding: usize,
 }
 
 /// One numbered message, as the first client heard it.

@@ -109,13 +109,17 @@ impl Session {
         let before = self.standing(room, index);
         self.ops[index].answer = Answer::Ok;
         if let Rebind::To(user) = self.ops[index].rebind {
-            self.user = Some(Some(user));
-            self.counts.clear();
-            // A later token may be on its way already.
-            let later = &self.ops[index + 1..];
-            if later.iter().any(|op| op.rebind != Rebind::No && op.answer == Answer::Pending) {
+            // Acks may come in another order than the events took effect.
+            let later: Vec<&Op> =
+                self.ops[index + 1..].iter().filter(|op| op.rebind != Rebind::No).collect();
+            let is_newest = later.iter().all(|op| matches!(op.answer, Answer::Refused(_)));
+            let is_unsure = later.iter().any(|op| op.answer == Answer::Pending);
+            if is_newest {
+                self.user = Some(Some(user));
+            } else if is_unsure {
                 self.user = None;
             }
+            self.counts.clear();
         }
         let is_plain = self.ops[index].rebind == Rebind::No;
         // An identity acted, and only one can have.
@@ -177,7 +181,7 @@ impl Session {
                 }
             }
             Kind::Goodbye | Kind::Revoked => {}
-            Kind::Nonsense => self.fail(facts, "acks", format!("nonsense accepted: {body}")),
+            Kind::Nonsense(_) => self.fail(facts, "acks", format!("nonsense accepted: {body}")),
         }
     }
 
@@ -282,7 +286,9 @@ impl Session {
         facts.received += 1;
         self.received += 1;
         let room = body["roomid"].as_u64().unwrap_or(0) as u32;
-        let tag = body["msg"].as_str().and_then(|text| text.strip_prefix('#')?.parse().ok());
+        let tag = body["msg"]
+            .as_str()
+            .and_then(|text| text.strip_prefix('#')?.split(' ').next()?.parse().ok());
         let (Some(seq), Some(id), Some(tag)) = (body["seq"].as_u64(), body["id"].as_i64(), tag)
         else {
             return self.fail(facts, "well-formed", format!("message {body}"));

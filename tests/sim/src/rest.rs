@@ -17,8 +17,9 @@ impl World {
     pub fn heal_and_check(&mut self) {
         self.facts.trace.line(|| "---- healing".to_owned());
         self.heal();
-        let phases: [(&str, fn(&mut World)); 6] = [
+        let phases: [(&str, fn(&mut World)); 7] = [
             ("reconnect", World::reconnect),
+            ("revoked", World::check_revoked),
             ("resync", World::resync),
             ("rest", World::check_rest),
             ("probe", World::probe),
@@ -81,6 +82,28 @@ impl World {
         self.advance(3_000);
     }
 
+    /// Who has only shown tokens that are dead by now is nobody (CHAT-11).
+    fn check_revoked(&mut self) {
+        let mut asked = Vec::new();
+        for index in self.live() {
+            let session = &mut self.sessions[index];
+            let is_nobody = !session.tokens.is_empty()
+                && session.tokens.iter().all(|token| self.revoked.contains(token));
+            if is_nobody && session.can_speak() && session.pending() == 0 {
+                asked.push((index, session.ops.len()));
+                session.ask(Kind::Login, 0, None, false, &mut self.facts);
+            }
+        }
+        self.advance(1_000);
+        for (index, op) in asked {
+            self.facts.mark("revoked_checked");
+            if self.sessions[index].ops[op].answer == Answer::Ok {
+                let text = format!("session {index} acts for a token that was revoked");
+                self.facts.fail("revoked", text);
+            }
+        }
+    }
+
     /// Every client makes sure of who and where it is.
     fn resync(&mut self) {
         for _ in 0..TRIES_MAX {
@@ -116,9 +139,7 @@ impl World {
                 is_unsure = true;
                 continue;
             }
-            if session.user.flatten().is_none()
-                || self.revoked.contains(session.token.as_deref().unwrap_or(""))
-            {
+            if session.user.flatten().is_none() {
                 is_unsure = true;
                 session.ask(Kind::Login, 0, Some((user, &token)), false, &mut self.facts);
                 continue;
@@ -264,8 +285,9 @@ impl World {
         }
         for ((room, seq), entry) in &self.facts.log {
             let row = self.store.rows.get(&(*room, *seq));
-            let is_same =
-                row.is_some_and(|row| row.id == entry.id && row.msg == format!("#{}", entry.tag));
+            let is_same = row.is_some_and(|row| {
+                row.id == entry.id && row.msg.split(' ').next() == Some(&format!("#{}", entry.tag))
+            });
             if !is_same {
                 let text = format!("message {seq} of room {room} is {entry:?}, stored {row:?}");
                 return self.facts.fail("durable", text);
@@ -280,7 +302,7 @@ impl World {
             .map(|(tag, _)| format!("#{tag}"))
             .collect();
         for (place, row) in &self.store.rows {
-            if refused.contains(&row.msg) {
+            if row.msg.split(' ').next().is_some_and(|tag| refused.contains(tag)) {
                 let text = format!("{} was refused and is stored at {place:?}", row.msg);
                 return self.facts.fail("durable", text);
             }
@@ -340,7 +362,7 @@ impl World {
             };
             let tag = self.facts.publishes.len();
             for _ in 0..TRIES_MAX {
-                self.sessions[index].publish(room, false, false, &mut self.facts);
+                self.sessions[index].publish(room, false, false, 0, &mut self.facts);
                 self.advance(400);
                 if self.has_failed() || self.is_accepted_since(tag) {
                     break;
@@ -367,7 +389,15 @@ impl World {
 
     /// Everybody leaves, each in another way; nothing may remain.
     fn all_leave(&mut self) {
-        for (turn, index) in self.live().into_iter().enumerate() {
+        // In some worlds the server stops under them.
+        let is_stop = self.facts.publishes.len().is_multiple_of(4);
+        if is_stop {
+            for node in &mut self.nodes {
+                node.desk.push_back(Desk::Stop);
+            }
+        }
+        let leavers = if is_stop { Vec::new() } else { self.live() };
+        for (turn, index) in leavers.into_iter().enumerate() {
             match turn % 3 {
                 0 => self.hang_up(index, PipeEnd::Eof),
                 1 => self.hang_up(index, PipeEnd::Failed),
@@ -375,6 +405,10 @@ impl World {
             }
         }
         self.advance(self.scenario.settle_ms());
+        if is_stop && let Some(index) = self.live().first() {
+            let text = format!("the server has stopped and session {index} is open");
+            return self.facts.fail("liveness", text);
+        }
         for index in 0..self.sessions.len() {
             self.sessions[index].close();
         }

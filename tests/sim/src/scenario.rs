@@ -142,7 +142,7 @@ impl Scenario {
         faults |= u32::from(draw.byte()) << 16;
         let has = |fault: Fault| faults & 1 << fault as u32 != 0;
         let users = 2 + draw.below(4) as u32;
-        let rooms = 1 + draw.below(3) as u32;
+        let rooms = draw.pick(&[1, 2, 3, 1, 2, 12]);
         let tight = has(Fault::TightLimits);
         let lane_max = if has(Fault::TightLanes) { 16 + draw.below(4) as u32 } else { 64 };
         let creates = has(Fault::RoomCreation);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 use throng_core::PollId;
-use throng_harness::codec::engine::{Packet, Protocol};
+use throng_harness::codec::engine::{self, Frame, Packet, Protocol};
 use throng_harness::codec::{payload, socket};
 
 use crate::facts::{Facts, Outcome, Publish, Roster};
@@ -38,8 +38,8 @@ pub enum Kind {
     Goodbye,
     /// The server may have taken the identity away.
     Revoked,
-    /// Refused whatever happens.
-    Nonsense,
+    /// Refused whatever happens; the number says which kind.
+    Nonsense(u8),
 }
 
 /// Whether the event shows the token of another user.
@@ -130,8 +130,8 @@ pub struct Session {
     pub is_exclusive: bool,
     /// Whose it is: `None` while unsure, `Some(None)` anonymous.
     pub user: Option<Option<u32>>,
-    /// The token that gave the identity, if known.
-    pub token: Option<String>,
+    /// Tokens this session has shown.
+    pub tokens: BTreeSet<String>,
     /// Users whose tokens this session has shown.
     pub shown: BTreeSet<u32>,
     pub has_asked_connect: bool,
@@ -177,7 +177,7 @@ impl Session {
             is_connected: false,
             is_exclusive: false,
             user: Some(None),
-            token: None,
+            tokens: BTreeSet::new(),
             shown: BTreeSet::new(),
             has_asked_connect: false,
             connects: VecDeque::from([0]),
@@ -327,13 +327,29 @@ impl Session {
             }
             Kind::Leave => "roomout",
             Kind::Publish(tag) => {
-                body["msg"] = json!(format!("#{tag}"));
-                if facts.publishes[*tag].is_image {
+                let publish = &facts.publishes[*tag];
+                body["msg"] = json!(format!("#{tag}{}", " and so on".repeat(publish.padding)));
+                if publish.is_image {
                     body["img"] = json!("data:image/png;base64,iVBORw0KGgo=");
                 }
                 "message"
             }
-            Kind::Nonsense => "dance",
+            Kind::Nonsense(which) => match which % 5 {
+                0 => "dance",
+                1 => {
+                    body["roomid"] = json!("first");
+                    "room"
+                }
+                2 => {
+                    body["msg"] = json!("x".repeat(2_001));
+                    "message"
+                }
+                3 => {
+                    body["img"] = json!("https://example.com/x.png");
+                    "message"
+                }
+                _ => return self.ask_binary(),
+            },
             Kind::Goodbye | Kind::Revoked => return,
         };
         let mut rebind = Rebind::No;
@@ -345,7 +361,7 @@ impl Session {
                 // Until the answer is here, nobody knows.
                 self.user = None;
             }
-            self.token = Some(token.to_owned());
+            self.tokens.insert(token.to_owned());
             self.shown.insert(user);
         }
         if is_quiet && matches!(kind, Kind::Join(_)) {
@@ -376,13 +392,48 @@ impl Session {
         self.send_event(name, body, ack);
     }
 
-    pub fn publish(&mut self, room: u32, is_quiet: bool, is_image: bool, facts: &mut Facts) {
+    /// A binary event, which no chat event is.
+    fn ask_binary(&mut self) {
+        self.next_ack += 1;
+        let id = self.next_ack;
+        self.acks.insert(id, self.ops.len());
+        self.push(Kind::Nonsense(4), Answer::Pending);
+        if let Some(op) = self.ops.last_mut() {
+            op.ack = Some(id);
+        }
+        let hole = json!({"_placeholder": true, "num": 0});
+        let packet = socket::Packet {
+            kind: socket::Kind::BinaryEvent,
+            attachments: 1,
+            ..socket::Packet::event("message", &[hole]).with_id(id)
+        };
+        self.send(Packet::message(socket::encode(&packet)));
+        let attachment = Packet::binary([7, 7]);
+        match &mut self.carrier {
+            Carrier::Pipe(_) => {
+                if let Frame::Binary(bytes) = engine::encode(self.protocol, &attachment) {
+                    self.wire.extend(frames::masked(0x82, &bytes));
+                }
+            }
+            Carrier::Polling(polling) => polling.outgoing.push(attachment),
+        }
+    }
+
+    pub fn publish(
+        &mut self,
+        room: u32,
+        is_quiet: bool,
+        is_image: bool,
+        padding: usize,
+        facts: &mut Facts,
+    ) {
         let tag = facts.publishes.len();
         facts.publishes.push(Publish {
             session: self.number,
             room,
             outcome: Outcome::Unknown,
             is_image,
+            padding,
         });
         self.ask(Kind::Publish(tag), room, None, is_quiet, facts);
     }

@@ -66,7 +66,7 @@ impl World {
         }
         self.facts.trace.line(|| format!("tab {tab} (s{index}) acts"));
         let count = if self.scenario.has(Fault::Pipelining) && draw.chance(64) {
-            2 + draw.below(4)
+            2 + draw.below(if self.scenario.has(Fault::TightLanes) { 20 } else { 4 })
         } else {
             1
         };
@@ -98,7 +98,8 @@ impl World {
         let facts = &mut self.facts;
         match draw.byte() {
             choice @ 0..=119 if is_member => {
-                session.publish(room, choice % 16 == 1, choice % 16 == 2, facts);
+                let padding = if choice % 8 == 3 { 150 } else { 0 };
+                session.publish(room, choice % 16 == 1, choice % 16 == 2, padding, facts);
             }
             0..=169 => {
                 let mode = match draw.byte() {
@@ -109,9 +110,12 @@ impl World {
             }
             170..=199 => session.ask(Kind::Leave, room, None, draw.chance(16), facts),
             200..=219 => session.ask(Kind::Login, 0, None, false, facts),
-            220..=223 => session.ask(Kind::Nonsense, 0, None, draw.chance(64), facts),
+            220..=223 => {
+                let kind = Kind::Nonsense(draw.byte());
+                session.ask(kind, room, None, draw.chance(64), facts);
+            }
             // From outside of the room, or inside: it does not know.
-            224..=231 => session.publish(room, false, false, facts),
+            224..=231 => session.publish(room, false, false, 0, facts),
             232..=236 => {
                 session.send(Packet::message(socket::encode(&socket::Packet::new(
                     socket::Kind::Disconnect,
@@ -121,6 +125,13 @@ impl World {
                 session.connect_again();
             }
             237..=241 => {
+                // Some say goodbye first, as Socket.IO clients do.
+                if draw.chance(100) {
+                    session.send(Packet::message("1"));
+                    session.note(Kind::Goodbye);
+                    self.autopilot();
+                    return self.hang_up(index, PipeEnd::Eof);
+                }
                 let end = if draw.chance(128) { PipeEnd::Failed } else { PipeEnd::Eof };
                 self.hang_up(index, end);
             }
