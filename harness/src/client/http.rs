@@ -33,7 +33,8 @@ impl Response {
     }
 
     pub fn has_type(&self, mime: &str) -> bool {
-        self.header("content-type").is_some_and(|value| value.to_ascii_lowercase().starts_with(mime))
+        self.header("content-type")
+            .is_some_and(|value| value.to_ascii_lowercase().starts_with(mime))
     }
 }
 
@@ -76,6 +77,8 @@ impl<'a> Request<'a> {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// What the answer under way has taken from the buffer.
+    taken: Vec<u8>,
     authority: String,
     log: Log,
 }
@@ -84,7 +87,8 @@ impl Connection {
     pub fn open(target: &Target, log: &Log) -> Result<Connection, Trouble> {
         let stream = target.dial()?;
         let authority = target.authority.clone();
-        Ok(Connection { stream, buffer: Vec::new(), authority, log: log.clone() })
+        let (buffer, taken) = (Vec::new(), Vec::new());
+        Ok(Connection { stream, buffer, taken, authority, log: log.clone() })
     }
 
     pub fn exchange(&mut self, request: &Request<'_>, wait: Duration) -> Result<Response, Trouble> {
@@ -107,7 +111,16 @@ impl Connection {
 
     pub fn receive(&mut self, wait: Duration) -> Result<Response, Trouble> {
         let deadline = Instant::now() + wait;
-        let response = self.read_response(deadline)?;
+        self.taken.clear();
+        let response = self.read_response(deadline).inspect_err(|trouble| {
+            if matches!(trouble, Trouble::Timeout(_)) {
+                // Half an answer has come: the next wait starts from its beginning.
+                let rest = std::mem::take(&mut self.buffer);
+                self.buffer = std::mem::take(&mut self.taken);
+                self.buffer.extend(rest);
+            }
+        });
+        let response = response?;
         self.log.received(format!("HTTP {} {}", response.status, response.text()));
         Ok(response)
     }
@@ -143,8 +156,10 @@ impl Connection {
         if chunked {
             response.body = self.read_chunks(deadline)?;
         } else if let Some(length) = response.header("content-length") {
-            let length =
-                length.trim().parse().map_err(|_| Trouble::Protocol("bad Content-Length".into()))?;
+            let length = length
+                .trim()
+                .parse()
+                .map_err(|_| Trouble::Protocol("bad Content-Length".into()))?;
             response.body = self.take(length, deadline)?;
         } else {
             loop {
@@ -207,7 +222,9 @@ impl Connection {
             self.fill(deadline)?;
         }
         let rest = self.buffer.split_off(length);
-        Ok(std::mem::replace(&mut self.buffer, rest))
+        let taken = std::mem::replace(&mut self.buffer, rest);
+        self.taken.extend_from_slice(&taken);
+        Ok(taken)
     }
 
     fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
@@ -216,9 +233,7 @@ impl Connection {
             return Err(Trouble::Timeout("no HTTP answer".into()));
         }
         let mut chunk = [0; 16 * 1024];
-        self.stream
-            .set_read_timeout(Some(left))
-            .map_err(|why| Trouble::Closed(why.to_string()))?;
+        self.stream.set_read_timeout(Some(left)).map_err(|why| Trouble::Closed(why.to_string()))?;
         match self.stream.read(&mut chunk) {
             Ok(0) => Err(Trouble::Closed("end of stream".into())),
             Ok(count) => {
