@@ -98,7 +98,7 @@ impl World {
         let facts = &mut self.facts;
         match draw.byte() {
             choice @ 0..=119 if is_member => {
-                let padding = if choice % 8 == 3 { 150 } else { 0 };
+                let padding = if choice % 4 == 3 { 150 } else { 0 };
                 session.publish(room, choice % 16 == 1, choice % 16 == 2, padding, facts);
             }
             0..=169 => {
