@@ -21,7 +21,7 @@ use crate::latency::{Plan, Slo, measure};
 use crate::mutants::try_all;
 use crate::probe::{Capabilities, probe};
 use crate::property::script::Script;
-use crate::property::{Broken, play};
+use crate::property::{Broken, PATIENCE, play};
 use crate::reference::defect::Defect;
 use crate::reference::{Options, Reference};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
@@ -283,7 +283,7 @@ fn replay(args: &ReplayArgs) -> Exit {
     }
     for round in 1..=args.times {
         let context = Context::new(run.clone(), combo);
-        match play(&context, &script) {
+        match play(&context, &script, PATIENCE) {
             Ok(()) => println!("run {round}: the script holds"),
             Err(Broken::Harness(why)) => return Err((UNREACHABLE, why)),
             Err(Broken::Violation(violation)) => {

@@ -555,8 +555,13 @@ fn login_count(context: &Context) -> Outcome {
     let known = context.rest().rooms(&guest.user.token)?;
     // A room that another case makes just now may not have got about yet.
     context.pause(QUIET * 2);
+    guest.socket.skip();
     guest.emit("login", json!({ "name": guest.user.email }))?;
-    let event = guest.event("count")?;
+    // Updates name changed rooms only; the answer names room 1, where nothing happens here.
+    let what = "a count of all rooms";
+    let event = guest.socket.wait_event(context.wait(), what, |event| {
+        event.name == "count" && event.arg(0).get("room1").is_some()
+    })?;
     equal("the number of arguments", &event.args.len(), &1)?;
     let counts = event.arg(0).as_object().cloned().unwrap_or_default();
     for (key, value) in &counts {
@@ -580,8 +585,9 @@ fn login_ack(context: &Context) -> Outcome {
     let wanted =
         json!({ "id": guest.user.id, "name": guest.user.name, "avatar": guest.user.avatar });
     equal("user", &answer["user"], &wanted)?;
-    let event = guest.event("count")?;
-    equal("count", &answer["count"], event.arg(0))
+    let events = guest.socket.events();
+    let same = events.iter().any(|e| e.name == "count" && *e.arg(0) == answer["count"]);
+    require(same, "an event count that equals that of the ack", || format!("{}", answer["count"]))
 }
 
 fn not_needed(context: &Context) -> Outcome {

@@ -105,6 +105,10 @@ pub fn encode(protocol: Protocol, packet: &Packet) -> Frame {
 
 pub fn decode(protocol: Protocol, frame: &Frame) -> Result<Packet, Malformed> {
     match frame {
+        // A client without binary messages sends base64 on WebSocket too.
+        Frame::Text(text) if protocol == Protocol::Eio3 && text.starts_with('b') => {
+            decode_base64(protocol, &text[1..])
+        }
         Frame::Text(text) => decode_text(text),
         Frame::Binary(bytes) => decode_binary(protocol, bytes),
     }

@@ -1,5 +1,7 @@
 //! The clients of a script and what they have seen.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::model::Model;
@@ -33,12 +35,18 @@ pub struct Stage<'a> {
     /// One per room, always a full member: it sees what everybody should.
     pub observers: Vec<Actor>,
     pub model: Model,
+    /// How long what is right at rest may take to get right.
+    pub patience: Duration,
     combos: Vec<Combo>,
     numbers: usize,
 }
 
 impl<'a> Stage<'a> {
-    pub fn set(context: &'a Context, script: &Script) -> Play<Stage<'a>> {
+    pub fn set(
+        context: &'a Context,
+        script: &Script,
+        patience: Duration,
+    ) -> Play<Stage<'a>> {
         let room = || context.room().map_err(refused);
         let rooms = [room()?, room()?];
         let users = (0..=OBSERVER)
@@ -62,6 +70,7 @@ impl<'a> Stage<'a> {
             ended: Vec::new(),
             observers: Vec::new(),
             model: Model::default(),
+            patience,
             combos,
             numbers: 0,
         };

@@ -13,12 +13,8 @@ use super::script::{Mode, ROOMS};
 use crate::client::chat::{is_roster_of, message, roster_ids};
 use crate::client::socket::Event;
 
-/// How long rosters may take to settle: far above the bound of PRES-51 for rooms of this size,
-/// because the machine may be busy.
-const SETTLES: Duration = Duration::from_secs(4);
-
-fn eventually(mut look: impl FnMut() -> Play<()>) -> Play<()> {
-    let deadline = Instant::now() + SETTLES;
+fn eventually(stage: &Stage<'_>, mut look: impl FnMut() -> Play<()>) -> Play<()> {
+    let deadline = Instant::now() + stage.patience;
     loop {
         let outcome = look();
         if outcome.is_ok() || Instant::now() >= deadline {
@@ -31,7 +27,7 @@ fn eventually(mut look: impl FnMut() -> Play<()>) -> Play<()> {
 /// The observers' rosters agree with the model.
 pub fn presence_settles(stage: &Stage<'_>) -> Play<()> {
     for room in 0..ROOMS {
-        eventually(|| roster_is_right(stage, &stage.observers[room], room, Mode::Full))?;
+        eventually(stage, || roster_is_right(stage, &stage.observers[room], room, Mode::Full))?;
     }
     Ok(())
 }
@@ -41,7 +37,7 @@ pub fn at_rest(stage: &mut Stage<'_>) -> Play<()> {
     let members: Vec<(usize, usize, Mode)> = memberships(stage);
     for &(number, room, mode) in &members {
         if let Some(actor) = stage.actor(number) {
-            eventually(|| roster_is_right(stage, actor, room, mode))?;
+            eventually(stage, || roster_is_right(stage, actor, room, mode))?;
         }
     }
     sentinels(stage)?;
@@ -141,7 +137,7 @@ fn sentinels(stage: &mut Stage<'_>) -> Play<()> {
         stage.model.seq[room] = wanted;
         for number in stage.model.members(room) {
             let Some(actor) = stage.actor(number) else { continue };
-            eventually(|| {
+            eventually(stage, || {
                 let seen = seqs(actor, id);
                 if seen.contains(&wanted) {
                     return Ok(());
@@ -270,7 +266,7 @@ fn acks_are_right(actor: &Actor) -> Play<()> {
 fn unread_is_right(stage: &Stage<'_>) -> Play<()> {
     let rest = stage.context.rest();
     for (user, account) in stage.users.iter().enumerate() {
-        eventually(|| {
+        eventually(stage, || {
             let rooms = rest
                 .rooms(&account.token)
                 .map_err(|why| violation("REST-30", "the rooms", why.to_string()))?;

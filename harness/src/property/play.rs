@@ -17,8 +17,8 @@ use crate::codec::engine::Packet;
 use crate::codec::socket as sio;
 use crate::context::Context;
 
-pub fn play(context: &Context, script: &Script) -> Play<()> {
-    let mut stage = Stage::set(context, script)?;
+pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> {
+    let mut stage = Stage::set(context, script, patience)?;
     for (index, step) in script.steps.iter().enumerate() {
         context.log.note(format!("step {index}: {step}"));
         perform(&mut stage, step).map_err(|broken| at_step(broken, index))?;
@@ -324,7 +324,7 @@ fn refused_message(stage: &mut Stage<'_>, client: usize, room: usize, bad_token:
 
 /// Unread numbers are exact at rest (UNR-15): a server may tell a change as late as a `count`.
 fn login(stage: &mut Stage<'_>, client: usize) -> Play<()> {
-    let deadline = Instant::now() + Duration::from_millis(1_500);
+    let deadline = Instant::now() + stage.patience.min(Duration::from_millis(1_500));
     loop {
         let outcome = numbers_are_right(stage, client);
         if outcome.is_ok() || Instant::now() >= deadline {

@@ -259,7 +259,7 @@ fn read_websocket(
     loop {
         match frames.next() {
             Ok(Incoming::Text(text)) => {
-                let packet = engine::decode_text(&text);
+                let packet = engine::decode(protocol, &Frame::Text(text));
                 lock(world).handle(sid, packet);
             }
             Ok(Incoming::Binary(bytes)) => {

@@ -1,0 +1,252 @@
+//! The program as a user runs it: exit codes, lists, reports, determinism.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use throng_harness::property::runner;
+use throng_harness::property::script::{Profile, Script, strategy};
+use throng_harness::reference::defect::Defect;
+use throng_harness::reference::{Options, Reference};
+
+fn harness(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_throng-harness")).args(args).output().expect("the program runs")
+}
+
+fn code(args: &[&str]) -> i32 {
+    let output = harness(args);
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn correct() -> Reference {
+    Reference::start(Options::default()).expect("a free port")
+}
+
+fn wrong(defect: Defect) -> Reference {
+    Reference::start(Options { defect: Some(defect), ..Options::default() }).expect("a free port")
+}
+
+fn temp(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    dir.join(format!("{name}-{}", std::process::id()))
+}
+
+fn write(name: &str, text: &str) -> String {
+    let path = temp(name);
+    std::fs::write(&path, text).expect("a writable directory");
+    path.display().to_string()
+}
+
+const MSG: &str = "msg.author[eio4/websocket]";
+
+#[test]
+fn zero_when_the_target_conforms() {
+    let server = correct();
+    assert_eq!(code(&["run", "--target", &server.url(), "--filter", "msg.author"]), 0);
+}
+
+#[test]
+fn one_when_a_must_is_broken() {
+    let server = wrong(Defect::EmailToAll);
+    let output = harness(&["run", "--target", &server.url(), "--filter", MSG]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for part in ["CHAT-39 (MUST)", "done:", "expected:", "observed:", "frames:", "42[\"message\""] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn two_for_bad_usage() {
+    assert_eq!(code(&["run"]), 2);
+    assert_eq!(code(&["run", "--target", "ftp://x/y"]), 2);
+    assert_eq!(code(&["run", "--target", "http://127.0.0.1:1", "--shard", "3/2"]), 2);
+    assert_eq!(code(&["run", "--target", "http://127.0.0.1:1", "--filter", "no.such.case"]), 2);
+    assert_eq!(code(&["explain", "no.such.case"]), 2);
+    let known = write("unknown", "no.such.case # never was\n");
+    let args = ["run", "--target", "http://127.0.0.1:1", "--known-failing", &known];
+    assert_eq!(code(&args), 2);
+}
+
+#[test]
+fn three_when_nobody_is_there() {
+    // Port 1 of the loopback is not served on any machine that runs this.
+    assert_eq!(code(&["run", "--target", "http://127.0.0.1:1"]), 3);
+}
+
+#[test]
+fn four_when_only_a_should_is_broken_and_that_counts() {
+    // The reference closes its reason differently under no defect, so a SHOULD has to be broken by
+    // the list of rooms: the defaults are gone when a target serves another engine path only.
+    let server = wrong(Defect::LogoutKeepsSessions);
+    let url = server.url();
+    let run = ["run", "--target", &url, "--filter", "id.logout-told[eio4/websocket]"];
+    assert_eq!(code(&run), 0, "a broken SHOULD is a warning");
+    assert_eq!(code(&[&run[..], &["--strict"]].concat()), 4);
+}
+
+#[test]
+fn a_known_failure_does_not_fail_the_run() {
+    let server = wrong(Defect::EmailToAll);
+    let known = write("known", &format!("{MSG}  # the author's e-mail, issue 7\n"));
+    let args = ["run", "--target", &server.url(), "--filter", MSG, "--known-failing", &known];
+    assert_eq!(code(&args), 0);
+}
+
+#[test]
+fn a_known_failure_that_passes_fails_the_run() {
+    let server = correct();
+    let known = write("passing", "msg.author\n");
+    let args = ["run", "--target", &server.url(), "--filter", MSG, "--known-failing", &known];
+    assert_eq!(code(&args), 1);
+}
+
+#[test]
+fn without_keep_going_the_run_stops_at_the_first_broken_must() {
+    let server = wrong(Defect::EmailToAll);
+    let json = temp("stop").display().to_string();
+    let url = server.url();
+    let args = ["run", "--target", &url, "--filter", "msg", "--jobs", "1", "--json", &json];
+    assert_eq!(code(&args), 1);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
+    let not_run = report["results"].as_array().expect("results").iter().filter(|result| {
+        result["reason"].as_str().is_some_and(|reason| reason.starts_with("not run"))
+    });
+    assert!(not_run.count() > 10);
+}
+
+#[test]
+fn shards_share_the_cases_without_overlap() {
+    let server = correct();
+    let url = server.url();
+    let mut names = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let json = temp(&format!("shard{}", &shard[..1])).display().to_string();
+        let args = ["run", "--target", &url, "--filter", "trn", "--shard", shard, "--json", &json];
+        assert_eq!(code(&args), 0);
+        let report: Value =
+            serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
+        let results = report["results"].as_array().expect("results").clone();
+        names.extend(results.iter().map(|result| result["name"].to_string()));
+    }
+    let json = temp("whole").display().to_string();
+    assert_eq!(code(&["run", "--target", &url, "--filter", "trn", "--json", &json]), 0);
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
+    let mut whole: Vec<String> = report["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|result| result["name"].to_string())
+        .collect();
+    names.sort();
+    whole.sort();
+    assert_eq!(names, whole);
+}
+
+#[test]
+fn reports_have_the_documented_shape() {
+    let server = wrong(Defect::EmailToAll);
+    let (junit, json, html) = (temp("junit"), temp("json"), temp("html"));
+    let args = [
+        "run",
+        "--target",
+        &server.url(),
+        "--filter",
+        "msg.author",
+        "--keep-going",
+        "--junit",
+        &junit.display().to_string(),
+        "--json",
+        &json.display().to_string(),
+        "--html",
+        &html.display().to_string(),
+    ];
+    assert_eq!(code(&args), 1);
+    let junit = std::fs::read_to_string(junit).expect("JUnit");
+    assert!(junit.contains("<testsuite name=\"msg\"") && junit.contains("<failure"), "{junit}");
+    let html = std::fs::read_to_string(html).expect("HTML");
+    assert!(html.contains("CHAT-39") && !html.contains("src=\"http"), "self-contained");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).expect("JSON")).expect("JSON");
+    let schema: Value = serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
+    has_required("report", &report, &schema);
+    let result_schema = &schema["properties"]["results"]["items"];
+    for result in report["results"].as_array().expect("results") {
+        has_required("result", result, result_schema);
+        let keys = result_schema["properties"].as_object().expect("properties");
+        for key in result.as_object().expect("an object").keys() {
+            assert!(keys.contains_key(key), "{key} is not in the schema");
+        }
+    }
+}
+
+fn has_required(what: &str, value: &Value, schema: &Value) {
+    for key in schema["required"].as_array().expect("required") {
+        let key = key.as_str().expect("a name");
+        assert!(value.get(key).is_some(), "{what} lacks {key}");
+    }
+}
+
+#[test]
+fn list_and_explain_tell_what_a_case_is() {
+    let list = harness(&["list", "--json"]);
+    let rows: Value = serde_json::from_slice(&list.stdout).expect("JSON");
+    let row = &rows[0];
+    for key in ["id", "clauses", "level", "combos", "does", "expects"] {
+        assert!(row.get(key).is_some(), "{key} in {row}");
+    }
+    let explained = harness(&["explain", "msg.author"]);
+    let text = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(text.contains("CHAT-39 (MUST)") && text.contains("expected:"), "{text}");
+    assert_eq!(code(&["explain", "CHAT-39"]), 0);
+}
+
+#[test]
+fn the_same_seed_makes_the_same_scripts() {
+    let scripts = |seed: u64| {
+        let mut runner = runner(seed, Profile::Faults, 1);
+        let strategy = strategy(Profile::Faults);
+        (0..5)
+            .map(|_| {
+                use proptest::strategy::{Strategy, ValueTree};
+                strategy.new_tree(&mut runner).expect("a script").current()
+            })
+            .collect::<Vec<Script>>()
+    };
+    assert_eq!(scripts(36), scripts(36));
+    assert_ne!(scripts(36), scripts(37));
+}
+
+#[test]
+fn a_broken_script_is_saved_and_replays() {
+    let server = wrong(Defect::UnreadOffByOne);
+    let dir = temp("scripts");
+    let url = server.url();
+    let args = [
+        "run", "--target", &url, "--filter", "prop.chat", "--seed", "3", "--cases", "20", "--scripts",
+        &dir.display().to_string(),
+    ];
+    assert_eq!(code(&args), 1);
+    let script = dir.join("chat-3.json");
+    let text = std::fs::read_to_string(&script).expect("a saved script");
+    let parsed: Script = serde_json::from_str(&text).expect("a script");
+    assert!(parsed.steps.len() < 12, "shrunk to {} steps", parsed.steps.len());
+    let script = script.display().to_string();
+    assert_eq!(code(&["replay", "--target", &url, &script]), 1);
+    let sound = correct();
+    assert_eq!(code(&["replay", "--target", &sound.url(), &script]), 0);
+}
+
+#[test]
+fn latency_judges_by_slo_and_completeness() {
+    let server = correct();
+    let url = server.url();
+    let base = ["latency", "--target", &url, "--clients", "8", "--rate", "40", "--seconds", "1"];
+    assert_eq!(code(&[&base[..], &["--slo", "p99=5s"]].concat()), 0);
+    assert_eq!(code(&[&base[..], &["--slo", "p50=1us"]].concat()), 1);
+    assert_eq!(code(&[&base[..], &["--slo", "fast"]].concat()), 2);
+    let lossy = wrong(Defect::DroppedForOne);
+    let url = lossy.url();
+    let base = ["latency", "--target", &url, "--clients", "8", "--rate", "40", "--seconds", "1"];
+    assert_eq!(code(&base), 1, "lost messages are not conformance");
+}

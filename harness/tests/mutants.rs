@@ -1,0 +1,31 @@
+//! The reference server passes; every deliberately wrong one is noticed by a case of its clause.
+
+use std::process::Command;
+
+use throng_harness::mutants::try_all;
+use throng_harness::reference::defect::Defect;
+use throng_harness::reference::{Options, Reference};
+
+#[test]
+fn the_reference_server_passes_everything() {
+    let server = Reference::start(Options::default()).expect("a free port");
+    let output = Command::new(env!("CARGO_BIN_EXE_throng-harness"))
+        .args(["run", "--target", &server.url(), "--keep-going", "--strict", "--seed", "1", "--jobs", "6"])
+        .args(["--scripts", env!("CARGO_TARGET_TMPDIR")])
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+}
+
+#[test]
+fn every_mutant_is_killed_by_a_case_that_names_its_clause() {
+    let trials = try_all(Defect::ALL, 3, &|_| {});
+    assert_eq!(trials.len(), Defect::ALL.len());
+    let survivors: Vec<String> = trials
+        .iter()
+        .filter(|trial| trial.killed_by.is_none())
+        .map(|trial| format!("{} ({}): {}", trial.defect, trial.clause, trial.text))
+        .collect();
+    assert!(survivors.is_empty(), "survived:\n{}", survivors.join("\n"));
+}
