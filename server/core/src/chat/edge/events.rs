@@ -135,13 +135,7 @@ impl Edge {
             return Err(Refusal::RoomLimit);
         }
         let ticket = known.unwrap_or(Ticket(local.last_ticket.0.wrapping_add(1)));
-        // A leave still owed for this very membership must reach home first.
-        if self.owed.iter().any(|owed| owed.conn == conn && owed.room == room) {
-            self.pay(cx);
-            if self.owed.iter().any(|owed| owed.conn == conn && owed.room == room) {
-                return Err(Refusal::Busy);
-            }
-        }
+        self.pay_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
         let request = Request::Join { room, conn, ticket, user: card, hearing, ack };
         if cx.lanes.request(to, request).is_err() {
@@ -195,6 +189,7 @@ impl Edge {
         let ticket = local.last_ticket;
         let now = cx.engine.now;
         self.take_join_token(conn, now)?;
+        self.pay_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
         let request = Request::Leave { room, conn, ticket, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
@@ -263,6 +258,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
+        self.pay_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
         let request = Request::Publish { room, conn, message, ack };
         if cx.lanes.request(to, request).is_err() {

@@ -65,10 +65,8 @@ impl Edge {
     ) {
         let Some(local) = self.local(conn) else { return };
         let Some(stall) = local.stall.as_mut() else { return };
-        match &stall.waiting {
-            Waiting::Identity(waited) | Waiting::Event(waited, _) if *waited == token => {}
-            // The answer to a token that a newer one has replaced.
-            _ => return,
+        if !stall.asks_for(token) {
+            return; // The answer to a token that a newer one has replaced.
         }
         let event = match std::mem::replace(&mut stall.waiting, Waiting::Identity(token)) {
             Waiting::Event(_, event) => Some(event),
@@ -167,13 +165,19 @@ impl Edge {
         self.leave_all(conn, cx);
         let Some(local) = self.local(conn) else { return };
         let Some(identity) = local.identity.take() else { return };
-        self.forget_session(identity.user, conn);
+        for ack in self.forget_session(identity.user, conn) {
+            self.refuse(conn, "login", Refusal::Unauthenticated, ack, cx);
+        }
     }
 
-    pub(super) fn forget_session(&mut self, user: UserId, conn: ConnId) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
+    /// Returns the `login`s of the session that still wait for their counts.
+    pub(super) fn forget_session(&mut self, user: UserId, conn: ConnId) -> Vec<AckId> {
+        let Some(entry) = self.users.get_mut(&user) else { return Vec::new() };
         entry.sessions.retain(|other| *other != conn);
+        let mut unanswered = Vec::new();
         if let Reads::Loading { waiting, .. } = &mut entry.reads {
+            let own = waiting.iter().filter(|(other, _)| *other == conn);
+            unanswered.extend(own.map(|(_, ack)| *ack));
             waiting.retain(|(other, _)| *other != conn);
         }
         if entry.sessions.is_empty() {
@@ -181,6 +185,7 @@ impl Edge {
             self.loading.remove(&user);
             self.untold_users.remove(&user);
         }
+        unanswered
     }
 
     pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
@@ -195,6 +200,17 @@ impl Edge {
             self.unbind(conn, cx);
             let packet = frames::refusal("login", Refusal::Unauthenticated, None);
             cx.engine.emit_event(conn, &packet);
+        }
+        // A lookup that the store answered before the logout must not bind the token after it.
+        let asking: Vec<ConnId> = self
+            .locals
+            .iter()
+            .flatten()
+            .filter(|local| local.stall.as_ref().is_some_and(|stall| stall.asks_for(token)))
+            .map(|local| local.conn)
+            .collect();
+        for conn in asking {
+            self.authenticated(conn, token, Ok(None), cx);
         }
     }
 

@@ -32,6 +32,20 @@ impl Edge {
         }
     }
 
+    /// A leave that the session owes the room must reach home before anything else about the two.
+    pub(super) fn pay_first(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let owes = |edge: &Edge| edge.owed.iter().any(|o| o.conn == conn && o.room == room);
+        if owes(self) {
+            self.pay(cx);
+        }
+        if owes(self) { Err(Refusal::Busy) } else { Ok(()) }
+    }
+
     /// Sends owed leaves in order, as far as lanes have room.
     pub(super) fn pay(&mut self, cx: &mut Context<'_>) {
         let mut kept = VecDeque::new();

@@ -37,6 +37,10 @@ pub(super) struct Stall {
 }
 
 impl Stall {
+    pub(super) fn asks_for(&self, token: TokenHash) -> bool {
+        matches!(&self.waiting, Waiting::Identity(asked) | Waiting::Event(asked, _) if *asked == token)
+    }
+
     pub(super) fn new(waiting: Waiting) -> Box<Stall> {
         Box::new(Stall { waiting, queue: VecDeque::new(), bytes: 0 })
     }
