@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         args.ignore.iter().map(|name| &*Box::leak(name.clone().into_boxed_str())).collect();
     let plain = Options { ignored: ignored.leak(), ..Options::new(1) };
     if args.canary.as_deref() == Some("all") {
-        return measure_canaries(args.seeds.unwrap_or(0..400));
+        return measure_canaries(args.seeds.unwrap_or(0..400), plain);
     }
     let canary = match args.canary.as_deref() {
         None => None,
@@ -161,7 +161,7 @@ fn tell(seed: u64, options: Options, report: &Report, shrinks: bool) {
     println!("repro: cargo xtask sim --seed {seed} --shards {}{canary}", options.shards);
 }
 
-fn measure_canaries(seeds: std::ops::Range<u64>) -> ExitCode {
+fn measure_canaries(seeds: std::ops::Range<u64>, plain: Options) -> ExitCode {
     println!("| canary | caught | first seed | by |\n|---|---|---|---|");
     let mut is_complete = true;
     for canary in Canary::ALL {
@@ -169,7 +169,7 @@ fn measure_canaries(seeds: std::ops::Range<u64>) -> ExitCode {
         let mut first = None;
         let mut by: BTreeMap<&'static str, u32> = BTreeMap::new();
         for seed in seeds.clone() {
-            let options = Options { canary: Some(canary), ..Options::new(3) };
+            let options = Options { shards: 3, canary: Some(canary), ..plain };
             if let Some(violation) = run_seed(seed, options).violation {
                 caught += 1;
                 first.get_or_insert(seed - seeds.start + 1);
