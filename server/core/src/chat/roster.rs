@@ -15,6 +15,9 @@ use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::UserCard;
 use crate::now::Now;
 
+/// What one send costs at least, in bytes of budget: a join storm in a large room must not become
+/// a storm of small events.
+const SEND_BYTES: u64 = 1024;
 /// Lane slots that roster traffic leaves free for requests.
 pub(crate) const RESERVED_SLOTS: u32 = 8;
 
@@ -251,7 +254,7 @@ impl Roster {
         again
     }
 
-    /// One frame for each way of hearing; returns the bytes all members will receive.
+    /// One frame for each way of hearing; returns what it costs of the budget.
     fn broadcast(&mut self, seq: Seq, lanes: &mut Lanes, counters: &mut Counters) -> u64 {
         let meta = self.meta(seq);
         let untold = std::mem::take(&mut self.untold);
@@ -303,16 +306,16 @@ impl Roster {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> u64 {
-        let bytes = frame.len() as u64 * u64::from(self.hearing[hearing as usize]);
+        let listeners = u64::from(self.hearing[hearing as usize]);
         counters.roster_broadcasts += 1;
-        counters.roster_bytes += bytes;
+        counters.roster_bytes += frame.len() as u64 * listeners;
         for to in lanes.shards() {
             if self.has_edge(to) {
                 let delivery = Delivery::Roster { room: self.room, hearing, frame: frame.clone() };
                 lanes.deliver(to, delivery);
             }
         }
-        bytes
+        listeners * (frame.len() as u64).max(SEND_BYTES)
     }
 }
 

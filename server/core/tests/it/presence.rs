@@ -117,8 +117,8 @@ fn rosters_beyond_the_budget_are_late_but_right() {
         .map(|client| world.take(*client).iter().filter(|m| m.starts_with("431[")).count())
         .sum();
     assert_eq!(acks, 10, "acks do not wait for the budget");
-    // 50 ms + 2 × roster bytes × members / budget.
-    world.advance(50 + 2 * 1000 * 900 * 10 / 4000);
+    // 50 ms + 2 × roster bytes × members / budget, with 1024 bytes at least.
+    world.advance(50 + 2 * 1000 * 1024 * 10 / 4000);
     for client in &clients {
         let last = world.take(*client).into_iter().rfind(|m| m.starts_with(r#"42["room""#));
         let last = last.expect("a roster came");
