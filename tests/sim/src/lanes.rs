@@ -89,7 +89,14 @@ impl Lanes {
         to: usize,
         delivery: Delivery,
     ) -> Result<(), String> {
-        let Some(delivery) = self.spoil(from, to, delivery) else { return Ok(()) };
+        let delivery = if self.canary.is_some() {
+            match self.spoil(from, to, delivery) {
+                Some(delivery) => delivery,
+                None => return Ok(()),
+            }
+        } else {
+            delivery
+        };
         let pair = &mut self.pairs[from][to];
         let len = if self.canary == Some(Canary::OneLane) {
             pair.mixed.push_back(Item::Delivery(delivery));
@@ -157,38 +164,37 @@ impl Lanes {
     }
 
     /// Applies the canary to one delivery; `None` if it is lost.
-    fn spoil(&mut self, from: usize, to: usize, delivery: Delivery) -> Option<Delivery> {
-        let Some(canary) = self.canary else { return Some(delivery) };
-        match (canary, delivery) {
-            (Canary::DropFanOut, Delivery::FanOut { .. }) if self.strikes(7) => None,
-            (Canary::DoubleFanOut, Delivery::FanOut { room, messages }) if self.strikes(7) => {
-                let twin = Delivery::FanOut { room, messages: messages.clone() };
-                self.pairs[from][to].deliveries.push_back(twin);
-                Some(Delivery::FanOut { room, messages })
+    fn spoil(&mut self, from: usize, to: usize, mut delivery: Delivery) -> Option<Delivery> {
+        let is_lost = match (self.canary?, &mut delivery) {
+            (Canary::DropFanOut, Delivery::FanOut { .. }) => self.strikes(7),
+            (Canary::DropRoster, Delivery::Roster { .. }) => self.strikes(5),
+            (Canary::DropSnapshot, Delivery::Snapshot { .. })
+            | (Canary::DropReading, Delivery::Reading { .. })
+            | (Canary::DropTip, Delivery::Tip { .. }) => self.strikes(4),
+            (Canary::DoubleFanOut, Delivery::FanOut { room, messages }) => {
+                let twin = Delivery::FanOut { room: *room, messages: messages.clone() };
+                if self.strikes(7) {
+                    self.pairs[from][to].deliveries.push_back(twin);
+                }
+                false
             }
-            (Canary::DropRoster, Delivery::Roster { .. }) if self.strikes(5) => None,
-            (Canary::DropSnapshot, Delivery::Snapshot { .. }) if self.strikes(4) => None,
-            (Canary::DropReading, Delivery::Reading { .. }) if self.strikes(4) => None,
-            (Canary::DropTip, Delivery::Tip { .. }) if self.strikes(4) => None,
-            (Canary::LoseAck, Delivery::Joined { room, conn, hearing, stay, seq, online, .. })
-                if self.strikes(4) =>
-            {
-                Some(Delivery::Joined { room, conn, hearing, stay, seq, online, ack: None })
+            (Canary::LoseAck, Delivery::Joined { ack, .. }) => {
+                if self.strikes(4) {
+                    *ack = None;
+                }
+                false
             }
             (
                 Canary::WrongGeneration,
-                Delivery::Joined { room, conn, hearing, stay, seq, online, ack },
-            ) if self.ended.contains(&conn) => {
-                let conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
-                Some(Delivery::Joined { room, conn, hearing, stay, seq, online, ack })
+                Delivery::Joined { conn, .. } | Delivery::PublishRefused { conn, .. },
+            ) => {
+                if self.ended.contains(conn) {
+                    *conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
+                }
+                false
             }
-            (Canary::WrongGeneration, Delivery::PublishRefused { conn, why, ack })
-                if self.ended.contains(&conn) =>
-            {
-                let conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
-                Some(Delivery::PublishRefused { conn, why, ack })
-            }
-            (_, delivery) => Some(delivery),
-        }
+            _ => false,
+        };
+        (!is_lost).then_some(delivery)
     }
 }

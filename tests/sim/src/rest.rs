@@ -10,6 +10,8 @@ use crate::scenario::Mode;
 use crate::session::{Answer, Kind, Phase, Rebind, Standing};
 use crate::world::{Desk, World};
 
+type Part = fn(&mut World);
+
 /// Attempts of a client whose requests are refused for the moment.
 const TRIES_MAX: usize = 60;
 
@@ -17,7 +19,7 @@ impl World {
     pub fn heal_and_check(&mut self) {
         self.facts.trace.line(|| "---- healing".to_owned());
         self.heal();
-        let phases: [(&str, fn(&mut World)); 7] = [
+        let phases: [(&str, Part); 7] = [
             ("reconnect", World::reconnect),
             ("revoked", World::check_revoked),
             ("resync", World::resync),

@@ -165,8 +165,8 @@ impl Store {
             }
             Command::Append { room, first_seq, batch } => {
                 self.applied += 1;
-                let forgets =
-                    self.canary == Some(Canary::StoreAppliesThenRefuses) && self.applied % 3 == 0;
+                let forgets = self.canary == Some(Canary::StoreAppliesThenRefuses)
+                    && self.applied.is_multiple_of(3);
                 let swaps = self.canary == Some(Canary::StoreSwapsIds) && batch.len() > 1;
                 let outcome = up().map(|()| {
                     let mut ids: Vec<i64> = Vec::with_capacity(batch.len());
