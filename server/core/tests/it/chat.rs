@@ -234,6 +234,23 @@ fn events_behind_an_unanswered_token_wait_their_turn() {
 }
 
 #[test]
+fn an_unknown_token_in_connect_leaves_the_identity_of_the_handshake() {
+    let mut world = World::new(1, settings());
+    world.store.is_paused = true;
+    let request = throng_core::EngineRequest {
+        token: Some(token(1).into()),
+        ..crate::world::request(throng_core::Transport::Websocket, throng_core::Eio::V4)
+    };
+    let alice = world.upgrade(0, request);
+    world.send(alice, &format!(r#"40{{"token":"{}"}}"#, token(99)));
+    world.store.is_paused = false;
+    world.run();
+    world.take(alice);
+    world.send(alice, r#"421["room",{"roomid":1}]"#);
+    assert!(world.take(alice)[0].starts_with(r#"431[{"ok":true"#));
+}
+
+#[test]
 fn an_image_is_stored_once_and_heard_as_its_url() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));

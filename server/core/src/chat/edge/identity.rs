@@ -40,14 +40,12 @@ impl Edge {
         if local.identity.is_some_and(|identity| identity.token == token) {
             return;
         }
-        match &mut local.stall {
-            None => local.stall = Some(Stall::new(Waiting::Identity(token))),
-            // CONNECT came while the handshake's token is being looked up: the newest wins.
-            Some(stall) if matches!(stall.waiting, Waiting::Identity(_)) => {
-                stall.waiting = Waiting::Identity(token);
-            }
-            Some(stall) => return stall.queue.push_back(Queued::Identity(token)),
+        if let Some(stall) = &mut local.stall {
+            // An earlier token is being looked up; if this one turns out invalid, that one stays
+            // (SIO-19).
+            return stall.queue.push_back(Queued::Identity(token));
         }
+        local.stall = Some(Stall::new(Waiting::Identity(token)));
         if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
             cx.engine.counters.lane_refusals_store += 1;
             self.refuse(conn, "login", Refusal::Busy, None, cx);
