@@ -47,6 +47,8 @@ impl HttpPolicy {
     ) -> EngineRequest {
         let query = eio::query(fields.query);
         let bearer = || fields.authorization.and_then(bearer);
+        // The original page writes what it has, also when it has nothing (CHAT-3).
+        let is_token = |token: &&str| !matches!(*token, "" | "false" | "null");
         EngineRequest {
             endpoint,
             method: match fields.method {
@@ -67,13 +69,18 @@ impl HttpPolicy {
             sid: query.sid.as_deref().map(Box::from),
             b64: query.b64,
             jsonp: query.jsonp,
-            token: query.token.as_deref().or_else(bearer).map(Box::from),
+            token: query.token.as_deref().filter(is_given).or_else(bearer).map(Box::from),
             origin_allowed: self.is_origin_allowed(fields.origin, fields.host),
             octet_stream: fields.content_type.is_some_and(is_octet_stream),
             peer,
             is_secure: false,
         }
     }
+}
+
+/// What the original page sends when it has no token yet counts as none.
+fn is_given(token: &&str) -> bool {
+    !matches!(*token, "" | "false" | "null")
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
@@ -135,9 +142,14 @@ mod tests {
         assert_eq!(request.token.as_deref(), Some("q"));
         assert_eq!((request.method, request.eio), (Method::Post, Eio::V3));
         assert!(request.octet_stream);
-        let fields = Fields { query: "EIO=5", authorization: Some("bearer h "), ..fields };
+        for none in ["", "&api_token=", "&api_token=false", "&api_token=null"] {
+            let query = format!("EIO=5{none}");
+            let fields = Fields { query: &query, ..fields };
+            let request = policy().engine_request(Endpoint::SocketIo, fields, peer);
+            assert_eq!(request.token.as_deref(), Some("h"), "{none}");
+        }
+        let fields = Fields { query: "EIO=5", ..fields };
         let request = policy().engine_request(Endpoint::SocketIo, fields, peer);
-        assert_eq!(request.token.as_deref(), Some("h"));
         assert_eq!((request.transport, request.eio), (Transport::Unknown, Eio::Unsupported));
     }
 }
