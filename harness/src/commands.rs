@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::case::{Case, E4W, Stop};
 use crate::cases;
 use crate::cli::{
-    Command, LatencyArgs, ListArgs, MutantsArgs, ReferenceArgs, ReplayArgs, RunArgs, TargetArgs, combos,
+    Command, LatencyArgs, ListArgs, MutantsArgs, ReferenceArgs, ReplayArgs, RunArgs, TargetArgs,
+    combos,
 };
 use crate::client::target::Target;
 use crate::context::{Context, Run};
@@ -25,8 +26,8 @@ use crate::property::{Broken, PATIENCE, play};
 use crate::reference::defect::Defect;
 use crate::reference::{Options, Reference};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
-use crate::skips;
 use crate::runner::{self, Report, Selection, Settings, Verdict, level_name};
+use crate::skips;
 
 pub const CONFORMS: u8 = 0;
 pub const BROKEN: u8 = 1;
@@ -348,7 +349,11 @@ fn latency(args: &LatencyArgs) -> Exit {
         let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         println!(
             "{name:<34} p50 {:>8.3} ms  p90 {:>8.3} ms  p99 {:>8.3} ms  p99.9 {:>8.3} ms  max {:>8.3} ms",
-            at(0.5), at(0.9), at(0.99), at(0.999), at(1.0)
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(0.999),
+            at(1.0)
         );
     }
     if let Some(path) = &args.json {

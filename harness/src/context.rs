@@ -209,7 +209,8 @@ impl Context {
             .map_err(|why| Trouble::Protocol(why.to_string()))?;
         let mut packets = packets.into_iter();
         let open = match packets.next() {
-            Some(packet) => match payload::encode_text(Protocol::Eio4, &[packet]).strip_prefix('0') {
+            Some(packet) => match payload::encode_text(Protocol::Eio4, &[packet]).strip_prefix('0')
+            {
                 Some(json) => Open::parse(json)?,
                 None => return Err(Trouble::Protocol("the first packet is no open packet".into())),
             },
@@ -257,10 +258,10 @@ impl Context {
     /// is that of the session under test.
     pub fn observer(&self, label: &str) -> Result<Chat, Stop> {
         let user = self.user()?;
-        let transport = if self.capabilities().speaks(Combo {
-            transport: Transport::Websocket,
-            ..self.combo
-        }) {
+        let transport = if self
+            .capabilities()
+            .speaks(Combo { transport: Transport::Websocket, ..self.combo })
+        {
             Transport::Websocket
         } else {
             self.combo.transport

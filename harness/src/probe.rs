@@ -97,7 +97,9 @@ pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
         let answer = socket.emit("message", &[json!("throng-harness")]);
         let back = answer.is_ok()
             && socket
-                .wait_event(Duration::from_millis(300), "message-back", |e| e.name == "message-back")
+                .wait_event(Duration::from_millis(300), "message-back", |e| {
+                    e.name == "message-back"
+                })
                 .is_ok();
         found.echo |= back;
         socket.close();
@@ -106,8 +108,7 @@ pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
     let email = format!("probe{}@example.com", std::process::id());
     let body = json!({ "name": email, "password": "correct horse" }).to_string();
     let headers = &[("Content-Type", "application/json")];
-    let request =
-        Request { method: "POST", path: "/api/register", headers, body: body.as_bytes() };
+    let request = Request { method: "POST", path: "/api/register", headers, body: body.as_bytes() };
     let answer = rest.call(&request);
     let user = match answer {
         Ok(answer) if answer.json()["errno"] == json!(0) => {

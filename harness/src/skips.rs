@@ -3,10 +3,7 @@
 
 /// Clause id, and why a black box cannot check it here.
 pub const SKIPS: &[(&str, &str)] = &[
-    (
-        "TRN-61",
-        "Origins that the operator listed are a setting: a black box knows none of them.",
-    ),
+    ("TRN-61", "Origins that the operator listed are a setting: a black box knows none of them."),
     (
         "CHAT-66",
         "A store that fails cannot be caused from outside; the server's own tests break it.",
@@ -16,39 +13,18 @@ pub const SKIPS: &[(&str, &str)] = &[
         "Needs a restart of the target, which the harness does not control; the end-to-end tests kill \
          and restart the server.",
     ),
-    (
-        "CHAT-68",
-        "Permission for the operator (MAY): there is nothing to observe.",
-    ),
-    (
-        "CHAT-83",
-        "Needs a restart of the target, which the harness does not control.",
-    ),
-    (
-        "UNR-14",
-        "Needs a restart of the target, which the harness does not control.",
-    ),
+    ("CHAT-68", "Permission for the operator (MAY): there is nothing to observe."),
+    ("CHAT-83", "Needs a restart of the target, which the harness does not control."),
+    ("UNR-14", "Needs a restart of the target, which the harness does not control."),
     (
         "LIM-13",
         "Filling the limits of all sessions of a machine would disturb every other case, and the \
          defaults are above what one client address can open in a short run.",
     ),
-    (
-        "LIM-41",
-        "Needs an orderly stop of the target, which the harness does not control.",
-    ),
-    (
-        "LIM-57",
-        "Obliges the client; a server cannot be judged by it.",
-    ),
-    (
-        "LIM-61",
-        "Needs an orderly stop of the target, which the harness does not control.",
-    ),
-    (
-        "ERR-15",
-        "Obliges the client; a server cannot be judged by it.",
-    ),
+    ("LIM-41", "Needs an orderly stop of the target, which the harness does not control."),
+    ("LIM-57", "Obliges the client; a server cannot be judged by it."),
+    ("LIM-61", "Needs an orderly stop of the target, which the harness does not control."),
+    ("ERR-15", "Obliges the client; a server cannot be judged by it."),
 ];
 
 pub fn reason(clause: &str) -> Option<&'static str> {

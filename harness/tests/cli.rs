@@ -10,7 +10,10 @@ use throng_harness::reference::defect::Defect;
 use throng_harness::reference::{Options, Reference};
 
 fn harness(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_throng-harness")).args(args).output().expect("the program runs")
+    Command::new(env!("CARGO_BIN_EXE_throng-harness"))
+        .args(args)
+        .output()
+        .expect("the program runs")
 }
 
 fn code(args: &[&str]) -> i32 {
@@ -108,7 +111,8 @@ fn without_keep_going_the_run_stops_at_the_first_broken_must() {
     let url = server.url();
     let args = ["run", "--target", &url, "--filter", "msg", "--jobs", "1", "--json", &json];
     assert_eq!(code(&args), 1);
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
     let not_run = report["results"].as_array().expect("results").iter().filter(|result| {
         result["reason"].as_str().is_some_and(|reason| reason.starts_with("not run"))
     });
@@ -167,8 +171,10 @@ fn reports_have_the_documented_shape() {
     assert!(junit.contains("<testsuite name=\"msg\"") && junit.contains("<failure"), "{junit}");
     let html = std::fs::read_to_string(html).expect("HTML");
     assert!(html.contains("CHAT-39") && !html.contains("src=\"http"), "self-contained");
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).expect("JSON")).expect("JSON");
-    let schema: Value = serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(json).expect("JSON")).expect("JSON");
+    let schema: Value =
+        serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
     has_required("report", &report, &schema);
     let result_schema = &schema["properties"]["results"]["items"];
     for result in report["results"].as_array().expect("results") {
@@ -223,7 +229,16 @@ fn a_broken_script_is_saved_and_replays() {
     let dir = temp("scripts");
     let url = server.url();
     let args = [
-        "run", "--target", &url, "--filter", "prop.chat", "--seed", "3", "--cases", "20", "--scripts",
+        "run",
+        "--target",
+        &url,
+        "--filter",
+        "prop.chat",
+        "--seed",
+        "3",
+        "--cases",
+        "20",
+        "--scripts",
         &dir.display().to_string(),
     ];
     assert_eq!(code(&args), 1);

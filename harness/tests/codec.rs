@@ -67,7 +67,10 @@ fn vectors_decode_as_the_protocol_says() {
                 Verdict::Either => true,
             };
             if !fits {
-                wrong.push(format!("{} ({}, {protocol:?}): {outcome:?}", vector.name, vector.clause));
+                wrong.push(format!(
+                    "{} ({}, {protocol:?}): {outcome:?}",
+                    vector.name, vector.clause
+                ));
             }
         }
     }
@@ -79,7 +82,15 @@ fn vectors_decode_as_the_protocol_says() {
 fn is_beyond_the_codec(vector: &Vector) -> bool {
     matches!(
         vector.clause.as_str(),
-        "EIO-56" | "EIO-64" | "SIO-32" | "SIO-17" | "SIO-51" | "SIO-52" | "SIO-53" | "SIO-54" | "LIM-14"
+        "EIO-56"
+            | "EIO-64"
+            | "SIO-32"
+            | "SIO-17"
+            | "SIO-51"
+            | "SIO-52"
+            | "SIO-53"
+            | "SIO-54"
+            | "LIM-14"
     )
 }
 
@@ -107,8 +118,12 @@ fn accepted_engine_io_vectors_mean_what_they_say() {
             let bytes = vector.wire().expect("sound");
             let text = || String::from_utf8(bytes.clone()).expect("text");
             let decoded = match vector.form.as_str() {
-                "frame-text" => engine::decode(protocol, &Frame::Text(text())).map(|packet| vec![packet]),
-                "frame-binary" => engine::decode_binary(protocol, &bytes).map(|packet| vec![packet]),
+                "frame-text" => {
+                    engine::decode(protocol, &Frame::Text(text())).map(|packet| vec![packet])
+                }
+                "frame-binary" => {
+                    engine::decode_binary(protocol, &bytes).map(|packet| vec![packet])
+                }
                 "payload-text" => payload::decode_body_text(protocol, &text()),
                 "payload-binary" => payload::decode(protocol, &Body::Octets(bytes.clone())),
                 _ => continue,
@@ -194,7 +209,10 @@ proptest! {
 
 #[test]
 fn lengths_count_utf16_units() {
-    let packet = Packet { kind: Kind::Message, data: Data::Text("2[\"message\",{\"roomid\":1,\"msg\":\"hi ü☃😀\"}]".to_owned()) };
+    let packet = Packet {
+        kind: Kind::Message,
+        data: Data::Text("2[\"message\",{\"roomid\":1,\"msg\":\"hi ü☃😀\"}]".to_owned()),
+    };
     let text = payload::encode_text(Protocol::Eio3, &[packet]);
     assert!(text.starts_with("42:4"), "{text}");
 }

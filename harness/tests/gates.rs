@@ -24,7 +24,8 @@ fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().expect("packages");
     let nodes = metadata["resolve"]["nodes"].as_array().expect("nodes");
     let name_of = |id: &Value| {
-        let package = packages.iter().find(|package| package["id"] == *id).expect("a known package");
+        let package =
+            packages.iter().find(|package| package["id"] == *id).expect("a known package");
         package["name"].as_str().expect("a name").to_owned()
     };
     let mut open: Vec<&Value> =
@@ -105,7 +106,8 @@ fn cases_and_lists_name_real_clauses_only() {
 fn no_clause_is_covered_and_skipped() {
     let covered: BTreeSet<&str> =
         cases::all().iter().flat_map(|case| case.clauses.iter().copied()).collect();
-    let both: Vec<&str> = SKIPS.iter().map(|(id, _)| *id).filter(|id| covered.contains(id)).collect();
+    let both: Vec<&str> =
+        SKIPS.iter().map(|(id, _)| *id).filter(|id| covered.contains(id)).collect();
     assert!(both.is_empty(), "take them off the skip list: {both:?}");
 }
 

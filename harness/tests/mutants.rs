@@ -10,7 +10,17 @@ use throng_harness::reference::{Options, Reference};
 fn the_reference_server_passes_everything() {
     let server = Reference::start(Options::default()).expect("a free port");
     let output = Command::new(env!("CARGO_BIN_EXE_throng-harness"))
-        .args(["run", "--target", &server.url(), "--keep-going", "--strict", "--seed", "1", "--jobs", "6"])
+        .args([
+            "run",
+            "--target",
+            &server.url(),
+            "--keep-going",
+            "--strict",
+            "--seed",
+            "1",
+            "--jobs",
+            "6",
+        ])
         .args(["--scripts", env!("CARGO_TARGET_TMPDIR")])
         .output()
         .expect("the program runs");

@@ -32,7 +32,10 @@ pub const CASES: &[Case] = &[
         &["SIO-41", "CHAT-16", "CHAT-24", "CHAT-34", "CHAT-64"],
         EVERY,
         CHAT,
-        ("asks login, room, message, roomout", "one object each, ok: true, and the members of the event"),
+        (
+            "asks login, room, message, roomout",
+            "one object each, ok: true, and the members of the event",
+        ),
         shape,
     ),
     case(
@@ -357,8 +360,7 @@ fn bad_counts(context: &Context) -> Outcome {
 
 fn ten_attachments(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let list: Vec<Value> =
-        (0..10).map(|num| json!({ "_placeholder": true, "num": num })).collect();
+    let list: Vec<Value> = (0..10).map(|num| json!({ "_placeholder": true, "num": num })).collect();
     let head = format!("510-5[\"message\",{}]", json!({ "files": list }));
     guest.socket.send_engine(&Packet::message(head))?;
     for index in 0..10u8 {
@@ -463,8 +465,7 @@ fn silent_afterwards(context: &Context) -> Outcome {
 }
 
 fn lingering(context: &Context) -> Outcome {
-    let patience =
-        if context.run.slow { Duration::from_secs(50) } else { Duration::from_secs(6) };
+    let patience = if context.run.slow { Duration::from_secs(50) } else { Duration::from_secs(6) };
     let socket = context.socket()?;
     socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
     match socket.wait_end(patience) {
@@ -487,7 +488,9 @@ fn elsewhere(context: &Context) -> Outcome {
 fn refuses_as(answer: &Value, codes: &str) -> Outcome {
     let observed = answer["code"].as_str().unwrap_or("");
     let fits = answer["ok"] == json!(false) && codes.split(" or ").any(|code| code == observed);
-    require(fits, &format!("an acknowledgement {{ok: false, code: {codes}}}"), || answer.to_string())
+    require(fits, &format!("an acknowledgement {{ok: false, code: {codes}}}"), || {
+        answer.to_string()
+    })
 }
 
 /// The id of a room that no case makes: rooms of a run follow each other upwards.
@@ -506,7 +509,11 @@ fn refused_events(room: u64) -> Vec<(&'static str, Value, &'static str)> {
         ("message", json!({ "msg": 7, "roomid": room }), "invalid_argument"),
         ("message", message(unknown_room(room), "nowhere"), "unknown_room or not_member"),
         ("message", message(room, &long), "too_large"),
-        ("message", json!({ "msg": "", "img": "javascript:alert(1)", "roomid": room }), "image_invalid"),
+        (
+            "message",
+            json!({ "msg": "", "img": "javascript:alert(1)", "roomid": room }),
+            "image_invalid",
+        ),
         ("shout", json!({}), "unknown_event"),
     ]
 }
@@ -547,7 +554,9 @@ fn without_ack(context: &Context) -> Outcome {
         equal("the number of arguments", &error.args.len(), &1)?;
         has_exactly("chat_error", error.arg(0), &["event", "code", "message"])?;
         let observed = error.arg(0)["code"].as_str().unwrap_or("");
-        require(code.split(" or ").any(|code| code == observed), code, || error.arg(0).to_string())?;
+        require(code.split(" or ").any(|code| code == observed), code, || {
+            error.arg(0).to_string()
+        })?;
         equal("event", &error.arg(0)["event"], &json!(name))?;
     }
     guest.say(room, "still here")?;
@@ -617,7 +626,9 @@ fn unknown_event(context: &Context) -> Outcome {
 fn bad_argument(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     for name in ["login", "room", "roomout", "message"] {
-        for arg in [json!(null), json!("1"), json!(1), json!([]), json!([{ "roomid": 1 }]), json!(true)] {
+        for arg in
+            [json!(null), json!("1"), json!(1), json!([]), json!([{ "roomid": 1 }]), json!(true)]
+        {
             let answer = guest.ask(name, arg.clone())?;
             require(answer["code"] == json!("invalid_argument"), "invalid_argument", || {
                 format!("{answer} for {name} with {arg}")

@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{
-    Case, EIO3, EIO4, EVERY, NONE, Need, Outcome, case, equal, fail, require,
-};
+use crate::case::{Case, EIO3, EIO4, EVERY, NONE, Need, Outcome, case, equal, fail, require};
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 use crate::client::rest::User;
 use crate::client::socket::{Options, Socket};
@@ -43,7 +41,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-3"],
         EVERY,
         CHAT,
-        ("shows one token in the query and another as bearer", "the query's, if it is there at all"),
+        (
+            "shows one token in the query and another as bearer",
+            "the query's, if it is there at all",
+        ),
         query_before_bearer,
     ),
     case(
@@ -143,7 +144,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-16"],
         EVERY,
         CHAT,
-        ("sends login with ack id", "ok, user with exactly id, name, avatar, and count as in the event"),
+        (
+            "sends login with ack id",
+            "ok, user with exactly id, name, avatar, and count as in the event",
+        ),
         login_ack,
     ),
     case(
@@ -194,7 +198,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10"],
         EVERY,
         CHAT,
-        ("joins a room, with ack id and without", "one event room with the own user in it; the ack"),
+        (
+            "joins a room, with ack id and without",
+            "one event room with the own user in it; the ack",
+        ),
         join,
     ),
     case(
@@ -286,7 +293,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-70", "PRES-5"],
         EVERY,
         CHAT,
-        ("lets three sessions of one user join", "each hears each message; one entry in the roster"),
+        (
+            "lets three sessions of one user join",
+            "each hears each message; one entry in the roster",
+        ),
         all_hear,
     ),
     case(
@@ -317,9 +327,11 @@ pub const CASES: &[Case] = &[
 fn acts_as(context: &Context, socket: &Socket, user: Option<&User>) -> Outcome {
     let answer = socket.ask("login", &[json!({})], context.wait())?;
     match user {
-        Some(user) => require(answer["user"]["id"] == json!(user.id), "the identity of the token", || {
-            format!("{answer} instead of user {}", user.id)
-        }),
+        Some(user) => {
+            require(answer["user"]["id"] == json!(user.id), "the identity of the token", || {
+                format!("{answer} instead of user {}", user.id)
+            })
+        }
         None => refuses(&answer, "unauthenticated"),
     }
 }
@@ -362,7 +374,11 @@ fn connect_payload(context: &Context) -> Outcome {
     let socket = connect(Some(&one), json!({ "api_token": two.token }))?;
     acts_as(context, &socket, Some(&two))?;
     context.step("invalid ones");
-    for auth in [json!({ "api_token": "x" }), json!({ "api_token": 1 }), json!({ "api_token": "z".repeat(60) })] {
+    for auth in [
+        json!({ "api_token": "x" }),
+        json!({ "api_token": 1 }),
+        json!({ "api_token": "z".repeat(60) }),
+    ] {
         let socket = connect(Some(&one), auth.clone())?;
         acts_as(context, &socket, Some(&one))?;
         let socket = connect(None, auth)?;
@@ -398,9 +414,11 @@ fn no_token_in_event(context: &Context) -> Outcome {
         }
         accepts(&guest.ask("room", arg)?)?;
         let event = guest.event("room")?;
-        require(roster_ids(event.arg(0)).contains(&guest.user.id), "the own user in the roster", || {
-            event.arg(0).to_string()
-        })?;
+        require(
+            roster_ids(event.arg(0)).contains(&guest.user.id),
+            "the own user in the roster",
+            || event.arg(0).to_string(),
+        )?;
     }
     Ok(())
 }
@@ -477,7 +495,11 @@ fn same_user(context: &Context) -> Outcome {
     accepts(&guest.ask("message", arg)?)?;
     witness.message_with("with the second token")?;
     let told = rosters_since(&witness, 0, room);
-    equal("the last roster", told.last().unwrap_or(&Vec::new()), &sorted(&[guest.user.id, witness.user.id]))
+    equal(
+        "the last roster",
+        told.last().unwrap_or(&Vec::new()),
+        &sorted(&[guest.user.id, witness.user.id]),
+    )
 }
 
 fn sorted(ids: &[u64]) -> Vec<u64> {
@@ -576,7 +598,9 @@ fn login_count(context: &Context) -> Outcome {
         .filter(|id| !counts.contains_key(&format!("room{id}")))
         .collect();
     require(counts.len() <= 1_000, "1000 rooms at most", || format!("{} rooms", counts.len()))?;
-    require(known.len() > 900 || missing.is_empty(), "every known room", || format!("{missing:?} missing"))
+    require(known.len() > 900 || missing.is_empty(), "every known room", || {
+        format!("{missing:?} missing")
+    })
 }
 
 fn login_ack(context: &Context) -> Outcome {
@@ -658,9 +682,11 @@ fn unknown(context: &Context) -> Outcome {
     if context.capabilities().rooms_on_demand {
         // Any room may count as one that is there: then the session is just not in it.
         let code = said["code"].as_str().unwrap_or("");
-        require(matches!(code, "unknown_room" | "not_member"), "unknown_room or not_member", || {
-            said.to_string()
-        })?;
+        require(
+            matches!(code, "unknown_room" | "not_member"),
+            "unknown_room or not_member",
+            || said.to_string(),
+        )?;
         return require(
             left["ok"] == json!(true) || left["code"] == json!("unknown_room"),
             "ok as from outside, or unknown_room",
@@ -828,7 +854,15 @@ fn presence_values(context: &Context) -> Outcome {
         accepts(&guest.ask("room", json!({ "roomid": room, "presence": value }))?)?;
         guest.leave(room)?;
     }
-    for value in [json!("Full"), json!(""), json!("none"), json!(1), json!(true), json!(false), json!(["full"])] {
+    for value in [
+        json!("Full"),
+        json!(""),
+        json!("none"),
+        json!(1),
+        json!(true),
+        json!(false),
+        json!(["full"]),
+    ] {
         let answer = guest.ask("room", json!({ "roomid": room, "presence": value }))?;
         require(answer["code"] == json!("invalid_argument"), "invalid_argument", || {
             format!("{answer} for presence {value}")
@@ -910,7 +944,8 @@ fn all_hear(context: &Context) -> Outcome {
     let user = context.user()?;
     let witness = context.observer("witness")?;
     witness.join(room)?;
-    let tabs = [context.chat(&user, "tab1")?, context.chat(&user, "tab2")?, context.chat(&user, "tab3")?];
+    let tabs =
+        [context.chat(&user, "tab1")?, context.chat(&user, "tab2")?, context.chat(&user, "tab3")?];
     for tab in &tabs {
         tab.join(room)?;
     }
@@ -988,8 +1023,8 @@ fn every_way(context: &Context) -> Outcome {
 }
 
 fn disconnect(context: &Context) -> String {
-    use crate::codec::engine::{Packet, Protocol};
     use crate::client::socket::Transport;
+    use crate::codec::engine::{Packet, Protocol};
     match (context.combo.transport, context.combo.protocol) {
         (Transport::Polling, Protocol::Eio3) => {
             crate::codec::payload::encode_text(Protocol::Eio3, &[Packet::message("1")])

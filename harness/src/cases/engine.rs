@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::case::{
-    Case, Combo, E3P, E3W, EIO4, EVERY, Need, Outcome, POLLING, WEBSOCKET, case,
-    equal, fail, require,
+    Case, Combo, E3P, E3W, EIO4, EVERY, Need, Outcome, POLLING, WEBSOCKET, case, equal, fail,
+    require,
 };
 use crate::client::Trouble;
 use crate::client::chat::message;
@@ -166,7 +166,10 @@ pub const CASES: &[Case] = &[
         &["EIO-92", "EIO-12"],
         POLLING,
         &[],
-        ("posts a malformed Socket.IO packet while a poll is held", "the poll ends with the close packet"),
+        (
+            "posts a malformed Socket.IO packet while a poll is held",
+            "the poll ends with the close packet",
+        ),
         close_while_polling,
     ),
     case(
@@ -189,8 +192,7 @@ pub const CASES: &[Case] = &[
 
 fn open(context: &Context) -> Outcome {
     let by_polling = context.combo.transport == Transport::Polling;
-    let open =
-        if by_polling { context.poller()?.open } else { context.bare_websocket()?.1 };
+    let open = if by_polling { context.poller()?.open } else { context.bare_websocket()?.1 };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     require(
         open.sid.len() == 20 && open.sid.chars().all(plain),
@@ -204,7 +206,9 @@ fn open(context: &Context) -> Outcome {
         "pingInterval and pingTimeout above 0",
         || open.raw.to_string(),
     )?;
-    require(open.max_payload.is_some_and(|max| max > 0), "maxPayload above 0", || open.raw.to_string())
+    require(open.max_payload.is_some_and(|max| max > 0), "maxPayload above 0", || {
+        open.raw.to_string()
+    })
 }
 
 fn sids_differ(context: &Context) -> Outcome {
@@ -271,7 +275,12 @@ fn binary_event(context: &Context) -> Outcome {
     context.pause(QUIET);
     let early = guest.socket.acks();
     require(early.is_empty(), "no answer before the last attachment", || format!("{early:?}"))?;
-    guest.socket.send_engine(&Packet::binary([255, 254]))?;
+    if context.combo == E3W {
+        context.step("the second attachment as base64 in a text frame");
+        guest.socket.send_text("b4//4=")?;
+    } else {
+        guest.socket.send_engine(&Packet::binary([255, 254]))?;
+    }
     let answer = guest.socket.wait_ack(7, context.wait())?;
     refuses(&answer, "binary_unsupported")?;
     accepts(&guest.ask("login", serde_json::json!({}))?)
@@ -289,9 +298,11 @@ fn binary_payload_attachments(context: &Context) -> Outcome {
     let headers = &[("Content-Type", "application/octet-stream")];
     status(&context.fetch(&Request { method: "POST", path: &path, headers, body: &body })?, 200)?;
     let seen = texts(&poller.poll()?).concat();
-    require(seen.contains("433[") && seen.contains("binary_unsupported"), "ack 3 with binary_unsupported", || {
-        seen.clone()
-    })
+    require(
+        seen.contains("433[") && seen.contains("binary_unsupported"),
+        "ack 3 with binary_unsupported",
+        || seen.clone(),
+    )
 }
 
 fn bad_binary(context: &Context) -> Outcome {
@@ -441,6 +452,8 @@ fn close_on_websocket(context: &Context) -> Outcome {
 fn close_while_polling(context: &Context) -> Outcome {
     let poller = context.poller()?;
     poller.connect()?;
+    poller.post_message(ASK)?;
+    poller.poll()?;
     let mut held = context.connection()?;
     held.send(&Request::get(&poller.path()))?;
     context.pause(QUIET);

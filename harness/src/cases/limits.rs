@@ -21,7 +21,10 @@ pub const CASES: &[Case] = &[
         &["LIM-5"],
         NONE,
         &[],
-        ("sends half a request head and waits", "the connection is closed within the handshake timeout"),
+        (
+            "sends half a request head and waits",
+            "the connection is closed within the handshake timeout",
+        ),
         half_a_request,
     ),
     case(
@@ -85,7 +88,9 @@ fn half_a_request(context: &Context) -> Outcome {
         // An answer such as 408 may come before the end.
         Ok(response) if response.status >= 400 => Ok(()),
         Ok(response) => fail("the end of the connection", format!("status {}", response.status)),
-        Err(_) => fail("the end of the connection", format!("it is open after {:?}", start.elapsed())),
+        Err(_) => {
+            fail("the end of the connection", format!("it is open after {:?}", start.elapsed()))
+        }
     }
 }
 
@@ -129,9 +134,13 @@ fn slow_consumer(context: &Context) -> Outcome {
             return skip(limited);
         }
         sent += 1;
-        let gone = !witness.socket.events().iter().rev().take(40).all(|event| {
-            event.name == "message" || event.name == "count"
-        });
+        let gone = !witness
+            .socket
+            .events()
+            .iter()
+            .rev()
+            .take(40)
+            .all(|event| event.name == "message" || event.name == "count");
         let alone = gone
             && witness.socket.events().iter().rev().any(|event| {
                 crate::client::chat::is_roster_of(event, room)
@@ -141,7 +150,11 @@ fn slow_consumer(context: &Context) -> Outcome {
             let last = talker.say(room, "the end")?;
             let event = witness.message_with("the end")?;
             equal("seq", &event["seq"], &last["seq"])?;
-            return equal("the messages the witness got", &witness.messages(room).len(), &(sent as usize + 1));
+            return equal(
+                "the messages the witness got",
+                &witness.messages(room).len(),
+                &(sent as usize + 1),
+            );
         }
     }
     skip(format!("{sent} messages in {patience:?} did not fill the queue"))
@@ -154,14 +167,16 @@ fn sessions_per_user(context: &Context) -> Outcome {
         let chat = match context.chat(&user, &format!("tab{index}")) {
             Ok(chat) => chat,
             Err(why) => {
-                return require(why.to_string().contains("4004"), "close code 4004", || why.to_string());
+                return require(why.to_string().contains("4004"), "close code 4004", || {
+                    why.to_string()
+                });
             }
         };
         sessions.push(chat.socket);
     }
-    let ended = sessions.iter().filter_map(|socket| {
-        socket.wait_end(Duration::from_millis(5)).map(|ending| ending.code)
-    });
+    let ended = sessions
+        .iter()
+        .filter_map(|socket| socket.wait_end(Duration::from_millis(5)).map(|ending| ending.code));
     match ended.into_iter().next() {
         Some(code) => equal("the close code", &code, &4004),
         None => skip("70 sessions of one user are accepted: the limit is lifted"),
@@ -188,9 +203,11 @@ fn close_is_prompt(context: &Context) -> Outcome {
     closes_with(&mut socket, 1008, Duration::from_secs(2))?;
     // Reading on sends the answer and sees the end.
     let ended = socket.receive(Duration::from_millis(1_500));
-    require(!matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)), "the end of TCP within 1 s", || {
-        format!("{ended:?}")
-    })?;
+    require(
+        !matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)),
+        "the end of TCP within 1 s",
+        || format!("{ended:?}"),
+    )?;
     context.step("does not answer it");
     let path = context.handshake_path();
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -201,7 +218,10 @@ fn close_is_prompt(context: &Context) -> Outcome {
         ("Sec-WebSocket-Key", key),
     ];
     let mut connection = context.connection()?;
-    connection.exchange(&crate::client::http::Request { headers, ..crate::client::http::Request::get(&path) }, context.wait())?;
+    connection.exchange(
+        &crate::client::http::Request { headers, ..crate::client::http::Request::get(&path) },
+        context.wait(),
+    )?;
     connection.send_bytes(&crate::client::websocket::raw_frame(0x81, b"x", true))?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(6_000) {

@@ -51,7 +51,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-42"],
         EVERY,
         CHAT,
-        ("sends msg and img missing, null and of other types", "\"\" for the first two, invalid_argument else"),
+        (
+            "sends msg and img missing, null and of other types",
+            "\"\" for the first two, invalid_argument else",
+        ),
         types,
     ),
     case(
@@ -105,7 +108,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-48", "LIM-25"],
         EVERY,
         CHAT,
-        ("sends RFC 3339 times and other things as time", "the first as they are, the server's time for the rest"),
+        (
+            "sends RFC 3339 times and other things as time",
+            "the first as they are, the server's time for the rest",
+        ),
         time,
     ),
     case(
@@ -124,7 +130,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-53", "CHAT-60"],
         EVERY,
         CHAT,
-        ("sends refused messages between good ones", "seq 1, 2, 3 for the good, none for the refused"),
+        (
+            "sends refused messages between good ones",
+            "seq 1, 2, 3 for the good, none for the refused",
+        ),
         refused_no_trace,
     ),
     case(
@@ -154,7 +163,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-64", "CHAT-49"],
         EVERY,
         CHAT,
-        ("sends messages with ack ids", "id and seq of each ack equal those of the event; ids are unique"),
+        (
+            "sends messages with ack ids",
+            "id and seq of each ack equal those of the event; ids are unique",
+        ),
         ack_equals_event,
     ),
     case(
@@ -162,7 +174,10 @@ pub const CASES: &[Case] = &[
         &["CHAT-65", "REST-47"],
         EVERY,
         CHAT,
-        ("asks for the history right after an ack", "the message is in it, with the same id and seq"),
+        (
+            "asks for the history right after an ack",
+            "the message is in it, with the same id and seq",
+        ),
         acked_is_stored,
     ),
     case(
@@ -186,7 +201,10 @@ pub const CASES: &[Case] = &[
         &["LIM-20", "ERR-12", "ERR-14", "ERR-13"],
         EIO4,
         CHAT,
-        ("sends 400 messages at once", "some are rate_limited, the session stays open, and works again later"),
+        (
+            "sends 400 messages at once",
+            "some are rate_limited, the session stays open, and works again later",
+        ),
         rate_limit,
     ),
     case(
@@ -210,7 +228,10 @@ pub const CASES: &[Case] = &[
         &["LIM-26", "ERR-7"],
         EIO4,
         CHAT,
-        ("floods from one session while another talks", "the other is neither refused nor delayed much"),
+        (
+            "floods from one session while another talks",
+            "the other is neither refused nor delayed much",
+        ),
         limits_are_private,
     ),
 ];
@@ -351,13 +372,15 @@ fn length(context: &Context) -> Outcome {
     Ok(())
 }
 
-pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
+pub const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
 \0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
 pub const GIF: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
 \xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0?\0\x7f\xff\xd9";
-pub const WEBP: &[u8] = b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
+pub const WEBP: &[u8] =
+    b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
 
 fn data_url(kind: &str, bytes: &[u8]) -> String {
     format!("data:image/{kind};base64,{}", BASE64.encode(bytes))
@@ -378,7 +401,9 @@ fn image(context: &Context) -> Outcome {
             event.name == "message" && event.arg(0)["seq"] == answer["seq"]
         })?;
         url = event.arg(0)["img"].as_str().unwrap_or("").to_owned();
-        require(url.starts_with("/storage/images/"), "a path below /storage/images/", || url.clone())?;
+        require(url.starts_with("/storage/images/"), "a path below /storage/images/", || {
+            url.clone()
+        })?;
         let file = context.get(&url)?;
         status(&file, 200)?;
         require(file.body == bytes, "the bytes that were sent", || format!("{:?}", file.body))?;
@@ -453,7 +478,9 @@ fn time(context: &Context) -> Outcome {
         })?;
         Ok(event.arg(0)["time"].clone())
     };
-    for time in ["2026-11-23T00:31:11.784Z", "2026-11-23T00:31:11Z", "1999-12-31T23:59:59.123456+05:30"] {
+    for time in
+        ["2026-11-23T00:31:11.784Z", "2026-11-23T00:31:11Z", "1999-12-31T23:59:59.123456+05:30"]
+    {
         equal("time", &send(&json!(time))?, &json!(time))?;
     }
     let long = format!("2026-11-23T00:31:11.{}Z", "1".repeat(60));
@@ -678,11 +705,7 @@ fn flood(
         .collect()
 }
 
-fn judge_flood(
-    guest: &crate::client::chat::Chat,
-    codes: &[Option<String>],
-    what: &str,
-) -> Outcome {
+fn judge_flood(guest: &crate::client::chat::Chat, codes: &[Option<String>], what: &str) -> Outcome {
     require(guest.socket.is_open(), "the session stays open", || {
         format!("{:?}", guest.socket.ending())
     })?;
@@ -690,7 +713,10 @@ fn judge_flood(
     let other = codes.iter().flatten().find(|code| *code != "rate_limited");
     require(other.is_none(), "ok or rate_limited", || format!("{other:?}"))?;
     if limited == 0 {
-        return crate::case::skip(format!("{} {what} at once are accepted: the limit is lifted", codes.len()));
+        return crate::case::skip(format!(
+            "{} {what} at once are accepted: the limit is lifted",
+            codes.len()
+        ));
     }
     require(limited < codes.len() / 2 + codes.len() / 3, "the burst is accepted", || {
         format!("{limited} of {} are refused", codes.len())

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{
-    Case, Combo, E4W, EVERY, Need, Outcome, Stop, case, equal, fail, require,
-};
+use crate::case::{Case, Combo, E4W, EVERY, Need, Outcome, Stop, case, equal, fail, require};
 use crate::client::chat::{Chat, is_roster_of, roster_ids};
 use crate::client::socket::Event;
 use crate::context::{Context, QUIET};
@@ -88,7 +86,10 @@ pub const CASES: &[Case] = &[
         &["PRES-25"],
         EVERY,
         CHAT,
-        ("joins and leaves one room under the eyes of a session in another", "it gets no roster event"),
+        (
+            "joins and leaves one room under the eyes of a session in another",
+            "it gets no roster event",
+        ),
         only_members,
     ),
     case(
@@ -96,7 +97,10 @@ pub const CASES: &[Case] = &[
         &["PRES-26", "PRES-4"],
         EVERY,
         CHAT,
-        ("leaves and joins again at once", "others may hear of it or not; the roster ends with the user"),
+        (
+            "leaves and joins again at once",
+            "others may hear of it or not; the roster ends with the user",
+        ),
         back_within_a_flush,
     ),
     case(
@@ -142,7 +146,10 @@ pub const CASES: &[Case] = &[
         &["PRES-42"],
         EVERY,
         CHAT,
-        ("joins again with another presence value", "the answer and what follows are of the new mode"),
+        (
+            "joins again with another presence value",
+            "the answer and what follows are of the new mode",
+        ),
         mode_changes,
     ),
     case(
@@ -222,17 +229,22 @@ fn meta(context: &Context) -> Outcome {
         if is_roster_of(&event, room) {
             has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
             let meta = event.arg(1);
-            let integers = ["room", "seq", "online", "version"].iter().all(|key| meta[*key].is_u64());
+            let integers =
+                ["room", "seq", "online", "version"].iter().all(|key| meta[*key].is_u64());
             require(integers, "integers", || meta.to_string())?;
             let users = event.arg(0).as_object().map_or(0, serde_json::Map::len);
             equal("online", &meta["online"], &json!(users))?;
-            require(meta["seq"].as_u64().is_some_and(|own| own >= seq), &format!("seq of {seq} or more"), || {
-                meta.to_string()
-            })?;
+            require(
+                meta["seq"].as_u64().is_some_and(|own| own >= seq),
+                &format!("seq of {seq} or more"),
+                || meta.to_string(),
+            )?;
             seq = meta["seq"].as_u64().unwrap_or(0);
         } else if event.name == "message" && event.arg(0)["roomid"] == json!(room) {
             let own = event.arg(0)["seq"].as_u64().unwrap_or(0);
-            require(own > seq, &format!("a message with a seq above {seq}"), || format!("seq {own}"))?;
+            require(own > seq, &format!("a message with a seq above {seq}"), || {
+                format!("seq {own}")
+            })?;
             seq = own;
         }
     }
@@ -441,7 +453,9 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
     let mut deltas = 0;
     for event in events {
         if is_roster_of(event, room) {
-            require(users.is_none(), "no roster after the snapshot", || format!("{:?}", event.args))?;
+            require(users.is_none(), "no roster after the snapshot", || {
+                format!("{:?}", event.args)
+            })?;
             equal("the snapshot's event", &event.name, &"room".to_owned())?;
             users = Some(roster_ids(event.arg(0)));
         } else if event.name == "presence" && event.arg(0)["room"] == json!(room) {
@@ -612,7 +626,11 @@ fn budget(context: &Context) -> Outcome {
     for index in 0..40 {
         let mover = &movers[index % movers.len()];
         let before = Instant::now();
-        if index / movers.len() % 2 == 0 { mover.join(room)? } else { mover.leave(room)? };
+        if index / movers.len() % 2 == 0 {
+            mover.join(room)?
+        } else {
+            mover.leave(room)?
+        };
         slowest = slowest.max(before.elapsed());
         let before = Instant::now();
         crowd[0].say(room, &format!("prompt {index}"))?;

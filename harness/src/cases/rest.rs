@@ -19,7 +19,10 @@ pub const CASES: &[Case] = &[
         &["REST-1", "REST-2"],
         NONE,
         CHAT,
-        ("calls routes, well and badly", "JSON objects with application/json; application errors with 200"),
+        (
+            "calls routes, well and badly",
+            "JSON objects with application/json; application errors with 200",
+        ),
         json_everywhere,
     ),
     case(
@@ -65,7 +68,10 @@ pub const CASES: &[Case] = &[
         &["REST-8", "REST-9", "LIM-24"],
         NONE,
         CHAT,
-        ("looks for the throttle's headers and follows them", "429 beyond the limit, with Retry-After"),
+        (
+            "looks for the throttle's headers and follows them",
+            "429 beyond the limit, with Retry-After",
+        ),
         throttle,
     ),
     case(
@@ -81,7 +87,10 @@ pub const CASES: &[Case] = &[
         &["REST-15", "REST-18", "REST-24", "REST-12", "CHAT-8"],
         NONE,
         CHAT,
-        ("registers a user", "errno 0 with exactly the members of a user, and a token of 60 characters"),
+        (
+            "registers a user",
+            "errno 0 with exactly the members of a user, and a token of 60 characters",
+        ),
         register,
     ),
     case(
@@ -108,7 +117,10 @@ pub const CASES: &[Case] = &[
         &["REST-25", "REST-16"],
         NONE,
         CHAT,
-        ("registers with a src of several kinds", "URLs and own avatars are accepted, others refused"),
+        (
+            "registers with a src of several kinds",
+            "URLs and own avatars are accepted, others refused",
+        ),
         register_src,
     ),
     case(
@@ -135,7 +147,10 @@ pub const CASES: &[Case] = &[
         &["REST-22", "REST-23", "REST-24"],
         NONE,
         CHAT,
-        ("asks for the own user by token and by cookie", "the bare object, api_token only by token"),
+        (
+            "asks for the own user by token and by cookie",
+            "the bare object, api_token only by token",
+        ),
         user,
     ),
     case(
@@ -232,7 +247,10 @@ pub const CASES: &[Case] = &[
         &["REST-70", "REST-71", "REST-72", "REST-74"],
         NONE,
         CHAT,
-        ("asks for /health, /ready, /metrics and /", "the answers that operators and browsers need"),
+        (
+            "asks for /health, /ready, /metrics and /",
+            "the answers that operators and browsers need",
+        ),
         operation,
     ),
     case(
@@ -303,20 +321,36 @@ fn token_order(context: &Context) -> Outcome {
     let path = format!("/api/user?api_token={}", one.token);
     equal("query first", &who(&ask(&path, &bearer(&two), &by_cookie(&three))?), &json!(one.id))?;
     let bad = "/api/user?api_token=nobody";
-    equal("an invalid query decides", &who(&ask(bad, &bearer(&two), &by_cookie(&three))?), &json!(401))?;
+    equal(
+        "an invalid query decides",
+        &who(&ask(bad, &bearer(&two), &by_cookie(&three))?),
+        &json!(401),
+    )?;
     for absent in ["", "false", "null"] {
         let path = format!("/api/user?api_token={absent}");
-        equal("then the bearer", &who(&ask(&path, &bearer(&two), &by_cookie(&three))?), &json!(two.id))?;
+        equal(
+            "then the bearer",
+            &who(&ask(&path, &bearer(&two), &by_cookie(&three))?),
+            &json!(two.id),
+        )?;
     }
-    equal("then the bearer", &who(&ask("/api/user", &bearer(&two), &by_cookie(&three))?), &json!(two.id))?;
+    equal(
+        "then the bearer",
+        &who(&ask("/api/user", &bearer(&two), &by_cookie(&three))?),
+        &json!(two.id),
+    )?;
     let observed = ask("/api/user", "Bearer nobody", &by_cookie(&three))?;
     equal("an invalid bearer decides", &who(&observed), &json!(401))?;
     context.step("in the body of POST /api/logout");
     let headers_of = |authorization: &str| {
-        vec![("Content-Type".to_owned(), "application/json".to_owned()), ("Authorization".to_owned(), authorization.to_owned())]
+        vec![
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+            ("Authorization".to_owned(), authorization.to_owned()),
+        ]
     };
     let headers = headers_of(&bearer(&two));
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     for bad in [json!("nobody"), json!(1), json!(true), json!([one.token])] {
         let body = json!({ "api_token": bad }).to_string();
         let request = Request {
@@ -337,7 +371,8 @@ fn token_order(context: &Context) -> Outcome {
 
 /// Value and attributes of the session cookie.
 pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
-    let cookies = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookies =
+        response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
     for (_, cookie) in cookies {
         if let Some(rest) = cookie.strip_prefix("throng_session=") {
             let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
@@ -353,7 +388,9 @@ fn cookie(context: &Context) -> Outcome {
     let body = json!({ "name": user.email, "password": PASSWORD });
     let (value, attributes) = set_cookie(&rest.post("/api/login", &body)?)?;
     for wanted in ["httponly", "samesite=strict", "path=/api"] {
-        require(attributes.contains(wanted), &format!("the attribute {wanted}"), || attributes.clone())?;
+        require(attributes.contains(wanted), &format!("the attribute {wanted}"), || {
+            attributes.clone()
+        })?;
     }
     let email = context.run.fresh_email();
     set_cookie(&rest.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?)?;
@@ -409,7 +446,9 @@ fn throttle(context: &Context) -> Outcome {
     let rest = context.rest();
     let first = rest.get("/api/user")?;
     let Some(limit) = first.header("x-ratelimit-limit").and_then(|v| v.parse::<u32>().ok()) else {
-        return crate::case::skip("the target's answers have no X-RateLimit-Limit: the throttle is off");
+        return crate::case::skip(
+            "the target's answers have no X-RateLimit-Limit: the throttle is off",
+        );
     };
     require(first.header("x-ratelimit-remaining").is_some(), "X-RateLimit-Remaining", || {
         format!("{:?}", first.headers)
@@ -420,7 +459,9 @@ fn throttle(context: &Context) -> Outcome {
             equal("the body", &response.json(), &json!({ "message": "Too Many Attempts." }))?;
             for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After"] {
                 let value = response.header(name).unwrap_or("");
-                require(value.parse::<u32>().is_ok(), &format!("{name} as a number"), || value.to_owned())?;
+                require(value.parse::<u32>().is_ok(), &format!("{name} as a number"), || {
+                    value.to_owned()
+                })?;
             }
             return Ok(());
         }
@@ -467,7 +508,9 @@ fn register(context: &Context) -> Outcome {
     equal("email", &user["email"], &json!(email))?;
     equal("name", &user["name"], &json!(email.split('@').next()))?;
     require(user["id"].is_u64(), "an integer id", || user.to_string())?;
-    require(is_time(&user["created_at"]) && is_time(&user["updated_at"]), "times", || user.to_string())?;
+    require(is_time(&user["created_at"]) && is_time(&user["updated_at"]), "times", || {
+        user.to_string()
+    })?;
     let token = user["api_token"].as_str().unwrap_or("");
     let plain = token.chars().all(|c| c.is_ascii_alphanumeric());
     require(token.len() == 60 && plain, "a token of 60 letters and digits", || token.to_owned())?;
@@ -477,7 +520,9 @@ fn register(context: &Context) -> Outcome {
     })?;
     let file = rest.get(avatar)?;
     status(&file, 200)?;
-    require(file.has_type("image/svg+xml"), "an SVG", || format!("{:?}", file.header("content-type")))
+    require(file.has_type("image/svg+xml"), "an SVG", || {
+        format!("{:?}", file.header("content-type"))
+    })
 }
 
 fn register_faults(context: &Context) -> Outcome {
@@ -488,15 +533,33 @@ fn register_faults(context: &Context) -> Outcome {
         (json!({ "name": "", "password": PASSWORD }), "The name field is required."),
         (json!({ "name": "   ", "password": PASSWORD }), "The name field is required."),
         (json!({ "name": null, "password": "x" }), "The name field is required."),
-        (json!({ "name": "nobody", "password": PASSWORD }), "The name must be a valid email address."),
-        (json!({ "name": "a b@c.d", "password": PASSWORD }), "The name must be a valid email address."),
-        (json!({ "name": "@example.com", "password": PASSWORD }), "The name must be a valid email address."),
-        (json!({ "name": long, "password": "x" }), "The name may not be greater than 100 characters."),
+        (
+            json!({ "name": "nobody", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": "a b@c.d", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": "@example.com", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": long, "password": "x" }),
+            "The name may not be greater than 100 characters.",
+        ),
         (json!({ "name": email() }), "The password field is required."),
         (json!({ "name": email(), "password": "" }), "The password field is required."),
         (json!({ "name": email(), "password": 1_234_567 }), "The password must be a string."),
-        (json!({ "name": email(), "password": "five5" }), "The password must be at least 6 characters."),
-        (json!({ "name": email(), "password": PASSWORD, "src": "no url" }), "The src is not a valid URL."),
+        (
+            json!({ "name": email(), "password": "five5" }),
+            "The password must be at least 6 characters.",
+        ),
+        (
+            json!({ "name": email(), "password": PASSWORD, "src": "no url" }),
+            "The src is not a valid URL.",
+        ),
         (
             json!({ "name": email(), "password": PASSWORD, "src": format!("http://example.com/{}", "x".repeat(300)) }),
             "The src may not be greater than 255 characters.",
@@ -570,7 +633,14 @@ fn login(context: &Context) -> Outcome {
     has_exactly("the answer", &answer, &["errno", "user", "message"])?;
     equal("message", &answer["message"], &json!("Logged in"))?;
     let members = [
-        "id", "name", "email", "email_verified_at", "avatar", "api_token", "created_at", "updated_at",
+        "id",
+        "name",
+        "email",
+        "email_verified_at",
+        "avatar",
+        "api_token",
+        "created_at",
+        "updated_at",
     ];
     has_exactly("user", &answer["user"], &members)?;
     equal("id", &answer["user"]["id"], &json!(user.id))?;
@@ -603,7 +673,8 @@ fn logout(context: &Context) -> Outcome {
     status(&response, 200)?;
     equal("the answer", &response.json(), &json!({ "errno": 0, "message": "Logged out" }))?;
     let (value, attributes) = set_cookie(&response)?;
-    let cleared = value.is_empty() || attributes.contains("max-age=0") || attributes.contains("expires=");
+    let cleared =
+        value.is_empty() || attributes.contains("max-age=0") || attributes.contains("expires=");
     require(cleared, "a cleared cookie", || format!("{value}; {attributes}"))?;
     equal("the token afterwards", &rest.get_as("/api/user", &user.token)?.status, &401)?;
     let again = rest.post("/api/logout", &json!({ "api_token": user.token }))?;
@@ -656,8 +727,7 @@ fn history_shape(context: &Context) -> Outcome {
     equal("total", &data["total"], &json!(1))?;
     equal("current", &data["current"], &json!(1))?;
     let row = &data["data"][0];
-    let members =
-        ["id", "userid", "username", "src", "msg", "img", "roomid", "time", "seq"];
+    let members = ["id", "userid", "username", "src", "msg", "img", "roomid", "time", "seq"];
     has_exactly("a row", row, &members)?;
     equal("id", &row["id"], &said["id"])?;
     equal("roomid", &row["roomid"], &json!(room))?;
@@ -692,7 +762,8 @@ fn history_faults(context: &Context) -> Outcome {
     require(none, "errno 1 or no messages", || answer.to_string())?;
     let beyond = rest.history(token, room, 7, 0)?;
     equal("a page beyond the first message", &beyond["data"], &json!([]))?;
-    let odd = rest.get_as(&format!("/api/history/message?roomid={room}&current=1&total=abc"), token)?;
+    let odd =
+        rest.get_as(&format!("/api/history/message?roomid={room}&current=1&total=abc"), token)?;
     equal("total that is no number", &odd.json()["data"]["total"], &json!(1))?;
     let odd = rest.history(token, room, 1, 999_999)?;
     equal("total above the number of messages", &odd["total"], &json!(1))
@@ -744,13 +815,21 @@ fn upload_image(context: &Context) -> Outcome {
         let file = Some(("secret-name.html", "text/html", bytes));
         let response = rest.upload("/api/file/uploadimg", fields, file)?;
         let answer = response.json();
-        require(answer["errno"] == json!(200) && answer["msg"] == json!("Saved"), "errno 200, Saved", || {
-            response.text()
-        })?;
+        require(
+            answer["errno"] == json!(200) && answer["msg"] == json!("Saved"),
+            "errno 200, Saved",
+            || response.text(),
+        )?;
         let url = answer["url"].as_str().unwrap_or("").to_owned();
-        require(url.starts_with("/storage/images/messages/"), "/storage/images/messages/…", || url.clone())?;
+        require(
+            url.starts_with("/storage/images/messages/"),
+            "/storage/images/messages/…",
+            || url.clone(),
+        )?;
         let extension = url.rsplit('.').next().unwrap_or("");
-        require(extensions.contains(&extension), &format!("the extension {extensions:?}"), || url.clone())?;
+        require(extensions.contains(&extension), &format!("the extension {extensions:?}"), || {
+            url.clone()
+        })?;
         require(!url.contains("secret"), "a name that tells nothing", || url.clone())?;
         let served = context.get(&format!("{url}?imageView2/2/w/360"))?;
         status(&served, 200)?;
@@ -760,11 +839,15 @@ fn upload_image(context: &Context) -> Outcome {
         let policy = served.header("content-security-policy").unwrap_or("");
         require(policy.contains("default-src 'none'"), "default-src 'none'", || policy.to_owned())?;
         let cache = served.header("cache-control").unwrap_or("").to_owned();
-        let age = cache.split("max-age=").nth(1).and_then(|rest| {
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
-        });
-        require(age.is_some_and(|age| age >= 86_400), "a max-age of a day or more", || cache.clone())?;
-        let again = rest.upload("/api/file/uploadimg", fields, Some(("b.png", "image/png", bytes)))?;
+        let age = cache
+            .split("max-age=")
+            .nth(1)
+            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok());
+        require(age.is_some_and(|age| age >= 86_400), "a max-age of a day or more", || {
+            cache.clone()
+        })?;
+        let again =
+            rest.upload("/api/file/uploadimg", fields, Some(("b.png", "image/png", bytes)))?;
         equal("the URL of the same bytes", &again.json()["url"], &json!(url))?;
         urls.insert(url);
     }
@@ -806,7 +889,8 @@ fn upload_faults(context: &Context) -> Outcome {
     }
     for roomid in ["", "0", "x", nowhere.as_str()] {
         let fields = &[("api_token", token), ("roomid", roomid)];
-        let answer = rest.upload("/api/file/uploadimg", fields, Some(("a.png", "image/png", PNG)))?.json();
+        let answer =
+            rest.upload("/api/file/uploadimg", fields, Some(("a.png", "image/png", PNG)))?.json();
         require(answer == json!({ "errno": 500, "msg": BAD_IMAGE }), BAD_IMAGE, || {
             format!("{answer} for roomid {roomid:?}")
         })?;
@@ -821,9 +905,11 @@ fn upload_too_large(context: &Context) -> Outcome {
     let fields = &[("api_token", guest.user.token.as_str())];
     let file = Some(("a.png", "image/png", bytes.as_slice()));
     let response = context.rest().upload("/api/file/avatar", fields, file)?;
-    let refused = response.status == 413
-        || response.json() == json!({ "errno": 500, "msg": BAD_AVATAR });
-    require(refused, "errno 500 or status 413", || format!("{} {}", response.status, response.text()))
+    let refused =
+        response.status == 413 || response.json() == json!({ "errno": 500, "msg": BAD_AVATAR });
+    require(refused, "errno 500 or status 413", || {
+        format!("{} {}", response.status, response.text())
+    })
 }
 
 fn avatar(context: &Context) -> Outcome {
@@ -836,12 +922,18 @@ fn avatar(context: &Context) -> Outcome {
     equal("errno", &answer["errno"], &json!(0))?;
     equal("msg", &answer["msg"], &json!("Saved"))?;
     let url = answer["data"]["url"].as_str().unwrap_or("").to_owned();
-    require(url.starts_with("/storage/images/avatars/"), "/storage/images/avatars/…", || url.clone())?;
+    require(url.starts_with("/storage/images/avatars/"), "/storage/images/avatars/…", || {
+        url.clone()
+    })?;
     let served = context.get(&url)?;
     require(served.status == 200 && served.body == PNG, "the same bytes", || {
         format!("status {}", served.status)
     })?;
-    equal("the user's avatar", &rest.get_as("/api/user", &user.token)?.json()["avatar"], &json!(url))
+    equal(
+        "the user's avatar",
+        &rest.get_as("/api/user", &user.token)?.json()["avatar"],
+        &json!(url),
+    )
 }
 
 fn storage_paths(context: &Context) -> Outcome {
@@ -862,7 +954,9 @@ fn storage_paths(context: &Context) -> Outcome {
             format!("status {} for {path}: {}", response.status, response.text())
         })?;
     }
-    for path in ["/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd"] {
+    for path in
+        ["/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd"]
+    {
         let response = context.get(path)?;
         require(!response.text().contains("root:"), "no file outside the served folder", || {
             response.text()
@@ -879,9 +973,11 @@ fn robot(context: &Context) -> Outcome {
     has_exactly("the answer", &answer, &["data"])?;
     let text = answer["data"].as_str().unwrap_or("");
     let inner: Value = serde_json::from_str(text).unwrap_or(Value::Null);
-    require(inner["code"].is_u64() && inner["text"].is_string(), "JSON text with code and text", || {
-        answer.to_string()
-    })?;
+    require(
+        inner["code"].is_u64() && inner["text"].is_string(),
+        "JSON text with code and text",
+        || answer.to_string(),
+    )?;
     require(inner["text"] != json!(""), "a text that says something", || text.to_owned())
 }
 
@@ -890,14 +986,18 @@ fn operation(context: &Context) -> Outcome {
     status(&health, 200)?;
     equal("/health", &health.json(), &json!({ "status": "ok" }))?;
     let ready = context.get("/ready")?;
-    require(matches!(ready.status, 200 | 503), "200 or 503", || format!("status {}", ready.status))?;
+    require(matches!(ready.status, 200 | 503), "200 or 503", || {
+        format!("status {}", ready.status)
+    })?;
     has_exactly("/ready", &ready.json(), &["ready", "checks"])?;
     equal("ready", &ready.json()["ready"], &json!(ready.status == 200))?;
     let metrics = context.get("/metrics")?;
     status(&metrics, 200)?;
-    require(metrics.has_type("text/plain") || metrics.has_type("application/openmetrics-text"), "text", || {
-        format!("{:?}", metrics.header("content-type"))
-    })?;
+    require(
+        metrics.has_type("text/plain") || metrics.has_type("application/openmetrics-text"),
+        "text",
+        || format!("{:?}", metrics.header("content-type")),
+    )?;
     let text = metrics.text();
     let sound = text.lines().all(|line| {
         line.is_empty()
@@ -911,7 +1011,13 @@ fn operation(context: &Context) -> Outcome {
 }
 
 fn no_static(context: &Context) -> Outcome {
-    for path in ["/api", "/api/index.html", "/storage/index.html", "/socket.io/index.html", "/ws/index.html"] {
+    for path in [
+        "/api",
+        "/api/index.html",
+        "/storage/index.html",
+        "/socket.io/index.html",
+        "/ws/index.html",
+    ] {
         let response = context.get(path)?;
         let page = response.status == 200 && response.has_type("text/html");
         require(!page, "no page", || format!("an HTML page for {path}"))?;

@@ -19,7 +19,10 @@ pub const CASES: &[Case] = &[
         &["TRN-1", "TRN-2"],
         EVERY,
         &[],
-        ("connects at /socket.io and /ws, with and without the trailing slash", "each path opens a session"),
+        (
+            "connects at /socket.io and /ws, with and without the trailing slash",
+            "each path opens a session",
+        ),
         paths,
     ),
     case(
@@ -216,7 +219,9 @@ fn bad_tokens(context: &Context) -> Outcome {
     }
     let socket = context.socket()?;
     context.pause(Duration::from_millis(100));
-    require(socket.is_open(), "an anonymous session stays open", || format!("{:?}", socket.ending()))
+    require(socket.is_open(), "an anonymous session stays open", || {
+        format!("{:?}", socket.ending())
+    })
 }
 
 fn refusals(context: &Context) -> Outcome {
@@ -311,11 +316,7 @@ fn refused_upgrade(context: &Context) -> Outcome {
         (format!("EIO={eio}&transport=foo"), &[], UNKNOWN_TRANSPORT),
         (format!("EIO={eio}&transport=websocket&sid=nope"), &[], UNKNOWN_SID),
         ("EIO=7&transport=websocket".to_owned(), &[], BAD_VERSION),
-        (
-            format!("EIO={eio}&transport=websocket"),
-            &[("Origin", "http://evil.example")],
-            FORBIDDEN,
-        ),
+        (format!("EIO={eio}&transport=websocket"), &[("Origin", "http://evil.example")], FORBIDDEN),
     ];
     for (query, more, error) in requests {
         context.step(format!("upgrade with ?{query}"));
@@ -333,9 +334,11 @@ fn refused_upgrade(context: &Context) -> Outcome {
         refused(&response, error)?;
         refusal_shape(&response)?;
         header(&response, "Connection", "close")?;
-        require(connection.is_closed_within(Duration::from_secs(2)), "the connection ends", || {
-            "it is still open after 2 s".to_owned()
-        })?;
+        require(
+            connection.is_closed_within(Duration::from_secs(2)),
+            "the connection ends",
+            || "it is still open after 2 s".to_owned(),
+        )?;
     }
     Ok(())
 }
@@ -421,7 +424,8 @@ fn preflight(context: &Context) -> Outcome {
 
 fn accept_key(context: &Context) -> Outcome {
     let path = context.handshake_path();
-    for key in ["x3JJHMbDL1EzLkh9GBhXDw==", "AAAAAAAAAAAAAAAAAAAAAA==", "////////////////////zw=="] {
+    for key in ["x3JJHMbDL1EzLkh9GBhXDw==", "AAAAAAAAAAAAAAAAAAAAAA==", "////////////////////zw=="]
+    {
         let headers = &[
             ("Connection", "keep-alive, Upgrade"),
             ("Upgrade", "WebSocket"),

@@ -89,7 +89,10 @@ pub const CASES: &[Case] = &[
         &["UNR-12"],
         EVERY,
         CHAT,
-        ("sends messages as a member with a second session outside", "no count above 0 for the room"),
+        (
+            "sends messages as a member with a second session outside",
+            "no count above 0 for the room",
+        ),
         author,
     ),
     case(
@@ -279,9 +282,11 @@ fn window(context: &Context) -> Outcome {
         Ok((told(&guest, from, room).last() == Some(&sent)).then_some(()))
     })?;
     let late = last.elapsed();
-    require(late < Duration::from_millis(2_000), "the last number within the window and 250 ms", || {
-        format!("after {late:?}")
-    })?;
+    require(
+        late < Duration::from_millis(2_000),
+        "the last number within the window and 250 ms",
+        || format!("after {late:?}"),
+    )?;
     // A target may be set to a shorter window than the default; 100 ms is the least that helps.
     let updates = told(&guest, from, room).len();
     require(updates <= 22 && updates < sent as usize / 2, "updates that are coalesced", || {
@@ -325,9 +330,11 @@ fn author(context: &Context) -> Outcome {
     context.pause(Duration::from_millis(900));
     for (chat, from) in [(&author, from), (&outside, from_outside)] {
         let numbers = told(chat, from, room);
-        require(numbers.iter().all(|&number| number == 0), "no unread number for the author", || {
-            format!("{numbers:?}")
-        })?;
+        require(
+            numbers.iter().all(|&number| number == 0),
+            "no unread number for the author",
+            || format!("{numbers:?}"),
+        )?;
     }
     is_unread(context, &outside, room, 0)
 }

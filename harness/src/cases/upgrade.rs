@@ -133,7 +133,10 @@ pub const CASES: &[Case] = &[
         &["EIO-70", "SIO-14"],
         ONLY_E4P,
         UPGRADE,
-        ("upgrades before the Socket.IO CONNECT, then connects", "CONNECT is answered on the WebSocket"),
+        (
+            "upgrades before the Socket.IO CONNECT, then connects",
+            "CONNECT is answered on the WebSocket",
+        ),
         before_connect,
     ),
 ];
@@ -372,7 +375,10 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
             Ok(text) if text == "2" => break,
             Ok(_) => {}
             Err(Trouble::Timeout(_)) => {
-                return fail("a ping one interval after the handshake", format!("none in {limit:?}"));
+                return fail(
+                    "a ping one interval after the handshake",
+                    format!("none in {limit:?}"),
+                );
             }
             Err(other) => return Err(other.into()),
         }

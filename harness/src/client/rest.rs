@@ -117,13 +117,7 @@ impl Rest {
         Ok(answer["rooms"].as_array().cloned().unwrap_or_default())
     }
 
-    pub fn history(
-        &self,
-        token: &str,
-        room: u64,
-        page: u64,
-        total: u64,
-    ) -> Result<Value, Trouble> {
+    pub fn history(&self, token: &str, room: u64, page: u64, total: u64) -> Result<Value, Trouble> {
         let path = format!("/api/history/message?roomid={room}&current={page}&total={total}");
         Ok(self.get_as(&path, token)?.json()["data"].clone())
     }

@@ -641,7 +641,8 @@ impl Shared {
         match packet.kind {
             Kind::Open => state.open = Some(Open::parse(&text)?),
             Kind::Message => {
-                let packet = sio::decode(&text).map_err(|why| Trouble::Protocol(why.to_string()))?;
+                let packet =
+                    sio::decode(&text).map_err(|why| Trouble::Protocol(why.to_string()))?;
                 state.take(packet);
             }
             Kind::Close => {
@@ -804,4 +805,3 @@ fn poll_once(
         }
     }
 }
-

@@ -21,11 +21,8 @@ impl Target {
         if authority.contains("://") || authority.contains('/') || authority.is_empty() {
             return Err(format!("{url:?} is not of the form http://host:port"));
         }
-        let with_port = if authority.contains(':') {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
-        };
+        let with_port =
+            if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
         let addr = with_port
             .to_socket_addrs()
             .map_err(|why| format!("{authority:?}: {why}"))?

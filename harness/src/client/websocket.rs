@@ -103,8 +103,7 @@ impl RawSocket {
     /// A second handle that only writes, for a thread other than the reader.
     pub fn writer(&self) -> Result<RawSocket, Trouble> {
         let from = self.socket.get_ref();
-        let stream =
-            from.stream.try_clone().map_err(|why| Trouble::Closed(why.to_string()))?;
+        let stream = from.stream.try_clone().map_err(|why| Trouble::Closed(why.to_string()))?;
         let shared = Shared { stream, first: Vec::new(), writes: from.writes.clone() };
         let socket = WebSocket::from_raw_socket(shared, Role::Client, None);
         Ok(RawSocket { socket, log: self.log.clone(), closed: None, pongs: Vec::new() })
@@ -131,7 +130,8 @@ impl RawSocket {
     /// A frame built by hand: `first` holds FIN, the reserved bits and the opcode.
     pub fn send_raw(&mut self, first: u8, payload: &[u8], masked: bool) -> Result<(), Trouble> {
         let kind = if masked { "masked" } else { "unmasked" };
-        self.log.sent(format!("raw {kind} frame {first:#04x}: {}", String::from_utf8_lossy(payload)));
+        self.log
+            .sent(format!("raw {kind} frame {first:#04x}: {}", String::from_utf8_lossy(payload)));
         let bytes = raw_frame(first, payload, masked);
         self.send_bytes(&bytes)
     }

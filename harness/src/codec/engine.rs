@@ -38,15 +38,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
-        Kind::Open,
-        Kind::Close,
-        Kind::Ping,
-        Kind::Pong,
-        Kind::Message,
-        Kind::Upgrade,
-        Kind::Noop,
-    ];
+    const ALL: [Kind; 7] =
+        [Kind::Open, Kind::Close, Kind::Ping, Kind::Pong, Kind::Message, Kind::Upgrade, Kind::Noop];
 
     pub fn digit(self) -> char {
         char::from(b'0' + self as u8)

@@ -1,6 +1,8 @@
 //! Payloads: several packets in one HTTP body.
 
-use super::engine::{Data, Packet, Protocol, decode_base64, decode_binary, decode_text, encode_base64};
+use super::engine::{
+    Data, Packet, Protocol, decode_base64, decode_binary, decode_text, encode_base64,
+};
 use super::{Malformed, malformed};
 
 const RECORD_SEPARATOR: char = '\u{1e}';

@@ -42,16 +42,11 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub fn set(
-        context: &'a Context,
-        script: &Script,
-        patience: Duration,
-    ) -> Play<Stage<'a>> {
+    pub fn set(context: &'a Context, script: &Script, patience: Duration) -> Play<Stage<'a>> {
         let room = || context.room().map_err(refused);
         let rooms = [room()?, room()?];
-        let users = (0..=OBSERVER)
-            .map(|_| context.user().map_err(refused))
-            .collect::<Play<Vec<User>>>()?;
+        let users =
+            (0..=OBSERVER).map(|_| context.user().map_err(refused)).collect::<Play<Vec<User>>>()?;
         let spoken: Vec<Combo> = [E4W, E3W, E4P, E3P]
             .into_iter()
             .filter(|combo| context.capabilities().speaks(*combo))

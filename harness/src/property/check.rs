@@ -42,7 +42,8 @@ pub fn at_rest(stage: &mut Stage<'_>) -> Play<()> {
     }
     sentinels(stage)?;
     for actor in stage.all() {
-        let connection = stage.model.live.get(&actor.number).or(stage.model.ended.get(&actor.number));
+        let connection =
+            stage.model.live.get(&actor.number).or(stage.model.ended.get(&actor.number));
         if let Some(connection) = connection {
             deliveries_are_right(stage, actor, connection)?;
             versions_are_right(stage, actor)?;
@@ -98,7 +99,11 @@ fn roster_is_right(stage: &Stage<'_>, actor: &Actor, room: usize, mode: Mode) ->
         if online == Some(wanted) {
             return Ok(());
         }
-        return Err(violation("PRES-41", format!("{wanted} online for {who}"), format!("{online:?}")));
+        return Err(violation(
+            "PRES-41",
+            format!("{wanted} online for {who}"),
+            format!("{online:?}"),
+        ));
     }
     let users = users.unwrap_or_default();
     if users == wanted {
@@ -170,7 +175,11 @@ fn deliveries_are_right(stage: &Stage<'_>, actor: &Actor, connection: &Connectio
         let repeated = seen.windows(2).find(|pair| pair[0] >= pair[1]);
         if let Some(pair) = repeated {
             let expected = format!("each message once and in order for {who}");
-            return Err(violation("CHAT-61", expected, format!("{} then {} in {seen:?}", pair[0], pair[1])));
+            return Err(violation(
+                "CHAT-61",
+                expected,
+                format!("{} then {} in {seen:?}", pair[0], pair[1]),
+            ));
         }
         let intervals: Vec<&Interval> =
             connection.intervals.iter().filter(|interval| interval.room == room).collect();
@@ -213,8 +222,7 @@ fn complete(interval: &Interval, seen: &[u64], last: u64, who: &str) -> Play<()>
         None => (last, false),
     };
     let wanted: Vec<u64> = (interval.after_must + 1..=until).collect();
-    let observed: Vec<u64> =
-        seen.iter().copied().filter(|seq| wanted.contains(seq)).collect();
+    let observed: Vec<u64> = seen.iter().copied().filter(|seq| wanted.contains(seq)).collect();
     let fits = if may_miss_the_end { wanted.starts_with(&observed) } else { wanted == observed };
     if fits {
         return Ok(());
@@ -276,7 +284,8 @@ fn unread_is_right(stage: &Stage<'_>) -> Play<()> {
                 let observed = entry.map_or(Value::Null, |entry| entry["unread"].clone());
                 let wanted = stage.model.unread(user, room);
                 if observed != json!(wanted) {
-                    let expected = format!("{wanted} unread in room {room} for user {}", account.id);
+                    let expected =
+                        format!("{wanted} unread in room {room} for user {}", account.id);
                     return Err(violation("UNR-15", expected, observed.to_string()));
                 }
             }

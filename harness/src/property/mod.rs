@@ -49,10 +49,10 @@ const SHRINKING_PATIENCE: Duration = Duration::from_millis(1_000);
 const SHRINKING: Duration = Duration::from_secs(30);
 
 const EVERYTHING: &[&str] = &[
-    "CHAT-25", "CHAT-36", "CHAT-51", "CHAT-52", "CHAT-53", "CHAT-60", "CHAT-61", "CHAT-62", "CHAT-64",
-    "CHAT-69", "CHAT-71", "CHAT-72", "CHAT-80", "PRES-4", "PRES-12", "PRES-15", "PRES-20", "PRES-21",
-    "PRES-24", "PRES-32", "PRES-35", "PRES-41", "SIO-40", "UNR-2", "UNR-4", "UNR-5", "UNR-15", "CHAT-5",
-    "CHAT-28", "EIO-40", "EIO-74", "CHAT-84",
+    "CHAT-25", "CHAT-36", "CHAT-51", "CHAT-52", "CHAT-53", "CHAT-60", "CHAT-61", "CHAT-62",
+    "CHAT-64", "CHAT-69", "CHAT-71", "CHAT-72", "CHAT-80", "PRES-4", "PRES-12", "PRES-15",
+    "PRES-20", "PRES-21", "PRES-24", "PRES-32", "PRES-35", "PRES-41", "SIO-40", "UNR-2", "UNR-4",
+    "UNR-5", "UNR-15", "CHAT-5", "CHAT-28", "EIO-40", "EIO-74", "CHAT-84",
 ];
 
 pub const CASES: &[Case] = &[

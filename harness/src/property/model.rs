@@ -74,7 +74,14 @@ impl Model {
     }
 
     /// A join that was acknowledged with `after_must`, asked for when `after_may` was the last.
-    pub fn join(&mut self, number: usize, room: usize, mode: Mode, after_may: u64, after_must: u64) {
+    pub fn join(
+        &mut self,
+        number: usize,
+        room: usize,
+        mode: Mode,
+        after_may: u64,
+        after_must: u64,
+    ) {
         let Some(connection) = self.live.get_mut(&number) else {
             return;
         };

@@ -78,7 +78,9 @@ fn join(stage: &mut Stage<'_>, client: usize, room: usize, mode: Mode) -> Play<(
     expect(answer["online"] == json!(online), "PRES-12", format!("{online} online"), || {
         answer.to_string()
     })?;
-    expect(answer["seq"] == json!(before), "CHAT-60", format!("seq {before}"), || answer.to_string())
+    expect(answer["seq"] == json!(before), "CHAT-60", format!("seq {before}"), || {
+        answer.to_string()
+    })
 }
 
 fn leave(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
@@ -349,9 +351,12 @@ fn numbers_are_right(stage: &Stage<'_>, client: usize) -> Play<()> {
         let observed = &answer["count"][format!("room{}", stage.rooms[room])];
         let is_inside = stage.model.present(room).contains(&user);
         let clause = if is_inside { "UNR-4" } else { "UNR-15" };
-        expect(*observed == json!(wanted), clause, format!("{wanted} unread in room {room}"), || {
-            format!("{observed} for user {id}")
-        })?;
+        expect(
+            *observed == json!(wanted),
+            clause,
+            format!("{wanted} unread in room {room}"),
+            || format!("{observed} for user {id}"),
+        )?;
     }
     Ok(())
 }

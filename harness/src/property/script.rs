@@ -61,28 +61,67 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    Join { client: usize, room: usize, mode: Mode },
-    Leave { client: usize, room: usize },
-    Say { client: usize, room: usize },
+    Join {
+        client: usize,
+        room: usize,
+        mode: Mode,
+    },
+    Leave {
+        client: usize,
+        room: usize,
+    },
+    Say {
+        client: usize,
+        room: usize,
+    },
     /// Messages without waiting in between.
-    Burst { client: usize, room: usize, count: usize },
+    Burst {
+        client: usize,
+        room: usize,
+        count: usize,
+    },
     /// Leave, join and talk in one go.
-    Bounce { client: usize, room: usize },
+    Bounce {
+        client: usize,
+        room: usize,
+    },
     /// Every member talks at the same moment.
-    Babble { room: usize, count: usize },
+    Babble {
+        room: usize,
+        count: usize,
+    },
     /// Every client that is a member leaves at the same moment.
-    LeaveTogether { room: usize },
+    LeaveTogether {
+        room: usize,
+    },
     /// Every connected client joins at the same moment.
-    JoinTogether { room: usize },
-    End { client: usize, how: End },
-    Reconnect { client: usize },
-    Upgrade { client: usize },
+    JoinTogether {
+        room: usize,
+    },
+    End {
+        client: usize,
+        how: End,
+    },
+    Reconnect {
+        client: usize,
+    },
+    Upgrade {
+        client: usize,
+    },
     /// A message with a token that is none.
-    BadToken { client: usize, room: usize },
+    BadToken {
+        client: usize,
+        room: usize,
+    },
     /// A message that is too long.
-    TooLong { client: usize, room: usize },
+    TooLong {
+        client: usize,
+        room: usize,
+    },
     /// Asks for the unread numbers.
-    Login { client: usize },
+    Login {
+        client: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

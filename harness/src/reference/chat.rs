@@ -87,13 +87,7 @@ impl World {
         Ok(())
     }
 
-    fn join(
-        &mut self,
-        sid: &str,
-        user: u64,
-        data: &Value,
-        id: Option<u64>,
-    ) -> Result<(), Refusal> {
+    fn join(&mut self, sid: &str, user: u64, data: &Value, id: Option<u64>) -> Result<(), Refusal> {
         let room = room_id(&data["roomid"])?;
         let mode = match &data["presence"] {
             Value::Null => Mode::Full,

@@ -128,7 +128,8 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     if !matches!(request.param("EIO"), Some("3" | "4")) {
         return Some(engine_error(5));
     }
-    let bad_token = request.param("api_token").is_some_and(|token| !world.tokens.contains_key(token));
+    let bad_token =
+        request.param("api_token").is_some_and(|token| !world.tokens.contains_key(token));
     if world.has(Defect::AnonymousRefused) && bad_token {
         return Some(Response::new(403, "text/html", "<html>log in first</html>"));
     }
@@ -151,7 +152,9 @@ pub fn protocol_of(request: &Request) -> Protocol {
 
 pub fn cookie(request: &Request, name: &str) -> Option<String> {
     let cookies = request.header("cookie")?;
-    cookies.split(';').find_map(|pair| pair.trim().strip_prefix(&format!("{name}=")).map(str::to_owned))
+    cookies
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
 /// The identity that a handshake shows: the query first, then the bearer.
@@ -299,4 +302,3 @@ fn read_websocket(
         }
     }
 }
-

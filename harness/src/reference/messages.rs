@@ -87,7 +87,8 @@ impl World {
             return;
         };
         state.seq += 1;
-        let message = Message { id: message_id, seq: state.seq, user, username, src, msg, img, time };
+        let message =
+            Message { id: message_id, seq: state.seq, user, username, src, msg, img, time };
         state.messages.push(message.clone());
         let mut members: Vec<String> = state.members.keys().cloned().collect();
         if everybody {

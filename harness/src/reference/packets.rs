@@ -186,7 +186,8 @@ impl World {
         if RESERVED.contains(&name) {
             return self.refuse(sid, name, packet.id, "unknown_event", "There is no such event");
         }
-        let has_image = args.first().is_some_and(|data| data["img"].as_str().is_some_and(|i| !i.is_empty()));
+        let has_image =
+            args.first().is_some_and(|data| data["img"].as_str().is_some_and(|i| !i.is_empty()));
         if !has_image && bytes > EVENT_BYTES_MAX {
             return self.refuse(sid, name, packet.id, "too_large", "The event is too large");
         }
@@ -205,7 +206,11 @@ impl World {
             return;
         }
         let event: String = event.chars().take(64).collect();
-        self.emit(sid, "chat_error", &[json!({ "event": event, "code": code, "message": message })]);
+        self.emit(
+            sid,
+            "chat_error",
+            &[json!({ "event": event, "code": code, "message": message })],
+        );
     }
 
     pub fn ack(&mut self, sid: &str, id: u64, answer: Value) {

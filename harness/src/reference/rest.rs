@@ -200,9 +200,10 @@ impl World {
         } else {
             None
         };
-        let found = self.users.iter().find(|user| {
-            user.email.eq_ignore_ascii_case(email) && user.password == password
-        });
+        let found = self
+            .users
+            .iter()
+            .find(|user| user.email.eq_ignore_ascii_case(email) && user.password == password);
         match (fault, found.map(|user| user.id)) {
             (None, Some(id)) => self.token_answer(id, "Logged in", false),
             (fault, _) => {
@@ -251,7 +252,8 @@ impl World {
                 Response::json(200, &shown)
             }
             "/api/rooms" => {
-                let rooms: Vec<Value> = self.rooms.keys().map(|&id| self.room_json(user, id)).collect();
+                let rooms: Vec<Value> =
+                    self.rooms.keys().map(|&id| self.room_json(user, id)).collect();
                 Response::json(200, &json!({ "errno": 0, "rooms": rooms }))
             }
             "/api/history/message" => self.history(call, user),
@@ -260,12 +262,15 @@ impl World {
                 Response::json(200, &json!({ "data": text.to_string() }))
             }
             "/api/file/uploadimg" => {
-                let known = call.number("roomid").is_some_and(|room| self.rooms.contains_key(&room));
+                let known =
+                    call.number("roomid").is_some_and(|room| self.rooms.contains_key(&room));
                 match known.then(|| self.upload(call, Folder::Messages)).flatten() {
                     Some(url) => {
                         Response::json(200, &json!({ "errno": 200, "msg": "Saved", "url": url }))
                     }
-                    None => refused("Invalid parameters (room or image file is missing or invalid)"),
+                    None => {
+                        refused("Invalid parameters (room or image file is missing or invalid)")
+                    }
                 }
             }
             _ => match self.upload(call, Folder::Avatars) {
@@ -289,7 +294,8 @@ impl World {
     }
 
     fn upload(&mut self, call: &Call, folder: Folder) -> Option<String> {
-        let bytes = call.file.as_ref().filter(|bytes| bytes.len() <= self.options.image_bytes_max)?;
+        let bytes =
+            call.file.as_ref().filter(|bytes| bytes.len() <= self.options.image_bytes_max)?;
         self.store_file(folder, bytes)
     }
 
@@ -316,7 +322,8 @@ impl World {
     }
 
     fn history(&self, call: &Call, user: u64) -> Response {
-        let (room, page) = (call.number("roomid").unwrap_or(0), call.number("current").unwrap_or(0));
+        let (room, page) =
+            (call.number("roomid").unwrap_or(0), call.number("current").unwrap_or(0));
         let Some(state) = self.rooms.get(&room).filter(|_| page > 0) else {
             return Response::json(200, &json!({ "data": { "errno": 1 } }));
         };
@@ -351,10 +358,17 @@ impl World {
             "/health" => Response::json(200, &json!({ "status": "ok" })),
             "/ready" => Response::json(200, &json!({ "ready": true, "checks": {} })),
             "/metrics" => {
-                let text = format!("# TYPE throng_sessions gauge\nthrong_sessions {}\n", self.sessions.len());
+                let text = format!(
+                    "# TYPE throng_sessions gauge\nthrong_sessions {}\n",
+                    self.sessions.len()
+                );
                 Response::new(200, "text/plain; version=0.0.4; charset=utf-8", text)
             }
-            "/" => Response::new(200, "text/html; charset=UTF-8", "<!doctype html><title>Reference</title>"),
+            "/" => Response::new(
+                200,
+                "text/html; charset=UTF-8",
+                "<!doctype html><title>Reference</title>",
+            ),
             _ => Response::json(404, &json!({ "message": "Not Found" })),
         }
     }
@@ -366,5 +380,6 @@ fn refused(msg: &str) -> Response {
 
 fn is_url(text: &str) -> bool {
     let rest = ["http://", "https://", "//"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' ')) || text.starts_with("/avatars/")
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
+        || text.starts_with("/avatars/")
 }

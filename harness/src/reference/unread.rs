@@ -92,9 +92,9 @@ impl World {
             let Some(user) = session.user else { continue };
             let user = self.counted(user);
             let own_unread = u64::from(self.has(Defect::AuthorGetsUnread));
-            let counts = rooms
-                .into_iter()
-                .map(|room| (format!("room{room}"), self.unread(user, room).max(own_unread).into()));
+            let counts = rooms.into_iter().map(|room| {
+                (format!("room{room}"), self.unread(user, room).max(own_unread).into())
+            });
             let counts = Value::Object(counts.collect::<Map<_, _>>());
             self.emit(&sid, "count", &[counts]);
         }

@@ -160,7 +160,8 @@ impl World {
         let sid = random_id();
         let now = Instant::now();
         let is_eio3 = protocol == Protocol::Eio3;
-        let first_ping = if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
+        let first_ping =
+            if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
         let session = Session {
             socket_id: if is_eio3 { sid.clone() } else { random_id() },
             sid: sid.clone(),

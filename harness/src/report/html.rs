@@ -22,8 +22,13 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
 
 pub fn render(summary: &Summary<'_>) -> String {
     let mut out = String::from("<!doctype html><html lang=en><head><meta charset=utf-8>");
-    out.push_str("<meta name=viewport content='width=device-width'><title>Conformance report</title>");
-    out.push_str(&format!("<style>{STYLE}</style></head><body><h1>Conformance of {}</h1>", escape(summary.target)));
+    out.push_str(
+        "<meta name=viewport content='width=device-width'><title>Conformance report</title>",
+    );
+    out.push_str(&format!(
+        "<style>{STYLE}</style></head><body><h1>Conformance of {}</h1>",
+        escape(summary.target)
+    ));
     out.push_str(&format!(
         "<p>seed {} · {:.1} s · exit code {}</p><p class=totals>",
         summary.seed,

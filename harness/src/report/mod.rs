@@ -32,8 +32,7 @@ impl Summary<'_> {
         if self.reports.iter().any(|report| decides(&report)) {
             return 1;
         }
-        let warned =
-            self.reports.iter().any(|r| r.verdict == Verdict::Warn && !r.known_failing);
+        let warned = self.reports.iter().any(|r| r.verdict == Verdict::Warn && !r.known_failing);
         if warned && self.strict { 4 } else { 0 }
     }
 }
