@@ -47,8 +47,6 @@ impl HttpPolicy {
     ) -> EngineRequest {
         let query = eio::query(fields.query);
         let bearer = || fields.authorization.and_then(bearer);
-        // The original page writes what it has, also when it has nothing (CHAT-3).
-        let is_token = |token: &&str| !matches!(*token, "" | "false" | "null");
         EngineRequest {
             endpoint,
             method: match fields.method {
