@@ -1,6 +1,9 @@
 // The chat's rules beyond the happy path: every error code, unread counts, history, images, presence
 // forms, and limits, as one modern client sees them.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { Api, png, pngUrl } from './support/api.mjs';
@@ -320,4 +323,91 @@ test('one order for all: many authors, three shards, every member sees the same 
     const own = clients[0].pending('message').map(([m]) => m.msg).filter((msg) => msg.startsWith(`${who}:`));
     assert.deepEqual(own, Array.from({ length: 40 }, (_, i) => `${who}:${i}`), 'each author in his own order');
   }
+});
+
+test('limits per session and per user are what the operator sets', async (t) => {
+  const config = `${shipped}
+[rooms]
+auto_create_max = 2
+[limits]
+rooms_per_session_max = 3
+sessions_per_user_max = 2
+`;
+  // One shard: each shard counts a user's sessions for itself.
+  const server = await Server.start({ shards: 1, config });
+  t.after(() => server.stop());
+  const api = new Api(server);
+  const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);
+  const a = await Client.open(server, { token: anna.token });
+  t.after(() => a.close());
+  for (const roomid of [1, 2, 77]) assert.equal((await a.ask('room', { roomid })).ok, true, `${roomid}`);
+  assert.equal((await a.ask('room', { roomid: 78 })).code, 'room_limit');
+  assert.equal((await a.ask('roomout', { roomid: 1 })).ok, true);
+  assert.equal((await a.ask('room', { roomid: 78 })).ok, true, 'the second room made on demand');
+  assert.equal((await a.ask('roomout', { roomid: 78 })).ok, true);
+  assert.equal((await a.ask('room', { roomid: 79 })).code, 'unknown_room', 'no third one');
+
+  const two = await Client.open(server, { token: anna.token });
+  t.after(() => two.close());
+  assert.equal((await two.ask('login', {})).ok, true);
+  const three = new Client(server, { token: anna.token, transports: ['websocket'], reconnection: false });
+  t.after(() => three.close());
+  three.emit('login', {});
+  const closed = await new Promise((done) => {
+    three.socket.io.engine.on('close', (reason, why) => done(why?.context?.code ?? reason));
+  });
+  assert.equal(closed, 4004);
+  const other = await Client.open(server, { token: boris.token });
+  t.after(() => other.close());
+  assert.equal((await other.ask('login', {})).ok, true, 'others are not concerned');
+});
+
+test('an image at its bound passes, one above it is refused', async (t) => {
+  const config = `${shipped}
+[limits]
+image_bytes_max = 20000
+`;
+  const server = await Server.start({ shards: 2, config });
+  t.after(() => server.stop());
+  const api = new Api(server);
+  const user = await api.register('image');
+  const client = await Client.open(server, { token: user.token });
+  t.after(() => client.close());
+  await client.join(1);
+  // Bytes after the end of a PNG belong to no picture, but to the file.
+  const url = (size) => `data:image/png;base64,${Buffer.concat([png, Buffer.alloc(size - png.length)]).toString('base64')}`;
+  const fits = await client.ask('message', { roomid: 1, msg: '', img: url(20_000) });
+  assert.equal(fits.ok, true, JSON.stringify(fits));
+  assert.equal((await client.ask('message', { roomid: 1, msg: '', img: url(20_001) })).code, 'too_large');
+});
+
+test('a message that cannot be stored is refused, and takes no number', async (t) => {
+  const server = await Server.start({ shards: 2, config: shipped });
+  t.after(() => server.stop());
+  const api = new Api(server);
+  const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);
+  const a = await Client.open(server, { token: anna.token });
+  const b = await Client.open(server, { token: boris.token });
+  t.after(() => [a, b].forEach((client) => client.close()));
+  await a.join(1);
+  await b.join(1);
+  assert.equal((await a.say(1, 'stored')).seq, 1);
+  assert.equal((await b.next('message'))[0].seq, 1);
+
+  // Another program holds the database for writing.
+  const script = 'import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n'
+    + 'db.execute("BEGIN IMMEDIATE")\nprint("held", flush=True)\nsys.stdin.read()\n';
+  const holder = spawn('python3', ['-c', script, join(server.dir, 'data', 'throng.db')]);
+  t.after(() => holder.kill());
+  await once(holder.stdout, 'data');
+  const refused = await a.ask('message', { roomid: 1, msg: 'lost', img: '' });
+  assert.deepEqual([refused.ok, refused.code], [false, 'storage_unavailable']);
+  holder.stdin.end();
+  await once(holder, 'exit');
+
+  assert.equal((await a.say(1, 'stored again')).seq, 2);
+  const [message] = await b.next('message');
+  assert.deepEqual([message.msg, message.seq], ['stored again', 2]);
+  const history = await api.history(anna.token, 1);
+  assert.deepEqual(history.data.map((row) => row.msg), ['stored', 'stored again']);
 });

@@ -350,6 +350,7 @@ impl World {
 
     /// The connection ends from the client's side, however it stands.
     pub fn hang_up(&mut self, index: usize, end: PipeEnd) {
+        self.facts.trace.line(|| format!("  s{index} hangs up: {end:?}"));
         self.drop_probe(index);
         let session = &mut self.sessions[index];
         session.close();

@@ -338,6 +338,10 @@ impl World {
             }
             for (index, op) in session.ops.iter().enumerate() {
                 let Answer::Refused(code) = &op.answer else { continue };
+                // A DISCONNECT behind it leaves at once, whatever waits (SIO-60).
+                if session.ops[index..].iter().any(|op| op.kind == Kind::Goodbye) {
+                    continue;
+                }
                 let is_stranger = matches!(&**code, "not_member" | "unknown_room");
                 if is_stranger
                     && matches!(op.kind, Kind::Publish(_))

@@ -222,8 +222,9 @@ impl Session {
                 match &op.answer {
                     Answer::Ok if op.was_unsure => at.doubt(),
                     Answer::Ok => at = Standing::Out,
-                    // Judged before anything is done.
-                    Answer::Refused(code) if code == "unauthenticated" => {}
+                    // Judged before anything is done; a `login` may also be cut short later.
+                    Answer::Refused(code)
+                        if code == "unauthenticated" && op.kind != Kind::Login => {}
                     Answer::Refused(_) | Answer::Pending => at.doubt(),
                 }
             }

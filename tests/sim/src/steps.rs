@@ -123,6 +123,7 @@ impl World {
                 ))));
                 session.note(Kind::Goodbye);
                 session.connect_again();
+                facts.trace.line(|| "  and says 41, 40".to_owned());
             }
             237..=241 => {
                 // Some say goodbye first, as Socket.IO clients do.
