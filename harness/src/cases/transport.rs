@@ -277,10 +277,12 @@ fn unknown_sid(context: &Context) -> Outcome {
     is_alive(&poller)
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn order_of_checks(context: &Context) -> Outcome {
     let eio = context.eio();
     let foreign: &[(&str, &str)] = &[("Origin", "http://evil.example")];
-    let requests: [(String, &str, &[(&str, &str)], _); 6] = [
+    let requests: [(String, &str, Headers<'_>, _); 6] = [
         ("transport=x&sid=nope".to_owned(), "GET", foreign, UNKNOWN_TRANSPORT),
         (format!("EIO={eio}&transport=polling&sid=nope"), "GET", foreign, FORBIDDEN),
         ("EIO=9&transport=polling".to_owned(), "POST", foreign, FORBIDDEN),

@@ -296,7 +296,7 @@ fn read_websocket(
                 return;
             }
         }
-        if pipe.lock().closed.is_some() && lock(world).sessions.get(sid).is_none() {
+        if pipe.lock().closed.is_some() && !lock(world).sessions.contains_key(sid) {
             // A faulty stream is not read on; a closing one is, for the peer's close frame.
             let _ = frames.get_ref().get_ref().set_read_timeout(Some(Duration::from_millis(500)));
         }

@@ -176,7 +176,8 @@ impl World {
         if misses_rejoin && let Some(session) = self.sessions.get_mut(sid) {
             session.left_before.insert(room);
         }
-        if !still_present && !(in_burst && burst) {
+        let lost = in_burst && burst;
+        if !still_present && !lost {
             self.tell_change(room, None, &[], &[user], false);
         }
     }
