@@ -170,7 +170,7 @@ impl Scenario {
             grace_ms: draw.pick(&[0, 0, 300, 2_000]),
             rooms_auto_create_max: if creates { 8 } else { 0 },
             roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
-            unread_window_ms: draw.pick(&[500, 20, 0]),
+            unread_window_ms: draw.pick(&[500, 20, 100]),
             ephemeral: draw.chance(64),
             own_lane_max: lane_max,
             ..Settings::DEFAULT
