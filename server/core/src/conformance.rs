@@ -114,8 +114,9 @@ impl Logic for Echo {
     fn settle(&mut self, effects: &mut Effects) {
         self.engine.run_timers();
         self.pump();
-        self.engine.finish_turn(effects);
+        self.engine.evict_slow();
         self.pump();
+        self.engine.finish_turn(effects);
     }
 
     fn takes_requests(&self) -> bool {

@@ -116,16 +116,21 @@ impl Logic for Shard {
     fn settle(&mut self, effects: &mut Effects) {
         self.engine.run_timers();
         self.pump();
-        let mut cx = Context { engine: &mut self.engine, lanes: &mut self.lanes };
-        self.edge.settle(&mut cx);
-        self.pump();
-        let now = self.engine.now;
-        self.home.settle(now, &mut self.lanes, &mut self.engine.counters);
-        // What home tells its own edge is handled in this very turn.
-        self.pump();
+        loop {
+            let mut cx = Context { engine: &mut self.engine, lanes: &mut self.lanes };
+            self.edge.settle(&mut cx);
+            self.pump();
+            let now = self.engine.now;
+            self.home.settle(now, &mut self.lanes, &mut self.engine.counters);
+            // What home tells its own edge is handled in this very turn.
+            self.pump();
+            // Evicted sessions owe leaves, and leaves are told: once more, for ever fewer sessions.
+            if !self.engine.evict_slow() {
+                break;
+            }
+            self.pump();
+        }
         self.engine.finish_turn(effects);
-        // Evictions end sessions, and ended sessions owe leaves.
-        self.pump();
         self.lanes.drain_into(effects);
     }
 

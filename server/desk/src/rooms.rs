@@ -15,20 +15,20 @@ use crate::input::query_number;
 
 pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
     let Identity { user, .. } = identify(&desk, &parts, None).await?;
-    let reads: HashMap<u32, u64> = desk.deps.store.reads(user.id).await?.into_iter().collect();
-    let rooms: Vec<Value> = desk
-        .deps
-        .store
-        .rooms()
-        .await?
+    let store = &desk.deps.store;
+    // In this order a user who leaves meanwhile is either still present here, or his mark is in
+    // the queue that `flush` waits for.
+    let rooms = store.rooms().await?;
+    let is_present: Vec<bool> =
+        rooms.iter().map(|room| (desk.deps.is_present)(user.id, room.id)).collect();
+    store.flush().await?;
+    let reads: HashMap<u32, u64> = store.reads(user.id).await?.into_iter().collect();
+    let rooms: Vec<Value> = rooms
         .into_iter()
-        .map(|room| {
+        .zip(is_present)
+        .map(|(room, is_present)| {
             let read_seq = reads.get(&room.id).copied().unwrap_or(0);
-            let unread = if (desk.deps.is_present)(user.id, room.id) {
-                0
-            } else {
-                room.last_seq.saturating_sub(read_seq)
-            };
+            let unread = if is_present { 0 } else { room.last_seq.saturating_sub(read_seq) };
             json!({
                 "id": room.id,
                 "name": room.name,

@@ -316,12 +316,18 @@ impl Engine {
         self.happenings.push_back(Happening::Ended { conn, reason, session });
     }
 
-    /// Moves what the turn produced for the shell into `effects`; evicts slow consumers and
-    /// answers polls that have something to carry.
-    pub(crate) fn finish_turn(&mut self, effects: &mut Effects) {
+    /// Ends the sessions whose queues outgrew their bounds; false if there were none.
+    pub(crate) fn evict_slow(&mut self) -> bool {
+        let had_any = !self.slow.is_empty();
         while let Some(conn) = self.slow.pop() {
             self.end(conn, CloseReason::SlowConsumer);
         }
+        had_any
+    }
+
+    /// Moves what the turn produced for the shell into `effects`, and answers polls that have
+    /// something to carry.
+    pub(crate) fn finish_turn(&mut self, effects: &mut Effects) {
         self.answer_polls();
         effects.answers.append(&mut self.answers);
         effects.closes.append(&mut self.closes);
