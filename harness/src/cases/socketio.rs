@@ -415,7 +415,8 @@ fn event_before_connect(context: &Context) -> Outcome {
 fn second_connect(context: &Context) -> Outcome {
     let socket = context.socket()?;
     let first = socket.id();
-    socket.send_engine(&Packet::message("0"))?;
+    // By polling the POST itself may be refused.
+    let _ = socket.send_engine(&Packet::message("0"));
     if let Some(ending) = socket.wait_end(Duration::from_millis(700)) {
         let wanted = context.combo.transport == Transport::Polling || ending.code == 1008;
         return require(wanted, "code 1008", || format!("{ending:?}"));
@@ -485,7 +486,8 @@ fn event_elsewhere(context: &Context) -> Outcome {
 
 fn eio3_event_elsewhere(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message("2/nope,7[\"message\",{}]"))?;
+    // By polling the POST itself may be refused.
+    let _ = socket.send_engine(&Packet::message("2/nope,7[\"message\",{}]"));
     context.pause(QUIET);
     let answered = socket.wait_packet(Duration::ZERO, "", |packet| packet.namespace == "/nope");
     require(answered.is_err() && socket.acks().is_empty(), "no answer", || format!("{answered:?}"))

@@ -19,6 +19,9 @@ use crate::codec::socket as sio;
 /// How often a reader looks up from its socket, for heartbeats and for orders to stop.
 const READER_TURN: Duration = Duration::from_millis(20);
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// A poll without an answer for so long is held by the server.
+const HELD: Duration = Duration::from_millis(40);
+const CUT_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
@@ -158,6 +161,9 @@ struct Shared {
 enum Orders {
     #[default]
     Run,
+    /// Drop the connection of the next poll that is held: between two polls there is nothing that a
+    /// server could notice.
+    Cut,
     /// Neither read nor answer: a peer that is silent or gone without a word.
     Mute,
     Stop,
@@ -422,37 +428,35 @@ impl Socket {
         self.order(Orders::Stop);
     }
 
-    /// A poll that is cut is noticed at once; between two polls there is nothing to cut.
-    fn wait_for_poll(&self) {
-        let polls = self.shared.wire().socket.is_none();
-        if polls {
-            let held = |state: &mut State| state.poll_in_flight.then_some(());
-            let _ = self.wait_for(Duration::from_millis(500), "a poll", held);
-            thread::sleep(READER_TURN);
-        }
-    }
-
     /// Ends the TCP connection with FIN and no farewell.
     pub fn hang_up(&self) {
-        self.wait_for_poll();
         let wire = self.shared.wire();
+        let polls = wire.socket.is_none();
         if let Some(socket) = &wire.socket {
             socket.hang_up();
         }
         drop(wire);
+        if polls {
+            self.order(Orders::Cut);
+            self.wait_end(CUT_WAIT);
+        }
         self.order(Orders::Stop);
     }
 
-    /// Ends the TCP connection with RST.
+    /// Ends the TCP connection with RST; a poll just with FIN.
     pub fn reset(&mut self) {
-        self.wait_for_poll();
         let mut wire = self.shared.wire();
+        let polls = wire.socket.is_none();
         if let Some(socket) = &wire.socket {
             socket.arm_reset();
         }
         wire.socket = None;
         wire.post = None;
         drop(wire);
+        if polls {
+            self.order(Orders::Cut);
+            self.wait_end(CUT_WAIT);
+        }
         self.order(Orders::Stop);
         self.join();
     }
@@ -681,7 +685,7 @@ fn read_websocket(shared: &Shared, mut raw: RawSocket) {
     let mut pinged = Instant::now();
     loop {
         match shared.orders() {
-            Orders::Run => {}
+            Orders::Run | Orders::Cut => {}
             Orders::Mute => {
                 thread::sleep(READER_TURN);
                 continue;
@@ -735,7 +739,7 @@ fn read_polling(shared: &Shared, connection: Connection) {
     let path = shared.path(Some(&shared.sid()));
     loop {
         match shared.orders() {
-            Orders::Run => {}
+            Orders::Run | Orders::Cut => {}
             Orders::Mute => {
                 thread::sleep(READER_TURN);
                 continue;
@@ -776,9 +780,12 @@ fn poll_once(
         None => Connection::open(&shared.target, &shared.log)?,
     };
     connection.send(&Request::get(path))?;
+    let sent = Instant::now();
     loop {
         match shared.orders() {
             Orders::Run => {}
+            Orders::Cut if sent.elapsed() > HELD => return Ok(false),
+            Orders::Cut => {}
             Orders::Mute => {
                 thread::sleep(READER_TURN);
                 continue;
