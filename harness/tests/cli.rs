@@ -79,8 +79,7 @@ fn three_when_nobody_is_there() {
 
 #[test]
 fn four_when_only_a_should_is_broken_and_that_counts() {
-    // The reference closes its reason differently under no defect, so a SHOULD has to be broken by
-    // the list of rooms: the defaults are gone when a target serves another engine path only.
+    // This defect breaks CHAT-12, a SHOULD, beside the MUST that it is about.
     let server = wrong(Defect::LogoutKeepsSessions);
     let url = server.url();
     let run = ["run", "--target", &url, "--filter", "id.logout-told[eio4/websocket]"];
