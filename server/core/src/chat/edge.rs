@@ -96,6 +96,8 @@ pub(crate) struct Edge {
     tips: BTreeMap<RoomId, Seq>,
     changed_tips: BTreeSet<RoomId>,
     untold_users: BTreeSet<UserId>,
+    /// Sessions that read too slowly for their last `count`, and its rooms.
+    shed: BTreeMap<ConnId, BTreeSet<RoomId>>,
     next_count_at: Now,
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
     owed: VecDeque<Owed>,
@@ -137,6 +139,7 @@ impl Edge {
             tips: rooms.iter().map(|room| (room.id, room.last_seq)).collect(),
             changed_tips: BTreeSet::new(),
             untold_users: BTreeSet::new(),
+            shed: BTreeMap::new(),
             next_count_at: Now::default(),
             owed: VecDeque::new(),
             lingering: VecDeque::new(),

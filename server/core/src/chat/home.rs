@@ -551,7 +551,14 @@ impl Home {
                     (Request::Join { conn, ticket, ack, .. }, Some(why)) => {
                         refuse_join(conn, ticket, why, ack, lanes);
                     }
-                    (request, _) => self.act(request, lanes, counters),
+                    (request, _) => {
+                        // One before it may have had the room created anew.
+                        let creating = request.room().and_then(|room| self.creating.get_mut(&room));
+                        match creating {
+                            Some(waiting) => waiting.push(request),
+                            None => self.act(request, lanes, counters),
+                        }
+                    }
                 }
             } else {
                 return;

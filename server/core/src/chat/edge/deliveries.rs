@@ -109,11 +109,6 @@ impl Edge {
         {
             stay.index = Some(index);
         }
-        if self.is_exclusive(conn, engine) {
-            // The join has come to pass, so the rooms before it end; `settle` tells their homes.
-            let left = self.end_stays(conn, |stay| stay.ticket < ticket);
-            self.owed.extend(left);
-        }
     }
 
     /// The hot path: appends the batch to every member's outbound bytes.

@@ -151,6 +151,12 @@ impl Edge {
                 local.rooms.push(stay);
             }
         }
+        if is_exclusive {
+            // In the order asked, whatever the home says: what comes next is from the new room.
+            for owed in self.end_stays(conn, |stay| stay.room != room) {
+                self.owe(owed, cx);
+            }
+        }
         Ok(())
     }
 

@@ -146,7 +146,7 @@ impl Edge {
     /// Tells users elsewhere what changed since the last time, once per window.
     pub(super) fn tell_changes(&mut self, engine: &mut Engine) {
         let now = engine.now;
-        if self.changed_tips.is_empty() && self.untold_users.is_empty() {
+        if self.changed_tips.is_empty() && self.untold_users.is_empty() && self.shed.is_empty() {
             return;
         }
         if self.next_count_at > now {
@@ -154,15 +154,15 @@ impl Edge {
                 Some(self.retry_at.map_or(self.next_count_at, |at| at.min(self.next_count_at)));
             return;
         }
-        self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms));
+        self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms).max(1));
         let changed = std::mem::take(&mut self.changed_tips);
-        let shed_from = self.settings.outbound_bytes_max as usize / 2;
         let untold = std::mem::take(&mut self.untold_users);
         let users: Vec<UserId> = if changed.is_empty() {
             untold.into_iter().collect()
         } else {
             self.users.keys().copied().collect()
         };
+        let mut news: BTreeMap<ConnId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
         for user in users {
             let Some(entry) = self.users.get_mut(&user) else { continue };
             let Reads::Ready(marks) = &entry.reads else { continue };
@@ -172,36 +172,41 @@ impl Edge {
             if rooms.is_empty() {
                 continue;
             }
-            let mut is_shed = false;
             for conn in &entry.sessions {
-                let Some(Some(local)) = self.locals.get(conn.slot() as usize) else { continue };
-                let is_here = |room: &RoomId| local.rooms.iter().any(|m| m.room == *room);
-                let news: SmallVec<[(RoomId, u64); 4]> = rooms
-                    .iter()
-                    .filter(|room| !is_here(room))
-                    .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))))
-                    .collect();
-                if news.is_empty() {
-                    continue;
-                }
-                if engine.queued(*conn) > shed_from {
-                    // Absolute numbers: skipping one loses nothing if a later one goes out.
-                    engine.counters.shed += 1;
-                    is_shed = true;
-                    continue;
-                }
-                engine.counters.events_out += 1;
-                let json = frames::counts(news.into_iter());
-                engine.emit_event(*conn, &frames::count(&json));
-            }
-            if is_shed {
-                entry.untold = rooms;
-                self.untold_users.insert(user);
+                news.entry(*conn).or_default().extend(&rooms);
             }
         }
-        if !self.untold_users.is_empty() {
+        for (conn, rooms) in news {
+            self.tell_session(conn, rooms, engine);
+        }
+        if !self.shed.is_empty() {
             self.retry_at = Some(self.next_count_at);
         }
+    }
+
+    /// One `count` for one session, or a note to try again when it reads too slowly.
+    fn tell_session(&mut self, conn: ConnId, mut rooms: BTreeSet<RoomId>, engine: &mut Engine) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(user) = local.identity.map(|identity| identity.user) else { return };
+        rooms.retain(|room| !local.rooms.iter().any(|stay| stay.room == *room));
+        let Some(Reads::Ready(marks)) = self.users.get(&user).map(|entry| &entry.reads) else {
+            return;
+        };
+        if rooms.is_empty() {
+            return;
+        }
+        if engine.queued(conn) > self.settings.outbound_bytes_max as usize / 2 {
+            // Absolute numbers: skipping one loses nothing if a later one goes out.
+            engine.counters.shed += 1;
+            self.shed.insert(conn, rooms);
+            return;
+        }
+        let counts = rooms
+            .iter()
+            .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))));
+        let json = frames::counts(counts);
+        engine.counters.events_out += 1;
+        engine.emit_event(conn, &frames::count(&json));
     }
 }
 
