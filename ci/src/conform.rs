@@ -63,20 +63,23 @@ pub fn conform(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// The same with the dev build that the tests made anyway.
-pub fn in_dev_profile() -> Outcome<Counts> {
+/// For `test`: the release server, judged by the harness that the tests built anyway. Its mutants are
+/// among the harness's own tests.
+pub fn in_test() -> Outcome<Counts> {
+    run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
     against_ours("debug", &[])
 }
 
+/// Runs the harness of `profile` against the release server.
 fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
-    let bin = target().join(profile);
+    let server = target().join("release").join("throng");
+    let harness_program = target().join(profile).join("throng-harness");
     fs::create_dir_all(target().join("artifacts"))?;
     let mut all = Counts::default();
     for shards in [1, 3] {
-        let server = Server::start(&bin.join("throng"), shards)?;
+        let server = Server::start(&server, shards)?;
         say(&format!("harness against {} with {shards} shard(s)", server.url));
-        let mut harness =
-            command(&bin.join("throng-harness").to_string_lossy(), &["run", "--target"], ".");
+        let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
         let report = target().join("artifacts").join(format!("harness-{shards}"));
         harness.arg(&server.url).arg("--keep-going");
         harness.arg("--junit").arg(report.with_extension("xml"));
