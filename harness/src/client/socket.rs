@@ -20,7 +20,7 @@ use crate::codec::socket as sio;
 const READER_TURN: Duration = Duration::from_millis(20);
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// A poll without an answer for so long is held by the server.
-const HELD: Duration = Duration::from_millis(40);
+const HELD: Duration = Duration::from_millis(100);
 const CUT_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
