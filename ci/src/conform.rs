@@ -67,7 +67,8 @@ pub fn conform(args: &[String]) -> Outcome {
 /// among the harness's own tests.
 pub fn in_test() -> Outcome<Counts> {
     run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
-    against_ours("debug", &[])
+    // Two cores carry server and clients: fewer cases at a time, and patience with each answer.
+    against_ours("debug", &["--jobs", "4", "--wait", "15"].map(String::from))
 }
 
 /// Runs the harness of `profile` against the release server.
