@@ -68,7 +68,6 @@ impl Crowd {
             origin_allowed: true,
             octet_stream: false,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            is_secure: false,
         };
         let accept = Accept::Write("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into());
         self.turn(|shard, effects| {

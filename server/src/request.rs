@@ -71,7 +71,6 @@ impl HttpPolicy {
             origin_allowed: self.is_origin_allowed(fields.origin, fields.host),
             octet_stream: fields.content_type.is_some_and(is_octet_stream),
             peer,
-            is_secure: false,
         }
     }
 }

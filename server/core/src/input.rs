@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::chat::lane::{Delivery, Request};
 use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
 use crate::settings::RoomInfo;
@@ -72,8 +70,6 @@ pub struct EngineRequest {
     /// The POST body is `application/octet-stream` (EIO3 binary payload).
     pub octet_stream: bool,
     pub peer: IpAddr,
-    /// `{"headers":…}`-free description for logs: none. Kept small on purpose.
-    pub is_secure: bool,
 }
 
 /// What is served at the request's path.
@@ -160,7 +156,3 @@ pub enum Reply {
     /// The URL under which the image is served.
     ImageSaved { conn: ConnId, outcome: Result<Box<str>, ImageFault> },
 }
-
-/// Bytes of an image that came as a data URL, decoded.
-#[derive(Clone, Debug)]
-pub struct ImageData(pub Bytes);

@@ -198,7 +198,6 @@ impl World {
             origin_allowed: true,
             octet_stream: false,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            is_secure: false,
         }
     }
 

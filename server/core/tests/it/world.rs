@@ -95,7 +95,6 @@ pub fn request(transport: Transport, eio: Eio) -> EngineRequest {
         origin_allowed: true,
         octet_stream: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        is_secure: false,
     }
 }
 
