@@ -224,13 +224,6 @@ impl Conversation {
         self.joined.remove(room);
     }
 
-    fn broadcast(&self, room: &str, text: &str) -> usize {
-        let rooms = self.server.rooms.lock().unwrap();
-        rooms.get(room).map_or(0, |members| {
-            members.values().for_each(|member| drop(member.send(text.as_bytes().to_vec())));
-            members.len()
-        })
-    }
 
     fn text(&mut self, text: &str) -> Option<()> {
         if !self.is_chat() {
@@ -250,7 +243,8 @@ impl Conversation {
 
     fn publish(&self, room: &str, text: &str) {
         self.server.published.fetch_add(1, Ordering::Relaxed);
-        let members = self.broadcast(room, text);
+        let rooms = self.server.rooms.lock().unwrap();
+        let members = rooms.get(room).map_or(0, |members| broadcast(members, text));
         self.server.deliveries.fetch_add(members as u64, Ordering::Relaxed);
     }
 
@@ -290,12 +284,20 @@ impl Conversation {
         Some(())
     }
 
+    /// Counts and tells under one lock: of two rosters the later one must be heard last.
     fn roster(&self, event: &str, room: &str) {
-        let online = self.server.rooms.lock().unwrap().get(room).map_or(0, HashMap::len);
+        let rooms = self.server.rooms.lock().unwrap();
+        let Some(members) = rooms.get(room) else { return };
         let room_number: u32 = room.parse().unwrap_or(0);
+        let online = members.len();
         let meta = json!([event, {}, { "room": room_number, "seq": 0, "online": online }]);
-        self.broadcast(room, &format!("42{meta}"));
+        broadcast(members, &format!("42{meta}"));
     }
+}
+
+fn broadcast(members: &Members, text: &str) -> usize {
+    members.values().for_each(|member| drop(member.send(text.as_bytes().to_vec())));
+    members.len()
 }
 
 pub fn frame(payload: &[u8]) -> Vec<u8> {
