@@ -89,9 +89,7 @@ fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
         harness.args(args);
         let (succeeded, lines) = run_and_read(harness)?;
         let counts = crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))?;
-        all.passed += counts.passed;
-        all.failed += counts.failed;
-        all.skipped += counts.skipped;
+        all.add(counts);
     }
     Ok(all)
 }

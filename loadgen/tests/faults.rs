@@ -13,7 +13,7 @@ fn spoiled(fault: Fault, extra: &str) -> Outcome {
     let (_server, url) = server::start(Options::default());
     let url = proxy::start(&url, fault);
     let scenario = format!(
-        "clients = 10\nduration_s = 1.0\nwarmup_s = 0.01\ndrain_s = 1.0\n{extra}\n[load]\nrate = 100.0\n{LENIENT}"
+        "clients = 10\nduration_s = 1.0\nwarmup_s = 0.01\ndrain_s = 4.0\n{extra}\n[load]\nrate = 100.0\n{LENIENT}"
     );
     run(&url, &scenario, &["--slo", "completeness=1", "--slo", "duplicated=0"])
 }

@@ -224,7 +224,6 @@ impl Conversation {
         self.joined.remove(room);
     }
 
-
     fn text(&mut self, text: &str) -> Option<()> {
         if !self.is_chat() {
             self.publish(&self.path.clone(), text);

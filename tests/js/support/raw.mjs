@@ -1,5 +1,6 @@
 // Engine.IO without a client library: plain requests and a WebSocket that keeps its frames in order.
 import http from 'node:http';
+import net from 'node:net';
 
 import WebSocket from 'ws';
 
@@ -109,4 +110,17 @@ export const getExactly = (server, path) =>
       response.on('data', (part) => parts.push(part));
       response.on('end', () => done({ status: response.statusCode, text: Buffer.concat(parts).toString() }));
     }).on('error', fail);
+  });
+
+/** A poll whose client is gone once its whole request is under way: the server reads it, then the end. */
+export const abandonedPoll = (server, url) =>
+  new Promise((done, fail) => {
+    const { pathname, search } = new URL(url);
+    const socket = net.connect(server.port, '127.0.0.1', () => {
+      socket.end(`GET ${pathname}${search} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+    });
+    // Read to the end: unread bytes would turn the close into a reset.
+    socket.resume();
+    socket.once('close', done);
+    socket.once('error', fail);
   });
