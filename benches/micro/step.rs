@@ -10,8 +10,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use throng_core::input::{Accept, UserCard};
 use throng_core::{
-    Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom, Logic as _, Method,
-    Now, PipeId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard, Transport, UserId,
+    Appended, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom, Logic as _,
+    Method, Now, PipeId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard, Transport, UserId,
 };
 use throng_loadgen::frame;
 
@@ -101,7 +101,8 @@ impl Crowd {
 
     fn turn_once(&mut self, act: impl FnOnce(&mut Shard, &mut Effects)) {
         self.now = self.now.plus_ns(50_000);
-        let room = LaneRoom { requests: vec![1024], deliveries: vec![1024], commands: 1024 };
+        let room =
+            LaneRoom { requests: vec![1024], deliveries: vec![1024], commands: 1024, signals: 0 };
         self.shard.begin(self.now, &room);
         act(&mut self.shard, &mut self.effects);
         self.shard.settle(&mut self.effects);
@@ -133,10 +134,14 @@ fn answer(command: Command) -> Reply {
             };
             Reply::Authenticated { conn, token, outcome: Ok(Some(Arc::new(card))) }
         }
-        Command::Append { room, batch, .. } => {
-            Reply::Appended { room, outcome: Ok((0..batch.len() as i64).collect()) }
+        Command::Append { room, first_seq, batch } => {
+            let ids = (0..batch.len() as i64).collect();
+            let first_seq = first_seq.expect("one node numbers its own messages");
+            Reply::Appended { room, outcome: Ok(Appended { first_seq, ids }) }
         }
         Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
+        Command::LoadRoom { room } => Reply::RoomLoaded { room, outcome: Ok(None) },
+        Command::Fetch { room, .. } => Reply::Fetched { room, outcome: Ok(Vec::new()) },
         Command::Reads { user } => Reply::Reads { user, outcome: Ok(Vec::new()) },
         Command::SaveRead { user, room, seq, is_reading } => {
             Reply::ReadSaved { user, room, seq, is_reading, outcome: Ok(()) }

@@ -106,7 +106,8 @@ impl Logic for Echo {
             | Input::Delivery { .. }
             | Input::Reply(_)
             | Input::Revoked(_)
-            | Input::UserChanged(_) => {}
+            | Input::UserChanged(_)
+            | Input::Cluster(_) => {}
         }
         self.pump();
     }

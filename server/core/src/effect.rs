@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::chat::lane::{Delivery, Request};
+use crate::cluster::Signal;
 use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
 
 /// Filled by `step` and `settle`, drained by the shell once per turn.
@@ -11,6 +12,8 @@ pub struct Effects {
     pub requests: Vec<(ShardId, Request)>,
     pub deliveries: Vec<(ShardId, Delivery)>,
     pub commands: Vec<Command>,
+    /// For the other nodes; none unless [`crate::Settings::cluster`].
+    pub signals: Vec<Signal>,
     pub answers: Vec<(PollId, Answer)>,
     /// Pipes to shut down now; what the outbox still holds for them is dropped.
     pub closes: Vec<PipeId>,
@@ -23,6 +26,7 @@ pub struct LaneRoom {
     pub requests: Vec<u32>,
     pub deliveries: Vec<u32>,
     pub commands: u32,
+    pub signals: u32,
 }
 
 /// An HTTP answer of the polling transport.
@@ -49,14 +53,25 @@ pub enum Command {
         conn: ConnId,
         token: TokenHash,
     },
-    /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing.
+    /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
+    /// gives the next free numbers, in the order of the commits of all nodes.
     Append {
         room: RoomId,
-        first_seq: Seq,
+        first_seq: Option<Seq>,
         batch: Vec<NewMessage>,
     },
     CreateRoom {
         room: RoomId,
+    },
+    /// Another node spoke of a room that this one does not know. Creates nothing.
+    LoadRoom {
+        room: RoomId,
+    },
+    /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
+    Fetch {
+        room: RoomId,
+        after: Seq,
+        upto: Seq,
     },
     Reads {
         user: UserId,

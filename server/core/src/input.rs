@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::chat::lane::{Delivery, Request};
+use crate::cluster::{ClusterInput, StoredMessage};
 use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
 use crate::settings::RoomInfo;
 
@@ -30,6 +31,8 @@ pub enum Input<'a> {
     Revoked(TokenHash),
     /// A user changed name or avatar.
     UserChanged(Arc<UserCard>),
+    /// Another node, or a program beside us, through the cluster's backplane.
+    Cluster(ClusterInput),
     /// The server is stopping: close everything, politely.
     Stop,
 }
@@ -132,6 +135,14 @@ pub enum ImageFault {
     StoreDown,
 }
 
+/// Where a batch stands in its room: the first message is `first_seq`, the others follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub first_seq: Seq,
+    /// Message ids in the order of the batch.
+    pub ids: Vec<i64>,
+}
+
 /// Answers to [`crate::Command`]s. Every command gets exactly one.
 pub enum Reply {
     /// `Ok(None)`: unknown or expired token.
@@ -140,12 +151,30 @@ pub enum Reply {
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
-    /// Message ids in the order of the batch.
-    Appended { room: RoomId, outcome: Result<Vec<i64>, StoreDown> },
+    Appended {
+        room: RoomId,
+        outcome: Result<Appended, StoreDown>,
+    },
     /// `Ok(None)`: may not be created (the limit is reached).
-    RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
+    RoomCreated {
+        room: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    },
+    /// `Ok(None)`: there is no such room.
+    RoomLoaded {
+        room: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    },
+    /// What the log has of the range, in order. Nothing means that it has nothing there.
+    Fetched {
+        room: RoomId,
+        outcome: Result<Vec<StoredMessage>, StoreDown>,
+    },
     /// What the user has read, per room; rooms never read are absent.
-    Reads { user: UserId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
+    Reads {
+        user: UserId,
+        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
+    },
     ReadSaved {
         user: UserId,
         room: RoomId,
@@ -154,5 +183,8 @@ pub enum Reply {
         outcome: Result<(), StoreDown>,
     },
     /// The URL under which the image is served.
-    ImageSaved { conn: ConnId, outcome: Result<Box<str>, ImageFault> },
+    ImageSaved {
+        conn: ConnId,
+        outcome: Result<Box<str>, ImageFault>,
+    },
 }

@@ -13,6 +13,7 @@
 //! sessions), `edge` (local members), `home` (rooms this shard owns), [`shard`].
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod counters;
 pub mod effect;
 pub mod ids;
@@ -28,11 +29,13 @@ mod chat;
 pub mod conformance;
 pub mod shard;
 
+pub use cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
 pub use counters::Counters;
 pub use effect::{Answer, Command, Effects, LaneRoom, LogLine, NewMessage};
 pub use ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, Sid, TokenHash, UserId};
 pub use input::{
-    BodyFault, Eio, Endpoint, EngineRequest, Input, Method, PipeEnd, Reply, StoreDown, Transport,
+    Appended, BodyFault, Eio, Endpoint, EngineRequest, Input, Method, PipeEnd, Reply, StoreDown,
+    Transport,
 };
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};

@@ -79,6 +79,8 @@ pub struct Settings {
     pub room_backlog_max: u32,
     /// Rooms keep no messages; an ack means accepted.
     pub ephemeral: bool,
+    /// One of several nodes: the store numbers messages, and others have members too.
+    pub cluster: bool,
     /// Items of the lane from this shard to itself.
     pub own_lane_max: u32,
 }
@@ -118,6 +120,7 @@ impl Settings {
         unread_window_ms: 500,
         room_backlog_max: 4096,
         ephemeral: false,
+        cluster: false,
         own_lane_max: 1024,
     };
 }

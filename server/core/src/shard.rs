@@ -65,6 +65,7 @@ impl Shard {
             }
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
             Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),
+            Reply::RoomLoaded { .. } | Reply::Fetched { .. } => {}
             Reply::Reads { user, outcome } => self.edge.reads_loaded(user, outcome, &mut cx),
             Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
                 let now = cx.engine.now;
@@ -104,6 +105,7 @@ impl Logic for Shard {
                 self.edge.user_changed(&card);
                 self.home.rename(&card);
             }
+            Input::Cluster(_) => {}
             Input::Stop => {
                 self.engine.stop();
                 self.edge.stop();

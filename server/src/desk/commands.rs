@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use throng_core::input::{ImageFault, UserCard};
-use throng_core::{Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
+use throng_core::{Appended, Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
 use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError, UserRow};
 use tokio::sync::{Mutex, mpsc};
 
@@ -57,9 +57,13 @@ fn start(
         Command::Append { room, first_seq, batch } => {
             let batch = batch.into_iter().map(message).collect();
             // The call takes its place in the order, not the task.
+            let first_seq = first_seq.expect("one node numbers its own messages");
             let appended = desk.store.append(room.0, first_seq.0, batch);
             under_way.spawn(async move {
-                let outcome = appended.await.map_err(|error| append_failed(room, &error));
+                let outcome = match appended.await {
+                    Ok(ids) => Ok(Appended { first_seq, ids }),
+                    Err(error) => Err(append_failed(room, &error)),
+                };
                 door.reply(Reply::Appended { room, outcome });
             });
         }
@@ -85,6 +89,16 @@ fn start(
                 door.reply(Reply::RoomCreated { room, outcome });
             });
         }
+        Command::LoadRoom { room } => {
+            under_way.spawn(async move {
+                let outcome = match desk.store.room(room.0).await {
+                    Ok(row) => Ok(row.map(room_info)),
+                    Err(error) => Err(store_failed("room", &error)),
+                };
+                door.reply(Reply::RoomLoaded { room, outcome });
+            });
+        }
+        Command::Fetch { .. } => unreachable!("one node misses no message of its own"),
         Command::Reads { user } => {
             under_way.spawn(async move {
                 let outcome = match desk.store.reads(user.0).await {
@@ -139,6 +153,8 @@ fn refused(command: Command) -> Reply {
         }
         Command::Append { room, .. } => Reply::Appended { room, outcome: Err(StoreDown) },
         Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
+        Command::LoadRoom { room } => Reply::RoomLoaded { room, outcome: Err(StoreDown) },
+        Command::Fetch { room, .. } => Reply::Fetched { room, outcome: Err(StoreDown) },
         Command::Reads { user } => Reply::Reads { user, outcome: Err(StoreDown) },
         Command::SaveRead { user, room, seq, is_reading } => {
             Reply::ReadSaved { user, room, seq, is_reading, outcome: Err(StoreDown) }

@@ -56,12 +56,13 @@ impl Lanes {
             let mixed: Vec<u32> = row.iter().map(|pair| free(pair.mixed.len())).collect();
             let requests = mixed.iter().map(|free| free / 2).collect();
             let deliveries = mixed.iter().map(|free| free - free / 2).collect();
-            return LaneRoom { requests, deliveries, commands };
+            return LaneRoom { requests, deliveries, commands, signals: 0 };
         }
         LaneRoom {
             requests: row.iter().map(|pair| free(pair.requests.len())).collect(),
             deliveries: row.iter().map(|pair| free(pair.deliveries.len())).collect(),
             commands,
+            signals: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use throng_core::input::{ImageFault, UserCard};
-use throng_core::{Command, Reply, RoomId, RoomInfo, Seq, StoreDown, TokenHash, UserId};
+use throng_core::{Appended, Command, Reply, RoomId, RoomInfo, Seq, StoreDown, TokenHash, UserId};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;
@@ -148,6 +148,7 @@ impl Store {
             Command::Reads { .. } => 3,
             Command::SaveRead { .. } => 4,
             Command::SaveImage { .. } => 5,
+            Command::LoadRoom { .. } | Command::Fetch { .. } => 3,
         };
         let reply = self.apply(command);
         self.done[kind].push_back((shard, reply));
@@ -165,6 +166,7 @@ impl Store {
             }
             Command::Append { room, first_seq, batch } => {
                 self.applied += 1;
+                let first_seq = first_seq.expect("one node numbers its own messages");
                 let forgets = self.canary == Some(Canary::StoreAppliesThenRefuses)
                     && self.applied.is_multiple_of(3);
                 let swaps = self.canary == Some(Canary::StoreSwapsIds) && batch.len() > 1;
@@ -180,7 +182,7 @@ impl Store {
                     if swaps {
                         ids.swap(0, 1);
                     }
-                    ids
+                    Appended { first_seq, ids }
                 });
                 let outcome = if forgets { Err(StoreDown) } else { outcome };
                 Reply::Appended { room, outcome }
@@ -188,6 +190,10 @@ impl Store {
             Command::CreateRoom { room } => {
                 let outcome = up().map(|()| self.create(room.0).then(|| info(room)));
                 Reply::RoomCreated { room, outcome }
+            }
+            Command::LoadRoom { room } => Reply::RoomLoaded { room, outcome: up().map(|()| None) },
+            Command::Fetch { room, .. } => {
+                Reply::Fetched { room, outcome: up().map(|()| Vec::new()) }
             }
             Command::Reads { user } => {
                 let reads = self.reads.range((user.0, 0)..=(user.0, u32::MAX));

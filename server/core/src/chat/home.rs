@@ -16,7 +16,7 @@ use super::roster::{RESERVED_SLOTS, Roster};
 use crate::counters::Counters;
 use crate::effect::{Command, LogLine, NewMessage};
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
-use crate::input::{StoreDown, UserCard};
+use crate::input::{Appended, StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{RoomInfo, Settings};
 
@@ -438,11 +438,11 @@ impl Home {
     }
 
     /// The store has committed the room's batch, or could not.
-    pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Vec<i64>, StoreDown>) {
+    pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let committed = std::mem::take(&mut room.committing);
         match outcome {
-            Ok(ids) => {
+            Ok(Appended { ids, .. }) => {
                 for (waiting, id) in committed.into_iter().zip(ids) {
                     room.sequence(room_id, waiting, id, &mut self.scratch);
                 }
@@ -487,7 +487,7 @@ impl Home {
         }
         let count = room.backlog.len().min(APPEND_MAX);
         let batch = room.backlog.iter().take(count).map(Waiting::row).collect();
-        let first_seq = Seq(room.seq.0 + 1);
+        let first_seq = (!self.settings.cluster).then_some(Seq(room.seq.0 + 1));
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
             Ok(()) => room.committing.extend(room.backlog.drain(..count)),
             Err(Full(_)) => {

@@ -26,6 +26,7 @@ impl Lanes {
             requests: vec![0; usize::from(shards)],
             deliveries: vec![0; usize::from(shards)],
             commands: 0,
+            signals: 0,
         };
         Lanes {
             own,
@@ -115,6 +116,7 @@ impl Lanes {
         effects.requests.append(&mut self.out.requests);
         effects.deliveries.append(&mut self.out.deliveries);
         effects.commands.append(&mut self.out.commands);
+        effects.signals.append(&mut self.out.signals);
         effects.logs.append(&mut self.out.logs);
     }
 }

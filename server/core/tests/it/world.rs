@@ -8,9 +8,9 @@ use std::sync::Arc;
 use throng_core::input::{Accept, UserCard};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{
-    Answer, BodyFault, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom,
-    Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq, Settings,
-    Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
+    Answer, Appended, BodyFault, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input,
+    LaneRoom, Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq,
+    Settings, Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
 };
 
 pub struct World {
@@ -315,6 +315,7 @@ impl World {
                 .map(|to| self.free(&self.shards[to].deliveries[index]))
                 .collect(),
             commands: self.lane_max,
+            signals: 0,
         };
         let node = &mut self.shards[index];
         let mut effects = Effects::default();
@@ -458,6 +459,7 @@ impl Store {
                 Reply::Authenticated { conn, token, outcome: check().map(|()| card) }
             }
             Command::Append { room, first_seq, batch } => {
+                let first_seq = first_seq.expect("one node numbers its own messages");
                 let outcome = check().map(|()| {
                     let mut ids = Vec::new();
                     for (index, message) in batch.into_iter().enumerate() {
@@ -466,13 +468,19 @@ impl Store {
                         let seq = Seq(first_seq.0 + index as u64);
                         self.messages.push((room, seq, message.user, message.msg.into()));
                     }
-                    ids
+                    Appended { first_seq, ids }
                 });
                 Reply::Appended { room, outcome }
             }
             Command::CreateRoom { room } => {
                 let info = RoomInfo { id: room, name: "".into(), last_seq: Seq(0) };
                 Reply::RoomCreated { room, outcome: check().map(|()| Some(info)) }
+            }
+            Command::LoadRoom { room } => {
+                Reply::RoomLoaded { room, outcome: check().map(|()| None) }
+            }
+            Command::Fetch { room, .. } => {
+                Reply::Fetched { room, outcome: check().map(|()| Vec::new()) }
             }
             Command::Reads { user } => {
                 let reads = self.reads.iter().filter(|((owner, _), _)| *owner == user);
