@@ -15,7 +15,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-mesh", &[]),
     ("throng-store", &[]),
     ("throng-desk", &["throng-store"]),
-    ("throng", &["throng-wire", "throng-core", "throng-mesh", "throng-store", "throng-desk"]),
+    ("throng-backplane", &[]),
+    (
+        "throng",
+        &[
+            "throng-wire",
+            "throng-core",
+            "throng-mesh",
+            "throng-store",
+            "throng-desk",
+            "throng-backplane",
+        ],
+    ),
     ("throng-harness", &["throng-spec"]),
     ("throng-loadgen", &[]),
     ("throng-benches", &["throng-loadgen"]),
@@ -30,6 +41,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-core", &["throng-spec"]),
     ("throng", &["throng-spec"]),
     ("throng-desk", &["throng-spec", "throng-core"]),
+    ("throng-backplane", &["throng-spec"]),
     ("throng-benches", &["throng-core", "throng-mesh", "throng-wire"]),
 ];
 

@@ -1,9 +1,10 @@
 use std::sync::LazyLock;
 
 /// The prefixes of clause ids, in the order of the text files.
-pub const PREFIXES: [&str; 9] = ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST"];
+pub const PREFIXES: [&str; 10] =
+    ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST", "RDS"];
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("01-transport.md", include_str!("../01-transport.md")),
     ("02-engine-io.md", include_str!("../02-engine-io.md")),
     ("03-socket-io.md", include_str!("../03-socket-io.md")),
@@ -13,6 +14,7 @@ const FILES: [(&str, &str); 9] = [
     ("07-errors.md", include_str!("../07-errors.md")),
     ("08-limits-and-closing.md", include_str!("../08-limits-and-closing.md")),
     ("09-rest.md", include_str!("../09-rest.md")),
+    ("11-redis.md", include_str!("../11-redis.md")),
 ];
 
 /// How binding a clause is, in the sense of RFC 2119. Ordered from weak to strong.
