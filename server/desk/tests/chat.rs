@@ -34,7 +34,7 @@ async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
     let (id, token) = user(&bench, "ann@b.c").await;
     for room in [1, 2] {
         let messages = (1..=5).map(|n| message(id, n.to_string())).collect();
-        bench.store.append(room, 1, messages).await.expect("append");
+        bench.store.append(room, Some(1), messages).await.expect("append");
         bench.store.save_read(id, room, 3, false).await.expect("save");
     }
     bench.store.create_room(7).await.expect("room");
@@ -58,7 +58,7 @@ async fn history_tells_one_s_own_email_and_hides_those_of_others() {
     let (ann, token) = user(&bench, "ann@b.c").await;
     let (bob, _) = user(&bench, "bob@b.c").await;
     let messages = vec![message(ann, "&lt;b>".into()), message(bob, "two".into())];
-    let ids = bench.store.append(1, 1, messages).await.expect("append");
+    let ids = bench.store.append(1, Some(1), messages).await.expect("append").ids;
     let uri = format!("/api/history/message?total=0&current=1&roomid=1&api_token={token}");
     let body = bench.get(&uri).await.json();
     let avatar = |n: usize| body["data"]["data"][n]["src"].clone();
@@ -90,7 +90,7 @@ async fn pages_of_history_are_anchored_by_the_first_answer() {
     let (id, token) = user(&bench, "ann@b.c").await;
     let write = async |from: u64, to: u64| {
         let messages = (from..=to).map(|n| message(id, n.to_string())).collect();
-        bench.store.append(1, from, messages).await.expect("append");
+        bench.store.append(1, Some(from), messages).await.expect("append");
     };
     let page = async |current: &str, total: &str| {
         let uri = format!(

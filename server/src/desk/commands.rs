@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use throng_core::cluster::StoredMessage;
 use throng_core::input::{ImageFault, UserCard};
 use throng_core::{Appended, Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
-use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError, UserRow};
+use throng_store::{
+    AppendError, ImageError, ImageKind, MessageRow, RoomRow, Store, StoreError, UserRow,
+};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::link::Door;
@@ -57,11 +60,12 @@ fn start(
         Command::Append { room, first_seq, batch } => {
             let batch = batch.into_iter().map(message).collect();
             // The call takes its place in the order, not the task.
-            let first_seq = first_seq.expect("one node numbers its own messages");
-            let appended = desk.store.append(room.0, first_seq.0, batch);
+            let appended = desk.store.append(room.0, first_seq.map(|seq| seq.0), batch);
             under_way.spawn(async move {
                 let outcome = match appended.await {
-                    Ok(ids) => Ok(Appended { first_seq, ids }),
+                    Ok(placed) => {
+                        Ok(Appended { first_seq: Seq(placed.first_seq), ids: placed.ids })
+                    }
                     Err(error) => Err(append_failed(room, &error)),
                 };
                 door.reply(Reply::Appended { room, outcome });
@@ -98,7 +102,15 @@ fn start(
                 door.reply(Reply::RoomLoaded { room, outcome });
             });
         }
-        Command::Fetch { .. } => unreachable!("one node misses no message of its own"),
+        Command::Fetch { room, after, upto } => {
+            under_way.spawn(async move {
+                let outcome = match desk.store.fetch(room.0, after.0, upto.0).await {
+                    Ok(rows) => Ok(rows.into_iter().map(stored_message).collect()),
+                    Err(error) => Err(store_failed("fetch", &error)),
+                };
+                door.reply(Reply::Fetched { room, outcome });
+            });
+        }
         Command::Reads { user } => {
             under_way.spawn(async move {
                 let outcome = match desk.store.reads(user.0).await {
@@ -181,6 +193,22 @@ fn message(message: NewMessage) -> throng_store::NewMessage {
         msg: message.msg.into(),
         img: message.img.into(),
         time: message.time.into(),
+    }
+}
+
+fn stored_message(row: MessageRow) -> StoredMessage {
+    StoredMessage {
+        seq: Seq(row.seq),
+        id: row.id,
+        author: Arc::new(UserCard {
+            id: UserId(row.user),
+            email: row.email.into(),
+            name: row.name.into(),
+            avatar: row.avatar.into(),
+        }),
+        msg: row.msg.into(),
+        img: row.img.into(),
+        time: row.time.into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Group commit: one task writes what all rooms asked for while its last transaction ran, in one
 //! transaction, in the order of the calls.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,17 +13,28 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_ms;
 use crate::db::{Db, narrow};
-use crate::messages::{PlacedMessage, insert_messages, widen};
-use crate::reads::{ReadMarks, raise_marks};
+use crate::messages::{insert_messages, widen};
+use crate::plan::{MessageIds, Plan, Stands, Verdict, appended, rooms_of};
+use crate::reading::note_reading;
+use crate::reads::raise_marks;
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
+
+/// Where an append was placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Seq of its first message, or of the next one if there was none.
+    pub first_seq: u64,
+    /// Ids of its messages, in their order.
+    pub ids: Vec<i64>,
+}
 
 /// What waits for the next transaction, with the way back to its caller.
 pub(crate) enum Job {
     Append {
         room: u32,
-        first_seq: u64,
+        first_seq: Option<u64>,
         messages: Vec<NewMessage>,
-        reply: oneshot::Sender<Result<Vec<i64>, AppendError>>,
+        reply: oneshot::Sender<Result<Appended, AppendError>>,
     },
     SaveRead {
         user: u32,
@@ -36,34 +47,52 @@ pub(crate) enum Job {
     Flush { reply: oneshot::Sender<Result<(), StoreError>> },
 }
 
-/// An answer that may be given once the transaction is committed.
-enum Pending {
-    Append {
-        room: u32,
-        first_seq: u64,
-        messages: u64,
-        reply: oneshot::Sender<Result<Vec<i64>, AppendError>>,
-    },
-    Done(oneshot::Sender<Result<(), StoreError>>),
+impl Job {
+    /// A caller who went away needs no answer.
+    fn answer(self, verdict: Verdict, ids: &MessageIds) {
+        match self {
+            Job::Append { room, messages, reply, .. } => {
+                let answer = match verdict {
+                    Verdict::Placed { first_seq } => {
+                        appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
+                    }
+                    Verdict::OutOfSequence { last_seq } => {
+                        Err(AppendError::OutOfSequence { last_seq })
+                    }
+                    Verdict::UnknownRoom | Verdict::Done => Err(AppendError::UnknownRoom),
+                };
+                let _ = reply.send(answer);
+            }
+            Job::SaveRead { reply, .. } | Job::Flush { reply } => drop(reply.send(Ok(()))),
+        }
+    }
+
+    fn refuse(self, error: StoreError) {
+        match self {
+            Job::Append { reply, .. } => drop(reply.send(Err(error.into()))),
+            Job::SaveRead { reply, .. } | Job::Flush { reply } => drop(reply.send(Err(error))),
+        }
+    }
 }
 
 impl Store {
-    /// Appends messages to a room with the seqs `first_seq`, `first_seq + 1`, …; answers their ids
-    /// once they are durable.
+    /// Appends messages to a room; answers their seqs and ids once they are durable. They follow
+    /// the room's last message without a gap, in this order. A caller who is the only writer of
+    /// the room says by `first_seq` which seq that is; `None` leaves it to the database, so that
+    /// several nodes may append to one room.
     ///
     /// The call takes its place in the order when it is made, not when its future is polled; the
     /// messages are written even if the future is dropped.
     ///
     /// # Errors
-    /// [`AppendError::OutOfSequence`] unless `first_seq` is the one after the room's last: the
-    /// store holds no gaps. When a transaction fails, all its callers are told, and nothing of it
-    /// stays.
+    /// [`AppendError::OutOfSequence`] when `first_seq` is not the one after the room's last. When
+    /// a transaction fails, all its callers are told, and nothing of it stays.
     pub fn append(
         &self,
         room: u32,
-        first_seq: u64,
+        first_seq: Option<u64>,
         messages: Vec<NewMessage>,
-    ) -> impl Future<Output = Result<Vec<i64>, AppendError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
         let queued = self.enqueue(Job::Append { room, first_seq, messages, reply });
         async move {
@@ -73,8 +102,8 @@ impl Store {
     }
 
     /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Notes whether
-    /// the user is in the room: if the process ends meanwhile, the next [`Store::open`] takes it
-    /// that he has read everything that was said. Takes its place in the order as
+    /// the user is in the room on this node: if the process ends meanwhile, [`Store::settle`] takes
+    /// it that he has read everything that was said. Takes its place in the order as
     /// [`Store::append`] does.
     ///
     /// # Errors
@@ -115,176 +144,97 @@ impl Store {
     }
 }
 
-/// Runs until the queue is closed and empty.
-pub(crate) async fn run(
-    db: Db,
-    mut queue: mpsc::Receiver<Job>,
-    batch_max: usize,
-    metrics: Arc<StoreMetrics>,
-) {
-    let mut batch = Vec::new();
-    while queue.recv_many(&mut batch, batch_max.max(1)).await > 0 {
-        commit_batch(&db, &mut batch, &metrics).await;
-    }
+/// The task that commits.
+pub(crate) struct Committer {
+    pub db: Db,
+    pub node: String,
+    pub batch_max: usize,
+    pub metrics: Arc<StoreMetrics>,
 }
 
-async fn commit_batch(db: &Db, batch: &mut Vec<Job>, metrics: &StoreMetrics) {
-    let started = Instant::now();
-    let mut work = Work::default();
-    let jobs = batch.len() as u64;
-    let outcome = match db.write().await {
-        Ok(mut write) => match work.apply(&mut write, batch).await {
-            Ok(ids) => write.commit().await.map(|()| ids).map_err(StoreError::from),
+impl Committer {
+    /// Runs until the queue is closed and empty.
+    pub async fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let mut batch = Vec::new();
+        while queue.recv_many(&mut batch, self.batch_max.max(1)).await > 0 {
+            self.commit_batch(&mut batch).await;
+        }
+    }
+
+    async fn commit_batch(&self, batch: &mut Vec<Job>) {
+        let started = Instant::now();
+        let jobs = batch.len() as u64;
+        let outcome = self.write_batch(batch).await;
+        self.metrics.jobs.fetch_add(jobs, Relaxed);
+        match outcome {
+            Ok((verdicts, ids)) => {
+                self.metrics.commits.fetch_add(1, Relaxed);
+                self.metrics.messages.fetch_add(ids.len() as u64, Relaxed);
+                self.metrics.commit_latency.record(started.elapsed());
+                for (job, verdict) in batch.drain(..).zip(verdicts) {
+                    job.answer(verdict, &ids);
+                }
+            }
+            Err(error) => {
+                self.metrics.commit_failures.fetch_add(1, Relaxed);
+                tracing::error!(%error, jobs, "a group commit failed");
+                for job in batch.drain(..) {
+                    job.refuse(error.clone());
+                }
+            }
+        }
+    }
+
+    async fn write_batch(&self, jobs: &[Job]) -> Result<(Vec<Verdict>, MessageIds), StoreError> {
+        let mut write = self.db.write().await?;
+        match self.apply(&mut write, jobs).await {
+            Ok(written) => {
+                write.commit().await?;
+                Ok(written)
+            }
             Err(error) => {
                 // The rollback must be over before anybody is told that nothing stays.
                 let _ = write.rollback().await;
                 Err(error)
             }
-        },
-        Err(error) => Err(error.into()),
-    };
-    metrics.jobs.fetch_add(jobs, Relaxed);
-    match outcome {
-        Ok(ids) => {
-            metrics.commits.fetch_add(1, Relaxed);
-            metrics.messages.fetch_add(ids.len() as u64, Relaxed);
-            metrics.commit_latency.record(started.elapsed());
-            work.answer(&ids);
-        }
-        Err(error) => {
-            metrics.commit_failures.fetch_add(1, Relaxed);
-            tracing::error!(%error, jobs, "a group commit failed");
-            work.refuse(batch, &error);
         }
     }
-    batch.clear();
-}
 
-/// One transaction's worth of jobs.
-#[derive(Default)]
-struct Work {
-    pending: Vec<Pending>,
-    messages: Vec<PlacedMessage>,
-    marks: ReadMarks,
-}
-
-impl Work {
-    /// Takes the jobs out of `batch` and writes them; jobs that can be judged beforehand are
-    /// answered at once and write nothing.
     async fn apply(
-        &mut self,
-        write: &mut SqliteConnection,
-        batch: &mut Vec<Job>,
-    ) -> Result<crate::messages::MessageIds, StoreError> {
-        let stood = self.rooms_of(write, batch).await?;
-        let mut stands = stood.clone();
-        for job in batch.drain(..) {
-            self.take(job, &mut stands);
-        }
-        let ids = insert_messages(write, &self.messages, now_ms()).await?;
-        for (room, last_seq) in &stands {
-            if stood.get(room) != Some(last_seq) {
-                sqlx::query("UPDATE rooms SET last_seq = ? WHERE id = ?")
-                    .bind(widen(*last_seq))
-                    .bind(i64::from(*room))
-                    .execute(&mut *write)
-                    .await?;
-            }
-        }
-        raise_marks(write, &self.marks).await?;
-        Ok(ids)
-    }
-
-    /// The last seqs of the rooms that `batch` appends to, as far as they exist.
-    async fn rooms_of(
         &self,
         write: &mut SqliteConnection,
-        batch: &[Job],
-    ) -> Result<HashMap<u32, u64>, StoreError> {
-        let mut stands = HashMap::new();
-        let mut missing = Vec::new();
-        for job in batch {
-            let Job::Append { room, .. } = job else { continue };
-            if stands.contains_key(room) || missing.contains(room) {
-                continue;
-            }
-            let row = sqlx::query("SELECT last_seq FROM rooms WHERE id = ?")
+        jobs: &[Job],
+    ) -> Result<(Vec<Verdict>, MessageIds), StoreError> {
+        let stands = stands_of(write, rooms_of(jobs)).await?;
+        let plan = Plan::new(jobs, &stands);
+        let ids = insert_messages(write, &plan.messages, now_ms()).await?;
+        for (room, last_seq) in &plan.raised {
+            sqlx::query("UPDATE rooms SET last_seq = ? WHERE id = ?")
+                .bind(widen(*last_seq))
                 .bind(i64::from(*room))
-                .fetch_optional(&mut *write)
+                .execute(&mut *write)
                 .await?;
-            match row {
-                Some(row) => {
-                    stands.insert(*room, narrow(row.try_get(0)?, "last seq of a room")?);
-                }
-                None => missing.push(*room),
-            }
         }
-        Ok(stands)
+        raise_marks(write, &plan.marks).await?;
+        note_reading(write, &self.node, &plan.marks).await?;
+        Ok((plan.verdicts, ids))
     }
+}
 
-    fn take(&mut self, job: Job, stands: &mut HashMap<u32, u64>) {
-        match job {
-            Job::Append { room, first_seq, messages, reply } => {
-                let Some(last_seq) = stands.get_mut(&room) else {
-                    let _ = reply.send(Err(AppendError::UnknownRoom));
-                    return;
-                };
-                if first_seq != *last_seq + 1 {
-                    let last_seq = *last_seq;
-                    let _ = reply.send(Err(AppendError::OutOfSequence { last_seq }));
-                    return;
-                }
-                let count = messages.len() as u64;
-                *last_seq += count;
-                self.messages.extend(
-                    (first_seq..).zip(messages).map(|(seq, message)| PlacedMessage {
-                        room,
-                        seq,
-                        message,
-                    }),
-                );
-                self.pending.push(Pending::Append { room, first_seq, messages: count, reply });
-            }
-            Job::SaveRead { user, room, seq, is_reading, reply } => {
-                let mark = self.marks.entry((user, room)).or_insert((seq, is_reading));
-                *mark = (seq.max(mark.0), is_reading);
-                self.pending.push(Pending::Done(reply));
-            }
-            Job::Flush { reply } => self.pending.push(Pending::Done(reply)),
+/// Where those of the rooms that exist stand.
+async fn stands_of(
+    write: &mut SqliteConnection,
+    rooms: BTreeSet<u32>,
+) -> Result<Stands, StoreError> {
+    let mut stands = Stands::new();
+    for room in rooms {
+        let row = sqlx::query("SELECT last_seq FROM rooms WHERE id = ?")
+            .bind(i64::from(room))
+            .fetch_optional(&mut *write)
+            .await?;
+        if let Some(row) = row {
+            stands.insert(room, narrow(row.try_get(0)?, "last seq of a room")?);
         }
     }
-
-    fn answer(self, ids: &crate::messages::MessageIds) {
-        for pending in self.pending {
-            // A caller who went away needs no answer.
-            match pending {
-                Pending::Append { room, first_seq, messages, reply } => {
-                    let found = (first_seq..first_seq + messages)
-                        .map(|seq| ids.get(&(room, seq)).copied())
-                        .collect::<Option<Vec<_>>>();
-                    let _ = reply
-                        .send(found.ok_or(StoreError::Corrupt("an inserted row has no id").into()));
-                }
-                Pending::Done(reply) => drop(reply.send(Ok(()))),
-            }
-        }
-    }
-
-    /// Tells everybody: those already taken, and those still in `batch`.
-    fn refuse(mut self, batch: &mut Vec<Job>, error: &StoreError) {
-        for job in batch.drain(..) {
-            match job {
-                Job::Append { reply, .. } => drop(reply.send(Err(error.clone().into()))),
-                Job::SaveRead { reply, .. } | Job::Flush { reply } => {
-                    self.pending.push(Pending::Done(reply));
-                }
-            }
-        }
-        for pending in self.pending {
-            match pending {
-                Pending::Append { reply, .. } => drop(reply.send(Err(error.clone().into()))),
-                Pending::Done(reply) => drop(reply.send(Err(error.clone()))),
-            }
-        }
-    }
+    Ok(stands)
 }

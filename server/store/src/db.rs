@@ -7,7 +7,6 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
-use crate::reads::settle_marks;
 use crate::{Options, StoreError, Synchronous};
 
 /// SQLite lets one writer in at a time. With a single writing connection the wait for it is a fair
@@ -46,7 +45,6 @@ impl Db {
             .connect_with(connect.clone())
             .await?;
         MIGRATIONS.run(&writer).await?;
-        settle_marks(&mut *writer.acquire().await?).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers.max(1))
             .idle_timeout(None)

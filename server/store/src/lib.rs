@@ -14,6 +14,8 @@ mod messages;
 mod metrics;
 mod options;
 mod password;
+mod plan;
+mod reading;
 mod reads;
 mod rooms;
 mod tokens;
@@ -24,16 +26,17 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 pub use clock::format_datetime;
+pub use commit::Appended;
 pub use error::{AppendError, ImageError, RegisterError, StoreError};
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
-pub use messages::{HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES};
+pub use messages::{FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES};
 pub use metrics::{LATENCY_BUCKETS_US, LatencyHistogram, StoreMetrics};
 pub use options::{Options, PasswordCost, Synchronous};
 pub use rooms::RoomRow;
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use users::{NewUser, UserRow};
 
-use commit::Job;
+use commit::{Committer, Job};
 use db::Db;
 use password::Passwords;
 
@@ -63,8 +66,17 @@ impl Store {
         let passwords = Passwords::new(&options).await?;
         let metrics = Arc::new(StoreMetrics::default());
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
-        tokio::spawn(commit::run(db.clone(), jobs, options.commit_batch_max, metrics.clone()));
-        Ok(Self { shared: Arc::new(Shared { db, options, passwords, commit_queue, metrics }) })
+        let committer = Committer {
+            db: db.clone(),
+            node: options.node.clone(),
+            batch_max: options.commit_batch_max,
+            metrics: metrics.clone(),
+        };
+        tokio::spawn(committer.run(jobs));
+        let shared = Shared { db, options, passwords, commit_queue, metrics };
+        let store = Self { shared: Arc::new(shared) };
+        store.settle(&store.options().node).await?;
+        Ok(store)
     }
 
     #[must_use]

@@ -1,15 +1,17 @@
-//! Messages of a room: history by page.
-
-use std::collections::HashMap;
+//! Messages of a room: history by page, and what a node has missed.
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use crate::db::{narrow, statement_lengths};
+use crate::plan::MessageIds;
 use crate::{Store, StoreError};
 
 /// Messages on a page of history.
 pub const PAGE_MESSAGES: u64 = 20;
+
+/// Messages that one [`Store::fetch`] answers at most.
+pub const FETCH_MESSAGES_MAX: u64 = 1000;
 
 /// A message to append: validated by the caller; its seq follows from its place in the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,38 +74,60 @@ impl Store {
         if page == 0 || newest == 0 {
             return Ok(Some(HistoryPage { rows: Vec::new(), total }));
         }
-        let rows = sqlx::query(
+        let rows = self.messages_between(room, before_oldest, newest).await?;
+        Ok(Some(HistoryPage { rows, total }))
+    }
+
+    /// Messages of a room with `after` < seq ≤ `upto`, in ascending order: the first
+    /// [`FETCH_MESSAGES_MAX`] of them, so that a caller who wants more asks again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn fetch(
+        &self,
+        room: u32,
+        after: u64,
+        upto: u64,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let upto = upto.min(after.saturating_add(FETCH_MESSAGES_MAX));
+        self.messages_between(room, after, upto).await
+    }
+
+    async fn messages_between(
+        &self,
+        room: u32,
+        after: u64,
+        upto: u64,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        sqlx::query(
             "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
                     COALESCE(u.avatar, ''), m.msg, m.img, m.time
              FROM messages m LEFT JOIN users u ON u.id = m.user_id
              WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq",
         )
         .bind(i64::from(room))
-        .bind(widen(before_oldest))
-        .bind(widen(newest))
+        .bind(widen(after))
+        .bind(widen(upto))
         .fetch_all(&self.db().readers)
         .await?
         .iter()
         .map(read_message)
-        .collect::<Result<_, _>>()?;
-        Ok(Some(HistoryPage { rows, total }))
+        .collect()
     }
 }
 
 /// A message with its place, ready to be written.
-pub(crate) struct PlacedMessage {
+#[derive(Debug)]
+pub(crate) struct PlacedMessage<'a> {
     pub room: u32,
     pub seq: u64,
-    pub message: NewMessage,
+    pub message: &'a NewMessage,
 }
-
-/// Ids of inserted messages by room and seq.
-pub(crate) type MessageIds = HashMap<(u32, u64), i64>;
 
 /// Inserts messages inside the caller's transaction.
 pub(crate) async fn insert_messages(
     write: &mut SqliteConnection,
-    messages: &[PlacedMessage],
+    messages: &[PlacedMessage<'_>],
     now_ms: i64,
 ) -> Result<MessageIds, StoreError> {
     let mut ids = MessageIds::with_capacity(messages.len());

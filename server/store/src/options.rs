@@ -31,6 +31,9 @@ pub enum PasswordCost {
 pub struct Options {
     /// Uploaded images live below it, and the database unless its URL says otherwise.
     pub data_dir: PathBuf,
+    /// Name of this node among those that share the database. Whoever was reading on a node of
+    /// this name before is settled by [`crate::Store::open`].
+    pub node: String,
     pub synchronous: Synchronous,
     pub password_cost: PasswordCost,
     /// Password hashes computed at once; each holds a core.
@@ -59,6 +62,7 @@ impl Options {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             data_dir: data_dir.into(),
+            node: "local".into(),
             synchronous: Synchronous::default(),
             password_cost: PasswordCost::default(),
             password_jobs: cores.div_ceil(2),

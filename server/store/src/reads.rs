@@ -18,7 +18,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn reads(&self, user: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        sqlx::query("SELECT room_id, seq FROM reads WHERE user_id = ? ORDER BY room_id")
+        sqlx::query("SELECT room_id, seq FROM read_marks WHERE user_id = ? ORDER BY room_id")
             .bind(i64::from(user))
             .fetch_all(&self.db().readers)
             .await?
@@ -36,33 +36,14 @@ pub(crate) async fn raise_marks(
     let mut rest = marks.iter();
     for length in statement_lengths(marks.len()) {
         let mut upsert =
-            QueryBuilder::<Sqlite>::new("INSERT INTO reads (user_id, room_id, seq, is_reading) ");
-        upsert.push_values(
-            rest.by_ref().take(length),
-            |mut row, ((user, room), (seq, is_reading))| {
-                row.push_bind(i64::from(*user))
-                    .push_bind(i64::from(*room))
-                    .push_bind(widen(*seq))
-                    .push_bind(*is_reading);
-            },
-        );
+            QueryBuilder::<Sqlite>::new("INSERT INTO read_marks (user_id, room_id, seq) ");
+        upsert.push_values(rest.by_ref().take(length), |mut row, ((user, room), (seq, _))| {
+            row.push_bind(i64::from(*user)).push_bind(i64::from(*room)).push_bind(widen(*seq));
+        });
         upsert.push(
-            " ON CONFLICT (user_id, room_id) DO UPDATE
-              SET seq = max(reads.seq, excluded.seq), is_reading = excluded.is_reading",
+            " ON CONFLICT (user_id, room_id) DO UPDATE SET seq = max(read_marks.seq, excluded.seq)",
         );
         upsert.build().execute(&mut *write).await?;
     }
-    Ok(())
-}
-
-/// Whoever was in a room when the process ended had read it to its end.
-pub(crate) async fn settle_marks(write: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE reads SET is_reading = 0,
-                seq = max(seq, coalesce((SELECT last_seq FROM rooms WHERE id = room_id), 0))
-          WHERE is_reading <> 0",
-    )
-    .execute(write)
-    .await?;
     Ok(())
 }

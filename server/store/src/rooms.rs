@@ -30,6 +30,22 @@ impl Store {
             .collect()
     }
 
+    /// Where every room stands, by id: (room, seq of its newest message).
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn tips(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        sqlx::query("SELECT id, last_seq FROM rooms ORDER BY id")
+            .fetch_all(&self.db().readers)
+            .await?
+            .iter()
+            .map(|row| {
+                let room = narrow(row.try_get(0)?, "room id")?;
+                Ok((room, narrow(row.try_get(1)?, "last seq of a room")?))
+            })
+            .collect()
+    }
+
     /// The room with this id.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::Ordering::Relaxed;
 
 use common::{Bench, bench, bench_with, text, texts};
-use throng_store::{AppendError, StoreError};
+use throng_store::{AppendError, Appended, StoreError};
 
 async fn last_seq(bench: &Bench, room: u32) -> u64 {
     bench.store.room(room).await.expect("query").expect("room").last_seq
@@ -23,14 +23,14 @@ async fn what_waits_is_committed_together_and_in_order() {
     let lock = held_lock(&bench).await;
     let mut appends = Vec::new();
     for seq in 1..=500 {
-        appends.push((1, bench.store.append(1, seq, vec![text(1, &seq.to_string())])));
-        appends.push((2, bench.store.append(2, 2 * seq - 1, texts(2, 2 * seq - 1, 2 * seq))));
+        appends.push((1, bench.store.append(1, Some(seq), vec![text(1, &seq.to_string())])));
+        appends.push((2, bench.store.append(2, Some(2 * seq - 1), texts(2, 2 * seq - 1, 2 * seq))));
     }
     let read = bench.store.save_read(1, 1, 500, false);
     lock.rollback().await.expect("release");
     let mut ids = std::collections::HashSet::new();
     for (room, append) in appends {
-        let answered = append.await.expect("append");
+        let answered = append.await.expect("append").ids;
         assert_eq!(answered.len(), room);
         ids.extend(answered);
     }
@@ -50,7 +50,7 @@ async fn what_waits_is_committed_together_and_in_order() {
 #[tokio::test]
 async fn ids_belong_to_their_messages() {
     let bench = bench().await;
-    let ids = bench.store.append(1, 1, texts(1, 1, 300)).await.expect("append");
+    let ids = bench.store.append(1, Some(1), texts(1, 1, 300)).await.expect("append").ids;
     let page = bench.store.history(1, 15, 0).await.expect("query").expect("room");
     let told: Vec<_> = page.rows.iter().map(|row| (row.msg.clone(), row.id)).collect();
     let want: Vec<_> = (1..=20).map(|n: usize| (n.to_string(), ids[n - 1])).collect();
@@ -60,36 +60,57 @@ async fn ids_belong_to_their_messages() {
 #[tokio::test]
 async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     let bench = bench().await;
-    bench.store.append(1, 1, texts(1, 1, 3)).await.expect("append");
+    bench.store.append(1, Some(1), texts(1, 1, 3)).await.expect("append");
     let lock = held_lock(&bench).await;
-    let gap = bench.store.append(1, 5, vec![text(1, "gap")]);
-    let repeat = bench.store.append(1, 3, vec![text(1, "repeat")]);
-    let right = bench.store.append(1, 4, vec![text(1, "right")]);
-    let late = bench.store.append(1, 4, vec![text(1, "late")]);
-    let nowhere = bench.store.append(77, 1, vec![text(1, "nowhere")]);
-    let empty = bench.store.append(2, 1, vec![]);
+    let gap = bench.store.append(1, Some(5), vec![text(1, "gap")]);
+    let repeat = bench.store.append(1, Some(3), vec![text(1, "repeat")]);
+    let right = bench.store.append(1, Some(4), vec![text(1, "right")]);
+    let late = bench.store.append(1, Some(4), vec![text(1, "late")]);
+    let nowhere = bench.store.append(77, Some(1), vec![text(1, "nowhere")]);
+    let empty = bench.store.append(2, Some(1), vec![]);
     lock.rollback().await.expect("release");
     assert!(matches!(gap.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
     assert!(matches!(repeat.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
-    assert_eq!(right.await.expect("append").len(), 1);
+    assert_eq!(right.await.expect("append").ids.len(), 1);
     assert!(matches!(late.await, Err(AppendError::OutOfSequence { last_seq: 4 })));
     assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
-    assert_eq!(empty.await.expect("append"), Vec::<i64>::new());
+    assert_eq!(empty.await.expect("append"), Appended { first_seq: 1, ids: Vec::new() });
     let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
     let told: Vec<_> = page.rows.iter().map(|row| row.msg.as_str()).collect();
     assert_eq!(told, ["1", "2", "3", "right"]);
 }
 
+#[tokio::test]
+async fn an_append_without_a_number_gets_the_next() {
+    let bench = bench().await;
+    let lock = held_lock(&bench).await;
+    let first = bench.store.append(1, None, texts(1, 1, 2));
+    let second = bench.store.append(1, Some(3), texts(1, 3, 3));
+    let third = bench.store.append(1, None, texts(1, 4, 5));
+    let nowhere = bench.store.append(77, None, vec![text(1, "nowhere")]);
+    lock.rollback().await.expect("release");
+    assert_eq!(first.await.expect("append").first_seq, 1);
+    assert_eq!(second.await.expect("append").first_seq, 3);
+    assert_eq!(third.await.expect("append").first_seq, 4);
+    assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
+    let next = bench.store.append(1, None, texts(1, 6, 6)).await.expect("append");
+    assert_eq!(next.first_seq, 6);
+    let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
+    let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(told, (1..=6).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+    assert_eq!(page.rows[5].id, next.ids[0]);
+}
+
 async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static str) {
     let back_door = bench.back_door().await;
-    bench.store.append(1, 1, vec![text(1, "before")]).await.expect("append");
+    bench.store.append(1, Some(1), vec![text(1, "before")]).await.expect("append");
     sqlx::raw_sql(fault).execute(&back_door).await.expect("fault");
     let lock = held_lock(bench).await;
     let answers = [
-        bench.store.append(1, 2, vec![text(1, "innocent")]),
-        bench.store.append(2, 1, texts(1, 1, 40)),
-        bench.store.append(1, 3, vec![text(1, "poison")]),
-        bench.store.append(1, 4, vec![text(1, "behind")]),
+        bench.store.append(1, Some(2), vec![text(1, "innocent")]),
+        bench.store.append(2, Some(1), texts(1, 1, 40)),
+        bench.store.append(1, Some(3), vec![text(1, "poison")]),
+        bench.store.append(1, Some(4), vec![text(1, "behind")]),
     ];
     let read = bench.store.save_read(9, 1, 1, false);
     lock.rollback().await.expect("release");
@@ -109,7 +130,7 @@ async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static s
     assert_eq!(rows, 1, "no row of the failed batch stays");
 
     sqlx::raw_sql(heal).execute(&back_door).await.expect("heal");
-    bench.store.append(1, 2, vec![text(1, "poison")]).await.expect("append after healing");
+    bench.store.append(1, Some(2), vec![text(1, "poison")]).await.expect("append after healing");
     assert_eq!(last_seq(bench, 1).await, 2);
 }
 
@@ -143,9 +164,9 @@ async fn one_job_beyond_the_queue_is_refused_at_once() {
     let _lock = held_lock(&bench).await;
     // Nothing yields here, so the writer takes nothing between the calls.
     let _queued: Vec<_> =
-        (1..=4).map(|seq| bench.store.append(1, seq, vec![text(1, "queued")])).collect();
+        (1..=4).map(|seq| bench.store.append(1, Some(seq), vec![text(1, "queued")])).collect();
     assert_eq!(bench.store.commit_queue_depth(), 4);
-    let refused = bench.store.append(1, 5, vec![text(1, "too many")]).await;
+    let refused = bench.store.append(1, Some(5), vec![text(1, "too many")]).await;
     assert!(matches!(refused, Err(AppendError::Store(StoreError::Busy))), "{refused:?}");
     assert_eq!(bench.store.metrics().refusals.load(Relaxed), 1);
 }
@@ -154,7 +175,7 @@ async fn one_job_beyond_the_queue_is_refused_at_once() {
 async fn a_batch_takes_no_more_than_its_bound() {
     let bench = bench_with(|options| options.commit_batch_max = 10).await;
     let appends: Vec<_> =
-        (1..=100).map(|seq| bench.store.append(1, seq, vec![text(1, "x")])).collect();
+        (1..=100).map(|seq| bench.store.append(1, Some(seq), vec![text(1, "x")])).collect();
     for append in appends {
         append.await.expect("append");
     }
@@ -164,7 +185,7 @@ async fn a_batch_takes_no_more_than_its_bound() {
 #[tokio::test]
 async fn a_dropped_future_does_not_take_its_messages_back() {
     let bench = bench().await;
-    drop(bench.store.append(1, 1, vec![text(1, "kept")]));
+    drop(bench.store.append(1, Some(1), vec![text(1, "kept")]));
     bench.store.flush().await.expect("flush");
     assert_eq!(last_seq(&bench, 1).await, 1);
 }
@@ -172,10 +193,10 @@ async fn a_dropped_future_does_not_take_its_messages_back() {
 #[tokio::test]
 async fn closing_commits_what_is_queued_and_ends_the_rest() {
     let bench = bench().await;
-    let queued = bench.store.append(1, 1, vec![text(1, "queued")]);
+    let queued = bench.store.append(1, Some(1), vec![text(1, "queued")]);
     bench.store.close().await;
-    assert_eq!(queued.await.expect("append").len(), 1);
-    let late = bench.store.append(1, 2, vec![text(1, "late")]).await;
+    assert_eq!(queued.await.expect("append").ids.len(), 1);
+    let late = bench.store.append(1, Some(2), vec![text(1, "late")]).await;
     assert!(matches!(late, Err(AppendError::Store(_))), "{late:?}");
     let url = bench.store.options().default_url();
     let reopened =

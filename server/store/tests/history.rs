@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{bench, text, texts};
-use throng_store::RoomRow;
+use common::{bench, bench_with, text, texts};
+use throng_store::{FETCH_MESSAGES_MAX, RoomRow, Store};
 
 /// Messages of a page, as the numbers they were written with.
 async fn page(bench: &common::Bench, page: u64, anchor: u64) -> (Vec<u64>, u64) {
@@ -31,7 +31,7 @@ async fn pages_are_ranges_below_the_anchor() {
         if rows > written {
             bench
                 .store
-                .append(1, written + 1, texts(user.id, written + 1, rows))
+                .append(1, Some(written + 1), texts(user.id, written + 1, rows))
                 .await
                 .expect("append");
             written = rows;
@@ -51,12 +51,16 @@ async fn pages_are_ranges_below_the_anchor() {
 async fn messages_that_arrive_while_paging_neither_repeat_nor_hide_one() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
-    bench.store.append(1, 1, texts(user.id, 1, 41)).await.expect("append");
+    bench.store.append(1, Some(1), texts(user.id, 1, 41)).await.expect("append");
     let (mut seen, anchor) = page(&bench, 1, 0).await;
     assert_eq!(anchor, 41);
     for number in 2..=3 {
         let next = 41 + 7 * (number - 2);
-        bench.store.append(1, next + 1, texts(user.id, next + 1, next + 7)).await.expect("append");
+        bench
+            .store
+            .append(1, Some(next + 1), texts(user.id, next + 1, next + 7))
+            .await
+            .expect("append");
         let (rows, total) = page(&bench, number, anchor).await;
         assert_eq!(total, anchor);
         seen.splice(0..0, rows);
@@ -72,7 +76,7 @@ async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
     let mut message = text(user.id, "你好 &lt;b> \u{1f600}");
     message.img = "/storage/images/messages/aa/x.png".into();
     message.time = "2026-11-23T01:02:03+08:00".into();
-    let ids = bench.store.append(2, 1, vec![message.clone()]).await.expect("append");
+    let ids = bench.store.append(2, Some(1), vec![message.clone()]).await.expect("append").ids;
     bench.store.set_avatar(user.id, "/avatars/9.svg").await.expect("update");
     let page = bench.store.history(2, 1, 0).await.expect("query").expect("room");
     let row = &page.rows[0];
@@ -81,6 +85,28 @@ async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
     assert_eq!((row.email.as_str(), row.name.as_str()), ("Zoë@example.org", "Zoë"));
     assert_eq!(row.avatar, "/avatars/9.svg");
     assert_eq!(page.total, 1);
+}
+
+#[tokio::test]
+async fn what_was_missed_is_fetched_in_order_and_in_bounds() {
+    let bench = bench().await;
+    let user = bench.user("a@example.org").await;
+    bench.store.append(1, None, texts(user.id, 1, 1500)).await.expect("append");
+    bench.store.append(2, None, vec![text(user.id, "elsewhere")]).await.expect("append");
+    let fetch = async |after, upto| {
+        let rows = bench.store.fetch(1, after, upto).await.expect("query");
+        assert!(rows.iter().all(|row| row.room == 1 && row.msg == row.seq.to_string()));
+        rows.iter().map(|row| row.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(fetch(10, 13).await, [11, 12, 13]);
+    assert_eq!(fetch(1499, u64::MAX).await, [1500]);
+    assert_eq!(fetch(1500, 1600).await, []);
+    assert_eq!(fetch(13, 10).await, []);
+    assert_eq!(fetch(0, FETCH_MESSAGES_MAX).await.len(), 1000);
+    assert_eq!(fetch(0, FETCH_MESSAGES_MAX + 1).await, (1..=1000).collect::<Vec<_>>());
+    let row = &bench.store.fetch(1, 0, 1).await.expect("query")[0];
+    assert_eq!((row.user, row.email.as_str(), row.name.as_str()), (user.id, "a@example.org", "a"));
+    assert_eq!(bench.store.tips().await.expect("query"), [(1, 1500), (2, 1)]);
 }
 
 #[tokio::test]
@@ -93,7 +119,7 @@ async fn a_room_that_does_not_exist_has_no_history() {
 async fn configured_rooms_get_their_names_and_keep_their_messages() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
-    bench.store.append(1, 1, texts(user.id, 1, 3)).await.expect("append");
+    bench.store.append(1, Some(1), texts(user.id, 1, 3)).await.expect("append");
     bench.store.create_room(9).await.expect("create");
     bench.store.ensure_rooms(&[(1, "Hall".into())]).await.expect("rooms");
     assert_eq!(bench.store.create_room(1).await.expect("create").name, "Hall");
@@ -121,4 +147,37 @@ async fn a_read_mark_only_rises() {
         save.await.expect("save");
     }
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
+    let bench = bench_with(|options| options.node = "one".into()).await;
+    let mut options = common::options(&bench.dir);
+    options.node = "two".into();
+    let other = Store::open(&options.default_url(), options.clone()).await.expect("open");
+    bench.store.save_read(1, 1, 0, true).await.expect("save");
+    bench.store.save_read(2, 1, 0, true).await.expect("save");
+    bench.store.save_read(2, 1, 0, false).await.expect("save");
+    bench.store.save_read(3, 77, 0, true).await.expect("save");
+    other.save_read(4, 1, 0, true).await.expect("save");
+    bench.store.append(1, None, texts(1, 1, 3)).await.expect("append");
+    let marks = async || {
+        let mut marks = Vec::new();
+        for user in 1..=4 {
+            marks.push(bench.store.reads(user).await.expect("query"));
+        }
+        marks
+    };
+    bench.store.settle("nobody").await.expect("settle");
+    assert_eq!(marks().await, [vec![(1, 0)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]]);
+    other.settle("one").await.expect("settle");
+    let settled = [vec![(1, 3)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]];
+    assert_eq!(marks().await, settled);
+    bench.store.append(1, None, texts(1, 4, 5)).await.expect("append");
+    other.settle("one").await.expect("settle again");
+    assert_eq!(marks().await, settled, "what is settled is forgotten");
+    // A node that comes back under its name settles what it left behind.
+    other.close().await;
+    Store::open(&options.default_url(), options).await.expect("reopen");
+    assert_eq!(bench.store.reads(4).await.expect("query"), [(1, 5)]);
 }

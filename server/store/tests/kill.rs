@@ -22,7 +22,7 @@ async fn victim() {
     loop {
         // Several appends in flight, so that the kill falls into the middle of a batch.
         let appends: Vec<_> = (first_seq..first_seq + 8)
-            .map(|seq| (seq, store.append(1, seq, vec![text(1, &seq.to_string())])))
+            .map(|seq| (seq, store.append(1, Some(seq), vec![text(1, &seq.to_string())])))
             .collect();
         for (seq, append) in appends {
             append.await.expect("append");
