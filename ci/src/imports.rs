@@ -12,15 +12,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-spec", &[]),
     ("throng-wire", &[]),
     ("throng-core", &["throng-wire"]),
+    ("throng-cluster", &["throng-core"]),
     ("throng-mesh", &[]),
     ("throng-store", &[]),
     ("throng-desk", &["throng-store"]),
-    ("throng-backplane", &[]),
+    ("throng-backplane", &["throng-core", "throng-cluster"]),
     (
         "throng",
         &[
             "throng-wire",
             "throng-core",
+            "throng-cluster",
             "throng-mesh",
             "throng-store",
             "throng-desk",
@@ -31,7 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-loadgen", &[]),
     ("throng-benches", &["throng-loadgen"]),
     ("throng-tests", &[]),
-    ("throng-sim", &["throng-core", "throng-wire", "throng-mesh", "throng-harness"]),
+    (
+        "throng-sim",
+        &["throng-core", "throng-cluster", "throng-wire", "throng-mesh", "throng-harness"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -46,7 +51,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// The pure crates: no clock, socket, thread, log or chance may enter through a dependency.
-const PURE: &[&str] = &["throng-wire", "throng-core", "throng-spec"];
+const PURE: &[&str] = &["throng-wire", "throng-core", "throng-cluster", "throng-spec"];
 const IMPURE: &[&str] = &[
     "async-std",
     "axum",

@@ -1,0 +1,255 @@
+//! What the machine asks of the world: Redis, and the shared SQL database.
+//!
+//! Every order is answered by exactly one [`crate::Event::Outcome`], in any order; the shell bounds
+//! the time it takes (about two seconds, [`Order::Read`] its `block_ms` more). Keys are complete,
+//! prefix included. Everything is a command on one key, so that Redis Cluster can serve it; the one
+//! exception, [`Order::Number`], has two keys with one hash tag.
+//!
+//! At most one `Write`, one `Append`, one `Read` and one order about the lease is under way at any
+//! time, so an executor needs neither a queue nor an order of its own between orders.
+
+use std::fmt;
+use std::sync::Arc;
+
+use throng_core::input::UserCard;
+use throng_core::{RoomId, Seq, UserId};
+
+/// Numbers the orders of one machine; never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OrderId(pub u64);
+
+/// The place of an entry in a stream, as Redis writes it: `ms-n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId {
+    pub ms: u64,
+    pub n: u64,
+}
+
+impl EntryId {
+    /// Before the first entry of any stream.
+    pub const ZERO: EntryId = EntryId { ms: 0, n: 0 };
+
+    pub fn parse(text: &str) -> Option<EntryId> {
+        let (ms, n) = text.split_once('-')?;
+        Some(EntryId { ms: ms.parse().ok()?, n: n.parse().ok()? })
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.n)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    // ---- the lease ----------------------------------------------------------------------------
+    /// Takes `key` (`throng:node:<id>`) for `ttl_ms`. A script, since the answer to an earlier
+    /// claim may have been lost:
+    ///
+    /// ```text
+    /// v = GET key;  if v is nil or v == value { SET key value PX ttl_ms; 1 } else { 0 }
+    /// ```
+    /// Answer: [`Outcome::Held`].
+    Claim { key: String, value: String, ttl_ms: u64 },
+    /// `if GET key == value { PEXPIRE key ttl_ms; 1 } else { 0 }`. Answer: [`Outcome::Held`].
+    Renew { key: String, value: String, ttl_ms: u64 },
+    /// `if GET key == value { DEL key }`. Answer: [`Outcome::Done`].
+    Release { key: String, value: String },
+    /// `GET key` each, pipelined: who holds these leases. Answer: [`Outcome::Values`].
+    Values { keys: Vec<String> },
+
+    // ---- the mirror ---------------------------------------------------------------------------
+    /// Pipelined. In a cluster writes to different keys may overtake each other; on one key they
+    /// keep their order. Answer: [`Outcome::Done`] when each has been done, else the failure of
+    /// any; the machine then supposes nothing of any of them.
+    Write { writes: Vec<Write> },
+    /// `SMEMBERS key`. Answer: [`Outcome::Members`].
+    Members { key: String },
+    /// `SRANDMEMBER key count`: some members, others for another sweeper. Answer:
+    /// [`Outcome::Members`].
+    Sample { key: String, count: u32 },
+    /// `HGETALL key`. Answer: [`Outcome::Fields`].
+    Fields { key: String },
+
+    // ---- the logs -----------------------------------------------------------------------------
+    /// `XADD stream MAXLEN ~ maxlen * field value …` each, pipelined; entries of one stream keep
+    /// their order. Answer: [`Outcome::Done`].
+    Append { maxlen: u64, entries: Vec<Append> },
+    /// Numbers the messages of a room where no SQL database does, and logs them, in one script of
+    /// two keys (their hash tag is the same):
+    ///
+    /// ```text
+    /// KEYS counters stream
+    /// first = max(HGET counters room or 0, at_least) + 1
+    /// HSET counters room (first + count - 1)
+    /// XADD stream MAXLEN ~ maxlen * field value … f first
+    /// return first
+    /// ```
+    /// Answer: [`Outcome::Numbered`].
+    Number {
+        counters: String,
+        stream: String,
+        room: RoomId,
+        /// The room is known to have come this far, whatever Redis remembers.
+        at_least: Seq,
+        count: u32,
+        maxlen: u64,
+        fields: Fields,
+    },
+    /// `XREAD COUNT count BLOCK block_ms STREAMS … after …`. An executor on Redis Cluster asks
+    /// each stream on its own and answers when the first has something or the time is over.
+    /// Answer: [`Outcome::Entries`], empty when nothing came.
+    Read { from: Vec<(String, EntryId)>, count: u32, block_ms: u64 },
+    /// The `last-generated-id` of each stream (`XINFO STREAM`), `None` where there is no such key.
+    /// Answer: [`Outcome::Tails`], in the order asked.
+    Tails { streams: Vec<String> },
+
+    // ---- SQL ----------------------------------------------------------------------------------
+    /// The last seq of every room. Answer: [`Outcome::Tips`].
+    Tips,
+    /// Answer: [`Outcome::Card`].
+    Card { user: UserId },
+    /// Raises the marks of those who were reading on a process that is no more. Idempotent.
+    /// Answer: [`Outcome::Done`].
+    Settle { process: String },
+}
+
+impl Order {
+    /// A word for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Order::Claim { .. } => "claim",
+            Order::Renew { .. } => "renew",
+            Order::Release { .. } => "release",
+            Order::Values { .. } => "values",
+            Order::Write { .. } => "write",
+            Order::Members { .. } => "members",
+            Order::Sample { .. } => "sample",
+            Order::Fields { .. } => "fields",
+            Order::Append { .. } => "append",
+            Order::Number { .. } => "number",
+            Order::Read { .. } => "read",
+            Order::Tails { .. } => "tails",
+            Order::Tips => "tips",
+            Order::Card { .. } => "card",
+            Order::Settle { .. } => "settle",
+        }
+    }
+
+    /// Whether it is for the SQL database.
+    pub fn is_sql(&self) -> bool {
+        matches!(self, Order::Tips | Order::Card { .. } | Order::Settle { .. })
+    }
+}
+
+/// One idempotent change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// `HSET key field value …`
+    HashSet { key: String, pairs: Vec<(String, String)> },
+    /// `HDEL key field …`
+    HashDelete { key: String, fields: Vec<String> },
+    /// A script: `HDEL`s every field of `key` that begins with `prefix`.
+    HashDeletePrefix { key: String, prefix: String },
+    /// `SADD key member …`
+    SetAdd { key: String, members: Vec<String> },
+    /// `SREM key member …`
+    SetRemove { key: String, members: Vec<String> },
+    /// `DEL key`
+    Delete { key: String },
+    /// The newest connection of a user wins, whoever writes last. Fds are compared as
+    /// `(fd % 2^43, fd)`: the time of the connection, then the node. A value that is no number
+    /// loses. A script:
+    ///
+    /// ```text
+    /// v = tonumber(HGET key user);  if v is nil or (v % 2^43, v) < (fd % 2^43, fd) { HSET key user fd }
+    /// ```
+    Bind { key: String, user: UserId, fd: Fd },
+    /// `if HGET key user == fd { HDEL key user }`, as a script.
+    Unbind { key: String, user: UserId, fd: Fd },
+}
+
+/// The public number of a connection in the original's map: below 2^53, never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fd(pub u64);
+
+impl Fd {
+    /// Bits of the moment; the node's id stands above them.
+    pub const STAMP_BITS: u32 = 43;
+
+    pub fn new(node: u16, stamp: u64) -> Fd {
+        Fd(u64::from(node) << Self::STAMP_BITS | stamp & ((1 << Self::STAMP_BITS) - 1))
+    }
+
+    pub fn stamp(self) -> u64 {
+        self.0 & ((1 << Self::STAMP_BITS) - 1)
+    }
+
+    /// The order of [`Write::Bind`].
+    pub fn age_order(self) -> (u64, u64) {
+        (self.stamp(), self.0)
+    }
+}
+
+impl fmt::Display for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Field names and values of a hash or of a stream entry. What is not UTF-8 may be read with
+/// replacement characters: nothing of ours is.
+pub type Fields = Vec<(String, String)>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    pub stream: String,
+    pub fields: Fields,
+}
+
+/// What an order came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Whether the lease is held by the value of the order.
+    Held(bool),
+    /// In the order asked; `None` where there is no such key.
+    Values(Vec<Option<String>>),
+    Members(Vec<String>),
+    Fields(Fields),
+    Numbered {
+        first: Seq,
+    },
+    /// Per stream that has something, in the order of the stream.
+    Entries(Vec<StreamEntries>),
+    Tails(Vec<Option<EntryId>>),
+    Tips(Vec<(RoomId, Seq)>),
+    /// `None`: no such user.
+    Card(Option<Arc<UserCard>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEntries {
+    pub stream: String,
+    pub entries: Vec<(EntryId, Fields)>,
+}
+
+/// Why an order was not done, as far as the machine cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, no answer in time, or a server that changes its role (`READONLY`,
+    /// `LOADING`). The order may or may not have been done, may still be done, and what had been
+    /// done before may be lost. `why` is a short word for `/ready`: `down`, `timeout`, …
+    Broken { why: &'static str },
+    /// The server answered that it will not: out of memory, no permission. Nothing else changed.
+    Refused { why: &'static str },
+}
+
+impl Failure {
+    pub fn why(&self) -> &'static str {
+        match self {
+            Failure::Broken { why } | Failure::Refused { why } => why,
+        }
+    }
+}
