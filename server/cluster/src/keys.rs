@@ -103,12 +103,22 @@ pub fn presence_field(incarnation: &str, user: UserId) -> String {
     format!("{incarnation}/{}", user.0)
 }
 
+/// Of all fields of an incarnation, and of no other's.
+pub fn presence_prefix(incarnation: &str) -> String {
+    format!("{incarnation}/")
+}
+
+pub fn parse_presence_field(field: &str) -> Option<(&str, UserId)> {
+    let (incarnation, user) = field.split_once('/')?;
+    Some((incarnation, UserId(user.parse().ok()?)))
+}
+
 /// `<fd>/<room name>`: one pair of the original's map, in the set of what an incarnation owns.
-pub fn pair(fd: Fd, name: &str) -> String {
+pub fn owned_pair(fd: Fd, name: &str) -> String {
     format!("{fd}/{name}")
 }
 
-pub fn parse_pair(member: &str) -> Option<(Fd, &str)> {
+pub fn parse_owned_pair(member: &str) -> Option<(Fd, &str)> {
     let (fd, name) = member.split_once('/')?;
     Some((Fd(fd.parse().ok()?), name))
 }
