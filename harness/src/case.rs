@@ -50,6 +50,10 @@ pub enum Need {
     Echo,
     /// Either of the two: something that answers events.
     Application,
+    /// More than one node.
+    Nodes,
+    /// Leave to kill nodes and start them again.
+    NodeCommand,
 }
 
 pub struct Case {

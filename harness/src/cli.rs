@@ -46,9 +46,10 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct TargetArgs {
-    /// The server, as http://host:port
-    #[arg(long)]
-    pub target: String,
+    /// The server, as http://host:port; several nodes of one server separated by commas. Cases take
+    /// the nodes in turn, the clients of a property test are spread over all
+    #[arg(long, required = true, value_delimiter = ',', value_name = "URL")]
+    pub target: Vec<String>,
     /// Path of the Engine.IO endpoint
     #[arg(long, default_value = "/socket.io/")]
     pub engine_path: String,
@@ -98,6 +99,13 @@ pub struct RunArgs {
     /// Cases that are known to fail, one id per line; one of them passing fails the run
     #[arg(long, value_name = "FILE")]
     pub known_failing: Option<PathBuf>,
+    /// A command that kills and starts nodes: it is run with `down I` or `up I`, I being the place of
+    /// the node in --target from 0, and returns when that is done. The first node is never killed
+    #[arg(long, value_name = "COMMAND")]
+    pub node_command: Option<String>,
+    /// Seconds until the other nodes must have noticed that one died
+    #[arg(long, default_value_t = 12.0)]
+    pub lease: f64,
     /// Where property tests save a shrunk script for `replay`
     #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
     pub scripts: PathBuf,
@@ -171,8 +179,9 @@ pub struct MutantsArgs {
 
 #[derive(Args)]
 pub struct ReferenceArgs {
-    #[arg(long, default_value = "127.0.0.1:8095")]
-    pub listen: String,
+    /// Addresses of its nodes, separated by commas
+    #[arg(long, default_value = "127.0.0.1:8095", value_delimiter = ',')]
+    pub listen: Vec<String>,
     /// Be wrong in this way (see `mutants --list`)
     #[arg(long)]
     pub defect: Option<String>,

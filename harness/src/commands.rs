@@ -52,15 +52,22 @@ pub fn execute(command: Command) -> u8 {
 
 type Exit = Result<u8, (u8, String)>;
 
-pub fn reach(args: &TargetArgs) -> Result<(Target, Capabilities), (u8, String)> {
-    let target = Target::parse(&args.target, &args.engine_path).map_err(|why| (USAGE, why))?;
-    let capabilities =
-        probe(&target).map_err(|why| (UNREACHABLE, format!("{}: {why}", args.target)))?;
+/// The nodes, each reachable, and what the first can do: the others are the same server.
+pub fn reach(args: &TargetArgs) -> Result<(Vec<Target>, Capabilities), (u8, String)> {
+    let parse = |url: &String| Target::parse(url, &args.engine_path).map_err(|why| (USAGE, why));
+    let nodes = args.target.iter().map(parse).collect::<Result<Vec<Target>, _>>()?;
+    let unreachable = |node: &Target, why| (UNREACHABLE, format!("{}: {why}", node.origin()));
+    for node in &nodes {
+        node.dial().map_err(|why| unreachable(node, why))?;
+    }
+    let first = &nodes[0];
+    let capabilities = probe(first).map_err(|why| unreachable(first, why))?;
     if capabilities.preferred().is_none() {
-        let why = format!("{} answers no Engine.IO handshake at {}", args.target, args.engine_path);
+        let path = &args.engine_path;
+        let why = format!("{} answers no Engine.IO handshake at {path}", first.origin());
         return Err((UNREACHABLE, why));
     }
-    Ok((target, capabilities))
+    Ok((nodes, capabilities))
 }
 
 fn run(args: &RunArgs) -> Exit {
@@ -75,10 +82,13 @@ fn run(args: &RunArgs) -> Exit {
     if instances.is_empty() {
         return Err((USAGE, "no case fits this selection".to_owned()));
     }
-    let (target, capabilities) = reach(&args.target)?;
+    let (nodes, capabilities) = reach(&args.target)?;
     let seed = args.seed.unwrap_or_else(seed_of_the_clock);
-    announce(&args.target.target, &capabilities, instances.len(), seed);
-    let mut run = Run::new(target, capabilities, seed);
+    let target = args.target.target.join(",");
+    announce(&target, &capabilities, instances.len(), seed);
+    let mut run = Run::new(nodes, capabilities, seed);
+    run.node_command = args.node_command.clone();
+    run.lease = Duration::from_secs_f64(args.lease);
     run.cases = args.cases;
     run.slow = args.slow;
     run.wait = Duration::from_secs_f64(args.wait);
@@ -97,7 +107,7 @@ fn run(args: &RunArgs) -> Exit {
         show_progress(report, finished.fetch_add(1, Ordering::Relaxed) + 1, total);
     });
     let summary = Summary {
-        target: &args.target.target,
+        target: &target,
         seed,
         duration_ms: start.elapsed().as_millis() as u64,
         capabilities: &run.capabilities,
@@ -273,12 +283,12 @@ fn replay(args: &ReplayArgs) -> Exit {
         .map_err(|why| (USAGE, format!("{}: {why}", args.file.display())))?;
     let script: Script = serde_json::from_str(&text)
         .map_err(|why| (USAGE, format!("{} is no script: {why}", args.file.display())))?;
-    let (target, capabilities) = reach(&args.target)?;
+    let (nodes, capabilities) = reach(&args.target)?;
     if !capabilities.chat || !capabilities.rooms_on_demand {
         return Err((USAGE, "scripts need a target with chat and rooms on demand".to_owned()));
     }
     let combo = capabilities.preferred().unwrap_or(E4W);
-    let run = Arc::new(Run::new(target, capabilities, 0));
+    let run = Arc::new(Run::new(nodes, capabilities, 0));
     for (index, step) in script.steps.iter().enumerate() {
         println!("{index}: {step}");
     }
@@ -315,7 +325,7 @@ fn latency(args: &LatencyArgs) -> Exit {
     if !(args.rate > 0.0 && args.seconds > 0.0) {
         return Err((USAGE, "--rate and --seconds are positive numbers".to_owned()));
     }
-    let (target, capabilities) = reach(&args.target)?;
+    let (nodes, capabilities) = reach(&args.target)?;
     let wanted = combos(args.protocol, crate::cli::TransportArg::Websocket);
     let Some(combo) = wanted.into_iter().find(|combo| capabilities.speaks(*combo)) else {
         return Err((USAGE, "the target does not speak this protocol over WebSocket".to_owned()));
@@ -323,7 +333,7 @@ fn latency(args: &LatencyArgs) -> Exit {
     if !capabilities.chat {
         return Err((USAGE, "the target has no chat to measure".to_owned()));
     }
-    let context = Context::new(Arc::new(Run::new(target, capabilities, 0)), combo);
+    let context = Context::new(Arc::new(Run::new(nodes, capabilities, 0)), combo);
     let plan = Plan {
         clients: args.clients,
         rate: args.rate,
@@ -421,8 +431,8 @@ fn reference(args: &ReferenceArgs) -> Exit {
     };
     let options = Options { defect, ..Options::default() };
     let server = Reference::start_at(&args.listen, options)
-        .map_err(|why| (USAGE, format!("{}: {why}", args.listen)))?;
-    println!("reference listening on {}", server.url());
+        .map_err(|why| (USAGE, format!("{}: {why}", args.listen.join(","))))?;
+    println!("reference listening on {}", server.urls().join(","));
     let _ = stderr().flush();
     loop {
         std::thread::park();

@@ -1,10 +1,10 @@
 //! What a running case has in hand.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::case::{Combo, Outcome, Stop, fail};
+use crate::case::{Combo, Need, Outcome, Stop, fail};
 use crate::client::Trouble;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
@@ -22,39 +22,59 @@ pub const QUIET: Duration = Duration::from_millis(200);
 
 /// What all cases of a run share.
 pub struct Run {
-    pub target: Target,
+    /// The nodes of the target, at least one.
+    pub nodes: Vec<Target>,
     pub capabilities: Capabilities,
     pub seed: u64,
     /// Budget of each property: how many scripts.
     pub cases: u32,
     pub wait: Duration,
     pub slow: bool,
+    /// Kills and starts nodes; see `--node-command`.
+    pub node_command: Option<String>,
+    /// How long the death of a node may stay unnoticed.
+    pub lease: Duration,
     /// Directory for shrunk scripts; none is written without.
     pub scripts: Option<std::path::PathBuf>,
     /// Makes names of this run differ from those of earlier runs against the same server.
     nonce: u64,
     users: AtomicU64,
     rooms: AtomicU64,
+    contexts: AtomicUsize,
 }
 
 impl Run {
-    pub fn new(target: Target, capabilities: Capabilities, seed: u64) -> Run {
+    pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         Run {
-            target,
+            nodes,
             capabilities,
             seed,
             cases: 12,
             wait: Duration::from_secs(5),
             slow: false,
+            node_command: None,
+            lease: Duration::from_secs(12),
             scripts: None,
             nonce: since.as_micros() as u64 % 1_000_000_000_000,
             users: AtomicU64::new(0),
             // Anywhere in the range of room ids, far from the default rooms.
             rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
+            contexts: AtomicUsize::new(0),
         }
+    }
+
+    /// Why a case with these needs cannot run, if it cannot.
+    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
+        if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
+            return Some("the target is one node; give several to --target");
+        }
+        if needs.contains(&Need::NodeCommand) && self.node_command.is_none() {
+            return Some("nothing may be killed without --node-command");
+        }
+        self.capabilities.lacks(needs)
     }
 
     pub fn fresh_email(&self) -> String {
@@ -82,6 +102,8 @@ pub struct Context {
     pub combo: Combo,
     pub transcript: Transcript,
     pub log: Log,
+    /// The node that the case speaks to, unless it is about several.
+    node: usize,
     steps: Arc<Mutex<Vec<String>>>,
 }
 
@@ -89,7 +111,8 @@ impl Context {
     pub fn new(run: Arc<Run>, combo: Combo) -> Context {
         let transcript = Transcript::default();
         let log = transcript.log("client");
-        Context { run, combo, transcript, log, steps: Arc::default() }
+        let node = run.contexts.fetch_add(1, Ordering::Relaxed) % run.nodes.len();
+        Context { run, combo, transcript, log, node, steps: Arc::default() }
     }
 
     pub fn steps(&self) -> Arc<Mutex<Vec<String>>> {
@@ -106,7 +129,26 @@ impl Context {
     }
 
     pub fn target(&self) -> &Target {
-        &self.run.target
+        &self.run.nodes[self.node]
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.run.nodes.len()
+    }
+
+    /// Has a node killed (`down`) or started (`up`), and waits till it is done.
+    pub fn command_node(&self, what: &str, node: usize) -> Outcome {
+        let Some(command) = &self.run.node_command else {
+            return Err(Stop::Error("there is no --node-command".to_owned()));
+        };
+        self.log.note(format!("{what} {node}"));
+        let line = format!("{command} {what} {node}");
+        let status = std::process::Command::new("sh").args(["-c", &line]).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Stop::Error(format!("`{line}` ended with {status}"))),
+            Err(why) => Err(Stop::Error(format!("`{line}`: {why}"))),
+        }
     }
 
     pub fn capabilities(&self) -> &Capabilities {
@@ -230,7 +272,13 @@ impl Context {
     }
 
     pub fn rest(&self) -> Rest {
-        Rest { target: self.target().clone(), log: self.transcript.log("rest") }
+        self.rest_at(self.node)
+    }
+
+    /// The HTTP API of one node.
+    pub fn rest_at(&self, node: usize) -> Rest {
+        let label = if self.run.nodes.len() > 1 { format!("rest@{node}") } else { "rest".into() };
+        Rest { target: self.run.nodes[node].clone(), log: self.transcript.log(&label) }
     }
 
     pub fn user(&self) -> Result<User, Stop> {
@@ -244,8 +292,19 @@ impl Context {
     }
 
     pub fn chat_over(&self, user: &User, label: &str, options: Options) -> Result<Chat, Trouble> {
+        self.chat_at(self.node, user, label, options)
+    }
+
+    /// A session of the user on one node.
+    pub fn chat_at(
+        &self,
+        node: usize,
+        user: &User,
+        label: &str,
+        options: Options,
+    ) -> Result<Chat, Trouble> {
         let log = self.transcript.log(label);
-        Chat::connect(self.target(), options, user, &log, self.wait())
+        Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())
     }
 
     /// A new user with one session.

@@ -80,10 +80,16 @@ pub fn try_one(defect: Defect) -> Trial {
 
 fn serve(defect: Defect) -> Option<(Reference, Arc<Run>)> {
     let options = Options { defect: Some(defect), ..Options::default() };
-    let server = Reference::start(options).ok()?;
-    let target = Target::parse(&server.url(), "/socket.io/").ok()?;
+    // What is wrong only between nodes needs two of them.
+    let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
+    let server = Reference::start_at(&vec!["127.0.0.1:0"; nodes], options).ok()?;
+    let targets: Vec<Target> = server
+        .urls()
+        .iter()
+        .map(|url| Target::parse(url, "/socket.io/").ok())
+        .collect::<Option<_>>()?;
     // What the target can do is known; a mutant that breaks the probe must not hide behind it.
-    let mut capabilities = probe(&target).unwrap_or_default();
+    let mut capabilities = probe(&targets[0]).unwrap_or_default();
     capabilities.eio3_polling = true;
     capabilities.eio3_websocket = true;
     capabilities.eio4_polling = true;
@@ -95,7 +101,7 @@ fn serve(defect: Defect) -> Option<(Reference, Arc<Run>)> {
     capabilities.ping_interval_ms = defaults.ping_interval.as_millis() as u64;
     capabilities.ping_timeout_ms = defaults.ping_timeout.as_millis() as u64;
     capabilities.max_payload = Some(defaults.max_payload as u64);
-    let mut run = Run::new(target, capabilities, SEED);
+    let mut run = Run::new(targets, capabilities, SEED);
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     Some((server, Arc::new(run)))

@@ -52,7 +52,9 @@ impl Capabilities {
             Need::Application if !self.chat && !self.echo => {
                 Some("the target answers no event the harness knows")
             }
-            _ => None,
+            Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
+            // The command line says whether there are several: see `Run::lacks`.
+            Need::Nodes | Need::NodeCommand => None,
         })
     }
 

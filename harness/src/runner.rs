@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use throng_spec::Level;
 
-use crate::case::{Case, Combo, E4W, Outcome, Stop};
+use crate::case::{Case, Combo, E4W, Need, Outcome, Stop};
 use crate::client::transcript::Line;
 use crate::context::{Context, Run};
 use crate::known::Known;
@@ -80,6 +80,10 @@ pub struct Instance {
 }
 
 impl Instance {
+    fn kills_nodes(&self) -> bool {
+        self.case.needs.contains(&Need::NodeCommand)
+    }
+
     pub fn name(&self) -> String {
         match self.combo {
             Some(combo) => format!("{}[{combo}]", self.case.id),
@@ -168,33 +172,37 @@ pub fn run(
     settings: &Settings,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
-    let queue: Mutex<VecDeque<(usize, Instance)>> =
-        Mutex::new(instances.iter().copied().enumerate().collect());
+    // What kills nodes would disturb every other case: it comes last and one by one.
+    let (alone, together): (Vec<_>, Vec<_>) =
+        instances.iter().copied().enumerate().partition(|(_, instance)| instance.kills_nodes());
+    let queue = Mutex::new(VecDeque::from(together));
     let reports: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
     let stopped = AtomicBool::new(false);
+    let take = |(index, instance): (usize, Instance)| {
+        let report = if stopped.load(Ordering::Relaxed) {
+            not_run(&instance)
+        } else {
+            judge(run, instance, settings)
+        };
+        let decides = matches!(report.verdict, Verdict::Fail | Verdict::Error);
+        if decides && !report.known_failing && !settings.keep_going {
+            stopped.store(true, Ordering::Relaxed);
+        }
+        progress(&report);
+        if let Ok(mut reports) = reports.lock() {
+            reports.push((index, report));
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..settings.jobs.max(1) {
             scope.spawn(|| {
-                while let Some((index, instance)) =
-                    queue.lock().ok().and_then(|mut queue| queue.pop_front())
-                {
-                    let report = if stopped.load(Ordering::Relaxed) {
-                        not_run(&instance)
-                    } else {
-                        judge(run, instance, settings)
-                    };
-                    let decides = matches!(report.verdict, Verdict::Fail | Verdict::Error);
-                    if decides && !report.known_failing && !settings.keep_going {
-                        stopped.store(true, Ordering::Relaxed);
-                    }
-                    progress(&report);
-                    if let Ok(mut reports) = reports.lock() {
-                        reports.push((index, report));
-                    }
+                while let Some(next) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
+                    take(next);
                 }
             });
         }
     });
+    alone.into_iter().for_each(take);
     let mut reports = reports.into_inner().unwrap_or_default();
     reports.sort_by_key(|(index, _)| *index);
     reports.into_iter().map(|(_, report)| report).collect()
@@ -214,7 +222,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         Some(combo) if !capabilities.speaks(combo) => {
             Some(format!("the target does not speak {combo}"))
         }
-        _ => capabilities.lacks(instance.case.needs).map(str::to_owned),
+        _ => run.lacks(instance.case.needs).map(str::to_owned),
     };
     if let Some(reason) = unsupported {
         let outcome = Err(Stop::Skip(reason));

@@ -41,6 +41,21 @@ pub const SKIPS: &[(&str, &str)] = &[
     ("RDS-22", REDIS),
     ("RDS-23", REDIS),
     ("RDS-24", REDIS),
+    (
+        "NODE-11",
+        "A permission for the server (MAY): what lags arrives, and that is NODE-4 and NODE-10.",
+    ),
+    ("NODE-12", "A permission for the server (MAY): there is nothing to observe."),
+    (
+        "NODE-23",
+        "Needs a node that is stopped for longer than its lease; the end-to-end fault tests stop one.",
+    ),
+    ("NODE-30", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
+    ("NODE-31", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
+    ("NODE-32", "A permission for the server (MAY): there is nothing to observe."),
+    ("NODE-33", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
+    ("NODE-34", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
+    ("NODE-35", "A permission for the server (MAY): there is nothing to observe."),
     ("ERR-15", "Obliges the client; a server cannot be judged by it."),
 ];
 

@@ -1,10 +1,10 @@
 use std::sync::LazyLock;
 
 /// The prefixes of clause ids, in the order of the text files.
-pub const PREFIXES: [&str; 10] =
-    ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST", "RDS"];
+pub const PREFIXES: [&str; 11] =
+    ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST", "NODE", "RDS"];
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("01-transport.md", include_str!("../01-transport.md")),
     ("02-engine-io.md", include_str!("../02-engine-io.md")),
     ("03-socket-io.md", include_str!("../03-socket-io.md")),
@@ -14,6 +14,7 @@ const FILES: [(&str, &str); 10] = [
     ("07-errors.md", include_str!("../07-errors.md")),
     ("08-limits-and-closing.md", include_str!("../08-limits-and-closing.md")),
     ("09-rest.md", include_str!("../09-rest.md")),
+    ("10-many-nodes.md", include_str!("../10-many-nodes.md")),
     ("11-redis.md", include_str!("../11-redis.md")),
 ];
 

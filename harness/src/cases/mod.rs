@@ -6,6 +6,7 @@ mod engine;
 mod heartbeat;
 mod limits;
 mod messages;
+mod nodes;
 mod polling;
 mod presence;
 mod rest;
@@ -33,6 +34,7 @@ const TABLES: &[&[Case]] = &[
     unread::CASES,
     limits::CASES,
     rest::CASES,
+    nodes::CASES,
     crate::property::CASES,
 ];
 

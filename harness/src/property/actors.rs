@@ -1,5 +1,6 @@
 //! The clients of a script and what they have seen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,8 +21,16 @@ pub const OBSERVER: usize = USERS;
 
 pub struct Actor {
     pub number: usize,
+    /// The node that the session is on.
+    pub node: usize,
     pub chat: Chat,
     pub combo: Combo,
+}
+
+/// A full member that stays: it sees what everybody on its node should.
+pub struct Observer {
+    pub room: usize,
+    pub actor: Actor,
 }
 
 /// The stage of one script: its rooms, users and sessions, and the model beside them.
@@ -32,13 +41,17 @@ pub struct Stage<'a> {
     pub clients: Vec<Option<Actor>>,
     /// Sessions that ended; what they had received still counts.
     pub ended: Vec<Actor>,
-    /// One per room, always a full member: it sees what everybody should.
-    pub observers: Vec<Actor>,
+    /// One per room and node.
+    pub observers: Vec<Observer>,
+    /// The nodes that were killed.
+    pub down: BTreeSet<usize>,
     pub model: Model,
     /// How long what is right at rest may take to get right.
     pub patience: Duration,
     combos: Vec<Combo>,
     numbers: usize,
+    /// How often each client has connected: it goes to another node each time.
+    visits: [usize; CLIENTS],
 }
 
 impl<'a> Stage<'a> {
@@ -64,22 +77,15 @@ impl<'a> Stage<'a> {
             clients: Vec::new(),
             ended: Vec::new(),
             observers: Vec::new(),
+            down: BTreeSet::new(),
             model: Model::default(),
             patience,
             combos,
             numbers: 0,
+            visits: [0; CLIENTS],
         };
-        for room in 0..ROOMS {
-            let actor = stage.connect(OBSERVER, spoken[0], &format!("observer{room}"))?;
-            let answer = actor
-                .chat
-                .ask("room", json!({ "roomid": stage.rooms[room] }))
-                .map_err(|why| harness(format!("the observer cannot join: {why}")))?;
-            if answer["ok"] != json!(true) {
-                return Err(harness(format!("the observer cannot join: {answer}")));
-            }
-            stage.model.join(actor.number, room, Mode::Full, 0, 0);
-            stage.observers.push(actor);
+        for node in 0..context.nodes() {
+            stage.observe(node)?;
         }
         for client in 0..CLIENTS {
             let actor = stage.connect_client(client)?;
@@ -88,24 +94,58 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    pub fn connect_client(&mut self, client: usize) -> Play<Actor> {
-        self.connect(client % USERS, self.combos[client], &format!("client{client}"))
+    /// Puts an observer into every room of a node.
+    pub fn observe(&mut self, node: usize) -> Play<()> {
+        let combo = self.context.capabilities().preferred().unwrap_or(E4W);
+        for room in 0..ROOMS {
+            let actor = self.connect(OBSERVER, node, combo, &format!("observer{room}@{node}"))?;
+            let answer = actor
+                .chat
+                .ask("room", json!({ "roomid": self.rooms[room] }))
+                .map_err(|why| harness(format!("the observer cannot join: {why}")))?;
+            if answer["ok"] != json!(true) {
+                return Err(harness(format!("the observer cannot join: {answer}")));
+            }
+            let before = self.model.seq[room];
+            self.model.join(actor.number, room, Mode::Full, before, before);
+            self.observers.push(Observer { room, actor });
+        }
+        Ok(())
     }
 
-    fn connect(&mut self, user: usize, combo: Combo, label: &str) -> Play<Actor> {
+    /// Clients of one user begin on different nodes, and a client that comes again comes to the next.
+    pub fn connect_client(&mut self, client: usize) -> Play<Actor> {
+        let live: Vec<usize> =
+            (0..self.context.nodes()).filter(|node| !self.down.contains(node)).collect();
+        let place = client % USERS + client / USERS + self.visits[client];
+        self.visits[client] += 1;
+        let node = live[place % live.len()];
+        let label = match self.context.nodes() {
+            1 => format!("client{client}"),
+            _ => format!("client{client}@{node}"),
+        };
+        self.connect(client % USERS, node, self.combos[client], &label)
+    }
+
+    fn connect(&mut self, user: usize, node: usize, combo: Combo, label: &str) -> Play<Actor> {
         let options = Options::new(combo.protocol, combo.transport);
         let chat = self
             .context
-            .chat_over(&self.users[user], label, options)
+            .chat_at(node, &self.users[user], label, options)
             .map_err(|why| violation("TRN-44", "a session", format!("{label}: {why}")))?;
         let number = self.numbers;
         self.numbers += 1;
         self.model.connect(number, user, combo.protocol == Protocol::Eio3);
-        Ok(Actor { number, chat, combo })
+        Ok(Actor { number, node, chat, combo })
     }
 
     pub fn client(&self, client: usize) -> Option<&Actor> {
         self.clients.get(client)?.as_ref()
+    }
+
+    /// The room's observer on the first node, which is never killed.
+    pub fn observer(&self, room: usize) -> &Actor {
+        &self.observers[room].actor
     }
 
     pub fn can_upgrade(&self, client: usize) -> bool {
@@ -115,7 +155,8 @@ impl<'a> Stage<'a> {
 
     /// All sessions that are open now.
     pub fn live(&self) -> impl Iterator<Item = &Actor> {
-        self.observers.iter().chain(self.clients.iter().flatten())
+        let observers = self.observers.iter().map(|observer| &observer.actor);
+        observers.chain(self.clients.iter().flatten())
     }
 
     /// All sessions there ever were.
@@ -161,7 +202,7 @@ pub fn harness(why: impl Into<String>) -> Broken {
     Broken::Harness(why.into())
 }
 
-fn refused(stop: Stop) -> Broken {
+pub fn refused(stop: Stop) -> Broken {
     match stop {
         Stop::Skip(why) | Stop::Error(why) => Broken::Harness(why),
         Stop::Fail { observed, .. } => Broken::Harness(observed),

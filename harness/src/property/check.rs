@@ -26,10 +26,39 @@ fn eventually(stage: &Stage<'_>, mut look: impl FnMut() -> Play<()>) -> Play<()>
 
 /// The observers' rosters agree with the model.
 pub fn presence_settles(stage: &Stage<'_>) -> Play<()> {
-    for room in 0..ROOMS {
-        eventually(stage, || roster_is_right(stage, &stage.observers[room], room, Mode::Full))?;
+    for observer in &stage.observers {
+        let (actor, room) = (&observer.actor, observer.room);
+        eventually(stage, || roster_is_right(stage, actor, room, Mode::Full))?;
     }
     Ok(())
+}
+
+/// Every node knows what the steps so far brought about. Between nodes news travels (NODE-11); after
+/// this the next step is as exact as on one node.
+pub fn nodes_agree(stage: &Stage<'_>) -> Play<()> {
+    if stage.context.nodes() < 2 {
+        return Ok(());
+    }
+    for observer in &stage.observers {
+        let (actor, room) = (&observer.actor, observer.room);
+        let wanted = stage.model.seq[room];
+        let joined_at =
+            stage.model.live.get(&actor.number).and_then(|connection| {
+                connection.current(room).map(|interval| interval.after_must)
+            });
+        if joined_at.is_none_or(|seq| seq >= wanted) {
+            continue;
+        }
+        eventually(stage, || {
+            let seen = seqs(actor, stage.rooms[room]);
+            if seen.contains(&wanted) {
+                return Ok(());
+            }
+            let expected = format!("message {wanted} of room {room} on node {}", actor.node);
+            Err(violation("NODE-5", expected, format!("its member has {seen:?}")))
+        })?;
+    }
+    presence_settles(stage)
 }
 
 pub fn at_rest(stage: &mut Stage<'_>) -> Play<()> {
@@ -133,7 +162,7 @@ fn cut_off(stage: &Stage<'_>, room: usize, user: u64) -> bool {
 fn sentinels(stage: &mut Stage<'_>) -> Play<()> {
     for room in 0..ROOMS {
         let id = stage.rooms[room];
-        let answer = stage.ask(&stage.observers[room], "message", message(id, "the end"))?;
+        let answer = stage.ask(stage.observer(room), "message", message(id, "the end"))?;
         let wanted = stage.model.seq[room] + 1;
         if answer["seq"] != json!(wanted) {
             let expected = format!("seq {wanted} for the next message");
@@ -272,7 +301,14 @@ fn acks_are_right(actor: &Actor) -> Play<()> {
 
 /// Seq minus mark for every user and room, by the HTTP API.
 fn unread_is_right(stage: &Stage<'_>) -> Play<()> {
-    let rest = stage.context.rest();
+    for node in (0..stage.context.nodes()).filter(|node| !stage.down.contains(node)) {
+        unread_is_right_at(stage, node)?;
+    }
+    Ok(())
+}
+
+fn unread_is_right_at(stage: &Stage<'_>, node: usize) -> Play<()> {
+    let rest = stage.context.rest_at(node);
     for (user, account) in stage.users.iter().enumerate() {
         eventually(stage, || {
             let rooms = rest

@@ -89,6 +89,17 @@ pub const CASES: &[Case] = &[
         ),
         crowds,
     ),
+    case(
+        "prop.nodes",
+        &["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"],
+        NONE,
+        &[Need::Chat, Need::Nodes, Need::NodeCommand],
+        (
+            "the same over all nodes of the target, which are killed and started meanwhile",
+            "what the model says: the sessions of a dead node are gone, everything else goes on",
+        ),
+        nodes,
+    ),
 ];
 
 fn chat(context: &Context) -> Outcome {
@@ -101,6 +112,11 @@ fn faults(context: &Context) -> Outcome {
 
 fn crowds(context: &Context) -> Outcome {
     search(context, Profile::Crowds)
+}
+
+/// Each kill waits for a lease, so a few scripts have to do.
+fn nodes(context: &Context) -> Outcome {
+    search(context, Profile::Nodes)
 }
 
 /// The generator of a profile: its seed is that of the run and the profile's own number.
@@ -125,7 +141,11 @@ fn search(context: &Context, profile: Profile) -> Outcome {
         }
         holds
     };
-    let found = runner(run.seed, profile, run.cases).run(&script::strategy(profile), |script| {
+    let cases = match profile {
+        Profile::Nodes => run.cases.div_ceil(4),
+        Profile::Chat | Profile::Faults | Profile::Crowds => run.cases,
+    };
+    let found = runner(run.seed, profile, cases).run(&script::strategy(profile), |script| {
         if holds(&script, PATIENCE) { Ok(()) } else { Err(TestCaseError::fail("broken")) }
     });
     let script = match found {

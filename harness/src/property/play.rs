@@ -19,12 +19,22 @@ use crate::context::Context;
 
 pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> {
     let mut stage = Stage::set(context, script, patience)?;
+    let outcome = all_steps(&mut stage, script);
+    // The next script begins with every node.
+    let down = std::mem::take(&mut stage.down);
+    let revived = down.into_iter().map(|node| command(context, "up", node)).collect::<Play<()>>();
+    outcome.and(revived)
+}
+
+fn all_steps(stage: &mut Stage<'_>, script: &Script) -> Play<()> {
+    check::nodes_agree(stage)?;
     for (index, step) in script.steps.iter().enumerate() {
-        context.log.note(format!("step {index}: {step}"));
-        perform(&mut stage, step).map_err(|broken| at_step(broken, index))?;
+        stage.context.log.note(format!("step {index}: {step}"));
+        let outcome = perform(stage, step).and_then(|()| check::nodes_agree(stage));
+        outcome.map_err(|broken| at_step(broken, index))?;
     }
-    context.log.note("at rest");
-    check::at_rest(&mut stage)
+    stage.context.log.note("at rest");
+    check::at_rest(stage)
 }
 
 fn at_step(broken: Broken, index: usize) -> Broken {
@@ -52,6 +62,8 @@ fn perform(stage: &mut Stage<'_>, step: &Step) -> Play<()> {
         Step::BadToken { client, room } => refused_message(stage, client, room, true),
         Step::TooLong { client, room } => refused_message(stage, client, room, false),
         Step::Login { client } => login(stage, client),
+        Step::NodeDown { node } => node_down(stage, node),
+        Step::NodeUp { node } => node_up(stage, node),
     }
 }
 
@@ -305,6 +317,52 @@ fn upgrade(stage: &mut Stage<'_>, client: usize) -> Play<()> {
     actor.combo.transport = crate::client::socket::Transport::Websocket;
     let upgraded = actor.chat.socket.upgrade();
     upgraded.map_err(|why| violation("EIO-70", "an upgrade to WebSocket", why.to_string()))
+}
+
+/// The node that a step means: any but the first.
+fn mortal(stage: &Stage<'_>, node: usize) -> Option<usize> {
+    let others = stage.context.nodes() - 1;
+    (others > 0).then(|| 1 + node % others)
+}
+
+fn command(context: &Context, what: &str, node: usize) -> Play<()> {
+    context.command_node(what, node).map_err(super::actors::refused)
+}
+
+/// All sessions of the node are cut off; the others see their users leave once the lease is over.
+fn node_down(stage: &mut Stage<'_>, node: usize) -> Play<()> {
+    let Some(node) = mortal(stage, node).filter(|node| !stage.down.contains(node)) else {
+        return Ok(());
+    };
+    command(stage.context, "down", node)?;
+    stage.down.insert(node);
+    let clients = stage.clients.iter_mut();
+    let cut = clients.filter_map(|slot| slot.take_if(|actor| actor.node == node));
+    let mut ended: Vec<Actor> = cut.collect();
+    let observers = stage.observers.extract_if(.., |observer| observer.actor.node == node);
+    ended.extend(observers.map(|observer| observer.actor));
+    for actor in ended {
+        stage.model.end(actor.number);
+        stage.ended.push(actor);
+    }
+    // Nothing is sent before it is noticed, so the read marks are known (NODE-21).
+    let patience = std::mem::replace(&mut stage.patience, stage.context.run.lease);
+    let noticed = check::presence_settles(stage);
+    stage.patience = patience;
+    noticed.map_err(|broken| match broken {
+        Broken::Violation(violation) => {
+            Broken::Violation(super::Violation { clause: "NODE-20", ..violation })
+        }
+        other => other,
+    })
+}
+
+fn node_up(stage: &mut Stage<'_>, node: usize) -> Play<()> {
+    let Some(node) = mortal(stage, node).filter(|node| stage.down.remove(node)) else {
+        return Ok(());
+    };
+    command(stage.context, "up", node)?;
+    stage.observe(node)
 }
 
 fn refused_message(stage: &mut Stage<'_>, client: usize, room: usize, bad_token: bool) -> Play<()> {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const CLIENTS: usize = 6;
 pub const USERS: usize = 3;
 pub const ROOMS: usize = 2;
+/// As many nodes are told apart; a target with fewer takes the number modulo its own.
+pub const NODES: usize = 12;
 
 /// What the steps of a script are mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,7 @@ pub enum Profile {
     Chat = 1,
     Faults = 2,
     Crowds = 3,
+    Nodes = 4,
 }
 
 impl Profile {
@@ -24,6 +27,7 @@ impl Profile {
             Profile::Chat => "chat",
             Profile::Faults => "faults",
             Profile::Crowds => "crowds",
+            Profile::Nodes => "nodes",
         }
     }
 }
@@ -122,6 +126,14 @@ pub enum Step {
     Login {
         client: usize,
     },
+    /// Kills a node; the first one stays.
+    NodeDown {
+        node: usize,
+    },
+    /// Starts a node that was killed.
+    NodeUp {
+        node: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,13 +166,22 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
-fn step(profile: Profile) -> impl Strategy<Value = Step> {
-    // Weights: everyday events, crowds, faults.
-    let (everyday, crowd, fault) = match profile {
-        Profile::Chat => (10, 1, 1),
-        Profile::Faults => (8, 1, 5),
-        Profile::Crowds => (4, 6, 1),
-    };
+fn step(profile: Profile) -> BoxedStrategy<Step> {
+    match profile {
+        Profile::Chat => session_step(10, 1, 1).boxed(),
+        Profile::Faults => session_step(8, 1, 5).boxed(),
+        Profile::Crowds => session_step(4, 6, 1).boxed(),
+        Profile::Nodes => prop_oneof![
+            10 => session_step(8, 2, 2),
+            1 => (0..NODES).prop_map(|node| Step::NodeDown { node }),
+            1 => (0..NODES).prop_map(|node| Step::NodeUp { node }),
+        ]
+        .boxed(),
+    }
+}
+
+/// Weights: everyday events, crowds, faults.
+fn session_step(everyday: u32, crowd: u32, fault: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
         everyday * 3 => (client(), room(), mode())
             .prop_map(|(client, room, mode)| Step::Join { client, room, mode }),
@@ -215,6 +236,8 @@ impl fmt::Display for Step {
                 write!(out, "client {client} sends too long a message to room {room}")
             }
             Step::Login { client } => write!(out, "client {client} asks for its unread numbers"),
+            Step::NodeDown { node } => write!(out, "node {node} is killed"),
+            Step::NodeUp { node } => write!(out, "node {node} starts again"),
         }
     }
 }

@@ -119,7 +119,7 @@ impl World {
         self.answer_join(sid, room, mode);
         let told = !was_present || self.has(Defect::RepeatedJoinTold);
         if told {
-            self.tell_change(room, Some(sid), &[user], &[], was_present);
+            self.tell_change(room, Some(sid), Some(sid), &[user], &[], was_present);
         }
         if let Some(id) = id {
             let answer = self.standing(room);

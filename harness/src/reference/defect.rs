@@ -91,6 +91,14 @@ defects! {
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
     WrongAckId, "SIO-40", "the ack of a large id carries another id";
     UnreadDoubled, "UNR-15", "a second tab's leave counts what the first has read";
+
+    // Two nodes that do not quite work as one.
+    CountedPerNode, "NODE-3", "a user with sessions on two nodes counts twice";
+    RemoteOrderSwapped, "NODE-4", "two messages change places on their way to another node";
+    RemoteMessageLost, "NODE-5", "every seventh message does not reach the other nodes";
+    RemoteUnreadLost, "NODE-6", "sessions on other nodes get no unread numbers";
+    RemoteLogoutLost, "NODE-7", "a logout does not reach the sessions on other nodes";
+    RemoteLeaveLost, "NODE-10", "a leave is not told on the other nodes";
 }
 
 impl Defect {

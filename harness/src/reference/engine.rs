@@ -198,7 +198,7 @@ fn serve_websocket(
             sid
         }
         None => {
-            let sid = lock(world).open_session(protocol_of(request), true, false);
+            let sid = lock(world).open_session(world.node, protocol_of(request), true, false);
             handshake_identity(world, request, &sid);
             sid
         }

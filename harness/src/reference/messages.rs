@@ -95,12 +95,13 @@ impl World {
             members = self.sessions.keys().cloned().collect();
         }
         for member in members {
-            self.deliver_with_defects(&member, room, &message);
+            let is_remote = self.are_apart(sid, &member);
+            self.deliver_with_defects(&member, room, &message, is_remote);
         }
         if let Some(id) = id {
             self.ack(sid, id, json!({ "ok": true, "id": message.id, "seq": message.seq }));
         }
-        self.published(user, room);
+        self.published(sid, user, room);
     }
 
     pub fn deliver(&mut self, sid: &str, room: u64, message: &Message) {
@@ -109,7 +110,7 @@ impl World {
         self.emit(sid, "message", &[event]);
     }
 
-    fn deliver_with_defects(&mut self, sid: &str, room: u64, message: &Message) {
+    fn deliver_with_defects(&mut self, sid: &str, room: u64, message: &Message, is_remote: bool) {
         let hit = |every: u64, deliveries: u64| deliveries.is_multiple_of(every);
         let Some(state) = self.rooms.get_mut(&room) else {
             return;
@@ -125,7 +126,15 @@ impl World {
         if self.has(Defect::DroppedForOne) && hit(13, deliveries) {
             return;
         }
-        if self.has(Defect::SwappedForOne) {
+        if self.has(Defect::RemoteMessageLost) && is_remote && hit(7, message.seq) {
+            return;
+        }
+        let swaps = if self.has(Defect::RemoteOrderSwapped) {
+            held_back.is_none() && is_remote && hit(3, message.seq)
+        } else {
+            hit(13, deliveries)
+        };
+        if self.has(Defect::SwappedForOne) || self.has(Defect::RemoteOrderSwapped) {
             let reader = self.sessions.get(sid).and_then(|session| session.user);
             if let Some((owner, earlier)) = held_back
                 && owner == sid
@@ -137,7 +146,7 @@ impl World {
                 }
                 return;
             }
-            if hit(13, deliveries) {
+            if swaps {
                 let event = self.message_json(room, message, reader);
                 if let Some(state) = self.rooms.get_mut(&room) {
                     state.held_back = Some((sid.to_owned(), vec![event]));

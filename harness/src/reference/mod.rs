@@ -21,7 +21,7 @@ mod upgrade;
 mod world;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -64,15 +64,22 @@ impl Default for Options {
 }
 
 /// A running reference server; it stops when dropped.
+///
+/// Its nodes are addresses of one world: what real nodes have to bring about, it has by nature.
 pub struct Reference {
-    pub addr: SocketAddr,
+    addrs: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
 }
 
-type Shared = Arc<Mutex<World>>;
+/// The world as one node shows it.
+#[derive(Clone)]
+struct Shared {
+    world: Arc<Mutex<World>>,
+    node: usize,
+}
 
-fn lock(world: &Shared) -> MutexGuard<'_, World> {
-    match world.lock() {
+fn lock(shared: &Shared) -> MutexGuard<'_, World> {
+    match shared.world.lock() {
         Ok(guard) => guard,
         // A thread that panicked took its connection with it; the others go on.
         Err(poisoned) => poisoned.into_inner(),
@@ -81,45 +88,57 @@ fn lock(world: &Shared) -> MutexGuard<'_, World> {
 
 impl Reference {
     pub fn start(options: Options) -> io::Result<Reference> {
-        Reference::start_at("127.0.0.1:0", options)
+        Reference::start_at(&["127.0.0.1:0"], options)
     }
 
-    pub fn start_at(listen: &str, options: Options) -> io::Result<Reference> {
-        let listener = TcpListener::bind(listen)?;
-        let addr = listener.local_addr()?;
+    /// One node per address.
+    pub fn start_at<A: ToSocketAddrs>(listen: &[A], options: Options) -> io::Result<Reference> {
+        let listeners = listen.iter().map(TcpListener::bind).collect::<io::Result<Vec<_>>>()?;
+        let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let world: Shared = Arc::new(Mutex::new(World::new(options)));
-        let (tick_world, tick_stop) = (world.clone(), stop.clone());
+        let world = Arc::new(Mutex::new(World::new(options)));
+        let (clock, clock_stop) = (Shared { world: world.clone(), node: 0 }, stop.clone());
         thread::spawn(move || {
-            while !tick_stop.load(Ordering::Relaxed) {
+            while !clock_stop.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(5));
-                lock(&tick_world).tick(Instant::now());
+                lock(&clock).tick(Instant::now());
             }
         });
-        let accept_stop = stop.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if accept_stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                let Ok(stream) = stream else { continue };
-                let world = world.clone();
-                thread::spawn(move || serve(&world, stream));
-            }
-        });
-        Ok(Reference { addr, stop })
+        for (node, listener) in listeners.into_iter().enumerate() {
+            let (shared, stop) = (Shared { world: world.clone(), node }, stop.clone());
+            thread::spawn(move || accept(&listener, &shared, &stop));
+        }
+        Ok(Reference { addrs, stop })
     }
 
+    /// Of the first node.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.addrs[0])
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.addrs.iter().map(|addr| format!("http://{addr}")).collect()
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Shared, stop: &AtomicBool) {
+    for stream in listener.incoming() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let Ok(stream) = stream else { continue };
+        let shared = shared.clone();
+        thread::spawn(move || serve(&shared, stream));
     }
 }
 
 impl Drop for Reference {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // One last connection wakes the accepting thread, so that it sees the flag.
-        let _ = TcpStream::connect(self.addr);
+        // One last connection wakes each accepting thread, so that it sees the flag.
+        for addr in &self.addrs {
+            let _ = TcpStream::connect(addr);
+        }
     }
 }
 

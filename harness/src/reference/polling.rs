@@ -17,7 +17,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         Some(sid) => sid.to_owned(),
         None => {
             let b64 = request.param("b64").is_some_and(|value| value == "1" || value == "true");
-            let sid = lock(world).open_session(protocol_of(request), false, b64);
+            let sid = lock(world).open_session(world.node, protocol_of(request), false, b64);
             handshake_identity(world, request, &sid);
             sid
         }

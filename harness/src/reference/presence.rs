@@ -34,7 +34,16 @@ impl World {
         if self.has(Defect::SecondTabCounted) {
             return self.rooms.get(&room).map_or(0, |room| room.members.len());
         }
+        if self.has(Defect::CountedPerNode) {
+            return self.present_per_node(room);
+        }
         self.present(room).len()
+    }
+
+    fn present_per_node(&self, room: u64) -> usize {
+        let members = self.rooms.get(&room).into_iter().flat_map(|room| room.members.keys());
+        let sessions = members.filter_map(|sid| self.sessions.get(sid));
+        sessions.map(|session| (session.user, session.node)).collect::<BTreeSet<_>>().len()
     }
 
     pub fn meta(&self, room: u64) -> Value {
@@ -97,10 +106,11 @@ impl World {
         }
     }
 
-    /// Tells the members of a room, all but `except`, who came or went.
+    /// Tells the members of a room, all but `except`, who came or went by what `actor` did.
     pub fn tell_change(
         &mut self,
         room: u64,
+        actor: Option<&str>,
         except: Option<&str>,
         joined: &[u64],
         left: &[u64],
@@ -126,7 +136,9 @@ impl World {
             return;
         };
         for (sid, mode) in members {
-            if except == Some(sid.as_str()) {
+            let is_remote = actor.is_some_and(|actor| self.are_apart(actor, &sid));
+            let is_lost = is_remote && !left.is_empty() && self.has(Defect::RemoteLeaveLost);
+            if except == Some(sid.as_str()) || is_lost {
                 continue;
             }
             match mode {
@@ -178,7 +190,7 @@ impl World {
         }
         let lost = in_burst && burst;
         if !still_present && !lost {
-            self.tell_change(room, None, &[], &[user], false);
+            self.tell_change(room, Some(sid), None, &[], &[user], false);
         }
     }
 }

@@ -37,6 +37,8 @@ struct Call {
     /// The token shown, valid or not.
     token: Option<String>,
     by_cookie: bool,
+    /// The node that was asked.
+    node: usize,
 }
 
 pub fn answer(
@@ -47,6 +49,7 @@ pub fn answer(
     let Some(body) = read_body(reader, request.body_length, BODY_BYTES_MAX)? else {
         return Ok(Response::json(413, &json!({ "message": "Payload Too Large" })));
     };
+    let node = world.node;
     let mut world = lock(world);
     if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
@@ -58,7 +61,7 @@ pub fn answer(
         let refusal = Response::json(405, &json!({ "message": "Method Not Allowed" }));
         return Ok(refusal.with("Allow", *method));
     }
-    let call = Call::read(request, &body);
+    let call = Call::read(request, &body, node);
     Ok(match request.path.as_str() {
         "/api/register" => world.register(&call),
         "/api/login" => world.log_in(&call),
@@ -70,7 +73,7 @@ pub fn answer(
 }
 
 impl Call {
-    fn read(request: &Request, body: &[u8]) -> Call {
+    fn read(request: &Request, body: &[u8], node: usize) -> Call {
         let content_type = request.header("content-type").unwrap_or("");
         let mut fields = Map::new();
         let mut file = None;
@@ -113,7 +116,7 @@ impl Call {
                 *text = text.trim().to_owned();
             }
         }
-        Call { fields, file, token, by_cookie }
+        Call { fields, file, token, by_cookie, node }
     }
 
     fn text(&self, name: &str) -> &str {
@@ -302,7 +305,10 @@ impl World {
     fn log_out(&mut self, call: &Call) -> Response {
         if let Some(token) = &call.token {
             self.tokens.remove(token);
-            let held = |session: &&super::world::Session| session.token.as_ref() == Some(token);
+            let stays_here = self.has(Defect::RemoteLogoutLost);
+            let held = |session: &&super::world::Session| {
+                session.token.as_ref() == Some(token) && (!stays_here || session.node == call.node)
+            };
             let bound: Vec<String> =
                 self.sessions.values().filter(held).map(|session| session.sid.clone()).collect();
             if !self.has(Defect::LogoutKeepsSessions) {

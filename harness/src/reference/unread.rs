@@ -62,13 +62,18 @@ impl World {
         self.reads.insert((user, room), mark);
     }
 
-    /// A message was sent in the room.
-    pub fn published(&mut self, author: u64, room: u64) {
+    /// A message was sent in the room by this session.
+    pub fn published(&mut self, sid: &str, author: u64, room: u64) {
         let readers = self.present(room);
+        let node = self.sessions.get(sid).map(|session| session.node);
+        let stays_here = self.has(Defect::RemoteUnreadLost);
         let tells_all = self.has(Defect::CountsReaders);
         let tells_author = self.has(Defect::AuthorGetsUnread);
         for session in self.sessions.values_mut() {
             let Some(user) = session.user else { continue };
+            if stays_here && Some(session.node) != node {
+                continue;
+            }
             let is_reader = readers.contains(&user);
             if !is_reader || tells_all || tells_author && user == author {
                 session.counts_pending.insert(room);

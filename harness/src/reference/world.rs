@@ -59,6 +59,8 @@ pub enum Mode {
 }
 
 pub struct Session {
+    /// The address it came to; only the defects that are about nodes look at it.
+    pub node: usize,
     pub sid: String,
     pub protocol: Protocol,
     pub b64: bool,
@@ -156,13 +158,20 @@ impl World {
         self.options.defect == Some(defect)
     }
 
-    pub fn open_session(&mut self, protocol: Protocol, on_websocket: bool, b64: bool) -> String {
+    pub fn open_session(
+        &mut self,
+        node: usize,
+        protocol: Protocol,
+        on_websocket: bool,
+        b64: bool,
+    ) -> String {
         let sid = random_id();
         let now = Instant::now();
         let is_eio3 = protocol == Protocol::Eio3;
         let first_ping =
             if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
         let session = Session {
+            node,
             socket_id: if is_eio3 { sid.clone() } else { random_id() },
             sid: sid.clone(),
             protocol,
@@ -272,6 +281,12 @@ impl World {
 
     pub fn emit(&mut self, sid: &str, name: &str, args: &[Value]) {
         self.send(sid, &sio::Packet::event(name, args));
+    }
+
+    /// Whether two sessions came to different nodes.
+    pub fn are_apart(&self, one: &str, other: &str) -> bool {
+        let node = |sid: &str| self.sessions.get(sid).map(|session| session.node);
+        node(one).is_some() && node(other).is_some() && node(one) != node(other)
     }
 
     pub fn user(&self, id: u64) -> Option<&User> {

@@ -1,0 +1,292 @@
+//! Chapter 10: several nodes that are one server.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::support::refuses;
+use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
+use crate::client::chat::{Chat, is_roster_of, message};
+use crate::client::rest::User;
+use crate::context::Context;
+
+const NODES: &[Need] = &[Need::Chat, Need::Nodes];
+
+pub const CASES: &[Case] = &[
+    case(
+        "nodes.accounts",
+        &["NODE-2", "NODE-1"],
+        NONE,
+        NODES,
+        (
+            "registers on each node and uses the token, and the login, on every other",
+            "the same user everywhere, at once",
+        ),
+        accounts,
+    ),
+    case(
+        "nodes.presence",
+        &["NODE-10", "NODE-1"],
+        EVERY,
+        NODES,
+        (
+            "joins and leaves on each node in turn while a member on every node listens",
+            "all of them see the same users",
+        ),
+        presence,
+    ),
+    case(
+        "nodes.one-user",
+        &["NODE-3"],
+        EVERY,
+        NODES,
+        (
+            "enters with sessions of one user on different nodes, and leaves with one after the other",
+            "one user online till the last session is out",
+        ),
+        one_user,
+    ),
+    case(
+        "nodes.messages",
+        &["NODE-4", "NODE-5"],
+        EVERY,
+        NODES,
+        (
+            "talks on every node at the same moment",
+            "one order without a gap for the members of all nodes, and the same history everywhere",
+        ),
+        messages,
+    ),
+    case(
+        "nodes.unread",
+        &["NODE-6"],
+        EVERY,
+        NODES,
+        (
+            "sends on one node while a user of another is outside, enters and leaves",
+            "his number is told, read and fixed by the messages of all nodes",
+        ),
+        unread,
+    ),
+    case(
+        "nodes.logout",
+        &["NODE-7"],
+        EVERY,
+        NODES,
+        ("logs out on one node a token that a session of another was opened with", "it is out"),
+        logout,
+    ),
+];
+
+fn on(context: &Context, node: usize, user: &User, label: &str) -> Result<Chat, Stop> {
+    Ok(context.chat_at(node, user, &format!("{label}@{node}"), context.options())?)
+}
+
+/// A new user with one session on each node.
+fn one_per_node(context: &Context, label: &str) -> Result<Vec<Chat>, Stop> {
+    (0..context.nodes()).map(|node| on(context, node, &context.user()?, label)).collect()
+}
+
+fn ids(chats: &[Chat]) -> Vec<u64> {
+    chats.iter().map(|chat| chat.user.id).collect()
+}
+
+fn accounts(context: &Context) -> Outcome {
+    for home in 0..context.nodes() {
+        let user = context
+            .rest_at(home)
+            .register(&context.run.fresh_email())
+            .map_err(|why| Stop::Error(why.to_string()))?;
+        for node in 0..context.nodes() {
+            let rest = context.rest_at(node);
+            let told = rest.get_as("/api/user", &user.token)?.json();
+            equal("the id by the token", &told["id"], &json!(user.id))?;
+            equal("the id by a login", &rest.login(&user.email)?.id, &user.id)?;
+            let answer = on(context, node, &user, "user")?.ask("login", json!({}))?;
+            equal("the session's user", &answer["user"]["id"], &json!(user.id))?;
+        }
+    }
+    Ok(())
+}
+
+fn presence(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let witnesses = one_per_node(context, "witness")?;
+    for witness in &witnesses {
+        witness.join(room)?;
+    }
+    for node in 0..context.nodes() {
+        let guest = on(context, node, &context.user()?, "guest")?;
+        guest.join(room)?;
+        let with_guest: Vec<u64> = ids(&witnesses).into_iter().chain([guest.user.id]).collect();
+        for witness in &witnesses {
+            witness.roster_of(room, &with_guest)?;
+        }
+        // Once by its own wish, once by the end of its connection.
+        if node == 0 {
+            guest.leave(room)?;
+        } else {
+            guest.socket.close();
+        }
+        for witness in &witnesses {
+            witness.roster_of(room, &ids(&witnesses))?;
+        }
+    }
+    Ok(())
+}
+
+fn one_user(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let user = context.user()?;
+    let witnesses = one_per_node(context, "witness")?;
+    for witness in &witnesses {
+        witness.join(room)?;
+    }
+    let tabs = (0..context.nodes())
+        .map(|node| on(context, node, &user, "tab"))
+        .collect::<Result<Vec<Chat>, Stop>>()?;
+    for tab in &tabs {
+        tab.join(room)?;
+    }
+    let everybody: Vec<u64> = ids(&witnesses).into_iter().chain([user.id]).collect();
+    for chat in witnesses.iter().chain(&tabs) {
+        let event = chat.roster_of(room, &everybody)?;
+        equal("online", &event.arg(1)["online"], &json!(everybody.len()))?;
+    }
+    for (index, tab) in tabs.iter().enumerate() {
+        for witness in &witnesses {
+            let left = witness
+                .socket
+                .events()
+                .into_iter()
+                .any(|event| is_roster_of(&event, room) && event.name == "roomout");
+            require(!left, "nobody has left yet", || format!("a roomout after {index} tabs"))?;
+        }
+        // A message after the leave shows that everything before it has been told.
+        tab.leave(room)?;
+        if index + 1 < tabs.len() {
+            witnesses[index].say(room, &format!("after {index}"))?;
+            for witness in &witnesses {
+                witness.message_with(&format!("after {index}"))?;
+            }
+        }
+    }
+    for witness in &witnesses {
+        let event = witness.roster_of(room, &ids(&witnesses))?;
+        equal("online", &event.arg(1)["online"], &json!(witnesses.len()))?;
+    }
+    Ok(())
+}
+
+const EACH: usize = 12;
+
+fn messages(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let members = one_per_node(context, "member")?;
+    for member in &members {
+        member.join(room)?;
+    }
+    for member in &members {
+        member.roster_of(room, &ids(&members))?;
+    }
+    thread::scope(|scope| {
+        let talking: Vec<_> = members
+            .iter()
+            .enumerate()
+            .map(|(node, member)| scope.spawn(move || talk(member, room, node)))
+            .collect();
+        talking.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Stop::Error("a talking thread panicked".to_owned())),
+        })
+    })?;
+    let total = EACH * members.len();
+    let wanted: Vec<u64> = (1..=total as u64).collect();
+    let mut told: Option<Vec<Value>> = None;
+    for (node, member) in members.iter().enumerate() {
+        context.eventually(&format!("{total} messages on node {node}"), || {
+            Ok((member.messages(room).len() >= total).then_some(()))
+        })?;
+        let heard = member.messages(room);
+        let seqs: Vec<u64> = heard.iter().filter_map(|told| told["seq"].as_u64()).collect();
+        equal(&format!("the order on node {node}"), &seqs, &wanted)?;
+        let texts: Vec<Value> = heard.iter().map(|told| told["msg"].clone()).collect();
+        let first = told.get_or_insert_with(|| texts.clone());
+        equal(&format!("what node {node} tells"), &texts, first)?;
+        let page = context.rest_at(node).history(&member.user.token, room, 1, 0)?;
+        equal(&format!("the history on node {node}"), &page["total"], &json!(total))?;
+    }
+    Ok(())
+}
+
+/// Some messages without waiting for their acknowledgements.
+fn talk(member: &Chat, room: u64, node: usize) -> Outcome {
+    let ids = (0..EACH)
+        .map(|index| {
+            let text = format!("{node}.{index}");
+            member.socket.emit_with_id("message", &[message(room, &text)])
+        })
+        .collect::<Result<Vec<u64>, _>>()?;
+    let mut seqs = BTreeSet::new();
+    for id in ids {
+        let answer = member.socket.wait_ack(id, member.wait)?;
+        let seq = answer["seq"].as_u64();
+        require(seq.is_some_and(|seq| seqs.insert(seq)), "an ack with a new seq", || {
+            answer.to_string()
+        })?;
+    }
+    Ok(())
+}
+
+fn unread(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (here, there) = (0, context.nodes() - 1);
+    let author = on(context, here, &context.user()?, "author")?;
+    author.join(room)?;
+    let reader = on(context, there, &context.user()?, "reader")?;
+    let key = format!("room{room}");
+    for index in 1..=3 {
+        author.say(room, &format!("unread {index}"))?;
+    }
+    reader.socket.wait_event(context.wait(), "a count of 3", |event| {
+        event.name == "count" && event.arg(0)[&key] == json!(3)
+    })?;
+    reader.join(room)?;
+    author.roster_of(room, &[author.user.id, reader.user.id])?;
+    numbers(context, &reader, room, 0)?;
+    author.say(room, "read")?;
+    reader.message_with("read")?;
+    numbers(context, &reader, room, 0)?;
+    reader.leave(room)?;
+    author.roster_of(room, &[author.user.id])?;
+    author.say(room, "unread again")?;
+    numbers(context, &reader, room, 1)
+}
+
+/// The user's number is this on every node.
+fn numbers(context: &Context, user: &Chat, room: u64, wanted: u64) -> Outcome {
+    for node in 0..context.nodes() {
+        let rest = context.rest_at(node);
+        context.eventually(&format!("{wanted} unread on node {node}"), || {
+            let rooms = rest.rooms(&user.user.token)?;
+            let entry = rooms.iter().find(|entry| entry["id"] == json!(room));
+            Ok(entry.is_some_and(|entry| entry["unread"] == json!(wanted)).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn logout(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (here, there) = (0, context.nodes() - 1);
+    let witness = on(context, here, &context.user()?, "witness")?;
+    witness.join(room)?;
+    let user = context.user()?;
+    let session = on(context, there, &user, "session")?;
+    session.join(room)?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    context.rest_at(here).post("/api/logout", &json!({ "api_token": user.token }))?;
+    witness.roster_of(room, &[witness.user.id])?;
+    refuses(&session.ask("login", json!({}))?, "unauthenticated")
+}
