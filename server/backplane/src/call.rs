@@ -21,20 +21,29 @@ impl Call {
         Call { key: key.as_bytes().to_vec(), cmd, fallback: None }
     }
 
-    pub fn script(script: &Script, key: &str) -> Call {
+    /// `NAME SUB key`.
+    pub fn sub(name: &str, sub: &str, key: &str) -> Call {
+        let mut cmd = redis::cmd(name);
+        cmd.arg(sub).arg(key);
+        Call { key: key.as_bytes().to_vec(), cmd, fallback: None }
+    }
+
+    /// A script on keys of one slot.
+    pub fn script(script: &Script, keys: &[&str]) -> Call {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(script.sha()).arg(1).arg(key);
+        cmd.arg(script.sha()).arg(keys.len()).arg(keys);
         let mut fallback = redis::cmd("EVAL");
-        fallback.arg(script.text()).arg(1).arg(key);
-        Call { key: key.as_bytes().to_vec(), cmd, fallback: Some(fallback) }
+        fallback.arg(script.text()).arg(keys.len()).arg(keys);
+        let key = keys.first().map_or_else(Vec::new, |key| key.as_bytes().to_vec());
+        Call { key, cmd, fallback: Some(fallback) }
     }
 
     #[must_use]
     pub fn arg(mut self, arg: impl ToRedisArgs) -> Call {
-        self.cmd.arg(&arg);
         if let Some(fallback) = &mut self.fallback {
             fallback.arg(&arg);
         }
+        self.cmd.arg(arg);
         self
     }
 }

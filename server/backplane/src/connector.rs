@@ -51,6 +51,10 @@ impl Connector {
         })
     }
 
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.way, Way::Cluster { .. })
+    }
+
     /// A connection for commands that answer at once.
     pub async fn commands(&self) -> Result<Link, Failure> {
         self.open(self.command_timeout).await

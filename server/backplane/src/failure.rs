@@ -14,8 +14,11 @@ pub enum Failure {
     /// `OOM`: writes are refused until something is freed.
     #[error("out of memory")]
     OutOfMemory,
-    /// Wrong user or password, or no right to the command.
-    #[error("authentication failed or permission denied")]
+    /// Wrong user or password, or none.
+    #[error("authentication failed")]
+    Unauthenticated,
+    /// The user has no right to the command or the key.
+    #[error("permission denied")]
     Denied,
     /// The server cannot take writes now: a failover, a replica, a dataset being loaded.
     #[error("not writable ({0})")]
@@ -31,7 +34,10 @@ pub enum Failure {
 impl Failure {
     /// The connection is of no more use: it may hang, or lead to a server that lost its role.
     pub fn breaks_connection(&self) -> bool {
-        matches!(self, Failure::Down | Failure::Timeout | Failure::NotWritable(_) | Failure::Denied)
+        matches!(
+            self,
+            Failure::Down | Failure::Timeout | Failure::NotWritable(_) | Failure::Unauthenticated
+        )
     }
 
     /// A word for metrics and `/ready`.
@@ -40,6 +46,7 @@ impl Failure {
             Failure::Down => "down",
             Failure::Timeout => "timeout",
             Failure::OutOfMemory => "oom",
+            Failure::Unauthenticated => "auth",
             Failure::Denied => "denied",
             Failure::NotWritable(_) => "not_writable",
             Failure::Refused(_) => "refused",
@@ -55,7 +62,8 @@ impl From<RedisError> for Failure {
         };
         let code = error.code().unwrap_or_default().to_owned();
         match error.kind() {
-            ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm) => Failure::Denied,
+            ErrorKind::AuthenticationFailed => Failure::Unauthenticated,
+            ErrorKind::Server(NoPerm) => Failure::Denied,
             ErrorKind::Io if error.is_timeout() => Failure::Timeout,
             ErrorKind::Io
             | ErrorKind::ClusterConnectionNotFound
@@ -67,7 +75,7 @@ impl From<RedisError> for Failure {
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Failure::Unexpected,
             _ => match code.as_str() {
                 "OOM" => Failure::OutOfMemory,
-                "NOAUTH" | "WRONGPASS" => Failure::Denied,
+                "NOAUTH" | "WRONGPASS" => Failure::Unauthenticated,
                 // A master whose replicas are gone, or whose disk is full.
                 "NOREPLICAS" | "MISCONF" | "UNKILLABLE" => Failure::NotWritable(code),
                 // A script says the code of the command that failed in it in its text only.

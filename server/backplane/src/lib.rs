@@ -8,7 +8,9 @@ pub mod connector;
 pub mod failure;
 pub mod link;
 pub mod names;
+pub mod orders;
 pub mod pool;
+mod reader;
 pub mod script;
 pub mod settings;
 

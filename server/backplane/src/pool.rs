@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bb8::{ManageConnection, Pool};
+use bb8::{ErrorSink, ManageConnection, Pool, PooledConnection};
 use redis::Value;
+use tokio::sync::watch;
 
 use crate::call::Call;
 use crate::connector::Connector;
@@ -15,6 +16,22 @@ use crate::settings::Settings;
 #[derive(Clone)]
 pub struct Commands {
     pool: Pool<Maker>,
+    /// The last connection that could not be made.
+    refused: watch::Sender<Option<Failure>>,
+}
+
+/// bb8 makes connections on its own and leaves those who wait for one in the dark.
+#[derive(Debug)]
+struct Tells(watch::Sender<Option<Failure>>);
+
+impl ErrorSink<Failure> for Tells {
+    fn sink(&self, failure: Failure) {
+        self.0.send_replace(Some(failure));
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<Failure>> {
+        Box::new(Tells(self.0.clone()))
+    }
 }
 
 struct Maker(Arc<Connector>);
@@ -45,6 +62,7 @@ impl ManageConnection for Maker {
 
 impl Commands {
     pub fn new(connector: Arc<Connector>, settings: &Settings) -> Commands {
+        let refused = watch::Sender::new(None);
         let pool = Pool::builder()
             .max_size(settings.connections_max)
             // A failure is told at once; when to try again is decided by whoever asks.
@@ -52,9 +70,10 @@ impl Commands {
             // A round trip before every use would double the latency; a broken connection is
             // found by its first call, which is retried by its caller anyway.
             .test_on_check_out(false)
+            .error_sink(Box::new(Tells(refused.clone())))
             .connection_timeout(settings.connect_timeout * 3)
             .build_unchecked(Maker(connector));
-        Commands { pool }
+        Commands { pool, refused }
     }
 
     /// Answers each call in their order; see [`Link::run`].
@@ -62,7 +81,7 @@ impl Commands {
     /// # Errors
     /// When there is no connection or it failed: nothing is known of any of the calls.
     pub async fn run(&self, calls: &[Call]) -> Result<Vec<Answer>, Failure> {
-        let mut pooled = self.pool.get().await?;
+        let mut pooled = self.get().await?;
         // A caller that gives up half-way leaves answers behind that nobody takes.
         pooled.is_broken = true;
         let answers = pooled.link.run(calls).await?;
@@ -70,6 +89,17 @@ impl Commands {
             |answer: &Answer| matches!(answer, Err(failure) if failure.breaks_connection());
         pooled.is_broken = answers.iter().any(is_lost);
         Ok(answers)
+    }
+
+    async fn get(&self) -> Result<PooledConnection<'_, Maker>, Failure> {
+        let mut refused = self.refused.subscribe();
+        tokio::select! {
+            biased;
+            pooled = self.pool.get() => Ok(pooled?),
+            Ok(()) = refused.changed() => {
+                Err(refused.borrow_and_update().clone().unwrap_or(Failure::Down))
+            }
+        }
     }
 
     /// One call.

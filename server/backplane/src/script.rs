@@ -1,4 +1,4 @@
-//! The Lua scripts. Each touches one key, so that each works on a cluster.
+//! The Lua scripts. Each touches one key, or keys of one hash tag, so that each works on a cluster.
 
 use std::sync::LazyLock;
 
@@ -19,29 +19,78 @@ impl Script {
     }
 }
 
-/// `key value ms`: prolongs the key if it still holds the value; 1 if so.
+/// `key value ms`: takes a lease that is free, or ours because the answer to an earlier claim was
+/// lost; 1 if so.
+pub static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local held = redis.call('GET', KEYS[1]) \
+         if held and held ~= ARGV[1] then return 0 end \
+         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1",
+    )
+});
+
+/// `key value ms`: prolongs the lease if it is ours; 1 if so.
 pub static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then \
-           return redis.call('PEXPIRE', KEYS[1], ARGV[2]) \
-         else return 0 end",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+         return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
     )
 });
 
-/// `key value`: deletes the key if it still holds the value; 1 if so.
+/// `key value`: gives the lease back if it is ours.
 pub static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) \
-         else return 0 end",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+         return redis.call('DEL', KEYS[1])",
     )
 });
 
-/// `key field value`: deletes the field if it still holds the value; 1 if so. The close of an old
-/// connection must not erase a newer one.
-pub static FORGET: LazyLock<Script> = LazyLock::new(|| {
+/// `key user fd`: the newest connection of a user wins, whoever writes last. The low 43 bits of an
+/// fd are the moment of its connection; both numbers are below 2^53, where Lua is exact.
+pub static BIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then \
-           return redis.call('HDEL', KEYS[1], ARGV[1]) \
-         else return 0 end",
+        "local stamp = 8796093022208 \
+         local new = tonumber(ARGV[2]) \
+         local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '') \
+         if old and (old % stamp > new % stamp or old % stamp == new % stamp and old >= new) \
+         then return 0 end \
+         redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return 1",
+    )
+});
+
+/// `key user fd`: the close of an old connection must not erase a newer one.
+pub static UNBIND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end \
+         return redis.call('HDEL', KEYS[1], ARGV[1])",
+    )
+});
+
+/// `key prefix`: deletes the fields that begin so.
+pub static DELETE_PREFIX: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local count = 0 \
+         for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do \
+           if string.sub(field, 1, #ARGV[1]) == ARGV[1] then \
+             count = count + redis.call('HDEL', KEYS[1], field) \
+           end \
+         end \
+         return count",
+    )
+});
+
+/// `counters stream room at_least count maxlen field value …`: gives the next `count` numbers of a
+/// room and logs who has them; answers the first.
+pub static NUMBER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') \
+         local first = math.max(last, tonumber(ARGV[2])) + 1 \
+         local entry = {} \
+         for i = 5, #ARGV do entry[#entry + 1] = ARGV[i] end \
+         entry[#entry + 1] = 'f' \
+         entry[#entry + 1] = string.format('%.0f', first) \
+         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(entry)) \
+         redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', first + ARGV[3] - 1)) \
+         return first",
     )
 });

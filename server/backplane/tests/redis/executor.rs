@@ -1,0 +1,71 @@
+//! An executor on a server of the test, and a database that is always there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use throng_backplane::orders::{Database, DatabaseDown, Executor};
+use throng_backplane::{Commands, Connector, Settings};
+use throng_cluster::{Failure, Order, Outcome, Write};
+use throng_core::input::UserCard;
+use throng_core::{RoomId, Seq, UserId};
+
+pub struct NoDatabase;
+
+impl Database for NoDatabase {
+    async fn tips(&self) -> Result<Vec<(RoomId, Seq)>, DatabaseDown> {
+        Ok(vec![(RoomId(1), Seq(5))])
+    }
+
+    async fn card(&self, _: UserId) -> Result<Option<Arc<UserCard>>, DatabaseDown> {
+        Ok(None)
+    }
+
+    async fn settle(&self, _: &str) -> Result<(), DatabaseDown> {
+        Err(DatabaseDown)
+    }
+}
+
+pub fn settings(url: &str) -> Settings {
+    Settings {
+        address: url.parse().expect("a URL"),
+        tls_ca: None,
+        connect_timeout: Duration::from_secs(5),
+        command_timeout: Duration::from_secs(5),
+        connections_max: 4,
+    }
+}
+
+/// One that gives up soon, for servers that do not answer.
+pub fn impatient(url: &str) -> Settings {
+    let timeout = Duration::from_millis(300);
+    Settings { connect_timeout: timeout, command_timeout: timeout, ..settings(url) }
+}
+
+pub fn executor(settings: &Settings) -> Executor<NoDatabase> {
+    let connector = Arc::new(Connector::new(settings).expect("usable settings"));
+    let commands = Commands::new(Arc::clone(&connector), settings);
+    Executor::new(connector, commands, NoDatabase, Duration::from_secs(20))
+}
+
+pub fn set_add(key: &str, member: &str) -> Write {
+    Write::SetAdd { key: key.into(), members: vec![member.into()] }
+}
+
+/// Adds one member to a set.
+pub async fn add(
+    redis: &Executor<NoDatabase>,
+    key: &str,
+    member: &str,
+) -> Result<Outcome, Failure> {
+    redis.execute(Order::Write { writes: vec![set_add(key, member)] }).await
+}
+
+pub async fn members(redis: &Executor<NoDatabase>, key: &str) -> Vec<String> {
+    match redis.execute(Order::Members { key: key.into() }).await {
+        Ok(Outcome::Members(mut members)) => {
+            members.sort_unstable();
+            members
+        }
+        other => panic!("members of {key}: {other:?}"),
+    }
+}

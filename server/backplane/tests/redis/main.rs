@@ -1,0 +1,9 @@
+//! Real Redis servers, started and broken by the tests.
+
+mod access;
+mod cluster;
+mod executor;
+mod faults;
+mod orders;
+mod sentinel;
+mod server;
