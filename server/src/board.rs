@@ -122,6 +122,9 @@ impl Presence {
                     lower(&mut present.rooms, user);
                 }
             }
+            LogLine::Online { room, online } => {
+                present.online.insert(room, online);
+            }
             LogLine::Ended { .. } => {}
         }
     }

@@ -58,6 +58,7 @@ counters! {
     lane_refusals_request,
     lane_refusals_delivery,
     lane_refusals_store,
+    lane_refusals_signal,
     refused_unauthenticated,
     refused_invalid_argument,
     refused_unknown_event,
@@ -72,4 +73,16 @@ counters! {
     refused_image_invalid,
     handshakes_refused,
     stale_deliveries,
+    /// Messages of other nodes, and such as were too far ahead to keep.
+    cluster_messages,
+    cluster_beyond,
+    /// What the cluster said of rooms that are not ours, or with numbers that cannot be.
+    cluster_ignored,
+    /// Asked of the log what others said and this node missed.
+    fetches,
+    fetches_failed,
+    /// Users of other nodes beyond the bound.
+    remote_present_refused,
+    /// Events of other programs handed to sessions.
+    emitted,
 }

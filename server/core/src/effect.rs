@@ -104,6 +104,11 @@ pub enum LogLine {
         room: RoomId,
         online: u32,
     },
+    /// Users of other nodes came or went; nothing for the operator.
+    Online {
+        room: RoomId,
+        online: u32,
+    },
     Ended {
         conn: ConnId,
         user: Option<UserId>,

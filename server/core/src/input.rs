@@ -124,6 +124,16 @@ pub struct UserCard {
     pub avatar: Box<str>,
 }
 
+impl UserCard {
+    /// This card, with the e-mail of an older one if it has none: other nodes do not tell it.
+    pub(crate) fn knowing(self: &Arc<UserCard>, older: &UserCard) -> Arc<UserCard> {
+        if self.email.is_empty() && !older.email.is_empty() {
+            return Arc::new(UserCard { email: older.email.clone(), ..UserCard::clone(self) });
+        }
+        Arc::clone(self)
+    }
+}
+
 /// The store could not do it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreDown;

@@ -81,6 +81,8 @@ pub struct Settings {
     pub ephemeral: bool,
     /// One of several nodes: the store numbers messages, and others have members too.
     pub cluster: bool,
+    /// Pairs of a user and another node that has him in a room of this shard.
+    pub remote_present_max: u32,
     /// Items of the lane from this shard to itself.
     pub own_lane_max: u32,
 }
@@ -121,6 +123,7 @@ impl Settings {
         room_backlog_max: 4096,
         ephemeral: false,
         cluster: false,
+        remote_present_max: 1_000_000,
         own_lane_max: 1024,
     };
 }

@@ -6,6 +6,7 @@ use crate::chat::home::Home;
 use crate::chat::lane::Mark;
 use crate::chat::lanes::Lanes;
 use crate::chat::maps::{Keyed, home_of};
+use crate::cluster::ClusterInput;
 use crate::counters::Counters;
 use crate::effect::{Effects, LaneRoom};
 use crate::engine::Engine;
@@ -57,6 +58,15 @@ impl Shard {
         }
     }
 
+    fn cluster(&mut self, input: ClusterInput) {
+        match &input {
+            ClusterInput::Emit(emit) => self.edge.emit(emit, &mut self.engine),
+            ClusterInput::Announce => self.edge.announce(),
+            _ => {}
+        }
+        self.home.cluster(input, &mut self.engine.counters);
+    }
+
     fn reply(&mut self, reply: Reply) {
         let mut cx = Context { engine: &mut self.engine, lanes: &mut self.lanes };
         match reply {
@@ -65,7 +75,10 @@ impl Shard {
             }
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
             Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),
-            Reply::RoomLoaded { .. } | Reply::Fetched { .. } => {}
+            Reply::RoomLoaded { room, outcome } => self.home.room_loaded(room, outcome),
+            Reply::Fetched { room, outcome } => {
+                self.home.fetched(room, outcome, &mut self.engine.counters);
+            }
             Reply::Reads { user, outcome } => self.edge.reads_loaded(user, outcome, &mut cx),
             Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
                 let now = cx.engine.now;
@@ -80,6 +93,7 @@ impl Shard {
 impl Logic for Shard {
     fn begin(&mut self, now: Now, room: &LaneRoom) {
         self.engine.now = now;
+        self.home.now = now;
         self.lanes.begin(room);
         // Own requests that did not fit the lanes of the last turn come first.
         self.pump();
@@ -105,7 +119,7 @@ impl Logic for Shard {
                 self.edge.user_changed(&card);
                 self.home.rename(&card);
             }
-            Input::Cluster(_) => {}
+            Input::Cluster(input) => self.cluster(input),
             Input::Stop => {
                 self.engine.stop();
                 self.edge.stop();

@@ -12,6 +12,8 @@ pub(super) async fn write(mut lines: mpsc::Receiver<LogLine>) {
             LogLine::Left { conn, user, room, online } => {
                 tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "left");
             }
+            // The node that has them says so.
+            LogLine::Online { .. } => {}
             LogLine::Ended {
                 conn,
                 user,

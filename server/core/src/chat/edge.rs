@@ -1,5 +1,6 @@
 //! The members this shard serves: identities, memberships, what they say and what they hear.
 
+mod cluster;
 mod deliveries;
 mod events;
 mod identity;
@@ -58,6 +59,8 @@ struct Local {
     publishes: Bucket,
     joins: Bucket,
     stall: Option<Box<Stall>>,
+    /// Others were told whose session it is.
+    is_signalled: bool,
 }
 
 /// One member as the fan-out sees it. `pipe` is the WebSocket it listens on, or `None` while it
@@ -105,6 +108,7 @@ pub(crate) struct Edge {
     lingering: VecDeque<(Now, Owed)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
+    connections: cluster::Connections,
     retry_at: Option<Now>,
     buffer: Vec<u8>,
 }
@@ -144,6 +148,7 @@ impl Edge {
             owed: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
+            connections: cluster::Connections::default(),
             retry_at: None,
             buffer: Vec::new(),
         }
@@ -169,6 +174,7 @@ impl Edge {
                     publishes: Bucket::default(),
                     joins: Bucket::default(),
                     stall: None,
+                    is_signalled: false,
                 }));
                 if let Some(token) = token.as_deref().and_then(event::token_hash) {
                     self.identify(conn, token, cx);
@@ -247,7 +253,7 @@ impl Edge {
     ) {
         let now = cx.engine.now;
         let Some(local) = self.local(conn) else { return };
-        let identity = local.identity;
+        let (identity, is_signalled) = (local.identity, local.is_signalled);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
         for owed in self.end_stays(conn, |_| true) {
@@ -258,6 +264,7 @@ impl Edge {
             }
         }
         self.locals[conn.slot() as usize] = None;
+        self.connections.ended(conn, is_signalled);
         if let Some(identity) = identity {
             self.forget_session(identity.user, conn);
         }
@@ -293,6 +300,7 @@ impl Edge {
         }
         self.load(now, cx.lanes);
         self.tell_changes(cx.engine);
+        self.tell_connections(cx);
         cx.engine.counters.users_online = self.users.len() as u64;
     }
 

@@ -34,6 +34,11 @@ fn event(name: &str, args: &[&str]) -> Bytes {
     ws::text_frame(&packet)
 }
 
+/// An event of another program; `args` is its JSON array.
+pub(crate) fn foreign(args: &str) -> Bytes {
+    ws::text_frame(&format!("42{args}"))
+}
+
 /// `room` or `roomout` with a roster (`{"1":{…},…}`).
 pub(crate) fn roster(name: &str, roster_json: &str, meta: Meta) -> Bytes {
     event(name, &[roster_json, &meta.json()])

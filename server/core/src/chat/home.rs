@@ -1,9 +1,14 @@
-//! The rooms this shard owns: it alone numbers their messages and knows their members.
+//! The rooms this shard owns: it alone gives their messages an order and knows their members.
+
+mod log;
+mod messages;
+mod reading;
+mod remote;
+mod signals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::frames;
@@ -14,36 +19,31 @@ use super::lanes::{Full, Lanes};
 use super::maps::{Keyed, Map};
 use super::roster::{RESERVED_SLOTS, Roster};
 use crate::counters::Counters;
-use crate::effect::{Command, LogLine, NewMessage};
+use crate::effect::{Command, LogLine};
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
-use crate::input::{Appended, StoreDown, UserCard};
+use crate::input::{StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{RoomInfo, Settings};
+use log::Log;
+use messages::{Verdict, Waiting, refuse_publish};
+use reading::{LeftElsewhere, TELLING_MAX, Unsaved};
+use signals::Untold;
 
-/// Messages in one commit of one room.
-const APPEND_MAX: usize = 256;
 /// Joins and publishes that wait for one room to be created.
 const CREATING_MAX: usize = 1024;
-/// A mark that could not be saved is tried again after this.
-const SAVE_RETRY_MS: u64 = 1_000;
 /// When a full lane is looked at again. Its consumer is awake, so this is short.
 const LANE_RETRY_MS: u64 = 1;
 
-/// A publish on its way through the store.
-struct Waiting {
-    author: Arc<UserCard>,
-    publisher: ConnId,
-    publish: Box<Publish>,
-    ack: AckId,
-}
-
 struct Room {
-    seq: Seq,
+    id: RoomId,
+    log: Log,
     roster: Roster,
     /// In the store now: the next messages, in order.
     committing: Vec<Waiting>,
     /// Behind them.
     backlog: VecDeque<Waiting>,
+    /// Other nodes have not been told of the last commit.
+    is_telling: bool,
     /// Numbered and not yet handed to the edges.
     batch: Option<Batch>,
     /// The edges have not heard of `seq` yet.
@@ -60,6 +60,7 @@ struct PendingJoin {
 }
 
 pub(crate) struct Home {
+    pub(crate) now: Now,
     settings: Settings,
     keyed: Keyed,
     rooms: Map<RoomId, Room>,
@@ -69,8 +70,8 @@ pub(crate) struct Home {
     creating: Map<RoomId, Vec<Request>>,
     /// Those whose room the store has decided on; they go through when lanes have room.
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
-    /// Publishes the store could not take; their answers go out when lanes have room.
-    failed: VecDeque<(ConnId, AckId)>,
+    /// Answers to publishes; they go out when lanes have room.
+    verdicts: VecDeque<Verdict>,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
     members: u64,
@@ -78,6 +79,18 @@ pub(crate) struct Home {
     marks: BTreeMap<(UserId, RoomId), Unsaved>,
     unsaved: BTreeSet<(UserId, RoomId)>,
     save_at: Now,
+    /// Who began or stopped reading on other nodes, and the edges have not heard.
+    readings: BTreeMap<(UserId, RoomId), Mark>,
+    left_elsewhere: LeftElsewhere,
+    /// Pairs of a user and another node that has him in a room.
+    remote_present: usize,
+    online_changed: BTreeSet<RoomId>,
+    /// Rooms that other nodes spoke of and the store has not confirmed.
+    unknown: BTreeSet<RoomId>,
+    loads_due: BTreeSet<RoomId>,
+    load_at: Now,
+    /// What other nodes have not been told.
+    untold: Untold,
     next_tip_at: Now,
     tips_due: Vec<RoomId>,
     next_id: i64,
@@ -85,20 +98,15 @@ pub(crate) struct Home {
     scratch: String,
 }
 
-struct Unsaved {
-    seq: Seq,
-    is_reading: bool,
-    is_saving: bool,
-}
-
 impl Home {
     pub(crate) fn new(settings: Settings, keyed: Keyed) -> Home {
         Home {
+            now: Now::default(),
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
             decided: VecDeque::new(),
-            failed: VecDeque::new(),
+            verdicts: VecDeque::new(),
             members: 0,
             marks: BTreeMap::new(),
             keyed,
@@ -106,6 +114,14 @@ impl Home {
             dirty: Vec::new(),
             unsaved: BTreeSet::new(),
             save_at: Now::default(),
+            readings: BTreeMap::new(),
+            left_elsewhere: LeftElsewhere::default(),
+            remote_present: 0,
+            online_changed: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            loads_due: BTreeSet::new(),
+            load_at: Now::default(),
+            untold: Untold::default(),
             next_tip_at: Now::default(),
             tips_due: Vec::new(),
             next_id: 0,
@@ -117,10 +133,12 @@ impl Home {
     pub(crate) fn add_room(&mut self, info: &RoomInfo) {
         let roster = Roster::new(info.id, self.settings.shards, self.keyed.clone());
         self.rooms.entry(info.id).or_insert(Room {
-            seq: info.last_seq,
+            id: info.id,
+            log: Log::new(info.last_seq),
             roster,
             committing: Vec::new(),
             backlog: VecDeque::new(),
+            is_telling: false,
             batch: None,
             is_tip_due: false,
             is_dirty: false,
@@ -130,7 +148,7 @@ impl Home {
     /// A request may cause, per edge: the batch so far, an answer, a `Reading`, and what
     /// [`Roster::tell`] keeps free.
     pub(crate) fn takes_requests(&self, lanes: &Lanes) -> bool {
-        lanes.delivery_room_min() >= RESERVED_SLOTS
+        lanes.delivery_room_min() >= RESERVED_SLOTS && self.readings.len() < TELLING_MAX
     }
 
     pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
@@ -188,7 +206,7 @@ impl Home {
         let before = room.roster.members();
         let change = room.roster.join(join.conn, &join.user, join.hearing);
         self.members += (room.roster.members() - before) as u64;
-        let (seq, online) = (room.seq, room.roster.online());
+        let (seq, online) = (room.log.seq(), room.roster.online());
         lanes.deliver(
             join.conn.shard(),
             Delivery::Joined {
@@ -201,7 +219,7 @@ impl Home {
                 ack: join.ack,
             },
         );
-        if change.is_new {
+        if change.is_new_here {
             counters.joins += 1;
             lanes.log(LogLine::Entered {
                 conn: join.conn,
@@ -209,7 +227,8 @@ impl Home {
                 room: room_id,
                 online,
             });
-            self.note_reading(change.user, room_id, seq, true, lanes);
+            let mark = Mark { room: room_id, seq, is_reading: true };
+            self.note_reading(&join.user, mark, change.is_new, lanes);
         }
         self.mark_dirty(room_id);
     }
@@ -225,11 +244,11 @@ impl Home {
         if max == 0 {
             return join.refuse(Refusal::UnknownRoom, lanes);
         }
-        if self.settings.ephemeral {
+        if self.settings.ephemeral && !self.settings.cluster {
             if self.rooms.len() >= (max / u32::from(self.settings.shards)).max(1) as usize {
                 return join.refuse(Refusal::UnknownRoom, lanes);
             }
-            self.add_created(room_id, Seq(0));
+            self.found(&RoomInfo { id: room_id, name: Box::default(), last_seq: Seq(0) });
             return self.join(room_id, join, lanes, counters);
         }
         if lanes.command(Command::CreateRoom { room: room_id }).is_err() {
@@ -241,11 +260,6 @@ impl Home {
         self.creating.insert(room_id, vec![request]);
     }
 
-    fn add_created(&mut self, room: RoomId, last_seq: Seq) {
-        self.add_room(&RoomInfo { id: room, name: Box::default(), last_seq });
-        self.note_tip(room);
-    }
-
     pub(crate) fn room_created(
         &mut self,
         room: RoomId,
@@ -254,13 +268,16 @@ impl Home {
         let waiting = self.creating.remove(&room).unwrap_or_default();
         let refusal = match outcome {
             Ok(Some(info)) => {
-                self.add_created(room, info.last_seq);
+                self.found(&info);
                 None
             }
             Ok(None) => Some(Refusal::UnknownRoom),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
         self.decided.extend(waiting.into_iter().map(|request| (room, request, refusal)));
+        if self.unknown.contains(&room) {
+            self.creating.entry(room).or_default();
+        }
     }
 
     fn leave(
@@ -281,9 +298,10 @@ impl Home {
         }
         self.flush_batch(room_id, lanes);
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let card = room.roster.card_of(conn).cloned();
         let change = room.roster.leave(conn);
         self.members -= u64::from(change.is_some());
-        let (seq, online) = (room.seq, room.roster.online());
+        let (seq, online) = (room.log.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
         // A leaver that asked for an ack still hears the roster it leaves behind.
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
@@ -300,10 +318,11 @@ impl Home {
                 ack: answer.flatten(),
             },
         );
-        if let Some(change) = change.filter(|change| change.is_new) {
+        if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
             counters.leaves += 1;
             lanes.log(LogLine::Left { conn, user: change.user, room: room_id, online });
-            self.note_reading(change.user, room_id, seq, false, lanes);
+            let mark = Mark { room: room_id, seq, is_reading: false };
+            self.note_reading(&card, mark, change.is_new, lanes);
         }
         self.mark_dirty(room_id);
     }
@@ -313,187 +332,15 @@ impl Home {
         for (id, room) in &mut self.rooms {
             if room.roster.rename(card) {
                 changed.push(*id);
+                if self.settings.cluster
+                    && let Some(card) = room.roster.card_here(card.id)
+                {
+                    self.untold.renamed(*id, card, room.log.seq());
+                }
             }
         }
         for room in changed {
             self.mark_dirty(room);
-        }
-    }
-
-    // ---- reading ------------------------------------------------------------------------------
-
-    /// The user's first session entered, or the last one left.
-    fn note_reading(
-        &mut self,
-        user: UserId,
-        room: RoomId,
-        seq: Seq,
-        is_reading: bool,
-        lanes: &mut Lanes,
-    ) {
-        for to in lanes.shards() {
-            lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
-        }
-        if is_reading {
-            self.reading.entry(user).or_default().push(room);
-        } else if let Some(rooms) = self.reading.get_mut(&user) {
-            rooms.retain(|other| *other != room);
-            if rooms.is_empty() {
-                self.reading.remove(&user);
-            }
-        }
-        if !self.settings.ephemeral {
-            self.marks.insert((user, room), Unsaved { seq, is_reading, is_saving: false });
-            self.unsaved.insert((user, room));
-        }
-    }
-
-    fn watch(&mut self, user: UserId, edge: ShardId, lanes: &mut Lanes) {
-        let reading = self.reading.get(&user).into_iter().flatten();
-        let mut marks: Vec<Mark> = reading
-            .filter_map(|room| {
-                let seq = self.rooms.get(room)?.seq;
-                Some(Mark { room: *room, seq, is_reading: true })
-            })
-            .collect();
-        let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
-        for ((_, room), mark) in unsaved {
-            if !marks.iter().any(|known| known.room == *room) {
-                marks.push(Mark { room: *room, seq: mark.seq, is_reading: false });
-            }
-        }
-        lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
-    }
-
-    pub(crate) fn read_saved(
-        &mut self,
-        now: Now,
-        user: UserId,
-        saved: Mark,
-        outcome: Result<(), StoreDown>,
-    ) {
-        let room = saved.room;
-        let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
-        let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
-        if is_latest && outcome.is_ok() {
-            self.marks.remove(&(user, room));
-            return;
-        }
-        if mark.is_saving {
-            mark.is_saving = false;
-            self.unsaved.insert((user, room));
-        }
-        if outcome.is_err() {
-            self.save_at = now.plus_ms(SAVE_RETRY_MS);
-        }
-    }
-
-    fn save_marks(&mut self, now: Now, lanes: &mut Lanes) {
-        while let Some((user, room)) = self.unsaved.first().copied() {
-            if self.save_at > now {
-                return self.retry(self.save_at);
-            }
-            let Some(mark) = self.marks.get_mut(&(user, room)) else {
-                self.unsaved.pop_first();
-                continue;
-            };
-            let (seq, is_reading) = (mark.seq, mark.is_reading);
-            let command = Command::SaveRead { user, room, seq, is_reading };
-            if lanes.command(command).is_err() {
-                return self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
-            mark.is_saving = true;
-            self.unsaved.pop_first();
-        }
-    }
-
-    // ---- messages -----------------------------------------------------------------------------
-
-    fn publish(
-        &mut self,
-        room_id: RoomId,
-        conn: ConnId,
-        publish: Box<Publish>,
-        ack: AckId,
-        lanes: &mut Lanes,
-    ) {
-        let Some(room) = self.rooms.get_mut(&room_id) else {
-            return refuse_publish(conn, Refusal::UnknownRoom, ack, lanes);
-        };
-        let Some(author) = room.roster.card_of(conn).cloned() else {
-            return refuse_publish(conn, Refusal::NotMember, ack, lanes);
-        };
-        let waiting = Waiting { author, publisher: conn, publish, ack };
-        if self.settings.ephemeral {
-            self.next_id += 1;
-            let shards = i64::from(self.settings.shards);
-            let id = self.next_id * shards + i64::from(self.settings.shard.0);
-            room.sequence(room_id, waiting, id, &mut self.scratch);
-        } else if room.backlog.len() >= self.settings.room_backlog_max as usize {
-            return refuse_publish(conn, Refusal::Busy, ack, lanes);
-        } else {
-            room.backlog.push_back(waiting);
-        }
-        self.mark_dirty(room_id);
-    }
-
-    /// The store has committed the room's batch, or could not.
-    pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let committed = std::mem::take(&mut room.committing);
-        match outcome {
-            Ok(Appended { ids, .. }) => {
-                for (waiting, id) in committed.into_iter().zip(ids) {
-                    room.sequence(room_id, waiting, id, &mut self.scratch);
-                }
-            }
-            // Nobody has seen these numbers: the next batch takes them.
-            Err(StoreDown) => {
-                self.failed
-                    .extend(committed.iter().map(|waiting| (waiting.publisher, waiting.ack)));
-            }
-        }
-        self.mark_dirty(room_id);
-    }
-
-    /// Hands the room's numbered messages to every edge with members.
-    fn flush_batch(&mut self, room_id: RoomId, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let Some(batch) = room.batch.take() else { return };
-        let messages = Arc::new(batch);
-        for to in lanes.shards() {
-            // A publisher may have left meanwhile; its edge still owes it the ack.
-            let owes_ack = || messages.messages.iter().any(|m| m.publisher.shard() == to);
-            if room.roster.has_edge(to) || owes_ack() {
-                lanes.deliver(to, Delivery::FanOut { room: room_id, messages: messages.clone() });
-            }
-        }
-        self.note_tip(room_id);
-    }
-
-    fn note_tip(&mut self, room_id: RoomId) {
-        if let Some(room) = self.rooms.get_mut(&room_id)
-            && !room.is_tip_due
-        {
-            room.is_tip_due = true;
-            self.tips_due.push(room_id);
-        }
-    }
-
-    fn start_append(&mut self, room_id: RoomId, now: Now, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        if !room.committing.is_empty() || room.backlog.is_empty() {
-            return;
-        }
-        let count = room.backlog.len().min(APPEND_MAX);
-        let batch = room.backlog.iter().take(count).map(Waiting::row).collect();
-        let first_seq = (!self.settings.cluster).then_some(Seq(room.seq.0 + 1));
-        match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
-            Ok(()) => room.committing.extend(room.backlog.drain(..count)),
-            Err(Full(_)) => {
-                self.mark_dirty(room_id);
-                self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
         }
     }
 
@@ -514,7 +361,9 @@ impl Home {
 
     pub(crate) fn settle(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         self.retry_at = None;
+        self.tell_others(now, lanes, counters);
         self.settle_replies(now, lanes, counters);
+        self.tell_readings(now, lanes);
         let budget = self.settings.roster_budget_bytes_per_s;
         for room_id in std::mem::take(&mut self.dirty) {
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
@@ -529,14 +378,17 @@ impl Home {
                 self.flush_batch(room_id, lanes);
             }
             self.start_append(room_id, now, lanes);
+            self.start_fetch(room_id, now, lanes, counters);
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
-            let seq = room.seq;
+            let seq = room.log.seq();
             if let Some(at) = room.roster.tell(now, seq, budget, lanes, counters) {
                 self.mark_dirty(room_id);
                 self.retry(at);
             }
         }
         self.save_marks(now, lanes);
+        self.load_rooms(now, lanes);
+        self.log_online(lanes);
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;
@@ -544,8 +396,15 @@ impl Home {
 
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         while self.takes_requests(lanes) {
-            if let Some((publisher, ack)) = self.failed.pop_front() {
-                refuse_publish(publisher, Refusal::StorageUnavailable, ack, lanes);
+            if let Some(Verdict { origin, outcome }) = self.verdicts.pop_front() {
+                let (conn, ack) = (origin.publisher, origin.ack);
+                match outcome {
+                    Ok((id, seq)) => {
+                        let accepted = Delivery::PublishAccepted { conn, ack, id, seq };
+                        lanes.deliver(conn.shard(), accepted);
+                    }
+                    Err(why) => refuse_publish(conn, why, ack, lanes),
+                }
             } else if let Some((_, request, refusal)) = self.decided.pop_front() {
                 match (request, refusal) {
                     (Request::Join { conn, ticket, ack, .. }, Some(why)) => {
@@ -564,71 +423,13 @@ impl Home {
                 return;
             }
         }
-        if !(self.failed.is_empty() && self.decided.is_empty()) {
+        if !(self.verdicts.is_empty() && self.decided.is_empty()) {
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }
     }
 
-    fn send_tips(&mut self, now: Now, lanes: &mut Lanes) {
-        if self.tips_due.is_empty() {
-            return;
-        }
-        if self.next_tip_at > now {
-            return self.retry(self.next_tip_at);
-        }
-        while let Some(room_id) = self.tips_due.pop() {
-            if lanes.delivery_room_min() <= RESERVED_SLOTS {
-                self.tips_due.push(room_id);
-                return self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
-            room.is_tip_due = false;
-            let seq = room.seq;
-            for to in lanes.shards() {
-                lanes.deliver(to, Delivery::Tip { room: room_id, seq });
-            }
-        }
-        self.next_tip_at = now.plus_ms(u64::from(self.settings.unread_window_ms) / 2);
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Now> {
         self.retry_at
-    }
-}
-
-impl Room {
-    /// Gives the message its number and its frames.
-    fn sequence(&mut self, room_id: RoomId, waiting: Waiting, id: i64, scratch: &mut String) {
-        self.seq = Seq(self.seq.0 + 1);
-        let key = (room_id, self.seq, id);
-        let batch =
-            self.batch.get_or_insert_with(|| Batch { messages: Vec::new(), shared: Vec::new() });
-        let Waiting { author, publisher, publish, ack } = waiting;
-        let start = batch.shared.len();
-        frames::put_message(&mut batch.shared, scratch, &author, false, &publish, key);
-        let shared = start..batch.shared.len();
-        let mut own = Vec::with_capacity(shared.len() + author.email.len());
-        frames::put_message(&mut own, scratch, &author, true, &publish, key);
-        batch.messages.push(Sequenced {
-            author: author.id,
-            own: Bytes::from(own),
-            shared,
-            seq: self.seq,
-            id,
-            publisher,
-            ack,
-        });
-    }
-}
-
-impl Waiting {
-    fn row(&self) -> NewMessage {
-        NewMessage {
-            user: self.author.id,
-            msg: self.publish.msg.clone(),
-            img: self.publish.img.clone(),
-            time: self.publish.time.clone(),
-        }
     }
 }
 
@@ -640,8 +441,4 @@ impl PendingJoin {
 
 fn refuse_join(conn: ConnId, ticket: Ticket, why: Refusal, ack: AckId, lanes: &mut Lanes) {
     lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, ticket, why, ack });
-}
-
-fn refuse_publish(conn: ConnId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
-    lanes.deliver(conn.shard(), Delivery::PublishRefused { conn, why, ack });
 }

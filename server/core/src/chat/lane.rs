@@ -114,6 +114,13 @@ pub enum Delivery {
         why: Refusal,
         ack: AckId,
     },
+    /// The message was heard before its commit was known to be this node's.
+    PublishAccepted {
+        conn: ConnId,
+        ack: AckId,
+        id: i64,
+        seq: Seq,
+    },
     /// Messages of one room, in order, that became durable together.
     FanOut {
         room: RoomId,
@@ -176,8 +183,8 @@ pub struct Sequenced {
     pub shared: std::ops::Range<usize>,
     pub seq: Seq,
     pub id: i64,
-    /// Who published, and the ack it wants.
-    pub publisher: ConnId,
+    /// The session of this node that published, and the ack it wants.
+    pub publisher: Option<ConnId>,
     pub ack: AckId,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::lane::{Delivery, Request};
+use crate::cluster::Signal;
 use crate::effect::{Command, Effects, LaneRoom};
 use crate::ids::ShardId;
 
@@ -94,6 +95,18 @@ impl Lanes {
         self.room.commands -= 1;
         self.out.commands.push(command);
         Ok(())
+    }
+
+    /// Free slots for signals.
+    pub(crate) fn signal_room(&self) -> u32 {
+        self.room.signals
+    }
+
+    /// The caller has asked for room before.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        let room = &mut self.room.signals;
+        *room = room.checked_sub(1).expect("whoever signals asks for room before");
+        self.out.signals.push(signal);
     }
 
     pub(crate) fn next_own_request(&mut self) -> Option<Request> {

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::bucket::Budget;
 use super::frames::{self, Meta};
 use super::lane::{Delivery, Hearing};
 use super::lanes::Lanes;
 use super::maps::Map;
+use crate::cluster::NodeIx;
 use crate::counters::Counters;
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::UserCard;
@@ -30,7 +32,10 @@ struct Member {
 
 struct Present {
     card: Arc<UserCard>,
+    /// Members of this node.
     sessions: u32,
+    /// Other nodes that have members of the user.
+    nodes: SmallVec<[NodeIx; 1]>,
 }
 
 /// What the last broadcast did not say yet.
@@ -49,6 +54,8 @@ pub(crate) struct Roster {
     room: RoomId,
     members: Map<ConnId, Member>,
     users: BTreeMap<UserId, Present>,
+    /// Pairs of a user and another node that has him.
+    remote: usize,
     /// Members per edge.
     edges: Vec<u32>,
     /// Members by how they hear, indexed by `Hearing as usize`.
@@ -67,6 +74,8 @@ pub(crate) struct Roster {
 pub(crate) struct Change {
     /// The set of present users changed.
     pub(crate) is_new: bool,
+    /// The set of users with members of this node changed.
+    pub(crate) is_new_here: bool,
     pub(crate) user: UserId,
 }
 
@@ -76,6 +85,7 @@ impl Roster {
             room,
             members: Map::with_hasher(keyed),
             users: BTreeMap::new(),
+            remote: 0,
             edges: vec![0; usize::from(shards)],
             hearing: [0; 3],
             version: 0,
@@ -120,25 +130,23 @@ impl Roster {
                 member.is_waiting = true;
                 self.waiting.push_back(conn);
             }
-            return Change { is_new: false, user };
+            return Change { is_new: false, is_new_here: false, user };
         }
         self.members.insert(conn, Member { user, hearing, is_waiting: true });
         self.edges[usize::from(conn.shard().0)] += 1;
         self.hearing[hearing as usize] += 1;
-        let present =
-            self.users.entry(user).or_insert_with(|| Present { card: card.clone(), sessions: 0 });
+        let present = self.users.entry(user).or_insert_with(|| Present::new(card));
         present.sessions += 1;
-        let is_new = present.sessions == 1;
+        let is_new_here = present.sessions == 1;
+        let is_new = is_new_here && present.nodes.is_empty();
         if is_new {
-            self.version += 1;
-            self.untold.full = true;
-            self.untold.joined_any = true;
-            self.untold.count = true;
-            self.untold.left.remove(&user);
-            self.untold.joined.insert(user);
+            self.appeared(user);
+        } else if is_new_here {
+            // Other nodes do not know his e-mail.
+            self.rename(card);
         }
         self.waiting.push_back(conn);
-        Change { is_new, user }
+        Change { is_new, is_new_here, user }
     }
 
     /// Removes a member; `None` if it was none.
@@ -149,27 +157,104 @@ impl Roster {
         let user = member.user;
         let present = self.users.get_mut(&user).expect("a member's user is present");
         present.sessions -= 1;
-        let is_new = present.sessions == 0;
+        let is_new_here = present.sessions == 0;
+        let is_new = is_new_here && present.nodes.is_empty();
         if is_new {
-            self.users.remove(&user);
-            self.version += 1;
-            self.untold.full = true;
-            self.untold.count = true;
-            self.untold.joined.remove(&user);
-            self.untold.left.insert(user);
+            self.vanished(user);
         }
-        Some(Change { is_new, user })
+        Some(Change { is_new, is_new_here, user })
+    }
+
+    fn appeared(&mut self, user: UserId) {
+        self.version += 1;
+        self.untold.full = true;
+        self.untold.joined_any = true;
+        self.untold.count = true;
+        self.untold.left.remove(&user);
+        self.untold.joined.insert(user);
+    }
+
+    fn vanished(&mut self, user: UserId) {
+        self.users.remove(&user);
+        self.version += 1;
+        self.untold.full = true;
+        self.untold.count = true;
+        self.untold.joined.remove(&user);
+        self.untold.left.insert(user);
     }
 
     /// A present user changed name or avatar. True if he is present.
     pub(crate) fn rename(&mut self, card: &Arc<UserCard>) -> bool {
         let Some(present) = self.users.get_mut(&card.id) else { return false };
-        present.card = card.clone();
-        self.version += 1;
-        self.untold.full = true;
-        self.untold.joined_any = true;
-        self.untold.joined.insert(card.id);
+        let is_seen = present.card.name != card.name || present.card.avatar != card.avatar;
+        present.card = card.knowing(&present.card);
+        if is_seen {
+            self.version += 1;
+            self.untold.full = true;
+            self.untold.joined_any = true;
+            self.untold.joined.insert(card.id);
+        }
         true
+    }
+
+    // ---- other nodes --------------------------------------------------------------------------
+
+    pub(crate) fn remote(&self) -> usize {
+        self.remote
+    }
+
+    /// The card of a user with members of this node.
+    pub(crate) fn card_here(&self, user: UserId) -> Option<&Arc<UserCard>> {
+        self.users.get(&user).filter(|present| present.sessions > 0).map(|present| &present.card)
+    }
+
+    /// Users with members of this node.
+    pub(crate) fn users_here(&self) -> impl Iterator<Item = &Arc<UserCard>> {
+        self.users.values().filter(|present| present.sessions > 0).map(|present| &present.card)
+    }
+
+    pub(crate) fn users(&self) -> impl Iterator<Item = UserId> {
+        self.users.keys().copied()
+    }
+
+    /// The node has the user. True if nobody had him before.
+    pub(crate) fn enter_elsewhere(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
+        let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
+        let is_new = present.sessions == 0 && present.nodes.is_empty();
+        if !present.nodes.contains(&node) {
+            present.nodes.push(node);
+            self.remote += 1;
+        }
+        if is_new {
+            self.appeared(card.id);
+        } else if self.card_here(card.id).is_none() {
+            self.rename(card);
+        }
+        is_new
+    }
+
+    /// The node has the user no longer. True if nobody else has him.
+    pub(crate) fn leave_elsewhere(&mut self, node: NodeIx, user: UserId) -> bool {
+        let Some(present) = self.users.get_mut(&user) else { return false };
+        let Some(place) = present.nodes.iter().position(|other| *other == node) else {
+            return false;
+        };
+        present.nodes.swap_remove(place);
+        self.remote -= 1;
+        let is_new = present.sessions == 0 && present.nodes.is_empty();
+        if is_new {
+            self.vanished(user);
+        }
+        is_new
+    }
+
+    /// Whom the node has.
+    pub(crate) fn users_of(&self, node: NodeIx) -> Vec<UserId> {
+        if self.remote == 0 {
+            return Vec::new();
+        }
+        let users = self.users.iter();
+        users.filter(|(_, present)| present.nodes.contains(&node)).map(|(user, _)| *user).collect()
     }
 
     fn json(&mut self) -> &str {
@@ -316,6 +401,12 @@ impl Roster {
             }
         }
         listeners * (frame.len() as u64).max(SEND_BYTES)
+    }
+}
+
+impl Present {
+    fn new(card: &Arc<UserCard>) -> Present {
+        Present { card: card.clone(), sessions: 0, nodes: SmallVec::new() }
     }
 }
 

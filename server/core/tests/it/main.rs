@@ -1,6 +1,7 @@
 //! The core as its shell sees it: inputs in, effects and bytes out, on one and on several shards.
 
 mod chat;
+mod cluster;
 mod limits;
 mod presence;
 mod transport;

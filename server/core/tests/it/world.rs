@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use throng_core::cluster::{self, ClusterInput, Signal, StoredMessage};
 use throng_core::input::{Accept, UserCard};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{
@@ -18,6 +19,9 @@ pub struct World {
     pub now: Now,
     pub store: Store,
     pub lane_max: u32,
+    /// Room of the lane to the rest of the cluster.
+    pub signals_max: u32,
+    pub signals: Vec<Signal>,
     polls: BTreeMap<PollId, Answer>,
     next_poll: u64,
     pub logs: Vec<throng_core::LogLine>,
@@ -27,6 +31,7 @@ struct Node {
     shard: Shard,
     /// Inputs of the shell, in order.
     inbox: VecDeque<Owned>,
+    cluster: VecDeque<ClusterInput>,
     /// Lanes into this shard, by sender.
     requests: Vec<VecDeque<Request>>,
     deliveries: Vec<VecDeque<Delivery>>,
@@ -60,6 +65,12 @@ pub struct Store {
     pub tokens: Vec<([u8; 32], UserId)>,
     pub messages: Vec<(RoomId, Seq, UserId, String)>,
     pub reads: BTreeMap<(UserId, RoomId), Seq>,
+    /// Rooms beyond those of the start.
+    pub rooms: BTreeMap<RoomId, Seq>,
+    /// Ranges that were asked for.
+    pub fetches: Vec<(u64, u64)>,
+    /// Answers nothing to a fetch.
+    pub forgets: bool,
     pub is_down: bool,
     /// Commands wait until this is cleared.
     pub is_paused: bool,
@@ -114,6 +125,7 @@ impl World {
                 Node {
                     shard: Shard::new(settings, seed, &rooms),
                     inbox: VecDeque::new(),
+                    cluster: VecDeque::new(),
                     requests: (0..shards).map(|_| VecDeque::new()).collect(),
                     deliveries: (0..shards).map(|_| VecDeque::new()).collect(),
                     pipes: Vec::new(),
@@ -135,6 +147,8 @@ impl World {
             now: Now(1_000_000_000),
             store,
             lane_max,
+            signals_max: if settings.cluster { 64 } else { 0 },
+            signals: Vec::new(),
             polls: BTreeMap::new(),
             next_poll: 0,
             logs: Vec::new(),
@@ -258,6 +272,23 @@ impl World {
         self.run();
     }
 
+    /// Hands the input to those who must hear it, and lets everything settle.
+    pub fn cluster(&mut self, input: ClusterInput) {
+        let shards = self.shards.len();
+        let home = input.room().map(|room| cluster::home_of([7; 16], room, shards as u8));
+        for (index, node) in self.shards.iter_mut().enumerate() {
+            if home.is_none_or(|home| usize::from(home.0) == index) {
+                node.cluster.push_back(input.clone());
+            }
+        }
+        self.run();
+    }
+
+    /// What was signalled since the last call.
+    pub fn take_signals(&mut self) -> Vec<Signal> {
+        std::mem::take(&mut self.signals)
+    }
+
     pub fn change_user(&mut self, card: UserCard) {
         let card = Arc::new(card);
         for node in &mut self.shards {
@@ -315,7 +346,7 @@ impl World {
                 .map(|to| self.free(&self.shards[to].deliveries[index]))
                 .collect(),
             commands: self.lane_max,
-            signals: 0,
+            signals: self.signals_max,
         };
         let node = &mut self.shards[index];
         let mut effects = Effects::default();
@@ -361,6 +392,12 @@ impl World {
                 let from = ShardId(from as u8);
                 node.shard.step(Input::Request { from, request }, &mut effects);
             }
+        }
+        while node.shard.takes_requests()
+            && let Some(input) = node.cluster.pop_front()
+        {
+            is_moving = true;
+            node.shard.step(Input::Cluster(input), &mut effects);
         }
         node.shard.settle(&mut effects);
         is_moving |= self.flush(index);
@@ -431,6 +468,8 @@ impl World {
             self.shards[index].pipes[pipe.slot as usize].is_shut = true;
         }
         self.logs.extend(effects.logs);
+        assert!(effects.signals.len() <= self.signals_max as usize, "signals overflowed");
+        self.signals.extend(effects.signals);
         is_moving
     }
 
@@ -449,6 +488,36 @@ impl World {
 }
 
 impl Store {
+    /// Another node commits a message.
+    pub fn commit_elsewhere(&mut self, room: u32, user: u32, text: &str) -> StoredMessage {
+        let (room, user) = (RoomId(room), UserId(user));
+        let seq = self.next_seq(room);
+        self.messages.push((room, seq, user, text.into()));
+        self.stored(seq, user, text)
+    }
+
+    fn next_seq(&self, room: RoomId) -> Seq {
+        let seqs = self.messages.iter().filter(|(of, ..)| *of == room).map(|(_, seq, ..)| seq.0);
+        Seq(seqs.max().unwrap_or(0) + 1)
+    }
+
+    fn stored(&self, seq: Seq, user: UserId, text: &str) -> StoredMessage {
+        StoredMessage {
+            seq,
+            id: 1000 + seq.0 as i64,
+            author: self.card(user.0),
+            msg: text.into(),
+            img: "".into(),
+            time: "t".into(),
+        }
+    }
+
+    /// The user as other nodes tell of him: without an e-mail.
+    pub fn card(&self, user: u32) -> Arc<UserCard> {
+        let card = UserCard::clone(&self.users[user as usize - 1]);
+        Arc::new(UserCard { email: "".into(), ..card })
+    }
+
     fn serve(&mut self, command: Command) -> Reply {
         let is_down = self.is_down;
         let check = move || if is_down { Err(StoreDown) } else { Ok(()) };
@@ -459,7 +528,7 @@ impl Store {
                 Reply::Authenticated { conn, token, outcome: check().map(|()| card) }
             }
             Command::Append { room, first_seq, batch } => {
-                let first_seq = first_seq.expect("one node numbers its own messages");
+                let first_seq = first_seq.unwrap_or_else(|| self.next_seq(room));
                 let outcome = check().map(|()| {
                     let mut ids = Vec::new();
                     for (index, message) in batch.into_iter().enumerate() {
@@ -477,10 +546,18 @@ impl Store {
                 Reply::RoomCreated { room, outcome: check().map(|()| Some(info)) }
             }
             Command::LoadRoom { room } => {
-                Reply::RoomLoaded { room, outcome: check().map(|()| None) }
+                let seq = self.rooms.get(&room);
+                let info = seq.map(|seq| RoomInfo { id: room, name: "".into(), last_seq: *seq });
+                Reply::RoomLoaded { room, outcome: check().map(|()| info) }
             }
-            Command::Fetch { room, .. } => {
-                Reply::Fetched { room, outcome: check().map(|()| Vec::new()) }
+            Command::Fetch { room, after, upto } => {
+                self.fetches.push((after.0, upto.0));
+                let rows = self.messages.iter().filter(|(of, seq, _, _)| {
+                    *of == room && *seq > after && *seq <= upto && !self.forgets
+                });
+                let found = rows.map(|(_, seq, user, text)| self.stored(*seq, *user, text));
+                let found: Vec<StoredMessage> = found.take(2).collect();
+                Reply::Fetched { room, outcome: check().map(|()| found) }
             }
             Command::Reads { user } => {
                 let reads = self.reads.iter().filter(|((owner, _), _)| *owner == user);

@@ -7,6 +7,7 @@ impl Edge {
         match delivery {
             Delivery::Joined { room, conn, ticket, hearing, seq, online, ack } => {
                 self.joined(conn, ticket, hearing, engine);
+                self.note_connection(conn);
                 if let Some(id) = ack {
                     engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
                 }
@@ -40,6 +41,11 @@ impl Edge {
                 if self.local(conn).is_some() {
                     *why.counter(&mut engine.counters) += 1;
                     engine.emit_event(conn, &frames::refusal("message", why, ack));
+                }
+            }
+            Delivery::PublishAccepted { conn, ack, id, seq } => {
+                if let Some(ack) = ack {
+                    engine.emit_event(conn, &frames::ack_message(ack, id, seq));
                 }
             }
             Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
@@ -139,9 +145,11 @@ impl Edge {
         }
         let own = engine.settings.shard;
         for message in &batch.messages {
-            if let (Some(id), true) = (message.ack, message.publisher.shard() == own) {
+            if let (Some(id), Some(publisher)) = (message.ack, message.publisher)
+                && publisher.shard() == own
+            {
                 let packet = frames::ack_message(id, message.id, message.seq);
-                engine.emit_event(message.publisher, &packet);
+                engine.emit_event(publisher, &packet);
             }
         }
         if let Some(last) = batch.messages.last() {

@@ -156,6 +156,7 @@ impl Edge {
         if let Some(local) = self.local(conn) {
             local.identity = Some(Identity { user, token });
         }
+        self.note_connection(conn);
     }
 
     /// Takes the identity away, and the rooms with it.
@@ -163,6 +164,7 @@ impl Edge {
         self.leave_all(conn, cx);
         let Some(local) = self.local(conn) else { return };
         let Some(identity) = local.identity.take() else { return };
+        self.note_connection(conn);
         for ack in self.forget_session(identity.user, conn) {
             self.refuse(conn, "login", Refusal::Unauthenticated, ack, cx);
         }
@@ -214,7 +216,7 @@ impl Edge {
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {
         if let Some(user) = self.users.get_mut(&card.id) {
-            user.card = card.clone();
+            user.card = card.knowing(&user.card);
         }
     }
 }

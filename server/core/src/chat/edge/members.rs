@@ -5,6 +5,7 @@ use super::*;
 impl Edge {
     /// Forgets one stay and takes the session out of the fan-out.
     pub(super) fn end_stay(&mut self, conn: ConnId, ticket: Ticket) {
+        self.note_connection(conn);
         let Some(local) = self.local(conn) else { return };
         let Some(place) = local.rooms.iter().position(|stay| stay.ticket == ticket) else { return };
         let Membership { room: room_id, index, .. } = local.rooms.remove(place);

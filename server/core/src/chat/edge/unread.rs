@@ -29,9 +29,10 @@ impl Marks {
         self.0.get(index)
     }
 
-    pub(super) fn insert(&mut self, mark: Mark) {
+    /// A user never reads less: of two nodes the one that is behind takes nothing back.
+    pub(super) fn raise(&mut self, mark: Mark) {
         match self.0.binary_search_by_key(&mark.room, |known| known.room) {
-            Ok(index) => self.0[index] = mark,
+            Ok(index) => self.0[index] = Mark { seq: mark.seq.max(self.0[index].seq), ..mark },
             Err(index) => self.0.insert(index, mark),
         }
     }
@@ -42,10 +43,10 @@ impl Edge {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
             Reads::Loading { marks, .. } => {
-                marks.insert(mark);
+                marks.raise(mark);
             }
             Reads::Ready(marks) => {
-                marks.insert(mark);
+                marks.raise(mark);
                 entry.untold.insert(mark.room);
                 self.untold_users.insert(user);
             }
@@ -57,7 +58,7 @@ impl Edge {
         let Reads::Loading { homes_missing, marks, .. } = &mut entry.reads else { return };
         *homes_missing = homes_missing.saturating_sub(1);
         for mark in news {
-            marks.insert(*mark);
+            marks.raise(*mark);
         }
         if *homes_missing == 0 {
             self.loading.insert(user);
@@ -104,11 +105,10 @@ impl Edge {
         let waiting = std::mem::take(waiting);
         match outcome {
             Ok(saved) => {
-                // What homes said is newer than what the store knew.
+                // What homes said is newer than what the store knew, unless it is of another node.
                 for (room, seq) in saved {
-                    if marks.get(room).is_none() {
-                        marks.insert(Mark { room, seq, is_reading: false });
-                    }
+                    let is_reading = marks.get(room).is_some_and(|mark| mark.is_reading);
+                    marks.raise(Mark { room, seq, is_reading });
                 }
                 let marks = std::mem::take(marks);
                 entry.reads = Reads::Ready(marks);
