@@ -1,15 +1,22 @@
 //! Bytes on their way to pipes.
 //!
-//! A frame is appended once per recipient and leaves with everything else the turn produced for
-//! that pipe in one send. Small frames are copied, because one contiguous buffer is cheaper to
-//! send than many shared pieces; large ones are shared.
+//! Everything that a turn produced for a pipe leaves in one send. What one pipe gets is copied into
+//! a buffer of its own, because one contiguous piece is cheaper to send than many. What a whole room
+//! gets lies once in [`Common`], and a recipient costs the eight bytes of a [`Span`]: the socket is
+//! offered the common bytes themselves, and only what it does not take is copied. Large frames are
+//! shared by reference count.
+
+mod common;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::ids::PipeId;
+use common::Common;
+pub(crate) use common::Span;
 
 /// From this size a frame is shared instead of copied: a roster for ten thousand members must not
 /// become ten thousand copies.
@@ -25,6 +32,31 @@ struct Pending {
     sent: usize,
     bytes: usize,
     close_when_empty: bool,
+}
+
+impl Pending {
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        if let Some(Part::Copied(last)) = self.parts.back_mut() {
+            last.extend_from_slice(bytes);
+        } else {
+            self.parts.push_back(Part::Copied(bytes.to_vec()));
+        }
+    }
+
+    /// Forgets the first `count` bytes. The last part stays, to be filled again.
+    fn take(&mut self, count: usize) {
+        self.bytes -= count;
+        self.sent += count;
+        while let Some(front) = self.parts.front() {
+            let len = front.as_slice().len();
+            if self.sent < len || self.bytes == 0 {
+                return;
+            }
+            self.sent -= len;
+            self.parts.pop_front();
+        }
+    }
 }
 
 enum Part {
@@ -47,7 +79,18 @@ struct Slot {
     is_dirty: bool,
     /// The shell waits for the socket to become writable; do not offer it again until then.
     is_blocked: bool,
+    /// Common bytes behind those of `pending`; empty while the pipe is blocked.
+    span: Span,
     pending: Option<Box<Pending>>,
+}
+
+impl Slot {
+    fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {
+        if !self.is_dirty && !self.is_blocked {
+            self.is_dirty = true;
+            dirty.push(pipe);
+        }
+    }
 }
 
 /// What is left of a pipe's bytes after a send.
@@ -64,6 +107,7 @@ pub enum Flushed {
 #[derive(Default)]
 pub struct Outbox {
     slots: Vec<Slot>,
+    common: Common,
     dirty: Vec<PipeId>,
     /// Boxed as the slots hold them, so that reuse moves a pointer and an idle slot stays small.
     #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
@@ -76,12 +120,12 @@ impl Outbox {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        self.slots[index] =
-            Slot { generation: pipe.generation, is_dirty: false, is_blocked: false, pending: None };
+        self.slots[index] = Slot { generation: pipe.generation, ..Slot::default() };
     }
 
     pub(crate) fn close(&mut self, pipe: PipeId) {
-        if let Some(slot) = self.slot(pipe) {
+        if let Some(slot) = find(&mut self.slots, pipe) {
+            self.common.release(&mut slot.span);
             let pending = slot.pending.take();
             slot.is_dirty = false;
             // The next tenant has another generation; until then nothing may be queued.
@@ -93,19 +137,14 @@ impl Outbox {
     }
 
     fn slot(&mut self, pipe: PipeId) -> Option<&mut Slot> {
-        self.slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
+        find(&mut self.slots, pipe)
     }
 
     /// Queues `bytes`; returns how many are now queued for the pipe (0 if it is gone).
     #[inline]
     pub(crate) fn push(&mut self, pipe: PipeId, bytes: &[u8]) -> usize {
         let Some(pending) = self.pending(pipe) else { return 0 };
-        pending.bytes += bytes.len();
-        if let Some(Part::Copied(last)) = pending.parts.back_mut() {
-            last.extend_from_slice(bytes);
-        } else {
-            pending.parts.push_back(Part::Copied(bytes.to_vec()));
-        }
+        pending.append(bytes);
         pending.bytes
     }
 
@@ -121,14 +160,43 @@ impl Outbox {
         pending.bytes
     }
 
+    /// Lays down what many pipes are to get with [`Outbox::push_span`] in this turn. `None`: there is
+    /// too much of it already; push copies.
+    pub(crate) fn share(&mut self, bytes: &[u8]) -> Option<Span> {
+        self.common.add(bytes)
+    }
+
+    /// Queues common bytes.
+    #[inline]
+    pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) -> usize {
+        let Some(slot) = find(&mut self.slots, pipe) else { return 0 };
+        if slot.is_blocked {
+            // Its turn to be offered is an unknown number of turns away.
+            return self.push_apart(pipe, span);
+        }
+        slot.mark_dirty(pipe, &mut self.dirty);
+        if !self.common.extend(&mut slot.span, span) {
+            return self.push_apart(pipe, span);
+        }
+        slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
+    #[cold]
+    fn push_apart(&mut self, pipe: PipeId, span: Span) -> usize {
+        let bytes = self.common.get(span).to_vec();
+        self.push(pipe, &bytes)
+    }
+
     /// Drops what is queued, except the frame of which a part has been sent already.
     pub(crate) fn cut(&mut self, pipe: PipeId) {
-        let Some(slot) = self.slot(pipe) else { return };
+        let Some(slot) = find(&mut self.slots, pipe) else { return };
+        // A frame under way has left the common bytes.
+        self.common.release(&mut slot.span);
         let Some(pending) = slot.pending.as_mut() else { return };
         pending.parts.truncate(1);
         let keep = match pending.parts.front_mut() {
             Some(Part::Copied(bytes)) => {
-                let end = frame_end(bytes, pending.sent);
+                let end = frame_at(bytes, pending.sent).end;
                 bytes.truncate(end);
                 end
             }
@@ -146,23 +214,22 @@ impl Outbox {
     }
 
     pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
-        self.slot(pipe).and_then(|slot| slot.pending.as_ref()).map_or(0, |pending| pending.bytes)
+        self.slot(pipe).map_or(0, |slot| {
+            slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+        })
     }
 
     #[inline]
     fn pending(&mut self, pipe: PipeId) -> Option<&mut Pending> {
-        let slot = self
-            .slots
-            .get_mut(pipe.slot as usize)
-            .filter(|slot| slot.generation == pipe.generation)?;
-        if !slot.is_dirty && !slot.is_blocked {
-            slot.is_dirty = true;
-            self.dirty.push(pipe);
+        let slot = find(&mut self.slots, pipe)?;
+        slot.mark_dirty(pipe, &mut self.dirty);
+        let pending = slot.pending.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        if !slot.span.is_empty() {
+            // What comes now comes behind it.
+            pending.append(self.common.get(slot.span));
+            self.common.release(&mut slot.span);
         }
-        if slot.pending.is_none() {
-            slot.pending = Some(self.spare.pop().unwrap_or_default());
-        }
-        slot.pending.as_deref_mut()
+        Some(pending)
     }
 
     fn recycle(&mut self, mut pending: Box<Pending>) {
@@ -187,16 +254,27 @@ impl Outbox {
 
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled.
     pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>]) -> usize {
-        let Some(slot) = self.slots.get(pipe.slot as usize) else { return 0 };
-        let Some(pending) = slot.pending.as_ref().filter(|_| slot.generation == pipe.generation)
+        let Some(slot) =
+            self.slots.get(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
         else {
             return 0;
         };
         let mut filled = 0;
-        let mut skip = pending.sent;
-        for (part, slice) in pending.parts.iter().zip(slices) {
-            *slice = IoSlice::new(&part.as_slice()[skip..]);
-            skip = 0;
+        if let Some(pending) = &slot.pending {
+            let mut skip = pending.sent;
+            for (part, slice) in pending.parts.iter().zip(&mut *slices) {
+                *slice = IoSlice::new(&part.as_slice()[skip..]);
+                skip = 0;
+                filled += 1;
+            }
+            if filled < pending.parts.len() {
+                return filled;
+            }
+        }
+        if !slot.span.is_empty()
+            && let Some(slice) = slices.get_mut(filled)
+        {
+            *slice = IoSlice::new(self.common.get(slot.span));
             filled += 1;
         }
         filled
@@ -204,22 +282,24 @@ impl Outbox {
 
     /// Records that the first `count` bytes were sent; 0 after the socket would have blocked.
     pub fn sent(&mut self, pipe: PipeId, count: usize) -> Flushed {
-        let Some(slot) = self.slot(pipe) else { return Flushed::Empty };
+        let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
         slot.is_dirty = false;
-        let Some(pending) = slot.pending.as_mut() else { return Flushed::Empty };
-        pending.bytes -= count;
-        pending.sent += count;
-        while let Some(front) = pending.parts.front() {
-            let len = front.as_slice().len();
-            if pending.sent < len {
-                break;
-            }
-            pending.sent -= len;
-            if pending.bytes == 0 {
-                break;
-            }
-            pending.parts.pop_front();
+        let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
+        if let Some(pending) = slot.pending.as_mut() {
+            pending.take(own);
         }
+        let of_span = count - own;
+        if of_span < slot.span.len() {
+            // The common bytes are gone when the turn is over. A frame under way stays whole, so
+            // that it can be told where it ends.
+            let rest = self.common.get(slot.span);
+            let from = frame_at(rest, of_span).start;
+            let pending = slot.pending.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+            pending.append(&rest[from..]);
+            pending.take(of_span - from);
+        }
+        self.common.release(&mut slot.span);
+        let Some(pending) = slot.pending.as_ref() else { return Flushed::Empty };
         if pending.bytes > 0 {
             slot.is_blocked = true;
             return Flushed::More;
@@ -243,10 +323,17 @@ impl Outbox {
     }
 }
 
-/// Where the frame that contains byte `sent` ends; `bytes` starts with a whole unmasked frame.
-fn frame_end(bytes: &[u8], sent: usize) -> usize {
-    let mut end = 0;
-    while end < sent {
+#[inline]
+fn find(slots: &mut [Slot], pipe: PipeId) -> Option<&mut Slot> {
+    slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
+}
+
+/// The frame under way after `at` bytes were sent; empty, at `at`, if none is. `bytes` starts with a
+/// whole unmasked frame.
+fn frame_at(bytes: &[u8], at: usize) -> Range<usize> {
+    let (mut start, mut end) = (0, 0);
+    while end < at {
+        start = end;
         let len = match bytes[end..] {
             // A handshake answer, which is not a frame, counts as one.
             [b'H', ..] => bytes.len() - end,
@@ -255,11 +342,11 @@ fn frame_end(bytes: &[u8], sent: usize) -> usize {
             }
             [_, 126, a, b, ..] => 4 + usize::from(u16::from_be_bytes([a, b])),
             [_, len, ..] => 2 + usize::from(len),
-            _ => return bytes.len(),
+            _ => return start..bytes.len(),
         };
         end += len;
     }
-    end.min(bytes.len())
+    if end == at { end..end } else { start..end.min(bytes.len()) }
 }
 
 #[cfg(test)]

@@ -99,3 +99,74 @@ fn cutting_keeps_the_frame_under_way_whole() {
         assert_eq!(outbox.queued(PIPE), kept - sent, "{sent} bytes were sent");
     }
 }
+
+/// A short text frame.
+fn frame(letter: u8, len: u8) -> Vec<u8> {
+    [&[0x81, len][..], &vec![letter; usize::from(len)]].concat()
+}
+
+#[test]
+fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
+    for limit in [1, 5, 13, 100_000] {
+        let mut outbox = Outbox::default();
+        outbox.open(PIPE);
+        let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(|letter| frame(letter, 10));
+        outbox.push(PIPE, &a);
+        for part in [[&b[..], &c].concat(), d.clone()] {
+            let span = outbox.share(&part).expect("there is room");
+            outbox.push_span(PIPE, span);
+        }
+        assert_eq!(outbox.queued(PIPE), 4 * 12);
+        outbox.push(PIPE, &e);
+        let span = outbox.share(&a).expect("there is room");
+        assert_eq!(outbox.push_span(PIPE, span), 6 * 12);
+        let (wire, state) = drain(&mut outbox, limit);
+        assert_eq!(wire, [a.clone(), b, c, d, e, a].concat(), "limit {limit}");
+        assert_eq!(state, Flushed::Empty);
+    }
+}
+
+#[test]
+fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    let text = [frame(b'a', 3), frame(b'b', 3)].concat();
+    let span = outbox.share(&text).expect("there is room");
+    outbox.push_span(PIPE, span);
+    assert_eq!(outbox.sent(PIPE, 7), Flushed::More, "two bytes into the second frame");
+    // Another turn, in which the pipe is blocked.
+    let next = outbox.share(&frame(b'c', 3)).expect("there is room");
+    assert_eq!(outbox.push_span(PIPE, next), 3 + 5);
+    outbox.writable(PIPE);
+    let (wire, state) = drain(&mut outbox, 100);
+    assert_eq!(wire, [&text[7..], &frame(b'c', 3)].concat());
+    assert_eq!(state, Flushed::Empty);
+}
+
+#[test]
+fn cutting_drops_common_bytes_behind_the_frame_under_way() {
+    let text = [frame(b'a', 3), frame(b'b', 3), frame(b'c', 3)].concat();
+    for (sent, kept) in [(0, 0), (2, 5), (5, 5), (7, 10)] {
+        let mut outbox = Outbox::default();
+        outbox.open(PIPE);
+        let span = outbox.share(&text).expect("there is room");
+        outbox.push_span(PIPE, span);
+        if sent > 0 {
+            outbox.sent(PIPE, sent);
+        }
+        outbox.cut(PIPE);
+        assert_eq!(outbox.queued(PIPE), kept - sent, "{sent} bytes were sent");
+    }
+}
+
+#[test]
+fn too_many_common_bytes_are_refused_until_the_turn_is_over() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    let megabytes = vec![b'x'; 40 * 1024 * 1024];
+    let span = outbox.share(&megabytes).expect("there is room");
+    outbox.push_span(PIPE, span);
+    assert!(outbox.share(&megabytes).is_none());
+    outbox.sent(PIPE, megabytes.len());
+    assert!(outbox.share(&megabytes).is_some());
+}

@@ -117,7 +117,8 @@ impl Edge {
         }
     }
 
-    /// The hot path: appends the batch to every member's outbound bytes.
+    /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
+    /// to it.
     pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
         if let Some(room) = self.rooms.get(&room_id) {
             let bound = engine.settings.outbound_bytes_max as usize;
@@ -128,10 +129,14 @@ impl Edge {
                     authors.push(message.author);
                 }
             }
+            let span = engine.outbox.share(&batch.shared);
             for member in &room.members {
                 match member.pipe {
                     Some(pipe) if !authors.contains(&member.user) => {
-                        let queued = engine.outbox.push(pipe, &batch.shared);
+                        let queued = match span {
+                            Some(span) => engine.outbox.push_span(pipe, span),
+                            None => engine.outbox.push(pipe, &batch.shared),
+                        };
                         if queued > bound {
                             engine.check_bound(member.conn, queued);
                         }
@@ -187,23 +192,34 @@ impl Edge {
     }
 }
 
+/// For the authors of the batch and for those who poll. What lies between two messages of the member
+/// is one piece.
 fn deliver_each(member: &Member, batch: &Batch, engine: &mut Engine) {
+    let Some(pipe) = member.pipe else { return deliver_polled(member, batch, engine) };
+    let mut queued = 0;
+    let mut from = 0;
     for message in &batch.messages {
-        let is_own = message.author == member.user;
-        match (member.pipe, is_own) {
-            (Some(pipe), true) => {
-                let queued = engine.outbox.push(pipe, &message.own);
-                engine.check_bound(member.conn, queued);
+        if message.author == member.user {
+            if from < message.shared.start {
+                engine.outbox.push(pipe, &batch.shared[from..message.shared.start]);
             }
-            (Some(pipe), false) => {
-                let queued = engine.outbox.push(pipe, &batch.shared[message.shared.clone()]);
-                engine.check_bound(member.conn, queued);
-            }
-            (None, true) => engine.emit_frame(member.conn, &message.own),
-            (None, false) => {
-                let frame = Bytes::copy_from_slice(&batch.shared[message.shared.clone()]);
-                engine.emit_frame(member.conn, &frame);
-            }
+            queued = engine.outbox.push(pipe, &message.own);
+            from = message.shared.end;
+        }
+    }
+    if from < batch.shared.len() {
+        queued = engine.outbox.push(pipe, &batch.shared[from..]);
+    }
+    engine.check_bound(member.conn, queued);
+}
+
+fn deliver_polled(member: &Member, batch: &Batch, engine: &mut Engine) {
+    for message in &batch.messages {
+        if message.author == member.user {
+            engine.emit_frame(member.conn, &message.own);
+        } else {
+            let frame = Bytes::copy_from_slice(&batch.shared[message.shared.clone()]);
+            engine.emit_frame(member.conn, &frame);
         }
     }
 }
