@@ -5,7 +5,7 @@
 //! step      one call into the core per item, with one `now`
 //! apply     effects: lanes, commands, answers, closes, logs
 //! flush     one send per pipe that has something to say
-//! park      until a socket, the bell or the next deadline
+//! park      unless something is ready: until a socket, the bell or the next deadline
 //! ```
 //!
 //! Nothing here waits inside a turn, and no chat rule lives here.
@@ -13,12 +13,12 @@
 mod accept;
 mod alarm;
 mod apply;
-mod events;
 mod flush;
 mod heads;
 mod lanes;
 mod pipes;
 mod read;
+mod readiness;
 mod turn;
 
 use std::io;
@@ -123,8 +123,8 @@ pub fn spawn<L: Logic + 'static>(
     })
 }
 
-/// Ring slots: enough that a burst of re-armed sockets is one system call.
-const RING_ENTRIES: u32 = 4096;
+/// Ring slots. A shard waits for one thing at a time.
+const RING_ENTRIES: u32 = 64;
 
 fn block_on<T>(
     shard: ShardId,

@@ -14,7 +14,7 @@
 
 use std::io;
 #[cfg(not(loom))]
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::signal::Signal;
 use crate::sync::{AtomicBool, Ordering, fence};
@@ -47,7 +47,7 @@ impl Bell {
 
     /// Announces sleep. `is_idle` looks into everything peers may push to; when it says `false`
     /// the owner stays awake and this returns `false`. After `true` the owner waits for
-    /// [`Bell::fd`] (or anything else) and then calls [`Bell::wake`].
+    /// the descriptor (or anything else) and then calls [`Bell::wake`].
     #[must_use]
     pub fn park(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.is_parked.store(true, Ordering::Relaxed);
@@ -64,19 +64,9 @@ impl Bell {
         self.is_parked.store(false, Ordering::Relaxed);
     }
 
-    /// Takes the signal back, so that [`Bell::fd`] is not readable any more.
+    /// Takes the signal back, so that the descriptor is not readable any more.
     pub fn clear(&self) {
         self.signal.clear();
-    }
-
-    /// Readable from a ring that found the owner parked until [`Bell::clear`]. A duplicate: the
-    /// caller owns it.
-    ///
-    /// # Errors
-    /// When the process is out of file descriptors.
-    #[cfg(not(loom))]
-    pub fn fd(&self) -> io::Result<OwnedFd> {
-        self.signal.fd()
     }
 
     #[cfg(loom)]
@@ -87,5 +77,13 @@ impl Bell {
     #[cfg(loom)]
     pub(crate) fn is_raised(&self) -> bool {
         self.signal.is_raised()
+    }
+}
+
+/// Readable from a ring that found the owner parked until [`Bell::clear`].
+#[cfg(not(loom))]
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signal.as_fd()
     }
 }

@@ -8,7 +8,7 @@ pub(crate) use modelled::Signal;
 #[cfg(not(loom))]
 mod eventfd {
     use std::io;
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
     use rustix::event::EventfdFlags;
 
@@ -29,9 +29,11 @@ mod eventfd {
             // Fails only when there is nothing to take back.
             let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
         }
+    }
 
-        pub(crate) fn fd(&self) -> io::Result<OwnedFd> {
-            self.0.as_fd().try_clone_to_owned()
+    impl AsFd for Signal {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
         }
     }
 }

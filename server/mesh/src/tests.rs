@@ -11,9 +11,8 @@ use crate::{Bell, Capacity, Receiver, lane, mesh};
 const ITEMS: u64 = if cfg!(miri) { 200 } else { 400_000 };
 
 fn is_readable(bell: &Bell, wait: Duration) -> bool {
-    let fd = bell.fd().expect("a descriptor is free");
     let timeout = Timespec::try_from(wait).expect("a short time");
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    let mut fds = [PollFd::new(bell, PollFlags::IN)];
     poll(&mut fds, Some(&timeout)).expect("poll works") == 1
 }
 

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_core::{Logic, Now};
 
-use super::events::Event;
 use super::pipes::Head;
+use super::readiness::Source;
 use super::turn::Worker;
 
 /// Pause after the system had no descriptor or memory for a connection.
@@ -35,9 +35,6 @@ impl<L: Logic> Worker<L> {
                 Ok((_, None)) | Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.is_accept_ready = false;
-                    if let Some(watched) = &self.listener_watched {
-                        self.events.on_readable(Event::Listener, watched);
-                    }
                     return;
                 }
                 Err(error) => {
@@ -59,7 +56,7 @@ impl<L: Logic> Worker<L> {
             self.shell.refused_connections += 1;
             return;
         }
-        let head = Head { stream, watched: None, bytes: Vec::new(), peer, ticket };
+        let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, ticket };
         let pipe = self.pipes.insert_head(head, deadline);
         if is_refused {
             self.shell.refused_connections += 1;
@@ -73,7 +70,6 @@ impl<L: Logic> Worker<L> {
 
     /// Clients that come from now on find no listener.
     pub(super) fn stop_accepting(&mut self) {
-        self.listener_watched = None;
         self.listener = None;
         self.is_stopping = true;
         for pipe in self.pipes.heads() {
@@ -81,12 +77,8 @@ impl<L: Logic> Worker<L> {
         }
     }
 
-    /// The listener as something to wait on.
     pub(super) fn watch_listener(&mut self) -> io::Result<()> {
         let Some(listener) = &self.listener else { return Ok(()) };
-        let watched = super::alarm::watch(listener.try_clone()?.into())?;
-        self.events.on_readable(Event::Listener, &watched);
-        self.listener_watched = Some(watched);
-        Ok(())
+        self.readiness.add(listener, Source::Listener)
     }
 }

@@ -1,10 +1,8 @@
 //! The next deadline as a readable descriptor. A turn changes it only when it moves forward.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use monoio::net::UnixStream;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -15,7 +13,6 @@ use crate::clock::Clock;
 
 pub(super) struct Alarm {
     timer: OwnedFd,
-    watched: Rc<UnixStream>,
     set_for: Option<Now>,
 }
 
@@ -23,12 +20,7 @@ impl Alarm {
     pub(super) fn new() -> io::Result<Alarm> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let watched = watch(timer.as_fd().try_clone_to_owned()?)?;
-        Ok(Alarm { timer, watched, set_for: None })
-    }
-
-    pub(super) fn watched(&self) -> &Rc<UnixStream> {
-        &self.watched
+        Ok(Alarm { timer, set_for: None })
     }
 
     /// Goes off at `deadline` or before. Going off early costs one idle turn.
@@ -55,8 +47,8 @@ impl Alarm {
     }
 }
 
-/// The runtime's readiness wait takes any descriptor, but only through one of its stream types;
-/// this one keeps no addresses and so is the smallest.
-pub(super) fn watch(fd: OwnedFd) -> io::Result<Rc<UnixStream>> {
-    Ok(Rc::new(UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?))
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
 }

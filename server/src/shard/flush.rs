@@ -8,7 +8,6 @@ use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
 use throng_core::input::PipeEnd;
 use throng_core::{Flushed, Logic, PipeId};
 
-use super::events::Event;
 use super::turn::Worker;
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
@@ -74,18 +73,13 @@ impl<L: Logic> Worker<L> {
             self.shell.flushes += u64::from(sent > 0);
             self.shell.bytes_out += sent as u64;
             match outbox.sent(pipe, sent) {
-                Flushed::Empty => return,
+                Flushed::Empty => return self.note_full(pipe, false),
                 Flushed::More if sent == offered => {
                     // It took everything; there are more pieces.
                     outbox.writable(pipe);
                     continue;
                 }
-                Flushed::More => {
-                    if let Some(open) = self.pipes.open(pipe) {
-                        self.events.on_writable(Event::Writable(pipe), &open.stream);
-                    }
-                    return;
-                }
+                Flushed::More => return self.note_full(pipe, true),
                 // The peer sees the end behind the last bytes and has a moment to end as well:
                 // closing with unread input would reset the connection and take those bytes along.
                 Flushed::Close => {
@@ -96,6 +90,19 @@ impl<L: Logic> Worker<L> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Whether the pipe must tell when it takes bytes again.
+    fn note_full(&mut self, pipe: PipeId, is_full: bool) {
+        let Some(open) = self.pipes.open_mut(pipe) else { return };
+        if open.is_full == is_full {
+            return;
+        }
+        open.is_full = is_full;
+        if let Err(error) = self.readiness.report_writable(&open.stream, pipe, is_full) {
+            tracing::warn!(%error, "a pipe could not be watched");
+            self.end_later(pipe, PipeEnd::Failed);
         }
     }
 }

@@ -2,16 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 
 use throng_core::input::Accept;
 use throng_core::{Endpoint, EngineRequest, Input, Logic, PipeId, ShardId, Sid};
 use throng_wire::http::{self, EngineError};
 use throng_wire::ws;
 
-use super::alarm::watch;
-use super::events::Event;
-use super::pipes::{Head, Open};
+use super::pipes::{Head, Pipes};
+use super::readiness::{Readiness, Source};
 use super::turn::Worker;
 use crate::link::{Handed, ToShard, Upgraded};
 use crate::request::{Fields, HttpPolicy};
@@ -49,13 +47,13 @@ impl<L: Logic> Worker<L> {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return self.rearm.push(pipe),
+                io::ErrorKind::WouldBlock => return self.watch_head(pipe),
                 io::ErrorKind::Interrupted => return self.ready.push_back(pipe),
                 _ => return self.drop_head(pipe),
             },
         };
         if head.ticket.is_none() {
-            return self.rearm.push(pipe);
+            return self.watch_head(pipe);
         }
         let verdict = if head.bytes.is_empty() {
             judge(&self.buffer[..count], head, &self.policy, self.shard, self.shards)
@@ -79,7 +77,7 @@ impl<L: Logic> Worker<L> {
             head.bytes.drain(..len);
         }
         match verdict {
-            Verdict::NeedMore => self.rearm.push(pipe),
+            Verdict::NeedMore => self.watch_head(pipe),
             Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
             Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
             Verdict::Upgrade { owner, accept, request, .. } if owner == self.shard => {
@@ -95,12 +93,8 @@ impl<L: Logic> Worker<L> {
     fn upgrade(&mut self, pipe: PipeId, accept: Box<str>, request: EngineRequest) {
         let Some(head) = self.pipes.head_mut(pipe) else { return };
         let mut leftover = std::mem::take(&mut head.bytes);
-        let promoted = self.pipes.promote(pipe, |head| {
-            let ticket = head.ticket.ok_or(io::ErrorKind::ConnectionRefused)?;
-            Ok::<_, io::Error>(Open::new(watch(head.stream.into())?, ticket))
-        });
-        if let Err(error) = promoted {
-            tracing::warn!(%error, "a connection could not be watched");
+        self.watch_head(pipe);
+        if !self.pipes.promote(pipe) {
             return;
         }
         let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
@@ -108,12 +102,11 @@ impl<L: Logic> Worker<L> {
         if !leftover.is_empty() {
             self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
         }
-        self.rearm.push(pipe);
     }
 
     /// The handshake names a session of another shard.
     fn pass_on(&mut self, pipe: PipeId, owner: ShardId, accept: Box<str>, request: EngineRequest) {
-        let Some(head) = self.pipes.take_head(pipe) else { return };
+        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
         let Head { stream, bytes: leftover, ticket, .. } = *head;
         let (Some(ticket), Some(door)) = (ticket, self.ends.doors.to(owner)) else { return };
         let accept = Accept::Write(accept);
@@ -128,7 +121,7 @@ impl<L: Logic> Worker<L> {
         let Ok(slot) = self.ends.handed.try_reserve() else {
             return self.refuse(pipe, 503, OVERLOADED);
         };
-        let Some(head) = self.pipes.take_head(pipe) else { return };
+        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
         let Head { stream, bytes: prefix, peer, ticket, .. } = *head;
         let Some(ticket) = ticket else { return };
         self.shell.handed_over += 1;
@@ -159,8 +152,6 @@ impl<L: Logic> Worker<L> {
         if head.ticket.is_none() {
             self.refused_open -= 1;
         }
-        // Ends the task that watches it, if one does.
-        let _ = head.stream.shutdown(Shutdown::Both);
     }
 
     /// Heads that took too long are told so and closed.
@@ -176,22 +167,28 @@ impl<L: Logic> Worker<L> {
     }
 
     /// Waits for more of a head.
-    pub(super) fn rearm_head(&mut self, pipe: PipeId) {
+    fn watch_head(&mut self, pipe: PipeId) {
         let Some(head) = self.pipes.head_mut(pipe) else { return };
-        if head.watched.is_none() {
-            let duplicate = head.stream.as_fd().try_clone_to_owned();
-            match duplicate.and_then(watch) {
-                Ok(watched) => head.watched = Some(watched),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be watched");
-                    return self.drop_head(pipe);
-                }
+        if head.is_watched {
+            return;
+        }
+        match self.readiness.add(&head.stream, Source::Pipe(pipe)) {
+            Ok(()) => head.is_watched = true,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be watched");
+                self.drop_head(pipe);
             }
         }
-        if let Some(watched) = &head.watched {
-            self.events.on_readable(Event::Readable(pipe), watched);
-        }
     }
+}
+
+/// A head for another thread: this one no longer waits for it.
+fn take_away(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<Head>> {
+    let head = pipes.take_head(pipe)?;
+    if head.is_watched {
+        readiness.remove(&head.stream);
+    }
+    Some(head)
 }
 
 fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Verdict {

@@ -2,8 +2,8 @@
 
 use throng_core::{Input, Logic, ShardId};
 
-use super::alarm::watch;
 use super::pipes::Open;
+use super::readiness::Source;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
 
@@ -66,20 +66,18 @@ impl<L: Logic> Worker<L> {
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
         let Upgraded { stream, ticket, accept, request, mut leftover } = upgraded;
-        let stream = match watch(stream.into()) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "an upgraded connection could not be watched");
-                return;
-            }
-        };
         let pipe = self.pipes.insert_open(Open::new(stream, ticket));
+        let Some(open) = self.pipes.open(pipe) else { return };
+        if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
+            tracing::warn!(%error, "an upgraded connection could not be watched");
+            self.pipes.take_open(pipe);
+            return self.pipes.release(pipe);
+        }
         let input = Input::Upgrade { pipe, accept, request };
         self.logic.step(input, &mut self.effects);
         if !leftover.is_empty() {
             self.logic.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
         }
-        self.rearm.push(pipe);
     }
 
     /// Deliveries never make the logic send, so all of them can be taken.

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
 
-use monoio::net::UnixStream;
 use throng_core::{Now, PipeId};
 
 use crate::gate::Ticket;
@@ -12,8 +10,8 @@ use crate::gate::Ticket;
 /// A connection whose request head is awaited.
 pub(super) struct Head {
     pub(super) stream: TcpStream,
-    /// A duplicate to wait on, once the first read came too early.
-    pub(super) watched: Option<Rc<UnixStream>>,
+    /// Whether its readiness is reported: once the first read came too early.
+    pub(super) is_watched: bool,
     /// What came so far.
     pub(super) bytes: Vec<u8>,
     pub(super) peer: SocketAddr,
@@ -23,14 +21,16 @@ pub(super) struct Head {
 
 /// A WebSocket byte stream.
 pub(super) struct Open {
-    pub(super) stream: Rc<UnixStream>,
+    pub(super) stream: TcpStream,
+    /// The shard is told when it takes bytes: it did not take all of them.
+    pub(super) is_full: bool,
     /// Held for its drop.
     _ticket: Ticket,
 }
 
 impl Open {
-    pub(super) fn new(stream: Rc<UnixStream>, ticket: Ticket) -> Open {
-        Open { stream, _ticket: ticket }
+    pub(super) fn new(stream: TcpStream, ticket: Ticket) -> Open {
+        Open { stream, is_full: false, _ticket: ticket }
     }
 }
 
@@ -86,24 +86,17 @@ impl Pipes {
         PipeId { slot, generation: entry.generation }
     }
 
-    /// A head becomes a WebSocket and keeps its slot. `make` may fail: then the slot is free.
-    pub(super) fn promote<E>(
-        &mut self,
-        pipe: PipeId,
-        make: impl FnOnce(Head) -> Result<Open, E>,
-    ) -> Result<(), E> {
-        let Some(head) = self.detach_head(pipe) else { return Ok(()) };
-        match make(*head) {
-            Ok(open) => {
-                self.slots[pipe.slot as usize].place = Place::Open(open);
-                self.open += 1;
-                Ok(())
-            }
-            Err(error) => {
-                self.release(pipe);
-                Err(error)
-            }
-        }
+    /// A head becomes a WebSocket and keeps its slot. False if there is no such head, or it was
+    /// refused.
+    pub(super) fn promote(&mut self, pipe: PipeId) -> bool {
+        let Some(head) = self.detach_head(pipe) else { return false };
+        let Head { stream, ticket: Some(ticket), .. } = *head else {
+            self.release(pipe);
+            return false;
+        };
+        self.slots[pipe.slot as usize].place = Place::Open(Open::new(stream, ticket));
+        self.open += 1;
+        true
     }
 
     pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
@@ -117,6 +110,13 @@ impl Pipes {
         let slot = self.slots.get(pipe.slot as usize)?;
         match &slot.place {
             Place::Open(open) if slot.generation == pipe.generation => Some(open),
+            _ => None,
+        }
+    }
+
+    pub(super) fn open_mut(&mut self, pipe: PipeId) -> Option<&mut Open> {
+        match self.place_mut(pipe)? {
+            Place::Open(open) => Some(open),
             _ => None,
         }
     }

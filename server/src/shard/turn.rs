@@ -3,19 +3,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use monoio::net::UnixStream;
 use throng_core::input::PipeEnd;
 use throng_core::lane::{Delivery, Request};
 use throng_core::{Answer, Effects, LaneRoom, Logic, Now, PipeId, PollId, ShardId};
 use throng_mesh::{Corner, Receiver};
 use tokio::sync::oneshot;
 
-use super::alarm::{Alarm, watch};
-use super::events::{Event, Events, look_around};
+use super::alarm::Alarm;
 use super::pipes::Pipes;
+use super::readiness::{Readiness, Source};
 use super::{Plan, Tuning};
 use crate::board::{Board, Presence, ShellCounters};
 use crate::clock::Clock;
@@ -43,8 +41,6 @@ pub(super) struct Worker<L> {
     pub(super) pipes: Pipes,
     /// Connections to read, in the order they became ready.
     pub(super) ready: VecDeque<PipeId>,
-    /// Connections that were read and are to be watched again.
-    pub(super) rearm: Vec<PipeId>,
     /// Pipes taken down since the last turn, of which the logic has not heard.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
     pub(super) dirty: Vec<PipeId>,
@@ -57,7 +53,6 @@ pub(super) struct Worker<L> {
     pub(super) refused_open: u32,
 
     pub(super) listener: Option<TcpListener>,
-    pub(super) listener_watched: Option<Rc<UnixStream>>,
     pub(super) is_accept_ready: bool,
     pub(super) accept_paused_until: Option<Now>,
 
@@ -69,10 +64,8 @@ pub(super) struct Worker<L> {
     pub(super) polls: HashMap<PollId, oneshot::Sender<Answer>>,
     pub(super) commands_unanswered: usize,
 
-    pub(super) events: Rc<Events>,
-    posted: Vec<Event>,
+    pub(super) readiness: Readiness,
     alarm: Alarm,
-    bell_watched: Rc<UnixStream>,
 
     pub(super) shell: ShellCounters,
     board: Arc<Board>,
@@ -93,7 +86,10 @@ impl<L: Logic> Worker<L> {
     }
 
     fn new(plan: Plan, logic: L) -> io::Result<Worker<L>> {
-        let bell_watched = watch(plan.corner.bell.fd()?)?;
+        let readiness = Readiness::new(plan.tuning.pipes_per_turn as usize)?;
+        let alarm = Alarm::new()?;
+        readiness.add(&*plan.corner.bell, Source::Bell)?;
+        readiness.add(&alarm, Source::Alarm)?;
         let mut worker = Worker {
             shard: plan.shard,
             shards: plan.shards,
@@ -106,7 +102,6 @@ impl<L: Logic> Worker<L> {
             room: LaneRoom::default(),
             pipes: Pipes::default(),
             ready: VecDeque::new(),
-            rearm: Vec::new(),
             gone: Vec::new(),
             dirty: Vec::new(),
             closing: VecDeque::new(),
@@ -115,7 +110,6 @@ impl<L: Logic> Worker<L> {
             read_bytes: 0,
             refused_open: 0,
             listener: Some(plan.listener),
-            listener_watched: None,
             is_accept_ready: false,
             accept_paused_until: None,
             corner: plan.corner,
@@ -124,10 +118,8 @@ impl<L: Logic> Worker<L> {
             ends: plan.ends,
             polls: HashMap::new(),
             commands_unanswered: 0,
-            events: Rc::default(),
-            posted: Vec::new(),
-            alarm: Alarm::new()?,
-            bell_watched,
+            readiness,
+            alarm,
             shell: ShellCounters::default(),
             board: plan.board,
             presence: plan.presence,
@@ -136,8 +128,6 @@ impl<L: Logic> Worker<L> {
             tuning: plan.tuning,
         };
         worker.watch_listener()?;
-        worker.events.on_readable(Event::Bell, &worker.bell_watched);
-        worker.events.on_readable(Event::Alarm, worker.alarm.watched());
         Ok(worker)
     }
 
@@ -148,7 +138,7 @@ impl<L: Logic> Worker<L> {
 
         self.end_overdue_closing();
         self.report_gone();
-        self.sort_events();
+        self.sort_ready();
         self.take_replies();
         self.take_deliveries();
         self.take_requests();
@@ -162,29 +152,29 @@ impl<L: Logic> Worker<L> {
 
         self.apply();
         self.flush();
-        self.rearm_all();
         self.publish();
     }
 
-    fn sort_events(&mut self) {
-        let mut posted = std::mem::take(&mut self.posted);
-        self.events.take(&mut posted);
-        for event in posted.drain(..) {
-            match event {
-                Event::Readable(pipe) => self.ready.push_back(pipe),
-                Event::Writable(pipe) => self.logic.outbox().writable(pipe),
-                Event::Listener => self.is_accept_ready = true,
-                Event::Bell => {
-                    self.corner.bell.clear();
-                    self.events.on_readable(Event::Bell, &self.bell_watched);
-                }
-                Event::Alarm => {
-                    self.alarm.clear();
-                    self.events.on_readable(Event::Alarm, self.alarm.watched());
+    fn sort_ready(&mut self) {
+        // What the last turn left comes first: what is ready is found again.
+        if !self.ready.is_empty() || !self.readiness.look() {
+            return;
+        }
+        for ready in self.readiness.take() {
+            match ready.source {
+                Source::Listener => self.is_accept_ready = true,
+                Source::Bell => self.corner.bell.clear(),
+                Source::Alarm => self.alarm.clear(),
+                Source::Pipe(pipe) => {
+                    if ready.is_writable {
+                        self.logic.outbox().writable(pipe);
+                    }
+                    if ready.is_readable {
+                        self.ready.push_back(pipe);
+                    }
                 }
             }
         }
-        self.posted = posted;
     }
 
     fn publish(&mut self) {
@@ -206,14 +196,16 @@ impl<L: Logic> Worker<L> {
         self.board.publish(self.logic.counters(), &self.shell, is_quiet);
     }
 
-    /// Sleeps until something is posted or due; or only looks around when there is work left.
+    /// Sleeps until something is ready or due, unless there is work left.
     async fn park(&mut self) {
-        if !self.ready.is_empty() || !self.gone.is_empty() || self.is_ending {
-            return look_around().await;
-        }
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
-        if can_accept && self.listener.is_some() {
-            return look_around().await;
+        let has_work = !self.ready.is_empty()
+            || !self.gone.is_empty()
+            || self.is_ending
+            || (can_accept && self.listener.is_some());
+        // A busy shard does not even park: its peers make no system call for it.
+        if has_work || self.readiness.look() {
+            return;
         }
         if let Some(deadline) = self.next_deadline() {
             // What is still due after the turn waits for room in a lane.
@@ -226,11 +218,10 @@ impl<L: Logic> Worker<L> {
                 && (self.is_stalled || self.corner.requests_in.iter().all(Receiver::is_empty));
             is_idle && self.ends.inbox.is_empty() && self.ends.replies.is_empty()
         });
-        if !is_asleep {
-            return look_around().await;
+        if is_asleep {
+            self.readiness.sleep().await;
+            self.corner.bell.wake();
         }
-        self.events.posted().await;
-        self.corner.bell.wake();
     }
 
     fn next_deadline(&self) -> Option<Now> {
