@@ -33,6 +33,16 @@ const REDIS: Need = Need {
     package: "redis-server",
     why: "runs the tests of the Redis driver",
 };
+const POSTGRES: Need = Need {
+    present: || is_installed("postgres") || Path::new("/usr/lib/postgresql").exists(),
+    package: "postgresql",
+    why: "runs the tests of the store",
+};
+const MARIADB: Need = Need {
+    present: || is_installed("mariadbd") || Path::new("/usr/sbin/mariadbd").exists(),
+    package: "mariadb-server",
+    why: "runs the tests of the store",
+};
 const PYTHON: Need = Need {
     present: || read("python3", &["-c", "import ensurepip, venv"], ".").is_some(),
     package: "python3-venv",
@@ -63,7 +73,7 @@ pub fn for_run() -> Outcome {
 
 /// What `test` needs.
 pub fn everything() -> Outcome {
-    system(&[CC, NODE, NPM, CHROMIUM, REDIS, PYTHON, PKG_CONFIG, OPENSSL])?;
+    system(&[CC, NODE, NPM, CHROMIUM, REDIS, POSTGRES, MARIADB, PYTHON, PKG_CONFIG, OPENSSL])?;
     recent_node()?;
     web_client()?;
     npm_ci("tests/js")?;

@@ -84,7 +84,9 @@ pub struct ServeArgs {
     /// Directory of the database and the uploaded images [default: ./data]
     #[arg(long, value_name = "DIR", help_heading = "Where")]
     data_dir: Option<String>,
-    /// Database, as sqlite://PATH [default: throng.db in the data directory]
+    /// Database: sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME, or mysql://… for MySQL and
+    /// MariaDB; of the last two, the database must exist. A command line is seen by others: put a
+    /// password into the file or THRONG_DATABASE [default: throng.db in the data directory]
     #[arg(long, value_name = "URL", help_heading = "Where")]
     database: Option<String>,
     /// Serve this front end instead of the embedded one.

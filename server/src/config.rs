@@ -105,7 +105,13 @@ fn read(reader: &mut Reader) -> Config {
         r.text("listen", "127.0.0.1:8090", "ADDRESS:PORT", |text| text.parse().ok());
     let shards = r.number("shards", "threads", cores, 1..=255);
     let data_dir = r.text("data_dir", "./data", "a directory", |text| Some(PathBuf::from(text)));
-    let database = r.optional("database", "SQLite in data_dir", "a URL", |t| Some(t.to_owned()));
+    let database = r.secret(
+        "database",
+        "SQLite in data_dir",
+        "sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME",
+        |url| throng_store::is_database_url(url).then(|| url.to_owned()),
+        throng_store::without_secrets,
+    );
     let static_dir = r.optional("static_dir", "embedded client", "a directory", |text| {
         let path = PathBuf::from(text);
         path.is_dir().then_some(path)

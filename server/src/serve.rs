@@ -30,7 +30,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
     let store = Store::open(&url, config.store.clone()).await.map_err(|error| {
         let data_dir = config.store.data_dir.display().to_string();
-        StartError::OpenStore { url: without_password(&url), data_dir, error }
+        StartError::OpenStore { url: throng_store::without_secrets(&url), data_dir, error }
     })?;
     store.ensure_rooms(&config.rooms).await?;
     let rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
@@ -85,15 +85,6 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     store.close().await;
     tracing::info!(all_told = stopped.all_told, drained = stopped.is_drained, "stopped");
     Ok(stopped.is_drained)
-}
-
-/// A database URL as it may be shown.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}"),
-        None => url.to_owned(),
-    }
 }
 
 /// What the front desk asks the shards, and tells them.

@@ -104,6 +104,28 @@ impl Reader {
         value
     }
 
+    /// A setting that may be absent and may hold a password: `show` says how it may be seen, right
+    /// or wrong.
+    pub fn secret<T>(
+        &mut self,
+        key: &'static str,
+        absent: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        show: impl Fn(&str) -> String,
+    ) -> Option<T> {
+        let found = self.find(key);
+        let shown = match &found {
+            None => absent.to_owned(),
+            Some(value) => value.as_str().map_or_else(|| "no text".into(), show),
+        };
+        let parsed = found
+            .map(|value| value.as_str().and_then(&parse).map(Some).ok_or_else(|| shown.clone()));
+        let value = self.settle(key, parsed, allowed, None);
+        self.show(key, shown, "", allowed.to_owned());
+        value
+    }
+
     pub fn list<T>(
         &mut self,
         key: &'static str,

@@ -66,6 +66,30 @@ fn a_file_that_is_no_toml_is_one_fault() {
 }
 
 #[test]
+fn a_database_is_one_we_know_and_its_password_is_never_shown() {
+    for url in [
+        "sqlite://data/throng.db",
+        "postgres://ann:secret@db.example/throng",
+        "postgresql://db.example/throng?user=ann&password=secret",
+        "mysql://ann:secret@db.example/throng",
+        "mariadb://ann:secret@db.example/throng",
+    ] {
+        let (config, shown) =
+            load_toml(&format!("database = \"{url}\""), Flags::default()).expect("this is right");
+        assert_eq!(config.database.as_deref(), Some(url));
+        let shown = shown.iter().find(|shown| shown.key == "database").expect("it is shown");
+        assert!(!shown.value.contains("secret"), "{}", shown.value);
+        assert!(shown.value.contains(url.split(':').next().expect("scheme")), "{}", shown.value);
+    }
+    for url in ["mongodb://ann:secret@db.example/throng", "secret", "postgres:secret"] {
+        let faults = faults(&format!("database = \"{url}\""));
+        assert_eq!(faults.len(), 1, "{url}");
+        assert!(faults[0].contains("postgres://USER:PASSWORD@HOST/NAME"), "{}", faults[0]);
+        assert!(!faults[0].contains("secret"), "{}", faults[0]);
+    }
+}
+
+#[test]
 fn rooms_have_distinct_ids() {
     let twins = "[[rooms.list]]\nid = 4\nname = \"a\"\n[[rooms.list]]\nid = 4\nname = \"b\"\n";
     assert!(faults(twins)[0].contains("same id"));

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::{AnyConnection, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_ms;
-use crate::db::{Db, narrow};
+use crate::db::{ATTEMPTS_MAX, Db, narrow, statement_lengths};
+use crate::dialect::values;
+use crate::fault::is_transient;
 use crate::messages::{insert_messages, widen};
 use crate::plan::{MessageIds, Plan, Stands, Verdict, appended, rooms_of};
 use crate::reading::note_reading;
@@ -167,7 +168,7 @@ impl Committer {
         let outcome = self.write_batch(batch).await;
         self.metrics.jobs.fetch_add(jobs, Relaxed);
         match outcome {
-            Ok((verdicts, ids)) => {
+            Ok(Written { verdicts, ids }) => {
                 self.metrics.commits.fetch_add(1, Relaxed);
                 self.metrics.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
@@ -185,11 +186,39 @@ impl Committer {
         }
     }
 
-    async fn write_batch(&self, jobs: &[Job]) -> Result<(Vec<Verdict>, MessageIds), StoreError> {
+    /// Tries until the batch is committed, or failed in a way that does not pass by itself.
+    async fn write_batch(&self, jobs: &[Job]) -> Result<Written, StoreError> {
+        let mut doubtful = None;
+        let mut attempt = 1;
+        loop {
+            match self.try_batch(jobs, &mut doubtful).await {
+                Err(error)
+                    if attempt < ATTEMPTS_MAX && (doubtful.is_some() || is_transient(&error)) =>
+                {
+                    tracing::debug!(%error, attempt, "a group commit is tried again");
+                    self.metrics.commit_retries.fetch_add(1, Relaxed);
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// `doubtful`: what an earlier try has written and nobody knows whether it was committed,
+    /// since the connection was lost before the answer.
+    async fn try_batch(
+        &self,
+        jobs: &[Job],
+        doubtful: &mut Option<Written>,
+    ) -> Result<Written, StoreError> {
         let mut write = self.db.write().await?;
-        match self.apply(&mut write, jobs).await {
+        match self.apply(&mut write, jobs, doubtful).await {
             Ok(written) => {
-                write.commit().await?;
+                if let Err(error) = write.commit().await {
+                    let is_answer = matches!(error, sqlx::Error::Database(_));
+                    *doubtful = (!is_answer).then_some(written);
+                    return Err(error.into());
+                }
                 Ok(written)
             }
             Err(error) => {
@@ -202,39 +231,105 @@ impl Committer {
 
     async fn apply(
         &self,
-        write: &mut SqliteConnection,
+        write: &mut AnyConnection,
         jobs: &[Job],
-    ) -> Result<(Vec<Verdict>, MessageIds), StoreError> {
-        let stands = stands_of(write, rooms_of(jobs)).await?;
-        let plan = Plan::new(jobs, &stands);
-        let ids = insert_messages(write, &plan.messages, now_ms()).await?;
-        for (room, last_seq) in &plan.raised {
-            sqlx::query("UPDATE rooms SET last_seq = ? WHERE id = ?")
-                .bind(widen(*last_seq))
-                .bind(i64::from(*room))
-                .execute(&mut *write)
-                .await?;
+        doubtful: &mut Option<Written>,
+    ) -> Result<Written, StoreError> {
+        let dialect = self.db.dialect;
+        // This waits for the end of the transaction in doubt, if that goes on somewhere.
+        let stands = self.lock_rooms(write, &rooms_of(jobs)).await?;
+        if let Some(written) = doubtful.take_if(|written| !written.ids.is_empty()) {
+            match self.is_kept(write, &written).await {
+                Ok(true) => return Ok(written),
+                Ok(false) => {}
+                Err(error) => {
+                    *doubtful = Some(written);
+                    return Err(error);
+                }
+            }
         }
-        raise_marks(write, &plan.marks).await?;
-        note_reading(write, &self.node, &plan.marks).await?;
-        Ok((plan.verdicts, ids))
+        *doubtful = None;
+        let plan = Plan::new(jobs, &stands);
+        let ids = insert_messages(write, dialect, &plan.messages, now_ms()).await?;
+        self.raise_rooms(write, &plan.raised).await?;
+        raise_marks(write, dialect, &plan.marks).await?;
+        note_reading(write, dialect, &self.node, &plan.marks).await?;
+        Ok(Written { verdicts: plan.verdicts, ids })
+    }
+
+    /// Where those of the rooms that exist stand. They are locked in the order of their ids, so
+    /// that two nodes cannot wait for each other.
+    async fn lock_rooms(
+        &self,
+        write: &mut AnyConnection,
+        rooms: &BTreeSet<u32>,
+    ) -> Result<Stands, StoreError> {
+        let dialect = self.db.dialect;
+        let mut stands = Stands::new();
+        let mut rest = rooms.iter();
+        for length in statement_lengths(rooms.len()) {
+            let mut select = dialect.query(format!(
+                "SELECT id, last_seq FROM rooms WHERE id IN {} ORDER BY id{}",
+                values(1, length),
+                dialect.for_update()
+            ));
+            for room in rest.by_ref().take(length) {
+                select = select.bind(i64::from(*room));
+            }
+            for row in select.fetch_all(&mut *write).await? {
+                let room = narrow(row.try_get(0)?, "room id")?;
+                stands.insert(room, narrow(row.try_get(1)?, "last seq of a room")?);
+            }
+        }
+        Ok(stands)
+    }
+
+    async fn raise_rooms(
+        &self,
+        write: &mut AnyConnection,
+        raised: &Stands,
+    ) -> Result<(), StoreError> {
+        let mut rest = raised.iter();
+        for length in statement_lengths(raised.len()) {
+            let chunk: Vec<_> = rest.by_ref().take(length).collect();
+            let mut update = self.db.query(format!(
+                "UPDATE rooms SET last_seq = CASE id {}END WHERE id IN {}",
+                "WHEN ? THEN ? ".repeat(length),
+                values(1, length)
+            ));
+            for (room, last_seq) in &chunk {
+                update = update.bind(i64::from(**room)).bind(widen(**last_seq));
+            }
+            for (room, _) in &chunk {
+                update = update.bind(i64::from(**room));
+            }
+            update.execute(&mut *write).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a batch is in the database. One message speaks for all of it, and no database gives
+    /// an id twice.
+    async fn is_kept(
+        &self,
+        write: &mut AnyConnection,
+        written: &Written,
+    ) -> Result<bool, StoreError> {
+        let Some(((room, seq), id)) = written.ids.iter().next() else { return Ok(false) };
+        let found = self
+            .db
+            .query("SELECT id FROM messages WHERE id = ? AND room_id = ? AND seq = ?")
+            .bind(*id)
+            .bind(i64::from(*room))
+            .bind(widen(*seq))
+            .fetch_optional(write)
+            .await?;
+        Ok(found.is_some())
     }
 }
 
-/// Where those of the rooms that exist stand.
-async fn stands_of(
-    write: &mut SqliteConnection,
-    rooms: BTreeSet<u32>,
-) -> Result<Stands, StoreError> {
-    let mut stands = Stands::new();
-    for room in rooms {
-        let row = sqlx::query("SELECT last_seq FROM rooms WHERE id = ?")
-            .bind(i64::from(room))
-            .fetch_optional(&mut *write)
-            .await?;
-        if let Some(row) = row {
-            stands.insert(room, narrow(row.try_get(0)?, "last seq of a room")?);
-        }
-    }
-    Ok(stands)
+/// What a transaction has written: a verdict per job, and the ids of the messages.
+struct Written {
+    verdicts: Vec<Verdict>,
+    ids: MessageIds,
 }

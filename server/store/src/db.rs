@@ -1,68 +1,179 @@
-//! The connections: one that writes, a few that read.
+//! The connections: some that write, some that read.
 
 use std::str::FromStr;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
+use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Transaction};
 
+use crate::dialect::Dialect;
+use crate::fault::is_transient;
 use crate::{Options, StoreError, Synchronous};
 
-/// SQLite lets one writer in at a time. With a single writing connection the wait for it is a fair
-/// queue of ours instead of a busy loop of SQLite's.
+/// Transactions tried again after a conflict with another, and after a lost connection.
+pub(crate) const ATTEMPTS_MAX: usize = 5;
+
+/// Connections that write to a database server: the group commit and a few accounts.
+const WRITERS: u32 = 4;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
-    pub writer: SqlitePool,
-    pub readers: SqlitePool,
+    pub dialect: Dialect,
+    /// SQLite lets one writer in at a time. With a single writing connection the wait for it is a
+    /// fair queue of ours instead of a busy loop of SQLite's.
+    pub writer: AnyPool,
+    pub readers: AnyPool,
 }
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 impl Db {
     pub async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
-        if !url.starts_with("sqlite:") || url.contains(":memory:") {
-            // An in-memory database is private to one connection, so readers would see nothing.
-            return Err(StoreError::Url(url.split('@').next_back().unwrap_or("").to_owned()));
+        sqlx::any::install_default_drivers();
+        let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
+        match dialect {
+            Dialect::Sqlite => Self::open_file(url, options).await,
+            Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await,
         }
-        let connect = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(match options.synchronous {
-                Synchronous::Normal => SqliteSynchronous::Normal,
-                Synchronous::Full => SqliteSynchronous::Full,
-            })
-            .busy_timeout(options.busy_timeout);
-        if let Some(parent) = connect.get_filename().parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let writer = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(connect.clone())
-            .await?;
-        MIGRATIONS.run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(connect.read_only(true))
-            .await?;
-        Ok(Self { writer, readers })
     }
 
-    /// A transaction that owns the write lock from its start, so that it cannot fail half-way for
-    /// want of the lock.
-    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    async fn open_file(url: &str, options: &Options) -> Result<Self, StoreError> {
+        if url.contains(":memory:") {
+            // An in-memory database is private to one connection, so readers would see nothing.
+            return Err(StoreError::Url(without_secrets(url)));
+        }
+        let file = SqliteConnectOptions::from_str(url)?;
+        let path = std::path::absolute(file.get_filename())?;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let file = file.filename(path);
+        let pragmas = format!(
+            "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = {}",
+            options.busy_timeout.as_millis(),
+            match options.synchronous {
+                Synchronous::Normal => "NORMAL",
+                Synchronous::Full => "FULL",
+            }
+        );
+        let connect =
+            |file: SqliteConnectOptions| AnyConnectOptions::from_url(&file.to_url_lossy());
+        let writer = pool(1, format!("{pragmas}; PRAGMA journal_mode = WAL"))
+            .min_connections(1)
+            .connect_with(connect(file.clone().create_if_missing(true))?)
+            .await?;
+        Dialect::Sqlite.migrations().run(&writer).await?;
+        let readers = pool(options.readers, pragmas)
+            .connect_with(connect(file.create_if_missing(false).read_only(true))?)
+            .await?;
+        Ok(Self { dialect: Dialect::Sqlite, writer, readers })
+    }
+
+    async fn open_server(
+        url: &str,
+        dialect: Dialect,
+        options: &Options,
+    ) -> Result<Self, StoreError> {
+        let connect = AnyConnectOptions::from_str(url)?;
+        let session = match dialect {
+            // Fewer locks than MySQL's default; every statement of ours that must see the newest
+            // row locks it.
+            Dialect::Mysql => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            Dialect::Sqlite | Dialect::Postgres => "",
+        };
+        let pool = |connections| {
+            pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout)
+        };
+        let writer = pool(WRITERS).connect_with(connect.clone()).await?;
+        migrate(&writer, dialect).await?;
+        let readers = pool(options.readers).connect_with(connect).await?;
+        Ok(Self { dialect, writer, readers })
+    }
+
+    /// A transaction that writes.
+    pub async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        self.writer.begin_with(self.dialect.begin()).await
+    }
+
+    pub fn query(
+        &self,
+        sql: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> Query<'static, Any, AnyArguments> {
+        self.dialect.query(sql)
     }
 
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Several nodes may come to a new database at once.
+async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await?;
+    if dialect == Dialect::Mysql {
+        // sqlx asks for its own lock without a limit, which MariaDB takes for no wait at all.
+        let lock = "SELECT GET_LOCK('throng.migrations', 600)";
+        connection.execute(lock).await?;
+    }
+    dialect.migrations().run(&mut *connection).await?;
+    if dialect == Dialect::Mysql {
+        connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
+    }
+    Ok(())
+}
+
+/// A pool that runs `session` on each new connection. Connections live as long as they work.
+fn pool(connections: u32, session: String) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections.max(1))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            let session = session.clone();
+            Box::pin(async move {
+                if !session.is_empty() {
+                    connection.execute(AssertSqlSafe(session)).await?;
+                }
+                Ok(())
+            })
+        })
+}
+
+/// Runs a transaction again when it lost against another one, or its connection.
+pub(crate) async fn retried<T, F>(mut transaction: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut attempt = 1;
+    loop {
+        match transaction().await {
+            Err(error) if attempt < ATTEMPTS_MAX && is_transient(&error) => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a URL names a database that the store knows.
+#[must_use]
+pub fn is_database_url(url: &str) -> bool {
+    match Dialect::of(url) {
+        Some(Dialect::Sqlite) => true,
+        Some(Dialect::Postgres | Dialect::Mysql) => url.contains("://"),
+        None => false,
+    }
+}
+
+/// A database URL as it may be shown: without user, password and parameters.
+#[must_use]
+pub fn without_secrets(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = bare.split_once("://") else {
+        // What is no URL may be a password that lost its surroundings.
+        return if bare.starts_with("sqlite:") { bare.into() } else { "no URL".into() };
+    };
+    match rest.rsplit_once('@') {
+        Some((_, place)) => format!("{scheme}://…@{place}"),
+        None => bare.to_owned(),
     }
 }
 
@@ -74,15 +185,17 @@ pub(crate) fn narrow<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<
 /// Lengths of the statements a run of `rows` is written with: powers of two, so that few distinct
 /// statements exist and all stay in the cache of prepared ones.
 pub(crate) fn statement_lengths(mut rows: usize) -> impl Iterator<Item = usize> {
-    const LONGEST: usize = 256;
     std::iter::from_fn(move || {
-        if rows == 0 {
-            return None;
-        }
-        let length = if rows >= LONGEST { LONGEST } else { 1 << rows.ilog2() };
+        let length = statement_length(rows)?;
         rows -= length;
         Some(length)
     })
+}
+
+/// The first of them.
+pub(crate) fn statement_length(rows: usize) -> Option<usize> {
+    const LONGEST: usize = 256;
+    (rows > 0).then(|| if rows >= LONGEST { LONGEST } else { 1 << rows.ilog2() })
 }
 
 #[cfg(test)]
@@ -94,5 +207,21 @@ mod tests {
         assert_eq!(statement_lengths(0).count(), 0);
         assert_eq!(statement_lengths(7).collect::<Vec<_>>(), [4, 2, 1]);
         assert_eq!(statement_lengths(600).collect::<Vec<_>>(), [256, 256, 64, 16, 8]);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_secret() {
+        for url in [
+            "postgres://ann:secret@db.example:5432/throng",
+            "postgres://db.example/throng?user=ann&password=secret",
+            "mysql://ann:sec@ret@db.example/throng",
+            "secret",
+            "ann:secret@db.example",
+        ] {
+            let shown = without_secrets(url);
+            assert!(!shown.contains("secret") && !shown.contains("ret@"), "{shown}");
+        }
+        assert_eq!(without_secrets("sqlite://data/throng.db"), "sqlite://data/throng.db");
+        assert_eq!(without_secrets("mysql://a:b@db:3306/x"), "mysql://…@db:3306/x");
     }
 }

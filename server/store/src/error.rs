@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The database refused or failed. Shared, since one failed commit answers many callers.
     #[error("database: {0}")]
     Database(#[from] Arc<sqlx::Error>),
+    /// The database did not answer in time.
+    #[error("the database does not answer")]
+    Unanswered,
     /// The migrations of the database could not be applied.
     #[error("migration: {0}")]
     Migration(Arc<sqlx::migrate::MigrateError>),

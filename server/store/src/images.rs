@@ -9,6 +9,7 @@ use imagesize::ImageType;
 use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
+use crate::dialect::OnConflict;
 use crate::messages::widen;
 use crate::{ImageError, Store, StoreError};
 
@@ -98,18 +99,20 @@ impl Store {
         })
         .await
         .map_err(|_| StoreError::Closed)??;
-        sqlx::query(
-            "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (kind, hash) DO NOTHING",
-        )
-        .bind(kind.name())
-        .bind(hash)
-        .bind(format.mime())
-        .bind(widen(length))
-        .bind(now_ms())
-        .execute(&self.db().writer)
-        .await
-        .map_err(StoreError::from)?;
+        let sql = format!(
+            "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?){}",
+            self.db().dialect.on_conflict("kind, hash", &OnConflict::Keep)
+        );
+        self.db()
+            .query(sql)
+            .bind(kind.name())
+            .bind(hash)
+            .bind(format.mime())
+            .bind(widen(length))
+            .bind(now_ms())
+            .execute(&self.db().writer)
+            .await
+            .map_err(StoreError::from)?;
         Ok(url)
     }
 

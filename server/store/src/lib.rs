@@ -1,6 +1,8 @@
 //! What Throng keeps: users, tokens, rooms, messages, read marks and uploaded images.
 //!
-//! One [`Store`] per process, cheap to clone, driven by a tokio runtime. Messages and read marks go
+//! One [`Store`] per process, cheap to clone, driven by a tokio runtime, on SQLite, PostgreSQL,
+//! MySQL or MariaDB; several processes may share a database server. What differs between the
+//! databases is in `dialect`. Messages and read marks go
 //! through group commit and are durable when their call answers; everything else is one statement
 //! or one transaction per call. The SQL of each concern is in the module of its name.
 #![forbid(unsafe_code)]
@@ -8,7 +10,9 @@
 mod clock;
 mod commit;
 mod db;
+mod dialect;
 mod error;
+mod fault;
 mod images;
 mod messages;
 mod metrics;
@@ -22,11 +26,13 @@ mod tokens;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 pub use clock::format_datetime;
 pub use commit::Appended;
+pub use db::{is_database_url, without_secrets};
 pub use error::{AppendError, ImageError, RegisterError, StoreError};
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
 pub use messages::{FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES};
@@ -39,6 +45,9 @@ pub use users::{NewUser, UserRow};
 use commit::{Committer, Job};
 use db::Db;
 use password::Passwords;
+
+/// How long [`Store::ping`] waits.
+pub const PING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A handle on the store.
 #[derive(Clone)]
@@ -95,12 +104,14 @@ impl Store {
         self.shared.commit_queue.max_capacity() - self.shared.commit_queue.capacity()
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, within [`PING_PATIENCE`].
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.shared.db.readers).await?;
+        let answer = self.db().query("SELECT 1").execute(&self.db().readers);
+        // A server that is stopped or cut off does not even refuse.
+        tokio::time::timeout(PING_PATIENCE, answer).await.map_err(|_| StoreError::Unanswered)??;
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Messages of a room: history by page, and what a node has missed.
 
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row};
+use std::collections::BTreeMap;
 
-use crate::db::{narrow, statement_lengths};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::db::{narrow, statement_length, statement_lengths};
+use crate::dialect::{Dialect, values};
 use crate::plan::MessageIds;
 use crate::{Store, StoreError};
 
@@ -99,7 +102,7 @@ impl Store {
         after: u64,
         upto: u64,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        sqlx::query(
+        self.db().query(
             "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
                     COALESCE(u.avatar, ''), m.msg, m.img, m.time
              FROM messages m LEFT JOIN users u ON u.id = m.user_id
@@ -124,38 +127,87 @@ pub(crate) struct PlacedMessage<'a> {
     pub message: &'a NewMessage,
 }
 
+/// Text in one statement: database servers bound the length of a packet.
+const STATEMENT_BYTES: usize = 1 << 20;
+
 /// Inserts messages inside the caller's transaction.
 pub(crate) async fn insert_messages(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
+    dialect: Dialect,
     messages: &[PlacedMessage<'_>],
     now_ms: i64,
 ) -> Result<MessageIds, StoreError> {
     let mut ids = MessageIds::with_capacity(messages.len());
     let mut rest = messages;
-    for length in statement_lengths(messages.len()) {
+    while let Some(length) = statement_length(fitting(rest)) {
         let (chunk, later) = rest.split_at(length);
         rest = later;
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at) ",
-        );
-        insert.push_values(chunk, |mut row, placed| {
-            row.push_bind(i64::from(placed.room))
-                .push_bind(widen(placed.seq))
-                .push_bind(i64::from(placed.message.user))
-                .push_bind(&placed.message.msg)
-                .push_bind(&placed.message.img)
-                .push_bind(&placed.message.time)
-                .push_bind(now_ms);
-        });
-        // The order of returned rows is not promised, hence the room and seq beside each id.
-        insert.push(" RETURNING id, room_id, seq");
-        for row in insert.build().fetch_all(&mut *write).await? {
-            let room = narrow(row.try_get(1)?, "room id")?;
-            let seq = narrow(row.try_get(2)?, "seq")?;
-            ids.insert((room, seq), row.try_get(0)?);
+        let mut insert = dialect.query(format!(
+            "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at) VALUES {}{}",
+            values(length, 7),
+            if dialect.has_returning() { " RETURNING id, room_id, seq" } else { "" }
+        ));
+        for PlacedMessage { room, seq, message } in chunk {
+            insert = insert
+                .bind(i64::from(*room))
+                .bind(widen(*seq))
+                .bind(i64::from(message.user))
+                .bind(dialect.text(&message.msg))
+                .bind(dialect.text(&message.img))
+                .bind(dialect.text(&message.time))
+                .bind(now_ms);
         }
+        // The order of returned rows is not promised, hence the room and seq beside each id.
+        read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;
+    }
+    if !dialect.has_returning() {
+        ask_ids(write, dialect, messages, &mut ids).await?;
     }
     Ok(ids)
+}
+
+/// How many messages one statement takes; at least one, if there are any.
+fn fitting(messages: &[PlacedMessage<'_>]) -> usize {
+    let mut bytes = 0;
+    let fitting = messages.iter().take_while(|placed| {
+        bytes += placed.message.msg.len() + placed.message.img.len();
+        bytes <= STATEMENT_BYTES
+    });
+    fitting.count().max(messages.len().min(1))
+}
+
+/// Asks for the ids of messages just inserted, by the range of seqs of each room.
+async fn ask_ids(
+    write: &mut AnyConnection,
+    dialect: Dialect,
+    messages: &[PlacedMessage<'_>],
+    ids: &mut MessageIds,
+) -> Result<(), StoreError> {
+    let mut ranges = BTreeMap::new();
+    for placed in messages {
+        let range = ranges.entry(placed.room).or_insert((placed.seq, placed.seq));
+        *range = (range.0.min(placed.seq), range.1.max(placed.seq));
+    }
+    let mut rest = ranges.iter();
+    for length in statement_lengths(ranges.len()) {
+        let those = vec!["room_id = ? AND seq BETWEEN ? AND ?"; length].join(" OR ");
+        let mut select =
+            dialect.query(format!("SELECT id, room_id, seq FROM messages WHERE {those}"));
+        for (room, (first, last)) in rest.by_ref().take(length) {
+            select = select.bind(i64::from(*room)).bind(widen(*first)).bind(widen(*last));
+        }
+        read_ids(&select.fetch_all(&mut *write).await?, ids)?;
+    }
+    Ok(())
+}
+
+fn read_ids(rows: &[AnyRow], ids: &mut MessageIds) -> Result<(), StoreError> {
+    for row in rows {
+        let room = narrow(row.try_get(1)?, "room id")?;
+        let seq = narrow(row.try_get(2)?, "seq")?;
+        ids.insert((room, seq), row.try_get(0)?);
+    }
+    Ok(())
 }
 
 /// Seqs count single messages and never come near the sign bit.
@@ -163,7 +215,7 @@ pub(crate) fn widen(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-fn read_message(row: &SqliteRow) -> Result<MessageRow, StoreError> {
+fn read_message(row: &AnyRow) -> Result<MessageRow, StoreError> {
     Ok(MessageRow {
         id: row.try_get(0)?,
         room: narrow(row.try_get(1)?, "room id")?,

@@ -16,6 +16,8 @@ pub struct StoreMetrics {
     pub commits: AtomicU64,
     /// Transactions that failed; all their callers were told.
     pub commit_failures: AtomicU64,
+    /// Transactions tried again after a conflict or a lost connection.
+    pub commit_retries: AtomicU64,
     /// Appends and saves answered by a commit, whatever the answer.
     pub jobs: AtomicU64,
     /// Messages committed.

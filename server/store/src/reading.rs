@@ -1,11 +1,11 @@
 //! Who is in a room now, by the node he is connected to: when that node ends, he has read to the
 //! end of everything that was said.
 
-use sqlx::QueryBuilder;
-use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::AnyConnection;
 
-use crate::db::statement_lengths;
-use crate::reads::ReadMarks;
+use crate::db::{retried, statement_lengths};
+use crate::dialect::{Dialect, OnConflict, values};
+use crate::reads::{RAISE_MARK, ReadMarks};
 use crate::{Store, StoreError};
 
 impl Store {
@@ -15,8 +15,22 @@ impl Store {
     /// # Errors
     /// The database failed; nothing was changed.
     pub async fn settle(&self, node: &str) -> Result<(), StoreError> {
+        retried(|| self.try_settle(node)).await
+    }
+
+    async fn try_settle(&self, node: &str) -> Result<(), StoreError> {
+        let dialect = self.db().dialect;
+        let raise = format!(
+            "INSERT INTO read_marks (user_id, room_id, seq)
+             SELECT r.user_id, r.room_id, o.last_seq
+               FROM reading r JOIN rooms o ON o.id = r.room_id WHERE r.node = ?
+              ORDER BY r.user_id, r.room_id{}",
+            dialect.on_conflict("user_id, room_id", &RAISE_MARK)
+        );
         let mut write = self.db().write().await?;
-        settle(&mut write, node).await?;
+        dialect.query(raise).bind(node.to_owned()).execute(&mut *write).await?;
+        let forget = dialect.query("DELETE FROM reading WHERE node = ?").bind(node.to_owned());
+        forget.execute(&mut *write).await?;
         write.commit().await?;
         Ok(())
     }
@@ -24,50 +38,33 @@ impl Store {
 
 /// Notes who came and who left, inside the caller's transaction.
 pub(crate) async fn note_reading(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
+    dialect: Dialect,
     node: &str,
     marks: &ReadMarks,
 ) -> Result<(), StoreError> {
     let (came, left): (Vec<_>, Vec<_>) = marks.iter().partition(|(_, (_, is_reading))| *is_reading);
     let mut rest = came.iter();
     for length in statement_lengths(came.len()) {
-        let mut insert =
-            QueryBuilder::<Sqlite>::new("INSERT INTO reading (node, user_id, room_id) ");
-        insert.push_values(rest.by_ref().take(length), |mut row, ((user, room), _)| {
-            row.push_bind(node).push_bind(i64::from(*user)).push_bind(i64::from(*room));
-        });
-        insert.push(" ON CONFLICT (node, user_id, room_id) DO NOTHING");
-        insert.build().execute(&mut *write).await?;
+        let mut insert = dialect.query(format!(
+            "INSERT INTO reading (node, user_id, room_id) VALUES {}{}",
+            values(length, 3),
+            dialect.on_conflict("node, user_id, room_id", &OnConflict::Keep)
+        ));
+        for ((user, room), _) in rest.by_ref().take(length) {
+            insert = insert.bind(node.to_owned()).bind(i64::from(*user)).bind(i64::from(*room));
+        }
+        insert.execute(&mut *write).await?;
     }
     let mut rest = left.iter();
     for length in statement_lengths(left.len()) {
-        let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM reading WHERE node = ");
-        delete.push_bind(node).push(" AND (");
-        let mut alternatives = delete.separated(" OR ");
+        let those = vec!["user_id = ? AND room_id = ?"; length].join(" OR ");
+        let sql = format!("DELETE FROM reading WHERE node = ? AND ({those})");
+        let mut delete = dialect.query(sql).bind(node.to_owned());
         for ((user, room), _) in rest.by_ref().take(length) {
-            alternatives
-                .push("(user_id = ")
-                .push_bind_unseparated(i64::from(*user))
-                .push_unseparated(" AND room_id = ")
-                .push_bind_unseparated(i64::from(*room))
-                .push_unseparated(")");
+            delete = delete.bind(i64::from(*user)).bind(i64::from(*room));
         }
-        delete.push(")").build().execute(&mut *write).await?;
+        delete.execute(&mut *write).await?;
     }
-    Ok(())
-}
-
-pub(crate) async fn settle(write: &mut SqliteConnection, node: &str) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO read_marks (user_id, room_id, seq)
-         SELECT r.user_id, r.room_id, o.last_seq
-           FROM reading r JOIN rooms o ON o.id = r.room_id WHERE r.node = ?
-          ORDER BY r.user_id, r.room_id
-         ON CONFLICT (user_id, room_id) DO UPDATE SET seq = max(read_marks.seq, excluded.seq)",
-    )
-    .bind(node)
-    .execute(&mut *write)
-    .await?;
-    sqlx::query("DELETE FROM reading WHERE node = ?").bind(node).execute(write).await?;
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{QueryBuilder, Row};
+use sqlx::{AnyConnection, Row};
 
 use crate::db::{narrow, statement_lengths};
+use crate::dialect::{Dialect, OnConflict, values};
 use crate::messages::widen;
 use crate::{Store, StoreError};
 
@@ -18,7 +18,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn reads(&self, user: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        sqlx::query("SELECT room_id, seq FROM read_marks WHERE user_id = ? ORDER BY room_id")
+        self.db()
+            .query("SELECT room_id, seq FROM read_marks WHERE user_id = ? ORDER BY room_id")
             .bind(i64::from(user))
             .fetch_all(&self.db().readers)
             .await?
@@ -28,22 +29,26 @@ impl Store {
     }
 }
 
-/// Raises marks inside the caller's transaction; a mark never falls.
+/// What becomes of a mark that is there already: it never falls.
+pub(crate) const RAISE_MARK: OnConflict = OnConflict::Raise { table: "read_marks", column: "seq" };
+
+/// Raises marks inside the caller's transaction.
 pub(crate) async fn raise_marks(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
+    dialect: Dialect,
     marks: &ReadMarks,
 ) -> Result<(), StoreError> {
     let mut rest = marks.iter();
     for length in statement_lengths(marks.len()) {
-        let mut upsert =
-            QueryBuilder::<Sqlite>::new("INSERT INTO read_marks (user_id, room_id, seq) ");
-        upsert.push_values(rest.by_ref().take(length), |mut row, ((user, room), (seq, _))| {
-            row.push_bind(i64::from(*user)).push_bind(i64::from(*room)).push_bind(widen(*seq));
-        });
-        upsert.push(
-            " ON CONFLICT (user_id, room_id) DO UPDATE SET seq = max(read_marks.seq, excluded.seq)",
-        );
-        upsert.build().execute(&mut *write).await?;
+        let mut upsert = dialect.query(format!(
+            "INSERT INTO read_marks (user_id, room_id, seq) VALUES {}{}",
+            values(length, 3),
+            dialect.on_conflict("user_id, room_id", &RAISE_MARK)
+        ));
+        for ((user, room), (seq, _)) in rest.by_ref().take(length) {
+            upsert = upsert.bind(i64::from(*user)).bind(i64::from(*room)).bind(widen(*seq));
+        }
+        upsert.execute(&mut *write).await?;
     }
     Ok(())
 }

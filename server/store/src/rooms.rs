@@ -1,10 +1,11 @@
 //! The rooms that exist.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::clock::now_ms;
-use crate::db::narrow;
+use crate::db::{narrow, retried};
+use crate::dialect::OnConflict;
 use crate::{Store, StoreError};
 
 /// A room and where it stands.
@@ -22,7 +23,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn rooms(&self) -> Result<Vec<RoomRow>, StoreError> {
-        sqlx::query("SELECT id, name, last_seq FROM rooms ORDER BY id")
+        self.db()
+            .query("SELECT id, name, last_seq FROM rooms ORDER BY id")
             .fetch_all(&self.db().readers)
             .await?
             .iter()
@@ -35,7 +37,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn tips(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        sqlx::query("SELECT id, last_seq FROM rooms ORDER BY id")
+        self.db()
+            .query("SELECT id, last_seq FROM rooms ORDER BY id")
             .fetch_all(&self.db().readers)
             .await?
             .iter()
@@ -51,7 +54,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn room(&self, id: u32) -> Result<Option<RoomRow>, StoreError> {
-        sqlx::query("SELECT id, name, last_seq FROM rooms WHERE id = ?")
+        self.db()
+            .query("SELECT id, name, last_seq FROM rooms WHERE id = ?")
             .bind(i64::from(id))
             .fetch_optional(&self.db().readers)
             .await?
@@ -64,17 +68,27 @@ impl Store {
     /// # Errors
     /// The database failed; no room was changed.
     pub async fn ensure_rooms(&self, rooms: &[(u32, String)]) -> Result<(), StoreError> {
+        // In the order in which every node locks them.
+        let mut rooms: Vec<_> = rooms.iter().collect();
+        rooms.sort_unstable();
+        retried(|| self.try_ensure_rooms(&rooms)).await
+    }
+
+    async fn try_ensure_rooms(&self, rooms: &[&(u32, String)]) -> Result<(), StoreError> {
+        let rename = OnConflict::Replace { column: "name" };
+        let sql = format!(
+            "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?){}",
+            self.db().dialect.on_conflict("id", &rename)
+        );
         let mut write = self.db().write().await?;
         for (id, name) in rooms {
-            sqlx::query(
-                "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-            )
-            .bind(i64::from(*id))
-            .bind(name)
-            .bind(now_ms())
-            .execute(&mut *write)
-            .await?;
+            self.db()
+                .query(sql.clone())
+                .bind(i64::from(*id))
+                .bind(self.db().dialect.text(name))
+                .bind(now_ms())
+                .execute(&mut *write)
+                .await?;
         }
         write.commit().await?;
         Ok(())
@@ -85,19 +99,22 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn create_room(&self, id: u32) -> Result<RoomRow, StoreError> {
-        sqlx::query(
-            "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(i64::from(id))
-        .bind(format!("Room {id}"))
-        .bind(now_ms())
-        .execute(&self.db().writer)
-        .await?;
+        let sql = format!(
+            "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?){}",
+            self.db().dialect.on_conflict("id", &OnConflict::Keep)
+        );
+        self.db()
+            .query(sql)
+            .bind(i64::from(id))
+            .bind(format!("Room {id}"))
+            .bind(now_ms())
+            .execute(&self.db().writer)
+            .await?;
         self.room(id).await?.ok_or(StoreError::Corrupt("a room just created is missing"))
     }
 }
 
-fn read_room(row: &SqliteRow) -> Result<RoomRow, StoreError> {
+fn read_room(row: &AnyRow) -> Result<RoomRow, StoreError> {
     Ok(RoomRow {
         id: narrow(row.try_get(0)?, "room id")?,
         name: row.try_get(1)?,

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::clock::now_ms;
-use crate::db::narrow;
+use crate::db::{narrow, retried};
 use crate::users::read_user;
 use crate::{Store, StoreError, UserRow};
 
@@ -49,25 +49,36 @@ impl Store {
         let token: String =
             rand::rng().sample_iter(Alphanumeric).take(TOKEN_CHARS).map(char::from).collect();
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        retried(|| self.keep_token(user, scope, hash)).await?;
+        Ok(token)
+    }
+
+    async fn keep_token(
+        &self,
+        user: u32,
+        scope: TokenScope,
+        hash: [u8; 32],
+    ) -> Result<(), StoreError> {
         let options = self.options();
         let now = now_ms();
         let lifetime_ms = i64::try_from(options.token_lifetime.as_millis()).unwrap_or(i64::MAX);
         let mut write = self.db().write().await?;
-        sqlx::query("DELETE FROM tokens WHERE expires_at <= ?")
+        self.db()
+            .query("DELETE FROM tokens WHERE expires_at <= ?")
             .bind(now)
             .execute(&mut *write)
             .await?;
-        sqlx::query(
+        self.db().query(
             "INSERT INTO tokens (hash, user_id, scope, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
         )
-        .bind(hash.as_slice())
+        .bind(hash.to_vec())
         .bind(i64::from(user))
         .bind(scope.name())
         .bind(now)
         .bind(now.saturating_add(lifetime_ms))
         .execute(&mut *write)
         .await?;
-        let oldest_kept = sqlx::query(
+        let oldest_kept = self.db().query(
             "SELECT id FROM tokens WHERE user_id = ? AND scope = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
         )
         .bind(i64::from(user))
@@ -76,7 +87,8 @@ impl Store {
         .fetch_optional(&mut *write)
         .await?;
         if let Some(row) = oldest_kept {
-            sqlx::query("DELETE FROM tokens WHERE user_id = ? AND scope = ? AND id < ?")
+            self.db()
+                .query("DELETE FROM tokens WHERE user_id = ? AND scope = ? AND id < ?")
                 .bind(i64::from(user))
                 .bind(scope.name())
                 .bind(row.try_get::<i64, _>(0)?)
@@ -84,7 +96,7 @@ impl Store {
                 .await?;
         }
         write.commit().await?;
-        Ok(token)
+        Ok(())
     }
 
     /// The user of an unexpired `Api` token.
@@ -108,12 +120,22 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn revoke(&self, hash: [u8; 32]) -> Result<Option<u32>, StoreError> {
-        sqlx::query("DELETE FROM tokens WHERE hash = ? RETURNING user_id")
-            .bind(hash.as_slice())
+        let owner = self
+            .db()
+            .query("SELECT user_id FROM tokens WHERE hash = ?")
+            .bind(hash.to_vec())
             .fetch_optional(&self.db().writer)
-            .await?
-            .map(|row| narrow(row.try_get(0)?, "user id of a token"))
-            .transpose()
+            .await?;
+        let Some(owner) = owner else { return Ok(None) };
+        let deleted = self
+            .db()
+            .query("DELETE FROM tokens WHERE hash = ?")
+            .bind(hash.to_vec())
+            .execute(&self.db().writer)
+            .await?;
+        // Of two who end one token at once, one has ended it.
+        let is_ended = deleted.rows_affected() > 0;
+        is_ended.then(|| narrow(owner.try_get(0)?, "user id of a token")).transpose()
     }
 
     /// The comparison is of SHA-256 values inside an index: its timing tells nothing about a token.
@@ -122,12 +144,12 @@ impl Store {
         hash: [u8; 32],
         scope: TokenScope,
     ) -> Result<Option<UserRow>, StoreError> {
-        sqlx::query(
+        self.db().query(
             "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
              FROM tokens t JOIN users u ON u.id = t.user_id
              WHERE t.hash = ? AND t.scope = ? AND t.expires_at > ?",
         )
-        .bind(hash.as_slice())
+        .bind(hash.to_vec())
         .bind(scope.name())
         .bind(now_ms())
         .fetch_optional(&self.db().readers)

@@ -1,7 +1,7 @@
 //! Accounts.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::clock::{format_datetime, now_ms};
 use crate::db::narrow;
@@ -43,7 +43,7 @@ impl Store {
         let password_hash = self.passwords().hash(new.password).await?;
         let name = new.email.rsplit_once('@').map_or(new.email.as_str(), |(local, _)| local);
         let now = now_ms();
-        let inserted = sqlx::query(
+        let inserted = self.db().query(
             "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
@@ -57,15 +57,10 @@ impl Store {
         .execute(&self.db().writer)
         .await;
         match inserted {
-            Ok(done) => Ok(UserRow {
-                id: narrow(done.last_insert_rowid(), "user id")?,
-                name: name.to_owned(),
-                avatar: new.avatar,
-                email_verified_at: None,
-                created_at: format_datetime(now),
-                updated_at: format_datetime(now),
-                email: new.email,
-            }),
+            Ok(_) => {
+                let user = self.user_by_email(&new.email).await?;
+                user.ok_or(StoreError::Corrupt("a user just created is missing").into())
+            }
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                 Err(RegisterError::EmailTaken)
             }
@@ -73,12 +68,22 @@ impl Store {
         }
     }
 
+    async fn user_by_email(&self, email: &str) -> Result<Option<UserRow>, StoreError> {
+        let sql = "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
+                          u.updated_at
+                   FROM users u WHERE u.email_key = ?";
+        let row = self.db().query(sql).bind(email_key(email)).fetch_optional(&self.db().writer);
+        row.await?.map(|row| read_user(&row)).transpose()
+    }
+
     /// Whether an account has this e-mail, in whatever spelling.
     ///
     /// # Errors
     /// The database failed.
     pub async fn is_email_taken(&self, email: &str) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT 1 FROM users WHERE email_key = ?")
+        let row = self
+            .db()
+            .query("SELECT 1 FROM users WHERE email_key = ?")
             .bind(email_key(email))
             .fetch_optional(&self.db().readers)
             .await?;
@@ -95,14 +100,16 @@ impl Store {
         email: &str,
         password: String,
     ) -> Result<Option<UserRow>, StoreError> {
-        let found = sqlx::query(
-            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
+        let found = self
+            .db()
+            .query(
+                "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
                     u.updated_at, u.password_hash
              FROM users u WHERE u.email_key = ?",
-        )
-        .bind(email_key(email))
-        .fetch_optional(&self.db().readers)
-        .await?;
+            )
+            .bind(email_key(email))
+            .fetch_optional(&self.db().readers)
+            .await?;
         let (user, stored) = match found {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
             None => (None, None),
@@ -114,14 +121,13 @@ impl Store {
             Verdict::Right => Ok(Some(user)),
             Verdict::Upgrade(upgraded) => {
                 // Only if nobody changed the password meanwhile.
-                sqlx::query(
-                    "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
-                )
-                .bind(upgraded)
-                .bind(i64::from(user.id))
-                .bind(stored)
-                .execute(&self.db().writer)
-                .await?;
+                self.db()
+                    .query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")
+                    .bind(upgraded)
+                    .bind(i64::from(user.id))
+                    .bind(stored)
+                    .execute(&self.db().writer)
+                    .await?;
                 Ok(Some(user))
             }
         }
@@ -132,7 +138,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn user(&self, id: u32) -> Result<Option<UserRow>, StoreError> {
-        sqlx::query(
+        self.db().query(
             "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
              FROM users u WHERE u.id = ?",
         )
@@ -148,7 +154,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn set_avatar(&self, id: u32, avatar: &str) -> Result<Option<UserRow>, StoreError> {
-        sqlx::query("UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?")
+        self.db()
+            .query("UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?")
             .bind(avatar)
             .bind(now_ms())
             .bind(i64::from(id))
@@ -164,7 +171,7 @@ fn email_key(email: &str) -> String {
 }
 
 /// Reads `id, email, name, avatar, email_verified_at, created_at, updated_at`, first in the row.
-pub(crate) fn read_user(row: &SqliteRow) -> Result<UserRow, StoreError> {
+pub(crate) fn read_user(row: &AnyRow) -> Result<UserRow, StoreError> {
     Ok(UserRow {
         id: narrow(row.try_get(0)?, "user id")?,
         email: row.try_get(1)?,

@@ -1,11 +1,31 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use sqlx::sqlite::SqlitePool;
+pub mod servers;
+
+use std::sync::Arc;
+
+use sqlx::AnyPool;
 use tempfile::TempDir;
 use throng_store::{NewMessage, NewUser, Options, PasswordCost, Store, UserRow};
 
+use servers::Server;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    Sqlite,
+    Postgres,
+    Mariadb,
+}
+
+tokio::task_local! {
+    /// Where new databases are made; without it, each is a file of its own.
+    pub static SERVER: Arc<Server>;
+}
+
 pub struct Bench {
     pub dir: TempDir,
+    pub flavor: Flavor,
+    pub url: String,
     pub store: Store,
 }
 
@@ -21,16 +41,25 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
     let mut options = options(&dir);
     change(&mut options);
-    let url = options.default_url();
+    let (flavor, url) = match SERVER.try_with(Arc::clone) {
+        Ok(server) => (server.flavor, server.new_database().await),
+        Err(_) => (Flavor::Sqlite, options.default_url()),
+    };
     let store = Store::open(&url, options).await.expect("open");
     store.ensure_rooms(&[(1, "Lobby".into()), (2, "Lounge".into())]).await.expect("rooms");
-    Bench { dir, store }
+    Bench { dir, flavor, url, store }
 }
 
 impl Bench {
     /// A second way into the database, beside the store.
-    pub async fn back_door(&self) -> SqlitePool {
-        SqlitePool::connect(&self.store.options().default_url()).await.expect("connect")
+    pub async fn back_door(&self) -> AnyPool {
+        AnyPool::connect(&self.url).await.expect("connect")
+    }
+
+    /// The store as another node sees it.
+    pub async fn node(&self, name: &str) -> Store {
+        let options = Options { node: name.into(), ..options(&self.dir) };
+        Store::open(&self.url, options).await.expect("open")
     }
 
     pub async fn user(&self, email: &str) -> UserRow {

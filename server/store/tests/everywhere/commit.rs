@@ -1,23 +1,51 @@
 //! Group commit: order, atomicity, bounds.
 
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 
-use common::{Bench, bench, bench_with, text, texts};
+use crate::common::{Bench, Flavor, bench, bench_with, text, texts};
+use crate::everywhere;
 use throng_store::{AppendError, Appended, StoreError};
 
 async fn last_seq(bench: &Bench, room: u32) -> u64 {
     bench.store.room(room).await.expect("query").expect("room").last_seq
 }
 
-/// Holds the write lock, so that jobs pile up until it is dropped.
-async fn held_lock(bench: &Bench) -> sqlx::Transaction<'static, sqlx::Sqlite> {
+/// Holds what every append must have, so that jobs pile up until it is dropped.
+async fn held_lock(bench: &Bench) -> sqlx::Transaction<'static, sqlx::Any> {
     let pool = bench.back_door().await;
-    pool.begin_with("BEGIN IMMEDIATE").await.expect("lock")
+    if bench.flavor == Flavor::Sqlite {
+        return pool.begin_with("BEGIN IMMEDIATE").await.expect("lock");
+    }
+    let mut lock = pool.begin().await.expect("begin");
+    let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
+    rooms.fetch_all(&mut *lock).await.expect("lock");
+    lock
 }
 
-#[tokio::test]
+/// What makes messages that say `poison` fail, and what ends it.
+fn poison(flavor: Flavor) -> (&'static str, &'static str) {
+    match flavor {
+        Flavor::Sqlite => (
+            "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
+             BEGIN SELECT RAISE(ABORT, 'injected'); END",
+            "DROP TRIGGER fault",
+        ),
+        Flavor::Postgres => (
+            "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN IF NEW.msg = 'poison' THEN RAISE EXCEPTION 'injected'; END IF; RETURN NEW; END
+             $$;
+             CREATE TRIGGER fault BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION fault()",
+            "DROP TRIGGER fault ON messages",
+        ),
+        Flavor::Mariadb => (
+            "CREATE TRIGGER fault BEFORE INSERT ON messages FOR EACH ROW
+             IF NEW.msg = 'poison' THEN SIGNAL SQLSTATE '45000'; END IF",
+            "DROP TRIGGER fault",
+        ),
+    }
+}
+
 async fn what_waits_is_committed_together_and_in_order() {
     let bench = bench().await;
     let lock = held_lock(&bench).await;
@@ -47,7 +75,6 @@ async fn what_waits_is_committed_together_and_in_order() {
     assert_eq!(told, (981..=1000).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
-#[tokio::test]
 async fn ids_belong_to_their_messages() {
     let bench = bench().await;
     let ids = bench.store.append(1, Some(1), texts(1, 1, 300)).await.expect("append").ids;
@@ -57,7 +84,6 @@ async fn ids_belong_to_their_messages() {
     assert_eq!(told, want);
 }
 
-#[tokio::test]
 async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     let bench = bench().await;
     bench.store.append(1, Some(1), texts(1, 1, 3)).await.expect("append");
@@ -80,7 +106,6 @@ async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     assert_eq!(told, ["1", "2", "3", "right"]);
 }
 
-#[tokio::test]
 async fn an_append_without_a_number_gets_the_next() {
     let bench = bench().await;
     let lock = held_lock(&bench).await;
@@ -134,31 +159,40 @@ async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static s
     assert_eq!(last_seq(bench, 1).await, 2);
 }
 
-#[tokio::test]
 async fn a_statement_that_fails_takes_its_whole_batch_with_it() {
-    check_failed_batch(
-        &bench().await,
-        "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
-         BEGIN SELECT RAISE(ABORT, 'injected'); END",
-        "DROP TRIGGER fault",
-    )
-    .await;
+    let bench = bench().await;
+    let (fault, heal) = poison(bench.flavor);
+    check_failed_batch(&bench, fault, heal).await;
 }
 
-#[tokio::test]
 async fn a_commit_that_fails_takes_its_whole_batch_with_it() {
     // A deferred constraint fails at COMMIT, when every statement has succeeded.
-    check_failed_batch(
-        &bench().await,
-        "CREATE TABLE debts (room_id INTEGER REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED);
-         CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
-         BEGIN INSERT INTO debts VALUES (4711); END",
-        "DROP TRIGGER fault",
-    )
-    .await;
+    let bench = bench().await;
+    let (fault, heal) = match bench.flavor {
+        Flavor::Sqlite => (
+            "CREATE TABLE debts
+                 (room_id INTEGER REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.msg = 'poison'
+             BEGIN INSERT INTO debts VALUES (4711); END",
+            "DROP TRIGGER fault",
+        ),
+        Flavor::Postgres => (
+            "CREATE TABLE debts
+                 (room_id BIGINT REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+               IF NEW.msg = 'poison' THEN INSERT INTO debts VALUES (4711); END IF; RETURN NEW;
+             END $$;
+             CREATE TRIGGER fault BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION fault()",
+            "DROP TRIGGER fault ON messages",
+        ),
+        // It has no deferred constraints: nothing of ours can fail at its COMMIT.
+        Flavor::Mariadb => return,
+    };
+    check_failed_batch(&bench, fault, heal).await;
 }
 
-#[tokio::test]
 async fn one_job_beyond_the_queue_is_refused_at_once() {
     let bench = bench_with(|options| options.commit_queue_max = 4).await;
     let _lock = held_lock(&bench).await;
@@ -171,7 +205,6 @@ async fn one_job_beyond_the_queue_is_refused_at_once() {
     assert_eq!(bench.store.metrics().refusals.load(Relaxed), 1);
 }
 
-#[tokio::test]
 async fn a_batch_takes_no_more_than_its_bound() {
     let bench = bench_with(|options| options.commit_batch_max = 10).await;
     let appends: Vec<_> =
@@ -182,7 +215,6 @@ async fn a_batch_takes_no_more_than_its_bound() {
     assert_eq!(bench.store.metrics().commits.load(Relaxed), 10);
 }
 
-#[tokio::test]
 async fn a_dropped_future_does_not_take_its_messages_back() {
     let bench = bench().await;
     drop(bench.store.append(1, Some(1), vec![text(1, "kept")]));
@@ -190,7 +222,6 @@ async fn a_dropped_future_does_not_take_its_messages_back() {
     assert_eq!(last_seq(&bench, 1).await, 1);
 }
 
-#[tokio::test]
 async fn closing_commits_what_is_queued_and_ends_the_rest() {
     let bench = bench().await;
     let queued = bench.store.append(1, Some(1), vec![text(1, "queued")]);
@@ -198,8 +229,19 @@ async fn closing_commits_what_is_queued_and_ends_the_rest() {
     assert_eq!(queued.await.expect("append").ids.len(), 1);
     let late = bench.store.append(1, Some(2), vec![text(1, "late")]).await;
     assert!(matches!(late, Err(AppendError::Store(_))), "{late:?}");
-    let url = bench.store.options().default_url();
-    let reopened =
-        throng_store::Store::open(&url, common::options(&bench.dir)).await.expect("open");
+    let reopened = bench.node("local").await;
     assert_eq!(reopened.room(1).await.expect("query").expect("room").last_seq, 1);
+}
+
+everywhere! {
+    what_waits_is_committed_together_and_in_order,
+    ids_belong_to_their_messages,
+    an_append_that_would_leave_a_gap_or_repeat_is_refused_alone,
+    an_append_without_a_number_gets_the_next,
+    a_statement_that_fails_takes_its_whole_batch_with_it,
+    a_commit_that_fails_takes_its_whole_batch_with_it,
+    one_job_beyond_the_queue_is_refused_at_once,
+    a_batch_takes_no_more_than_its_bound,
+    a_dropped_future_does_not_take_its_messages_back,
+    closing_commits_what_is_queued_and_ends_the_rest,
 }

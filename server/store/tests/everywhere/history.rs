@@ -1,17 +1,15 @@
 //! Rooms, history pages and read marks.
 
-mod common;
-
-use common::{bench, bench_with, text, texts};
-use throng_store::{FETCH_MESSAGES_MAX, RoomRow, Store};
+use crate::common::{Bench, bench, bench_with, text, texts};
+use crate::everywhere;
+use throng_store::{FETCH_MESSAGES_MAX, RoomRow};
 
 /// Messages of a page, as the numbers they were written with.
-async fn page(bench: &common::Bench, page: u64, anchor: u64) -> (Vec<u64>, u64) {
+async fn page(bench: &Bench, page: u64, anchor: u64) -> (Vec<u64>, u64) {
     let page = bench.store.history(1, page, anchor).await.expect("query").expect("room");
     (page.rows.iter().map(|row| row.msg.parse().expect("number")).collect(), page.total)
 }
 
-#[tokio::test]
 async fn pages_are_ranges_below_the_anchor() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
@@ -47,7 +45,6 @@ async fn pages_are_ranges_below_the_anchor() {
     assert_eq!(page(&bench, 1, u64::MAX).await, (run(22, 41), 41));
 }
 
-#[tokio::test]
 async fn messages_that_arrive_while_paging_neither_repeat_nor_hide_one() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
@@ -69,11 +66,10 @@ async fn messages_that_arrive_while_paging_neither_repeat_nor_hide_one() {
     assert_eq!(page(&bench, 1, 0).await.1, 55);
 }
 
-#[tokio::test]
 async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
     let bench = bench().await;
     let user = bench.user("Zoë@example.org").await;
-    let mut message = text(user.id, "你好 &lt;b> \u{1f600}");
+    let mut message = text(user.id, "你好 &lt;b> \u{1f600} \\ ' \u{1}");
     message.img = "/storage/images/messages/aa/x.png".into();
     message.time = "2026-11-23T01:02:03+08:00".into();
     let ids = bench.store.append(2, Some(1), vec![message.clone()]).await.expect("append").ids;
@@ -87,7 +83,6 @@ async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
     assert_eq!(page.total, 1);
 }
 
-#[tokio::test]
 async fn what_was_missed_is_fetched_in_order_and_in_bounds() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
@@ -100,8 +95,8 @@ async fn what_was_missed_is_fetched_in_order_and_in_bounds() {
     };
     assert_eq!(fetch(10, 13).await, [11, 12, 13]);
     assert_eq!(fetch(1499, u64::MAX).await, [1500]);
-    assert_eq!(fetch(1500, 1600).await, []);
-    assert_eq!(fetch(13, 10).await, []);
+    assert_eq!(fetch(1500, 1600).await, [0; 0]);
+    assert_eq!(fetch(13, 10).await, [0; 0]);
     assert_eq!(fetch(0, FETCH_MESSAGES_MAX).await.len(), 1000);
     assert_eq!(fetch(0, FETCH_MESSAGES_MAX + 1).await, (1..=1000).collect::<Vec<_>>());
     let row = &bench.store.fetch(1, 0, 1).await.expect("query")[0];
@@ -109,13 +104,11 @@ async fn what_was_missed_is_fetched_in_order_and_in_bounds() {
     assert_eq!(bench.store.tips().await.expect("query"), [(1, 1500), (2, 1)]);
 }
 
-#[tokio::test]
 async fn a_room_that_does_not_exist_has_no_history() {
     let bench = bench().await;
     assert_eq!(bench.store.history(3, 1, 0).await.expect("query"), None);
 }
 
-#[tokio::test]
 async fn configured_rooms_get_their_names_and_keep_their_messages() {
     let bench = bench().await;
     let user = bench.user("a@example.org").await;
@@ -132,7 +125,6 @@ async fn configured_rooms_get_their_names_and_keep_their_messages() {
     assert_eq!(bench.store.room(10).await.expect("query"), None);
 }
 
-#[tokio::test]
 async fn a_read_mark_only_rises() {
     let bench = bench().await;
     for (user, room, seq) in [(1, 1, 5), (1, 2, 0), (2, 1, 7), (1, 1, 3)] {
@@ -149,12 +141,9 @@ async fn a_read_mark_only_rises() {
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
 }
 
-#[tokio::test]
 async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
     let bench = bench_with(|options| options.node = "one".into()).await;
-    let mut options = common::options(&bench.dir);
-    options.node = "two".into();
-    let other = Store::open(&options.default_url(), options.clone()).await.expect("open");
+    let other = bench.node("two").await;
     bench.store.save_read(1, 1, 0, true).await.expect("save");
     bench.store.save_read(2, 1, 0, true).await.expect("save");
     bench.store.save_read(2, 1, 0, false).await.expect("save");
@@ -178,6 +167,17 @@ async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
     assert_eq!(marks().await, settled, "what is settled is forgotten");
     // A node that comes back under its name settles what it left behind.
     other.close().await;
-    Store::open(&options.default_url(), options).await.expect("reopen");
+    bench.node("two").await;
     assert_eq!(bench.store.reads(4).await.expect("query"), [(1, 5)]);
+}
+
+everywhere! {
+    pages_are_ranges_below_the_anchor,
+    messages_that_arrive_while_paging_neither_repeat_nor_hide_one,
+    history_tells_the_message_as_sent_and_the_author_as_he_is,
+    what_was_missed_is_fetched_in_order_and_in_bounds,
+    a_room_that_does_not_exist_has_no_history,
+    configured_rooms_get_their_names_and_keep_their_messages,
+    a_read_mark_only_rises,
+    the_end_of_a_node_settles_its_readers_and_nobody_elses,
 }

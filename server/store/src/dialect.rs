@@ -1,0 +1,169 @@
+//! What differs between the databases, in one place: everything else is written once, with `?` for
+//! its parameters.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use sqlx::any::AnyArguments;
+use sqlx::migrate::Migrator;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+/// A family of databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+}
+
+/// What becomes of a row whose key is there already.
+pub(crate) enum OnConflict {
+    Keep,
+    Replace {
+        column: &'static str,
+    },
+    /// The larger of both values stays.
+    Raise {
+        table: &'static str,
+        column: &'static str,
+    },
+}
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
+
+impl Dialect {
+    pub fn of(url: &str) -> Option<Self> {
+        match url.split_once(':')?.0 {
+            "sqlite" => Some(Self::Sqlite),
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            "mysql" | "mariadb" => Some(Self::Mysql),
+            _ => None,
+        }
+    }
+
+    pub fn migrations(self) -> &'static Migrator {
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+            Self::Mysql => &MYSQL,
+        }
+    }
+
+    /// A statement of ours: constant text, perhaps with repeated groups of parameters, never with
+    /// a value inside.
+    pub fn query(self, sql: impl Into<Cow<'static, str>>) -> Query<'static, Any, AnyArguments> {
+        let sql = sql.into();
+        sqlx::query(AssertSqlSafe(match self {
+            Self::Sqlite | Self::Mysql => sql,
+            Self::Postgres => numbered(&sql).into(),
+        }))
+    }
+
+    /// SQLite's transactions own the write lock from their start, so that they cannot fail
+    /// half-way for want of it.
+    pub fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres | Self::Mysql => "BEGIN",
+        }
+    }
+
+    /// Ends a `SELECT` whose rows nobody else may change before the transaction ends.
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres | Self::Mysql => " FOR UPDATE",
+        }
+    }
+
+    /// Whether `INSERT … RETURNING` is understood. MariaDB does, MySQL does not.
+    pub fn has_returning(self) -> bool {
+        self != Self::Mysql
+    }
+
+    /// Ends an `INSERT`. `key`: the columns of the unique key, with commas.
+    pub fn on_conflict(self, key: &str, then: &OnConflict) -> String {
+        let larger = if self == Self::Sqlite { "max" } else { "GREATEST" };
+        match (self, then) {
+            (Self::Sqlite | Self::Postgres, OnConflict::Keep) => {
+                format!(" ON CONFLICT ({key}) DO NOTHING")
+            }
+            (Self::Sqlite | Self::Postgres, OnConflict::Replace { column }) => {
+                format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}")
+            }
+            (Self::Sqlite | Self::Postgres, OnConflict::Raise { table, column }) => format!(
+                " ON CONFLICT ({key}) DO UPDATE SET {column} = {larger}({table}.{column}, \
+                 excluded.{column})"
+            ),
+            // `IGNORE` would swallow other errors too.
+            (Self::Mysql, OnConflict::Keep) => {
+                let first = key.split(',').next().unwrap_or(key);
+                format!(" ON DUPLICATE KEY UPDATE {first} = VALUES({first})")
+            }
+            (Self::Mysql, OnConflict::Replace { column }) => {
+                format!(" ON DUPLICATE KEY UPDATE {column} = VALUES({column})")
+            }
+            (Self::Mysql, OnConflict::Raise { table, column }) => format!(
+                " ON DUPLICATE KEY UPDATE {column} = {larger}({table}.{column}, VALUES({column}))"
+            ),
+        }
+    }
+
+    /// PostgreSQL has no NUL in text, and one such message would fail the batch of everybody: as
+    /// in HTML, U+FFFD stands for it.
+    pub fn text(self, text: &str) -> String {
+        match self {
+            Self::Postgres if text.contains('\0') => text.replace('\0', "\u{fffd}"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// `(?, ?), (?, ?)`: parameters of `rows` rows of `width` columns.
+pub(crate) fn values(rows: usize, width: usize) -> String {
+    let row = format!("({})", vec!["?"; width].join(", "));
+    vec![row; rows].join(", ")
+}
+
+/// The text with `$1`, `$2` … for its question marks.
+fn numbered(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len() + 16);
+    let mut parts = sql.split('?');
+    text.push_str(parts.next().unwrap_or_default());
+    for (index, part) in parts.enumerate() {
+        let _ = write!(text, "${}{part}", index + 1);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_numbered_for_postgres() {
+        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+        let sql = format!("INSERT INTO t VALUES {} WHERE x = ?", values(2, 2));
+        assert_eq!(numbered(&sql), "INSERT INTO t VALUES ($1, $2), ($3, $4) WHERE x = $5");
+    }
+
+    #[test]
+    fn the_scheme_tells_the_database() {
+        let of = Dialect::of;
+        assert_eq!(of("sqlite:throng.db"), Some(Dialect::Sqlite));
+        assert_eq!(of("postgresql://a@b/c"), Some(Dialect::Postgres));
+        assert_eq!(of("mariadb://a@b/c"), Some(Dialect::Mysql));
+        assert_eq!(of("mongodb://a@b/c"), None);
+        assert_eq!(of("throng.db"), None);
+    }
+
+    #[test]
+    fn no_text_for_postgres_has_a_nul() {
+        assert_eq!(Dialect::Postgres.text("a\0b"), "a\u{fffd}b");
+        assert_eq!(Dialect::Sqlite.text("a\0b"), "a\0b");
+    }
+}

@@ -1,0 +1,228 @@
+//! What only a database server can do: serve several nodes from the start, lose a transaction to another, cut a connection, go away.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use throng_store::{AppendError, Store, StoreError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::Scenario;
+use crate::common::{Bench, Flavor, SERVER, bench, bench_with, options, text, texts};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first two times that somebody says `unlucky`, his transaction is a deadlock's victim; who
+/// says `doomed` always is. Numbers of a sequence are not taken back by a rollback.
+fn conflicts(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Sqlite => panic!("SQLite has one writer"),
+        Flavor::Postgres => {
+            "CREATE SEQUENCE tries;
+             CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+               IF NEW.msg = 'doomed' OR (NEW.msg = 'unlucky' AND nextval('tries') <= 2) THEN
+                 RAISE EXCEPTION 'injected' USING ERRCODE = '40P01';
+               END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER fault BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION fault()"
+        }
+        Flavor::Mariadb => {
+            "CREATE SEQUENCE tries;
+             CREATE TRIGGER fault BEFORE INSERT ON messages FOR EACH ROW
+             IF NEW.msg = 'doomed' OR (NEW.msg = 'unlucky' AND NEXTVAL(tries) <= 2) THEN
+               SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213;
+             END IF"
+        }
+    }
+}
+
+async fn a_lost_conflict_is_tried_again_a_bounded_number_of_times() {
+    let bench = bench().await;
+    let back_door = bench.back_door().await;
+    sqlx::raw_sql(conflicts(bench.flavor)).execute(&back_door).await.expect("fault");
+    let batch = vec![text(1, "before"), text(1, "unlucky")];
+    let placed = bench.store.append(1, None, batch).await.expect("append");
+    assert_eq!((placed.first_seq, placed.ids.len()), (1, 2));
+    let metrics = bench.store.metrics();
+    assert_eq!((metrics.commits.load(Relaxed), metrics.commit_retries.load(Relaxed)), (1, 2));
+    let doomed = bench.store.append(1, None, vec![text(1, "doomed")]).await;
+    assert!(matches!(doomed, Err(AppendError::Store(StoreError::Database(_)))), "{doomed:?}");
+    assert_eq!(metrics.commit_retries.load(Relaxed), 2 + 4);
+    let placed = bench.store.append(1, None, vec![text(1, "after")]).await.expect("append");
+    assert_eq!(placed.first_seq, 3);
+}
+
+async fn two_nodes_may_open_a_new_database_at_once() {
+    let bench = bench().await;
+    let back_door = bench.back_door().await;
+    let tables = ["tokens", "users", "rooms", "messages", "read_marks", "reading", "files"];
+    for table in tables.into_iter().chain(["_sqlx_migrations"]) {
+        let sql = sqlx::AssertSqlSafe(format!("DROP TABLE {table}"));
+        sqlx::raw_sql(sql).execute(&back_door).await.expect("drop");
+    }
+    let (one, two) = tokio::join!(bench.node("one"), bench.node("two"));
+    one.create_room(7).await.expect("create");
+    assert_eq!(two.room(7).await.expect("query").expect("room").last_seq, 0);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// The server never hears of the COMMIT.
+    Before,
+    /// The server has committed; its answer gets lost.
+    After,
+}
+
+/// Stands between a store and its server, and cuts the connection at the next COMMIT when armed.
+struct Proxy {
+    dir: tempfile::TempDir,
+    flavor: Flavor,
+    is_armed: Arc<AtomicBool>,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start(flavor: Flavor, server: PathBuf, cut: Cut) -> Proxy {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let listener = UnixListener::bind(dir.path().join(flavor.socket_name())).expect("bind");
+        let is_armed = Arc::<AtomicBool>::default();
+        let cuts = Arc::<AtomicUsize>::default();
+        let (armed, counted) = (Arc::clone(&is_armed), Arc::clone(&cuts));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let upstream = UnixStream::connect(&server).await.expect("the server is there");
+                tokio::spawn(relay(
+                    client,
+                    upstream,
+                    cut,
+                    Arc::clone(&armed),
+                    Arc::clone(&counted),
+                ));
+            }
+        });
+        Proxy { dir, flavor, is_armed, cuts }
+    }
+
+    fn url(&self, direct: &str) -> String {
+        let database = Path::new(direct.split('?').next().expect("a URL")).file_name();
+        let database = database.and_then(|name| name.to_str()).expect("it names a database");
+        self.flavor.url(&self.dir.path().join(self.flavor.socket_name()), database)
+    }
+}
+
+async fn relay(
+    mut client: UnixStream,
+    mut server: UnixStream,
+    cut: Cut,
+    is_armed: Arc<AtomicBool>,
+    cuts: Arc<AtomicUsize>,
+) {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(length @ 1..) = read else { return };
+                let bytes = &up[..length];
+                let is_commit = bytes.windows(6).any(|window| window == b"COMMIT");
+                let is_cut = is_commit && is_armed.swap(false, Relaxed);
+                if is_cut {
+                    cuts.fetch_add(1, Relaxed);
+                    if cut == Cut::After && server.write_all(bytes).await.is_ok() {
+                        // Its answer is the proof that it has committed.
+                        let _ = server.read(&mut down).await;
+                    }
+                    return;
+                }
+                if server.write_all(bytes).await.is_err() { return }
+            }
+            read = server.read(&mut down) => {
+                let Ok(length @ 1..) = read else { return };
+                if client.write_all(&down[..length]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+async fn check_cut_commit(cut: Cut) {
+    let bench = bench().await;
+    let server = SERVER.with(Arc::clone);
+    let proxy = Proxy::start(bench.flavor, server.socket(), cut);
+    let store =
+        Store::open(&proxy.url(&bench.url), options(&bench.dir)).await.expect("open by the proxy");
+    store.append(1, Some(1), texts(1, 1, 2)).await.expect("append");
+    proxy.is_armed.store(true, Relaxed);
+    let save = store.save_read(7, 1, 2, true);
+    let placed = store.append(1, Some(3), texts(1, 3, 5)).await.expect("append across the cut");
+    save.await.expect("save across the cut");
+    assert_eq!(proxy.cuts.load(Relaxed), 1, "{cut:?}");
+    assert_eq!(store.metrics().commit_retries.load(Relaxed), 1, "{cut:?}");
+    let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
+    let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>(), "{cut:?}");
+    let ids: Vec<_> = rows[2..].iter().map(|row| row.id).collect();
+    assert_eq!((placed.first_seq, placed.ids), (3, ids), "{cut:?}");
+    assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 2)], "{cut:?}");
+    // A batch without a message leaves no trace to look for; it is simply written again.
+    proxy.is_armed.store(true, Relaxed);
+    store.save_read(7, 1, 4, false).await.expect("save across the cut");
+    assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 4)], "{cut:?}");
+    store.append(1, Some(6), texts(1, 6, 6)).await.expect("append");
+}
+
+async fn a_commit_that_never_arrived_is_made_again() {
+    check_cut_commit(Cut::Before).await;
+}
+
+async fn a_commit_that_was_not_answered_is_not_repeated() {
+    check_cut_commit(Cut::After).await;
+}
+
+async fn until_pinged(bench: &Bench) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = bench.store.ping().await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn a_server_that_comes_back_is_used_again() {
+    let bench = bench_with(|options| options.busy_timeout = Duration::from_millis(300)).await;
+    let server = SERVER.with(Arc::clone);
+    bench.store.append(1, None, vec![text(1, "before")]).await.expect("append");
+    bench.store.ping().await.expect("it is there");
+    server.kill();
+    bench.store.ping().await.expect_err("it is gone");
+    let lost = bench.store.append(1, None, vec![text(1, "lost")]).await;
+    assert!(matches!(lost, Err(AppendError::Store(StoreError::Database(_)))), "{lost:?}");
+    assert!(bench.store.room(1).await.is_err());
+    server.resume().await;
+    until_pinged(&bench).await;
+    let placed = bench.store.append(1, None, vec![text(1, "after")]).await.expect("append");
+    assert_eq!(placed.first_seq, 2);
+    let told = bench.store.fetch(1, 0, 10).await.expect("fetch");
+    assert_eq!(told.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("two_nodes_may_open_a_new_database_at_once", || {
+        Box::pin(two_nodes_may_open_a_new_database_at_once())
+    }),
+    ("a_lost_conflict_is_tried_again_a_bounded_number_of_times", || {
+        Box::pin(a_lost_conflict_is_tried_again_a_bounded_number_of_times())
+    }),
+    ("a_commit_that_never_arrived_is_made_again", || {
+        Box::pin(a_commit_that_never_arrived_is_made_again())
+    }),
+    ("a_commit_that_was_not_answered_is_not_repeated", || {
+        Box::pin(a_commit_that_was_not_answered_is_not_repeated())
+    }),
+    ("a_server_that_comes_back_is_used_again", || {
+        Box::pin(a_server_that_comes_back_is_used_again())
+    }),
+];
