@@ -29,6 +29,11 @@ pub enum ToShard {
     HttpGone {
         poll: PollId,
     },
+    /// Does the session that this handshake names live there?
+    Knock {
+        request: EngineRequest,
+        answer: oneshot::Sender<bool>,
+    },
     /// A WebSocket handshake that came in elsewhere, and what the client sent behind it.
     Upgraded(Box<Upgraded>),
     Revoked(TokenHash),

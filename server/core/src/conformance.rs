@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::effect::{Effects, LaneRoom};
 use crate::engine::{Engine, Happening};
 use crate::ids::ConnId;
-use crate::input::Input;
+use crate::input::{EngineRequest, Input};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::settings::{Seed, Settings};
@@ -122,6 +122,10 @@ impl Logic for Echo {
 
     fn takes_requests(&self) -> bool {
         true
+    }
+
+    fn knows(&self, request: &EngineRequest) -> bool {
+        self.engine.knows(request)
     }
 
     fn next_deadline(&self) -> Option<Now> {

@@ -55,6 +55,8 @@ pub trait Logic {
     fn settle(&mut self, effects: &mut Effects);
     /// Whether one more [`Input::Request`] fits: its worst-case fan-out must have lane room.
     fn takes_requests(&self) -> bool;
+    /// Whether the request names a session that lives here.
+    fn knows(&self, request: &EngineRequest) -> bool;
     /// When `settle` must run next even if nothing happens.
     fn next_deadline(&self) -> Option<Now>;
     fn outbox(&mut self) -> &mut Outbox;

@@ -10,7 +10,7 @@ use crate::cluster::ClusterInput;
 use crate::counters::Counters;
 use crate::effect::{Effects, LaneRoom};
 use crate::engine::Engine;
-use crate::input::{Input, Reply};
+use crate::input::{EngineRequest, Input, Reply};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::settings::{RoomInfo, Seed, Settings};
@@ -152,6 +152,10 @@ impl Logic for Shard {
 
     fn takes_requests(&self) -> bool {
         !self.lanes.has_own_requests() && self.home.takes_requests(&self.lanes)
+    }
+
+    fn knows(&self, request: &EngineRequest) -> bool {
+        self.engine.knows(request)
     }
 
     fn next_deadline(&self) -> Option<Now> {

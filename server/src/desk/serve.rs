@@ -78,7 +78,7 @@ async fn answer(
     if let Some(endpoint) = desk.settings.policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
         let response = if upgrade::is_asked(request.headers()) {
-            upgrade::upgrade(&desk, endpoint, peer, ticket, request)
+            upgrade::upgrade(&desk, endpoint, peer, ticket, request).await
         } else {
             polling::poll(&desk, endpoint, peer, request).await
         };

@@ -13,6 +13,7 @@ use throng_core::input::Accept;
 use throng_core::{Eio, Endpoint, EngineRequest, Method, Transport};
 use throng_wire::http::EngineError;
 use throng_wire::ws;
+use tokio::sync::oneshot;
 
 use super::Desk;
 use super::polling::{engine_request, owner, plain};
@@ -27,7 +28,7 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
         && has_token(headers, header::CONNECTION, "upgrade")
 }
 
-pub(super) fn upgrade(
+pub(super) async fn upgrade(
     desk: &Desk,
     endpoint: Endpoint,
     peer: SocketAddr,
@@ -52,6 +53,10 @@ pub(super) fn upgrade(
     let Some(door) = desk.doors.to(owner(desk, engine.sid.as_deref())) else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
+    if engine.sid.is_some() && !knock(door, &engine).await {
+        let error = EngineError::SessionUnknown;
+        return refuse(error.status(), error.json());
+    }
     // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
     // has been handed on.
     let Some(ticket) = ticket.lock().unwrap_or_else(PoisonError::into_inner).take() else {
@@ -68,7 +73,14 @@ pub(super) fn upgrade(
     response
 }
 
-/// What can be refused before the `101`; the rest is the shard's, which can only close.
+/// Asks the shard before the `101`, because afterwards it can only close.
+async fn knock(door: &Door, engine: &EngineRequest) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let asked = door.send(ToShard::Knock { request: engine.clone(), answer }).await;
+    asked.is_ok() && answered.await.unwrap_or(false)
+}
+
+/// What needs no shard to be refused.
 fn check(engine: &EngineRequest) -> Result<(), EngineError> {
     if engine.endpoint == Endpoint::RawEcho {
         let is_get = engine.method == Method::Get;

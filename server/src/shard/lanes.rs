@@ -45,6 +45,11 @@ impl<L: Logic> Worker<L> {
                     }
                     Input::HttpGone { poll }
                 }
+                ToShard::Knock { request, answer } => {
+                    // Who asked may have given up.
+                    let _ = answer.send(self.logic.knows(&request));
+                    continue;
+                }
                 ToShard::Upgraded(upgraded) => {
                     self.take_upgraded(*upgraded);
                     continue;

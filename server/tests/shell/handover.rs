@@ -108,6 +108,26 @@ fn an_unknown_sid_is_refused_before_the_upgrade() {
 }
 
 #[test]
+fn an_unknown_sid_is_refused_on_a_connection_of_the_front_desk_too() {
+    let server = Server::conformance(&["--shards", "3"]);
+    for sid in ["AAAAAAAAAAAAAAAAAAAA", "AQAAAAAAAAAAAAAAAAAA", "_wAAAAAAAAAAAAAAAAAA", "nonsense"]
+    {
+        // As behind a proxy that reuses its connections.
+        let mut stream = server.connect();
+        stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes a request");
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 404"));
+        let request = format!(
+            "GET /engine.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nHost: x\r\n\
+             Upgrade: websocket\r\nConnection: Upgrade\r\n{KEY}\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("it takes a request");
+        let answer = read_answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{sid}: {answer}");
+        assert!(answer.ends_with(r#"{"code":1,"message":"Session ID unknown"}"#), "{answer}");
+    }
+}
+
+#[test]
 fn handshakes_that_are_none_are_refused() {
     let server = Server::conformance(&[]);
     let handshake = |method: &str, fields: &str| {

@@ -15,12 +15,20 @@ use crate::timers::Timer;
 impl Engine {
     /// The live session that a request's `sid` names.
     fn lookup(&mut self, request: &EngineRequest, sid: &str) -> Option<ConnId> {
+        self.named(request, sid).filter(|conn| self.is_alive(*conn))
+    }
+
+    /// The session of that name, whether its heartbeat is due or not.
+    fn named(&self, request: &EngineRequest, sid: &str) -> Option<ConnId> {
         let sid = Sid::parse(sid).filter(|sid| sid.shard() == self.settings.shard)?;
         let session = self.slots.get(sid.slot() as usize)?.session.as_deref()?;
         let is_match = subtle::ConstantTimeEq::ct_eq(&session.sid_random[..], sid.random());
-        let conn = session.conn;
         let is_here = session.endpoint == request.endpoint;
-        (bool::from(is_match) && is_here && self.is_alive(conn)).then_some(conn)
+        (bool::from(is_match) && is_here).then_some(session.conn)
+    }
+
+    pub(crate) fn knows(&self, request: &EngineRequest) -> bool {
+        request.sid.as_deref().is_some_and(|sid| self.named(request, sid).is_some())
     }
 
     /// Judges a request in the order of the reference server.
