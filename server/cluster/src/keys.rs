@@ -65,6 +65,12 @@ impl Keys {
         format!("{}log:{{{partition}}}", self.prefix)
     }
 
+    /// The reverse of [`Keys::log`].
+    pub fn partition_of(&self, stream: &str) -> Option<u16> {
+        let number = stream.strip_prefix(&self.prefix)?.strip_prefix("log:{")?.strip_suffix('}')?;
+        number.parse().ok().filter(|partition| *partition < self.log_streams)
+    }
+
     pub fn counters(&self, partition: u16) -> String {
         format!("{}seq:{{{partition}}}", self.prefix)
     }

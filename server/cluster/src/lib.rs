@@ -26,15 +26,37 @@
 //!   reads the hash after a place in the log misses nothing.
 #![forbid(unsafe_code)]
 
+pub mod entry;
 pub mod event;
 pub mod keys;
 pub mod order;
 pub mod settings;
 pub mod status;
 
+pub mod cluster;
+
+#[cfg(any(test, feature = "model"))]
+pub mod model;
+
+mod fdmap;
+mod health;
+mod lease;
+mod loading;
+mod numbering;
+mod peers;
+mod presence;
+mod reading;
+mod stage;
+mod sweep;
+mod telling;
+
+pub use cluster::Cluster;
 pub use event::{Effects, Event, Note};
 pub use order::{
     Append, EntryId, Failure, Fd, Fields, Order, OrderId, Outcome, StreamEntries, Write,
 };
 pub use settings::{Seed, Settings};
 pub use status::{Counters, Status};
+
+#[cfg(test)]
+mod tests;

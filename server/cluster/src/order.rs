@@ -5,8 +5,9 @@
 //! prefix included. Everything is a command on one key, so that Redis Cluster can serve it; the one
 //! exception, [`Order::Number`], has two keys with one hash tag.
 //!
-//! At most one `Write`, one `Append`, one `Read` and one order about the lease is under way at any
-//! time, so an executor needs neither a queue nor an order of its own between orders.
+//! At most one `Append`, one `Read`, one order about the lease and two `Write`s (one of this node's
+//! own facts, one of a sweep) are under way at any time, so an executor needs neither a queue nor
+//! an order of its own between orders.
 
 use std::fmt;
 use std::sync::Arc;
@@ -168,6 +169,21 @@ pub enum Write {
     Bind { key: String, user: UserId, fd: Fd },
     /// `if HGET key user == fd { HDEL key user }`, as a script.
     Unbind { key: String, user: UserId, fd: Fd },
+}
+
+impl Write {
+    pub fn key(&self) -> &str {
+        match self {
+            Write::HashSet { key, .. }
+            | Write::HashDelete { key, .. }
+            | Write::HashDeletePrefix { key, .. }
+            | Write::SetAdd { key, .. }
+            | Write::SetRemove { key, .. }
+            | Write::Delete { key }
+            | Write::Bind { key, .. }
+            | Write::Unbind { key, .. } => key,
+        }
+    }
 }
 
 /// The public number of a connection in the original's map: below 2^53, never given twice.

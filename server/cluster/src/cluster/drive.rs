@@ -1,0 +1,303 @@
+//! What can be ordered now, and when to look again.
+
+use throng_core::Now;
+
+use super::{CARDS_AT_ONCE, Cluster, PEERS_AT_ONCE, Purpose};
+use crate::entry::process_of;
+use crate::event::{Effects, Note};
+use crate::lease::Phase;
+use crate::order::{Order, Write};
+use crate::peers::Record;
+
+impl Cluster {
+    pub(super) fn drive(&mut self, now: Now, effects: &mut Effects) {
+        self.judge(now, effects);
+        if self.lease.phase == Phase::Over {
+            self.deadline = None;
+            return;
+        }
+        if self.health.may_try(now) || !self.health.is_broken() {
+            self.drive_lease(now, effects);
+            self.drive_registry(now, effects);
+        }
+        if !self.health.is_broken() {
+            self.drive_reading(effects);
+            self.drive_writing(now, effects);
+            self.drive_telling(now, effects);
+            self.drive_loading(effects);
+            self.drive_sweep(now, effects);
+        }
+        self.drive_sql(now, effects);
+        self.deadline = self.earliest(now);
+    }
+
+    fn judge(&mut self, now: Now, effects: &mut Effects) {
+        let is_joined = self.lease.is_trusted(now) && self.reading.is_known();
+        let since = self.health.since();
+        match self.health.judge(now, is_joined) {
+            Some(true) => {
+                effects.notes.push(Note::Up { after_ms: now.since(since) / 1_000_000 });
+            }
+            Some(false) => effects.notes.push(Note::Down { why: self.health.why() }),
+            None => {}
+        }
+    }
+
+    // ---- the lease ----------------------------------------------------------------------------
+
+    fn drive_lease(&mut self, now: Now, effects: &mut Effects) {
+        if self.is_stopping {
+            return self.drive_stop(now, effects);
+        }
+        let is_broken = self.health.is_broken();
+        if self.lease.is_held() && !self.busy.lease && (now >= self.lease.renew_at || is_broken) {
+            let (key, value) = (self.keys.lease(self.lease.id), self.lease.incarnation.clone());
+            let order = Order::Renew { key, value, ttl_ms: self.settings.lease_ms };
+            self.lease_order(now, Purpose::Renew { sent: now }, order, effects);
+        }
+        match self.lease.phase {
+            Phase::Ending => self.drive_ending(now, effects),
+            Phase::ExpectClaim if !self.busy.lease && self.health.may_try(now) => {
+                let (key, value) = (self.keys.lease(self.lease.id), self.lease.incarnation.clone());
+                let order = Order::Claim { key, value, ttl_ms: self.settings.lease_ms };
+                self.lease_order(now, Purpose::Claim { sent: now }, order, effects);
+            }
+            Phase::ExpectRecord => self.write_record(now, false, effects),
+            Phase::ExpectAnnounced if self.presence.is_announced() && self.map.is_announced() => {
+                self.lease.phase = Phase::ExpectReady;
+                self.write_record(now, true, effects);
+            }
+            Phase::ExpectReady => self.write_record(now, true, effects),
+            Phase::ExpectClaim
+            | Phase::ExpectAnnounced
+            | Phase::ExpectRegistry
+            | Phase::Live
+            | Phase::Over => {}
+        }
+    }
+
+    /// When every command of the incarnation has been answered, its lease is given back, so that
+    /// nobody waits for it to run out.
+    fn drive_ending(&mut self, now: Now, effects: &mut Effects) {
+        if self.busy.write || self.busy.append || self.busy.lease {
+            return;
+        }
+        let (key, value) = (self.keys.lease(self.lease.id), self.lease.incarnation.clone());
+        self.lease_order(now, Purpose::Release, Order::Release { key, value }, effects);
+    }
+
+    fn drive_stop(&mut self, now: Now, effects: &mut Effects) {
+        if self.lease.is_held() {
+            self.sweeps.add_last(&self.lease.incarnation, now);
+            self.telling.registry_changed();
+            self.lease.phase = Phase::Ending;
+        }
+        let is_ending = self.lease.phase == Phase::Ending && !self.health.is_broken();
+        if is_ending && !self.is_released {
+            return self.drive_ending(now, effects);
+        }
+        let is_told = self.telling.waiting() == 0 && !self.busy.append;
+        if !is_ending || (is_told && !self.sweeps.has(&self.lease.incarnation)) {
+            self.lease.phase = Phase::Over;
+        }
+    }
+
+    fn lease_order(&mut self, now: Now, purpose: Purpose, order: Order, effects: &mut Effects) {
+        self.busy.lease = true;
+        self.health.tried(now);
+        self.order(purpose, order, effects);
+    }
+
+    fn write_record(&mut self, now: Now, ready: bool, effects: &mut Effects) {
+        if self.busy.write || !self.lease.is_trusted(now) || !self.health.may_try(now) {
+            return;
+        }
+        let record = Record {
+            id: self.lease.id,
+            ready,
+            addr: self.settings.address.clone(),
+            started: self.seed.started_unix_ms,
+        };
+        let json = serde_json::to_string(&record).expect("a record is numbers and a string");
+        let pairs = vec![(self.lease.incarnation.clone(), json)];
+        let writes = vec![Write::HashSet { key: self.keys.registry.clone(), pairs }];
+        self.busy.write = true;
+        let purpose = if ready { Purpose::Ready } else { Purpose::Record };
+        self.order(purpose, Order::Write { writes }, effects);
+    }
+
+    // ---- what is read -------------------------------------------------------------------------
+
+    fn drive_registry(&mut self, now: Now, effects: &mut Effects) {
+        let is_wanted = !self.health.is_broken() || self.lease.phase == Phase::ExpectRegistry;
+        if self.busy.registry || self.is_stopping || !is_wanted || now < self.registry_at {
+            return;
+        }
+        self.busy.registry = true;
+        self.looked_at = now;
+        self.registry_at = now.plus_ms(self.beat_ms());
+        self.health.tried(now);
+        let order = Order::Fields { key: self.keys.registry.clone() };
+        self.order(Purpose::Registry, order, effects);
+    }
+
+    /// Somebody says that the registry has changed.
+    pub(super) fn poke_registry(&mut self) {
+        self.registry_at = self.registry_at.min(self.looked_at.plus_ms(super::POKE_MS));
+    }
+
+    fn drive_reading(&mut self, effects: &mut Effects) {
+        let is_full = effects.inputs.len() >= self.settings.inputs_max;
+        if self.busy.read || self.is_stopping || is_full {
+            return;
+        }
+        self.busy.read = true;
+        let order = self.reading.order(&self.keys, &self.settings);
+        let purpose = if self.reading.is_known() { Purpose::Read } else { Purpose::Tails };
+        self.order(purpose, order, effects);
+    }
+
+    fn drive_loading(&mut self, effects: &mut Effects) {
+        if self.is_stopping || effects.inputs.len() >= self.settings.inputs_max {
+            return;
+        }
+        while self.busy.peers < PEERS_AT_ONCE {
+            let Some(process) = self.peers.unread.pop_first() else { break };
+            let Some(peer) = self.peers.known.get(&process) else { continue };
+            self.busy.peers += 1;
+            let incarnation = peer.incarnation.clone();
+            let order = Order::Members { key: self.keys.owned_rooms(&incarnation) };
+            self.order(Purpose::PeerRooms { process, incarnation }, order, effects);
+        }
+        while let Some(room) = self.loading.next(self.peers.adoptions) {
+            let order = Order::Fields { key: self.keys.presence(room) };
+            self.order(Purpose::Load(room), order, effects);
+        }
+    }
+
+    // ---- what is written ----------------------------------------------------------------------
+
+    fn drive_writing(&mut self, now: Now, effects: &mut Effects) {
+        let is_possible = self.lease.is_trusted(now) && self.lease.is_recorded();
+        if self.busy.write || !is_possible || !self.health.may_try(now) {
+            return;
+        }
+        let name = &self.lease.incarnation;
+        // What one side does not need of its half the other may use.
+        let half = self.settings.writes_max.div_ceil(2);
+        let for_map = half.max(self.settings.writes_max.saturating_sub(self.presence.due()));
+        let (mut writes, map) = self.map.writes(for_map, &self.keys, self.lease.id, name);
+        let for_presence = self.settings.writes_max.saturating_sub(map.len()).max(1);
+        let (more, presence) = self.presence.writes(for_presence, &self.keys, name);
+        writes.extend(more);
+        if writes.is_empty() {
+            return self.drive_lease(now, effects);
+        }
+        self.busy.write = true;
+        self.order(Purpose::Write { presence, map }, Order::Write { writes }, effects);
+    }
+
+    pub(super) fn may_append(&self, now: Now) -> bool {
+        self.lease.is_recorded()
+            && self.lease.is_trusted(now)
+            && !self.health.is_broken()
+            && !self.health.is_refused()
+    }
+
+    fn drive_telling(&mut self, now: Now, effects: &mut Effects) {
+        let is_possible = self.lease.is_recorded() && self.lease.is_trusted(now);
+        let is_last_word = self.is_stopping && self.is_released;
+        if self.busy.append || !(is_possible || is_last_word) || !self.health.may_try(now) {
+            return;
+        }
+        if self.lease.is_announced() && now >= self.beat_at {
+            self.beat_at = now.plus_ms(self.beat_ms());
+            self.telling.beat();
+        }
+        for user in self.map.take_freed() {
+            self.telling.freed(user, &self.settings, &mut self.counters);
+        }
+        let name = &self.lease.incarnation;
+        let (entries, told) =
+            self.telling.entries(&mut self.presence, &self.keys, name, &self.settings);
+        if entries.is_empty() {
+            return;
+        }
+        self.busy.append = true;
+        let maxlen = self.settings.log_maxlen;
+        self.order(Purpose::Append(told), Order::Append { maxlen, entries }, effects);
+    }
+
+    fn may_sweep(&self, now: Now) -> bool {
+        let is_live = self.lease.is_announced() && self.lease.is_trusted(now);
+        // Those who lose their fd are told of; whoever removes many waits for that.
+        let has_space = self.telling.freed_waiting() < self.settings.controls_max / 2;
+        (is_live || self.is_released) && has_space && !self.busy.sweep && !self.health.is_broken()
+    }
+
+    fn drive_sweep(&mut self, now: Now, effects: &mut Effects) {
+        if !self.may_sweep(now) || !self.health.may_try(now) {
+            return;
+        }
+        let own = self.lease.process();
+        let is_process_live = |process: &str| {
+            if process == own { !self.is_stopping } else { self.registry.is_process_live(process) }
+        };
+        if let Some(order) = self.sweeps.order(now, &self.keys, is_process_live) {
+            self.busy.sweep = true;
+            self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
+        }
+    }
+
+    // ---- SQL ----------------------------------------------------------------------------------
+
+    /// While Redis cannot be used the database says what the logs would have said.
+    fn must_poll(&self) -> bool {
+        !self.settings.ephemeral && !self.is_stopping && (self.are_tips_due || !self.health.is_up())
+    }
+
+    fn drive_sql(&mut self, now: Now, effects: &mut Effects) {
+        if self.must_poll() && !self.busy.tips && now >= self.tips_at {
+            self.busy.tips = true;
+            self.are_tips_due = false;
+            self.tips_at = now.plus_ms(self.settings.outage_poll_ms);
+            self.order(Purpose::Tips, Order::Tips, effects);
+        }
+        while self.busy.cards < CARDS_AT_ONCE && !self.is_stopping {
+            let Some(user) = self.cards.pop_first() else { break };
+            self.busy.cards += 1;
+            self.order(Purpose::Card(user), Order::Card { user }, effects);
+        }
+    }
+
+    // ---- time ---------------------------------------------------------------------------------
+
+    /// Of all that waits for a moment and not for an answer, the earliest.
+    fn earliest(&self, now: Now) -> Option<Now> {
+        let is_tried_again = self.health.is_broken() || self.health.is_refused();
+        let is_telling = self.lease.is_announced() && self.lease.is_trusted(now);
+        let times = [
+            is_tried_again.then_some(self.health.retry_at).filter(|at| *at > now),
+            (self.lease.is_held() && !self.busy.lease).then_some(self.lease.renew_at),
+            (self.lease.is_held() && !is_tried_again)
+                .then_some(self.lease.held_until)
+                .filter(|at| *at > now),
+            (!self.busy.registry && !is_tried_again).then_some(self.registry_at),
+            (is_telling && !self.busy.append && !is_tried_again).then_some(self.beat_at),
+            (self.must_poll() && !self.busy.tips).then_some(self.tips_at),
+            self.sweeps.next_at().filter(|_| self.may_sweep(now) && !is_tried_again),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// How many live nodes come before this one.
+    pub(super) fn rank(&self) -> u64 {
+        let own = self.lease.incarnation.as_str();
+        let before = self.registry.live().filter(|(name, _)| *name < own);
+        before.count() as u64
+    }
+
+    pub(super) fn is_own(&self, incarnation: &str) -> bool {
+        process_of(incarnation) == self.lease.process()
+    }
+}

@@ -1,0 +1,377 @@
+//! What became of an order.
+
+use std::collections::BTreeSet;
+
+use throng_core::cluster::ClusterInput;
+use throng_core::{Now, RoomId, Seq};
+
+use super::{Cluster, Purpose};
+use crate::entry::{decode_card, process_of};
+use crate::event::{Effects, Note};
+use crate::keys::parse_presence_field;
+use crate::lease::Phase;
+use crate::loading::Fate;
+use crate::order::{Failure, Fields, Order, OrderId, Outcome};
+use crate::peers::{Grace, Registry};
+
+impl Cluster {
+    pub(super) fn outcome(
+        &mut self,
+        now: Now,
+        order: OrderId,
+        outcome: Result<Outcome, Failure>,
+        effects: &mut Effects,
+    ) {
+        // An answer to nothing: the executor has answered twice.
+        let Some(purpose) = self.under_way.remove(&order) else { return };
+        self.free(&purpose);
+        let is_sql = matches!(purpose, Purpose::Tips | Purpose::Card(_))
+            || matches!(purpose, Purpose::Sweep { is_sql: true });
+        if !is_sql {
+            self.note(now, &purpose, &outcome);
+        }
+        match outcome {
+            Ok(outcome) => self.done(now, purpose, outcome, effects),
+            Err(failure) => self.failed(now, purpose, &failure, effects),
+        }
+    }
+
+    fn free(&mut self, purpose: &Purpose) {
+        match purpose {
+            Purpose::Claim { .. } | Purpose::Renew { .. } | Purpose::Release => {
+                self.busy.lease = false;
+            }
+            Purpose::Record | Purpose::Ready | Purpose::Write { .. } => self.busy.write = false,
+            Purpose::Registry | Purpose::Leases(_) => self.busy.registry = false,
+            Purpose::Append(_) => self.busy.append = false,
+            Purpose::Tails | Purpose::Read => self.busy.read = false,
+            Purpose::PeerRooms { .. } => self.busy.peers -= 1,
+            Purpose::Sweep { .. } => self.busy.sweep = false,
+            Purpose::Tips => self.busy.tips = false,
+            Purpose::Card(_) => self.busy.cards -= 1,
+            Purpose::Load(_) | Purpose::Number { .. } => {}
+        }
+    }
+
+    /// What an outcome says of Redis as a whole.
+    fn note(&mut self, now: Now, purpose: &Purpose, outcome: &Result<Outcome, Failure>) {
+        match outcome {
+            Ok(_) => {
+                self.health.answered(now);
+                if matches!(purpose, Purpose::Append(_) | Purpose::Write { .. }) {
+                    self.health.accepted();
+                }
+            }
+            Err(Failure::Broken { why }) => {
+                self.counters.orders_broken += 1;
+                self.health.broke(now, why);
+                self.lease.is_doubtful |= self.lease.is_held();
+                self.reading.doubt();
+                self.telling.collapse();
+                self.is_resync_due = true;
+            }
+            Err(Failure::Refused { why }) => {
+                self.counters.orders_refused += 1;
+                self.health.answered(now);
+                self.health.refuse(now, why);
+                self.telling.collapse();
+            }
+        }
+    }
+
+    fn done(&mut self, now: Now, purpose: Purpose, outcome: Outcome, effects: &mut Effects) {
+        match (purpose, outcome) {
+            (Purpose::Claim { sent }, Outcome::Held(is_held)) => self.claimed(now, sent, is_held),
+            (Purpose::Renew { sent }, Outcome::Held(is_held)) => {
+                self.renewed(now, sent, is_held, effects);
+            }
+            (Purpose::Release, _) => self.released(now),
+            (Purpose::Record, _) => self.recorded(effects),
+            (Purpose::Ready, _) if self.lease.phase == Phase::ExpectReady => {
+                self.lease.phase = Phase::Live;
+                self.beat_at = now;
+                self.telling.registry_changed();
+                let took_ms = now.since(self.lease.began_at) / 1_000_000;
+                let incarnation = self.lease.incarnation.clone();
+                effects.notes.push(Note::Announced { incarnation, took_ms });
+            }
+            (Purpose::Ready, _) => {}
+            (Purpose::Registry, Outcome::Fields(fields)) => {
+                self.registry_read(now, &fields, effects)
+            }
+            (Purpose::Leases(mut registry), Outcome::Values(holders)) => {
+                registry.settle(&holders);
+                self.looked(now, registry, effects);
+            }
+            (Purpose::Write { presence, map }, _) => {
+                self.presence.written(presence, true);
+                self.map.written(map, true);
+            }
+            (Purpose::Append(told), _) => {
+                self.telling.told(told, true, &mut self.presence, &mut self.counters);
+            }
+            (Purpose::Tails, Outcome::Tails(tails)) => {
+                self.reading.tails(&tails);
+                if std::mem::take(&mut self.is_resync_due) {
+                    self.resync("redis was away", effects);
+                }
+            }
+            (Purpose::Read, Outcome::Entries(streams)) => self.read(now, streams, effects),
+            (Purpose::PeerRooms { process, incarnation }, Outcome::Members(rooms)) => {
+                self.peer_rooms(&process, &incarnation, &rooms);
+            }
+            (Purpose::Load(room), Outcome::Fields(fields)) => self.loaded(room, &fields, effects),
+            (Purpose::Sweep { .. }, outcome) => {
+                let members =
+                    if let Outcome::Members(members) = outcome { members } else { vec![] };
+                self.swept(now, members, effects);
+            }
+            (Purpose::Tips, Outcome::Tips(tips)) => {
+                self.counters.tips_polled += 1;
+                for (room, seq) in tips {
+                    self.tip(room, seq, effects);
+                }
+            }
+            (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
+            (Purpose::Number { ticket, room, count }, Outcome::Numbered { first }) => {
+                self.rise(room, Seq(first.0 + u64::from(count.saturating_sub(1))));
+                let answer = self.numbering.done(ticket, Some(first), false, 0);
+                effects.numbered.extend(answer);
+            }
+            // An answer to another question: the executor is wrong, and so is what it says.
+            (purpose, _) => {
+                self.failed(now, purpose, &Failure::Refused { why: "unexpected" }, effects);
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Now, purpose: Purpose, failure: &Failure, effects: &mut Effects) {
+        match purpose {
+            Purpose::Write { presence, map } => {
+                self.presence.written(presence, false);
+                self.map.written(map, false);
+            }
+            Purpose::Append(told) => {
+                self.telling.told(told, false, &mut self.presence, &mut self.counters);
+            }
+            // The lease runs out by itself.
+            Purpose::Release => self.released(now),
+            Purpose::PeerRooms { process, .. } => {
+                self.peers.unread.insert(process);
+            }
+            Purpose::Load(room) => {
+                self.loading.done(room, false);
+            }
+            Purpose::Sweep { .. } => self.sweeps.failed(now.plus_ms(self.beat_ms())),
+            Purpose::Tips => self.are_tips_due = true,
+            Purpose::Card(user) => {
+                self.cards.insert(user);
+            }
+            Purpose::Number { ticket, .. } => {
+                let is_unknown = matches!(failure, Failure::Broken { .. });
+                let doubtful_max = self.settings.numbering_max;
+                let answer = self.numbering.done(ticket, None, is_unknown, doubtful_max);
+                effects.numbered.extend(answer);
+            }
+            Purpose::Claim { .. }
+            | Purpose::Renew { .. }
+            | Purpose::Record
+            | Purpose::Ready
+            | Purpose::Registry
+            | Purpose::Leases(_)
+            | Purpose::Tails
+            | Purpose::Read => {}
+        }
+    }
+
+    // ---- the lease ----------------------------------------------------------------------------
+
+    fn claimed(&mut self, now: Now, sent: Now, is_held: bool) {
+        if self.lease.phase != Phase::ExpectClaim {
+            return;
+        }
+        if is_held {
+            self.lease.held_until = sent.plus_ms(self.settings.lease_ms);
+            self.lease.renew_at = sent.plus_ms(self.beat_ms());
+            self.lease.phase = Phase::ExpectRecord;
+        } else {
+            self.first_id = (self.lease.id + 1) % 1024;
+            self.look_again(now);
+        }
+    }
+
+    fn renewed(&mut self, now: Now, sent: Now, is_held: bool, effects: &mut Effects) {
+        if !is_held {
+            self.lapse(now, "the lease was lost", effects);
+        } else if self.lease.is_doubtful {
+            self.lapse(now, "the connection broke", effects);
+        } else {
+            self.lease.held_until = sent.plus_ms(self.settings.lease_ms);
+            self.lease.renew_at = sent.plus_ms(self.beat_ms());
+        }
+    }
+
+    fn released(&mut self, now: Now) {
+        if self.is_stopping {
+            self.is_released = true;
+        } else {
+            self.look_again(now);
+        }
+    }
+
+    fn look_again(&mut self, now: Now) {
+        self.lease.phase = Phase::ExpectRegistry;
+        self.registry_at = now;
+    }
+
+    fn recorded(&mut self, effects: &mut Effects) {
+        if self.lease.phase != Phase::ExpectRecord {
+            return;
+        }
+        self.lease.phase = Phase::ExpectAnnounced;
+        self.presence.begin();
+        self.map.begin();
+        self.telling.begin(usize::from(self.settings.log_streams.max(1)));
+        effects.inputs.push(ClusterInput::Announce);
+        let incarnation = self.lease.incarnation.clone();
+        effects.notes.push(Note::Joined { node: self.lease.id, incarnation });
+    }
+
+    // ---- the registry -------------------------------------------------------------------------
+
+    fn registry_read(&mut self, now: Now, fields: &Fields, effects: &mut Effects) {
+        let registry = Registry::parse(fields);
+        if registry.records.is_empty() {
+            return self.looked(now, registry, effects);
+        }
+        self.busy.registry = true;
+        let keys = registry.records.values().map(|record| self.keys.lease(record.id)).collect();
+        self.order(Purpose::Leases(registry), Order::Values { keys }, effects);
+    }
+
+    fn looked(&mut self, now: Now, registry: Registry, effects: &mut Effects) {
+        self.registry = registry;
+        let records = &self.registry.records;
+        match self.lease.phase {
+            Phase::ExpectRegistry => {
+                let taken = |id: u16| records.values().any(|record| record.id == id);
+                self.lease.begin(now, self.first_id, &taken);
+            }
+            Phase::ExpectAnnounced | Phase::ExpectReady | Phase::Live => {
+                let is_mine = |name: &str| name == self.lease.incarnation;
+                let mut others = records.iter().filter(|(name, _)| !is_mine(name));
+                if others.any(|(_, record)| record.id == self.lease.id) {
+                    self.lapse(now, "another node has the same id", effects);
+                }
+            }
+            Phase::Ending | Phase::ExpectClaim | Phase::ExpectRecord | Phase::Over => {}
+        }
+        // What is loaded must be younger than the place in the logs.
+        if self.reading.is_known() {
+            self.observe(now, effects);
+        }
+    }
+
+    fn observe(&mut self, now: Now, effects: &mut Effects) {
+        let lease_ms = self.settings.lease_ms;
+        let is_fresh = self.health.troubled_at.is_some_and(|at| now < at.plus_ms(lease_ms));
+        let unrecorded_ms = lease_ms / 2;
+        let grace = Grace { recorded_ms: if is_fresh { unrecorded_ms } else { 0 }, unrecorded_ms };
+        let own = self.lease.process();
+        let max = self.settings.peers_max;
+        let change = self.peers.observe(&self.registry, own, now, grace, max);
+        self.counters.peers_full += change.refused;
+        for incarnation in change.joined {
+            effects.notes.push(Note::PeerJoined { incarnation });
+        }
+        for (node, incarnation) in change.gone {
+            effects.inputs.push(ClusterInput::NodeGone { node });
+            effects.notes.push(Note::PeerGone { incarnation });
+        }
+        let dead: BTreeSet<&str> = self
+            .registry
+            .records
+            .keys()
+            .map(String::as_str)
+            .filter(|name| *name != self.lease.incarnation && !self.registry.is_live(name))
+            .filter(|name| {
+                let process = process_of(name);
+                // A process that lives sweeps for itself once its new name can be read; one that
+                // may come back has a moment.
+                self.registry.ready(process).is_some()
+                    || (!self.registry.is_process_live(process)
+                        && !self.peers.known.contains_key(process))
+            })
+            .collect();
+        self.sweeps.observe(&dead, self.rank(), now);
+    }
+
+    // ---- presence of others -------------------------------------------------------------------
+
+    fn peer_rooms(&mut self, process: &str, incarnation: &str, rooms: &[String]) {
+        let Some(peer) = self.peers.known.get(process) else { return };
+        if peer.incarnation != incarnation {
+            return;
+        }
+        for room in rooms.iter().filter_map(|room| room.parse().ok()) {
+            self.loading.add(RoomId(room));
+        }
+        for room in &peer.rooms {
+            self.loading.add(*room);
+        }
+    }
+
+    fn loaded(&mut self, room: RoomId, fields: &Fields, effects: &mut Effects) {
+        let Some(loaded) = self.loading.done(room, true) else { return };
+        self.counters.loads_repeated += u64::from(loaded.is_over);
+        let mut users = std::collections::BTreeMap::<&str, Vec<_>>::new();
+        for (field, value) in fields {
+            let Some((incarnation, user)) = parse_presence_field(field) else {
+                self.counters.entries_skipped += 1;
+                continue;
+            };
+            match decode_card(user, value) {
+                Ok(card) => users.entry(incarnation).or_default().push(std::sync::Arc::new(card)),
+                Err(_) => self.counters.entries_skipped += 1,
+            }
+        }
+        for peer in self.peers.known.values_mut().filter(|peer| peer.adoption <= loaded.adoptions) {
+            let users = users.remove(peer.incarnation.as_str()).unwrap_or_default();
+            let was_there =
+                if users.is_empty() { peer.rooms.remove(&room) } else { !peer.rooms.insert(room) };
+            if was_there || !users.is_empty() {
+                let node = peer.ix;
+                effects.inputs.push(ClusterInput::NodePresence { room, node, users });
+            }
+        }
+        for ((node, user), fate) in loaded.since {
+            let Some(peer) = self.peers.known.values_mut().find(|peer| peer.ix == node) else {
+                continue;
+            };
+            let (joined, left) = match fate {
+                Fate::Joined(card) => {
+                    peer.rooms.insert(room);
+                    (vec![card], vec![])
+                }
+                Fate::Left(seq) => (vec![], vec![(user, seq)]),
+            };
+            effects.inputs.push(ClusterInput::Present { room, node, joined, left });
+        }
+    }
+
+    // ---- sweeping -----------------------------------------------------------------------------
+
+    fn swept(&mut self, now: Now, members: Vec<String>, effects: &mut Effects) {
+        let incarnation = self.sweeps.current().unwrap_or_default().to_owned();
+        let found = self.sweeps.done(members, now);
+        self.counters.swept_items += found.items;
+        for user in found.users {
+            self.map.bind_again(user);
+            self.telling.freed(user, &self.settings, &mut self.counters);
+        }
+        if found.is_over {
+            self.counters.swept_incarnations += 1;
+            effects.notes.push(Note::Swept { incarnation });
+        }
+    }
+}

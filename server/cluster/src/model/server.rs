@@ -1,0 +1,214 @@
+//! The model behind a network: answers take time, get lost, or come from a command nobody waits for
+//! any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use throng_core::Now;
+
+use super::Redis;
+use crate::order::{Failure, Order, OrderId, Outcome};
+
+/// After this an order is answered as broken, whatever becomes of it.
+const TIMEOUT_MS: u64 = 2_000;
+/// How often a blocked read looks again.
+const LOOK_MS: u64 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Up,
+    /// Connections are refused.
+    Down,
+    /// SIGSTOP: commands are taken and done later, when nobody waits for them.
+    Paused,
+}
+
+pub struct Server {
+    pub redis: Redis,
+    mode: Mode,
+    /// A command takes between these, each way.
+    pub latency_ms: (u64, u64),
+    /// Clients that do not reach it.
+    cut: BTreeSet<u32>,
+    events: BTreeMap<(Now, u64), Step>,
+    pending: BTreeMap<u64, Pending>,
+    next: u64,
+    dice: u64,
+}
+
+enum Step {
+    Do(u64),
+    TimeOut(u64),
+    Answer(u64, Result<Outcome, Failure>),
+}
+
+struct Pending {
+    client: u32,
+    id: OrderId,
+    order: Order,
+    block_until: Now,
+    is_answered: bool,
+    is_done: bool,
+}
+
+/// What a client is told.
+pub type Told = (u32, OrderId, Result<Outcome, Failure>);
+
+impl Server {
+    pub fn new(seed: u64) -> Server {
+        Server {
+            redis: Redis::default(),
+            mode: Mode::Up,
+            latency_ms: (0, 2),
+            cut: BTreeSet::new(),
+            events: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next: 0,
+            dice: seed,
+        }
+    }
+
+    pub fn give(&mut self, now: Now, client: u32, id: OrderId, order: Order) {
+        let (wait_ms, block_ms) = match &order {
+            Order::Read { block_ms, .. } => (*block_ms, *block_ms),
+            _ => (0, 0),
+        };
+        self.next += 1;
+        let number = self.next;
+        let block_until = now.plus_ms(block_ms);
+        let pending =
+            Pending { client, id, order, block_until, is_answered: false, is_done: false };
+        self.pending.insert(number, pending);
+        let at = now.plus_ms(self.latency());
+        self.at(at, Step::Do(number));
+        self.at(now.plus_ms(wait_ms + TIMEOUT_MS), Step::TimeOut(number));
+    }
+
+    pub fn next_at(&self) -> Option<Now> {
+        self.events.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Everything that is due at `now`.
+    pub fn run(&mut self, now: Now) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                Step::Do(number) => self.act(now, number),
+                Step::TimeOut(number) => {
+                    self.answer(number, Err(Failure::Broken { why: "timeout" }), &mut told);
+                }
+                Step::Answer(number, outcome) => self.answer(number, outcome, &mut told),
+            }
+        }
+        told
+    }
+
+    /// Down breaks every connection. Some commands had been done, and some had not.
+    pub fn set_mode(&mut self, now: Now, mode: Mode) {
+        self.mode = mode;
+        let numbers: Vec<u64> = self.pending.keys().copied().collect();
+        match mode {
+            Mode::Down => {
+                for number in numbers {
+                    if self.roll(2) == 0 {
+                        self.do_now(now, number);
+                    }
+                    let down = Err(Failure::Broken { why: "down" });
+                    self.at(now, Step::Answer(number, down));
+                }
+            }
+            Mode::Up => {
+                for number in numbers {
+                    let at = now.plus_ms(self.roll(50));
+                    self.at(at, Step::Do(number));
+                }
+            }
+            Mode::Paused => {}
+        }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub fn cut(&mut self, client: u32) {
+        self.cut.insert(client);
+    }
+
+    pub fn mend(&mut self, client: u32) {
+        self.cut.remove(&client);
+    }
+
+    fn act(&mut self, now: Now, number: u64) {
+        let Some(pending) = self.pending.get(&number) else { return };
+        if pending.is_done {
+            return;
+        }
+        let is_cut = self.cut.contains(&pending.client);
+        match self.mode {
+            Mode::Down => self.at(now, Step::Answer(number, Err(Failure::Broken { why: "down" }))),
+            Mode::Paused => {}
+            Mode::Up if is_cut => {
+                // Either way was cut first.
+                if self.roll(2) == 0 {
+                    self.do_now(now, number);
+                }
+                self.finish(number);
+            }
+            Mode::Up => {
+                let Some(outcome) = self.do_now(now, number) else { return };
+                let at = now.plus_ms(self.latency());
+                self.at(at, Step::Answer(number, outcome));
+            }
+        }
+    }
+
+    /// `None`: a read that waits for something to come.
+    fn do_now(&mut self, now: Now, number: u64) -> Option<Result<Outcome, Failure>> {
+        let pending = self.pending.get_mut(&number)?;
+        let outcome = self.redis.run(now, &pending.order);
+        let is_empty = matches!(&outcome, Ok(Outcome::Entries(entries)) if entries.is_empty());
+        if is_empty && now < pending.block_until && !pending.is_answered {
+            self.at(now.plus_ms(LOOK_MS), Step::Do(number));
+            return None;
+        }
+        pending.is_done = true;
+        Some(outcome)
+    }
+
+    fn answer(&mut self, number: u64, outcome: Result<Outcome, Failure>, told: &mut Vec<Told>) {
+        let Some(pending) = self.pending.get_mut(&number) else { return };
+        if !std::mem::replace(&mut pending.is_answered, true) {
+            told.push((pending.client, pending.id, outcome));
+        }
+        // Only a server that sleeps has commands to do after their time.
+        if pending.is_done || self.mode == Mode::Down || self.cut.contains(&pending.client) {
+            self.finish(number);
+        }
+    }
+
+    fn finish(&mut self, number: u64) {
+        let Some(pending) = self.pending.get_mut(&number) else { return };
+        pending.is_done = true;
+        if pending.is_answered {
+            self.pending.remove(&number);
+        }
+    }
+
+    fn at(&mut self, at: Now, step: Step) {
+        self.next += 1;
+        self.events.insert((at, self.next), step);
+    }
+
+    fn latency(&mut self) -> u64 {
+        let (least, most) = self.latency_ms;
+        least + self.roll(most - least + 1)
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.dice >> 33) % sides
+    }
+}

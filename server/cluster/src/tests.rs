@@ -1,0 +1,5 @@
+//! Whole nodes against the model: faults, and what must be so afterwards.
+
+mod faults;
+mod random;
+mod world;

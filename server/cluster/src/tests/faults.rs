@@ -1,0 +1,306 @@
+//! One fault each.
+
+use throng_core::TokenHash;
+
+use super::world::{World, card};
+use crate::Event;
+use crate::model::Mode;
+
+/// What a person may wait for everything to be right again.
+const RIGHT_AGAIN_MS: u64 = 10_000;
+
+#[track_caller]
+fn is_right(world: &mut World) {
+    if let Some(fault) = world.fault() {
+        panic!("{fault}");
+    }
+}
+
+/// Milliseconds until all is right, at most `max`.
+#[track_caller]
+fn time_to_right(world: &mut World, max: u64) -> u64 {
+    let mut waited = 0;
+    let mut fault = world.fault();
+    while fault.is_some() && waited < max {
+        world.run(20);
+        waited += 20;
+        fault = world.fault();
+    }
+    if let Some(fault) = fault {
+        panic!("not right after {max} ms: {fault}");
+    }
+    waited
+}
+
+fn two_with_users() -> World {
+    let mut world = World::with_nodes(1, 2);
+    world.enter(0, 1, &[1, 2]);
+    world.enter(0, 2, &[1]);
+    world.enter(1, 3, &[1]);
+    world.enter(1, 1, &[]);
+    world.run(200);
+    is_right(&mut world);
+    world
+}
+
+#[test]
+fn a_node_alone_is_up_at_once() {
+    let mut world = World::new(1);
+    world.start();
+    world.run(100);
+    world.enter(0, 1, &[1]);
+    world.run(100);
+    is_right(&mut world);
+    assert_eq!(world.node(0).announced, 1);
+}
+
+#[test]
+fn joins_leaves_and_messages_cross() {
+    let mut world = two_with_users();
+    let conn = world.enter(0, 9, &[2]);
+    world.say(0, 2, "hello");
+    world.run(100);
+    is_right(&mut world);
+    let message = world.node(1).messages.last().cloned().expect("it came");
+    assert_eq!((&*message.1.msg, message.1.seq.0), ("hello", 1));
+    assert!(message.1.author.email.is_empty(), "no e-mail passes between nodes");
+    world.move_to(0, conn, 9, &[1]);
+    world.run(100);
+    is_right(&mut world);
+    world.leave(0, conn);
+    world.run(100);
+    is_right(&mut world);
+}
+
+#[test]
+fn a_late_node_sees_who_is_there() {
+    let mut world = two_with_users();
+    world.say(0, 1, "before");
+    world.start();
+    world.run(1_000);
+    is_right(&mut world);
+    assert!(world.node(2).messages.is_empty(), "history is read from SQL");
+}
+
+#[test]
+fn the_newest_of_what_is_left_takes_the_fd() {
+    let mut world = World::with_nodes(1, 3);
+    for node in 0..3 {
+        world.enter(node, 7, &[1]);
+        world.run(50);
+    }
+    is_right(&mut world);
+    let newest = world.enter(0, 7, &[]);
+    world.run(100);
+    is_right(&mut world);
+    world.leave(0, newest);
+    world.run(200);
+    is_right(&mut world);
+    world.kill(2);
+    time_to_right(&mut world, RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn a_killed_node_is_gone_within_the_lease() {
+    let mut world = two_with_users();
+    let name = world.status(0).incarnation;
+    world.kill(0);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    assert_eq!(world.node(1).gone, 1);
+    // The record goes with the second pass.
+    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    assert!(world.sql.has_settled(&name));
+}
+
+/// Rosters and the map, without the record of the dead.
+#[track_caller]
+fn time_to_right_of_views(world: &mut World, max: u64) -> u64 {
+    let mut waited = 0;
+    loop {
+        match world.fault() {
+            Some(fault) if !fault.starts_with("throng:nodes") => {
+                assert!(waited < max, "not right after {max} ms: {fault}");
+                world.run(20);
+                waited += 20;
+            }
+            _ => return waited,
+        }
+    }
+}
+
+#[test]
+fn two_sweepers_share_the_work() {
+    let mut world = World::with_nodes(3, 3);
+    for user in 0..2_000 {
+        world.enter(0, user, &[user % 100]);
+    }
+    world.run(2_000);
+    is_right(&mut world);
+    world.kill(0);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn redis_comes_back_empty() {
+    let mut world = two_with_users();
+    world.mode(Mode::Down);
+    world.run(3_000);
+    world.enter(0, 5, &[3]);
+    world.say(0, 1, "while it is away");
+    world.run(1_500);
+    assert_eq!(world.node(1).heard, world.sql.tips, "SQL tells what the logs cannot");
+    assert!(!world.status(0).is_up);
+    assert_eq!(world.node(1).gone, 0, "the others are kept: nobody knows better");
+    world.redis.redis.clear();
+    world.mode(Mode::Up);
+    let waited = time_to_right(&mut world, RIGHT_AGAIN_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
+    assert!(waited < 3_000, "{waited} ms");
+}
+
+#[test]
+fn redis_is_emptied_without_a_broken_connection() {
+    let mut world = two_with_users();
+    world.redis.redis.clear();
+    time_to_right(&mut world, RIGHT_AGAIN_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
+}
+
+#[test]
+fn redis_sleeps_longer_than_the_lease() {
+    let mut world = two_with_users();
+    world.mode(Mode::Paused);
+    let conn = world.enter(1, 6, &[1]);
+    world.run(5_000);
+    world.leave(1, conn);
+    world.say(1, 1, "while it sleeps");
+    world.run(5_000);
+    assert_eq!(world.node(0).heard, world.sql.tips);
+    world.mode(Mode::Up);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
+    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn a_full_redis_refuses_and_later_takes() {
+    let mut world = two_with_users();
+    world.redis.redis.is_full = true;
+    world.enter(0, 8, &[1]);
+    world.say(0, 1, "no room for this");
+    world.run(3_000);
+    let status = world.status(0);
+    assert_eq!((status.is_up, status.why), (false, "oom"));
+    assert_eq!(world.node(1).heard, world.sql.tips);
+    let before = status.incarnation;
+    world.redis.redis.is_full = false;
+    time_to_right(&mut world, RIGHT_AGAIN_MS);
+    assert_eq!(world.status(0).incarnation, before, "a refusal ends no incarnation");
+}
+
+#[test]
+fn a_slow_redis_costs_no_orders() {
+    let mut world = two_with_users();
+    world.redis.latency_ms = (300, 900);
+    for user in 100..1_100 {
+        world.enter(0, user, &[1]);
+        world.say(0, 1, "hi");
+    }
+    world.run(20_000);
+    assert!(world.node(0).under_way_max < 24, "{}", world.node(0).under_way_max);
+    world.redis.latency_ms = (0, 2);
+    time_to_right(&mut world, RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn a_sleeper_notices_and_rejoins() {
+    let mut world = two_with_users();
+    let name = world.status(0).incarnation;
+    world.sleep(0);
+    world.run(11_000);
+    assert_eq!(world.node(1).gone, 1);
+    assert!(world.sql.has_settled(&name));
+    world.say(1, 1, "while it sleeps");
+    world.wake(0);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    assert_ne!(world.status(0).incarnation, name);
+    assert_eq!(world.node(0).announced, 2, "the shards tell again who reads");
+    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn a_short_sleep_changes_nothing() {
+    let mut world = two_with_users();
+    let name = world.status(0).incarnation;
+    world.sleep(0);
+    world.run(5_000);
+    world.wake(0);
+    time_to_right(&mut world, 2_000);
+    assert_eq!((world.status(0).incarnation, world.node(1).gone), (name, 0));
+}
+
+#[test]
+fn a_node_is_cut_off_and_comes_back() {
+    let mut world = two_with_users();
+    world.redis.cut(0);
+    world.run(15_000);
+    assert_eq!(world.node(1).gone, 1, "its lease is over");
+    assert_eq!(world.node(0).gone, 0, "it knows nothing of the others");
+    world.enter(0, 12, &[1]);
+    world.redis.mend(0);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn a_reader_that_was_left_behind_reads_anew() {
+    let mut world = two_with_users();
+    world.sleep(1);
+    for user in 0..500 {
+        let conn = world.enter(0, 1_000 + user, &[1]);
+        world.run(5);
+        if user % 2 == 0 {
+            world.leave(0, conn);
+        }
+        world.say(0, 1, "x");
+        world.run(5);
+    }
+    world.wake(1);
+    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    assert!(world.status(1).counters.resyncs > 0, "200 entries are kept, 500 were told");
+}
+
+#[test]
+fn a_stopped_node_leaves_nothing() {
+    let mut world = two_with_users();
+    world.step(0, Event::Stop);
+    world.run(500);
+    assert!(world.node(0).cluster.is_stopped());
+    world.kill(0);
+    is_right(&mut world);
+}
+
+#[test]
+fn controls_reach_every_other_node() {
+    let mut world = World::with_nodes(1, 3);
+    world.step(0, Event::Revoked(TokenHash([3; 32])));
+    world.step(0, Event::UserChanged(card(4)));
+    world.run(100);
+    for node in [1, 2] {
+        assert_eq!(world.node(node).revoked, 1);
+        assert_eq!(world.node(node).changed, [card(4).id]);
+    }
+    assert_eq!(world.node(0).revoked, 0, "the node itself knows");
+}
+
+#[test]
+fn a_control_waits_for_redis() {
+    let mut world = World::with_nodes(1, 2);
+    world.mode(Mode::Down);
+    world.step(0, Event::Revoked(TokenHash([3; 32])));
+    world.run(1_000);
+    world.mode(Mode::Up);
+    world.run(5_000);
+    assert_eq!(world.node(1).revoked, 1);
+}

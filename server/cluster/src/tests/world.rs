@@ -1,0 +1,514 @@
+//! Some nodes, a Redis, a database and the users, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use throng_core::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
+use throng_core::input::UserCard;
+use throng_core::{ConnId, Now, RoomId, Seq, UserId};
+
+use crate::entry::process_of;
+use crate::keys::parse_owned_pair;
+use crate::model::{Mode, Server, Value};
+use crate::order::{Failure, Fd, Order, OrderId, Outcome};
+use crate::{Cluster, Effects, Event, Note, Seed, Settings, Status};
+
+pub type Facts = BTreeSet<(RoomId, UserId)>;
+
+pub fn card(user: u32) -> Arc<UserCard> {
+    Arc::new(UserCard {
+        id: UserId(user),
+        email: format!("u{user}@example.org").into(),
+        name: format!("user {user}").into(),
+        avatar: "/a.png".into(),
+    })
+}
+
+pub struct Node {
+    pub cluster: Cluster,
+    effects: Effects,
+    /// Sessions: whose, where, and when they came.
+    pub conns: BTreeMap<ConnId, (ConnState, Now)>,
+    /// What the shards were told.
+    pub views: BTreeMap<NodeIx, Facts>,
+    /// The highest seq each room is known to have.
+    pub heard: BTreeMap<RoomId, Seq>,
+    pub messages: Vec<(RoomId, StoredMessage)>,
+    pub revoked: usize,
+    pub changed: Vec<UserId>,
+    pub numbered: Vec<(RoomId, Option<Seq>)>,
+    pub announced: usize,
+    pub gone: usize,
+    pub notes: Vec<Note>,
+    /// SIGSTOP: outcomes wait.
+    is_asleep: bool,
+    waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
+    under_way: BTreeMap<OrderId, &'static str>,
+    pub under_way_max: usize,
+}
+
+#[derive(Default)]
+pub struct Sql {
+    pub tips: BTreeMap<RoomId, Seq>,
+    pub settled: BTreeSet<String>,
+    pub is_down: bool,
+}
+
+pub struct World {
+    pub now: Now,
+    pub redis: Server,
+    pub sql: Sql,
+    pub nodes: Vec<Option<Node>>,
+    pub settings: Settings,
+    started: u64,
+    next_conn: u32,
+    pub steps: u64,
+}
+
+const UNIX_MS: u64 = 1_760_000_000_000;
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let settings = Settings { log_streams: 2, log_maxlen: 200, ..Settings::default() };
+        World {
+            now: Now(0),
+            redis: Server::new(seed),
+            sql: Sql::default(),
+            nodes: Vec::new(),
+            settings,
+            started: seed << 16,
+            next_conn: 0,
+            steps: 0,
+        }
+    }
+
+    pub fn with_nodes(seed: u64, nodes: usize) -> World {
+        let mut world = World::new(seed);
+        for _ in 0..nodes {
+            world.start();
+        }
+        world.run(1_000);
+        world
+    }
+
+    pub fn start(&mut self) -> usize {
+        self.started += 1;
+        let mut random = [7; 16];
+        random[..8].copy_from_slice(&self.started.to_le_bytes());
+        let seed = Seed { random, started_unix_ms: UNIX_MS };
+        let node = Node {
+            cluster: Cluster::new(self.settings.clone(), seed),
+            effects: Effects::default(),
+            conns: BTreeMap::new(),
+            views: BTreeMap::new(),
+            // A node that starts reads the rooms from SQL.
+            heard: self.sql.tips.clone(),
+            messages: Vec::new(),
+            revoked: 0,
+            changed: Vec::new(),
+            numbered: Vec::new(),
+            announced: 0,
+            gone: 0,
+            notes: Vec::new(),
+            is_asleep: false,
+            waiting: Vec::new(),
+            under_way: BTreeMap::new(),
+            under_way_max: 0,
+        };
+        self.nodes.push(Some(node));
+        let index = self.nodes.len() - 1;
+        self.step(index, Event::Tick);
+        index
+    }
+
+    pub fn node(&mut self, index: usize) -> &mut Node {
+        self.nodes[index].as_mut().expect("the node lives")
+    }
+
+    pub fn status(&mut self, index: usize) -> Status {
+        self.node(index).cluster.status()
+    }
+
+    // ---- users --------------------------------------------------------------------------------
+
+    pub fn enter(&mut self, node: usize, user: u32, rooms: &[u32]) -> ConnId {
+        self.next_conn += 1;
+        let conn = ConnId(u64::from(self.next_conn));
+        self.move_to(node, conn, user, rooms);
+        conn
+    }
+
+    /// The session is the user's and is in these rooms.
+    pub fn move_to(&mut self, node: usize, conn: ConnId, user: u32, rooms: &[u32]) {
+        let rooms: SmallVec<[RoomId; 2]> = rooms.iter().map(|room| RoomId(*room)).collect();
+        let state = ConnState { user: UserId(user), rooms };
+        self.set(node, conn, Some(state));
+    }
+
+    pub fn leave(&mut self, node: usize, conn: ConnId) {
+        self.set(node, conn, None);
+    }
+
+    fn set(&mut self, index: usize, conn: ConnId, state: Option<ConnState>) {
+        let now = self.now;
+        let before = self.truth(index);
+        let node = self.node(index);
+        match state.clone() {
+            Some(state) => {
+                let since = node.conns.get(&conn).map_or(now, |(_, since)| *since);
+                node.conns.insert(conn, (state, since));
+            }
+            None => {
+                node.conns.remove(&conn);
+            }
+        }
+        let after = self.truth(index);
+        self.step(index, Event::Signal(Signal::Connection { conn, state }));
+        let seq = |world: &World, room| world.sql.tips.get(&room).copied().unwrap_or_default();
+        for (room, user) in before.symmetric_difference(&after) {
+            let is_present = after.contains(&(*room, *user));
+            let seq = seq(self, *room);
+            let (room, user) = (*room, card(user.0));
+            self.step(index, Event::Signal(Signal::Present { room, user, is_present, seq }));
+        }
+    }
+
+    /// The database numbers a message of the node.
+    pub fn say(&mut self, index: usize, room: u32, text: &str) -> Seq {
+        let room = RoomId(room);
+        let tip = self.sql.tips.entry(room).or_default();
+        tip.0 += 1;
+        let seq = *tip;
+        let message = StoredMessage {
+            seq,
+            id: i64::try_from(seq.0).expect("small"),
+            author: card(1),
+            msg: text.into(),
+            img: Box::default(),
+            time: Box::default(),
+        };
+        self.node(index).heard.insert(room, seq);
+        let messages: Arc<[StoredMessage]> = Arc::new([message]);
+        self.step(index, Event::Signal(Signal::Committed { room, messages }));
+        seq
+    }
+
+    /// Who is where on the node.
+    pub fn truth(&self, index: usize) -> Facts {
+        let Some(node) = &self.nodes[index] else { return Facts::new() };
+        let each = node.conns.values();
+        each.flat_map(|(state, _)| state.rooms.iter().map(|room| (*room, state.user))).collect()
+    }
+
+    // ---- faults -------------------------------------------------------------------------------
+
+    pub fn kill(&mut self, index: usize) {
+        self.nodes[index] = None;
+    }
+
+    pub fn sleep(&mut self, index: usize) {
+        self.node(index).is_asleep = true;
+    }
+
+    pub fn wake(&mut self, index: usize) {
+        self.node(index).is_asleep = false;
+        for (order, outcome) in std::mem::take(&mut self.node(index).waiting) {
+            self.step(index, Event::Outcome { order, outcome });
+        }
+        self.step(index, Event::Tick);
+    }
+
+    pub fn mode(&mut self, mode: Mode) {
+        self.redis.set_mode(self.now, mode);
+    }
+
+    // ---- time ---------------------------------------------------------------------------------
+
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now.plus_ms(ms);
+        while let Some(at) = self.next_at().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            for (client, order, outcome) in self.redis.run(self.now) {
+                self.answer(client as usize, order, outcome);
+            }
+            for index in 0..self.nodes.len() {
+                let is_due = self.deadline(index).is_some_and(|at| at <= self.now);
+                if is_due {
+                    self.step(index, Event::Tick);
+                    let next = self.deadline(index);
+                    assert!(
+                        next.is_none_or(|at| at > self.now),
+                        "node {index} asks for a tick it has just had: {:?} {:?}",
+                        self.status(index),
+                        self.node(index).under_way,
+                    );
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn deadline(&self, index: usize) -> Option<Now> {
+        let node = self.nodes[index].as_ref().filter(|node| !node.is_asleep)?;
+        node.cluster.next_deadline()
+    }
+
+    fn next_at(&self) -> Option<Now> {
+        let nodes = (0..self.nodes.len()).filter_map(|index| self.deadline(index));
+        nodes.chain(self.redis.next_at()).min()
+    }
+
+    fn answer(&mut self, index: usize, order: OrderId, outcome: Result<Outcome, Failure>) {
+        let Some(node) = &mut self.nodes[index] else { return };
+        if node.is_asleep {
+            node.waiting.push((order, outcome));
+        } else {
+            self.step(index, Event::Outcome { order, outcome });
+        }
+    }
+
+    pub fn step(&mut self, index: usize, event: Event) {
+        let now = self.now;
+        self.steps += 1;
+        let node = self.node(index);
+        if let Event::Outcome { order, .. } = &event {
+            node.under_way.remove(order);
+        }
+        node.cluster.step(now, event, &mut node.effects);
+        node.listen();
+        let orders = std::mem::take(&mut node.effects.orders);
+        for (id, order) in orders {
+            let node = self.node(index);
+            node.under_way.insert(id, order.name());
+            node.under_way_max = node.under_way_max.max(node.under_way.len());
+            if order.is_sql() {
+                let outcome = self.sql.run(&order);
+                self.step(index, Event::Outcome { order: id, outcome });
+            } else {
+                let client = u32::try_from(index).expect("few");
+                self.redis.give(now, client, id, order);
+            }
+        }
+    }
+
+    // ---- what must be so at rest --------------------------------------------------------------
+
+    /// `None` when everything is as it must be, else the first thing that is not.
+    pub fn fault(&mut self) -> Option<String> {
+        let live: Vec<usize> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()).collect();
+        for index in &live {
+            let status = self.status(*index);
+            if !status.is_up || !status.is_announced {
+                return Some(format!("node {index} is not up: {status:?}"));
+            }
+            let mut seen: Vec<Facts> = self.node(*index).views.values().cloned().collect();
+            let others = live.iter().filter(|other| *other != index);
+            let mut true_: Vec<Facts> = others.map(|other| self.truth(*other)).collect();
+            for facts in [&mut seen, &mut true_] {
+                facts.retain(|facts| !facts.is_empty());
+                facts.sort();
+            }
+            if seen != true_ {
+                return Some(format!("node {index} sees {seen:?}, and there is {true_:?}"));
+            }
+            let (heard, tips) = (&self.nodes[*index].as_ref()?.heard, &self.sql.tips);
+            if heard != tips {
+                return Some(format!("node {index} heard {heard:?} of {tips:?}"));
+            }
+        }
+        self.fault_in_redis(&live)
+    }
+
+    fn fault_in_redis(&mut self, live: &[usize]) -> Option<String> {
+        let mut names = BTreeMap::new();
+        for index in live {
+            let status = self.status(*index);
+            names.insert(status.incarnation, (*index, status.node?));
+        }
+        let now = self.now;
+        let keys = self.redis.redis.keys(now).clone();
+        let mut map = Map::default();
+        let mut shown: BTreeMap<String, Facts> = BTreeMap::new();
+        for (key, value) in &keys {
+            let is_right = match value {
+                Value::Text(holder) if key.starts_with("throng:node:") => {
+                    names.contains_key(holder)
+                }
+                Value::Hash(hash) if key == "throng:nodes" => {
+                    hash.keys().all(|name| names.contains_key(name)) && hash.len() == names.len()
+                }
+                Value::Hash(hash) if key.starts_with("throng:presence:") => {
+                    let room = RoomId(key["throng:presence:".len()..].parse().ok()?);
+                    for field in hash.keys() {
+                        let (name, user) = field.split_once('/')?;
+                        let facts = shown.entry(name.to_owned()).or_default();
+                        facts.insert((room, UserId(user.parse().ok()?)));
+                    }
+                    true
+                }
+                Value::Set(_) if key.starts_with("throng:rooms:") => {
+                    names.contains_key(&key["throng:rooms:".len()..])
+                }
+                Value::Set(set) if key.starts_with("throng:fds:") => {
+                    map.owned.extend(set.iter().filter_map(|member| {
+                        let (fd, name) = parse_owned_pair(member)?;
+                        Some((fd, name.to_owned()))
+                    }));
+                    names.contains_key(&key["throng:fds:".len()..])
+                }
+                Value::Set(set) if key.starts_with("swoole:rooms:") => {
+                    let name = &key["swoole:rooms:".len()..];
+                    let pair = |fd: &String| (Fd(fd.parse().expect("a number")), name.to_owned());
+                    map.by_room.extend(set.iter().map(pair));
+                    true
+                }
+                Value::Set(set) if key.starts_with("swoole:fds:") => {
+                    let fd = Fd(key["swoole:fds:".len()..].parse().ok()?);
+                    map.by_fd.extend(set.iter().map(|name| (fd, name.clone())));
+                    true
+                }
+                Value::Hash(hash) if key == "socket_id" => {
+                    map.users = hash.clone();
+                    true
+                }
+                Value::Stream { .. } => true,
+                _ => false,
+            };
+            if !is_right {
+                return Some(format!("{key} is wrong: {value:?}, with {names:?}"));
+            }
+        }
+        for (name, (index, _)) in &names {
+            let (shown, truth) = (shown.remove(name).unwrap_or_default(), self.truth(*index));
+            if shown != truth {
+                return Some(format!("the hashes show {shown:?} for node {index}: {truth:?}"));
+            }
+        }
+        if !shown.is_empty() {
+            return Some(format!("the hashes show the dead: {shown:?}"));
+        }
+        map.fault(self, &names)
+    }
+}
+
+/// The original's map as found.
+#[derive(Default)]
+struct Map {
+    owned: BTreeSet<(Fd, String)>,
+    by_room: BTreeSet<(Fd, String)>,
+    by_fd: BTreeSet<(Fd, String)>,
+    users: BTreeMap<String, String>,
+}
+
+impl Map {
+    fn fault(&self, world: &World, names: &BTreeMap<String, (usize, u16)>) -> Option<String> {
+        if self.by_room != self.by_fd || self.by_room != self.owned {
+            return Some(format!("{:?} {:?} {:?}", self.by_room, self.by_fd, self.owned));
+        }
+        let mut counts = BTreeMap::<(u16, String), usize>::new();
+        for (fd, name) in &self.by_room {
+            let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
+            *counts.entry((node, name.clone())).or_default() += 1;
+        }
+        let mut true_counts = BTreeMap::<(u16, String), usize>::new();
+        let mut newest = BTreeMap::<String, (Now, Vec<u16>)>::new();
+        for (index, id) in names.values() {
+            for (state, since) in world.nodes[*index].as_ref()?.conns.values() {
+                let user = state.user.0.to_string();
+                *true_counts.entry((*id, format!("uid_{user}"))).or_default() += 1;
+                for room in &state.rooms {
+                    *true_counts.entry((*id, format!("room{}", room.0))).or_default() += 1;
+                }
+                let entry = newest.entry(user).or_insert((*since, Vec::new()));
+                if *since > entry.0 {
+                    *entry = (*since, Vec::new());
+                }
+                if *since == entry.0 {
+                    entry.1.push(*id);
+                }
+            }
+        }
+        if counts != true_counts {
+            return Some(format!("the map counts {counts:?}, there are {true_counts:?}"));
+        }
+        if self.users.keys().ne(newest.keys()) {
+            return Some(format!("socket_id is {:?}, users {newest:?}", self.users));
+        }
+        for (user, fd) in &self.users {
+            let fd = Fd(fd.parse().expect("a number"));
+            let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
+            let is_known = self.by_room.contains(&(fd, format!("uid_{user}")));
+            if !is_known || !newest[user].1.contains(&node) {
+                return Some(format!("user {user} is at {fd} of {node}: {newest:?}"));
+            }
+        }
+        None
+    }
+}
+
+impl Sql {
+    fn run(&mut self, order: &Order) -> Result<Outcome, Failure> {
+        if self.is_down {
+            return Err(Failure::Broken { why: "sql" });
+        }
+        Ok(match order {
+            Order::Tips => {
+                Outcome::Tips(self.tips.iter().map(|(room, seq)| (*room, *seq)).collect())
+            }
+            Order::Card { user } => Outcome::Card(Some(card(user.0))),
+            Order::Settle { process } => {
+                self.settled.insert(process.clone());
+                Outcome::Done
+            }
+            other => panic!("{} is not for SQL", other.name()),
+        })
+    }
+
+    pub fn has_settled(&self, incarnation: &str) -> bool {
+        self.settled.contains(process_of(incarnation))
+    }
+}
+
+impl Node {
+    /// What the shards do with their inputs.
+    fn listen(&mut self) {
+        self.notes.append(&mut self.effects.notes);
+        self.revoked += self.effects.revoked.drain(..).count();
+        self.changed.extend(self.effects.changed.drain(..).map(|card| card.id));
+        self.numbered.append(&mut self.effects.numbered);
+        for input in self.effects.inputs.drain(..) {
+            match input {
+                ClusterInput::Messages { room, messages } => {
+                    for message in messages {
+                        let heard = self.heard.entry(room).or_default();
+                        *heard = (*heard).max(message.seq);
+                        self.messages.push((room, message));
+                    }
+                }
+                ClusterInput::Tip { room, seq } => {
+                    let heard = self.heard.entry(room).or_default();
+                    *heard = (*heard).max(seq);
+                }
+                ClusterInput::Present { room, node, joined, left } => {
+                    let view = self.views.entry(node).or_default();
+                    view.extend(joined.iter().map(|card| (room, card.id)));
+                    for (user, _) in left {
+                        view.remove(&(room, user));
+                    }
+                }
+                ClusterInput::NodePresence { room, node, users } => {
+                    let view = self.views.entry(node).or_default();
+                    view.retain(|(of, _)| *of != room);
+                    view.extend(users.iter().map(|card| (room, card.id)));
+                }
+                ClusterInput::NodeGone { node } => {
+                    self.gone += 1;
+                    self.views.remove(&node);
+                }
+                ClusterInput::Announce => self.announced += 1,
+                ClusterInput::Emit(_) => {}
+            }
+        }
+    }
+}
