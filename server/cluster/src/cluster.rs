@@ -302,7 +302,7 @@ impl Cluster {
             return;
         }
         let incarnation = self.lease.incarnation.clone();
-        self.sweeps.add_own(&incarnation, now);
+        self.sweeps.add(&incarnation, self.lease.id, now);
         self.telling.collapse();
         self.counters.leases_lost += 1;
         self.health.troubled_at = Some(now);

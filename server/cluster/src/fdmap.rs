@@ -176,6 +176,8 @@ impl FdMap {
                 Act::Disown => disowned.push(owned_pair(fd, &name)),
                 Act::Write => {
                     pair.is_stale = false;
+                    // Again: Redis may have been emptied since.
+                    owned.push(owned_pair(fd, &name));
                     writes.push(Write::SetAdd { key: names.0, members: vec![names.1] });
                     writes.push(Write::SetAdd { key: fds.0, members: vec![fds.1] });
                     if let Name::User(user) = key.1 {
@@ -194,7 +196,7 @@ impl FdMap {
         }
         let key = keys.owned_fds(incarnation);
         if !owned.is_empty() {
-            writes.push(Write::SetAdd { key: key.clone(), members: owned });
+            writes.insert(0, Write::SetAdd { key: key.clone(), members: owned });
         }
         if !disowned.is_empty() {
             writes.push(Write::SetRemove { key, members: disowned });

@@ -26,6 +26,8 @@ pub struct Redis {
     expires: BTreeMap<String, Now>,
     /// Commands that need memory are refused.
     pub is_full: bool,
+    /// Its clock at [`Now`] zero.
+    pub started_unix_ms: u64,
     dice: u64,
 }
 
@@ -183,7 +185,7 @@ impl Redis {
         let empty = || Value::Stream { entries: VecDeque::new(), last: EntryId::ZERO };
         let stream = self.keys.entry(stream.to_owned()).or_insert_with(empty);
         let Value::Stream { entries, last } = stream else { return };
-        let ms = now.0 / 1_000_000 + 1;
+        let ms = self.started_unix_ms + now.0 / 1_000_000;
         *last = if ms > last.ms {
             EntryId { ms, n: 0 }
         } else {

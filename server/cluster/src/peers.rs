@@ -74,6 +74,7 @@ pub struct Peer {
     pub ix: NodeIx,
     /// Under which name it is read.
     pub incarnation: String,
+    pub id: u16,
     /// Where the shards believe it has somebody.
     pub rooms: BTreeSet<RoomId>,
     pub sequence: Sequence,
@@ -104,7 +105,9 @@ pub struct Grace {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub joined: Vec<String>,
-    pub gone: Vec<(NodeIx, String)>,
+    pub gone: Vec<(NodeIx, String, u16)>,
+    /// Names that have been replaced by newer ones of the same process.
+    pub replaced: Vec<(String, u16)>,
     /// Nodes that live and are not taken in: there are too many.
     pub refused: u64,
 }
@@ -133,20 +136,22 @@ impl Peers {
             let is_kept = now < since.plus_ms(grace_ms);
             if !is_kept {
                 self.unread.remove(process);
-                change.gone.push((peer.ix, peer.incarnation.clone()));
+                change.gone.push((peer.ix, peer.incarnation.clone(), peer.id));
             }
             is_kept
         });
         let processes: BTreeSet<&str> = registry.live().map(|(name, _)| process_of(name)).collect();
         for process in processes.into_iter().filter(|process| *process != own) {
             let Some(name) = registry.ready(process) else { continue };
+            let id = registry.records.get(name).map_or(0, |record| record.id);
             let is_full = self.known.len() >= peers_max || self.next_ix == u16::MAX;
             match self.known.get_mut(process) {
                 Some(peer) if peer.incarnation == name => {}
                 Some(peer) => {
                     self.adoptions += 1;
                     peer.adoption = self.adoptions;
-                    peer.incarnation = name.to_owned();
+                    let old = std::mem::replace(&mut peer.incarnation, name.to_owned());
+                    change.replaced.push((old, std::mem::replace(&mut peer.id, id)));
                     peer.sequence = Sequence::default();
                     self.unread.insert(process.to_owned());
                 }
@@ -158,6 +163,7 @@ impl Peers {
                     let peer = Peer {
                         ix,
                         incarnation: name.to_owned(),
+                        id,
                         rooms: BTreeSet::new(),
                         sequence: Sequence::default(),
                         adoption: self.adoptions,

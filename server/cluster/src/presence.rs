@@ -136,6 +136,8 @@ impl Presence {
                 }
                 Act::Write => {
                     stay.is_stale = false;
+                    // Again: Redis may have been emptied since.
+                    owned.insert(room);
                     set.entry(room).or_default().push((field, encode_card(&stay.card)));
                 }
                 Act::Erase | Act::Disown => deleted.entry(room).or_default().push(field),

@@ -17,9 +17,9 @@ use crate::order::{Order, Write};
 const ROOMS_MAX: u32 = 64;
 const PAIRS_MAX: u32 = 512;
 /// How much later than the node before it a node begins.
-const RANK_MS: u64 = 300;
-/// Own incarnations that are remembered after the registry has forgotten them.
-const FORMER_MAX: usize = 16;
+pub const RANK_MS: u64 = 300;
+/// Incarnations that are remembered after the registry has forgotten them.
+const SEEN_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
@@ -37,9 +37,11 @@ struct Sweep {
     stage: Stage,
     at: Now,
     is_second: bool,
-    is_own: bool,
+    is_seen: bool,
     /// There is no time to do it twice: the server stops, and all its commands are answered.
     is_last: bool,
+    /// Where the registry may have forgotten it.
+    id: Option<u16>,
 }
 
 pub struct Sweeps {
@@ -58,8 +60,8 @@ pub struct Found {
 }
 
 impl Sweep {
-    fn new(at: Now, is_own: bool) -> Sweep {
-        Sweep { stage: Stage::Rooms, at, is_second: false, is_own, is_last: false }
+    fn new(at: Now, is_seen: bool) -> Sweep {
+        Sweep { stage: Stage::Rooms, at, is_second: false, is_seen, is_last: false, id: None }
     }
 
     fn start_again(&mut self, at: Now) {
@@ -74,23 +76,29 @@ impl Sweeps {
         Sweeps { lease_ms, sweeps: BTreeMap::new(), current: None }
     }
 
-    /// An incarnation of this process has ended. It is swept whatever the registry says: others may
-    /// have swept it, and forgotten it, before its last command came.
-    pub fn add_own(&mut self, incarnation: &str, now: Now) {
-        let own = self.sweeps.iter().filter(|(_, sweep)| sweep.is_own).count();
-        if own >= FORMER_MAX
-            && let Some(oldest) = self.sweeps.iter().find(|(_, sweep)| sweep.is_own)
+    /// An incarnation that this node has seen die, or was. It is swept whatever the registry says:
+    /// others may have swept and forgotten it before its last command came, or Redis may have lost
+    /// the record before that.
+    pub fn add(&mut self, incarnation: &str, id: u16, at: Now) {
+        let seen = || self.sweeps.iter().filter(|(_, sweep)| sweep.is_seen);
+        if seen().count() >= SEEN_MAX
+            && let Some(oldest) =
+                seen().min_by_key(|(_, sweep)| sweep.at).map(|(name, _)| name.clone())
         {
-            let oldest = oldest.0.clone();
             self.sweeps.remove(&oldest);
         }
-        self.sweeps.insert(incarnation.to_owned(), Sweep::new(now, true));
+        self.sweeps.insert(incarnation.to_owned(), Sweep { id: Some(id), ..Sweep::new(at, true) });
     }
 
     /// The server stops: the own incarnation is swept once, and at once.
     pub fn add_last(&mut self, incarnation: &str, now: Now) {
         let sweep = Sweep { is_last: true, ..Sweep::new(now, true) };
         self.sweeps.insert(incarnation.to_owned(), sweep);
+    }
+
+    /// Whether fds of this id may be left.
+    pub fn has_id(&self, id: u16) -> bool {
+        self.sweeps.values().any(|sweep| sweep.id == Some(id))
     }
 
     pub fn has(&self, incarnation: &str) -> bool {
@@ -102,7 +110,7 @@ impl Sweeps {
     pub fn observe(&mut self, dead: &BTreeSet<&str>, rank: u64, now: Now) {
         let current = self.current.as_deref();
         self.sweeps.retain(|name, sweep| {
-            sweep.is_own || dead.contains(name.as_str()) || current == Some(name.as_str())
+            sweep.is_seen || dead.contains(name.as_str()) || current == Some(name.as_str())
         });
         for name in dead {
             let at = now.plus_ms(rank * RANK_MS);

@@ -274,18 +274,17 @@ impl Cluster {
 
     /// Of all that waits for a moment and not for an answer, the earliest.
     fn earliest(&self, now: Now) -> Option<Now> {
-        let is_tried_again = self.health.is_broken() || self.health.is_refused();
-        let is_telling = self.lease.is_announced() && self.lease.is_trusted(now);
+        let (is_broken, is_refused) = (self.health.is_broken(), self.health.is_refused());
+        let is_held = self.lease.is_held() && !is_broken;
+        let is_telling = self.lease.is_announced() && self.lease.is_trusted(now) && !is_refused;
         let times = [
-            is_tried_again.then_some(self.health.retry_at).filter(|at| *at > now),
-            (self.lease.is_held() && !self.busy.lease).then_some(self.lease.renew_at),
-            (self.lease.is_held() && !is_tried_again)
-                .then_some(self.lease.held_until)
-                .filter(|at| *at > now),
-            (!self.busy.registry && !is_tried_again).then_some(self.registry_at),
-            (is_telling && !self.busy.append && !is_tried_again).then_some(self.beat_at),
+            (is_broken || is_refused).then_some(self.health.retry_at).filter(|at| *at > now),
+            (is_held && !self.busy.lease).then_some(self.lease.renew_at),
+            is_held.then_some(self.lease.held_until).filter(|at| *at > now),
+            (!self.busy.registry && !is_broken).then_some(self.registry_at),
+            (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
             (self.must_poll() && !self.busy.tips).then_some(self.tips_at),
-            self.sweeps.next_at().filter(|_| self.may_sweep(now) && !is_tried_again),
+            self.sweeps.next_at().filter(|_| self.may_sweep(now) && !is_refused),
         ];
         times.into_iter().flatten().min()
     }

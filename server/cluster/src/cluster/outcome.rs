@@ -13,6 +13,7 @@ use crate::lease::Phase;
 use crate::loading::Fate;
 use crate::order::{Failure, Fields, Order, OrderId, Outcome};
 use crate::peers::{Grace, Registry};
+use crate::sweep::RANK_MS;
 
 impl Cluster {
     pub(super) fn outcome(
@@ -112,6 +113,8 @@ impl Cluster {
             }
             (Purpose::Tails, Outcome::Tails(tails)) => {
                 self.reading.tails(&tails);
+                // What came between the shards' reading of SQL and this place is in no log we read.
+                self.are_tips_due = true;
                 if std::mem::take(&mut self.is_resync_due) {
                     self.resync("redis was away", effects);
                 }
@@ -254,7 +257,12 @@ impl Cluster {
         let records = &self.registry.records;
         match self.lease.phase {
             Phase::ExpectRegistry => {
-                let taken = |id: u16| records.values().any(|record| record.id == id);
+                // Redis may have lost what this node remembers.
+                let taken = |id: u16| {
+                    records.values().any(|record| record.id == id)
+                        || self.peers.known.values().any(|peer| peer.id == id)
+                        || self.sweeps.has_id(id)
+                };
                 self.lease.begin(now, self.first_id, &taken);
             }
             Phase::ExpectAnnounced | Phase::ExpectReady | Phase::Live => {
@@ -281,10 +289,17 @@ impl Cluster {
         let max = self.settings.peers_max;
         let change = self.peers.observe(&self.registry, own, now, grace, max);
         self.counters.peers_full += change.refused;
+        let sweep_at = now.plus_ms(self.rank() * RANK_MS);
+        for (incarnation, id) in change.replaced {
+            self.sweeps.add(&incarnation, id, sweep_at);
+        }
         for incarnation in change.joined {
             effects.notes.push(Note::PeerJoined { incarnation });
         }
-        for (node, incarnation) in change.gone {
+        for (node, incarnation, id) in change.gone {
+            self.sweeps.add(&incarnation, id, sweep_at);
+            // What it had committed last may have come into no log.
+            self.are_tips_due = true;
             effects.inputs.push(ClusterInput::NodeGone { node });
             effects.notes.push(Note::PeerGone { incarnation });
         }

@@ -48,6 +48,8 @@ struct Pending {
     block_until: Now,
     is_answered: bool,
     is_done: bool,
+    /// It was sent into a cut.
+    is_lost: bool,
 }
 
 /// What a client is told.
@@ -75,8 +77,9 @@ impl Server {
         self.next += 1;
         let number = self.next;
         let block_until = now.plus_ms(block_ms);
-        let pending =
-            Pending { client, id, order, block_until, is_answered: false, is_done: false };
+        let is_lost = self.cut.contains(&client);
+        let (is_answered, is_done) = (false, false);
+        let pending = Pending { client, id, order, block_until, is_answered, is_done, is_lost };
         self.pending.insert(number, pending);
         let at = now.plus_ms(self.latency());
         self.at(at, Step::Do(number));
@@ -150,8 +153,9 @@ impl Server {
         match self.mode {
             Mode::Down => self.at(now, Step::Answer(number, Err(Failure::Broken { why: "down" }))),
             Mode::Paused => {}
+            Mode::Up if pending.is_lost => self.finish(number),
             Mode::Up if is_cut => {
-                // Either way was cut first.
+                // Some got through before the cut, and their answers did not.
                 if self.roll(2) == 0 {
                     self.do_now(now, number);
                 }

@@ -71,9 +71,11 @@ const UNIX_MS: u64 = 1_760_000_000_000;
 impl World {
     pub fn new(seed: u64) -> World {
         let settings = Settings { log_streams: 2, log_maxlen: 200, ..Settings::default() };
+        let mut redis = Server::new(seed);
+        redis.redis.started_unix_ms = UNIX_MS;
         World {
             now: Now(0),
-            redis: Server::new(seed),
+            redis,
             sql: Sql::default(),
             nodes: Vec::new(),
             settings,
@@ -128,6 +130,11 @@ impl World {
 
     pub fn status(&mut self, index: usize) -> Status {
         self.node(index).cluster.status()
+    }
+
+    /// The node knows of every message.
+    pub fn has_heard(&self, index: usize) -> bool {
+        self.nodes[index].as_ref().is_some_and(|node| node.heard == self.sql.tips)
     }
 
     // ---- users --------------------------------------------------------------------------------
@@ -209,6 +216,10 @@ impl World {
 
     pub fn sleep(&mut self, index: usize) {
         self.node(index).is_asleep = true;
+    }
+
+    pub fn is_asleep(&self, index: usize) -> bool {
+        self.nodes[index].as_ref().is_some_and(|node| node.is_asleep)
     }
 
     pub fn wake(&mut self, index: usize) {
