@@ -105,8 +105,16 @@ pub fn bench(args: &[String]) -> Outcome {
             run.args(rest);
             run
         }
+        Some((first, rest)) if first == "redis" => {
+            let package = ["--package", "throng-backplane", "--example", "rates", "--"];
+            let mut run = command("cargo", &["run", "--release"], ".");
+            run.args(package).args(rest);
+            run
+        }
         Some((other, _)) => {
-            return Err(Failure::Usage(format!("no bench `{other}`: nothing, or peers [ARGS…]")));
+            return Err(Failure::Usage(format!(
+                "no bench `{other}`: nothing, peers [ARGS…], or redis [URL]"
+            )));
         }
     };
     bench.stdin(Stdio::inherit());

@@ -25,6 +25,7 @@ usage: cargo xtask <command> [arguments]
                    mutants; ARGS go to `throng-harness run`
   bench            micro-benchmarks
   bench peers [ARGS…]  the run beside other servers (see benches/README.md)
+  bench redis [URL]    what goes through a running Redis, redis://127.0.0.1 by default
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing
   help             this text

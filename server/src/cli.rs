@@ -17,6 +17,7 @@ Exit status:
   70  a shard ended unexpectedly
   71  the address cannot be bound, or the system is out of something
   74  the store cannot be opened
+  77  Redis refuses the login, or the user has no right to the keys
   78  the configuration is wrong";
 
 /// A chat-room server for Socket.IO clients, old and new.
@@ -58,6 +59,8 @@ Examples:
       Try it: open http://127.0.0.1:8090 in two browsers.
   throng serve --listen 0.0.0.0:8090 --data-dir /var/lib/throng --log json
       Behind a proxy that ends TLS.
+  throng serve --redis redis://127.0.0.1 --database postgres://throng@db/throng
+      One of several nodes behind a load balancer.
   throng serve --static-dir ./public
       Serve another front end instead of the embedded one.
   throng serve --unlimited --ephemeral --shards 1
@@ -71,6 +74,7 @@ Exit status:
   70  a shard ended unexpectedly
   71  the address cannot be bound, or the system is out of something
   74  the store cannot be opened
+  77  Redis refuses the login, or the user has no right to the keys
   78  the configuration is wrong";
 
 #[derive(Args, Default)]
@@ -89,6 +93,10 @@ pub struct ServeArgs {
     /// password into the file or THRONG_DATABASE [default: throng.db in the data directory]
     #[arg(long, value_name = "URL", help_heading = "Where")]
     database: Option<String>,
+    /// Redis, as redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://…, redis+sentinel://HOST,…/SERVICE
+    /// or redis+cluster://HOST,…: shares rooms with the other nodes there, and shows who is where
+    #[arg(long, value_name = "URL", help_heading = "Where")]
+    redis: Option<String>,
     /// Serve this front end instead of the embedded one.
     #[arg(long, value_name = "DIR", help_heading = "Where")]
     static_dir: Option<String>,
@@ -131,6 +139,7 @@ impl ServeArgs {
         flags.set("listen", self.listen.map(|listen| listen.to_string()));
         flags.set("data_dir", self.data_dir.clone());
         flags.set("database", self.database.clone());
+        flags.set("redis.url", self.redis.clone());
         flags.set("static_dir", self.static_dir.clone());
         flags.set("shards", self.shards);
         flags.set("io_driver", self.io_driver.clone());

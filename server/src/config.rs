@@ -1,6 +1,7 @@
 //! From what the operator wrote to what it means: flags over environment over file over defaults.
 
 mod reader;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use throng_mesh::Capacity;
 pub use reader::Shown;
 use reader::{Fault, Reader, whole};
 
+use crate::backplane::BackplaneConfig;
 use crate::request::HttpPolicy;
 use crate::shard::Tuning;
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub policy: HttpPolicy,
     pub desk: throng_desk::Settings,
     pub store: throng_store::Options,
+    /// `None`: everything in memory, one node.
+    pub backplane: Option<BackplaneConfig>,
 }
 
 /// Flags, as keys and values of the same names as in the file.
@@ -56,8 +60,17 @@ pub struct Flags(pub Dict);
 
 impl Flags {
     pub fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.0.insert(key.into(), value.into());
+        let Some(value) = value else { return };
+        match key.split_once('.') {
+            None => {
+                self.0.insert(key.into(), value.into());
+            }
+            Some((section, key)) => {
+                let section = self.0.entry(section.into()).or_insert_with(|| Dict::new().into());
+                if let Value::Dict(_, entries) = section {
+                    entries.insert(key.into(), value.into());
+                }
+            }
         }
     }
 }
@@ -152,6 +165,8 @@ fn read(reader: &mut Reader) -> Config {
         });
     store.image_bytes_max = core.image_bytes_max as usize;
     let rooms = rooms(r);
+    let backplane = redis::read(r, listen, core.ephemeral);
+    core.cluster = backplane.is_some();
 
     let is_public = !listen.ip().is_loopback();
     r.fault(is_unlimited && is_public, || {
@@ -176,6 +191,7 @@ fn read(reader: &mut Reader) -> Config {
         policy,
         desk,
         store,
+        backplane,
     };
     if is_unlimited {
         config.lift_limits();

@@ -120,13 +120,20 @@ impl Launch {
 /// When the system has no randomness to give.
 pub fn seeds(shards: u8) -> Result<Vec<Seed>, StartError> {
     let placement = random()?;
-    let started_unix_ms = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    let started_unix_ms = unix_ms().cast_signed();
     (0..shards).map(|_| Ok(Seed { placement, random: random()?, started_unix_ms })).collect()
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StartError> {
+/// The wall clock.
+pub fn unix_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| StartError::System(error.into()))?;

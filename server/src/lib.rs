@@ -10,6 +10,7 @@
 //! rule lives in this crate.
 #![forbid(unsafe_code)]
 
+pub mod backplane;
 pub mod board;
 pub mod cli;
 pub mod clock;

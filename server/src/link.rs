@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use throng_core::cluster::{ClusterInput, Signal};
 use throng_core::input::{Accept, BodyFault, UserCard};
 use throng_core::{Answer, Command, EngineRequest, LogLine, PollId, Reply, ShardId, TokenHash};
 use throng_mesh::Bell;
@@ -12,6 +13,8 @@ use crate::gate::Ticket;
 
 /// Commands of one shard that may be unanswered. Replies have as many slots, so they always fit.
 pub const COMMANDS_MAX: usize = 4096;
+/// Signals of one shard that the backplane has not taken.
+pub const SIGNALS_MAX: usize = 4096;
 /// Items of the front desk that wait for one shard.
 const INBOX_MAX: usize = 1024;
 /// Connections that wait for the front desk.
@@ -38,6 +41,8 @@ pub enum ToShard {
     Upgraded(Box<Upgraded>),
     Revoked(TokenHash),
     UserChanged(Arc<UserCard>),
+    /// From other nodes, or from a program beside us.
+    Cluster(ClusterInput),
     /// Stop accepting and close everything, politely.
     Stop,
     /// End the thread.
@@ -66,6 +71,7 @@ pub struct ShardEnds {
     pub inbox: mpsc::Receiver<ToShard>,
     pub replies: mpsc::Receiver<Reply>,
     pub commands: mpsc::Sender<Command>,
+    pub signals: mpsc::Sender<Signal>,
     pub handed: mpsc::Sender<Handed>,
     pub logs: mpsc::Sender<LogLine>,
     /// To the other shards, for handshakes that name a session of theirs.
@@ -77,6 +83,8 @@ pub struct DeskEnds {
     pub doors: Doors,
     /// One per shard.
     pub commands: Vec<mpsc::Receiver<Command>>,
+    /// One per shard; silent unless there is a backplane.
+    pub signals: Vec<mpsc::Receiver<Signal>>,
     pub handed: mpsc::Receiver<Handed>,
     pub logs: mpsc::Receiver<LogLine>,
 }
@@ -109,6 +117,17 @@ impl Door {
         self.inbox.try_send(item).map_err(mpsc::error::TrySendError::into_inner)?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// The thread of the shard has ended.
+    pub fn is_gone(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
+    /// Waits until the inbox has room for one more.
+    pub async fn has_room(&self) {
+        // When the shard is gone, whoever sends next will learn it.
+        drop(self.inbox.reserve().await);
     }
 
     /// Never waits: an unanswered command has its slot.
@@ -168,18 +187,22 @@ pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, DeskEnds) {
     }
     let doors = Doors(doors.into());
     let mut commands = Vec::new();
+    let mut signals = Vec::new();
     let ends = receivers.into_iter().map(|(inbox, replies)| {
         let (commands_in, commands_out) = mpsc::channel(COMMANDS_MAX);
         commands.push(commands_out);
+        let (signals_in, signals_out) = mpsc::channel(SIGNALS_MAX);
+        signals.push(signals_out);
         ShardEnds {
             inbox,
             replies,
             commands: commands_in,
+            signals: signals_in,
             handed: handed_in.clone(),
             logs: logs_in.clone(),
             doors: doors.clone(),
         }
     });
     let ends = ends.collect();
-    (ends, DeskEnds { doors, commands, handed, logs })
+    (ends, DeskEnds { doors, commands, signals, handed, logs })
 }

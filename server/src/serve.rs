@@ -2,20 +2,22 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use throng_core::{RoomId, Settings, Shard, ShardId, TokenHash, UserId};
 use throng_desk::{Deps, Readiness};
 use throng_store::Store;
 
+use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, News};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::desk::metrics::Metrics;
 use crate::desk::{self, DeskSettings, OnRequest, StoreDesk, card, room_info};
 use crate::gate::Gate;
-use crate::launch::{Launch, Shards, seeds};
+use crate::launch::{Launch, Shards, random, seeds, unix_ms};
 use crate::link::ToShard;
 use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop, until_turning};
-use crate::stop::stop;
+use crate::stop::{GRACE, stop};
 
 /// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
 /// thread of the front desk.
@@ -27,6 +29,14 @@ use crate::stop::stop;
 /// # Errors
 /// [`StartError`] for whatever of it fails.
 pub async fn serve(config: Config) -> Result<bool, StartError> {
+    let backplane = match config.backplane.clone() {
+        Some(settings) => Some(join(settings).await?),
+        None => None,
+    };
+    let mut config = config;
+    if let Some(backplane) = &backplane {
+        config.store.node = backplane.process().to_owned();
+    }
     let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
     let store = Store::open(&url, config.store.clone()).await.map_err(|error| {
         let data_dir = config.store.data_dir.display().to_string();
@@ -54,25 +64,43 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         clock: Clock::start(),
     };
     let seeds = seeds(config.shards)?;
+    let placement = seeds[0].placement;
     let core = config.core.clone();
-    let (mut shards, desk_ends) = launch.go(move |shard: ShardId| {
+    let clock = launch.clock;
+    let (mut shards, mut desk_ends) = launch.go(move |shard: ShardId| {
         let settings = Settings { shard, ..core.clone() };
         Shard::new(settings, seeds[usize::from(shard.0)].clone(), &rooms)
     })?;
 
-    let metrics = Arc::new(Metrics::new(&shards, store.clone()));
+    let signals = std::mem::take(&mut desk_ends.signals);
+    let (backplane, backplane_thread) = match backplane {
+        Some(backplane) => {
+            let doors = shards.doors.clone();
+            let (handle, thread) =
+                backplane.start(store.clone(), doors, placement, signals, clock)?;
+            (Some(handle), Some(thread))
+        }
+        None => (None, None),
+    };
+
+    let board = backplane.as_ref().map(|backplane| Arc::clone(&backplane.board));
+    let metrics = Arc::new(Metrics::new(&shards, store.clone(), board));
     let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
     let settings = DeskSettings {
         policy,
-        router: throng_desk::router(deps(&config, &store, &shards, &metrics, &on_request)),
+        router: throng_desk::router(Deps {
+            on_request: Arc::clone(&on_request),
+            ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
+        }),
         max_payload: config.core.max_payload as usize,
         request_timeout_ms: config.request_timeout_ms,
         on_request,
     };
-    let store_desk = StoreDesk::new(store.clone(), rooms_to_create);
+    let numbers = backplane.clone().filter(|_| config.core.ephemeral);
+    let store_desk = StoreDesk::new(store.clone(), rooms_to_create, numbers);
     let desk = desk::start(desk_ends, settings, Some(store_desk));
 
     until_turning(&mut shards).await?;
@@ -82,9 +110,31 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     until_asked_to_stop(&mut shards).await?;
     tracing::info!("stopping");
     let stopped = stop(shards, desk).await;
+    if let (Some(backplane), Some(thread)) = (backplane, backplane_thread) {
+        leave(&backplane, thread).await;
+    }
     store.close().await;
     tracing::info!(all_told = stopped.all_told, drained = stopped.is_drained, "stopped");
     Ok(stopped.is_drained)
+}
+
+/// Gets ready to be a node, and learns whether Redis lets us in.
+async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
+    let seed = throng_cluster::Seed { random: random()?, started_unix_ms: unix_ms() };
+    let backplane = Backplane::new(config, seed)?;
+    backplane.probe().await?;
+    Ok(backplane)
+}
+
+/// Tells the other nodes, for as long as a client would wait.
+async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
+    backplane.tell(News::Stop);
+    let ended = tokio::task::spawn_blocking(move || thread.join());
+    match tokio::time::timeout(GRACE, ended).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(_) => tracing::error!("the backplane ended badly"),
+        Err(_) => tracing::warn!("the other nodes could not be told; the lease will run out"),
+    }
 }
 
 /// What the front desk asks the shards, and tells them.
@@ -93,7 +143,7 @@ fn deps(
     store: &Store,
     shards: &Shards,
     metrics: &Arc<Metrics>,
-    on_request: &OnRequest,
+    backplane: Option<&BackplaneHandle>,
 ) -> Deps {
     let online = Arc::clone(&shards.presence);
     let present = Arc::clone(&shards.presence);
@@ -101,11 +151,17 @@ fn deps(
     let metrics = Arc::clone(metrics);
     let revoking = shards.doors.clone();
     let changing = shards.doors.clone();
+    let revoking_elsewhere = backplane.cloned();
+    let changing_elsewhere = backplane.cloned();
+    let board = backplane.map(|backplane| Arc::clone(&backplane.board));
     Deps {
         rooms_online: Arc::new(move |room| online.online(RoomId(room))),
         is_present: Arc::new(move |user, room| present.is_present(UserId(user), RoomId(room))),
         on_revoked: Arc::new(move |revoked| {
             let doors = revoking.clone();
+            if let Some(backplane) = &revoking_elsewhere {
+                backplane.tell(News::Revoked(TokenHash(revoked.token_hash)));
+            }
             tokio::spawn(async move {
                 doors.send_all(|| ToShard::Revoked(TokenHash(revoked.token_hash))).await;
             });
@@ -113,16 +169,21 @@ fn deps(
         on_user_changed: Arc::new(move |user| {
             let doors = changing.clone();
             let card = Arc::new(card(user));
+            if let Some(backplane) = &changing_elsewhere {
+                backplane.tell(News::UserChanged(Arc::clone(&card)));
+            }
             tokio::spawn(async move {
                 doors.send_all(|| ToShard::UserChanged(Arc::clone(&card))).await;
             });
         }),
-        on_request: Arc::clone(on_request),
         metrics: Arc::new(move || metrics.text()),
         ready: Arc::new(move || {
             let turning = boards.iter().all(|board| board.has_turned());
             let result = if turning { "ok" } else { "starting" };
-            Readiness { is_ready: turning, checks: vec![("shards".into(), result.into())] }
+            let mut checks = vec![("shards".to_owned(), result.to_owned())];
+            // Chat goes on without Redis, so it never makes the node unready.
+            checks.extend(board.iter().map(|board| ("redis".to_owned(), board.readiness())));
+            Readiness { is_ready: turning, checks }
         }),
         ..Deps::new(store.clone(), config.desk.clone())
     }

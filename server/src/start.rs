@@ -19,6 +19,10 @@ pub enum StartError {
     OpenStore { url: String, data_dir: String, error: throng_store::StoreError },
     #[error("cannot read the store: {0}")]
     Store(#[from] throng_store::StoreError),
+    #[error("{0}")]
+    RedisSettings(String),
+    #[error("redis refuses us at {url}: {failure}")]
+    RedisRefuses { url: String, failure: throng_backplane::Failure },
     #[error("the system refused: {0}")]
     System(io::Error),
     #[error("io_uring is not usable on this system; try `--io-driver auto`")]
@@ -31,7 +35,8 @@ impl StartError {
     /// Exit status, after sysexits.h where it has one.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Config(_) => 78,
+            StartError::Config(_) | StartError::RedisSettings(_) => 78,
+            StartError::RedisRefuses { .. } => 77,
             StartError::Bind { .. } => 71,
             StartError::OpenStore { .. } | StartError::Store(_) => 74,
             StartError::System(_) => 71,

@@ -21,7 +21,9 @@ impl RoomNames {
     /// `pattern` holds `{id}` once: `room{id}`.
     pub fn new(pattern: &str) -> Option<RoomNames> {
         let (before, after) = pattern.split_once("{id}")?;
-        let is_ambiguous = after.contains("{id}") || before.ends_with(|c: char| c.is_ascii_digit());
+        let is_ambiguous = after.contains("{id}")
+            || before.ends_with(|c: char| c.is_ascii_digit())
+            || before.starts_with(USER);
         (!is_ambiguous).then(|| RoomNames { before: before.to_owned(), after: after.to_owned() })
     }
 
@@ -31,6 +33,11 @@ impl RoomNames {
 
     pub fn user(&self, id: u32) -> String {
         format!("{USER}{id}")
+    }
+
+    /// A pattern of Redis for the names of all users.
+    pub fn any_user(&self) -> String {
+        format!("{USER}*")
     }
 
     /// The name by the pattern, or the number alone.
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_unambiguous() {
-        for wrong in ["room", "room{id}{id}", "room1{id}"] {
+        for wrong in ["room", "room{id}{id}", "room1{id}", "uid_{id}"] {
             assert_eq!(RoomNames::new(wrong), None, "{wrong}");
         }
         assert!(RoomNames::new("{id}").is_some());

@@ -1,5 +1,6 @@
 //! Commands of the shards, carried out by the store. Each is answered exactly once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use throng_core::cluster::StoredMessage;
@@ -10,18 +11,25 @@ use throng_store::{
 };
 use tokio::sync::{Mutex, mpsc};
 
+use crate::backplane::BackplaneHandle;
 use crate::link::Door;
 
 /// The store as the shards see it.
 pub struct StoreDesk {
     store: Store,
+    /// Numbers the messages that the store does not keep.
+    numbers: Option<BackplaneHandle>,
     /// Rooms that clients may still create.
     rooms_to_create: Mutex<u32>,
 }
 
 impl StoreDesk {
-    pub fn new(store: Store, rooms_to_create: u32) -> Arc<StoreDesk> {
-        Arc::new(StoreDesk { store, rooms_to_create: Mutex::new(rooms_to_create) })
+    pub fn new(
+        store: Store,
+        rooms_to_create: u32,
+        numbers: Option<BackplaneHandle>,
+    ) -> Arc<StoreDesk> {
+        Arc::new(StoreDesk { store, numbers, rooms_to_create: Mutex::new(rooms_to_create) })
     }
 }
 
@@ -57,6 +65,12 @@ fn start(
     let desk = Arc::clone(desk);
     let door = door.clone();
     match command {
+        Command::Append { room, batch, .. } if desk.numbers.is_some() => {
+            under_way.spawn(async move {
+                let outcome = desk.number(room, batch).await;
+                door.reply(Reply::Appended { room, outcome });
+            });
+        }
         Command::Append { room, first_seq, batch } => {
             let batch = batch.into_iter().map(message).collect();
             // The call takes its place in the order, not the task.
@@ -141,6 +155,30 @@ fn start(
 }
 
 impl StoreDesk {
+    /// Numbers from Redis, where rooms keep no messages. Every message needs its author's card for
+    /// the other nodes.
+    async fn number(&self, room: RoomId, batch: Vec<NewMessage>) -> Result<Appended, StoreDown> {
+        let numbers = self.numbers.as_ref().ok_or(StoreDown)?;
+        let mut cards: HashMap<UserId, Arc<UserCard>> = HashMap::new();
+        let mut messages = Vec::with_capacity(batch.len());
+        for message in batch {
+            let card = match cards.get(&message.user) {
+                Some(card) => Arc::clone(card),
+                None => {
+                    let row = self.store.user(message.user.0).await;
+                    let row = row.map_err(|error| store_failed("user", &error))?;
+                    Arc::new(card(&row.ok_or(StoreDown)?))
+                }
+            };
+            cards.insert(message.user, Arc::clone(&card));
+            messages.push((message, card));
+        }
+        let count = messages.len() as u64;
+        let first_seq = numbers.number(room, messages).await.ok_or(StoreDown)?;
+        let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq.cast_signed()).collect();
+        Ok(Appended { first_seq, ids })
+    }
+
     /// Held across the calls: two shards must not both take the last free room.
     async fn create_room(&self, room: RoomId) -> Result<Option<RoomInfo>, StoreDown> {
         let failed = |error: StoreError| store_failed("create_room", &error);

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_store::{LATENCY_BUCKETS_US, Store};
 
+use crate::backplane::BackplaneBoard;
 use crate::board::{Board, Presence};
 use crate::gate::Gate;
 use crate::launch::Shards;
@@ -30,17 +31,19 @@ struct Source {
     gate: Arc<Gate>,
     presence: Arc<Presence>,
     store: Store,
+    backplane: Option<Arc<BackplaneBoard>>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
 
 impl Metrics {
-    pub fn new(shards: &Shards, store: Store) -> Metrics {
+    pub fn new(shards: &Shards, store: Store, backplane: Option<Arc<BackplaneBoard>>) -> Metrics {
         let requests = Arc::default();
         let source = Source {
             boards: Arc::clone(&shards.boards),
             gate: Arc::clone(&shards.gate),
             presence: Arc::clone(&shards.presence),
             store,
+            backplane,
             requests: Arc::clone(&requests),
         };
         let mut registry = Registry::with_prefix("throng");
@@ -107,6 +110,9 @@ impl Collector for Source {
         self.chat(e)?;
         self.transport(e)?;
         self.store(e)?;
+        if let Some(board) = &self.backplane {
+            backplane(e, board)?;
+        }
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = requests.iter().map(|((route, status), count)| {
             (vec![("route", route.clone()), ("status", status.to_string())], *count)
@@ -219,6 +225,67 @@ impl Source {
         });
         family.collect()
     }
+}
+
+fn backplane(e: &mut DescriptorEncoder<'_>, board: &BackplaneBoard) -> fmt::Result {
+    let s = board.status();
+    let c = s.counters;
+    gauge(e, "backplane_up", "1 while Redis does what it is asked", u64::from(s.is_up))?;
+    gauge(e, "backplane_lease", "1 while this node holds its lease", u64::from(s.node.is_some()))?;
+    gauge(e, "backplane_peers", "Other nodes that live", u64::from(s.peers))?;
+    gauge(e, "backplane_lag_ms", "Age of the last log entry when it was read", s.lag_ms)?;
+    let waiting = [
+        ("presence", s.dirty_presence),
+        ("map", s.dirty_map),
+        ("telling", s.untold),
+        ("loading", s.loading),
+        ("sweeping", s.sweeping),
+    ];
+    let waiting = waiting.map(|(what, count)| (vec![("what", what.to_owned())], count));
+    gauges(e, "backplane_waiting", "Facts that Redis does not show yet, or that we lack", waiting)?;
+    let help = "Bytes of messages that wait to be told to other nodes";
+    gauge(e, "backplane_backlog_bytes", help, s.backlog_bytes)?;
+    let counted = [
+        ("entries_appended", c.entries_appended),
+        ("messages_appended", c.messages_appended),
+        ("entries_read", c.entries_read),
+        ("entries_skipped", c.entries_skipped),
+        ("entries_late", c.entries_late),
+        ("writes", c.writes),
+        ("leases_lost", c.leases_lost),
+        ("resyncs", c.resyncs),
+        ("swept", c.swept_items),
+        ("tips_polled", c.tips_polled),
+    ];
+    let counted = counted.map(|(what, count)| (vec![("what", what.to_owned())], count));
+    counters(e, "backplane_events", "What the backplane has done", counted)?;
+    let orders = [
+        ("done", c.orders - c.orders_broken - c.orders_refused),
+        ("broken", c.orders_broken),
+        ("refused", c.orders_refused),
+    ];
+    let orders = orders.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count));
+    counters(e, "backplane_orders", "Orders to Redis and the database", orders)?;
+    let bounds = [
+        ("backlog", c.backlog_full),
+        ("numbering", c.numbering_full),
+        ("peers", c.peers_full),
+        ("controls", c.controls_full),
+    ];
+    let bounds = bounds.map(|(bound, count)| (vec![("bound", bound.to_owned())], count));
+    counters(e, "backplane_bounds_hit", "Bounds of the backplane that were hit", bounds)?;
+
+    let adapter = &board.adapter;
+    let is_subscribed = u64::from(adapter.is_subscribed());
+    gauge(e, "adapter_subscribed", "1 while other programs are listened to", is_subscribed)?;
+    counter(e, "adapter_events_in", "Events of other programs taken", adapter.emits())?;
+    let skipped = adapter.skipped().into_iter();
+    let skipped = skipped.map(|(why, count)| (vec![("why", why.to_owned())], count));
+    counters(e, "adapter_skipped", "Publications not passed on", skipped)?;
+    let help = "Messages published for other programs";
+    counter(e, "adapter_published", help, adapter.published())?;
+    let help = "Messages that could not be published for other programs";
+    counter(e, "adapter_unpublished", help, adapter.unpublished())
 }
 
 fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

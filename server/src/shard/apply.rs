@@ -27,6 +27,14 @@ impl<L: Logic> Worker<L> {
         for command in commands {
             self.command(command);
         }
+        for signal in self.effects.signals.drain(..) {
+            match self.ends.signals.try_send(signal) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => unreachable!("the logic never emits more than fits"),
+                // The backplane has ended: the server is past its grace.
+                Err(TrySendError::Closed(_)) => {}
+            }
+        }
         let closes = std::mem::take(&mut self.effects.closes);
         for pipe in closes {
             self.end_later(pipe, PipeEnd::Failed);

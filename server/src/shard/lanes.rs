@@ -21,6 +21,7 @@ impl<L: Logic> Worker<L> {
         room.requests.extend(self.corner.requests_out.iter().map(|lane| slots(lane.room())));
         room.deliveries.clear();
         room.deliveries.extend(self.corner.deliveries_out.iter().map(|lane| slots(lane.room())));
+        room.signals = slots(self.ends.signals.capacity());
         room.commands = slots(crate::link::COMMANDS_MAX - self.commands_unanswered);
     }
 
@@ -56,6 +57,7 @@ impl<L: Logic> Worker<L> {
                 }
                 ToShard::Revoked(token) => Input::Revoked(token),
                 ToShard::UserChanged(card) => Input::UserChanged(card),
+                ToShard::Cluster(input) => Input::Cluster(input),
                 ToShard::Stop => {
                     self.stop_accepting();
                     Input::Stop

@@ -5,3 +5,7 @@ mod handover;
 mod lifetime;
 mod metrics;
 mod process;
+mod redis;
+#[path = "../../backplane/tests/redis/server.rs"]
+#[allow(dead_code, reason = "the backplane's own tests use the rest")]
+mod redis_server;

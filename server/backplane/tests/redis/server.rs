@@ -1,6 +1,7 @@
 //! A Redis server of one test, on a port of its own.
 
 use std::fs::File;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const BASE: [&str; 8] =
+    ["--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
 
 pub struct Server {
     pub port: u16,
@@ -28,18 +32,22 @@ impl Server {
     /// `files` are written next to the server first. `{dir}` stands for their folder, `{port}` for
     /// the server's port.
     pub fn with_files(args: &[&str], files: &[(&str, &str)]) -> Server {
-        let base = ["--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        Server::run("redis-server", &[&base, args].concat(), files)
+        Server::run(free_port(), "redis-server", &[&BASE, args].concat(), files)
+    }
+
+    /// On a port that is known before.
+    pub fn start_at(port: u16) -> Server {
+        Server::run(port, "redis-server", &BASE, &[])
     }
 
     pub fn sentinel(config: &str) -> Server {
         let config = format!("port {{port}}\nbind 127.0.0.1\n{config}");
-        Server::run("redis-sentinel", &["{dir}/sentinel.conf"], &[("sentinel.conf", &config)])
+        let files = [("sentinel.conf", &*config)];
+        Server::run(free_port(), "redis-sentinel", &["{dir}/sentinel.conf"], &files)
     }
 
-    fn run(program: &'static str, args: &[&str], files: &[(&str, &str)]) -> Server {
+    fn run(port: u16, program: &'static str, args: &[&str], files: &[(&str, &str)]) -> Server {
         let dir = tempfile::tempdir().expect("a folder");
-        let port = free_port();
         let path = dir.path().to_str().expect("a path");
         let fill = |text: &str| text.replace("{dir}", path).replace("{port}", &port.to_string());
         for (name, text) in files {
@@ -74,6 +82,16 @@ impl Server {
         let output = Command::new("redis-cli").args(["-p", &port]).args(args).output();
         let output = output.expect("redis-cli is installed with the server");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    pub fn publish(&self, channel: &str, payload: &[u8]) {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.port.to_string(), "-x", "PUBLISH", channel]);
+        let mut cli = cli.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("redis-cli");
+        let mut stdin = cli.stdin.take().expect("it is piped");
+        stdin.write_all(payload).expect("it takes the payload");
+        drop(stdin);
+        assert!(cli.wait().expect("it ends").success());
     }
 
     pub fn pause(&self) {

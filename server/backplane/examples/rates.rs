@@ -1,0 +1,190 @@
+//! How much goes through Redis on this machine: `cargo xtask bench redis [URL]`.
+//!
+//! The log: entries of one message each are appended by one order after the other, as the cluster's
+//! machine does, and read by another connection. The ingress: a program publishes broadcasts for one
+//! room, pipelined, and they come out as events for the shards.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use throng_backplane::adapter::{Channels, encode};
+use throng_backplane::counters::Counters;
+use throng_backplane::ingress::Ingress;
+use throng_backplane::names::RoomNames;
+use throng_backplane::orders::{Database, DatabaseDown, Executor};
+use throng_backplane::{Call, Commands, Connector, Settings};
+use throng_cluster::{Append, EntryId, Order, Outcome};
+use throng_core::input::UserCard;
+use throng_core::{RoomId, Seq, UserId};
+use tokio::sync::mpsc;
+
+const STREAM: &str = "rates:log:{0}";
+const APPEND: usize = 512;
+const ENTRIES: usize = 512 * 400;
+const PUBLICATIONS: usize = 400_000;
+const PIPELINE: usize = 256;
+const ROUND_TRIPS: usize = 2_000;
+
+struct NoDatabase;
+
+impl Database for NoDatabase {
+    async fn tips(&self) -> Result<Vec<(RoomId, Seq)>, DatabaseDown> {
+        Err(DatabaseDown)
+    }
+
+    async fn card(&self, _: UserId) -> Result<Option<Arc<UserCard>>, DatabaseDown> {
+        Err(DatabaseDown)
+    }
+
+    async fn settle(&self, _: &str) -> Result<(), DatabaseDown> {
+        Err(DatabaseDown)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1".to_owned());
+    let settings = Settings {
+        address: url.parse().expect("a Redis URL"),
+        tls_ca: None,
+        connect_timeout: Duration::from_secs(2),
+        command_timeout: Duration::from_secs(10),
+        connections_max: 4,
+    };
+    let connector = Arc::new(Connector::new(&settings).expect("usable settings"));
+    let commands = Commands::new(Arc::clone(&connector), &settings);
+    let executor = Executor::new(
+        Arc::clone(&connector),
+        commands.clone(),
+        NoDatabase,
+        Duration::from_secs(20),
+    );
+    commands.call(Call::new("DEL", STREAM)).await.expect("Redis answers");
+    log(&executor).await;
+    hop(&executor).await;
+    commands.call(Call::new("DEL", STREAM)).await.expect("Redis answers");
+    ingress(connector, &commands).await;
+}
+
+fn entry(text: &str) -> Append {
+    let fields = [("n", "0123456789abcdef.1"), ("q", "1"), ("k", "m"), ("d", text)];
+    Append {
+        stream: STREAM.into(),
+        fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    }
+}
+
+async fn read(executor: &Executor<NoDatabase>, after: EntryId, block_ms: u64) -> Vec<EntryId> {
+    let from = vec![(STREAM.to_owned(), after)];
+    match executor.execute(Order::Read { from, count: 1024, block_ms }).await {
+        Ok(Outcome::Entries(streams)) => {
+            streams.into_iter().flat_map(|s| s.entries).map(|(id, _)| id).collect()
+        }
+        other => panic!("the log was not read: {other:?}"),
+    }
+}
+
+async fn log(executor: &Executor<NoDatabase>) {
+    let text = json!({"r": 1, "m": [{"s": 1, "i": 1, "u": 7, "n": "Ann", "a": "/a.svg",
+        "t": "x".repeat(128), "g": "", "d": "2026-01-01T10:00:00.000Z"}]});
+    let text = text.to_string();
+    let begun = Instant::now();
+    let appends = async {
+        for _ in 0..ENTRIES / APPEND {
+            let entries = (0..APPEND).map(|_| entry(&text)).collect();
+            let order = Order::Append { maxlen: 1_000_000, entries };
+            executor.execute(order).await.expect("the log takes it");
+        }
+        begun.elapsed()
+    };
+    let reads = async {
+        let (mut after, mut count) = (EntryId::ZERO, 0);
+        while count < ENTRIES {
+            let ids = read(executor, after, 1000).await;
+            count += ids.len();
+            after = ids.last().copied().unwrap_or(after);
+        }
+        begun.elapsed()
+    };
+    let (appended, read) = tokio::join!(appends, reads);
+    let rate = |took: Duration| ENTRIES as f64 / took.as_secs_f64();
+    println!("log       appended {:>8.0} messages/s", rate(appended));
+    println!("log       read     {:>8.0} messages/s, while they are appended", rate(read));
+}
+
+/// One message at a time: what the log adds to the way from node to node.
+async fn hop(executor: &Executor<NoDatabase>) {
+    let mut after = read_all(executor).await;
+    let mut took = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let begun = Instant::now();
+        let append =
+            executor.execute(Order::Append { maxlen: 1_000_000, entries: vec![entry("x")] });
+        let (appended, read) = tokio::join!(append, read(executor, after, 1000));
+        appended.expect("the log takes it");
+        after = *read.last().expect("the read waits for it");
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    let at = |part: usize| took[ROUND_TRIPS * part / 100].as_micros();
+    println!("log       hop      p50 {} us, p99 {} us, appended to read", at(50), at(99));
+}
+
+async fn read_all(executor: &Executor<NoDatabase>) -> EntryId {
+    let mut after = EntryId::ZERO;
+    loop {
+        match read(executor, after, 1).await.last() {
+            Some(last) => after = *last,
+            None => return after,
+        }
+    }
+}
+
+async fn ingress(connector: Arc<Connector>, commands: &Commands) {
+    let counters = Arc::new(Counters::default());
+    let channels = Channels::new("rates");
+    let (rooms, known) = mpsc::unbounded_channel();
+    let (emits_in, mut emits) = mpsc::channel(4096);
+    let ingress = Ingress {
+        connector,
+        channels: channels.clone(),
+        names: RoomNames::new("room{id}").expect("a pattern"),
+        bytes_max: 64 * 1024,
+        timeout: Duration::from_secs(2),
+        counters: Arc::clone(&counters),
+    };
+    rooms.send(RoomId(1)).expect("it is listened to");
+    tokio::spawn(ingress.run(known, emits_in));
+    let event = ["news".into(), json!({"text": "x".repeat(128)})];
+    let payload = encode("other!", &event, "room1");
+    let call = || Call::new("PUBLISH", &channels.room("room1")).arg(&payload[..]);
+    let mut receivers = 0;
+    while receivers == 0 {
+        let answer = commands.call(call()).await.expect("Redis answers");
+        receivers = redis::from_redis_value(answer).expect("a number");
+    }
+    let batch: Vec<Call> = (0..PIPELINE).map(|_| call()).collect();
+    let begun = Instant::now();
+    let publisher = commands.clone();
+    let publishing = tokio::spawn(async move {
+        for _ in 0..PUBLICATIONS / PIPELINE {
+            publisher.run(&batch).await.expect("Redis answers");
+        }
+    });
+    let wanted = (PUBLICATIONS / PIPELINE * PIPELINE) as u64;
+    let mut taken = 0_u64;
+    while taken + counters.skipped().iter().map(|(_, count)| count).sum::<u64>() < wanted {
+        match tokio::time::timeout(Duration::from_secs(2), emits.recv()).await {
+            Ok(Some(_)) => taken += 1,
+            _ => break,
+        }
+    }
+    let took = begun.elapsed();
+    publishing.await.expect("it publishes");
+    let rate = taken as f64 / took.as_secs_f64();
+    println!(
+        "ingress   taken    {rate:>8.0} events/s; {taken} of {wanted}, {:?} skipped",
+        counters.skipped()
+    );
+}

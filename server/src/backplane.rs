@@ -1,0 +1,210 @@
+//! The way to other nodes: a thread beside the shards that steps the cluster's state machine and
+//! carries out what it orders.
+//!
+//! ```text
+//!  shards ── signals ──►┌───────────┐── orders ──► Redis (throng-backplane), SQL (store)
+//!  shards ◄── inputs ───│  Cluster  │◄─ outcomes ─
+//!                       └───────────┘
+//!  other programs ── publications ──► ingress ──► shards · messages ──► egress ──► other programs
+//! ```
+//!
+//! A thread of its own, so that neither a busy front desk delays the renewal of the lease nor a
+//! flood of publications the front desk. No shard ever waits for it.
+
+mod actor;
+mod board;
+mod database;
+mod inputs;
+mod notes;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use throng_backplane::adapter::Channels;
+use throng_backplane::egress::Egress;
+use throng_backplane::ingress::Ingress;
+use throng_backplane::names::RoomNames;
+use throng_backplane::orders::Executor;
+use throng_backplane::{Commands, Connector, Failure};
+use throng_cluster::{Cluster, Seed};
+use throng_core::cluster::Signal;
+use throng_core::input::UserCard;
+use throng_core::{NewMessage, RoomId, Seq, TokenHash};
+use throng_store::Store;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+pub use board::BackplaneBoard;
+
+use crate::clock::Clock;
+use crate::link::Doors;
+use crate::start::StartError;
+use actor::Actor;
+use database::StoreDatabase;
+use inputs::Inputs;
+
+/// News of the front desk that wait.
+const NEWS_MAX: usize = 1024;
+/// Events of other programs that wait for the shards.
+const EMITS_MAX: usize = 4096;
+/// Beyond it an order counts as not done. The machine knows of about two seconds.
+const ORDER_PATIENCE_FACTOR: u32 = 2;
+
+/// What the operator may set.
+#[derive(Clone, Debug)]
+pub struct BackplaneConfig {
+    pub redis: throng_backplane::Settings,
+    pub cluster: throng_cluster::Settings,
+    pub names: RoomNames,
+    /// The option `key` of the adapters of Socket.IO.
+    pub adapter_channel: String,
+    pub is_publishing: bool,
+    pub publication_bytes_max: usize,
+}
+
+/// What the front desk tells the backplane.
+pub enum News {
+    UserChanged(Arc<UserCard>),
+    Revoked(TokenHash),
+    /// Messages of a room that no database numbers.
+    Publish {
+        room: RoomId,
+        batch: Vec<(NewMessage, Arc<UserCard>)>,
+        first: oneshot::Sender<Option<Seq>>,
+    },
+    Stop,
+}
+
+/// Made before the store is opened, since the store files under the name of this process who is
+/// reading.
+pub struct Backplane {
+    config: BackplaneConfig,
+    connector: Arc<Connector>,
+    commands: Commands,
+    cluster: Cluster,
+}
+
+/// The way to a running backplane.
+#[derive(Clone)]
+pub struct BackplaneHandle {
+    news: mpsc::Sender<News>,
+    pub board: Arc<BackplaneBoard>,
+}
+
+impl BackplaneHandle {
+    /// Told in the background; forgotten when the backplane has ended.
+    pub fn tell(&self, news: News) {
+        let sender = self.news.clone();
+        tokio::spawn(async move { drop(sender.send(news).await) });
+    }
+
+    /// The first number of a batch, or `None` when there is none to be had.
+    pub async fn number(
+        &self,
+        room: RoomId,
+        batch: Vec<(NewMessage, Arc<UserCard>)>,
+    ) -> Option<Seq> {
+        let (first, answer) = oneshot::channel();
+        self.news.send(News::Publish { room, batch, first }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+}
+
+impl Backplane {
+    /// # Errors
+    /// [`StartError::RedisSettings`] when the certificates are none.
+    pub fn new(config: BackplaneConfig, seed: Seed) -> Result<Backplane, StartError> {
+        let connector = Connector::new(&config.redis)
+            .map_err(|error| StartError::RedisSettings(error.to_string()))?;
+        let connector = Arc::new(connector);
+        let commands = Commands::new(Arc::clone(&connector), &config.redis);
+        let cluster = Cluster::new(config.cluster.clone(), seed);
+        Ok(Backplane { config, connector, commands, cluster })
+    }
+
+    /// The name of this process among all nodes.
+    pub fn process(&self) -> &str {
+        self.cluster.process()
+    }
+
+    /// One call, to find a wrong password at once. A server that is merely away is no reason not
+    /// to start: it may come back before the clients do.
+    ///
+    /// # Errors
+    /// [`StartError::RedisRefuses`] when it refuses the login.
+    pub async fn probe(&self) -> Result<(), StartError> {
+        let redis = &self.config.redis.address;
+        let probe =
+            throng_backplane::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
+        match self.commands.call(probe).await {
+            Ok(_) => tracing::info!(%redis, "redis answers"),
+            Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
+                return Err(StartError::RedisRefuses { url: redis.to_string(), failure });
+            }
+            Err(failure) => {
+                tracing::warn!(%redis, %failure, "redis does not answer; starting without it");
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn start(
+        self,
+        store: Store,
+        doors: Doors,
+        placement: [u8; 16],
+        signals: Vec<mpsc::Receiver<Signal>>,
+        clock: Clock,
+    ) -> Result<(BackplaneHandle, JoinHandle<()>), StartError> {
+        let Backplane { config, connector, cluster, .. } = self;
+        let (news_in, news) = mpsc::channel(NEWS_MAX);
+        let board = Arc::new(BackplaneBoard::default());
+        let handle = BackplaneHandle { news: news_in, board: Arc::clone(&board) };
+        let database = StoreDatabase::new(store, Handle::current());
+        let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return tracing::error!(%error, "the backplane has no runtime"),
+            };
+            runtime.block_on(async move {
+                // Connections belong to the runtime they are made on, so the pool is a new one.
+                let commands = Commands::new(Arc::clone(&connector), &config.redis);
+                let timeout = config.redis.command_timeout;
+                let executor = Executor::new(
+                    Arc::clone(&connector),
+                    commands.clone(),
+                    database,
+                    timeout * ORDER_PATIENCE_FACTOR,
+                );
+                let channels = Channels::new(&config.adapter_channel);
+                let counters = Arc::clone(&board.adapter);
+                let egress = config.is_publishing.then(|| {
+                    let (channels, names) = (channels.clone(), config.names.clone());
+                    Egress::start(commands, channels, names, Arc::clone(&counters))
+                });
+                // Bounded by the rooms there are: each is told once.
+                let (rooms_in, rooms) = mpsc::unbounded_channel();
+                let (emits_in, emits) = mpsc::channel(EMITS_MAX);
+                let ingress = Ingress {
+                    connector,
+                    channels,
+                    names: config.names,
+                    bytes_max: config.publication_bytes_max,
+                    timeout,
+                    counters,
+                };
+                let listening = tokio::spawn(ingress.run(rooms, emits_in));
+                let inputs = Inputs::new(doors, placement);
+                let actor = Actor::new(cluster, executor, inputs, egress, rooms_in, board, clock);
+                actor.run(signals, news, emits).await;
+                listening.abort();
+            });
+        });
+        Ok((handle, thread.map_err(StartError::System)?))
+    }
+}

@@ -1,0 +1,205 @@
+//! The loop: what happened goes to the machine, what it asks for is done.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use throng_backplane::egress::Egress;
+use throng_backplane::orders::{Database, Executor};
+use throng_cluster::{Cluster, Effects, Event, Failure, OrderId, Outcome};
+use throng_core::RoomId;
+use throng_core::Seq;
+use throng_core::cluster::{ClusterInput, Emit, Signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::board::BackplaneBoard;
+use super::inputs::Inputs;
+use super::{News, notes};
+use crate::clock::Clock;
+use crate::link::ToShard;
+
+/// Signals and events taken in one round.
+const ROUND_MAX: usize = 256;
+/// Inputs that wait for shards before no more signals and events are taken.
+const INPUTS_MAX: usize = 4096;
+/// How old what the board shows may be.
+const SHOW_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) struct Actor<D> {
+    cluster: Cluster,
+    effects: Effects,
+    executor: Arc<Executor<D>>,
+    inputs: Inputs,
+    egress: Option<Egress>,
+    /// Rooms that have had members here, told to the ingress once.
+    known_rooms: HashSet<RoomId>,
+    rooms: mpsc::UnboundedSender<RoomId>,
+    /// Who waits for numbers, in the order of asking per room.
+    numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
+    board: Arc<BackplaneBoard>,
+    clock: Clock,
+}
+
+impl<D: Database> Actor<D> {
+    pub fn new(
+        cluster: Cluster,
+        executor: Executor<D>,
+        inputs: Inputs,
+        egress: Option<Egress>,
+        rooms: mpsc::UnboundedSender<RoomId>,
+        board: Arc<BackplaneBoard>,
+        clock: Clock,
+    ) -> Actor<D> {
+        Actor {
+            cluster,
+            effects: Effects::default(),
+            executor: Arc::new(executor),
+            inputs,
+            egress,
+            known_rooms: HashSet::new(),
+            rooms,
+            numbering: HashMap::new(),
+            board,
+            clock,
+        }
+    }
+
+    /// Runs until the machine has said all that there is to say after [`News::Stop`].
+    pub async fn run(
+        mut self,
+        mut signals: Vec<mpsc::Receiver<Signal>>,
+        mut news: mpsc::Receiver<News>,
+        mut emits: mpsc::Receiver<Arc<Emit>>,
+    ) {
+        let mut orders = JoinSet::new();
+        let mut some_signals = Vec::new();
+        let mut show_at = Instant::now();
+        self.step(Event::Tick);
+        loop {
+            while self.apply(&mut orders) {}
+            let now = Instant::now();
+            if now >= show_at {
+                self.board.show(self.cluster.status());
+                show_at = now + SHOW_EVERY;
+            }
+            if self.cluster.is_stopped() {
+                return;
+            }
+            let deadline = self.cluster.next_deadline().map(|at| self.clock.instant(at).into());
+            let wake_at = deadline.map_or(show_at, |at: Instant| at.min(show_at));
+            let has_room = self.inputs.len() < INPUTS_MAX;
+            tokio::select! {
+                Some(done) = orders.join_next(), if !orders.is_empty() => {
+                    let (order, outcome) = done.expect("orders do not panic and are not aborted");
+                    self.step(Event::Outcome { order, outcome });
+                }
+                () = some(&mut signals, &mut some_signals), if has_room => {
+                    for signal in some_signals.drain(..) {
+                        self.signal(signal);
+                    }
+                }
+                Some(item) = news.recv() => self.news(item),
+                Some(emit) = emits.recv(), if has_room => {
+                    self.inputs.push(ClusterInput::Emit(emit));
+                    for _ in 1..ROUND_MAX {
+                        let Ok(emit) = emits.try_recv() else { break };
+                        self.inputs.push(ClusterInput::Emit(emit));
+                    }
+                }
+                () = self.inputs.until_room(), if !self.inputs.is_empty() => {}
+                () = sleep_until(wake_at) => {
+                    if deadline.is_some_and(|at| at <= Instant::now()) {
+                        self.step(Event::Tick);
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        self.cluster.step(self.clock.now(), event, &mut self.effects);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match &signal {
+            Signal::Present { room, is_present: true, .. } if self.known_rooms.insert(*room) => {
+                // The ingress ends with us.
+                let _ = self.rooms.send(*room);
+            }
+            Signal::Committed { room, messages } => {
+                if let Some(egress) = &self.egress {
+                    egress.publish(*room, messages);
+                }
+            }
+            _ => {}
+        }
+        self.step(Event::Signal(signal));
+    }
+
+    fn news(&mut self, news: News) {
+        let event = match news {
+            News::UserChanged(card) => Event::UserChanged(card),
+            News::Revoked(token) => Event::Revoked(token),
+            News::Publish { room, batch, first } => {
+                self.numbering.entry(room).or_default().push_back(first);
+                Event::Publish { room, batch }
+            }
+            News::Stop => Event::Stop,
+        };
+        self.step(event);
+    }
+
+    /// Does what can be done at once, and starts what cannot. True when that was news to the
+    /// machine, which may have asked for more.
+    fn apply(&mut self, orders: &mut JoinSet<(OrderId, Result<Outcome, Failure>)>) -> bool {
+        for (id, order) in self.effects.orders.drain(..) {
+            let executor = Arc::clone(&self.executor);
+            orders.spawn(async move { (id, executor.execute(order).await) });
+        }
+        for note in self.effects.notes.drain(..) {
+            notes::write(note);
+        }
+        for (room, first) in self.effects.numbered.drain(..) {
+            let Some(waiting) = self.numbering.get_mut(&room) else { continue };
+            if let Some(asker) = waiting.pop_front() {
+                // The shard may be gone.
+                let _ = asker.send(first);
+            }
+            if waiting.is_empty() {
+                self.numbering.remove(&room);
+            }
+        }
+        for token in self.effects.revoked.drain(..) {
+            self.inputs.push_all(|| ToShard::Revoked(token));
+        }
+        for card in self.effects.changed.drain(..) {
+            self.inputs.push_all(|| ToShard::UserChanged(Arc::clone(&card)));
+        }
+        // The machine pauses its reading by what it finds here, so the rest is left with it.
+        let free = INPUTS_MAX.saturating_sub(self.inputs.len());
+        let taken = self.effects.inputs.len().min(free);
+        for input in self.effects.inputs.drain(..taken) {
+            self.inputs.push(input);
+        }
+        self.inputs.hand_on();
+        if taken > 0 {
+            self.step(Event::Tick);
+        }
+        taken > 0
+    }
+}
+
+/// Waits for signals of any shard and takes some of each. Pending when all shards have ended.
+async fn some(signals: &mut [mpsc::Receiver<Signal>], taken: &mut Vec<Signal>) {
+    std::future::poll_fn(|cx| {
+        for lane in signals.iter_mut() {
+            // An ended lane is ready with nothing.
+            let _ = lane.poll_recv_many(cx, taken, ROUND_MAX);
+        }
+        if taken.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+}

@@ -1,0 +1,33 @@
+//! What the backplane shows: to `/ready` and to the metrics.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use throng_backplane::counters::Counters;
+use throng_cluster::Status;
+
+#[derive(Debug, Default)]
+pub struct BackplaneBoard {
+    status: Mutex<Status>,
+    pub adapter: Arc<Counters>,
+}
+
+impl BackplaneBoard {
+    pub(super) fn show(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// For `/ready`: one word, and why not.
+    pub fn readiness(&self) -> String {
+        let status = self.status();
+        match (status.is_up, status.why) {
+            (true, _) if status.is_announced => "ok".into(),
+            (true, _) => "joining".into(),
+            (false, "") => "starting".into(),
+            (false, why) => format!("down: {why}"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The shared database, as the cluster's machine asks it.
+
+use std::sync::Arc;
+
+use throng_backplane::orders::{Database, DatabaseDown};
+use throng_core::input::UserCard;
+use throng_core::{RoomId, Seq, UserId};
+use throng_store::{Store, StoreError};
+use tokio::runtime::Handle;
+
+use crate::desk::card;
+
+/// Calls run on the front desk's runtime, where the store's connections are at home.
+pub struct StoreDatabase {
+    store: Store,
+    desk: Handle,
+}
+
+impl StoreDatabase {
+    pub fn new(store: Store, desk: Handle) -> StoreDatabase {
+        StoreDatabase { store, desk }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, DatabaseDown> {
+        match self.desk.spawn(call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::warn!(call = name, %error, "the store did not serve the backplane");
+                Err(DatabaseDown)
+            }
+            // The front desk has ended.
+            Err(_) => Err(DatabaseDown),
+        }
+    }
+}
+
+impl Database for StoreDatabase {
+    async fn tips(&self) -> Result<Vec<(RoomId, Seq)>, DatabaseDown> {
+        let store = self.store.clone();
+        let tips = self.call("tips", async move { store.tips().await }).await?;
+        Ok(tips.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
+    }
+
+    async fn card(&self, user: UserId) -> Result<Option<Arc<UserCard>>, DatabaseDown> {
+        let store = self.store.clone();
+        let row = self.call("user", async move { store.user(user.0).await }).await?;
+        Ok(row.map(|row| Arc::new(card(&row))))
+    }
+
+    async fn settle(&self, process: &str) -> Result<(), DatabaseDown> {
+        let (store, process) = (self.store.clone(), process.to_owned());
+        self.call("settle", async move { store.settle(&process).await }).await
+    }
+}

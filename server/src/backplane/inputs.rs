@@ -1,0 +1,69 @@
+//! Inputs on their way to the shards, in order, while inboxes are full.
+
+use std::collections::VecDeque;
+
+use throng_core::ShardId;
+use throng_core::cluster::{ClusterInput, home_of};
+
+use crate::link::{Door, Doors, ToShard};
+
+pub struct Inputs {
+    doors: Doors,
+    placement: [u8; 16],
+    waiting: VecDeque<(ShardId, ToShard)>,
+}
+
+impl Inputs {
+    pub fn new(doors: Doors, placement: [u8; 16]) -> Inputs {
+        Inputs { doors, placement, waiting: VecDeque::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// To the home of the room it is about, or to all shards.
+    pub fn push(&mut self, input: ClusterInput) {
+        let shards = u8::try_from(self.doors.count()).expect("the number of shards is a byte");
+        match input.room() {
+            Some(room) => {
+                let home = home_of(self.placement, room, shards);
+                self.waiting.push_back((home, ToShard::Cluster(input)));
+            }
+            None => self.push_all(|| ToShard::Cluster(input.clone())),
+        }
+    }
+
+    pub fn push_all(&mut self, make: impl Fn() -> ToShard) {
+        let shards = u8::try_from(self.doors.count()).expect("the number of shards is a byte");
+        self.waiting.extend((0..shards).map(|shard| (ShardId(shard), make())));
+    }
+
+    /// Hands on what fits. The first that does not fit holds up the others: shards empty their
+    /// inboxes every turn.
+    pub fn hand_on(&mut self) {
+        while let Some((shard, item)) = self.waiting.pop_front() {
+            let Some(door) = self.doors.to(shard) else { continue };
+            if let Err(item) = door.try_send(item) {
+                // A shard that is gone takes nothing any more.
+                if !door.is_gone() {
+                    self.waiting.push_front((shard, item));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until the first one fits.
+    pub async fn until_room(&self) {
+        let first = self.waiting.front().and_then(|(shard, _)| self.doors.to(*shard));
+        match first {
+            Some(door) => Door::has_room(door).await,
+            None => std::future::pending().await,
+        }
+    }
+}
