@@ -105,7 +105,7 @@ fn what_another_program_emits_is_heard() {
         redis.publish(channel, &vector.wire().expect("it has bytes"));
     };
     publish("emitter: bin");
-    redis.publish("socket.io#/#", b"no msgpack");
+    redis.publish("socket.io#/#", b"\x93");
     publish("emitter: news");
     publish("emitter: toall");
     assert_eq!(read_text(&mut socket), r#"42["toall",{"y":2}]"#, "and nothing before it");
