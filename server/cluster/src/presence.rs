@@ -194,7 +194,7 @@ impl Presence {
     /// that fails.
     pub fn news(&mut self, max: usize) -> (Vec<(RoomId, Body)>, Vec<News>) {
         let mut told = Vec::new();
-        let mut rooms: BTreeMap<RoomId, (Vec<Arc<UserCard>>, Vec<(UserId, Seq)>)> = BTreeMap::new();
+        let mut rooms = BTreeMap::<RoomId, (Vec<Arc<UserCard>>, Vec<_>)>::new();
         for key in self.untold.take(max) {
             // What is being written again is told again afterwards.
             let Some(stay) = self.stays.get(&key).filter(|stay| stay.is_settled()) else {

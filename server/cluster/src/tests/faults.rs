@@ -55,6 +55,20 @@ fn a_node_alone_is_up_at_once() {
 }
 
 #[test]
+fn nodes_that_want_one_id_get_two() {
+    let mut world = World::new(1);
+    world.first_id = Some(1023);
+    for _ in 0..3 {
+        world.start();
+    }
+    world.run(1_000);
+    is_right(&mut world);
+    let mut ids: Vec<_> = (0..3).map(|node| world.status(node).node).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [Some(0), Some(1), Some(1023)]);
+}
+
+#[test]
 fn joins_leaves_and_messages_cross() {
     let mut world = two_with_users();
     let conn = world.enter(0, 9, &[2]);

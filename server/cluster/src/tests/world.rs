@@ -62,6 +62,8 @@ pub struct World {
     pub nodes: Vec<Option<Node>>,
     pub settings: Settings,
     started: u64,
+    /// What every node tries first, if not an id of its own.
+    pub first_id: Option<u16>,
     next_conn: u32,
     pub steps: u64,
 }
@@ -80,6 +82,7 @@ impl World {
             nodes: Vec::new(),
             settings,
             started: seed << 16,
+            first_id: None,
             next_conn: 0,
             steps: 0,
         }
@@ -98,6 +101,9 @@ impl World {
         self.started += 1;
         let mut random = [7; 16];
         random[..8].copy_from_slice(&self.started.to_le_bytes());
+        // Where Redis has forgotten who was here, only chance keeps ids apart.
+        let id = self.first_id.unwrap_or((self.started * 37 % 1024) as u16);
+        random[8..10].copy_from_slice(&id.to_le_bytes());
         let seed = Seed { random, started_unix_ms: UNIX_MS };
         let node = Node {
             cluster: Cluster::new(self.settings.clone(), seed),
