@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use monoio::net::TcpStream;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
@@ -18,6 +19,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::clock::now_ns;
 use crate::plan::Seat;
 use crate::polling::{self, Http};
+use crate::readiness::Ready;
 use crate::samples::Metric;
 use crate::scenario::{Protocol, Transport};
 use crate::session::{Ended, Session, State, Turn};
@@ -26,14 +28,22 @@ use crate::thread::Context;
 /// One read takes at most this much; it is also the least room offered to a read.
 pub const READ_BYTES: usize = 256 << 10;
 /// Reads per readiness before the other clients get their turn.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 16;
 
 pub struct Client {
     pub session: RefCell<Session>,
     pub is_publisher: bool,
     fd: Cell<RawFd>,
-    stream: RefCell<Option<Rc<TcpStream>>>,
+    /// The WebSocket's TCP connection.
+    stream: RefCell<Option<TcpStream>>,
+    is_connecting: Cell<bool>,
+    /// The socket is full; an edge will tell when it is not.
     is_flushing: Cell<bool>,
+    /// A task of its own reads: slowly, or what one turn did not finish.
+    is_read_apart: Cell<bool>,
+    /// How the connection ended, for the client's own task, which sleeps meanwhile.
+    ended: RefCell<Option<Ended>>,
+    sleeper: RefCell<Option<Waker>>,
     /// When to come back after the connection ended; `None`: stay away.
     comeback_ns: Cell<Option<u64>>,
     /// Slow reader: bytes per second it takes.
@@ -52,7 +62,11 @@ impl Client {
             session: RefCell::new(Session::new(&context.shared, seat)),
             fd: Cell::new(-1),
             stream: RefCell::new(None),
+            is_connecting: Cell::new(false),
             is_flushing: Cell::new(false),
+            is_read_apart: Cell::new(false),
+            ended: RefCell::new(None),
+            sleeper: RefCell::new(None),
             comeback_ns: Cell::new(None),
             slow: Cell::new(None),
             is_started: Cell::new(false),
@@ -81,6 +95,64 @@ impl Client {
     fn release_slot(&self, context: &Context) {
         if self.holds_slot.replace(false) {
             context.slots.release();
+        }
+    }
+
+    /// The connection is over; its own task wakes up to deal with it.
+    fn finish(&self, ended: Ended) {
+        self.fd.set(-1);
+        *self.ended.borrow_mut() = Some(ended);
+        if let Some(sleeper) = self.sleeper.borrow_mut().take() {
+            sleeper.wake();
+        }
+    }
+
+    /// Sleeps until [`Client::finish`].
+    async fn ending(&self) -> Ended {
+        poll_fn(|task| match self.ended.borrow_mut().take() {
+            Some(ended) => Poll::Ready(ended),
+            None => {
+                *self.sleeper.borrow_mut() = Some(task.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Sleeps until the socket is connected, or never will be.
+    async fn connecting(&self) {
+        poll_fn(|task| {
+            if !self.is_connecting.get() {
+                return Poll::Ready(());
+            }
+            *self.sleeper.borrow_mut() = Some(task.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The readiness set says that there is something to read, or room to write.
+    pub fn on_ready(self: &Rc<Self>, context: &Rc<Context>, ready: Ready) {
+        if self.is_connecting.get() {
+            self.is_connecting.set(!(ready.is_writable || ready.is_ending));
+            if let Some(sleeper) = self.sleeper.borrow_mut().take() {
+                sleeper.wake();
+            }
+            return;
+        }
+        if !self.is_online() {
+            return;
+        }
+        if ready.is_writable && self.is_flushing.replace(false) {
+            self.flush(context, &mut self.session.borrow_mut());
+        }
+        if self.is_read_apart.get() {
+            return;
+        }
+        let is_slow = self.slow.get().is_some();
+        if is_slow || !read(context, self, READ_BYTES, ready.is_ending) {
+            self.is_read_apart.set(true);
+            monoio::spawn(read_apart(Rc::clone(context), Rc::clone(self)));
         }
     }
 
@@ -119,37 +191,11 @@ impl Client {
         } else {
             session.out.drain(..sent);
             self.is_flushing.set(true);
-            monoio::spawn(flush_later(Rc::clone(context), Rc::clone(self)));
         }
     }
 }
 
 const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
-
-async fn flush_later(context: Rc<Context>, client: Rc<Client>) {
-    loop {
-        let Some(stream) = client.stream.borrow().clone() else { break };
-        if stream.writable(false).await.is_err() {
-            break;
-        }
-        let mut session = client.session.borrow_mut();
-        match send(client.fd.get(), &session.out, SEND) {
-            Ok(sent) => {
-                context.local.borrow_mut().stats.counters.bytes_out += sent as u64;
-                session.out.drain(..sent);
-                if session.out.is_empty() {
-                    break;
-                }
-            }
-            Err(Errno::EAGAIN) => {}
-            Err(_) => {
-                session.out.clear();
-                break;
-            }
-        }
-    }
-    client.is_flushing.set(false);
-}
 
 /// The client's whole life: connect, talk, and come back as often as it is told to.
 pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
@@ -162,6 +208,7 @@ pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
         };
         client.release_slot(&context);
         client.fd.set(-1);
+        client.is_flushing.set(false);
         *client.poster.borrow_mut() = None;
         *client.stream.borrow_mut() = None;
         end(&context, &client, &ended);
@@ -213,21 +260,26 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
         [] => None,
         sources => Some(sources[seat.client as usize % sources.len()]),
     };
-    let connect = || async {
-        let connected = connect(target.address, source).await;
-        connected.map_err(|error| Ended::Refused(format!("connect: {}", error.kind())))
-    };
-    let mut stream = connect().await?;
-    {
+    let note_connected = || {
         let connected_ns = now_ns();
         let mut local = context.local.borrow_mut();
         local.stats.counters.connects += 1;
         local.stats.samples.record_ns(Metric::Connect, connected_ns - started_ns);
         client.session.borrow_mut().asked_ns = connected_ns;
-    }
+    };
     let scenario = &context.shared.scenario;
     let mut path = engine_path(context, &seat, "websocket");
     if scenario.transport != Transport::Websocket {
+        let connect = || async {
+            let stream = begin_connect(target.address, source).map_err(unconnected)?;
+            let stream = monoio::net::TcpStream::from_std(stream).map_err(unconnected)?;
+            stream.writable(false).await.map_err(unconnected)?;
+            // Writable also means failed; only a connected socket has a peer.
+            stream.peer_addr().map_err(unconnected)?;
+            Ok(stream)
+        };
+        let stream = connect().await?;
+        note_connected();
         client.fd.set(stream.as_raw_fd());
         let poll = engine_path(context, &seat, "polling");
         let mut http = Http::new(stream, target);
@@ -250,7 +302,20 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
         }
         path = session_path(&path);
         client.session.borrow_mut().opened_by_polling = Some(Box::new(opened));
-        stream = connect().await?;
+    }
+    let stream = begin_connect(target.address, source).map_err(unconnected)?;
+    client.ended.take();
+    client.is_connecting.set(true);
+    let watched = context.readiness.watch(&stream, u64::from(seat.client));
+    watched.map_err(|errno| unconnected(errno.into()))?;
+    client.connecting().await;
+    // An end is also the end of connecting; only a connected socket has a peer.
+    stream.peer_addr().map_err(|error| match stream.take_error() {
+        Ok(Some(cause)) => unconnected(cause),
+        _ => unconnected(error),
+    })?;
+    if scenario.transport == Transport::Websocket {
+        note_connected();
     }
     {
         let mut session = client.session.borrow_mut();
@@ -266,17 +331,13 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
         session.out.extend_from_slice(request.as_bytes());
     }
     client.fd.set(stream.as_raw_fd());
-    let stream = Rc::new(stream);
-    *client.stream.borrow_mut() = Some(Rc::clone(&stream));
+    *client.stream.borrow_mut() = Some(stream);
     client.flush(context, &mut client.session.borrow_mut());
-    loop {
-        stream.readable(false).await.map_err(|_| Ended::Reset)?;
-        if let Some(bytes_per_s) = client.slow.get() {
-            read_slowly(context, client, bytes_per_s).await?;
-            continue;
-        }
-        read(context, client, READ_BYTES)?;
-    }
+    Err(client.ending().await)
+}
+
+fn unconnected(error: io::Error) -> Ended {
+    Ended::Refused(format!("connect: {}", error.kind()))
 }
 
 fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
@@ -292,39 +353,56 @@ fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
     }
 }
 
-/// A slow reader takes a little every tenth of a second, whatever waits for it.
-async fn read_slowly(
-    context: &Rc<Context>,
-    client: &Rc<Client>,
-    bytes_per_s: u64,
-) -> Result<(), Ended> {
-    monoio::time::sleep(Duration::from_millis(100)).await;
-    match usize::try_from(bytes_per_s / 10) {
-        Ok(0) | Err(_) => Ok(()),
-        Ok(bytes) => read(context, client, bytes.min(READ_BYTES)).map(|_| ()),
+/// Reads by itself, for as long as the client is slow or has more than fits into a turn. A slow
+/// reader takes a little every tenth of a second, whatever waits for it.
+async fn read_apart(context: Rc<Context>, client: Rc<Client>) {
+    while client.is_online() {
+        match client.slow.get() {
+            Some(bytes_per_s) => {
+                monoio::time::sleep(Duration::from_millis(100)).await;
+                let bytes = usize::try_from(bytes_per_s / 10).unwrap_or(READ_BYTES);
+                if bytes > 0 && client.is_online() {
+                    read(&context, &client, bytes.min(READ_BYTES), false);
+                }
+            }
+            None => {
+                // Whether the end was announced meanwhile is not known: read until nothing is left.
+                if read(&context, &client, READ_BYTES, true) {
+                    break;
+                }
+                monoio::time::sleep(Duration::ZERO).await;
+            }
+        }
     }
+    client.is_read_apart.set(false);
 }
 
 /// Takes what is there: few large reads into the thread's one buffer, frames handled in place.
-fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize) -> Result<(), Ended> {
+/// False: there may be more, and no edge will tell.
+fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize, to_the_end: bool) -> bool {
     let result = {
         let mut session = client.session.borrow_mut();
         let mut buffer = context.buffer.borrow_mut();
         let mut local = context.local.borrow_mut();
         let mut turn = Turn::new(&context.shared, &mut local, 0);
-        drain(client.fd.get(), &mut session, &mut turn, &mut buffer, most)
+        drain(client.fd.get(), &mut session, &mut turn, &mut buffer, (most, to_the_end))
     };
     client.after_read(context);
-    result
+    result.unwrap_or_else(|ended| {
+        client.finish(ended);
+        true
+    })
 }
 
+/// True: nothing is left. Of a stream socket a short read took all there was; only an end that came
+/// with the last bytes shows itself in one read more.
 fn drain(
     fd: RawFd,
     session: &mut Session,
     turn: &mut Turn<'_>,
     buffer: &mut Vec<u8>,
-    most: usize,
-) -> Result<(), Ended> {
+    (most, to_the_end): (usize, bool),
+) -> Result<bool, Ended> {
     for _ in 0..READS_PER_TURN {
         let kept = session.carry.len();
         if buffer.len() < kept + READ_BYTES {
@@ -335,7 +413,8 @@ fn drain(
         let read = match recv(fd, &mut buffer[kept..kept + room], MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return Err(Ended::Eof),
             Ok(read) => read,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+            Err(Errno::EAGAIN) => return Ok(true),
+            Err(Errno::EINTR) => continue,
             Err(_) => return Err(Ended::Reset),
         };
         turn.now_ns = now_ns();
@@ -350,11 +429,14 @@ fn drain(
         } else if session.carry.capacity() > 4096 {
             session.carry = Vec::new();
         }
-        if read < room || most < READ_BYTES {
-            return Ok(());
+        if most < READ_BYTES {
+            return Ok(false);
+        }
+        if read < room && !to_the_end {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Closed loop: completed messages make place for the next.
@@ -374,7 +456,8 @@ pub fn refill(context: &Rc<Context>, session: &mut Session) {
     }
 }
 
-async fn connect(target: SocketAddr, source: Option<std::net::IpAddr>) -> io::Result<TcpStream> {
+/// A socket on its way to `target`, without waiting for it to arrive.
+fn begin_connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(target),
         Type::STREAM.nonblocking().cloexec(),
@@ -391,13 +474,7 @@ async fn connect(target: SocketAddr, source: Option<std::net::IpAddr>) -> io::Re
     }
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&target.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
-        Err(error) => return Err(error),
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+        _ => Ok(socket.into()),
     }
-    let stream = TcpStream::from_std(std::net::TcpStream::from(socket))?;
-    stream.writable(false).await?;
-    // Writable also means failed; only a connected socket has a peer.
-    stream.peer_addr()?;
-    Ok(stream)
 }

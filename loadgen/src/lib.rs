@@ -19,6 +19,7 @@ pub mod users;
 pub mod actions;
 pub mod client;
 pub mod polling;
+pub mod readiness;
 pub mod session;
 pub mod shared;
 pub mod thread;

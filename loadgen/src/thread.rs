@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::arrivals::{Arrivals, Schedule};
 use crate::client::{self, Client, READ_BYTES};
 use crate::clock::{SECOND_NS, nanos, now_ns};
+use crate::readiness::Readiness;
 use crate::samples::Metric;
 use crate::scenario::Mode;
 use crate::session::{Local, State, Turn};
@@ -32,6 +33,7 @@ pub struct Context {
     pub buffer: RefCell<Vec<u8>>,
     pub local: RefCell<Local>,
     pub slots: Slots,
+    pub readiness: Readiness,
     /// Clients that ended and will not come back.
     pub gone: Cell<u64>,
 }
@@ -100,6 +102,7 @@ async fn drive(
 ) -> anyhow::Result<ThreadResult> {
     let context = Rc::new(Context {
         slots: Slots::new(shared.scenario.connect.concurrency.max(1)),
+        readiness: Readiness::new()?,
         thread,
         buffer: RefCell::new(vec![0; READ_BYTES]),
         local: RefCell::new(Local::default()),
@@ -110,6 +113,7 @@ async fn drive(
     let clients: Rc<Vec<Rc<Client>>> =
         Rc::new(seats.map(|seat| Rc::new(Client::new(&context, seat.clone()))).collect());
 
+    monoio::spawn(receive(Rc::clone(&context), Rc::clone(&clients)));
     monoio::spawn(tend(Rc::clone(&context), Rc::clone(&clients), intervals.clone()));
     let initial = context.shared.scenario.clients;
     let now: Vec<_> = clients
@@ -175,6 +179,21 @@ pub async fn connect_all(context: &Rc<Context>, clients: &[Rc<Client>]) -> anyho
         }
     }
     Ok(())
+}
+
+/// Reads wherever there is something to read.
+async fn receive(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) -> anyhow::Result<()> {
+    let threads = context.shared.scenario.threads;
+    let mut ready = Vec::new();
+    loop {
+        context.readiness.wait(&mut ready).await?;
+        for ready in ready.drain(..) {
+            // A thread has every so-and-so-many-th client.
+            if let Some(client) = clients.get(ready.key as usize / threads) {
+                client.on_ready(&context, ready);
+            }
+        }
+    }
 }
 
 /// Starts one client once a handshake slot is free.
