@@ -126,8 +126,9 @@ async fn grow(
         .collect();
     let gap_ns = (end_ns - start_ns) / (new.len() as u64 + 1);
     for (k, client) in new.into_iter().enumerate() {
-        alarm.until(start_ns + gap_ns * (k as u64 + 1)).await?;
-        thread::start(context, client).await;
+        let due_ns = start_ns + gap_ns * (k as u64 + 1);
+        alarm.until(due_ns).await?;
+        thread::start(context, client, Some(due_ns)).await;
     }
     Ok(())
 }

@@ -197,10 +197,11 @@ impl Client {
 
 const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
-/// The client's whole life: connect, talk, and come back as often as it is told to.
-pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
-    client.holds_slot.set(holds_slot);
+/// The client's whole life from when it is due: connect, talk, and come back as often as it is told to.
+pub async fn live(context: Rc<Context>, client: Rc<Client>, mut due_ns: u64) {
+    client.holds_slot.set(true);
     loop {
+        client.session.borrow_mut().due_ns = Some(due_ns);
         client.comeback_ns.set(None);
         let ended = match attempt(&context, &client).await {
             Ok(never) => match never {},
@@ -213,6 +214,7 @@ pub async fn live(context: Rc<Context>, client: Rc<Client>, holds_slot: bool) {
         *client.stream.borrow_mut() = None;
         end(&context, &client, &ended);
         let Some(at_ns) = client.comeback_ns.get() else { break };
+        due_ns = at_ns;
         let wait_ns = at_ns.saturating_sub(now_ns());
         monoio::time::sleep(Duration::from_nanos(wait_ns)).await;
         if context.is_over() {

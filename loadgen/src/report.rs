@@ -53,7 +53,7 @@ pub struct Server {
     pub rss_bytes: Option<u64>,
     /// Share of one core over the measured time.
     pub cpu_share: Option<f64>,
-    /// CPU spent while clients connected and joined, per client.
+    /// CPU spent from the first connection until all have joined and rosters are right, per client.
     pub cpu_us_per_connect: Option<f64>,
     /// Growth of the server's own delivery counter over the run; present with `--server-metrics`.
     pub counted_deliveries: Option<u64>,
@@ -74,6 +74,9 @@ pub struct ThreadLoad {
     pub busy: f64,
     /// Share of the time runnable without a core.
     pub starved: f64,
+    /// Share of the time on a core from the first connection to the last join.
+    #[serde(default)]
+    pub connecting: f64,
 }
 
 /// One second of the run.

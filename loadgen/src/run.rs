@@ -94,13 +94,14 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         interrupt,
     };
     let mut stopped_by = conductor.connect(&threads);
-    let joined = shared.sum(|gauges| &gauges.joined) / shared.scenario.rooms_per_client as u64;
+    let joined = shared.sum(|gauges| &gauges.joined);
     let joined_ns = shared.gauges.iter().map(|g| g.last_join_ns.load(Ordering::Relaxed)).max();
     let joined_ns = joined_ns.unwrap_or(0);
-    let cpu_joined = conductor.read_proc().server_cpu_ns;
+    let connected = conductor.read_proc();
     if stopped_by.is_none() {
         conductor.settle();
     }
+    let cpu_settled = conductor.read_proc().server_cpu_ns;
     let rss_after = shared.scenario.server_pid.and_then(|pid| proc::rss_bytes(pid).ok());
     let (from, to) = if stopped_by.is_none() {
         let (from, to, stopped) = conductor.measure(&threads);
@@ -150,8 +151,11 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     let connecting_s = seconds(joined_ns.saturating_sub(first_attempt_ns));
     report.connects_per_s = if connecting_s > 0.0 { joined as f64 / connecting_s } else { 0.0 };
     report.generator = generator(&report, &from, &to);
+    for (load, (run, _)) in report.generator.threads.iter_mut().zip(&connected.threads) {
+        load.connecting = share(run.as_secs_f64(), connecting_s);
+    }
     report.server = server(&report, (rss_before, rss_after), &from, &to);
-    if let (Some(before), Some(after)) = (cpu_before, cpu_joined) {
+    if let (Some(before), Some(after)) = (cpu_before, cpu_settled) {
         let cpu_us = after.saturating_sub(before) as f64 / 1e3;
         report.server.cpu_us_per_connect = Some(cpu_us / joined.max(1) as f64);
     }
@@ -337,9 +341,8 @@ fn generator(report: &Report, from: &Reading, to: &Reading) -> Generator {
             let run = to.0.saturating_sub(from.0).as_secs_f64();
             let wait = to.1.saturating_sub(from.1).as_secs_f64();
             run_s += run;
-            let share =
-                |time: f64| if wall_s > 0.0 { (time / wall_s * 1e4).round() / 1e4 } else { 0.0 };
-            ThreadLoad { busy: share(run), starved: share(wait) }
+            let connecting = 0.0;
+            ThreadLoad { busy: share(run, wall_s), starved: share(wait, wall_s), connecting }
         })
         .collect();
     let counters = &report.counters;
@@ -349,6 +352,11 @@ fn generator(report: &Report, from: &Reading, to: &Reading) -> Generator {
         reads: counters.reads,
         bytes_per_read: counters.bytes_in as f64 / counters.reads.max(1) as f64,
     }
+}
+
+/// Rounded to a hundredth of a percent.
+fn share(time_s: f64, whole_s: f64) -> f64 {
+    if whole_s > 0.0 { (time_s / whole_s * 1e4).round() / 1e4 } else { 0.0 }
 }
 
 fn server(

@@ -16,17 +16,23 @@ pub enum Metric {
     Join,
     /// Actual minus intended send time: the generator's own lateness.
     Lag,
+    /// From when a client was due to come to its last answered join: everything a user waits for.
+    Entry,
+    /// The same for clients that come back.
+    Return,
     /// Last membership change to the last change of a member's view of it.
     Convergence,
 }
 
-pub const METRICS: [(Metric, &str); 7] = [
+pub const METRICS: [(Metric, &str); 9] = [
     (Metric::Delivery, "delivery"),
     (Metric::Ack, "ack"),
     (Metric::Connect, "connect"),
     (Metric::Handshake, "handshake"),
     (Metric::Join, "join"),
     (Metric::Lag, "lag"),
+    (Metric::Entry, "entry"),
+    (Metric::Return, "return"),
     (Metric::Convergence, "convergence"),
 ];
 

@@ -234,7 +234,7 @@ pub struct Scenario {
     pub clients: usize,
     pub rooms: usize,
     pub room_sizes: RoomSizes,
-    /// Rooms each client joins; it publishes into its first.
+    /// Rooms each client joins; it publishes into its first. 0: nobody joins, nobody publishes.
     pub rooms_per_client: usize,
     /// The number of the first room.
     pub first_room: u32,
@@ -385,7 +385,11 @@ impl Scenario {
         }
         ensure!(self.clients >= 1, "at least one client");
         ensure!((1..=65_535).contains(&self.rooms), "1 to 65535 rooms");
-        ensure!((1..=self.rooms).contains(&self.rooms_per_client), "rooms_per_client: 1 to rooms");
+        ensure!(self.rooms_per_client <= self.rooms, "rooms_per_client: 0 to rooms");
+        ensure!(
+            self.rooms_per_client > 0 || self.publishers == 0,
+            "publishers need a room: rooms_per_client is 0"
+        );
         ensure!(self.publishers <= self.clients, "more publishers than clients");
         ensure!(self.clients >= self.rooms, "fewer clients than rooms");
         ensure!(self.threads >= 1 && self.threads <= self.clients, "threads: 1 to clients");
@@ -404,7 +408,7 @@ impl Scenario {
             bail!("completion by ack needs acks");
         }
         if self.protocol == Protocol::Eio3 {
-            ensure!(self.rooms_per_client == 1, "Engine.IO 3 sessions are in one room at a time");
+            ensure!(self.rooms_per_client <= 1, "Engine.IO 3 sessions are in one room at a time");
         }
         ensure!(
             self.load.mode == Mode::Closed || self.segments().iter().all(|s| s.rate_to >= 0.0),

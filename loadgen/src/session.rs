@@ -119,6 +119,10 @@ pub struct Session {
     pub seat: Seat,
     pub state: State,
     pub started_ns: u64,
+    /// When the client was due to come, until it has arrived.
+    pub due_ns: Option<u64>,
+    /// It was here before.
+    pub is_back: bool,
     pub asked_ns: u64,
     /// Expected `Sec-WebSocket-Accept`.
     pub accept: String,
@@ -167,6 +171,8 @@ impl Session {
             seat,
             state: State::Offline,
             started_ns: 0,
+            due_ns: None,
+            is_back: false,
             asked_ns: 0,
             accept: String::new(),
             out: Vec::new(),
@@ -428,9 +434,24 @@ impl Session {
     fn connected(&mut self, turn: &mut Turn<'_>) {
         turn.local.stats.samples.record_ns(Metric::Handshake, turn.now_ns - self.asked_ns);
         self.state = State::ExpectJoin;
+        if self.memberships.is_empty() {
+            self.arrived(turn);
+        }
         for index in 0..self.memberships.len() {
             self.join(turn, index);
         }
+    }
+
+    fn arrived(&mut self, turn: &mut Turn<'_>) {
+        self.state = State::Joined;
+        let stats = &mut turn.local.stats;
+        stats.arrived += 1;
+        stats.last_join_ns = turn.now_ns;
+        if let Some(due_ns) = self.due_ns.take() {
+            let metric = if self.is_back { Metric::Return } else { Metric::Entry };
+            stats.samples.record_ns(metric, turn.now_ns.saturating_sub(due_ns));
+        }
+        self.is_back = true;
     }
 
     fn join(&mut self, turn: &Turn<'_>, index: usize) {
@@ -488,9 +509,8 @@ impl Session {
         membership.ledger = Ledger::open(room.counts());
         room.enter(self.seat.user, turn.now_ns);
         turn.local.stats.counters.joins += 1;
-        turn.local.stats.last_join_ns = turn.now_ns;
         if self.memberships.iter().all(|m| m.member == Member::In) {
-            self.state = State::Joined;
+            self.arrived(turn);
         }
     }
 
@@ -577,6 +597,7 @@ impl Session {
             }
             self.memberships[index].member = Member::Out;
         }
+        turn.local.stats.arrived -= u64::from(self.state == State::Joined);
         self.state = State::Offline;
         self.pending.clear();
         self.carry = Vec::new();
@@ -615,6 +636,7 @@ impl Session {
                 if self.is_returning && self.memberships.iter().all(|m| m.member == Member::Out) {
                     self.is_returning = false;
                     self.state = State::ExpectJoin;
+                    turn.local.stats.arrived -= 1;
                     for index in 0..self.memberships.len() {
                         self.join(turn, index);
                     }

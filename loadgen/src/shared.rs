@@ -110,6 +110,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub struct Gauges {
     pub thread_id: AtomicI32,
+    /// Clients in all their rooms.
     pub joined: AtomicU64,
     pub failed: AtomicU64,
     /// When the last join was answered.

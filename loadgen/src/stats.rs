@@ -132,6 +132,8 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
     pub first_attempt_ns: Option<u64>,
     pub last_join_ns: u64,
+    /// Clients that are in all their rooms.
+    pub arrived: u64,
     /// (delivered, published) at the last shipment.
     pub shipped: (u64, u64),
 }

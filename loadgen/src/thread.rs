@@ -172,8 +172,9 @@ pub async fn connect_all(context: &Rc<Context>, clients: &[Rc<Client>]) -> anyho
         0
     };
     for (k, client) in clients.iter().enumerate() {
-        alarm.until(started_ns + gap_ns * k as u64).await?;
-        start(context, client).await;
+        let due_ns = started_ns + gap_ns * k as u64;
+        alarm.until(due_ns).await?;
+        start(context, client, (gap_ns > 0).then_some(due_ns)).await;
         if context.is_over() {
             break;
         }
@@ -196,13 +197,14 @@ async fn receive(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) -> anyhow::
     }
 }
 
-/// Starts one client once a handshake slot is free.
-pub async fn start(context: &Rc<Context>, client: &Rc<Client>) {
+/// Starts one client once a handshake slot is free; without a due time it is due then.
+pub async fn start(context: &Rc<Context>, client: &Rc<Client>, due_ns: Option<u64>) {
     if client.is_started.replace(true) {
         return;
     }
     context.slots.take().await;
-    monoio::spawn(client::live(Rc::clone(context), Rc::clone(client), true));
+    let due_ns = due_ns.unwrap_or_else(now_ns);
+    monoio::spawn(client::live(Rc::clone(context), Rc::clone(client), due_ns));
 }
 
 /// Reports what is still owed or unsettled for as long as `stage` lasts.
@@ -335,8 +337,7 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
         let mut local = context.local.borrow_mut();
         let gauges = &context.shared.gauges[context.thread];
         let counters = &local.stats.counters;
-        let joined = counters.joins - counters.leaves;
-        gauges.joined.store(joined, Ordering::Relaxed);
+        gauges.joined.store(local.stats.arrived, Ordering::Relaxed);
         gauges.last_join_ns.store(local.stats.last_join_ns, Ordering::Relaxed);
         gauges.failed.store(context.gone.get(), Ordering::Relaxed);
         gauges.published.store(counters.published, Ordering::Relaxed);
