@@ -1,5 +1,7 @@
 //! What is measured: one cell is one load on one server.
 
+use throng_loadgen::scenario::{Connect, Load as LoadgenLoad, Mode, Presence, Scenario, Users};
+
 use crate::peer::Peer;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,8 +10,28 @@ pub enum Load {
     Closed { publishers: u32, outstanding: u32 },
     /// Open loop: deliveries per second.
     Fixed { deliveries_per_s: u32 },
+    /// Open loop at a share of what the same server delivered in [`SATURATION`].
+    Share { percent: u32 },
     /// Nobody publishes: connect, join, stay.
     Idle,
+    /// Open loop against the hardest push there is: what the generator itself can take.
+    Generator { deliveries_per_s: u32 },
+}
+
+/// The cell that says what a server delivers at most.
+pub const SATURATION: Cell =
+    Cell { clients: 1000, load: Load::Closed { publishers: 16, outstanding: 4 } };
+
+/// Bytes of message text.
+pub const TEXT_BYTES: u32 = 128;
+
+/// What earlier cells of the repetition found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// Deliveries per second of this server in [`SATURATION`].
+    pub saturation: Option<f64>,
+    /// Payload bytes of one of Throng's deliveries in the same cell.
+    pub chat_bytes: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,37 +51,65 @@ impl Cell {
             Load::Fixed { deliveries_per_s } => {
                 format!("fixed {}k/s N={clients}", deliveries_per_s / 1000)
             }
+            Load::Share { percent } => format!("{percent}% of own N={clients}"),
             Load::Idle => format!("idle N={clients}"),
+            Load::Generator { deliveries_per_s } => {
+                format!("generator {}k/s N={clients}", deliveries_per_s / 1000)
+            }
         }
     }
 
-    /// Flags of `throng-loadgen run` for this cell against `peer`.
+    /// Open loops are there for their percentiles, which need more messages than a rate does.
     #[must_use]
-    pub fn flags(&self, peer: Peer) -> Vec<String> {
-        let mut flags = vec!["--clients".to_owned(), self.clients.to_string(), "--no-acks".into()];
-        let mut add = |flag: &str, value: String| flags.extend([flag.to_owned(), value]);
-        add("--payload", "128".into());
-        // Nobody but Throng has rosters to send; a room of thousands does not ask for them.
-        add("--presence", "count".into());
-        add("--connect-concurrency", "256".into());
-        add("--protocol", peer.protocol().into());
+    pub fn duration_s(&self, base_s: f64) -> f64 {
+        match self.load {
+            Load::Fixed { .. } | Load::Share { .. } => base_s * 2.0,
+            Load::Closed { .. } | Load::Generator { .. } => base_s,
+            Load::Idle => base_s.min(2.5),
+        }
+    }
+
+    /// The scenario of this cell for `peer`; none if what it builds on was not measured.
+    #[must_use]
+    pub fn scenario(&self, peer: Peer, known: Known) -> Option<Scenario> {
+        let text_bytes = match known.chat_bytes {
+            Some(bytes) if peer == Peer::FloorEqual => bytes.round() as u32,
+            None if peer == Peer::FloorEqual => return None,
+            _ => TEXT_BYTES,
+        };
+        let mut scenario = Scenario {
+            name: format!("{} {}", peer.name(), self.name()),
+            protocol: peer.protocol(),
+            clients: self.clients as usize,
+            payload: throng_loadgen::payload::Payload::Fixed(text_bytes as usize),
+            // Nobody but Throng has rosters to send; a room of thousands does not ask for them.
+            presence: Presence::Count,
+            connect: Connect { concurrency: 256, ..Connect::default() },
+            load: LoadgenLoad { acks: false, ..LoadgenLoad::default() },
+            ..Scenario::default()
+        };
         match self.load {
             Load::Closed { publishers, outstanding } => {
-                add("--publishers", publishers.to_string());
-                add("--outstanding", outstanding.to_string());
+                scenario.publishers = publishers as usize;
+                scenario.load.mode = Mode::Closed;
+                scenario.load.outstanding = outstanding;
             }
-            Load::Fixed { deliveries_per_s } => {
-                add("--publishers", "16".into());
-                add("--delivery-rate", deliveries_per_s.to_string());
+            Load::Fixed { deliveries_per_s } | Load::Generator { deliveries_per_s } => {
+                scenario.publishers = 16;
+                scenario.load.delivery_rate = f64::from(deliveries_per_s);
             }
-            Load::Idle => add("--publishers", "0".into()),
+            Load::Share { percent } => {
+                scenario.publishers = 16;
+                scenario.load.delivery_rate = known.saturation? * f64::from(percent) / 100.0;
+            }
+            Load::Idle => scenario.publishers = 0,
         }
         if peer.has_users() {
             // Idle memory is that of distinct people; elsewhere clients share some users.
             let users = if self.load == Load::Idle { self.clients } else { self.clients.min(200) };
-            add("--users", users.to_string());
+            scenario.users = Users { register: users as usize, ..Users::default() };
         }
-        flags
+        Some(scenario)
     }
 }
 
@@ -73,7 +123,9 @@ pub fn all() -> Vec<Cell> {
         }
     }
     cells.push(Cell { clients: 1000, load: Load::Fixed { deliveries_per_s: 40_000 } });
+    cells.push(Cell { clients: 1000, load: Load::Share { percent: 80 } });
     cells.push(Cell { clients: 5000, load: Load::Idle });
+    cells.push(Cell { clients: 1000, load: Load::Generator { deliveries_per_s: 4_500_000 } });
     cells
 }
 
@@ -81,8 +133,26 @@ pub fn all() -> Vec<Cell> {
 #[must_use]
 pub fn quick() -> Vec<Cell> {
     vec![
+        Cell { clients: 40, load: Load::Closed { publishers: 1, outstanding: 1 } },
         Cell { clients: 40, load: Load::Closed { publishers: 4, outstanding: 2 } },
         Cell { clients: 40, load: Load::Fixed { deliveries_per_s: 2_000 } },
         Cell { clients: 100, load: Load::Idle },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_build_on_others_wait_for_them() {
+        let share = Cell { clients: 1000, load: Load::Share { percent: 80 } };
+        assert!(share.scenario(Peer::Throng, Known::default()).is_none());
+        let known = Known { saturation: Some(1e6), chat_bytes: Some(251.7) };
+        let scenario = share.scenario(Peer::Throng, known).unwrap();
+        assert_eq!(scenario.base_rate(), 800.0);
+        assert!(SATURATION.scenario(Peer::FloorEqual, Known::default()).is_none());
+        let equal = SATURATION.scenario(Peer::FloorEqual, known).unwrap();
+        assert_eq!(equal.payload, throng_loadgen::payload::Payload::Fixed(252));
+    }
 }

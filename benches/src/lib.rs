@@ -1,13 +1,19 @@
-//! Throng beside other servers, and the programs that takes.
+//! Throng beside other servers, Throng at scale, and the programs that takes.
 
 #![forbid(unsafe_code)]
 
-pub mod cell;
+pub mod environment;
 pub mod measure;
-pub mod peer;
+pub mod server;
+pub mod target;
 
+pub mod cell;
 pub mod outcome;
+pub mod peer;
 pub mod picture;
+pub mod ratios;
 pub mod table;
+
+pub mod scale;
 
 pub mod floor;

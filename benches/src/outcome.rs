@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use throng_loadgen::report::Report;
 
-pub const SCHEMA: &str = "throng-peers/1";
+use crate::target::Target;
+
+pub const SCHEMA: &str = "throng-peers/2";
 
 /// A number of a run that is published.
-pub const FIGURES: [&str; 10] = [
+pub const FIGURES: [&str; 11] = [
     "deliveries_per_s",
     "latency_us.p50",
     "latency_us.p99",
@@ -19,13 +21,31 @@ pub const FIGURES: [&str; 10] = [
     "server.cpu_us_per_connect",
     "connects_per_s",
     "generator.cpu_us_per_delivery",
+    "bytes_per_frame",
 ];
+
+/// What a saturated generator does not falsify: it slows a closed loop down, and the server's CPU
+/// time is still divided by what was delivered in it.
+const UNMOVED_BY_SATURATION: [&str; 5] = [
+    "completeness",
+    "server.cpu_us_per_delivery",
+    "server.rss_per_connection_bytes",
+    "server.cpu_us_per_connect",
+    "bytes_per_frame",
+];
+
+const SATURATED: &str = "generator_saturated";
+/// A generator that was on its core for more of the connecting time set the pace itself.
+const CONNECTING_MAX: f64 = 0.97;
 
 /// One repetition.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     pub figures: BTreeMap<String, f64>,
     pub generator_busy: f64,
+    /// Busy while the clients connected.
+    #[serde(default)]
+    pub generator_connecting: f64,
     pub void_reasons: Vec<String>,
     pub errors: BTreeMap<String, u64>,
     /// The server's own count, where it has one, agrees with what was delivered.
@@ -35,20 +55,56 @@ pub struct Run {
 impl Run {
     #[must_use]
     pub fn of(report: &Report) -> Self {
-        let figures = FIGURES.iter().filter_map(|name| {
-            Some(((*name).to_owned(), report.metric(name)?)).filter(|(_, value)| value.is_finite())
-        });
-        let busy = report.generator.threads.iter().map(|thread| thread.busy);
         let counters = &report.counters;
+        let bytes_per_frame = counters.bytes_in as f64 / counters.frames_in.max(1) as f64;
+        let value = |name: &str| match name {
+            "bytes_per_frame" => Some(bytes_per_frame).filter(|_| counters.delivered > 0),
+            _ => report.metric(name),
+        };
+        let figures = FIGURES.iter().filter_map(|name| {
+            Some(((*name).to_owned(), value(name)?)).filter(|(_, value)| value.is_finite())
+        });
+        let threads = || report.generator.threads.iter();
+        let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         Self {
             figures: figures.collect(),
-            generator_busy: busy.fold(0.0, f64::max),
+            generator_busy: most(&mut threads().map(|thread| thread.busy)),
+            generator_connecting: most(&mut threads().map(|thread| thread.connecting)),
             void_reasons: report.void_reasons.clone(),
             errors: report.errors.clone(),
             counts_agree: report
                 .server
                 .counted_deliveries
                 .map(|counted| counted == counters.delivered + counters.edge + counters.duplicated),
+        }
+    }
+}
+
+/// How far a figure is to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    Stands,
+    /// A rate that the generator held down: the server may do more.
+    LowerBound,
+    Void,
+}
+
+impl Run {
+    /// How far this run is to be believed about `figure`.
+    #[must_use]
+    pub fn trust(&self, figure: &str) -> Trust {
+        if figure == "connects_per_s" && self.generator_connecting > CONNECTING_MAX {
+            return Trust::LowerBound;
+        }
+        if self.void_reasons.is_empty() {
+            return Trust::Stands;
+        }
+        let is_saturated_only = self.void_reasons.iter().all(|why| why.starts_with(SATURATED));
+        match figure {
+            _ if !is_saturated_only => Trust::Void,
+            "deliveries_per_s" => Trust::LowerBound,
+            _ if UNMOVED_BY_SATURATION.contains(&figure) => Trust::Stands,
+            _ => Trust::Void,
         }
     }
 }
@@ -70,20 +126,27 @@ pub struct Spread {
     pub median: f64,
     pub low: f64,
     pub high: f64,
-    /// Every repetition was void.
-    pub is_void: bool,
+    /// That of the most trusted repetitions; the others are left out.
+    pub trust: Trust,
+}
+
+impl Spread {
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.trust == Trust::Void
+    }
 }
 
 impl Entry {
-    /// The spread over the repetitions that stand, or over the void ones if none does.
+    /// The spread over the repetitions that stand; if none does, over those that bound the figure,
+    /// or else over the void ones.
     #[must_use]
     pub fn spread(&self, figure: &str) -> Option<Spread> {
-        let is_void = self.is_void();
-        let counts = |run: &&Run| is_void || run.void_reasons.is_empty();
+        let trust = self.runs.iter().map(|run| run.trust(figure)).min()?;
         let mut values: Vec<f64> = self
             .runs
             .iter()
-            .filter(counts)
+            .filter(|run| run.trust(figure) == trust)
             .filter_map(|run| run.figures.get(figure).copied())
             .collect();
         values.sort_by(f64::total_cmp);
@@ -93,12 +156,7 @@ impl Entry {
             1 => values[middle],
             _ => (values[middle - 1] + values[middle]) / 2.0,
         };
-        Some(Spread { median, low, high, is_void })
-    }
-
-    #[must_use]
-    pub fn is_void(&self) -> bool {
-        self.runs.iter().all(|run| !run.void_reasons.is_empty())
+        Some(Spread { median, low, high, trust })
     }
 }
 
@@ -112,6 +170,7 @@ pub struct Results {
     pub duration_s: f64,
     pub warmup_s: f64,
     pub versions: BTreeMap<String, String>,
+    pub targets: Vec<Target>,
     pub entries: Vec<Entry>,
 }
 
@@ -161,11 +220,23 @@ mod tests {
             runs: vec![run(1.0, false), run(9.0, true), run(3.0, false)],
             ..Entry::default()
         };
-        let want = Spread { median: 2.0, low: 1.0, high: 3.0, is_void: false };
+        let want = Spread { median: 2.0, low: 1.0, high: 3.0, trust: Trust::Stands };
         assert_eq!(entry.spread("deliveries_per_s"), Some(want));
         entry.runs.retain(|run| !run.void_reasons.is_empty());
-        let want = Spread { median: 9.0, low: 9.0, high: 9.0, is_void: true };
+        let want = Spread { median: 9.0, low: 9.0, high: 9.0, trust: Trust::Void };
         assert_eq!(entry.spread("deliveries_per_s"), Some(want));
         assert_eq!(entry.spread("latency_us.p99"), None);
+    }
+
+    #[test]
+    fn a_saturated_generator_bounds_a_rate_and_leaves_the_cpu_alone() {
+        let saturated =
+            Run { void_reasons: vec!["generator_saturated: x".into()], ..Run::default() };
+        assert_eq!(saturated.trust("deliveries_per_s"), Trust::LowerBound);
+        assert_eq!(saturated.trust("server.cpu_us_per_delivery"), Trust::Stands);
+        assert_eq!(saturated.trust("latency_us.p99"), Trust::Void);
+        let mut starved = saturated;
+        starved.void_reasons.push("generator_starved: x".into());
+        assert_eq!(starved.trust("server.cpu_us_per_delivery"), Trust::Void);
     }
 }

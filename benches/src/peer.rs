@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use throng_loadgen::scenario::Protocol;
+
+use crate::cell::{Cell, Load};
+use crate::environment::{Places, commit, said};
+use crate::server::{Program, free_port};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Peer {
@@ -16,30 +21,21 @@ pub enum Peer {
     Socketify,
     /// A bare `send()` per recipient and message: no server at all.
     Floor,
+    /// The same with as many bytes per message as Throng's chat message has.
+    FloorEqual,
     /// A bare `send()` per recipient and turn: the floor of coalescing.
     FloorPerTurn,
 }
 
-pub const ALL: [Peer; 6] = [
+pub const ALL: [Peer; 7] = [
     Peer::Throng,
     Peer::SocketIo,
     Peer::Socketioxide,
     Peer::Socketify,
     Peer::Floor,
+    Peer::FloorEqual,
     Peer::FloorPerTurn,
 ];
-
-/// Where things are.
-pub struct Places {
-    /// The workspace.
-    pub root: PathBuf,
-    /// Folder of the release binaries.
-    pub binaries: PathBuf,
-    /// Cargo's target folder.
-    pub target: PathBuf,
-    /// For data that does not outlive the run.
-    pub scratch: PathBuf,
-}
 
 impl Places {
     fn peers(&self) -> PathBuf {
@@ -68,6 +64,7 @@ impl Peer {
             Self::Socketioxide => "socketioxide",
             Self::Socketify => "uWebSockets (raw)",
             Self::Floor => "bare send (raw)",
+            Self::FloorEqual => "bare send, equal bytes (raw)",
             Self::FloorPerTurn => "bare send per turn (raw)",
         }
     }
@@ -75,14 +72,29 @@ impl Peer {
     /// Speaks Socket.IO, so that it can be measured against Throng as an equal.
     #[must_use]
     pub fn is_socket_io(self) -> bool {
-        self.protocol() == "eio4"
+        self.protocol() == Protocol::Eio4
     }
 
     #[must_use]
-    pub fn protocol(self) -> &'static str {
+    pub fn protocol(self) -> Protocol {
         match self {
-            Self::Throng | Self::SocketIo | Self::Socketioxide => "eio4",
-            Self::Socketify | Self::Floor | Self::FloorPerTurn => "raw",
+            Self::Throng | Self::SocketIo | Self::Socketioxide => Protocol::Eio4,
+            Self::Socketify | Self::Floor | Self::FloorEqual | Self::FloorPerTurn => Protocol::Raw,
+        }
+    }
+
+    /// Servers are measured in every cell; a floor where it is the floor of something.
+    #[must_use]
+    pub fn takes_part(self, cell: &Cell) -> bool {
+        let one_by_one = Load::Closed { publishers: 1, outstanding: 1 };
+        match (self, cell.load) {
+            (Self::FloorPerTurn, Load::Generator { .. }) => true,
+            (_, Load::Generator { .. }) => false,
+            (Self::Floor, load) => load == one_by_one || load == Load::Idle,
+            (Self::FloorEqual, load) => load == one_by_one,
+            (Self::FloorPerTurn, Load::Closed { publishers, .. }) => publishers > 1,
+            (Self::FloorPerTurn, _) => false,
+            _ => true,
         }
     }
 
@@ -98,7 +110,7 @@ impl Peer {
     pub fn prepare(self, places: &Places) -> anyhow::Result<()> {
         match self {
             Self::Throng => build(places, "throng"),
-            Self::Floor | Self::FloorPerTurn => build(places, "floor"),
+            Self::Floor | Self::FloorEqual | Self::FloorPerTurn => build(places, "floor"),
             Self::SocketIo => {
                 let folder = places.peers().join("node");
                 if folder.join("node_modules/socket.io").is_dir() {
@@ -117,29 +129,23 @@ impl Peer {
         }
     }
 
-    /// The command that serves on `port` of the loopback until it is killed.
-    #[must_use]
-    pub fn command(self, places: &Places, port: u16) -> Vec<String> {
+    /// How to serve on a free port of the loopback.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub fn program(self, places: &Places) -> anyhow::Result<Program> {
+        if self == Self::Throng {
+            return Program::throng(places, &["--shards", "1"]);
+        }
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let port = free_port()?;
         let port_text = port.to_string();
-        let listen = format!("127.0.0.1:{port}");
-        let own = |name: &str| path(places.binaries.join(name));
-        match self {
-            Self::Throng => {
-                let data = path(places.scratch.join(format!("throng-{port}")));
-                let flags = ["--unlimited", "--ephemeral", "--shards", "1"].map(str::to_owned);
-                [
-                    own("throng"),
-                    "serve".into(),
-                    "--listen".into(),
-                    listen,
-                    "--data-dir".into(),
-                    data,
-                ]
-                .into_iter()
-                .chain(flags)
-                .collect()
-            }
+        let floor = |sending: &str| {
+            let program = path(places.binaries.join("floor"));
+            let listen = format!("127.0.0.1:{port}");
+            vec![program, "--sending".into(), sending.into(), "--listen".into(), listen]
+        };
+        let command = match self {
             Self::SocketIo => {
                 vec!["node".into(), path(places.peers().join("node/server.mjs")), port_text]
             }
@@ -148,22 +154,18 @@ impl Peer {
                 vec![path(places.socketioxide_target().join(binary)), port_text]
             }
             Self::Socketify => {
-                vec![
-                    path(places.python()),
-                    path(places.peers().join("socketify/server.py")),
-                    port_text,
-                ]
+                let server = places.peers().join("socketify/server.py");
+                vec![path(places.python()), path(server), port_text]
             }
-            Self::Floor => vec![own("floor"), "--listen".into(), listen],
-            Self::FloorPerTurn => {
-                vec![own("floor"), "--sending".into(), "per-turn".into(), "--listen".into(), listen]
-            }
-        }
+            Self::FloorPerTurn => floor("per-turn"),
+            Self::Throng | Self::Floor | Self::FloorEqual => floor("per-message"),
+        };
+        let (name, environment) = (self.name().to_owned(), self.environment(places));
+        Ok(Program { name, command, environment, port })
     }
 
     /// Environment the command needs.
-    #[must_use]
-    pub fn environment(self, places: &Places) -> Vec<(&'static str, String)> {
+    fn environment(self, places: &Places) -> Vec<(&'static str, String)> {
         match self {
             Self::Socketify => {
                 vec![("LD_LIBRARY_PATH", places.libuv().to_string_lossy().into_owned())]
@@ -178,13 +180,7 @@ impl Peer {
     pub fn version(self, places: &Places) -> String {
         match self {
             Self::Throng => {
-                let git = said(
-                    Command::new("git")
-                        .args(["-C"])
-                        .arg(&places.root)
-                        .args(["describe", "--always", "--dirty", "--tags"]),
-                );
-                format!("{} ({git})", env!("CARGO_PKG_VERSION"))
+                format!("{} ({})", env!("CARGO_PKG_VERSION"), commit(&places.root))
             }
             Self::SocketIo => {
                 let package = places.peers().join("node/node_modules/socket.io/package.json");
@@ -204,7 +200,9 @@ impl Peer {
                 let version = said(Command::new(places.python()).args(["-c", code]));
                 format!("socketify {version}")
             }
-            Self::Floor | Self::FloorPerTurn => env!("CARGO_PKG_VERSION").to_owned(),
+            Self::Floor | Self::FloorEqual | Self::FloorPerTurn => {
+                env!("CARGO_PKG_VERSION").to_owned()
+            }
         }
     }
 }
@@ -253,21 +251,4 @@ fn check(command: &mut Command) -> anyhow::Result<()> {
         bail!("{:?} ended with {status}", command.get_program());
     }
     Ok(())
-}
-
-fn said(command: &mut Command) -> String {
-    let output = command.output().ok().filter(|output| output.status.success());
-    output.map_or("?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// A free port of the loopback. Somebody else may take it before the server does; then the server
-/// fails to start, which is seen.
-///
-/// # Errors
-/// There is no free port.
-pub fn free_port() -> anyhow::Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    let port = listener.local_addr()?.port();
-    ensure!(port != 0, "no port");
-    Ok(port)
 }

@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use throng_loadgen::svg::{COLOURS, escape};
 
-use crate::outcome::Results;
+use crate::outcome::{Results, Trust};
 use crate::table::number;
 
 /// (cell begins with, figure, title)
 const PANELS: [(&str, &str, &str); 6] = [
     ("16x4 N=1000", "deliveries_per_s", "Deliveries per second (more is better)"),
-    ("1x1 N=1000", "deliveries_per_s", "Deliveries per second (more is better)"),
-    ("16x4 N=1000", "server.cpu_us_per_delivery", "Server CPU per delivery, µs (less is better)"),
+    ("1x1 N=1000", "server.cpu_us_per_delivery", "Server CPU per delivery, µs (less is better)"),
     ("fixed", "latency_us.p99", "Delivery latency p99, µs (less is better)"),
+    ("80%", "latency_us.p99", "Delivery latency p99, µs (less is better)"),
     (
         "idle",
         "server.rss_per_connection_bytes",
@@ -71,7 +71,11 @@ fn panel(
         };
         let (low, high) = (LABEL + spread.low * scale, LABEL + spread.high * scale);
         let middle = *y + ROW / 2.0;
-        let void = if spread.is_void { " void" } else { "" };
+        let (before, after) = match spread.trust {
+            Trust::Stands => ("", ""),
+            Trust::LowerBound => ("≥ ", ""),
+            Trust::Void => ("", " void"),
+        };
         writeln!(
             out,
             "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
@@ -91,7 +95,7 @@ fn panel(
         )?;
         writeln!(
             out,
-            "<text x=\"{:.1}\" y=\"{:.1}\">{}{void}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\">{before}{}{after}</text>",
             high.max(LABEL + length) + 6.0,
             middle + 4.0,
             number(spread.median)

@@ -94,14 +94,15 @@ fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
     Ok(all)
 }
 
-/// `cargo xtask bench`: the micro-benchmarks, or with `peers` the run beside other servers.
+/// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and
+/// `scale`.
 pub fn bench(args: &[String]) -> Outcome {
     let mut bench = match args.split_first() {
         None => command("cargo", &["bench", "--package", "throng-benches"], "."),
-        Some((first, rest)) if first == "peers" => {
+        Some((name, rest)) if name == "peers" || name == "scale" => {
             setup::for_run()?;
-            let peers = ["run", "--release", "--package", "throng-benches", "--bin", "peers", "--"];
-            let mut run = command("cargo", &peers, ".");
+            let flags = ["run", "--release", "--package", "throng-benches", "--bin", name, "--"];
+            let mut run = command("cargo", &flags, ".");
             run.args(rest);
             run
         }
@@ -113,7 +114,7 @@ pub fn bench(args: &[String]) -> Outcome {
         }
         Some((other, _)) => {
             return Err(Failure::Usage(format!(
-                "no bench `{other}`: nothing, peers [ARGS…], or redis [URL]"
+                "no bench `{other}`: nothing, peers [ARGS…], scale [ARGS…], or redis [URL]"
             )));
         }
     };

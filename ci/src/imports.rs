@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("throng-harness", &["throng-spec"]),
     ("throng-loadgen", &[]),
-    ("throng-benches", &["throng-loadgen"]),
+    ("throng-benches", &["throng-loadgen", "throng-mesh"]),
     ("throng-tests", &[]),
     (
         "throng-sim",
@@ -47,7 +47,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng", &["throng-spec"]),
     ("throng-desk", &["throng-spec", "throng-core"]),
     ("throng-backplane", &["throng-spec"]),
-    ("throng-benches", &["throng-core", "throng-mesh", "throng-wire"]),
+    ("throng-benches", &["throng-core", "throng-wire"]),
 ];
 
 /// The pure crates: no clock, socket, thread, log or chance may enter through a dependency.

@@ -24,7 +24,8 @@ usage: cargo xtask <command> [arguments]
   conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, and its
                    mutants; ARGS go to `throng-harness run`
   bench            micro-benchmarks
-  bench peers [ARGS…]  the run beside other servers (see benches/README.md)
+  bench peers|scale [ARGS…]  the runs whose results are kept: beside other servers, and at scale
+                   (see benches/README.md)
   bench redis [URL]    what goes through a running Redis, redis://127.0.0.1 by default
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing

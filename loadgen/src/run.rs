@@ -429,7 +429,10 @@ fn counted_deliveries(scenario: &Scenario) -> anyhow::Result<Option<u64>> {
 }
 
 /// Every client is a descriptor, and the usual limit is small.
-fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
+///
+/// # Errors
+/// This process may not have as many.
+pub fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft >= needed {
         return Ok(());

@@ -682,7 +682,9 @@ impl Session {
     fn event(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
         let starts = |name: &[u8]| payload.starts_with(name);
         if starts(b"[\"room\"") || starts(b"[\"roomout\"") || starts(b"[\"presence\"") {
-            turn.local.stats.counters.rosters += 1;
+            let counters = &mut turn.local.stats.counters;
+            counters.rosters += 1;
+            counters.roster_bytes_max = counters.roster_bytes_max.max(payload.len() as u64);
             self.roster(turn.now_ns, turn.shared, payload);
         } else if starts(b"[\"chat_error\"") {
             let code = code_of(payload);

@@ -49,6 +49,9 @@ pub struct Counters {
     pub leaves: u64,
     pub joins: u64,
     pub rosters: u64,
+    /// The longest roster event met.
+    #[serde(default)]
+    pub roster_bytes_max: u64,
     /// Members whose last roster was wrong at rest.
     pub unconverged: u64,
     pub bytes_in: u64,
@@ -85,6 +88,7 @@ impl Counters {
             leaves,
             joins,
             rosters,
+            roster_bytes_max,
             unconverged,
             bytes_in,
             bytes_out,
@@ -116,6 +120,7 @@ impl Counters {
         self.leaves += leaves;
         self.joins += joins;
         self.rosters += rosters;
+        self.roster_bytes_max = self.roster_bytes_max.max(*roster_bytes_max);
         self.unconverged += unconverged;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;

@@ -92,7 +92,11 @@ mod tests {
         report.counters.published = 100;
         report.counters.expected = 1_000;
         report.counters.delivered = 1_000;
-        report.generator.threads.push(ThreadLoad { busy: 0.5, starved: 0.01, ..ThreadLoad::default() });
+        report.generator.threads.push(ThreadLoad {
+            busy: 0.5,
+            starved: 0.01,
+            ..ThreadLoad::default()
+        });
         report
     }
 

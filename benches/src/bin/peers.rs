@@ -5,13 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
-use throng_benches::cell::{self, Cell};
-use throng_benches::measure::{Settings, measure};
+use throng_benches::cell::{self, Cell, Known, SATURATION};
+use throng_benches::environment::{self, Places};
+use throng_benches::measure::{Cores, measure};
 use throng_benches::outcome::{Entry, Results, Run, SCHEMA};
-use throng_benches::peer::{ALL, Peer, Places};
-use throng_benches::{picture, table};
+use throng_benches::peer::{ALL, Peer};
+use throng_benches::server::Server;
+use throng_benches::{picture, ratios, table};
+use throng_loadgen::report::Report;
+use throng_loadgen::scenario::Scenario;
 
 /// Exit status: 0 every cell was measured; 1 something failed; with --quick also if Throng lost
 /// messages.
@@ -24,15 +27,16 @@ struct Flags {
     /// Only these servers.
     #[arg(long, value_delimiter = ',')]
     servers: Vec<Peer>,
-    /// Only cells whose name contains one of these: `16x4`, `N=1000`, `fixed`, `idle`.
+    /// Only cells whose name contains one of these: `16x4`, `N=1000`, `fixed`, `80%`, `idle`. `80%`
+    /// needs `16x4 N=1000`, and the floor of equal bytes needs Throng in the same cell.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<String>,
     #[arg(long, default_value_t = 3)]
     repetitions: u32,
-    /// Seconds per repetition, warm-up included.
-    #[arg(long, default_value_t = 7.0)]
+    /// Seconds per repetition, warm-up included; open loops take twice as long.
+    #[arg(long, default_value_t = 5.0)]
     duration: f64,
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.5)]
     warmup: f64,
     #[arg(long, default_value_t = 0)]
     server_core: usize,
@@ -64,32 +68,17 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Flags) -> anyhow::Result<bool> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
-    let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(2).context("target folder")?.to_owned();
-    let binaries = target.join("release");
-    let scratch = target.join("tmp").join(format!("peers-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    let places = Places { root, binaries, target, scratch };
-    let result = measure_all(&flags, &places);
-    std::fs::remove_dir_all(&places.scratch)?;
-    let results = result?;
-    let folder = match &flags.out {
-        Some(folder) => folder.clone(),
-        None if flags.quick => places.target.join("tmp"),
-        None => places.root.join("benches/results"),
-    };
+    let places = Places::of_this_program()?;
+    let results = measure_all(&flags, &places)?;
+    let folder = flags.out.clone().unwrap_or_else(|| places.results(flags.quick));
     save(&results, &folder, &flags.name)?;
     Ok(is_sound(&results))
 }
 
 fn measure_all(flags: &Flags, places: &Places) -> anyhow::Result<Results> {
-    let settings = Settings {
-        duration_s: if flags.quick { 2.0 } else { flags.duration },
-        warmup_s: if flags.quick { 0.5 } else { flags.warmup },
-        server_core: flags.server_core,
-        generator_cores: flags.generator_cores.clone(),
-    };
+    let (duration_s, warmup_s) =
+        if flags.quick { (2.0, 0.5) } else { (flags.duration, flags.warmup) };
+    let cores = Cores { server: flags.server_core, generator: flags.generator_cores.clone() };
     let repetitions = if flags.quick { 1 } else { flags.repetitions };
     let peers = prepared(flags, places)?;
     let cells: Vec<Cell> = if flags.quick { cell::quick() } else { cell::all() }
@@ -100,22 +89,26 @@ fn measure_all(flags: &Flags, places: &Places) -> anyhow::Result<Results> {
         .collect();
     let mut results = Results {
         schema: SCHEMA.into(),
-        date: today(),
-        machine: throng_loadgen::proc::machine(),
-        command: command_line(),
+        date: environment::today(),
+        machine: environment::machine(),
+        command: environment::command_line("peers"),
         repetitions,
-        duration_s: settings.duration_s,
-        warmup_s: settings.warmup_s,
+        duration_s,
+        warmup_s,
+        targets: Vec::new(),
         versions: peers.iter().map(|p| (p.name().to_owned(), p.version(places))).collect(),
         entries: Vec::new(),
     };
     // Repetitions outermost: a machine that slows down slows everybody.
     for repetition in 1..=repetitions {
         for cell in &cells {
-            for peer in &peers {
-                let name = format!("{}, {}", peer.name(), cell.name());
-                eprint!("[{repetition}/{repetitions}] {name}: ");
-                let measured = measure(*peer, cell, places, &settings);
+            for peer in peers.iter().filter(|peer| peer.takes_part(cell)) {
+                let known = known(&results, cell, *peer);
+                let Some(mut scenario) = cell.scenario(*peer, known) else { continue };
+                scenario.duration_s = cell.duration_s(duration_s);
+                scenario.warmup_s = warmup_s;
+                eprint!("[{repetition}/{repetitions}] {}: ", scenario.name);
+                let measured = measured(*peer, scenario, places, &cores);
                 let entry = entry_of(&mut results, cell, *peer);
                 match measured {
                     Ok(report) => {
@@ -131,7 +124,32 @@ fn measure_all(flags: &Flags, places: &Places) -> anyhow::Result<Results> {
             }
         }
     }
+    results.targets = ratios::of(&results);
     Ok(results)
+}
+
+/// One run on a fresh server.
+fn measured(
+    peer: Peer,
+    mut scenario: Scenario,
+    places: &Places,
+    cores: &Cores,
+) -> anyhow::Result<Report> {
+    let server = Server::start(&peer.program(places)?, places, cores.server)?;
+    if peer == Peer::Throng {
+        scenario.server_metrics = Some(server.metrics());
+    }
+    measure(&server, scenario, places, cores)
+}
+
+/// What this repetition has found so far that the cell builds on.
+fn known(results: &Results, cell: &Cell, peer: Peer) -> Known {
+    let last = |cell: &Cell, peer: Peer, figure: &str| {
+        results.entry(&cell.name(), peer.name())?.runs.last()?.figures.get(figure).copied()
+    };
+    // A server's frame of this length has a header of four bytes.
+    let chat_bytes = last(cell, Peer::Throng, "bytes_per_frame").map(|bytes| bytes - 4.0);
+    Known { saturation: last(&SATURATION, peer, "deliveries_per_s"), chat_bytes }
 }
 
 fn prepared(flags: &Flags, places: &Places) -> anyhow::Result<Vec<Peer>> {
@@ -186,18 +204,12 @@ fn line(run: &Run) -> String {
 }
 
 fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)?;
     let stem = format!("{}-{name}", results.date);
     let picture = format!("{stem}.svg");
-    let write = |file: String, text: String| {
-        let path = folder.join(file);
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-        eprintln!("wrote {}", path.display());
-        anyhow::Ok(())
-    };
-    write(picture.clone(), picture::svg(results))?;
-    write(format!("{stem}.md"), table::markdown(results, &picture))?;
-    write(format!("{stem}.json"), serde_json::to_string_pretty(results)? + "\n")
+    environment::write(folder, &picture, &picture::svg(results))?;
+    environment::write(folder, &format!("{stem}.md"), &table::markdown(results, &picture))?;
+    let json = serde_json::to_string_pretty(results)? + "\n";
+    environment::write(folder, &format!("{stem}.json"), &json)
 }
 
 /// Everything was measured, and Throng delivered all it owed, by its own count as well.
@@ -215,47 +227,11 @@ fn is_sound(results: &Results) -> bool {
     is_sound
 }
 
-/// The command that reproduces the results.
-fn command_line() -> String {
-    let mut command = vec!["cargo xtask bench peers".to_owned()];
-    command.extend(std::env::args().skip(1).filter(|flag| flag != "--no-build"));
-    command.join(" ")
-}
-
-/// The date in UTC as `2026-01-31`.
-fn today() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let days = since.map_or(0, |since| since.as_secs() / 86_400) as i64;
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// Days since 1970-01-01 as a date of the Gregorian calendar (Hinnant's algorithm).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-
-    #[test]
-    fn days_become_dates() {
-        assert_eq!(civil(0), (1970, 1, 1));
-        assert_eq!(civil(19_782), (2024, 2, 29));
-        assert_eq!(civil(20_780), (2026, 11, 23));
-    }
 
     #[test]
     fn a_loss_of_throng_is_not_sound() {

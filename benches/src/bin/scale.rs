@@ -1,0 +1,111 @@
+//! Throng at scale: idle connections, connect rate, storms, large rooms, shards.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum as _};
+use throng_benches::environment::{self, Places, commit};
+use throng_benches::measure::Cores;
+use throng_benches::peer::build;
+use throng_benches::scale::result::{Results, SCHEMA};
+use throng_benches::scale::{ALL, Lab, Name, page, picture};
+use throng_loadgen::thread::pin;
+
+/// Exit status: 0 everything was measured and nothing was void; 1 otherwise. A missed target is a
+/// result, not a failure.
+#[derive(Parser)]
+#[command(version, about)]
+struct Flags {
+    /// A fiftieth of the clients: does everything still run? Results are thrown away.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',')]
+    parts: Vec<Name>,
+    /// Of the parts that are repeated: connect and shards.
+    #[arg(long, default_value_t = 3)]
+    repetitions: u32,
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    #[arg(long, value_delimiter = ',', default_values_t = [1])]
+    generator_cores: Vec<usize>,
+    /// Folder of the results; default: benches/results, or a temporary one with --quick.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The results' name after the date.
+    #[arg(long, default_value = "scale")]
+    name: String,
+    /// Use what was built before.
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Flags::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("scale: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Flags) -> anyhow::Result<bool> {
+    let places = Places::of_this_program()?;
+    let folder = flags.out.clone().unwrap_or_else(|| places.results(flags.quick));
+    if !flags.no_build {
+        build(&places, "throng-loadgen")?;
+        build(&places, "throng")?;
+    }
+    // Every connection is a descriptor here and there; both inherit this limit.
+    throng_loadgen::run::raise_descriptor_limit(210_000)?;
+    let cores = Cores { server: flags.server_core, generator: flags.generator_cores.clone() };
+    if let Some(core) = cores.generator.first() {
+        // Registration and the reading of metrics must not disturb the server's core.
+        pin(*core)?;
+    }
+    let repetitions = if flags.quick { 1 } else { flags.repetitions };
+    let lab = Lab { places, cores, is_trial: flags.quick, repetitions };
+    let mut results = Results {
+        schema: SCHEMA.into(),
+        date: environment::today(),
+        machine: environment::machine(),
+        command: environment::command_line("scale"),
+        version: format!("{} ({})", env!("CARGO_PKG_VERSION"), commit(&lab.places.root)),
+        parts: BTreeMap::new(),
+    };
+    let names = if flags.parts.is_empty() { ALL.to_vec() } else { flags.parts.clone() };
+    let mut is_sound = true;
+    for name in names {
+        let shown = name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        match name.run(&lab) {
+            Ok(part) => {
+                is_sound &= part.rows.iter().all(|row| row.void_reasons.is_empty());
+                results.parts.insert(shown, part);
+            }
+            Err(error) => {
+                eprintln!("{shown} failed: {error:#}");
+                is_sound = false;
+            }
+        }
+    }
+    save(&results, &folder, &flags.name)?;
+    Ok(is_sound)
+}
+
+fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
+    let stem = format!("{}-{name}", results.date);
+    let drawn = results.parts.get("entry").and_then(picture::svg);
+    let file = format!("{stem}.svg");
+    if let Some(svg) = &drawn {
+        environment::write(folder, &file, svg)?;
+    }
+    let text = page::markdown(results, drawn.is_some().then_some(file.as_str()));
+    environment::write(folder, &format!("{stem}.md"), &text)?;
+    let json = serde_json::to_string_pretty(results)? + "\n";
+    environment::write(folder, &format!("{stem}.json"), &json)
+}

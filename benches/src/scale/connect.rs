@@ -1,0 +1,80 @@
+//! How many clients per second get in.
+
+use throng_loadgen::scenario::{Connect, Presence, Scenario, Users};
+
+use super::result::Part;
+use super::{Lab, row};
+use crate::target::Target;
+
+const CLIENTS: usize = 20_000;
+const ROOM: usize = 100;
+const USERS: usize = 1_000;
+
+pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
+    let clients = lab.clients(CLIENTS);
+    let server = lab.server(&["--shards", "1"], &[])?;
+    let tokens = lab.users(&server, lab.clients(USERS))?;
+    let mut part = Part::new(
+        "Connect rate",
+        format!(
+            "{clients} clients with tokens of {} users, 256 at once: TCP, WebSocket upgrade, \
+             Engine.IO open, Socket.IO CONNECT; with or without joining rooms of {ROOM} (presence: \
+             count). One shard on its core, one generator thread on another: where the generator's \
+             core is full, the rate is the generator's, and the server's CPU time says what one \
+             core of it could do.",
+            lab.clients(USERS)
+        ),
+        &[
+            ("connects_per_s", "connects/s, measured"),
+            ("server_cpu_us", "server CPU per connect, µs"),
+            ("connects_per_core_s", "connects/s a server core can do"),
+            ("generator_percent", "generator's core, %"),
+            ("entry_p99_ms", "p99 until in, ms"),
+        ],
+    );
+    let kinds = [("connect", 0), ("connect and join", 1)];
+    for _ in 0..lab.repetitions {
+        for (name, rooms_per_client) in kinds {
+            let report = lab.measure(
+                &server,
+                Scenario {
+                    name: name.into(),
+                    clients,
+                    rooms: (clients / ROOM).max(1),
+                    rooms_per_client,
+                    presence: Presence::Count,
+                    publishers: 0,
+                    users: Users { tokens: Some(tokens.clone()), ..Users::default() },
+                    connect: Connect { concurrency: 256, ..Connect::default() },
+                    duration_s: 1.0,
+                    warmup_s: 0.1,
+                    ..Scenario::default()
+                },
+            )?;
+            let cpu_us = report.server.cpu_us_per_connect;
+            let busy = report.generator.threads.iter().map(|thread| thread.connecting);
+            part.rows.push(row(
+                name,
+                &report,
+                &[
+                    ("connects_per_s", Some(report.connects_per_s)),
+                    ("server_cpu_us", cpu_us),
+                    ("connects_per_core_s", cpu_us.map(|us| 1e6 / us)),
+                    ("generator_percent", Some(busy.fold(0.0, f64::max) * 100.0)),
+                    ("entry_p99_ms", report.metric("entry.p99").map(|us| us / 1e3)),
+                ],
+            ));
+        }
+    }
+    for (name, _) in kinds {
+        for (figure, what) in
+            [("connects_per_s", "measured"), ("connects_per_core_s", "by the server's CPU time")]
+        {
+            if let Some(rate) = part.median(name, figure) {
+                let what = format!("{name}: per second and core, {what}");
+                part.targets.push(Target::at_least(what, rate, 25_000.0, ""));
+            }
+        }
+    }
+    Ok(part)
+}

@@ -1,0 +1,122 @@
+//! Throng by itself, where it hurts: many connections, many at once, all into one room, several
+//! shards.
+
+mod connect;
+mod entry;
+mod hop;
+mod idle;
+mod shards;
+mod storm;
+
+pub mod page;
+pub mod picture;
+pub mod result;
+pub mod watch;
+
+use throng_loadgen::report::Report;
+use throng_loadgen::scenario::Scenario;
+
+use crate::environment::Places;
+use crate::measure::{Cores, measure};
+use crate::server::{Program, Server};
+use result::{Part, Row};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Name {
+    /// Memory and CPU of idle joined connections.
+    Idle,
+    /// Connects per second, with and without a join.
+    Connect,
+    /// Everybody is cut off and comes back.
+    Storm,
+    /// Many enter one room, hearing whole rosters, changes or the number.
+    Entry,
+    /// Four rooms on two shards beside one room on one.
+    Shards,
+    /// One item from one shard to another.
+    Hop,
+}
+
+pub const ALL: [Name; 6] =
+    [Name::Idle, Name::Connect, Name::Storm, Name::Entry, Name::Shards, Name::Hop];
+
+/// Where and how large.
+pub struct Lab {
+    pub places: Places,
+    pub cores: Cores,
+    /// A trial run has a fiftieth of the clients.
+    pub is_trial: bool,
+    pub repetitions: u32,
+}
+
+impl Name {
+    /// Measures the part.
+    ///
+    /// # Errors
+    /// The server or the generator does not run.
+    pub fn run(self, lab: &Lab) -> anyhow::Result<Part> {
+        match self {
+            Self::Idle => idle::run(lab),
+            Self::Connect => connect::run(lab),
+            Self::Storm => storm::run(lab),
+            Self::Entry => entry::run(lab),
+            Self::Shards => shards::run(lab),
+            Self::Hop => hop::run(lab),
+        }
+    }
+}
+
+impl Lab {
+    fn clients(&self, full: usize) -> usize {
+        if self.is_trial { full / 50 } else { full }
+    }
+
+    fn server(
+        &self,
+        flags: &[&str],
+        environment: &[(&'static str, &str)],
+    ) -> anyhow::Result<Server> {
+        let mut program = Program::throng(&self.places, flags)?;
+        let given = environment.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        program.environment.extend(given);
+        Server::start(&program, &self.places, self.cores.server)
+    }
+
+    fn measure(&self, server: &Server, scenario: Scenario) -> anyhow::Result<Report> {
+        eprint!("{}: ", scenario.name);
+        let report = measure(server, scenario, &self.places, &self.cores)?;
+        let said = if report.void { report.void_reasons.join("; ") } else { "done".into() };
+        eprintln!("{said}");
+        Ok(report)
+    }
+
+    /// Registers so many users and returns the file of their tokens.
+    fn users(&self, server: &Server, count: usize) -> anyhow::Result<std::path::PathBuf> {
+        eprintln!("registering {count} users");
+        let scenario = Scenario {
+            users: throng_loadgen::scenario::Users { register: count, ..Default::default() },
+            ..Scenario::default()
+        };
+        let target = throng_loadgen::target::Target::parse(&server.url)?;
+        let tokens = throng_loadgen::users::tokens(&scenario, &target)?;
+        let file = self.places.scratch.join(format!("tokens-{}", server.pid()));
+        std::fs::write(&file, tokens.join("\n"))?;
+        Ok(file)
+    }
+}
+
+/// Local addresses enough for any number of connections here: one has 28 000 ports.
+fn sources() -> Vec<std::net::IpAddr> {
+    (2..10u8).map(|host| std::net::IpAddr::from([127, 0, 0, host])).collect()
+}
+
+/// A row with what every report has.
+fn row(name: impl Into<String>, report: &Report, figures: &[(&str, Option<f64>)]) -> Row {
+    let known = figures.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?)));
+    Row {
+        name: name.into(),
+        figures: known.collect(),
+        void_reasons: report.void_reasons.clone(),
+        errors: report.errors.clone(),
+    }
+}
