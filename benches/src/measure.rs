@@ -30,9 +30,9 @@ pub fn measure(
     scenario.server_pid = Some(server.pid());
     scenario.cores = cores.generator.clone();
     scenario.threads = cores.generator.len().max(1);
-    let file = places.scratch.join("scenario.toml");
+    let file = places.scratch.join(format!("scenario-{}.toml", server.pid()));
     std::fs::write(&file, toml::to_string(&scenario)?)?;
-    let json = places.scratch.join("report.json");
+    let json = places.scratch.join(format!("report-{}.json", server.pid()));
     let mut generator = Command::new(places.binaries.join("throng-loadgen"));
     generator.arg("run").arg(&file).arg("--quiet").arg("--json").arg(&json);
     let output = generator.output().context("start throng-loadgen")?;

@@ -121,7 +121,7 @@ impl Peer {
             }
             Self::Socketioxide => {
                 let manifest = places.peers().join("socketioxide/Cargo.toml");
-                let mut command = Command::new(env!("CARGO"));
+                let mut command = Command::new(cargo());
                 command.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
                 check(command.env("CARGO_TARGET_DIR", places.socketioxide_target()))
             }
@@ -238,9 +238,14 @@ fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
 /// It does not compile.
 pub fn build(places: &Places, binary: &str) -> anyhow::Result<()> {
     let package = if binary == "floor" { "throng-benches" } else { binary };
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = Command::new(cargo());
     command.args(["build", "--release", "--package", package, "--bin", binary]);
     check(command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target))
+}
+
+/// The Cargo that runs us, or the one on the path, which chooses its toolchain itself.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Runs a command to its end; what it prints goes to our standard error.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{nanos, now_ns, seconds};
@@ -57,7 +57,9 @@ struct Conductor {
 /// goes badly is a report, not an error.
 pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::Result<Report> {
     scenario.validate()?;
-    raise_descriptor_limit(scenario.clients_max() as u64 + 256)?;
+    let needed = scenario.clients_max() as u64 + 256;
+    let allowed = raise_descriptor_limit(needed)?;
+    ensure!(allowed >= needed, "{needed} descriptors needed, {allowed} allowed: raise `ulimit -n`");
     let targets: Vec<Target> =
         scenario.targets.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<_>>()?;
     if let Some(core) = scenario.cores.first() {
@@ -428,21 +430,18 @@ fn counted_deliveries(scenario: &Scenario) -> anyhow::Result<Option<u64>> {
     Ok(Some(values.sum::<f64>() as u64))
 }
 
-/// Every client is a descriptor, and the usual limit is small.
+/// Every client is a descriptor, and the usual limit is small. Returns the limit there is now, at
+/// most what the system gives.
 ///
 /// # Errors
-/// This process may not have as many.
-pub fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
+/// The limit cannot be read.
+pub fn raise_descriptor_limit(needed: u64) -> anyhow::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft >= needed {
-        return Ok(());
-    }
-    // A privileged process may raise the hard limit as well.
-    setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed))
-        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))?;
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < needed {
-        bail!("{needed} descriptors needed, {soft} allowed: raise `ulimit -n`");
+        // A privileged process may raise the hard limit as well.
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed))
+            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+        raised.context("raise the limit of descriptors")?;
     }
-    Ok(())
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }

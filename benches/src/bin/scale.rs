@@ -62,14 +62,14 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
         build(&places, "throng")?;
     }
     // Every connection is a descriptor here and there; both inherit this limit.
-    throng_loadgen::run::raise_descriptor_limit(210_000)?;
+    let descriptors = throng_loadgen::run::raise_descriptor_limit(110_000)?;
     let cores = Cores { server: flags.server_core, generator: flags.generator_cores.clone() };
     if let Some(core) = cores.generator.first() {
         // Registration and the reading of metrics must not disturb the server's core.
         pin(*core)?;
     }
     let repetitions = if flags.quick { 1 } else { flags.repetitions };
-    let lab = Lab { places, cores, is_trial: flags.quick, repetitions };
+    let lab = Lab { places, cores, is_trial: flags.quick, repetitions, descriptors };
     let mut results = Results {
         schema: SCHEMA.into(),
         date: environment::today(),

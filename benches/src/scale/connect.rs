@@ -11,7 +11,7 @@ const ROOM: usize = 100;
 const USERS: usize = 1_000;
 
 pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
-    let clients = lab.clients(CLIENTS);
+    let clients = lab.clients_of_one(CLIENTS);
     let server = lab.server(&["--shards", "1"], &[])?;
     let tokens = lab.users(&server, lab.clients(USERS))?;
     let mut part = Part::new(

@@ -47,7 +47,12 @@ pub struct Lab {
     /// A trial run has a fiftieth of the clients.
     pub is_trial: bool,
     pub repetitions: u32,
+    /// What a process may have: each connection is one in the server and one in the generator.
+    pub descriptors: u64,
 }
+
+/// Descriptors of a process that are not connections.
+const DESCRIPTORS_RESERVED: u64 = 1_100;
 
 impl Name {
     /// Measures the part.
@@ -69,6 +74,16 @@ impl Name {
 impl Lab {
     fn clients(&self, full: usize) -> usize {
         if self.is_trial { full / 50 } else { full }
+    }
+
+    /// Clients that one server process may hold here.
+    fn clients_per_process(&self) -> usize {
+        usize::try_from(self.descriptors.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(1).max(1)
+    }
+
+    /// As many clients of one process as asked for, or as the system allows.
+    fn clients_of_one(&self, full: usize) -> usize {
+        self.clients(full).min(self.clients_per_process())
     }
 
     fn server(
