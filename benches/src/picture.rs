@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn bars_are_as_long_as_their_numbers() {
         let entry = |server: &str, rate: f64| Entry {
-            cell: "1x1 N=1000".into(),
+            cell: "16x4 N=1000".into(),
             server: server.into(),
             runs: vec![Run {
                 figures: BTreeMap::from([("deliveries_per_s".to_owned(), rate)]),

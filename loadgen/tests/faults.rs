@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::proxy::{self, Fault};
@@ -9,13 +10,17 @@ use support::server::{self, Options};
 use support::{LENIENT, Outcome, run};
 
 /// 10 clients × 100 messages through a proxy with `fault`.
+#[track_caller]
 fn spoiled(fault: Fault, extra: &str) -> Outcome {
     let (_server, url) = server::start(Options::default());
-    let url = proxy::start(&url, fault);
+    let (url, wire) = proxy::start_counting(&url, fault);
     let scenario = format!(
-        "clients = 10\nduration_s = 1.0\nwarmup_s = 0.01\ndrain_s = 4.0\n{extra}\n[load]\nrate = 100.0\n{LENIENT}"
+        "clients = 10\nduration_s = 1.0\nwarmup_s = 0.01\n{extra}\n[load]\nrate = 100.0\n{LENIENT}"
     );
-    run(&url, &scenario, &["--slo", "completeness=1", "--slo", "duplicated=0"])
+    let outcome = run(&url, &scenario, &["--slo", "completeness=1", "--slo", "duplicated=0"]);
+    let sent = wire.deliveries.load(Ordering::Relaxed);
+    assert_eq!(sent, 1_000, "what the server sent is not what the fault was to be tried on");
+    outcome
 }
 
 #[track_caller]
@@ -32,9 +37,34 @@ fn check(outcome: &Outcome, missing: f64, duplicated: f64, out_of_order: f64, co
 }
 
 #[test]
+fn the_wire_and_the_servers_metrics_say_the_same() {
+    let (_server, url) = server::start(Options::default());
+    let metrics = format!("{url}/metrics");
+    let (url, wire) = proxy::start_counting(&url, Fault::None);
+    let scenario = format!(
+        "clients = 12\npublishers = 3\nduration_s = 1.0\nwarmup_s = 0.1\npayload = 'uniform:64-900'\n\
+         server_metrics = '{metrics}'\nserver_deliveries_metric = 'small_deliveries_total'\n\
+         [load]\nrate = 150.0\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    let text = &outcome.summary;
+    assert_eq!(outcome.code, 0, "{text}");
+    assert_eq!(outcome.number("expected"), 12.0 * 150.0, "{text}");
+    assert_eq!(outcome.number("delivered"), 12.0 * 150.0, "{text}");
+    assert_eq!(outcome.number("server.counted_deliveries"), 12.0 * 150.0, "{text}");
+    let counted = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed) as f64;
+    assert_eq!(counted(&wire.deliveries), 12.0 * 150.0, "{text}");
+    // The proxy may have taken a heartbeat from the server that came after the generator's end.
+    let heartbeats = counted(&wire.frames) - outcome.number("frames_in");
+    let bytes = counted(&wire.bytes) - outcome.number("bytes_in");
+    assert!(heartbeats >= 0.0 && bytes >= 0.0, "{heartbeats} frames, {bytes} bytes\n{text}");
+    assert!(heartbeats <= 24.0 && bytes <= heartbeats * 100.0, "{heartbeats} {bytes}\n{text}");
+}
+
+#[test]
 fn loss_is_reported_as_loss() {
     // Every 10th of each client's 100 deliveries, the last one included.
-    let outcome = spoiled(Fault::Lose(10), "");
+    let outcome = spoiled(Fault::Lose(10), "drain_s = 4.0");
     check(&outcome, 100.0, 0.0, 0.0, 4);
     assert_eq!(outcome.number("completeness"), 0.9);
 }
@@ -77,7 +107,7 @@ fn cut_connections_are_disconnects_and_do_not_look_like_loss() {
     let through_proxy = proxy::start(&url, Fault::Cut(10));
     // Clients take the targets in turn; the one publisher is client 6, straight at the server.
     let scenario = format!(
-        "targets = ['{url}', '{through_proxy}']\nclients = 12\nduration_s = 0.5\nwarmup_s = 0.01\n\
+        "targets = ['{url}', '{through_proxy}']\nclients = 12\nduration_s = 0.5\nwarmup_s = 0.01\ndrain_s = 8.0\n\
          [load]\nrate = 100.0\n{LENIENT}"
     );
     let outcome = run("", &scenario, &[]);

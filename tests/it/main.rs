@@ -4,5 +4,6 @@
 mod bad_input;
 mod cli;
 mod durability;
+mod load;
 mod rfc6455;
 mod slow;

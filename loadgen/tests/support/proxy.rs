@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use super::server::read_head;
 
 #[derive(Clone, Copy)]
 pub enum Fault {
+    /// Nothing is spoiled.
+    None,
     /// Every so many deliveries one is dropped.
     Lose(u32),
     /// Every so many deliveries one is sent twice.
@@ -23,8 +27,24 @@ pub enum Fault {
     Cut(u32),
 }
 
+/// What went to the clients: counted on the wire, by nobody who takes part.
+#[derive(Default)]
+pub struct Wire {
+    pub deliveries: AtomicU64,
+    pub frames: AtomicU64,
+    /// Response heads included.
+    pub bytes: AtomicU64,
+}
+
 /// Starts a proxy before `upstream` (`http://…`); returns its URL.
 pub fn start(upstream: &str, fault: Fault) -> String {
+    start_counting(upstream, fault).0
+}
+
+/// The same, with its count.
+pub fn start_counting(upstream: &str, fault: Fault) -> (String, Arc<Wire>) {
+    let wire = Arc::new(Wire::default());
+    let counting = Arc::clone(&wire);
     let upstream = upstream.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -34,11 +54,12 @@ pub fn start(upstream: &str, fault: Fault) -> String {
             client.set_nodelay(true).unwrap();
             upstream.set_nodelay(true).unwrap();
             let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            let wire = Arc::clone(&counting);
             std::thread::spawn(move || copy(from, to));
-            std::thread::spawn(move || spoil(upstream, client, fault));
+            std::thread::spawn(move || spoil(upstream, client, fault, &wire));
         }
     });
-    url
+    (url, wire)
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream) {
@@ -51,11 +72,12 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
-fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
+fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault, wire: &Wire) {
     let Some(head) = read_head(&mut from) else { return };
     if to.write_all(head.as_bytes()).is_err() {
         return;
     }
+    wire.bytes.fetch_add(head.len() as u64, Ordering::Relaxed);
     let (queue, queued) = channel::<(Instant, Vec<u8>)>();
     std::thread::spawn(move || {
         while let Ok((due, frame)) = queued.recv() {
@@ -70,6 +92,8 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
     let mut held: Option<Vec<u8>> = None;
     while let Some(frame) = read_whole_frame(&mut from) {
         let now = Instant::now();
+        wire.frames.fetch_add(1, Ordering::Relaxed);
+        wire.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         let pass = |frame: Vec<u8>| queue.send((now, frame)).is_ok();
         if !frame.windows(4).any(|window| window == b"~TL:") {
             let due = if let Fault::Delay(by) = fault { now + by } else { now };
@@ -77,6 +101,7 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
             continue;
         }
         seen += 1;
+        wire.deliveries.fetch_add(1, Ordering::Relaxed);
         let _ = match fault {
             Fault::Lose(every) if seen.is_multiple_of(every) => true,
             Fault::Duplicate(every) if seen.is_multiple_of(every) => {

@@ -78,6 +78,7 @@ impl Server {
             let mut body = vec![0; length.unwrap_or(0)];
             stream.read_exact(&mut body).ok()?;
             let answer = match sid {
+                None if path == "/metrics" => self.metrics(),
                 None => self.handshake(path),
                 Some(sid) if head.starts_with("GET") => self.poll(&sid)?,
                 Some(sid) => self.posted(&sid, &body)?,
@@ -106,6 +107,11 @@ impl Server {
         let polling = Arc::new(Mutex::new(Some(Polling { conversation, queued })));
         self.polling.lock().unwrap().insert(sid.clone(), polling);
         format!("0{{\"sid\":\"{sid}\",\"pingInterval\":25000}}")
+    }
+
+    fn metrics(&self) -> String {
+        let deliveries = self.deliveries.load(Ordering::Relaxed);
+        format!("# TYPE small_deliveries_total counter\nsmall_deliveries_total {deliveries}\n")
     }
 
     fn session(&self, sid: &str) -> Option<Arc<Mutex<Option<Polling>>>> {
