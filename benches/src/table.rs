@@ -121,6 +121,9 @@ fn shown(entry: &Entry, figure: &str) -> String {
 /// Three significant digits.
 #[must_use]
 pub fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
     let (scaled, unit) = match value.abs() {
         size if size >= 1e6 => (value / 1e6, " M"),
         size if size >= 1e4 => (value / 1e3, " k"),
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         let shown: Vec<_> =
-            [0.1134, 4.256, 37.41, 812.0, 9_134.0, 41_200.0, 9.126e6].map(number).to_vec();
-        assert_eq!(shown, ["0.113", "4.26", "37.4", "812", "9134", "41.2 k", "9.13 M"]);
+            [0.0, 0.1134, 4.256, 37.41, 812.0, 9_134.0, 41_200.0, 9.126e6].map(number).to_vec();
+        assert_eq!(shown, ["0", "0.113", "4.26", "37.4", "812", "9134", "41.2 k", "9.13 M"]);
     }
 }

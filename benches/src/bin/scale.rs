@@ -2,11 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum as _};
+use clap::Parser;
 use throng_benches::environment::{self, Places, commit};
 use throng_benches::measure::Cores;
 use throng_benches::peer::build;
@@ -76,19 +75,19 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
         machine: environment::machine(),
         command: environment::command_line("scale"),
         version: format!("{} ({})", env!("CARGO_PKG_VERSION"), commit(&lab.places.root)),
-        parts: BTreeMap::new(),
+        is_trial: lab.is_trial,
+        parts: Vec::new(),
     };
     let names = if flags.parts.is_empty() { ALL.to_vec() } else { flags.parts.clone() };
     let mut is_sound = true;
     for name in names {
-        let shown = name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
         match name.run(&lab) {
             Ok(part) => {
                 is_sound &= part.rows.iter().all(|row| row.void_reasons.is_empty());
-                results.parts.insert(shown, part);
+                results.parts.push(part);
             }
             Err(error) => {
-                eprintln!("{shown} failed: {error:#}");
+                eprintln!("{name:?} failed: {error:#}");
                 is_sound = false;
             }
         }
@@ -99,7 +98,7 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
 
 fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
     let stem = format!("{}-{name}", results.date);
-    let drawn = results.parts.get("entry").and_then(picture::svg);
+    let drawn = results.parts.iter().find(|part| part.name == "entry").and_then(picture::svg);
     let file = format!("{stem}.svg");
     if let Some(svg) = &drawn {
         environment::write(folder, &file, svg)?;

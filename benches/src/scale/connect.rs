@@ -1,9 +1,9 @@
 //! How many clients per second get in.
 
-use throng_loadgen::scenario::{Connect, Presence, Scenario, Users};
+use throng_loadgen::scenario::{Presence, Scenario};
 
 use super::result::Part;
-use super::{Lab, row};
+use super::{Lab, crowd, row};
 use crate::target::Target;
 
 const CLIENTS: usize = 20_000;
@@ -38,17 +38,12 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             let report = lab.measure(
                 &server,
                 Scenario {
-                    name: name.into(),
-                    clients,
                     rooms: (clients / ROOM).max(1),
                     rooms_per_client,
                     presence: Presence::Count,
-                    publishers: 0,
-                    users: Users { tokens: Some(tokens.clone()), ..Users::default() },
-                    connect: Connect { concurrency: 256, ..Connect::default() },
                     duration_s: 1.0,
                     warmup_s: 0.1,
-                    ..Scenario::default()
+                    ..crowd(name.into(), clients, &tokens)
                 },
             )?;
             let cpu_us = report.server.cpu_us_per_connect;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::{Connect, Presence, Scenario, Users};
+use throng_loadgen::scenario::{Presence, Scenario};
 
 use super::result::{Part, Row};
 use super::watch::{Sample, Watch, fastest, sample};
-use super::{Lab, row};
+use super::{Lab, crowd, row};
 use crate::server::Server;
 use crate::target::Target;
 
@@ -86,25 +86,17 @@ fn enter(
 ) -> anyhow::Result<Row> {
     let before = sample(&server.metrics(), Instant::now())?;
     let watch = Watch::start(server.metrics());
+    let mut crowd = crowd(format!("{clients} enter one room, {hearing}"), clients, tokens);
+    crowd.connect.rate = JOINS_PER_S;
     let report = lab.measure(
         server,
         Scenario {
-            name: format!("{clients} enter one room, {hearing}"),
-            clients,
             first_room: room,
             presence,
-            publishers: 0,
-            users: Users { tokens: Some(tokens.to_owned()), ..Users::default() },
-            connect: Connect {
-                rate: JOINS_PER_S,
-                concurrency: 256,
-                converge_ms: 200_000,
-                ..Connect::default()
-            },
             // Enough for the metrics to be read after the last roster.
             duration_s: 1.5,
             warmup_s: 0.1,
-            ..Scenario::default()
+            ..crowd
         },
     )?;
     let samples = watch.stop();
@@ -168,22 +160,28 @@ fn pace(samples: &[Sample], all: f64) -> f64 {
     if is_long { fastest(samples, ROSTER_BYTES, 10.0) } else { all / 10.0 }
 }
 
+/// For each way of hearing the run that comes nearest to its bound.
 fn promises(part: &mut Part) {
     let mut targets = Vec::new();
-    for row in part.rows.iter().filter(|row| row.void_reasons.is_empty()) {
-        let get = |figure: &str| row.figures.get(figure).copied();
-        let name = &row.name;
-        if let Some((most, budget)) = get("roster_mib_per_s").zip(get("budget_mib_per_s")) {
-            let what = format!("roster traffic in any 10 s, {name}");
+    for hearing in ["count", "delta", "full"] {
+        let nearest = |figure: &str, bound: &str| {
+            let rows = part.rows.iter().filter(|row| {
+                row.void_reasons.is_empty() && row.name.split(' ').next() == Some(hearing)
+            });
+            rows.filter_map(|row| Some((row, *row.figures.get(figure)?, *row.figures.get(bound)?)))
+                .max_by(|(_, a, a_bound), (_, b, b_bound)| (a / a_bound).total_cmp(&(b / b_bound)))
+        };
+        if let Some((row, most, budget)) = nearest("roster_mib_per_s", "budget_mib_per_s") {
+            let what = format!("roster traffic in any 10 s, nearest to its budget: {}", row.name);
             targets.push(Target::at_most(what, most, budget, "MiB/s"));
         }
-        if let Some((took, bound)) = get("converged_ms").zip(get("bound_ms")) {
-            let what = format!("last roster right after the last join, {name}");
+        if let Some((row, took, bound)) = nearest("converged_ms", "bound_ms") {
+            let what = format!("last roster right, nearest to its bound: {}", row.name);
             targets.push(Target::at_most(what, took, bound, "ms"));
         }
     }
     let wrong = part.rows.iter().filter_map(|row| row.figures.get("unconverged")).sum();
-    targets.push(Target::at_most("wrong rosters at rest, all runs", wrong, 0.0, ""));
+    targets.push(Target::at_most("wrong rosters at rest, all entries", wrong, 0.0, ""));
     part.targets = targets;
 }
 

@@ -1,10 +1,10 @@
 //! Memory and CPU of connections that have joined a room and say nothing.
 
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::{Connect, Scenario, Users};
+use throng_loadgen::scenario::Scenario;
 
 use super::result::Part;
-use super::{Lab, row, sources};
+use super::{Lab, crowd, row};
 use crate::target::Target;
 
 const CLIENTS: usize = 100_000;
@@ -102,20 +102,10 @@ fn all_idle(
             .zip(tokens)
             .map(|(server, tokens)| {
                 let scenario = Scenario {
-                    name: format!("{clients} idle connections"),
-                    clients,
                     rooms: clients.div_ceil(ROOM),
-                    publishers: 0,
-                    users: Users { tokens: Some(tokens), ..Users::default() },
-                    connect: Connect {
-                        concurrency: 256,
-                        converge_ms: 120_000,
-                        ..Connect::default()
-                    },
                     duration_s: idle_s + 1.0,
                     warmup_s: 1.0,
-                    sources: sources(),
-                    ..Scenario::default()
+                    ..crowd(format!("{clients} idle connections"), clients, &tokens)
                 };
                 scope.spawn(move || lab.measure(server, scenario))
             })

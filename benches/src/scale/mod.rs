@@ -14,7 +14,7 @@ pub mod result;
 pub mod watch;
 
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::Scenario;
+use throng_loadgen::scenario::{Connect, Scenario, Users};
 
 use crate::environment::Places;
 use crate::measure::{Cores, measure};
@@ -60,14 +60,16 @@ impl Name {
     /// # Errors
     /// The server or the generator does not run.
     pub fn run(self, lab: &Lab) -> anyhow::Result<Part> {
-        match self {
+        let mut part = match self {
             Self::Idle => idle::run(lab),
             Self::Connect => connect::run(lab),
             Self::Storm => storm::run(lab),
             Self::Entry => entry::run(lab),
             Self::Shards => shards::run(lab),
             Self::Hop => hop::run(lab),
-        }
+        }?;
+        part.name = format!("{self:?}").to_lowercase();
+        Ok(part)
     }
 }
 
@@ -109,7 +111,7 @@ impl Lab {
     fn users(&self, server: &Server, count: usize) -> anyhow::Result<std::path::PathBuf> {
         eprintln!("registering {count} users");
         let scenario = Scenario {
-            users: throng_loadgen::scenario::Users { register: count, ..Default::default() },
+            users: Users { register: count, ..Users::default() },
             ..Scenario::default()
         };
         let target = throng_loadgen::target::Target::parse(&server.url)?;
@@ -120,9 +122,23 @@ impl Lab {
     }
 }
 
-/// Local addresses enough for any number of connections here: one has 28 000 ports.
+/// Local addresses enough for any number of connections here: one has 28 000 ports, and the kernel
+/// searches long for the last of them, those of connections closed a minute ago included.
 fn sources() -> Vec<std::net::IpAddr> {
-    (2..10u8).map(|host| std::net::IpAddr::from([127, 0, 0, host])).collect()
+    (2..34u8).map(|host| std::net::IpAddr::from([127, 0, 0, host])).collect()
+}
+
+/// Users, and everything else that a run of so many connections at once needs.
+fn crowd(name: String, clients: usize, tokens: &std::path::Path) -> Scenario {
+    Scenario {
+        name,
+        clients,
+        publishers: 0,
+        users: Users { tokens: Some(tokens.to_owned()), ..Users::default() },
+        connect: Connect { concurrency: 256, converge_ms: 200_000, ..Connect::default() },
+        sources: sources(),
+        ..Scenario::default()
+    }
 }
 
 /// A row with what every report has.

@@ -22,11 +22,14 @@ fn write(results: &Results, picture: Option<&str>, out: &mut String) -> std::fmt
         results.machine, results.version
     )?;
     writeln!(out, "```sh\n{}\n```\n", results.command)?;
-    let targets: Vec<_> = results.parts.values().flat_map(|part| part.targets.clone()).collect();
+    if results.is_trial {
+        writeln!(out, "**A trial with a fiftieth of the clients: these numbers mean nothing.**\n")?;
+    }
+    let targets: Vec<_> = results.parts.iter().flat_map(|part| part.targets.clone()).collect();
     if !targets.is_empty() {
         writeln!(out, "## What was promised\n\n{}", target::rows(&targets))?;
     }
-    for part in results.parts.values() {
+    for part in &results.parts {
         table(part, out)?;
     }
     if let Some(picture) = picture {
@@ -83,8 +86,7 @@ mod tests {
             errors: BTreeMap::from([("closed: reset".to_owned(), 3)]),
         });
         part.targets.push(Target::at_most("RSS", 1500.0, 1536.0, "bytes"));
-        let parts = BTreeMap::from([("idle".to_owned(), part)]);
-        let page = markdown(&Results { parts, ..Results::default() }, None);
+        let page = markdown(&Results { parts: vec![part], ..Results::default() }, None);
         for want in [
             "| RSS | ≤ 1536 bytes | 1500 bytes | met |",
             "| N=2 *void* | 1500 | – |",

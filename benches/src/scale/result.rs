@@ -18,6 +18,8 @@ pub struct Row {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Part {
+    /// As on the command line.
+    pub name: String,
     pub title: String,
     /// What was done, in a sentence or three.
     pub text: String,
@@ -58,7 +60,10 @@ pub struct Results {
     pub machine: String,
     pub command: String,
     pub version: String,
-    pub parts: BTreeMap<String, Part>,
+    /// A fiftieth of the clients: the numbers mean nothing.
+    pub is_trial: bool,
+    /// In the order measured.
+    pub parts: Vec<Part>,
 }
 
 #[cfg(test)]

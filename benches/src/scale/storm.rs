@@ -1,10 +1,10 @@
 //! Everybody is cut off at once and comes back within ten seconds.
 
 use throng_loadgen::phase::{Kind, Phase};
-use throng_loadgen::scenario::{Connect, Scenario, Users};
+use throng_loadgen::scenario::Scenario;
 
 use super::result::Part;
-use super::{Lab, row};
+use super::{Lab, crowd, row};
 use crate::target::Target;
 
 const CLIENTS: usize = 20_000;
@@ -27,16 +27,11 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     let report = lab.measure(
         &server,
         Scenario {
-            name: format!("{clients} reconnect within {over_s:.1} s"),
-            clients,
             rooms: (clients / ROOM).max(1),
-            publishers: 0,
-            users: Users { tokens: Some(tokens), ..Users::default() },
-            connect: Connect { concurrency: 256, ..Connect::default() },
             phases: vec![Phase::hold("calm", 1.0), storm],
             warmup_s: 0.5,
             drain_s: 30.0,
-            ..Scenario::default()
+            ..crowd(format!("{clients} reconnect within {over_s:.1} s"), clients, &tokens)
         },
     )?;
     let returned = report.latencies_us.get("return").map_or(0, |waited| waited.count);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-const PERIOD: Duration = Duration::from_millis(200);
+const PERIOD: Duration = Duration::from_millis(400);
 
 /// Metrics at one instant; labelled ones are summed.
 #[derive(Clone, Debug, Default)]
