@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use throng_loadgen::clock::now_ns;
 use throng_loadgen::samples::histogram;
@@ -44,7 +43,6 @@ impl Side {
     }
 
     fn receive(&mut self, waiting: Waiting) -> anyhow::Result<u64> {
-        let fd = self.bell.fd().context("the bell's descriptor")?;
         loop {
             if let Some(item) = self.from.pop() {
                 return Ok(item);
@@ -53,7 +51,7 @@ impl Side {
                 Waiting::Awake => std::hint::spin_loop(),
                 Waiting::Parked => {
                     if self.bell.park(|| self.from.is_empty()) {
-                        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+                        let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
                         poll(&mut fds, PollTimeout::NONE)?;
                         self.bell.clear();
                     }
