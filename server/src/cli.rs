@@ -51,7 +51,40 @@ pub enum Command {
         #[command(flatten)]
         serve: ServeArgs,
     },
+    /// Take over the users, messages and unread counts of the original application.
+    ///
+    /// Reads its MySQL or MariaDB database in one snapshot and writes a new store in one
+    /// transaction: an import is whole or did not happen. A target that has users, messages or read
+    /// marks already is refused, so a second import changes nothing. Stop the server before.
+    #[command(after_long_help = IMPORT_HELP)]
+    Import(ImportArgs),
 }
+
+const IMPORT_HELP: &str = "\
+What becomes of it:
+  users     keep their ids, names, avatars and passwords (bcrypt; replaced by argon2id at the next
+            login). Of two accounts with one e-mail in two spellings the older stays, and gets the
+            messages of both.
+  tokens    keep working for 30 days; they are stored as hashes.
+  messages  are numbered per room, in the order of their ids. One whose author does not exist is
+            skipped.
+  counts    become read marks: everybody has as many unread messages as before, at most as many as
+            the room has. Who has no row has read everything. Of several rows about one user and
+            room the first counts, as in the original.
+  rooms     appear as `Room <id>`; `rooms.list` names them.
+Uploaded images are files: copy the original's storage/app/public to where its URLs are served.
+
+The report on standard output names what was skipped, by reason and row id; it holds no password,
+token or message.
+
+Example:
+  throng import --from mysql://laravel@127.0.0.1/laravel --dry-run
+
+Exit status:
+   0  imported
+   2  wrong usage of the command line
+  74  the source or the target failed, or the target is not empty; nothing was imported
+  78  the configuration is wrong";
 
 const SERVE_HELP: &str = "\
 Examples:
@@ -130,6 +163,40 @@ pub struct ServeArgs {
     /// Largest message or polling body a client may send [default: 4194304]
     #[arg(long, value_name = "BYTES", help_heading = "Protocol")]
     max_payload: Option<u32>,
+}
+
+#[derive(Args)]
+pub struct ImportArgs {
+    /// The original's database, as mysql://USER:PASSWORD@HOST/NAME. A command line is seen by
+    /// others: THRONG_IMPORT_FROM is not.
+    #[arg(long, value_name = "URL", env = "THRONG_IMPORT_FROM", hide_env_values = true)]
+    pub from: String,
+    /// Settings in TOML, for the target.
+    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory of the target [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Database of the target, as for `throng serve` [default: throng.db in the data directory]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// `timezone` of the original's config/app.php: UTC, Asia/Shanghai, or an offset such as
+    /// +08:00. Its times are wall clock times of that zone, to the second.
+    #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai", allow_hyphen_values = true)]
+    pub timezone: String,
+    /// Read and judge everything, write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl ImportArgs {
+    /// What was given of the settings, under the names of the file.
+    pub fn flags(&self) -> Flags {
+        let mut flags = Flags::default();
+        flags.set("data_dir", self.data_dir.clone());
+        flags.set("database", self.database.clone());
+        flags
+    }
 }
 
 impl ServeArgs {

@@ -101,7 +101,7 @@ pub fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), F
         }
         figment = figment.merge(Toml::file(file));
     }
-    let environment = Env::prefixed("THRONG_").ignore(&["config"]).split("__");
+    let environment = Env::prefixed("THRONG_").ignore(&["config", "import_from"]).split("__");
     let figment = figment.merge(environment).merge(flags);
     let mut reader = Reader::new(figment);
     let config = read(&mut reader);

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod desk;
 pub mod gate;
+pub mod import;
 pub mod launch;
 pub mod link;
 pub mod listen;

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use throng::cli::{Cli, Command, ServeArgs};
-use throng::config::{self, Config, Faults, Shown};
+use throng::cli::{Cli, Command, ImportArgs, ServeArgs};
+use throng::config::{self, Config, Faults, Flags, Shown};
+use throng::import::import;
 use throng::log;
 use throng::serve::serve;
 use throng::start::{StartError, on_desk_thread};
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run(&args),
         Command::CheckConfig { explain, serve } => check(&serve, explain),
+        Command::Import(args) => take_over(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("throng: {error}");
@@ -23,14 +26,20 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &ServeArgs) -> Result<ExitCode, StartError> {
-    let (config, _) = load(args)?;
+    let (config, _) = load(args.config.as_deref(), args.flags())?;
     let _log = log::start(config.log, &config.log_filter);
     let is_drained = on_desk_thread(async move || serve(config).await)?;
     Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
+    let (config, _) = load(args.config.as_deref(), args.flags())?;
+    on_desk_thread(async move || import(&args, config).await)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn check(args: &ServeArgs, explain: bool) -> Result<ExitCode, StartError> {
-    let (_, shown) = load(args)?;
+    let (_, shown) = load(args.config.as_deref(), args.flags())?;
     let mut out = std::io::stdout().lock();
     if explain {
         let width = shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
@@ -46,8 +55,8 @@ fn check(args: &ServeArgs, explain: bool) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(args: &ServeArgs) -> Result<(Config, Vec<Shown>), StartError> {
-    config::load(args.config.as_deref(), args.flags()).map_err(|Faults(faults)| {
+fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), StartError> {
+    config::load(file, flags).map_err(|Faults(faults)| {
         StartError::Config(format!("the configuration is wrong:\n  {}", faults.join("\n  ")))
     })
 }

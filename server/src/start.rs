@@ -19,6 +19,8 @@ pub enum StartError {
     OpenStore { url: String, data_dir: String, error: throng_store::StoreError },
     #[error("cannot read the store: {0}")]
     Store(#[from] throng_store::StoreError),
+    #[error("{0}; nothing was imported")]
+    Import(#[from] throng_store::ImportError),
     #[error("{0}")]
     RedisSettings(String),
     #[error("redis refuses us at {url}: {failure}")]
@@ -38,7 +40,7 @@ impl StartError {
             StartError::Config(_) | StartError::RedisSettings(_) => 78,
             StartError::RedisRefuses { .. } => 77,
             StartError::Bind { .. } => 71,
-            StartError::OpenStore { .. } | StartError::Store(_) => 74,
+            StartError::OpenStore { .. } | StartError::Store(_) | StartError::Import(_) => 74,
             StartError::System(_) => 71,
             StartError::IoUringUnavailable => 69,
             StartError::ShardEnded(_) => 70,

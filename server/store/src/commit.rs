@@ -18,6 +18,7 @@ use crate::messages::{insert_messages, widen};
 use crate::plan::{MessageIds, Plan, Stands, Verdict, appended, rooms_of};
 use crate::reading::note_reading;
 use crate::reads::raise_marks;
+use crate::rooms::raise_rooms;
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
 
 /// Where an append was placed.
@@ -249,9 +250,9 @@ impl Committer {
             }
         }
         *doubtful = None;
-        let plan = Plan::new(jobs, &stands);
-        let ids = insert_messages(write, dialect, &plan.messages, now_ms()).await?;
-        self.raise_rooms(write, &plan.raised).await?;
+        let plan = Plan::new(jobs, &stands, now_ms());
+        let ids = insert_messages(write, dialect, &plan.messages).await?;
+        raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;
         note_reading(write, dialect, &self.node, &plan.marks).await?;
         Ok(Written { verdicts: plan.verdicts, ids })
@@ -282,30 +283,6 @@ impl Committer {
             }
         }
         Ok(stands)
-    }
-
-    async fn raise_rooms(
-        &self,
-        write: &mut AnyConnection,
-        raised: &Stands,
-    ) -> Result<(), StoreError> {
-        let mut rest = raised.iter();
-        for length in statement_lengths(raised.len()) {
-            let chunk: Vec<_> = rest.by_ref().take(length).collect();
-            let mut update = self.db.query(format!(
-                "UPDATE rooms SET last_seq = CASE id {}END WHERE id IN {}",
-                "WHEN ? THEN ? ".repeat(length),
-                values(1, length)
-            ));
-            for (room, last_seq) in &chunk {
-                update = update.bind(i64::from(**room)).bind(widen(**last_seq));
-            }
-            for (room, _) in &chunk {
-                update = update.bind(i64::from(**room));
-            }
-            update.execute(&mut *write).await?;
-        }
-        Ok(())
     }
 
     /// Whether a batch is in the database. One message speaks for all of it, and no database gives

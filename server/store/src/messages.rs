@@ -124,6 +124,7 @@ impl Store {
 pub(crate) struct PlacedMessage<'a> {
     pub room: u32,
     pub seq: u64,
+    pub created_at: i64,
     pub message: &'a NewMessage,
 }
 
@@ -135,7 +136,6 @@ pub(crate) async fn insert_messages(
     write: &mut AnyConnection,
     dialect: Dialect,
     messages: &[PlacedMessage<'_>],
-    now_ms: i64,
 ) -> Result<MessageIds, StoreError> {
     let mut ids = MessageIds::with_capacity(messages.len());
     let mut rest = messages;
@@ -147,7 +147,7 @@ pub(crate) async fn insert_messages(
             values(length, 7),
             if dialect.has_returning() { " RETURNING id, room_id, seq" } else { "" }
         ));
-        for PlacedMessage { room, seq, message } in chunk {
+        for PlacedMessage { room, seq, created_at, message } in chunk {
             insert = insert
                 .bind(i64::from(*room))
                 .bind(widen(*seq))
@@ -155,7 +155,7 @@ pub(crate) async fn insert_messages(
                 .bind(dialect.text(&message.msg))
                 .bind(dialect.text(&message.img))
                 .bind(dialect.text(&message.time))
-                .bind(now_ms);
+                .bind(*created_at);
         }
         // The order of returned rows is not promised, hence the room and seq beside each id.
         read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;

@@ -114,7 +114,7 @@ fn hash_with(params: &Params, password: &str) -> Result<String, StoreError> {
         .map_err(|_| StoreError::Corrupt("password hash parameters"))
 }
 
-fn is_bcrypt(stored: &str) -> bool {
+pub(crate) fn is_bcrypt(stored: &str) -> bool {
     ["$2y$", "$2b$", "$2a$"].iter().any(|prefix| stored.starts_with(prefix))
 }
 

@@ -31,16 +31,16 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(jobs: &'a [Job], stands: &Stands) -> Self {
+    pub fn new(jobs: &'a [Job], stands: &Stands, now_ms: i64) -> Self {
         let mut plan = Self::default();
         for job in jobs {
-            let verdict = plan.judge(job, stands);
+            let verdict = plan.judge(job, stands, now_ms);
             plan.verdicts.push(verdict);
         }
         plan
     }
 
-    fn judge(&mut self, job: &'a Job, stands: &Stands) -> Verdict {
+    fn judge(&mut self, job: &'a Job, stands: &Stands, now_ms: i64) -> Verdict {
         match job {
             Job::Append { room, first_seq, messages, .. } => {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| stands.get(room)) else {
@@ -56,6 +56,7 @@ impl<'a> Plan<'a> {
                 self.messages.extend((next..).zip(messages).map(|(seq, message)| PlacedMessage {
                     room: *room,
                     seq,
+                    created_at: now_ms,
                     message,
                 }));
                 Verdict::Placed { first_seq: next }

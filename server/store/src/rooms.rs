@@ -1,11 +1,13 @@
 //! The rooms that exist.
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 use crate::clock::now_ms;
-use crate::db::{narrow, retried};
-use crate::dialect::OnConflict;
+use crate::db::{narrow, retried, statement_lengths};
+use crate::dialect::{Dialect, OnConflict, values};
+use crate::messages::widen;
+use crate::plan::Stands;
 use crate::{Store, StoreError};
 
 /// A room and where it stands.
@@ -112,6 +114,31 @@ impl Store {
             .await?;
         self.room(id).await?.ok_or(StoreError::Corrupt("a room just created is missing"))
     }
+}
+
+/// Notes where rooms stand now, inside the caller's transaction.
+pub(crate) async fn raise_rooms(
+    write: &mut AnyConnection,
+    dialect: Dialect,
+    raised: &Stands,
+) -> Result<(), StoreError> {
+    let mut rest = raised.iter();
+    for length in statement_lengths(raised.len()) {
+        let chunk: Vec<_> = rest.by_ref().take(length).collect();
+        let mut update = dialect.query(format!(
+            "UPDATE rooms SET last_seq = CASE id {}END WHERE id IN {}",
+            "WHEN ? THEN ? ".repeat(length),
+            values(1, length)
+        ));
+        for (room, last_seq) in &chunk {
+            update = update.bind(i64::from(**room)).bind(widen(**last_seq));
+        }
+        for (room, _) in &chunk {
+            update = update.bind(i64::from(**room));
+        }
+        update.execute(&mut *write).await?;
+    }
+    Ok(())
 }
 
 fn read_room(row: &AnyRow) -> Result<RoomRow, StoreError> {

@@ -23,7 +23,7 @@ pub enum TokenScope {
 }
 
 impl TokenScope {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Cookie => "cookie",

@@ -166,7 +166,7 @@ impl Store {
 }
 
 /// Two spellings of one address are one account.
-fn email_key(email: &str) -> String {
+pub(crate) fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
 

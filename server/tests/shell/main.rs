@@ -2,6 +2,7 @@
 
 mod bounds;
 mod handover;
+mod import;
 mod lifetime;
 mod metrics;
 mod process;

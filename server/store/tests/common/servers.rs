@@ -56,6 +56,8 @@ impl Server {
             Flavor::Mariadb => {
                 let mut command = as_owner(self.flavor, &program("mariadbd"));
                 command.args(["--no-defaults", "--skip-networking"]);
+                // Not the zone of anybody's machine, nor UTC.
+                command.args(["--default-time-zone=+03:00"]);
                 command.args(["--innodb-flush-log-at-trx-commit=2"]);
                 for (option, file) in
                     [("datadir", "data"), ("socket", "mysql.sock"), ("pid-file", "mysql.pid")]

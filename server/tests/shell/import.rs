@@ -1,0 +1,47 @@
+//! `throng import` where it cannot: what it says, and what it never says.
+
+use std::process::{Command, Output};
+
+fn import(args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    Command::new(env!("CARGO_BIN_EXE_throng"))
+        .arg("import")
+        .args(args)
+        .args(["--data-dir", &dir.path().display().to_string()])
+        .env_remove("THRONG_DATABASE")
+        .output()
+        .expect("it starts")
+}
+
+#[track_caller]
+fn check_refused(args: &[&str], code: i32, says: &str) {
+    let output = import(args);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    assert!(told.contains(says), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_source_that_is_no_mysql_is_refused() {
+    check_refused(&["--from", "postgres://ann:secret@127.0.0.1/laravel"], 74, "mysql://");
+}
+
+#[test]
+fn a_source_that_does_not_answer_ends_the_import() {
+    let nobody = "mysql://ann:secret@127.0.0.1:1/laravel";
+    check_refused(&["--from", nobody, "--dry-run"], 74, "nothing was imported");
+}
+
+#[test]
+fn a_zone_is_one_without_summer_time() {
+    let args = ["--from", "mysql://ann:secret@127.0.0.1:1/x", "--timezone", "Europe/Berlin"];
+    check_refused(&args, 78, "--timezone");
+}
+
+#[test]
+fn a_target_that_is_no_database_is_refused() {
+    let args = ["--from", "mysql://ann:secret@127.0.0.1:1/x", "--database", "redis://:secret@x"];
+    check_refused(&args, 78, "postgres://USER:PASSWORD@HOST/NAME");
+}
