@@ -69,6 +69,9 @@ pub enum ClusterInput {
     NodeGone { node: NodeIx },
     /// Tell everything anew: all presence, all connections.
     Announce,
+    /// What others said may have been missed, or a dead node's marks have been settled: how far
+    /// users have read is asked of the store again.
+    Resync,
     /// An event of another program for our clients.
     Emit(Arc<Emit>),
 }
@@ -81,7 +84,10 @@ impl ClusterInput {
             | ClusterInput::Tip { room, .. }
             | ClusterInput::Present { room, .. }
             | ClusterInput::NodePresence { room, .. } => Some(*room),
-            ClusterInput::NodeGone { .. } | ClusterInput::Announce | ClusterInput::Emit(_) => None,
+            ClusterInput::NodeGone { .. }
+            | ClusterInput::Announce
+            | ClusterInput::Resync
+            | ClusterInput::Emit(_) => None,
         }
     }
 }

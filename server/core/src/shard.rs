@@ -62,6 +62,7 @@ impl Shard {
         match &input {
             ClusterInput::Emit(emit) => self.edge.emit(emit, &mut self.engine),
             ClusterInput::Announce => self.edge.announce(),
+            ClusterInput::Resync => self.edge.read_again(),
             _ => {}
         }
         self.home.cluster(input, &mut self.engine.counters);

@@ -28,7 +28,7 @@ use crate::input::{ImageFault, StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use stall::{Event, Queued, Stall, Waiting};
-use unread::{Marks, Reads};
+use unread::Reads;
 
 const LANE_RETRY_MS: u64 = 1;
 
@@ -108,6 +108,9 @@ pub(crate) struct Edge {
     lingering: VecDeque<(Now, Owed)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
+    /// Users whose marks the store could not give.
+    reads_failed: BTreeSet<UserId>,
+    reads_retry_at: Now,
     connections: cluster::Connections,
     retry_at: Option<Now>,
     buffer: Vec<u8>,
@@ -148,6 +151,8 @@ impl Edge {
             owed: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
+            reads_failed: BTreeSet::new(),
+            reads_retry_at: Now::default(),
             connections: cluster::Connections::default(),
             retry_at: None,
             buffer: Vec::new(),

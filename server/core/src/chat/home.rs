@@ -335,7 +335,7 @@ impl Home {
                 if self.settings.cluster
                     && let Some(card) = room.roster.card_here(card.id)
                 {
-                    self.untold.renamed(*id, card, room.log.seq());
+                    self.untold.again(*id, card, room.log.seq());
                 }
             }
         }

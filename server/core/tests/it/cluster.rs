@@ -350,6 +350,26 @@ fn a_remote_user_reads_and_his_mark_is_where_he_left() {
 }
 
 #[test]
+fn a_node_that_lags_behind_takes_its_users_marks_with_it() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let bob = world.connect(0, Some(2));
+        for n in ["1", "2", "3", "4"] {
+            world.store.commit_elsewhere(1, 9, n);
+        }
+        world.cluster(tip(4));
+        let input = joined(&world, NODE, &[2]);
+        world.cluster(input);
+        let phone = world.connect(usize::from(shards) - 1, Some(2));
+        assert_eq!(count_of_room_1(phone, &mut world), "0");
+        // There, only three of the four had been heard.
+        world.cluster(left(NODE, 2, 3));
+        assert_eq!(count_of_room_1(bob, &mut world), "1");
+        assert_eq!(count_of_room_1(phone, &mut world), "1", "on {shards} shards");
+    });
+}
+
+#[test]
 fn a_mark_of_another_node_is_known_before_it_is_saved() {
     let mut world = World::new(3, cluster());
     for n in ["1", "2", "3"] {
@@ -370,18 +390,44 @@ fn a_mark_of_another_node_is_known_before_it_is_saved() {
 }
 
 #[test]
-fn a_dead_nodes_users_have_read_to_the_end() {
-    let mut world = World::new(1, cluster());
+fn how_far_a_lost_nodes_users_have_read_is_asked_of_the_store() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let bob = world.connect(0, Some(2));
+        let input = joined(&world, NODE, &[2]);
+        world.cluster(input);
+        for text in ["1", "2", "3"] {
+            world.store.commit_elsewhere(1, 9, text);
+        }
+        world.cluster(tip(3));
+        assert_eq!(count_of_room_1(bob, &mut world), "0");
+        world.cluster(ClusterInput::NodeGone { node: NODE });
+        // He had left at 2, and nobody could say so.
+        world.store.reads.insert((UserId(2), RoomId(1)), Seq(2));
+        world.store.is_down = true;
+        world.cluster(ClusterInput::Resync);
+        world.advance(900);
+        world.store.is_down = false;
+        world.take(bob);
+        world.advance(2000);
+        let told = world.take(bob).concat();
+        assert!(told.contains(r#""room1":1"#), "{told} on {shards} shards");
+        assert_eq!(count_of_room_1(bob, &mut world), "1");
+    });
+}
+
+#[test]
+fn marks_asked_for_twice_are_those_of_the_second_answer() {
+    let mut world = World::new(3, cluster());
     let bob = world.connect(0, Some(2));
-    let input = joined(&world, NODE, &[2]);
-    world.cluster(input);
     world.store.commit_elsewhere(1, 9, "1");
     world.cluster(tip(1));
-    world.cluster(ClusterInput::NodeGone { node: NODE });
+    world.store.is_paused = true;
+    world.cluster(ClusterInput::Resync);
+    world.cluster(ClusterInput::Resync);
+    world.store.reads.insert((UserId(2), RoomId(1)), Seq(1));
+    world.store.is_paused = false;
     assert_eq!(count_of_room_1(bob, &mut world), "0");
-    world.store.commit_elsewhere(1, 9, "2");
-    world.cluster(tip(2));
-    assert_eq!(count_of_room_1(bob, &mut world), "1");
 }
 
 #[test]

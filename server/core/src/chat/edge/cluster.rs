@@ -53,11 +53,9 @@ impl Edge {
         }
     }
 
-    /// Whoever is told knows nothing any more.
+    /// Whoever is told may know nothing any more.
     pub(crate) fn announce(&mut self) {
-        self.connections = Connections::default();
-        for local in self.locals.iter_mut().flatten() {
-            local.is_signalled = false;
+        for local in self.locals.iter().flatten() {
             if local.identity.is_some() {
                 self.connections.changed.insert(local.conn);
             }

@@ -133,13 +133,7 @@ impl Edge {
         let entry = self.users.entry(user).or_insert_with(|| LocalUser {
             card: card.clone(),
             sessions: SmallVec::new(),
-            reads: Reads::Loading {
-                homes_missing: u32::from(shards),
-                watch_owed: (0..shards).collect(),
-                is_asked: false,
-                marks: Marks::default(),
-                waiting: Vec::new(),
-            },
+            reads: Reads::new(shards),
             untold: BTreeSet::new(),
         });
         entry.card = card;
@@ -183,6 +177,7 @@ impl Edge {
         if entry.sessions.is_empty() {
             self.users.remove(&user);
             self.loading.remove(&user);
+            self.reads_failed.remove(&user);
             self.untold_users.remove(&user);
         }
         unanswered

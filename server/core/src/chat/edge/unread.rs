@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// Until marks are asked for again that the store could not give.
+const READS_RETRY_MS: u64 = 1_000;
 /// Rooms in one `count` event.
 const COUNTED_ROOMS_MAX: usize = 1000;
 
@@ -13,10 +15,49 @@ pub(super) enum Reads {
         watch_owed: Vec<u8>,
         /// The store is being asked.
         is_asked: bool,
+        /// Answers of the store under way; only the last one counts.
+        answers_due: u32,
+        /// The user has been told counts before.
+        is_again: bool,
         marks: Marks,
         waiting: Vec<(ConnId, AckId)>,
     },
     Ready(Marks),
+}
+
+impl Reads {
+    pub(super) fn new(shards: u8) -> Reads {
+        Reads::Loading {
+            homes_missing: u32::from(shards),
+            watch_owed: (0..shards).collect(),
+            is_asked: false,
+            answers_due: 0,
+            is_again: false,
+            marks: Marks::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Everybody is asked anew, whatever was asked before.
+    fn ask_again(&mut self, shards: u8) {
+        match self {
+            Reads::Ready(marks) => {
+                // A user never reads less.
+                let known = std::mem::take(marks);
+                *self = Reads::new(shards);
+                if let Reads::Loading { marks, is_again, .. } = self {
+                    *marks = known.not_reading();
+                    *is_again = true;
+                }
+            }
+            Reads::Loading { homes_missing, watch_owed, is_asked, .. } => {
+                // Answers to earlier questions still come.
+                *homes_missing += u32::from(shards) - watch_owed.len() as u32;
+                *watch_owed = (0..shards).collect();
+                *is_asked = false;
+            }
+        }
+    }
 }
 
 /// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
@@ -27,6 +68,12 @@ impl Marks {
     pub(super) fn get(&self, room: RoomId) -> Option<&Mark> {
         let index = self.0.binary_search_by_key(&room, |mark| mark.room).ok()?;
         self.0.get(index)
+    }
+
+    /// Homes say anew who is reading.
+    fn not_reading(mut self) -> Marks {
+        self.0.iter_mut().for_each(|mark| mark.is_reading = false);
+        self
     }
 
     /// A user never reads less: of two nodes the one that is behind takes nothing back.
@@ -65,12 +112,30 @@ impl Edge {
         }
     }
 
+    /// Asks for all marks once more: other nodes may have moved them unheard.
+    pub(crate) fn read_again(&mut self) {
+        let shards = self.settings.shards;
+        for (user, entry) in &mut self.users {
+            entry.reads.ask_again(shards);
+            self.loading.insert(*user);
+        }
+    }
+
     /// Asks homes, then the store, how far users have read.
     pub(super) fn load(&mut self, now: Now, lanes: &mut Lanes) {
         let own = self.settings.shard;
+        if !self.reads_failed.is_empty() {
+            if self.reads_retry_at <= now {
+                self.loading.append(&mut self.reads_failed);
+            } else {
+                let at = self.reads_retry_at;
+                self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+            }
+        }
         for user in std::mem::take(&mut self.loading) {
             let Some(entry) = self.users.get_mut(&user) else { continue };
-            let Reads::Loading { homes_missing, watch_owed, is_asked, .. } = &mut entry.reads
+            let Reads::Loading { homes_missing, watch_owed, is_asked, answers_due, .. } =
+                &mut entry.reads
             else {
                 continue;
             };
@@ -81,6 +146,7 @@ impl Edge {
             let is_store_next = *homes_missing == 0;
             if is_store_next && !*is_asked {
                 *is_asked = lanes.command(Command::Reads { user }).is_ok();
+                *answers_due += u32::from(*is_asked);
             }
             let is_sent = watch_owed.is_empty() && (!is_store_next || *is_asked);
             if !is_sent {
@@ -97,11 +163,16 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading { homes_missing: 0, is_asked, marks, waiting, .. } = &mut entry.reads
+        let Reads::Loading { is_asked, answers_due, is_again, marks, waiting, .. } =
+            &mut entry.reads
         else {
             return;
         };
-        *is_asked = false;
+        *answers_due = answers_due.saturating_sub(1);
+        if *answers_due > 0 || !std::mem::take(is_asked) {
+            return; // An answer from before everybody was asked again.
+        }
+        let is_again = *is_again;
         let waiting = std::mem::take(waiting);
         match outcome {
             Ok(saved) => {
@@ -112,12 +183,20 @@ impl Edge {
                 }
                 let marks = std::mem::take(marks);
                 entry.reads = Reads::Ready(marks);
+                if is_again {
+                    entry.untold.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
+                    self.untold_users.insert(user);
+                }
                 for (conn, ack) in waiting {
                     self.tell_counts(conn, user, ack, cx);
                 }
             }
-            // The next `login` asks again.
+            // The next `login` asks again, unless the user has been told counts already.
             Err(StoreDown) => {
+                if is_again {
+                    self.reads_failed.insert(user);
+                    self.reads_retry_at = cx.engine.now.plus_ms(READS_RETRY_MS);
+                }
                 for (conn, ack) in waiting {
                     self.refuse(conn, "login", Refusal::StorageUnavailable, ack, cx);
                 }

@@ -114,7 +114,10 @@ impl Home {
         let reading = self.reading.get(&user).into_iter().flatten();
         let mut marks: Vec<Mark> = reading
             .filter_map(|room| {
-                let seq = self.rooms.get(room)?.log.seq();
+                let known = self.rooms.get(room)?;
+                // What is heard here says nothing of how far another node has come.
+                let is_here = known.roster.card_here(user).is_some();
+                let seq = if is_here { known.log.seq() } else { Seq(0) };
                 Some(Mark { room: *room, seq, is_reading: true })
             })
             .collect();

@@ -41,7 +41,7 @@ impl Home {
                 }
             }
             ClusterInput::Announce => self.announce(),
-            ClusterInput::Emit(_) => {}
+            ClusterInput::Resync | ClusterInput::Emit(_) => {}
         }
     }
 
@@ -229,9 +229,10 @@ impl Home {
         let before = room.roster.remote();
         let is_new = room.roster.enter_elsewhere(node, card);
         self.remote_present += room.roster.remote() - before;
-        let seq = room.log.seq();
         if is_new {
-            self.note_reading_elsewhere(card.id, Mark { room: room_id, seq, is_reading: true });
+            // How far his node has come is told when he leaves.
+            let mark = Mark { room: room_id, seq: Seq(0), is_reading: true };
+            self.note_reading_elsewhere(card.id, mark);
         }
         self.note_online(room_id, is_new);
     }
@@ -257,12 +258,12 @@ impl Home {
         counters: &mut Counters,
     ) {
         let Some(room) = self.rooms.get(&room_id) else { return };
-        let seq = room.log.seq();
         let present: BTreeSet<UserId> = users.iter().map(|card| card.id).collect();
         let mut gone = room.roster.users_of(node);
         gone.retain(|user| !present.contains(user));
+        // How far they have read only the store knows; see `ClusterInput::Resync`.
         for user in gone {
-            self.leave_elsewhere(room_id, node, user, seq);
+            self.leave_elsewhere(room_id, node, user, Seq(0));
         }
         for card in users {
             self.enter_elsewhere(room_id, node, card, counters);
@@ -286,12 +287,11 @@ impl Home {
 
     // ---- telling others -----------------------------------------------------------------------
 
-    /// The others know nothing of this node any more: tells them who is here.
+    /// The others may know nothing of this node any more: tells them who is here.
     fn announce(&mut self) {
-        self.untold.forget_told();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {
-                self.untold.is_present(*id, card, room.log.seq());
+                self.untold.again(*id, card, room.log.seq());
             }
         }
     }

@@ -43,21 +43,12 @@ impl Untold {
         self.present.insert(key, news);
     }
 
-    /// The card of a present user changed.
-    pub(super) fn renamed(&mut self, room: RoomId, card: &Arc<UserCard>, seq: Seq) {
+    /// Tells of a present user once more. Whether the others know of him may be uncertain, so he
+    /// is not taken for untold.
+    pub(super) fn again(&mut self, room: RoomId, card: &Arc<UserCard>, seq: Seq) {
         let news = News { card: card.clone(), is_present: true, seq, was_told: true };
         let entry = self.present.entry((room, card.id)).or_insert(news);
         entry.card = card.clone();
-    }
-
-    /// The others know nothing any more; who is here will be told anew.
-    pub(super) fn forget_told(&mut self) {
-        self.present.clear();
-    }
-
-    pub(super) fn is_present(&mut self, room: RoomId, card: &Arc<UserCard>, seq: Seq) {
-        let news = News { card: card.clone(), is_present: true, seq, was_told: false };
-        self.present.insert((room, card.id), news);
     }
 
     pub(super) fn committed(&mut self, room: RoomId, messages: Vec<StoredMessage>) {
