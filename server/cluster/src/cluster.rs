@@ -318,6 +318,7 @@ impl Cluster {
         self.peers.unread = self.peers.known.keys().cloned().collect();
         self.are_tips_due = true;
         self.map.bind_all_again();
+        effects.inputs.push(ClusterInput::Resync);
         effects.notes.push(Note::Resync { why });
     }
 }

@@ -59,7 +59,16 @@ impl Cluster {
         match outcome {
             Ok(_) => {
                 self.health.answered(now);
-                if matches!(purpose, Purpose::Append(_) | Purpose::Write { .. }) {
+                // What reads needs no memory and no right to write.
+                let writes = matches!(
+                    purpose,
+                    Purpose::Claim { .. }
+                        | Purpose::Record
+                        | Purpose::Ready
+                        | Purpose::Append(_)
+                        | Purpose::Write { .. }
+                );
+                if writes {
                     self.health.accepted();
                 }
             }
@@ -124,7 +133,11 @@ impl Cluster {
                 self.peer_rooms(&process, &incarnation, &rooms);
             }
             (Purpose::Load(room), Outcome::Fields(fields)) => self.loaded(room, &fields, effects),
-            (Purpose::Sweep { .. }, outcome) => {
+            (Purpose::Sweep { is_sql }, outcome) => {
+                if is_sql {
+                    // The dead process's marks are where they stay.
+                    effects.inputs.push(ClusterInput::Resync);
+                }
                 let members =
                     if let Outcome::Members(members) = outcome { members } else { vec![] };
                 self.swept(now, members, effects);
@@ -290,6 +303,10 @@ impl Cluster {
         let change = self.peers.observe(&self.registry, own, now, grace, max);
         self.counters.peers_full += change.refused;
         let sweep_at = now.plus_ms(self.rank() * RANK_MS);
+        if !change.replaced.is_empty() {
+            // What the old incarnation would have said at its end is lost.
+            effects.inputs.push(ClusterInput::Resync);
+        }
         for (incarnation, id) in change.replaced {
             self.sweeps.add(&incarnation, id, sweep_at);
         }

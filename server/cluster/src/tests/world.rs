@@ -524,7 +524,7 @@ impl Node {
                     self.views.remove(&node);
                 }
                 ClusterInput::Announce => self.announced += 1,
-                ClusterInput::Emit(_) => {}
+                ClusterInput::Resync | ClusterInput::Emit(_) => {}
             }
         }
     }
