@@ -37,10 +37,24 @@ pub enum Canary {
     StaleAnswer,
     /// Nothing happens at a deadline.
     ForgetDeadlines,
+    /// Two commits of different nodes get the same number.
+    NumberTwice,
+    /// The log answers a fetch with nothing.
+    FetchNothing,
+    /// One of three arrivals and departures of other nodes is not heard.
+    DropPresent,
+    /// One of five arrivals and departures here is not told to others.
+    KeepPresent,
+    /// Nobody hears that a node is gone.
+    DropNodeGone,
+    /// One of three batches of messages from other nodes is not heard, nor how far they are.
+    DropMessages,
+    /// The end of a session is not told to the map.
+    KeepConnection,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 17] = [
+    pub const ALL: [Canary; 24] = [
         Canary::DropFanOut,
         Canary::DoubleFanOut,
         Canary::SwapDeliveries,
@@ -58,7 +72,19 @@ impl Canary {
         Canary::DropBytes,
         Canary::StaleAnswer,
         Canary::ForgetDeadlines,
+        Canary::NumberTwice,
+        Canary::FetchNothing,
+        Canary::DropPresent,
+        Canary::KeepPresent,
+        Canary::DropNodeGone,
+        Canary::DropMessages,
+        Canary::KeepConnection,
     ];
+
+    /// Whether it needs several nodes.
+    pub fn is_of_cluster(self) -> bool {
+        self as u8 >= Canary::NumberTwice as u8
+    }
 
     pub fn parse(name: &str) -> Option<Canary> {
         Canary::ALL.into_iter().find(|canary| format!("{canary:?}").eq_ignore_ascii_case(name))

@@ -15,7 +15,9 @@ impl World {
     pub fn connect(&mut self, tab: usize) {
         let profile = self.tabs[tab].profile;
         let number = self.sessions.len();
-        let mut session = Session::new(number, tab, profile.shard, profile.protocol);
+        let shard = self.reachable(profile.shard);
+        let mut session = Session::new(number, tab, shard, profile.protocol);
+        session.place = self.place_of(shard);
         session.is_exclusive = match self.scenario.settings.exclusive {
             throng_core::settings::Exclusive::Always => true,
             throng_core::settings::Exclusive::Never => false,
@@ -39,7 +41,7 @@ impl World {
         }
         self.facts.trace.line(|| format!("  tab {tab} opens s{number}: {profile:?}"));
         if is_pipe {
-            let slot = self.open_pipe(profile.shard, number, request);
+            let slot = self.open_pipe(shard, number, request);
             self.sessions[number].carrier = Carrier::Pipe(slot);
         } else {
             let poll = self.http(number, Carries::Handshake, request, Vec::new());

@@ -344,7 +344,7 @@ impl Session {
             let text = format!("room {room}: {} in the roster of {meta}", roster.len());
             return self.fail(facts, "online", text);
         }
-        facts.roster(room, version, &roster);
+        facts.roster(room, self.place << 40 | version, &roster);
         let is_moving = is_leaving || self.has_pending(room, |k| matches!(k, Kind::Join(_)));
         let view = self.view(room);
         let is_asked = view.snapshots_owed > 0 || is_leaving || is_moving;
@@ -434,7 +434,7 @@ impl Session {
             return self.fail(facts, "delta", text);
         }
         facts.mark("delta_applied");
-        facts.roster(room, version, &roster);
+        facts.roster(room, self.place << 40 | version, &roster);
     }
 
     fn counted(&mut self, body: &Value) {

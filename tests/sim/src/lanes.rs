@@ -24,6 +24,8 @@ struct Pair {
 
 pub struct Lanes {
     pairs: Vec<Vec<Pair>>,
+    /// Shards of one node; only they have lanes between them.
+    group: usize,
     max: u32,
     canary: Option<Canary>,
     sent: u64,
@@ -33,10 +35,12 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    pub fn new(shards: usize, max: u32, canary: Option<Canary>) -> Lanes {
+    pub fn new(nodes: usize, group: usize, max: u32, canary: Option<Canary>) -> Lanes {
+        let shards = nodes * group;
         let row = || (0..shards).map(|_| Pair::default()).collect();
         Lanes {
             pairs: (0..shards).map(|_| row()).collect(),
+            group,
             max,
             canary,
             sent: 0,
@@ -46,23 +50,24 @@ impl Lanes {
     }
 
     /// What `from` may send in this turn.
-    pub fn room(&self, from: usize, commands: u32) -> LaneRoom {
+    pub fn room(&self, from: usize, commands: u32, signals: u32) -> LaneRoom {
         let free = |len: usize| {
             let extra = u32::from(self.canary == Some(Canary::LaneTooRoomy));
             (self.max + extra).saturating_sub(len as u32)
         };
-        let row = &self.pairs[from];
+        let first = from - from % self.group;
+        let row = &self.pairs[from][first..first + self.group];
         if self.canary == Some(Canary::OneLane) {
             let mixed: Vec<u32> = row.iter().map(|pair| free(pair.mixed.len())).collect();
             let requests = mixed.iter().map(|free| free / 2).collect();
             let deliveries = mixed.iter().map(|free| free - free / 2).collect();
-            return LaneRoom { requests, deliveries, commands, signals: 0 };
+            return LaneRoom { requests, deliveries, commands, signals };
         }
         LaneRoom {
             requests: row.iter().map(|pair| free(pair.requests.len())).collect(),
             deliveries: row.iter().map(|pair| free(pair.deliveries.len())).collect(),
             commands,
-            signals: 0,
+            signals,
         }
     }
 
@@ -139,6 +144,15 @@ impl Lanes {
             return Some(delivery);
         }
         pair.deliveries.pop_front()
+    }
+
+    /// The process of these shards is no more.
+    pub fn clear(&mut self, shards: std::ops::Range<usize>) {
+        for from in shards.clone() {
+            for to in shards.clone() {
+                self.pairs[from][to] = Pair::default();
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {

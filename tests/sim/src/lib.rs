@@ -4,11 +4,13 @@
 
 pub mod canary;
 pub mod client;
+pub mod cluster;
 pub mod entropy;
 pub mod facts;
 mod frames;
 mod hear;
 pub mod lanes;
+pub mod mirror;
 pub mod rest;
 pub mod run;
 pub mod scenario;

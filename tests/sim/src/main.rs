@@ -17,9 +17,12 @@ struct Args {
     /// One seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Number of shards; without it each seed decides.
+    /// Number of shards of each node; without it each seed decides.
     #[arg(long)]
     shards: Option<u8>,
+    /// Number of nodes: several share a database and a Redis.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    nodes: u8,
     /// A range of seeds, FROM..TO.
     #[arg(long, value_parser = range)]
     seeds: Option<std::ops::Range<u64>>,
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
     // Lives as long as the program; options stay plain values that way.
     let ignored: Vec<&'static str> =
         args.ignore.iter().map(|name| &*Box::leak(name.clone().into_boxed_str())).collect();
-    let plain = Options { ignored: ignored.leak(), ..Options::new(1) };
+    let plain = Options { nodes: args.nodes, ignored: ignored.leak(), ..Options::new(1) };
     if args.canary.as_deref() == Some("all") {
         return measure_canaries(args.seeds.unwrap_or(0..400), plain);
     }
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
         },
     };
     if let Some(seed) = args.seed {
-        let shards = args.shards.unwrap_or_else(|| shards_of(seed));
+        let shards = args.shards.unwrap_or_else(|| shards_of(seed, args.nodes));
         let options = Options { shards, canary, is_readable: args.trace, ..plain };
         let report = run_seed(seed, options);
         for line in &report.lines {
@@ -112,7 +115,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
         if until.is_some_and(|until| Instant::now() > until) {
             break;
         }
-        let shards = args.shards.unwrap_or_else(|| shards_of(seed));
+        let shards = args.shards.unwrap_or_else(|| shards_of(seed, args.nodes));
         let options = Options { shards, canary, ..plain };
         let report = run_seed(seed, options);
         runs += 1;
@@ -158,7 +161,9 @@ fn tell(seed: u64, options: Options, report: &Report, shrinks: bool) {
         }
     }
     let canary = options.canary.map(|canary| format!(" --canary {canary:?}")).unwrap_or_default();
-    println!("repro: cargo xtask sim --seed {seed} --shards {}{canary}", options.shards);
+    let nodes =
+        if options.nodes > 1 { format!(" --nodes {}", options.nodes) } else { String::new() };
+    println!("repro: cargo xtask sim --seed {seed} --shards {}{nodes}{canary}", options.shards);
 }
 
 fn measure_canaries(seeds: std::ops::Range<u64>, plain: Options) -> ExitCode {
@@ -169,7 +174,8 @@ fn measure_canaries(seeds: std::ops::Range<u64>, plain: Options) -> ExitCode {
         let mut first = None;
         let mut by: BTreeMap<&'static str, u32> = BTreeMap::new();
         for seed in seeds.clone() {
-            let options = Options { shards: 3, canary: Some(canary), ..plain };
+            let (nodes, shards) = if canary.is_of_cluster() { (2, 1) } else { (1, 3) };
+            let options = Options { nodes, shards, canary: Some(canary), ..plain };
             if let Some(violation) = run_seed(seed, options).violation {
                 caught += 1;
                 first.get_or_insert(seed - seeds.start + 1);

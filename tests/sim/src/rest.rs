@@ -43,6 +43,7 @@ impl World {
         }
         self.store.is_down = false;
         self.store.is_slow = false;
+        self.heal_backplane();
         for index in 0..self.sessions.len() {
             if self.sessions[index].is_live() {
                 self.release_pongs(index);
@@ -97,6 +98,10 @@ impl World {
             }
         }
         self.advance(1_000);
+        // What only Redis knew is gone with it; the others hear of it when they look the token up.
+        if self.backplane.as_ref().is_some_and(|backplane| backplane.was_emptied) {
+            return;
+        }
         for (index, op) in asked {
             self.facts.mark("revoked_checked");
             if self.sessions[index].ops[op].answer == Answer::Ok {
@@ -208,6 +213,7 @@ impl World {
             self.facts.fail("ghosts", text);
         }
         self.check_store();
+        self.check_mirror();
         self.check_order();
         self.check_refusals();
     }
@@ -266,6 +272,9 @@ impl World {
         for room in 1..=self.scenario.rooms_named {
             let Some(told) = session.counts.get(&room).copied() else { continue };
             if session.is_in(room) {
+                continue;
+            }
+            if self.shaken.contains(&user) {
                 continue;
             }
             let is_reading = present.get(&room).is_some_and(|users| users.contains(&user));
@@ -437,6 +446,7 @@ impl World {
             self.facts.fail("books", format!("{marks} more joins than leaves when all have left"));
         }
         self.check_lanes();
+        self.check_mirror();
         for node in &mut self.nodes {
             node.desk.push_back(Desk::Stop);
         }

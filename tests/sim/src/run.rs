@@ -15,6 +15,7 @@ use crate::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
+    pub nodes: u8,
     pub shards: u8,
     pub canary: Option<Canary>,
     pub is_readable: bool,
@@ -24,7 +25,7 @@ pub struct Options {
 
 impl Options {
     pub fn new(shards: u8) -> Options {
-        Options { shards, canary: None, is_readable: false, ignored: &[] }
+        Options { nodes: 1, shards, canary: None, is_readable: false, ignored: &[] }
     }
 }
 
@@ -37,8 +38,11 @@ pub struct Report {
     pub turns: u64,
 }
 
-/// How many shards a seed runs on when nobody says.
-pub fn shards_of(seed: u64) -> u8 {
+/// How many shards a seed runs on when nobody says, on each node.
+pub fn shards_of(seed: u64, nodes: u8) -> u8 {
+    if nodes > 1 {
+        return [1, 2, 1, 1][(mix(seed) % 4) as usize];
+    }
     [3, 2, 4, 1, 3, 2][(mix(seed) % 6) as usize]
 }
 
@@ -58,7 +62,7 @@ pub fn run_seed(seed: u64, options: Options) -> Report {
 }
 
 pub fn run(stream: &Stream, options: Options) -> Report {
-    let scenario = Scenario::draw(&mut stream.prelude(), options.shards);
+    let scenario = Scenario::draw(&mut stream.prelude(), options.nodes, options.shards);
     let trace = if options.is_readable { Trace::readable() } else { Trace::default() };
     let mut world = World::new(scenario, trace, options.canary);
     world.facts.ignored = options.ignored;
@@ -103,15 +107,18 @@ fn report(mut world: World) -> Report {
 }
 
 fn describe(scenario: &Scenario) -> String {
-    let faults: Vec<String> = crate::scenario::Fault::ALL
+    let mut faults: Vec<String> = crate::scenario::Fault::ALL
         .into_iter()
         .filter(|fault| scenario.has(*fault))
         .map(|fault| format!("{fault:?}"))
         .collect();
+    let of_cluster = crate::cluster::Fault::ALL.into_iter().filter(|f| scenario.has_of_cluster(*f));
+    faults.extend(of_cluster.map(|fault| format!("{fault:?}")));
     let s = &scenario.settings;
     format!(
-        "{} shards, {} users, {} tabs, rooms {} of {}, lanes of {}, grace {} ms, ephemeral {}, \
+        "{} nodes of {} shards, {} users, {} tabs, rooms {} of {}, lanes of {}, grace {} ms, ephemeral {}, \
          exclusive {:?}, unread window {} ms; faults: {}",
+        scenario.nodes,
         scenario.shards,
         scenario.users,
         scenario.tabs.len(),

@@ -122,6 +122,8 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub settings: Settings,
+    /// Nodes, each of `shards`.
+    pub nodes: u8,
     pub shards: u8,
     pub users: u32,
     /// Rooms that exist from the start: 1 to this.
@@ -133,11 +135,15 @@ pub struct Scenario {
     pub commands_max: u32,
     /// Rooms the store lets clients create.
     pub rooms_to_create: u32,
+    /// Free slots for signals in one turn.
+    pub signals_max: u32,
+    pub redis_seed: u8,
     faults: u32,
+    cluster_faults: u8,
 }
 
 impl Scenario {
-    pub fn draw(draw: &mut Draw<'_>, shards: u8) -> Scenario {
+    pub fn draw(draw: &mut Draw<'_>, nodes: u8, shards: u8) -> Scenario {
         let mut faults = u32::from(draw.byte()) | u32::from(draw.byte()) << 8;
         faults |= u32::from(draw.byte()) << 16;
         let has = |fault: Fault| faults & 1 << fault as u32 != 0;
@@ -171,22 +177,27 @@ impl Scenario {
             rooms_auto_create_max: if creates { 8 } else { 0 },
             roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
             unread_window_ms: draw.pick(&[500, 20, 100]),
-            ephemeral: draw.chance(64),
+            // Between nodes the store numbers; rooms that keep nothing are another machine's work.
+            ephemeral: draw.chance(64) && nodes == 1,
+            cluster: nodes > 1,
             own_lane_max: lane_max,
             ..Settings::DEFAULT
         };
         let tabs = (0..3 + draw.below(8))
             .map(|_| Profile {
                 user: 1 + draw.below(users as usize) as u32,
-                shard: draw.below(usize::from(shards)),
+                shard: draw.below(usize::from(nodes) * usize::from(shards)),
                 way: draw.pick(&[Way::WebSocket, Way::WebSocket, Way::Polling, Way::Upgrading]),
                 protocol: draw.pick(&[Protocol::Eio4, Protocol::Eio4, Protocol::Eio3]),
                 shows: draw.pick(&[Shows::Connect, Shows::Handshake, Shows::FirstEvent]),
                 mode: draw.pick(&[Mode::Full, Mode::Full, Mode::Delta, Mode::Count]),
             })
             .collect();
+        let (cluster_faults, redis_seed) =
+            if nodes > 1 { (draw.byte(), draw.byte()) } else { (0, 0) };
         Scenario {
             settings,
+            nodes,
             shards,
             users,
             rooms,
@@ -195,12 +206,19 @@ impl Scenario {
             lane_max,
             commands_max: if tight { 4 } else { 64 },
             rooms_to_create: if creates { draw.below(4) as u32 } else { 0 },
+            signals_max: if nodes == 1 { 0 } else { [4, 64][usize::from(redis_seed) % 2] },
+            redis_seed,
             faults,
+            cluster_faults,
         }
     }
 
     pub fn has(&self, fault: Fault) -> bool {
         self.faults & 1 << fault as u32 != 0
+    }
+
+    pub fn has_of_cluster(&self, fault: crate::cluster::Fault) -> bool {
+        self.cluster_faults & 1 << fault as u8 != 0
     }
 
     /// How long after the last change everything must have settled.

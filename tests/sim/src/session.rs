@@ -120,6 +120,8 @@ pub struct Session {
     pub number: usize,
     pub tab: usize,
     pub shard: usize,
+    /// Which process it is at: versions of rosters are compared within one.
+    pub place: u64,
     pub protocol: Protocol,
     pub carrier: Carrier,
     pub upgrade: Upgrade,
@@ -169,6 +171,7 @@ impl Session {
             number,
             tab,
             shard,
+            place: 0,
             protocol,
             carrier: Carrier::Polling(Polling { get: None, post: None, outgoing: Vec::new() }),
             upgrade: Upgrade::No,

@@ -1,5 +1,6 @@
 //! One step of the safety phase: a turn, something a person does, a little time, or a fault.
 
+use throng_cluster::Event;
 use throng_core::{EngineRequest, Method, PipeEnd, Transport};
 use throng_harness::codec::engine::Packet;
 use throng_harness::codec::socket;
@@ -16,6 +17,7 @@ impl World {
         for node in &mut self.nodes {
             node.stalled = node.stalled.saturating_sub(1);
         }
+        self.run_backplane_fully();
         match draw.byte() {
             0..=104 => self.some_turn(draw),
             105..=204 => self.somebody_acts(draw),
@@ -24,6 +26,7 @@ impl World {
                 self.reply(replies);
             }
             223..=232 => self.time_passes(draw),
+            _ if self.backplane.is_some() && draw.chance(110) => self.cluster_fails(draw),
             _ => self.something_fails(draw),
         }
         self.autopilot();
@@ -143,9 +146,11 @@ impl World {
             }
             246..=249 => {
                 let card = self.store.rename(profile.user);
-                for node in &mut self.nodes {
-                    node.desk.push_back(Desk::UserChanged(card.clone()));
+                let node = self.node_of(self.sessions[index].shard);
+                for shard in self.shards_of(node) {
+                    self.nodes[shard].desk.push_back(Desk::UserChanged(card.clone()));
                 }
+                self.tell_process(node, Event::UserChanged(card));
             }
             _ if self.scenario.has(Fault::Rebind) => {
                 let other = draw.below(self.tabs.len());
@@ -264,9 +269,11 @@ impl World {
             }
         }
         self.revoked.insert(token);
-        for node in &mut self.nodes {
-            node.desk.push_back(Desk::Revoked(hash));
+        let node = self.node_of(self.reachable(self.tabs[tab].profile.shard));
+        for shard in self.shards_of(node) {
+            self.nodes[shard].desk.push_back(Desk::Revoked(hash));
         }
+        self.tell_process(node, Event::Revoked(hash));
     }
 
     fn malformed(&mut self, index: usize, draw: &mut Draw<'_>) {

@@ -1,12 +1,14 @@
 //! The database as a model: one writer that keeps the order it was given, readers that do not
 //! wait for it, answers that may come late and, between kinds of command, in another order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use throng_core::input::{ImageFault, UserCard};
-use throng_core::{Appended, Command, Reply, RoomId, RoomInfo, Seq, StoreDown, TokenHash, UserId};
+use throng_core::{
+    Appended, Command, Reply, RoomId, RoomInfo, Seq, StoreDown, StoredMessage, TokenHash, UserId,
+};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;
@@ -16,6 +18,8 @@ pub struct Row {
     pub id: i64,
     pub user: u32,
     pub msg: String,
+    img: Box<str>,
+    time: Box<str>,
 }
 
 pub struct Store {
@@ -24,6 +28,10 @@ pub struct Store {
     issued: u32,
     pub rows: BTreeMap<(u32, u64), Row>,
     pub reads: BTreeMap<(u32, u32), u64>,
+    /// Who is reading, by the process that says so.
+    reading: BTreeSet<(String, u32, u32)>,
+    /// The process of each shard.
+    pub processes: Vec<String>,
     rooms: u32,
     created: BTreeMap<u32, ()>,
     rooms_to_create: u32,
@@ -54,6 +62,8 @@ impl Store {
             issued: 0,
             rows: BTreeMap::new(),
             reads: BTreeMap::new(),
+            reading: BTreeSet::new(),
+            processes: Vec::new(),
             rooms,
             created: BTreeMap::new(),
             rooms_to_create,
@@ -98,7 +108,10 @@ impl Store {
 
     pub fn take(&mut self, shard: usize, command: Command) {
         match command {
-            Command::Authenticate { .. } | Command::Reads { .. } => {
+            Command::Authenticate { .. }
+            | Command::Reads { .. }
+            | Command::LoadRoom { .. }
+            | Command::Fetch { .. } => {
                 self.asked.push_back((shard, command));
             }
             _ => self.writes.push_back((shard, command)),
@@ -150,11 +163,11 @@ impl Store {
             Command::SaveImage { .. } => 5,
             Command::LoadRoom { .. } | Command::Fetch { .. } => 3,
         };
-        let reply = self.apply(command);
+        let reply = self.apply(shard, command);
         self.done[kind].push_back((shard, reply));
     }
 
-    fn apply(&mut self, command: Command) -> Reply {
+    fn apply(&mut self, shard: usize, command: Command) -> Reply {
         let is_down = self.is_down;
         self.failures += u64::from(is_down);
         let up = || if is_down { Err(StoreDown) } else { Ok(()) };
@@ -166,7 +179,7 @@ impl Store {
             }
             Command::Append { room, first_seq, batch } => {
                 self.applied += 1;
-                let first_seq = first_seq.expect("one node numbers its own messages");
+                let first_seq = first_seq.unwrap_or_else(|| self.next_seq(room.0));
                 let forgets = self.canary == Some(Canary::StoreAppliesThenRefuses)
                     && self.applied.is_multiple_of(3);
                 let swaps = self.canary == Some(Canary::StoreSwapsIds) && batch.len() > 1;
@@ -175,8 +188,13 @@ impl Store {
                     for (index, message) in batch.into_iter().enumerate() {
                         self.next_id += 1;
                         ids.push(self.next_id);
-                        let row =
-                            Row { id: self.next_id, user: message.user.0, msg: message.msg.into() };
+                        let row = Row {
+                            id: self.next_id,
+                            user: message.user.0,
+                            msg: message.msg.into(),
+                            img: message.img,
+                            time: message.time,
+                        };
                         self.rows.insert((room.0, first_seq.0 + index as u64), row);
                     }
                     if swaps {
@@ -188,12 +206,17 @@ impl Store {
                 Reply::Appended { room, outcome }
             }
             Command::CreateRoom { room } => {
-                let outcome = up().map(|()| self.create(room.0).then(|| info(room)));
+                let outcome = up().map(|()| self.create(room.0).then(|| self.info(room)));
                 Reply::RoomCreated { room, outcome }
             }
-            Command::LoadRoom { room } => Reply::RoomLoaded { room, outcome: up().map(|()| None) },
-            Command::Fetch { room, .. } => {
-                Reply::Fetched { room, outcome: up().map(|()| Vec::new()) }
+            Command::LoadRoom { room } => {
+                let is_known = room.0 <= self.rooms || self.created.contains_key(&room.0);
+                let outcome = up().map(|()| is_known.then(|| self.info(room)));
+                Reply::RoomLoaded { room, outcome }
+            }
+            Command::Fetch { room, after, upto } => {
+                let outcome = up().map(|()| self.fetch(room, after, upto));
+                Reply::Fetched { room, outcome }
             }
             Command::Reads { user } => {
                 let reads = self.reads.range((user.0, 0)..=(user.0, u32::MAX));
@@ -203,7 +226,15 @@ impl Store {
             Command::SaveRead { user, room, seq, is_reading } => {
                 let outcome = up();
                 if outcome.is_ok() {
-                    self.reads.insert((user.0, room.0), seq.0);
+                    self.read(user.0, room.0, seq.0);
+                    if let Some(process) = self.processes.get(shard) {
+                        let row = (process.clone(), user.0, room.0);
+                        if is_reading {
+                            self.reading.insert(row);
+                        } else {
+                            self.reading.remove(&row);
+                        }
+                    }
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }
@@ -213,6 +244,74 @@ impl Store {
                 Reply::ImageSaved { conn, outcome }
             }
         }
+    }
+
+    fn read(&mut self, user: u32, room: u32, seq: u64) {
+        let mark = self.reads.entry((user, room)).or_default();
+        *mark = seq.max(*mark);
+    }
+
+    /// Those who were reading on a process that is no more have read to the end.
+    pub fn settle(&mut self, process: &str) {
+        let rows: Vec<_> = self.reading.iter().filter(|row| row.0 == process).cloned().collect();
+        for row in rows {
+            let last = self.last_seq(row.2);
+            self.read(row.1, row.2, last);
+            self.reading.remove(&row);
+        }
+    }
+
+    /// The rooms there are, as a process that starts finds them.
+    pub fn infos(&self) -> Vec<RoomInfo> {
+        let rooms = (1..=self.rooms).chain(self.created.keys().copied());
+        rooms.map(|room| self.info(RoomId(room))).collect()
+    }
+
+    pub fn card(&self, user: UserId) -> Option<Arc<UserCard>> {
+        self.users.get(user.0 as usize - 1).cloned()
+    }
+
+    /// The process of these shards is killed: what it asked for is done or not, nobody hears of it.
+    /// Returns the users whose marks were on their way (UNR-14).
+    pub fn forget(&mut self, shards: &std::ops::Range<usize>) -> Vec<u32> {
+        let lost = self.writes.iter().filter_map(|(shard, command)| match command {
+            Command::SaveRead { user, .. } if shards.contains(shard) => Some(user.0),
+            _ => None,
+        });
+        let lost = lost.collect();
+        self.writes.retain(|(shard, _)| !shards.contains(shard));
+        self.asked.retain(|(shard, _)| !shards.contains(shard));
+        for queue in &mut self.done {
+            queue.retain(|(shard, _)| !shards.contains(shard));
+        }
+        lost
+    }
+
+    fn next_seq(&self, room: u32) -> Seq {
+        let last = self.last_seq(room);
+        let forgets = self.canary == Some(Canary::NumberTwice) && last % 5 == 4;
+        Seq(if forgets { last } else { last + 1 })
+    }
+
+    /// At most three rows, so that a long gap takes several fetches.
+    fn fetch(&self, room: RoomId, after: Seq, upto: Seq) -> Vec<StoredMessage> {
+        if self.canary == Some(Canary::FetchNothing) || after >= upto {
+            return Vec::new();
+        }
+        let rows = self.rows.range((room.0, after.0 + 1)..=(room.0, upto.0));
+        let stored = |((_, seq), row): (&(u32, u64), &Row)| StoredMessage {
+            seq: Seq(*seq),
+            id: row.id,
+            author: self.users[row.user as usize - 1].clone(),
+            msg: row.msg.as_str().into(),
+            img: row.img.clone(),
+            time: row.time.clone(),
+        };
+        rows.take(3).map(stored).collect()
+    }
+
+    fn info(&self, room: RoomId) -> RoomInfo {
+        RoomInfo { id: room, name: "".into(), last_seq: Seq(self.last_seq(room.0)) }
     }
 
     fn create(&mut self, room: u32) -> bool {
@@ -225,10 +324,6 @@ impl Store {
         self.created.insert(room, ());
         true
     }
-}
-
-fn info(room: RoomId) -> RoomInfo {
-    RoomInfo { id: room, name: "".into(), last_seq: Seq(0) }
 }
 
 pub fn hash(token: &str) -> TokenHash {

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 
+use throng_core::cluster::ClusterInput;
 use throng_core::input::{Accept, UserCard};
 use throng_core::{
     Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LogLine, Logic, Method, Now,
-    PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard, ShardId,
-    TokenHash, Transport,
+    PipeEnd, PipeId, PollId, Reply, RoomInfo, Seed, Settings, Shard, ShardId, TokenHash, Transport,
 };
 use throng_harness::codec::engine::Protocol;
 
 use crate::canary::Canary;
+use crate::cluster::Backplane;
 use crate::entropy::Draw;
 use crate::facts::Facts;
 use crate::lanes::Lanes;
@@ -30,6 +31,8 @@ pub struct Node {
     pub doors: VecDeque<(PipeId, EngineRequest)>,
     pub desk: VecDeque<Desk>,
     pub replies: VecDeque<Reply>,
+    /// What other nodes say.
+    pub cluster: VecDeque<ClusterInput>,
     pub pipes: Vec<Pipe>,
     /// Steps without a turn.
     pub stalled: u32,
@@ -99,30 +102,18 @@ pub struct World {
     /// Tokens that are no longer valid.
     pub revoked: BTreeSet<String>,
     pub turns: u64,
+    pub backplane: Option<Backplane>,
+    /// Users of a node that was killed: how far they have read is known when that is noticed.
+    pub shaken: BTreeSet<u32>,
 }
 
 impl World {
     pub fn new(scenario: Scenario, trace: Trace, canary: Option<Canary>) -> World {
-        let rooms: Vec<RoomInfo> = (1..=scenario.rooms)
-            .map(|id| RoomInfo { id: RoomId(id), name: "".into(), last_seq: Seq(0) })
-            .collect();
-        let nodes = (0..scenario.shards)
-            .map(|index| {
-                let settings = Settings { shard: ShardId(index), ..scenario.settings.clone() };
-                let seed = Seed { placement: [7; 16], random: [index; 32], started_unix_ms: 0 };
-                Node {
-                    shard: Shard::new(settings, seed, &rooms),
-                    doors: VecDeque::new(),
-                    desk: VecDeque::new(),
-                    replies: VecDeque::new(),
-                    pipes: Vec::new(),
-                    stalled: 0,
-                    unanswered: 0,
-                }
-            })
-            .collect();
         let mut store =
             Store::new(scenario.users, scenario.rooms, scenario.rooms_to_create, canary);
+        let rooms = store.infos();
+        let all = usize::from(scenario.nodes) * usize::from(scenario.shards);
+        let nodes = (0..all).map(|index| Node::new(&scenario, index, &rooms)).collect();
         let tabs = scenario
             .tabs
             .iter()
@@ -132,9 +123,10 @@ impl World {
                 token: store.issue(profile.user),
             })
             .collect();
-        World {
+        let (groups, group) = (usize::from(scenario.nodes), usize::from(scenario.shards));
+        let mut world = World {
             nodes,
-            lanes: Lanes::new(usize::from(scenario.shards), scenario.lane_max, canary),
+            lanes: Lanes::new(groups, group, scenario.lane_max, canary),
             store,
             sessions: Vec::new(),
             tabs,
@@ -148,8 +140,18 @@ impl World {
             last_answer: None,
             revoked: BTreeSet::new(),
             turns: 0,
+            backplane: None,
+            shaken: BTreeSet::new(),
             scenario,
-        }
+        };
+        world.start_backplane();
+        world
+    }
+
+    /// The shard of a new process.
+    pub fn replace_shard(&mut self, index: usize) {
+        let rooms = self.store.infos();
+        self.nodes[index] = Node::new(&self.scenario, index, &rooms);
     }
 
     pub fn has_failed(&self) -> bool {
@@ -223,14 +225,18 @@ impl World {
         if self.canary == Some(Canary::ForgetDeadlines) && !self.has_input(index) {
             return false;
         }
+        if !self.is_awake(index) {
+            return false;
+        }
         self.turns += 1;
         let commands = self.scenario.commands_max.saturating_sub(self.nodes[index].unanswered);
-        let room = self.lanes.room(index, commands);
+        let room = self.lanes.room(index, commands, self.scenario.signals_max);
         let mut effects = Effects::default();
         let mut is_moving = false;
         let splits = self.scenario.has(Fault::SplitBytes);
         let lags = self.scenario.has(Fault::ShardStall);
-        let shards = self.nodes.len();
+        let shards = usize::from(self.scenario.shards);
+        let first = index - index % shards;
         let node = &mut self.nodes[index];
         node.shard.begin(self.now, &room);
 
@@ -268,7 +274,7 @@ impl World {
                 _ => usize::MAX,
             };
             while left > 0
-                && let Some(delivery) = self.lanes.pop_delivery(from, index)
+                && let Some(delivery) = self.lanes.pop_delivery(first + from, index)
             {
                 left -= 1;
                 is_moving = true;
@@ -278,12 +284,18 @@ impl World {
         }
         for from in 0..shards {
             while node.shard.takes_requests()
-                && let Some(request) = self.lanes.pop_request(from, index)
+                && let Some(request) = self.lanes.pop_request(first + from, index)
             {
                 is_moving = true;
                 let from = ShardId(from as u8);
                 node.shard.step(Input::Request { from, request }, &mut effects);
             }
+        }
+        while node.shard.takes_requests()
+            && let Some(input) = node.cluster.pop_front()
+        {
+            is_moving = true;
+            node.shard.step(Input::Cluster(input), &mut effects);
         }
         while let Some((pipe, request)) = node.doors.pop_front() {
             is_moving = true;
@@ -325,6 +337,7 @@ impl World {
         let node = &self.nodes[index];
         let pipes = node.pipes.iter();
         self.lanes.waits_for(index)
+            || !node.cluster.is_empty()
             || !(node.doors.is_empty() && node.desk.is_empty() && node.replies.is_empty())
             || pipes.into_iter().any(|p| p.is_open && (!p.up.is_empty() || p.end.is_some()))
     }
@@ -334,7 +347,13 @@ impl World {
             && effects.deliveries.is_empty()
             && effects.commands.is_empty()
             && effects.answers.is_empty()
+            && effects.signals.is_empty()
             && effects.closes.is_empty());
+        let first = index - index % usize::from(self.scenario.shards);
+        if effects.signals.len() > self.scenario.signals_max as usize {
+            self.facts.fail("bounds", format!("shard {index} signals more than fits"));
+        }
+        self.signalled(index, effects.signals);
         for line in &effects.logs {
             if let LogLine::Ended { conn, reason, .. } = line {
                 self.lanes.ended.insert(*conn);
@@ -345,7 +364,7 @@ impl World {
             let number = self.lanes.held() as u64;
             self.facts.trace.number(number);
             self.facts.trace.line(|| format!("  lane {index}>{} {request:?}", to.0));
-            if let Err(text) = self.lanes.push_request(index, usize::from(to.0), request) {
+            if let Err(text) = self.lanes.push_request(index, first + usize::from(to.0), request) {
                 self.facts.fail("bounds", text);
             }
         }
@@ -353,7 +372,8 @@ impl World {
             let number = self.lanes.held() as u64;
             self.facts.trace.number(number);
             self.facts.trace.line(|| format!("  lane {index}>{} {}", to.0, brief(&delivery)));
-            if let Err(text) = self.lanes.push_delivery(index, usize::from(to.0), delivery) {
+            if let Err(text) = self.lanes.push_delivery(index, first + usize::from(to.0), delivery)
+            {
                 self.facts.fail("bounds", text);
             }
         }
@@ -470,6 +490,8 @@ impl World {
             let replies = self.store.serve_all();
             is_moving |= !replies.is_empty();
             self.reply(replies);
+            self.run_backplane(self.now);
+            is_moving |= self.nodes.iter().any(|n| !n.cluster.is_empty() || !n.desk.is_empty());
             if !is_moving {
                 return;
             }
@@ -485,7 +507,8 @@ impl World {
 
     /// The next moment at which somebody wants to act.
     pub fn next_due(&self) -> Option<Now> {
-        let shards = self.nodes.iter().filter_map(|node| node.shard.next_deadline());
+        let awake = (0..self.nodes.len()).filter(|index| self.is_awake(*index));
+        let shards = awake.filter_map(|index| self.nodes[index].shard.next_deadline());
         let pings = self.sessions.iter().filter(|s| s.is_live() && !s.holds_pongs);
         shards.chain(pings.map(|s| Now(s.ping_at))).filter(|at| at.0 != u64::MAX).min()
     }
@@ -496,7 +519,15 @@ impl World {
         let mut stops = 0;
         while !self.has_failed() {
             self.quiesce();
-            let Some(at) = self.next_due().filter(|at| *at < end) else { break };
+            let due = self.next_due().filter(|at| *at < end);
+            let until = due.unwrap_or(end);
+            let reached = self.run_backplane(until);
+            if reached < until {
+                // A shard has something to hear before that.
+                self.now = self.now.max(reached);
+                continue;
+            }
+            let Some(at) = due else { break };
             self.now = at.max(self.now.plus_ns(100_000));
             stops += 1;
             if stops > 20_000 {
@@ -505,6 +536,31 @@ impl World {
         }
         self.now = self.now.max(end);
         self.quiesce();
+    }
+}
+
+impl Node {
+    fn new(scenario: &Scenario, index: usize, rooms: &[RoomInfo]) -> Node {
+        let shards = usize::from(scenario.shards);
+        let shard = ShardId((index % shards) as u8);
+        let settings = Settings { shard, ..scenario.settings.clone() };
+        let placement = Node::placement(index / shards);
+        let seed = Seed { placement, random: [index as u8; 32], started_unix_ms: 0 };
+        Node {
+            shard: Shard::new(settings, seed, rooms),
+            doors: VecDeque::new(),
+            desk: VecDeque::new(),
+            replies: VecDeque::new(),
+            cluster: VecDeque::new(),
+            pipes: Vec::new(),
+            stalled: 0,
+            unanswered: 0,
+        }
+    }
+
+    /// Each process draws its own.
+    pub fn placement(node: usize) -> [u8; 16] {
+        [7 + node as u8; 16]
     }
 }
 

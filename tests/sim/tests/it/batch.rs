@@ -52,7 +52,7 @@ fn a_batch_of_seeds_breaks_no_rule_and_meets_every_fault() {
     let mut marks: BTreeMap<String, u64> = BTreeMap::new();
     let mut runs = 0;
     for seed in SEEDS {
-        let shards = shards_of(seed);
+        let shards = shards_of(seed, 1);
         let report = run_seed(seed, Options::new(shards));
         assert_eq!(
             report.violation, None,
@@ -78,7 +78,7 @@ fn a_batch_of_seeds_breaks_no_rule_and_meets_every_fault() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in (0..SEEDS.end).step_by(53) {
-        let options = Options::new(shards_of(seed));
+        let options = Options::new(shards_of(seed, 1));
         let (first, second) = (run_seed(seed, options), run_seed(seed, options));
         assert_eq!(first.digest, second.digest, "seed {seed}");
         assert_eq!(first.turns, second.turns, "seed {seed}");

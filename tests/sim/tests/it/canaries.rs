@@ -6,7 +6,8 @@ use throng_sim::run::{Options, quiet_panics, run_seed};
 
 fn is_caught_within(canary: Canary, seeds: u64) {
     quiet_panics();
-    let options = Options { canary: Some(canary), ..Options::new(3) };
+    let (nodes, shards) = if canary.is_of_cluster() { (2, 1) } else { (1, 3) };
+    let options = Options { nodes, canary: Some(canary), ..Options::new(shards) };
     let caught = (0..seeds).any(|seed| run_seed(seed, options).violation.is_some());
     assert!(caught, "{canary:?} was not caught in {seeds} seeds");
 }
@@ -48,4 +49,11 @@ canaries! {
     lost_bytes_are_caught: DropBytes within 40,
     a_stale_answer_is_caught: StaleAnswer within 40,
     forgotten_deadlines_are_caught: ForgetDeadlines within 40,
+    a_number_given_twice_is_caught: NumberTwice within 40,
+    a_fetch_without_an_answer_is_caught: FetchNothing within 40,
+    an_unheard_arrival_is_caught: DropPresent within 40,
+    an_untold_departure_is_caught: KeepPresent within 40,
+    a_dead_node_that_lives_on_is_caught: DropNodeGone within 40,
+    unheard_messages_are_caught: DropMessages within 40,
+    a_session_that_stays_in_the_map_is_caught: KeepConnection within 40,
 }

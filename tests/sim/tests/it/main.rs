@@ -3,5 +3,6 @@
 
 mod batch;
 mod canaries;
+mod cluster;
 mod corpus;
 mod shrinking;
