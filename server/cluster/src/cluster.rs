@@ -110,7 +110,7 @@ pub struct Cluster {
     registry_at: Now,
     looked_at: Now,
     beat_at: Now,
-    tips_at: Now,
+    tips_asked_at: Now,
     /// Something may have been missed: read the tips once, and all presence.
     are_tips_due: bool,
     is_resync_due: bool,
@@ -151,7 +151,7 @@ impl Cluster {
             registry_at: Now::default(),
             looked_at: Now::default(),
             beat_at: Now::default(),
-            tips_at: Now::default(),
+            tips_asked_at: Now::default(),
             are_tips_due: false,
             is_resync_due: false,
             heights: BTreeMap::new(),

@@ -20,6 +20,9 @@ pub struct Settings {
     pub lease_ms: u64,
     /// How often the tips of all rooms are read from SQL while Redis cannot be used.
     pub outage_poll_ms: u64,
+    /// The same while it can: what a node commits that is cut off, or dies in that moment, is in
+    /// no log.
+    pub idle_poll_ms: u64,
     /// What this node is called in the registry, for people: `host:port`.
     pub address: String,
     /// There is no SQL log: Redis numbers the messages.
@@ -59,6 +62,7 @@ impl Default for Settings {
             log_maxlen: 10_000,
             lease_ms: 8_000,
             outage_poll_ms: 500,
+            idle_poll_ms: 5_000,
             address: String::new(),
             ephemeral: false,
             inputs_max: 4_096,

@@ -140,11 +140,17 @@ impl Sweeps {
         if self.current.is_some() {
             return None;
         }
-        let (name, sweep) = self.sweeps.iter_mut().find(|(_, sweep)| sweep.at <= now)?;
-        if sweep.stage == Stage::Settle && is_process_live(process_of(name)) {
-            sweep.start_again(now.plus_ms(self.lease_ms));
-            return None;
-        }
+        let again_at = now.plus_ms(self.lease_ms);
+        let (name, sweep) = self.sweeps.iter_mut().filter(|(_, sweep)| sweep.at <= now).find_map(
+            |(name, sweep)| {
+                let is_settled = is_process_live(process_of(name)) && !sweep.is_last;
+                if sweep.stage == Stage::Settle && is_settled {
+                    sweep.start_again(again_at);
+                    return None;
+                }
+                Some((name, sweep))
+            },
+        )?;
         let order = match &sweep.stage {
             Stage::Rooms => Order::Sample { key: keys.owned_rooms(name), count: ROOMS_MAX },
             Stage::EraseRooms(rooms) => Order::Write { writes: erase_rooms(keys, name, rooms) },

@@ -240,9 +240,8 @@ impl Cluster {
             return;
         }
         let own = self.lease.process();
-        let is_process_live = |process: &str| {
-            if process == own { !self.is_stopping } else { self.registry.is_process_live(process) }
-        };
+        let is_process_live =
+            |process: &str| process == own || self.registry.is_process_live(process);
         if let Some(order) = self.sweeps.order(now, &self.keys, is_process_live) {
             self.busy.sweep = true;
             self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
@@ -251,16 +250,22 @@ impl Cluster {
 
     // ---- SQL ----------------------------------------------------------------------------------
 
-    /// While Redis cannot be used the database says what the logs would have said.
-    fn must_poll(&self) -> bool {
-        !self.settings.ephemeral && !self.is_stopping && (self.are_tips_due || !self.health.is_up())
+    /// While Redis cannot be used the database says what the logs would have said; otherwise it is
+    /// asked now and then for what came into no log.
+    fn tips_at(&self) -> Option<Now> {
+        if self.settings.ephemeral || self.is_stopping || self.busy.tips {
+            return None;
+        }
+        let is_urgent = self.are_tips_due || !self.health.is_up();
+        let (outage_ms, idle_ms) = (self.settings.outage_poll_ms, self.settings.idle_poll_ms);
+        Some(self.tips_asked_at.plus_ms(if is_urgent { outage_ms } else { idle_ms }))
     }
 
     fn drive_sql(&mut self, now: Now, effects: &mut Effects) {
-        if self.must_poll() && !self.busy.tips && now >= self.tips_at {
+        if self.tips_at().is_some_and(|at| at <= now) {
             self.busy.tips = true;
             self.are_tips_due = false;
-            self.tips_at = now.plus_ms(self.settings.outage_poll_ms);
+            self.tips_asked_at = now;
             self.order(Purpose::Tips, Order::Tips, effects);
         }
         while self.busy.cards < CARDS_AT_ONCE && !self.is_stopping {
@@ -283,7 +288,7 @@ impl Cluster {
             is_held.then_some(self.lease.held_until).filter(|at| *at > now),
             (!self.busy.registry && !is_broken).then_some(self.registry_at),
             (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
-            (self.must_poll() && !self.busy.tips).then_some(self.tips_at),
+            self.tips_at(),
             self.sweeps.next_at().filter(|_| self.may_sweep(now) && !is_refused),
         ];
         times.into_iter().flatten().min()

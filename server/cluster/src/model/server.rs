@@ -110,13 +110,17 @@ impl Server {
 
     /// Down breaks every connection. Some commands had been done, and some had not.
     pub fn set_mode(&mut self, now: Now, mode: Mode) {
-        self.mode = mode;
-        let numbers: Vec<u64> = self.pending.keys().copied().collect();
+        let was = std::mem::replace(&mut self.mode, mode);
+        let open = self.pending.iter().filter(|(_, pending)| !pending.is_done);
+        let numbers: Vec<u64> = open.map(|(number, _)| *number).collect();
         match mode {
             Mode::Down => {
                 for number in numbers {
-                    if self.roll(2) == 0 {
+                    if was == Mode::Up && self.roll(2) == 0 {
                         self.do_now(now, number);
+                    }
+                    if let Some(pending) = self.pending.get_mut(&number) {
+                        pending.is_done = true;
                     }
                     let down = Err(Failure::Broken { why: "down" });
                     self.at(now, Step::Answer(number, down));

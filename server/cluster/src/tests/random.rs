@@ -117,7 +117,14 @@ impl World {
                 }
             }
             Act::Redis(mode) => self.mode(*mode),
-            Act::Empty => self.redis.redis.clear(),
+            // It restarts empty. If it were emptied under a node that dies with a command on its
+            // way, that command would leave what nobody knows of.
+            Act::Empty => {
+                let mode = self.redis.mode();
+                self.mode(Mode::Down);
+                self.redis.redis.clear();
+                self.mode(mode);
+            }
             Act::Full(is_full) => self.redis.redis.is_full = *is_full,
             Act::Latency(least, most) => self.redis.latency_ms = (*least, *most),
             Act::Sql { is_down } => self.sql.is_down = *is_down,
@@ -141,7 +148,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_comes_right(seed in 0..1_000_u64, acts in prop::collection::vec(act(), 1..60)) {
