@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use throng_backplane::egress::Egress;
 use throng_backplane::orders::{Database, Executor};
-use throng_cluster::{Cluster, Effects, Event, Failure, OrderId, Outcome};
+use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
 use throng_core::RoomId;
 use throng_core::Seq;
 use throng_core::cluster::{ClusterInput, Emit, Signal};
@@ -41,6 +41,7 @@ pub(super) struct Actor<D> {
     numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
     board: Arc<BackplaneBoard>,
     clock: Clock,
+    is_stopping: bool,
 }
 
 impl<D: Database> Actor<D> {
@@ -64,6 +65,7 @@ impl<D: Database> Actor<D> {
             numbering: HashMap::new(),
             board,
             clock,
+            is_stopping: false,
         }
     }
 
@@ -147,7 +149,10 @@ impl<D: Database> Actor<D> {
                 self.numbering.entry(room).or_default().push_back(first);
                 Event::Publish { room, batch }
             }
-            News::Stop => Event::Stop,
+            News::Stop => {
+                self.is_stopping = true;
+                Event::Stop
+            }
         };
         self.step(event);
     }
@@ -160,7 +165,10 @@ impl<D: Database> Actor<D> {
             orders.spawn(async move { (id, executor.execute(order).await) });
         }
         for note in self.effects.notes.drain(..) {
-            notes::write(note);
+            // A node that leaves has no use for Redis: that is no news.
+            if !(self.is_stopping && matches!(note, Note::Down { .. })) {
+                notes::write(note);
+            }
         }
         for (room, first) in self.effects.numbered.drain(..) {
             let Some(waiting) = self.numbering.get_mut(&room) else { continue };

@@ -122,3 +122,39 @@ fn origins_are_listed_as_browsers_send_them() {
     let (config, _) = load_toml(toml, Flags::default()).expect("this is right");
     assert_eq!(config.policy.allowed_origins.len(), 2);
 }
+
+#[test]
+fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
+    let (config, _) = load(None, Flags::default()).expect("the defaults are right");
+    assert!(config.backplane.is_none() && !config.core.cluster);
+    let mut flags = Flags::default();
+    flags.set("redis.url", Some("redis://u:s3cret@r.example/2"));
+    let (config, shown) = load_toml("[redis]\nlease_ms = 5000\n", flags).expect("this is right");
+    let backplane = config.backplane.expect("the driver is redis");
+    assert!(config.core.cluster);
+    assert_eq!((backplane.redis.address.database, backplane.cluster.lease_ms), (2, 5000));
+    let url = shown.iter().find(|shown| shown.key == "redis.url").expect("it is shown");
+    assert_eq!(url.value, "redis://u:…@r.example:6379/2");
+
+    let table = "[rooms]\ndriver = \"table\"\n[redis]\nurl = \"redis://r\"\n";
+    let (config, _) = load_toml(table, Flags::default()).expect("this is right");
+    assert!(config.backplane.is_none(), "the driver that is named wins");
+    let driver = "[rooms]\ndriver = \"redis\"\n";
+    let (config, _) = load_toml(driver, Flags::default()).expect("this is right");
+    let address = config.backplane.expect("the driver is redis").redis.address;
+    assert_eq!(address.to_string(), "redis://127.0.0.1:6379");
+}
+
+#[test]
+fn a_wrong_redis_setting_is_said_without_the_password() {
+    let wrong = faults("[redis]\nurl = \"redis://:s3cret@a,b\"\n");
+    assert!(wrong[0].contains("redis+sentinel") && !wrong[0].contains("s3cret"), "{wrong:?}");
+    for (toml, part) in [
+        ("room_name = \"room\"", "{id}"),
+        ("lease_ms = 1500", "command_timeout_ms"),
+        ("tls_ca = \"/nowhere.pem\"", "PEM"),
+    ] {
+        let wrong = faults(&format!("[redis]\n{toml}\n"));
+        assert!(wrong.len() == 1 && wrong[0].contains(part), "{toml}: {wrong:?}");
+    }
+}
