@@ -1,6 +1,7 @@
 //! Real Redis servers, started and broken by the tests.
 
 mod access;
+mod adapter;
 mod cluster;
 mod executor;
 mod faults;
