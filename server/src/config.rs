@@ -158,7 +158,7 @@ fn read(reader: &mut Reader) -> Config {
     desk.allowed_origins = policy.allowed_origins.clone();
     let mut store = throng_store::Options::new(data_dir);
     store.synchronous =
-        r.text("store.synchronous", "normal", "normal or full", |text| match text {
+        r.text("store.synchronous", "normal", "normal or full, for SQLite", |text| match text {
             "normal" => Some(throng_store::Synchronous::Normal),
             "full" => Some(throng_store::Synchronous::Full),
             _ => None,

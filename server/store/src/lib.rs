@@ -51,6 +51,9 @@ use password::Passwords;
 /// How long [`Store::ping`] waits.
 pub const PING_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long [`Store::close`] waits.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A handle on the store.
 #[derive(Clone)]
 pub struct Store {
@@ -117,12 +120,18 @@ impl Store {
         Ok(())
     }
 
-    /// Commits what is queued and closes the database; later calls fail.
+    /// Commits what is queued and closes the database; later calls fail. A database that does not
+    /// answer is waited for [`CLOSE_PATIENCE`], not longer.
     pub async fn close(&self) {
-        if let Err(error) = self.flush().await {
-            tracing::warn!(%error, "the store was closed with work in its queue");
+        let closing = async {
+            if let Err(error) = self.flush().await {
+                tracing::warn!(%error, "the store was closed with work in its queue");
+            }
+            self.db().close().await;
+        };
+        if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
+            tracing::warn!("the database did not answer; what was queued may be lost");
         }
-        self.shared.db.close().await;
     }
 
     fn db(&self) -> &Db {

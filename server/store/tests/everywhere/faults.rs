@@ -183,6 +183,27 @@ async fn a_commit_that_was_not_answered_is_not_repeated() {
     check_cut_commit(Cut::After).await;
 }
 
+async fn a_stop_does_not_wait_for_ever() {
+    let bench = bench().await;
+    let back_door = bench.back_door().await;
+    let mut lock = back_door.begin().await.expect("begin");
+    let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
+    rooms.fetch_all(&mut *lock).await.expect("lock");
+    let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
+    tokio::time::timeout(PATIENCE, bench.store.close()).await.expect("it ends by itself");
+    lock.rollback().await.expect("release");
+    // Its outcome is open until the lock goes; then it is one of the two.
+    let kept = match stuck.await {
+        Ok(placed) => {
+            assert_eq!(placed.first_seq, 1);
+            vec!["stuck".to_owned()]
+        }
+        Err(_) => Vec::new(),
+    };
+    let rows = bench.node("two").await.fetch(1, 0, 10).await.expect("fetch");
+    assert_eq!(rows.into_iter().map(|row| row.msg).collect::<Vec<_>>(), kept);
+}
+
 async fn until_pinged(bench: &Bench) {
     let deadline = Instant::now() + PATIENCE;
     while let Err(error) = bench.store.ping().await {
@@ -222,6 +243,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a_commit_that_was_not_answered_is_not_repeated", || {
         Box::pin(a_commit_that_was_not_answered_is_not_repeated())
     }),
+    ("a_stop_does_not_wait_for_ever", || Box::pin(a_stop_does_not_wait_for_ever())),
     ("a_server_that_comes_back_is_used_again", || {
         Box::pin(a_server_that_comes_back_is_used_again())
     }),
