@@ -303,8 +303,8 @@ impl Cluster {
         let change = self.peers.observe(&self.registry, own, now, grace, max);
         self.counters.peers_full += change.refused;
         let sweep_at = now.plus_ms(self.rank() * RANK_MS);
-        if !change.replaced.is_empty() {
-            // What the old incarnation would have said at its end is lost.
+        if !(change.joined.is_empty() && change.replaced.is_empty()) {
+            // What was to be said before its lease, or at the end of its old one, is lost.
             effects.inputs.push(ClusterInput::Resync);
         }
         for (incarnation, id) in change.replaced {
