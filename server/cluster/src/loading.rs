@@ -88,3 +88,35 @@ pub struct Loaded {
     /// It was too much, and the room is read once more.
     pub is_over: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use throng_core::cluster::NodeIx;
+    use throng_core::{RoomId, Seq, UserId};
+
+    use super::{CHANGES_MAX, LOADS_MAX, Loading};
+
+    #[test]
+    fn some_rooms_are_read_at_a_time() {
+        let mut loading = Loading::default();
+        (0..9).for_each(|room| loading.add(RoomId(room)));
+        let begun = std::iter::from_fn(|| loading.next(0)).count();
+        assert_eq!((begun, loading.len()), (LOADS_MAX, 9));
+    }
+
+    #[test]
+    fn a_room_with_too_many_changes_is_read_again() {
+        for (changes, is_over) in [(CHANGES_MAX, false), (CHANGES_MAX + 1, true)] {
+            let mut loading = Loading::default();
+            loading.add(RoomId(1));
+            loading.next(0);
+            for user in 0..changes {
+                let user = UserId(u32::try_from(user).expect("small"));
+                loading.note(RoomId(1), NodeIx(0), &[], &[(user, Seq(0))]);
+            }
+            let loaded = loading.done(RoomId(1), true).expect("it was under way");
+            assert_eq!((loaded.is_over, loaded.since.len()), (is_over, CHANGES_MAX));
+            assert_eq!(loading.next(0), is_over.then_some(RoomId(1)));
+        }
+    }
+}

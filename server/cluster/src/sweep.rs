@@ -245,3 +245,31 @@ fn erase_pairs(keys: &Keys, pairs: &[String]) -> Vec<Write> {
     }
     writes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use throng_core::Now;
+
+    use super::{SEEN_MAX, Sweeps};
+
+    #[test]
+    fn the_oldest_of_too_many_is_forgotten() {
+        let mut sweeps = Sweeps::new(1_000);
+        for number in 0..=SEEN_MAX {
+            sweeps.add(&format!("a.{number}"), 0, Now(number as u64));
+        }
+        assert_eq!(sweeps.len(), SEEN_MAX);
+        assert!(!sweeps.has("a.0") && sweeps.has("a.1"));
+    }
+
+    #[test]
+    fn what_others_have_swept_is_left_alone_unless_it_was_seen_to_die() {
+        let mut sweeps = Sweeps::new(1_000);
+        sweeps.observe(&BTreeSet::from(["a.1"]), 0, Now(0));
+        sweeps.add("b.1", 0, Now(0));
+        sweeps.observe(&BTreeSet::new(), 0, Now(0));
+        assert!(!sweeps.has("a.1") && sweeps.has("b.1"));
+    }
+}

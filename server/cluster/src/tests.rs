@@ -1,5 +1,6 @@
 //! Whole nodes against the model: faults, and what must be so afterwards.
 
+mod bounds;
 mod faults;
 mod random;
 mod world;

@@ -46,6 +46,8 @@ pub struct Node {
     waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
     under_way: BTreeMap<OrderId, &'static str>,
     pub under_way_max: usize,
+    /// The shards take nothing.
+    pub is_deaf: bool,
 }
 
 #[derive(Default)]
@@ -123,6 +125,7 @@ impl World {
             waiting: Vec::new(),
             under_way: BTreeMap::new(),
             under_way_max: 0,
+            is_deaf: false,
         };
         self.nodes.push(Some(node));
         let index = self.nodes.len() - 1;
@@ -277,7 +280,7 @@ impl World {
     }
 
     fn answer(&mut self, index: usize, order: OrderId, outcome: Result<Outcome, Failure>) {
-        let Some(node) = &mut self.nodes[index] else { return };
+        let Some(Some(node)) = self.nodes.get_mut(index) else { return };
         if node.is_asleep {
             node.waiting.push((order, outcome));
         } else {
@@ -488,12 +491,19 @@ impl Sql {
 }
 
 impl Node {
+    pub fn inputs_waiting(&self) -> usize {
+        self.effects.inputs.len()
+    }
+
     /// What the shards do with their inputs.
     fn listen(&mut self) {
         self.notes.append(&mut self.effects.notes);
         self.revoked += self.effects.revoked.drain(..).count();
         self.changed.extend(self.effects.changed.drain(..).map(|card| card.id));
         self.numbered.append(&mut self.effects.numbered);
+        if self.is_deaf {
+            return;
+        }
         for input in self.effects.inputs.drain(..) {
             match input {
                 ClusterInput::Messages { room, messages } => {

@@ -1,0 +1,190 @@
+//! Every bound, where it is hit.
+
+use std::sync::Arc;
+
+use throng_core::{NewMessage, RoomId, Seq, TokenHash, UserId};
+
+use super::world::{World, card};
+use crate::Event;
+use crate::model::Mode;
+use crate::order::{Append, Order, OrderId};
+
+fn message(text: &str) -> (NewMessage, Arc<throng_core::input::UserCard>) {
+    let new =
+        NewMessage { user: UserId(1), msg: text.into(), img: Box::default(), time: Box::default() };
+    (new, card(1))
+}
+
+#[test]
+fn a_full_backlog_becomes_tips() {
+    let mut world = World::new(1);
+    world.settings.backlog_bytes_max = 1_000;
+    world.start();
+    world.start();
+    world.run(1_000);
+    // The first goes out at once; the backlog holds a few more while it is under way.
+    for _ in 0..50 {
+        world.say(0, 1, "x");
+    }
+    assert!(world.status(0).backlog_bytes <= 1_000);
+    assert!(world.status(0).counters.backlog_full > 0);
+    world.run(100);
+    assert!(world.has_heard(1));
+    assert!(world.node(1).messages.len() < 50, "the others came as tips");
+}
+
+#[test]
+fn controls_are_kept_up_to_their_bound() {
+    let mut world = World::new(1);
+    world.settings.controls_max = 4;
+    world.start();
+    world.start();
+    world.run(1_000);
+    world.mode(Mode::Down);
+    world.run(10);
+    for byte in 0..5 {
+        world.step(0, Event::Revoked(TokenHash([byte; 32])));
+    }
+    assert_eq!(world.status(0).counters.controls_full, 1);
+    world.mode(Mode::Up);
+    world.run(5_000);
+    assert_eq!(world.node(1).revoked, 4);
+}
+
+#[test]
+fn no_more_peers_than_the_bound() {
+    let mut world = World::new(1);
+    world.settings.peers_max = 1;
+    for _ in 0..3 {
+        world.start();
+    }
+    world.run(3_000);
+    assert_eq!(world.status(0).peers, 1);
+    assert!(world.status(0).counters.peers_full > 0);
+}
+
+#[test]
+fn reading_pauses_while_shards_do_not_listen() {
+    let mut world = World::new(1);
+    world.settings.inputs_max = 10;
+    world.settings.read_count = 4;
+    world.start();
+    world.start();
+    world.run(1_000);
+    world.node(1).is_deaf = true;
+    for _ in 0..100 {
+        world.say(0, 1, "x");
+        world.run(2);
+    }
+    world.run(1_000);
+    // One more read than the bound: four entries of each of two streams.
+    let waiting = world.node(1).inputs_waiting();
+    assert!((10..=18).contains(&waiting), "{waiting}");
+    world.node(1).is_deaf = false;
+    world.run(10_000);
+    assert!(world.has_heard(1));
+}
+
+#[test]
+fn numbers_come_from_redis_where_there_is_no_log() {
+    let mut world = World::new(1);
+    world.settings.ephemeral = true;
+    world.start();
+    world.start();
+    world.run(1_000);
+    for node in [0, 1] {
+        let batch = vec![message("a"), message("b")];
+        world.step(node, Event::Publish { room: RoomId(1), batch });
+        world.run(50);
+    }
+    assert_eq!(world.node(0).numbered, [(RoomId(1), Some(Seq(1)))]);
+    assert_eq!(world.node(1).numbered, [(RoomId(1), Some(Seq(3)))]);
+    let seqs = |world: &mut World, node| -> Vec<u64> {
+        world.node(node).messages.iter().map(|(_, message)| message.seq.0).collect()
+    };
+    assert_eq!(seqs(&mut world, 0), [3, 4]);
+    assert_eq!(seqs(&mut world, 1), [1, 2]);
+}
+
+#[test]
+fn numbers_do_not_go_back_when_redis_forgets() {
+    let mut world = World::new(1);
+    world.settings.ephemeral = true;
+    world.start();
+    world.run(1_000);
+    for seq in 1..4 {
+        world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
+        world.run(50);
+        world.redis.redis.clear();
+        assert_eq!(world.node(0).numbered.pop(), Some((RoomId(1), Some(Seq(seq)))));
+    }
+}
+
+#[test]
+fn a_publish_too_many_is_refused_and_so_is_one_without_redis() {
+    let mut world = World::new(1);
+    world.settings.ephemeral = true;
+    world.settings.numbering_max = 2;
+    world.start();
+    world.run(1_000);
+    for _ in 0..3 {
+        world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
+    }
+    assert_eq!(world.node(0).numbered, [(RoomId(1), None)]);
+    assert_eq!(world.status(0).counters.numbering_full, 1);
+    world.run(50);
+    assert_eq!(world.node(0).numbered.len(), 3);
+    world.mode(Mode::Down);
+    world.run(10);
+    world.node(0).numbered.clear();
+    world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
+    assert_eq!(world.node(0).numbered, [(RoomId(1), None)]);
+}
+
+#[test]
+fn entries_of_nobody_are_counted_and_skipped() {
+    let mut world = World::with_nodes(1, 1);
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let log = "throng:log:{0}".to_owned();
+    let broken: [Vec<_>; 6] = [
+        vec![],
+        vec![field("k", "m")],
+        vec![field("n", "a.1"), field("q", "1"), field("k", "zz"), field("d", "{}")],
+        vec![field("n", "a.1"), field("q", "x"), field("k", "s"), field("d", "{}")],
+        vec![field("n", "a/1"), field("q", "1"), field("k", "s"), field("d", "{}")],
+        vec![field("n", "a.1"), field("q", "1"), field("k", "m"), field("d", "{\"r\":1,\"m\":7}")],
+    ];
+    let entries =
+        broken.iter().map(|fields| Append { stream: log.clone(), fields: fields.clone() });
+    let order = Order::Append { maxlen: 100, entries: entries.collect() };
+    let now = world.now;
+    world.redis.give(now, 99, OrderId(0), order);
+    world.run(500);
+    assert_eq!(world.status(0).counters.entries_skipped, 6);
+    assert!(world.status(0).is_up);
+}
+
+#[test]
+fn an_entry_too_long_is_skipped() {
+    let mut world = World::new(1);
+    world.settings.entry_bytes_max = 500;
+    world.start();
+    world.start();
+    world.run(1_000);
+    world.say(0, 1, &"x".repeat(1_000));
+    world.run(100);
+    assert_eq!(world.status(1).counters.entries_skipped, 1);
+    assert!(!world.has_heard(1));
+    // Whoever lacks it reads it from SQL.
+    world.run(6_000);
+    assert!(world.has_heard(1));
+}
+
+#[test]
+fn an_answer_to_nothing_is_nothing() {
+    let mut world = World::with_nodes(1, 1);
+    let outcome = Ok(crate::Outcome::Held(false));
+    world.step(0, Event::Outcome { order: OrderId(999_999), outcome });
+    world.run(100);
+    assert_eq!(world.fault(), None);
+}
