@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use throng_core::{RoomId, Settings, Shard, ShardId, TokenHash, UserId};
+use throng_core::{RoomId, Seq, Settings, Shard, ShardId, TokenHash, UserId};
 use throng_desk::{Deps, Readiness};
 use throng_store::Store;
 
@@ -43,7 +43,11 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         StartError::OpenStore { url: throng_store::without_secrets(&url), data_dir, error }
     })?;
     store.ensure_rooms(&config.rooms).await?;
-    let rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
+    let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
+    if config.core.ephemeral && config.core.cluster {
+        // Redis gives the numbers: those of messages that were kept once count for nothing.
+        rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
+    }
     let created = rooms.len().saturating_sub(config.rooms.len());
     let created = u32::try_from(created).unwrap_or(u32::MAX);
     let rooms_to_create = config.core.rooms_auto_create_max.saturating_sub(created);

@@ -110,7 +110,7 @@ fn start(
         Command::LoadRoom { room } => {
             under_way.spawn(async move {
                 let outcome = match desk.store.room(room.0).await {
-                    Ok(row) => Ok(row.map(room_info)),
+                    Ok(row) => Ok(row.map(|row| desk.room_info(row))),
                     Err(error) => Err(store_failed("room", &error)),
                 };
                 door.reply(Reply::RoomLoaded { room, outcome });
@@ -179,19 +179,25 @@ impl StoreDesk {
         Ok(Appended { first_seq, ids })
     }
 
+    /// Where Redis gives the numbers, those of messages that were kept once count for nothing.
+    fn room_info(&self, row: RoomRow) -> RoomInfo {
+        let info = room_info(row);
+        if self.numbers.is_some() { RoomInfo { last_seq: Seq(0), ..info } } else { info }
+    }
+
     /// Held across the calls: two shards must not both take the last free room.
     async fn create_room(&self, room: RoomId) -> Result<Option<RoomInfo>, StoreDown> {
         let failed = |error: StoreError| store_failed("create_room", &error);
         let mut rooms_to_create = self.rooms_to_create.lock().await;
         if let Some(row) = self.store.room(room.0).await.map_err(failed)? {
-            return Ok(Some(room_info(row)));
+            return Ok(Some(self.room_info(row)));
         }
         if *rooms_to_create == 0 {
             return Ok(None);
         }
         let row = self.store.create_room(room.0).await.map_err(failed)?;
         *rooms_to_create -= 1;
-        Ok(Some(room_info(row)))
+        Ok(Some(self.room_info(row)))
     }
 }
 
