@@ -6,6 +6,7 @@
 
 mod commands;
 mod logs;
+mod lookups;
 pub mod metrics;
 mod polling;
 mod prefixed;

@@ -130,15 +130,22 @@ impl Door {
         drop(self.inbox.reserve().await);
     }
 
-    /// Never waits: an unanswered command has its slot.
     pub fn reply(&self, reply: Reply) {
-        match self.replies.try_send(reply) {
-            Ok(()) => self.bell.ring(),
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                unreachable!("a shard has no more unanswered commands than reply slots")
+        self.reply_all([reply]);
+    }
+
+    /// Never waits: an unanswered command has its slot. One ring for all.
+    pub fn reply_all(&self, replies: impl IntoIterator<Item = Reply>) {
+        for reply in replies {
+            match self.replies.try_send(reply) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    unreachable!("a shard has no more unanswered commands than reply slots")
+                }
             }
         }
+        self.bell.ring();
     }
 
     /// Items that wait in the inbox.

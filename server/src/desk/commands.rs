@@ -11,8 +11,9 @@ use throng_store::{
 };
 use tokio::sync::{Mutex, mpsc};
 
+use super::lookups::Lookups;
 use crate::backplane::BackplaneHandle;
-use crate::link::Door;
+use crate::link::{COMMANDS_MAX, Door};
 
 /// The store as the shards see it.
 pub struct StoreDesk {
@@ -33,7 +34,7 @@ impl StoreDesk {
     }
 }
 
-/// Starts each command as it comes, so that appends keep their order, and answers it when it is
+/// Starts commands as they come, so that appends keep their order, and answers each when it is
 /// done. Ends when the shard has.
 pub(super) async fn work(
     mut commands: mpsc::Receiver<Command>,
@@ -41,19 +42,37 @@ pub(super) async fn work(
     store: Option<Arc<StoreDesk>>,
 ) {
     let mut under_way = tokio::task::JoinSet::new();
+    let mut batch = Vec::new();
     loop {
         tokio::select! {
-            command = commands.recv() => {
-                let Some(command) = command else { break };
+            count = commands.recv_many(&mut batch, COMMANDS_MAX) => {
+                if count == 0 {
+                    break;
+                }
                 match &store {
-                    Some(store) => start(command, store, &door, &mut under_way),
-                    None => door.reply(refused(command)),
+                    Some(store) => start_all(&mut batch, store, &door, &mut under_way),
+                    None => door.reply_all(batch.drain(..).map(refused)),
                 }
             }
             _ = under_way.join_next(), if !under_way.is_empty() => {}
         }
     }
     while under_way.join_next().await.is_some() {}
+}
+
+fn start_all(
+    batch: &mut Vec<Command>,
+    desk: &Arc<StoreDesk>,
+    door: &Door,
+    under_way: &mut tokio::task::JoinSet<()>,
+) {
+    let mut lookups = Lookups::default();
+    for command in batch.drain(..) {
+        if let Some(command) = lookups.take(command) {
+            start(command, desk, door, under_way);
+        }
+    }
+    lookups.start(&desk.store, door, under_way);
 }
 
 fn start(
@@ -92,15 +111,6 @@ fn start(
                 door.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
             });
         }
-        Command::Authenticate { conn, token } => {
-            under_way.spawn(async move {
-                let outcome = match desk.store.authenticate(token.0).await {
-                    Ok(user) => Ok(user.map(|user| Arc::new(card(&user)))),
-                    Err(error) => Err(store_failed("authenticate", &error)),
-                };
-                door.reply(Reply::Authenticated { conn, token, outcome });
-            });
-        }
         Command::CreateRoom { room } => {
             under_way.spawn(async move {
                 let outcome = desk.create_room(room).await;
@@ -125,16 +135,8 @@ fn start(
                 door.reply(Reply::Fetched { room, outcome });
             });
         }
-        Command::Reads { user } => {
-            under_way.spawn(async move {
-                let outcome = match desk.store.reads(user.0).await {
-                    Ok(reads) => {
-                        Ok(reads.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
-                    }
-                    Err(error) => Err(store_failed("reads", &error)),
-                };
-                door.reply(Reply::Reads { user, outcome });
-            });
+        Command::Authenticate { .. } | Command::Reads { .. } => {
+            unreachable!("lookups are started together")
         }
         Command::SaveImage { conn, bytes } => {
             under_way.spawn(async move {
@@ -226,7 +228,7 @@ fn append_failed(room: RoomId, error: &AppendError) -> StoreDown {
     StoreDown
 }
 
-fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
+pub(super) fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
     tracing::warn!(call, %error, "the store did not serve a shard");
     StoreDown
 }

@@ -198,6 +198,19 @@ pub(crate) fn statement_length(rows: usize) -> Option<usize> {
     (rows > 0).then(|| if rows >= LONGEST { LONGEST } else { 1 << rows.ilog2() })
 }
 
+/// Keys of one lookup.
+pub(crate) const LOOKUP_KEYS_MAX: usize = 256;
+
+/// `keys` with the last one repeated up to a power of two, for the same reason: a lookup finds
+/// nothing new by it.
+pub(crate) fn padded<K: Clone>(keys: &[K]) -> Vec<K> {
+    let mut padded = keys.to_vec();
+    if let Some(last) = keys.last() {
+        padded.resize(keys.len().next_power_of_two(), last.clone());
+    }
+    padded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +220,14 @@ mod tests {
         assert_eq!(statement_lengths(0).count(), 0);
         assert_eq!(statement_lengths(7).collect::<Vec<_>>(), [4, 2, 1]);
         assert_eq!(statement_lengths(600).collect::<Vec<_>>(), [256, 256, 64, 16, 8]);
+    }
+
+    #[test]
+    fn padding_repeats_the_last_key_up_to_a_power_of_two() {
+        assert_eq!(padded(&[1]), [1]);
+        assert_eq!(padded(&[1, 2, 3]), [1, 2, 3, 3]);
+        assert_eq!(padded(&[0; 256]).len(), 256);
+        assert!(padded::<u8>(&[]).is_empty());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Read marks: how far a user has read each room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{narrow, statement_lengths};
+use crate::db::{LOOKUP_KEYS_MAX, narrow, padded, statement_lengths};
 use crate::dialect::{Dialect, OnConflict, values};
 use crate::messages::widen;
 use crate::{Store, StoreError};
@@ -26,6 +26,32 @@ impl Store {
             .iter()
             .map(|row| Ok((narrow(row.try_get(0)?, "room id")?, narrow(row.try_get(1)?, "seq")?)))
             .collect()
+    }
+
+    /// [`Store::reads`] of many users, in their order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn reads_all(&self, users: &[u32]) -> Result<Vec<Vec<(u32, u64)>>, StoreError> {
+        let mut found: HashMap<u32, Vec<(u32, u64)>> = HashMap::new();
+        let distinct: Vec<u32> = BTreeSet::from_iter(users.iter().copied()).into_iter().collect();
+        for asked in distinct.chunks(LOOKUP_KEYS_MAX) {
+            let keys = padded(asked);
+            let mut query = self.db().query(format!(
+                "SELECT user_id, room_id, seq FROM read_marks WHERE user_id IN {}
+                 ORDER BY user_id, room_id",
+                values(1, keys.len())
+            ));
+            for user in keys {
+                query = query.bind(i64::from(user));
+            }
+            for row in query.fetch_all(&self.db().readers).await? {
+                let user = narrow(row.try_get(0)?, "user id")?;
+                let mark = (narrow(row.try_get(1)?, "room id")?, narrow(row.try_get(2)?, "seq")?);
+                found.entry(user).or_default().push(mark);
+            }
+        }
+        Ok(users.iter().map(|user| found.get(user).cloned().unwrap_or_default()).collect())
     }
 }
 

@@ -1,12 +1,15 @@
 //! Tokens: random, shown once, stored as SHA-256 only, several per user, with an end.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::clock::now_ms;
-use crate::db::{narrow, retried};
+use crate::db::{LOOKUP_KEYS_MAX, narrow, padded, retried};
+use crate::dialect::values;
 use crate::users::read_user;
 use crate::{Store, StoreError, UserRow};
 
@@ -105,6 +108,39 @@ impl Store {
     /// The database failed.
     pub async fn authenticate(&self, hash: [u8; 32]) -> Result<Option<UserRow>, StoreError> {
         self.token_owner(hash, TokenScope::Api).await
+    }
+
+    /// The users of unexpired `Api` tokens, in the order of `hashes`: what many connections ask at
+    /// once is one statement.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn authenticate_all(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> Result<Vec<Option<UserRow>>, StoreError> {
+        let mut found: HashMap<Vec<u8>, UserRow> = HashMap::with_capacity(hashes.len());
+        for asked in hashes.chunks(LOOKUP_KEYS_MAX) {
+            let keys = padded(asked);
+            let mut query = self
+                .db()
+                .query(format!(
+                    "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
+                            u.updated_at, t.hash
+                     FROM tokens t JOIN users u ON u.id = t.user_id
+                     WHERE t.scope = ? AND t.expires_at > ? AND t.hash IN {}",
+                    values(1, keys.len())
+                ))
+                .bind(TokenScope::Api.name())
+                .bind(now_ms());
+            for hash in keys {
+                query = query.bind(hash.to_vec());
+            }
+            for row in query.fetch_all(&self.db().readers).await? {
+                found.insert(row.try_get(7)?, read_user(&row)?);
+            }
+        }
+        Ok(hashes.iter().map(|hash| found.get(hash.as_slice()).cloned()).collect())
     }
 
     /// The user of an unexpired `Cookie` token.

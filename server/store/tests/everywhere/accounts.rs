@@ -170,6 +170,25 @@ async fn one_token_beyond_the_bound_ends_the_oldest_of_its_scope() {
     assert!(bench.store.authenticate_cookie(hash(&cookie)).await.expect("query").is_some());
 }
 
+async fn many_tokens_are_looked_up_at_once_and_answered_in_order() {
+    let bench = bench().await;
+    let mut asked = Vec::new();
+    let mut expected = Vec::new();
+    for number in 0..12 {
+        let user = bench.user(&format!("u{number}@example.com")).await;
+        let scope = if number % 3 == 0 { TokenScope::Cookie } else { TokenScope::Api };
+        asked.push(hash(&bench.store.issue_token(user.id, scope).await.expect("token")));
+        expected.push((scope == TokenScope::Api).then_some(user));
+    }
+    asked.insert(7, [0; 32]);
+    expected.insert(7, None);
+    // More than one statement can take.
+    asked = asked.iter().copied().cycle().take(300).collect();
+    expected = expected.iter().cloned().cycle().take(300).collect();
+    assert_eq!(bench.store.authenticate_all(&asked).await.expect("query"), expected);
+    assert_eq!(bench.store.authenticate_all(&[]).await.expect("query"), []);
+}
+
 async fn a_token_needs_a_user() {
     let bench = bench().await;
     let outcome = bench.store.issue_token(4711, TokenScope::Api).await;
@@ -194,6 +213,7 @@ everywhere! {
     a_revoked_token_opens_nothing_and_the_others_stay,
     a_token_ends_at_its_time_and_is_removed_by_the_next_one,
     one_token_beyond_the_bound_ends_the_oldest_of_its_scope,
+    many_tokens_are_looked_up_at_once_and_answered_in_order,
     a_token_needs_a_user,
     a_new_avatar_is_seen_by_the_next_question,
 }

@@ -133,6 +133,8 @@ async fn a_read_mark_only_rises() {
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 5), (2, 0)]);
     assert_eq!(bench.store.reads(2).await.expect("query"), [(1, 7)]);
     assert_eq!(bench.store.reads(3).await.expect("query"), []);
+    let all = bench.store.reads_all(&[3, 2, 1, 2]).await.expect("query");
+    assert_eq!(all, [vec![], vec![(1, 7)], vec![(1, 5), (2, 0)], vec![(1, 7)]]);
     // The same within one batch.
     let saves = [8, 12, 9].map(|seq| bench.store.save_read(1, 1, seq, false));
     for save in saves {

@@ -1,0 +1,65 @@
+//! What many sessions ask the store at once: whose token is this, what has this user read. The
+//! questions of one turn of a shard are one statement and one wake-up.
+
+use std::sync::Arc;
+
+use throng_core::{Command, ConnId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
+use throng_store::Store;
+use tokio::task::JoinSet;
+
+use super::commands::{card, store_failed};
+use crate::link::Door;
+
+#[derive(Default)]
+pub(super) struct Lookups {
+    tokens: Vec<(ConnId, TokenHash)>,
+    users: Vec<UserId>,
+}
+
+impl Lookups {
+    /// Takes the command if it is a lookup.
+    pub(super) fn take(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Authenticate { conn, token } => self.tokens.push((conn, token)),
+            Command::Reads { user } => self.users.push(user),
+            other => return Some(other),
+        }
+        None
+    }
+
+    pub(super) fn start(self, store: &Store, door: &Door, under_way: &mut JoinSet<()>) {
+        let Lookups { tokens, users } = self;
+        if !tokens.is_empty() {
+            let (store, door) = (store.clone(), door.clone());
+            under_way.spawn(async move { door.reply_all(authenticate(&store, tokens).await) });
+        }
+        if !users.is_empty() {
+            let (store, door) = (store.clone(), door.clone());
+            under_way.spawn(async move { door.reply_all(reads(&store, users).await) });
+        }
+    }
+}
+
+async fn authenticate(store: &Store, asked: Vec<(ConnId, TokenHash)>) -> Vec<Reply> {
+    let hashes: Vec<[u8; 32]> = asked.iter().map(|(_, token)| token.0).collect();
+    let outcomes: Vec<_> = match store.authenticate_all(&hashes).await {
+        Ok(users) => users.iter().map(|user| Ok(user.as_ref().map(card).map(Arc::new))).collect(),
+        Err(error) => vec![Err(store_failed("authenticate", &error)); asked.len()],
+    };
+    let replies = asked.into_iter().zip(outcomes);
+    replies.map(|((conn, token), outcome)| Reply::Authenticated { conn, token, outcome }).collect()
+}
+
+async fn reads(store: &Store, users: Vec<UserId>) -> Vec<Reply> {
+    let asked: Vec<u32> = users.iter().map(|user| user.0).collect();
+    let outcomes: Vec<Result<Vec<(RoomId, Seq)>, StoreDown>> = match store.reads_all(&asked).await {
+        Ok(reads) => reads
+            .into_iter()
+            .map(|marks| {
+                Ok(marks.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
+            })
+            .collect(),
+        Err(error) => vec![Err(store_failed("reads", &error)); users.len()],
+    };
+    users.into_iter().zip(outcomes).map(|(user, outcome)| Reply::Reads { user, outcome }).collect()
+}
