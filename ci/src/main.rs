@@ -5,6 +5,7 @@
 mod check;
 mod conform;
 mod imports;
+mod instructions;
 mod process;
 mod run;
 mod setup;
@@ -19,10 +20,12 @@ usage: cargo xtask <command> [arguments]
 
   run [ARGS…]      install what is missing, build the web client and the release server, and run
                    `throng serve` on 127.0.0.1:8090; ARGS go to `throng serve`
-  test [STEP…]     install what is missing and run every test; steps: web rust e2e client conform
+  test [STEP…]     install what is missing and run every test; steps: web rust client e2e
+                   conform instructions
   check            formatting, lints, licences and advisories, import directions, web types
   conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, and its
                    mutants; ARGS go to `throng-harness run`
+  instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
   bench peers|scale [ARGS…]  the runs whose results are kept: beside other servers, and at scale
                    (see benches/README.md)
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "check" => check::check(),
         "conform" => conform::conform(&rest),
         "bench" => conform::bench(&rest),
+        "instructions" => instructions::instructions(),
         "sim" => conform::sim(&rest),
         "setup" => setup::everything().map(|_| ()),
         "help" | "--help" | "-h" => {

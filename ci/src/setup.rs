@@ -58,6 +58,11 @@ const OPENSSL: Need = Need {
     package: "libssl-dev",
     why: "builds the Rust Socket.IO client",
 };
+const VALGRIND: Need = Need {
+    present: || is_installed("valgrind"),
+    package: "valgrind",
+    why: "counts the instructions of a delivery",
+};
 const CC: Need = Need {
     present: || is_installed("cc"),
     package: "build-essential",
@@ -71,9 +76,16 @@ pub fn for_run() -> Outcome {
     web_client()
 }
 
+/// What `instructions` needs.
+pub fn for_instructions() -> Outcome {
+    system(&[CC, VALGRIND])
+}
+
 /// What `test` needs.
 pub fn everything() -> Outcome {
-    system(&[CC, NODE, NPM, CHROMIUM, REDIS, POSTGRES, MARIADB, PYTHON, PKG_CONFIG, OPENSSL])?;
+    system(&[
+        CC, NODE, NPM, CHROMIUM, REDIS, POSTGRES, MARIADB, PYTHON, PKG_CONFIG, OPENSSL, VALGRIND,
+    ])?;
     recent_node()?;
     web_client()?;
     npm_ci("tests/js")?;

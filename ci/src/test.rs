@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crate::process::{command, is_installed, root, run, run_and_read, say, target};
-use crate::{Failure, Outcome, conform, setup};
+use crate::{Failure, Outcome, conform, instructions, setup};
 
 /// What one step of the run came to.
 struct Report {
@@ -39,13 +39,21 @@ const E2E_DIR: &str = "tests/js";
 
 type Step = (&'static str, fn() -> Outcome<Counts>);
 
-const STEPS: &[Step] =
-    &[("web", web), ("rust", rust), ("client", rust_client), ("e2e", e2e), ("conform", harness)];
+const STEPS: &[Step] = &[
+    ("web", web),
+    ("rust", rust),
+    ("client", rust_client),
+    ("e2e", e2e),
+    ("conform", harness),
+    ("instructions", instructions::in_test),
+];
 
 pub fn test(wanted: &[String]) -> Outcome {
     if let Some(unknown) = wanted.iter().find(|name| !STEPS.iter().any(|(known, _)| known == name))
     {
-        return Err(Failure::Usage(format!("no step `{unknown}`: web rust client e2e conform")));
+        return Err(Failure::Usage(format!(
+            "no step `{unknown}`: web rust client e2e conform instructions"
+        )));
     }
     let begun = Instant::now();
     setup::everything()?;
@@ -77,7 +85,7 @@ fn summary(reports: &[Report], took: Duration) -> Outcome {
         let mark = if *failed == 0 { "ok    " } else { "FAILED" };
         let seconds = took.as_secs();
         println!(
-            "{mark} {name:<8} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped \
+            "{mark} {name:<12} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped \
              {flaky:>3} flaky {seconds:>5} s"
         );
     }

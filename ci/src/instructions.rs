@@ -1,0 +1,92 @@
+//! What a delivery costs the core, in instructions: the same on every machine, so that a slower hot
+//! path fails a test instead of waiting for a quiet machine to notice.
+
+use crate::process::{command, run, run_and_read, say, target};
+use crate::test::Counts;
+use crate::{Failure, Outcome, setup};
+
+/// Share by which a count may exceed its budget: compilers and libraries differ a little.
+const TOLERANCE: f64 = 0.10;
+
+/// One load, and what a delivery of it may cost.
+struct Load {
+    name: &'static str,
+    members: u64,
+    publishes_per_turn: u64,
+    turns: u64,
+    /// Instructions per delivery as measured when the budget was last set.
+    budget: f64,
+}
+
+const LOADS: &[Load] = &[
+    Load {
+        name: "one publish a turn, 1000 members",
+        members: 1000,
+        publishes_per_turn: 1,
+        turns: 100,
+        budget: 200.0,
+    },
+    Load {
+        name: "64 publishes a turn, 1000 members",
+        members: 1000,
+        publishes_per_turn: 64,
+        turns: 20,
+        budget: 20.0,
+    },
+];
+
+/// `cargo xtask instructions`: counts, and compares with the budgets.
+pub fn instructions() -> Outcome {
+    setup::for_instructions()?;
+    let counts = in_test()?;
+    if counts.failed > 0 {
+        return Err(Failure::Failed(format!("{} over budget", counts.failed)));
+    }
+    Ok(())
+}
+
+pub fn in_test() -> Outcome<Counts> {
+    let build = ["build", "--release", "--package", "throng-core", "--example", "delivery"];
+    run("cargo", &build, ".")?;
+    let mut counts = Counts::default();
+    say("instructions per delivery, in the core");
+    for load in LOADS {
+        let cost = cost(load)?;
+        let most = load.budget * (1.0 + TOLERANCE);
+        let is_within = cost <= most;
+        let mark = if is_within { "ok    " } else { "FAILED" };
+        println!("{mark} {}: {cost:.1}, budget {:.1} + 10 %", load.name, load.budget);
+        if cost < load.budget * (1.0 - TOLERANCE) {
+            println!("       cheaper than it was: lower the budget in ci/src/instructions.rs");
+        }
+        counts.passed += u64::from(is_within);
+        counts.failed += u64::from(!is_within);
+    }
+    Ok(counts)
+}
+
+/// The difference between a long run and a short one: filling the room drops out.
+fn cost(load: &Load) -> Outcome<f64> {
+    let short = collected(load, load.turns)?;
+    let long = collected(load, load.turns * 2)?;
+    let deliveries = load.members * load.publishes_per_turn * load.turns;
+    Ok((long - short) as f64 / deliveries as f64)
+}
+
+fn collected(load: &Load, turns: u64) -> Outcome<u64> {
+    let program = target().join("release/examples/delivery");
+    // In a shell, because valgrind reports on standard error.
+    let script = format!(
+        "exec valgrind --tool=callgrind --callgrind-out-file=/dev/null '{}' {} {} {turns} 2>&1",
+        program.display(),
+        load.members,
+        load.publishes_per_turn
+    );
+    let (succeeded, lines) = run_and_read(command("sh", &["-c", &script], "."))?;
+    let found = lines.iter().find_map(|line| line.split_once("Collected : "));
+    let count = found.and_then(|(_, count)| count.trim().parse().ok());
+    match count {
+        Some(count) if succeeded => Ok(count),
+        _ => Err(Failure::Failed(format!("valgrind counted nothing: {}", lines.join("\n")))),
+    }
+}
