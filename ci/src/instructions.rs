@@ -24,14 +24,14 @@ const LOADS: &[Load] = &[
         members: 1000,
         publishes_per_turn: 1,
         turns: 100,
-        budget: 200.0,
+        budget: 240.0,
     },
     Load {
         name: "64 publishes a turn, 1000 members",
         members: 1000,
         publishes_per_turn: 64,
         turns: 20,
-        budget: 20.0,
+        budget: 35.0,
     },
 ];
 

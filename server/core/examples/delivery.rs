@@ -104,7 +104,12 @@ impl Room {
     /// A turn, and one more for each reply of a store that answers at once.
     fn turn(&mut self, input: Input<'_>) {
         self.now = self.now.plus_ns(50_000);
-        let room = LaneRoom { requests: vec![1024], deliveries: vec![1024], commands: 1024 };
+        let room = LaneRoom {
+            requests: vec![1024],
+            deliveries: vec![1024],
+            commands: 1024,
+            ..LaneRoom::default()
+        };
         self.shard.begin(self.now, &room);
         self.shard.step(input, &mut self.effects);
         self.shard.settle(&mut self.effects);

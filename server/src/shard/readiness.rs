@@ -2,7 +2,7 @@
 //!
 //! An idle connection costs no memory of ours here, and waiting for it again costs no system call:
 //! sockets stay in the set, level-triggered, until they are closed. A wait of the runtime per
-//! connection, as a task, was 0.7 KB each and one submission per read.
+//! connection is a task and two boxes for as long as it is idle, and a submission per read.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
