@@ -112,6 +112,13 @@ impl Cluster {
         if self.busy.write || !self.lease.is_trusted(now) || !self.health.may_try(now) {
             return;
         }
+        let writes = vec![self.record(ready)];
+        self.busy.write = true;
+        let purpose = if ready { Purpose::Ready } else { Purpose::Record };
+        self.order(purpose, Order::Write { writes }, effects);
+    }
+
+    fn record(&self, ready: bool) -> Write {
         let record = Record {
             id: self.lease.id,
             ready,
@@ -120,10 +127,7 @@ impl Cluster {
         };
         let json = serde_json::to_string(&record).expect("a record is numbers and a string");
         let pairs = vec![(self.lease.incarnation.clone(), json)];
-        let writes = vec![Write::HashSet { key: self.keys.registry.clone(), pairs }];
-        self.busy.write = true;
-        let purpose = if ready { Purpose::Ready } else { Purpose::Record };
-        self.order(purpose, Order::Write { writes }, effects);
+        Write::HashSet { key: self.keys.registry.clone(), pairs }
     }
 
     // ---- what is read -------------------------------------------------------------------------
@@ -193,6 +197,9 @@ impl Cluster {
         if writes.is_empty() {
             return self.drive_lease(now, effects);
         }
+        // Again: if Redis has been emptied, and this node dies before it knows, others must find
+        // what this very order leaves behind.
+        writes.insert(0, self.record(self.lease.is_announced()));
         self.busy.write = true;
         self.order(Purpose::Write { presence, map }, Order::Write { writes }, effects);
     }

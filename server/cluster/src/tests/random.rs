@@ -1,6 +1,7 @@
 //! Any faults, then none: everything comes right.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::world::World;
 use crate::model::Mode;
@@ -117,8 +118,8 @@ impl World {
                 }
             }
             Act::Redis(mode) => self.mode(*mode),
-            // It restarts empty. If it were emptied under a node that dies with a command on its
-            // way, that command would leave what nobody knows of.
+            // It restarts empty: no command that was on its way comes later. If it were emptied
+            // under a node that dies with one on its way, nobody might know of what that leaves.
             Act::Empty => {
                 let mode = self.redis.mode();
                 self.mode(Mode::Down);
@@ -147,8 +148,17 @@ impl World {
     }
 }
 
+/// The same cases every time; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(6);
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn everything_comes_right(seed in 0..1_000_u64, acts in prop::collection::vec(act(), 1..60)) {
