@@ -1,58 +1,35 @@
 //! The programs that judge the server from elsewhere: harness, benches, simulation.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
+use crate::nodes::{Nodes, Plan};
 use crate::process::{command, finish, run, run_and_read, say, target};
 use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
-/// A `throng serve` of ours on a free port, ended when dropped.
-struct Server {
-    child: Child,
-    url: String,
-    data: PathBuf,
+const fn plan(name: &'static str, nodes: usize, shards: u32, redis: bool) -> Plan {
+    Plan { name, nodes, shards, redis }
 }
 
-impl Server {
-    fn start(program: &Path, shards: u32) -> Outcome<Server> {
-        let data = target().join("conform").join(format!("data-{}-{shards}", std::process::id()));
-        fs::create_dir_all(&data)?;
-        let shards = shards.to_string();
-        let args = ["serve", "--listen", "127.0.0.1:0", "--unlimited", "--shards", &shards];
-        let mut serve = command(&program.to_string_lossy(), &args, ".");
-        serve.arg("--data-dir").arg(&data);
-        serve.stdout(Stdio::piped()).stderr(fs::File::create(data.join("server.log"))?);
-        let mut child = serve.spawn()?;
-        let out = child.stdout.take().expect("stdout is piped");
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            if let Some((_, url)) = line.split_once("listening on ") {
-                return Ok(Server { child, url: url.trim().to_owned(), data });
-            }
-        }
-        let status = child.wait()?;
-        Err(Failure::Failed(format!("the server did not start: {status}; see {}", data.display())))
-    }
-}
+/// The servers that the whole harness is run against: both drivers, one shard and several.
+const WHOLE: &[Plan] = &[plan("1", 1, 1, false), plan("3", 1, 3, false), plan("redis", 1, 2, true)];
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ending a child that has ended already is the only way these fail.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.data);
-    }
-}
+/// The servers of several nodes. Every case has passed on one; what is about nodes remains.
+const SPREAD: &[Plan] = &[plan("2-nodes", 2, 2, true), plan("3-nodes", 3, 1, true)];
+const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 
-/// `cargo xtask conform`: the release build, 1 and 3 shards, then the harness's own mutants.
+/// `cargo xtask conform`: the release build on both drivers, as one, two and three nodes, then the
+/// harness's own mutants.
 pub fn conform(args: &[String]) -> Outcome {
     setup::for_run()?;
     let build =
         ["build", "--release", "--package", "throng", "--package", "throng-harness", "--bins"];
     run("cargo", &build, ".")?;
-    let counts = against_ours("release", args)?;
+    let mut counts = Counts::default();
+    for plan in WHOLE.iter().chain(SPREAD) {
+        counts.add(against_ours("release", plan, args)?);
+    }
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
     run(&harness.to_string_lossy(), &["mutants"], ".")?;
@@ -68,30 +45,41 @@ pub fn conform(args: &[String]) -> Outcome {
 pub fn in_test() -> Outcome<Counts> {
     run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
     // Two cores carry server and clients: fewer cases at a time, and patience with each answer.
-    against_ours("debug", &["--jobs", "4", "--wait", "15"].map(String::from))
+    let patience = ["--jobs", "4", "--wait", "15"].map(String::from);
+    let mut counts = Counts::default();
+    for plan in WHOLE {
+        counts.add(against_ours("debug", plan, &patience)?);
+    }
+    let few = ["--cases", "4"].map(String::from);
+    let about_nodes = [&patience[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
+    for plan in SPREAD {
+        counts.add(against_ours("debug", plan, &about_nodes)?);
+    }
+    Ok(counts)
 }
 
 /// Runs the harness of `profile` against the release server.
-fn against_ours(profile: &str, args: &[String]) -> Outcome<Counts> {
+fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> {
     let server = target().join("release").join("throng");
     let harness_program = target().join(profile).join("throng-harness");
     fs::create_dir_all(target().join("artifacts"))?;
-    let mut all = Counts::default();
-    for shards in [1, 3] {
-        let server = Server::start(&server, shards)?;
-        say(&format!("harness against {} with {shards} shard(s)", server.url));
-        let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
-        let report = target().join("artifacts").join(format!("harness-{shards}"));
-        harness.arg(&server.url).arg("--keep-going");
-        harness.arg("--junit").arg(report.with_extension("xml"));
-        harness.arg("--html").arg(report.with_extension("html"));
-        harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
-        harness.args(args);
-        let (succeeded, lines) = run_and_read(harness)?;
-        let counts = crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))?;
-        all.add(counts);
+    let nodes = Nodes::start(&server, plan)?;
+    let targets = nodes.urls.join(",");
+    let Plan { name, nodes: count, shards, redis } = plan;
+    let driver = if *redis { "redis" } else { "table" };
+    say(&format!("harness against {targets}: {count} node(s), {shards} shard(s), driver {driver}"));
+    let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
+    let report = target().join("artifacts").join(format!("harness-{name}"));
+    harness.arg(&targets).arg("--keep-going");
+    harness.arg("--junit").arg(report.with_extension("xml"));
+    harness.arg("--html").arg(report.with_extension("html"));
+    harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
+    if plan.nodes > 1 {
+        harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
     }
-    Ok(all)
+    harness.args(args);
+    let (succeeded, lines) = run_and_read(harness)?;
+    crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))
 }
 
 /// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and

@@ -6,8 +6,10 @@ mod check;
 mod conform;
 mod imports;
 mod instructions;
+mod nodes;
 mod process;
 mod run;
+mod services;
 mod setup;
 mod test;
 
@@ -23,8 +25,9 @@ usage: cargo xtask <command> [arguments]
   test [STEP…]     install what is missing and run every test; steps: web rust client e2e
                    conform instructions
   check            formatting, lints, licences and advisories, import directions, web types
-  conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, and its
-                   mutants; ARGS go to `throng-harness run`
+  conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
+                   driver `redis`, and as two and three nodes, and its mutants; ARGS go to
+                   `throng-harness run`
   instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
   bench peers|scale [ARGS…]  the runs whose results are kept: beside other servers, and at scale

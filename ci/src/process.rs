@@ -97,6 +97,10 @@ pub fn read<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Option<Str
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+pub fn is_root() -> bool {
+    read("id", &["-u"], ".").is_some_and(|id| id.trim() == "0")
+}
+
 /// Whether a program is on the path.
 pub fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -6,7 +6,9 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use crate::process::{command, finish, is_installed, node_dir, read, root, run, say, target};
+use crate::process::{
+    command, finish, is_installed, is_root, node_dir, read, root, run, say, target,
+};
 use crate::{Failure, Outcome};
 
 /// Vite needs at least this Node; Debian 12 ships 18.
@@ -134,10 +136,6 @@ fn system(needs: &[Need]) -> Outcome {
             need.package, need.why
         ))),
     }
-}
-
-fn is_root() -> bool {
-    read("id", &["-u"], ".").is_some_and(|id| id.trim() == "0")
 }
 
 /// Puts a recent Node below `target/tools` when the system's is too old; it comes from the npm

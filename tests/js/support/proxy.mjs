@@ -24,15 +24,21 @@ export class Proxy {
       from.on('data', (bytes) => this.#pass(link, to, bytes));
       from.on('error', () => {});
       from.on('close', () => {
-        this.#links.delete(link);
-        if (!this.#isCut) to.destroy();
+        this.#pass(link, to, null);
       });
     }
   }
 
   /** A cut network loses nothing yet: TCP holds it back and sends it when the way is free again. */
   #pass(link, to, bytes) {
-    const write = () => to.destroyed || to.write(bytes);
+    const write = () => {
+      if (bytes === null) {
+        this.#links.delete(link);
+        to.destroy();
+      } else if (!to.destroyed) {
+        to.write(bytes);
+      }
+    };
     if (this.#isCut) link.waiting.push(write);
     else if (this.#delay > 0) setTimeout(() => (this.#isCut ? link.waiting.push(write) : write()), this.#delay);
     else write();

@@ -1,0 +1,90 @@
+//! One or several nodes of a server under test, started and killed by `ci/node.sh`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::process::{command, finish, root, target};
+use crate::services::{self, Service, spare_port};
+use crate::{Failure, Outcome};
+
+/// How a server under test is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub name: &'static str,
+    pub nodes: usize,
+    pub shards: u32,
+    /// The driver `redis`; several nodes share a PostgreSQL as well.
+    pub redis: bool,
+}
+
+/// Short, so that a killed node is noticed soon.
+const LEASE_MS: u32 = 1_000;
+
+pub struct Nodes {
+    dir: PathBuf,
+    pub urls: Vec<String>,
+    services: Vec<Service>,
+}
+
+impl Nodes {
+    pub fn start(program: &Path, plan: &Plan) -> Outcome<Nodes> {
+        let dir = target().join("conform").join(format!("{}-{}", plan.name, std::process::id()));
+        fs::create_dir_all(&dir)?;
+        let mut nodes = Nodes { dir, urls: Vec::new(), services: Vec::new() };
+        let mut options = format!("--unlimited --shards {}", plan.shards);
+        if plan.redis {
+            let config = nodes.dir.join("throng.toml");
+            let text = format!("[rooms]\ndriver = \"redis\"\n[redis]\nlease_ms = {LEASE_MS}\n");
+            fs::write(&config, text)?;
+            let redis = services::redis()?;
+            options += &format!(" --config {} --redis {}", config.display(), redis.url);
+            nodes.services.push(redis);
+        }
+        if plan.nodes > 1 {
+            let postgres = services::postgres()?;
+            options += &format!(" --database '{}'", postgres.url);
+            nodes.services.push(postgres);
+        }
+        for node in 0..plan.nodes {
+            let place = nodes.dir.join(node.to_string());
+            fs::create_dir_all(&place)?;
+            let listen = format!("127.0.0.1:{}", spare_port()?);
+            let program = program.display();
+            let data = place.join("data").display().to_string();
+            let line = format!("{program} serve {options} --data-dir {data} --listen {listen}");
+            fs::write(place.join("command"), line)?;
+            nodes.order("up", node)?;
+            nodes.urls.push(format!("http://{listen}"));
+        }
+        Ok(nodes)
+    }
+
+    /// What the harness is told to call; it expects `$NODES`.
+    pub fn command() -> String {
+        root().join("ci").join("node.sh").display().to_string()
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn order(&self, what: &str, node: usize) -> Outcome {
+        let mut order = command(&Nodes::command(), &[what, &node.to_string()], ".");
+        order.env("NODES", &self.dir);
+        let log = self.dir.join(node.to_string()).join("log");
+        finish(order).map_err(|_| Failure::Failed(format!("node {node} {what}: {}", log.display())))
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for node in 0..self.urls.len() {
+            // One that the harness left dead is dead.
+            if self.dir.join(node.to_string()).join("pid").exists() {
+                let _ = self.order("down", node);
+            }
+        }
+        self.services.clear();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
