@@ -22,13 +22,19 @@ pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Respo
     let is_present: Vec<bool> =
         rooms.iter().map(|room| (desk.deps.is_present)(user.id, room.id)).collect();
     store.flush().await?;
+    // The same order for sessions on other nodes: whoever is not reading any more has his mark.
+    let elsewhere = store.reading(user.id).await?;
     let reads: HashMap<u32, u64> = store.reads(user.id).await?.into_iter().collect();
     let rooms: Vec<Value> = rooms
         .into_iter()
         .zip(is_present)
         .map(|(room, is_present)| {
             let read_seq = reads.get(&room.id).copied().unwrap_or(0);
-            let unread = if is_present { 0 } else { room.last_seq.saturating_sub(read_seq) };
+            let unread = if is_present || elsewhere.contains(&room.id) {
+                0
+            } else {
+                room.last_seq.saturating_sub(read_seq)
+            };
             json!({
                 "id": room.id,
                 "name": room.name,

@@ -1,14 +1,29 @@
 //! Who is in a room now, by the node he is connected to: when that node ends, he has read to the
 //! end of everything that was said.
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Row};
 
-use crate::db::{retried, statement_lengths};
+use crate::db::{narrow, retried, statement_lengths};
 use crate::dialect::{Dialect, OnConflict, values};
 use crate::reads::{RAISE_MARK, ReadMarks};
 use crate::{Store, StoreError};
 
 impl Store {
+    /// The rooms that the user is in by a session of any node.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn reading(&self, user: u32) -> Result<Vec<u32>, StoreError> {
+        self.db()
+            .query("SELECT DISTINCT room_id FROM reading WHERE user_id = ? ORDER BY room_id")
+            .bind(i64::from(user))
+            .fetch_all(&self.db().readers)
+            .await?
+            .iter()
+            .map(|row| Ok(narrow(row.try_get(0)?, "room id")?))
+            .collect()
+    }
+
     /// Takes it that whoever was reading on `node` has read every room he was in to its end, and
     /// forgets that he is there. For a node that has ended; a second call changes nothing.
     ///
