@@ -18,7 +18,8 @@ pub struct Plan {
 }
 
 /// Short, so that a killed node is noticed soon.
-const LEASE_MS: u32 = 1_000;
+const REDIS: &str =
+    "lease_ms = 2000\nconnect_timeout_ms = 500\ncommand_timeout_ms = 1000\n";
 
 pub struct Nodes {
     dir: PathBuf,
@@ -34,7 +35,7 @@ impl Nodes {
         let mut options = format!("--unlimited --shards {}", plan.shards);
         if plan.redis {
             let config = nodes.dir.join("throng.toml");
-            let text = format!("[rooms]\ndriver = \"redis\"\n[redis]\nlease_ms = {LEASE_MS}\n");
+            let text = format!("[rooms]\ndriver = \"redis\"\n[redis]\n{REDIS}");
             fs::write(&config, text)?;
             let redis = services::redis()?;
             options += &format!(" --config {} --redis {}", config.display(), redis.url);

@@ -5,7 +5,7 @@ import { Api } from './api.mjs';
 import { Client } from './client.mjs';
 import { eventually, Server } from './server.mjs';
 
-export const LEASE_MS = 1000;
+export const LEASE_MS = 2000;
 
 /** The configuration of a node; the lease is short, so that tests need not wait for the default. */
 export const nodeConfig = (more = '') => `
@@ -16,6 +16,8 @@ driver = "redis"
 auto_create_max = 10000
 [redis]
 lease_ms = ${LEASE_MS}
+connect_timeout_ms = 500
+command_timeout_ms = 1000
 ${more}
 `;
 
