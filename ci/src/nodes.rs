@@ -18,8 +18,7 @@ pub struct Plan {
 }
 
 /// Short, so that a killed node is noticed soon.
-const REDIS: &str =
-    "lease_ms = 2000\nconnect_timeout_ms = 500\ncommand_timeout_ms = 1000\n";
+const REDIS: &str = "lease_ms = 2000\nconnect_timeout_ms = 500\ncommand_timeout_ms = 1000\n";
 
 pub struct Nodes {
     dir: PathBuf,

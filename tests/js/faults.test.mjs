@@ -10,6 +10,8 @@ import { Proxy } from './support/proxy.mjs';
 import { artifacts, eventually } from './support/server.mjs';
 import { Postgres, Redis, RedisCluster, Sentinels } from './support/services.mjs';
 
+/** An unanswered command takes a second to be given up; after this time a node must know. */
+const NOTICED_MS = 2500;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const table = [];
 let postgres;
@@ -36,7 +38,7 @@ after(async () => {
  * `truth`: what the nodes in `judged` must say meanwhile: `down`, or `up`, or nothing in particular.
  */
 async function play(name, scene, fault) {
-  const { breaks, heals, during = () => {}, saw, truth, judged = [0, 1], lasts = 3000 } = fault;
+  const { breaks, heals, during = () => {}, saw, truth, judged = [0, 1], lasts = 4000 } = fault;
   scene.chat();
   await sleep(300);
   const begun = Date.now();
@@ -56,7 +58,7 @@ async function play(name, scene, fault) {
   await heals?.(scene);
   await scene.quiet();
   const took = await scene.right(`all is right after: ${name}`, healed, 10_000);
-  const samples = scene.samples.filter(({ at, node }) => at > begun + 2 * LEASE_MS && at < healed && judged.includes(node));
+  const samples = scene.samples.filter(({ at, node }) => at > begun + NOTICED_MS && at < healed && judged.includes(node));
   assert.deepEqual(scene.samples.filter(({ status }) => status !== 200), [], '/ready stays 200 while people chat');
   if (truth === 'down') {
     for (const node of judged) {
@@ -82,89 +84,83 @@ async function play(name, scene, fault) {
   table.push([name, acked, scene.refused.length, scene.worstAck, saw, took]);
 }
 
-describe('one redis, two nodes', () => {
-  let redis;
-  let proxies;
-  let nodes;
+/** Two nodes that share one Redis, each through a proxy of its own. */
+function arrangement() {
+  const them = { nodes: [], proxies: [] };
   before(async () => {
-    redis = await Redis.start();
-    proxies = [await Proxy.start(redis.port), await Proxy.start(redis.port)];
+    them.redis = await Redis.start();
+    for (let i = 0; i < 2; i += 1) them.proxies.push(await Proxy.start(them.redis.port));
     const database = await postgres.database();
-    nodes = [];
-    for (const proxy of proxies) nodes.push(await startNode({ redis: proxy.url, database }));
+    for (const proxy of them.proxies) them.nodes.push(await startNode({ redis: proxy.url, database }));
   });
   after(async () => {
-    for (const node of nodes ?? []) await node.stop();
-    for (const proxy of proxies ?? []) await proxy.stop();
-    await redis?.stop();
+    for (const node of them.nodes) await node.stop();
+    for (const proxy of them.proxies) await proxy.stop();
+    await them.redis?.stop();
   });
+  /** A scene of this arrangement; its people are gone afterwards. */
+  them.scene = async (work) => {
+    const scene = await Scene.set(them.nodes, (...args) => them.redis.lines(...args));
+    try {
+      await work(scene);
+    } finally {
+      await scene.quiet?.();
+      scene.close();
+    }
+  };
+  them.fault = (name, plan) =>
+    test(name, { timeout: 90_000 }, () => them.scene((scene) => play(name, scene, plan)));
+  return them;
+}
 
-  /** A fault of this arrangement; the scene's people are gone afterwards. */
-  const fault = (name, plan) =>
-    test(name, { timeout: 90_000 }, async () => {
-      const scene = await Scene.set(nodes, (...args) => redis.lines(...args));
-      try {
-        await play(name, scene, plan);
-      } finally {
-        await scene.quiet?.();
-        scene.close();
-      }
-    });
+describe('one redis, two nodes', () => {
+  const them = arrangement();
+  const { fault } = them;
 
   fault('Redis killed, restarted empty', {
-    breaks: () => redis.kill(),
-    heals: () => redis.up(),
+    breaks: () => them.redis.kill(),
+    heals: () => them.redis.up(),
     truth: 'down',
     saw: 'chat within each node at once, between nodes late; presence of the other node frozen',
   });
 
   fault('Redis stopped for 10 s (SIGSTOP)', {
-    breaks: () => redis.pause(),
-    heals: () => redis.resume(),
+    breaks: () => them.redis.pause(),
+    heals: () => them.redis.resume(),
     lasts: 10_000,
     truth: 'down',
     saw: 'the same',
   });
 
   fault('Redis slow (200 ms each way)', {
-    breaks: () => proxies.forEach((proxy) => proxy.slow(200)),
-    heals: () => proxies.forEach((proxy) => proxy.heal()),
+    breaks: () => them.proxies.forEach((proxy) => proxy.slow(200)),
+    heals: () => them.proxies.forEach((proxy) => proxy.heal()),
     saw: 'messages of the other node up to a second late',
-  });
-
-  fault('Redis out of memory', {
-    breaks: async () => {
-      await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
-      await redis.cli('CONFIG', 'SET', 'maxmemory', '1');
-    },
-    heals: () => redis.cli('CONFIG', 'SET', 'maxmemory', '0'),
-    truth: 'down',
-    saw: 'as when it is gone',
   });
 
   fault('wrong password', {
     breaks: async () => {
-      await redis.cli('CONFIG', 'SET', 'requirepass', 'changed');
-      redis.password = 'changed';
-      await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal').catch(() => {});
-      await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => {});
+      await them.redis.cli('CONFIG', 'SET', 'requirepass', 'changed');
+      them.redis.password = 'changed';
+      await them.redis.cli('CLIENT', 'KILL', 'TYPE', 'normal').catch(() => {});
+      await them.redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => {});
     },
     heals: async () => {
-      await redis.cli('CONFIG', 'SET', 'requirepass', '');
-      redis.password = undefined;
+      await them.redis.cli('CONFIG', 'SET', 'requirepass', '');
+      them.redis.password = undefined;
     },
     truth: 'down',
     saw: 'as when it is gone; /ready names the cause',
   });
 
   fault('network cut between one node and Redis', {
-    breaks: () => proxies[1].cut(),
+    breaks: () => them.proxies[1].cut(),
     during: async (scene) => {
       const gone = scene.users.clara.id;
       const [anna] = scene.on(0);
       await eventually('the lease ends and its people leave', () => !anna.roster.includes(gone), 10_000);
     },
-    heals: () => proxies[1].heal(),
+    heals: () => them.proxies[1].heal(),
     judged: [1],
     truth: 'down',
     saw: 'people of the cut node leave for the others when its lease ends, and come back',
@@ -173,7 +169,7 @@ describe('one redis, two nodes', () => {
   fault('a node stopped past its lease (SIGSTOP), then resumed', {
     breaks: (scene) => {
       scene.absent.add(1);
-      process.kill(nodes[1].pid, 'SIGSTOP');
+      process.kill(them.nodes[1].pid, 'SIGSTOP');
     },
     during: async (scene) => {
       const gone = scene.users.clara.id;
@@ -182,7 +178,7 @@ describe('one redis, two nodes', () => {
       assert.ok(anna.roster.includes(scene.users.dora.id), 'who is on the other node too stays');
     },
     heals: (scene) => {
-      process.kill(nodes[1].pid, 'SIGCONT');
+      process.kill(them.nodes[1].pid, 'SIGCONT');
       scene.absent.delete(1);
     },
     judged: [0],
@@ -190,32 +186,41 @@ describe('one redis, two nodes', () => {
     saw: 'its people hear nothing, and leave for the others when the lease ends; all come back',
   });
 
-  test('a node killed (kill -9)', { timeout: 90_000 }, async () => {
-    const scene = await Scene.set(nodes, (...args) => redis.lines(...args));
-    try {
-      await play('a node killed (kill -9)', scene, {
-        breaks: async () => {
-          scene.absent.add(1);
-          await nodes[1].end('SIGKILL');
-          scene.lose(1);
-          // Clara's mark is the last seq at the sweep, which nobody tells us.
-          scene.marks.set(scene.users.clara.id, 'unknown');
-        },
-        lasts: 0,
-        judged: [0],
-        truth: 'up',
-        saw: 'its people are cut, and leave for the others when the lease ends',
-      });
-      await nodes[1].launch();
-      scene.absent.delete(1);
-      await scene.enter(scene.users.clara, 1);
-      scene.marks.delete(scene.users.clara.id);
-      await scene.right('the node is back');
-    } finally {
-      await scene.quiet?.();
-      scene.close();
-    }
+  test('a node killed (kill -9)', { timeout: 90_000 }, () => them.scene(async (scene) => {
+    await play('a node killed (kill -9)', scene, {
+      breaks: async () => {
+        scene.absent.add(1);
+        await them.nodes[1].end('SIGKILL');
+        scene.lose(1);
+        // Clara's mark is the last seq at the sweep, which nobody tells us.
+        scene.marks.set(scene.users.clara.id, 'unknown');
+      },
+      lasts: 0,
+      judged: [0],
+      truth: 'up',
+      saw: 'its people are cut, and leave for the others when the lease ends',
+    });
+    await them.nodes[1].launch();
+    scene.absent.delete(1);
+    await scene.enter(scene.users.clara, 1);
+    scene.marks.delete(scene.users.clara.id);
+    await scene.right('the node is back');
+  }));
+});
+
+describe('one redis without memory, two nodes', () => {
+  const them = arrangement();
+
+  them.fault('Redis out of memory', {
+    breaks: async () => {
+      await them.redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+      await them.redis.cli('CONFIG', 'SET', 'maxmemory', '1');
+    },
+    heals: () => them.redis.cli('CONFIG', 'SET', 'maxmemory', '0'),
+    truth: 'down',
+    saw: 'as when it is gone',
   });
+
 });
 
 describe('redis in other arrangements', () => {
@@ -223,7 +228,7 @@ describe('redis in other arrangements', () => {
     ['Sentinel fails over to the replica', Sentinels, (them) => ({
       breaks: () => them.master.kill(),
       during: () => eventually('the replica is master', async () =>
-        (await them.replica.cli('ROLE')).startsWith('master'), 30_000),
+        (await them.replica.cli('ROLE').catch(() => '')).startsWith('master'), 30_000),
       map: (...args) => them.replica.lines(...args),
       before: (...args) => them.master.lines(...args),
       saw: 'as when Redis is gone, till a new master is chosen',

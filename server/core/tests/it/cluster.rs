@@ -633,9 +633,12 @@ fn an_announcement_tells_everything_anew() {
         world.cluster(input);
         world.send(bob, r#"42["roomout",{"roomid":1}]"#);
         world.take_signals();
+        // Another node took this one for dead: nobody of it reads any more.
+        world.store.reading.clear();
         world.cluster(ClusterInput::Announce);
         let told = world.take_signals();
         assert_eq!(present(&told), [(1, true, 0)], "on {shards} shards");
+        assert_eq!(Vec::from_iter(&world.store.reading), [&(1, 1)], "on {shards} shards");
         assert_eq!(states(&told).len(), 2);
     });
 }

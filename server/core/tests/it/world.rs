@@ -1,6 +1,6 @@
 //! Real shards on one thread, with bounded lanes, a store in memory and a clock that jumps.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct Store {
     pub tokens: Vec<([u8; 32], UserId)>,
     pub messages: Vec<(RoomId, Seq, UserId, String)>,
     pub reads: BTreeMap<(UserId, RoomId), Seq>,
+    /// User and room of those who are said to be reading.
+    pub reading: BTreeSet<(u32, u32)>,
     /// Rooms beyond those of the start.
     pub rooms: BTreeMap<RoomId, Seq>,
     /// Ranges that were asked for.
@@ -568,6 +570,11 @@ impl Store {
                 let outcome = check();
                 if outcome.is_ok() {
                     self.reads.insert((user, room), seq);
+                    if is_reading {
+                        self.reading.insert((user.0, room.0));
+                    } else {
+                        self.reading.remove(&(user.0, room.0));
+                    }
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }

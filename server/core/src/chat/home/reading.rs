@@ -134,6 +134,21 @@ impl Home {
         lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
     }
 
+    /// Other nodes may have taken this one for dead, and its readers for gone: the store hears again
+    /// who is here.
+    pub(super) fn save_readers_again(&mut self) {
+        if self.settings.ephemeral {
+            return;
+        }
+        for (id, room) in &self.rooms {
+            for card in room.roster.users_here() {
+                let unsaved = Unsaved { seq: room.log.seq(), is_reading: true, is_saving: false };
+                self.marks.insert((card.id, *id), unsaved);
+                self.unsaved.insert((card.id, *id));
+            }
+        }
+    }
+
     pub(crate) fn read_saved(
         &mut self,
         now: Now,

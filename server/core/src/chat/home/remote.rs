@@ -289,6 +289,7 @@ impl Home {
 
     /// The others may know nothing of this node any more: tells them who is here.
     fn announce(&mut self) {
+        self.save_readers_again();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {
                 self.untold.again(*id, card, room.log.seq());
