@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,6 +11,9 @@ use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
 use crate::client::chat::{Chat, is_roster_of, message};
 use crate::client::rest::User;
 use crate::context::Context;
+
+/// The bound of NODE-10 for a small room.
+const LAG: Duration = Duration::from_millis(1_100);
 
 const NODES: &[Need] = &[Need::Chat, Need::Nodes];
 
@@ -154,6 +158,8 @@ fn one_user(context: &Context) -> Outcome {
         let event = chat.roster_of(room, &everybody)?;
         equal("online", &event.arg(1)["online"], &json!(everybody.len()))?;
     }
+    // No event tells a node that somebody it knows already has come to another one as well.
+    context.pause(LAG);
     for (index, tab) in tabs.iter().enumerate() {
         for witness in &witnesses {
             let left = witness
