@@ -162,13 +162,13 @@ async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
     // Each node knows who reads on the others.
     assert_eq!(bench.store.reading(4).await.expect("query"), [1]);
     assert_eq!(other.reading(3).await.expect("query"), [77]);
-    assert_eq!(other.reading(2).await.expect("query"), []);
+    assert!(other.reading(2).await.expect("query").is_empty());
     bench.store.settle("nobody").await.expect("settle");
     assert_eq!(marks().await, [vec![(1, 0)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]]);
     other.settle("one").await.expect("settle");
     let settled = [vec![(1, 3)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]];
     assert_eq!(marks().await, settled);
-    assert_eq!(other.reading(1).await.expect("query"), []);
+    assert!(other.reading(1).await.expect("query").is_empty());
     bench.store.append(1, None, texts(1, 4, 5)).await.expect("append");
     other.settle("one").await.expect("settle again");
     assert_eq!(marks().await, settled, "what is settled is forgotten");
