@@ -52,9 +52,12 @@ impl Health {
         (self.broken.is_none() && self.refused.is_none()) || now >= self.retry_at
     }
 
-    /// An order was given while it is broken or refused.
+    /// An order was given. While it is broken that was the try; while it is refused only a write
+    /// says whether it still is, and what is read meanwhile must not put that off.
     pub fn tried(&mut self, now: Now) {
-        self.retry_at = now.plus_ms(RETRY_MS);
+        if self.broken.is_some() {
+            self.retry_at = now.plus_ms(RETRY_MS);
+        }
     }
 
     pub fn is_up(&self) -> bool {

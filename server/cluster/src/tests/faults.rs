@@ -215,6 +215,27 @@ fn a_full_redis_refuses_and_later_takes() {
 }
 
 #[test]
+fn what_is_read_meanwhile_does_not_put_off_a_refused_write() {
+    // With short leases the registry is read as often as a refused write is tried again.
+    for lease_ms in [1_000, 1_500, 2_000, 4_000] {
+        let mut world = World::new(1);
+        world.settings.lease_ms = lease_ms;
+        for node in 0..2 {
+            world.start();
+            world.enter(node, 1 + node as u32, &[1]);
+        }
+        world.run(1_000);
+        world.redis.redis.is_full = true;
+        world.enter(0, 8, &[1]);
+        world.run(4_000);
+        assert!(!world.status(0).is_up, "lease {lease_ms}");
+        world.redis.redis.is_full = false;
+        time_to_right(&mut world, RIGHT_AGAIN_MS);
+        assert!(world.status(0).is_up, "lease {lease_ms}");
+    }
+}
+
+#[test]
 fn a_slow_redis_costs_no_orders() {
     let mut world = two_with_users();
     world.redis.latency_ms = (300, 900);
