@@ -30,6 +30,8 @@ pub struct Lease {
     /// Until when nobody else can have the id, counted from before the order that took it.
     pub held_until: Now,
     pub renew_at: Now,
+    /// The last moment of which is known that it was held, and that Redis had not forgotten it.
+    pub verified_at: Now,
     /// The connection broke: what has been written may be lost.
     pub is_doubtful: bool,
     pub began_at: Now,
@@ -45,6 +47,7 @@ impl Lease {
             id: 0,
             held_until: Now::default(),
             renew_at: Now::default(),
+            verified_at: Now::default(),
             is_doubtful: false,
             began_at: Now::default(),
         }

@@ -82,6 +82,8 @@ pub struct Peer {
     pub adoption: u64,
     /// Since when no incarnation of it lives.
     absent_since: Option<Now>,
+    /// The registry has shown it without a lease, instead of having lost it.
+    is_recorded: bool,
 }
 
 #[derive(Default)]
@@ -99,6 +101,9 @@ pub struct Peers {
 pub struct Grace {
     pub recorded_ms: u64,
     pub unrecorded_ms: u64,
+    /// Whoever may have lost its own lease, since Redis has forgotten it, judges nobody: until
+    /// this moment its own was held.
+    pub verified_at: Now,
 }
 
 /// What a look at the registry changed.
@@ -128,12 +133,13 @@ impl Peers {
         self.known.retain(|process, peer| {
             if registry.is_process_live(process) {
                 peer.absent_since = None;
+                peer.is_recorded = false;
                 return true;
             }
             let since = *peer.absent_since.get_or_insert(now);
-            let is_lost = !registry.records.contains_key(&peer.incarnation);
-            let grace_ms = if is_lost { grace.unrecorded_ms } else { grace.recorded_ms };
-            let is_kept = now < since.plus_ms(grace_ms);
+            peer.is_recorded |= registry.records.contains_key(&peer.incarnation);
+            let grace_ms = if peer.is_recorded { grace.recorded_ms } else { grace.unrecorded_ms };
+            let is_kept = now < since.plus_ms(grace_ms) || grace.verified_at < since;
             if !is_kept {
                 self.unread.remove(process);
                 change.gone.push((peer.ix, peer.incarnation.clone(), peer.id));
@@ -168,6 +174,7 @@ impl Peers {
                         sequence: Sequence::default(),
                         adoption: self.adoptions,
                         absent_since: None,
+                        is_recorded: false,
                     };
                     self.known.insert(process.to_owned(), peer);
                     self.unread.insert(process.to_owned());
@@ -176,6 +183,10 @@ impl Peers {
             }
         }
         change
+    }
+
+    pub fn has_absent(&self) -> bool {
+        self.known.values().any(|peer| peer.absent_since.is_some())
     }
 
     /// The peer that is read under this name.

@@ -42,6 +42,8 @@ struct Sweep {
     is_last: bool,
     /// Where the registry may have forgotten it.
     id: Option<u16>,
+    /// When the registry showed it without a lease.
+    found_at: Now,
 }
 
 pub struct Sweeps {
@@ -61,7 +63,15 @@ pub struct Found {
 
 impl Sweep {
     fn new(at: Now, is_seen: bool) -> Sweep {
-        Sweep { stage: Stage::Rooms, at, is_second: false, is_seen, is_last: false, id: None }
+        Sweep {
+            stage: Stage::Rooms,
+            at,
+            is_second: false,
+            is_seen,
+            is_last: false,
+            id: None,
+            found_at: Now::default(),
+        }
     }
 
     fn start_again(&mut self, at: Now) {
@@ -105,16 +115,16 @@ impl Sweeps {
         self.sweeps.contains_key(incarnation)
     }
 
-    /// `dead`: what the registry still knows and nobody holds. `rank`: how many live nodes come
-    /// before this one.
-    pub fn observe(&mut self, dead: &BTreeSet<&str>, rank: u64, now: Now) {
+    /// `dead`: what the registry still knows and nobody holds. `at`: when this node begins, if its
+    /// own lease was held after `now`.
+    pub fn observe(&mut self, dead: &BTreeSet<&str>, now: Now, at: Now) {
         let current = self.current.as_deref();
         self.sweeps.retain(|name, sweep| {
             sweep.is_seen || dead.contains(name.as_str()) || current == Some(name.as_str())
         });
         for name in dead {
-            let at = now.plus_ms(rank * RANK_MS);
-            self.sweeps.entry((*name).to_owned()).or_insert_with(|| Sweep::new(at, false));
+            let sweep = || Sweep { found_at: now, ..Sweep::new(at, false) };
+            self.sweeps.entry((*name).to_owned()).or_insert_with(sweep);
         }
     }
 
@@ -122,11 +132,15 @@ impl Sweeps {
         self.sweeps.len()
     }
 
-    pub fn next_at(&self) -> Option<Now> {
+    pub fn next_at(&self, verified_at: Now) -> Option<Now> {
         if self.current.is_some() {
             return None;
         }
-        self.sweeps.values().map(|sweep| sweep.at).min()
+        self.sweeps
+            .values()
+            .filter(|sweep| sweep.found_at <= verified_at)
+            .map(|sweep| sweep.at)
+            .min()
     }
 
     /// The next order, if one is due and none is under way. `is_process_live` decides whether
@@ -134,6 +148,7 @@ impl Sweeps {
     pub fn order(
         &mut self,
         now: Now,
+        verified_at: Now,
         keys: &Keys,
         is_process_live: impl Fn(&str) -> bool,
     ) -> Option<Order> {
@@ -141,16 +156,18 @@ impl Sweeps {
             return None;
         }
         let again_at = now.plus_ms(self.lease_ms);
-        let (name, sweep) = self.sweeps.iter_mut().filter(|(_, sweep)| sweep.at <= now).find_map(
-            |(name, sweep)| {
+        let (name, sweep) = self
+            .sweeps
+            .iter_mut()
+            .filter(|(_, sweep)| sweep.at <= now && sweep.found_at <= verified_at)
+            .find_map(|(name, sweep)| {
                 let is_settled = is_process_live(process_of(name)) && !sweep.is_last;
                 if sweep.stage == Stage::Settle && is_settled {
                     sweep.start_again(again_at);
                     return None;
                 }
                 Some((name, sweep))
-            },
-        )?;
+            })?;
         let order = match &sweep.stage {
             Stage::Rooms => Order::Sample { key: keys.owned_rooms(name), count: ROOMS_MAX },
             Stage::EraseRooms(rooms) => Order::Write { writes: erase_rooms(keys, name, rooms) },
@@ -267,9 +284,9 @@ mod tests {
     #[test]
     fn what_others_have_swept_is_left_alone_unless_it_was_seen_to_die() {
         let mut sweeps = Sweeps::new(1_000);
-        sweeps.observe(&BTreeSet::from(["a.1"]), 0, Now(0));
+        sweeps.observe(&BTreeSet::from(["a.1"]), Now(0), Now(0));
         sweeps.add("b.1", 0, Now(0));
-        sweeps.observe(&BTreeSet::new(), 0, Now(0));
+        sweeps.observe(&BTreeSet::new(), Now(0), Now(0));
         assert!(!sweeps.has("a.1") && sweeps.has("b.1"));
     }
 }

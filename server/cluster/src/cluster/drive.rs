@@ -246,10 +246,11 @@ impl Cluster {
         if !self.may_sweep(now) || !self.health.may_try(now) {
             return;
         }
+        let verified_at = self.lease.verified_at;
         let own = self.lease.process();
         let is_process_live =
             |process: &str| process == own || self.registry.is_process_live(process);
-        if let Some(order) = self.sweeps.order(now, &self.keys, is_process_live) {
+        if let Some(order) = self.sweeps.order(now, verified_at, &self.keys, is_process_live) {
             self.busy.sweep = true;
             self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
         }
@@ -296,7 +297,9 @@ impl Cluster {
             (!self.busy.registry && !is_broken).then_some(self.registry_at),
             (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
             self.tips_at(),
-            self.sweeps.next_at().filter(|_| self.may_sweep(now) && !is_refused),
+            self.sweeps
+                .next_at(self.lease.verified_at)
+                .filter(|_| self.may_sweep(now) && !is_refused),
         ];
         times.into_iter().flatten().min()
     }

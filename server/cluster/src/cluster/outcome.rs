@@ -209,6 +209,7 @@ impl Cluster {
         if is_held {
             self.lease.held_until = sent.plus_ms(self.settings.lease_ms);
             self.lease.renew_at = sent.plus_ms(self.beat_ms());
+            self.lease.verified_at = sent;
             self.lease.phase = Phase::ExpectRecord;
         } else {
             self.first_id = (self.lease.id + 1) % 1024;
@@ -224,6 +225,7 @@ impl Cluster {
         } else {
             self.lease.held_until = sent.plus_ms(self.settings.lease_ms);
             self.lease.renew_at = sent.plus_ms(self.beat_ms());
+            self.lease.verified_at = sent;
         }
     }
 
@@ -297,11 +299,16 @@ impl Cluster {
         let lease_ms = self.settings.lease_ms;
         let is_fresh = self.health.troubled_at.is_some_and(|at| now < at.plus_ms(lease_ms));
         let unrecorded_ms = lease_ms / 2;
-        let grace = Grace { recorded_ms: if is_fresh { unrecorded_ms } else { 0 }, unrecorded_ms };
+        let recorded_ms = if is_fresh { unrecorded_ms } else { 0 };
+        let grace = Grace { recorded_ms, unrecorded_ms, verified_at: self.lease.verified_at };
         let own = self.lease.process();
         let max = self.settings.peers_max;
         let change = self.peers.observe(&self.registry, own, now, grace, max);
         self.counters.peers_full += change.refused;
+        if self.peers.has_absent() {
+            self.lease.renew_at = now;
+            self.poke_registry();
+        }
         let sweep_at = now.plus_ms(self.rank() * RANK_MS);
         if !(change.joined.is_empty() && change.replaced.is_empty()) {
             // What was to be said before its lease, or at the end of its old one, is lost.
@@ -335,7 +342,8 @@ impl Cluster {
                         && !self.peers.known.contains_key(process))
             })
             .collect();
-        self.sweeps.observe(&dead, self.rank(), now);
+        let sweep_at = sweep_at.plus_ms(recorded_ms);
+        self.sweeps.observe(&dead, now, sweep_at);
     }
 
     // ---- presence of others -------------------------------------------------------------------
