@@ -20,7 +20,7 @@ pub enum Metric {
     Entry,
     /// The same for clients that come back.
     Return,
-    /// Last membership change to the last change of a member's view of it.
+    /// Last membership change, or the member's own join, to the last change of its view.
     Convergence,
 }
 

@@ -97,6 +97,8 @@ struct Membership {
     room: u16,
     member: Member,
     ledger: Ledger,
+    /// When the join was answered.
+    entered_ns: u64,
     /// Leaving: messages acknowledged before the leave was sent must still have come.
     owed_until: Vec<u32>,
     /// Users online by the last roster, and when that number last changed.
@@ -160,6 +162,7 @@ impl Session {
                 room: *room,
                 member: Member::Out,
                 ledger: Ledger::default(),
+                entered_ns: 0,
                 owed_until: Vec::new(),
                 online: None,
             })
@@ -507,6 +510,7 @@ impl Session {
         let room = &turn.shared.rooms[usize::from(membership.room)];
         membership.member = Member::In;
         membership.ledger = Ledger::open(room.counts());
+        membership.entered_ns = turn.now_ns;
         room.enter(self.seat.user, turn.now_ns);
         turn.local.stats.counters.joins += 1;
         if self.memberships.iter().all(|m| m.member == Member::In) {
@@ -567,7 +571,8 @@ impl Session {
             let Some((online, at_ns)) = membership.online else {
                 return has_rosters.then_some((false, 0, 0));
             };
-            let changed_ns = room.changed_ns.load(Ordering::Acquire);
+            // A further session of somebody who is there already changes nothing but itself.
+            let changed_ns = room.changed_ns.load(Ordering::Acquire).max(membership.entered_ns);
             Some((online == room.online.load(Ordering::Acquire), at_ns, changed_ns))
         })
     }

@@ -6,7 +6,8 @@ use super::result::Part;
 use super::{Lab, crowd, row};
 use crate::target::Target;
 
-const CLIENTS: usize = 20_000;
+const CLIENTS: usize = 10_000;
+/// Members of a room where clients join many.
 const ROOM: usize = 100;
 const USERS: usize = 1_000;
 
@@ -18,10 +19,11 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         "Connect rate",
         format!(
             "{clients} clients with tokens of {} users, 256 at once: TCP, WebSocket upgrade, \
-             Engine.IO open, Socket.IO CONNECT; with or without joining rooms of {ROOM} (presence: \
-             count). One shard on its core, one generator thread on another: where the generator's \
-             core is full, the rate is the generator's, and the server's CPU time says what one \
-             core of it could do.",
+             Engine.IO open, Socket.IO CONNECT; then nothing, or a join of one room of all, or of \
+             rooms of {ROOM}, where every join is told to its room at once (presence: count). One \
+             shard on its core, one generator thread on another: where the generator's core is \
+             full, the rate is the generator's, and the server's CPU time says what one core of it \
+             could do.",
             lab.clients(USERS)
         ),
         &[
@@ -32,13 +34,15 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ("entry_p99_ms", "p99 until in, ms"),
         ],
     );
-    let kinds = [("connect", 0), ("connect and join", 1)];
+    let many = (clients / ROOM).max(1);
+    let kinds =
+        [("connect", 0, 1), ("connect, join one room", 1, 1), ("connect, join rooms", 1, many)];
     for _ in 0..lab.repetitions {
-        for (name, rooms_per_client) in kinds {
+        for (name, rooms_per_client, rooms) in kinds {
             let report = lab.measure(
                 &server,
                 Scenario {
-                    rooms: (clients / ROOM).max(1),
+                    rooms,
                     rooms_per_client,
                     presence: Presence::Count,
                     duration_s: 1.0,
@@ -61,7 +65,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ));
         }
     }
-    for (name, _) in kinds {
+    for (name, ..) in kinds {
         for (figure, what) in
             [("connects_per_s", "measured"), ("connects_per_core_s", "by the server's CPU time")]
         {

@@ -1,9 +1,9 @@
 //! Memory and CPU of connections that have joined a room and say nothing.
 
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::Scenario;
+use throng_loadgen::scenario::{Presence, Scenario};
 
-use super::result::Part;
+use super::result::{Part, Row};
 use super::{Lab, crowd, row};
 use crate::target::Target;
 
@@ -20,7 +20,8 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         "Idle connections",
         format!(
             "{clients} people with an account each join rooms of {ROOM} over WebSocket and hear \
-             whole rosters; then nothing but heartbeats (every 25 s) for {idle_s} s. Memory is the \
+             how many are there, or fewer people hear whole rosters; then nothing but heartbeats \
+             (every 25 s) for {idle_s} s, or 5 s with whole rosters. Memory is the \
              growth of the server's RSS from before the first connection to after the last roster; \
              what the kernel keeps for the sockets is not in it. {}",
             how_many(processes, lab.descriptors)
@@ -35,28 +36,46 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ("disconnects", "disconnects"),
         ],
     );
-    let reports = all_idle(lab, clients / processes, processes, idle_s)?;
+    let each = clients / processes;
+    let rows = [
+        (format!("count, N={clients}"), Presence::Count, processes, idle_s),
+        (format!("full, N={each}"), Presence::Full, 1, idle_s.min(5.0)),
+    ];
+    for (name, presence, processes, idle_s) in rows {
+        let reports = all_idle(lab, each, processes, presence, idle_s)?;
+        let row = added(name, &reports);
+        let rss = row.figures.get("rss_per_connection_bytes");
+        if let Some(rss) = rss.filter(|_| row.void_reasons.is_empty()) {
+            let what = format!("RSS per idle joined connection, {}", row.name);
+            part.targets.push(Target::at_most(what, *rss, 1536.0, "bytes"));
+        }
+        part.rows.push(row);
+    }
+    Ok(part)
+}
+
+/// One row for all processes together.
+fn added(name: String, reports: &[Report]) -> Row {
     let joined: u64 = reports.iter().map(|report| report.joined).sum();
-    let total = |of: &dyn Fn(&Report) -> Option<f64>| {
-        reports.iter().map(of).sum::<Option<f64>>().unwrap_or(f64::NAN)
-    };
+    let total = |of: &dyn Fn(&Report) -> Option<f64>| reports.iter().map(of).sum::<Option<f64>>();
     let grown = total(&|report| {
         report.server.rss_per_connection_bytes.map(|each| each * report.joined as f64)
     });
-    let rss = grown / joined as f64;
-    let cpu_share = total(&|report| report.server.cpu_share);
+    // A stretch shorter than a heartbeat's interval may have none in it.
+    let has_heartbeats = reports[0].measured_s >= 25.0;
+    let cpu_share = total(&|report| report.server.cpu_share).filter(|_| has_heartbeats);
     let heartbeats_per_s = joined as f64 / 25.0;
     let mut row = row(
-        format!("N={clients}"),
+        name,
         &reports[0],
         &[
             ("joined", Some(joined as f64)),
-            ("rss_per_connection_bytes", Some(rss)),
-            ("rss_mib", Some(total(&|r| r.server.rss_bytes.map(|b| b as f64 / 1048576.0)))),
-            ("cpu_percent", Some(cpu_share * 100.0)),
-            ("cpu_us_per_heartbeat", Some(cpu_share * 1e6 / heartbeats_per_s)),
-            ("unconverged", Some(total(&|r| Some(r.counters.unconverged as f64)))),
-            ("disconnects", Some(total(&|r| Some(r.counters.disconnects as f64)))),
+            ("rss_per_connection_bytes", grown.map(|grown| grown / joined as f64)),
+            ("rss_mib", total(&|r| r.server.rss_bytes.map(|bytes| bytes as f64 / 1048576.0))),
+            ("cpu_percent", cpu_share.map(|share| share * 100.0)),
+            ("cpu_us_per_heartbeat", cpu_share.map(|share| share * 1e6 / heartbeats_per_s)),
+            ("unconverged", total(&|r| Some(r.counters.unconverged as f64))),
+            ("disconnects", total(&|r| Some(r.counters.disconnects as f64))),
         ],
     );
     for report in &reports[1..] {
@@ -65,12 +84,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             *row.errors.entry(kind.clone()).or_insert(0) += count;
         }
     }
-    if row.void_reasons.is_empty() {
-        let what = format!("RSS per idle joined connection, N={clients}");
-        part.targets.push(Target::at_most(what, rss, 1536.0, "bytes"));
-    }
-    part.rows.push(row);
-    Ok(part)
+    row
 }
 
 fn how_many(processes: usize, descriptors: u64) -> String {
@@ -89,6 +103,7 @@ fn all_idle(
     lab: &Lab,
     clients: usize,
     processes: usize,
+    presence: Presence,
     idle_s: f64,
 ) -> anyhow::Result<Vec<Report>> {
     let servers: Vec<_> = (0..processes)
@@ -103,6 +118,7 @@ fn all_idle(
             .map(|(server, tokens)| {
                 let scenario = Scenario {
                     rooms: clients.div_ceil(ROOM),
+                    presence,
                     duration_s: idle_s + 1.0,
                     warmup_s: 1.0,
                     ..crowd(format!("{clients} idle connections"), clients, &tokens)
