@@ -128,9 +128,14 @@ fn latency_chart(reports: &[&Report]) -> String {
 }
 
 fn rate_chart(reports: &[&Report]) -> String {
+    // What comes while the run drains is no rate.
+    let running = |report: &Report| {
+        let seconds = report.seconds.iter().filter(|second| second.phase != "drain");
+        seconds.map(|second| (second.second as f64, second.delivered as f64)).collect()
+    };
     let lines = reports.iter().map(|report| Line {
         label: label(reports, report, "delivered/s"),
-        points: report.seconds.iter().map(|s| (s.second as f64, s.delivered as f64)).collect(),
+        points: running(report),
     });
     chart(&Chart {
         title: "Deliveries per second",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use crate::clock::SECOND_NS;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::target::Target;
@@ -33,6 +34,16 @@ pub struct Times {
     pub measure_ns: AtomicU64,
     /// Last message due; samples count until here.
     pub end_ns: AtomicU64,
+}
+
+impl Times {
+    /// Whole seconds since the first message was due; none before.
+    #[must_use]
+    pub fn second(&self, now_ns: u64) -> Option<u64> {
+        let start_ns = self.start_ns.load(Ordering::Relaxed);
+        let since_ns = now_ns.checked_sub(start_ns).filter(|_| start_ns != 0)?;
+        Some(since_ns / SECOND_NS)
+    }
 }
 
 /// A room as all threads see it.

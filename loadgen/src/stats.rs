@@ -158,7 +158,7 @@ impl Stats {
 
 /// One thread's second, shipped to the main thread.
 pub struct Interval {
-    /// Seconds since the first message was due; negative stages count as none.
+    /// Seconds since the first message was due; none before.
     pub second: Option<u64>,
     pub samples: Vec<(Metric, Sparse)>,
     pub delivered: u64,

@@ -152,7 +152,7 @@ async fn drive(
         let mut turn = context.turn(&mut local);
         client.session.borrow_mut().settle(&mut turn);
     }
-    ship(&context, &mut local, &intervals);
+    ship(context.shared.times.second(now_ns()), &mut local, &intervals);
     let stats = &mut local.stats;
     Ok(ThreadResult {
         counters: stats.counters.clone(),
@@ -330,8 +330,9 @@ async fn publish_closed_loop(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>)
 /// House-keeping ten times a second: gauges, samples, pings, deadlines.
 async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sender<Interval>) {
     let mut shipped_ns = now_ns();
+    let mut second = None;
     while !context.is_over() {
-        monoio::time::sleep(Duration::from_millis(100)).await;
+        monoio::time::sleep(rest(&context)).await;
         let now_ns = now_ns();
         watch(&context, &clients, now_ns);
         let mut local = context.local.borrow_mut();
@@ -344,11 +345,21 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
         gauges.delivered.store(counters.delivered, Ordering::Relaxed);
         gauges.duplicated.store(counters.duplicated, Ordering::Relaxed);
         gauges.errors.store(local.stats.errors.values().sum(), Ordering::Relaxed);
-        if now_ns - shipped_ns >= SECOND_NS {
-            shipped_ns += SECOND_NS;
-            ship(&context, &mut local, &intervals);
+        // Seconds are those of the run, so that each has all of its messages.
+        let current = context.shared.times.second(now_ns);
+        if current != second || now_ns - shipped_ns >= 2 * SECOND_NS {
+            ship(second, &mut local, &intervals);
+            second = current;
+            shipped_ns = now_ns;
         }
     }
+}
+
+/// A tenth of a second, less if a second of the run ends before.
+fn rest(context: &Context) -> Duration {
+    let start_ns = context.shared.times.start_ns.load(Ordering::Relaxed);
+    let left_ns = SECOND_NS - now_ns().saturating_sub(start_ns) % SECOND_NS;
+    Duration::from_nanos(left_ns.min(SECOND_NS / 10))
 }
 
 /// Pings where the client must, and gives up handshakes that take too long.
@@ -367,11 +378,10 @@ fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
     }
 }
 
-fn ship(context: &Context, local: &mut Local, intervals: &Sender<Interval>) {
-    let start_ns = context.shared.times.start_ns.load(Ordering::Relaxed);
+fn ship(second: Option<u64>, local: &mut Local, intervals: &Sender<Interval>) {
     let totals = (local.stats.counters.delivered, local.stats.counters.published);
     let interval = Interval {
-        second: (start_ns != 0).then(|| now_ns().saturating_sub(start_ns) / SECOND_NS),
+        second,
         samples: local.stats.samples.take(),
         delivered: totals.0 - local.stats.shipped.0,
         published: totals.1 - local.stats.shipped.1,

@@ -36,6 +36,10 @@ fn raw_open_loop_counts_what_the_server_counts() {
     assert_eq!(outcome.number("expected"), 3_000.0);
     assert_eq!(outcome.report["stopped_by"], "duration");
     assert!(outcome.number("latency_us.p99") >= outcome.number("latency_us.p50"));
+    // Every message is in one of the seconds.
+    let published = |second: usize| outcome.report["seconds"][second]["published"].as_u64();
+    let all: u64 = (0..9).filter_map(published).sum();
+    assert_eq!(all, 150, "{}", outcome.report["seconds"]);
     // Only what was due after the warm-up has a latency.
     let sampled = outcome.number("latency_us.count");
     assert!((2_300.0..=2_440.0).contains(&sampled), "{sampled}");
