@@ -47,6 +47,7 @@ counters! {
     closed_polling_overlap,
     joins,
     leaves,
+    events_in,
     messages_in,
     deliveries,
     events_out,

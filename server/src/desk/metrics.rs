@@ -171,7 +171,8 @@ impl Source {
         gauge(e, "users_online", "Users present in one room or more", users)?;
         counter(e, "joins", "Sessions that entered a room", self.sum("joins"))?;
         counter(e, "leaves", "Sessions that left a room", self.sum("leaves"))?;
-        counter(e, "messages_in", "Messages published", self.sum("messages_in"))?;
+        counter(e, "events_in", "Events that clients sent", self.sum("events_in"))?;
+        counter(e, "messages_in", "Messages on their way to a room", self.sum("messages_in"))?;
         counter(e, "deliveries", "Messages handed to member sessions", self.sum("deliveries"))?;
         counter(e, "events_out", "Events sent", self.sum("events_out"))?;
         counter(e, "shed", "Frames dropped that may be dropped", self.sum("shed"))?;

@@ -187,7 +187,7 @@ impl Edge {
             }
             Happening::Connected { conn, auth, .. } => self.connected(conn, auth, cx),
             Happening::Event { conn, ack, data, is_binary, .. } => {
-                cx.engine.counters.messages_in += 1;
+                cx.engine.counters.events_in += 1;
                 let event = Event { ack, data, is_binary };
                 self.event(conn, event, cx);
             }

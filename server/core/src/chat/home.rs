@@ -205,7 +205,9 @@ impl Home {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let before = room.roster.members();
         let change = room.roster.join(join.conn, &join.user, join.hearing);
-        self.members += (room.roster.members() - before) as u64;
+        let entered = (room.roster.members() - before) as u64;
+        self.members += entered;
+        counters.joins += entered;
         let (seq, online) = (room.log.seq(), room.roster.online());
         lanes.deliver(
             join.conn.shard(),
@@ -220,7 +222,6 @@ impl Home {
             },
         );
         if change.is_new_here {
-            counters.joins += 1;
             lanes.log(LogLine::Entered {
                 conn: join.conn,
                 user: change.user,
@@ -300,7 +301,9 @@ impl Home {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let card = room.roster.card_of(conn).cloned();
         let change = room.roster.leave(conn);
-        self.members -= u64::from(change.is_some());
+        let left = u64::from(change.is_some());
+        self.members -= left;
+        counters.leaves += left;
         let (seq, online) = (room.log.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
         // A leaver that asked for an ack still hears the roster it leaves behind.
@@ -319,7 +322,6 @@ impl Home {
             },
         );
         if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
-            counters.leaves += 1;
             lanes.log(LogLine::Left { conn, user: change.user, room: room_id, online });
             let mark = Mark { room: room_id, seq, is_reading: false };
             self.note_reading(&card, mark, change.is_new, lanes);

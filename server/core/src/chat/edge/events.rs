@@ -271,6 +271,7 @@ impl Edge {
             cx.engine.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
         }
+        cx.engine.counters.messages_in += 1;
         Ok(())
     }
 
