@@ -27,8 +27,12 @@ pub fn conform(args: &[String]) -> Outcome {
         ["build", "--release", "--package", "throng", "--package", "throng-harness", "--bins"];
     run("cargo", &build, ".")?;
     let mut counts = Counts::default();
-    for plan in WHOLE.iter().chain(SPREAD) {
+    for plan in WHOLE {
         counts.add(against_ours("release", plan, args)?);
+    }
+    let about_nodes = [args, &ABOUT_NODES.map(String::from)[..]].concat();
+    for plan in SPREAD {
+        counts.add(against_ours("release", plan, &about_nodes)?);
     }
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
