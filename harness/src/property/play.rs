@@ -22,7 +22,7 @@ pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> 
     let outcome = all_steps(&mut stage, script);
     // The next script begins with every node.
     let down = std::mem::take(&mut stage.down);
-    let revived = down.into_iter().map(|node| command(context, "up", node)).collect::<Play<()>>();
+    let revived = down.into_iter().try_for_each(|node| command(context, "up", node));
     outcome.and(revived)
 }
 
