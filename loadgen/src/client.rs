@@ -92,6 +92,11 @@ impl Client {
         self.comeback_ns.set(Some(at_ns));
     }
 
+    /// Due to come, on its way, or back again in a moment: rosters cannot be at rest yet.
+    pub fn is_awaited(&self) -> bool {
+        self.comeback_ns.get().is_some() || self.session.borrow().is_arriving()
+    }
+
     fn release_slot(&self, context: &Context) {
         if self.holds_slot.replace(false) {
             context.slots.release();
@@ -213,7 +218,10 @@ pub async fn live(context: Rc<Context>, client: Rc<Client>, mut due_ns: u64) {
         *client.poster.borrow_mut() = None;
         *client.stream.borrow_mut() = None;
         end(&context, &client, &ended);
-        let Some(at_ns) = client.comeback_ns.get() else { break };
+        let Some(at_ns) = client.comeback_ns.get() else {
+            client.session.borrow_mut().due_ns = None;
+            break;
+        };
         due_ns = at_ns;
         let wait_ns = at_ns.saturating_sub(now_ns());
         monoio::time::sleep(Duration::from_nanos(wait_ns)).await;

@@ -288,6 +288,7 @@ impl Conductor {
             };
             let is_settled = gauges.iter().all(is_seen)
                 && self.shared.sum(|gauges| &gauges.owed) == 0
+                && self.shared.sum(|gauges| &gauges.awaited) == 0
                 && self.shared.sum(|gauges| &gauges.unconverged) == 0;
             if is_settled || now_ns() > deadline_ns {
                 break;

@@ -546,6 +546,12 @@ impl Session {
         room.leave(self.seat.user, turn.now_ns);
     }
 
+    /// It is due and not yet in all its rooms.
+    #[must_use]
+    pub fn is_arriving(&self) -> bool {
+        self.due_ns.is_some() || self.is_returning || self.state == State::ExpectJoin
+    }
+
     /// Deliveries still owed to this client.
     #[must_use]
     pub fn owed(&self, shared: &Shared) -> u64 {

@@ -132,6 +132,8 @@ pub struct Gauges {
     pub errors: AtomicU64,
     /// Messages still owed to this thread's members (while draining).
     pub owed: AtomicU64,
+    /// Clients on their way into their rooms (while settling or draining).
+    pub awaited: AtomicU64,
     /// Members whose roster is not yet right (while settling or draining).
     pub unconverged: AtomicU64,
     pub connected: AtomicBool,

@@ -46,6 +46,9 @@ pub struct Counters {
     /// Connections ended by the other side, unasked.
     pub disconnects: u64,
     pub reconnects: u64,
+    /// Clients that were due and not in their rooms when the run ended.
+    #[serde(default)]
+    pub absent: u64,
     pub leaves: u64,
     pub joins: u64,
     pub rosters: u64,
@@ -85,6 +88,7 @@ impl Counters {
             connect_failures,
             disconnects,
             reconnects,
+            absent,
             leaves,
             joins,
             rosters,
@@ -117,6 +121,7 @@ impl Counters {
         self.connect_failures += connect_failures;
         self.disconnects += disconnects;
         self.reconnects += reconnects;
+        self.absent += absent;
         self.leaves += leaves;
         self.joins += joins;
         self.rosters += rosters;

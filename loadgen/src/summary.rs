@@ -46,6 +46,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         ("timed out", counters.timed_out),
         ("disconnects", counters.disconnects),
         ("connect failures", counters.connect_failures),
+        ("absent at the end", counters.absent),
         ("wrong rosters", counters.unconverged),
     ];
     let faults: Vec<_> = faults.iter().filter(|(_, count)| *count > 0).collect();

@@ -149,6 +149,11 @@ async fn drive(
 
     let mut local = context.local.borrow_mut();
     for client in clients.iter() {
+        if client.is_awaited() {
+            local.stats.counters.absent += 1;
+            let state = client.session.borrow().state;
+            local.stats.error(&format!("not back at the end: {state:?}"));
+        }
         let mut turn = context.turn(&mut local);
         client.session.borrow_mut().settle(&mut turn);
     }
@@ -216,7 +221,9 @@ async fn settle(context: &Rc<Context>, clients: &[Rc<Client>], stage: Stage) {
         } else {
             0
         };
+        let awaited = clients.iter().filter(|client| client.is_awaited()).count();
         gauges.owed.store(owed, Ordering::Relaxed);
+        gauges.awaited.store(awaited as u64, Ordering::Relaxed);
         gauges.unconverged.store(check_views(context, clients, false), Ordering::Relaxed);
         gauges.seen_stage.store(stage as u8, Ordering::Release);
         monoio::time::sleep(Duration::from_millis(20)).await;

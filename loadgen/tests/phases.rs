@@ -65,6 +65,32 @@ fn a_reconnect_storm_brings_everybody_back() {
 }
 
 #[test]
+fn late_comers_are_waited_for() {
+    let outcome = phased(
+        10,
+        "[[phases]]\nduration_s = 0.4\n\
+         [[phases]]\nkind = 'reconnect'\nduration_s = 0.2\nfraction = 1.0\nover_s = 2.0\n",
+    );
+    check_accounts(&outcome);
+    assert_eq!(outcome.number("joins"), 18.0, "{}", outcome.summary);
+    assert_eq!(outcome.number("absent"), 0.0);
+}
+
+#[test]
+fn whoever_is_not_back_at_the_end_is_named() {
+    let (_server, url) = server::start(Options::default());
+    let scenario = format!(
+        "clients = 10\npublishers = 2\nwarmup_s = 0.1\ndrain_s = 0.1\n\
+         [[phases]]\nduration_s = 0.4\n\
+         [[phases]]\nkind = 'reconnect'\nduration_s = 0.2\nfraction = 1.0\nover_s = 1e6\n\
+         [load]\nrate = 100.0\n{LENIENT}"
+    );
+    let outcome = run(&url, &scenario, &[]);
+    assert_eq!(outcome.number("absent"), 8.0, "{}", outcome.summary);
+    assert_eq!(outcome.report["errors"]["not back at the end: Offline"], 8);
+}
+
+#[test]
 fn slow_readers_get_everything_late() {
     let outcome = phased(
         6,

@@ -54,7 +54,8 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ("server_percent", "server's core, %"),
         ],
     );
-    let failed = report.counters.connect_failures + report.counters.unconverged;
+    let counters = &report.counters;
+    let failed = counters.connect_failures + counters.absent + counters.unconverged;
     part.rows.push(row(
         format!("N={clients}"),
         &report,
@@ -73,7 +74,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         part.targets.push(Target::at_most(what, p99_ms / 1e3, 2.0, "s"));
         let what = "clients that came back in the storm";
         part.targets.push(Target::at_least(what, returned as f64, clients as f64, ""));
-        let what = "failed connects and wrong rosters after the storm";
+        let what = "failed connects, absent clients and wrong rosters after the storm";
         part.targets.push(Target::at_most(what, failed as f64, 0.0, ""));
     }
     Ok(part)
