@@ -143,6 +143,12 @@ fn read(reader: &mut Reader) -> Config {
     let mut core = engine(r);
     core.shards = shards;
     core.own_lane_max = r.number("shard.own_lane_max", "items", core.own_lane_max, 16..=1 << 20);
+    core.roster_bytes_per_turn = r.number(
+        "shard.roster_bytes_per_turn",
+        "bytes",
+        core.roster_bytes_per_turn,
+        1024..=1 << 40,
+    );
     let lanes = Capacity {
         requests: r.number("shard.request_lane_max", "items", 4096, 16..=1 << 20),
         deliveries: r.number("shard.delivery_lane_max", "items", 8192, 16..=1 << 20),

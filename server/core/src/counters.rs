@@ -56,6 +56,8 @@ counters! {
     evictions,
     roster_broadcasts,
     roster_bytes,
+    /// Told in a later turn, because this one had told enough.
+    rosters_put_off,
     lane_refusals_request,
     lane_refusals_delivery,
     lane_refusals_store,

@@ -74,6 +74,8 @@ pub struct Settings {
     pub grace_ms: u32,
     pub rooms_auto_create_max: u32,
     pub roster_budget_bytes_per_s: u64,
+    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes.
+    pub roster_bytes_per_turn: u64,
     pub unread_window_ms: u32,
     /// Messages of one room that wait for the commit before theirs.
     pub room_backlog_max: u32,
@@ -119,6 +121,7 @@ impl Settings {
         grace_ms: 0,
         rooms_auto_create_max: 0,
         roster_budget_bytes_per_s: 32 * 1024 * 1024,
+        roster_bytes_per_turn: 16 * 1024 * 1024,
         unread_window_ms: 500,
         room_backlog_max: 4096,
         ephemeral: false,

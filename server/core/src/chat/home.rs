@@ -17,7 +17,7 @@ use super::lane::{
 };
 use super::lanes::{Full, Lanes};
 use super::maps::{Keyed, Map};
-use super::roster::{RESERVED_SLOTS, Roster};
+use super::roster::{Pace, RESERVED_SLOTS, Roster};
 use crate::counters::Counters;
 use crate::effect::{Command, LogLine};
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
@@ -95,12 +95,14 @@ pub(crate) struct Home {
     tips_due: Vec<RoomId>,
     next_id: i64,
     retry_at: Option<Now>,
+    pace: Pace,
     scratch: String,
 }
 
 impl Home {
     pub(crate) fn new(settings: Settings, keyed: Keyed) -> Home {
         Home {
+            pace: Pace::of(&settings),
             now: Now::default(),
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
@@ -187,6 +189,11 @@ impl Home {
             }
             Request::Watch { user, edge } => self.watch(user, edge, lanes),
         }
+    }
+
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.now = now;
+        self.pace = Pace::of(&self.settings);
     }
 
     // ---- membership ---------------------------------------------------------------------------
@@ -366,7 +373,6 @@ impl Home {
         self.tell_others(now, lanes, counters);
         self.settle_replies(now, lanes, counters);
         self.tell_readings(now, lanes);
-        let budget = self.settings.roster_budget_bytes_per_s;
         for room_id in std::mem::take(&mut self.dirty) {
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
             room.is_dirty = false;
@@ -383,7 +389,7 @@ impl Home {
             self.start_fetch(room_id, now, lanes, counters);
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
             let seq = room.log.seq();
-            if let Some(at) = room.roster.tell(now, seq, budget, lanes, counters) {
+            if let Some(at) = room.roster.tell(now, seq, &mut self.pace, lanes, counters) {
                 self.mark_dirty(room_id);
                 self.retry(at);
             }

@@ -16,12 +16,41 @@ use crate::counters::Counters;
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::UserCard;
 use crate::now::Now;
+use crate::settings::Settings;
 
 /// What one send costs at least, in bytes of budget: a join storm in a large room must not become
 /// a storm of small events.
 const SEND_BYTES: u64 = 1024;
+/// Beside its bytes a send takes as much of a turn as so many would: a system call.
+const SEND_WORK: u64 = 8 * 1024;
 /// Lane slots that roster traffic leaves free for requests.
 pub(crate) const RESERVED_SLOTS: u32 = 8;
+
+/// How much may be told: by each room over time, and by all of them within a turn. When many rooms
+/// change faster than they can be told, those who knock, join and talk must not wait for it.
+pub(crate) struct Pace {
+    budget_bytes_per_s: u64,
+    turn_bytes_left: u64,
+}
+
+impl Pace {
+    /// Of one turn.
+    pub(crate) fn of(settings: &Settings) -> Pace {
+        Pace {
+            budget_bytes_per_s: settings.roster_budget_bytes_per_s,
+            turn_bytes_left: settings.roster_bytes_per_turn,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.turn_bytes_left == 0
+    }
+
+    /// `bytes` in so many sends.
+    fn spend(&mut self, bytes: u64, sends: u64) {
+        self.turn_bytes_left = self.turn_bytes_left.saturating_sub(bytes + sends * SEND_WORK);
+    }
+}
 
 struct Member {
     user: UserId,
@@ -289,13 +318,15 @@ impl Roster {
         &mut self,
         now: Now,
         seq: Seq,
-        budget_bytes_per_s: u64,
+        pace: &mut Pace,
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> Option<Now> {
+        // Another turn follows at once; what changes until then is told together.
+        let next_turn = now.plus_ns(1);
         let mut again: Option<Now> = None;
         let mut come_back = |at: Now| again = Some(again.map_or(at, |old| old.min(at)));
-        let half = budget_bytes_per_s / 2;
+        let half = pace.budget_bytes_per_s / 2;
         if self.untold.is_any() {
             if self.members.is_empty() {
                 self.untold = Untold::default();
@@ -303,8 +334,11 @@ impl Roster {
                 come_back(now.plus_ms(1));
             } else if !self.broadcast_budget.is_open(now) {
                 come_back(self.broadcast_budget.open_at());
+            } else if pace.is_spent() {
+                counters.rosters_put_off += 1;
+                come_back(next_turn);
             } else {
-                let bytes = self.broadcast(seq, lanes, counters);
+                let bytes = self.broadcast(seq, pace, lanes, counters);
                 self.broadcast_budget.spend(now, bytes, half);
             }
         }
@@ -321,6 +355,10 @@ impl Roster {
                 come_back(self.snapshot_budget.open_at());
                 break;
             }
+            if pace.is_spent() {
+                come_back(next_turn);
+                break;
+            }
             let hearing = member.hearing;
             member.is_waiting = false;
             self.waiting.pop_front();
@@ -331,6 +369,7 @@ impl Roster {
             };
             counters.roster_bytes += frame.len() as u64;
             self.snapshot_budget.spend(now, frame.len() as u64, half);
+            pace.spend(frame.len() as u64, 1);
             lanes.deliver(conn.shard(), Delivery::Snapshot { room: self.room, conn, frame });
         }
         if self.waiting.is_empty() && self.users.len() > 64 {
@@ -340,14 +379,20 @@ impl Roster {
     }
 
     /// One frame for each way of hearing; returns what it costs of the budget.
-    fn broadcast(&mut self, seq: Seq, lanes: &mut Lanes, counters: &mut Counters) -> u64 {
+    fn broadcast(
+        &mut self,
+        seq: Seq,
+        pace: &mut Pace,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) -> u64 {
         let meta = self.meta(seq);
         let untold = std::mem::take(&mut self.untold);
         let mut bytes = 0;
         if untold.full && self.hearing[Hearing::Full as usize] > 0 {
             let name = if untold.joined_any { "room" } else { "roomout" };
             let frame = frames::roster(name, self.json(), meta);
-            bytes += self.send(Hearing::Full, frame, lanes, counters);
+            bytes += self.send(Hearing::Full, frame, pace, lanes, counters);
             // The broadcast is the first roster of everybody who still waits for a whole one.
             self.stop_waiting(Hearing::Full);
         }
@@ -364,11 +409,11 @@ impl Roster {
             }
             let left: Vec<String> = untold.left.iter().map(|user| user.0.to_string()).collect();
             let frame = frames::presence_delta(meta, &entries, &left.join(","));
-            bytes += self.send(Hearing::Delta, frame, lanes, counters);
+            bytes += self.send(Hearing::Delta, frame, pace, lanes, counters);
         }
         if untold.count && self.hearing[Hearing::Count as usize] > 0 {
             let frame = frames::presence_count(meta);
-            bytes += self.send(Hearing::Count, frame, lanes, counters);
+            bytes += self.send(Hearing::Count, frame, pace, lanes, counters);
             self.stop_waiting(Hearing::Count);
         }
         bytes
@@ -388,10 +433,12 @@ impl Roster {
         &self,
         hearing: Hearing,
         frame: Bytes,
+        pace: &mut Pace,
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> u64 {
         let listeners = u64::from(self.hearing[hearing as usize]);
+        pace.spend(frame.len() as u64 * listeners, listeners);
         counters.roster_broadcasts += 1;
         counters.roster_bytes += frame.len() as u64 * listeners;
         for to in lanes.shards() {

@@ -128,6 +128,34 @@ fn rosters_beyond_the_budget_are_late_but_right() {
 }
 
 #[test]
+fn a_turn_tells_so_much_and_leaves_the_rest_to_the_next() {
+    // One roster of one member is more than a turn may tell.
+    let mut world = World::new(1, Settings { roster_bytes_per_turn: 1024, ..settings() });
+    let clients: Vec<Client> = (1..=5).map(|user| world.connect(0, Some(user))).collect();
+    for client in &clients {
+        world.send(*client, r#"42["room",{"roomid":1}]"#);
+        world.send(*client, r#"42["room",{"roomid":2}]"#);
+        world.take(*client);
+    }
+    let before = world.counter("rosters_put_off");
+    let late = world.connect(0, Some(6));
+    for room in 1..=2 {
+        world.send_quietly(late, &format!(r#"42["room",{{"roomid":{room}}}]"#));
+    }
+    world.turn(0);
+    let told = |world: &mut World| -> Vec<usize> {
+        clients.iter().map(|client| world.take(*client).len()).collect()
+    };
+    assert_eq!(told(&mut world), [1; 5], "one room is told");
+    assert_eq!(world.counter("rosters_put_off") - before, 1);
+    assert!(world.next_deadline().is_some_and(|at| at <= world.now.plus_ms(1)), "no waiting");
+    world.turn(0);
+    assert_eq!(told(&mut world), [1; 5], "and then the other");
+    world.run();
+    assert_eq!(told(&mut world), [0; 5]);
+}
+
+#[test]
 fn grace_absorbs_a_reload_and_ends_on_time() {
     let mut world = World::new(3, Settings { grace_ms: 2000, ..settings() });
     let watcher = world.connect(0, Some(9));

@@ -314,14 +314,17 @@ impl World {
         let end = self.now.plus_ms(ms);
         loop {
             self.run();
-            let next = self.shards.iter().filter_map(|node| node.shard.next_deadline()).min();
-            match next.filter(|at| *at < end) {
+            match self.next_deadline().filter(|at| *at < end) {
                 Some(at) => self.now = at.max(self.now.plus_ns(1)),
                 None => break,
             }
         }
         self.now = end;
         self.run();
+    }
+
+    pub fn next_deadline(&self) -> Option<Now> {
+        self.shards.iter().filter_map(|node| node.shard.next_deadline()).min()
     }
 
     /// Turns until nothing moves.
@@ -339,7 +342,8 @@ impl World {
         panic!("the shards do not come to rest");
     }
 
-    fn turn(&mut self, index: usize) -> bool {
+    /// One turn of one shard. True if it took or gave anything.
+    pub fn turn(&mut self, index: usize) -> bool {
         let now = self.now;
         let count = self.shards.len();
         let room = LaneRoom {
