@@ -7,6 +7,7 @@
 //! shared by reference count.
 
 mod common;
+mod spares;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -17,13 +18,11 @@ use bytes::Bytes;
 use crate::ids::PipeId;
 use common::Common;
 pub(crate) use common::Span;
+use spares::Spares;
 
 /// From this size a frame is shared instead of copied: a roster for ten thousand members must not
 /// become ten thousand copies.
 const SHARE_FROM_BYTES: usize = 8 * 1024;
-/// Buffers kept for reuse, and the size above which one is given back to the allocator.
-const SPARE_MAX: usize = 4096;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Default)]
 struct Pending {
@@ -109,9 +108,7 @@ pub struct Outbox {
     slots: Vec<Slot>,
     common: Common,
     dirty: Vec<PipeId>,
-    /// Boxed as the slots hold them, so that reuse moves a pointer and an idle slot stays small.
-    #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
-    spare: Vec<Box<Pending>>,
+    spares: Spares,
 }
 
 impl Outbox {
@@ -131,7 +128,7 @@ impl Outbox {
             // The next tenant has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
             if let Some(pending) = pending {
-                self.recycle(pending);
+                self.spares.keep(pending);
             }
         }
     }
@@ -223,27 +220,13 @@ impl Outbox {
     fn pending(&mut self, pipe: PipeId) -> Option<&mut Pending> {
         let slot = find(&mut self.slots, pipe)?;
         slot.mark_dirty(pipe, &mut self.dirty);
-        let pending = slot.pending.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let pending = slot.pending.get_or_insert_with(|| self.spares.take());
         if !slot.span.is_empty() {
             // What comes now comes behind it.
             pending.append(self.common.get(slot.span));
             self.common.release(&mut slot.span);
         }
         Some(pending)
-    }
-
-    fn recycle(&mut self, mut pending: Box<Pending>) {
-        pending.sent = 0;
-        pending.bytes = 0;
-        pending.close_when_empty = false;
-        pending.parts.truncate(1);
-        match pending.parts.front_mut() {
-            Some(Part::Copied(bytes)) if bytes.capacity() <= SPARE_BYTES_MAX => bytes.clear(),
-            _ => pending.parts.clear(),
-        }
-        if self.spare.len() < SPARE_MAX {
-            self.spare.push(pending);
-        }
     }
 
     /// Moves the pipes that have something to send into `into`. Each must be offered to its
@@ -294,7 +277,7 @@ impl Outbox {
             // that it can be told where it ends.
             let rest = self.common.get(slot.span);
             let from = frame_at(rest, of_span).start;
-            let pending = slot.pending.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+            let pending = slot.pending.get_or_insert_with(|| self.spares.take());
             pending.append(&rest[from..]);
             pending.take(of_span - from);
         }
@@ -306,7 +289,7 @@ impl Outbox {
         }
         let close = pending.close_when_empty;
         if let Some(pending) = slot.pending.take() {
-            self.recycle(pending);
+            self.spares.keep(pending);
         }
         if close { Flushed::Close } else { Flushed::Empty }
     }

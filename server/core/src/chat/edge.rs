@@ -93,7 +93,8 @@ pub(crate) struct Edge {
     keyed: Keyed,
     started_unix_ms: i64,
     locals: Vec<Option<Box<Local>>>,
-    users: Map<UserId, LocalUser>,
+    /// Boxed: a table has more places than entries.
+    users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
     /// Last message of every room, as far as this edge has heard.
     tips: BTreeMap<RoomId, Seq>,

@@ -135,8 +135,8 @@ fn a_turn_tells_so_much_and_leaves_the_rest_to_the_next() {
     for client in &clients {
         world.send(*client, r#"42["room",{"roomid":1}]"#);
         world.send(*client, r#"42["room",{"roomid":2}]"#);
-        world.take(*client);
     }
+    clients.iter().for_each(|client| drop(world.take(*client)));
     let before = world.counter("rosters_put_off");
     let late = world.connect(0, Some(6));
     for room in 1..=2 {

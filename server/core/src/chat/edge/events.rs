@@ -101,8 +101,8 @@ impl Edge {
     pub(super) fn login(&mut self, conn: ConnId, user: UserId, ack: AckId, cx: &mut Context<'_>) {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
-            Reads::Loading { waiting, .. } => {
-                waiting.push((conn, ack));
+            Reads::Loading(loading) => {
+                loading.waiting.push((conn, ack));
                 self.loading.insert(user);
             }
             Reads::Ready(_) => self.tell_counts(conn, user, ack, cx),

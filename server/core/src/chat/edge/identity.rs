@@ -130,11 +130,13 @@ impl Edge {
         }
         let sessions_max = self.settings.sessions_per_user as usize;
         let shards = self.settings.shards;
-        let entry = self.users.entry(user).or_insert_with(|| LocalUser {
-            card: card.clone(),
-            sessions: SmallVec::new(),
-            reads: Reads::new(shards),
-            untold: BTreeSet::new(),
+        let entry = self.users.entry(user).or_insert_with(|| {
+            Box::new(LocalUser {
+                card: card.clone(),
+                sessions: SmallVec::new(),
+                reads: Reads::new(shards),
+                untold: BTreeSet::new(),
+            })
         });
         entry.card = card;
         if !entry.sessions.contains(&conn) {
@@ -169,7 +171,8 @@ impl Edge {
         let Some(entry) = self.users.get_mut(&user) else { return Vec::new() };
         entry.sessions.retain(|other| *other != conn);
         let mut unanswered = Vec::new();
-        if let Reads::Loading { waiting, .. } = &mut entry.reads {
+        if let Reads::Loading(loading) = &mut entry.reads {
+            let waiting = &mut loading.waiting;
             let own = waiting.iter().filter(|(other, _)| *other == conn);
             unanswered.extend(own.map(|(_, ack)| *ack));
             waiting.retain(|(other, _)| *other != conn);

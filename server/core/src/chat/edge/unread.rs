@@ -9,33 +9,30 @@ const COUNTED_ROOMS_MAX: usize = 1000;
 
 /// How far the user has read every room; rooms that are absent were never read.
 pub(super) enum Reads {
-    /// Homes and store are being asked; these sessions wait for their `count`.
-    Loading {
-        homes_missing: u32,
-        watch_owed: Vec<u8>,
-        /// The store is being asked.
-        is_asked: bool,
-        /// Answers of the store under way; only the last one counts.
-        answers_due: u32,
-        /// The user has been told counts before.
-        is_again: bool,
-        marks: Marks,
-        waiting: Vec<(ConnId, AckId)>,
-    },
+    /// Boxed, for it is needed for a moment and users stay.
+    Loading(Box<Loading>),
     Ready(Marks),
+}
+
+/// Homes and store are being asked.
+#[derive(Default)]
+pub(super) struct Loading {
+    homes_missing: u32,
+    watch_owed: Vec<u8>,
+    /// The store is being asked.
+    is_asked: bool,
+    /// Answers of the store under way; only the last one counts.
+    answers_due: u32,
+    /// The user has been told counts before.
+    is_again: bool,
+    marks: Marks,
+    /// Sessions that wait for their `count`.
+    pub(super) waiting: Vec<(ConnId, AckId)>,
 }
 
 impl Reads {
     pub(super) fn new(shards: u8) -> Reads {
-        Reads::Loading {
-            homes_missing: u32::from(shards),
-            watch_owed: (0..shards).collect(),
-            is_asked: false,
-            answers_due: 0,
-            is_again: false,
-            marks: Marks::default(),
-            waiting: Vec::new(),
-        }
+        Reads::Loading(Box::new(Loading::of(shards)))
     }
 
     /// Everybody is asked anew, whatever was asked before.
@@ -43,19 +40,26 @@ impl Reads {
         match self {
             Reads::Ready(marks) => {
                 // A user never reads less.
-                let known = std::mem::take(marks);
-                *self = Reads::new(shards);
-                if let Reads::Loading { marks, is_again, .. } = self {
-                    *marks = known.not_reading();
-                    *is_again = true;
-                }
+                let marks = std::mem::take(marks).not_reading();
+                let loading = Loading { marks, is_again: true, ..Loading::of(shards) };
+                *self = Reads::Loading(Box::new(loading));
             }
-            Reads::Loading { homes_missing, watch_owed, is_asked, .. } => {
+            Reads::Loading(loading) => {
                 // Answers to earlier questions still come.
-                *homes_missing += u32::from(shards) - watch_owed.len() as u32;
-                *watch_owed = (0..shards).collect();
-                *is_asked = false;
+                loading.homes_missing += u32::from(shards) - loading.watch_owed.len() as u32;
+                loading.watch_owed = (0..shards).collect();
+                loading.is_asked = false;
             }
+        }
+    }
+}
+
+impl Loading {
+    fn of(shards: u8) -> Loading {
+        Loading {
+            homes_missing: u32::from(shards),
+            watch_owed: (0..shards).collect(),
+            ..Loading::default()
         }
     }
 }
@@ -89,9 +93,7 @@ impl Edge {
     pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
-            Reads::Loading { marks, .. } => {
-                marks.raise(mark);
-            }
+            Reads::Loading(loading) => loading.marks.raise(mark),
             Reads::Ready(marks) => {
                 marks.raise(mark);
                 entry.untold.insert(mark.room);
@@ -102,12 +104,12 @@ impl Edge {
 
     pub(super) fn watched(&mut self, user: UserId, news: &[Mark]) {
         let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading { homes_missing, marks, .. } = &mut entry.reads else { return };
-        *homes_missing = homes_missing.saturating_sub(1);
+        let Reads::Loading(loading) = &mut entry.reads else { return };
+        loading.homes_missing = loading.homes_missing.saturating_sub(1);
         for mark in news {
-            marks.raise(*mark);
+            loading.marks.raise(*mark);
         }
-        if *homes_missing == 0 {
+        if loading.homes_missing == 0 {
             self.loading.insert(user);
         }
     }
@@ -134,11 +136,8 @@ impl Edge {
         }
         for user in std::mem::take(&mut self.loading) {
             let Some(entry) = self.users.get_mut(&user) else { continue };
-            let Reads::Loading { homes_missing, watch_owed, is_asked, answers_due, .. } =
-                &mut entry.reads
-            else {
-                continue;
-            };
+            let Reads::Loading(loading) = &mut entry.reads else { continue };
+            let Loading { homes_missing, watch_owed, is_asked, answers_due, .. } = &mut **loading;
             watch_owed.retain(|shard| {
                 let to = crate::ids::ShardId(*shard);
                 lanes.request(to, Request::Watch { user, edge: own }).is_err()
@@ -163,11 +162,8 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading { is_asked, answers_due, is_again, marks, waiting, .. } =
-            &mut entry.reads
-        else {
-            return;
-        };
+        let Reads::Loading(loading) = &mut entry.reads else { return };
+        let Loading { is_asked, answers_due, is_again, marks, waiting, .. } = &mut **loading;
         *answers_due = answers_due.saturating_sub(1);
         if *answers_due > 0 || !std::mem::take(is_asked) {
             return; // An answer from before everybody was asked again.
