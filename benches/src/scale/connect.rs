@@ -3,6 +3,7 @@
 use throng_loadgen::scenario::{Presence, Scenario};
 
 use super::result::Part;
+use super::watch::until_empty;
 use super::{Lab, crowd, row};
 use crate::target::Target;
 
@@ -50,6 +51,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
                     ..crowd(name.into(), clients, &tokens)
                 },
             )?;
+            until_empty(&server.metrics())?;
             let cpu_us = report.server.cpu_us_per_connect;
             let busy = report.generator.threads.iter().map(|thread| thread.connecting);
             part.rows.push(row(

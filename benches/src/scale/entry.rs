@@ -1,13 +1,12 @@
 //! Many enter one room, a thousand per second, hearing whole rosters, changes or the number.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::ensure;
 use throng_loadgen::report::Report;
 use throng_loadgen::scenario::{Presence, Scenario};
 
 use super::result::{Part, Row};
-use super::watch::{Sample, Watch, fastest, sample};
+use super::watch::{Sample, Watch, fastest, sample, until_empty};
 use super::{Lab, crowd, row};
 use crate::server::Server;
 use crate::target::Target;
@@ -100,18 +99,8 @@ fn enter(
         },
     )?;
     let samples = watch.stop();
-    empty(server)?;
+    until_empty(&server.metrics())?;
     Ok(entered(hearing, clients, &report, &before, &samples, budget))
-}
-
-/// Waits until the server has seen everybody go: the next room must not pay for this one.
-fn empty(server: &Server) -> anyhow::Result<()> {
-    let since = Instant::now();
-    while sample(&server.metrics(), since)?.get(MEMBERS) > 0.0 {
-        ensure!(since.elapsed() < Duration::from_secs(120), "members stay after their connections");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }
 
 fn entered(

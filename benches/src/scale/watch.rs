@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 const PERIOD: Duration = Duration::from_millis(400);
 
@@ -37,6 +37,19 @@ pub fn sample(url: &str, since: Instant) -> anyhow::Result<Sample> {
         *values.entry(name.to_owned()).or_insert(0.0) += value.parse::<f64>().unwrap_or(0.0);
     }
     Ok(Sample { at_s: since.elapsed().as_secs_f64(), values })
+}
+
+/// Waits until the server has seen everybody go: the next run must not pay for this one.
+///
+/// # Errors
+/// Sessions stay, or the server does not answer.
+pub fn until_empty(url: &str) -> anyhow::Result<()> {
+    let since = Instant::now();
+    while sample(url, since)?.get("throng_sessions") > 0.0 {
+        ensure!(since.elapsed() < Duration::from_secs(120), "sessions stay after their clients");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 pub struct Watch {
