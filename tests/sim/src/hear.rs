@@ -109,15 +109,13 @@ impl Session {
         let before = self.standing(room, index);
         self.ops[index].answer = Answer::Ok;
         if let Rebind::To(user) = self.ops[index].rebind {
-            // Acks may come in another order than the events took effect.
-            let later: Vec<&Op> =
-                self.ops[index + 1..].iter().filter(|op| op.rebind != Rebind::No).collect();
-            let is_newest = later.iter().all(|op| matches!(op.answer, Answer::Refused(_)));
-            let is_unsure = later.iter().any(|op| op.answer == Answer::Pending);
-            if is_newest {
-                self.user = Some(Some(user));
-            } else if is_unsure {
-                self.user = None;
+            // Acks may come in another order than the events took effect, and what was refused for
+            // another reason than its token has changed whose session it is.
+            let is_later = |op: &&Op| op.rebind != Rebind::No && !op.is_void();
+            match self.ops[index + 1..].iter().rfind(is_later).map(|op| &op.answer) {
+                None => self.user = Some(Some(user)),
+                Some(Answer::Ok) => {}
+                Some(Answer::Pending | Answer::Refused(_)) => self.user = None,
             }
             self.counts.clear();
         }
@@ -225,7 +223,9 @@ impl Session {
         let was_in = before == Standing::In;
         let has_quiet = self.has_quiet_join(room);
         let view = self.view(room);
-        view.is_unsure = before == Standing::Maybe;
+        // Once in doubt, only a roster ends the doubt.
+        let was_unsure = was_in && view.is_unsure && view.roster.is_none();
+        view.is_unsure = before == Standing::Maybe || was_unsure;
         let last = view.last;
         let is_wrong = if was_in && !view.is_loose && !has_quiet {
             last != Some(seq)

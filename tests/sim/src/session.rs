@@ -69,6 +69,17 @@ pub struct Op {
     pub ack: Option<u64>,
 }
 
+impl Op {
+    /// Its token was refused before anything was done. A `login` may also be cut short later.
+    pub fn is_void(&self) -> bool {
+        let code = match &self.answer {
+            Answer::Refused(code) => &**code,
+            Answer::Pending | Answer::Ok => return false,
+        };
+        code == "unauthenticated" && self.kind != Kind::Login
+    }
+}
+
 /// What the session hears of one room.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -225,9 +236,7 @@ impl Session {
                 match &op.answer {
                     Answer::Ok if op.was_unsure => at.doubt(),
                     Answer::Ok => at = Standing::Out,
-                    // Judged before anything is done; a `login` may also be cut short later.
-                    Answer::Refused(code)
-                        if code == "unauthenticated" && op.kind != Kind::Login => {}
+                    _ if op.is_void() => {}
                     Answer::Refused(_) | Answer::Pending => at.doubt(),
                 }
             }

@@ -1,18 +1,14 @@
 //! A bounded batch of new seeds; `cargo xtask sim --minutes M` goes on.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use throng_sim::entropy::Stream;
 use throng_sim::run::{Options, run, run_seed, shards_of};
 
-/// Stops the batch early on a slow machine.
-const BUDGET: Duration = Duration::from_secs(25);
-const SEEDS: std::ops::Range<u64> = 0..1_000;
-/// So many seeds are enough for the counters below to have moved.
-const SEEDS_FOR_MARKS: u64 = 300;
+use crate::explore::{Batch, repeats};
 
-/// What must happen in some of the seeds; a fault that never fires proves nothing.
+const SEEDS: std::ops::Range<u64> = 0..1_000;
+
 const MUST_MOVE: &[&str] = &[
     "closed_ping_timeout",
     "closed_parse_error",
@@ -46,46 +42,20 @@ const MUST_MOVE: &[&str] = &[
     "upgrades",
 ];
 
+fn options(seed: u64) -> Options {
+    Options::new(shards_of(seed, 1))
+}
+
 #[test]
 fn a_batch_of_seeds_breaks_no_rule_and_meets_every_fault() {
-    let start = Instant::now();
-    let mut marks: BTreeMap<String, u64> = BTreeMap::new();
-    let mut runs = 0;
-    for seed in SEEDS {
-        let shards = shards_of(seed, 1);
-        let report = run_seed(seed, Options::new(shards));
-        assert_eq!(
-            report.violation, None,
-            "repro: cargo xtask sim --seed {seed} --shards {shards}"
-        );
-        for (name, count) in report.marks {
-            *marks.entry(name).or_default() += count;
-        }
-        runs += 1;
-        if start.elapsed() > BUDGET && runs >= SEEDS_FOR_MARKS {
-            break;
-        }
-    }
-    let still: Vec<&&str> =
-        MUST_MOVE.iter().filter(|name| marks.get(**name).is_none_or(|count| *count == 0)).collect();
-    assert!(still.is_empty(), "these never happened in {runs} seeds: {still:?}");
-    println!(
-        "{runs} schedules, {:.0} per second",
-        f64::from(runs as u32) / start.elapsed().as_secs_f64()
-    );
+    let budget = Duration::from_secs(25);
+    Batch { seeds: SEEDS, budget, seeds_for_marks: 300, must_move: MUST_MOVE }.run(options);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in (0..SEEDS.end).step_by(53) {
-        let options = Options::new(shards_of(seed, 1));
-        let (first, second) = (run_seed(seed, options), run_seed(seed, options));
-        assert_eq!(first.digest, second.digest, "seed {seed}");
-        assert_eq!(first.turns, second.turns, "seed {seed}");
-        // Keeping the lines changes nothing.
-        let told = run_seed(seed, Options { is_readable: true, ..options });
-        assert_eq!(first.digest, told.digest, "seed {seed}");
-        assert!(!told.lines.is_empty());
+        repeats(seed, options(seed));
     }
 }
 

@@ -1,14 +1,12 @@
 //! Several nodes around a Redis that fails: a bounded batch, and determinism.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use throng_sim::run::{Options, run_seed, shards_of};
+use throng_sim::run::{Options, shards_of};
 
-/// Stops the batch early on a slow machine.
-const BUDGET: Duration = Duration::from_secs(12);
+use crate::explore::{Batch, repeats};
+
 const SEEDS: std::ops::Range<u64> = 0..60;
-const SEEDS_FOR_MARKS: u64 = 40;
 
 const MUST_MOVE: &[&str] = &[
     "cluster_messages",
@@ -31,35 +29,13 @@ fn options(seed: u64) -> Options {
 
 #[test]
 fn a_batch_of_seeds_over_several_nodes_breaks_no_rule_and_meets_every_fault() {
-    let start = Instant::now();
-    let mut marks: BTreeMap<String, u64> = BTreeMap::new();
-    let mut runs = 0;
-    for seed in SEEDS {
-        let options = options(seed);
-        let report = run_seed(seed, options);
-        assert_eq!(
-            report.violation, None,
-            "repro: cargo xtask sim --seed {seed} --shards {} --nodes {}",
-            options.shards, options.nodes
-        );
-        for (name, count) in report.marks {
-            *marks.entry(name).or_default() += count;
-        }
-        runs += 1;
-        if start.elapsed() > BUDGET && runs >= SEEDS_FOR_MARKS {
-            break;
-        }
-    }
-    let still: Vec<&&str> =
-        MUST_MOVE.iter().filter(|name| marks.get(**name).is_none_or(|count| *count == 0)).collect();
-    assert!(still.is_empty(), "these never happened in {runs} seeds: {still:?}");
+    let budget = Duration::from_secs(12);
+    Batch { seeds: SEEDS, budget, seeds_for_marks: 40, must_move: MUST_MOVE }.run(options);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace_on_several_nodes() {
     for seed in (0..SEEDS.end).step_by(17) {
-        let (first, second) = (run_seed(seed, options(seed)), run_seed(seed, options(seed)));
-        assert_eq!(first.digest, second.digest, "seed {seed}");
-        assert_eq!(first.turns, second.turns, "seed {seed}");
+        repeats(seed, options(seed));
     }
 }

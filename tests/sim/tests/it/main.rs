@@ -5,4 +5,5 @@ mod batch;
 mod canaries;
 mod cluster;
 mod corpus;
+mod explore;
 mod shrinking;
