@@ -1,0 +1,195 @@
+//! One order of the messages of all nodes.
+
+use super::*;
+
+#[test]
+fn messages_of_all_nodes_are_heard_in_one_order() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let alice = world.connect(0, Some(1));
+        let bob = world.connect(usize::from(shards) - 1, Some(2));
+        room(alice, &mut world, 1);
+        room(bob, &mut world, 1);
+        let one = world.store.commit_elsewhere(1, 9, "one");
+        let two = world.store.commit_elsewhere(1, 9, "two");
+        say(alice, &mut world, 1, "three");
+        assert_eq!(texts(bob, &mut world), "", "two messages precede it");
+        world.cluster(messages(&[two]));
+        assert_eq!(texts(bob, &mut world), "");
+        world.cluster(messages(&[one]));
+        let want = [("one", 1), ("two", 2), ("three", 3)].map(|(m, s)| (m.to_owned(), s));
+        assert_eq!(heard(bob, &mut world), want);
+        assert_eq!(heard(alice, &mut world), want);
+        assert!(world.store.fetches.is_empty(), "nothing was missing for long");
+    });
+}
+
+#[test]
+fn an_ack_comes_after_the_commit_and_with_the_number_it_gave() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let first = world.store.commit_elsewhere(1, 9, "first");
+    world.cluster(messages(&[first]));
+    world.store.is_paused = true;
+    world.take(alice);
+    world.send(alice, r#"425["message",{"msg":"mine","roomid":1}]"#);
+    assert!(world.take(alice).is_empty());
+    let second = world.store.commit_elsewhere(1, 9, "second");
+    world.cluster(messages(&[second]));
+    assert_eq!(texts(alice, &mut world), "second", "a pending commit holds nobody up");
+    world.store.is_paused = false;
+    world.run();
+    let said = world.take(alice);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains(r#""seq":3}"#), "{said:?}");
+    assert_eq!(said[1], r#"435[{"ok":true,"id":1,"seq":3}]"#);
+}
+
+#[test]
+fn what_is_repeated_is_heard_once() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let one = world.store.commit_elsewhere(1, 9, "one");
+    let two = world.store.commit_elsewhere(1, 9, "two");
+    world.cluster(messages(&[one.clone(), two.clone(), one.clone()]));
+    world.cluster(messages(&[two]));
+    world.cluster(tip(2));
+    assert_eq!(texts(alice, &mut world), "one two");
+}
+
+#[test]
+fn a_gap_is_fetched_after_a_moment_and_a_tip_at_once() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    for text in ["1", "2", "3"] {
+        world.store.commit_elsewhere(1, 9, text);
+    }
+    let four = world.store.commit_elsewhere(1, 9, "4");
+    world.cluster(messages(&[four]));
+    world.advance(49);
+    assert!(world.store.fetches.is_empty());
+    world.advance(2);
+    assert_eq!(texts(alice, &mut world), "1 2 3 4", "the store answers in parts");
+    assert_eq!(world.store.fetches, [(0, 3), (2, 3)]);
+    world.store.commit_elsewhere(1, 9, "5");
+    world.cluster(tip(5));
+    assert_eq!(texts(alice, &mut world), "5");
+}
+
+#[test]
+fn a_fetch_that_fails_is_tried_again() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.store.commit_elsewhere(1, 9, "1");
+    world.store.is_down = true;
+    world.cluster(tip(1));
+    assert_eq!(world.counter("fetches_failed"), 1);
+    world.store.is_down = false;
+    world.advance(499);
+    assert_eq!(texts(alice, &mut world), "");
+    world.advance(2);
+    assert_eq!(texts(alice, &mut world), "1");
+}
+
+#[test]
+fn a_rumour_is_forgotten_and_holds_nothing_up() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.cluster(tip(1 << 40));
+    let one = world.store.commit_elsewhere(1, 9, "one");
+    world.cluster(messages(&[one]));
+    say(alice, &mut world, 1, "two");
+    assert_eq!(texts(alice, &mut world), "one two");
+    world.advance(10_000);
+    assert_eq!(world.counter("fetches"), 1);
+}
+
+#[test]
+fn a_message_heard_before_its_commit_was_answered_still_gets_its_ack() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let alice = world.connect(0, Some(1));
+        room(alice, &mut world, 1);
+        world.store.is_paused = true;
+        world.send(alice, r#"425["message",{"msg":"mine","roomid":1}]"#);
+        // Its own message, from the log, overtakes the answer: as the store will number it.
+        let mut copy = world.store.commit_elsewhere(1, 1, "mine");
+        world.store.messages.clear();
+        copy.id = 1;
+        world.take(alice);
+        world.cluster(messages(&[copy]));
+        let said = world.take(alice);
+        assert!(said[0].contains(r#""userid":"user1@example.com""#), "{said:?}");
+        world.store.is_paused = false;
+        world.run();
+        assert_eq!(world.take(alice), [r#"435[{"ok":true,"id":1,"seq":1}]"#], "on {shards}");
+    });
+}
+
+#[test]
+fn a_room_without_members_jumps_to_its_tip() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        for _ in 0..7 {
+            world.store.commit_elsewhere(1, 9, "unheard");
+        }
+        world.cluster(tip(7));
+        let alice = world.connect(0, Some(1));
+        assert_eq!(count_of_room_1(alice, &mut world), "7", "on {shards} shards");
+        assert!(world.store.fetches.is_empty());
+        assert!(room(alice, &mut world, 1).concat().contains(r#""seq":7"#));
+    });
+}
+
+#[test]
+fn what_waits_for_a_gap_is_bounded() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let all: Vec<_> =
+        (0..1100).map(|n| world.store.commit_elsewhere(1, 9, &n.to_string())).collect();
+    world.cluster(messages(&all[1..1025]));
+    assert_eq!(world.counter("cluster_beyond"), 0);
+    world.cluster(messages(&all[1025..]));
+    assert_eq!(world.counter("cluster_beyond"), 75);
+    world.cluster(messages(&all[..1]));
+    world.advance(100);
+    let numbers: Vec<u64> = heard(alice, &mut world).into_iter().map(|(_, seq)| seq).collect();
+    assert_eq!(numbers, (1..=1100).collect::<Vec<u64>>());
+}
+
+#[test]
+fn numbers_that_cannot_be_are_ignored() {
+    let mut world = World::new(3, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let one = world.store.commit_elsewhere(1, 9, "one");
+    for seq in [0, (1 << 53) + 1, u64::MAX] {
+        world.cluster(messages(&[StoredMessage { seq: Seq(seq), ..one.clone() }]));
+        world.cluster(tip(seq));
+        world.cluster(left(NODE, 4, seq));
+    }
+    assert_eq!(world.counter("cluster_ignored"), 5);
+    world.cluster(messages(&[one]));
+    assert_eq!(texts(alice, &mut world), "one");
+}
+
+#[test]
+fn an_ephemeral_room_skips_what_nobody_kept() {
+    let mut world = World::new(1, Settings { ephemeral: true, ..cluster() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.store.forgets = true;
+    world.store.commit_elsewhere(1, 9, "lost");
+    let two = world.store.commit_elsewhere(1, 9, "two");
+    world.cluster(messages(&[two]));
+    world.advance(100);
+    assert_eq!(texts(alice, &mut world), "two");
+    say(alice, &mut world, 1, "three");
+    assert_eq!(heard(alice, &mut world), [("three".to_owned(), 3)]);
+}
