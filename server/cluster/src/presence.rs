@@ -58,7 +58,8 @@ impl Presence {
         let key = (room, card.id);
         match self.stays.get_mut(&key) {
             Some(stay) => {
-                let is_changed = stay.is_wanted != is_present || *stay.card != *card;
+                let has_read = !is_present && stay.seq != seq;
+                let is_changed = has_read || stay.is_wanted != is_present || *stay.card != *card;
                 stay.is_stale |= is_present && *stay.card != *card;
                 stay.is_wanted = is_present;
                 stay.card = card;
@@ -67,13 +68,13 @@ impl Presence {
                     self.due.add(key);
                 }
             }
-            None if is_present => {
+            // A visit that is over already is not written, but the others hear how far he has read.
+            None => {
                 let stage = Stage::Absent;
-                let stay = Stay { card, seq, is_wanted: true, stage, is_stale: false };
+                let stay = Stay { card, seq, is_wanted: is_present, stage, is_stale: false };
                 self.stays.insert(key, stay);
                 self.due.add(key);
             }
-            None => {}
         }
     }
 
@@ -219,8 +220,11 @@ impl Presence {
             let Some(stay) = self.stays.get(&key) else { continue };
             if !is_done {
                 self.untold.add(key);
-            } else if is_left && !stay.is_wanted && stay.is_settled() && !self.untold.has(&key) {
-                self.due.remove(&key);
+                continue;
+            }
+            // Who has come back or left once more since is told of once more.
+            let is_last = !(self.due.has(&key) || self.untold.has(&key));
+            if is_left && !stay.is_wanted && stay.is_settled() && is_last {
                 self.stays.remove(&key);
             }
         }
@@ -231,4 +235,68 @@ impl Presence {
 pub struct News {
     key: Key,
     is_left: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_core::{RoomId, Seq, UserId};
+
+    use super::Presence;
+    use crate::entry::Body;
+    use crate::keys::Keys;
+    use crate::settings::Settings;
+    use crate::tests::world::card;
+
+    const ROOM: RoomId = RoomId(1);
+
+    fn set(presence: &mut Presence, is_present: bool, seq: u64) {
+        presence.set(ROOM, card(1), is_present, Seq(seq));
+    }
+
+    /// Writes whatever is due; returns the number of commands.
+    fn write(presence: &mut Presence) -> usize {
+        let keys = Keys::new(&Settings::default());
+        let mut count = 0;
+        loop {
+            let (writes, moved) = presence.writes(64, &keys, "name");
+            if writes.is_empty() {
+                return count;
+            }
+            count += writes.len();
+            presence.written(moved, true);
+        }
+    }
+
+    #[test]
+    fn of_a_visit_that_was_over_before_it_was_known_only_the_mark_is_told() {
+        let mut presence = Presence::default();
+        set(&mut presence, false, 7);
+        assert_eq!(write(&mut presence), 0);
+        let (bodies, news) = presence.news(9);
+        let left = Body::Present { room: ROOM, joined: vec![], left: vec![(UserId(1), Seq(7))] };
+        assert_eq!(bodies, [(ROOM, left)]);
+        presence.told(news, true);
+        assert!(presence.stays.is_empty());
+    }
+
+    #[test]
+    fn who_leaves_again_while_that_is_told_is_told_of_again() {
+        for comes_back in [true, false] {
+            let mut presence = Presence::default();
+            set(&mut presence, true, 0);
+            write(&mut presence);
+            set(&mut presence, false, 1);
+            write(&mut presence);
+            let (_, news) = presence.news(9);
+            if comes_back {
+                set(&mut presence, true, 1);
+            }
+            set(&mut presence, false, 2);
+            presence.told(news, true);
+            write(&mut presence);
+            let (bodies, _) = presence.news(9);
+            let left = vec![(UserId(1), Seq(2))];
+            assert_eq!(bodies, [(ROOM, Body::Present { room: ROOM, joined: vec![], left })]);
+        }
+    }
 }

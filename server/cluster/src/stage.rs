@@ -71,10 +71,6 @@ impl<K: Ord + Copy> Due<K> {
         self.keys.insert(key);
     }
 
-    pub fn remove(&mut self, key: &K) {
-        self.keys.remove(key);
-    }
-
     pub fn has(&self, key: &K) -> bool {
         self.keys.contains(key)
     }

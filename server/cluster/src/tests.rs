@@ -3,4 +3,4 @@
 mod bounds;
 mod faults;
 mod random;
-mod world;
+pub mod world;

@@ -63,6 +63,9 @@ pub enum ClusterInput {
     Tip { room: RoomId, seq: Seq },
     /// Who entered a room on another node, and who left it and what he has read.
     Present { room: RoomId, node: NodeIx, joined: Vec<Arc<UserCard>>, left: Vec<(UserId, Seq)> },
+    /// How far users had read when they left a room on a node, whose presence of them says nothing
+    /// any more, or nothing yet.
+    Read { room: RoomId, marks: Vec<(UserId, Seq)> },
     /// Everybody the node has in the room; replaces what was known.
     NodePresence { room: RoomId, node: NodeIx, users: Vec<Arc<UserCard>> },
     /// The node's lease is gone, and with it everybody it had.
@@ -83,6 +86,7 @@ impl ClusterInput {
             ClusterInput::Messages { room, .. }
             | ClusterInput::Tip { room, .. }
             | ClusterInput::Present { room, .. }
+            | ClusterInput::Read { room, .. }
             | ClusterInput::NodePresence { room, .. } => Some(*room),
             ClusterInput::NodeGone { .. }
             | ClusterInput::Announce

@@ -69,16 +69,21 @@ impl Cluster {
                     self.tip(room, seq, effects);
                 }
             }
-            Body::Present { room, joined, left } if step != Step::Late => {
-                let Some(peer) = self.peers.named(&entry.incarnation) else { return };
-                let node = peer.ix;
-                if !joined.is_empty() {
-                    peer.rooms.insert(room);
+            Body::Present { room, joined, left } => {
+                match self.peers.named(&entry.incarnation) {
+                    Some(peer) if step != Step::Late => {
+                        let node = peer.ix;
+                        if !joined.is_empty() {
+                            peer.rooms.insert(room);
+                        }
+                        self.loading.note(room, node, &joined, &left);
+                        effects.inputs.push(ClusterInput::Present { room, node, joined, left });
+                    }
+                    // Who is there is read from the hash; what has been read stays read.
+                    _ if left.is_empty() => {}
+                    _ => effects.inputs.push(ClusterInput::Read { room, marks: left }),
                 }
-                self.loading.note(room, node, &joined, &left);
-                effects.inputs.push(ClusterInput::Present { room, node, joined, left });
             }
-            Body::Present { .. } => {}
             Body::Changed(users) => {
                 for user in users {
                     if self.cards.len() < self.settings.controls_max {
@@ -113,12 +118,14 @@ impl Cluster {
         }
     }
 
-    /// Entries of this node are missing: its presence is read again, and the tips of all rooms.
+    /// Entries of this node are missing: its presence is read again, the tips of all rooms, and how
+    /// far users have read.
     fn gap(&mut self, incarnation: &str, effects: &mut Effects) {
         self.counters.resyncs += 1;
         self.peers.unread.insert(process_of(incarnation).to_owned());
         self.are_tips_due = true;
         self.map.bind_all_again();
+        effects.inputs.push(ClusterInput::Resync);
         effects.notes.push(Note::Resync { why: "entries are missing" });
     }
 }

@@ -534,7 +534,7 @@ impl Node {
                     self.views.remove(&node);
                 }
                 ClusterInput::Announce => self.announced += 1,
-                ClusterInput::Resync | ClusterInput::Emit(_) => {}
+                ClusterInput::Read { .. } | ClusterInput::Resync | ClusterInput::Emit(_) => {}
             }
         }
     }

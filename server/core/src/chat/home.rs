@@ -26,7 +26,7 @@ use crate::now::Now;
 use crate::settings::{RoomInfo, Settings};
 use log::Log;
 use messages::{Verdict, Waiting, refuse_publish};
-use reading::{LeftElsewhere, TELLING_MAX, Unsaved};
+use reading::{LatelyLeft, TELLING_MAX, Unsaved};
 use signals::Untold;
 
 /// Joins and publishes that wait for one room to be created.
@@ -81,7 +81,7 @@ pub(crate) struct Home {
     save_at: Now,
     /// Who began or stopped reading on other nodes, and the edges have not heard.
     readings: BTreeMap<(UserId, RoomId), Mark>,
-    left_elsewhere: LeftElsewhere,
+    lately_left: LatelyLeft,
     /// Pairs of a user and another node that has him in a room.
     remote_present: usize,
     online_changed: BTreeSet<RoomId>,
@@ -117,7 +117,7 @@ impl Home {
             unsaved: BTreeSet::new(),
             save_at: Now::default(),
             readings: BTreeMap::new(),
-            left_elsewhere: LeftElsewhere::default(),
+            lately_left: LatelyLeft::default(),
             remote_present: 0,
             online_changed: BTreeSet::new(),
             unknown: BTreeSet::new(),

@@ -242,6 +242,10 @@ impl Roster {
         self.users.values().filter(|present| present.sessions > 0).map(|present| &present.card)
     }
 
+    pub(crate) fn has(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
     pub(crate) fn users(&self) -> impl Iterator<Item = UserId> {
         self.users.keys().copied()
     }

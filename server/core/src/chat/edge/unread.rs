@@ -80,11 +80,19 @@ impl Marks {
         self
     }
 
-    /// A user never reads less: of two nodes the one that is behind takes nothing back.
-    pub(super) fn raise(&mut self, mark: Mark) {
+    /// A user never reads less: of two nodes the one that is behind takes nothing back. True if the
+    /// mark says anything new.
+    pub(super) fn raise(&mut self, mark: Mark) -> bool {
         match self.0.binary_search_by_key(&mark.room, |known| known.room) {
-            Ok(index) => self.0[index] = Mark { seq: mark.seq.max(self.0[index].seq), ..mark },
-            Err(index) => self.0.insert(index, mark),
+            Ok(index) => {
+                let raised = Mark { seq: mark.seq.max(self.0[index].seq), ..mark };
+                let before = std::mem::replace(&mut self.0[index], raised);
+                before != raised
+            }
+            Err(index) => {
+                self.0.insert(index, mark);
+                true
+            }
         }
     }
 }
@@ -95,9 +103,10 @@ impl Edge {
         match &mut entry.reads {
             Reads::Loading(loading) => loading.marks.raise(mark),
             Reads::Ready(marks) => {
-                marks.raise(mark);
-                entry.untold.insert(mark.room);
-                self.untold_users.insert(user);
+                if marks.raise(mark) {
+                    entry.untold.insert(mark.room);
+                    self.untold_users.insert(user);
+                }
             }
         }
     }

@@ -12,21 +12,23 @@ const LEFT_MS: u64 = 10_000;
 const LEFT_MAX: usize = 4096;
 
 pub(super) struct Unsaved {
-    pub(super) seq: Seq,
-    pub(super) is_reading: bool,
-    pub(super) is_saving: bool,
+    card: Arc<UserCard>,
+    seq: Seq,
+    is_reading: bool,
+    is_saving: bool,
 }
 
-/// Users who left a room on another node of late.
+/// Users who left a room on one of several nodes of late, and how far they had read there.
 #[derive(Default)]
-pub(super) struct LeftElsewhere {
+pub(super) struct LatelyLeft {
     marks: BTreeMap<(UserId, RoomId), (Seq, Now)>,
     order: VecDeque<(Now, UserId, RoomId)>,
 }
 
-impl LeftElsewhere {
+impl LatelyLeft {
     fn note(&mut self, now: Now, user: UserId, room: RoomId, seq: Seq) {
         let until = now.plus_ms(LEFT_MS);
+        let seq = seq.max(self.seq(user, room));
         self.marks.insert((user, room), (seq, until));
         self.order.push_back((until, user, room));
         while self.order.front().is_some_and(|(until, _, _)| *until <= now)
@@ -37,6 +39,10 @@ impl LeftElsewhere {
                 self.marks.remove(&(user, room));
             }
         }
+    }
+
+    fn seq(&self, user: UserId, room: RoomId) -> Seq {
+        self.marks.get(&(user, room)).map_or(Seq(0), |(seq, _)| *seq)
     }
 
     fn of(&self, now: Now, user: UserId) -> impl Iterator<Item = Mark> {
@@ -56,7 +62,12 @@ impl Home {
         is_new: bool,
         lanes: &mut Lanes,
     ) {
-        let (user, Mark { room, seq, is_reading }) = (card.id, mark);
+        let (user, Mark { room, mut seq, is_reading }) = (card.id, mark);
+        if !is_reading && self.settings.cluster {
+            self.lately_left.note(self.now, user, room, seq);
+            seq = self.lately_left.seq(user, room);
+        }
+        let mark = Mark { seq, ..mark };
         if is_new {
             // What is said now replaces what was to be said.
             self.readings.remove(&(user, room));
@@ -66,21 +77,36 @@ impl Home {
             self.note_where(user, room, is_reading);
         }
         if !self.settings.ephemeral {
-            self.marks.insert((user, room), Unsaved { seq, is_reading, is_saving: false });
-            self.unsaved.insert((user, room));
+            self.save(card.clone(), mark);
         }
         if self.settings.cluster {
             self.untold.changed(room, card, is_reading, seq);
         }
     }
 
-    /// The same of the last other node that had him, or the first.
-    pub(super) fn note_reading_elsewhere(&mut self, user: UserId, mark: Mark) {
-        self.note_where(user, mark.room, mark.is_reading);
-        if !mark.is_reading {
-            self.left_elsewhere.note(self.now, user, mark.room, mark.seq);
+    fn save(&mut self, card: Arc<UserCard>, mark: Mark) {
+        let Mark { room, seq, is_reading } = mark;
+        let key = (card.id, room);
+        self.marks.insert(key, Unsaved { card, seq, is_reading, is_saving: false });
+        self.unsaved.insert(key);
+    }
+
+    /// The first other node has him.
+    pub(super) fn begin_elsewhere(&mut self, user: UserId, room: RoomId) {
+        self.note_where(user, room, true);
+        // How far his node has come is told when he leaves.
+        self.readings.insert((user, room), Mark { room, seq: Seq(0), is_reading: true });
+    }
+
+    /// He left another node having read so far. While he is present, here or elsewhere, it counts
+    /// for the time when he is not: he may leave that node before it has come as far.
+    pub(super) fn end_elsewhere(&mut self, user: UserId, room: RoomId, seq: Seq, is_present: bool) {
+        self.lately_left.note(self.now, user, room, seq);
+        if !is_present {
+            let seq = self.lately_left.seq(user, room);
+            self.note_where(user, room, false);
+            self.readings.insert((user, room), Mark { room, seq, is_reading: false });
         }
-        self.readings.insert((user, mark.room), mark);
     }
 
     fn note_where(&mut self, user: UserId, room: RoomId, is_reading: bool) {
@@ -123,7 +149,7 @@ impl Home {
             .collect();
         let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
         let unsaved = unsaved.map(|((_, room), mark)| (*room, mark.seq));
-        let left = self.left_elsewhere.of(self.now, user).map(|mark| (mark.room, mark.seq));
+        let left = self.lately_left.of(self.now, user).map(|mark| (mark.room, mark.seq));
         for (room, seq) in unsaved.chain(left) {
             match marks.iter_mut().find(|known| known.room == room) {
                 Some(known) if known.is_reading => {}
@@ -140,12 +166,18 @@ impl Home {
         if self.settings.ephemeral {
             return;
         }
+        let mut present = Vec::new();
         for (id, room) in &self.rooms {
-            for card in room.roster.users_here() {
-                let unsaved = Unsaved { seq: room.log.seq(), is_reading: true, is_saving: false };
-                self.marks.insert((card.id, *id), unsaved);
-                self.unsaved.insert((card.id, *id));
-            }
+            let mark = Mark { room: *id, seq: room.log.seq(), is_reading: true };
+            present.extend(room.roster.users_here().map(|card| (card.clone(), mark)));
+        }
+        present.into_iter().for_each(|(card, mark)| self.save(card, mark));
+    }
+
+    /// What of marks was told before may be lost, and those who ask the store would not find it.
+    pub(super) fn tell_unsaved_again(&mut self) {
+        for ((_, room), mark) in self.marks.iter().filter(|(_, mark)| !mark.is_reading) {
+            self.untold.changed(*room, &mark.card, false, mark.seq);
         }
     }
 

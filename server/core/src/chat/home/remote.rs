@@ -31,6 +31,12 @@ impl Home {
                     self.leave_elsewhere(room, node, user, seq);
                 }
             }
+            ClusterInput::Read { room, marks } => {
+                for (user, seq) in marks {
+                    let is_present = self.rooms.get(&room).is_some_and(|r| r.roster.has(user));
+                    self.end_elsewhere(user, room, seq.min(SEQ_MAX), is_present);
+                }
+            }
             ClusterInput::NodePresence { room, node, users } => {
                 self.replace(room, node, &users, counters);
             }
@@ -114,8 +120,7 @@ impl Home {
         let Some(room) = self.rooms.remove(&room_id) else { return };
         self.remote_present -= room.roster.remote();
         for user in room.roster.users() {
-            let mark = Mark { room: room_id, seq: Seq(0), is_reading: false };
-            self.note_reading_elsewhere(user, mark);
+            self.end_elsewhere(user, room_id, Seq(0), false);
         }
     }
 
@@ -230,9 +235,7 @@ impl Home {
         let is_new = room.roster.enter_elsewhere(node, card);
         self.remote_present += room.roster.remote() - before;
         if is_new {
-            // How far his node has come is told when he leaves.
-            let mark = Mark { room: room_id, seq: Seq(0), is_reading: true };
-            self.note_reading_elsewhere(card.id, mark);
+            self.begin_elsewhere(card.id, room_id);
         }
         self.note_online(room_id, is_new);
     }
@@ -242,10 +245,9 @@ impl Home {
         let before = room.roster.remote();
         let is_new = room.roster.leave_elsewhere(node, user);
         self.remote_present -= before - room.roster.remote();
-        if is_new {
-            let mark = Mark { room: room_id, seq: seq.min(SEQ_MAX), is_reading: false };
-            self.note_reading_elsewhere(user, mark);
-        }
+        // Whoever was not known to be there has read all the same.
+        let is_present = room.roster.has(user);
+        self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
         self.note_online(room_id, is_new);
     }
 
@@ -289,6 +291,7 @@ impl Home {
 
     /// The others may know nothing of this node any more: tells them who is here.
     fn announce(&mut self) {
+        self.tell_unsaved_again();
         self.save_readers_again();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {

@@ -12,8 +12,6 @@ struct News {
     card: Arc<UserCard>,
     is_present: bool,
     seq: Seq,
-    /// Whether the others believe him present.
-    was_told: bool,
 }
 
 #[derive(Default)]
@@ -24,7 +22,8 @@ pub(super) struct Untold {
 }
 
 impl Untold {
-    /// The user's first session of this node entered, or the last one left.
+    /// The user's first session of this node entered, or the last one left. Of a visit that is over
+    /// before anybody heard of it the end is told all the same: it says how far he has read.
     pub(super) fn changed(
         &mut self,
         room: RoomId,
@@ -32,23 +31,12 @@ impl Untold {
         is_present: bool,
         seq: Seq,
     ) {
-        let key = (room, card.id);
-        let was_told = self.present.get(&key).map_or(!is_present, |news| news.was_told);
-        if !is_present && !was_told {
-            // He came and went before anybody heard of it.
-            self.present.remove(&key);
-            return;
-        }
-        let news = News { card: card.clone(), is_present, seq, was_told };
-        self.present.insert(key, news);
+        self.present.insert((room, card.id), News { card: card.clone(), is_present, seq });
     }
 
-    /// Tells of a present user once more. Whether the others know of him may be uncertain, so he
-    /// is not taken for untold.
+    /// Tells of a present user once more.
     pub(super) fn again(&mut self, room: RoomId, card: &Arc<UserCard>, seq: Seq) {
-        let news = News { card: card.clone(), is_present: true, seq, was_told: true };
-        let entry = self.present.entry((room, card.id)).or_insert(news);
-        entry.card = card.clone();
+        self.changed(room, card, true, seq);
     }
 
     pub(super) fn committed(&mut self, room: RoomId, messages: Vec<StoredMessage>) {
@@ -67,7 +55,7 @@ impl Untold {
                 lanes.signal(Signal::Committed { room, messages });
                 told.push(room);
             } else if let Some(((room, _), news)) = self.present.pop_first() {
-                let News { card: user, is_present, seq, .. } = news;
+                let News { card: user, is_present, seq } = news;
                 lanes.signal(Signal::Present { room, user, is_present, seq });
             } else {
                 break;
