@@ -101,7 +101,9 @@ impl Edge {
     pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
-            Reads::Loading(loading) => loading.marks.raise(mark),
+            Reads::Loading(loading) => {
+                loading.marks.raise(mark);
+            }
             Reads::Ready(marks) => {
                 if marks.raise(mark) {
                     entry.untold.insert(mark.room);
