@@ -22,9 +22,10 @@ pub struct Reading {
 impl Reading {
     /// Redis was away. It may have come back empty.
     pub fn doubt(&mut self) {
-        if let Place::Known(ids) = std::mem::take(&mut self.place) {
-            self.place = Place::Doubtful(ids);
-        }
+        self.place = match std::mem::take(&mut self.place) {
+            Place::Known(ids) | Place::Doubtful(ids) => Place::Doubtful(ids),
+            Place::Unknown => Place::Unknown,
+        };
     }
 
     pub fn is_known(&self) -> bool {
@@ -124,7 +125,30 @@ impl Sequence {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sequence, Step};
+    use super::{Reading, Sequence, Step};
+    use crate::keys::Keys;
+    use crate::order::{EntryId, Order};
+    use crate::settings::Settings;
+
+    #[test]
+    fn the_place_is_kept_through_any_number_of_breaks() {
+        let settings = Settings { log_streams: 1, ..Settings::default() };
+        let at = |ms| EntryId { ms, n: 0 };
+        let mut reading = Reading::default();
+        reading.tails(&[Some(at(5))]);
+        reading.doubt();
+        reading.doubt();
+        reading.tails(&[Some(at(9))]);
+        let Order::Read { from, .. } = reading.order(&Keys::new(&settings), &settings) else {
+            panic!("the place is known");
+        };
+        assert_eq!(from[0].1, at(5));
+        reading.doubt();
+        reading.tails(&[Some(at(2))]);
+        let order = reading.order(&Keys::new(&settings), &settings);
+        let Order::Read { from, .. } = order else { panic!("the place is known") };
+        assert_eq!(from[0].1, EntryId::ZERO, "the stream has been made anew");
+    }
 
     #[test]
     fn a_number_comes_once_and_in_order() {
