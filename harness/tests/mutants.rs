@@ -30,7 +30,8 @@ fn the_reference_server_passes_everything() {
 
 #[test]
 fn every_mutant_is_killed_by_a_case_that_names_its_clause() {
-    let trials = try_all(Defect::ALL, 3, &|_| {});
+    // Most of a trial is waiting for what does not come.
+    let trials = try_all(Defect::ALL, 6, &|_| {});
     assert_eq!(trials.len(), Defect::ALL.len());
     let survivors: Vec<String> = trials
         .iter()

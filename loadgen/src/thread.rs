@@ -355,7 +355,8 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
         // Seconds are those of the run, so that each has all of its messages.
         let current = context.shared.times.second(now_ns);
         if current != second || now_ns - shipped_ns >= 2 * SECOND_NS {
-            ship(second, &mut local, &intervals);
+            // Nothing was published before the start, so the first interval is the first second's.
+            ship(second.or(current), &mut local, &intervals);
             second = current;
             shipped_ns = now_ns;
         }

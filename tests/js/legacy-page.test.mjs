@@ -233,7 +233,9 @@ describe('the original page', () => {
   });
 
   test('where WebSockets are blocked the page works by polling alone', async (t) => {
-    const server = await Server.start({ shards: 3, args: ['--static-dir', dir] });
+    // A page that closes between two polls is missed by the heartbeat alone: a short one.
+    const heartbeat = ['--ping-interval-ms', '5000', '--ping-timeout-ms', '5000'];
+    const server = await Server.start({ shards: 3, args: ['--static-dir', dir, ...heartbeat] });
     t.after(() => server.stop());
     const api = new Api(server);
     const [anna, boris] = await Promise.all([api.register('anna'), api.register('boris')]);

@@ -476,8 +476,10 @@ fn close_between_polls(context: &Context) -> Outcome {
 
 fn dead_connection(context: &Context) -> Outcome {
     let room = context.room()?;
-    let witness = context.observer("witness")?;
+    let mut witness = context.observer("witness")?;
     witness.join(room)?;
+    // Later the heartbeat would end the session, of a server that has not seen the connection end too.
+    witness.wait = witness.wait.min(context.capabilities().ping_timeout().mul_f64(0.8));
     for reset in [false, true] {
         context.step(if reset { "RST" } else { "FIN" });
         let mut guest = context.guest("guest")?;
