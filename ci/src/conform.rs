@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::thread;
 
 use crate::nodes::{Nodes, Plan};
-use crate::process::{command, finish, run, run_and_read, say, target};
+use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
@@ -44,27 +45,36 @@ pub fn conform(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// For `test`: the release server, judged by the harness that the tests built anyway. Its mutants are
-/// among the harness's own tests.
+/// For `test`: the server and the harness that the tests built anyway, with the checks of overflow
+/// that a release build leaves out. The harness's mutants are among its own tests.
 pub fn in_test() -> Outcome<Counts> {
-    run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
-    // Two cores carry server and clients: fewer cases at a time, and patience with each answer.
+    // Patience with each answer: two cores carry the servers and all of their clients.
     let patience = ["--jobs", "4", "--wait", "15"].map(String::from);
-    let mut counts = Counts::default();
-    for plan in WHOLE {
-        counts.add(against_ours("debug", plan, &patience)?);
-    }
     let few = ["--cases", "4"].map(String::from);
     let about_nodes = [&patience[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
-    for plan in SPREAD {
-        counts.add(against_ours("debug", plan, &about_nodes)?);
-    }
-    Ok(counts)
+    let whole = WHOLE.iter().map(|plan| (plan, &patience[..]));
+    let spread = SPREAD.iter().map(|plan| (plan, &about_nodes[..]));
+    let mut runs: Vec<_> = whole.chain(spread).collect();
+    let second = runs.split_off(runs.len() / 2);
+    // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
+    let run_all = |runs: Vec<(&Plan, &[String])>| -> Outcome<Counts> {
+        let mut counts = Counts::default();
+        for (plan, args) in runs {
+            counts.add(against_ours("debug", plan, args)?);
+        }
+        Ok(counts)
+    };
+    thread::scope(|scope| {
+        let second = scope.spawn(|| run_all(second));
+        let mut counts = run_all(runs)?;
+        counts.add(second.join().expect("a run does not panic")?);
+        Ok(counts)
+    })
 }
 
-/// Runs the harness of `profile` against the release server.
+/// Runs the harness of `profile` against the server of the same.
 fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> {
-    let server = target().join("release").join("throng");
+    let server = target().join(profile).join("throng");
     let harness_program = target().join(profile).join("throng-harness");
     fs::create_dir_all(target().join("artifacts"))?;
     let nodes = Nodes::start(&server, plan)?;
@@ -82,7 +92,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
         harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
     }
     harness.args(args);
-    let (succeeded, lines) = run_and_read(harness)?;
+    let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
     crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))
 }
 

@@ -68,15 +68,23 @@ pub fn line_of(command: &Command) -> String {
 }
 
 /// Runs a command, shows its output as it comes and also returns it (both streams, line by line).
-pub fn run_and_read(mut command: Command) -> Outcome<(bool, Vec<String>)> {
+pub fn run_and_read(command: Command) -> Outcome<(bool, Vec<String>)> {
+    run_and_read_as("", command)
+}
+
+/// The same with `name` before each line shown, for commands that run at the same time.
+pub fn run_and_read_as(name: &str, mut command: Command) -> Outcome<(bool, Vec<String>)> {
     let line = line_of(&command);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Failure::Failed(format!("{line}: {error}")))?;
     let out = child.stdout.take().expect("stdout is piped");
     let err = child.stderr.take().expect("stderr is piped");
-    let errors = thread::spawn(move || copy_lines(err, |line| eprintln!("{line}")));
-    let mut lines = copy_lines(out, |line| println!("{line}"));
-    lines.extend(errors.join().expect("the copying thread does not panic"));
+    let lines = thread::scope(|scope| {
+        let errors = scope.spawn(|| copy_lines(err, |line| eprintln!("{name}{line}")));
+        let mut lines = copy_lines(out, |line| println!("{name}{line}"));
+        lines.extend(errors.join().expect("the copying thread does not panic"));
+        lines
+    });
     let status = child.wait()?;
     Ok((status.success(), lines))
 }
