@@ -9,15 +9,23 @@ use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
-const fn plan(name: &'static str, nodes: usize, shards: u32, redis: bool) -> Plan {
-    Plan { name, nodes, shards, redis }
+const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
+    Plan { name, nodes, shards, redis: false, quick: false }
 }
 
-/// The servers that the whole harness is run against: both drivers, one shard and several.
-const WHOLE: &[Plan] = &[plan("1", 1, 1, false), plan("3", 1, 3, false), plan("redis", 1, 2, true)];
+/// The servers that the whole harness is run against: both drivers, one shard and several, the
+/// default heartbeats and quick ones.
+const WHOLE: &[Plan] = &[
+    plan("1", 1, 1),
+    Plan { quick: true, ..plan("3", 1, 3) },
+    Plan { redis: true, ..plan("redis", 1, 2) },
+];
 
 /// The servers of several nodes. Every case has passed on one; what is about nodes remains.
-const SPREAD: &[Plan] = &[plan("2-nodes", 2, 2, true), plan("3-nodes", 3, 1, true)];
+const SPREAD: &[Plan] = &[
+    Plan { redis: true, quick: true, ..plan("2-nodes", 2, 2) },
+    Plan { redis: true, quick: true, ..plan("3-nodes", 3, 1) },
+];
 const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 
 /// `cargo xtask conform`: the release build on both drivers, as one, two and three nodes, then the
@@ -79,9 +87,12 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     fs::create_dir_all(target().join("artifacts"))?;
     let nodes = Nodes::start(&server, plan)?;
     let targets = nodes.urls.join(",");
-    let Plan { name, nodes: count, shards, redis } = plan;
+    let Plan { name, nodes: count, shards, redis, quick } = plan;
     let driver = if *redis { "redis" } else { "table" };
-    say(&format!("harness against {targets}: {count} node(s), {shards} shard(s), driver {driver}"));
+    let pace = if *quick { "quick" } else { "default" };
+    say(&format!(
+        "{name}: {count} node(s), {shards} shard(s), driver {driver}, {pace} heartbeats: {targets}"
+    ));
     let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
     let report = target().join("artifacts").join(format!("harness-{name}"));
     harness.arg(&targets).arg("--keep-going");

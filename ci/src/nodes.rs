@@ -15,7 +15,12 @@ pub struct Plan {
     pub shards: u32,
     /// The driver `redis`; several nodes share a PostgreSQL as well.
     pub redis: bool,
+    /// Heartbeats in seconds instead of the default's three quarters of a minute: only so can the
+    /// harness wait for silence to be noticed.
+    pub quick: bool,
 }
+
+const QUICK: &str = " --ping-interval-ms 1000 --ping-timeout-ms 3000 --connect-timeout-ms 3000";
 
 /// Short, so that a killed node is noticed soon.
 const REDIS: &str = "lease_ms = 2000\nconnect_timeout_ms = 500\ncommand_timeout_ms = 1000\n";
@@ -32,6 +37,9 @@ impl Nodes {
         fs::create_dir_all(&dir)?;
         let mut nodes = Nodes { dir, urls: Vec::new(), services: Vec::new() };
         let mut options = format!("--unlimited --shards {}", plan.shards);
+        if plan.quick {
+            options += QUICK;
+        }
         if plan.redis {
             let config = nodes.dir.join("throng.toml");
             let text = format!("[rooms]\ndriver = \"redis\"\n[redis]\n{REDIS}");

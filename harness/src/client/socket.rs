@@ -1,6 +1,7 @@
 //! A Socket.IO client with a reader thread: it answers heartbeats, keeps everything it received
 //! in order, and lets the test wait for what it expects.
 
+use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -768,6 +769,17 @@ fn read_polling(shared: &Shared, connection: Connection) {
     }
 }
 
+/// Ends TCP under a held poll; `false` once it is done. An answer that was on the way comes all the
+/// same, and then the server knows nothing of the end: the next poll has to be cut.
+fn cut(shared: &Shared, mut connection: Connection) -> Result<bool, Trouble> {
+    shared.log.note("FIN");
+    let _ = connection.stream().shutdown(Shutdown::Write);
+    match connection.receive(CUT_WAIT / 2) {
+        Ok(response) if response.status == 200 => shared.take_payload(&response).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
 /// One poll; `false` when the client was told to stop meanwhile.
 fn poll_once(
     shared: &Shared,
@@ -784,7 +796,7 @@ fn poll_once(
     loop {
         match shared.orders() {
             Orders::Run => {}
-            Orders::Cut if sent.elapsed() > HELD => return Ok(false),
+            Orders::Cut if sent.elapsed() > HELD => return cut(shared, connection),
             Orders::Cut => {}
             Orders::Mute => {
                 thread::sleep(READER_TURN);

@@ -41,9 +41,7 @@ impl<L: Logic> Worker<L> {
                     Input::Http { poll, request, body }
                 }
                 ToShard::HttpGone { poll } => {
-                    if self.polls.remove(&poll).is_none() {
-                        continue;
-                    }
+                    self.polls.remove(&poll);
                     Input::HttpGone { poll }
                 }
                 ToShard::Knock { request, answer } => {

@@ -102,8 +102,8 @@ pub(crate) struct Engine {
     happenings: std::collections::VecDeque<Happening>,
     /// Polling sessions whose parked poll may be answerable.
     ready_polls: Vec<ConnId>,
-    /// Which session waits with which poll.
-    parked: std::collections::BTreeMap<PollId, ConnId>,
+    /// The session of each last poll, parked or answered.
+    polls: std::collections::BTreeMap<PollId, ConnId>,
     /// Sessions over their outbound bound, to be evicted at the end of the turn.
     slow: Vec<ConnId>,
     answers: Vec<(PollId, Answer)>,
@@ -132,7 +132,7 @@ impl Engine {
             random: ChaCha12Rng::from_seed(random),
             happenings: std::collections::VecDeque::new(),
             ready_polls: Vec::new(),
-            parked: std::collections::BTreeMap::new(),
+            polls: std::collections::BTreeMap::new(),
             slow: Vec::new(),
             answers: Vec::new(),
             closes: Vec::new(),

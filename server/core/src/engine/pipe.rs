@@ -258,6 +258,7 @@ impl Engine {
         counters.upgrades += 1;
         self.counters = counters;
         if let Carrier::Polling(polling) = carrier {
+            self.forget_polls(&polling);
             for packet in polling.queue {
                 match packet {
                     eio::payload::Out::Text(text) => {

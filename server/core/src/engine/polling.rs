@@ -23,6 +23,8 @@ pub(crate) struct Polling {
     pub(super) queue: VecDeque<Out>,
     pub(super) bytes: usize,
     pub(super) parked: Option<Parked>,
+    /// The last GET, parked or answered.
+    pub(super) last: Option<PollId>,
     /// The session's handshake asked for base64 instead of binary bodies.
     pub(super) b64: bool,
     /// A probe is under way: a poll is not held back.
@@ -37,7 +39,14 @@ pub(super) struct Parked {
 
 impl Polling {
     pub(super) fn new(b64: bool) -> Polling {
-        Polling { queue: VecDeque::new(), bytes: 0, parked: None, b64, is_released: false }
+        Polling {
+            queue: VecDeque::new(),
+            bytes: 0,
+            parked: None,
+            last: None,
+            b64,
+            is_released: false,
+        }
     }
 }
 
@@ -75,7 +84,10 @@ impl Engine {
             return self.end(conn, CloseReason::PollingOverlap);
         }
         polling.parked = Some(Parked { poll, jsonp });
-        self.parked.insert(poll, conn);
+        if let Some(answered) = polling.last.replace(poll) {
+            self.polls.remove(&answered);
+        }
+        self.polls.insert(poll, conn);
         self.ready_polls.push(conn);
     }
 
@@ -141,15 +153,16 @@ impl Engine {
         }
     }
 
-    /// The client gave up on a parked poll: it is gone.
+    /// The client's connection ended before it got the answer to a poll: the client is gone. The
+    /// answer may be on its way already; what it carried is lost, and with it the session.
     pub(crate) fn http_gone(&mut self, poll: PollId) {
-        let Some(conn) = self.parked.remove(&poll) else { return };
+        let Some(conn) = self.polls.remove(&poll) else { return };
         if let Some(session) = self.session_mut(conn)
             && let Carrier::Polling(polling) = &mut session.carrier
         {
             polling.parked = None;
+            self.end(conn, CloseReason::TransportClose);
         }
-        self.end(conn, CloseReason::TransportClose);
     }
 
     pub(super) fn answer_polls(&mut self) {
@@ -174,7 +187,6 @@ impl Engine {
         polling.bytes = 0;
         let packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         let answer = encode(version, polling.b64, parked.jsonp, &packets);
-        self.parked.remove(&parked.poll);
         self.answers.push((parked.poll, answer));
     }
 
@@ -185,6 +197,7 @@ impl Engine {
         version: Version,
         reason: CloseReason,
     ) {
+        self.forget_polls(polling);
         let Some(parked) = polling.parked.take() else { return };
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         if reason == CloseReason::SlowConsumer {
@@ -192,8 +205,14 @@ impl Engine {
         }
         packets.push(Out::Text(Bytes::from_static(b"1")));
         let answer = encode(version, polling.b64, parked.jsonp, &packets);
-        self.parked.remove(&parked.poll);
         self.answers.push((parked.poll, answer));
+    }
+
+    /// The session polls no more: the end of its last poll means nothing.
+    pub(super) fn forget_polls(&mut self, polling: &Polling) {
+        if let Some(poll) = polling.last {
+            self.polls.remove(&poll);
+        }
     }
 }
 

@@ -115,6 +115,29 @@ fn a_cancelled_poll_and_a_close_packet_end_the_session() {
 }
 
 #[test]
+fn a_poll_that_ends_while_its_answer_is_on_the_way_ends_the_session() {
+    let mut world = World::new(1, settings());
+    let poll = world.http(0, request(Transport::Polling, Eio::V3), Ok(""));
+    let sid = sid_of(&world.answer(poll).expect("open").1);
+    let get = with_sid(&sid, Transport::Polling, Eio::V3, Method::Get);
+    let parked = world.http(0, get.clone(), Ok(""));
+    let post = with_sid(&sid, Transport::Polling, Eio::V3, Method::Post);
+    world.http(0, post, Ok("1:2"));
+    assert_eq!(world.answer(parked), Some((200, "1:3".to_owned())));
+    // The next poll shows that the answer arrived; until then the server may hear that it did not.
+    let next = world.http(0, get.clone(), Ok(""));
+    world.http_gone(0, parked);
+    assert_eq!(world.counter("sessions_polling_eio3"), 1);
+    let post = with_sid(&sid, Transport::Polling, Eio::V3, Method::Post);
+    world.http(0, post, Ok("1:2"));
+    assert_eq!(world.answer(next), Some((200, "1:3".to_owned())));
+    world.http_gone(0, next);
+    assert_eq!(world.counter("sessions_polling_eio3"), 0);
+    let after = world.http(0, get, Ok(""));
+    assert_eq!(world.answer(after).map(|answer| answer.0), Some(400));
+}
+
+#[test]
 fn a_bad_or_oversized_body_ends_the_session() {
     for (body, status) in [
         (Ok("abc"), 400),
