@@ -9,12 +9,13 @@ dir="$NODES/$2"
 case "$1" in
   up)
     [ ! -e "$dir/pid" ] || { echo "node $2 is up" >&2; exit 1; }
-    : > "$dir/log"
+    touch "$dir/log"
+    old=$(stat -c %s "$dir/log")
     # A session of its own: what kills the caller's group does not kill a node by accident.
     setsid bash -c 'echo $$ > "$1/pid"; exec bash -c "exec $(cat "$1/command")"' _ "$dir" \
       < /dev/null >> "$dir/log" 2>&1 &
     for _ in $(seq 600); do
-      grep -q "listening on http" "$dir/log" && exit 0
+      tail -c "+$((old + 1))" "$dir/log" | grep -q "listening on http" && exit 0
       kill -0 "$(cat "$dir/pid" 2> /dev/null || echo $$)" 2> /dev/null || break
       sleep 0.05
     done

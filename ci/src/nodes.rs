@@ -93,6 +93,11 @@ impl Drop for Nodes {
             }
         }
         self.services.clear();
+        for node in 0..self.urls.len() {
+            let kept = format!("{}.{node}.log", self.dir.file_name().unwrap_or_default().display());
+            let log = self.dir.join(node.to_string()).join("log");
+            let _ = fs::copy(log, target().join("artifacts").join(kept));
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

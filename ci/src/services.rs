@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -87,8 +88,10 @@ pub fn postgres() -> Outcome<Service> {
 }
 
 fn fresh_dir(name: &str) -> Outcome<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     // A socket's path has to be short, so this is not below `target`.
-    let dir = std::env::temp_dir().join(format!("throng-{name}-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("throng-{name}-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }
