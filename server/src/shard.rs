@@ -4,7 +4,7 @@
 //! collect   what is ready: replies, inbox, deliveries, requests, new connections, bytes
 //! step      one call into the core per item, with one `now`
 //! apply     effects: lanes, commands, answers, closes, logs
-//! flush     one send per pipe that has something to say
+//! flush     one send per pipe that has something to say, until it is time to collect again
 //! park      unless something is ready: until a socket, the bell or the next deadline
 //! ```
 //!
@@ -68,7 +68,7 @@ pub struct Tuning {
     pub is_pinned: bool,
     /// How long a connection may take to send its request head.
     pub handshake_timeout_ms: u32,
-    /// Holds the flush back to collect more frames per send; 0 sends at the end of each turn.
+    /// Holds the flush back to collect more frames per send; 0 sends at once.
     pub flush_linger_us: u32,
     pub accepts_per_turn: u32,
     pub pipes_per_turn: u32,

@@ -1,10 +1,11 @@
 //! Bytes on their way to pipes.
 //!
-//! Everything that a turn produced for a pipe leaves in one send. What one pipe gets is copied into
-//! a buffer of its own, because one contiguous piece is cheaper to send than many. What a whole room
-//! gets lies once in [`Common`], and a recipient costs the eight bytes of a [`Span`]: the socket is
-//! offered the common bytes themselves, and only what it does not take is copied. Large frames are
-//! shared by reference count.
+//! A pipe is offered to its socket when its turn among the pipes comes, and everything that was
+//! produced for it until then leaves in one send. What one pipe gets is copied into a buffer of its
+//! own, because one contiguous piece is cheaper to send than many. What a whole room gets lies once in
+//! [`Common`], and a recipient costs the twelve bytes of a [`Span`]: the socket is offered the common
+//! bytes themselves, and only what it does not take is copied. Large frames are shared by reference
+//! count.
 
 mod common;
 mod spares;
@@ -157,10 +158,12 @@ impl Outbox {
         pending.bytes
     }
 
-    /// Lays down what many pipes are to get with [`Outbox::push_span`] in this turn. `None`: there is
-    /// too much of it already; push copies.
-    pub(crate) fn share(&mut self, bytes: &[u8]) -> Option<Span> {
-        self.common.add(bytes)
+    /// Lays down what many pipes are to get with [`Outbox::push_span`], now: the bytes last as long as
+    /// some pipe holds them, or until the next call. The pipes of one topic are mostly the same, so
+    /// they are best served if its bytes are contiguous. `None`: there is too much of it already; push
+    /// copies.
+    pub(crate) fn share(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+        self.common.add(topic, bytes)
     }
 
     /// Queues common bytes.
@@ -173,7 +176,9 @@ impl Outbox {
         }
         slot.mark_dirty(pipe, &mut self.dirty);
         if !self.common.extend(&mut slot.span, span) {
-            return self.push_apart(pipe, span);
+            // Another topic, or another block: what was held moves out of the way.
+            self.pending(pipe);
+            return self.push_span(pipe, span);
         }
         slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
     }
@@ -229,10 +234,11 @@ impl Outbox {
         Some(pending)
     }
 
-    /// Moves the pipes that have something to send into `into`. Each must be offered to its
-    /// socket and reported through [`Outbox::sent`].
-    pub fn take_dirty(&mut self, into: &mut Vec<PipeId>) {
-        into.append(&mut self.dirty);
+    /// Moves the pipes that have something to send into `into`, in the order in which they are to
+    /// be offered. Each must be offered to its socket and reported through [`Outbox::sent`]; more for
+    /// it may come until then.
+    pub fn take_dirty(&mut self, into: &mut impl Extend<PipeId>) {
+        into.extend(self.dirty.drain(..));
     }
 
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled.
@@ -273,7 +279,7 @@ impl Outbox {
         }
         let of_span = count - own;
         if of_span < slot.span.len() {
-            // The common bytes are gone when the turn is over. A frame under way stays whole, so
+            // The common bytes do not wait for a slow socket. A frame under way stays whole, so
             // that it can be told where it ends.
             let rest = self.common.get(slot.span);
             let from = frame_at(rest, of_span).start;

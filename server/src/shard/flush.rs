@@ -1,4 +1,9 @@
 //! One send per pipe that has something to say.
+//!
+//! A send costs about as much as the bytes of fifty messages, so a pipe waits for its turn among all
+//! that have something to send, and then gets everything that came meanwhile. Between the sends of a
+//! large room the shard goes on reading: what it hears then leaves with the rest of the round, instead
+//! of waiting for its end.
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
@@ -13,6 +18,13 @@ use super::turn::Worker;
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
 
+/// How long a turn sends, as a multiple of what it took so far: hearing a message costs a look at
+/// each member of its room, and must not take the time from sending.
+const SENDING_SHARE: u64 = 8;
+const SENDING_NS_MIN: u64 = 250_000;
+/// Sends between two looks at the clock.
+const SENDS_PER_LOOK: u32 = 16;
+
 /// How long a peer may take to end a connection that we have ended.
 const CLOSING_MS: u64 = 1_000;
 
@@ -24,25 +36,31 @@ impl<L: Logic> Worker<L> {
         }
     }
 
-    /// Sends what the turn produced, unless it may linger for more.
+    /// Sends to pipes that have something to say, in turn, unless they may linger for more. The rest
+    /// of them wait for the next turn, which may have more for them.
     pub(super) fn flush(&mut self) {
+        let was_empty = self.dirty.is_empty();
         self.logic.outbox().take_dirty(&mut self.dirty);
         if self.dirty.is_empty() {
             return;
         }
-        if self.tuning.flush_linger_us > 0 {
+        if was_empty && self.tuning.flush_linger_us > 0 {
             let linger_ns = u64::from(self.tuning.flush_linger_us) * 1000;
-            let until = *self.flush_at.get_or_insert(self.now.plus_ns(linger_ns));
-            if until > self.now {
+            self.flush_at = Some(self.now.plus_ns(linger_ns));
+        }
+        if self.flush_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        self.flush_at = None;
+        let begun = self.clock.now();
+        let most_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
+        for sends in 1_u32.. {
+            let Some(pipe) = self.dirty.pop_front() else { return };
+            self.flush_pipe(pipe);
+            if sends.is_multiple_of(SENDS_PER_LOOK) && self.clock.now().since(begun) >= most_ns {
                 return;
             }
-            self.flush_at = None;
         }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for pipe in dirty.drain(..) {
-            self.flush_pipe(pipe);
-        }
-        self.dirty = dirty;
     }
 
     fn flush_pipe(&mut self, pipe: PipeId) {

@@ -31,7 +31,7 @@ pub(super) struct Worker<L> {
     pub(super) tuning: Tuning,
     pub(super) policy: Arc<HttpPolicy>,
     pub(super) gate: Arc<Gate>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) now: Now,
 
     pub(super) logic: L,
@@ -43,7 +43,8 @@ pub(super) struct Worker<L> {
     pub(super) ready: VecDeque<PipeId>,
     /// Pipes taken down since the last turn, of which the logic has not heard.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
-    pub(super) dirty: Vec<PipeId>,
+    /// Pipes that have something to send, in the order in which they are offered to their sockets.
+    pub(super) dirty: VecDeque<PipeId>,
     /// Pipes that we have ended, and when to take them down.
     pub(super) closing: VecDeque<(Now, PipeId)>,
     pub(super) flush_at: Option<Now>,
@@ -103,7 +104,7 @@ impl<L: Logic> Worker<L> {
             pipes: Pipes::default(),
             ready: VecDeque::new(),
             gone: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             closing: VecDeque::new(),
             flush_at: None,
             buffer: vec![0; plan.tuning.read_bytes_max].into(),
@@ -200,6 +201,7 @@ impl<L: Logic> Worker<L> {
     async fn park(&mut self) {
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
         let has_work = !self.ready.is_empty()
+            || (!self.dirty.is_empty() && self.flush_at.is_none())
             || !self.gone.is_empty()
             || self.is_ending
             || (can_accept && self.listener.is_some());

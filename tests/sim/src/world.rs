@@ -33,6 +33,8 @@ pub struct Node {
     pub replies: VecDeque<Reply>,
     /// What other nodes say.
     pub cluster: VecDeque<ClusterInput>,
+    /// Pipes that wait to be offered to their sockets.
+    pub dirty: VecDeque<PipeId>,
     pub pipes: Vec<Pipe>,
     /// Steps without a turn.
     pub stalled: u32,
@@ -330,14 +332,19 @@ impl World {
         }
         node.shard.settle(&mut effects);
         is_moving |= self.apply(index, effects);
-        is_moving | self.flush(index)
+        // A turn may end before it has come to all pipes that have something to send.
+        let most = match &mut draw {
+            Some(draw) if splits => draw.below(24).checked_sub(12).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        is_moving | self.flush(index, most)
     }
 
     fn has_input(&self, index: usize) -> bool {
         let node = &self.nodes[index];
         let pipes = node.pipes.iter();
         self.lanes.waits_for(index)
-            || !node.cluster.is_empty()
+            || !(node.cluster.is_empty() && node.dirty.is_empty())
             || !(node.doors.is_empty() && node.desk.is_empty() && node.replies.is_empty())
             || pipes.into_iter().any(|p| p.is_open && (!p.up.is_empty() || p.end.is_some()))
     }
@@ -411,11 +418,13 @@ impl World {
         is_moving
     }
 
-    fn flush(&mut self, index: usize) -> bool {
-        let mut dirty = Vec::new();
-        self.nodes[index].shard.outbox().take_dirty(&mut dirty);
-        let mut is_moving = false;
-        for pipe in dirty {
+    fn flush(&mut self, index: usize, most: usize) -> bool {
+        let node = &mut self.nodes[index];
+        node.shard.outbox().take_dirty(&mut node.dirty);
+        let count = most.min(node.dirty.len());
+        let offered: Vec<PipeId> = node.dirty.drain(..count).collect();
+        let mut is_moving = !node.dirty.is_empty();
+        for pipe in offered {
             is_moving |= self.flush_pipe(index, pipe);
         }
         is_moving
@@ -552,6 +561,7 @@ impl Node {
             desk: VecDeque::new(),
             replies: VecDeque::new(),
             cluster: VecDeque::new(),
+            dirty: VecDeque::new(),
             pipes: Vec::new(),
             stalled: 0,
             unanswered: 0,

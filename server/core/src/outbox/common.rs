@@ -1,13 +1,22 @@
-//! Bytes that many pipes get in this turn, laid down once.
+//! Bytes that many pipes get, laid down once.
+//!
+//! Each topic (a room) has a block of its own, and what comes next in it lies right behind. So a pipe
+//! that has not been offered the last batch yet when the next one comes holds both as one piece.
 
-/// Above this, pipes get copies: a turn may take whole lanes full of batches.
+use std::collections::BTreeMap;
+
+/// Above this, pipes get copies: whole lanes full of batches may come before a pipe is offered any.
 const COMMON_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Capacity kept from one turn to the next.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// A block that is never without holders ends here, and the topic goes on in another.
+const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Buffers kept for reuse, and the most of each.
+const SPARE_MAX: usize = 16;
+const SPARE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A part of the common bytes.
+/// A part of a block.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
+    block: u32,
     start: u32,
     end: u32,
 }
@@ -23,40 +32,103 @@ impl Span {
 }
 
 #[derive(Default)]
-pub(super) struct Common {
+struct Block {
+    topic: u32,
     bytes: Vec<u8>,
-    /// Pipes with a span that is not empty. When the last one has been sent, the bytes are gone.
+    /// Pipes with a span of it that is not empty.
     holders: u32,
+    /// It is in the list of blocks to look at.
+    is_listed: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Common {
+    blocks: Vec<Block>,
+    vacant: Vec<u32>,
+    /// The block that takes the next bytes of a topic.
+    open: BTreeMap<u32, u32>,
+    /// Blocks that had no holder at some moment. Whether they still have none is seen when the next
+    /// bytes come: those that came last may be handed out until then.
+    unheld: Vec<u32>,
+    /// Of all blocks.
+    bytes: usize,
 }
 
 impl Common {
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Option<Span> {
-        if self.holders == 0 {
-            self.bytes.clear();
-            if self.bytes.capacity() > KEPT_BYTES_MAX {
-                self.bytes = Vec::new();
-            }
-        }
-        if self.bytes.len() + bytes.len() > COMMON_BYTES_MAX {
+    pub(super) fn add(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+        self.clear_unheld();
+        if self.bytes + bytes.len() > COMMON_BYTES_MAX {
             return None;
         }
-        let start = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(bytes);
-        Some(Span { start, end: self.bytes.len() as u32 })
+        let index = self.block_for(topic, bytes.len());
+        let block = &mut self.blocks[index as usize];
+        let start = block.bytes.len() as u32;
+        block.bytes.extend_from_slice(bytes);
+        self.bytes += bytes.len();
+        let end = block.bytes.len() as u32;
+        self.list_if_unheld(index);
+        Some(Span { block: index, start, end })
+    }
+
+    fn block_for(&mut self, topic: u32, len: usize) -> u32 {
+        if let Some(index) = self.open.get(&topic)
+            && self.blocks[*index as usize].bytes.len() + len <= BLOCK_BYTES_MAX
+        {
+            return *index;
+        }
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.blocks.push(Block::default());
+            self.blocks.len() as u32 - 1
+        });
+        self.blocks[index as usize].topic = topic;
+        self.open.insert(topic, index);
+        index
+    }
+
+    fn list_if_unheld(&mut self, index: u32) {
+        let block = &mut self.blocks[index as usize];
+        if block.holders == 0 && !block.is_listed {
+            block.is_listed = true;
+            self.unheld.push(index);
+        }
+    }
+
+    fn clear_unheld(&mut self) {
+        while let Some(index) = self.unheld.pop() {
+            let block = &mut self.blocks[index as usize];
+            block.is_listed = false;
+            if block.holders > 0 {
+                continue;
+            }
+            self.bytes -= block.bytes.len();
+            block.bytes.clear();
+            if self.vacant.len() >= SPARE_MAX || block.bytes.capacity() > SPARE_BYTES_MAX {
+                block.bytes = Vec::new();
+            }
+            if self.open.get(&block.topic) == Some(&index) {
+                self.open.remove(&block.topic);
+            }
+            self.vacant.push(index);
+        }
     }
 
     pub(super) fn get(&self, span: Span) -> &[u8] {
-        &self.bytes[span.start as usize..span.end as usize]
+        if span.is_empty() {
+            return &[];
+        }
+        &self.blocks[span.block as usize].bytes[span.start as usize..span.end as usize]
     }
 
     /// Adds `span` to what a pipe `held`. False: it does not lie right behind.
     #[inline]
     pub(super) fn extend(&mut self, held: &mut Span, span: Span) -> bool {
         if held.is_empty() {
-            self.holders += u32::from(!span.is_empty());
+            if !span.is_empty() {
+                self.blocks[span.block as usize].holders += 1;
+            }
             *held = span;
             true
-        } else if held.end == span.start {
+        } else if held.block == span.block && held.end == span.start {
             held.end = span.end;
             true
         } else {
@@ -67,7 +139,8 @@ impl Common {
     #[inline]
     pub(super) fn release(&mut self, held: &mut Span) {
         if !held.is_empty() {
-            self.holders -= 1;
+            self.blocks[held.block as usize].holders -= 1;
+            self.list_if_unheld(held.block);
             *held = Span::default();
         }
     }

@@ -47,7 +47,7 @@ fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
     outbox.open(PIPE);
     outbox.push(PIPE, b"a");
     outbox.push(PIPE, b"b");
-    let mut dirty = Vec::new();
+    let mut dirty: Vec<PipeId> = Vec::new();
     outbox.take_dirty(&mut dirty);
     assert_eq!(dirty, [PIPE]);
     assert_eq!(outbox.sent(PIPE, 1), Flushed::More);
@@ -91,7 +91,7 @@ fn cutting_keeps_the_frame_under_way_whole() {
         let mut outbox = Outbox::default();
         outbox.open(PIPE);
         outbox.push(PIPE, &all);
-        let mut dirty = Vec::new();
+        let mut dirty: Vec<PipeId> = Vec::new();
         outbox.take_dirty(&mut dirty);
         outbox.sent(PIPE, sent);
         outbox.cut(PIPE);
@@ -113,12 +113,12 @@ fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
         let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(|letter| frame(letter, 10));
         outbox.push(PIPE, &a);
         for part in [[&b[..], &c].concat(), d.clone()] {
-            let span = outbox.share(&part).expect("there is room");
+            let span = outbox.share(1, &part).expect("there is room");
             outbox.push_span(PIPE, span);
         }
         assert_eq!(outbox.queued(PIPE), 4 * 12);
         outbox.push(PIPE, &e);
-        let span = outbox.share(&a).expect("there is room");
+        let span = outbox.share(1, &a).expect("there is room");
         assert_eq!(outbox.push_span(PIPE, span), 6 * 12);
         let (wire, state) = drain(&mut outbox, limit);
         assert_eq!(wire, [a.clone(), b, c, d, e, a].concat(), "limit {limit}");
@@ -131,11 +131,11 @@ fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
     let mut outbox = Outbox::default();
     outbox.open(PIPE);
     let text = [frame(b'a', 3), frame(b'b', 3)].concat();
-    let span = outbox.share(&text).expect("there is room");
+    let span = outbox.share(1, &text).expect("there is room");
     outbox.push_span(PIPE, span);
     assert_eq!(outbox.sent(PIPE, 7), Flushed::More, "two bytes into the second frame");
     // Another turn, in which the pipe is blocked.
-    let next = outbox.share(&frame(b'c', 3)).expect("there is room");
+    let next = outbox.share(1, &frame(b'c', 3)).expect("there is room");
     assert_eq!(outbox.push_span(PIPE, next), 3 + 5);
     outbox.writable(PIPE);
     let (wire, state) = drain(&mut outbox, 100);
@@ -149,7 +149,7 @@ fn cutting_drops_common_bytes_behind_the_frame_under_way() {
     for (sent, kept) in [(0, 0), (2, 5), (5, 5), (7, 10)] {
         let mut outbox = Outbox::default();
         outbox.open(PIPE);
-        let span = outbox.share(&text).expect("there is room");
+        let span = outbox.share(1, &text).expect("there is room");
         outbox.push_span(PIPE, span);
         if sent > 0 {
             outbox.sent(PIPE, sent);
@@ -160,13 +160,83 @@ fn cutting_drops_common_bytes_behind_the_frame_under_way() {
 }
 
 #[test]
-fn too_many_common_bytes_are_refused_until_the_turn_is_over() {
+fn too_many_common_bytes_are_refused_until_they_were_sent() {
     let mut outbox = Outbox::default();
     outbox.open(PIPE);
     let megabytes = vec![b'x'; 40 * 1024 * 1024];
-    let span = outbox.share(&megabytes).expect("there is room");
+    let span = outbox.share(1, &megabytes).expect("there is room");
     outbox.push_span(PIPE, span);
-    assert!(outbox.share(&megabytes).is_none());
+    assert!(outbox.share(1, &megabytes).is_none());
     outbox.sent(PIPE, megabytes.len());
-    assert!(outbox.share(&megabytes).is_some());
+    assert!(outbox.share(1, &megabytes).is_some());
+}
+
+/// A pipe that two topics serve, and others that only one does, in every order of offering.
+#[test]
+fn common_bytes_outlive_other_holders_and_other_topics() {
+    let pipes = [0, 1, 2].map(|slot| PipeId { slot, generation: 1 });
+    for first in 0..3 {
+        let mut outbox = Outbox::default();
+        pipes.iter().for_each(|pipe| outbox.open(*pipe));
+        let mut wire = [const { Vec::<u8>::new() }; 3];
+        let mut want = [const { Vec::<u8>::new() }; 3];
+        for round in 0..9u8 {
+            for (topic, members) in [(1, &[0, 1][..]), (2, &[1, 2])] {
+                let text = frame(b'a' + 2 * round + topic, 3 + round);
+                let span = outbox.share(topic.into(), &text).expect("there is room");
+                for member in members {
+                    outbox.push_span(pipes[*member], span);
+                    want[*member].extend_from_slice(&text);
+                }
+            }
+            // One pipe in each round; the others hold what came since their last.
+            let at = (first + usize::from(round)) % 3;
+            offer(&mut outbox, pipes[at], &mut wire[at]);
+        }
+        for at in 0..3 {
+            offer(&mut outbox, pipes[at], &mut wire[at]);
+        }
+        assert_eq!(wire, want, "beginning with {first}");
+    }
+}
+
+fn offer(outbox: &mut Outbox, pipe: PipeId, wire: &mut Vec<u8>) {
+    let mut slices = [IoSlice::new(&[]); 4];
+    let filled = outbox.slices(pipe, &mut slices);
+    let flat: Vec<u8> = slices[..filled].iter().flat_map(|part| part.to_vec()).collect();
+    wire.extend_from_slice(&flat);
+    assert_eq!(outbox.sent(pipe, flat.len()), Flushed::Empty);
+}
+
+#[test]
+fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
+    let mut outbox = Outbox::default();
+    outbox.open(PIPE);
+    for _ in 0..3 {
+        let span = outbox.share(1, &frame(b'a', 3)).expect("there is room");
+        outbox.push_span(PIPE, span);
+        // Another room, of which the pipe hears nothing.
+        outbox.share(2, &frame(b'b', 3)).expect("there is room");
+    }
+    let mut slices = [IoSlice::new(&[]); 4];
+    assert_eq!(outbox.slices(PIPE, &mut slices), 1);
+    assert_eq!(&*slices[0], frame(b'a', 3).repeat(3));
+}
+
+#[test]
+fn a_room_that_never_rests_does_not_keep_what_was_sent() {
+    let mut outbox = Outbox::default();
+    let pipes = [0, 1].map(|slot| PipeId { slot, generation: 1 });
+    pipes.iter().for_each(|pipe| outbox.open(*pipe));
+    let text = frame(b'a', 125).repeat(8 * 1024);
+    for round in 0..300 {
+        // 300 MB in all, and always somebody who holds the last of it.
+        let span = outbox.share(1, &text).expect("what was sent is gone");
+        pipes.iter().for_each(|pipe| {
+            outbox.push_span(*pipe, span);
+        });
+        let mut wire = Vec::new();
+        offer(&mut outbox, pipes[round % 2], &mut wire);
+        assert!(wire.chunks(text.len()).all(|chunk| chunk == text));
+    }
 }

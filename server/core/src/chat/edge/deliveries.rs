@@ -129,7 +129,7 @@ impl Edge {
                     authors.push(message.author);
                 }
             }
-            let span = engine.outbox.share(&batch.shared);
+            let span = engine.outbox.share(room_id.0, &batch.shared);
             for member in &room.members {
                 match member.pipe {
                     Some(pipe) if !authors.contains(&member.user) => {
