@@ -59,6 +59,13 @@ impl Cell {
         }
     }
 
+    /// Each word of `asked` is a word of the name: `N=100` does not ask for `N=1000`.
+    #[must_use]
+    pub fn is_asked_for(&self, asked: &str) -> bool {
+        let name = self.name();
+        asked.split_whitespace().all(|word| name.split_whitespace().any(|own| own == word))
+    }
+
     /// Open loops are there for their percentiles, which need more messages than a rate does.
     #[must_use]
     pub fn duration_s(&self, base_s: f64) -> f64 {
@@ -143,6 +150,19 @@ pub fn quick() -> Vec<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_are_asked_for_by_whole_words() {
+        let asked = |asked: &str| -> Vec<String> {
+            all().iter().filter(|cell| cell.is_asked_for(asked)).map(Cell::name).collect()
+        };
+        assert_eq!(asked("N=100"), ["1x1 N=100", "1x16 N=100", "16x4 N=100"]);
+        assert_eq!(asked("1x1"), ["1x1 N=100", "1x1 N=1000", "1x1 N=4000"]);
+        assert_eq!(asked("16x4 N=1000"), [SATURATION.name()]);
+        assert_eq!(asked("80%"), ["80% of own N=1000"]);
+        assert_eq!(asked("idle"), ["idle N=5000"]);
+        assert!(asked("16x").is_empty());
+    }
 
     #[test]
     fn cells_that_build_on_others_wait_for_them() {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod environment;
+pub mod flags;
 pub mod measure;
 pub mod server;
 pub mod target;

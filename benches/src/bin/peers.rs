@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use throng_benches::cell::{self, Cell, Known, SATURATION};
 use throng_benches::environment::{self, Places};
+use throng_benches::flags::Flags;
 use throng_benches::measure::{Cores, measure};
 use throng_benches::outcome::{Entry, Results, Run, SCHEMA};
 use throng_benches::peer::{ALL, Peer};
@@ -20,44 +21,29 @@ use throng_loadgen::scenario::Scenario;
 /// messages.
 #[derive(Parser)]
 #[command(version, about)]
-struct Flags {
-    /// Small cells, one short repetition: does everything still run?
-    #[arg(long)]
-    quick: bool,
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
     /// Only these servers.
     #[arg(long, value_delimiter = ',')]
     servers: Vec<Peer>,
-    /// Only cells whose name contains one of these: `16x4`, `N=1000`, `fixed`, `80%`, `idle`. `80%`
-    /// needs `16x4 N=1000`, and the floor of equal bytes needs Throng in the same cell.
+    /// Only cells whose name has all words of one of these: `16x4`, `N=1000`, `16x4 N=1000`, `fixed`,
+    /// `80%`, `idle`. `80%` needs `16x4 N=1000`, and the floor of equal bytes needs Throng in the
+    /// same cell.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<String>,
-    #[arg(long, default_value_t = 3)]
-    repetitions: u32,
     /// Seconds per repetition, warm-up included; open loops take twice as long.
     #[arg(long, default_value_t = 5.0)]
     duration: f64,
     #[arg(long, default_value_t = 1.5)]
     warmup: f64,
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    #[arg(long, value_delimiter = ',', default_values_t = [1])]
-    generator_cores: Vec<usize>,
-    /// Folder of the results; default: benches/results, or a temporary one with --quick.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The results' name after the date.
-    #[arg(long, default_value = "peers")]
-    name: String,
-    /// Use what was built and installed before.
-    #[arg(long)]
-    no_build: bool,
     /// A server that cannot be prepared is left out instead of ending the run.
     #[arg(long)]
     skip_missing: bool,
 }
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    match run(&Command::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -67,24 +53,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> anyhow::Result<bool> {
+fn run(command: &Command) -> anyhow::Result<bool> {
     let places = Places::of_this_program()?;
-    let results = measure_all(&flags, &places)?;
-    let folder = flags.out.clone().unwrap_or_else(|| places.results(flags.quick));
-    save(&results, &folder, &flags.name)?;
+    let results = measure_all(command, &places)?;
+    save(&results, &command.flags.folder(&places), command.flags.name("peers"))?;
     Ok(is_sound(&results))
 }
 
-fn measure_all(flags: &Flags, places: &Places) -> anyhow::Result<Results> {
+fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
+    let flags = &command.flags;
     let (duration_s, warmup_s) =
-        if flags.quick { (2.0, 0.5) } else { (flags.duration, flags.warmup) };
-    let cores = Cores { server: flags.server_core, generator: flags.generator_cores.clone() };
-    let repetitions = if flags.quick { 1 } else { flags.repetitions };
-    let peers = prepared(flags, places)?;
+        if flags.quick { (2.0, 0.5) } else { (command.duration, command.warmup) };
+    let cores = flags.cores();
+    let repetitions = flags.repetitions();
+    let peers = prepared(command, places)?;
     let cells: Vec<Cell> = if flags.quick { cell::quick() } else { cell::all() }
         .into_iter()
         .filter(|cell| {
-            flags.cells.is_empty() || flags.cells.iter().any(|part| cell.name().contains(part))
+            command.cells.is_empty() || command.cells.iter().any(|asked| cell.is_asked_for(asked))
         })
         .collect();
     let mut results = Results {
@@ -152,9 +138,9 @@ fn known(results: &Results, cell: &Cell, peer: Peer) -> Known {
     Known { saturation: last(&SATURATION, peer, "deliveries_per_s"), chat_bytes }
 }
 
-fn prepared(flags: &Flags, places: &Places) -> anyhow::Result<Vec<Peer>> {
-    let mut peers = if flags.servers.is_empty() { ALL.to_vec() } else { flags.servers.clone() };
-    if flags.no_build {
+fn prepared(command: &Command, places: &Places) -> anyhow::Result<Vec<Peer>> {
+    let mut peers = if command.servers.is_empty() { ALL.to_vec() } else { command.servers.clone() };
+    if command.flags.no_build {
         return Ok(peers);
     }
     Peer::Floor.prepare(places)?;
@@ -164,7 +150,7 @@ fn prepared(flags: &Flags, places: &Places) -> anyhow::Result<Vec<Peer>> {
         eprintln!("preparing {}", peer.name());
         match peer.prepare(places) {
             Ok(()) => {}
-            Err(error) if flags.skip_missing => {
+            Err(error) if command.skip_missing => {
                 eprintln!("left out: {}: {error:#}", peer.name());
                 missing.push(*peer);
             }

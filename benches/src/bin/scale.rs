@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use throng_benches::environment::{self, Places, commit};
-use throng_benches::measure::Cores;
+use throng_benches::flags::Flags;
 use throng_benches::peer::build;
 use throng_benches::scale::result::{Results, SCHEMA};
 use throng_benches::scale::{ALL, Lab, Name, page, picture};
@@ -17,33 +17,16 @@ use throng_loadgen::thread::pin;
 /// result, not a failure.
 #[derive(Parser)]
 #[command(version, about)]
-struct Flags {
-    /// A fiftieth of the clients: does everything still run? Results are thrown away.
-    #[arg(long)]
-    quick: bool,
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
     /// Only these parts.
     #[arg(long, value_delimiter = ',')]
     parts: Vec<Name>,
-    /// Of the parts that are repeated: connect and shards.
-    #[arg(long, default_value_t = 3)]
-    repetitions: u32,
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    #[arg(long, value_delimiter = ',', default_values_t = [1])]
-    generator_cores: Vec<usize>,
-    /// Folder of the results; default: benches/results, or a temporary one with --quick.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The results' name after the date.
-    #[arg(long, default_value = "scale")]
-    name: String,
-    /// Use what was built before.
-    #[arg(long)]
-    no_build: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    match run(&Command::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -53,22 +36,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: &Flags) -> anyhow::Result<bool> {
+fn run(command: &Command) -> anyhow::Result<bool> {
+    let flags = &command.flags;
     let places = Places::of_this_program()?;
-    let folder = flags.out.clone().unwrap_or_else(|| places.results(flags.quick));
+    let folder = flags.folder(&places);
     if !flags.no_build {
         build(&places, "throng-loadgen")?;
         build(&places, "throng")?;
     }
     // Every connection is a descriptor here and there; both inherit this limit.
     let descriptors = throng_loadgen::run::raise_descriptor_limit(110_000)?;
-    let cores = Cores { server: flags.server_core, generator: flags.generator_cores.clone() };
+    let cores = flags.cores();
     if let Some(core) = cores.generator.first() {
         // Registration and the reading of metrics must not disturb the server's core.
         pin(*core)?;
     }
-    let repetitions = if flags.quick { 1 } else { flags.repetitions };
-    let lab = Lab { places, cores, is_trial: flags.quick, repetitions, descriptors };
+    let lab =
+        Lab { places, cores, is_trial: flags.quick, repetitions: flags.repetitions(), descriptors };
     let mut results = Results {
         schema: SCHEMA.into(),
         date: environment::today(),
@@ -78,7 +62,7 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
         is_trial: lab.is_trial,
         parts: Vec::new(),
     };
-    let names = if flags.parts.is_empty() { ALL.to_vec() } else { flags.parts.clone() };
+    let names = if command.parts.is_empty() { ALL.to_vec() } else { command.parts.clone() };
     let mut is_sound = true;
     for name in names {
         match name.run(&lab) {
@@ -92,7 +76,7 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
             }
         }
     }
-    save(&results, &folder, &flags.name)?;
+    save(&results, &folder, flags.name("scale"))?;
     Ok(is_sound)
 }
 
