@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use throng_loadgen::report::Report;
+use throng_loadgen::scenario::Mode;
 
 use crate::target::Target;
 
@@ -42,6 +43,9 @@ const CONNECTING_MAX: f64 = 0.97;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     pub figures: BTreeMap<String, f64>,
+    /// Messages were due at times fixed before, whatever became of those before them.
+    #[serde(default)]
+    pub is_open_loop: bool,
     pub generator_busy: f64,
     /// Busy while the clients connected.
     #[serde(default)]
@@ -68,6 +72,7 @@ impl Run {
         let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         Self {
             figures: figures.collect(),
+            is_open_loop: report.scenario.load.mode == Mode::Open,
             generator_busy: most(&mut threads().map(|thread| thread.busy)),
             generator_connecting: most(&mut threads().map(|thread| thread.connecting)),
             void_reasons: report.void_reasons.clone(),
@@ -84,9 +89,14 @@ impl Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
     Stands,
-    /// A rate that the generator held down: the server may do more.
-    LowerBound,
+    /// The generator was full, and that can only have made the figure worse: it holds a rate down,
+    /// and in an open loop its own queue is part of every latency.
+    Bound,
     Void,
+}
+
+fn is_latency(figure: &str) -> bool {
+    figure.starts_with("latency_us.")
 }
 
 impl Run {
@@ -94,7 +104,7 @@ impl Run {
     #[must_use]
     pub fn trust(&self, figure: &str) -> Trust {
         if figure == "connects_per_s" && self.generator_connecting > CONNECTING_MAX {
-            return Trust::LowerBound;
+            return Trust::Bound;
         }
         if self.void_reasons.is_empty() {
             return Trust::Stands;
@@ -102,7 +112,8 @@ impl Run {
         let is_saturated_only = self.void_reasons.iter().all(|why| why.starts_with(SATURATED));
         match figure {
             _ if !is_saturated_only => Trust::Void,
-            "deliveries_per_s" => Trust::LowerBound,
+            "deliveries_per_s" => Trust::Bound,
+            _ if self.is_open_loop && is_latency(figure) => Trust::Bound,
             _ if UNMOVED_BY_SATURATION.contains(&figure) => Trust::Stands,
             _ => Trust::Void,
         }
@@ -134,6 +145,16 @@ impl Spread {
     #[must_use]
     pub fn is_void(&self) -> bool {
         self.trust == Trust::Void
+    }
+
+    /// What stands before the number: that the server may do better.
+    #[must_use]
+    pub fn sign(&self, figure: &str) -> &'static str {
+        match self.trust {
+            Trust::Bound if is_latency(figure) => "≤ ",
+            Trust::Bound => "≥ ",
+            Trust::Stands | Trust::Void => "",
+        }
     }
 }
 
@@ -232,9 +253,13 @@ mod tests {
     fn a_saturated_generator_bounds_a_rate_and_leaves_the_cpu_alone() {
         let saturated =
             Run { void_reasons: vec!["generator_saturated: x".into()], ..Run::default() };
-        assert_eq!(saturated.trust("deliveries_per_s"), Trust::LowerBound);
+        assert_eq!(saturated.trust("deliveries_per_s"), Trust::Bound);
         assert_eq!(saturated.trust("server.cpu_us_per_delivery"), Trust::Stands);
         assert_eq!(saturated.trust("latency_us.p99"), Trust::Void);
+        let open = Run { is_open_loop: true, ..saturated.clone() };
+        assert_eq!(open.trust("latency_us.p99"), Trust::Bound);
+        let bound = Spread { median: 1.0, low: 1.0, high: 1.0, trust: Trust::Bound };
+        assert_eq!((bound.sign("latency_us.p99"), bound.sign("deliveries_per_s")), ("≤ ", "≥ "));
         let mut starved = saturated;
         starved.void_reasons.push("generator_starved: x".into());
         assert_eq!(starved.trust("server.cpu_us_per_delivery"), Trust::Void);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use throng_loadgen::svg::{COLOURS, escape};
 
-use crate::outcome::{Results, Trust};
+use crate::outcome::Results;
 use crate::table::number;
 
 /// (cell begins with, figure, title)
@@ -71,11 +71,8 @@ fn panel(
         };
         let (low, high) = (LABEL + spread.low * scale, LABEL + spread.high * scale);
         let middle = *y + ROW / 2.0;
-        let (before, after) = match spread.trust {
-            Trust::Stands => ("", ""),
-            Trust::LowerBound => ("≥ ", ""),
-            Trust::Void => ("", " void"),
-        };
+        let before = spread.sign(figure);
+        let after = if spread.is_void() { " void" } else { "" };
         writeln!(
             out,
             "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",

@@ -1,13 +1,13 @@
 //! What Throng promises about itself beside others, held against the results.
 
 use crate::cell::SATURATION;
-use crate::outcome::Results;
+use crate::outcome::{Results, Trust};
 use crate::peer::Peer;
 use crate::target::Target;
 
-/// Every promise whose cells were measured. A rate that is only a lower bound, since the generator
-/// was saturated, is taken as it stands: for Throng that errs against it, for others the page says
-/// so beside the number.
+/// Every promise whose cells were measured. A figure that is only a bound, since the generator was
+/// saturated, is taken as it stands: for Throng that errs against it, for others the page says so
+/// beside the number. Only a latency that another server is beaten by must be exact.
 #[must_use]
 pub fn of(results: &Results) -> Vec<Target> {
     let median = |cell: &str, peer: Peer, figure: &str| {
@@ -38,9 +38,11 @@ pub fn of(results: &Results) -> Vec<Target> {
     let (fixed, p99) = ("fixed 40k/s N=1000", "latency_us.p99");
     if let Some(own) = median(fixed, Peer::Throng, p99) {
         for peer in [Peer::SocketIo, Peer::Socketioxide, Peer::Socketify] {
-            if let Some(other) = median(fixed, peer, p99) {
+            let entry = results.entry(fixed, peer.name());
+            let spread = entry.and_then(|entry| entry.spread(p99));
+            if let Some(other) = spread.filter(|spread| spread.trust == Trust::Stands) {
                 let what = format!("p99, {fixed}, beside {}", peer.name());
-                targets.push(Target::at_most(what, own, other, "µs"));
+                targets.push(Target::at_most(what, own, other.median, "µs"));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::outcome::{Entry, Results, Spread, Trust};
+use crate::outcome::{Entry, Results, Trust};
 use crate::target;
 
 /// (figure, heading, is less better, only in cells whose name begins so)
@@ -49,7 +49,7 @@ fn write(results: &Results, picture: &str, out: &mut String) -> std::fmt::Result
     writeln!(out, "```sh\n{}\n```\n", results.command)?;
     writeln!(
         out,
-        "A cell P×O is P publishers with O messages each in flight; N members in one room; a publisher sends its next message when its own copy of the last has come back. No acks. `fixed` is an open loop of so many deliveries per second, `80% of own` one at 80 % of what the same server delivered in 16x4 N=1000 of the same repetition. Raw servers carry the message text alone, Socket.IO servers the whole chat message around it; *bare send, equal bytes* carries as many bytes as Throng does. ≥: the generator was saturated, so the server may do more; its CPU time per delivery is not touched by that. *void*: in every repetition the generator did not trust itself, for the reason named below.\n"
+        "A cell P×O is P publishers with O messages each in flight; N members in one room; a publisher sends its next message when its own copy of the last has come back. No acks. `fixed` is an open loop of so many deliveries per second, `80% of own` one at 80 % of what the same server delivered in 16x4 N=1000 of the same repetition. Raw servers carry the message text alone, Socket.IO servers the whole chat message around it; *bare send, equal bytes* carries as many bytes as Throng does. ≥ and ≤: the generator was saturated, which holds a rate down and adds to the latencies of an open loop, so the server may do better; its CPU time per delivery is not touched by that. *void*: in every repetition the generator did not trust itself, for the reason named below.\n"
     )?;
     if !results.targets.is_empty() {
         writeln!(out, "## What was promised\n\n{}", target::rows(&results.targets))?;
@@ -100,22 +100,20 @@ fn table(
 }
 
 fn shown(entry: &Entry, figure: &str) -> String {
-    let Some(Spread { median, low, high, trust }) = entry.spread(figure) else {
+    let Some(spread) = entry.spread(figure) else {
         return if entry.failures.is_empty() { "–".into() } else { "failed".into() };
     };
     let range = match entry.runs.len() {
         0 | 1 => String::new(),
-        _ => format!(" ({}–{})", number(low), number(high)),
+        _ => format!(" ({}–{})", number(spread.low), number(spread.high)),
     };
     let lost = entry.spread("completeness").is_some_and(|share| share.low < 1.0);
-    let (before, after) = match (trust, lost) {
-        (Trust::Void, _) => ("", " *void*"),
-        (Trust::LowerBound, false) => ("≥ ", ""),
-        (Trust::LowerBound, true) => ("≥ ", " *lost messages*"),
-        (Trust::Stands, true) => ("", " *lost messages*"),
-        (Trust::Stands, false) => ("", ""),
+    let after = match (spread.trust, lost) {
+        (Trust::Void, _) => " *void*",
+        (_, true) => " *lost messages*",
+        (_, false) => "",
     };
-    format!("{before}{}{range}{after}", number(median))
+    format!("{}{}{range}{after}", spread.sign(figure), number(spread.median))
 }
 
 /// Three significant digits.

@@ -24,7 +24,7 @@ const LOADS: &[Load] = &[
         members: 1000,
         publishes_per_turn: 1,
         turns: 100,
-        budget: 240.0,
+        budget: 228.0,
     },
     Load {
         name: "64 publishes a turn, 1000 members",

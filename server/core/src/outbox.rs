@@ -44,6 +44,16 @@ impl Pending {
         }
     }
 
+    /// Shows the first parts; `None` if there are more than fit.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Option<usize> {
+        let mut skip = self.sent;
+        for (part, slice) in self.parts.iter().zip(&mut *slices) {
+            *slice = IoSlice::new(&part.as_slice()[skip..]);
+            skip = 0;
+        }
+        (self.parts.len() <= slices.len()).then_some(self.parts.len())
+    }
+
     /// Forgets the first `count` bytes. The last part stays, to be filled again.
     fn take(&mut self, count: usize) {
         self.bytes -= count;
@@ -176,11 +186,20 @@ impl Outbox {
         }
         slot.mark_dirty(pipe, &mut self.dirty);
         if !self.common.extend(&mut slot.span, span) {
-            // Another topic, or another block: what was held moves out of the way.
-            self.pending(pipe);
-            return self.push_span(pipe, span);
+            return self.push_behind(pipe, span);
         }
         slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
+    /// Another topic, or another block: what is held moves out of the way.
+    #[cold]
+    fn push_behind(&mut self, pipe: PipeId, span: Span) -> usize {
+        let Some(pending) = self.pending(pipe) else { return 0 };
+        let queued = pending.bytes + span.len();
+        if let Some(slot) = find(&mut self.slots, pipe) {
+            self.common.extend(&mut slot.span, span);
+        }
+        queued
     }
 
     #[cold]
@@ -242,35 +261,40 @@ impl Outbox {
     }
 
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled.
+    #[inline]
     pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>]) -> usize {
-        let Some(slot) =
-            self.slots.get(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
-        else {
-            return 0;
+        let slot = self.slots.get(pipe.slot as usize);
+        let Some(slot) = slot.filter(|slot| slot.generation == pipe.generation) else { return 0 };
+        let filled = match &slot.pending {
+            None => 0,
+            Some(pending) => match pending.fill(slices) {
+                Some(filled) => filled,
+                None => return slices.len(),
+            },
         };
-        let mut filled = 0;
-        if let Some(pending) = &slot.pending {
-            let mut skip = pending.sent;
-            for (part, slice) in pending.parts.iter().zip(&mut *slices) {
-                *slice = IoSlice::new(&part.as_slice()[skip..]);
-                skip = 0;
-                filled += 1;
+        match slices.get_mut(filled) {
+            Some(slice) if !slot.span.is_empty() => {
+                *slice = IoSlice::new(self.common.get(slot.span));
+                filled + 1
             }
-            if filled < pending.parts.len() {
-                return filled;
-            }
+            _ => filled,
         }
-        if !slot.span.is_empty()
-            && let Some(slice) = slices.get_mut(filled)
-        {
-            *slice = IoSlice::new(self.common.get(slot.span));
-            filled += 1;
-        }
-        filled
     }
 
     /// Records that the first `count` bytes were sent; 0 after the socket would have blocked.
+    #[inline]
     pub fn sent(&mut self, pipe: PipeId, count: usize) -> Flushed {
+        let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
+        if slot.pending.is_none() && slot.span.len() == count {
+            // Most pipes have nothing of their own, and most sockets take all.
+            slot.is_dirty = false;
+            self.common.release(&mut slot.span);
+            return Flushed::Empty;
+        }
+        self.sent_some(pipe, count)
+    }
+
+    fn sent_some(&mut self, pipe: PipeId, count: usize) -> Flushed {
         let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
         slot.is_dirty = false;
         let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);

@@ -66,7 +66,9 @@ impl Common {
         block.bytes.extend_from_slice(bytes);
         self.bytes += bytes.len();
         let end = block.bytes.len() as u32;
-        self.list_if_unheld(index);
+        if block.holders == 0 {
+            self.list(index);
+        }
         Some(Span { block: index, start, end })
     }
 
@@ -85,10 +87,9 @@ impl Common {
         index
     }
 
-    fn list_if_unheld(&mut self, index: u32) {
-        let block = &mut self.blocks[index as usize];
-        if block.holders == 0 && !block.is_listed {
-            block.is_listed = true;
+    #[cold]
+    fn list(&mut self, index: u32) {
+        if !std::mem::replace(&mut self.blocks[index as usize].is_listed, true) {
             self.unheld.push(index);
         }
     }
@@ -139,8 +140,11 @@ impl Common {
     #[inline]
     pub(super) fn release(&mut self, held: &mut Span) {
         if !held.is_empty() {
-            self.blocks[held.block as usize].holders -= 1;
-            self.list_if_unheld(held.block);
+            let block = &mut self.blocks[held.block as usize];
+            block.holders -= 1;
+            if block.holders == 0 {
+                self.list(held.block);
+            }
             *held = Span::default();
         }
     }
