@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 const COMMON_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A block that is never without holders ends here, and the topic goes on in another.
 const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Buffers kept for reuse, and the most of each.
-const SPARE_MAX: usize = 16;
+/// Capacity kept for reuse.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A part of a block.
@@ -52,6 +51,8 @@ pub(super) struct Common {
     unheld: Vec<u32>,
     /// Of all blocks.
     bytes: usize,
+    /// Capacity of vacant blocks.
+    spare_bytes: usize,
 }
 
 impl Common {
@@ -82,6 +83,7 @@ impl Common {
             self.blocks.push(Block::default());
             self.blocks.len() as u32 - 1
         });
+        self.spare_bytes -= self.blocks[index as usize].bytes.capacity();
         self.blocks[index as usize].topic = topic;
         self.open.insert(topic, index);
         index
@@ -103,9 +105,10 @@ impl Common {
             }
             self.bytes -= block.bytes.len();
             block.bytes.clear();
-            if self.vacant.len() >= SPARE_MAX || block.bytes.capacity() > SPARE_BYTES_MAX {
+            if self.spare_bytes + block.bytes.capacity() > SPARE_BYTES_MAX {
                 block.bytes = Vec::new();
             }
+            self.spare_bytes += block.bytes.capacity();
             if self.open.get(&block.topic) == Some(&index) {
                 self.open.remove(&block.topic);
             }
