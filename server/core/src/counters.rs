@@ -74,6 +74,8 @@ counters! {
     refused_storage_unavailable,
     refused_binary_unsupported,
     refused_image_invalid,
+    /// Sessions that ended and whose use of their rates there was no room to remember.
+    debts_forgotten,
     handshakes_refused,
     stale_deliveries,
     /// Messages of other nodes, and such as were too far ahead to keep.

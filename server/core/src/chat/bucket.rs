@@ -21,6 +21,15 @@ impl Bucket {
         self.full_at = full_at.plus_ns(token_ns);
         true
     }
+
+    pub(crate) fn is_full(&self, now: Now) -> bool {
+        self.full_at <= now
+    }
+
+    /// What has been taken from the other has been taken from this one.
+    pub(crate) fn take_over(&mut self, other: Bucket) {
+        self.full_at = self.full_at.max(other.full_at);
+    }
 }
 
 /// Spends bytes at a rate: anything may be sent while the debt is below a burst.

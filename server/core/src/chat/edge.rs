@@ -1,6 +1,7 @@
 //! The members this shard serves: identities, memberships, what they say and what they hear.
 
 mod cluster;
+mod debts;
 mod deliveries;
 mod events;
 mod identity;
@@ -27,6 +28,7 @@ use crate::ids::{ConnId, PipeId, RoomId, Seq, TokenHash, UserId};
 use crate::input::{ImageFault, StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{Exclusive, RoomInfo, Settings};
+use debts::{Debts, Rates};
 use stall::{Event, Queued, Stall, Waiting};
 use unread::Reads;
 
@@ -56,8 +58,7 @@ struct Local {
     identity: Option<Identity>,
     rooms: SmallVec<[Membership; 1]>,
     last_ticket: Ticket,
-    publishes: Bucket,
-    joins: Bucket,
+    rates: Rates,
     stall: Option<Box<Stall>>,
     /// Others were told whose session it is.
     is_signalled: bool,
@@ -113,6 +114,7 @@ pub(crate) struct Edge {
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
     connections: cluster::Connections,
+    debts: Debts,
     retry_at: Option<Now>,
     buffer: Vec<u8>,
 }
@@ -137,6 +139,7 @@ impl Edge {
         started_unix_ms: i64,
         rooms: &[RoomInfo],
     ) -> Edge {
+        let debts = Debts::new(&settings, &keyed);
         Edge {
             settings,
             started_unix_ms,
@@ -155,6 +158,7 @@ impl Edge {
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
             connections: cluster::Connections::default(),
+            debts,
             retry_at: None,
             buffer: Vec::new(),
         }
@@ -177,8 +181,7 @@ impl Edge {
                     identity: None,
                     rooms: SmallVec::new(),
                     last_ticket: Ticket(0),
-                    publishes: Bucket::default(),
-                    joins: Bucket::default(),
+                    rates: Rates::default(),
                     stall: None,
                     is_signalled: false,
                 }));
@@ -259,7 +262,7 @@ impl Edge {
     ) {
         let now = cx.engine.now;
         let Some(local) = self.local(conn) else { return };
-        let (identity, is_signalled) = (local.identity, local.is_signalled);
+        let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
         for owed in self.end_stays(conn, |_| true) {
@@ -273,6 +276,9 @@ impl Edge {
         self.connections.ended(conn, is_signalled);
         if let Some(identity) = identity {
             self.forget_session(identity.user, conn);
+            if !self.debts.leave(now, identity.user, rates) {
+                cx.engine.counters.debts_forgotten += 1;
+            }
         }
         cx.lanes.log(LogLine::Ended {
             conn,

@@ -23,6 +23,36 @@ fn publishes_beyond_the_burst_are_refused_and_the_session_lives() {
 }
 
 #[test]
+fn reconnecting_does_not_fill_the_bucket() {
+    let limits = Settings { publish_per_s: 10, publish_burst: 25, ..settings() };
+    let mut world = World::new(1, limits);
+    let mut accepted = 0;
+    for _ in 0..10 {
+        let alice = world.connect(0, Some(1));
+        room(alice, &mut world, 1);
+        for index in 0..30 {
+            say(alice, &mut world, 1, &format!("m{index}"));
+        }
+        let heard = world.take(alice);
+        accepted += heard.iter().filter(|m| m.starts_with(r#"42["message""#)).count();
+        world.close(alice, PipeEnd::Eof);
+        world.advance(100);
+    }
+    assert_eq!(accepted, 25 + 9, "a burst, and what came at the rate since");
+    let bob = world.connect(0, Some(2));
+    room(bob, &mut world, 1);
+    say(bob, &mut world, 1, "hello");
+    assert!(world.take(bob).concat().contains("hello"), "another user pays nothing");
+    world.advance(2_500);
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    for index in 0..25 {
+        say(alice, &mut world, 1, &format!("m{index}"));
+    }
+    assert!(!world.take(alice).concat().contains("rate_limited"), "it is paid");
+}
+
+#[test]
 fn sessions_beyond_the_bound_are_refused_at_the_door() {
     let mut world = World::new(1, Settings { sessions_max: 2, ..settings() });
     let first = world.connect(0, None);

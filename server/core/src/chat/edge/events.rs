@@ -94,7 +94,7 @@ impl Edge {
 
     pub(super) fn take_join_token(&mut self, conn: ConnId, now: Now) -> Result<(), Refusal> {
         let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
-        let is_taken = self.local(conn).is_some_and(|l| l.joins.take(now, per_s, burst));
+        let is_taken = self.local(conn).is_some_and(|l| l.rates.joins.take(now, per_s, burst));
         is_taken.then_some(()).ok_or(Refusal::RateLimited)
     }
 
@@ -230,7 +230,7 @@ impl Edge {
         if !local.rooms.iter().any(|stay| stay.room == room && !stay.is_leaving) {
             return Err(Refusal::NotMember);
         }
-        if !local.publishes.take(now, per_s, burst) {
+        if !local.rates.publishes.take(now, per_s, burst) {
             return Err(Refusal::RateLimited);
         }
         let mut publish = Box::new(Publish { msg: msg.into(), img: Box::default(), time });

@@ -149,8 +149,14 @@ impl Edge {
                 self.loading.insert(user);
             }
         }
-        if let Some(local) = self.local(conn) {
+        let now = cx.engine.now;
+        let is_other = old.is_none_or(|old| old.user != user);
+        let slot = conn.slot() as usize;
+        if let Some(local) = self.locals[slot].as_deref_mut() {
             local.identity = Some(Identity { user, token });
+            if is_other {
+                self.debts.take_over(now, user, &mut local.rates);
+            }
         }
         self.note_connection(conn);
     }
