@@ -298,7 +298,8 @@ impl Edge {
         self.retry_at = None;
         while let Some((due, _)) = self.lingering.front() {
             if *due > now {
-                self.retry_at = Some(*due);
+                let due = *due;
+                self.retry(due);
                 break;
             }
             self.owed.extend(self.lingering.pop_front().map(|(_, owed)| owed));
@@ -307,13 +308,17 @@ impl Edge {
             self.pay(cx);
             if !self.owed.is_empty() {
                 cx.engine.counters.lane_refusals_request += 1;
-                self.retry_at = Some(now.plus_ms(LANE_RETRY_MS));
+                self.retry(now.plus_ms(LANE_RETRY_MS));
             }
         }
         self.load(now, cx.lanes);
         self.tell_changes(cx.engine);
         self.tell_connections(cx);
         cx.engine.counters.users_online = self.users.len() as u64;
+    }
+
+    fn retry(&mut self, at: Now) {
+        self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Now> {

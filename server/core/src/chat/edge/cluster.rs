@@ -48,8 +48,7 @@ impl Edge {
         }
         if !(self.connections.ended.is_empty() && self.connections.changed.is_empty()) {
             cx.engine.counters.lane_refusals_signal += 1;
-            let at = cx.engine.now.plus_ms(LANE_RETRY_MS);
-            self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+            self.retry(cx.engine.now.plus_ms(LANE_RETRY_MS));
         }
     }
 

@@ -141,8 +141,7 @@ impl Edge {
             if self.reads_retry_at <= now {
                 self.loading.append(&mut self.reads_failed);
             } else {
-                let at = self.reads_retry_at;
-                self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+                self.retry(self.reads_retry_at);
             }
         }
         for user in std::mem::take(&mut self.loading) {
@@ -161,7 +160,7 @@ impl Edge {
             let is_sent = watch_owed.is_empty() && (!is_store_next || *is_asked);
             if !is_sent {
                 self.loading.insert(user);
-                self.retry_at = Some(now.plus_ms(LANE_RETRY_MS));
+                self.retry(now.plus_ms(LANE_RETRY_MS));
             }
         }
     }
@@ -236,9 +235,7 @@ impl Edge {
             return;
         }
         if self.next_count_at > now {
-            self.retry_at =
-                Some(self.retry_at.map_or(self.next_count_at, |at| at.min(self.next_count_at)));
-            return;
+            return self.retry(self.next_count_at);
         }
         self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms).max(1));
         let changed = std::mem::take(&mut self.changed_tips);
@@ -266,7 +263,7 @@ impl Edge {
             self.tell_session(conn, rooms, engine);
         }
         if !self.shed.is_empty() {
-            self.retry_at = Some(self.next_count_at);
+            self.retry(self.next_count_at);
         }
     }
 
