@@ -231,6 +231,10 @@ impl Cluster {
                 if let Some(last) = messages.last() {
                     self.rise(room, last.seq);
                 }
+                // What Redis has numbered it has logged.
+                if self.settings.ephemeral {
+                    return;
+                }
                 let is_possible = self.may_append(now);
                 let (settings, counters) = (&self.settings, &mut self.counters);
                 self.telling.committed(room, messages, is_possible, settings, counters);

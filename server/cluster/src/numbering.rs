@@ -1,6 +1,6 @@
 //! Numbers from Redis, where there is no SQL log to give them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use throng_core::{RoomId, Seq};
 
@@ -13,9 +13,6 @@ struct Publish {
 #[derive(Default)]
 pub struct Numbering {
     under_way: BTreeMap<u64, Publish>,
-    /// Refused to their publishers, and perhaps logged all the same: if they show up they are
-    /// messages like everybody else's.
-    doubtful: BTreeSet<u64>,
     next: u64,
 }
 
@@ -30,31 +27,17 @@ impl Numbering {
         self.next
     }
 
-    /// The answer, and what to tell the shard. `is_unknown`: it may have been done.
-    pub fn done(
-        &mut self,
-        ticket: u64,
-        first: Option<Seq>,
-        is_unknown: bool,
-        doubtful_max: usize,
-    ) -> Option<(RoomId, Option<Seq>)> {
+    /// The answer, and what to tell the shard.
+    pub fn done(&mut self, ticket: u64, first: Option<Seq>) -> Option<(RoomId, Option<Seq>)> {
         let publish = self.under_way.remove(&ticket)?;
-        let first = first.or(publish.seen);
-        if first.is_none() && is_unknown {
-            self.doubtful.insert(ticket);
-            if self.doubtful.len() > doubtful_max {
-                self.doubtful.pop_first();
-            }
-        }
-        Some((publish.room, first))
+        Some((publish.room, first.or(publish.seen)))
     }
 
-    /// An entry of this process was read. True when it is news to the shard.
-    pub fn seen(&mut self, ticket: u64, first: Seq) -> bool {
+    /// An entry of this process was read.
+    pub fn seen(&mut self, ticket: u64, first: Seq) {
         if let Some(publish) = self.under_way.get_mut(&ticket) {
             publish.seen = Some(first);
         }
-        self.doubtful.remove(&ticket)
     }
 }
 
@@ -65,19 +48,12 @@ mod tests {
     use super::Numbering;
 
     #[test]
-    fn a_refused_publish_that_was_logged_is_a_message() {
-        let mut numbering = Numbering::default();
-        let ticket = numbering.begin(RoomId(1));
-        assert_eq!(numbering.done(ticket, None, true, 8), Some((RoomId(1), None)));
-        assert!(numbering.seen(ticket, Seq(4)));
-        assert!(!numbering.seen(ticket, Seq(4)));
-    }
-
-    #[test]
     fn the_log_may_be_quicker_than_the_answer() {
         let mut numbering = Numbering::default();
         let ticket = numbering.begin(RoomId(1));
-        assert!(!numbering.seen(ticket, Seq(4)));
-        assert_eq!(numbering.done(ticket, None, true, 8), Some((RoomId(1), Some(Seq(4)))));
+        numbering.seen(ticket, Seq(4));
+        assert_eq!(numbering.done(ticket, None), Some((RoomId(1), Some(Seq(4)))));
+        numbering.seen(ticket, Seq(4));
+        assert_eq!((numbering.done(ticket, None), numbering.len()), (None, 0));
     }
 }

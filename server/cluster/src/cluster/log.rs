@@ -38,17 +38,16 @@ impl Cluster {
         }
     }
 
-    /// What this process has told comes back. Only messages that Redis numbered may be news.
+    /// What this process has told comes back. Of messages that Redis numbered the shard learns where
+    /// they stand among those of others, and such as were refused for want of an answer are news.
     fn own_entry(&mut self, entry: Entry, effects: &mut Effects) {
         let (Some(ticket), Body::Messages { room, messages }) = (entry.ticket, entry.body) else {
             return;
         };
         let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return };
-        let is_news = self.numbering.seen(ticket, first.seq);
+        self.numbering.seen(ticket, first.seq);
         self.rise(room, last.seq);
-        if is_news {
-            effects.inputs.push(ClusterInput::Messages { room, messages });
-        }
+        effects.inputs.push(ClusterInput::Messages { room, messages });
     }
 
     fn entry(&mut self, partition: usize, entry: Entry, effects: &mut Effects) {

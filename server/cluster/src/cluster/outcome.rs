@@ -33,7 +33,7 @@ impl Cluster {
         }
         match outcome {
             Ok(outcome) => self.done(now, purpose, outcome, effects),
-            Err(failure) => self.failed(now, purpose, &failure, effects),
+            Err(_) => self.failed(now, purpose, effects),
         }
     }
 
@@ -151,17 +151,17 @@ impl Cluster {
             (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
             (Purpose::Number { ticket, room, count }, Outcome::Numbered { first }) => {
                 self.rise(room, Seq(first.0 + u64::from(count.saturating_sub(1))));
-                let answer = self.numbering.done(ticket, Some(first), false, 0);
+                let answer = self.numbering.done(ticket, Some(first));
                 effects.numbered.extend(answer);
             }
             // An answer to another question: the executor is wrong, and so is what it says.
             (purpose, _) => {
-                self.failed(now, purpose, &Failure::Refused { why: "unexpected" }, effects);
+                self.failed(now, purpose, effects);
             }
         }
     }
 
-    fn failed(&mut self, now: Now, purpose: Purpose, failure: &Failure, effects: &mut Effects) {
+    fn failed(&mut self, now: Now, purpose: Purpose, effects: &mut Effects) {
         match purpose {
             Purpose::Write { presence, map } => {
                 self.presence.written(presence, false);
@@ -184,9 +184,7 @@ impl Cluster {
                 self.cards.insert(user);
             }
             Purpose::Number { ticket, .. } => {
-                let is_unknown = matches!(failure, Failure::Broken { .. });
-                let doubtful_max = self.settings.numbering_max;
-                let answer = self.numbering.done(ticket, None, is_unknown, doubtful_max);
+                let answer = self.numbering.done(ticket, None);
                 effects.numbered.extend(answer);
             }
             Purpose::Claim { .. }

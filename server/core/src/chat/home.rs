@@ -134,9 +134,11 @@ impl Home {
 
     pub(crate) fn add_room(&mut self, info: &RoomInfo) {
         let roster = Roster::new(info.id, self.settings.shards, self.keyed.clone());
+        let new = if self.settings.ephemeral { Log::unkept } else { Log::new };
+        let log = new(info.last_seq);
         self.rooms.entry(info.id).or_insert(Room {
             id: info.id,
-            log: Log::new(info.last_seq),
+            log,
             roster,
             committing: Vec::new(),
             backlog: VecDeque::new(),

@@ -17,6 +17,9 @@ pub(super) const AHEAD_MAX: usize = 1024;
 /// Two nodes commit at the same time and the later number arrives first: that long is waited
 /// before the log is asked.
 pub(super) const GAP_GRACE_MS: u64 = 50;
+/// The same where nobody keeps messages: all of them come through Redis, in order, so a later one
+/// from there says what is lost. Whoever waits for his own waits no longer than this for them.
+const UNKEPT_GRACE_MS: u64 = 5_000;
 /// Until the log is asked again after it did not answer.
 pub(super) const FETCH_RETRY_MS: u64 = 500;
 /// Numbers live in signed columns; what is beyond this is nobody's message.
@@ -60,6 +63,7 @@ pub(super) struct Log {
     /// What the store was asked for: messages behind this one.
     fetching: Option<Seq>,
     fetch_at: Now,
+    gap_grace_ms: u64,
 }
 
 impl Log {
@@ -71,7 +75,13 @@ impl Log {
             known: seq,
             fetching: None,
             fetch_at: Now::default(),
+            gap_grace_ms: GAP_GRACE_MS,
         }
+    }
+
+    /// Of a room whose messages nobody keeps.
+    pub(super) fn unkept(seq: Seq) -> Log {
+        Log { gap_grace_ms: UNKEPT_GRACE_MS, ..Log::new(seq) }
     }
 
     pub(super) fn seq(&self) -> Seq {
@@ -97,7 +107,7 @@ impl Log {
             self.known = self.known.max(seq);
             return Place::Next(entry);
         }
-        self.expect(seq, now.plus_ms(GAP_GRACE_MS));
+        self.expect(seq, now.plus_ms(self.gap_grace_ms));
         let is_own = entry.origin.is_some();
         let is_full = self.ahead.len() - self.own_ahead >= AHEAD_MAX;
         match self.ahead.get_mut(&seq) {
@@ -121,6 +131,17 @@ impl Log {
         self.seq = self.next();
         self.own_ahead -= usize::from(entry.origin.is_some());
         Some(entry)
+    }
+
+    /// Nothing before `seq` will come any more. True if that makes a kept message the next one.
+    pub(super) fn give_up_before(&mut self, seq: Seq) -> bool {
+        match self.ahead.first_key_value() {
+            Some((first, _)) if *first <= seq => {
+                self.seq = Seq(first.0 - 1);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Somebody said that the room has messages up to `seq`.

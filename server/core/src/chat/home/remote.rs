@@ -47,7 +47,9 @@ impl Home {
                 }
             }
             ClusterInput::Announce => self.announce(),
-            ClusterInput::Resync | ClusterInput::Emit(_) => {}
+            // Who missed it may be another.
+            ClusterInput::Resync => self.tell_unsaved_again(),
+            ClusterInput::Emit(_) => {}
         }
     }
 
@@ -128,16 +130,23 @@ impl Home {
 
     fn heard(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let mut read = Seq(0);
         for message in messages {
             let seq = message.seq;
             if seq == Seq(0) || seq > SEQ_MAX {
                 counters.cluster_ignored += 1;
                 continue;
             }
+            read = read.max(seq);
             match room.take(self.now, seq, Entry::from(message), &mut self.scratch) {
                 Taken::Heard | Taken::Waits => counters.cluster_messages += 1,
                 Taken::Beyond => counters.cluster_beyond += 1,
                 Taken::Known(_) => {}
+            }
+        }
+        if self.settings.ephemeral {
+            while room.log.give_up_before(read) {
+                room.hand_on(&mut self.scratch);
             }
         }
         self.catch_up(room_id);

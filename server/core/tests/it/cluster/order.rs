@@ -188,8 +188,25 @@ fn an_ephemeral_room_skips_what_nobody_kept() {
     world.store.commit_elsewhere(1, 9, "lost");
     let two = world.store.commit_elsewhere(1, 9, "two");
     world.cluster(messages(&[two]));
-    world.advance(100);
-    assert_eq!(texts(alice, &mut world), "two");
+    assert_eq!(texts(alice, &mut world), "two", "what came before it would have come before");
     say(alice, &mut world, 1, "three");
     assert_eq!(heard(alice, &mut world), [("three".to_owned(), 3)]);
+}
+
+#[test]
+fn in_an_ephemeral_room_ones_own_message_waits_for_those_before_it() {
+    let mut world = World::new(1, Settings { ephemeral: true, ..cluster() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.store.forgets = true;
+    let one = world.store.commit_elsewhere(1, 9, "one");
+    say(alice, &mut world, 1, "two");
+    world.advance(1_000);
+    assert_eq!(texts(alice, &mut world), "", "Redis is slow");
+    world.cluster(messages(&[one]));
+    assert_eq!(texts(alice, &mut world), "one two");
+    world.store.commit_elsewhere(1, 9, "lost");
+    say(alice, &mut world, 1, "four");
+    world.advance(6_000);
+    assert_eq!(texts(alice, &mut world), "four", "nobody waits for ever");
 }

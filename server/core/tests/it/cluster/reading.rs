@@ -153,8 +153,10 @@ fn a_mark_that_is_not_saved_is_announced() {
     world.store.is_down = true;
     world.send(alice, r#"42["roomout",{"roomid":1}]"#);
     assert_eq!(present(&world.take_signals()), [(1, true, 0), (1, false, 0)]);
-    world.cluster(ClusterInput::Announce);
-    assert_eq!(present(&world.take_signals()), [(1, false, 0)]);
+    for input in [ClusterInput::Announce, ClusterInput::Resync] {
+        world.cluster(input);
+        assert_eq!(present(&world.take_signals()), [(1, false, 0)]);
+    }
     world.store.is_down = false;
     world.advance(2_000);
     world.cluster(ClusterInput::Announce);
