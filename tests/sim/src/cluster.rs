@@ -1,11 +1,11 @@
 //! Several nodes: the state machine of each, the model Redis between them, and what fails there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use throng_cluster::model::{Mode, Server};
 use throng_cluster::{Cluster, Effects, Event, Failure, Order, OrderId, Outcome, Seed, Settings};
 use throng_core::cluster::{ClusterInput, Signal, home_of};
-use throng_core::{Now, ShardId};
+use throng_core::{Appended, NewMessage, Now, Reply, RoomId, Seq, ShardId, StoreDown};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;
@@ -13,6 +13,8 @@ use crate::world::{Desk, Node, World};
 
 /// A lease this short lapses within a run.
 const LEASE_MS: u64 = 4_000;
+/// By then every node reads the logs.
+const STARTED_MS: u64 = 2_000;
 /// Wall clock at the start.
 const UNIX_MS: u64 = 1_760_000_000_000;
 
@@ -59,6 +61,8 @@ pub struct Process {
     /// Killed, and not yet replaced.
     pub is_dead: bool,
     pub is_asleep: bool,
+    /// Shards that wait for numbers, and for how many, in the order of asking.
+    askers: BTreeMap<RoomId, VecDeque<(usize, u64)>>,
     /// What came while it slept.
     waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
 }
@@ -67,6 +71,7 @@ pub struct Process {
 pub struct Backplane {
     pub redis: Server,
     pub processes: Vec<Process>,
+    is_ephemeral: bool,
     /// What the database has answered and is on its way, in the order of arrival.
     answers: VecDeque<(Now, u32, OrderId, Result<Outcome, Failure>)>,
     started: u64,
@@ -86,6 +91,7 @@ impl World {
         let mut backplane = Backplane {
             redis: Server::new(u64::from(self.scenario.redis_seed)),
             processes: Vec::new(),
+            is_ephemeral: self.scenario.settings.ephemeral,
             answers: VecDeque::new(),
             started: 0,
             strikes: 0,
@@ -100,6 +106,11 @@ impl World {
         self.name_processes();
         for node in 0..nodes {
             self.tell_process(node, Event::Tick);
+        }
+        if self.scenario.settings.ephemeral {
+            self.facts.is_unavailable_doubtful = true;
+            // A node that comes to rooms that keep nothing does not know how far they are.
+            self.advance(STARTED_MS);
         }
     }
 
@@ -214,6 +225,9 @@ impl World {
                 self.hand(node, &input);
             }
         }
+        for (room, first) in effects.numbered {
+            self.numbered(node, room, first);
+        }
         let shards = self.shards_of(node);
         for token in effects.revoked {
             for shard in &mut self.nodes[shards.clone()] {
@@ -225,6 +239,38 @@ impl World {
                 shard.desk.push_back(Desk::UserChanged(card.clone()));
             }
         }
+    }
+
+    /// Rooms that keep nothing are numbered by Redis.
+    pub fn number(&mut self, shard: usize, room: RoomId, batch: Vec<NewMessage>) {
+        let node = self.node_of(shard);
+        let count = batch.len() as u64;
+        let cards =
+            batch.into_iter().map(|message| Some((self.store.card(message.user)?, message)));
+        let batch: Option<Vec<_>> = cards.map(|one| one.map(|(card, row)| (row, card))).collect();
+        match (batch, &mut self.backplane) {
+            (Some(batch), Some(backplane)) if !self.store.is_down => {
+                let askers = &mut backplane.processes[node].askers;
+                askers.entry(room).or_default().push_back((shard, count));
+                self.tell_process(node, Event::Publish { room, batch });
+            }
+            _ => self.nodes[shard]
+                .replies
+                .push_back(Reply::Appended { room, outcome: Err(StoreDown) }),
+        }
+    }
+
+    fn numbered(&mut self, node: usize, room: RoomId, first: Option<Seq>) {
+        let Some(backplane) = &mut self.backplane else { return };
+        let askers = backplane.processes[node].askers.get_mut(&room);
+        let Some((shard, count)) = askers.and_then(VecDeque::pop_front) else {
+            return self.facts.fail("liveness", format!("nobody asked for numbers of {room:?}"));
+        };
+        let outcome = first.ok_or(StoreDown).map(|first_seq| {
+            let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq as i64).collect();
+            Appended { first_seq, ids }
+        });
+        self.nodes[shard].replies.push_back(Reply::Appended { room, outcome });
     }
 
     /// Gives the input to the shards that must hear it.
@@ -279,7 +325,7 @@ impl World {
                 self.facts.fail("liveness", "the processes never come to rest".into());
                 break;
             }
-            if self.nodes.iter().any(|shard| !shard.cluster.is_empty() || !shard.desk.is_empty()) {
+            if self.nodes.iter().any(Node::has_news) {
                 return at.min(until);
             }
         }
@@ -446,7 +492,9 @@ impl Backplane {
         random[..8].copy_from_slice(&self.started.to_le_bytes());
         let settings = Settings {
             log_streams: 2,
-            log_maxlen: 40,
+            // What keeps nothing must not be trimmed under those who sleep.
+            log_maxlen: if self.is_ephemeral { 100_000 } else { 40 },
+            ephemeral: self.is_ephemeral,
             lease_ms: LEASE_MS,
             outage_poll_ms: 200,
             ..Settings::default()
@@ -457,6 +505,7 @@ impl Backplane {
             effects: Effects::default(),
             is_dead: false,
             is_asleep: false,
+            askers: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }

@@ -54,6 +54,8 @@ pub struct Facts {
     /// `message` events that clients received.
     pub received: u64,
     pub violation: Option<Violation>,
+    /// Who is told that the storage is unavailable does not know whether he was heard (NODE-35).
+    pub is_unavailable_doubtful: bool,
     /// Checkers that are not held, to look past a known defect.
     pub ignored: &'static [&'static str],
     pub marks: BTreeMap<&'static str, u64>,

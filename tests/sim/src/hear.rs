@@ -197,7 +197,10 @@ impl Session {
             return self.fail(facts, "well-formed", format!("ack {body}"));
         };
         self.ops[index].answer = Answer::Refused(code.to_owned());
-        if let Kind::Publish(tag) = self.ops[index].kind {
+        let is_doubtful = facts.is_unavailable_doubtful && code == "storage_unavailable";
+        if let Kind::Publish(tag) = self.ops[index].kind
+            && !is_doubtful
+        {
             facts.publishes[tag].outcome = Outcome::Refused;
             if let Some(place) = facts.heard.get(&tag).copied() {
                 self.fail(

@@ -6,6 +6,7 @@ use throng_core::settings::Exclusive;
 use throng_core::{Settings, ShardId};
 use throng_harness::codec::engine::Protocol;
 
+use crate::cluster::Fault as ClusterFault;
 use crate::entropy::Draw;
 
 /// Everything that may go wrong, one switch each. Lanes never lose, repeat or reorder: the real
@@ -153,7 +154,7 @@ impl Scenario {
         let lane_max = if has(Fault::TightLanes) { 16 + draw.below(4) as u32 } else { 64 };
         let creates = has(Fault::RoomCreation);
         let unlimited = !tight || draw.chance(64);
-        let settings = Settings {
+        let mut settings = Settings {
             shard: ShardId(0),
             shards,
             ping_interval_ms: 5_000,
@@ -178,8 +179,7 @@ impl Scenario {
             roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
             roster_bytes_per_turn: if tight { 20_000 } else { 16 * 1024 * 1024 },
             unread_window_ms: draw.pick(&[500, 20, 100]),
-            // Between nodes the store numbers; rooms that keep nothing are another machine's work.
-            ephemeral: draw.chance(64) && nodes == 1,
+            ephemeral: draw.chance(64),
             cluster: nodes > 1,
             own_lane_max: lane_max,
             ..Settings::DEFAULT
@@ -196,6 +196,9 @@ impl Scenario {
             .collect();
         let (cluster_faults, redis_seed) =
             if nodes > 1 { (draw.byte(), draw.byte()) } else { (0, 0) };
+        if nodes > 1 {
+            settings.ephemeral = redis_seed % 8 == 7;
+        }
         Scenario {
             settings,
             nodes,
@@ -218,8 +221,10 @@ impl Scenario {
         self.faults & 1 << fault as u32 != 0
     }
 
-    pub fn has_of_cluster(&self, fault: crate::cluster::Fault) -> bool {
-        self.cluster_faults & 1 << fault as u8 != 0
+    pub fn has_of_cluster(&self, fault: ClusterFault) -> bool {
+        // Where nothing is kept, what Redis forgets is gone, and so is what a node knew that dies.
+        let is_loss = matches!(fault, ClusterFault::RedisEmptied | ClusterFault::NodeKilled);
+        self.cluster_faults & 1 << fault as u8 != 0 && !(self.settings.ephemeral && is_loss)
     }
 
     /// How long after the last change everything must have settled.

@@ -340,6 +340,10 @@ impl World {
         is_moving | self.flush(index, most)
     }
 
+    fn is_numbered_by_redis(&self) -> bool {
+        self.scenario.settings.ephemeral && self.backplane.is_some()
+    }
+
     fn has_input(&self, index: usize) -> bool {
         let node = &self.nodes[index];
         let pipes = node.pipes.iter();
@@ -393,7 +397,12 @@ impl World {
             if self.nodes[index].unanswered > self.scenario.commands_max {
                 self.facts.fail("bounds", format!("shard {index} has too many commands out"));
             }
-            self.store.take(index, command);
+            match command {
+                Command::Append { room, batch, .. } if self.is_numbered_by_redis() => {
+                    self.number(index, room, batch);
+                }
+                command => self.store.take(index, command),
+            }
         }
         for (poll, answer) in effects.answers {
             let answer = match self.canary {
@@ -500,7 +509,8 @@ impl World {
             is_moving |= !replies.is_empty();
             self.reply(replies);
             self.run_backplane(self.now);
-            is_moving |= self.nodes.iter().any(|n| !n.cluster.is_empty() || !n.desk.is_empty());
+            let awake = (0..self.nodes.len()).filter(|index| self.is_awake(*index));
+            is_moving |= awake.into_iter().any(|index| self.nodes[index].has_news());
             if !is_moving {
                 return;
             }
@@ -566,6 +576,11 @@ impl Node {
             stalled: 0,
             unanswered: 0,
         }
+    }
+
+    /// What comes from outside of the shards has come.
+    pub fn has_news(&self) -> bool {
+        !(self.cluster.is_empty() && self.desk.is_empty() && self.replies.is_empty())
     }
 
     /// Each process draws its own.
