@@ -74,7 +74,8 @@ pub struct Settings {
     pub grace_ms: u32,
     pub rooms_auto_create_max: u32,
     pub roster_budget_bytes_per_s: u64,
-    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes.
+    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes. No more
+    /// than 64 times as much in a second.
     pub roster_bytes_per_turn: u64,
     pub unread_window_ms: u32,
     /// Messages of one room that wait for the commit before theirs.

@@ -94,7 +94,7 @@ impl Shard {
 impl Logic for Shard {
     fn begin(&mut self, now: Now, room: &LaneRoom) {
         self.engine.now = now;
-        self.home.begin(now);
+        self.home.now = now;
         self.lanes.begin(room);
         // Own requests that did not fit the lanes of the last turn come first.
         self.pump();

@@ -17,7 +17,8 @@ use super::lane::{
 };
 use super::lanes::{Full, Lanes};
 use super::maps::{Keyed, Map};
-use super::roster::{Pace, RESERVED_SLOTS, Roster};
+use super::pace::Pace;
+use super::roster::{RESERVED_SLOTS, Roster};
 use crate::counters::Counters;
 use crate::effect::{Command, LogLine};
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
@@ -102,7 +103,7 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new(settings: Settings, keyed: Keyed) -> Home {
         Home {
-            pace: Pace::of(&settings),
+            pace: Pace::new(&settings),
             now: Now::default(),
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
@@ -191,11 +192,6 @@ impl Home {
             }
             Request::Watch { user, edge } => self.watch(user, edge, lanes),
         }
-    }
-
-    pub(crate) fn begin(&mut self, now: Now) {
-        self.now = now;
-        self.pace = Pace::of(&self.settings);
     }
 
     // ---- membership ---------------------------------------------------------------------------

@@ -11,46 +11,18 @@ use super::frames::{self, Meta};
 use super::lane::{Delivery, Hearing};
 use super::lanes::Lanes;
 use super::maps::Map;
+use super::pace::Pace;
 use crate::cluster::NodeIx;
 use crate::counters::Counters;
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::UserCard;
 use crate::now::Now;
-use crate::settings::Settings;
 
 /// What one send costs at least, in bytes of budget: a join storm in a large room must not become
 /// a storm of small events.
 const SEND_BYTES: u64 = 1024;
-/// Beside its bytes a send takes as much of a turn as so many would: a system call.
-const SEND_WORK: u64 = 8 * 1024;
 /// Lane slots that roster traffic leaves free for requests.
 pub(crate) const RESERVED_SLOTS: u32 = 8;
-
-/// How much may be told: by each room over time, and by all of them within a turn. When many rooms
-/// change faster than they can be told, those who knock, join and talk must not wait for it.
-pub(crate) struct Pace {
-    budget_bytes_per_s: u64,
-    turn_bytes_left: u64,
-}
-
-impl Pace {
-    /// Of one turn.
-    pub(crate) fn of(settings: &Settings) -> Pace {
-        Pace {
-            budget_bytes_per_s: settings.roster_budget_bytes_per_s,
-            turn_bytes_left: settings.roster_bytes_per_turn,
-        }
-    }
-
-    fn is_spent(&self) -> bool {
-        self.turn_bytes_left == 0
-    }
-
-    /// `bytes` in so many sends.
-    fn spend(&mut self, bytes: u64, sends: u64) {
-        self.turn_bytes_left = self.turn_bytes_left.saturating_sub(bytes + sends * SEND_WORK);
-    }
-}
 
 struct Member {
     user: UserId,
@@ -326,11 +298,9 @@ impl Roster {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> Option<Now> {
-        // Another turn follows at once; what changes until then is told together.
-        let next_turn = now.plus_ns(1);
         let mut again: Option<Now> = None;
         let mut come_back = |at: Now| again = Some(again.map_or(at, |old| old.min(at)));
-        let half = pace.budget_bytes_per_s / 2;
+        let half = pace.room_bytes_per_s / 2;
         if self.untold.is_any() {
             if self.members.is_empty() {
                 self.untold = Untold::default();
@@ -338,11 +308,11 @@ impl Roster {
                 come_back(now.plus_ms(1));
             } else if !self.broadcast_budget.is_open(now) {
                 come_back(self.broadcast_budget.open_at());
-            } else if pace.is_spent() {
+            } else if !pace.is_open(now) {
                 counters.rosters_put_off += 1;
-                come_back(next_turn);
+                come_back(pace.open_at());
             } else {
-                let bytes = self.broadcast(seq, pace, lanes, counters);
+                let bytes = self.broadcast(now, seq, pace, lanes, counters);
                 self.broadcast_budget.spend(now, bytes, half);
             }
         }
@@ -359,8 +329,8 @@ impl Roster {
                 come_back(self.snapshot_budget.open_at());
                 break;
             }
-            if pace.is_spent() {
-                come_back(next_turn);
+            if !pace.is_open(now) {
+                come_back(pace.open_at());
                 break;
             }
             let hearing = member.hearing;
@@ -373,7 +343,7 @@ impl Roster {
             };
             counters.roster_bytes += frame.len() as u64;
             self.snapshot_budget.spend(now, frame.len() as u64, half);
-            pace.spend(frame.len() as u64, 1);
+            pace.spend(now, frame.len() as u64, 1);
             lanes.deliver(conn.shard(), Delivery::Snapshot { room: self.room, conn, frame });
         }
         if self.waiting.is_empty() && self.users.len() > 64 {
@@ -385,6 +355,7 @@ impl Roster {
     /// One frame for each way of hearing; returns what it costs of the budget.
     fn broadcast(
         &mut self,
+        now: Now,
         seq: Seq,
         pace: &mut Pace,
         lanes: &mut Lanes,
@@ -396,7 +367,7 @@ impl Roster {
         if untold.full && self.hearing[Hearing::Full as usize] > 0 {
             let name = if untold.joined_any { "room" } else { "roomout" };
             let frame = frames::roster(name, self.json(), meta);
-            bytes += self.send(Hearing::Full, frame, pace, lanes, counters);
+            bytes += self.send(Hearing::Full, frame, (now, pace), lanes, counters);
             // The broadcast is the first roster of everybody who still waits for a whole one.
             self.stop_waiting(Hearing::Full);
         }
@@ -413,11 +384,11 @@ impl Roster {
             }
             let left: Vec<String> = untold.left.iter().map(|user| user.0.to_string()).collect();
             let frame = frames::presence_delta(meta, &entries, &left.join(","));
-            bytes += self.send(Hearing::Delta, frame, pace, lanes, counters);
+            bytes += self.send(Hearing::Delta, frame, (now, pace), lanes, counters);
         }
         if untold.count && self.hearing[Hearing::Count as usize] > 0 {
             let frame = frames::presence_count(meta);
-            bytes += self.send(Hearing::Count, frame, pace, lanes, counters);
+            bytes += self.send(Hearing::Count, frame, (now, pace), lanes, counters);
             self.stop_waiting(Hearing::Count);
         }
         bytes
@@ -437,12 +408,12 @@ impl Roster {
         &self,
         hearing: Hearing,
         frame: Bytes,
-        pace: &mut Pace,
+        (now, pace): (Now, &mut Pace),
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> u64 {
         let listeners = u64::from(self.hearing[hearing as usize]);
-        pace.spend(frame.len() as u64 * listeners, listeners);
+        pace.spend(now, frame.len() as u64 * listeners, listeners);
         counters.roster_broadcasts += 1;
         counters.roster_bytes += frame.len() as u64 * listeners;
         for to in lanes.shards() {
