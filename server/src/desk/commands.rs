@@ -43,6 +43,9 @@ pub(super) async fn work(
 ) {
     let mut under_way = tokio::task::JoinSet::new();
     let mut batch = Vec::new();
+    // A shard has so many commands unanswered at most, so this needs no bound of its own.
+    let mut lookups = Lookups::default();
+    let mut looking = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             count = commands.recv_many(&mut batch, COMMANDS_MAX) => {
@@ -50,29 +53,25 @@ pub(super) async fn work(
                     break;
                 }
                 match &store {
-                    Some(store) => start_all(&mut batch, store, &door, &mut under_way),
+                    Some(store) => {
+                        for command in batch.drain(..) {
+                            if let Some(command) = lookups.take(command) {
+                                start(command, store, &door, &mut under_way);
+                            }
+                        }
+                    }
                     None => door.reply_all(batch.drain(..).map(refused)),
                 }
             }
             _ = under_way.join_next(), if !under_way.is_empty() => {}
+            _ = looking.join_next(), if !looking.is_empty() => {}
+        }
+        if let Some(store) = store.as_ref().filter(|_| looking.is_empty()) {
+            lookups.start(&store.store, &door, &mut looking);
         }
     }
+    while looking.join_next().await.is_some() {}
     while under_way.join_next().await.is_some() {}
-}
-
-fn start_all(
-    batch: &mut Vec<Command>,
-    desk: &Arc<StoreDesk>,
-    door: &Door,
-    under_way: &mut tokio::task::JoinSet<()>,
-) {
-    let mut lookups = Lookups::default();
-    for command in batch.drain(..) {
-        if let Some(command) = lookups.take(command) {
-            start(command, desk, door, under_way);
-        }
-    }
-    lookups.start(&desk.store, door, under_way);
 }
 
 fn start(

@@ -1,5 +1,5 @@
-//! What many sessions ask the store at once: whose token is this, what has this user read. The
-//! questions of one turn of a shard are one statement and one wake-up.
+//! What many sessions ask the store at once: whose token is this, what has this user read. What
+//! gathers while one statement is under way is the next: the more they are, the less each costs.
 
 use std::sync::Arc;
 
@@ -27,8 +27,9 @@ impl Lookups {
         None
     }
 
-    pub(super) fn start(self, store: &Store, door: &Door, under_way: &mut JoinSet<()>) {
-        let Lookups { tokens, users } = self;
+    /// Asks all that has gathered.
+    pub(super) fn start(&mut self, store: &Store, door: &Door, under_way: &mut JoinSet<()>) {
+        let Lookups { tokens, users } = std::mem::take(self);
         if !tokens.is_empty() {
             let (store, door) = (store.clone(), door.clone());
             under_way.spawn(async move { door.reply_all(authenticate(&store, tokens).await) });
