@@ -5,12 +5,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 use throng_benches::environment::{self, Places, commit};
 use throng_benches::flags::Flags;
 use throng_benches::peer::build;
 use throng_benches::scale::result::{Results, SCHEMA};
-use throng_benches::scale::{ALL, Lab, Name, page, picture};
+use throng_benches::scale::{ALL, Lab, Name, add, page, picture};
 use throng_loadgen::thread::pin;
 
 /// Exit status: 0 everything was measured and nothing was void; 1 otherwise. A missed target is a
@@ -23,6 +24,12 @@ struct Command {
     /// Only these parts.
     #[arg(long, value_delimiter = ',')]
     parts: Vec<Name>,
+    /// Of `entry`: count, delta and full, or fewer.
+    #[arg(long, value_delimiter = ',')]
+    hearing: Vec<String>,
+    /// Put the results into those of the day that have the name already, instead of replacing them.
+    #[arg(long)]
+    add: bool,
 }
 
 fn main() -> ExitCode {
@@ -51,8 +58,9 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         // Registration and the reading of metrics must not disturb the server's core.
         pin(*core)?;
     }
-    let lab =
-        Lab { places, cores, is_trial: flags.quick, repetitions: flags.repetitions(), descriptors };
+    let repetitions = flags.repetitions();
+    let hearing = command.hearing.clone();
+    let lab = Lab { places, cores, is_trial: flags.quick, repetitions, hearing, descriptors };
     let mut results = Results {
         schema: SCHEMA.into(),
         date: environment::today(),
@@ -76,7 +84,15 @@ fn run(command: &Command) -> anyhow::Result<bool> {
             }
         }
     }
-    save(&results, &folder, flags.name("scale"))?;
+    let name = flags.name("scale");
+    if command.add {
+        let file = folder.join(format!("{}-{name}.json", results.date));
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        let mut earlier: Results = serde_json::from_str(&text).context("earlier results")?;
+        add(&mut earlier, results);
+        results = earlier;
+    }
+    save(&results, &folder, name)?;
     Ok(is_sound)
 }
 

@@ -19,7 +19,7 @@ use throng_loadgen::scenario::{Connect, Scenario, Users};
 use crate::environment::Places;
 use crate::measure::{Cores, measure};
 use crate::server::{Program, Server};
-use result::{Part, Row};
+use result::{Part, Results, Row};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
@@ -47,6 +47,8 @@ pub struct Lab {
     /// A trial run has a fiftieth of the clients.
     pub is_trial: bool,
     pub repetitions: u32,
+    /// Ways of hearing rosters that `entry` measures; empty: all.
+    pub hearing: Vec<String>,
     /// What a process may have: each connection is one in the server and one in the generator.
     pub descriptors: u64,
 }
@@ -141,6 +143,24 @@ fn crowd(name: String, clients: usize, tokens: &std::path::Path) -> Scenario {
     }
 }
 
+/// Puts what was measured into earlier results: further rows of `entry`, other parts anew.
+pub fn add(earlier: &mut Results, later: Results) {
+    for mut part in later.parts {
+        let known = earlier.parts.iter_mut().find(|known| known.name == part.name);
+        match known {
+            Some(known) if part.name == "entry" => {
+                known.rows.retain(|row| part.rows.iter().all(|new| new.name != row.name));
+                known.rows.append(&mut part.rows);
+                entry::promises(known);
+            }
+            Some(known) => *known = part,
+            None => earlier.parts.push(part),
+        }
+    }
+    earlier.command = format!("{}\n{}", earlier.command, later.command);
+    earlier.version = later.version;
+}
+
 /// A row with what every report has.
 fn row(name: impl Into<String>, report: &Report, figures: &[(&str, Option<f64>)]) -> Row {
     let known = figures.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?)));
@@ -149,5 +169,27 @@ fn row(name: impl Into<String>, report: &Report, figures: &[(&str, Option<f64>)]
         figures: known.collect(),
         void_reasons: report.void_reasons.clone(),
         errors: report.errors.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_results_join_earlier_ones() {
+        let part = |name: &str, rows: &[&str]| Part {
+            name: name.into(),
+            rows: rows.iter().map(|name| Row { name: (*name).into(), ..Row::default() }).collect(),
+            ..Part::default()
+        };
+        let of = |parts: Vec<Part>| Results { parts, ..Results::default() };
+        let mut all = of(vec![part("hop", &["a"]), part("entry", &["count N=1", "full N=1"])]);
+        add(&mut all, of(vec![part("entry", &["full N=1", "full N=2"]), part("hop", &["b"])]));
+        let names = |at: usize| -> Vec<&str> {
+            all.parts[at].rows.iter().map(|row| row.name.as_str()).collect()
+        };
+        assert_eq!(names(0), ["b"]);
+        assert_eq!(names(1), ["count N=1", "full N=1", "full N=2"]);
     }
 }

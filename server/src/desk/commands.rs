@@ -269,3 +269,50 @@ pub fn card(user: &UserRow) -> UserCard {
         avatar: user.avatar.as_str().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use throng_core::{ConnId, ShardId, TokenHash};
+    use throng_mesh::Bell;
+    use throng_store::{Options, PasswordCost};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_while_a_lookup_is_under_way_is_answered_as_well() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}", dir.path().join("t.db").display());
+        let options = Options {
+            password_cost: PasswordCost::Cheapest,
+            ..Options::new(dir.path().to_owned())
+        };
+        let store = Store::open(&url, options).await.expect("a new database");
+        let bell = Arc::new(Bell::new().expect("a descriptor"));
+        let (mut shards, mut desk) = crate::link::link(&[bell]);
+        let mut shard = shards.remove(0);
+        let door = desk.doors.iter().next().expect("there is one shard").clone();
+        let commands = desk.commands.remove(0);
+        let working = tokio::spawn(work(commands, door, Some(StoreDesk::new(store, 0, None))));
+        for n in 0..200 {
+            let conn = ConnId::new(ShardId(0), n, 1);
+            let command = if n % 2 == 0 {
+                Command::Authenticate { conn, token: TokenHash([n as u8; 32]) }
+            } else {
+                Command::Reads { user: UserId(n) }
+            };
+            shard.commands.try_send(command).expect("fewer than the lane takes");
+            tokio::task::yield_now().await;
+        }
+        let mut answered = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let number = match shard.replies.recv().await.expect("the desk works") {
+                Reply::Authenticated { conn, outcome: Ok(None), .. } => conn.slot(),
+                Reply::Reads { user, outcome: Ok(_) } => user.0,
+                _ => panic!("nothing else was asked"),
+            };
+            assert!(answered.insert(number), "each once");
+        }
+        drop(shard);
+        working.await.expect("it ends with the shard");
+    }
+}
