@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use throng_core::cluster::{ClusterInput, Signal};
 use throng_core::{Now, RoomId, Seq, UserId};
 
+use crate::departures::Departures;
 use crate::entry::encode_unnumbered;
 use crate::event::{Effects, Event, Note};
 use crate::fdmap::{self, FdMap};
@@ -64,6 +65,8 @@ enum Purpose {
         is_sql: bool,
     },
     Tips,
+    /// The marks of those who were reading on a process that is gone.
+    Settle(String),
     Card(UserId),
     Number {
         ticket: u64,
@@ -99,6 +102,7 @@ pub struct Cluster {
     registry: Registry,
     peers: Peers,
     loading: Loading,
+    departures: Departures,
     sweeps: Sweeps,
     numbering: Numbering,
     under_way: BTreeMap<OrderId, Purpose>,
@@ -142,6 +146,7 @@ impl Cluster {
             registry: Registry::default(),
             peers: Peers::default(),
             loading: Loading::default(),
+            departures: Departures::default(),
             sweeps: Sweeps::new(settings.lease_ms),
             numbering: Numbering::default(),
             under_way: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! What can be ordered now, and when to look again.
 
 use throng_core::Now;
+use throng_core::cluster::ClusterInput;
 
 use super::{CARDS_AT_ONCE, Cluster, PEERS_AT_ONCE, Purpose};
 use crate::entry::process_of;
@@ -27,6 +28,7 @@ impl Cluster {
             self.drive_loading(effects);
             self.drive_sweep(now, effects);
         }
+        self.drive_departures(now, effects);
         self.drive_sql(now, effects);
         self.deadline = self.earliest(now);
     }
@@ -256,6 +258,19 @@ impl Cluster {
         }
     }
 
+    fn drive_departures(&mut self, now: Now, effects: &mut Effects) {
+        let registry = &self.registry;
+        for node in self.departures.due(now, |process| registry.is_process_live(process)) {
+            effects.inputs.push(ClusterInput::NodeGone { node });
+            // How far its people have read is where the database has it now.
+            effects.inputs.push(ClusterInput::Resync);
+        }
+        if let Some(process) = self.departures.next(now) {
+            let order = Order::Settle { process: process.clone() };
+            self.order(Purpose::Settle(process), order, effects);
+        }
+    }
+
     // ---- SQL ----------------------------------------------------------------------------------
 
     /// While Redis cannot be used the database says what the logs would have said; otherwise it is
@@ -297,6 +312,7 @@ impl Cluster {
             (!self.busy.registry && !is_broken).then_some(self.registry_at),
             (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
             self.tips_at(),
+            self.departures.next_at().filter(|at| *at > now),
             self.sweeps
                 .next_at(self.lease.verified_at)
                 .filter(|_| self.may_sweep(now) && !is_refused),

@@ -26,7 +26,7 @@ impl Cluster {
         // An answer to nothing: the executor has answered twice.
         let Some(purpose) = self.under_way.remove(&order) else { return };
         self.free(&purpose);
-        let is_sql = matches!(purpose, Purpose::Tips | Purpose::Card(_))
+        let is_sql = matches!(purpose, Purpose::Tips | Purpose::Card(_) | Purpose::Settle(_))
             || matches!(purpose, Purpose::Sweep { is_sql: true });
         if !is_sql {
             self.note(now, &purpose, &outcome);
@@ -50,7 +50,7 @@ impl Cluster {
             Purpose::Sweep { .. } => self.busy.sweep = false,
             Purpose::Tips => self.busy.tips = false,
             Purpose::Card(_) => self.busy.cards -= 1,
-            Purpose::Load(_) | Purpose::Number { .. } => {}
+            Purpose::Load(_) | Purpose::Number { .. } | Purpose::Settle(_) => {}
         }
     }
 
@@ -142,6 +142,7 @@ impl Cluster {
                     if let Outcome::Members(members) = outcome { members } else { vec![] };
                 self.swept(now, members, effects);
             }
+            (Purpose::Settle(process), _) => self.departures.settled(&process),
             (Purpose::Tips, Outcome::Tips(tips)) => {
                 self.counters.tips_polled += 1;
                 for (room, seq) in tips {
@@ -179,6 +180,7 @@ impl Cluster {
                 self.loading.done(room, false);
             }
             Purpose::Sweep { .. } => self.sweeps.failed(now.plus_ms(self.beat_ms())),
+            Purpose::Settle(_) => self.departures.failed(now.plus_ms(self.beat_ms())),
             Purpose::Tips => self.are_tips_due = true,
             Purpose::Card(user) => {
                 self.cards.insert(user);
@@ -322,7 +324,7 @@ impl Cluster {
             self.sweeps.add(&incarnation, id, sweep_at);
             // What it had committed last may have come into no log.
             self.are_tips_due = true;
-            effects.inputs.push(ClusterInput::NodeGone { node });
+            self.departures.add(node, process_of(&incarnation), now);
             effects.notes.push(Note::PeerGone { incarnation });
         }
         let dead: BTreeSet<&str> = self
