@@ -64,10 +64,14 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ));
         }
     }
-    let cpu = |name: &str| part.median(name, "cpu_us_per_delivery");
-    if let Some((one, four)) = cpu(kinds[0].0).zip(cpu(kinds[2].0)) {
-        let what = "CPU per delivery, four rooms on two shards beside one room on one";
-        part.targets.push(Target::at_most(what, four / one, 1.25, "×"));
+    // Beside the same rooms on one shard, it is the second shard alone that differs.
+    let beside = [(kinds[0].0, "one room on one"), (kinds[1].0, "four rooms on one")];
+    for (other, said) in beside {
+        let cpu = |name: &str| part.median(name, "cpu_us_per_delivery");
+        if let Some((one, four)) = cpu(other).zip(cpu(kinds[2].0)) {
+            let what = format!("CPU per delivery, four rooms on two shards beside {said}");
+            part.targets.push(Target::at_most(what, four / one, 1.25, "×"));
+        }
     }
     Ok(part)
 }
