@@ -1,5 +1,7 @@
 //! Some nodes, a Redis, a database and the users, in virtual time.
 
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,9 +11,8 @@ use throng_core::input::UserCard;
 use throng_core::{ConnId, Now, RoomId, Seq, UserId};
 
 use crate::entry::process_of;
-use crate::keys::parse_owned_pair;
-use crate::model::{Mode, Server, Value};
-use crate::order::{Failure, Fd, Order, OrderId, Outcome};
+use crate::model::{Mode, Server};
+use crate::order::{Failure, Order, OrderId, Outcome};
 use crate::{Cluster, Effects, Event, Note, Seed, Settings, Status};
 
 pub type Facts = BTreeSet<(RoomId, UserId)>;
@@ -310,160 +311,6 @@ impl World {
                 self.redis.give(now, client, id, order);
             }
         }
-    }
-
-    // ---- what must be so at rest --------------------------------------------------------------
-
-    /// `None` when everything is as it must be, else the first thing that is not.
-    pub fn fault(&mut self) -> Option<String> {
-        let live: Vec<usize> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()).collect();
-        for index in &live {
-            let status = self.status(*index);
-            if !status.is_up || !status.is_announced {
-                return Some(format!("node {index} is not up: {status:?}"));
-            }
-            let mut seen: Vec<Facts> = self.node(*index).views.values().cloned().collect();
-            let others = live.iter().filter(|other| *other != index);
-            let mut true_: Vec<Facts> = others.map(|other| self.truth(*other)).collect();
-            for facts in [&mut seen, &mut true_] {
-                facts.retain(|facts| !facts.is_empty());
-                facts.sort();
-            }
-            if seen != true_ {
-                return Some(format!("node {index} sees {seen:?}, and there is {true_:?}"));
-            }
-            let (heard, tips) = (&self.nodes[*index].as_ref()?.heard, &self.sql.tips);
-            if heard != tips {
-                return Some(format!("node {index} heard {heard:?} of {tips:?}"));
-            }
-        }
-        self.fault_in_redis(&live)
-    }
-
-    fn fault_in_redis(&mut self, live: &[usize]) -> Option<String> {
-        let mut names = BTreeMap::new();
-        for index in live {
-            let status = self.status(*index);
-            names.insert(status.incarnation, (*index, status.node?));
-        }
-        let now = self.now;
-        let keys = self.redis.redis.keys(now).clone();
-        let mut map = Map::default();
-        let mut shown: BTreeMap<String, Facts> = BTreeMap::new();
-        for (key, value) in &keys {
-            let is_right = match value {
-                Value::Text(holder) if key.starts_with("throng:node:") => {
-                    names.contains_key(holder)
-                }
-                Value::Hash(hash) if key == "throng:nodes" => {
-                    hash.keys().all(|name| names.contains_key(name)) && hash.len() == names.len()
-                }
-                Value::Hash(hash) if key.starts_with("throng:presence:") => {
-                    let room = RoomId(key["throng:presence:".len()..].parse().ok()?);
-                    for field in hash.keys() {
-                        let (name, user) = field.split_once('/')?;
-                        let facts = shown.entry(name.to_owned()).or_default();
-                        facts.insert((room, UserId(user.parse().ok()?)));
-                    }
-                    true
-                }
-                Value::Set(_) if key.starts_with("throng:rooms:") => {
-                    names.contains_key(&key["throng:rooms:".len()..])
-                }
-                Value::Set(set) if key.starts_with("throng:fds:") => {
-                    map.owned.extend(set.iter().filter_map(|member| {
-                        let (fd, name) = parse_owned_pair(member)?;
-                        Some((fd, name.to_owned()))
-                    }));
-                    names.contains_key(&key["throng:fds:".len()..])
-                }
-                Value::Set(set) if key.starts_with("swoole:rooms:") => {
-                    let name = &key["swoole:rooms:".len()..];
-                    let pair = |fd: &String| (Fd(fd.parse().expect("a number")), name.to_owned());
-                    map.by_room.extend(set.iter().map(pair));
-                    true
-                }
-                Value::Set(set) if key.starts_with("swoole:fds:") => {
-                    let fd = Fd(key["swoole:fds:".len()..].parse().ok()?);
-                    map.by_fd.extend(set.iter().map(|name| (fd, name.clone())));
-                    true
-                }
-                Value::Hash(hash) if key == "socket_id" => {
-                    map.users = hash.clone();
-                    true
-                }
-                Value::Stream { .. } => true,
-                _ => false,
-            };
-            if !is_right {
-                return Some(format!("{key} is wrong: {value:?}, with {names:?}"));
-            }
-        }
-        for (name, (index, _)) in &names {
-            let (shown, truth) = (shown.remove(name).unwrap_or_default(), self.truth(*index));
-            if shown != truth {
-                return Some(format!("the hashes show {shown:?} for node {index}: {truth:?}"));
-            }
-        }
-        if !shown.is_empty() {
-            return Some(format!("the hashes show the dead: {shown:?}"));
-        }
-        map.fault(self, &names)
-    }
-}
-
-/// The original's map as found.
-#[derive(Default)]
-struct Map {
-    owned: BTreeSet<(Fd, String)>,
-    by_room: BTreeSet<(Fd, String)>,
-    by_fd: BTreeSet<(Fd, String)>,
-    users: BTreeMap<String, String>,
-}
-
-impl Map {
-    fn fault(&self, world: &World, names: &BTreeMap<String, (usize, u16)>) -> Option<String> {
-        if self.by_room != self.by_fd || self.by_room != self.owned {
-            return Some(format!("{:?} {:?} {:?}", self.by_room, self.by_fd, self.owned));
-        }
-        let mut counts = BTreeMap::<(u16, String), usize>::new();
-        for (fd, name) in &self.by_room {
-            let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
-            *counts.entry((node, name.clone())).or_default() += 1;
-        }
-        let mut true_counts = BTreeMap::<(u16, String), usize>::new();
-        let mut newest = BTreeMap::<String, (Now, Vec<u16>)>::new();
-        for (index, id) in names.values() {
-            for (state, since) in world.nodes[*index].as_ref()?.conns.values() {
-                let user = state.user.0.to_string();
-                *true_counts.entry((*id, format!("uid_{user}"))).or_default() += 1;
-                for room in &state.rooms {
-                    *true_counts.entry((*id, format!("room{}", room.0))).or_default() += 1;
-                }
-                let entry = newest.entry(user).or_insert((*since, Vec::new()));
-                if *since > entry.0 {
-                    *entry = (*since, Vec::new());
-                }
-                if *since == entry.0 {
-                    entry.1.push(*id);
-                }
-            }
-        }
-        if counts != true_counts {
-            return Some(format!("the map counts {counts:?}, there are {true_counts:?}"));
-        }
-        if self.users.keys().ne(newest.keys()) {
-            return Some(format!("socket_id is {:?}, users {newest:?}", self.users));
-        }
-        for (user, fd) in &self.users {
-            let fd = Fd(fd.parse().expect("a number"));
-            let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
-            let is_known = self.by_room.contains(&(fd, format!("uid_{user}")));
-            if !is_known || !newest[user].1.contains(&node) {
-                return Some(format!("user {user} is at {fd} of {node}: {newest:?}"));
-            }
-        }
-        None
     }
 }
 
