@@ -267,14 +267,16 @@ impl Cluster {
         self.order(Purpose::Number { ticket, room, count }, order, effects);
     }
 
-    /// The room has come so far. False when that was known.
+    /// There is the room, and it has come so far. False when that was known.
     fn rise(&mut self, room: RoomId, seq: Seq) -> bool {
         if self.heights.len() >= HEIGHTS_MAX {
             self.heights.clear();
         }
-        let height = self.heights.entry(room).or_default();
-        let is_news = *height < seq;
-        *height = seq.max(*height);
+        let known = self.heights.get(&room).copied();
+        let is_news = known.is_none_or(|height| height < seq);
+        if is_news {
+            self.heights.insert(room, seq);
+        }
         is_news
     }
 

@@ -1,6 +1,6 @@
 //! One fault each.
 
-use throng_core::TokenHash;
+use throng_core::{RoomId, Seq, TokenHash};
 
 use super::world::{World, card};
 use crate::Event;
@@ -84,6 +84,19 @@ fn joins_leaves_and_messages_cross() {
     world.leave(0, conn);
     world.run(100);
     is_right(&mut world);
+}
+
+#[test]
+fn a_room_that_nobody_speaks_in_is_found_by_the_database() {
+    let mut world = two_with_users();
+    world.sql.tips.insert(RoomId(77), Seq(0));
+    let idle_ms = world.settings.idle_poll_ms;
+    world.run(idle_ms + 100);
+    assert!(world.has_heard(0) && world.has_heard(1));
+    // Once is enough.
+    let heard = world.node(1).tips;
+    world.run(2 * idle_ms);
+    assert_eq!(world.node(1).tips, heard);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub struct Node {
     pub revoked: usize,
     pub changed: Vec<UserId>,
     pub numbered: Vec<(RoomId, Option<Seq>)>,
+    pub tips: usize,
     pub announced: usize,
     pub gone: usize,
     pub notes: Vec<Note>,
@@ -119,6 +120,7 @@ impl World {
             revoked: 0,
             changed: Vec::new(),
             numbered: Vec::new(),
+            tips: 0,
             announced: 0,
             gone: 0,
             notes: Vec::new(),
@@ -361,6 +363,7 @@ impl Node {
                     }
                 }
                 ClusterInput::Tip { room, seq } => {
+                    self.tips += 1;
                     let heard = self.heard.entry(room).or_default();
                     *heard = (*heard).max(seq);
                 }
