@@ -12,7 +12,8 @@ case "$1" in
     touch "$dir/log"
     old=$(stat -c %s "$dir/log")
     # A session of its own: what kills the caller's group does not kill a node by accident.
-    setsid bash -c 'echo $$ > "$1/pid"; exec bash -c "exec $(cat "$1/command")"' _ "$dir" \
+    # The file is whole from the moment that it is there.
+    setsid bash -c 'echo $$ > "$1/pid.new"; mv "$1/pid.new" "$1/pid"; exec bash -c "exec $(cat "$1/command")"' _ "$dir" \
       < /dev/null >> "$dir/log" 2>&1 &
     for _ in $(seq 600); do
       tail -c "+$((old + 1))" "$dir/log" | grep -q "listening on http" && exit 0

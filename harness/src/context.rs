@@ -143,10 +143,13 @@ impl Context {
         };
         self.log.note(format!("{what} {node}"));
         let line = format!("{command} {what} {node}");
-        let status = std::process::Command::new("sh").args(["-c", &line]).status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(Stop::Error(format!("`{line}` ended with {status}"))),
+        let output = std::process::Command::new("sh").args(["-c", &line]).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let told = String::from_utf8_lossy(&output.stderr);
+                Err(Stop::Error(format!("`{line}` ended with {}: {told}", output.status)))
+            }
             Err(why) => Err(Stop::Error(format!("`{line}`: {why}"))),
         }
     }

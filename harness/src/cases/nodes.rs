@@ -41,6 +41,17 @@ pub const CASES: &[Case] = &[
         presence,
     ),
     case(
+        "nodes.rooms",
+        &["NODE-13", "NODE-1"],
+        EVERY,
+        NODES,
+        (
+            "enters a new room on each node, leaves it at once, and sends login on every other",
+            "the room is among those that are counted",
+        ),
+        rooms,
+    ),
+    case(
         "nodes.one-user",
         &["NODE-3"],
         EVERY,
@@ -135,6 +146,23 @@ fn presence(context: &Context) -> Outcome {
         }
         for witness in &witnesses {
             witness.roster_of(room, &ids(&witnesses))?;
+        }
+    }
+    Ok(())
+}
+
+fn rooms(context: &Context) -> Outcome {
+    let everywhere = one_per_node(context, "user")?;
+    for founder in &everywhere {
+        let room = context.room()?;
+        founder.join(room)?;
+        founder.leave(room)?;
+        context.pause(LAG);
+        for user in &everywhere {
+            let counts = user.ask("login", json!({}))?["count"].clone();
+            let is_full = counts.as_object().is_some_and(|counts| counts.len() >= 1_000);
+            let is_named = is_full || counts[format!("room{room}")] == json!(0);
+            require(is_named, "the new room, with 0", || counts.to_string())?;
         }
     }
     Ok(())

@@ -324,9 +324,11 @@ fn timeout(context: &Context) -> Outcome {
         if socket.wait_close(Duration::from_millis(100)).is_some() {
             break true;
         }
+        // One that begins in the last moment of the upgrade waits for the next packet.
         let packets = poller.poll()?;
         answer_pings(&poller, &packets)?;
     };
+    let closed = closed || socket.wait_close(CLOSES).is_some();
     require(closed, "the WebSocket is closed after the upgrade timeout", || {
         format!("it is open after {:?}", start.elapsed())
     })?;

@@ -22,8 +22,9 @@ pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> 
     let outcome = all_steps(&mut stage, script);
     // The next script begins with every node.
     let down = std::mem::take(&mut stage.down);
-    let revived = down.into_iter().try_for_each(|node| command(context, "up", node));
-    outcome.and(revived)
+    let revived: Vec<Play<()>> =
+        down.into_iter().map(|node| command(context, "up", node)).collect();
+    outcome.and(revived.into_iter().collect())
 }
 
 fn all_steps(stage: &mut Stage<'_>, script: &Script) -> Play<()> {
