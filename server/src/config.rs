@@ -7,6 +7,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Map, Value};
@@ -169,10 +170,12 @@ fn read(reader: &mut Reader) -> Config {
             "full" => Some(throng_store::Synchronous::Full),
             _ => None,
         });
+    connections(r, &mut store);
     store.image_bytes_max = core.image_bytes_max as usize;
     let rooms = rooms(r);
     let backplane = redis::read(r, listen, core.ephemeral);
     core.cluster = backplane.is_some();
+    core.store_numbers = database.as_deref().is_some_and(throng_store::is_server_url);
 
     let is_public = !listen.ip().is_loopback();
     r.fault(is_unlimited && is_public, || {
@@ -217,6 +220,18 @@ impl Config {
         self.desk.api_per_minute = 0;
         self.store = self.store.clone().unlimited();
     }
+}
+
+fn connections(r: &mut Reader, store: &mut throng_store::Options) {
+    store.readers = r.number("store.readers", "connections that read", store.readers, 1..=1024);
+    store.writers =
+        r.number("store.writers", "connections that write, 1 for SQLite", store.writers, 2..=1024);
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let (busy, answer) = (ms(store.busy_timeout), ms(store.answer_timeout));
+    let busy = r.number("store.busy_timeout_ms", "ms", busy, 10..=3_600_000);
+    let answer = r.number("store.answer_timeout_ms", "ms, not SQLite", answer, 100..=3_600_000);
+    store.busy_timeout = Duration::from_millis(u64::from(busy));
+    store.answer_timeout = Duration::from_millis(u64::from(answer));
 }
 
 fn engine(r: &mut Reader) -> Settings {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use throng_store::{Import, ImportReport, Store, Tally, without_secrets};
+use throng_store::{Import, ImportReport, Options, Store, Tally, without_secrets};
 
 use crate::cli::ImportArgs;
 use crate::config::Config;
@@ -27,7 +27,7 @@ pub async fn import(args: &ImportArgs, config: Config) -> Result<(), StartError>
     let store = if args.dry_run {
         None
     } else {
-        let opened = Store::open(&url, config.store.clone()).await;
+        let opened = Store::open(&url, patient(config.store.clone())).await;
         Some(opened.map_err(|error| StartError::OpenStore {
             url: without_secrets(&url),
             data_dir: config.store.data_dir.display().to_string(),
@@ -50,6 +50,11 @@ pub async fn import(args: &ImportArgs, config: Config) -> Result<(), StartError>
     // A reader that went away wants no report; the import is done all the same.
     let _ = std::io::stdout().write_all(text(&report, target.as_deref()).as_bytes());
     Ok(())
+}
+
+/// Whoever imports waits for nobody, and for as long as it takes.
+fn patient(store: Options) -> Options {
+    Options { answer_timeout: Duration::from_secs(24 * 60 * 60), ..store }
 }
 
 fn text(report: &ImportReport, target: Option<&str>) -> String {

@@ -84,6 +84,9 @@ pub struct Settings {
     pub ephemeral: bool,
     /// One of several nodes: the store numbers messages, and others have members too.
     pub cluster: bool,
+    /// The store numbers messages for one node too: what a database server has committed without
+    /// saying so takes numbers that home does not know of.
+    pub store_numbers: bool,
     /// Pairs of a user and another node that has him in a room of this shard.
     pub remote_present_max: u32,
     /// Items of the lane from this shard to itself.
@@ -127,6 +130,7 @@ impl Settings {
         room_backlog_max: 4096,
         ephemeral: false,
         cluster: false,
+        store_numbers: false,
         remote_present_max: 1_000_000,
         own_lane_max: 1024,
     };

@@ -146,6 +146,20 @@ fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
 }
 
 #[test]
+fn a_database_server_numbers_the_messages_and_has_its_limits() {
+    let (config, _) = load_toml("database = \"sqlite:x.db\"\n", Flags::default()).expect("right");
+    assert!(!config.core.store_numbers, "a file has one writer");
+    let toml = "database = \"postgres://db/throng\"\n[store]\nreaders = 9\nwriters = 3\n\
+                answer_timeout_ms = 700\nbusy_timeout_ms = 300\n";
+    let (config, _) = load_toml(toml, Flags::default()).expect("this is right");
+    assert!(config.core.store_numbers && !config.core.cluster);
+    let store = config.store;
+    assert_eq!((store.readers, store.writers), (9, 3));
+    let limits = (store.answer_timeout.as_millis(), store.busy_timeout.as_millis());
+    assert_eq!(limits, (700, 300));
+}
+
+#[test]
 fn a_wrong_redis_setting_is_said_without_the_password() {
     let wrong = faults("[redis]\nurl = \"redis://:s3cret@a,b\"\n");
     assert!(wrong[0].contains("redis+sentinel") && !wrong[0].contains("s3cret"), "{wrong:?}");

@@ -204,6 +204,8 @@ impl Source {
         counter(e, "store_commit_failures", "Transactions that failed", failures)?;
         let retries = metrics.commit_retries.load(Relaxed);
         counter(e, "store_commit_retries", "Transactions tried again", retries)?;
+        let unanswered = metrics.unanswered.load(Relaxed);
+        counter(e, "store_unanswered", "Calls the database did not answer in time", unanswered)?;
         let depth = self.store.commit_queue_depth() as u64;
         gauge(e, "store_queue_depth", "Appends and saves that wait for a commit", depth)?;
         let latency = &metrics.commit_latency;

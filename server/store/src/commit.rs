@@ -212,19 +212,19 @@ impl Committer {
         jobs: &[Job],
         doubtful: &mut Option<Written>,
     ) -> Result<Written, StoreError> {
-        let mut write = self.db.write().await?;
-        match self.apply(&mut write, jobs, doubtful).await {
+        let mut write = self.db.in_time(self.db.write()).await?;
+        match self.db.in_time(self.apply(&mut write, jobs, doubtful)).await {
             Ok(written) => {
-                if let Err(error) = write.commit().await {
-                    let is_answer = matches!(error, sqlx::Error::Database(_));
-                    *doubtful = (!is_answer).then_some(written);
-                    return Err(error.into());
+                if let Err(error) = self.db.in_time(write.commit()).await {
+                    *doubtful = (!error.is_answer()).then_some(written);
+                    return Err(error);
                 }
                 Ok(written)
             }
             Err(error) => {
-                // The rollback must be over before anybody is told that nothing stays.
-                let _ = write.rollback().await;
+                // The rollback must be over before anybody is told that nothing stays. A server that
+                // does not answer commits nothing it was not asked to.
+                let _ = self.db.in_time(write.rollback()).await;
                 Err(error)
             }
         }

@@ -1,6 +1,9 @@
 //! The connections: some that write, some that read.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
 use sqlx::query::Query;
@@ -9,13 +12,10 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Transaction};
 
 use crate::dialect::Dialect;
 use crate::fault::is_transient;
-use crate::{Options, StoreError, Synchronous};
+use crate::{Options, StoreError, StoreMetrics, Synchronous};
 
 /// Transactions tried again after a conflict with another, and after a lost connection.
 pub(crate) const ATTEMPTS_MAX: usize = 5;
-
-/// Connections that write to a database server: the group commit and a few accounts.
-const WRITERS: u32 = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
@@ -24,19 +24,29 @@ pub(crate) struct Db {
     /// fair queue of ours instead of a busy loop of SQLite's.
     pub writer: AnyPool,
     pub readers: AnyPool,
+    /// What a file asks for it has at once, or after `busy_timeout`.
+    answer_timeout: Option<Duration>,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Db {
-    pub async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
+    pub async fn open(
+        url: &str,
+        options: &Options,
+        metrics: Arc<StoreMetrics>,
+    ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
-        match dialect {
-            Dialect::Sqlite => Self::open_file(url, options).await,
-            Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await,
-        }
+        let (writer, readers) = match dialect {
+            Dialect::Sqlite => Self::open_file(url, options).await?,
+            Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await?,
+        };
+        let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout);
+        Ok(Self { dialect, writer, readers, answer_timeout, metrics })
     }
 
-    async fn open_file(url: &str, options: &Options) -> Result<Self, StoreError> {
+    /// The pool that writes, and the one that reads.
+    async fn open_file(url: &str, options: &Options) -> Result<(AnyPool, AnyPool), StoreError> {
         if url.contains(":memory:") {
             // An in-memory database is private to one connection, so readers would see nothing.
             return Err(StoreError::Url(without_secrets(url)));
@@ -65,33 +75,61 @@ impl Db {
         let readers = pool(options.readers, pragmas)
             .connect_with(connect(file.create_if_missing(false).read_only(true))?)
             .await?;
-        Ok(Self { dialect: Dialect::Sqlite, writer, readers })
+        Ok((writer, readers))
     }
 
     async fn open_server(
         url: &str,
         dialect: Dialect,
         options: &Options,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(AnyPool, AnyPool), StoreError> {
         let connect = AnyConnectOptions::from_str(url)?;
-        let session = match dialect {
-            // Fewer locks than MySQL's default; every statement of ours that must see the newest
-            // row locks it.
-            Dialect::Mysql => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            Dialect::Sqlite | Dialect::Postgres => "",
-        };
-        let pool = |connections| {
+        // So that what is given up here ends there too, a moment later.
+        let session = dialect.session(options.answer_timeout * 2);
+        let pool = |connections, session: &str| {
             pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout)
         };
-        let writer = pool(WRITERS).connect_with(connect.clone()).await?;
-        migrate(&writer, dialect).await?;
-        let readers = pool(options.readers).connect_with(connect).await?;
-        Ok(Self { dialect, writer, readers })
+        // A migration of a large table takes its time.
+        let patient = pool(1, "").connect_with(connect.clone()).await?;
+        migrate(&patient, dialect).await?;
+        patient.close().await;
+        let writer = pool(options.writers, &session).connect_with(connect.clone()).await?;
+        let readers = pool(options.readers, &session).connect_with(connect).await?;
+        Ok((writer, readers))
     }
 
     /// A transaction that writes.
     pub async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         self.writer.begin_with(self.dialect.begin()).await
+    }
+
+    /// The answer, if it comes in time.
+    pub async fn in_time<T, E: Into<StoreError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        let Some(limit) = self.answer_timeout else { return answer.await.map_err(E::into) };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(E::into),
+            Err(_) => {
+                self.metrics.unanswered.fetch_add(1, Relaxed);
+                Err(StoreError::Unanswered)
+            }
+        }
+    }
+
+    /// Runs a transaction again when it lost against another one, or its connection.
+    pub async fn retried<T, F>(&self, mut transaction: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match self.in_time(transaction()).await {
+                Err(error) if attempt < ATTEMPTS_MAX && is_transient(&error) => attempt += 1,
+                outcome => return outcome,
+            }
+        }
     }
 
     pub fn query(
@@ -139,19 +177,14 @@ fn pool(connections: u32, session: String) -> AnyPoolOptions {
         })
 }
 
-/// Runs a transaction again when it lost against another one, or its connection.
-pub(crate) async fn retried<T, F>(mut transaction: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut attempt = 1;
-    loop {
-        match transaction().await {
-            Err(error) if attempt < ATTEMPTS_MAX && is_transient(&error) => attempt += 1,
-            outcome => return outcome,
-        }
+/// A single statement, asked of a pool.
+pub(crate) trait Asked<T>: Future<Output = Result<T, sqlx::Error>> + Sized {
+    async fn in_time(self, db: &Db) -> Result<T, StoreError> {
+        db.in_time(self).await
     }
 }
+
+impl<T, F: Future<Output = Result<T, sqlx::Error>>> Asked<T> for F {}
 
 /// Whether a URL names a database that the store knows.
 #[must_use]
@@ -161,6 +194,12 @@ pub fn is_database_url(url: &str) -> bool {
         Some(Dialect::Postgres | Dialect::Mysql) => url.contains("://"),
         None => false,
     }
+}
+
+/// Whether a URL names a database server rather than a file.
+#[must_use]
+pub fn is_server_url(url: &str) -> bool {
+    matches!(Dialect::of(url), Some(Dialect::Postgres | Dialect::Mysql))
 }
 
 /// A database URL as it may be shown: without user, password and parameters.

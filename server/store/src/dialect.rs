@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::time::Duration;
 
 use sqlx::any::AnyArguments;
 use sqlx::migrate::Migrator;
@@ -69,6 +70,26 @@ impl Dialect {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres | Self::Mysql => "BEGIN",
+        }
+    }
+
+    /// What a connection to a server is told first: how long a statement may take, and a transaction
+    /// may say nothing. A node that was stopped in the middle of one holds its locks no longer.
+    pub fn session(self, limit: Duration) -> String {
+        let ms = limit.as_millis().max(1);
+        let seconds = limit.as_secs().max(1);
+        match self {
+            Self::Sqlite => String::new(),
+            Self::Postgres => format!(
+                "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}"
+            ),
+            // Fewer locks than MySQL's default; every statement of ours that must see the newest row
+            // locks it. What is in the comment only MariaDB reads; MySQL has no such limits.
+            Self::Mysql => format!(
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+                 SET SESSION innodb_lock_wait_timeout = {seconds} \
+                 /*M! , max_statement_time = {seconds}, idle_transaction_timeout = {seconds} */"
+            ),
         }
     }
 

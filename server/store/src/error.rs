@@ -14,7 +14,8 @@ pub enum StoreError {
     /// The database refused or failed. Shared, since one failed commit answers many callers.
     #[error("database: {0}")]
     Database(#[from] Arc<sqlx::Error>),
-    /// The database did not answer in time.
+    /// The database did not answer in time: see `Options::answer_timeout`. Whether what was asked
+    /// has been done is open.
     #[error("the database does not answer")]
     Unanswered,
     /// The migrations of the database could not be applied.
@@ -29,6 +30,20 @@ pub enum StoreError {
     /// The database URL names no database that this build supports.
     #[error("unsupported database URL: {0}")]
     Url(String),
+}
+
+impl StoreError {
+    /// The database itself said no.
+    pub(crate) fn is_answer(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        matches!(error.as_ref(), sqlx::Error::Database(_))
+    }
+
+    /// A unique key is there already.
+    pub(crate) fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        matches!(error.as_ref(), sqlx::Error::Database(error) if error.is_unique_violation())
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

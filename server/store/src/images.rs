@@ -9,6 +9,7 @@ use imagesize::ImageType;
 use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
+use crate::db::Asked;
 use crate::dialect::OnConflict;
 use crate::messages::widen;
 use crate::{ImageError, Store, StoreError};
@@ -111,8 +112,8 @@ impl Store {
             .bind(widen(length))
             .bind(now_ms())
             .execute(&self.db().writer)
-            .await
-            .map_err(StoreError::from)?;
+            .in_time(self.db())
+            .await?;
         Ok(url)
     }
 

@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use clock::format_datetime;
 pub use commit::Appended;
-pub use db::{is_database_url, without_secrets};
+pub use db::{is_database_url, is_server_url, without_secrets};
 pub use error::{AppendError, ImageError, RegisterError, StoreError};
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
 pub use import::{Import, ImportError, ImportReport, Remark, Tally};
@@ -76,9 +76,9 @@ impl Store {
     /// [`StoreError::Url`] for a database this build does not know; otherwise what failed.
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&options.data_dir)?;
-        let db = Db::open(url, &options).await?;
-        let passwords = Passwords::new(&options).await?;
         let metrics = Arc::new(StoreMetrics::default());
+        let db = Db::open(url, &options, Arc::clone(&metrics)).await?;
+        let passwords = Passwords::new(&options).await?;
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
         let committer = Committer {
             db: db.clone(),

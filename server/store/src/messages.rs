@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{narrow, statement_length, statement_lengths};
+use crate::db::{Asked, narrow, statement_length, statement_lengths};
 use crate::dialect::{Dialect, values};
 use crate::plan::MessageIds;
 use crate::{Store, StoreError};
@@ -112,6 +112,7 @@ impl Store {
         .bind(widen(after))
         .bind(widen(upto))
         .fetch_all(&self.db().readers)
+        .in_time(self.db())
         .await?
         .iter()
         .map(read_message)

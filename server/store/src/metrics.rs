@@ -18,6 +18,8 @@ pub struct StoreMetrics {
     pub commit_failures: AtomicU64,
     /// Transactions tried again after a conflict or a lost connection.
     pub commit_retries: AtomicU64,
+    /// Calls given up because a database server did not answer.
+    pub unanswered: AtomicU64,
     /// Appends and saves answered by a commit, whatever the answer.
     pub jobs: AtomicU64,
     /// Messages committed.

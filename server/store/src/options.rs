@@ -40,9 +40,16 @@ pub struct Options {
     pub password_jobs: usize,
     /// Callers that may wait for a password hash; more are answered `Busy`.
     pub password_waiters_max: usize,
-    /// Connections that read at once; one more writes.
+    /// Connections that read at once.
     pub readers: u32,
+    /// Connections to a database server that write: the group commit and a few accounts. SQLite has
+    /// one.
+    pub writers: u32,
+    /// How long a connection is waited for, or SQLite's lock.
     pub busy_timeout: Duration,
+    /// What a database server has not answered by then is given up. After twice that time the server
+    /// ends the statement itself, and a transaction that says nothing.
+    pub answer_timeout: Duration,
     /// Appends and saves that may wait for a commit; more are answered `Busy`.
     pub commit_queue_max: usize,
     /// Appends and saves taken into one transaction.
@@ -68,7 +75,9 @@ impl Options {
             password_jobs: cores.div_ceil(2),
             password_waiters_max: 1024,
             readers: 4,
+            writers: 4,
             busy_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(10),
             commit_queue_max: 16 * 1024,
             commit_batch_max: 4096,
             token_lifetime: Duration::from_secs(30 * 24 * 60 * 60),

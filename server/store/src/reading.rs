@@ -3,7 +3,7 @@
 
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{narrow, retried, statement_lengths};
+use crate::db::{Asked, narrow, statement_lengths};
 use crate::dialect::{Dialect, OnConflict, values};
 use crate::reads::{RAISE_MARK, ReadMarks};
 use crate::{Store, StoreError};
@@ -18,9 +18,10 @@ impl Store {
             .query("SELECT DISTINCT room_id FROM reading WHERE user_id = ? ORDER BY room_id")
             .bind(i64::from(user))
             .fetch_all(&self.db().readers)
+            .in_time(self.db())
             .await?
             .iter()
-            .map(|row| Ok(narrow(row.try_get(0)?, "room id")?))
+            .map(|row| narrow(row.try_get(0)?, "room id"))
             .collect()
     }
 
@@ -30,7 +31,7 @@ impl Store {
     /// # Errors
     /// The database failed; nothing was changed.
     pub async fn settle(&self, node: &str) -> Result<(), StoreError> {
-        retried(|| self.try_settle(node)).await
+        self.db().retried(|| self.try_settle(node)).await
     }
 
     async fn try_settle(&self, node: &str) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{LOOKUP_KEYS_MAX, narrow, padded, statement_lengths};
+use crate::db::{Asked, LOOKUP_KEYS_MAX, narrow, padded, statement_lengths};
 use crate::dialect::{Dialect, OnConflict, values};
 use crate::messages::widen;
 use crate::{Store, StoreError};
@@ -22,6 +22,7 @@ impl Store {
             .query("SELECT room_id, seq FROM read_marks WHERE user_id = ? ORDER BY room_id")
             .bind(i64::from(user))
             .fetch_all(&self.db().readers)
+            .in_time(self.db())
             .await?
             .iter()
             .map(|row| Ok((narrow(row.try_get(0)?, "room id")?, narrow(row.try_get(1)?, "seq")?)))
@@ -45,7 +46,7 @@ impl Store {
             for user in keys {
                 query = query.bind(i64::from(user));
             }
-            for row in query.fetch_all(&self.db().readers).await? {
+            for row in query.fetch_all(&self.db().readers).in_time(self.db()).await? {
                 let user = narrow(row.try_get(0)?, "user id")?;
                 let mark = (narrow(row.try_get(1)?, "room id")?, narrow(row.try_get(2)?, "seq")?);
                 found.entry(user).or_default().push(mark);

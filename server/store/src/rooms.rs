@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::clock::now_ms;
-use crate::db::{narrow, retried, statement_lengths};
+use crate::db::{Asked, narrow, statement_lengths};
 use crate::dialect::{Dialect, OnConflict, values};
 use crate::messages::widen;
 use crate::plan::Stands;
@@ -28,6 +28,7 @@ impl Store {
         self.db()
             .query("SELECT id, name, last_seq FROM rooms ORDER BY id")
             .fetch_all(&self.db().readers)
+            .in_time(self.db())
             .await?
             .iter()
             .map(read_room)
@@ -42,6 +43,7 @@ impl Store {
         self.db()
             .query("SELECT id, last_seq FROM rooms ORDER BY id")
             .fetch_all(&self.db().readers)
+            .in_time(self.db())
             .await?
             .iter()
             .map(|row| {
@@ -60,6 +62,7 @@ impl Store {
             .query("SELECT id, name, last_seq FROM rooms WHERE id = ?")
             .bind(i64::from(id))
             .fetch_optional(&self.db().readers)
+            .in_time(self.db())
             .await?
             .map(|row| read_room(&row))
             .transpose()
@@ -73,7 +76,7 @@ impl Store {
         // In the order in which every node locks them.
         let mut rooms: Vec<_> = rooms.iter().collect();
         rooms.sort_unstable();
-        retried(|| self.try_ensure_rooms(&rooms)).await
+        self.db().retried(|| self.try_ensure_rooms(&rooms)).await
     }
 
     async fn try_ensure_rooms(&self, rooms: &[&(u32, String)]) -> Result<(), StoreError> {
@@ -111,6 +114,7 @@ impl Store {
             .bind(format!("Room {id}"))
             .bind(now_ms())
             .execute(&self.db().writer)
+            .in_time(self.db())
             .await?;
         self.room(id).await?.ok_or(StoreError::Corrupt("a room just created is missing"))
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::clock::now_ms;
-use crate::db::{LOOKUP_KEYS_MAX, narrow, padded, retried};
+use crate::db::{Asked, LOOKUP_KEYS_MAX, narrow, padded};
 use crate::dialect::values;
 use crate::users::read_user;
 use crate::{Store, StoreError, UserRow};
@@ -52,7 +52,7 @@ impl Store {
         let token: String =
             rand::rng().sample_iter(Alphanumeric).take(TOKEN_CHARS).map(char::from).collect();
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        retried(|| self.keep_token(user, scope, hash)).await?;
+        self.db().retried(|| self.keep_token(user, scope, hash)).await?;
         Ok(token)
     }
 
@@ -136,7 +136,7 @@ impl Store {
             for hash in keys {
                 query = query.bind(hash.to_vec());
             }
-            for row in query.fetch_all(&self.db().readers).await? {
+            for row in query.fetch_all(&self.db().readers).in_time(self.db()).await? {
                 found.insert(row.try_get(7)?, read_user(&row)?);
             }
         }
@@ -161,6 +161,7 @@ impl Store {
             .query("SELECT user_id FROM tokens WHERE hash = ?")
             .bind(hash.to_vec())
             .fetch_optional(&self.db().writer)
+            .in_time(self.db())
             .await?;
         let Some(owner) = owner else { return Ok(None) };
         let deleted = self
@@ -168,6 +169,7 @@ impl Store {
             .query("DELETE FROM tokens WHERE hash = ?")
             .bind(hash.to_vec())
             .execute(&self.db().writer)
+            .in_time(self.db())
             .await?;
         // Of two who end one token at once, one has ended it.
         let is_ended = deleted.rows_affected() > 0;
@@ -189,6 +191,7 @@ impl Store {
         .bind(scope.name())
         .bind(now_ms())
         .fetch_optional(&self.db().readers)
+        .in_time(self.db())
         .await?
         .map(|row| read_user(&row))
         .transpose()

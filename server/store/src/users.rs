@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::clock::{format_datetime, now_ms};
-use crate::db::narrow;
+use crate::db::{Asked, narrow};
 use crate::password::Verdict;
 use crate::{RegisterError, Store, StoreError};
 
@@ -55,16 +55,15 @@ impl Store {
         .bind(now)
         .bind(now)
         .execute(&self.db().writer)
+        .in_time(self.db())
         .await;
         match inserted {
             Ok(_) => {
                 let user = self.user_by_email(&new.email).await?;
                 user.ok_or(StoreError::Corrupt("a user just created is missing").into())
             }
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(RegisterError::EmailTaken)
-            }
-            Err(error) => Err(StoreError::from(error).into()),
+            Err(error) if error.is_taken() => Err(RegisterError::EmailTaken),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -73,7 +72,7 @@ impl Store {
                           u.updated_at
                    FROM users u WHERE u.email_key = ?";
         let row = self.db().query(sql).bind(email_key(email)).fetch_optional(&self.db().writer);
-        row.await?.map(|row| read_user(&row)).transpose()
+        row.in_time(self.db()).await?.map(|row| read_user(&row)).transpose()
     }
 
     /// Whether an account has this e-mail, in whatever spelling.
@@ -86,6 +85,7 @@ impl Store {
             .query("SELECT 1 FROM users WHERE email_key = ?")
             .bind(email_key(email))
             .fetch_optional(&self.db().readers)
+            .in_time(self.db())
             .await?;
         Ok(row.is_some())
     }
@@ -109,6 +109,7 @@ impl Store {
             )
             .bind(email_key(email))
             .fetch_optional(&self.db().readers)
+            .in_time(self.db())
             .await?;
         let (user, stored) = match found {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
@@ -127,6 +128,7 @@ impl Store {
                     .bind(i64::from(user.id))
                     .bind(stored)
                     .execute(&self.db().writer)
+                    .in_time(self.db())
                     .await?;
                 Ok(Some(user))
             }
@@ -144,6 +146,7 @@ impl Store {
         )
         .bind(i64::from(id))
         .fetch_optional(&self.db().readers)
+        .in_time(self.db())
         .await?
         .map(|row| read_user(&row))
         .transpose()
@@ -160,6 +163,7 @@ impl Store {
             .bind(now_ms())
             .bind(i64::from(id))
             .execute(&self.db().writer)
+            .in_time(self.db())
             .await?;
         self.user(id).await
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use throng_store::{AppendError, Store, StoreError};
+use throng_store::{AppendError, Options, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -77,6 +77,8 @@ enum Cut {
     Before,
     /// The server has committed; its answer gets lost.
     After,
+    /// The same, and the server cannot be reached for a while.
+    ForLong,
 }
 
 /// Stands between a store and its server, and cuts the connection at the next COMMIT when armed.
@@ -85,6 +87,7 @@ struct Proxy {
     flavor: Flavor,
     is_armed: Arc<AtomicBool>,
     cuts: Arc<AtomicUsize>,
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -93,9 +96,14 @@ impl Proxy {
         let listener = UnixListener::bind(dir.path().join(flavor.socket_name())).expect("bind");
         let is_armed = Arc::<AtomicBool>::default();
         let cuts = Arc::<AtomicUsize>::default();
-        let (armed, counted) = (Arc::clone(&is_armed), Arc::clone(&cuts));
+        let is_gone = Arc::<AtomicBool>::default();
+        let (armed, counted, gone) =
+            (Arc::clone(&is_armed), Arc::clone(&cuts), Arc::clone(&is_gone));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if gone.load(Relaxed) {
+                    continue;
+                }
                 let upstream = UnixStream::connect(&server).await.expect("the server is there");
                 tokio::spawn(relay(
                     client,
@@ -103,10 +111,11 @@ impl Proxy {
                     cut,
                     Arc::clone(&armed),
                     Arc::clone(&counted),
+                    Arc::clone(&gone),
                 ));
             }
         });
-        Proxy { dir, flavor, is_armed, cuts }
+        Proxy { dir, flavor, is_armed, cuts, is_gone }
     }
 
     fn url(&self, direct: &str) -> String {
@@ -122,6 +131,7 @@ async fn relay(
     cut: Cut,
     is_armed: Arc<AtomicBool>,
     cuts: Arc<AtomicUsize>,
+    is_gone: Arc<AtomicBool>,
 ) {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
@@ -133,12 +143,14 @@ async fn relay(
                 let is_cut = is_commit && is_armed.swap(false, Relaxed);
                 if is_cut {
                     cuts.fetch_add(1, Relaxed);
-                    if cut == Cut::After && server.write_all(bytes).await.is_ok() {
+                    is_gone.store(cut == Cut::ForLong, Relaxed);
+                    if cut != Cut::Before && server.write_all(bytes).await.is_ok() {
                         // Its answer is the proof that it has committed.
                         let _ = server.read(&mut down).await;
                     }
                     return;
                 }
+                if is_gone.load(Relaxed) { return }
                 if server.write_all(bytes).await.is_err() { return }
             }
             read = server.read(&mut down) => {
@@ -181,6 +193,47 @@ async fn a_commit_that_never_arrived_is_made_again() {
 
 async fn a_commit_that_was_not_answered_is_not_repeated() {
     check_cut_commit(Cut::After).await;
+}
+
+/// Nobody can tell the callers what became of it. Whoever comes next is told where the room stands.
+async fn a_commit_that_stays_in_doubt_holds_nobody_up() {
+    let bench = bench().await;
+    let server = SERVER.with(Arc::clone);
+    let proxy = Proxy::start(bench.flavor, server.socket(), Cut::ForLong);
+    let options = Options { busy_timeout: Duration::from_millis(200), ..options(&bench.dir) };
+    let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
+    store.append(1, None, texts(1, 1, 2)).await.expect("append");
+    proxy.is_armed.store(true, Relaxed);
+    let doubtful = store.append(1, None, texts(1, 3, 4)).await;
+    assert!(matches!(doubtful, Err(AppendError::Store(StoreError::Database(_)))), "{doubtful:?}");
+    assert_eq!(store.metrics().commit_failures.load(Relaxed), 1);
+    proxy.is_gone.store(false, Relaxed);
+    let placed = store.append(1, None, texts(1, 5, 5)).await.expect("append");
+    assert_eq!(placed.first_seq, 5);
+    let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
+    let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+}
+
+async fn what_is_not_answered_in_time_is_given_up() {
+    let bench = bench_with(|options| options.answer_timeout = Duration::from_millis(400)).await;
+    let back_door = bench.back_door().await;
+    let mut lock = back_door.begin().await.expect("begin");
+    let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
+    rooms.fetch_all(&mut *lock).await.expect("lock");
+    let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
+    let stuck = tokio::time::timeout(PATIENCE, stuck).await.expect("it ends by itself");
+    assert!(matches!(stuck, Err(AppendError::Store(StoreError::Unanswered))), "{stuck:?}");
+    assert!(bench.store.metrics().unanswered.load(Relaxed) >= 1);
+    lock.rollback().await.expect("release");
+    let deadline = Instant::now() + PATIENCE;
+    let placed = loop {
+        match bench.store.append(1, None, vec![text(1, "after")]).await {
+            Ok(placed) => break placed,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    assert_eq!(placed.first_seq, 1, "nothing of what was given up stays");
 }
 
 async fn a_stop_does_not_wait_for_ever() {
@@ -242,6 +295,12 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     ("a_commit_that_was_not_answered_is_not_repeated", || {
         Box::pin(a_commit_that_was_not_answered_is_not_repeated())
+    }),
+    ("a_commit_that_stays_in_doubt_holds_nobody_up", || {
+        Box::pin(a_commit_that_stays_in_doubt_holds_nobody_up())
+    }),
+    ("what_is_not_answered_in_time_is_given_up", || {
+        Box::pin(what_is_not_answered_in_time_is_given_up())
     }),
     ("a_stop_does_not_wait_for_ever", || Box::pin(a_stop_does_not_wait_for_ever())),
     ("a_server_that_comes_back_is_used_again", || {

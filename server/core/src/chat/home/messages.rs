@@ -91,7 +91,7 @@ impl Home {
                     self.untold.committed(room_id, messages);
                 }
             }
-            // Nobody has seen these numbers: the next batch takes them.
+            // Nobody has seen these numbers: the next batch takes them, unless the store gives them.
             Ok(_) | Err(StoreDown) => {
                 let outcome = Err(Refusal::StorageUnavailable);
                 let refuse = |waiting: Waiting| Verdict { origin: waiting.origin, outcome };
@@ -126,7 +126,8 @@ impl Home {
         }
         let count = room.backlog.len().min(APPEND_MAX);
         let batch = room.backlog.iter().take(count).map(Waiting::row).collect();
-        let first_seq = (!self.settings.cluster).then_some(Seq(room.log.seq().0 + 1));
+        let is_sole_writer = !(self.settings.cluster || self.settings.store_numbers);
+        let first_seq = is_sole_writer.then_some(Seq(room.log.seq().0 + 1));
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
             Ok(()) => room.committing.extend(room.backlog.drain(..count)),
             Err(Full(_)) => {

@@ -210,3 +210,23 @@ fn in_an_ephemeral_room_ones_own_message_waits_for_those_before_it() {
     world.advance(6_000);
     assert_eq!(texts(alice, &mut world), "four", "nobody waits for ever");
 }
+
+/// One node on a database server: the store numbers, since a commit may stay in doubt.
+#[test]
+fn a_refused_commit_that_was_kept_holds_nobody_up() {
+    let mut world = World::new(1, Settings { store_numbers: true, ..settings() });
+    let (alice, bob) = (world.connect(0, Some(1)), world.connect(0, Some(2)));
+    room(alice, &mut world, 1);
+    room(bob, &mut world, 1);
+    world.store.is_down = true;
+    world.send(alice, r#"425["message",{"msg":"doubtful","roomid":1}]"#);
+    assert!(world.take(alice).concat().contains("storage_unavailable"));
+    // The answer was lost, not the transaction.
+    world.store.commit_elsewhere(1, 1, "doubtful");
+    world.store.is_down = false;
+    world.send(alice, r#"426["message",{"msg":"next","roomid":1}]"#);
+    world.advance(1_000);
+    assert!(world.take(alice).concat().contains(r#"436[{"ok":true"#));
+    let want = [("doubtful", 1), ("next", 2)].map(|(m, s)| (m.to_owned(), s));
+    assert_eq!(heard(bob, &mut world), want);
+}
