@@ -28,14 +28,26 @@ const SPREAD: &[Plan] = &[
 ];
 const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 
-/// `cargo xtask conform`: the release build on both drivers, as one, two and three nodes, then the
-/// harness's own mutants.
+/// `cargo xtask conform [PLAN…] [ARGS…]`: the release build on both drivers, as one, two and three
+/// nodes, then the harness's own mutants; or the whole harness on the plans that are named.
 pub fn conform(args: &[String]) -> Outcome {
     setup::for_run()?;
+    let named = args.iter().map_while(|arg| {
+        let mut plans = WHOLE.iter().chain(SPREAD);
+        plans.find(|plan| plan.name == arg)
+    });
+    let named: Vec<&Plan> = named.collect();
+    let args = &args[named.len()..];
     let build =
         ["build", "--release", "--package", "throng", "--package", "throng-harness", "--bins"];
     run("cargo", &build, ".")?;
     let mut counts = Counts::default();
+    for plan in &named {
+        counts.add(against_ours("release", plan, args)?);
+    }
+    if !named.is_empty() {
+        return sum(&counts);
+    }
     for plan in WHOLE {
         counts.add(against_ours("release", plan, args)?);
     }
@@ -46,6 +58,10 @@ pub fn conform(args: &[String]) -> Outcome {
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
     run(&harness.to_string_lossy(), &["mutants"], ".")?;
+    sum(&counts)
+}
+
+fn sum(counts: &Counts) -> Outcome {
     println!("\n{} passed, {} failed", counts.passed, counts.failed);
     if counts.failed > 0 {
         return Err(Failure::Failed(format!("{} failed", counts.failed)));
@@ -119,6 +135,7 @@ pub fn bench(args: &[String]) -> Outcome {
             run.args(rest);
             run
         }
+        Some((first, [])) if first == "redis" => return bench_redis(),
         Some((first, rest)) if first == "redis" => {
             let package = ["--package", "throng-backplane", "--example", "rates", "--"];
             let mut run = command("cargo", &["run", "--release"], ".");
@@ -133,6 +150,23 @@ pub fn bench(args: &[String]) -> Outcome {
     };
     bench.stdin(Stdio::inherit());
     finish(bench)
+}
+
+/// `cargo xtask bench redis`: with a Redis, a database and nodes of its own.
+fn bench_redis() -> Outcome {
+    setup::for_run()?;
+    let build = ["build", "--release", "--package", "throng", "--package", "throng-backplane"];
+    run("cargo", &[&build[..], &["--bin", "throng", "--examples"]].concat(), ".")?;
+    let release = target().join("release");
+    let example = |name: &str| release.join("examples").join(name).to_string_lossy().into_owned();
+    let server = release.join("throng");
+    let two = Nodes::start(&server, &Plan { redis: true, ..plan("bench-2", 2, 1) })?;
+    run(&example("nodes"), &["latency", &two.urls[0], &two.urls[1]], ".")?;
+    drop(two);
+    let one = Nodes::start(&server, &Plan { redis: true, ..plan("bench-1", 1, 1) })?;
+    let redis = one.redis.clone().unwrap_or_default();
+    run(&example("nodes"), &["ingress", &one.urls[0], &redis], ".")?;
+    run(&example("rates"), &[redis], ".")
 }
 
 /// `cargo xtask sim`: deterministic simulation of the shards, by hand or for hours.

@@ -25,14 +25,15 @@ usage: cargo xtask <command> [arguments]
   test [STEP…]     install what is missing and run every test; steps: web rust client e2e
                    conform instructions
   check            formatting, lints, licences and advisories, import directions, web types
-  conform [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
+  conform [PLAN…] [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
                    driver `redis`, and as two and three nodes, and its mutants; ARGS go to
                    `throng-harness run`
   instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
   bench peers|scale [ARGS…]  the runs whose results are kept: beside other servers, and at scale
                    (see benches/README.md)
-  bench redis [URL]    what goes through a running Redis, redis://127.0.0.1 by default
+  bench redis [URL]    what goes through Redis, from node to node and from other programs; with a URL,
+                   through that Redis alone
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing
   help             this text

@@ -28,6 +28,8 @@ const REDIS: &str = "lease_ms = 2000\nconnect_timeout_ms = 500\ncommand_timeout_
 pub struct Nodes {
     dir: PathBuf,
     pub urls: Vec<String>,
+    /// That of the nodes, if they have one.
+    pub redis: Option<String>,
     services: Vec<Service>,
 }
 
@@ -35,7 +37,7 @@ impl Nodes {
     pub fn start(program: &Path, plan: &Plan) -> Outcome<Nodes> {
         let dir = target().join("conform").join(format!("{}-{}", plan.name, std::process::id()));
         fs::create_dir_all(&dir)?;
-        let mut nodes = Nodes { dir, urls: Vec::new(), services: Vec::new() };
+        let mut nodes = Nodes { dir, urls: Vec::new(), redis: None, services: Vec::new() };
         let mut options = format!("--unlimited --shards {}", plan.shards);
         if plan.quick {
             options += QUICK;
@@ -46,6 +48,7 @@ impl Nodes {
             fs::write(&config, text)?;
             let redis = services::redis()?;
             options += &format!(" --config {} --redis {}", config.display(), redis.url);
+            nodes.redis = Some(redis.url.clone());
             nodes.services.push(redis);
         }
         if plan.nodes > 1 {
