@@ -147,6 +147,13 @@ impl Cluster {
         self.order(Purpose::Registry, order, effects);
     }
 
+    fn registry_due(&self) -> Option<Now> {
+        let is_broken = self.health.is_broken();
+        let is_wanted = !is_broken || self.lease.phase == Phase::ExpectRegistry;
+        let not_before = if is_broken { self.health.retry_at } else { Now::default() };
+        (is_wanted && !self.busy.registry).then_some(self.registry_at.max(not_before))
+    }
+
     /// Somebody says that the registry has changed.
     pub(super) fn poke_registry(&mut self) {
         self.registry_at = self.registry_at.min(self.looked_at.plus_ms(super::POKE_MS));
@@ -309,7 +316,7 @@ impl Cluster {
             (is_broken || is_refused).then_some(self.health.retry_at).filter(|at| *at > now),
             (is_held && !self.busy.lease).then_some(self.lease.renew_at),
             is_held.then_some(self.lease.held_until).filter(|at| *at > now),
-            (!self.busy.registry && !is_broken).then_some(self.registry_at),
+            self.registry_due(),
             (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
             self.tips_at(),
             self.departures.next_at().filter(|at| *at > now),
