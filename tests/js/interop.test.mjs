@@ -131,12 +131,20 @@ const reserved = (room) => {
   ]);
 };
 
+/** Joins, and waits until the server has subscribed to what others publish for the room. */
+const joinHeard = async (session, room) => {
+  await session.join(room);
+  const channel = `socket.io#/#room${room}#`;
+  await eventually('the server listens for the room', async () =>
+    (await client.pubSubNumSub([channel]))[channel] > 0);
+};
+
 describe('@socket.io/redis-emitter', () => {
   const two = async (t) => {
     const room = freshRoom();
     const [anna, boris] = [await api.register('anna'), await api.register('boris')];
     const inside = await open(t, anna);
-    await inside.join(room);
+    await joinHeard(inside, room);
     return { room, anna, boris, inside, outside: await open(t, boris) };
   };
   /** The event arrives, and none of the others have heard it by the time of the next one to all. */
@@ -180,7 +188,7 @@ describe('@socket.io/redis-emitter', () => {
   test('old clients hear it too', async (t) => {
     const [room, user] = [freshRoom(), await api.register('old')];
     const old = await open(t, user, { version: 2 });
-    await old.join(room);
+    await joinHeard(old, room);
     new Emitter(client).to(`room${room}`).emit('news', 'old');
     assert.deepEqual(await old.next('news'), ['old']);
   });
@@ -227,7 +235,7 @@ describe('a Socket.IO server of Node with @socket.io/redis-adapter', () => {
   test('room broadcasts cross both ways', async (t) => {
     const [room, user] = [freshRoom(), await api.register('bridge')];
     const ours = await open(t, user);
-    await ours.join(room);
+    await joinHeard(ours, room);
     const theirs = io(url, { transports: ['websocket'], forceNew: true });
     t.after(() => theirs.close());
     await new Promise((done) => theirs.once('connect', done));
