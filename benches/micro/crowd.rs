@@ -43,6 +43,11 @@ impl Crowd {
         for slot in 0..members {
             crowd.enter(slot);
         }
+        // What is owed of rosters and counts is told before anything is measured.
+        for _ in 0..100 {
+            crowd.now = crowd.now.plus_ms(100);
+            crowd.turn(|_, _| {});
+        }
         crowd
     }
 
