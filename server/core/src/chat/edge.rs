@@ -132,6 +132,12 @@ pub(crate) struct Context<'a> {
     pub(crate) lanes: &'a mut Lanes,
 }
 
+/// The session, if its slot has not passed to another.
+fn find(locals: &mut [Option<Box<Local>>], conn: ConnId) -> Option<&mut Local> {
+    let local = locals.get_mut(conn.slot() as usize)?.as_deref_mut()?;
+    (local.conn == conn).then_some(local)
+}
+
 impl Edge {
     pub(crate) fn new(
         settings: Settings,
@@ -165,8 +171,7 @@ impl Edge {
     }
 
     fn local(&mut self, conn: ConnId) -> Option<&mut Local> {
-        let local = self.locals.get_mut(conn.slot() as usize)?.as_deref_mut()?;
-        (local.conn == conn).then_some(local)
+        find(&mut self.locals, conn)
     }
 
     pub(crate) fn happened(&mut self, happening: Happening, cx: &mut Context<'_>) {

@@ -151,8 +151,7 @@ impl Edge {
         }
         let now = cx.engine.now;
         let is_other = old.is_none_or(|old| old.user != user);
-        let slot = conn.slot() as usize;
-        if let Some(local) = self.locals[slot].as_deref_mut() {
+        if let Some(local) = find(&mut self.locals, conn) {
             local.identity = Some(Identity { user, token });
             if is_other {
                 self.debts.take_over(now, user, &mut local.rates);
