@@ -1,8 +1,6 @@
 //! Nodes that are gone and that the rosters still show. Before the shards hear of it, the database
 //! settles how far everybody there had read: what is said after the others saw them leave is unread.
 
-use std::collections::VecDeque;
-
 use throng_core::Now;
 use throng_core::cluster::NodeIx;
 
@@ -19,7 +17,7 @@ struct Departure {
 /// As many as there were peers: a node comes back at most once per lease, and waits here for less.
 #[derive(Default)]
 pub struct Departures {
-    queue: VecDeque<Departure>,
+    queue: Vec<Departure>,
     retry_at: Now,
     is_asked: bool,
 }
@@ -28,23 +26,20 @@ impl Departures {
     pub fn add(&mut self, node: NodeIx, process: &str, now: Now) {
         let tell_by = now.plus_ms(SETTLE_MAX_MS);
         let process = process.to_owned();
-        self.queue.push_back(Departure { node, process, tell_by, is_settled: false });
+        self.queue.push(Departure { node, process, tell_by, is_settled: false });
     }
 
     /// Those the shards have to hear of now. The marks of a process that lives are its own affair.
     pub fn due(&mut self, now: Now, is_live: impl Fn(&str) -> bool) -> Vec<NodeIx> {
-        let is_due = |departure: &Departure| {
+        let due = self.queue.extract_if(.., |departure| {
             departure.is_settled || departure.tell_by <= now || is_live(&departure.process)
-        };
-        let (due, rest) = self.queue.drain(..).partition(is_due);
-        self.queue = rest;
-        let due: VecDeque<Departure> = due;
-        due.into_iter().map(|departure| departure.node).collect()
+        });
+        due.map(|departure| departure.node).collect()
     }
 
     /// The process whose marks are to be settled next, if none are being settled.
     pub fn next(&mut self, now: Now) -> Option<String> {
-        let first = self.queue.front().filter(|_| !self.is_asked && self.retry_at <= now)?;
+        let first = self.queue.first().filter(|_| !self.is_asked && self.retry_at <= now)?;
         self.is_asked = true;
         Some(first.process.clone())
     }
@@ -61,7 +56,7 @@ impl Departures {
     }
 
     pub fn next_at(&self) -> Option<Now> {
-        let first = self.queue.front()?;
+        let first = self.queue.first()?;
         let retry_at = (!self.is_asked).then_some(self.retry_at);
         Some(retry_at.map_or(first.tell_by, |at| at.min(first.tell_by)))
     }
