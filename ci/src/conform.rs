@@ -41,24 +41,31 @@ pub fn conform(args: &[String]) -> Outcome {
     let build =
         ["build", "--release", "--package", "throng", "--package", "throng-harness", "--bins"];
     run("cargo", &build, ".")?;
-    let mut counts = Counts::default();
-    for plan in &named {
-        counts.add(against_ours("release", plan, args)?);
-    }
     if !named.is_empty() {
-        return sum(&counts);
-    }
-    for plan in WHOLE {
-        counts.add(against_ours("release", plan, args)?);
+        return sum(&run_all("release", named.into_iter().map(|plan| (plan, args)))?);
     }
     let about_nodes = [args, &ABOUT_NODES.map(String::from)[..]].concat();
-    for plan in SPREAD {
-        counts.add(against_ours("release", plan, &about_nodes)?);
-    }
+    let counts = run_all("release", everything(args, &about_nodes))?;
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
     run(&harness.to_string_lossy(), &["mutants"], ".")?;
     sum(&counts)
+}
+
+/// A server, and what the harness is told when it runs against it.
+type Run<'a> = (&'a Plan, &'a [String]);
+
+fn everything<'a>(whole: &'a [String], about_nodes: &'a [String]) -> impl Iterator<Item = Run<'a>> {
+    let spread = SPREAD.iter().map(move |plan| (plan, about_nodes));
+    WHOLE.iter().map(move |plan| (plan, whole)).chain(spread)
+}
+
+fn run_all<'a>(profile: &str, runs: impl IntoIterator<Item = Run<'a>>) -> Outcome<Counts> {
+    let mut counts = Counts::default();
+    for (plan, args) in runs {
+        counts.add(against_ours(profile, plan, args)?);
+    }
+    Ok(counts)
 }
 
 fn sum(counts: &Counts) -> Outcome {
@@ -76,21 +83,12 @@ pub fn in_test() -> Outcome<Counts> {
     let patience = ["--jobs", "4", "--wait", "15"].map(String::from);
     let few = ["--cases", "4"].map(String::from);
     let about_nodes = [&patience[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
-    let whole = WHOLE.iter().map(|plan| (plan, &patience[..]));
-    let spread = SPREAD.iter().map(|plan| (plan, &about_nodes[..]));
-    let mut runs: Vec<_> = whole.chain(spread).collect();
+    let mut runs: Vec<Run<'_>> = everything(&patience, &about_nodes).collect();
     let second = runs.split_off(runs.len() / 2);
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
-    let run_all = |runs: Vec<(&Plan, &[String])>| -> Outcome<Counts> {
-        let mut counts = Counts::default();
-        for (plan, args) in runs {
-            counts.add(against_ours("debug", plan, args)?);
-        }
-        Ok(counts)
-    };
     thread::scope(|scope| {
-        let second = scope.spawn(|| run_all(second));
-        let mut counts = run_all(runs)?;
+        let second = scope.spawn(|| run_all("debug", second));
+        let mut counts = run_all("debug", runs)?;
         counts.add(second.join().expect("a run does not panic")?);
         Ok(counts)
     })
