@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use throng_core::cluster::{ClusterInput, Signal};
 use throng_core::{Now, RoomId, Seq, UserId};
 
-use crate::departures::Departures;
 use crate::entry::encode_unnumbered;
 use crate::event::{Effects, Event, Note};
 use crate::fdmap::{self, FdMap};
@@ -65,8 +64,6 @@ enum Purpose {
         is_sql: bool,
     },
     Tips,
-    /// The marks of those who were reading on a process that is gone.
-    Settle(String),
     Card(UserId),
     Number {
         ticket: u64,
@@ -83,7 +80,6 @@ struct Busy {
     append: bool,
     read: bool,
     registry: bool,
-    sweep: bool,
     tips: bool,
     peers: usize,
     cards: usize,
@@ -102,7 +98,6 @@ pub struct Cluster {
     registry: Registry,
     peers: Peers,
     loading: Loading,
-    departures: Departures,
     sweeps: Sweeps,
     numbering: Numbering,
     under_way: BTreeMap<OrderId, Purpose>,
@@ -146,7 +141,6 @@ impl Cluster {
             registry: Registry::default(),
             peers: Peers::default(),
             loading: Loading::default(),
-            departures: Departures::default(),
             sweeps: Sweeps::new(settings.lease_ms),
             numbering: Numbering::default(),
             under_way: BTreeMap::new(),
@@ -313,7 +307,7 @@ impl Cluster {
             return;
         }
         let incarnation = self.lease.incarnation.clone();
-        self.sweeps.add(&incarnation, self.lease.id, now);
+        self.sweeps.add(&incarnation, self.lease.id, now, now);
         self.telling.collapse();
         self.counters.leases_lost += 1;
         self.health.troubled_at = Some(now);

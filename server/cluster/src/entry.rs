@@ -11,10 +11,11 @@
 //! | `u` | `{"u":[user,…]}` | users changed name or avatar; read SQL |
 //! | `v` | `{"v":[hex SHA-256,…]}` | tokens were revoked |
 //! | `f` | `{"u":[user,…]}` | users lost their fd; who has a connection of theirs binds it |
+//! | `e` | `{"p":[process,…]}` | these have ended, and their marks are settled |
 //! | `s` | `{}` | the registry has changed; read it |
 //! | `h` | `{"q":[last q of each stream]}` | I live, and this is how far I have written |
 //!
-//! `u`, `v`, `f`, `s` and `h` stand in stream 0. Where Redis numbers (`ephemeral`), an `m` has no
+//! `u`, `v`, `f`, `e`, `s` and `h` stand in stream 0. Where Redis numbers (`ephemeral`), an `m` has no
 //! `q`; its first number is in the field `f`, and `t` marks whose answer it is.
 //!
 //! No e-mail and no token is ever written.
@@ -37,6 +38,7 @@ pub enum Body {
     Changed(Vec<UserId>),
     Revoked(Vec<TokenHash>),
     Freed(Vec<UserId>),
+    Settled(Vec<String>),
     Registry,
     Beat(Vec<u64>),
 }
@@ -110,6 +112,11 @@ struct Tokens {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Processes {
+    p: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Beat {
     q: Vec<u64>,
 }
@@ -131,6 +138,7 @@ pub fn encode(incarnation: &str, q: u64, body: &Body) -> Fields {
             ("v", json(&Tokens { v: tokens.iter().map(|hash| HEXLOWER.encode(&hash.0)).collect() }))
         }
         Body::Freed(users) => ("f", users_json(users)),
+        Body::Settled(processes) => ("e", json(&Processes { p: processes.clone() })),
         Body::Registry => ("s", "{}".to_owned()),
         Body::Beat(q) => ("h", json(&Beat { q: q.clone() })),
     };
@@ -194,6 +202,7 @@ pub fn decode(fields: &Fields, partitions: usize) -> Result<Entry, Malformed> {
         "v" => Body::Revoked(
             parse::<Tokens>(data)?.v.iter().map(|hex| token(hex)).collect::<Result<_, _>>()?,
         ),
+        "e" => Body::Settled(parse::<Processes>(data)?.p),
         "s" => Body::Registry,
         "h" => {
             let q = parse::<Beat>(data)?.q;

@@ -38,7 +38,6 @@ pub mod cluster;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 
-mod departures;
 mod fdmap;
 mod health;
 mod lease;

@@ -28,6 +28,7 @@ pub struct Telling {
     changed: BTreeSet<UserId>,
     revoked: BTreeSet<[u8; 32]>,
     freed: BTreeSet<UserId>,
+    settled: BTreeSet<String>,
     is_registry_due: bool,
     is_beat_due: bool,
     /// Entries of the incarnation so far, per stream.
@@ -42,6 +43,7 @@ pub struct Told {
     changed: Vec<UserId>,
     revoked: Vec<TokenHash>,
     freed: Vec<UserId>,
+    settled: Vec<String>,
     is_registry: bool,
     is_beat: bool,
     messages: u64,
@@ -101,6 +103,10 @@ impl Telling {
         bounded(&mut self.freed, user, settings, counters);
     }
 
+    pub fn settled(&mut self, process: String, settings: &Settings, counters: &mut Counters) {
+        bounded(&mut self.settled, process, settings, counters);
+    }
+
     pub fn registry_changed(&mut self) {
         self.is_registry_due = true;
     }
@@ -120,6 +126,7 @@ impl Telling {
             + self.changed.len()
             + self.revoked.len()
             + self.freed.len()
+            + self.settled.len()
     }
 
     pub fn backlog_bytes(&self) -> usize {
@@ -154,6 +161,7 @@ impl Telling {
         bodies.extend(news.into_iter().map(|(room, body)| (keys.partition(room), body)));
         told.changed = take(&mut self.changed);
         told.freed = take(&mut self.freed);
+        told.settled = take(&mut self.settled);
         told.revoked = take(&mut self.revoked).into_iter().map(TokenHash).collect();
         told.is_registry = std::mem::take(&mut self.is_registry_due);
         if !told.revoked.is_empty() {
@@ -164,6 +172,9 @@ impl Telling {
         }
         if !told.freed.is_empty() {
             bodies.push((0, Body::Freed(told.freed.clone())));
+        }
+        if !told.settled.is_empty() {
+            bodies.push((0, Body::Settled(told.settled.clone())));
         }
         if told.is_registry {
             bodies.push((0, Body::Registry));
@@ -217,6 +228,7 @@ impl Telling {
         }
         self.changed.extend(told.changed);
         self.freed.extend(told.freed);
+        self.settled.extend(told.settled);
         self.revoked.extend(told.revoked.into_iter().map(|token| token.0));
         self.is_registry_due |= told.is_registry;
         self.is_beat_due |= told.is_beat;

@@ -26,9 +26,8 @@ impl Cluster {
             self.drive_writing(now, effects);
             self.drive_telling(now, effects);
             self.drive_loading(effects);
-            self.drive_sweep(now, effects);
         }
-        self.drive_departures(now, effects);
+        self.drive_sweep(now, effects);
         self.drive_sql(now, effects);
         self.deadline = self.earliest(now);
     }
@@ -244,38 +243,27 @@ impl Cluster {
         self.order(Purpose::Append(told), Order::Append { maxlen, entries }, effects);
     }
 
-    fn may_sweep(&self, now: Now) -> bool {
+    fn may_sweep_redis(&self, now: Now) -> bool {
         let is_live = self.lease.is_announced() && self.lease.is_trusted(now);
         // Those who lose their fd are told of; whoever removes many waits for that.
         let has_space = self.telling.freed_waiting() < self.settings.controls_max / 2;
-        (is_live || self.is_released) && has_space && !self.busy.sweep && !self.health.is_broken()
+        (is_live || self.is_released) && has_space && !self.health.is_broken()
     }
 
     fn drive_sweep(&mut self, now: Now, effects: &mut Effects) {
-        if !self.may_sweep(now) || !self.health.may_try(now) {
-            return;
-        }
+        let may_redis = self.may_sweep_redis(now) && self.health.may_try(now);
         let verified_at = self.lease.verified_at;
         let own = self.lease.process();
-        let is_process_live =
-            |process: &str| process == own || self.registry.is_process_live(process);
-        if let Some(order) = self.sweeps.order(now, verified_at, &self.keys, is_process_live) {
-            self.busy.sweep = true;
+        let is_live = |process: &str| process == own || self.registry.is_process_live(process);
+        if let Some(order) = self.sweeps.order(now, verified_at, may_redis, &self.keys, is_live) {
             self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
         }
+        self.tell_departed(now, effects);
     }
 
-    fn drive_departures(&mut self, now: Now, effects: &mut Effects) {
-        let registry = &self.registry;
-        for node in self.departures.due(now, |process| registry.is_process_live(process)) {
-            effects.inputs.push(ClusterInput::NodeGone { node });
-            // How far its people have read is where the database has it now.
-            effects.inputs.push(ClusterInput::Resync);
-        }
-        if let Some(process) = self.departures.next(now) {
-            let order = Order::Settle { process: process.clone() };
-            self.order(Purpose::Settle(process), order, effects);
-        }
+    pub(super) fn tell_departed(&mut self, now: Now, effects: &mut Effects) {
+        let gone = self.sweeps.departed(now).into_iter();
+        effects.inputs.extend(gone.map(|node| ClusterInput::NodeGone { node }));
     }
 
     // ---- SQL ----------------------------------------------------------------------------------
@@ -319,10 +307,8 @@ impl Cluster {
             self.registry_due(),
             (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
             self.tips_at(),
-            self.departures.next_at().filter(|at| *at > now),
-            self.sweeps
-                .next_at(self.lease.verified_at)
-                .filter(|_| self.may_sweep(now) && !is_refused),
+            self.sweeps.depart_at().filter(|at| *at > now),
+            self.sweeps.next_at(self.lease.verified_at, self.may_sweep_redis(now) && !is_refused),
         ];
         times.into_iter().flatten().min()
     }

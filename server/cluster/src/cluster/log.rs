@@ -94,6 +94,11 @@ impl Cluster {
             }
             Body::Revoked(tokens) => effects.revoked.extend(tokens),
             Body::Freed(users) => users.into_iter().for_each(|user| self.map.bind_again(user)),
+            Body::Settled(processes) => {
+                if processes.iter().any(|process| process == self.lease.process()) {
+                    self.taken_for_dead(effects);
+                }
+            }
             Body::Registry => self.poke_registry(),
             Body::Beat(written) => {
                 let peer = self.peers.named(&entry.incarnation);
@@ -114,6 +119,18 @@ impl Cluster {
                 }
                 Step::Next
             }
+        }
+    }
+
+    /// This process slept or was cut off, and goes on. Its readers count as gone in the database, and
+    /// have read further there than is known here.
+    fn taken_for_dead(&mut self, effects: &mut Effects) {
+        if self.lease.is_recorded() {
+            effects.inputs.push(ClusterInput::Announce);
+            self.resync("others took this node for dead", effects);
+        } else {
+            // The next name announces everything.
+            self.is_resync_due = true;
         }
     }
 

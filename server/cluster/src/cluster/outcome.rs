@@ -26,8 +26,8 @@ impl Cluster {
         // An answer to nothing: the executor has answered twice.
         let Some(purpose) = self.under_way.remove(&order) else { return };
         self.free(&purpose);
-        let is_sql = matches!(purpose, Purpose::Tips | Purpose::Card(_) | Purpose::Settle(_))
-            || matches!(purpose, Purpose::Sweep { is_sql: true });
+        let is_sql =
+            matches!(purpose, Purpose::Tips | Purpose::Card(_) | Purpose::Sweep { is_sql: true });
         if !is_sql {
             self.note(now, &purpose, &outcome);
         }
@@ -47,10 +47,9 @@ impl Cluster {
             Purpose::Append(_) => self.busy.append = false,
             Purpose::Tails | Purpose::Read => self.busy.read = false,
             Purpose::PeerRooms { .. } => self.busy.peers -= 1,
-            Purpose::Sweep { .. } => self.busy.sweep = false,
             Purpose::Tips => self.busy.tips = false,
             Purpose::Card(_) => self.busy.cards -= 1,
-            Purpose::Load(_) | Purpose::Number { .. } | Purpose::Settle(_) => {}
+            Purpose::Load(_) | Purpose::Number { .. } | Purpose::Sweep { .. } => {}
         }
     }
 
@@ -133,16 +132,20 @@ impl Cluster {
                 self.peer_rooms(&process, &incarnation, &rooms);
             }
             (Purpose::Load(room), Outcome::Fields(fields)) => self.loaded(room, &fields, effects),
-            (Purpose::Sweep { is_sql }, outcome) => {
-                if is_sql {
-                    // The dead process's marks are where they stay.
-                    effects.inputs.push(ClusterInput::Resync);
-                }
+            (Purpose::Sweep { is_sql: true }, _) => {
+                let current = self.sweeps.current().map(process_of).unwrap_or_default();
+                let process = current.to_owned();
+                self.telling.settled(process, &self.settings, &mut self.counters);
+                self.swept(now, vec![], effects);
+                self.tell_departed(now, effects);
+                // How far its people have read is where the database has it now.
+                effects.inputs.push(ClusterInput::Resync);
+            }
+            (Purpose::Sweep { .. }, outcome) => {
                 let members =
                     if let Outcome::Members(members) = outcome { members } else { vec![] };
                 self.swept(now, members, effects);
             }
-            (Purpose::Settle(process), _) => self.departures.settled(&process),
             (Purpose::Tips, Outcome::Tips(tips)) => {
                 self.counters.tips_polled += 1;
                 for (room, seq) in tips {
@@ -180,7 +183,6 @@ impl Cluster {
                 self.loading.done(room, false);
             }
             Purpose::Sweep { .. } => self.sweeps.failed(now.plus_ms(self.beat_ms())),
-            Purpose::Settle(_) => self.departures.failed(now.plus_ms(self.beat_ms())),
             Purpose::Tips => self.are_tips_due = true,
             Purpose::Card(user) => {
                 self.cards.insert(user);
@@ -253,6 +255,10 @@ impl Cluster {
         effects.inputs.push(ClusterInput::Announce);
         let incarnation = self.lease.incarnation.clone();
         effects.notes.push(Note::Joined { node: self.lease.id, incarnation });
+        // Where the place in the logs is in doubt, that comes first.
+        if self.reading.is_known() && std::mem::take(&mut self.is_resync_due) {
+            self.resync("the lease was lost", effects);
+        }
     }
 
     // ---- the registry -------------------------------------------------------------------------
@@ -315,16 +321,16 @@ impl Cluster {
             effects.inputs.push(ClusterInput::Resync);
         }
         for (incarnation, id) in change.replaced {
-            self.sweeps.add(&incarnation, id, sweep_at);
+            self.sweeps.add(&incarnation, id, now, sweep_at);
         }
         for incarnation in change.joined {
             effects.notes.push(Note::PeerJoined { incarnation });
         }
         for (node, incarnation, id) in change.gone {
-            self.sweeps.add(&incarnation, id, sweep_at);
+            self.sweeps.add(&incarnation, id, now, sweep_at);
             // What it had committed last may have come into no log.
             self.are_tips_due = true;
-            self.departures.add(node, process_of(&incarnation), now);
+            self.sweeps.depart(node, &incarnation);
             effects.notes.push(Note::PeerGone { incarnation });
         }
         let dead: BTreeSet<&str> = self

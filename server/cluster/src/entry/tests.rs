@@ -40,6 +40,12 @@ fn presence_reads_as_written_here() {
 }
 
 #[test]
+fn ended_processes_read_as_written_here() {
+    let written = encode("a1.1", 2, &Body::Settled(vec!["b2".into()]));
+    assert_eq!(written, fields(&[("n", "a1.1"), ("q", "2"), ("k", "e"), ("d", r#"{"p":["b2"]}"#)]));
+}
+
+#[test]
 fn fields_of_a_later_version_are_ignored() {
     let json = r#"{"t":[[1,5]],"new":true}"#;
     let read = fields(&[("z", "?"), ("n", "a.1"), ("q", "1"), ("k", "t"), ("d", json)]);
@@ -100,6 +106,7 @@ fn body() -> impl Strategy<Value = Body> {
         prop::collection::vec(user(), 0..3).prop_map(Body::Changed),
         prop::collection::vec(user(), 0..3).prop_map(Body::Freed),
         prop::collection::vec(any::<[u8; 32]>().prop_map(TokenHash), 0..3).prop_map(Body::Revoked),
+        prop::collection::vec("[0-9a-f]{16}", 0..3).prop_map(Body::Settled),
         Just(Body::Registry),
         prop::collection::vec(any::<u64>(), 2).prop_map(Body::Beat),
     ]
@@ -114,7 +121,7 @@ proptest! {
 
     #[test]
     fn whatever_is_read_is_no_panic(
-        kind in "[mtpuvfsh]", data in ".*", first in ".*", q in ".*", is_numbered in any::<bool>(),
+        kind in "[mtpuvfesh]", data in ".*", first in ".*", q in ".*", is_numbered in any::<bool>(),
     ) {
         let mut read = fields(&[("n", "a.1"), ("q", &q), ("k", &kind), ("d", &data)]);
         if is_numbered {

@@ -3,8 +3,9 @@
 use throng_core::{RoomId, Seq, TokenHash};
 
 use super::world::{World, card};
-use crate::Event;
+use crate::entry::{Body, encode, process_of};
 use crate::model::Mode;
+use crate::{Append, Event, Order};
 
 /// What a person may wait for everything to be right again.
 const RIGHT_AGAIN_MS: u64 = 10_000;
@@ -275,7 +276,28 @@ fn a_sleeper_notices_and_rejoins() {
     time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
     assert_ne!(world.status(0).incarnation, name);
     assert_eq!(world.node(0).announced, 2, "the shards tell again who reads");
+    assert!(world.status(0).counters.resyncs > 0, "its readers' marks have been moved");
     time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+}
+
+#[test]
+fn whoever_hears_that_his_marks_were_settled_tells_again_who_reads() {
+    let mut world = two_with_users();
+    let name = world.status(0).incarnation;
+    let process = process_of(&name).to_owned();
+    let resyncs = world.status(0).counters.resyncs;
+    for (processes, announced) in [(vec!["ffff".into()], 1), (vec!["ffff".into(), process], 2)] {
+        let fields = encode("ffff.1", 1, &Body::Settled(processes));
+        let stream = "throng:log:{0}".into();
+        let entries = vec![Append { stream, fields }];
+        let append = Order::Append { maxlen: 100, entries };
+        world.redis.redis.run(world.now, &append).expect("redis is up");
+        world.run(1_000);
+        assert_eq!(world.node(0).announced, announced);
+    }
+    assert_eq!(world.status(0).incarnation, name, "nothing ends");
+    assert!(world.status(0).counters.resyncs > resyncs);
+    is_right(&mut world);
 }
 
 #[test]
