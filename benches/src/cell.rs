@@ -10,7 +10,7 @@ pub enum Load {
     Closed { publishers: u32, outstanding: u32 },
     /// Open loop: deliveries per second.
     Fixed { deliveries_per_s: u32 },
-    /// Open loop at a share of what the same server delivered in [`SATURATION`].
+    /// Open loop at a share of what the same server delivered in [`SATURATION`] right before.
     Share { percent: u32 },
     /// Nobody publishes: connect, join, stay.
     Idle,
@@ -24,15 +24,6 @@ pub const SATURATION: Cell =
 
 /// Bytes of message text.
 pub const TEXT_BYTES: u32 = 128;
-
-/// What earlier cells of the repetition found.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
-    /// Deliveries per second of this server in [`SATURATION`].
-    pub saturation: Option<f64>,
-    /// Payload bytes of one of Throng's deliveries in the same cell.
-    pub chat_bytes: Option<f64>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
@@ -76,14 +67,13 @@ impl Cell {
         }
     }
 
-    /// The scenario of this cell for `peer`; none if what it builds on was not measured.
+    /// The scenario of this cell for `peer`, given the payload bytes of one of Throng's deliveries in
+    /// the cell; none if `peer` needs to know them and nobody does. Whoever measures a
+    /// [`Load::Share`] sets its rate.
     #[must_use]
-    pub fn scenario(&self, peer: Peer, known: Known) -> Option<Scenario> {
-        let text_bytes = match known.chat_bytes {
-            Some(bytes) if peer == Peer::FloorEqual => bytes.round() as u32,
-            None if peer == Peer::FloorEqual => return None,
-            _ => TEXT_BYTES,
-        };
+    pub fn scenario(&self, peer: Peer, chat_bytes: Option<f64>) -> Option<Scenario> {
+        let text_bytes =
+            if peer.has_equal_bytes() { chat_bytes?.round() as u32 } else { TEXT_BYTES };
         let mut scenario = Scenario {
             name: format!("{} {}", peer.name(), self.name()),
             protocol: peer.protocol(),
@@ -105,10 +95,7 @@ impl Cell {
                 scenario.publishers = 16;
                 scenario.load.delivery_rate = f64::from(deliveries_per_s);
             }
-            Load::Share { percent } => {
-                scenario.publishers = 16;
-                scenario.load.delivery_rate = known.saturation? * f64::from(percent) / 100.0;
-            }
+            Load::Share { .. } => scenario.publishers = 16,
             Load::Idle => scenario.publishers = 0,
         }
         if peer.has_users() {
@@ -165,14 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_build_on_others_wait_for_them() {
-        let share = Cell { clients: 1000, load: Load::Share { percent: 80 } };
-        assert!(share.scenario(Peer::Throng, Known::default()).is_none());
-        let known = Known { saturation: Some(1e6), chat_bytes: Some(251.7) };
-        let scenario = share.scenario(Peer::Throng, known).unwrap();
-        assert_eq!(scenario.base_rate(), 800.0);
-        assert!(SATURATION.scenario(Peer::FloorEqual, Known::default()).is_none());
-        let equal = SATURATION.scenario(Peer::FloorEqual, known).unwrap();
-        assert_eq!(equal.payload, throng_loadgen::payload::Payload::Fixed(252));
+    fn floors_of_equal_bytes_wait_for_throng() {
+        for floor in [Peer::FloorEqual, Peer::FloorPerTurnEqual] {
+            assert!(SATURATION.scenario(floor, None).is_none());
+            let equal = SATURATION.scenario(floor, Some(251.7)).unwrap();
+            assert_eq!(equal.payload, throng_loadgen::payload::Payload::Fixed(252));
+        }
+        let own = SATURATION.scenario(Peer::FloorPerTurn, Some(251.7)).unwrap();
+        assert_eq!(own.payload, throng_loadgen::payload::Payload::Fixed(128));
     }
 }

@@ -25,9 +25,11 @@ pub enum Peer {
     FloorEqual,
     /// A bare `send()` per recipient and turn: the floor of coalescing.
     FloorPerTurn,
+    /// The same with as many bytes per message as Throng's chat message has.
+    FloorPerTurnEqual,
 }
 
-pub const ALL: [Peer; 7] = [
+pub const ALL: [Peer; 8] = [
     Peer::Throng,
     Peer::SocketIo,
     Peer::Socketioxide,
@@ -35,6 +37,7 @@ pub const ALL: [Peer; 7] = [
     Peer::Floor,
     Peer::FloorEqual,
     Peer::FloorPerTurn,
+    Peer::FloorPerTurnEqual,
 ];
 
 impl Places {
@@ -66,6 +69,7 @@ impl Peer {
             Self::Floor => "bare send (raw)",
             Self::FloorEqual => "bare send, equal bytes (raw)",
             Self::FloorPerTurn => "bare send per turn (raw)",
+            Self::FloorPerTurnEqual => "bare send per turn, equal bytes (raw)",
         }
     }
 
@@ -79,7 +83,7 @@ impl Peer {
     pub fn protocol(self) -> Protocol {
         match self {
             Self::Throng | Self::SocketIo | Self::Socketioxide => Protocol::Eio4,
-            Self::Socketify | Self::Floor | Self::FloorEqual | Self::FloorPerTurn => Protocol::Raw,
+            _ => Protocol::Raw,
         }
     }
 
@@ -91,11 +95,18 @@ impl Peer {
             (Self::FloorPerTurn, Load::Generator { .. }) => true,
             (_, Load::Generator { .. }) => false,
             (Self::Floor, load) => load == one_by_one || load == Load::Idle,
-            (Self::FloorEqual, load) => load == one_by_one,
+            (Self::FloorEqual, load) => load == one_by_one || matches!(load, Load::Fixed { .. }),
             (Self::FloorPerTurn, Load::Closed { publishers, .. }) => publishers > 1,
-            (Self::FloorPerTurn, _) => false,
+            (Self::FloorPerTurnEqual, Load::Closed { publishers, .. }) => publishers > 1,
+            (Self::FloorPerTurn | Self::FloorPerTurnEqual, _) => false,
             _ => true,
         }
+    }
+
+    /// Sends as many bytes per message as Throng does.
+    #[must_use]
+    pub fn has_equal_bytes(self) -> bool {
+        matches!(self, Self::FloorEqual | Self::FloorPerTurnEqual)
     }
 
     #[must_use]
@@ -110,7 +121,9 @@ impl Peer {
     pub fn prepare(self, places: &Places) -> anyhow::Result<()> {
         match self {
             Self::Throng => build(places, "throng"),
-            Self::Floor | Self::FloorEqual | Self::FloorPerTurn => build(places, "floor"),
+            Self::Floor | Self::FloorEqual | Self::FloorPerTurn | Self::FloorPerTurnEqual => {
+                build(places, "floor")
+            }
             Self::SocketIo => {
                 let folder = places.peers().join("node");
                 if folder.join("node_modules/socket.io").is_dir() {
@@ -157,7 +170,7 @@ impl Peer {
                 let server = places.peers().join("socketify/server.py");
                 vec![path(places.python()), path(server), port_text]
             }
-            Self::FloorPerTurn => floor("per-turn"),
+            Self::FloorPerTurn | Self::FloorPerTurnEqual => floor("per-turn"),
             Self::Throng | Self::Floor | Self::FloorEqual => floor("per-message"),
         };
         let (name, environment) = (self.name().to_owned(), self.environment(places));
@@ -200,7 +213,7 @@ impl Peer {
                 let version = said(Command::new(places.python()).args(["-c", code]));
                 format!("socketify {version}")
             }
-            Self::Floor | Self::FloorEqual | Self::FloorPerTurn => {
+            Self::Floor | Self::FloorEqual | Self::FloorPerTurn | Self::FloorPerTurnEqual => {
                 env!("CARGO_PKG_VERSION").to_owned()
             }
         }

@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
-use throng_benches::cell::{self, Cell, Known, SATURATION};
+use throng_benches::cell::{self, Cell, Load, SATURATION};
 use throng_benches::environment::{self, Places};
 use throng_benches::flags::Flags;
 use throng_benches::measure::{Cores, measure};
@@ -28,8 +29,7 @@ struct Command {
     #[arg(long, value_delimiter = ',')]
     servers: Vec<Peer>,
     /// Only cells whose name has all words of one of these: `16x4`, `N=1000`, `16x4 N=1000`, `fixed`,
-    /// `80%`, `idle`. `80%` needs `16x4 N=1000`, and the floor of equal bytes needs Throng in the
-    /// same cell.
+    /// `80%`, `idle`. The floors of equal bytes need Throng in the same cell.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<String>,
     /// Seconds per repetition, warm-up included; open loops take twice as long.
@@ -62,8 +62,11 @@ fn run(command: &Command) -> anyhow::Result<bool> {
 
 fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
     let flags = &command.flags;
-    let (duration_s, warmup_s) =
-        if flags.quick { (2.0, 0.5) } else { (command.duration, command.warmup) };
+    let seconds = if flags.quick {
+        Seconds { duration: 2.0, warmup: 0.5 }
+    } else {
+        Seconds { duration: command.duration, warmup: command.warmup }
+    };
     let cores = flags.cores();
     let repetitions = flags.repetitions();
     let peers = prepared(command, places)?;
@@ -79,8 +82,8 @@ fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
         machine: environment::machine(),
         command: environment::command_line("peers"),
         repetitions,
-        duration_s,
-        warmup_s,
+        duration_s: seconds.duration,
+        warmup_s: seconds.warmup,
         targets: Vec::new(),
         versions: peers.iter().map(|p| (p.name().to_owned(), p.version(places))).collect(),
         entries: Vec::new(),
@@ -89,12 +92,10 @@ fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
     for repetition in 1..=repetitions {
         for cell in &cells {
             for peer in peers.iter().filter(|peer| peer.takes_part(cell)) {
-                let known = known(&results, cell, *peer);
-                let Some(mut scenario) = cell.scenario(*peer, known) else { continue };
-                scenario.duration_s = cell.duration_s(duration_s);
-                scenario.warmup_s = warmup_s;
+                let chat_bytes = chat_bytes(&results, cell);
+                let Some(scenario) = cell.scenario(*peer, chat_bytes) else { continue };
                 eprint!("[{repetition}/{repetitions}] {}: ", scenario.name);
-                let measured = measured(*peer, scenario, places, &cores);
+                let measured = measured(*peer, cell, scenario, &seconds, places, &cores);
                 let entry = entry_of(&mut results, cell, *peer);
                 match measured {
                     Ok(report) => {
@@ -114,28 +115,43 @@ fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
     Ok(results)
 }
 
-/// One run on a fresh server.
+/// How long a repetition takes, and how much of that is not counted.
+struct Seconds {
+    duration: f64,
+    warmup: f64,
+}
+
+/// One run on a fresh server; a share of what it can do is a share of what it did right before,
+/// because machines change their speed by more than the rest of that share.
 fn measured(
     peer: Peer,
+    cell: &Cell,
     mut scenario: Scenario,
+    seconds: &Seconds,
     places: &Places,
     cores: &Cores,
 ) -> anyhow::Result<Report> {
     let server = Server::start(&peer.program(places)?, places, cores.server)?;
-    if peer == Peer::Throng {
-        scenario.server_metrics = Some(server.metrics());
+    let measure = |cell: &Cell, mut scenario: Scenario| {
+        scenario.duration_s = cell.duration_s(seconds.duration);
+        scenario.warmup_s = seconds.warmup;
+        scenario.server_metrics = (peer == Peer::Throng).then(|| server.metrics());
+        measure(&server, scenario, places, cores)
+    };
+    if let Load::Share { percent } = cell.load {
+        let full = SATURATION.scenario(peer, None).context("a saturation that can be measured")?;
+        let most = measure(&SATURATION, full)?.metric("deliveries_per_s");
+        let most = most.context("no rate at saturation")?;
+        scenario.load.delivery_rate = most * f64::from(percent) / 100.0;
     }
-    measure(&server, scenario, places, cores)
+    measure(cell, scenario)
 }
 
-/// What this repetition has found so far that the cell builds on.
-fn known(results: &Results, cell: &Cell, peer: Peer) -> Known {
-    let last = |cell: &Cell, peer: Peer, figure: &str| {
-        results.entry(&cell.name(), peer.name())?.runs.last()?.figures.get(figure).copied()
-    };
+/// Payload bytes of one of Throng's deliveries in this cell, as far as it has been measured.
+fn chat_bytes(results: &Results, cell: &Cell) -> Option<f64> {
+    let throng = results.entry(&cell.name(), Peer::Throng.name())?.runs.last()?;
     // A server's frame of this length has a header of four bytes.
-    let chat_bytes = last(cell, Peer::Throng, "bytes_per_frame").map(|bytes| bytes - 4.0);
-    Known { saturation: last(&SATURATION, peer, "deliveries_per_s"), chat_bytes }
+    throng.figures.get("bytes_per_frame").map(|bytes| bytes - 4.0)
 }
 
 fn prepared(command: &Command, places: &Places) -> anyhow::Result<Vec<Peer>> {
