@@ -118,7 +118,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     }
     harness.args(args);
     let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
-    crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines))
+    Ok(crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines)))
 }
 
 /// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and

@@ -4,6 +4,7 @@
 
 mod check;
 mod conform;
+mod e2e;
 mod imports;
 mod instructions;
 mod nodes;
@@ -34,6 +35,8 @@ usage: cargo xtask <command> [arguments]
                    (see benches/README.md)
   bench redis [URL]    what goes through Redis, from node to node and from other programs; with a URL,
                    through that Redis alone
+  faults           break whatever two nodes need, one thing after the other, and write the table of what
+                   people saw to benches/results
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing
   help             this text
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         "check" => check::check(),
         "conform" => conform::conform(&rest),
         "bench" => conform::bench(&rest),
+        "faults" => e2e::faults(),
         "instructions" => instructions::instructions(),
         "sim" => conform::sim(&rest),
         "setup" => setup::everything().map(|_| ()),

@@ -88,8 +88,7 @@ pub fn everything() -> Outcome {
     system(&[
         CC, NODE, NPM, CHROMIUM, REDIS, POSTGRES, MARIADB, PYTHON, PKG_CONFIG, OPENSSL, VALGRIND,
     ])?;
-    recent_node()?;
-    web_client()?;
+    for_run()?;
     npm_ci("tests/js")?;
     python_env("4")?;
     python_env("5")

@@ -1,18 +1,24 @@
-// What people on two nodes notice while Redis, a node or the network between them fails, and how
-// soon everything is right again. The table of what was measured is an artefact of the run.
+// What people on two nodes notice while what the nodes share fails, or one of them, and how soon
+// everything is right again. The table of what was measured is a product of the run: it goes to the
+// artefacts, or to `E2E_RESULTS`.
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { LEASE_MS, Scene, startNode, state } from './support/nodes.mjs';
+import { play } from './support/fault.mjs';
+import { LEASE_MS, nodeConfig, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
+import { Scene } from './support/scene.mjs';
 import { artifacts, eventually } from './support/server.mjs';
 import { Postgres, Redis, RedisCluster, Sentinels } from './support/services.mjs';
+import { writeTable } from './support/table.mjs';
 
-/** An unanswered command takes a second to be given up; after this time a node must know. */
-const NOTICED_MS = 2500;
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+/** NODE-20: the lease, and 2 s. */
+const GONE_MS = LEASE_MS + 2000;
+const DEGRADED = ['NODE-30', 'NODE-31', 'NODE-32', 'NODE-33', 'NODE-34'];
+const OF_A_NODE = ['NODE-20', 'NODE-21', 'NODE-22', 'NODE-23'];
 const table = [];
 let postgres;
 before(async () => {
@@ -20,107 +26,81 @@ before(async () => {
 });
 after(async () => {
   await postgres?.stop();
-  await mkdir(artifacts, { recursive: true });
-  await writeFile(join(artifacts, 'faults.md'), [
-    `Two nodes, PostgreSQL, lease ${LEASE_MS} ms; times in ms on the machine of this run.`,
-    '',
-    '| fault | messages acked meanwhile | refused | slowest ack | what users saw | right again after |',
-    '|---|---|---|---|---|---|',
-    ...table.map((row) => `| ${row.join(' | ')} |`),
-    '',
-  ].join('\n'));
+  const results = process.env.E2E_RESULTS;
+  const date = new Date().toISOString().slice(0, 10);
+  await writeTable(results ?? artifacts, results ? `${date}-faults` : 'faults', table);
 });
 
-/**
- * Plays one fault: people chat, the fault comes, one leaves and one enters on each side, `during`
- * looks around, the fault ends, and everything must be right within 10 s with nothing lost.
- *
- * `truth`: what the nodes in `judged` must say meanwhile: `down`, or `up`, or nothing in particular.
- */
-async function play(name, scene, fault) {
-  const { breaks, heals, during = () => {}, saw, truth, judged = [0, 1], lasts = 4000 } = fault;
-  scene.chat();
-  await sleep(300);
-  const begun = Date.now();
-  await breaks(scene);
-  const local = scene.on(0);
-  const fritz = local.find(({ user }) => user === scene.users.fritz);
-  // Presence on the node itself goes on, whatever Redis does.
-  if (fritz) {
-    await scene.exit(fritz);
-    const [anna] = scene.on(0);
-    await eventually('a leave is told on the node itself', () => !anna.roster.includes(fritz.user.id));
-  }
-  await during(scene);
-  await sleep(Math.max(0, lasts - (Date.now() - begun)));
-  const acked = scene.acked.size;
-  const healed = Date.now();
-  await heals?.(scene);
-  await scene.quiet();
-  const took = await scene.right(`all is right after: ${name}`, healed, 10_000);
-  const samples = scene.samples.filter(({ at, node }) => at > begun + NOTICED_MS && at < healed && judged.includes(node));
-  assert.deepEqual(scene.samples.filter(({ status }) => status !== 200), [], '/ready stays 200 while people chat');
-  if (truth === 'down') {
-    for (const node of judged) {
-      const told = samples.filter((sample) => sample.node === node);
-      assert.ok(told.length > 0 && told.at(-1).up === 0, `node ${node}: the metric says down: ${JSON.stringify(told.at(-1))}`);
-      assert.match(JSON.stringify(told.at(-1).redis), /down/, `node ${node}: /ready says down`);
-    }
-  }
-  if (truth === 'up') {
-    assert.deepEqual(samples.filter(({ up }) => up !== 1), [], 'the metric says up');
-  }
-  for (const [index, node] of scene.nodes.entries()) {
-    if (scene.absent.has(index)) continue;
-    const told = await eventually('the node says it is up', async () => {
-      const now = await state(node);
-      return now.up === 1 && now;
-    });
-    assert.equal(told.status, 200);
-  }
-  assert.deepEqual(scene.refused, [], 'nobody was refused');
-  assert.ok(acked > 5, `people went on chatting: ${acked} messages`);
-  await scene.checkHistory();
-  table.push([name, acked, scene.refused.length, scene.worstAck, saw, took]);
-}
-
 /** Two nodes that share one Redis, each through a proxy of its own. */
-function arrangement() {
-  const them = { nodes: [], proxies: [] };
+function arrangement({ config, args, makeDatabases, isEphemeral } = {}) {
+  const them = { nodes: [], proxies: [], afterwards: [] };
   before(async () => {
     them.redis = await Redis.start();
-    for (let i = 0; i < 2; i += 1) them.proxies.push(await Proxy.start(them.redis.port));
-    const database = await postgres.database();
-    for (const proxy of them.proxies) them.nodes.push(await startNode({ redis: proxy.url, database }));
+    for (let i = 0; i < 2; i += 1) them.proxies.push(await Proxy.start({ port: them.redis.port }));
+    const shared = makeDatabases ? await makeDatabases(them) : await postgres.database();
+    for (const [i, proxy] of them.proxies.entries()) {
+      const database = Array.isArray(shared) ? shared[i] : shared;
+      them.nodes.push(await startNode({ redis: proxy.url, database, config, args }));
+    }
   });
   after(async () => {
     for (const node of them.nodes) await node.stop();
     for (const proxy of them.proxies) await proxy.stop();
     await them.redis?.stop();
+    for (const work of them.afterwards) await work();
   });
   /** A scene of this arrangement; its people are gone afterwards. */
-  them.scene = async (work) => {
-    const scene = await Scene.set(them.nodes, (...args) => them.redis.lines(...args));
+  them.fault = (name, plan) => test(name, { timeout: 90_000 }, async () => {
+    const scene = await Scene.set(them.nodes, (...words) => them.redis.lines(...words), { isEphemeral });
     try {
-      await work(scene);
+      table.push(await play(name, scene, plan));
     } finally {
       await scene.quiet?.();
       scene.close();
     }
-  };
-  them.fault = (name, plan) =>
-    test(name, { timeout: 90_000 }, () => them.scene((scene) => play(name, scene, plan)));
+  });
   return them;
 }
+
+/** The other node's people leave the rosters here, in time; who is here too stays. */
+async function theyLeave(scene) {
+  const [anna] = scene.on(0);
+  await eventually('the lease ends and its people leave', () => !anna.roster.includes(scene.users.clara.id), GONE_MS);
+  assert.ok(anna.roster.includes(scene.users.dora.id), 'who is on this node too stays');
+}
+
+const redisKilled = (them) => ({
+  breaks: () => them.redis.kill(),
+  heals: () => them.redis.up(),
+  truth: 'down',
+});
+
+const killed = (them) => ({
+  breaks: async (scene) => {
+    scene.absent.add(1);
+    await them.nodes[1].end('SIGKILL');
+    scene.lose(1);
+    // Clara's mark is the last seq at the sweep, which nobody tells us.
+    scene.marks.set(scene.users.clara.id, 'unknown');
+  },
+  during: theyLeave,
+  heals: async (scene) => {
+    await them.nodes[1].launch();
+    scene.absent.delete(1);
+    await scene.enter(scene.users.clara, 1);
+    scene.marks.delete(scene.users.clara.id);
+  },
+  judged: [0],
+  truth: 'up',
+});
 
 describe('one redis, two nodes', () => {
   const them = arrangement();
   const { fault } = them;
 
   fault('Redis killed, restarted empty', {
-    breaks: () => them.redis.kill(),
-    heals: () => them.redis.up(),
-    truth: 'down',
+    ...redisKilled(them),
+    promised: DEGRADED,
     saw: 'chat within each node at once, between nodes late; presence of the other node frozen',
   });
 
@@ -129,13 +109,16 @@ describe('one redis, two nodes', () => {
     heals: () => them.redis.resume(),
     lasts: 10_000,
     truth: 'down',
+    promised: DEGRADED,
     saw: 'the same',
   });
 
   fault('Redis slow (200 ms each way)', {
     breaks: () => them.proxies.forEach((proxy) => proxy.slow(200)),
     heals: () => them.proxies.forEach((proxy) => proxy.heal()),
-    saw: 'messages of the other node up to a second late',
+    truth: 'up',
+    promised: ['NODE-5', 'NODE-10', 'NODE-34'],
+    saw: 'messages and people of the other node somewhat late',
   });
 
   fault('wrong password', {
@@ -150,20 +133,18 @@ describe('one redis, two nodes', () => {
       them.redis.password = undefined;
     },
     truth: 'down',
-    saw: 'as when it is gone; /ready names the cause',
+    promised: DEGRADED,
+    saw: 'as when it is gone; `/ready` names the cause',
   });
 
   fault('network cut between one node and Redis', {
     breaks: () => them.proxies[1].cut(),
-    during: async (scene) => {
-      const gone = scene.users.clara.id;
-      const [anna] = scene.on(0);
-      await eventually('the lease ends and its people leave', () => !anna.roster.includes(gone), 10_000);
-    },
+    during: theyLeave,
     heals: () => them.proxies[1].heal(),
     judged: [1],
     truth: 'down',
-    saw: 'people of the cut node leave for the others when its lease ends, and come back',
+    promised: [...DEGRADED, 'NODE-20', 'NODE-23'],
+    saw: 'people of the cut node leave for the others when its lease ends, and come back; they chat on',
   });
 
   fault('a node stopped past its lease (SIGSTOP), then resumed', {
@@ -171,41 +152,23 @@ describe('one redis, two nodes', () => {
       scene.absent.add(1);
       process.kill(them.nodes[1].pid, 'SIGSTOP');
     },
-    during: async (scene) => {
-      const gone = scene.users.clara.id;
-      const [anna] = scene.on(0);
-      await eventually('the lease ends and its people leave', () => !anna.roster.includes(gone), 10_000);
-      assert.ok(anna.roster.includes(scene.users.dora.id), 'who is on the other node too stays');
-    },
+    during: theyLeave,
     heals: (scene) => {
       process.kill(them.nodes[1].pid, 'SIGCONT');
       scene.absent.delete(1);
     },
+    lasts: 6000,
     judged: [0],
     truth: 'up',
+    promised: OF_A_NODE,
     saw: 'its people hear nothing, and leave for the others when the lease ends; all come back',
   });
 
-  test('a node killed (kill -9)', { timeout: 90_000 }, () => them.scene(async (scene) => {
-    await play('a node killed (kill -9)', scene, {
-      breaks: async () => {
-        scene.absent.add(1);
-        await them.nodes[1].end('SIGKILL');
-        scene.lose(1);
-        // Clara's mark is the last seq at the sweep, which nobody tells us.
-        scene.marks.set(scene.users.clara.id, 'unknown');
-      },
-      lasts: 0,
-      judged: [0],
-      truth: 'up',
-      saw: 'its people are cut, and leave for the others when the lease ends',
-    });
-    await them.nodes[1].launch();
-    scene.absent.delete(1);
-    await scene.enter(scene.users.clara, 1);
-    scene.marks.delete(scene.users.clara.id);
-    await scene.right('the node is back');
-  }));
+  fault('a node killed (kill -9), started again', {
+    ...killed(them),
+    promised: OF_A_NODE,
+    saw: 'its people are cut off, and leave for the others when the lease ends',
+  });
 });
 
 describe('one redis without memory, two nodes', () => {
@@ -218,9 +181,81 @@ describe('one redis without memory, two nodes', () => {
     },
     heals: () => them.redis.cli('CONFIG', 'SET', 'maxmemory', '0'),
     truth: 'down',
+    promised: DEGRADED,
     saw: 'as when it is gone',
   });
+});
 
+describe('two nodes that keep no messages', () => {
+  const them = arrangement({ args: ['--ephemeral'], isEphemeral: true });
+
+  them.fault('ephemeral: a node killed (kill -9), started again', {
+    ...killed(them),
+    promised: ['NODE-20', 'NODE-21', 'NODE-23'],
+    saw: 'its people are cut off, and leave for the others when the lease ends',
+  });
+
+  them.fault('ephemeral: Redis killed, restarted empty', {
+    ...redisKilled(them),
+    refuses: 'storage_unavailable',
+    promised: ['NODE-30', 'NODE-32', 'NODE-33', 'NODE-34', 'NODE-35'],
+    saw: 'nobody can publish; people come and go within each node',
+  });
+});
+
+describe('two nodes, and a database that answers late or not at all', () => {
+  let database;
+  let wire;
+  const them = arrangement({
+    config: nodeConfig('[store]\nanswer_timeout_ms = 1000'),
+    makeDatabases: async ({ afterwards }) => {
+      database = await Postgres.start();
+      const folder = await mkdtemp(join(tmpdir(), 'throng-wire-'));
+      wire = await Proxy.start({ path: database.socket }, { path: join(folder, '.s.PGSQL.5432') });
+      afterwards.push(() => wire.stop(), () => database.stop(), () => rm(folder, { recursive: true }));
+      const url = await database.database();
+      return [url, url.replace(database.dir, folder)];
+    },
+  });
+
+  them.fault('a node stopped inside a transaction of the room, then resumed', {
+    breaks: async (scene) => {
+      const isHeld = async () => {
+        const row = `SELECT 1 FROM rooms WHERE id = ${scene.room} FOR UPDATE NOWAIT`;
+        return database.sql('throng1', row).then(() => false, (error) => /could not obtain lock/.test(error.message));
+      };
+      await new Promise((done) => {
+        wire.cutBefore('COMMIT', () => {
+          scene.absent.add(1);
+          process.kill(them.nodes[1].pid, 'SIGSTOP');
+          done();
+        });
+      });
+      assert.ok(await isHeld(), 'the stopped node holds the row of the room');
+      await eventually('the database ends the transaction', async () => !(await isHeld()));
+    },
+    during: theyLeave,
+    heals: (scene) => {
+      wire.heal();
+      process.kill(them.nodes[1].pid, 'SIGCONT');
+      scene.absent.delete(1);
+    },
+    lasts: 6000,
+    judged: [0],
+    truth: 'up',
+    refuses: 'storage_unavailable',
+    promised: ['NODE-20', 'NODE-22', 'NODE-23'],
+    saw: 'as when it is stopped; in the room nobody can publish till the database ends the transaction',
+  });
+
+  them.fault('the database killed, restarted', {
+    breaks: () => database.crash(),
+    heals: () => database.up(),
+    truth: 'store',
+    refuses: 'storage_unavailable',
+    promised: ['CHAT-65', 'NODE-22'],
+    saw: 'nobody can publish; people come and go, and hear each other do so',
+  });
 });
 
 describe('redis in other arrangements', () => {
@@ -231,6 +266,8 @@ describe('redis in other arrangements', () => {
         (await them.replica.cli('ROLE').catch(() => '')).startsWith('master'), 30_000),
       map: (...args) => them.replica.lines(...args),
       before: (...args) => them.master.lines(...args),
+      truth: 'passing',
+      promised: DEGRADED,
       saw: 'as when Redis is gone, till a new master is chosen',
     })],
     ['a slot of the cluster moved', RedisCluster, (them) => ({
@@ -242,6 +279,8 @@ describe('redis in other arrangements', () => {
       },
       map: (...args) => them.lines(...args),
       before: (...args) => them.lines(...args),
+      truth: 'up',
+      promised: ['NODE-5', 'NODE-10', 'NODE-34'],
       saw: 'nothing',
     })],
   ]) {
@@ -255,13 +294,13 @@ describe('redis in other arrangements', () => {
         const { map, before: mapBefore, ...rest } = plan(them);
         scene = await Scene.set(nodes, mapBefore);
         const { breaks } = rest;
-        await play(name, scene, {
+        table.push(await play(name, scene, {
           ...rest,
           breaks: async (it) => {
             await breaks(it);
             it.mapOf = map;
           },
-        });
+        }));
       } finally {
         await scene?.quiet?.();
         scene?.close();

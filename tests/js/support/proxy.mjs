@@ -1,22 +1,24 @@
-// A TCP proxy that does what a network can do: delay everything, swallow everything, or break.
+// A proxy that does what a network can do: delay everything, or swallow everything.
 import net from 'node:net';
 
 export class Proxy {
   #links = new Set();
   #delay = 0;
   #isCut = false;
+  #trap;
 
-  static async start(port) {
+  /** `target`: where to, `{port}` or `{path}`; `at`: where it listens, a spare port by default. */
+  static async start(target, at = { port: 0, host: '127.0.0.1' }) {
     const proxy = new Proxy();
-    proxy.target = port;
+    proxy.target = target;
     proxy.server = net.createServer((client) => proxy.#link(client));
-    await new Promise((done) => proxy.server.listen(0, '127.0.0.1', done));
+    await new Promise((done) => proxy.server.listen(at, done));
     proxy.port = proxy.server.address().port;
     return proxy;
   }
 
   #link(client) {
-    const upstream = net.connect(this.target, '127.0.0.1');
+    const upstream = net.connect({ host: '127.0.0.1', ...this.target });
     const link = { client, upstream, waiting: [] };
     this.#links.add(link);
     for (const [from, to] of [[client, upstream], [upstream, client]]) {
@@ -39,6 +41,11 @@ export class Proxy {
         to.write(bytes);
       }
     };
+    if (this.#trap && to === link.upstream && bytes?.includes(this.#trap.text)) {
+      this.#trap.spring();
+      this.#trap = undefined;
+      this.cut();
+    }
     if (this.#isCut) link.waiting.push(write);
     else if (this.#delay > 0) setTimeout(() => (this.#isCut ? link.waiting.push(write) : write()), this.#delay);
     else write();
@@ -52,6 +59,11 @@ export class Proxy {
   /** No byte passes, no connection ends, new ones hang: as when a cable is pulled. */
   cut() {
     this.#isCut = true;
+  }
+
+  /** Cuts the network just before a client's bytes with `text` pass, and calls `spring`. */
+  cutBefore(text, spring) {
+    this.#trap = { text, spring };
   }
 
   heal() {

@@ -224,14 +224,28 @@ export class Postgres extends Service {
         .split('\n').find((line) => line.startsWith('postgres:')).split(':').slice(2, 4).map(Number);
       await chown(self.dir, uid, gid);
     }
-    const data = join(self.dir, 'data');
-    const init = ['-D', data, '-U', 'throng', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C'];
+    const init = ['-D', join(self.dir, 'data'), '-U', 'throng', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C'];
     await self.launch(postgresProgram('initdb'), init, 'postgres');
     if (await self.exit) throw new Error(`initdb: ${self.log.join('')}`);
-    const settings = ['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'max_connections=200'];
-    await self.launch(postgresProgram('postgres'), ['-D', data, '-k', self.dir, ...settings], 'postgres');
-    await eventually('postgres answers', () => self.sql('postgres', 'SELECT 1').catch(() => false), 60_000);
+    await self.up();
     return self;
+  }
+
+  async up() {
+    const settings = ['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'max_connections=200'];
+    const places = ['-D', join(this.dir, 'data'), '-k', this.dir];
+    await this.launch(postgresProgram('postgres'), [...places, ...settings], 'postgres');
+    await eventually('postgres answers', () => this.sql('postgres', 'SELECT 1').catch(() => false), 60_000);
+  }
+
+  /** Where it listens. */
+  get socket() {
+    return join(this.dir, '.s.PGSQL.5432');
+  }
+
+  /** Ends it at once and all of its processes with it; a SIGKILL would leave them for a moment. */
+  async crash() {
+    await this.kill('SIGQUIT');
   }
 
   async sql(database, text) {
@@ -248,8 +262,7 @@ export class Postgres extends Service {
   }
 
   async stop() {
-    // "Immediate": its helpers would outlive a SIGKILL for a moment.
-    await this.kill('SIGQUIT');
+    await this.crash();
     await rm(this.dir, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,103 @@
+//! The end-to-end tests in `tests/js`, run by Node.
+
+use std::{env, fs};
+
+use crate::process::{command, root, run, run_and_read, say, target};
+use crate::test::{Counts, judged, plain};
+use crate::{Failure, Outcome, setup};
+
+const DIR: &str = "tests/js";
+const FAULTS: &str = "faults.test.mjs";
+
+/// File after file: a failed one runs once more, because it is about real processes, sockets and
+/// browsers on whatever machine this is. What passes only then is counted as flaky and told.
+pub fn all() -> Outcome<Counts> {
+    let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    let mut all = Counts::default();
+    for file in &files {
+        say(&format!("e2e {file}"));
+        let mut counts = file_of("debug", file, &[])?;
+        if counts.failed > 0 {
+            say(&format!("e2e {file}, once more"));
+            counts = file_of("debug", file, &[])?;
+            if counts.failed == 0 {
+                println!("FLAKY {file}: passed at the second try");
+                counts.flaky = 1;
+            }
+        }
+        all.add(counts);
+    }
+    Ok(all)
+}
+
+/// `cargo xtask faults`: every fault once, with the release build, and the table of what was seen.
+pub fn faults() -> Outcome {
+    setup::everything()?;
+    run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
+    let results = root().join("benches").join("results").display().to_string();
+    let counts = file_of("release", FAULTS, &[("E2E_RESULTS", &results)])?;
+    if counts.failed > 0 {
+        return Err(Failure::Failed(format!("{} faults were not endured", counts.failed)));
+    }
+    Ok(())
+}
+
+fn file_of(profile: &str, file: &str, environment: &[(&str, &str)]) -> Outcome<Counts> {
+    let artifacts = target().join("artifacts");
+    fs::create_dir_all(&artifacts)?;
+    let xml = artifacts.join(format!("e2e-{file}.xml"));
+    let mut node = command("node", &["--test", "--test-timeout=600000"], DIR);
+    node.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
+    node.arg("--test-reporter=junit").arg(format!("--test-reporter-destination={}", xml.display()));
+    node.arg(file);
+    node.env("E2E_BIN_DIR", target().join(profile));
+    node.env("E2E_ARTIFACTS", artifacts);
+    node.env("E2E_PYTHON_4", setup::python("4"));
+    node.env("E2E_PYTHON_5", setup::python("5"));
+    node.env("E2E_RUST_CLIENT", target().join("rust-client").join("debug").join("rust-client"));
+    node.envs(environment.iter().copied());
+    if let Some(chromium) = setup::chromium() {
+        node.env("CHROMIUM", chromium);
+    }
+    if env::var_os("NO_COLOR").is_none() && env::var_os("CI").is_some() {
+        node.env("NO_COLOR", "1");
+    }
+    let (succeeded, lines) = run_and_read(node)?;
+    Ok(judged(file, succeeded, node_test(&lines)))
+}
+
+/// `ℹ pass 12`, `ℹ fail 0`, `ℹ cancelled 0`, `ℹ skipped 0`
+fn node_test(lines: &[String]) -> Counts {
+    let number = |word: &str| {
+        lines
+            .iter()
+            .rev()
+            .find_map(|line| {
+                plain(line).strip_prefix("ℹ ")?.strip_prefix(word)?.trim().parse().ok()
+            })
+            .unwrap_or(0)
+    };
+    Counts {
+        passed: number("pass "),
+        failed: number("fail ") + number("cancelled "),
+        skipped: number("skipped "),
+        flaky: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, node_test};
+
+    #[test]
+    fn counts_are_read_and_cancelled_is_failed() {
+        let text = "ℹ tests 5\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0";
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let want = Counts { passed: 3, failed: 2, ..Counts::default() };
+        assert_eq!(node_test(&lines), want);
+    }
+}

@@ -1,0 +1,75 @@
+// The table of faults: what was promised, what people saw, how soon all was right again.
+import { execFileSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, release } from 'node:os';
+import { join } from 'node:path';
+
+import { LEASE_MS } from './nodes.mjs';
+
+const ms = (value) => (value === undefined ? '–' : `${value}`);
+
+/** Writes `<name>.json` and `<name>.md` into `folder`. */
+export async function writeTable(folder, name, rows) {
+  const date = new Date().toISOString().slice(0, 10);
+  const machine = `${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}`;
+  const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+  const told = { schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS, rows };
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}.json`), `${JSON.stringify(told, null, 2)}\n`);
+  await writeFile(join(folder, `${name}.md`), page(told));
+}
+
+function page({ date, machine, commit, command, lease_ms: lease, rows }) {
+  const promises = rows.map(({ fault, promised, saw }) => `| ${fault} | ${promised.join(', ')} | ${saw} |`);
+  const figures = rows.map((row) => {
+    const refused = row.refused > 0 ? `${row.refused} × \`${row.refused_code}\`` : '0';
+    const { slowest } = row;
+    return `| ${[
+      row.fault, row.lasted_ms, row.acked, refused, `${row.lost} / ${row.repeated}`,
+      ...[slowest.ack_ms, slowest.other_node_ms, slowest.unread_ms, row.rosters_wrong_ms].map(ms),
+    ].join(' | ')} |`;
+  });
+  const truth = rows.map(({ fault, said, right_after_ms: right }) => {
+    const why = said.why.map((each) => `\`${each}\``).join(', ');
+    return `| ${[
+      fault, said.ready.join(', '), why, ms(said.down_after_ms), ms(said.up_after_ms),
+      right.rosters, right.messages, right.unread, right.map, `**${right.all}**`,
+    ].join(' | ')} |`;
+  });
+  return `# Faults, ${date}
+
+\`${command}\`: two nodes of the release build and what they share, real processes, broken one way after
+the other while somebody on each node says ten messages a second and others come, go and count what they have
+not read. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
+
+## What was promised, and what people saw
+
+The clauses are those of [the protocol](../../protocol-spec/10-many-nodes.md). NODE-33 promises that everything is
+right again within 10 s. A run in which it is not, or in which anything below 0 / 0 is lost or repeated, fails.
+
+| fault | promised | what people saw |
+|---|---|---|
+${promises.join('\n')}
+
+## Messages, unread numbers and rosters while it lasted
+
+*Lost*: acked and in nobody's history. *Repeated*: in the history, or heard by a session, twice. The slowest of all
+messages that were sent while the fault lasted: until its ack, until a member on the other node heard it, until
+somebody outside the room was told that it is unread. *Rosters wrong*: the longest that a roster differed from who
+has a session in the room (the sessions of a stopped node count as being there).
+
+| fault | lasted | acked | refused | lost / repeated | slowest ack | to the other node | unread told | rosters wrong |
+|---|---|---|---|---|---|---|---|---|
+${figures.join('\n')}
+
+## What the nodes said of themselves, and when all was right again
+
+\`/ready\` and the metric \`throng_backplane_up\`, asked ten times a second: which status and words, how soon the last
+of the nodes concerned said that it is down, and how long after the end of the fault all said that they are up. Right
+again: how long after the end of the fault each was so for good, on every node; *all* includes looking at it once more.
+
+| fault | /ready | said | down after | up after | rosters | messages | unread | map | all |
+|---|---|---|---|---|---|---|---|---|---|
+${truth.join('\n')}
+`;
+}
