@@ -16,7 +16,7 @@ use crate::cli::{
     combos,
 };
 use crate::client::target::Target;
-use crate::context::{Context, Run};
+use crate::context::{Context, Run, by_command};
 use crate::known::Known;
 use crate::latency::{Plan, Slo, measure};
 use crate::mutants::try_all;
@@ -87,7 +87,7 @@ fn run(args: &RunArgs) -> Exit {
     let target = args.target.target.join(",");
     announce(&target, &capabilities, instances.len(), seed);
     let mut run = Run::new(nodes, capabilities, seed);
-    run.node_command = args.node_command.clone();
+    run.node_switch = args.node_command.clone().map(by_command);
     run.lease = Duration::from_secs_f64(args.lease);
     run.cases = args.cases;
     run.slow = args.slow;

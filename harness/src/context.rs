@@ -20,6 +20,25 @@ use crate::probe::Capabilities;
 /// How long a case waits before it takes silence for an answer.
 pub const QUIET: Duration = Duration::from_millis(200);
 
+/// Kills a node (`down`) or starts it (`up`), and returns when that is done.
+pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
+
+/// The switch that is a command line of somebody else's: see `--node-command`.
+pub fn by_command(command: String) -> NodeSwitch {
+    Box::new(move |what, node| {
+        let line = format!("{command} {what} {node}");
+        let output = std::process::Command::new("sh").args(["-c", &line]).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let told = String::from_utf8_lossy(&output.stderr);
+                Err(format!("`{line}` ended with {}: {told}", output.status))
+            }
+            Err(why) => Err(format!("`{line}`: {why}")),
+        }
+    })
+}
+
 /// What all cases of a run share.
 pub struct Run {
     /// The nodes of the target, at least one.
@@ -30,8 +49,8 @@ pub struct Run {
     pub cases: u32,
     pub wait: Duration,
     pub slow: bool,
-    /// Kills and starts nodes; see `--node-command`.
-    pub node_command: Option<String>,
+    /// Without one, nothing may be killed.
+    pub node_switch: Option<NodeSwitch>,
     /// How long the death of a node may stay unnoticed.
     pub lease: Duration,
     /// Directory for shrunk scripts; none is written without.
@@ -55,7 +74,7 @@ impl Run {
             cases: 12,
             wait: Duration::from_secs(5),
             slow: false,
-            node_command: None,
+            node_switch: None,
             lease: Duration::from_secs(12),
             scripts: None,
             nonce: since.as_micros() as u64 % 1_000_000_000_000,
@@ -71,7 +90,7 @@ impl Run {
         if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
             return Some("the target is one node; give several to --target");
         }
-        if needs.contains(&Need::NodeCommand) && self.node_command.is_none() {
+        if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
             return Some("nothing may be killed without --node-command");
         }
         self.capabilities.lacks(needs)
@@ -138,20 +157,11 @@ impl Context {
 
     /// Has a node killed (`down`) or started (`up`), and waits till it is done.
     pub fn command_node(&self, what: &str, node: usize) -> Outcome {
-        let Some(command) = &self.run.node_command else {
+        let Some(switch) = &self.run.node_switch else {
             return Err(Stop::Error("there is no --node-command".to_owned()));
         };
         self.log.note(format!("{what} {node}"));
-        let line = format!("{command} {what} {node}");
-        let output = std::process::Command::new("sh").args(["-c", &line]).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                Err(Stop::Error(format!("`{line}` ended with {}: {told}", output.status)))
-            }
-            Err(why) => Err(Stop::Error(format!("`{line}`: {why}"))),
-        }
+        switch(what, node).map_err(Stop::Error)
     }
 
     pub fn capabilities(&self) -> &Capabilities {

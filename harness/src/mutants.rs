@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::case::{Case, E3P, E3W, E4P, E4W};
+use crate::case::{Case, E3P, E3W, E4P, E4W, Need};
 use crate::cases;
 use crate::client::target::Target;
 use crate::context::Run;
@@ -63,7 +63,9 @@ pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Syn
 
 pub fn try_one(defect: Defect) -> Trial {
     let start = Instant::now();
-    let killer = serve(defect).and_then(|(server, run)| {
+    // What is wrong only between nodes needs two of them.
+    let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
+    let killer = serve(Some(defect), nodes).and_then(|(server, run)| {
         let killer = find_killer(&run, defect);
         drop(server);
         killer
@@ -78,10 +80,16 @@ pub fn try_one(defect: Defect) -> Trial {
     }
 }
 
-fn serve(defect: Defect) -> Option<(Reference, Arc<Run>)> {
-    let options = Options { defect: Some(defect), ..Options::default() };
-    // What is wrong only between nodes needs two of them.
-    let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
+/// What the cases about nodes say of two nodes that are right.
+pub fn try_two_right_nodes() -> Vec<Report> {
+    let Some((_server, run)) = serve(None, 2) else { return Vec::new() };
+    let about_nodes = |case: &&'static Case| case.needs.contains(&Need::Nodes);
+    let cases: Vec<&'static Case> = cases::all().into_iter().filter(about_nodes).collect();
+    runner::run(&run, &selection().instances(&cases), &settings(), &|_| {})
+}
+
+fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> {
+    let options = Options { defect, ..Options::default() };
     let server = Reference::start_at(&vec!["127.0.0.1:0"; nodes], options).ok()?;
     let targets: Vec<Target> = server
         .urls()
@@ -104,6 +112,8 @@ fn serve(defect: Defect) -> Option<(Reference, Arc<Run>)> {
     let mut run = Run::new(targets, capabilities, SEED);
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
+    run.lease = Duration::from_secs(2);
+    run.node_switch = Some(server.node_switch());
     Some((server, Arc::new(run)))
 }
 
@@ -111,27 +121,33 @@ fn find_killer(run: &Arc<Run>, defect: Defect) -> Option<Report> {
     let clause = defect.clause();
     let naming: Vec<&'static Case> =
         cases::all().into_iter().filter(|case| case.clauses.contains(&clause)).collect();
-    let selection = Selection {
+    let (properties, plain): (Vec<Instance>, Vec<Instance>) = selection()
+        .instances(&naming)
+        .into_iter()
+        .partition(|instance| instance.case.id.starts_with("prop."));
+    // Plain cases first: they are quick and say more precisely what is wrong.
+    [plain, properties].iter().find_map(|instances| {
+        let reports = runner::run(run, instances, &settings(), &|_| {});
+        reports.into_iter().find(|report| kills(report, clause))
+    })
+}
+
+fn selection() -> Selection {
+    Selection {
         filters: Vec::new(),
         level: throng_spec::Level::May,
         combos: vec![E4W, E4P, E3W, E3P],
         shard: None,
-    };
-    let (properties, plain): (Vec<Instance>, Vec<Instance>) = selection
-        .instances(&naming)
-        .into_iter()
-        .partition(|instance| instance.case.id.starts_with("prop."));
-    let settings = Settings {
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
         jobs: 4,
         timeout: Duration::from_secs(60),
         keep_going: false,
         known: Known::default(),
-    };
-    // Plain cases first: they are quick and say more precisely what is wrong.
-    [plain, properties].iter().find_map(|instances| {
-        let reports = runner::run(run, instances, &settings, &|_| {});
-        reports.into_iter().find(|report| kills(report, clause))
-    })
+    }
 }
 
 /// A property names many clauses; it counts only when it names this one in what it expected.

@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use throng_harness::mutants::try_all;
+use throng_harness::mutants::{try_all, try_two_right_nodes};
 use throng_harness::reference::defect::Defect;
 use throng_harness::reference::{Options, Reference};
+use throng_harness::runner::Verdict;
 
 #[test]
 fn the_reference_server_passes_everything() {
@@ -26,6 +27,17 @@ fn the_reference_server_passes_everything() {
         .expect("the program runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
+}
+
+#[test]
+fn two_right_nodes_pass_what_is_about_nodes() {
+    let reports = try_two_right_nodes();
+    let names: Vec<&str> = reports.iter().map(|report| report.case.as_ref()).collect();
+    assert!(names.contains(&"prop.nodes") && names.contains(&"nodes.presence"), "{names:?}");
+    for report in &reports {
+        let is_passed = matches!(report.verdict, Verdict::Pass);
+        assert!(is_passed, "{}: {}: {:?}", report.name, report.expected, report.observed);
+    }
 }
 
 #[test]

@@ -7,12 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
 import { LEASE_MS, nodeConfig, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
 import { Scene } from './support/scene.mjs';
 import { artifacts, eventually } from './support/server.mjs';
-import { Postgres, Redis, RedisCluster, Sentinels } from './support/services.mjs';
+import { Redis, RedisCluster, Sentinels } from './support/services.mjs';
 import { writeTable } from './support/table.mjs';
 
 /** NODE-20: the lease, and 2 s. */

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::refuses;
 use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
-use crate::client::chat::{Chat, is_roster_of, message};
+use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 use crate::client::rest::User;
 use crate::context::Context;
 
@@ -91,6 +91,17 @@ pub const CASES: &[Case] = &[
         NODES,
         ("logs out on one node a token that a session of another was opened with", "it is out"),
         logout,
+    ),
+    case(
+        "nodes.death",
+        &["NODE-20", "NODE-22"],
+        NONE,
+        &[Need::Chat, Need::Nodes, Need::NodeCommand],
+        (
+            "kills a node with a user who has just talked, and with one who is on another node too",
+            "the first is out within the lease and 2 s, the second stays, and what was acked is kept",
+        ),
+        death,
     ),
 ];
 
@@ -308,6 +319,38 @@ fn numbers(context: &Context, user: &Chat, room: u64, wanted: u64) -> Outcome {
             Ok(entry.is_some_and(|entry| entry["unread"] == json!(wanted)).then_some(()))
         })?;
     }
+    Ok(())
+}
+
+fn death(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (here, there) = (0, context.nodes() - 1);
+    let witness = on(context, here, &context.user()?, "witness")?;
+    let twofold = context.user()?;
+    let tabs = [on(context, here, &twofold, "tab")?, on(context, there, &twofold, "tab")?];
+    let victim = on(context, there, &context.user()?, "victim")?;
+    for member in [&witness, &victim].into_iter().chain(&tabs) {
+        member.join(room)?;
+    }
+    witness.roster_of(room, &[witness.user.id, victim.user.id, twofold.id])?;
+    victim.say(room, "last words")?;
+    witness.message_with("last words")?;
+    context.command_node("down", there)?;
+    let outcome = mourned(context, &witness, room, &[witness.user.id, twofold.id]);
+    // Whatever came of it, the cases behind this one need the node.
+    context.command_node("up", there)?;
+    outcome
+}
+
+fn mourned(context: &Context, witness: &Chat, room: u64, left: &[u64]) -> Outcome {
+    let left: BTreeSet<u64> = left.iter().copied().collect();
+    let what = format!("a roomout that leaves {left:?}");
+    witness.socket.wait_event(context.run.lease, &what, |event| {
+        let is_leave = event.name == "roomout" && is_roster_of(event, room);
+        is_leave && roster_ids(event.arg(0)) == left
+    })?;
+    let page = context.rest_at(0).history(&witness.user.token, room, 1, 0)?;
+    equal("the history", &page["total"], &json!(1))?;
     Ok(())
 }
 

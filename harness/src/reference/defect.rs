@@ -99,6 +99,7 @@ defects! {
     RemoteUnreadLost, "NODE-6", "sessions on other nodes get no unread numbers";
     RemoteLogoutLost, "NODE-7", "a logout does not reach the sessions on other nodes";
     RemoteLeaveLost, "NODE-10", "a leave is not told on the other nodes";
+    DeadNodeHaunts, "NODE-20", "the users of a node that died stay in the rosters";
 }
 
 impl Defect {

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::context::NodeSwitch;
 use defect::Defect;
 use world::World;
 
@@ -68,6 +69,7 @@ impl Default for Options {
 /// Its nodes are addresses of one world: what real nodes have to bring about, it has by nature.
 pub struct Reference {
     addrs: Vec<SocketAddr>,
+    shared: Shared,
     stop: Arc<AtomicBool>,
 }
 
@@ -104,11 +106,23 @@ impl Reference {
                 lock(&clock).tick(Instant::now());
             }
         });
+        let shared = Shared { world: world.clone(), node: 0 };
         for (node, listener) in listeners.into_iter().enumerate() {
             let (shared, stop) = (Shared { world: world.clone(), node }, stop.clone());
             thread::spawn(move || accept(&listener, &shared, &stop));
         }
-        Ok(Reference { addrs, stop })
+        Ok(Reference { addrs, shared, stop })
+    }
+
+    /// Cuts off the sessions of a node. Whoever calls it again is served again.
+    pub fn node_switch(&self) -> NodeSwitch {
+        let shared = self.shared.clone();
+        Box::new(move |what, node| {
+            if what == "down" {
+                lock(&shared).end_node(node);
+            }
+            Ok(())
+        })
     }
 
     /// Of the first node.

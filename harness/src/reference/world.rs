@@ -16,6 +16,7 @@ use crate::codec::socket as sio;
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are made by their first join.
 const FIRST_ROOMS: [u64; 2] = [1, 2];
+const NODE_DIED: &str = "node_died";
 
 /// What waits to go to one client.
 #[derive(Default)]
@@ -238,7 +239,9 @@ impl World {
             self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
         }
         let is_protocol_fault = code == 1008;
-        if !self.has(Defect::GhostAfterDisconnect) {
+        let is_haunted = self.has(Defect::GhostAfterDisconnect)
+            || (reason == NODE_DIED && self.has(Defect::DeadNodeHaunts));
+        if !is_haunted {
             self.leave_all(sid);
         }
         if let Some(session) = self.sessions.remove(sid) {
@@ -281,6 +284,15 @@ impl World {
 
     pub fn emit(&mut self, sid: &str, name: &str, args: &[Value]) {
         self.send(sid, &sio::Packet::event(name, args));
+    }
+
+    /// A node dies, and with it its sessions.
+    pub fn end_node(&mut self, node: usize) {
+        let of_node = self.sessions.iter().filter(|(_, session)| session.node == node);
+        let sids: Vec<String> = of_node.map(|(sid, _)| sid.clone()).collect();
+        for sid in sids {
+            self.end_session(&sid, 1001, NODE_DIED);
+        }
     }
 
     /// Whether two sessions came to different nodes.

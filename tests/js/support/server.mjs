@@ -41,7 +41,7 @@ export class Server {
   #exit;
   #dirs = [];
 
-  /** Options: `shards`, `args`, `config` (TOML text), `env`, `bin`. */
+  /** Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept). */
   constructor(options = {}) {
     this.options = options;
     this.log = [];
@@ -63,11 +63,11 @@ export class Server {
   }
 
   #args(port) {
-    const { bin = 'throng', shards = 1, args = [] } = this.options;
+    const { bin = 'throng', shards = 1, args = [], data = join(this.dir, 'data') } = this.options;
     if (bin === 'conformance') return ['--listen', `127.0.0.1:${port}`, ...args];
     return [
       'serve',
-      ...['--listen', `127.0.0.1:${port}`, '--data-dir', join(this.dir, 'data')],
+      ...['--listen', `127.0.0.1:${port}`, '--data-dir', data],
       ...['--shards', String(shards), '--config', this.config, ...args],
     ];
   }

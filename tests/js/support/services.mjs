@@ -1,8 +1,7 @@
-// The services beside the server: Redis in its three arrangements, and PostgreSQL; real processes
-// on spare ports, with files of their own, ended with the test.
+// Services beside the server, Redis in its three arrangements among them: real processes on spare
+// ports, with files of their own, ended with the test.
 import { execFile, spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +27,7 @@ export async function sparePort() {
 }
 
 /** A process that is killed, stopped and started again; it ends when we do. */
-class Service {
+export class Service {
   constructor(label) {
     this.label = label;
   }
@@ -211,65 +210,4 @@ export class RedisCluster {
   async stop() {
     for (const master of this.masters) await master.stop();
   }
-}
-
-/** A PostgreSQL server on a socket of its own. */
-export class Postgres extends Service {
-  static async start() {
-    const self = new Postgres('postgres');
-    self.dir = await mkdtemp(join(tmpdir(), 'throng-pg-'));
-    // PostgreSQL refuses to run as root.
-    if (process.getuid() === 0) {
-      const [uid, gid] = (await readFile('/etc/passwd', 'utf8'))
-        .split('\n').find((line) => line.startsWith('postgres:')).split(':').slice(2, 4).map(Number);
-      await chown(self.dir, uid, gid);
-    }
-    const init = ['-D', join(self.dir, 'data'), '-U', 'throng', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C'];
-    await self.launch(postgresProgram('initdb'), init, 'postgres');
-    if (await self.exit) throw new Error(`initdb: ${self.log.join('')}`);
-    await self.up();
-    return self;
-  }
-
-  async up() {
-    const settings = ['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'max_connections=200'];
-    const places = ['-D', join(this.dir, 'data'), '-k', this.dir];
-    await this.launch(postgresProgram('postgres'), [...places, ...settings], 'postgres');
-    await eventually('postgres answers', () => this.sql('postgres', 'SELECT 1').catch(() => false), 60_000);
-  }
-
-  /** Where it listens. */
-  get socket() {
-    return join(this.dir, '.s.PGSQL.5432');
-  }
-
-  /** Ends it at once and all of its processes with it; a SIGKILL would leave them for a moment. */
-  async crash() {
-    await this.kill('SIGQUIT');
-  }
-
-  async sql(database, text) {
-    const args = ['-h', this.dir, '-U', 'throng', '-d', database, '-Atc', text];
-    return (await run(postgresProgram('psql'), args)).stdout.trim();
-  }
-
-  /** The URL of a new database. */
-  async database() {
-    this.databases = (this.databases ?? 0) + 1;
-    const name = `throng${this.databases}`;
-    await this.sql('postgres', `CREATE DATABASE ${name}`);
-    return `postgres://throng@localhost/${name}?host=${this.dir}`;
-  }
-
-  async stop() {
-    await this.crash();
-    await rm(this.dir, { recursive: true, force: true });
-  }
-}
-
-/** Debian keeps these programs in a folder per version. */
-function postgresProgram(name) {
-  const base = '/usr/lib/postgresql';
-  const version = readdirSync(base).sort().at(-1);
-  return join(base, version, 'bin', name);
 }

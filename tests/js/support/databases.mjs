@@ -1,0 +1,106 @@
+// Database servers of our own, on a socket or a spare port, ended with the test.
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { eventually } from './server.mjs';
+import { Service, sparePort } from './services.mjs';
+
+const run = promisify(execFile);
+
+/** Neither of them likes to run as root. */
+async function giveAway(dir, user) {
+  if (process.getuid() !== 0) return;
+  const [uid, gid] = (await readFile('/etc/passwd', 'utf8'))
+    .split('\n').find((line) => line.startsWith(`${user}:`)).split(':').slice(2, 4).map(Number);
+  await chown(dir, uid, gid);
+}
+
+/** A PostgreSQL server on a socket of its own. */
+export class Postgres extends Service {
+  static async start() {
+    const self = new Postgres('postgres');
+    self.dir = await mkdtemp(join(tmpdir(), 'throng-pg-'));
+    await giveAway(self.dir, 'postgres');
+    const init = ['-D', join(self.dir, 'data'), '-U', 'throng', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C'];
+    await self.launch(postgresProgram('initdb'), init, 'postgres');
+    if (await self.exit) throw new Error(`initdb: ${self.log.join('')}`);
+    await self.up();
+    return self;
+  }
+
+  async up() {
+    const settings = ['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'max_connections=200'];
+    const places = ['-D', join(this.dir, 'data'), '-k', this.dir];
+    await this.launch(postgresProgram('postgres'), [...places, ...settings], 'postgres');
+    await eventually('postgres answers', () => this.sql('postgres', 'SELECT 1').catch(() => false), 60_000);
+  }
+
+  /** Where it listens. */
+  get socket() {
+    return join(this.dir, '.s.PGSQL.5432');
+  }
+
+  /** Ends it at once and all of its processes with it; a SIGKILL would leave them for a moment. */
+  async crash() {
+    await this.kill('SIGQUIT');
+  }
+
+  async sql(database, text) {
+    const args = ['-h', this.dir, '-U', 'throng', '-d', database, '-Atc', text];
+    return (await run(postgresProgram('psql'), args)).stdout.trim();
+  }
+
+  /** The URL of a new database. */
+  async database() {
+    this.databases = (this.databases ?? 0) + 1;
+    const name = `throng${this.databases}`;
+    await this.sql('postgres', `CREATE DATABASE ${name}`);
+    return `postgres://throng@localhost/${name}?host=${this.dir}`;
+  }
+
+  async stop() {
+    await this.crash();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Debian keeps these programs in a folder per version. */
+function postgresProgram(name) {
+  const base = '/usr/lib/postgresql';
+  const version = readdirSync(base).sort().at(-1);
+  return join(base, version, 'bin', name);
+}
+
+/** A MariaDB server, which `root` reaches by its socket and others by its port. */
+export class MariaDb extends Service {
+  static async start() {
+    const self = new MariaDb('mariadb');
+    self.dir = await mkdtemp(join(tmpdir(), 'throng-my-'));
+    self.port = await sparePort();
+    await giveAway(self.dir, 'mysql');
+    const data = `--datadir=${join(self.dir, 'data')}`;
+    const install = ['--no-defaults', data, '--auth-root-authentication-method=normal', '--skip-test-db'];
+    await self.launch('mariadb-install-db', install, 'mysql');
+    if (await self.exit) throw new Error(`mariadb-install-db: ${self.log.join('')}`);
+    const files = [`--socket=${join(self.dir, 'sock')}`, `--pid-file=${join(self.dir, 'pid')}`];
+    // Not the zone of anybody's machine, nor UTC.
+    const settings = ['--bind-address=127.0.0.1', `--port=${self.port}`, '--default-time-zone=+03:00'];
+    await self.launch('/usr/sbin/mariadbd', ['--no-defaults', data, ...files, ...settings], 'mysql');
+    await eventually('mariadb answers', () => self.sql('mysql', 'SELECT 1').catch(() => false), 60_000);
+    return self;
+  }
+
+  async sql(database, text) {
+    const login = ['--no-defaults', '-u', 'root', '-S', join(this.dir, 'sock'), '-D', database];
+    return (await run('mariadb', [...login, '-BN', '-e', text])).stdout.trim();
+  }
+
+  async stop() {
+    await this.kill();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
