@@ -351,6 +351,31 @@ fn a_revoked_token_takes_identity_and_rooms_away() {
 }
 
 #[test]
+fn an_answer_about_a_slots_earlier_tenant_does_not_reach_the_present_one() {
+    let mut world = World::new(1, settings());
+    let bob = world.connect(0, Some(2));
+    room(bob, &mut world, 1);
+    world.take(bob);
+    world.store.is_paused = true;
+    let earlier = world.connect(0, Some(1));
+    world.close(earlier, PipeEnd::Eof);
+    let present = world.connect(0, Some(1));
+    let asked = world.asked();
+    assert_eq!(asked[0].slot(), asked[1].slot(), "the slot has passed to another session");
+    assert_ne!(asked[0], asked[1]);
+    // The token was good when the first asked, and is not any more when the second does.
+    world.serve_one();
+    world.send(present, r#"42["room",{"roomid":1}]"#);
+    assert_eq!(world.take(present), [""; 0], "its own answer is still to come");
+    world.store.tokens.clear();
+    world.store.is_paused = false;
+    world.run();
+    let refused = r#"42["login","Login to enter chat room"]"#;
+    assert_eq!(world.take(present), [refused, refused]);
+    assert_eq!(world.take(bob), [""; 0], "nobody has entered");
+}
+
+#[test]
 fn stopping_closes_everybody_with_going_away() {
     let mut world = World::new(3, settings());
     let clients: Vec<Client> = (0..3).map(|i| world.connect(i, Some(1 + i as u32))).collect();
