@@ -1,10 +1,12 @@
-//! Throng beside other servers, Throng at scale, and the programs that takes.
+//! Throng beside other servers, Throng at scale, through Redis, and the programs that takes.
 
 #![forbid(unsafe_code)]
 
 pub mod environment;
 pub mod flags;
 pub mod measure;
+pub mod page;
+pub mod result;
 pub mod server;
 pub mod target;
 
@@ -15,6 +17,7 @@ pub mod picture;
 pub mod ratios;
 pub mod table;
 
+pub mod redis;
 pub mod scale;
 
 pub mod floor;

@@ -133,16 +133,16 @@ pub fn bench(args: &[String]) -> Outcome {
             run.args(rest);
             run
         }
-        Some((first, [])) if first == "redis" => return bench_redis(),
-        Some((first, rest)) if first == "redis" => {
+        Some((first, [url])) if first == "redis" && url.starts_with("redis") => {
             let package = ["--package", "throng-backplane", "--example", "rates", "--"];
             let mut run = command("cargo", &["run", "--release"], ".");
-            run.args(package).args(rest);
+            run.args(package).arg(url);
             run
         }
+        Some((first, rest)) if first == "redis" => return bench_redis(rest),
         Some((other, _)) => {
             return Err(Failure::Usage(format!(
-                "no bench `{other}`: nothing, peers [ARGS…], scale [ARGS…], or redis [URL]"
+                "no bench `{other}`: nothing, peers [ARGS…], scale [ARGS…], redis [ARGS…] or redis URL"
             )));
         }
     };
@@ -150,21 +150,25 @@ pub fn bench(args: &[String]) -> Outcome {
     finish(bench)
 }
 
-/// `cargo xtask bench redis`: with a Redis, a database and nodes of its own.
-fn bench_redis() -> Outcome {
-    setup::for_run()?;
-    let build = ["build", "--release", "--package", "throng", "--package", "throng-backplane"];
-    run("cargo", &[&build[..], &["--bin", "throng", "--examples"]].concat(), ".")?;
+/// `cargo xtask bench redis`: with Redis, a database and nodes of its own.
+fn bench_redis(args: &[String]) -> Outcome {
+    setup::everything()?;
+    for (package, kind, name) in [
+        ("throng", "--bin", "throng"),
+        ("throng-backplane", "--example", "rates"),
+        ("throng-benches", "--bin", "redis"),
+    ] {
+        run("cargo", &["build", "--release", "--package", package, kind, name], ".")?;
+    }
     let release = target().join("release");
-    let example = |name: &str| release.join("examples").join(name).to_string_lossy().into_owned();
     let server = release.join("throng");
     let two = Nodes::start(&server, &Plan { redis: true, ..plan("bench-2", 2, 1) })?;
-    run(&example("nodes"), &["latency", &two.urls[0], &two.urls[1]], ".")?;
-    drop(two);
     let one = Nodes::start(&server, &Plan { redis: true, ..plan("bench-1", 1, 1) })?;
-    let redis = one.redis.clone().unwrap_or_default();
-    run(&example("nodes"), &["ingress", &one.urls[0], &redis], ".")?;
-    run(&example("rates"), &[redis], ".")
+    let mut bench = command(&release.join("redis").to_string_lossy(), args, ".");
+    bench.arg("--nodes").arg(two.urls.join(",")).arg("--node").arg(&one.urls[0]);
+    bench.arg("--redis").arg(one.redis.as_deref().unwrap_or_default());
+    bench.arg("--rates").arg(release.join("examples").join("rates"));
+    finish(bench)
 }
 
 /// `cargo xtask sim`: deterministic simulation of the shards, by hand or for hours.

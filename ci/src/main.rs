@@ -31,10 +31,9 @@ usage: cargo xtask <command> [arguments]
                    `throng-harness run`
   instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
-  bench peers|scale [ARGS…]  the runs whose results are kept: beside other servers, and at scale
-                   (see benches/README.md)
-  bench redis [URL]    what goes through Redis, from node to node and from other programs; with a URL,
-                   through that Redis alone
+  bench peers|scale|redis [ARGS…]  the runs whose results are kept: beside other servers, at scale, and
+                   through Redis (see benches/README.md)
+  bench redis URL  what goes through that Redis alone
   faults           break whatever two nodes need, one thing after the other, and write the table of what
                    people saw to benches/results
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`

@@ -9,10 +9,17 @@ use anyhow::Context as _;
 use clap::Parser;
 use throng_benches::environment::{self, Places, commit};
 use throng_benches::flags::Flags;
+use throng_benches::page::{self, Heading};
 use throng_benches::peer::build;
-use throng_benches::scale::result::{Results, SCHEMA};
-use throng_benches::scale::{ALL, Lab, Name, add, page, picture};
+use throng_benches::result::Results;
+use throng_benches::scale::{ALL, Lab, Name, add, picture};
 use throng_loadgen::thread::pin;
+
+const SCHEMA: &str = "throng-scale/1";
+const HEADING: Heading<'_> = Heading {
+    title: "Throng at scale",
+    setting: "Server on one core, generator on another, loopback.",
+};
 
 /// Exit status: 0 everything was measured and nothing was void; 1 otherwise. A missed target is a
 /// result, not a failure.
@@ -103,7 +110,7 @@ fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
     if let Some(svg) = &drawn {
         environment::write(folder, &file, svg)?;
     }
-    let text = page::markdown(results, drawn.is_some().then_some(file.as_str()));
+    let text = page::markdown(&HEADING, results, drawn.is_some().then_some(file.as_str()));
     environment::write(folder, &format!("{stem}.md"), &text)?;
     let json = serde_json::to_string_pretty(results)? + "\n";
     environment::write(folder, &format!("{stem}.json"), &json)

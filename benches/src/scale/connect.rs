@@ -2,9 +2,9 @@
 
 use throng_loadgen::scenario::{Presence, Scenario};
 
-use super::result::Part;
 use super::watch::until_empty;
 use super::{Lab, crowd, row};
+use crate::result::Part;
 use crate::target::Target;
 
 const CLIENTS: usize = 10_000;

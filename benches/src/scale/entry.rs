@@ -5,9 +5,9 @@ use std::time::Instant;
 use throng_loadgen::report::Report;
 use throng_loadgen::scenario::{Presence, Scenario};
 
-use super::result::{Part, Row};
 use super::watch::{Sample, Watch, fastest, sample, until_empty};
 use super::{Lab, crowd, row};
+use crate::result::{Part, Row};
 use crate::server::Server;
 use crate::target::Target;
 

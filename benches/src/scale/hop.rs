@@ -12,7 +12,7 @@ use throng_loadgen::thread::pin;
 use throng_mesh::{Bell, Receiver, Sender, lane};
 
 use super::Lab;
-use super::result::{Part, Row};
+use crate::result::{Part, Row};
 use crate::target::Target;
 
 const ROUNDS: u64 = 200_000;

@@ -3,8 +3,8 @@
 use throng_loadgen::report::Report;
 use throng_loadgen::scenario::{Presence, Scenario};
 
-use super::result::{Part, Row};
 use super::{Lab, crowd, row};
+use crate::result::{Part, Row};
 use crate::target::Target;
 
 const CLIENTS: usize = 100_000;

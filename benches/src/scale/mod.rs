@@ -8,9 +8,7 @@ mod idle;
 mod shards;
 mod storm;
 
-pub mod page;
 pub mod picture;
-pub mod result;
 pub mod watch;
 
 use throng_loadgen::report::Report;
@@ -18,8 +16,8 @@ use throng_loadgen::scenario::{Connect, Scenario, Users};
 
 use crate::environment::Places;
 use crate::measure::{Cores, measure};
+use crate::result::{Part, Results, Row};
 use crate::server::{Program, Server};
-use result::{Part, Results, Row};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {

@@ -2,7 +2,7 @@
 
 use throng_loadgen::svg::{Chart, Line, Scale, chart};
 
-use super::result::Part;
+use crate::result::Part;
 
 /// Two charts, one below the other; nothing if fewer than two sizes were measured.
 #[must_use]
@@ -58,7 +58,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::scale::result::Row;
+    use crate::result::Row;
 
     #[test]
     fn each_way_of_hearing_is_a_line() {

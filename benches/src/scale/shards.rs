@@ -2,8 +2,8 @@
 
 use throng_loadgen::scenario::{Connect, Load, Mode, Presence, Scenario, Users};
 
-use super::result::Part;
 use super::{Lab, row};
+use crate::result::Part;
 use crate::target::Target;
 
 const CLIENTS: usize = 1_000;

@@ -3,8 +3,8 @@
 use throng_loadgen::phase::{Kind, Phase};
 use throng_loadgen::scenario::Scenario;
 
-use super::result::Part;
 use super::{Lab, crowd, row};
+use crate::result::Part;
 use crate::target::Target;
 
 const CLIENTS: usize = 20_000;

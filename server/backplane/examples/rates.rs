@@ -1,4 +1,4 @@
-//! How much goes through Redis on this machine: `cargo xtask bench redis [URL]`.
+//! How much goes through Redis on this machine, as JSON; `cargo xtask bench redis [URL]` runs it.
 //!
 //! The log: entries of one message each are appended by one order after the other, as the cluster's
 //! machine does, and read by another connection. The ingress: a program publishes broadcasts for one
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use throng_backplane::adapter::{Channels, encode};
 use throng_backplane::counters::Counters;
 use throng_backplane::ingress::Ingress;
@@ -61,10 +61,17 @@ async fn main() {
         Duration::from_secs(20),
     );
     commands.call(Call::new("DEL", STREAM)).await.expect("Redis answers");
-    log(&executor).await;
-    hop(&executor).await;
+    let (appended, read) = log(&executor).await;
+    let (p50, p99) = hop(&executor).await;
     commands.call(Call::new("DEL", STREAM)).await.expect("Redis answers");
-    ingress(connector, &commands).await;
+    let mut told = json!({
+        "log_appended_per_s": appended, "log_read_per_s": read,
+        "hop_p50_us": p50, "hop_p99_us": p99,
+    });
+    let events = ingress(connector, &commands).await;
+    let told = told.as_object_mut().expect("it is one");
+    told.extend(events.as_object().cloned().unwrap_or_default());
+    println!("{}", serde_json::to_string_pretty(told).expect("numbers and words"));
 }
 
 fn entry(text: &str) -> Append {
@@ -85,7 +92,8 @@ async fn read(executor: &Executor<NoDatabase>, after: EntryId, block_ms: u64) ->
     }
 }
 
-async fn log(executor: &Executor<NoDatabase>) {
+/// Messages per second, appended and read.
+async fn log(executor: &Executor<NoDatabase>) -> (f64, f64) {
     let text = json!({"r": 1, "m": [{"s": 1, "i": 1, "u": 7, "n": "Ann", "a": "/a.svg",
         "t": "x".repeat(128), "g": "", "d": "2026-01-01T10:00:00.000Z"}]});
     let text = text.to_string();
@@ -109,12 +117,11 @@ async fn log(executor: &Executor<NoDatabase>) {
     };
     let (appended, read) = tokio::join!(appends, reads);
     let rate = |took: Duration| ENTRIES as f64 / took.as_secs_f64();
-    println!("log       appended {:>8.0} messages/s", rate(appended));
-    println!("log       read     {:>8.0} messages/s, while they are appended", rate(read));
+    (rate(appended), rate(read))
 }
 
-/// One message at a time: what the log adds to the way from node to node.
-async fn hop(executor: &Executor<NoDatabase>) {
+/// One message at a time, from the append to the end of the read: p50 and p99, µs.
+async fn hop(executor: &Executor<NoDatabase>) -> (u64, u64) {
     let mut after = read_all(executor).await;
     let mut took = Vec::with_capacity(ROUND_TRIPS);
     for _ in 0..ROUND_TRIPS {
@@ -127,8 +134,8 @@ async fn hop(executor: &Executor<NoDatabase>) {
         took.push(begun.elapsed());
     }
     took.sort_unstable();
-    let at = |part: usize| took[ROUND_TRIPS * part / 100].as_micros();
-    println!("log       hop      p50 {} us, p99 {} us, appended to read", at(50), at(99));
+    let at = |part: usize| took[ROUND_TRIPS * part / 100].as_micros() as u64;
+    (at(50), at(99))
 }
 
 async fn read_all(executor: &Executor<NoDatabase>) -> EntryId {
@@ -141,7 +148,7 @@ async fn read_all(executor: &Executor<NoDatabase>) -> EntryId {
     }
 }
 
-async fn ingress(connector: Arc<Connector>, commands: &Commands) {
+async fn ingress(connector: Arc<Connector>, commands: &Commands) -> Value {
     let counters = Arc::new(Counters::default());
     let channels = Channels::new("rates");
     let (rooms, known) = mpsc::unbounded_channel();
@@ -183,8 +190,6 @@ async fn ingress(connector: Arc<Connector>, commands: &Commands) {
     let took = begun.elapsed();
     publishing.await.expect("it publishes");
     let rate = taken as f64 / took.as_secs_f64();
-    println!(
-        "ingress   taken    {rate:>8.0} events/s; {taken} of {wanted}, {:?} skipped",
-        counters.skipped()
-    );
+    let skipped: u64 = counters.skipped().iter().map(|(_, count)| count).sum();
+    json!({"events_taken_per_s": rate, "taken": taken, "wanted": wanted, "skipped": skipped})
 }

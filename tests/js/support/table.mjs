@@ -6,13 +6,14 @@ import { join } from 'node:path';
 
 import { LEASE_MS } from './nodes.mjs';
 
+/** Of the code that is running, whatever is edited meanwhile. */
+const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const ms = (value) => (value === undefined ? '–' : `${value}`);
 
 /** Writes `<name>.json` and `<name>.md` into `folder`. */
 export async function writeTable(folder, name, rows) {
   const date = new Date().toISOString().slice(0, 10);
   const machine = `${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}`;
-  const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
   const told = { schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS, rows };
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, `${name}.json`), `${JSON.stringify(told, null, 2)}\n`);

@@ -9,9 +9,9 @@ use throng_core::cluster::{self, ClusterInput, Signal, StoredMessage};
 use throng_core::input::{Accept, UserCard};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{
-    Answer, Appended, BodyFault, Command, ConnId, Effects, Eio, Endpoint, EngineRequest, Flushed, Input,
-    LaneRoom, Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq,
-    Settings, Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
+    Answer, Appended, BodyFault, Command, ConnId, Effects, Eio, Endpoint, EngineRequest, Flushed,
+    Input, LaneRoom, Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed,
+    Seq, Settings, Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
 };
 
 pub struct World {

@@ -2,28 +2,40 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Part, Results};
+use crate::result::{Part, Results};
 use crate::table::number;
 use crate::target;
 
+/// What differs between the benches that have parts.
+pub struct Heading<'h> {
+    pub title: &'h str,
+    /// What ran where, in a sentence.
+    pub setting: &'h str,
+}
+
 #[must_use]
-pub fn markdown(results: &Results, picture: Option<&str>) -> String {
+pub fn markdown(heading: &Heading<'_>, results: &Results, picture: Option<&str>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(results, picture, &mut text);
+    let _ = write(heading, results, picture, &mut text);
     text
 }
 
-fn write(results: &Results, picture: Option<&str>, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "# Throng at scale, {}\n", results.date)?;
+fn write(
+    heading: &Heading<'_>,
+    results: &Results,
+    picture: Option<&str>,
+    out: &mut String,
+) -> std::fmt::Result {
+    writeln!(out, "# {}, {}\n", heading.title, results.date)?;
     writeln!(
         out,
-        "Machine: {}. Throng {}. Server on one core, generator on another, loopback.\n",
-        results.machine, results.version
+        "Machine: {}. Throng {}. {}\n",
+        results.machine, results.version, heading.setting
     )?;
     writeln!(out, "```sh\n{}\n```\n", results.command)?;
     if results.is_trial {
-        writeln!(out, "**A trial with a fiftieth of the clients: these numbers mean nothing.**\n")?;
+        writeln!(out, "**A trial, small and short: these numbers mean nothing.**\n")?;
     }
     let targets: Vec<_> = results.parts.iter().flat_map(|part| part.targets.clone()).collect();
     if !targets.is_empty() {
@@ -73,7 +85,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::scale::result::Row;
+    use crate::result::Row;
     use crate::target::Target;
 
     #[test]
@@ -86,7 +98,8 @@ mod tests {
             errors: BTreeMap::from([("closed: reset".to_owned(), 3)]),
         });
         part.targets.push(Target::at_most("RSS", 1500.0, 1536.0, "bytes"));
-        let page = markdown(&Results { parts: vec![part], ..Results::default() }, None);
+        let heading = Heading { title: "Quiet", setting: "" };
+        let page = markdown(&heading, &Results { parts: vec![part], ..Results::default() }, None);
         for want in [
             "| RSS | ≤ 1536 bytes | 1500 bytes | met |",
             "| N=2 *void* | 1500 | – |",

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::target::Target;
 
-pub const SCHEMA: &str = "throng-scale/1";
-
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
     pub name: String,
