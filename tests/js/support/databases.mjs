@@ -94,6 +94,14 @@ export class MariaDb extends Service {
     return self;
   }
 
+  /** The URL of a new database. */
+  async database() {
+    this.databases = (this.databases ?? 0) + 1;
+    const name = `test${this.databases}`;
+    await this.sql('mysql', `CREATE DATABASE ${name} CHARACTER SET utf8mb4`);
+    return `mysql://root@localhost/${name}?socket=${join(this.dir, 'sock')}`;
+  }
+
   async sql(database, text) {
     const login = ['--no-defaults', '-u', 'root', '-S', join(this.dir, 'sock'), '-D', database];
     return (await run('mariadb', [...login, '-BN', '-e', text])).stdout.trim();
