@@ -187,8 +187,6 @@ impl Backplane {
                     let (channels, names) = (channels.clone(), config.names.clone());
                     Egress::start(commands, channels, names, Arc::clone(&counters))
                 });
-                // Bounded by the rooms there are: each is told once.
-                let (rooms_in, rooms) = mpsc::unbounded_channel();
                 let (emits_in, emits) = mpsc::channel(EMITS_MAX);
                 let ingress = Ingress {
                     connector,
@@ -198,9 +196,9 @@ impl Backplane {
                     timeout,
                     counters,
                 };
-                let listening = tokio::spawn(ingress.run(rooms, emits_in));
+                let listening = tokio::spawn(ingress.run(emits_in));
                 let inputs = Inputs::new(doors, placement);
-                let actor = Actor::new(cluster, executor, inputs, egress, rooms_in, board, clock);
+                let actor = Actor::new(cluster, executor, inputs, egress, board, clock);
                 actor.run(signals, news, emits).await;
                 listening.abort();
             });

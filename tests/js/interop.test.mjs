@@ -28,6 +28,7 @@ before(async () => {
     args: ['--redis', redis.url, '--unlimited'],
   });
   api = new Api(server);
+  await eventually('the server listens', async () => (await client.pubSubNumPat()) > 0);
 });
 after(async () => {
   await server?.stop();
@@ -131,20 +132,12 @@ const reserved = (room) => {
   ]);
 };
 
-/** Joins, and waits until the server has subscribed to what others publish for the room. */
-const joinHeard = async (session, room) => {
-  await session.join(room);
-  const channel = `socket.io#/#room${room}#`;
-  await eventually('the server listens for the room', async () =>
-    (await client.pubSubNumSub([channel]))[channel] > 0);
-};
-
 describe('@socket.io/redis-emitter', () => {
   const two = async (t) => {
     const room = freshRoom();
     const [anna, boris] = [await api.register('anna'), await api.register('boris')];
     const inside = await open(t, anna);
-    await joinHeard(inside, room);
+    await inside.join(room);
     return { room, anna, boris, inside, outside: await open(t, boris) };
   };
   /** The event arrives, and none of the others have heard it by the time of the next one to all. */
@@ -188,7 +181,7 @@ describe('@socket.io/redis-emitter', () => {
   test('old clients hear it too', async (t) => {
     const [room, user] = [freshRoom(), await api.register('old')];
     const old = await open(t, user, { version: 2 });
-    await joinHeard(old, room);
+    await old.join(room);
     new Emitter(client).to(`room${room}`).emit('news', 'old');
     assert.deepEqual(await old.next('news'), ['old']);
   });
@@ -235,7 +228,7 @@ describe('a Socket.IO server of Node with @socket.io/redis-adapter', () => {
   test('room broadcasts cross both ways', async (t) => {
     const [room, user] = [freshRoom(), await api.register('bridge')];
     const ours = await open(t, user);
-    await joinHeard(ours, room);
+    await ours.join(room);
     const theirs = io(url, { transports: ['websocket'], forceNew: true });
     t.after(() => theirs.close());
     await new Promise((done) => theirs.once('connect', done));

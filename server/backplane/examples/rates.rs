@@ -151,7 +151,6 @@ async fn read_all(executor: &Executor<NoDatabase>) -> EntryId {
 async fn ingress(connector: Arc<Connector>, commands: &Commands) -> Value {
     let counters = Arc::new(Counters::default());
     let channels = Channels::new("rates");
-    let (rooms, known) = mpsc::unbounded_channel();
     let (emits_in, mut emits) = mpsc::channel(4096);
     let ingress = Ingress {
         connector,
@@ -161,8 +160,7 @@ async fn ingress(connector: Arc<Connector>, commands: &Commands) -> Value {
         timeout: Duration::from_secs(2),
         counters: Arc::clone(&counters),
     };
-    rooms.send(RoomId(1)).expect("it is listened to");
-    tokio::spawn(ingress.run(known, emits_in));
+    tokio::spawn(ingress.run(emits_in));
     let event = ["news".into(), json!({"text": "x".repeat(128)})];
     let payload = encode("other!", &event, "room1");
     let call = || Call::new("PUBLISH", &channels.room("room1")).arg(&payload[..]);

@@ -8,5 +8,5 @@ mod broadcast;
 mod channels;
 mod json;
 
-pub use broadcast::{Broadcast, Malformed, encode};
+pub use broadcast::{Broadcast, Malformed, encode, is_from};
 pub use channels::{Channels, Scope};

@@ -1,6 +1,5 @@
 //! Listens to what other programs publish for our rooms.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use throng_core::{RoomId, UserId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::adapter::{Broadcast, Channels, Scope};
+use crate::adapter::{Broadcast, Channels, Scope, is_from};
 use crate::connector::Connector;
 use crate::counters::Counters;
 use crate::failure::Failure;
@@ -20,14 +19,14 @@ use crate::names::{Named, RoomNames};
 /// Between two attempts to connect: at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Channels in one command.
-const SUBSCRIBE_MAX: usize = 512;
-/// Publications taken before new rooms are looked at.
+/// Publications taken at a time.
 const MESSAGES_MAX: usize = 256;
 
 /// The publisher id of every Throng server: what one of them publishes the others have from its
 /// log.
 pub const UID: &str = "throng";
+/// Why a publication for names that mean no room and no user of ours is not passed on.
+const FOREIGN: &str = "foreign";
 
 /// What the subscriber needs to know.
 pub struct Ingress {
@@ -40,17 +39,11 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    /// Listens until nobody takes the events any more. `rooms` names each room that has members
-    /// here, once.
-    pub async fn run(
-        self,
-        mut rooms: mpsc::UnboundedReceiver<RoomId>,
-        emits: mpsc::Sender<Arc<Emit>>,
-    ) {
-        let mut known = HashSet::new();
+    /// Listens until nobody takes the events any more.
+    pub async fn run(self, emits: mpsc::Sender<Arc<Emit>>) {
         let mut retry = RETRY_MIN;
         while !emits.is_closed() {
-            match self.listen(&mut known, &mut rooms, &emits, &mut retry).await {
+            match self.listen(&emits, &mut retry).await {
                 Ok(()) => return,
                 Err(failure) => tracing::debug!(%failure, "not subscribed"),
             }
@@ -62,48 +55,22 @@ impl Ingress {
         }
     }
 
-    /// One connection, from its first subscription to its end.
+    /// One connection, from its subscription to its end. One pattern for all rooms, as the adapter of
+    /// Node has it: a subscription per room would begin after its first member is there, and miss
+    /// what is published in between.
     async fn listen(
         &self,
-        known: &mut HashSet<RoomId>,
-        rooms: &mut mpsc::UnboundedReceiver<RoomId>,
         emits: &mpsc::Sender<Arc<Emit>>,
         retry: &mut Duration,
     ) -> Result<(), Failure> {
         let (mut sink, mut messages) = self.connector.subscriber().await?.split();
-        let everyone = self.channels.everyone().to_owned();
-        self.within(sink.subscribe(everyone)).await?;
-        let users = self.channels.room(&self.names.any_user());
-        self.within(sink.psubscribe(users)).await?;
-        let channels: Vec<String> = known.iter().flat_map(|room| self.channels_of(*room)).collect();
-        for channels in channels.chunks(SUBSCRIBE_MAX) {
-            self.within(sink.subscribe(channels)).await?;
-        }
+        let subscribing = timeout(self.timeout, sink.psubscribe(self.channels.pattern()));
+        subscribing.await.map_err(|_| Failure::Timeout)??;
         *retry = RETRY_MIN;
         self.counters.subscribed(true);
         let _subscribed = Subscribed(&self.counters);
-        let mut fresh = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                count = rooms.recv_many(&mut fresh, SUBSCRIBE_MAX) => {
-                    if count == 0 {
-                        return Ok(());
-                    }
-                    fresh.retain(|room| known.insert(*room));
-                    let channels: Vec<_> =
-                        fresh.drain(..).flat_map(|room| self.channels_of(room)).collect();
-                    if !channels.is_empty() {
-                        self.within(sink.subscribe(channels)).await?;
-                    }
-                }
-                taken = self.take(&mut messages, emits) => {
-                    if !taken {
-                        return if emits.is_closed() { Ok(()) } else { Err(Failure::Down) };
-                    }
-                }
-            }
-        }
+        while self.take(&mut messages, emits).await {}
+        if emits.is_closed() { Ok(()) } else { Err(Failure::Down) }
     }
 
     /// Takes one publication and those behind it; false when there will be no more.
@@ -127,7 +94,17 @@ impl Ingress {
 
     fn read(&self, message: &Msg) -> Option<Emit> {
         let scope = self.channels.scope(message.get_channel_name())?;
-        let broadcast = match Broadcast::decode(message.get_payload_bytes(), self.bytes_max) {
+        let bytes = message.get_payload_bytes();
+        // What is for rooms of others, a socket's own among them, or of ourselves, may be most of what
+        // comes: it is known at a glance.
+        if matches!(scope, Scope::Room(name) if self.names.meaning(name).is_none()) {
+            self.counters.count_skipped(FOREIGN);
+            return None;
+        }
+        if is_from(UID, bytes) {
+            return None;
+        }
+        let broadcast = match Broadcast::decode(bytes, self.bytes_max) {
             Ok(broadcast) => broadcast,
             Err(malformed) => {
                 self.counters.count_skipped(malformed.name());
@@ -145,6 +122,7 @@ impl Ingress {
             (false, _) => Some(self.audiences(&broadcast.rooms)),
         };
         if to.as_ref().is_some_and(|to| to.is_empty()) {
+            self.counters.count_skipped(FOREIGN);
             return None;
         }
         let except = self.audiences(&broadcast.except);
@@ -159,20 +137,6 @@ impl Ingress {
             Named::User(id) => Audience::User(UserId(id)),
         });
         audiences.collect()
-    }
-
-    /// By its name and by its number.
-    fn channels_of(&self, room: RoomId) -> impl Iterator<Item = String> + use<> {
-        let (name, number) = (self.names.room(room.0), room.0.to_string());
-        let second = (name != number).then(|| self.channels.room(&number));
-        [self.channels.room(&name)].into_iter().chain(second)
-    }
-
-    async fn within(
-        &self,
-        call: impl Future<Output = redis::RedisResult<()>>,
-    ) -> Result<(), Failure> {
-        Ok(timeout(self.timeout, call).await.map_err(|_| Failure::Timeout)??)
     }
 }
 

@@ -35,11 +35,6 @@ impl RoomNames {
         format!("{USER}{id}")
     }
 
-    /// A pattern of Redis for the names of all users.
-    pub fn any_user(&self) -> String {
-        format!("{USER}*")
-    }
-
     /// The name by the pattern, or the number alone.
     pub fn meaning(&self, name: &str) -> Option<Named> {
         if let Some(user) = name.strip_prefix(USER) {

@@ -1,6 +1,6 @@
 //! The loop: what happened goes to the machine, what it asks for is done.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -34,9 +34,6 @@ pub(super) struct Actor<D> {
     executor: Arc<Executor<D>>,
     inputs: Inputs,
     egress: Option<Egress>,
-    /// Rooms that have had members here, told to the ingress once.
-    known_rooms: HashSet<RoomId>,
-    rooms: mpsc::UnboundedSender<RoomId>,
     /// Who waits for numbers, in the order of asking per room.
     numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
     board: Arc<BackplaneBoard>,
@@ -50,7 +47,6 @@ impl<D: Database> Actor<D> {
         executor: Executor<D>,
         inputs: Inputs,
         egress: Option<Egress>,
-        rooms: mpsc::UnboundedSender<RoomId>,
         board: Arc<BackplaneBoard>,
         clock: Clock,
     ) -> Actor<D> {
@@ -60,8 +56,6 @@ impl<D: Database> Actor<D> {
             executor: Arc::new(executor),
             inputs,
             egress,
-            known_rooms: HashSet::new(),
-            rooms,
             numbering: HashMap::new(),
             board,
             clock,
@@ -126,17 +120,8 @@ impl<D: Database> Actor<D> {
     }
 
     fn signal(&mut self, signal: Signal) {
-        match &signal {
-            Signal::Present { room, is_present: true, .. } if self.known_rooms.insert(*room) => {
-                // The ingress ends with us.
-                let _ = self.rooms.send(*room);
-            }
-            Signal::Committed { room, messages } => {
-                if let Some(egress) = &self.egress {
-                    egress.publish(*room, messages);
-                }
-            }
-            _ => {}
+        if let (Signal::Committed { room, messages }, Some(egress)) = (&signal, &self.egress) {
+            egress.publish(*room, messages);
         }
         self.step(Event::Signal(signal));
     }

@@ -97,6 +97,19 @@ impl Broadcast {
     }
 }
 
+/// Whether it begins as all that [`encode`] writes for `uid`. One that says the same in other bytes has
+/// to be decoded.
+pub fn is_from(uid: &str, bytes: &[u8]) -> bool {
+    const ARRAY_OF_3: u8 = 0x93;
+    const SHORT_TEXT: u8 = 0xa0;
+    match bytes {
+        [ARRAY_OF_3, length, rest @ ..] => {
+            usize::from(length ^ SHORT_TEXT) == uid.len() && rest.starts_with(uid.as_bytes())
+        }
+        _ => false,
+    }
+}
+
 /// Writes the broadcast of one event to one room, in the order of the adapter's own keys.
 pub fn encode(uid: &str, arguments: &[serde_json::Value], room: &str) -> Vec<u8> {
     let data = arguments.iter().map(msgpack).collect();

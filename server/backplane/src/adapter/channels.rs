@@ -21,8 +21,17 @@ impl Channels {
         Channels { everyone: format!("{key}#/#") }
     }
 
-    pub fn everyone(&self) -> &str {
-        &self.everyone
+    /// A pattern of Redis for all of them. Other channels that match it are none of ours; see
+    /// [`Channels::scope`].
+    pub fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.everyone.len() + 1);
+        for letter in self.everyone.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + "*"
     }
 
     pub fn room(&self, name: &str) -> String {
@@ -41,6 +50,12 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_no_pattern() {
+        assert_eq!(Channels::new("socket.io").pattern(), "socket.io#/#*");
+        assert_eq!(Channels::new(r"a*[b]?\").pattern(), r"a\*\[b\]\?\\#/#*");
+    }
 
     #[test]
     fn a_channel_names_its_room() {

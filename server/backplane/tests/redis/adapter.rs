@@ -21,7 +21,6 @@ use crate::executor::settings;
 use crate::server::{PATIENCE, Server, eventually, free_port};
 
 struct Listener {
-    rooms: mpsc::UnboundedSender<RoomId>,
     emits: mpsc::Receiver<Arc<Emit>>,
     counters: Arc<Counters>,
 }
@@ -32,7 +31,6 @@ fn names() -> RoomNames {
 
 fn listen(url: &str) -> Listener {
     let counters = Arc::new(Counters::default());
-    let (rooms, known) = mpsc::unbounded_channel();
     let (emits_in, emits) = mpsc::channel(16);
     let ingress = Ingress {
         connector: Arc::new(Connector::new(&settings(url)).expect("usable settings")),
@@ -42,15 +40,14 @@ fn listen(url: &str) -> Listener {
         timeout: Duration::from_secs(5),
         counters: Arc::clone(&counters),
     };
-    tokio::spawn(ingress.run(known, emits_in));
-    Listener { rooms, emits, counters }
+    tokio::spawn(ingress.run(emits_in));
+    Listener { emits, counters }
 }
 
 impl Listener {
-    async fn subscribed(&self, server: &Server, channel: &str) {
-        let count = || server.cli(&["PUBSUB", "NUMSUB", channel]);
-        let is_there = || count() == format!("{channel}\n1");
-        eventually("the channel is subscribed to", async || is_there().then_some(())).await;
+    async fn subscribed(&self) {
+        let is_there = || self.counters.is_subscribed().then_some(());
+        eventually("it is subscribed", async || is_there()).await;
     }
 
     async fn next(&mut self) -> Arc<Emit> {
@@ -63,45 +60,66 @@ fn broadcast(uid: &str, text: &str, room: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_rooms_with_members_are_listened_to() {
+async fn one_subscription_is_enough_for_every_room() {
     let server = Server::start(&[]);
     let mut listener = listen(&server.url());
-    listener.rooms.send(RoomId(1)).expect("it listens");
-    for channel in ["socket.io#/#", "socket.io#/#room1#", "socket.io#/#1#"] {
-        listener.subscribed(&server, channel).await;
-    }
-    assert_eq!(
-        server.cli(&["PUBSUB", "NUMSUB", "socket.io-request#/#"]),
-        "socket.io-request#/#\n0"
-    );
-    server.publish("socket.io#/#room2#", &broadcast("other!", "not here", "room2"));
+    listener.subscribed().await;
+    assert_eq!(server.cli(&["PUBSUB", "NUMPAT"]), "1");
+    assert_eq!(server.cli(&["PUBSUB", "CHANNELS"]), "", "no channel by its name");
     server.publish("socket.io#/#room1#", &broadcast(UID, "of a server like us", "room1"));
     server.publish("socket.io#/#room1#", &broadcast("other!", &"x".repeat(1024), "room1"));
     server.publish("socket.io#/#", &broadcast("other!", "nobody we know", "lobby"));
+    server.publish("socket.io#/#7eHxbKnqCAAAB#", b"for a socket: not even read");
+    server.publish("socket.io#/#room1", b"not a channel of the adapter");
     server.publish("socket.io#/#room1#", &broadcast("other!", "one", "room1"));
     server.publish("socket.io#/#1#", &broadcast("other!", "two", "1"));
     server.publish("socket.io#/#uid_7#", &broadcast("other!", "three", "uid_7"));
-    let room = Audience::Room(RoomId(1));
-    for (text, to) in [("one", room), ("two", room), ("three", Audience::User(UserId(7)))] {
+    server.publish("socket.io#/#", &broadcast("other!", "four", "room2"));
+    let room = |id| Audience::Room(RoomId(id));
+    let user = Audience::User(UserId(7));
+    for (text, to) in [("one", room(1)), ("two", room(1)), ("three", user), ("four", room(2))] {
         let emit = listener.next().await;
         assert_eq!(&*emit.event, format!(r#"["news",{{"text":"{text}"}}]"#));
         assert_eq!(emit.to.as_deref(), Some(&[to][..]));
     }
-    assert_eq!(listener.counters.emits(), 3);
-    assert_eq!(listener.counters.skipped(), [("too_large", 1)]);
+    assert_eq!(listener.counters.emits(), 4);
+    assert_eq!(listener.counters.skipped(), [("foreign", 2), ("too_large", 1)]);
+}
+
+/// For a pattern Redis wants the very text in the list of channels, not one that covers it.
+#[tokio::test]
+async fn the_rights_that_the_guide_asks_for_are_enough_to_listen() {
+    let server = Server::start(&[]);
+    for (name, channels, is_enough) in
+        [("wide", "&socket.io#*", false), ("exact", "&socket.io#/#*", true)]
+    {
+        server.cli(&["ACL", "SETUSER", name, "on", ">secret", "resetchannels", channels, "+@all"]);
+        let url = server.url().replace("redis://", &format!("redis://{name}:secret@"));
+        let mut listener = listen(&url);
+        if is_enough {
+            listener.subscribed().await;
+            server.publish("socket.io#/#room1#", &broadcast("other!", "one", "room1"));
+            assert!(listener.next().await.event.contains("one"));
+        } else {
+            let denied = || server.cli(&["ACL", "LOG"]).contains("socket.io#/#*");
+            eventually("it is refused", async || denied().then_some(())).await;
+            assert!(!listener.counters.is_subscribed());
+        }
+    }
 }
 
 #[tokio::test]
 async fn subscriptions_outlive_the_server() {
     let port = free_port();
     let mut listener = listen(&format!("redis://127.0.0.1:{port}"));
-    listener.rooms.send(RoomId(1)).expect("it listens");
     let mut server = Server::start_at(port);
     for round in 0..2 {
-        listener.subscribed(&server, "socket.io#/#room1#").await;
+        listener.subscribed().await;
         server.publish("socket.io#/#room1#", &broadcast("other!", &round.to_string(), "room1"));
         assert!(listener.next().await.event.contains(&format!(r#""{round}""#)));
         server.restart();
+        let is_noticed = || !listener.counters.is_subscribed();
+        eventually("it notices", async || is_noticed().then_some(())).await;
     }
 }
 
@@ -109,8 +127,7 @@ async fn subscriptions_outlive_the_server() {
 async fn a_queue_that_is_full_drops_and_counts() {
     let server = Server::start(&[]);
     let mut listener = listen(&server.url());
-    listener.rooms.send(RoomId(1)).expect("it listens");
-    listener.subscribed(&server, "socket.io#/#1#").await;
+    listener.subscribed().await;
     for n in 0..20 {
         server.publish("socket.io#/#room1#", &broadcast("other!", &n.to_string(), "room1"));
     }

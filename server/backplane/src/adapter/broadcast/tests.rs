@@ -76,6 +76,7 @@ fn we_write_as_the_adapter_does() {
         let uid = meaning["uid"].as_str().expect("a uid");
         let event = meaning["event"].as_array().expect("an event");
         assert_eq!(encode(uid, event, &rooms[0]), bytes, "{}", vector.name);
+        assert!(is_from(uid, &bytes) && !is_from(&uid[1..], &bytes) && !is_from(uid, &bytes[..4]));
         assert_eq!(channels.scope(channel(&vector)), Some(Scope::Room(&rooms[0])));
         count += 1;
     }
