@@ -73,7 +73,7 @@ pub enum ClusterInput {
     /// Tell everything anew: all presence, all connections.
     Announce,
     /// What others said may have been missed, or a dead node's marks have been settled: how far
-    /// users have read is asked of the store again.
+    /// users have read, and whether their tokens have ended, is asked of the store again.
     Resync,
     /// An event of another program for our clients.
     Emit(Arc<Emit>),

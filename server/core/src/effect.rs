@@ -53,6 +53,10 @@ pub enum Command {
         conn: ConnId,
         token: TokenHash,
     },
+    /// Sessions act for these tokens, and a logout of theirs may have been missed.
+    CheckTokens {
+        tokens: Box<[TokenHash]>,
+    },
     /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
     /// gives the next free numbers, in the order of the commits of all nodes.
     Append {

@@ -69,7 +69,7 @@ pub struct RoomId(pub u32);
 pub struct Seq(pub u64);
 
 /// SHA-256 of a token. The token itself is never kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl fmt::Debug for TokenHash {

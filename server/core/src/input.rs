@@ -161,6 +161,11 @@ pub enum Reply {
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
+    /// Those of the tokens that are unknown or expired by now.
+    TokensChecked {
+        tokens: Box<[TokenHash]>,
+        outcome: Result<Vec<TokenHash>, StoreDown>,
+    },
     Appended {
         room: RoomId,
         outcome: Result<Appended, StoreDown>,

@@ -62,7 +62,10 @@ impl Shard {
         match &input {
             ClusterInput::Emit(emit) => self.edge.emit(emit, &mut self.engine),
             ClusterInput::Announce => self.edge.announce(),
-            ClusterInput::Resync => self.edge.read_again(),
+            ClusterInput::Resync => {
+                self.edge.read_again();
+                self.edge.check_tokens();
+            }
             _ => {}
         }
         self.home.cluster(input, &mut self.engine.counters);
@@ -73,6 +76,9 @@ impl Shard {
         match reply {
             Reply::Authenticated { conn, token, outcome } => {
                 self.edge.authenticated(conn, token, outcome, &mut cx);
+            }
+            Reply::TokensChecked { tokens, outcome } => {
+                self.edge.tokens_checked(&tokens, outcome, &mut cx);
             }
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
             Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),

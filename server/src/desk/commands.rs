@@ -134,6 +134,23 @@ fn start(
                 door.reply(Reply::Fetched { room, outcome });
             });
         }
+        Command::CheckTokens { tokens } => {
+            let store = desk.store.clone();
+            under_way.spawn(async move {
+                let hashes: Vec<[u8; 32]> = tokens.iter().map(|token| token.0).collect();
+                let outcome = match store.authenticate_all(&hashes).await {
+                    Ok(users) => {
+                        let pairs = tokens.iter().zip(users);
+                        Ok(pairs
+                            .filter(|(_, user)| user.is_none())
+                            .map(|(token, _)| *token)
+                            .collect())
+                    }
+                    Err(error) => Err(store_failed("check_tokens", &error)),
+                };
+                door.reply(Reply::TokensChecked { tokens, outcome });
+            });
+        }
         Command::Authenticate { .. } | Command::Reads { .. } => {
             unreachable!("lookups are started together")
         }
@@ -208,6 +225,7 @@ fn refused(command: Command) -> Reply {
         Command::Authenticate { conn, token } => {
             Reply::Authenticated { conn, token, outcome: Ok(None) }
         }
+        Command::CheckTokens { tokens } => Reply::TokensChecked { tokens, outcome: Err(StoreDown) },
         Command::Append { room, .. } => Reply::Appended { room, outcome: Err(StoreDown) },
         Command::CreateRoom { room } => Reply::RoomCreated { room, outcome: Ok(None) },
         Command::LoadRoom { room } => Reply::RoomLoaded { room, outcome: Err(StoreDown) },

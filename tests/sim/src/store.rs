@@ -109,6 +109,7 @@ impl Store {
     pub fn take(&mut self, shard: usize, command: Command) {
         match command {
             Command::Authenticate { .. }
+            | Command::CheckTokens { .. }
             | Command::Reads { .. }
             | Command::LoadRoom { .. }
             | Command::Fetch { .. } => {
@@ -155,7 +156,7 @@ impl Store {
 
     fn execute(&mut self, shard: usize, command: Command) {
         let kind = match &command {
-            Command::Authenticate { .. } => 0,
+            Command::Authenticate { .. } | Command::CheckTokens { .. } => 0,
             Command::Append { .. } => 1,
             Command::CreateRoom { .. } => 2,
             Command::Reads { .. } => 3,
@@ -176,6 +177,11 @@ impl Store {
                 let user = self.tokens.get(&token.0).map(|user| *user as usize - 1);
                 let card = user.map(|index| self.users[index].clone());
                 Reply::Authenticated { conn, token, outcome: up().map(|()| card) }
+            }
+            Command::CheckTokens { tokens } => {
+                let is_known = |token: &TokenHash| self.tokens.contains_key(&token.0);
+                let ended = tokens.iter().filter(|token| !is_known(token)).copied().collect();
+                Reply::TokensChecked { tokens, outcome: up().map(|()| ended) }
             }
             Command::Append { room, first_seq, batch } => {
                 self.applied += 1;

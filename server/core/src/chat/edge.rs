@@ -7,6 +7,7 @@ mod events;
 mod identity;
 mod members;
 mod stall;
+mod tokens;
 mod unread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,6 +31,7 @@ use crate::now::Now;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use debts::{Debts, Rates};
 use stall::{Event, Queued, Stall, Waiting};
+use tokens::TokenChecks;
 use unread::Reads;
 
 const LANE_RETRY_MS: u64 = 1;
@@ -114,6 +116,7 @@ pub(crate) struct Edge {
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
     connections: cluster::Connections,
+    token_checks: TokenChecks,
     debts: Debts,
     retry_at: Option<Now>,
     buffer: Vec<u8>,
@@ -164,6 +167,7 @@ impl Edge {
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
             connections: cluster::Connections::default(),
+            token_checks: TokenChecks::default(),
             debts,
             retry_at: None,
             buffer: Vec::new(),
@@ -317,6 +321,7 @@ impl Edge {
             }
         }
         self.load(now, cx.lanes);
+        self.ask_for_tokens(now, cx.lanes);
         self.tell_changes(cx.engine);
         self.tell_connections(cx);
         cx.engine.counters.users_online = self.users.len() as u64;

@@ -5,6 +5,7 @@ mod order;
 mod presence;
 mod reading;
 mod telling;
+mod tokens;
 
 use std::sync::Arc;
 

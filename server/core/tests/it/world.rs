@@ -63,6 +63,8 @@ struct Pipe {
 pub struct Store {
     pub users: Vec<Arc<UserCard>>,
     pub tokens: Vec<([u8; 32], UserId)>,
+    /// How many tokens were asked for at a time.
+    pub checks: Vec<usize>,
     pub messages: Vec<(RoomId, Seq, UserId, String)>,
     pub reads: BTreeMap<(UserId, RoomId), Seq>,
     /// User and room of those who are said to be reading.
@@ -136,13 +138,7 @@ impl World {
             .collect();
         let mut store = Store::default();
         for id in 1..=20 {
-            store.users.push(Arc::new(UserCard {
-                id: UserId(id),
-                email: format!("user{id}@example.com").into(),
-                name: format!("user{id}").into(),
-                avatar: format!("/avatars/{id}.svg").into(),
-            }));
-            store.tokens.push((hash(&token(id)).0, UserId(id)));
+            store.add_user(id);
         }
         World {
             shards: nodes,
@@ -519,6 +515,18 @@ impl Store {
         self.stored(seq, user, text)
     }
 
+    /// Users have the numbers from 1 on.
+    pub fn add_user(&mut self, id: u32) {
+        assert_eq!(self.users.len() as u32 + 1, id);
+        self.users.push(Arc::new(UserCard {
+            id: UserId(id),
+            email: format!("user{id}@example.com").into(),
+            name: format!("user{id}").into(),
+            avatar: format!("/avatars/{id}.svg").into(),
+        }));
+        self.tokens.push((hash(&token(id)).0, UserId(id)));
+    }
+
     fn next_seq(&self, room: RoomId) -> Seq {
         let seqs = self.messages.iter().filter(|(of, ..)| *of == room).map(|(_, seq, ..)| seq.0);
         Seq(seqs.max().unwrap_or(0) + 1)
@@ -549,6 +557,13 @@ impl Store {
                 let user = self.tokens.iter().find(|(hash, _)| *hash == token.0).map(|(_, u)| *u);
                 let card = user.map(|user| self.users[user.0 as usize - 1].clone());
                 Reply::Authenticated { conn, token, outcome: check().map(|()| card) }
+            }
+            Command::CheckTokens { tokens } => {
+                self.checks.push(tokens.len());
+                let is_known =
+                    |token: &TokenHash| self.tokens.iter().any(|(hash, _)| *hash == token.0);
+                let ended = tokens.iter().filter(|token| !is_known(token)).copied().collect();
+                Reply::TokensChecked { tokens, outcome: check().map(|()| ended) }
             }
             Command::Append { room, first_seq, batch } => {
                 let first_seq = first_seq.unwrap_or_else(|| self.next_seq(room));

@@ -37,8 +37,16 @@ pub(super) struct Stall {
 }
 
 impl Stall {
+    /// The token that is being looked up.
+    pub(super) fn token(&self) -> Option<TokenHash> {
+        match &self.waiting {
+            Waiting::Identity(token) | Waiting::Event(token, _) => Some(*token),
+            Waiting::Image { .. } => None,
+        }
+    }
+
     pub(super) fn asks_for(&self, token: TokenHash) -> bool {
-        matches!(&self.waiting, Waiting::Identity(asked) | Waiting::Event(asked, _) if *asked == token)
+        self.token() == Some(token)
     }
 
     pub(super) fn new(waiting: Waiting) -> Box<Stall> {
