@@ -46,7 +46,7 @@ pub(super) fn run(lab: &Lab, repetition: u32, series: &mut Series) -> anyhow::Re
     let mut answers = stream.try_clone()?;
     thread::spawn(move || while answers.read(&mut [0; 1 << 16]).is_ok_and(|read| read > 0) {});
     let publish = publication(room);
-    // Until the node has subscribed to the room's channel.
+    // Until the member has entered.
     let deadline = Instant::now() + PATIENCE;
     while heard.recv_timeout(Duration::from_millis(50)).is_err() {
         ensure!(Instant::now() < deadline, "nothing arrives");
