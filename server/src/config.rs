@@ -367,6 +367,12 @@ fn engine(r: &mut Reader) -> Settings {
             d.roster_budget_bytes_per_s,
             1024..=1 << 40,
         ),
+        roster_news_bytes_per_s: r.number(
+            "presence.news_bytes_per_s",
+            "bytes per room and second",
+            d.roster_news_bytes_per_s,
+            1024..=1 << 40,
+        ),
         unread_window_ms: r.number("unread.window_ms", "ms", d.unread_window_ms, 10..=60_000),
         ..d
     }

@@ -56,6 +56,8 @@ counters! {
     evictions,
     roster_broadcasts,
     roster_bytes,
+    /// Those of them that are paid as news.
+    roster_news_bytes,
     /// Told in a later turn, because this one had told enough.
     rosters_put_off,
     lane_refusals_request,

@@ -73,7 +73,10 @@ pub struct Settings {
     pub exclusive: Exclusive,
     pub grace_ms: u32,
     pub rooms_auto_create_max: u32,
+    /// Of a room: whole rosters told again, and the least that a small event counts as.
     pub roster_budget_bytes_per_s: u64,
+    /// Of a room: what a member must hear once, first rosters and the changes of delta members.
+    pub roster_news_bytes_per_s: u64,
     /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes. No more
     /// than 64 times as much in a second.
     pub roster_bytes_per_turn: u64,
@@ -125,6 +128,7 @@ impl Settings {
         grace_ms: 0,
         rooms_auto_create_max: 0,
         roster_budget_bytes_per_s: 32 * 1024 * 1024,
+        roster_news_bytes_per_s: 512 * 1024 * 1024,
         roster_bytes_per_turn: 16 * 1024 * 1024,
         unread_window_ms: 500,
         room_backlog_max: 4096,

@@ -180,6 +180,8 @@ impl Source {
         let broadcasts = self.sum("roster_broadcasts");
         counter(e, "roster_broadcasts", "Rosters and presence changes sent to rooms", broadcasts)?;
         counter(e, "roster_bytes", "Bytes of them, recipients included", self.sum("roster_bytes"))?;
+        let news = self.sum("roster_news_bytes");
+        counter(e, "roster_news_bytes", "Those of them that each member hears once", news)?;
         let put_off = self.sum("rosters_put_off");
         counter(e, "rosters_put_off", "Rosters left to a later turn by a full one", put_off)?;
         counters(e, "refusals", "Requests refused, by code", self.family("refused_", "code"))

@@ -22,6 +22,7 @@ const COUNTERS: &[&str] = &[
     "evictions_total",
     "roster_broadcasts_total",
     "roster_bytes_total",
+    "roster_news_bytes_total",
     "store_commits_total",
     "http_requests_total",
 ];

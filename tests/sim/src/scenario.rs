@@ -177,6 +177,7 @@ impl Scenario {
             grace_ms: draw.pick(&[0, 0, 300, 2_000]),
             rooms_auto_create_max: if creates { 8 } else { 0 },
             roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
+            roster_news_bytes_per_s: if tight { 8_000 } else { 512 * 1024 * 1024 },
             roster_bytes_per_turn: if tight { 20_000 } else { 16 * 1024 * 1024 },
             unread_window_ms: draw.pick(&[500, 20, 100]),
             ephemeral: draw.chance(64),

@@ -598,7 +598,7 @@ fn brief(delivery: &throng_core::lane::Delivery) -> String {
             format!("FanOut {room:?} {seqs:?}")
         }
         Delivery::Roster { room, hearing, .. } => format!("Roster {room:?} {hearing:?}"),
-        Delivery::Snapshot { room, conn, .. } => format!("Snapshot {room:?} {conn}"),
+        Delivery::Snapshot { room, conns, .. } => format!("Snapshot {room:?} {conns:?}"),
         other => format!("{other:?}"),
     }
 }

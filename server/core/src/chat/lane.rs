@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::UserCard;
@@ -132,10 +133,11 @@ pub enum Delivery {
         hearing: Hearing,
         frame: Bytes,
     },
-    /// One frame for one member: its first roster of the room, or the one it asked for again.
+    /// One frame for some members, when their turn has come: a whole roster, or what is to be heard
+    /// after it.
     Snapshot {
         room: RoomId,
-        conn: ConnId,
+        conns: SmallVec<[ConnId; 2]>,
         frame: Bytes,
     },
     /// `user` began or stopped reading `room`; `seq` is what he has read.

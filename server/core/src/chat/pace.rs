@@ -13,7 +13,9 @@ const SEND_BYTES: u64 = 8 * 1024;
 const TURNS_PER_S: u64 = 64;
 
 pub(crate) struct Pace {
+    /// Of one room.
     pub(crate) room_bytes_per_s: u64,
+    pub(crate) room_news_bytes_per_s: u64,
     turn_bytes: u64,
     /// The last turn that told anything, and how much.
     turn: Now,
@@ -24,6 +26,7 @@ impl Pace {
     pub(crate) fn new(settings: &Settings) -> Pace {
         Pace {
             room_bytes_per_s: settings.roster_budget_bytes_per_s,
+            room_news_bytes_per_s: settings.roster_news_bytes_per_s,
             turn_bytes: settings.roster_bytes_per_turn.max(1),
             turn: Now::default(),
             told: 0,

@@ -52,15 +52,9 @@ impl Edge {
             Delivery::Roster { room, hearing, frame } => {
                 self.roster(room, hearing, &frame, engine);
             }
-            Delivery::Snapshot { room, conn, frame } => {
-                let index = self.local(conn).and_then(|local| {
-                    local.rooms.iter().filter(|stay| stay.room == room).find_map(|stay| stay.index)
-                });
-                if let Some(index) = index
-                    && let Some(room) = self.rooms.get_mut(&room)
-                {
-                    room.members[index as usize].has_roster = true;
-                    engine.emit_frame(conn, &frame);
+            Delivery::Snapshot { room, conns, frame } => {
+                for conn in conns {
+                    self.snapshot(room, conn, &frame, engine);
                 }
             }
             Delivery::Reading { user, room, seq, is_reading } => {
@@ -159,6 +153,19 @@ impl Edge {
         }
         if let Some(last) = batch.messages.last() {
             self.tips.insert(room_id, last.seq);
+        }
+    }
+
+    fn snapshot(&mut self, room: RoomId, conn: ConnId, frame: &Bytes, engine: &mut Engine) {
+        let index = self.local(conn).and_then(|local| {
+            local.rooms.iter().filter(|stay| stay.room == room).find_map(|stay| stay.index)
+        });
+        if let Some(index) = index
+            && let Some(room) = self.rooms.get_mut(&room)
+        {
+            room.members[index as usize].has_roster = true;
+            engine.counters.events_out += 1;
+            engine.emit_frame(conn, frame);
         }
     }
 
