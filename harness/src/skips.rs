@@ -18,6 +18,16 @@ pub const SKIPS: &[(&str, &str)] = &[
     ),
     ("CHAT-68", "Permission for the operator (MAY): there is nothing to observe."),
     ("CHAT-83", "Needs a restart of the target, which the harness does not control."),
+    (
+        "PRES-58",
+        "A permission for the server (MAY) under a load that would disturb every other case; the \
+         benches measure it.",
+    ),
+    (
+        "PRES-59",
+        "A permission for the server (MAY) in rooms larger than a short run can fill; the server's \
+         own tests hold the order and the bound.",
+    ),
     ("UNR-14", "Needs a restart of the target, which the harness does not control."),
     (
         "LIM-13",

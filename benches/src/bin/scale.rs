@@ -34,6 +34,9 @@ struct Command {
     /// Of `entry`: count, delta and full, or fewer.
     #[arg(long, value_delimiter = ',')]
     hearing: Vec<String>,
+    /// Of `entry`: 100, 300, 1000, 3000 and 10000, or fewer.
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<usize>,
     /// Put the results into those of the day that have the name already, instead of replacing them.
     #[arg(long)]
     add: bool,
@@ -66,8 +69,9 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         pin(*core)?;
     }
     let repetitions = flags.repetitions();
-    let hearing = command.hearing.clone();
-    let lab = Lab { places, cores, is_trial: flags.quick, repetitions, hearing, descriptors };
+    let (hearing, sizes) = (command.hearing.clone(), command.sizes.clone());
+    let lab =
+        Lab { places, cores, is_trial: flags.quick, repetitions, hearing, sizes, descriptors };
     let mut results = Results {
         schema: SCHEMA.into(),
         date: environment::today(),

@@ -47,6 +47,8 @@ pub struct Lab {
     pub repetitions: u32,
     /// Ways of hearing rosters that `entry` measures; empty: all.
     pub hearing: Vec<String>,
+    /// Sizes of rooms that `entry` measures; empty: all.
+    pub sizes: Vec<usize>,
     /// What a process may have: each connection is one in the server and one in the generator.
     pub descriptors: u64,
 }
@@ -149,6 +151,9 @@ pub fn add(earlier: &mut Results, later: Results) {
             Some(known) if part.name == "entry" => {
                 known.rows.retain(|row| part.rows.iter().all(|new| new.name != row.name));
                 known.rows.append(&mut part.rows);
+                known.text = part.text;
+                known.columns = part.columns;
+                known.rows.sort_by_key(|row| entry::order(&row.name));
                 entry::promises(known);
             }
             Some(known) => *known = part,

@@ -83,13 +83,13 @@ impl Watch {
     }
 }
 
-/// The largest growth of `metric` per second over any stretch of at least `over_s`.
+/// The largest growth of `value` per second over any stretch of at least `over_s`.
 #[must_use]
-pub fn fastest(samples: &[Sample], metric: &str, over_s: f64) -> f64 {
+pub fn fastest(samples: &[Sample], value: impl Fn(&Sample) -> f64, over_s: f64) -> f64 {
     let mut fastest = 0.0f64;
     for (at, from) in samples.iter().enumerate() {
         if let Some(to) = samples[at..].iter().find(|to| to.at_s - from.at_s >= over_s) {
-            let growth = to.get(metric) - from.get(metric);
+            let growth = value(to) - value(from);
             fastest = fastest.max(growth / (to.at_s - from.at_s));
         }
     }
@@ -107,9 +107,10 @@ mod tests {
             values: BTreeMap::from([("bytes".to_owned(), bytes)]),
         };
         let samples = [sample(0.0, 0.0), sample(1.0, 10.0), sample(2.0, 110.0), sample(3.0, 120.0)];
-        assert_eq!(fastest(&samples, "bytes", 1.0), 100.0);
-        assert_eq!(fastest(&samples, "bytes", 3.0), 40.0);
-        assert_eq!(fastest(&samples, "bytes", 9.0), 0.0);
+        let bytes = |sample: &Sample| sample.get("bytes");
+        assert_eq!(fastest(&samples, bytes, 1.0), 100.0);
+        assert_eq!(fastest(&samples, bytes, 3.0), 40.0);
+        assert_eq!(fastest(&samples, bytes, 9.0), 0.0);
         assert_eq!(samples[0].get("nothing"), 0.0);
     }
 }

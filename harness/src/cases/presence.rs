@@ -161,6 +161,17 @@ pub const CASES: &[Case] = &[
         above_100,
     ),
     case(
+        "pres.news",
+        &["PRES-30", "PRES-35", "PRES-51", "PRES-57", "LIM-33"],
+        ONLY_E4W,
+        CHAT,
+        (
+            "lets 40 delta members and 4 full ones enter one room at once",
+            "each delta member gets one roster, then each other user at most once, and all rosters are right",
+        ),
+        news,
+    ),
+    case(
         "pres.budget",
         &["PRES-52", "PRES-53", "PRES-54", "PRES-55", "PRES-56", "LIM-17"],
         ONLY_E4W,
@@ -610,6 +621,41 @@ fn above_100(context: &Context) -> Outcome {
     wanted.extend([watcher.user.id, last.user.id]);
     equal("the users in the roster", &ids(event.arg(0)), &sorted(&wanted))?;
     equal("online", &event.arg(1)["online"], &json!(105))
+}
+
+fn news(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (followers, full) = (crowd(context, 40)?, crowd(context, 4)?);
+    for guest in &followers {
+        guest.socket.emit("room", &[json!({ "roomid": room, "presence": "delta" })])?;
+    }
+    for guest in &full {
+        guest.emit("room", json!({ "roomid": room }))?;
+    }
+    let wanted: BTreeSet<u64> = followers.iter().chain(&full).map(|guest| guest.user.id).collect();
+    for guest in &followers {
+        context.eventually("a delta member's roster", || {
+            Ok((follow(&guest.socket.events(), room)?.0 == wanted).then_some(()))
+        })?;
+    }
+    for guest in &full {
+        context.eventually("a full member's roster", || {
+            let last = last_roster(context, guest, room)?;
+            Ok(last.iter().eq(&wanted).then_some(()))
+        })?;
+    }
+    for guest in &followers {
+        let mut told = BTreeSet::new();
+        for event in guest.socket.events() {
+            for entry in event.arg(0)["joined"].as_array().into_iter().flatten() {
+                let user = entry["id"].as_u64();
+                require(told.insert(user), "each user once in the changes", || {
+                    format!("{user:?}")
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn budget(context: &Context) -> Outcome {

@@ -127,6 +127,101 @@ fn rosters_beyond_the_budget_are_late_but_right() {
     assert!(world.counter("roster_bytes") < 40_000, "{}", world.counter("roster_bytes"));
 }
 
+/// A roster of `members` in bytes, about; PRES-51 counts 1024 at least.
+fn roster_bytes(members: u64) -> u64 {
+    (members * 85).max(1024)
+}
+
+fn number(message: &str, key: &str) -> u64 {
+    let from = message.rfind(key).map_or(0, |at| at + key.len());
+    let digits: String = message[from..].chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+#[test]
+fn a_crowd_that_hears_changes_is_told_everything_once_and_within_the_bound() {
+    const CROWD: u64 = 120;
+    let (budget, news) = (400_000, 200_000);
+    for shards in [1, 3] {
+        let mut world = World::new(
+            shards,
+            Settings {
+                roster_budget_bytes_per_s: budget,
+                roster_news_bytes_per_s: news,
+                ..settings()
+            },
+        );
+        let clients: Vec<Client> = (1..=CROWD)
+            .map(|user| world.connect(user as usize % usize::from(shards), Some(user as u32)))
+            .collect();
+        let start = world.now;
+        for client in &clients {
+            world.send(*client, r#"42["room",{"roomid":1,"presence":"delta"}]"#);
+            world.advance(5);
+        }
+        let all = CROWD * roster_bytes(CROWD);
+        let bound = 50 + 2000 * 1024 * CROWD / budget + 2000 * all / news;
+        world.advance(bound);
+        let mut entries = 0;
+        for client in &clients {
+            let heard = world.take(*client);
+            let firsts = heard.iter().filter(|m| m.starts_with(r#"42["room""#)).count();
+            assert_eq!(firsts, 1, "{heard:?}");
+            let last = heard.last().expect("something was heard");
+            assert_eq!(number(last, r#""online":"#), CROWD, "{last}");
+            entries += heard.iter().map(|m| m.matches(r#""id":"#).count() as u64).sum::<u64>();
+        }
+        assert!(entries >= CROWD * CROWD, "all are told of all");
+        assert!(entries < CROWD * CROWD * 5 / 4, "{entries} entries, and hardly twice");
+        let took_ms = world.now.since(start) / 1_000_000;
+        assert!(world.counter("roster_news_bytes") <= news * took_ms / 1000);
+    }
+}
+
+#[test]
+fn rosters_of_a_crowd_go_to_one_after_the_other_and_arrive_within_the_bound() {
+    const CROWD: u64 = 60;
+    let (budget, news) = (150_000, 300_000);
+    let mut world = World::new(
+        1,
+        Settings { roster_budget_bytes_per_s: budget, roster_news_bytes_per_s: news, ..settings() },
+    );
+    let clients: Vec<Client> =
+        (1..=CROWD).map(|user| world.connect(0, Some(user as u32))).collect();
+    for client in &clients {
+        world.send(*client, r#"42["room",{"roomid":1}]"#);
+        world.advance(5);
+    }
+    let all = CROWD * roster_bytes(CROWD);
+    world.advance(50 + 2000 * all / budget + 2000 * all / news);
+    let versions = |world: &mut World| -> Vec<u64> {
+        let last = |client| world.take(client).last().map_or(0, |m| number(m, r#""version":"#));
+        clients.iter().copied().map(last).collect()
+    };
+    assert_eq!(versions(&mut world), [CROWD; CROWD as usize]);
+    let quiet = world.counter("roster_bytes");
+    world.advance(5_000);
+    assert_eq!(world.counter("roster_bytes"), quiet, "then there is nothing to tell");
+
+    // Somebody comes: all are told again, which is more than the room may tell at once.
+    let (start, told) = (world.now, world.counter("roster_bytes"));
+    let news_told = world.counter("roster_news_bytes");
+    let late = world.connect(0, Some(99));
+    world.send(late, r#"42["room",{"roomid":1}]"#);
+    assert_eq!(number(&world.take(late)[0], r#""version":"#), CROWD + 1, "news do not wait");
+    let half = 1000 * all / budget / 2;
+    world.advance(half);
+    let so_far = versions(&mut world).iter().filter(|version| **version == CROWD + 1).count();
+    assert!((1..CROWD as usize).contains(&so_far), "{so_far} after {half} ms");
+    world.advance(2000 * all / budget);
+    let later = versions(&mut world).iter().filter(|version| **version == CROWD + 1).count();
+    assert_eq!(so_far + later, CROWD as usize, "each is told once");
+    let again = world.counter("roster_bytes") - told;
+    let again = again - (world.counter("roster_news_bytes") - news_told);
+    let took_ms = world.now.since(start) / 1_000_000;
+    assert!(again <= budget * took_ms / 1000, "{again} bytes in {took_ms} ms");
+}
+
 #[test]
 fn a_turn_tells_so_much_and_leaves_the_rest_to_a_later_one() {
     // One roster of one member is more than a turn may tell.

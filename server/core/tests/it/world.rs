@@ -137,7 +137,7 @@ impl World {
             })
             .collect();
         let mut store = Store::default();
-        for id in 1..=20 {
+        for id in 1..=150 {
             store.add_user(id);
         }
         World {
