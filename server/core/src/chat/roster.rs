@@ -2,7 +2,9 @@
 
 mod block;
 mod budgets;
+mod changes;
 mod tell;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
