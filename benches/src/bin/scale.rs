@@ -31,7 +31,8 @@ struct Command {
     /// Only these parts.
     #[arg(long, value_delimiter = ',')]
     parts: Vec<Name>,
-    /// Of `entry`: count, delta and full, or fewer.
+    /// Of `entry`: count, delta and full, or fewer; `full-default` is full without a larger budget for
+    /// 10 000, which takes minutes.
     #[arg(long, value_delimiter = ',')]
     hearing: Vec<String>,
     /// Of `entry`: 100, 300, 1000, 3000 and 10000, or fewer.

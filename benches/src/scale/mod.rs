@@ -137,7 +137,7 @@ fn crowd(name: String, clients: usize, tokens: &std::path::Path) -> Scenario {
         clients,
         publishers: 0,
         users: Users { tokens: Some(tokens.to_owned()), ..Users::default() },
-        connect: Connect { concurrency: 256, converge_ms: 200_000, ..Connect::default() },
+        connect: Connect { concurrency: 256, converge_ms: 600_000, ..Connect::default() },
         sources: sources(),
         ..Scenario::default()
     }
