@@ -108,10 +108,7 @@ impl Engine {
             sio::Kind::Disconnect if !session.is_connected(namespace) => {}
             _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
             sio::Kind::Disconnect => {
-                if let Some(session) = self.session_mut(conn) {
-                    session.connected &= !(1 << namespace);
-                    session.said_goodbye = session.connected == 0;
-                }
+                self.disconnect_namespace(conn, namespace);
                 self.happenings.push_back(Happening::Disconnected { conn });
             }
             sio::Kind::Event => {
@@ -176,6 +173,21 @@ impl Engine {
             is_binary: true,
             attachments,
         });
+    }
+
+    /// Whoever has left his last namespace closes, or connects again in time (SIO-63).
+    fn disconnect_namespace(&mut self, conn: ConnId, namespace: u8) {
+        let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
+        let Some(session) = self.session_mut(conn) else { return };
+        session.connected &= !(1 << namespace);
+        if session.connected > 0 {
+            return;
+        }
+        session.said_goodbye = true;
+        session.connect_by = connect_by;
+        if connect_by < session.timer_at {
+            self.arm(conn, connect_by);
+        }
     }
 
     /// Marks the namespace connected and tells the client.

@@ -52,7 +52,8 @@ pub(crate) struct Session {
     /// When the youngest timer fires; `deadline` may be later.
     pub(crate) timer_at: Now,
     pub(crate) opened: Now,
-    /// Engine.IO 4: until then a CONNECT must come. `u64::MAX` once it has.
+    /// Until then a CONNECT must come: the first of Engine.IO 4, and one after the last namespace was
+    /// left. `u64::MAX` while one is connected.
     pub(crate) connect_by: Now,
     pub(crate) assembly: Option<Box<Assembly>>,
     pub(crate) messages_in: u64,

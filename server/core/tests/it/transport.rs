@@ -268,6 +268,43 @@ fn a_client_that_never_connects_is_closed() {
 }
 
 #[test]
+fn a_client_that_leaves_its_namespace_and_stays_is_closed() {
+    // Also if the next heartbeat is later.
+    for connect_timeout_ms in [1_000, 40_000] {
+        for eio in [Eio::V3, Eio::V4] {
+            let mut world = World::new(1, Settings { connect_timeout_ms, ..settings() });
+            let client = match eio {
+                Eio::V3 => world.connect_legacy(0, None),
+                _ => world.connect(0, None),
+            };
+            world.take(client);
+            let ping = |world: &mut World| match eio {
+                Eio::V3 => world.send(client, "2"),
+                _ => world.send(client, "3"),
+            };
+            world.send(client, "41");
+            // Whoever comes back in time stays, and has all of it the next time.
+            world.advance(900);
+            world.send(client, "40");
+            world.advance(900);
+            world.send(client, "41");
+            world.take(client);
+            let mut waited = 0;
+            while waited + 10 < u64::from(connect_timeout_ms) {
+                let step = (u64::from(connect_timeout_ms) - 10 - waited).min(10_000);
+                world.advance(step);
+                ping(&mut world);
+                waited += step;
+                let told = world.take(client);
+                assert!(!told.concat().contains("close"), "{told:?} after {waited} ms");
+            }
+            world.advance(20);
+            assert!(world.take(client).contains(&"close:4003".to_owned()), "{connect_timeout_ms}");
+        }
+    }
+}
+
+#[test]
 fn broken_packets_end_their_session_with_the_code_of_the_table() {
     let cases: &[(&[u8], u16)] = &[
         (b"9", 1008),
