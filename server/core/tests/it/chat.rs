@@ -166,7 +166,8 @@ fn a_token_in_an_event_wins_and_a_wrong_one_does_nothing_as_the_old_user() {
         room(tab, &mut world, 1);
         room(peer, &mut world, 1);
         world.take(tab);
-        for wrong in [r#""nonsense""#, "1", "true", "{}", r#"["a"]"#, &format!("\"{}\"", token(99))]
+        for wrong in
+            [r#""nonsense""#, "1", "true", "{}", r#"["a"]"#, &format!("\"{}\"", token(999))]
         {
             let event = format!(r#"42["message",{{"msg":"x","roomid":1,"api_token":{wrong}}}]"#);
             world.send(tab, &event);
@@ -242,7 +243,7 @@ fn an_unknown_token_in_connect_leaves_the_identity_of_the_handshake() {
         ..crate::world::request(throng_core::Transport::Websocket, throng_core::Eio::V4)
     };
     let alice = world.upgrade(0, request);
-    world.send(alice, &format!(r#"40{{"token":"{}"}}"#, token(99)));
+    world.send(alice, &format!(r#"40{{"token":"{}"}}"#, token(999)));
     world.store.is_paused = false;
     world.run();
     world.take(alice);
@@ -373,6 +374,22 @@ fn an_answer_about_a_slots_earlier_tenant_does_not_reach_the_present_one() {
     let refused = r#"42["login","Login to enter chat room"]"#;
     assert_eq!(world.take(present), [refused, refused]);
     assert_eq!(world.take(bob), [""; 0], "nobody has entered");
+}
+
+#[test]
+fn an_answer_from_before_a_logout_gives_no_identity() {
+    let mut world = World::new(1, settings());
+    let alice = world.connect(0, None);
+    world.store.is_paused = true;
+    world.send(alice, &format!(r#"42["login",{{"api_token":"{}"}}]"#, token(1)));
+    world.send(alice, r#"42["room",{"roomid":1}]"#);
+    let known = world.store.tokens.clone();
+    world.revoke(&token(1));
+    world.store.tokens = known;
+    world.store.is_paused = false;
+    world.advance(100);
+    let refused = r#"42["login","Login to enter chat room"]"#;
+    assert_eq!(world.take(alice), [refused, refused], "neither event acts as the user");
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Edge {
         if !stall.asks_for(token) {
             return; // The answer to a token that a newer one has replaced.
         }
+        let outcome = if stall.is_revoked { Ok(None) } else { outcome };
         let event = match std::mem::replace(&mut stall.waiting, Waiting::Identity(token)) {
             Waiting::Event(_, event) => Some(event),
             _ => None,
@@ -205,16 +206,8 @@ impl Edge {
             cx.engine.emit_event(conn, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.
-        let asking: Vec<ConnId> = self
-            .locals
-            .iter()
-            .flatten()
-            .filter(|local| local.stall.as_ref().is_some_and(|stall| stall.asks_for(token)))
-            .map(|local| local.conn)
-            .collect();
-        for conn in asking {
-            self.authenticated(conn, token, Ok(None), cx);
-        }
+        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.stall.as_mut());
+        stalls.filter(|stall| stall.asks_for(token)).for_each(|stall| stall.is_revoked = true);
     }
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {

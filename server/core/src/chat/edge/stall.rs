@@ -34,6 +34,9 @@ pub(super) struct Stall {
     pub(super) waiting: Waiting,
     pub(super) queue: VecDeque<Queued>,
     pub(super) bytes: usize,
+    /// The token has ended while it is looked up. The answer may be from before that, and is waited for
+    /// all the same: it must not be taken for the answer to a later question.
+    pub(super) is_revoked: bool,
 }
 
 impl Stall {
@@ -50,7 +53,7 @@ impl Stall {
     }
 
     pub(super) fn new(waiting: Waiting) -> Box<Stall> {
-        Box::new(Stall { waiting, queue: VecDeque::new(), bytes: 0 })
+        Box::new(Stall { waiting, queue: VecDeque::new(), bytes: 0, is_revoked: false })
     }
 }
 

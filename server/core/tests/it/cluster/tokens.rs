@@ -55,7 +55,7 @@ fn a_token_that_is_being_looked_up_is_asked_for_too() {
 fn tokens_are_asked_for_once_each_and_some_at_a_time() {
     let mut world = World::new(1, cluster());
     for user in 1..=512 + 3 {
-        if user > 20 {
+        if user as usize > world.store.users.len() {
             world.store.add_user(user);
         }
         world.connect(0, Some(user));
