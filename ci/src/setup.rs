@@ -45,6 +45,26 @@ const MARIADB: Need = Need {
     package: "mariadb-server",
     why: "runs the tests of the store",
 };
+const NGINX: Need = Need {
+    present: || is_installed("nginx") || Path::new("/usr/sbin/nginx").exists(),
+    package: "nginx-light",
+    why: "runs the test of the guide for moving",
+};
+const PHP: Need = Need {
+    present: || is_installed("php"),
+    package: "php-cli",
+    why: "runs the test of the guide for moving",
+};
+const PHP_REDIS: Need = Need {
+    present: || read("php", &["-r", "exit((int) !extension_loaded('redis'));"], ".").is_some(),
+    package: "php-redis",
+    why: "runs the test of the guide for moving",
+};
+const PHP_MSGPACK: Need = Need {
+    present: || read("php", &["-r", "exit((int) !extension_loaded('msgpack'));"], ".").is_some(),
+    package: "php-msgpack",
+    why: "runs the test of the guide for moving",
+};
 const PYTHON: Need = Need {
     present: || read("python3", &["-c", "import ensurepip, venv"], ".").is_some(),
     package: "python3-venv",
@@ -86,7 +106,21 @@ pub fn for_instructions() -> Outcome {
 /// What `test` needs.
 pub fn everything() -> Outcome {
     system(&[
-        CC, NODE, NPM, CHROMIUM, REDIS, POSTGRES, MARIADB, PYTHON, PKG_CONFIG, OPENSSL, VALGRIND,
+        CC,
+        NODE,
+        NPM,
+        CHROMIUM,
+        REDIS,
+        POSTGRES,
+        MARIADB,
+        NGINX,
+        PHP,
+        PHP_REDIS,
+        PHP_MSGPACK,
+        PYTHON,
+        PKG_CONFIG,
+        OPENSSL,
+        VALGRIND,
     ])?;
     for_run()?;
     npm_ci("tests/js")?;
