@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
-import { LEASE_MS, nodeConfig, startNode } from './support/nodes.mjs';
+import { LEASE_MS, nodeConfig, Person, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
 import { Scene } from './support/scene.mjs';
 import { artifacts, eventually } from './support/server.mjs';
@@ -169,6 +170,34 @@ describe('one redis, two nodes', () => {
     ...killed(them),
     promised: OF_A_NODE,
     saw: 'its people are cut off, and leave for the others when the lease ends',
+  });
+});
+
+describe('a logout that Redis forgets', () => {
+  const them = arrangement();
+
+  test('ends the sessions on the other node, which never heard of it (NODE-36)', { timeout: 60_000 }, async () => {
+    const [here, there] = them.nodes;
+    const api = new Api(here);
+    const user = await api.register('hugo');
+    const person = await Person.open(there, user, 710_001);
+    try {
+      await person.join();
+      them.proxies[1].cut();
+      const out = await api.call('POST', '/api/logout', { body: { api_token: user.token } });
+      assert.equal(out.json?.errno, 0, out.text);
+      // `v` is the kind of entry that tells of logouts.
+      const log = () => them.redis.lines('XRANGE', 'throng:log:{0}', '-', '+');
+      await eventually('the logout is in Redis', async () => (await log()).includes('v'));
+      assert.equal((await person.say('not heard of yet')).ok, true);
+      await them.redis.kill();
+      await them.redis.up();
+      them.proxies[1].heal();
+      const isLoggedOut = async () => (await person.say('logged out?')).code === 'unauthenticated';
+      await eventually('the session has lost its identity', isLoggedOut, 10_000);
+    } finally {
+      person.close();
+    }
   });
 });
 
