@@ -70,8 +70,8 @@ pub const SKIPS: &[(&str, &str)] = &[
     ("NODE-32", "A permission for the server (MAY): there is nothing to observe."),
     ("NODE-33", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
     ("NODE-34", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
-    ("NODE-36", "Needs an outage of the coordinator; core tests and simulation cause one."),
     ("NODE-35", "A permission for the server (MAY): there is nothing to observe."),
+    ("NODE-36", "Needs an outage of the coordinator; the end-to-end fault tests cause one."),
     ("ERR-15", "Obliges the client; a server cannot be judged by it."),
 ];
 
