@@ -19,7 +19,7 @@ const SCHEMA: &str = "throng-redis/1";
 #[command(version, about)]
 struct Command {
     /// URLs of two nodes that share a database and a Redis.
-    #[arg(long, value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_delimiter = ',', required = true)]
     nodes: Vec<String>,
     /// URL of one node, and of its Redis.
     #[arg(long)]
@@ -50,7 +50,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     let places = Places::of_this_program()?;
     // One descriptor per member.
     throng_loadgen::run::raise_descriptor_limit(4_096)?;
-    let nodes = command.nodes.try_into().ok().context("two nodes")?;
+    let nodes = command.nodes.try_into().ok().context("--nodes takes two URLs")?;
     let Command { node, redis, rates, quick, repetitions, .. } = command;
     let repetitions = if quick { 1 } else { repetitions };
     let lab = Lab { nodes, node, redis, rates, is_trial: quick, repetitions };
