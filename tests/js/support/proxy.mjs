@@ -72,6 +72,16 @@ export class Proxy {
     for (const link of this.#links) link.waiting.splice(0).forEach((write) => write());
   }
 
+  /** As `heal`, but the connections end, and what they held is lost with them. */
+  renew() {
+    for (const { client, upstream, waiting } of this.#links) {
+      waiting.length = 0;
+      client.destroy();
+      upstream.destroy();
+    }
+    this.heal();
+  }
+
   get url() {
     return `redis://127.0.0.1:${this.port}`;
   }
