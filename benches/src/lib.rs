@@ -5,6 +5,7 @@
 pub mod environment;
 pub mod flags;
 pub mod measure;
+mod median;
 pub mod page;
 pub mod result;
 pub mod server;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use throng_loadgen::report::Report;
 use throng_loadgen::scenario::Mode;
 
+use crate::median::median;
 use crate::target::Target;
 
 pub const SCHEMA: &str = "throng-peers/2";
@@ -172,12 +173,7 @@ impl Entry {
             .collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            1 => values[middle],
-            _ => (values[middle - 1] + values[middle]) / 2.0,
-        };
-        Some(Spread { median, low, high, trust })
+        Some(Spread { median: median(&values)?, low, high, trust })
     }
 }
 

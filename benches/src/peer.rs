@@ -83,7 +83,11 @@ impl Peer {
     pub fn protocol(self) -> Protocol {
         match self {
             Self::Throng | Self::SocketIo | Self::Socketioxide => Protocol::Eio4,
-            _ => Protocol::Raw,
+            Self::Socketify
+            | Self::Floor
+            | Self::FloorEqual
+            | Self::FloorPerTurn
+            | Self::FloorPerTurnEqual => Protocol::Raw,
         }
     }
 

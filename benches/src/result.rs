@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::median::median;
 use crate::target::Target;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -42,12 +43,7 @@ impl Part {
         let mut values: Vec<f64> =
             rows.filter_map(|row| row.figures.get(figure).copied()).collect();
         values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => None,
-            len if len % 2 == 1 => Some(values[middle]),
-            _ => Some((values[middle - 1] + values[middle]) / 2.0),
-        }
+        median(&values)
     }
 }
 

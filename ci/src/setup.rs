@@ -41,12 +41,12 @@ const POSTGRES: Need = Need {
     why: "runs the tests of the store",
 };
 const MARIADB: Need = Need {
-    present: || is_installed("mariadbd") || Path::new("/usr/sbin/mariadbd").exists(),
+    present: || is_daemon("mariadbd"),
     package: "mariadb-server",
     why: "runs the tests of the store",
 };
 const NGINX: Need = Need {
-    present: || is_installed("nginx") || Path::new("/usr/sbin/nginx").exists(),
+    present: || is_daemon("nginx"),
     package: "nginx-light",
     why: "runs the test of the guide for moving",
 };
@@ -56,12 +56,12 @@ const PHP: Need = Need {
     why: "runs the test of the guide for moving",
 };
 const PHP_REDIS: Need = Need {
-    present: || read("php", &["-r", "exit((int) !extension_loaded('redis'));"], ".").is_some(),
+    present: || has_php("redis"),
     package: "php-redis",
     why: "runs the test of the guide for moving",
 };
 const PHP_MSGPACK: Need = Need {
-    present: || read("php", &["-r", "exit((int) !extension_loaded('msgpack'));"], ".").is_some(),
+    present: || has_php("msgpack"),
     package: "php-msgpack",
     why: "runs the test of the guide for moving",
 };
@@ -90,6 +90,17 @@ const CC: Need = Need {
     package: "build-essential",
     why: "compiles the embedded SQLite",
 };
+
+/// A daemon, which Debian keeps off the path of ordinary users.
+fn is_daemon(program: &str) -> bool {
+    is_installed(program) || Path::new("/usr/sbin").join(program).exists()
+}
+
+/// Whether PHP is there and has the extension.
+fn has_php(extension: &str) -> bool {
+    let code = format!("exit((int) !extension_loaded('{extension}'));");
+    read("php", &["-r", &code], ".").is_some()
+}
 
 /// What `run` needs: enough to build the web client and the server.
 pub fn for_run() -> Outcome {

@@ -10,6 +10,7 @@ mod member;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::median::median;
 use crate::result::{Part, Row};
 
 /// What runs already, and how often it is measured.
@@ -71,12 +72,7 @@ impl Series {
     fn median(&self, name: &str) -> Option<f64> {
         let mut sorted = self.values.get(name)?.clone();
         sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        Some(if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            (sorted[middle - 1] + sorted[middle]) / 2.0
-        })
+        median(&sorted)
     }
 
     fn rows(&self) -> Vec<Row> {
