@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use throng_core::input::{Accept, UserCard};
 use throng_core::{
-    Appended, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneRoom, Logic as _,
-    Method, Now, PipeId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard, Transport, UserId,
+    Appended, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneSlots,
+    Logic as _, Method, Now, PipeId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard,
+    Transport, UserId,
 };
 use throng_loadgen::frame;
 
@@ -100,7 +101,7 @@ impl Crowd {
     fn turn_once(&mut self, act: impl FnOnce(&mut Shard, &mut Effects)) {
         self.now = self.now.plus_ns(50_000);
         let room =
-            LaneRoom { requests: vec![1024], deliveries: vec![1024], commands: 1024, signals: 0 };
+            LaneSlots { requests: vec![1024], deliveries: vec![1024], commands: 1024, signals: 0 };
         self.shard.begin(self.now, &room);
         act(&mut self.shard, &mut self.effects);
         self.shard.settle(&mut self.effects);

@@ -134,7 +134,7 @@ pub fn bench(args: &[String]) -> Outcome {
             run
         }
         Some((first, [url])) if first == "redis" && url.starts_with("redis") => {
-            let package = ["--package", "throng-backplane", "--example", "rates", "--"];
+            let package = ["--package", "throng-redis", "--example", "rates", "--"];
             let mut run = command("cargo", &["run", "--release"], ".");
             run.args(package).arg(url);
             run
@@ -155,7 +155,7 @@ fn bench_redis(args: &[String]) -> Outcome {
     setup::everything()?;
     for (package, kind, name) in [
         ("throng", "--bin", "throng"),
-        ("throng-backplane", "--example", "rates"),
+        ("throng-redis", "--example", "rates"),
         ("throng-benches", "--bin", "redis"),
     ] {
         run("cargo", &["build", "--release", "--package", package, kind, name], ".")?;

@@ -15,8 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-cluster", &["throng-core"]),
     ("throng-mesh", &[]),
     ("throng-store", &[]),
-    ("throng-desk", &["throng-store"]),
-    ("throng-backplane", &["throng-core", "throng-cluster"]),
+    ("throng-rest", &["throng-store"]),
+    ("throng-redis", &["throng-core", "throng-cluster"]),
     (
         "throng",
         &[
@@ -25,8 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-cluster",
             "throng-mesh",
             "throng-store",
-            "throng-desk",
-            "throng-backplane",
+            "throng-rest",
+            "throng-redis",
         ],
     ),
     ("throng-harness", &["throng-spec"]),
@@ -45,8 +45,8 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-wire", &["throng-spec"]),
     ("throng-core", &["throng-spec"]),
     ("throng", &["throng-spec"]),
-    ("throng-desk", &["throng-spec", "throng-core"]),
-    ("throng-backplane", &["throng-spec"]),
+    ("throng-rest", &["throng-spec", "throng-core"]),
+    ("throng-redis", &["throng-spec"]),
     ("throng-benches", &["throng-core", "throng-wire"]),
 ];
 

@@ -2,48 +2,48 @@
 //! carries out what it orders.
 //!
 //! ```text
-//!  shards ── signals ──►┌───────────┐── orders ──► Redis (throng-backplane), SQL (store)
+//!  shards ── signals ──►┌───────────┐── orders ──► Redis (throng-redis), SQL (store)
 //!  shards ◄── inputs ───│  Cluster  │◄─ outcomes ─
 //!                       └───────────┘
 //!  other programs ── publications ──► ingress ──► shards · messages ──► egress ──► other programs
 //! ```
 //!
-//! A thread of its own, so that neither a busy front desk delays the renewal of the lease nor a
-//! flood of publications the front desk. No shard ever waits for it.
+//! A thread of its own, so that neither a busy HTTP thread delays the renewal of the lease nor a
+//! flood of publications the HTTP thread. No shard ever waits for it.
 
 mod actor;
-mod board;
 mod database;
 mod inputs;
 mod notes;
+mod stats;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use throng_backplane::adapter::Channels;
-use throng_backplane::egress::Egress;
-use throng_backplane::ingress::Ingress;
-use throng_backplane::names::RoomNames;
-use throng_backplane::orders::Executor;
-use throng_backplane::{Commands, Connector, Failure};
 use throng_cluster::{Cluster, Seed};
 use throng_core::cluster::Signal;
 use throng_core::input::UserCard;
 use throng_core::{NewMessage, RoomId, Seq, TokenHash};
+use throng_redis::adapter::Channels;
+use throng_redis::egress::Egress;
+use throng_redis::ingress::Ingress;
+use throng_redis::names::RoomNames;
+use throng_redis::orders::Executor;
+use throng_redis::{Commands, Connector, Failure};
 use throng_store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-pub use board::BackplaneBoard;
+pub use stats::RedisStats;
 
 use crate::clock::Clock;
-use crate::link::Doors;
+use crate::link::ShardHandles;
 use crate::start::StartError;
 use actor::Actor;
 use database::StoreDatabase;
 use inputs::Inputs;
 
-/// News of the front desk that wait.
+/// News of the HTTP thread that wait.
 const NEWS_MAX: usize = 1024;
 /// Events of other programs that wait for the shards.
 const EMITS_MAX: usize = 4096;
@@ -53,7 +53,7 @@ const ORDER_PATIENCE_FACTOR: u32 = 2;
 /// What the operator may set.
 #[derive(Clone, Debug)]
 pub struct BackplaneConfig {
-    pub redis: throng_backplane::Settings,
+    pub redis: throng_redis::Settings,
     pub cluster: throng_cluster::Settings,
     pub names: RoomNames,
     /// The option `key` of the adapters of Socket.IO.
@@ -62,7 +62,7 @@ pub struct BackplaneConfig {
     pub publication_bytes_max: usize,
 }
 
-/// What the front desk tells the backplane.
+/// What the HTTP thread tells the backplane.
 pub enum News {
     UserChanged(Arc<UserCard>),
     Revoked(TokenHash),
@@ -88,7 +88,7 @@ pub struct Backplane {
 #[derive(Clone)]
 pub struct BackplaneHandle {
     news: mpsc::Sender<News>,
-    pub board: Arc<BackplaneBoard>,
+    pub stats: Arc<RedisStats>,
 }
 
 impl BackplaneHandle {
@@ -134,8 +134,7 @@ impl Backplane {
     /// [`StartError::RedisRefuses`] when it refuses the login.
     pub async fn probe(&self) -> Result<(), StartError> {
         let redis = &self.config.redis.address;
-        let probe =
-            throng_backplane::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
+        let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
         match self.commands.call(probe).await {
             Ok(_) => tracing::info!(%redis, "redis answers"),
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
@@ -155,15 +154,15 @@ impl Backplane {
     pub fn start(
         self,
         store: Store,
-        doors: Doors,
+        handles: ShardHandles,
         placement: [u8; 16],
         signals: Vec<mpsc::Receiver<Signal>>,
         clock: Clock,
     ) -> Result<(BackplaneHandle, JoinHandle<()>), StartError> {
         let Backplane { config, connector, cluster, .. } = self;
         let (news_in, news) = mpsc::channel(NEWS_MAX);
-        let board = Arc::new(BackplaneBoard::default());
-        let handle = BackplaneHandle { news: news_in, board: Arc::clone(&board) };
+        let stats = Arc::new(RedisStats::default());
+        let handle = BackplaneHandle { news: news_in, stats: Arc::clone(&stats) };
         let database = StoreDatabase::new(store, Handle::current());
         let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -182,7 +181,7 @@ impl Backplane {
                     timeout * ORDER_PATIENCE_FACTOR,
                 );
                 let channels = Channels::new(&config.adapter_channel);
-                let counters = Arc::clone(&board.adapter);
+                let counters = Arc::clone(&stats.adapter);
                 let egress = config.is_publishing.then(|| {
                     let (channels, names) = (channels.clone(), config.names.clone());
                     Egress::start(commands, channels, names, Arc::clone(&counters))
@@ -197,8 +196,8 @@ impl Backplane {
                     counters,
                 };
                 let listening = tokio::spawn(ingress.run(emits_in));
-                let inputs = Inputs::new(doors, placement);
-                let actor = Actor::new(cluster, executor, inputs, egress, board, clock);
+                let inputs = Inputs::new(handles, placement);
+                let actor = Actor::new(cluster, executor, inputs, egress, stats, clock);
                 actor.run(signals, news, emits).await;
                 listening.abort();
             });

@@ -49,7 +49,7 @@ pub struct Config {
     pub tuning: Tuning,
     pub lanes: Capacity,
     pub policy: HttpPolicy,
-    pub desk: throng_desk::Settings,
+    pub http: throng_rest::Settings,
     pub store: throng_store::Options,
     /// `None`: everything in memory, one node.
     pub backplane: Option<BackplaneConfig>,
@@ -160,9 +160,9 @@ fn read(reader: &mut Reader) -> Config {
         r.number("limits.connections_per_ip_max", "connections, 0 is no limit", 4096, 0..=1 << 24);
     let policy = policy(r);
     let request_timeout_ms = r.number("http.request_timeout_ms", "ms", 30_000, 100..=3_600_000);
-    let mut desk = desk(r);
-    desk.static_dir = static_dir;
-    desk.allowed_origins = policy.allowed_origins.clone();
+    let mut http = http(r);
+    http.static_dir = static_dir;
+    http.allowed_origins = policy.allowed_origins.clone();
     let mut store = throng_store::Options::new(data_dir);
     store.synchronous =
         r.text("store.synchronous", "normal", "normal or full, for SQLite", |text| match text {
@@ -198,7 +198,7 @@ fn read(reader: &mut Reader) -> Config {
         tuning,
         lanes,
         policy,
-        desk,
+        http,
         store,
         backplane,
     };
@@ -217,7 +217,7 @@ impl Config {
         self.core.rooms_per_session = UNLIMITED_ROOMS;
         self.core.rooms_auto_create_max = UNLIMITED_ROOMS;
         self.connections_per_ip_max = 0;
-        self.desk.api_per_minute = 0;
+        self.http.api_per_minute = 0;
         self.store = self.store.clone().unlimited();
     }
 }
@@ -293,16 +293,16 @@ fn engine(r: &mut Reader) -> Settings {
             d.poll_packets_max,
             16..=1 << 20,
         ),
-        stall_bytes_max: r.number(
-            "limits.stall_bytes_max",
+        pending_bytes_max: r.number(
+            "limits.pending_bytes_max",
             "bytes per session",
-            d.stall_bytes_max,
+            d.pending_bytes_max,
             4096..=1 << 30,
         ),
-        stall_events_max: r.number(
-            "limits.stall_events_max",
+        pending_events_max: r.number(
+            "limits.pending_events_max",
             "events per session",
-            d.stall_events_max,
+            d.pending_events_max,
             1..=1 << 20,
         ),
         message_chars_max: r.number(
@@ -437,9 +437,9 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-fn desk(r: &mut Reader) -> throng_desk::Settings {
-    let d = throng_desk::Settings::default();
-    throng_desk::Settings {
+fn http(r: &mut Reader) -> throng_rest::Settings {
+    let d = throng_rest::Settings::default();
+    throng_rest::Settings {
         api_per_minute: r.number(
             "http.api_per_minute",
             "requests per address, 0 is no limit",

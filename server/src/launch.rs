@@ -8,14 +8,14 @@ use throng_core::{Logic, Seed, ShardId};
 use throng_mesh::{Capacity, mesh};
 use tokio::sync::mpsc;
 
-use crate::board::{Board, Presence};
 use crate::clock::Clock;
-use crate::gate::Gate;
-use crate::link::{DeskEnds, Doors, link};
+use crate::limiter::ConnectionLimiter;
+use crate::link::{HttpEnds, ShardHandles, link};
 use crate::listen;
 use crate::request::HttpPolicy;
 use crate::shard::{self, IoDriver, Plan, Tuning};
 use crate::start::StartError;
+use crate::stats::{Presence, ShardStats};
 
 /// What does not depend on the application.
 pub struct Launch {
@@ -24,17 +24,17 @@ pub struct Launch {
     pub tuning: Tuning,
     pub lanes: Capacity,
     pub policy: Arc<HttpPolicy>,
-    pub gate: Arc<Gate>,
+    pub limiter: Arc<ConnectionLimiter>,
     pub clock: Clock,
 }
 
 /// Running shards.
 pub struct Shards {
     pub addr: SocketAddr,
-    pub boards: Arc<[Arc<Board>]>,
+    pub shard_stats: Arc<[Arc<ShardStats>]>,
     pub presence: Arc<Presence>,
-    pub gate: Arc<Gate>,
-    pub doors: Doors,
+    pub limiter: Arc<ConnectionLimiter>,
+    pub handles: ShardHandles,
     pub threads: Vec<JoinHandle<std::io::Result<()>>>,
     /// Receives the number of each shard whose thread ends.
     pub ended: mpsc::UnboundedReceiver<ShardId>,
@@ -43,7 +43,7 @@ pub struct Shards {
 impl Shards {
     /// Every shard has turned once.
     pub fn are_turning(&self) -> bool {
-        self.boards.iter().all(|board| board.has_turned())
+        self.shard_stats.iter().all(|stats| stats.has_turned())
     }
 }
 
@@ -65,7 +65,7 @@ impl Launch {
     pub fn go<L: Logic + 'static>(
         self,
         make: impl Fn(ShardId) -> L + Send + Sync + 'static,
-    ) -> Result<(Shards, DeskEnds), StartError> {
+    ) -> Result<(Shards, HttpEnds), StartError> {
         let is_usable = shard::is_io_uring_usable();
         match self.tuning.io_driver {
             IoDriver::IoUring if !is_usable => return Err(StartError::IoUringUnavailable),
@@ -78,17 +78,18 @@ impl Launch {
         let listeners = listen::bind(self.listen, self.shards)
             .map_err(|error| StartError::Bind { addr: self.listen, error })?;
         let addr = listeners[0].local_addr().map_err(StartError::System)?;
-        let corners = mesh(usize::from(self.shards), self.lanes).map_err(StartError::System)?;
-        let bells: Vec<_> = corners.iter().map(|corner| Arc::clone(&corner.bell)).collect();
-        let (shard_ends, desk_ends) = link(&bells);
-        let boards: Arc<[Arc<Board>]> = (0..self.shards).map(|_| Arc::default()).collect();
+        let all_ends = mesh(usize::from(self.shards), self.lanes).map_err(StartError::System)?;
+        let bells: Vec<_> = all_ends.iter().map(|lane_ends| Arc::clone(&lane_ends.bell)).collect();
+        let (shard_ends, http_ends) = link(&bells);
+        let shard_stats: Arc<[Arc<ShardStats>]> =
+            (0..self.shards).map(|_| Arc::default()).collect();
         let presence = Arc::<Presence>::default();
         let make = Arc::new(make);
         let (ended_in, ended) = mpsc::unbounded_channel();
 
         let mut threads = Vec::new();
-        let parts = listeners.into_iter().zip(corners).zip(shard_ends).zip(boards.iter());
-        for (index, (((listener, corner), ends), board)) in parts.enumerate() {
+        let parts = listeners.into_iter().zip(all_ends).zip(shard_ends).zip(shard_stats.iter());
+        for (index, (((listener, lane_ends), ends), stats)) in parts.enumerate() {
             let shard = ShardId(u8::try_from(index).expect("the number of shards is a byte"));
             let plan = Plan {
                 shard,
@@ -96,10 +97,10 @@ impl Launch {
                 tuning: self.tuning.clone(),
                 clock: self.clock,
                 listener,
-                corner,
+                lane_ends,
                 ends,
-                gate: Arc::clone(&self.gate),
-                board: Arc::clone(board),
+                limiter: Arc::clone(&self.limiter),
+                stats: Arc::clone(stats),
                 presence: Arc::clone(&presence),
                 policy: Arc::clone(&self.policy),
             };
@@ -108,9 +109,10 @@ impl Launch {
             let make = move || make(shard);
             threads.push(shard::spawn(plan, make, says).map_err(StartError::System)?);
         }
-        let doors = desk_ends.doors.clone();
-        let shards = Shards { addr, boards, presence, gate: self.gate, doors, threads, ended };
-        Ok((shards, desk_ends))
+        let handles = http_ends.handles.clone();
+        let shards =
+            Shards { addr, shard_stats, presence, limiter: self.limiter, handles, threads, ended };
+        Ok((shards, http_ends))
     }
 }
 

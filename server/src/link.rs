@@ -1,4 +1,4 @@
-//! What passes between the shards and the front desk.
+//! What passes between the shards and the HTTP thread.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use throng_core::{Answer, Command, EngineRequest, LogLine, PollId, Reply, ShardI
 use throng_mesh::Bell;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::gate::Ticket;
+use crate::limiter::Permit;
 
 /// Commands of one shard that may be unanswered. Replies have as many slots, so they always fit.
 pub const COMMANDS_MAX: usize = 4096;
 /// Signals of one shard that the backplane has not taken.
 pub const SIGNALS_MAX: usize = 4096;
-/// Items of the front desk that wait for one shard.
+/// Items of the HTTP thread that wait for one shard.
 const INBOX_MAX: usize = 1024;
-/// Connections that wait for the front desk.
+/// Connections that wait for the HTTP thread.
 const HANDED_MAX: usize = 1024;
 const LOGS_MAX: usize = 8192;
 
-/// From the front desk to one shard.
+/// From the HTTP thread to one shard.
 pub enum ToShard {
     Http {
         poll: PollId,
@@ -33,7 +33,7 @@ pub enum ToShard {
         poll: PollId,
     },
     /// Does the session that this handshake names live there?
-    Knock {
+    HasSession {
         request: EngineRequest,
         answer: oneshot::Sender<bool>,
     },
@@ -51,19 +51,19 @@ pub enum ToShard {
 
 pub struct Upgraded {
     pub stream: TcpStream,
-    pub ticket: Ticket,
+    pub permit: Permit,
     pub accept: Accept,
     pub request: EngineRequest,
     pub leftover: Vec<u8>,
 }
 
-/// A connection on its way from a shard to the front desk.
+/// A connection on its way from a shard to the HTTP thread.
 pub struct Handed {
     pub stream: TcpStream,
     /// What was read of it.
     pub prefix: Vec<u8>,
     pub peer: SocketAddr,
-    pub ticket: Ticket,
+    pub permit: Permit,
 }
 
 /// A shard's ends.
@@ -75,12 +75,12 @@ pub struct ShardEnds {
     pub handed: mpsc::Sender<Handed>,
     pub logs: mpsc::Sender<LogLine>,
     /// To the other shards, for handshakes that name a session of theirs.
-    pub doors: Doors,
+    pub handles: ShardHandles,
 }
 
-/// The front desk's ends.
-pub struct DeskEnds {
-    pub doors: Doors,
+/// The HTTP thread's ends.
+pub struct HttpEnds {
+    pub handles: ShardHandles,
     /// One per shard.
     pub commands: Vec<mpsc::Receiver<Command>>,
     /// One per shard; silent unless there is a backplane.
@@ -91,7 +91,7 @@ pub struct DeskEnds {
 
 /// The way into one shard. Rings its bell.
 #[derive(Clone)]
-pub struct Door {
+pub struct ShardHandle {
     inbox: mpsc::Sender<ToShard>,
     replies: mpsc::Sender<Reply>,
     bell: Arc<Bell>,
@@ -101,7 +101,7 @@ pub struct Door {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ShardGone;
 
-impl Door {
+impl ShardHandle {
     /// Waits while the shard's inbox is full.
     ///
     /// # Errors
@@ -156,14 +156,14 @@ impl Door {
 
 /// The ways into all shards.
 #[derive(Clone)]
-pub struct Doors(Arc<[Door]>);
+pub struct ShardHandles(Arc<[ShardHandle]>);
 
-impl Doors {
-    pub fn to(&self, shard: ShardId) -> Option<&Door> {
+impl ShardHandles {
+    pub fn to(&self, shard: ShardId) -> Option<&ShardHandle> {
         self.0.get(usize::from(shard.0))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Door> {
+    pub fn iter(&self) -> impl Iterator<Item = &ShardHandle> {
         self.0.iter()
     }
 
@@ -173,26 +173,26 @@ impl Doors {
 
     /// Sends the same to every shard.
     pub async fn send_all(&self, make: impl Fn() -> ToShard) {
-        for door in self.iter() {
+        for handle in self.iter() {
             // A shard that is gone needs no message.
-            let _ = door.send(make()).await;
+            let _ = handle.send(make()).await;
         }
     }
 }
 
-/// Makes the channels between the front desk and the shards that sleep on `bells`.
-pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, DeskEnds) {
+/// Makes the channels between the HTTP thread and the shards that sleep on `bells`.
+pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, HttpEnds) {
     let (handed_in, handed) = mpsc::channel(HANDED_MAX);
     let (logs_in, logs) = mpsc::channel(LOGS_MAX);
-    let mut doors = Vec::new();
+    let mut handles = Vec::new();
     let mut receivers = Vec::new();
     for bell in bells {
         let (inbox_in, inbox) = mpsc::channel(INBOX_MAX);
         let (replies_in, replies) = mpsc::channel(COMMANDS_MAX);
-        doors.push(Door { inbox: inbox_in, replies: replies_in, bell: Arc::clone(bell) });
+        handles.push(ShardHandle { inbox: inbox_in, replies: replies_in, bell: Arc::clone(bell) });
         receivers.push((inbox, replies));
     }
-    let doors = Doors(doors.into());
+    let handles = ShardHandles(handles.into());
     let mut commands = Vec::new();
     let mut signals = Vec::new();
     let ends = receivers.into_iter().map(|(inbox, replies)| {
@@ -207,9 +207,9 @@ pub fn link(bells: &[Arc<Bell>]) -> (Vec<ShardEnds>, DeskEnds) {
             signals: signals_in,
             handed: handed_in.clone(),
             logs: logs_in.clone(),
-            doors: doors.clone(),
+            handles: handles.clone(),
         }
     });
     let ends = ends.collect();
-    (ends, DeskEnds { doors, commands, signals, handed, logs })
+    (ends, HttpEnds { handles, commands, signals, handed, logs })
 }

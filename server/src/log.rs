@@ -11,7 +11,7 @@ use crate::config::LogFormat;
 const LINES_MAX: usize = 16 * 1024;
 
 /// Sets the process up to log from a thread of its own: whoever reads standard error slowly must
-/// not slow a shard or the front desk. Dropping the guard writes what still waits.
+/// not slow a shard or the HTTP thread. Dropping the guard writes what still waits.
 pub fn start(format: LogFormat, filter: &str) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)

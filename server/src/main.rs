@@ -11,7 +11,7 @@ use throng::config::{self, Config, Faults, Flags, Shown};
 use throng::import::import;
 use throng::log;
 use throng::serve::serve;
-use throng::start::{StartError, on_desk_thread};
+use throng::start::{StartError, on_http_thread};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -28,13 +28,13 @@ fn main() -> ExitCode {
 fn run(args: &ServeArgs) -> Result<ExitCode, StartError> {
     let (config, _) = load(args.config.as_deref(), args.flags())?;
     let _log = log::start(config.log, &config.log_filter);
-    let is_drained = on_desk_thread(async move || serve(config).await)?;
+    let is_drained = on_http_thread(async move || serve(config).await)?;
     Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
     let (config, _) = load(args.config.as_deref(), args.flags())?;
-    on_desk_thread(async move || import(&args, config).await)?;
+    on_http_thread(async move || import(&args, config).await)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! From an HTTP request to what the core judges. The shard's fast path and the front desk share it.
+//! From an HTTP request to what the core judges. The shard's fast path and the HTTP thread share it.
 
 use std::net::IpAddr;
 

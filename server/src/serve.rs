@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use throng_core::{RoomId, Seq, Settings, Shard, ShardId, TokenHash, UserId};
-use throng_desk::{Deps, Readiness};
+use throng_rest::{Deps, Readiness};
 use throng_store::Store;
 
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, News};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::desk::metrics::Metrics;
-use crate::desk::{self, DeskSettings, OnRequest, StoreDesk, card, room_info};
-use crate::gate::Gate;
+use crate::http::metrics::Metrics;
+use crate::http::{self, HttpSettings, OnRequest, StoreWorker, card, room_info};
 use crate::launch::{Launch, Shards, random, seeds, unix_ms};
+use crate::limiter::ConnectionLimiter;
 use crate::link::ToShard;
 use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop, until_turning};
 use crate::stop::{GRACE, stop};
 
 /// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
-/// thread of the front desk.
+/// HTTP thread.
 ///
 /// 1. The store is opened and the rooms are made.
 /// 2. The shards start, and with them the listening sockets.
-/// 3. The front desk starts, and the address is printed.
+/// 3. The HTTP thread starts, and the address is printed.
 ///
 /// # Errors
 /// [`StartError`] for whatever of it fails.
@@ -60,10 +60,10 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         tuning: config.tuning.clone(),
         lanes: config.lanes,
         policy: Arc::clone(&policy),
-        gate: Gate::new(
+        limiter: ConnectionLimiter::new(
             connections_max,
             config.connections_per_ip_max,
-            config.desk.trusted_proxies.clone(),
+            config.http.trusted_proxies.clone(),
         ),
         clock: Clock::start(),
     };
@@ -71,31 +71,31 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let placement = seeds[0].placement;
     let core = config.core.clone();
     let clock = launch.clock;
-    let (mut shards, mut desk_ends) = launch.go(move |shard: ShardId| {
+    let (mut shards, mut http_ends) = launch.go(move |shard: ShardId| {
         let settings = Settings { shard, ..core.clone() };
         Shard::new(settings, seeds[usize::from(shard.0)].clone(), &rooms)
     })?;
 
-    let signals = std::mem::take(&mut desk_ends.signals);
+    let signals = std::mem::take(&mut http_ends.signals);
     let (backplane, backplane_thread) = match backplane {
         Some(backplane) => {
-            let doors = shards.doors.clone();
+            let handles = shards.handles.clone();
             let (handle, thread) =
-                backplane.start(store.clone(), doors, placement, signals, clock)?;
+                backplane.start(store.clone(), handles, placement, signals, clock)?;
             (Some(handle), Some(thread))
         }
         None => (None, None),
     };
 
-    let board = backplane.as_ref().map(|backplane| Arc::clone(&backplane.board));
-    let metrics = Arc::new(Metrics::new(&shards, store.clone(), board));
+    let stats = backplane.as_ref().map(|backplane| Arc::clone(&backplane.stats));
+    let metrics = Arc::new(Metrics::new(&shards, store.clone(), stats));
     let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
-    let settings = DeskSettings {
+    let settings = HttpSettings {
         policy,
-        router: throng_desk::router(Deps {
+        router: throng_rest::router(Deps {
             on_request: Arc::clone(&on_request),
             ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
         }),
@@ -104,8 +104,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         on_request,
     };
     let numbers = backplane.clone().filter(|_| config.core.ephemeral);
-    let store_desk = StoreDesk::new(store.clone(), rooms_to_create, numbers);
-    let desk = desk::start(desk_ends, settings, Some(store_desk));
+    let store_worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
+    let http = http::start(http_ends, settings, Some(store_worker));
 
     until_turning(&mut shards).await?;
     tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
@@ -113,7 +113,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
     tracing::info!("stopping");
-    let stopped = stop(shards, desk).await;
+    let stopped = stop(shards, http).await;
     if let (Some(backplane), Some(thread)) = (backplane, backplane_thread) {
         leave(&backplane, thread).await;
     }
@@ -141,7 +141,7 @@ async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
     }
 }
 
-/// What the front desk asks the shards, and tells them.
+/// What the HTTP thread asks the shards, and tells them.
 fn deps(
     config: &Config,
     store: &Store,
@@ -151,44 +151,44 @@ fn deps(
 ) -> Deps {
     let online = Arc::clone(&shards.presence);
     let present = Arc::clone(&shards.presence);
-    let boards = Arc::clone(&shards.boards);
+    let shard_stats = Arc::clone(&shards.shard_stats);
     let metrics = Arc::clone(metrics);
-    let revoking = shards.doors.clone();
-    let changing = shards.doors.clone();
+    let revoking = shards.handles.clone();
+    let changing = shards.handles.clone();
     let revoking_elsewhere = backplane.cloned();
     let changing_elsewhere = backplane.cloned();
-    let board = backplane.map(|backplane| Arc::clone(&backplane.board));
+    let stats = backplane.map(|backplane| Arc::clone(&backplane.stats));
     Deps {
         rooms_online: Arc::new(move |room| online.online(RoomId(room))),
         is_present: Arc::new(move |user, room| present.is_present(UserId(user), RoomId(room))),
         on_revoked: Arc::new(move |revoked| {
-            let doors = revoking.clone();
+            let handles = revoking.clone();
             if let Some(backplane) = &revoking_elsewhere {
                 backplane.tell(News::Revoked(TokenHash(revoked.token_hash)));
             }
             tokio::spawn(async move {
-                doors.send_all(|| ToShard::Revoked(TokenHash(revoked.token_hash))).await;
+                handles.send_all(|| ToShard::Revoked(TokenHash(revoked.token_hash))).await;
             });
         }),
         on_user_changed: Arc::new(move |user| {
-            let doors = changing.clone();
+            let handles = changing.clone();
             let card = Arc::new(card(user));
             if let Some(backplane) = &changing_elsewhere {
                 backplane.tell(News::UserChanged(Arc::clone(&card)));
             }
             tokio::spawn(async move {
-                doors.send_all(|| ToShard::UserChanged(Arc::clone(&card))).await;
+                handles.send_all(|| ToShard::UserChanged(Arc::clone(&card))).await;
             });
         }),
         metrics: Arc::new(move || metrics.text()),
         ready: Arc::new(move || {
-            let turning = boards.iter().all(|board| board.has_turned());
+            let turning = shard_stats.iter().all(|stats| stats.has_turned());
             let result = if turning { "ok" } else { "starting" };
             let mut checks = vec![("shards".to_owned(), result.to_owned())];
             // Chat goes on without Redis, so it never makes the node unready.
-            checks.extend(board.iter().map(|board| ("redis".to_owned(), board.readiness())));
+            checks.extend(stats.iter().map(|stats| ("redis".to_owned(), stats.readiness())));
             Readiness { is_ready: turning, checks }
         }),
-        ..Deps::new(store.clone(), config.desk.clone())
+        ..Deps::new(store.clone(), config.http.clone())
     }
 }

@@ -29,13 +29,13 @@ use std::thread::JoinHandle;
 use monoio::{FusionDriver, IoUringDriver, LegacyDriver, RuntimeBuilder};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{Logic, ShardId};
-use throng_mesh::Corner;
+use throng_mesh::LaneEnds;
 
-use crate::board::{Board, Presence};
 use crate::clock::Clock;
-use crate::gate::Gate;
+use crate::limiter::ConnectionLimiter;
 use crate::link::ShardEnds;
 use crate::request::HttpPolicy;
+use crate::stats::{Presence, ShardStats};
 use turn::Worker;
 
 /// How sockets are waited for.
@@ -95,10 +95,10 @@ pub struct Plan {
     pub tuning: Tuning,
     pub clock: Clock,
     pub listener: TcpListener,
-    pub corner: Corner<Request, Delivery>,
+    pub lane_ends: LaneEnds<Request, Delivery>,
     pub ends: ShardEnds,
-    pub gate: Arc<Gate>,
-    pub board: Arc<Board>,
+    pub limiter: Arc<ConnectionLimiter>,
+    pub stats: Arc<ShardStats>,
     pub presence: Arc<Presence>,
     pub policy: Arc<HttpPolicy>,
 }

@@ -24,7 +24,7 @@ pub enum StartError {
     #[error("{0}")]
     RedisSettings(String),
     #[error("redis refuses us at {url}: {failure}")]
-    RedisRefuses { url: String, failure: throng_backplane::Failure },
+    RedisRefuses { url: String, failure: throng_redis::Failure },
     #[error("the system refused: {0}")]
     System(io::Error),
     #[error("io_uring is not usable on this system; try `--io-driver auto`")]
@@ -48,14 +48,14 @@ impl StartError {
     }
 }
 
-/// Runs `work` on the thread `desk` with a runtime of its own, and answers its result.
+/// Runs `work` on the thread `http` with a runtime of its own, and answers its result.
 ///
 /// # Errors
 /// When the thread or the runtime cannot be had; else what `work` says.
-pub fn on_desk_thread<T: Send + 'static>(
+pub fn on_http_thread<T: Send + 'static>(
     work: impl AsyncFnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
-    let thread = std::thread::Builder::new().name("desk".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(StartError::System)?.block_on(work())
     });

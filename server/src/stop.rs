@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::desk::Running;
+use crate::http::Running;
 use crate::launch::Shards;
 use crate::link::ToShard;
 
@@ -27,9 +27,9 @@ pub struct Stopped {
 /// 4. The store answers what it still has; its owner closes it afterwards.
 ///
 /// A client cannot make a stop fail: those that do not end are cut off.
-pub async fn stop(shards: Shards, mut desk: Running) -> Stopped {
+pub async fn stop(shards: Shards, mut http: Running) -> Stopped {
     let deadline = Instant::now() + GRACE;
-    let asked = shards.doors.send_all(|| ToShard::Stop);
+    let asked = shards.handles.send_all(|| ToShard::Stop);
     let was_heard = tokio::time::timeout_at(deadline, asked).await.is_ok();
     let is_quiet = quiet(&shards, deadline).await;
     if !is_quiet {
@@ -37,16 +37,16 @@ pub async fn stop(shards: Shards, mut desk: Running) -> Stopped {
     }
     // A moment more, so that the last answers of polling sessions get out.
     let desk_deadline = deadline.max(Instant::now() + Duration::from_millis(500));
-    let desk_ended = tokio::time::timeout_at(desk_deadline, desk.stop()).await.is_ok();
+    let desk_ended = tokio::time::timeout_at(desk_deadline, http.stop()).await.is_ok();
 
-    shards.doors.send_all(|| ToShard::Exit).await;
-    let Shards { threads, doors, .. } = shards;
+    shards.handles.send_all(|| ToShard::Exit).await;
+    let Shards { threads, handles, .. } = shards;
     let joined = tokio::task::spawn_blocking(move || {
         threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(()))))
     });
     let shards_ended = joined.await.unwrap_or(false);
-    drop(doors);
-    let drained = tokio::time::timeout(GRACE, desk.drain()).await.is_ok();
+    drop(handles);
+    let drained = tokio::time::timeout(GRACE, http.drain()).await.is_ok();
     Stopped { all_told: was_heard && is_quiet && desk_ended, is_drained: shards_ended && drained }
 }
 
@@ -58,7 +58,7 @@ async fn quiet(shards: &Shards, deadline: Instant) -> bool {
             return false;
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        let all_quiet = shards.boards.iter().all(|board| board.is_quiet());
+        let all_quiet = shards.shard_stats.iter().all(|stats| stats.is_quiet());
         in_a_row = if all_quiet { in_a_row + 1 } else { 0 };
     }
     true

@@ -34,7 +34,7 @@ struct Command {
     /// Of `entry`: count, delta and full, or fewer; `full-default` is full without a larger budget for
     /// 10 000, which takes minutes.
     #[arg(long, value_delimiter = ',')]
-    hearing: Vec<String>,
+    presence_mode: Vec<String>,
     /// Of `entry`: 100, 300, 1000, 3000 and 10000, or fewer.
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
@@ -70,9 +70,16 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         pin(*core)?;
     }
     let repetitions = flags.repetitions();
-    let (hearing, sizes) = (command.hearing.clone(), command.sizes.clone());
-    let lab =
-        Lab { places, cores, is_trial: flags.quick, repetitions, hearing, sizes, descriptors };
+    let (presence_mode, sizes) = (command.presence_mode.clone(), command.sizes.clone());
+    let lab = Lab {
+        places,
+        cores,
+        is_trial: flags.quick,
+        repetitions,
+        presence_mode,
+        sizes,
+        descriptors,
+    };
     let mut results = Results {
         schema: SCHEMA.into(),
         date: environment::today(),

@@ -68,13 +68,13 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         ],
     );
     let mut room = 0;
-    for (hearing, presence) in WAYS {
-        let is_asked = lab.hearing.iter().any(|asked| asked == hearing);
-        if !is_asked && (hearing == PATIENT || !lab.hearing.is_empty()) {
+    for (presence_mode, presence) in WAYS {
+        let is_asked = lab.presence_mode.iter().any(|asked| asked == presence_mode);
+        if !is_asked && (presence_mode == PATIENT || !lab.presence_mode.is_empty()) {
             continue;
         }
         let wanted = |size: &usize| lab.sizes.is_empty() || lab.sizes.contains(size);
-        let is_large = |size: &usize| hearing == "full" && *size >= LARGE_FROM;
+        let is_large = |size: &usize| presence_mode == "full" && *size >= LARGE_FROM;
         let (large, usual): (Vec<usize>, Vec<usize>) =
             SIZES.into_iter().filter(wanted).partition(is_large);
         for (sizes, again) in [(usual, BUDGETS.again), (large, LARGE_AGAIN)] {
@@ -87,7 +87,8 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             for size in &sizes {
                 room += 1;
                 let size = scaled(lab, *size);
-                let row = enter(lab, &server, &tokens, (hearing, presence), size, room, budgets)?;
+                let row =
+                    enter(lab, &server, &tokens, (presence_mode, presence), size, room, budgets)?;
                 part.rows.push(row);
             }
         }
@@ -96,10 +97,10 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     Ok(part)
 }
 
-/// Where a row stands in the table: by way of hearing, then by size.
+/// Where a row stands in the table: by presence mode, then by size.
 pub(super) fn order(row: &str) -> (usize, usize) {
-    let (hearing, size) = row.split_once(" N=").unwrap_or((row, ""));
-    let way = WAYS.iter().position(|(way, _)| *way == hearing);
+    let (presence_mode, size) = row.split_once(" N=").unwrap_or((row, ""));
+    let way = WAYS.iter().position(|(way, _)| *way == presence_mode);
     (way.unwrap_or(usize::MAX), size.parse().unwrap_or(usize::MAX))
 }
 
@@ -111,14 +112,14 @@ fn enter(
     lab: &Lab,
     server: &Server,
     tokens: &std::path::Path,
-    (hearing, presence): (&str, Presence),
+    (presence_mode, presence): (&str, Presence),
     clients: usize,
     room: u32,
     budgets: Budgets,
 ) -> anyhow::Result<Row> {
     let before = sample(&server.metrics(), Instant::now())?;
     let watch = Watch::start(server.metrics());
-    let mut crowd = crowd(format!("{clients} enter one room, {hearing}"), clients, tokens);
+    let mut crowd = crowd(format!("{clients} enter one room, {presence_mode}"), clients, tokens);
     crowd.connect.rate = JOINS_PER_S;
     let report = lab.measure(
         server,
@@ -133,11 +134,11 @@ fn enter(
     )?;
     let samples = watch.stop();
     until_empty(&server.metrics())?;
-    Ok(entered(hearing, clients, &report, &before, &samples, budgets))
+    Ok(entered(presence_mode, clients, &report, &before, &samples, budgets))
 }
 
 fn entered(
-    hearing: &str,
+    presence_mode: &str,
     clients: usize,
     report: &Report,
     before: &Sample,
@@ -152,14 +153,14 @@ fn entered(
         Some(last.get(metric) - before.get(metric))
     };
     let bytes = counted(ROSTER_BYTES);
-    let bound_ms = bound_ms(hearing, clients, report.counters.roster_bytes_max, budgets);
+    let bound_ms = bound_ms(presence_mode, clients, report.counters.roster_bytes_max, budgets);
     let converged = report.samples();
     let converged = converged.of(Metric::Convergence);
     let views = converged.len() + report.counters.unconverged;
     let in_time = converged.count_between(0, (bound_ms * 1e3) as u64);
     let mib = |bytes: f64| bytes / 1048576.0;
     let mut row = row(
-        format!("{hearing} N={clients}"),
+        format!("{presence_mode} N={clients}"),
         report,
         &[
             ("cpu_us_per_join", report.server.cpu_us_per_connect),
@@ -192,9 +193,9 @@ fn news(sample: &Sample) -> f64 {
 }
 
 /// PRES-51 with everybody entered. A roster's size is that of the largest roster event met.
-fn bound_ms(hearing: &str, clients: usize, roster_bytes: u64, budgets: Budgets) -> f64 {
+fn bound_ms(presence_mode: &str, clients: usize, roster_bytes: u64, budgets: Budgets) -> f64 {
     let (roster, clients) = ((roster_bytes as f64).max(1024.0), clients as f64);
-    let (again, news) = match hearing {
+    let (again, news) = match presence_mode {
         "full" | PATIENT => (roster * clients, roster * clients),
         "delta" => (1024.0 * clients, roster * clients),
         _ => (1024.0 * clients, 0.0),
@@ -212,13 +213,13 @@ fn pace(samples: &[Sample], before: &Sample, bytes: fn(&Sample) -> f64) -> f64 {
     }
 }
 
-/// For each way of hearing the run that comes nearest to its bound.
+/// For each presence mode the run that comes nearest to its bound.
 pub(super) fn promises(part: &mut Part) {
     let mut targets = Vec::new();
-    for (hearing, _) in WAYS {
+    for (presence_mode, _) in WAYS {
         let nearest = |figure: &str, bound: &str| {
             let rows = part.rows.iter().filter(|row| {
-                row.void_reasons.is_empty() && row.name.split(' ').next() == Some(hearing)
+                row.void_reasons.is_empty() && row.name.split(' ').next() == Some(presence_mode)
             });
             rows.filter_map(|row| Some((row, *row.figures.get(figure)?, *row.figures.get(bound)?)))
                 .max_by(|(_, a, a_bound), (_, b, b_bound)| (a / a_bound).total_cmp(&(b / b_bound)))

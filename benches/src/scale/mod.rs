@@ -45,8 +45,8 @@ pub struct Lab {
     /// A trial run has a fiftieth of the clients.
     pub is_trial: bool,
     pub repetitions: u32,
-    /// Ways of hearing rosters that `entry` measures; empty: all.
-    pub hearing: Vec<String>,
+    /// Presence modes that `entry` measures; empty: all.
+    pub presence_mode: Vec<String>,
     /// Sizes of rooms that `entry` measures; empty: all.
     pub sizes: Vec<usize>,
     /// What a process may have: each connection is one in the server and one in the generator.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::cluster::ConnState;
-use throng_core::{ConnId, RoomId, UserId};
+use throng_core::{RoomId, SessionId, UserId};
 
 use crate::keys::{Keys, owned_pair};
 use crate::order::{Fd, Write};
@@ -35,7 +35,7 @@ pub struct Moved {
 
 #[derive(Default)]
 pub struct FdMap {
-    stamps: BTreeMap<ConnId, u64>,
+    stamps: BTreeMap<SessionId, u64>,
     pairs: BTreeMap<Key, Pair>,
     due: Due<Key>,
     announcing: BTreeSet<Key>,
@@ -47,7 +47,7 @@ pub struct FdMap {
 }
 
 impl FdMap {
-    pub fn set(&mut self, conn: ConnId, state: Option<&ConnState>, unix_ms: u64) {
+    pub fn set(&mut self, conn: SessionId, state: Option<&ConnState>, unix_ms: u64) {
         let mut wanted = BTreeSet::new();
         if let Some(state) = state {
             wanted.insert(Name::User(state.user));
@@ -77,7 +77,7 @@ impl FdMap {
         }
     }
 
-    fn new_stamp(&mut self, conn: ConnId, unix_ms: u64) -> u64 {
+    fn new_stamp(&mut self, conn: SessionId, unix_ms: u64) -> u64 {
         self.last_stamp = unix_ms.max(self.last_stamp + 1);
         self.stamps.insert(conn, self.last_stamp);
         self.last_stamp

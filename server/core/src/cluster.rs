@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::chat::maps;
-use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::input::UserCard;
 
 /// Another node, for as long as it holds its lease. Never given twice in one process, so what is
@@ -42,7 +42,7 @@ pub enum Signal {
     /// `seq` is what he has read. Repeated when his card changes.
     Present { room: RoomId, user: Arc<UserCard>, is_present: bool, seq: Seq },
     /// From edge: whose session it is and where; `None` once it is over.
-    Connection { conn: ConnId, state: Option<ConnState> },
+    Connection { conn: SessionId, state: Option<ConnState> },
     /// From home: the store has numbered these messages of this node, in order.
     Committed { room: RoomId, messages: Arc<[StoredMessage]> },
 }

@@ -6,9 +6,9 @@ use throng_wire::sio;
 
 use crate::Logic;
 use crate::counters::Counters;
-use crate::effect::{Effects, LaneRoom};
-use crate::engine::{Engine, Happening};
-use crate::ids::ConnId;
+use crate::effect::{Effects, LaneSlots};
+use crate::engine::{Engine, SessionEvent};
+use crate::ids::SessionId;
 use crate::input::{EngineRequest, Input};
 use crate::now::Now;
 use crate::outbox::Outbox;
@@ -26,30 +26,30 @@ impl Echo {
     }
 
     fn pump(&mut self) {
-        while let Some(happening) = self.engine.next_happening() {
-            match happening {
-                Happening::Connected { conn, namespace, auth } => {
+        while let Some(session_event) = self.engine.next_session_event() {
+            match session_event {
+                SessionEvent::Connected { conn, namespace, auth } => {
                     let auth = auth.as_deref().unwrap_or("{}");
                     let mut packet = String::new();
                     sio::put_event(&mut packet, name_of(namespace), None, "auth", &[auth]);
                     self.engine.emit(conn, &packet);
                 }
-                Happening::Event { conn, namespace, ack, data, attachments, .. } => {
+                SessionEvent::Event { conn, namespace, ack, data, attachments, .. } => {
                     self.event(conn, name_of(namespace), ack, &data, &attachments);
                 }
-                Happening::Text { conn, text } => self.engine.emit(conn, &format!("4{text}")),
-                Happening::Binary { conn, bytes } => self.engine.emit_binary(conn, &bytes),
-                Happening::Opened { .. }
-                | Happening::Disconnected { .. }
-                | Happening::Moved { .. }
-                | Happening::Ended { .. } => {}
+                SessionEvent::Text { conn, text } => self.engine.emit(conn, &format!("4{text}")),
+                SessionEvent::Binary { conn, bytes } => self.engine.emit_binary(conn, &bytes),
+                SessionEvent::Opened { .. }
+                | SessionEvent::Disconnected { .. }
+                | SessionEvent::Moved { .. }
+                | SessionEvent::Ended { .. } => {}
             }
         }
     }
 
     fn event(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         namespace: &str,
         ack: Option<u64>,
         data: &str,
@@ -89,7 +89,7 @@ fn name_of(namespace: u8) -> &'static str {
 }
 
 impl Logic for Echo {
-    fn begin(&mut self, now: Now, _room: &LaneRoom) {
+    fn begin(&mut self, now: Now, _room: &LaneSlots) {
         self.engine.now = now;
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::chat::lane::{Delivery, Request};
 use crate::cluster::Signal;
-use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
+use crate::ids::{PipeId, PollId, RoomId, Seq, SessionId, ShardId, TokenHash, UserId};
 
 /// Filled by `step` and `settle`, drained by the shell once per turn.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub struct Effects {
 
 /// Free slots at the start of a turn, indexed by shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneRoom {
+pub struct LaneSlots {
     pub requests: Vec<u32>,
     pub deliveries: Vec<u32>,
     pub commands: u32,
@@ -50,7 +50,7 @@ pub struct NewMessage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Authenticate {
-        conn: ConnId,
+        conn: SessionId,
         token: TokenHash,
     },
     /// Sessions act for these tokens, and a logout of theirs may have been missed.
@@ -88,7 +88,7 @@ pub enum Command {
         is_reading: bool,
     },
     SaveImage {
-        conn: ConnId,
+        conn: SessionId,
         bytes: Bytes,
     },
 }
@@ -97,13 +97,13 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
     Entered {
-        conn: ConnId,
+        conn: SessionId,
         user: UserId,
         room: RoomId,
         online: u32,
     },
     Left {
-        conn: ConnId,
+        conn: SessionId,
         user: UserId,
         room: RoomId,
         online: u32,
@@ -114,7 +114,7 @@ pub enum LogLine {
         online: u32,
     },
     Ended {
-        conn: ConnId,
+        conn: SessionId,
         user: Option<UserId>,
         reason: &'static str,
         transport: &'static str,

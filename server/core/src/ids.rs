@@ -12,14 +12,14 @@ pub struct ShardId(pub u8);
 /// One Engine.IO session, for as long as it lives: shard, slot and the slot's generation, so that
 /// a late message cannot reach the slot's next tenant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
+pub struct SessionId(pub u64);
 
-impl ConnId {
+impl SessionId {
     pub const SLOTS_MAX: u32 = 1 << 24;
 
-    pub fn new(shard: ShardId, slot: u32, generation: u32) -> ConnId {
+    pub fn new(shard: ShardId, slot: u32, generation: u32) -> SessionId {
         assert!(slot < Self::SLOTS_MAX, "the session table is bounded below 2^24");
-        ConnId(u64::from(shard.0) << 56 | u64::from(slot) << 32 | u64::from(generation))
+        SessionId(u64::from(shard.0) << 56 | u64::from(slot) << 32 | u64::from(generation))
     }
 
     pub const fn shard(self) -> ShardId {
@@ -35,13 +35,13 @@ impl ConnId {
     }
 }
 
-impl fmt::Debug for ConnId {
+impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self)
     }
 }
 
-impl fmt::Display for ConnId {
+impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.shard().0, self.slot(), self.generation())
     }

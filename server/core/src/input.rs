@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::chat::lane::{Delivery, Request};
 use crate::cluster::{ClusterInput, StoredMessage};
-use crate::ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, TokenHash, UserId};
+use crate::ids::{PipeId, PollId, RoomId, Seq, SessionId, ShardId, TokenHash, UserId};
 use crate::settings::RoomInfo;
 
 /// Closed on purpose: this page is the whole surface.
@@ -157,7 +157,7 @@ pub struct Appended {
 pub enum Reply {
     /// `Ok(None)`: unknown or expired token.
     Authenticated {
-        conn: ConnId,
+        conn: SessionId,
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
@@ -199,7 +199,7 @@ pub enum Reply {
     },
     /// The URL under which the image is served.
     ImageSaved {
-        conn: ConnId,
+        conn: SessionId,
         outcome: Result<Box<str>, ImageFault>,
     },
 }

@@ -31,8 +31,8 @@ pub mod shard;
 
 pub use cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
 pub use counters::Counters;
-pub use effect::{Answer, Command, Effects, LaneRoom, LogLine, NewMessage};
-pub use ids::{ConnId, PipeId, PollId, RoomId, Seq, ShardId, Sid, TokenHash, UserId};
+pub use effect::{Answer, Command, Effects, LaneSlots, LogLine, NewMessage};
+pub use ids::{PipeId, PollId, RoomId, Seq, SessionId, ShardId, Sid, TokenHash, UserId};
 pub use input::{
     Appended, BodyFault, Eio, Endpoint, EngineRequest, Input, Method, PipeEnd, Reply, StoreDown,
     Transport,
@@ -49,7 +49,7 @@ pub use shard::Shard;
 pub trait Logic {
     /// Starts a turn. `room` says how many items each lane can still take; the logic never emits
     /// more than that.
-    fn begin(&mut self, now: Now, room: &LaneRoom);
+    fn begin(&mut self, now: Now, room: &LaneSlots);
     fn step(&mut self, input: Input<'_>, effects: &mut Effects);
     /// Ends a turn: timers, coalesced rosters and counts, leaves owed to other shards.
     fn settle(&mut self, effects: &mut Effects);

@@ -54,8 +54,8 @@ pub struct Settings {
     pub attachments_max: u32,
     pub json_depth_max: u32,
     /// Bytes of a session's events that wait for a reply of the store.
-    pub stall_bytes_max: u32,
-    pub stall_events_max: u32,
+    pub pending_bytes_max: u32,
+    pub pending_events_max: u32,
 
     pub rooms_per_session: u32,
     /// Sessions of one user on this shard.
@@ -113,8 +113,8 @@ impl Settings {
         poll_packets_max: 4096,
         attachments_max: 10,
         json_depth_max: 64,
-        stall_bytes_max: 8 * 1024 * 1024,
-        stall_events_max: 1024,
+        pending_bytes_max: 8 * 1024 * 1024,
+        pending_events_max: 1024,
         rooms_per_session: 64,
         sessions_per_user: 64,
         message_chars_max: 2000,

@@ -8,7 +8,7 @@ use crate::chat::lanes::Lanes;
 use crate::chat::maps::{Keyed, home_of};
 use crate::cluster::ClusterInput;
 use crate::counters::Counters;
-use crate::effect::{Effects, LaneRoom};
+use crate::effect::{Effects, LaneSlots};
 use crate::engine::Engine;
 use crate::input::{EngineRequest, Input, Reply};
 use crate::now::Now;
@@ -40,12 +40,12 @@ impl Shard {
         }
     }
 
-    /// Handles happenings and the lanes to this very shard until nothing moves.
+    /// Handles session_events and the lanes to this very shard until nothing moves.
     fn pump(&mut self) {
         loop {
             let mut cx = Context { engine: &mut self.engine, lanes: &mut self.lanes };
-            if let Some(happening) = cx.engine.next_happening() {
-                self.edge.happened(happening, &mut cx);
+            if let Some(session_event) = cx.engine.next_session_event() {
+                self.edge.session_event(session_event, &mut cx);
             } else if let Some(delivery) = self.lanes.next_own_delivery() {
                 self.edge.delivery(delivery, &mut self.engine);
             } else if self.lanes.has_own_requests() && self.home.takes_requests(&self.lanes) {
@@ -98,7 +98,7 @@ impl Shard {
 }
 
 impl Logic for Shard {
-    fn begin(&mut self, now: Now, room: &LaneRoom) {
+    fn begin(&mut self, now: Now, room: &LaneSlots) {
         self.engine.now = now;
         self.home.now = now;
         self.lanes.begin(room);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ConnId, PipeId};
+use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 
 /// Deadlines within one tick share a bucket and fire together, at most one tick late. Well below
@@ -11,7 +11,7 @@ const TICK_NS: u64 = 8_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
-    Session(ConnId),
+    Session(SessionId),
     Probe(PipeId),
     /// A pipe that should have sent its last bytes by now.
     Closing(PipeId),

@@ -22,7 +22,7 @@ mod sync;
 
 pub use bell::Bell;
 pub use lane::{Receiver, Sender, lane};
-pub use mesh::{Capacity, Corner, mesh};
+pub use mesh::{Capacity, LaneEnds, mesh};
 
 #[cfg(all(test, loom))]
 mod model;

@@ -14,7 +14,7 @@ pub struct Capacity {
 }
 
 /// One shard's ends of its lanes, each indexed by the peer.
-pub struct Corner<Request, Delivery> {
+pub struct LaneEnds<Request, Delivery> {
     pub bell: Arc<Bell>,
     pub requests_out: Vec<Sender<Request>>,
     pub requests_in: Vec<Receiver<Request>>,
@@ -22,7 +22,7 @@ pub struct Corner<Request, Delivery> {
     pub deliveries_in: Vec<Receiver<Delivery>>,
 }
 
-impl<Request, Delivery> Corner<Request, Delivery> {
+impl<Request, Delivery> LaneEnds<Request, Delivery> {
     /// Nothing waits in any lane to this shard.
     pub fn is_idle(&self) -> bool {
         self.deliveries_in.iter().all(Receiver::is_empty)
@@ -43,10 +43,10 @@ impl<Request, Delivery> Corner<Request, Delivery> {
 pub fn mesh<Request, Delivery>(
     shards: usize,
     capacity: Capacity,
-) -> io::Result<Vec<Corner<Request, Delivery>>> {
-    let mut corners = (0..shards)
+) -> io::Result<Vec<LaneEnds<Request, Delivery>>> {
+    let mut all_ends = (0..shards)
         .map(|_| {
-            Ok(Corner {
+            Ok(LaneEnds {
                 bell: Arc::new(Bell::new()?),
                 requests_out: Vec::new(),
                 requests_in: Vec::new(),
@@ -57,14 +57,14 @@ pub fn mesh<Request, Delivery>(
         .collect::<io::Result<Vec<_>>>()?;
     for from in 0..shards {
         for to in 0..shards {
-            let bell = Arc::clone(&corners[to].bell);
+            let bell = Arc::clone(&all_ends[to].bell);
             let (sender, receiver) = lane(capacity.requests, Arc::clone(&bell));
-            corners[from].requests_out.push(sender);
-            corners[to].requests_in.push(receiver);
+            all_ends[from].requests_out.push(sender);
+            all_ends[to].requests_in.push(receiver);
             let (sender, receiver) = lane(capacity.deliveries, bell);
-            corners[from].deliveries_out.push(sender);
-            corners[to].deliveries_in.push(receiver);
+            all_ends[from].deliveries_out.push(sender);
+            all_ends[to].deliveries_in.push(receiver);
         }
     }
-    Ok(corners)
+    Ok(all_ends)
 }

@@ -136,24 +136,25 @@ fn an_owner_with_work_does_not_park() {
 #[test]
 fn a_mesh_connects_each_ordered_pair_by_two_lanes() {
     let shards = 3;
-    let mut corners = mesh::<(usize, usize), char>(shards, Capacity { requests: 4, deliveries: 2 })
-        .expect("descriptors are free");
-    for (from, corner) in corners.iter_mut().enumerate() {
+    let mut all_ends =
+        mesh::<(usize, usize), char>(shards, Capacity { requests: 4, deliveries: 2 })
+            .expect("descriptors are free");
+    for (from, lane_ends) in all_ends.iter_mut().enumerate() {
         for to in 0..shards {
-            assert_eq!(corner.requests_out[to].room(), 4);
-            assert_eq!(corner.deliveries_out[to].room(), 2);
-            corner.requests_out[to].push((from, to)).expect("there is room");
+            assert_eq!(lane_ends.requests_out[to].room(), 4);
+            assert_eq!(lane_ends.deliveries_out[to].room(), 2);
+            lane_ends.requests_out[to].push((from, to)).expect("there is room");
         }
-        corner.deliveries_out[0].push('d').expect("there is room");
-        corner.ring();
+        lane_ends.deliveries_out[0].push('d').expect("there is room");
+        lane_ends.ring();
     }
-    for (to, corner) in corners.iter_mut().enumerate() {
-        assert!(!corner.is_idle());
+    for (to, lane_ends) in all_ends.iter_mut().enumerate() {
+        assert!(!lane_ends.is_idle());
         for from in 0..shards {
-            assert_eq!(corner.requests_in[from].pop(), Some((from, to)));
+            assert_eq!(lane_ends.requests_in[from].pop(), Some((from, to)));
             let expected = (to == 0).then_some('d');
-            assert_eq!(corner.deliveries_in[from].pop(), expected);
+            assert_eq!(lane_ends.deliveries_in[from].pop(), expected);
         }
-        assert!(corner.is_idle());
+        assert!(lane_ends.is_idle());
     }
 }

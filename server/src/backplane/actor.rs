@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use throng_backplane::egress::Egress;
-use throng_backplane::orders::{Database, Executor};
 use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
 use throng_core::RoomId;
 use throng_core::Seq;
 use throng_core::cluster::{ClusterInput, Emit, Signal};
+use throng_redis::egress::Egress;
+use throng_redis::orders::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::board::BackplaneBoard;
 use super::inputs::Inputs;
+use super::stats::RedisStats;
 use super::{News, notes};
 use crate::clock::Clock;
 use crate::link::ToShard;
@@ -25,7 +25,7 @@ use crate::link::ToShard;
 const ROUND_MAX: usize = 256;
 /// Inputs that wait for shards before no more signals and events are taken.
 const INPUTS_MAX: usize = 4096;
-/// How old what the board shows may be.
+/// How old the published stats may be.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct Actor<D> {
@@ -36,7 +36,7 @@ pub(super) struct Actor<D> {
     egress: Option<Egress>,
     /// Who waits for numbers, in the order of asking per room.
     numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
-    board: Arc<BackplaneBoard>,
+    stats: Arc<RedisStats>,
     clock: Clock,
     is_stopping: bool,
 }
@@ -47,7 +47,7 @@ impl<D: Database> Actor<D> {
         executor: Executor<D>,
         inputs: Inputs,
         egress: Option<Egress>,
-        board: Arc<BackplaneBoard>,
+        stats: Arc<RedisStats>,
         clock: Clock,
     ) -> Actor<D> {
         Actor {
@@ -57,7 +57,7 @@ impl<D: Database> Actor<D> {
             inputs,
             egress,
             numbering: HashMap::new(),
-            board,
+            stats,
             clock,
             is_stopping: false,
         }
@@ -78,7 +78,7 @@ impl<D: Database> Actor<D> {
             while self.apply(&mut orders) {}
             let now = Instant::now();
             if now >= show_at {
-                self.board.show(self.cluster.status());
+                self.stats.show(self.cluster.status());
                 show_at = now + SHOW_EVERY;
             }
             if self.cluster.is_stopped() {

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use throng_backplane::orders::{Database, DatabaseDown};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
+use throng_redis::orders::{Database, DatabaseDown};
 use throng_store::{Store, StoreError};
 use tokio::runtime::Handle;
 
-use crate::desk::card;
+use crate::http::card;
 
-/// Calls run on the front desk's runtime, where the store's connections are at home.
+/// Calls run on the HTTP thread's runtime, where the store's connections are at home.
 pub struct StoreDatabase {
     store: Store,
-    desk: Handle,
+    http: Handle,
 }
 
 impl StoreDatabase {
-    pub fn new(store: Store, desk: Handle) -> StoreDatabase {
-        StoreDatabase { store, desk }
+    pub fn new(store: Store, http: Handle) -> StoreDatabase {
+        StoreDatabase { store, http }
     }
 
     async fn call<T: Send + 'static>(
@@ -26,13 +26,13 @@ impl StoreDatabase {
         name: &'static str,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, DatabaseDown> {
-        match self.desk.spawn(call).await {
+        match self.http.spawn(call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 tracing::warn!(call = name, %error, "the store did not serve the backplane");
                 Err(DatabaseDown)
             }
-            // The front desk has ended.
+            // The HTTP thread has ended.
             Err(_) => Err(DatabaseDown),
         }
     }

@@ -5,17 +5,17 @@ use std::collections::VecDeque;
 use throng_core::ShardId;
 use throng_core::cluster::{ClusterInput, home_of};
 
-use crate::link::{Door, Doors, ToShard};
+use crate::link::{ShardHandle, ShardHandles, ToShard};
 
 pub struct Inputs {
-    doors: Doors,
+    handles: ShardHandles,
     placement: [u8; 16],
     waiting: VecDeque<(ShardId, ToShard)>,
 }
 
 impl Inputs {
-    pub fn new(doors: Doors, placement: [u8; 16]) -> Inputs {
-        Inputs { doors, placement, waiting: VecDeque::new() }
+    pub fn new(handles: ShardHandles, placement: [u8; 16]) -> Inputs {
+        Inputs { handles, placement, waiting: VecDeque::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -28,7 +28,7 @@ impl Inputs {
 
     /// To the home of the room it is about, or to all shards.
     pub fn push(&mut self, input: ClusterInput) {
-        let shards = u8::try_from(self.doors.count()).expect("the number of shards is a byte");
+        let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         match input.room() {
             Some(room) => {
                 let home = home_of(self.placement, room, shards);
@@ -39,7 +39,7 @@ impl Inputs {
     }
 
     pub fn push_all(&mut self, make: impl Fn() -> ToShard) {
-        let shards = u8::try_from(self.doors.count()).expect("the number of shards is a byte");
+        let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         self.waiting.extend((0..shards).map(|shard| (ShardId(shard), make())));
     }
 
@@ -47,10 +47,10 @@ impl Inputs {
     /// inboxes every turn.
     pub fn hand_on(&mut self) {
         while let Some((shard, item)) = self.waiting.pop_front() {
-            let Some(door) = self.doors.to(shard) else { continue };
-            if let Err(item) = door.try_send(item) {
+            let Some(handle) = self.handles.to(shard) else { continue };
+            if let Err(item) = handle.try_send(item) {
                 // A shard that is gone takes nothing any more.
-                if !door.is_gone() {
+                if !handle.is_gone() {
                     self.waiting.push_front((shard, item));
                     return;
                 }
@@ -60,9 +60,9 @@ impl Inputs {
 
     /// Waits until the first one fits.
     pub async fn until_room(&self) {
-        let first = self.waiting.front().and_then(|(shard, _)| self.doors.to(*shard));
+        let first = self.waiting.front().and_then(|(shard, _)| self.handles.to(*shard));
         match first {
-            Some(door) => Door::has_room(door).await,
+            Some(handle) => ShardHandle::has_room(handle).await,
             None => std::future::pending().await,
         }
     }

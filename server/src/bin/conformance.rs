@@ -9,12 +9,12 @@ use std::sync::Arc;
 use axum::Router;
 use clap::Parser;
 use throng::clock::Clock;
-use throng::desk::{self, DeskSettings};
-use throng::gate::Gate;
+use throng::http::{self, HttpSettings};
 use throng::launch::{Launch, seeds};
+use throng::limiter::ConnectionLimiter;
 use throng::request::HttpPolicy;
 use throng::shard::{IoDriver, Tuning};
-use throng::start::{StartError, on_desk_thread, until_asked_to_stop, until_turning};
+use throng::start::{StartError, on_http_thread, until_asked_to_stop, until_turning};
 use throng::stop::stop;
 use throng_core::conformance::Echo;
 use throng_core::{Endpoint, Settings, ShardId};
@@ -46,7 +46,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match on_desk_thread(async move || run(args).await) {
+    match on_http_thread(async move || run(args).await) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("conformance: {error}");
@@ -77,7 +77,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         tuning: Tuning { io_driver: args.io_driver, ..Tuning::DEFAULT },
         lanes: Capacity { requests: 16, deliveries: 16 },
         policy: Arc::clone(&policy),
-        gate: Gate::new(u32::MAX, 0, Vec::new()),
+        limiter: ConnectionLimiter::new(u32::MAX, 0, Vec::new()),
         clock,
     };
     let seeds = seeds(args.shards)?;
@@ -88,22 +88,22 @@ async fn run(args: Args) -> Result<(), StartError> {
         max_payload: args.max_payload,
         ..Settings::DEFAULT
     };
-    let (mut shards, desk_ends) = launch.go(move |shard: ShardId| {
+    let (mut shards, http_ends) = launch.go(move |shard: ShardId| {
         let settings = Settings { shard, ..settings.clone() };
         Echo::new(settings, seeds[usize::from(shard.0)].clone())
     })?;
-    let desk_settings = DeskSettings {
+    let http_settings = HttpSettings {
         policy,
         router: Router::new(),
         max_payload: args.max_payload as usize,
         request_timeout_ms: 10_000,
         on_request: Arc::new(|_, _| {}),
     };
-    let desk = desk::start(desk_ends, desk_settings, None);
+    let http = http::start(http_ends, http_settings, None);
     until_turning(&mut shards).await?;
     // A closed standard output is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "conformance listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
-    stop(shards, desk).await;
+    stop(shards, http).await;
     Ok(())
 }

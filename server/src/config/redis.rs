@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use throng_backplane::Address;
-use throng_backplane::names::RoomNames;
+use throng_redis::Address;
+use throng_redis::names::RoomNames;
 
 use super::reader::Reader;
 use crate::backplane::BackplaneConfig;
@@ -44,7 +44,7 @@ pub(super) fn read(
     let tls_ca = r.optional("redis.tls_ca", "the system's", "a file of PEM certificates", |path| {
         std::fs::read(path).ok().filter(|pem| pem.starts_with(b"-----BEGIN"))
     });
-    let redis = throng_backplane::Settings {
+    let redis = throng_redis::Settings {
         address,
         tls_ca,
         connect_timeout: Duration::from_millis(connect_timeout),

@@ -102,7 +102,7 @@ fn rooms_have_distinct_ids() {
 fn unlimited_lifts_rates_on_loopback_only() {
     let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
     assert_eq!((config.core.publish_per_s, config.core.join_per_s), (0, 0));
-    assert_eq!((config.connections_per_ip_max, config.desk.api_per_minute), (0, 0));
+    assert_eq!((config.connections_per_ip_max, config.http.api_per_minute), (0, 0));
     let public = faults("unlimited = true\nlisten = \"0.0.0.0:80\"\n");
     assert!(public[0].contains("loopback"));
 }

@@ -50,13 +50,13 @@ impl<L: Logic> Worker<L> {
         let stream = TcpStream::from(fd);
         self.shell.accepted += 1;
         let deadline = now.plus_ms(u64::from(self.tuning.handshake_timeout_ms));
-        let ticket = self.gate.admit(peer.ip());
-        let is_refused = ticket.is_none();
+        let permit = self.limiter.admit(peer.ip());
+        let is_refused = permit.is_none();
         if is_refused && self.refused_open >= REFUSED_MAX {
             self.shell.refused_connections += 1;
             return;
         }
-        let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, ticket };
+        let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, permit };
         let pipe = self.pipes.insert_head(head, deadline);
         if is_refused {
             self.shell.refused_connections += 1;

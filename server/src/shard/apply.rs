@@ -9,14 +9,14 @@ use super::turn::Worker;
 impl<L: Logic> Worker<L> {
     pub(super) fn apply(&mut self) {
         for (to, request) in self.effects.requests.drain(..) {
-            let pushed = self.corner.requests_out[usize::from(to.0)].push(request);
+            let pushed = self.lane_ends.requests_out[usize::from(to.0)].push(request);
             assert!(pushed.is_ok(), "the logic never emits more than fits");
         }
         for (to, delivery) in self.effects.deliveries.drain(..) {
-            let pushed = self.corner.deliveries_out[usize::from(to.0)].push(delivery);
+            let pushed = self.lane_ends.deliveries_out[usize::from(to.0)].push(delivery);
             assert!(pushed.is_ok(), "the logic never emits more than fits");
         }
-        self.corner.ring();
+        self.lane_ends.ring();
         for (poll, answer) in self.effects.answers.drain(..) {
             if let Some(waiting) = self.polls.remove(&poll) {
                 // The client may have given up in the meantime.
@@ -51,7 +51,7 @@ impl<L: Logic> Worker<L> {
         match self.ends.commands.try_send(command) {
             Ok(()) => self.commands_unanswered += 1,
             Err(TrySendError::Full(_)) => unreachable!("unanswered commands fit the lane"),
-            // The front desk has ended: the server is past its grace.
+            // The HTTP thread has ended: the server is past its grace.
             Err(TrySendError::Closed(_)) => {}
         }
     }

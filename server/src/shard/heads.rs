@@ -1,4 +1,4 @@
-//! The first request of a connection: a WebSocket of this shard, or the front desk's.
+//! The first request of a connection: a WebSocket of this shard, or the HTTP thread's.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -36,7 +36,7 @@ enum Verdict {
         accept: Box<str>,
         request: EngineRequest,
     },
-    Desk,
+    HttpServer,
 }
 
 impl<L: Logic> Worker<L> {
@@ -52,7 +52,7 @@ impl<L: Logic> Worker<L> {
                 _ => return self.drop_head(pipe),
             },
         };
-        if head.ticket.is_none() {
+        if head.permit.is_none() {
             return self.watch_head(pipe);
         }
         let verdict = if head.bytes.is_empty() {
@@ -67,7 +67,7 @@ impl<L: Logic> Worker<L> {
         // From here on everything that came is in one place.
         if head.bytes.is_empty() {
             match verdict {
-                Verdict::NeedMore | Verdict::Desk => {
+                Verdict::NeedMore | Verdict::HttpServer => {
                     head.bytes = self.buffer[..count].to_vec();
                 }
                 Verdict::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
@@ -86,7 +86,7 @@ impl<L: Logic> Worker<L> {
             Verdict::Upgrade { owner, accept, request, .. } => {
                 self.pass_on(pipe, owner, accept, request);
             }
-            Verdict::Desk => self.hand_over(pipe),
+            Verdict::HttpServer => self.hand_over(pipe),
         }
     }
 
@@ -107,11 +107,12 @@ impl<L: Logic> Worker<L> {
     /// The handshake names a session of another shard.
     fn pass_on(&mut self, pipe: PipeId, owner: ShardId, accept: Box<str>, request: EngineRequest) {
         let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
-        let Head { stream, bytes: leftover, ticket, .. } = *head;
-        let (Some(ticket), Some(door)) = (ticket, self.ends.doors.to(owner)) else { return };
+        let Head { stream, bytes: leftover, permit, .. } = *head;
+        let (Some(permit), Some(handle)) = (permit, self.ends.handles.to(owner)) else { return };
         let accept = Accept::Write(accept);
-        let upgraded = Upgraded { stream, ticket, accept, request, leftover };
-        if let Err(ToShard::Upgraded(back)) = door.try_send(ToShard::Upgraded(Box::new(upgraded))) {
+        let upgraded = Upgraded { stream, permit, accept, request, leftover };
+        if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
+        {
             self.shell.refused_connections += 1;
             let _ = (&back.stream).write(&http::refusal(503, OVERLOADED));
         }
@@ -122,10 +123,10 @@ impl<L: Logic> Worker<L> {
             return self.refuse(pipe, 503, OVERLOADED);
         };
         let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
-        let Head { stream, bytes: prefix, peer, ticket, .. } = *head;
-        let Some(ticket) = ticket else { return };
+        let Head { stream, bytes: prefix, peer, permit, .. } = *head;
+        let Some(permit) = permit else { return };
         self.shell.handed_over += 1;
-        slot.send(Handed { stream, prefix, peer, ticket });
+        slot.send(Handed { stream, prefix, peer, permit });
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
@@ -141,7 +142,7 @@ impl<L: Logic> Worker<L> {
             return self.drop_head(pipe);
         }
         head.bytes = Vec::new();
-        if head.ticket.take().is_some() {
+        if head.permit.take().is_some() {
             self.refused_open += 1;
         }
         self.ready.push_back(pipe);
@@ -149,7 +150,7 @@ impl<L: Logic> Worker<L> {
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
         let Some(head) = self.pipes.take_head(pipe) else { return };
-        if head.ticket.is_none() {
+        if head.permit.is_none() {
             self.refused_open -= 1;
         }
     }
@@ -158,7 +159,7 @@ impl<L: Logic> Worker<L> {
     pub(super) fn drop_overdue_heads(&mut self) {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
             let Some(head) = self.pipes.head_mut(pipe) else { continue };
-            if head.ticket.is_some() {
+            if head.permit.is_some() {
                 self.shell.head_timeouts += 1;
                 let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
             }
@@ -201,7 +202,7 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
         Err(_) => return Verdict::Refuse { status: 400, json: MALFORMED },
     };
     let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
-        return Verdict::Desk;
+        return Verdict::HttpServer;
     };
     let fields = Fields {
         method: request.method,

@@ -1,4 +1,4 @@
-//! Items from other shards and from the front desk.
+//! Items from other shards and from the HTTP thread.
 
 use throng_core::{Input, Logic, ShardId};
 
@@ -7,7 +7,7 @@ use super::readiness::Source;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
 
-/// Items of the front desk taken in one turn.
+/// Items of the HTTP thread taken in one turn.
 const INBOX_PER_TURN: usize = 256;
 /// Requests taken in one turn, of all peers.
 const REQUESTS_PER_TURN: usize = 1024;
@@ -18,9 +18,9 @@ impl<L: Logic> Worker<L> {
         let room = &mut self.room;
         let slots = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
         room.requests.clear();
-        room.requests.extend(self.corner.requests_out.iter().map(|lane| slots(lane.room())));
+        room.requests.extend(self.lane_ends.requests_out.iter().map(|lane| slots(lane.room())));
         room.deliveries.clear();
-        room.deliveries.extend(self.corner.deliveries_out.iter().map(|lane| slots(lane.room())));
+        room.deliveries.extend(self.lane_ends.deliveries_out.iter().map(|lane| slots(lane.room())));
         room.signals = slots(self.ends.signals.capacity());
         room.commands = slots(crate::link::COMMANDS_MAX - self.commands_unanswered);
     }
@@ -44,7 +44,7 @@ impl<L: Logic> Worker<L> {
                     self.polls.remove(&poll);
                     Input::HttpGone { poll }
                 }
-                ToShard::Knock { request, answer } => {
+                ToShard::HasSession { request, answer } => {
                     // Who asked may have given up.
                     let _ = answer.send(self.logic.knows(&request));
                     continue;
@@ -70,8 +70,8 @@ impl<L: Logic> Worker<L> {
     }
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
-        let Upgraded { stream, ticket, accept, request, mut leftover } = upgraded;
-        let pipe = self.pipes.insert_open(Open::new(stream, ticket));
+        let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
+        let pipe = self.pipes.insert_open(Open::new(stream, permit));
         let Some(open) = self.pipes.open(pipe) else { return };
         if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
             tracing::warn!(%error, "an upgraded connection could not be watched");
@@ -87,7 +87,7 @@ impl<L: Logic> Worker<L> {
 
     /// Deliveries never make the logic send, so all of them can be taken.
     pub(super) fn take_deliveries(&mut self) {
-        for (from, lane) in self.corner.deliveries_in.iter_mut().enumerate() {
+        for (from, lane) in self.lane_ends.deliveries_in.iter_mut().enumerate() {
             // What a peer pushes meanwhile is for the next turn: the turn stays bounded.
             for _ in 0..lane.len() {
                 let Some(delivery) = lane.pop() else { break };
@@ -100,17 +100,17 @@ impl<L: Logic> Worker<L> {
     /// Takes requests, one peer after the other, while their worst-case fan-out fits.
     pub(super) fn take_requests(&mut self) {
         self.is_stalled = false;
-        let peers = self.corner.requests_in.len();
+        let peers = self.lane_ends.requests_in.len();
         let mut empty_in_a_row = 0;
         for _ in 0..REQUESTS_PER_TURN {
             if !self.logic.takes_requests() {
-                self.is_stalled = self.corner.requests_in.iter().any(|lane| !lane.is_empty());
+                self.is_stalled = self.lane_ends.requests_in.iter().any(|lane| !lane.is_empty());
                 return;
             }
             let request = loop {
                 let from = self.next_peer;
                 self.next_peer = (from + 1) % peers;
-                match self.corner.requests_in[from].pop() {
+                match self.lane_ends.requests_in[from].pop() {
                     Some(request) => break Some((ShardId(from as u8), request)),
                     None if empty_in_a_row == peers => break None,
                     None => empty_in_a_row += 1,

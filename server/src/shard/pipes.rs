@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use throng_core::{Now, PipeId};
 
-use crate::gate::Ticket;
+use crate::limiter::Permit;
 
 /// A connection whose request head is awaited.
 pub(super) struct Head {
@@ -16,7 +16,7 @@ pub(super) struct Head {
     pub(super) bytes: Vec<u8>,
     pub(super) peer: SocketAddr,
     /// `None` once it was refused: what still comes is thrown away until the client closes.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) permit: Option<Permit>,
 }
 
 /// A WebSocket byte stream.
@@ -25,12 +25,12 @@ pub(super) struct Open {
     /// The shard is told when it takes bytes: it did not take all of them.
     pub(super) is_full: bool,
     /// Held for its drop.
-    _ticket: Ticket,
+    _ticket: Permit,
 }
 
 impl Open {
-    pub(super) fn new(stream: TcpStream, ticket: Ticket) -> Open {
-        Open { stream, is_full: false, _ticket: ticket }
+    pub(super) fn new(stream: TcpStream, permit: Permit) -> Open {
+        Open { stream, is_full: false, _ticket: permit }
     }
 }
 
@@ -90,11 +90,11 @@ impl Pipes {
     /// refused.
     pub(super) fn promote(&mut self, pipe: PipeId) -> bool {
         let Some(head) = self.detach_head(pipe) else { return false };
-        let Head { stream, ticket: Some(ticket), .. } = *head else {
+        let Head { stream, permit: Some(permit), .. } = *head else {
             self.release(pipe);
             return false;
         };
-        self.slots[pipe.slot as usize].place = Place::Open(Open::new(stream, ticket));
+        self.slots[pipe.slot as usize].place = Place::Open(Open::new(stream, permit));
         self.open += 1;
         true
     }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use throng_core::input::PipeEnd;
 use throng_core::lane::{Delivery, Request};
-use throng_core::{Answer, Effects, LaneRoom, Logic, Now, PipeId, PollId, ShardId};
-use throng_mesh::{Corner, Receiver};
+use throng_core::{Answer, Effects, LaneSlots, Logic, Now, PipeId, PollId, ShardId};
+use throng_mesh::{LaneEnds, Receiver};
 use tokio::sync::oneshot;
 
 use super::alarm::Alarm;
 use super::pipes::Pipes;
 use super::readiness::{Readiness, Source};
 use super::{Plan, Tuning};
-use crate::board::{Board, Presence, ShellCounters};
 use crate::clock::Clock;
-use crate::gate::Gate;
+use crate::limiter::ConnectionLimiter;
 use crate::link::ShardEnds;
 use crate::request::HttpPolicy;
+use crate::stats::{Presence, ShardStats, ShellCounters};
 
 /// Next look at lanes that were too full for what the logic owes or for a request's fan-out. A
 /// peer that drains them has no reason to ring.
@@ -30,13 +30,13 @@ pub(super) struct Worker<L> {
     pub(super) shards: u8,
     pub(super) tuning: Tuning,
     pub(super) policy: Arc<HttpPolicy>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) limiter: Arc<ConnectionLimiter>,
     pub(super) clock: Clock,
     pub(super) now: Now,
 
     pub(super) logic: L,
     pub(super) effects: Effects,
-    pub(super) room: LaneRoom,
+    pub(super) room: LaneSlots,
 
     pub(super) pipes: Pipes,
     /// Connections to read, in the order they became ready.
@@ -57,7 +57,7 @@ pub(super) struct Worker<L> {
     pub(super) is_accept_ready: bool,
     pub(super) accept_paused_until: Option<Now>,
 
-    pub(super) corner: Corner<Request, Delivery>,
+    pub(super) lane_ends: LaneEnds<Request, Delivery>,
     pub(super) next_peer: usize,
     /// Requests wait because their fan-out may not fit.
     pub(super) is_stalled: bool,
@@ -69,14 +69,14 @@ pub(super) struct Worker<L> {
     alarm: Alarm,
 
     pub(super) shell: ShellCounters,
-    board: Arc<Board>,
+    stats: Arc<ShardStats>,
     pub(super) presence: Arc<Presence>,
     pub(super) is_stopping: bool,
     pub(super) is_ending: bool,
 }
 
 impl<L: Logic> Worker<L> {
-    /// Runs until the front desk says [`crate::link::ToShard::Exit`].
+    /// Runs until the HTTP thread says [`crate::link::ToShard::Exit`].
     pub(super) async fn run(plan: Plan, logic: L) -> io::Result<()> {
         let mut worker = Worker::new(plan, logic)?;
         while !worker.is_ending {
@@ -89,18 +89,18 @@ impl<L: Logic> Worker<L> {
     fn new(plan: Plan, logic: L) -> io::Result<Worker<L>> {
         let readiness = Readiness::new(plan.tuning.pipes_per_turn as usize)?;
         let alarm = Alarm::new()?;
-        readiness.add(&*plan.corner.bell, Source::Bell)?;
+        readiness.add(&*plan.lane_ends.bell, Source::Bell)?;
         readiness.add(&alarm, Source::Alarm)?;
         let mut worker = Worker {
             shard: plan.shard,
             shards: plan.shards,
             policy: plan.policy,
-            gate: plan.gate,
+            limiter: plan.limiter,
             clock: plan.clock,
             now: plan.clock.now(),
             logic,
             effects: Effects::default(),
-            room: LaneRoom::default(),
+            room: LaneSlots::default(),
             pipes: Pipes::default(),
             ready: VecDeque::new(),
             gone: Vec::new(),
@@ -113,7 +113,7 @@ impl<L: Logic> Worker<L> {
             listener: Some(plan.listener),
             is_accept_ready: false,
             accept_paused_until: None,
-            corner: plan.corner,
+            lane_ends: plan.lane_ends,
             next_peer: 0,
             is_stalled: false,
             ends: plan.ends,
@@ -122,7 +122,7 @@ impl<L: Logic> Worker<L> {
             readiness,
             alarm,
             shell: ShellCounters::default(),
-            board: plan.board,
+            stats: plan.stats,
             presence: plan.presence,
             is_stopping: false,
             is_ending: false,
@@ -164,7 +164,7 @@ impl<L: Logic> Worker<L> {
         for ready in self.readiness.take() {
             match ready.source {
                 Source::Listener => self.is_accept_ready = true,
-                Source::Bell => self.corner.bell.clear(),
+                Source::Bell => self.lane_ends.bell.clear(),
                 Source::Alarm => self.alarm.clear(),
                 Source::Pipe(pipe) => {
                     if ready.is_writable {
@@ -184,17 +184,17 @@ impl<L: Logic> Worker<L> {
         self.shell.pipes = u64::from(self.pipes.open_count());
         self.shell.heads = u64::from(self.pipes.head_count());
         self.shell.lane_depth_request =
-            depth(&mut self.corner.requests_in.iter().map(Receiver::len));
+            depth(&mut self.lane_ends.requests_in.iter().map(Receiver::len));
         self.shell.lane_depth_delivery =
-            depth(&mut self.corner.deliveries_in.iter().map(Receiver::len));
+            depth(&mut self.lane_ends.deliveries_in.iter().map(Receiver::len));
         self.shell.lane_depth_store = self.commands_unanswered as u64;
         let is_quiet = self.is_stopping
             && self.pipes.open_count() == 0
             && self.polls.is_empty()
             && self.gone.is_empty()
             && self.commands_unanswered == 0
-            && self.corner.is_idle();
-        self.board.publish(self.logic.counters(), &self.shell, is_quiet);
+            && self.lane_ends.is_idle();
+        self.stats.publish(self.logic.counters(), &self.shell, is_quiet);
     }
 
     /// Sleeps until something is ready or due, unless there is work left.
@@ -215,21 +215,21 @@ impl<L: Logic> Worker<L> {
             let deadline = if is_blocked { self.now.plus_ns(PRESSED_RETRY_NS) } else { deadline };
             self.alarm.set(&self.clock, deadline);
         }
-        let is_asleep = self.corner.bell.park(|| {
-            let is_idle = self.corner.deliveries_in.iter().all(Receiver::is_empty)
-                && (self.is_stalled || self.corner.requests_in.iter().all(Receiver::is_empty));
+        let is_asleep = self.lane_ends.bell.park(|| {
+            let is_idle = self.lane_ends.deliveries_in.iter().all(Receiver::is_empty)
+                && (self.is_stalled || self.lane_ends.requests_in.iter().all(Receiver::is_empty));
             is_idle && self.ends.inbox.is_empty() && self.ends.replies.is_empty()
         });
         if is_asleep {
             self.readiness.sleep().await;
-            self.corner.bell.wake();
+            self.lane_ends.bell.wake();
         }
     }
 
     fn next_deadline(&self) -> Option<Now> {
         let is_pressed = self.is_stalled
-            || self.corner.requests_out.iter().any(|lane| lane.room() < lane.capacity() / 4)
-            || self.corner.deliveries_out.iter().any(|lane| lane.room() < lane.capacity() / 4);
+            || self.lane_ends.requests_out.iter().any(|lane| lane.room() < lane.capacity() / 4)
+            || self.lane_ends.deliveries_out.iter().any(|lane| lane.room() < lane.capacity() / 4);
         [
             self.logic.next_deadline(),
             self.pipes.next_deadline(),

@@ -130,7 +130,7 @@ fn connections_come_and_go_and_leave_nothing_open() {
                 read_text(socket);
                 assert_eq!(read_text(socket), format!("4{index}"));
             }
-            // Heads, connections of the front desk, and half of a request as well.
+            // Heads, connections of the HTTP thread, and half of a request as well.
             let mut half = server.connect();
             half.write_all(b"GET /").expect("it takes a piece");
             assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));

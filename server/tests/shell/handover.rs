@@ -1,4 +1,4 @@
-//! Connections and sessions that move between shards and the front desk.
+//! Connections and sessions that move between shards and the HTTP thread.
 
 use std::io::Write;
 

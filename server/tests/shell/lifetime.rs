@@ -51,7 +51,7 @@ fn both_drivers_serve_alike() {
 fn threads_are_named_after_their_role() {
     let server = Server::conformance(&["--shards", "3"]);
     let threads = server.threads();
-    for name in ["shard-0", "shard-1", "shard-2", "desk"] {
+    for name in ["shard-0", "shard-1", "shard-2", "http"] {
         assert!(threads.iter().any(|thread| thread == name), "{name} is not in {threads:?}");
     }
 }

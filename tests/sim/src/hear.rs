@@ -253,7 +253,7 @@ impl Session {
             view.mode = None;
         }
         if is_wrong {
-            let text = format!("room {room} joined at {seq} after hearing {last:?}");
+            let text = format!("room {room} joined at {seq} after presence_mode {last:?}");
             self.fail(facts, "gapless", text);
         }
     }

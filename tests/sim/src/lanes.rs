@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use throng_core::lane::{Delivery, Request};
-use throng_core::{ConnId, LaneRoom};
+use throng_core::{LaneSlots, SessionId};
 
 use crate::canary::Canary;
 
@@ -30,7 +30,7 @@ pub struct Lanes {
     canary: Option<Canary>,
     sent: u64,
     /// Sessions that have ended, for [`Canary::WrongGeneration`].
-    pub ended: BTreeSet<ConnId>,
+    pub ended: BTreeSet<SessionId>,
     pub depth_max: usize,
 }
 
@@ -50,7 +50,7 @@ impl Lanes {
     }
 
     /// What `from` may send in this turn.
-    pub fn room(&self, from: usize, commands: u32, signals: u32) -> LaneRoom {
+    pub fn room(&self, from: usize, commands: u32, signals: u32) -> LaneSlots {
         let free = |len: usize| {
             let extra = u32::from(self.canary == Some(Canary::LaneTooRoomy));
             (self.max + extra).saturating_sub(len as u32)
@@ -61,9 +61,9 @@ impl Lanes {
             let mixed: Vec<u32> = row.iter().map(|pair| free(pair.mixed.len())).collect();
             let requests = mixed.iter().map(|free| free / 2).collect();
             let deliveries = mixed.iter().map(|free| free - free / 2).collect();
-            return LaneRoom { requests, deliveries, commands, signals };
+            return LaneSlots { requests, deliveries, commands, signals };
         }
-        LaneRoom {
+        LaneSlots {
             requests: row.iter().map(|pair| free(pair.requests.len())).collect(),
             deliveries: row.iter().map(|pair| free(pair.deliveries.len())).collect(),
             commands,
@@ -204,7 +204,7 @@ impl Lanes {
                 Delivery::Joined { conn, .. } | Delivery::PublishRefused { conn, .. },
             ) => {
                 if self.ended.contains(conn) {
-                    *conn = ConnId::new(conn.shard(), conn.slot(), conn.generation() + 1);
+                    *conn = SessionId::new(conn.shard(), conn.slot(), conn.generation() + 1);
                 }
                 false
             }

@@ -597,7 +597,9 @@ fn brief(delivery: &throng_core::lane::Delivery) -> String {
             let seqs: Vec<u64> = messages.messages.iter().map(|message| message.seq.0).collect();
             format!("FanOut {room:?} {seqs:?}")
         }
-        Delivery::Roster { room, hearing, .. } => format!("Roster {room:?} {hearing:?}"),
+        Delivery::Roster { room, presence_mode, .. } => {
+            format!("Roster {room:?} {presence_mode:?}")
+        }
         Delivery::Snapshot { room, conns, .. } => format!("Snapshot {room:?} {conns:?}"),
         other => format!("{other:?}"),
     }

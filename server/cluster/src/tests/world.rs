@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use throng_core::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
 use throng_core::input::UserCard;
-use throng_core::{ConnId, Now, RoomId, Seq, UserId};
+use throng_core::{Now, RoomId, Seq, SessionId, UserId};
 
 use crate::entry::process_of;
 use crate::model::{Mode, Server};
@@ -30,7 +30,7 @@ pub struct Node {
     pub cluster: Cluster,
     effects: Effects,
     /// Sessions: whose, where, and when they came.
-    pub conns: BTreeMap<ConnId, (ConnState, Now)>,
+    pub conns: BTreeMap<SessionId, (ConnState, Now)>,
     /// What the shards were told.
     pub views: BTreeMap<NodeIx, Facts>,
     /// The highest seq each room is known to have.
@@ -151,25 +151,25 @@ impl World {
 
     // ---- users --------------------------------------------------------------------------------
 
-    pub fn enter(&mut self, node: usize, user: u32, rooms: &[u32]) -> ConnId {
+    pub fn enter(&mut self, node: usize, user: u32, rooms: &[u32]) -> SessionId {
         self.next_conn += 1;
-        let conn = ConnId(u64::from(self.next_conn));
+        let conn = SessionId(u64::from(self.next_conn));
         self.move_to(node, conn, user, rooms);
         conn
     }
 
     /// The session is the user's and is in these rooms.
-    pub fn move_to(&mut self, node: usize, conn: ConnId, user: u32, rooms: &[u32]) {
+    pub fn move_to(&mut self, node: usize, conn: SessionId, user: u32, rooms: &[u32]) {
         let rooms: SmallVec<[RoomId; 2]> = rooms.iter().map(|room| RoomId(*room)).collect();
         let state = ConnState { user: UserId(user), rooms };
         self.set(node, conn, Some(state));
     }
 
-    pub fn leave(&mut self, node: usize, conn: ConnId) {
+    pub fn leave(&mut self, node: usize, conn: SessionId) {
         self.set(node, conn, None);
     }
 
-    fn set(&mut self, index: usize, conn: ConnId, state: Option<ConnState>) {
+    fn set(&mut self, index: usize, conn: SessionId, state: Option<ConnState>) {
         let now = self.now;
         let before = self.truth(index);
         let node = self.node(index);

@@ -6,7 +6,7 @@ mod deliveries;
 mod events;
 mod identity;
 mod members;
-mod stall;
+mod pending;
 mod tokens;
 mod unread;
 
@@ -20,17 +20,19 @@ use throng_wire::sio;
 use super::bucket::Bucket;
 use super::event::{self, Image, Payload};
 use super::frames;
-use super::lane::{AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request, Ticket};
+use super::lane::{
+    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request,
+};
 use super::lanes::Lanes;
 use super::maps::{Keyed, Map, home_of};
 use crate::effect::{Command, LogLine};
-use crate::engine::{Carrier, CloseReason, Engine, Happening, Session};
-use crate::ids::{ConnId, PipeId, RoomId, Seq, TokenHash, UserId};
+use crate::engine::{Carrier, CloseReason, Engine, Session, SessionEvent};
+use crate::ids::{PipeId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::input::{ImageFault, StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use debts::{Debts, Rates};
-use stall::{Event, Queued, Stall, Waiting};
+use pending::{Event, PendingEvents, Queued, Waiting};
 use tokens::TokenChecks;
 use unread::Reads;
 
@@ -42,11 +44,11 @@ struct Identity {
     token: TokenHash,
 }
 
-/// One stay of a session in a room. There may be two of one room: an old one that home has not
+/// One membership of a session in a room. There may be two of one room: an old one that home has not
 /// ended yet, and a new one behind it.
 struct Membership {
     room: RoomId,
-    ticket: Ticket,
+    membership_id: MembershipId,
     /// Joins sent and not answered.
     joining: u16,
     /// Home was asked to end it.
@@ -56,12 +58,12 @@ struct Membership {
 }
 
 struct Local {
-    conn: ConnId,
+    conn: SessionId,
     identity: Option<Identity>,
     rooms: SmallVec<[Membership; 1]>,
-    last_ticket: Ticket,
+    last_membership_id: MembershipId,
     rates: Rates,
-    stall: Option<Box<Stall>>,
+    pending: Option<Box<PendingEvents>>,
     /// Others were told whose session it is.
     is_signalled: bool,
 }
@@ -70,10 +72,10 @@ struct Local {
 /// polls.
 #[derive(Clone, Copy)]
 struct Member {
-    conn: ConnId,
+    conn: SessionId,
     pipe: Option<PipeId>,
     user: UserId,
-    hearing: Hearing,
+    presence_mode: PresenceMode,
     has_roster: bool,
 }
 
@@ -85,7 +87,7 @@ struct LocalRoom {
 /// A user with at least one session here.
 struct LocalUser {
     card: Arc<UserCard>,
-    sessions: SmallVec<[ConnId; 2]>,
+    sessions: SmallVec<[SessionId; 2]>,
     reads: Reads,
     /// Rooms whose `count` the user has not been told.
     untold: BTreeSet<RoomId>,
@@ -104,7 +106,7 @@ pub(crate) struct Edge {
     changed_tips: BTreeSet<RoomId>,
     untold_users: BTreeSet<UserId>,
     /// Sessions that read too slowly for their last `count`, and its rooms.
-    shed: BTreeMap<ConnId, BTreeSet<RoomId>>,
+    shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
     next_count_at: Now,
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
     owed: VecDeque<Owed>,
@@ -124,8 +126,8 @@ pub(crate) struct Edge {
 
 struct Owed {
     room: RoomId,
-    conn: ConnId,
-    ticket: Ticket,
+    conn: SessionId,
+    membership_id: MembershipId,
     answer: Option<AckId>,
 }
 
@@ -136,7 +138,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// The session, if its slot has not passed to another.
-fn find(locals: &mut [Option<Box<Local>>], conn: ConnId) -> Option<&mut Local> {
+fn find(locals: &mut [Option<Box<Local>>], conn: SessionId) -> Option<&mut Local> {
     let local = locals.get_mut(conn.slot() as usize)?.as_deref_mut()?;
     (local.conn == conn).then_some(local)
 }
@@ -174,13 +176,13 @@ impl Edge {
         }
     }
 
-    fn local(&mut self, conn: ConnId) -> Option<&mut Local> {
+    fn local(&mut self, conn: SessionId) -> Option<&mut Local> {
         find(&mut self.locals, conn)
     }
 
-    pub(crate) fn happened(&mut self, happening: Happening, cx: &mut Context<'_>) {
-        match happening {
-            Happening::Opened { conn, token } => {
+    pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
+        match session_event {
+            SessionEvent::Opened { conn, token } => {
                 let slot = conn.slot() as usize;
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
@@ -189,26 +191,26 @@ impl Edge {
                     conn,
                     identity: None,
                     rooms: SmallVec::new(),
-                    last_ticket: Ticket(0),
+                    last_membership_id: MembershipId(0),
                     rates: Rates::default(),
-                    stall: None,
+                    pending: None,
                     is_signalled: false,
                 }));
                 if let Some(token) = token.as_deref().and_then(event::token_hash) {
                     self.identify(conn, token, cx);
                 }
             }
-            Happening::Connected { conn, auth, .. } => self.connected(conn, auth, cx),
-            Happening::Event { conn, ack, data, is_binary, .. } => {
+            SessionEvent::Connected { conn, auth, .. } => self.connected(conn, auth, cx),
+            SessionEvent::Event { conn, ack, data, is_binary, .. } => {
                 cx.engine.counters.events_in += 1;
                 let event = Event { ack, data, is_binary };
                 self.event(conn, event, cx);
             }
-            Happening::Disconnected { conn, .. } => self.disconnected(conn, cx),
-            Happening::Moved { conn } => self.moved(conn, cx),
-            Happening::Ended { conn, reason, session } => self.ended(conn, reason, &session, cx),
+            SessionEvent::Disconnected { conn, .. } => self.disconnected(conn, cx),
+            SessionEvent::Moved { conn } => self.moved(conn, cx),
+            SessionEvent::Ended { conn, reason, session } => self.ended(conn, reason, &session, cx),
             // Only endpoints without Socket.IO have these; the chat serves none.
-            Happening::Text { conn, .. } | Happening::Binary { conn, .. } => {
+            SessionEvent::Text { conn, .. } | SessionEvent::Binary { conn, .. } => {
                 cx.engine.end(conn, CloseReason::ParseError);
             }
         }
@@ -216,41 +218,45 @@ impl Edge {
 
     /// The client left the namespace. What it said before is handled before, also if that still
     /// waits for its token.
-    fn disconnected(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+    fn disconnected(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         self.leave_all(conn, cx);
         if let Some(local) = self.local(conn)
-            && let Some(stall) = &mut local.stall
+            && let Some(pending) = &mut local.pending
         {
-            stall.queue.push_back(Queued::Goodbye);
+            pending.queue.push_back(Queued::Goodbye);
         }
     }
 
-    fn leave_all(&mut self, conn: ConnId, cx: &mut Context<'_>) {
-        for owed in self.end_stays(conn, |_| true) {
+    fn leave_all(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        for owed in self.end_memberships(conn, |_| true) {
             self.owe(owed, cx);
         }
     }
 
     /// Takes the session out of rooms at once; returns the leaves that homes must hear of.
-    fn end_stays(&mut self, conn: ConnId, which: impl Fn(&Membership) -> bool) -> Vec<Owed> {
+    fn end_memberships(
+        &mut self,
+        conn: SessionId,
+        which: impl Fn(&Membership) -> bool,
+    ) -> Vec<Owed> {
         let Some(local) = self.local(conn) else { return Vec::new() };
-        let ended: SmallVec<[(RoomId, Ticket, bool); 2]> = local
+        let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .rooms
             .iter()
-            .filter(|stay| which(stay))
-            .map(|stay| (stay.room, stay.ticket, stay.is_leaving))
+            .filter(|membership| which(membership))
+            .map(|membership| (membership.room, membership.membership_id, membership.is_leaving))
             .collect();
         let mut owed = Vec::with_capacity(ended.len());
-        for (room, ticket, is_leaving) in ended {
-            self.end_stay(conn, ticket);
+        for (room, membership_id, is_leaving) in ended {
+            self.end_membership(conn, membership_id);
             if !is_leaving {
-                owed.push(Owed { room, conn, ticket, answer: None });
+                owed.push(Owed { room, conn, membership_id, answer: None });
             }
         }
         owed
     }
 
-    fn moved(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+    fn moved(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         let Some(pipe) = pipe_of(cx.engine, conn) else { return };
         let Some(local) = self.local(conn) else { return };
         let places: SmallVec<[(RoomId, u32); 4]> =
@@ -264,7 +270,7 @@ impl Edge {
 
     fn ended(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         reason: CloseReason,
         session: &Session,
         cx: &mut Context<'_>,
@@ -274,7 +280,7 @@ impl Edge {
         let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
-        for owed in self.end_stays(conn, |_| true) {
+        for owed in self.end_memberships(conn, |_| true) {
             if has_grace {
                 self.lingering.push_back((due, owed));
             } else {
@@ -343,7 +349,7 @@ impl Edge {
     }
 }
 
-fn pipe_of(engine: &Engine, conn: ConnId) -> Option<PipeId> {
+fn pipe_of(engine: &Engine, conn: SessionId) -> Option<PipeId> {
     match engine.session(conn)?.carrier {
         Carrier::Pipe(pipe) => Some(pipe),
         Carrier::Polling(_) => None,

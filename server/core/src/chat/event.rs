@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 
-use super::lane::{Hearing, Refusal};
+use super::lane::{PresenceMode, Refusal};
 use crate::ids::{RoomId, TokenHash};
 
 /// A JSON value of which only the kind and, for scalars, the value matter.
@@ -140,13 +140,13 @@ impl<'a> Payload<'a> {
             .ok_or(Refusal::InvalidArgument)
     }
 
-    pub(crate) fn hearing(&self) -> Result<Hearing, Refusal> {
+    pub(crate) fn presence_mode(&self) -> Result<PresenceMode, Refusal> {
         match &self.presence {
-            Field::Absent | Field::Null => Ok(Hearing::Full),
+            Field::Absent | Field::Null => Ok(PresenceMode::Full),
             Field::Text(text) => match &**text {
-                "full" => Ok(Hearing::Full),
-                "delta" => Ok(Hearing::Delta),
-                "count" => Ok(Hearing::Count),
+                "full" => Ok(PresenceMode::Full),
+                "delta" => Ok(PresenceMode::Delta),
+                "count" => Ok(PresenceMode::Count),
                 _ => Err(Refusal::InvalidArgument),
             },
             _ => Err(Refusal::InvalidArgument),

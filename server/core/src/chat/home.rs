@@ -13,15 +13,15 @@ use smallvec::SmallVec;
 
 use super::frames;
 use super::lane::{
-    AckId, Batch, Delivery, Hearing, Mark, Publish, Refusal, Request, Sequenced, Ticket,
+    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request, Sequenced,
 };
 use super::lanes::{Full, Lanes};
 use super::maps::{Keyed, Map};
-use super::pace::Pace;
 use super::roster::{RESERVED_SLOTS, Roster};
+use super::throttle::RosterThrottle;
 use crate::counters::Counters;
 use crate::effect::{Command, LogLine};
-use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::input::{StoreDown, UserCard};
 use crate::now::Now;
 use crate::settings::{RoomInfo, Settings};
@@ -53,10 +53,10 @@ struct Room {
 }
 
 struct PendingJoin {
-    conn: ConnId,
-    ticket: Ticket,
+    conn: SessionId,
+    membership_id: MembershipId,
     user: Arc<UserCard>,
-    hearing: Hearing,
+    presence_mode: PresenceMode,
     ack: AckId,
 }
 
@@ -96,14 +96,14 @@ pub(crate) struct Home {
     tips_due: Vec<RoomId>,
     next_id: i64,
     retry_at: Option<Now>,
-    pace: Pace,
+    throttle: RosterThrottle,
     scratch: String,
 }
 
 impl Home {
     pub(crate) fn new(settings: Settings, keyed: Keyed) -> Home {
         Home {
-            pace: Pace::new(&settings),
+            throttle: RosterThrottle::new(&settings),
             now: Now::default(),
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
@@ -167,8 +167,8 @@ impl Home {
         };
         let is_full = waiting.len() >= CREATING_MAX;
         match request {
-            Request::Join { conn, ticket, ack, .. } if is_full => {
-                refuse_join(conn, ticket, Refusal::Busy, ack, lanes);
+            Request::Join { conn, membership_id, ack, .. } if is_full => {
+                refuse_join(conn, membership_id, Refusal::Busy, ack, lanes);
             }
             Request::Publish { conn, ack, .. } if is_full => {
                 refuse_publish(conn, Refusal::Busy, ack, lanes);
@@ -180,12 +180,12 @@ impl Home {
 
     fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         match request {
-            Request::Join { room, conn, ticket, user, hearing, ack } => {
-                let join = PendingJoin { conn, ticket, user, hearing, ack };
+            Request::Join { room, conn, membership_id, user, presence_mode, ack } => {
+                let join = PendingJoin { conn, membership_id, user, presence_mode, ack };
                 self.join(room, join, lanes, counters);
             }
-            Request::Leave { room, conn, ticket, answer } => {
-                self.leave(room, conn, ticket, answer, lanes, counters);
+            Request::Leave { room, conn, membership_id, answer } => {
+                self.leave(room, conn, membership_id, answer, lanes, counters);
             }
             Request::Publish { room, conn, message, ack } => {
                 self.publish(room, conn, message, ack, lanes);
@@ -209,7 +209,7 @@ impl Home {
         self.flush_batch(room_id, lanes);
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let before = room.roster.members();
-        let change = room.roster.join(join.conn, &join.user, join.hearing);
+        let change = room.roster.join(join.conn, &join.user, join.presence_mode);
         let entered = (room.roster.members() - before) as u64;
         self.members += entered;
         counters.joins += entered;
@@ -219,8 +219,8 @@ impl Home {
             Delivery::Joined {
                 room: room_id,
                 conn: join.conn,
-                ticket: join.ticket,
-                hearing: join.hearing,
+                membership_id: join.membership_id,
+                presence_mode: join.presence_mode,
                 seq,
                 online,
                 ack: join.ack,
@@ -261,8 +261,9 @@ impl Home {
             counters.lane_refusals_store += 1;
             return join.refuse(Refusal::Busy, lanes);
         }
-        let PendingJoin { conn, ticket, user, hearing, ack } = join;
-        let request = Request::Join { room: room_id, conn, ticket, user, hearing, ack };
+        let PendingJoin { conn, membership_id, user, presence_mode, ack } = join;
+        let request =
+            Request::Join { room: room_id, conn, membership_id, user, presence_mode, ack };
         self.creating.insert(room_id, vec![request]);
     }
 
@@ -289,8 +290,8 @@ impl Home {
     fn leave(
         &mut self,
         room_id: RoomId,
-        conn: ConnId,
-        ticket: Ticket,
+        conn: SessionId,
+        membership_id: MembershipId,
         answer: Option<AckId>,
         lanes: &mut Lanes,
         counters: &mut Counters,
@@ -319,7 +320,7 @@ impl Home {
             Delivery::Left {
                 room: room_id,
                 conn,
-                ticket,
+                membership_id,
                 seq,
                 online,
                 frame,
@@ -392,7 +393,7 @@ impl Home {
             self.start_fetch(room_id, now, lanes, counters);
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
             let seq = room.log.seq();
-            if let Some(at) = room.roster.tell(now, seq, &mut self.pace, lanes, counters) {
+            if let Some(at) = room.roster.tell(now, seq, &mut self.throttle, lanes, counters) {
                 self.mark_dirty(room_id);
                 self.retry(at);
             }
@@ -418,8 +419,8 @@ impl Home {
                 }
             } else if let Some((_, request, refusal)) = self.decided.pop_front() {
                 match (request, refusal) {
-                    (Request::Join { conn, ticket, ack, .. }, Some(why)) => {
-                        refuse_join(conn, ticket, why, ack, lanes);
+                    (Request::Join { conn, membership_id, ack, .. }, Some(why)) => {
+                        refuse_join(conn, membership_id, why, ack, lanes);
                     }
                     (request, _) => {
                         // One before it may have had the room created anew.
@@ -446,10 +447,16 @@ impl Home {
 
 impl PendingJoin {
     fn refuse(&self, why: Refusal, lanes: &mut Lanes) {
-        refuse_join(self.conn, self.ticket, why, self.ack, lanes);
+        refuse_join(self.conn, self.membership_id, why, self.ack, lanes);
     }
 }
 
-fn refuse_join(conn: ConnId, ticket: Ticket, why: Refusal, ack: AckId, lanes: &mut Lanes) {
-    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, ticket, why, ack });
+fn refuse_join(
+    conn: SessionId,
+    membership_id: MembershipId,
+    why: Refusal,
+    ack: AckId,
+    lanes: &mut Lanes,
+) {
+    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, membership_id, why, ack });
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::input::UserCard;
 
 /// How a member wants to hear of the roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hearing {
+pub enum PresenceMode {
     /// Whole rosters in `room` and `roomout`.
     Full,
     /// One snapshot, then `presence` events with who joined and left.
@@ -20,10 +20,10 @@ pub enum Hearing {
     Count,
 }
 
-/// Tells a session's stays in rooms apart: an answer about an earlier stay in a room must not touch
-/// the present one. Grows with each stay of the session.
+/// Tells a session's memberships apart: an answer about an earlier one in a room must not touch
+/// the present one. Grows with each membership of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u32);
+pub struct MembershipId(pub u32);
 
 /// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
 pub type AckId = Option<u64>;
@@ -32,22 +32,22 @@ pub type AckId = Option<u64>;
 pub enum Request {
     Join {
         room: RoomId,
-        conn: ConnId,
-        ticket: Ticket,
+        conn: SessionId,
+        membership_id: MembershipId,
         user: Arc<UserCard>,
-        hearing: Hearing,
+        presence_mode: PresenceMode,
         ack: AckId,
     },
     /// Owed by the edge until it fits the lane; `wants_answer` unless the session is gone.
     Leave {
         room: RoomId,
-        conn: ConnId,
-        ticket: Ticket,
+        conn: SessionId,
+        membership_id: MembershipId,
         answer: Option<AckId>,
     },
     Publish {
         room: RoomId,
-        conn: ConnId,
+        conn: SessionId,
         message: Box<Publish>,
         ack: AckId,
     },
@@ -81,43 +81,43 @@ pub struct Publish {
 pub enum Delivery {
     Joined {
         room: RoomId,
-        conn: ConnId,
-        ticket: Ticket,
-        hearing: Hearing,
+        conn: SessionId,
+        membership_id: MembershipId,
+        presence_mode: PresenceMode,
         seq: Seq,
         online: u32,
         ack: AckId,
     },
     JoinRefused {
-        conn: ConnId,
-        ticket: Ticket,
+        conn: SessionId,
+        membership_id: MembershipId,
         why: Refusal,
         ack: AckId,
     },
     /// There is no such room to leave.
     LeaveRefused {
-        conn: ConnId,
+        conn: SessionId,
         why: Refusal,
         ack: AckId,
     },
     /// The member is out. `frame` is its last event of the room, unless it asked for an ack.
     Left {
         room: RoomId,
-        conn: ConnId,
-        ticket: Ticket,
+        conn: SessionId,
+        membership_id: MembershipId,
         seq: Seq,
         online: u32,
         frame: Option<Bytes>,
         ack: AckId,
     },
     PublishRefused {
-        conn: ConnId,
+        conn: SessionId,
         why: Refusal,
         ack: AckId,
     },
     /// The message was heard before its commit was known to be this node's.
     PublishAccepted {
-        conn: ConnId,
+        conn: SessionId,
         ack: AckId,
         id: i64,
         seq: Seq,
@@ -130,14 +130,14 @@ pub enum Delivery {
     /// One frame for all members of the room that hear this way.
     Roster {
         room: RoomId,
-        hearing: Hearing,
+        presence_mode: PresenceMode,
         frame: Bytes,
     },
     /// One frame for some members, when their turn has come: a whole roster, or what is to be heard
     /// after it.
     Snapshot {
         room: RoomId,
-        conns: SmallVec<[ConnId; 2]>,
+        conns: SmallVec<[SessionId; 2]>,
         frame: Bytes,
     },
     /// `user` began or stopped reading `room`; `seq` is what he has read.
@@ -186,7 +186,7 @@ pub struct Sequenced {
     pub seq: Seq,
     pub id: i64,
     /// The session of this node that published, and the ack it wants.
-    pub publisher: Option<ConnId>,
+    pub publisher: Option<SessionId>,
     pub ack: AckId,
 }
 

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::lane::{Delivery, Request};
 use crate::cluster::Signal;
-use crate::effect::{Command, Effects, LaneRoom};
+use crate::effect::{Command, Effects, LaneSlots};
 use crate::ids::ShardId;
 
 pub(crate) struct Lanes {
     own: ShardId,
     own_max: u32,
-    room: LaneRoom,
+    room: LaneSlots,
     /// The lanes from this shard to itself.
     own_requests: VecDeque<Request>,
     own_deliveries: VecDeque<Delivery>,
@@ -23,7 +23,7 @@ pub(crate) struct Full<T>(pub(crate) T);
 
 impl Lanes {
     pub(crate) fn new(own: ShardId, shards: u8, own_max: u32) -> Lanes {
-        let room = LaneRoom {
+        let room = LaneSlots {
             requests: vec![0; usize::from(shards)],
             deliveries: vec![0; usize::from(shards)],
             commands: 0,
@@ -39,7 +39,7 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn begin(&mut self, room: &LaneRoom) {
+    pub(crate) fn begin(&mut self, room: &LaneSlots) {
         self.room.clone_from(room);
     }
 

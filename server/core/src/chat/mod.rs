@@ -11,6 +11,6 @@ pub(crate) mod home;
 pub mod lane;
 pub(crate) mod lanes;
 pub(crate) mod maps;
-mod pace;
 mod refusal;
 mod roster;
+mod throttle;

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::frames::{self, Meta};
-use super::lane::Hearing;
+use super::lane::PresenceMode;
 use super::maps::Map;
 use crate::cluster::NodeIx;
-use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::input::UserCard;
 use tell::Telling;
 
@@ -25,7 +25,7 @@ pub(crate) const RESERVED_SLOTS: u32 = 8;
 
 struct Member {
     user: UserId,
-    hearing: Hearing,
+    presence_mode: PresenceMode,
     /// For its first roster, or because it asked again.
     is_waiting: bool,
 }
@@ -40,14 +40,14 @@ struct Present {
 
 pub(crate) struct Roster {
     room: RoomId,
-    members: Map<ConnId, Member>,
+    members: Map<SessionId, Member>,
     users: BTreeMap<UserId, Present>,
     /// Pairs of a user and another node that has him.
     remote: usize,
     /// Members per edge.
     edges: Vec<u32>,
-    /// Members by how they hear, indexed by `Hearing as usize`.
-    hearing: [u32; 3],
+    /// Members by how they hear, indexed by `PresenceMode as usize`.
+    presence_mode: [u32; 3],
     version: u64,
     telling: Telling,
 }
@@ -69,7 +69,7 @@ impl Roster {
             users: BTreeMap::new(),
             remote: 0,
             edges: vec![0; usize::from(shards)],
-            hearing: [0; 3],
+            presence_mode: [0; 3],
             version: 0,
             telling: Telling::default(),
         }
@@ -87,7 +87,7 @@ impl Roster {
         self.edges[usize::from(shard.0)] > 0
     }
 
-    pub(crate) fn card_of(&self, conn: ConnId) -> Option<&Arc<UserCard>> {
+    pub(crate) fn card_of(&self, conn: SessionId) -> Option<&Arc<UserCard>> {
         let user = self.members.get(&conn)?.user;
         self.users.get(&user).map(|present| &present.card)
     }
@@ -97,20 +97,25 @@ impl Roster {
     }
 
     /// Adds a member. A member that is one already only gets the roster again.
-    pub(crate) fn join(&mut self, conn: ConnId, card: &Arc<UserCard>, hearing: Hearing) -> Change {
+    pub(crate) fn join(
+        &mut self,
+        conn: SessionId,
+        card: &Arc<UserCard>,
+        presence_mode: PresenceMode,
+    ) -> Change {
         let user = card.id;
         if let Some(member) = self.members.get_mut(&conn) {
             let user = member.user;
             self.telling.left(conn, member);
-            self.hearing[member.hearing as usize] -= 1;
-            self.hearing[hearing as usize] += 1;
-            *member = Member { user, hearing, is_waiting: true };
-            self.telling.entered(conn, hearing, self.version);
+            self.presence_mode[member.presence_mode as usize] -= 1;
+            self.presence_mode[presence_mode as usize] += 1;
+            *member = Member { user, presence_mode, is_waiting: true };
+            self.telling.entered(conn, presence_mode, self.version);
             return Change { is_new: false, is_new_here: false, user };
         }
-        self.members.insert(conn, Member { user, hearing, is_waiting: true });
+        self.members.insert(conn, Member { user, presence_mode, is_waiting: true });
         self.edges[usize::from(conn.shard().0)] += 1;
-        self.hearing[hearing as usize] += 1;
+        self.presence_mode[presence_mode as usize] += 1;
         let present = self.users.entry(user).or_insert_with(|| Present::new(card));
         present.sessions += 1;
         let is_new_here = present.sessions == 1;
@@ -121,15 +126,15 @@ impl Roster {
             // Other nodes do not know his e-mail.
             self.rename(card);
         }
-        self.telling.entered(conn, hearing, self.version);
+        self.telling.entered(conn, presence_mode, self.version);
         Change { is_new, is_new_here, user }
     }
 
     /// Removes a member; `None` if it was none.
-    pub(crate) fn leave(&mut self, conn: ConnId) -> Option<Change> {
+    pub(crate) fn leave(&mut self, conn: SessionId) -> Option<Change> {
         let member = self.members.remove(&conn)?;
         self.edges[usize::from(conn.shard().0)] -= 1;
-        self.hearing[member.hearing as usize] -= 1;
+        self.presence_mode[member.presence_mode as usize] -= 1;
         self.telling.left(conn, &member);
         let user = member.user;
         let present = self.users.get_mut(&user).expect("a member's user is present");

@@ -6,20 +6,20 @@ use throng_wire::http::{self, EngineError};
 use super::pipe::Role;
 use super::polling::{Polling, form};
 use super::session::{Beat, Session};
-use super::{Carrier, Engine, Happening};
-use crate::ids::{ConnId, PipeId, PollId, Sid};
+use super::{Carrier, Engine, SessionEvent};
+use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::input::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::now::Now;
 use crate::timers::Timer;
 
 impl Engine {
     /// The live session that a request's `sid` names.
-    fn lookup(&mut self, request: &EngineRequest, sid: &str) -> Option<ConnId> {
+    fn lookup(&mut self, request: &EngineRequest, sid: &str) -> Option<SessionId> {
         self.named(request, sid).filter(|conn| self.is_alive(*conn))
     }
 
     /// The session of that name, whether its heartbeat is due or not.
-    fn named(&self, request: &EngineRequest, sid: &str) -> Option<ConnId> {
+    fn named(&self, request: &EngineRequest, sid: &str) -> Option<SessionId> {
         let sid = Sid::parse(sid).filter(|sid| sid.shard() == self.settings.shard)?;
         let session = self.slots.get(sid.slot() as usize)?.session.as_deref()?;
         let is_match = subtle::ConstantTimeEq::ct_eq(&session.sid_random[..], sid.random());
@@ -154,7 +154,7 @@ impl Engine {
         }
     }
 
-    fn open(&mut self, version: Version, request: EngineRequest, carrier: Carrier) -> ConnId {
+    fn open(&mut self, version: Version, request: EngineRequest, carrier: Carrier) -> SessionId {
         let now = self.now;
         let settings = &self.settings;
         let (ping_interval_ms, ping_timeout_ms) =
@@ -199,9 +199,13 @@ impl Engine {
             // Engine.IO 3 clients send no CONNECT for `/`; the server speaks first (SIO).
             self.connect_namespace(conn, 0);
         }
-        self.happenings.push_back(Happening::Opened { conn, token: request.token });
+        self.session_events.push_back(SessionEvent::Opened { conn, token: request.token });
         if is_socket_io && version == Version::V3 {
-            self.happenings.push_back(Happening::Connected { conn, namespace: 0, auth: None });
+            self.session_events.push_back(SessionEvent::Connected {
+                conn,
+                namespace: 0,
+                auth: None,
+            });
         }
         conn
     }
@@ -211,5 +215,5 @@ const OVERLOADED: &str = r#"{"code":6,"message":"Server is full"}"#;
 
 enum Admitted {
     New(Version),
-    Session(ConnId),
+    Session(SessionId),
 }

@@ -1,13 +1,13 @@
-//! Engine.IO and Socket.IO sessions of one shard: bytes in, [`Happening`]s out.
+//! Engine.IO and Socket.IO sessions of one shard: bytes in, [`SessionEvent`]s out.
 //!
 //! ```text
 //!  upgrade, bytes ──► pipe.rs ──┐
-//!                               ├──► packets.rs ──► Happening ──► application
+//!                               ├──► packets.rs ──► SessionEvent ──► application
 //!  GET, POST ──────► polling.rs ┘
 //! ```
 //!
 //! The engine knows nothing of rooms or users. An application (chat, or the echo of the
-//! conformance binary) reads the happenings and answers through `emit`.
+//! conformance binary) reads the session_events and answers through `emit`.
 
 mod handshake;
 mod packets;
@@ -25,7 +25,7 @@ pub(crate) use session::{Carrier, CloseReason, Session};
 
 use crate::counters::Counters;
 use crate::effect::{Answer, Effects};
-use crate::ids::{ConnId, PipeId, PollId};
+use crate::ids::{PipeId, PollId, SessionId};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
@@ -35,21 +35,21 @@ use polling::Polling;
 use session::Beat;
 
 /// What an application hears. Owned, so that handling one may change anything.
-pub(crate) enum Happening {
+pub(crate) enum SessionEvent {
     /// An Engine.IO session exists; `token` came with the handshake.
     Opened {
-        conn: ConnId,
+        conn: SessionId,
         token: Option<Box<str>>,
     },
     /// A namespace was connected; `auth` is the raw JSON of the CONNECT payload.
     Connected {
-        conn: ConnId,
+        conn: SessionId,
         namespace: u8,
         auth: Option<Box<str>>,
     },
     /// `data` is the raw JSON array of the event.
     Event {
-        conn: ConnId,
+        conn: SessionId,
         namespace: u8,
         ack: Option<u64>,
         data: Box<str>,
@@ -58,23 +58,23 @@ pub(crate) enum Happening {
     },
     /// The client left a namespace but keeps the session.
     Disconnected {
-        conn: ConnId,
+        conn: SessionId,
     },
     /// An Engine.IO message on an endpoint without Socket.IO.
     Text {
-        conn: ConnId,
+        conn: SessionId,
         text: Box<str>,
     },
     Binary {
-        conn: ConnId,
+        conn: SessionId,
         bytes: Bytes,
     },
     /// The session moved from polling to a WebSocket.
     Moved {
-        conn: ConnId,
+        conn: SessionId,
     },
     Ended {
-        conn: ConnId,
+        conn: SessionId,
         reason: CloseReason,
         session: Box<Session>,
     },
@@ -99,13 +99,13 @@ pub(crate) struct Engine {
     pipes: Vec<Pipe>,
     timers: Timers,
     random: ChaCha12Rng,
-    happenings: std::collections::VecDeque<Happening>,
+    session_events: std::collections::VecDeque<SessionEvent>,
     /// Polling sessions whose parked poll may be answerable.
-    ready_polls: Vec<ConnId>,
+    ready_polls: Vec<SessionId>,
     /// The session of each last poll, parked or answered.
-    polls: std::collections::BTreeMap<PollId, ConnId>,
+    polls: std::collections::BTreeMap<PollId, SessionId>,
     /// Sessions over their outbound bound, to be evicted at the end of the turn.
-    slow: Vec<ConnId>,
+    slow: Vec<SessionId>,
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
     scratch: Vec<u8>,
@@ -130,7 +130,7 @@ impl Engine {
             pipes: Vec::new(),
             timers: Timers::default(),
             random: ChaCha12Rng::from_seed(random),
-            happenings: std::collections::VecDeque::new(),
+            session_events: std::collections::VecDeque::new(),
             ready_polls: Vec::new(),
             polls: std::collections::BTreeMap::new(),
             slow: Vec::new(),
@@ -141,8 +141,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn next_happening(&mut self) -> Option<Happening> {
-        self.happenings.pop_front()
+    pub(crate) fn next_session_event(&mut self) -> Option<SessionEvent> {
+        self.session_events.pop_front()
     }
 
     pub(crate) fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
@@ -151,21 +151,21 @@ impl Engine {
         bytes
     }
 
-    pub(crate) fn session(&self, conn: ConnId) -> Option<&Session> {
+    pub(crate) fn session(&self, conn: SessionId) -> Option<&Session> {
         let slot = self.slots.get(conn.slot() as usize)?;
         slot.session.as_deref().filter(|session| session.conn == conn)
     }
 
-    pub(crate) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+    pub(crate) fn session_mut(&mut self, conn: SessionId) -> Option<&mut Session> {
         let slot = self.slots.get_mut(conn.slot() as usize)?;
         slot.session.as_deref_mut().filter(|session| session.conn == conn)
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.live >= self.settings.sessions_max.min(ConnId::SLOTS_MAX)
+        self.live >= self.settings.sessions_max.min(SessionId::SLOTS_MAX)
     }
 
-    fn insert(&mut self, make: impl FnOnce(ConnId, [u8; 11]) -> Session) -> ConnId {
+    fn insert(&mut self, make: impl FnOnce(SessionId, [u8; 11]) -> Session) -> SessionId {
         let random = self.random_bytes();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -173,7 +173,7 @@ impl Engine {
         });
         let entry = &mut self.slots[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
-        let conn = ConnId::new(self.settings.shard, slot, entry.generation);
+        let conn = SessionId::new(self.settings.shard, slot, entry.generation);
         let session = make(conn, random);
         *session.gauge(&mut self.counters) += 1;
         *session.opened_counter(&mut self.counters) += 1;
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// Makes sure that a timer fires at `deadline` or before.
-    fn arm(&mut self, conn: ConnId, deadline: Now) {
+    fn arm(&mut self, conn: SessionId, deadline: Now) {
         let fires = self.timers.schedule(deadline, Timer::Session(conn));
         if let Some(session) = self.session_mut(conn) {
             session.timer_at = fires;
@@ -195,7 +195,7 @@ impl Engine {
     // ---- output -------------------------------------------------------------------------------
 
     /// Sends one Engine.IO text packet, type digit included.
-    pub(crate) fn emit(&mut self, conn: ConnId, packet: &str) {
+    pub(crate) fn emit(&mut self, conn: SessionId, packet: &str) {
         let Some(session) = self.session_mut(conn) else { return };
         match &session.carrier {
             Carrier::Pipe(pipe) => {
@@ -217,13 +217,13 @@ impl Engine {
 
     /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
     /// nothing of the namespace reaches the client (SIO-15, SIO-64).
-    pub(crate) fn emit_event(&mut self, conn: ConnId, packet: &str) {
+    pub(crate) fn emit_event(&mut self, conn: SessionId, packet: &str) {
         if self.session(conn).is_some_and(|session| session.is_connected(0)) {
             self.emit(conn, packet);
         }
     }
 
-    pub(crate) fn emit_binary(&mut self, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn emit_binary(&mut self, conn: SessionId, bytes: &[u8]) {
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;
         match &session.carrier {
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     /// Sends a ready WebSocket frame that many sessions share.
-    pub(crate) fn emit_frame(&mut self, conn: ConnId, frame: &Bytes) {
+    pub(crate) fn emit_frame(&mut self, conn: SessionId, frame: &Bytes) {
         let Some(session) = self.session(conn) else { return };
         match &session.carrier {
             Carrier::Pipe(pipe) => {
@@ -261,14 +261,14 @@ impl Engine {
 
     /// Notes a session whose queue outgrew its bound; it is evicted when the turn ends.
     #[inline]
-    pub(crate) fn check_bound(&mut self, conn: ConnId, queued: usize) {
+    pub(crate) fn check_bound(&mut self, conn: SessionId, queued: usize) {
         if queued > self.settings.outbound_bytes_max as usize {
             self.slow.push(conn);
         }
     }
 
     /// Bytes waiting for a client.
-    pub(crate) fn queued(&mut self, conn: ConnId) -> usize {
+    pub(crate) fn queued(&mut self, conn: SessionId) -> usize {
         match self.session(conn).map(|session| &session.carrier) {
             Some(Carrier::Pipe(pipe)) => {
                 let pipe = *pipe;
@@ -282,7 +282,7 @@ impl Engine {
     // ---- end ----------------------------------------------------------------------------------
 
     /// Ends a session: tells the client why, as far as its transport can, and the application.
-    pub(crate) fn end(&mut self, conn: ConnId, reason: CloseReason) {
+    pub(crate) fn end(&mut self, conn: SessionId, reason: CloseReason) {
         let Some(slot) = self.slots.get_mut(conn.slot() as usize) else { return };
         if slot.session.as_ref().is_none_or(|session| session.conn != conn) {
             return;
@@ -313,7 +313,7 @@ impl Engine {
             }
             Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
         }
-        self.happenings.push_back(Happening::Ended { conn, reason, session });
+        self.session_events.push_back(SessionEvent::Ended { conn, reason, session });
     }
 
     /// Ends the sessions whose queues outgrew their bounds; false if there were none.
@@ -346,7 +346,7 @@ impl Engine {
         }
     }
 
-    fn session_timer(&mut self, conn: ConnId) {
+    fn session_timer(&mut self, conn: SessionId) {
         let now = self.now;
         let Some(session) = self.session(conn) else { return };
         if session.timer_at > now {
@@ -360,7 +360,7 @@ impl Engine {
     }
 
     /// The session's deadline has passed.
-    fn heartbeat(&mut self, conn: ConnId) {
+    fn heartbeat(&mut self, conn: SessionId) {
         let now = self.now;
         let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
         let Some(session) = self.session_mut(conn) else { return };
@@ -382,7 +382,7 @@ impl Engine {
     }
 
     /// Ends the session if its deadline passed, even though no timer fired yet. True if it lives.
-    fn is_alive(&mut self, conn: ConnId) -> bool {
+    fn is_alive(&mut self, conn: SessionId) -> bool {
         let now = self.now;
         while let Some(session) = self.session(conn) {
             if session.next_due() > now {

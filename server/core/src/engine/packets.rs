@@ -5,13 +5,13 @@ use throng_wire::eio::{self, Kind, Version};
 use throng_wire::sio;
 
 use super::session::{Assembly, Beat};
-use super::{CloseReason, Engine, Happening};
-use crate::ids::ConnId;
+use super::{CloseReason, Engine, SessionEvent};
+use crate::ids::SessionId;
 use crate::input::Endpoint;
 use crate::now::Now;
 
 impl Engine {
-    pub(super) fn packet(&mut self, conn: ConnId, packet: eio::Packet<'_>) {
+    pub(super) fn packet(&mut self, conn: SessionId, packet: eio::Packet<'_>) {
         let now = self.now;
         let interval_ms = u64::from(self.settings.ping_interval_ms);
         let timeout_ms = u64::from(self.settings.ping_timeout_ms);
@@ -46,23 +46,23 @@ impl Engine {
         }
     }
 
-    fn message(&mut self, conn: ConnId, data: eio::Data<'_>) {
+    fn message(&mut self, conn: SessionId, data: eio::Data<'_>) {
         let Some(session) = self.session_mut(conn) else { return };
         session.messages_in += 1;
         match (session.endpoint, data) {
             (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(conn, text),
             (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(conn, &bytes),
             (_, eio::Data::Text(text)) => {
-                self.happenings.push_back(Happening::Text { conn, text: text.into() });
+                self.session_events.push_back(SessionEvent::Text { conn, text: text.into() });
             }
             (_, eio::Data::Binary(bytes)) => {
                 let bytes = Bytes::copy_from_slice(&bytes);
-                self.happenings.push_back(Happening::Binary { conn, bytes });
+                self.session_events.push_back(SessionEvent::Binary { conn, bytes });
             }
         }
     }
 
-    fn socket_io(&mut self, conn: ConnId, text: &str) {
+    fn socket_io(&mut self, conn: SessionId, text: &str) {
         let limits = sio::Limits {
             depth_max: self.settings.json_depth_max,
             attachments_max: self.settings.attachments_max,
@@ -102,18 +102,18 @@ impl Engine {
                 }
                 self.connect_namespace(conn, namespace);
                 let auth = packet.data.map(Box::from);
-                self.happenings.push_back(Happening::Connected { conn, namespace, auth });
+                self.session_events.push_back(SessionEvent::Connected { conn, namespace, auth });
             }
             // Leaving twice changes nothing (SIO-65).
             sio::Kind::Disconnect if !session.is_connected(namespace) => {}
             _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
             sio::Kind::Disconnect => {
                 self.disconnect_namespace(conn, namespace);
-                self.happenings.push_back(Happening::Disconnected { conn });
+                self.session_events.push_back(SessionEvent::Disconnected { conn });
             }
             sio::Kind::Event => {
                 let data = packet.data.unwrap_or_default().into();
-                self.happenings.push_back(Happening::Event {
+                self.session_events.push_back(SessionEvent::Event {
                     conn,
                     namespace,
                     ack: packet.ack,
@@ -142,7 +142,7 @@ impl Engine {
         }
     }
 
-    fn attachment(&mut self, conn: ConnId, bytes: &[u8]) {
+    fn attachment(&mut self, conn: SessionId, bytes: &[u8]) {
         let max_payload = self.settings.max_payload as usize;
         let Some(session) = self.session_mut(conn) else { return };
         let Some(mut assembly) = session.assembly.take() else {
@@ -157,7 +157,7 @@ impl Engine {
         self.assemble(conn, *assembly);
     }
 
-    fn assemble(&mut self, conn: ConnId, assembly: Assembly) {
+    fn assemble(&mut self, conn: SessionId, assembly: Assembly) {
         if assembly.missing > 0 {
             if let Some(session) = self.session_mut(conn) {
                 session.assembly = Some(Box::new(assembly));
@@ -165,7 +165,7 @@ impl Engine {
             return;
         }
         let Assembly { namespace, ack, data, attachments, .. } = assembly;
-        self.happenings.push_back(Happening::Event {
+        self.session_events.push_back(SessionEvent::Event {
             conn,
             namespace,
             ack,
@@ -176,7 +176,7 @@ impl Engine {
     }
 
     /// Whoever has left his last namespace closes, or connects again in time (SIO-63).
-    fn disconnect_namespace(&mut self, conn: ConnId, namespace: u8) {
+    fn disconnect_namespace(&mut self, conn: SessionId, namespace: u8) {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
         let Some(session) = self.session_mut(conn) else { return };
         session.connected &= !(1 << namespace);
@@ -191,7 +191,7 @@ impl Engine {
     }
 
     /// Marks the namespace connected and tells the client.
-    pub(super) fn connect_namespace(&mut self, conn: ConnId, namespace: u8) {
+    pub(super) fn connect_namespace(&mut self, conn: SessionId, namespace: u8) {
         let random = self.random_bytes::<15>();
         let Some(session) = self.session_mut(conn) else { return };
         session.connected |= 1 << namespace;

@@ -3,8 +3,8 @@
 use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
-use super::{Carrier, CloseReason, Engine, Happening};
-use crate::ids::{ConnId, PipeId};
+use super::{Carrier, CloseReason, Engine, SessionEvent};
+use crate::ids::{PipeId, SessionId};
 use crate::input::PipeEnd;
 use crate::timers::Timer;
 
@@ -19,9 +19,9 @@ pub(super) enum Role {
     /// No pipe, or one whose bytes no longer matter.
     #[default]
     Gone,
-    Session(ConnId),
+    Session(SessionId),
     Probe {
-        conn: ConnId,
+        conn: SessionId,
         is_probed: bool,
     },
     RawEcho,
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// The probe came to nothing: polls are held again.
-    fn end_probe(&mut self, conn: ConnId) {
+    fn end_probe(&mut self, conn: SessionId) {
         let Some(session) = self.session_mut(conn) else { return };
         session.probe = None;
         if let Carrier::Polling(polling) = &mut session.carrier {
@@ -207,7 +207,7 @@ impl Engine {
         }
     }
 
-    fn text_packet(&mut self, conn: ConnId, text: &str) {
+    fn text_packet(&mut self, conn: SessionId, text: &str) {
         let Some(version) = self.session(conn).map(|session| session.version) else { return };
         match eio::decode_text(version, text) {
             Ok(packet) => self.packet(conn, packet),
@@ -215,7 +215,7 @@ impl Engine {
         }
     }
 
-    fn binary_packet(&mut self, conn: ConnId, bytes: &[u8]) {
+    fn binary_packet(&mut self, conn: SessionId, bytes: &[u8]) {
         let Some(version) = self.session(conn).map(|session| session.version) else { return };
         match eio::decode_binary(version, bytes) {
             Ok(packet) => self.packet(conn, packet),
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     /// `2probe` is answered and releases the parked poll; `5` moves the session.
-    fn probe_text(&mut self, pipe: PipeId, conn: ConnId, is_probed: bool, text: &str) {
+    fn probe_text(&mut self, pipe: PipeId, conn: SessionId, is_probed: bool, text: &str) {
         let version = self.session(conn).map_or(eio::Version::V4, |session| session.version);
         match eio::decode_text(version, text).map(|packet| (packet.kind, packet.data)) {
             Ok((Kind::Ping, eio::Data::Text("probe"))) if !is_probed => {
@@ -242,7 +242,7 @@ impl Engine {
         }
     }
 
-    fn move_to_pipe(&mut self, pipe: PipeId, conn: ConnId) {
+    fn move_to_pipe(&mut self, pipe: PipeId, conn: SessionId) {
         // Whatever is queued and the parked poll are settled on the old transport's terms first.
         self.answer_poll(conn);
         self.set_role(pipe, Role::Session(conn));
@@ -268,6 +268,6 @@ impl Engine {
                 }
             }
         }
-        self.happenings.push_back(Happening::Moved { conn });
+        self.session_events.push_back(SessionEvent::Moved { conn });
     }
 }

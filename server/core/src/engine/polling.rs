@@ -9,7 +9,7 @@ use throng_wire::http::EngineError;
 
 use super::{Carrier, CloseReason, Engine};
 use crate::effect::Answer;
-use crate::ids::{ConnId, PollId};
+use crate::ids::{PollId, SessionId};
 use crate::input::BodyFault;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
@@ -57,7 +57,7 @@ impl Engine {
         self.answers.push((poll, Answer { status: error.status(), content_type: JSON, body }));
     }
 
-    pub(super) fn queue_for_poll(&mut self, conn: ConnId, packet: Out) {
+    pub(super) fn queue_for_poll(&mut self, conn: SessionId, packet: Out) {
         let packets_max = self.settings.poll_packets_max as usize;
         let Some(session) = self.session_mut(conn) else { return };
         let Carrier::Polling(polling) = &mut session.carrier else { return };
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// GET: parks until there is something to carry.
-    pub(super) fn poll(&mut self, conn: ConnId, poll: PollId, jsonp: Option<u32>) {
+    pub(super) fn poll(&mut self, conn: SessionId, poll: PollId, jsonp: Option<u32>) {
         let Some(session) = self.session_mut(conn) else { return };
         let Carrier::Polling(polling) = &mut session.carrier else { return };
         if polling.parked.is_some() {
@@ -94,7 +94,7 @@ impl Engine {
     /// POST: packets of the client.
     pub(super) fn post(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         poll: PollId,
         form: Form,
         is_jsonp: bool,
@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// The client closes: its parked poll ends with a noop, as upstream does.
-    fn release(&mut self, conn: ConnId) {
+    fn release(&mut self, conn: SessionId) {
         if let Some(session) = self.session_mut(conn)
             && let Carrier::Polling(polling) = &mut session.carrier
         {
@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// Answers the parked poll if there is something to carry or it may not be held.
-    pub(super) fn answer_poll(&mut self, conn: ConnId) {
+    pub(super) fn answer_poll(&mut self, conn: SessionId) {
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;
         let Carrier::Polling(polling) = &mut session.carrier else { return };

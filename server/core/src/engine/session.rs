@@ -5,7 +5,7 @@ use throng_wire::eio::Version;
 
 use super::Polling;
 use crate::counters::Counters;
-use crate::ids::{ConnId, PipeId, Sid};
+use crate::ids::{PipeId, SessionId, Sid};
 use crate::input::Endpoint;
 use crate::now::Now;
 
@@ -37,7 +37,7 @@ pub(crate) struct Assembly {
 }
 
 pub(crate) struct Session {
-    pub(crate) conn: ConnId,
+    pub(crate) conn: SessionId,
     pub(crate) endpoint: Endpoint,
     pub(crate) version: Version,
     pub(crate) beat: Beat,

@@ -140,7 +140,7 @@ fn full_lanes_refuse_and_lose_nothing() {
 
 #[test]
 fn waiting_events_are_bounded() {
-    let mut world = World::new(1, Settings { stall_events_max: 3, ..settings() });
+    let mut world = World::new(1, Settings { pending_events_max: 3, ..settings() });
     world.store.is_paused = true;
     let page = world.connect_legacy(0, Some(1));
     for _ in 0..3 {

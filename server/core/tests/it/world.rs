@@ -9,9 +9,9 @@ use throng_core::cluster::{self, ClusterInput, Signal, StoredMessage};
 use throng_core::input::{Accept, UserCard};
 use throng_core::lane::{Delivery, Request};
 use throng_core::{
-    Answer, Appended, BodyFault, Command, ConnId, Effects, Eio, Endpoint, EngineRequest, Flushed,
-    Input, LaneRoom, Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed,
-    Seq, Settings, Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
+    Answer, Appended, BodyFault, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input,
+    LaneSlots, Logic, Method, Now, PipeEnd, PipeId, PollId, Reply, RoomId, RoomInfo, Seed, Seq,
+    SessionId, Settings, Shard, ShardId, StoreDown, TokenHash, Transport, UserId,
 };
 
 pub struct World {
@@ -342,7 +342,7 @@ impl World {
     pub fn turn(&mut self, index: usize) -> bool {
         let now = self.now;
         let count = self.shards.len();
-        let room = LaneRoom {
+        let room = LaneSlots {
             requests: (0..count).map(|to| self.free(&self.shards[to].requests[index])).collect(),
             deliveries: (0..count)
                 .map(|to| self.free(&self.shards[to].deliveries[index]))
@@ -476,7 +476,7 @@ impl World {
     }
 
     /// The sessions whose token waits to be looked up.
-    pub fn asked(&self) -> Vec<ConnId> {
+    pub fn asked(&self) -> Vec<SessionId> {
         let conn = |(_, command): &(usize, Command)| match command {
             Command::Authenticate { conn, .. } => Some(*conn),
             _ => None,

@@ -6,14 +6,14 @@ use crate::cluster::{Audience, ConnState, Emit, Signal};
 /// Sessions of which something is to be told.
 #[derive(Default)]
 pub(super) struct Connections {
-    changed: BTreeSet<ConnId>,
+    changed: BTreeSet<SessionId>,
     /// Told before and over now. No more than there were sessions when the lane filled up: who is
     /// not told of needs no end.
-    ended: VecDeque<ConnId>,
+    ended: VecDeque<SessionId>,
 }
 
 impl Connections {
-    pub(super) fn ended(&mut self, conn: ConnId, is_signalled: bool) {
+    pub(super) fn ended(&mut self, conn: SessionId, is_signalled: bool) {
         self.changed.remove(&conn);
         if is_signalled {
             self.ended.push_back(conn);
@@ -23,7 +23,7 @@ impl Connections {
 
 impl Edge {
     /// Whose session it is, or where, has changed.
-    pub(super) fn note_connection(&mut self, conn: ConnId) {
+    pub(super) fn note_connection(&mut self, conn: SessionId) {
         if self.settings.cluster {
             self.connections.changed.insert(conn);
         }
@@ -63,7 +63,7 @@ impl Edge {
 
     /// Hands an event of another program to everybody it is for.
     pub(crate) fn emit(&mut self, emit: &Emit, engine: &mut Engine) {
-        let mut conns: Vec<ConnId> = match &emit.to {
+        let mut conns: Vec<SessionId> = match &emit.to {
             None => self.locals.iter().flatten().map(|local| local.conn).collect(),
             Some(to) => self.audience(to),
         };
@@ -82,7 +82,7 @@ impl Edge {
     }
 
     /// The sessions of all of them, sorted and each once.
-    fn audience(&self, all: &[Audience]) -> Vec<ConnId> {
+    fn audience(&self, all: &[Audience]) -> Vec<SessionId> {
         let mut conns = Vec::new();
         for audience in all {
             match audience {
@@ -104,7 +104,7 @@ impl Edge {
 impl Local {
     fn state(&self) -> Option<ConnState> {
         let user = self.identity?.user;
-        let stays = self.rooms.iter().filter(|stay| stay.index.is_some());
-        Some(ConnState { user, rooms: stays.map(|stay| stay.room).collect() })
+        let memberships = self.rooms.iter().filter(|membership| membership.index.is_some());
+        Some(ConnState { user, rooms: memberships.map(|membership| membership.room).collect() })
     }
 }

@@ -5,19 +5,23 @@ use super::*;
 impl Edge {
     pub(crate) fn delivery(&mut self, delivery: Delivery, engine: &mut Engine) {
         match delivery {
-            Delivery::Joined { room, conn, ticket, hearing, seq, online, ack } => {
-                self.joined(conn, ticket, hearing, engine);
+            Delivery::Joined { room, conn, membership_id, presence_mode, seq, online, ack } => {
+                self.joined(conn, membership_id, presence_mode, engine);
                 self.note_connection(conn);
                 if let Some(id) = ack {
                     engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
                 }
             }
-            Delivery::JoinRefused { conn, ticket, why, ack } => {
+            Delivery::JoinRefused { conn, membership_id, why, ack } => {
                 let Some(local) = self.local(conn) else { return };
-                if let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket) {
-                    stay.joining = stay.joining.saturating_sub(1);
-                    if stay.joining == 0 && stay.index.is_none() {
-                        self.end_stay(conn, ticket);
+                if let Some(membership) = local
+                    .rooms
+                    .iter_mut()
+                    .find(|membership| membership.membership_id == membership_id)
+                {
+                    membership.joining = membership.joining.saturating_sub(1);
+                    if membership.joining == 0 && membership.index.is_none() {
+                        self.end_membership(conn, membership_id);
                     }
                 }
                 *why.counter(&mut engine.counters) += 1;
@@ -27,8 +31,8 @@ impl Edge {
                 *why.counter(&mut engine.counters) += 1;
                 engine.emit_event(conn, &frames::refusal("roomout", why, ack));
             }
-            Delivery::Left { room, conn, ticket, seq, online, frame, ack } => {
-                self.end_stay(conn, ticket);
+            Delivery::Left { room, conn, membership_id, seq, online, frame, ack } => {
+                self.end_membership(conn, membership_id);
                 let is_connected = engine.session(conn).is_some_and(|s| s.is_connected(0));
                 if let Some(frame) = frame.filter(|_| is_connected) {
                     engine.emit_frame(conn, &frame);
@@ -49,8 +53,8 @@ impl Edge {
                 }
             }
             Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
-            Delivery::Roster { room, hearing, frame } => {
-                self.roster(room, hearing, &frame, engine);
+            Delivery::Roster { room, presence_mode, frame } => {
+                self.roster(room, presence_mode, &frame, engine);
             }
             Delivery::Snapshot { room, conns, frame } => {
                 for conn in conns {
@@ -70,9 +74,9 @@ impl Edge {
 
     pub(super) fn joined(
         &mut self,
-        conn: ConnId,
-        ticket: Ticket,
-        hearing: Hearing,
+        conn: SessionId,
+        membership_id: MembershipId,
+        presence_mode: PresenceMode,
         engine: &mut Engine,
     ) {
         let Some(local) = self.local(conn) else {
@@ -80,18 +84,20 @@ impl Edge {
             return;
         };
         let Some(identity) = local.identity else { return };
-        // The stay is over already if its end overtook this answer.
-        let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket) else {
+        // The membership is over already if its end overtook this answer.
+        let Some(membership) =
+            local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
+        else {
             engine.counters.stale_deliveries += 1;
             return;
         };
-        stay.joining = stay.joining.saturating_sub(1);
-        let room_id = stay.room;
-        if let Some(index) = stay.index {
+        membership.joining = membership.joining.saturating_sub(1);
+        let room_id = membership.room;
+        if let Some(index) = membership.index {
             if let Some(room) = self.rooms.get_mut(&room_id) {
                 let member = &mut room.members[index as usize];
-                member.has_roster &= member.hearing == hearing;
-                member.hearing = hearing;
+                member.has_roster &= member.presence_mode == presence_mode;
+                member.presence_mode = presence_mode;
             }
             return;
         }
@@ -101,13 +107,14 @@ impl Edge {
             conn,
             pipe: pipe_of(engine, conn),
             user: identity.user,
-            hearing,
+            presence_mode,
             has_roster: false,
         });
         if let Some(local) = self.local(conn)
-            && let Some(stay) = local.rooms.iter_mut().find(|stay| stay.ticket == ticket)
+            && let Some(membership) =
+                local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
         {
-            stay.index = Some(index);
+            membership.index = Some(index);
         }
     }
 
@@ -156,9 +163,13 @@ impl Edge {
         }
     }
 
-    fn snapshot(&mut self, room: RoomId, conn: ConnId, frame: &Bytes, engine: &mut Engine) {
+    fn snapshot(&mut self, room: RoomId, conn: SessionId, frame: &Bytes, engine: &mut Engine) {
         let index = self.local(conn).and_then(|local| {
-            local.rooms.iter().filter(|stay| stay.room == room).find_map(|stay| stay.index)
+            local
+                .rooms
+                .iter()
+                .filter(|membership| membership.room == room)
+                .find_map(|membership| membership.index)
         });
         if let Some(index) = index
             && let Some(room) = self.rooms.get_mut(&room)
@@ -172,20 +183,20 @@ impl Edge {
     pub(super) fn roster(
         &mut self,
         room: RoomId,
-        hearing: Hearing,
+        presence_mode: PresenceMode,
         frame: &Bytes,
         engine: &mut Engine,
     ) {
         let Some(room) = self.rooms.get_mut(&room) else { return };
         for member in &mut room.members {
-            if member.hearing != hearing {
+            if member.presence_mode != presence_mode {
                 continue;
             }
-            match hearing {
+            match presence_mode {
                 // Changes mean nothing before the snapshot they change.
-                Hearing::Delta if !member.has_roster => continue,
-                Hearing::Delta => {}
-                Hearing::Full | Hearing::Count => member.has_roster = true,
+                PresenceMode::Delta if !member.has_roster => continue,
+                PresenceMode::Delta => {}
+                PresenceMode::Full | PresenceMode::Count => member.has_roster = true,
             }
             engine.counters.events_out += 1;
             match member.pipe {

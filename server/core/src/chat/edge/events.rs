@@ -5,7 +5,7 @@ use super::*;
 impl Edge {
     pub(super) fn refuse(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         name: &str,
         why: Refusal,
         ack: AckId,
@@ -15,16 +15,16 @@ impl Edge {
         cx.engine.emit_event(conn, &frames::refusal(name, why, ack));
     }
 
-    pub(super) fn event(&mut self, conn: ConnId, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn event(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
         let (events_max, bytes_max) =
-            (self.settings.stall_events_max as usize, self.settings.stall_bytes_max as usize);
+            (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
         let Some(local) = self.local(conn) else { return };
-        if let Some(stall) = &mut local.stall {
-            if stall.queue.len() >= events_max || stall.bytes + event.data.len() > bytes_max {
+        if let Some(pending) = &mut local.pending {
+            if pending.queue.len() >= events_max || pending.bytes + event.data.len() > bytes_max {
                 return cx.engine.end(conn, CloseReason::Limit);
             }
-            stall.bytes += event.data.len();
-            stall.queue.push_back(Queued::Event(event));
+            pending.bytes += event.data.len();
+            pending.queue.push_back(Queued::Event(event));
             return;
         }
         let known = local.identity;
@@ -43,7 +43,7 @@ impl Edge {
                     return self.refuse(conn, &name, Refusal::Busy, event.ack, cx);
                 }
                 if let Some(local) = self.local(conn) {
-                    local.stall = Some(Stall::new(Waiting::Event(token, event)));
+                    local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
                 }
             }
             Ok(_) => self.act(conn, event, cx),
@@ -51,7 +51,7 @@ impl Edge {
     }
 
     /// Acts on an event whose token, if any, is the connection's.
-    pub(super) fn act(&mut self, conn: ConnId, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn act(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = self.try_act(conn, &event, &mut buffer, cx);
         self.buffer = buffer;
@@ -63,7 +63,7 @@ impl Edge {
 
     pub(super) fn try_act(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         event: &Event,
         buffer: &mut Vec<u8>,
         cx: &mut Context<'_>,
@@ -79,8 +79,8 @@ impl Edge {
                 self.login(conn, identity.user, ack, cx);
             }
             "room" => {
-                let (room, hearing) = (payload.room()?, payload.hearing()?);
-                self.join(conn, identity.user, room, hearing, ack, cx)?;
+                let (room, presence_mode) = (payload.room()?, payload.presence_mode()?);
+                self.join(conn, identity.user, room, presence_mode, ack, cx)?;
             }
             "roomout" => {
                 let room = payload.room()?;
@@ -92,13 +92,19 @@ impl Edge {
         Ok(())
     }
 
-    pub(super) fn take_join_token(&mut self, conn: ConnId, now: Now) -> Result<(), Refusal> {
+    pub(super) fn take_join_token(&mut self, conn: SessionId, now: Now) -> Result<(), Refusal> {
         let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
         let is_taken = self.local(conn).is_some_and(|l| l.rates.joins.take(now, per_s, burst));
         is_taken.then_some(()).ok_or(Refusal::RateLimited)
     }
 
-    pub(super) fn login(&mut self, conn: ConnId, user: UserId, ack: AckId, cx: &mut Context<'_>) {
+    pub(super) fn login(
+        &mut self,
+        conn: SessionId,
+        user: UserId,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) {
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
             Reads::Loading(loading) => {
@@ -111,10 +117,10 @@ impl Edge {
 
     pub(super) fn join(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         user: UserId,
         room: RoomId,
-        hearing: Hearing,
+        presence_mode: PresenceMode,
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
@@ -128,32 +134,35 @@ impl Edge {
         let card = card.ok_or(Refusal::Unauthenticated)?;
         self.take_join_token(conn, now)?;
         let Some(local) = self.local(conn) else { return Ok(()) };
-        let known = local.rooms.iter().find(|stay| stay.room == room && !stay.is_leaving);
-        let known = known.map(|stay| stay.ticket);
-        let stays = local.rooms.iter().filter(|stay| !stay.is_leaving).count();
-        if known.is_none() && !is_exclusive && stays >= rooms_max {
+        let known =
+            local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
+        let known = known.map(|membership| membership.membership_id);
+        let memberships = local.rooms.iter().filter(|membership| !membership.is_leaving).count();
+        if known.is_none() && !is_exclusive && memberships >= rooms_max {
             return Err(Refusal::RoomLimit);
         }
-        let ticket = known.unwrap_or(Ticket(local.last_ticket.0.wrapping_add(1)));
+        let membership_id =
+            known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
         self.pay_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
-        let request = Request::Join { room, conn, ticket, user: card, hearing, ack };
+        let request = Request::Join { room, conn, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.engine.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
         }
         let Some(local) = self.local(conn) else { return Ok(()) };
-        match local.rooms.iter_mut().find(|stay| stay.ticket == ticket) {
-            Some(stay) => stay.joining = stay.joining.saturating_add(1),
+        match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
+            Some(membership) => membership.joining = membership.joining.saturating_add(1),
             None => {
-                local.last_ticket = ticket;
-                let stay = Membership { room, ticket, joining: 1, is_leaving: false, index: None };
-                local.rooms.push(stay);
+                local.last_membership_id = membership_id;
+                let membership =
+                    Membership { room, membership_id, joining: 1, is_leaving: false, index: None };
+                local.rooms.push(membership);
             }
         }
         if is_exclusive {
             // In the order asked, whatever the home says: what comes next is from the new room.
-            for owed in self.end_stays(conn, |stay| stay.room != room) {
+            for owed in self.end_memberships(conn, |membership| membership.room != room) {
                 self.owe(owed, cx);
             }
         }
@@ -161,7 +170,7 @@ impl Edge {
     }
 
     /// Whether the session is in one room at a time.
-    pub(super) fn is_exclusive(&self, conn: ConnId, engine: &Engine) -> bool {
+    pub(super) fn is_exclusive(&self, conn: SessionId, engine: &Engine) -> bool {
         match self.settings.exclusive {
             Exclusive::Always => true,
             Exclusive::Never => false,
@@ -173,7 +182,7 @@ impl Edge {
 
     pub(super) fn leave(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         room: RoomId,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -182,28 +191,31 @@ impl Edge {
             return Err(Refusal::UnknownRoom);
         }
         let Some(local) = self.local(conn) else { return Ok(()) };
-        let stay = local.rooms.iter_mut().find(|stay| stay.room == room && !stay.is_leaving);
-        if let Some(stay) = stay {
-            // The stay lasts until home has answered, so that the leaver hears everything that was
+        let membership = local
+            .rooms
+            .iter_mut()
+            .find(|membership| membership.room == room && !membership.is_leaving);
+        if let Some(membership) = membership {
+            // The membership lasts until home has answered, so that the leaver hears everything that was
             // said before it left.
-            stay.is_leaving = true;
-            let ticket = stay.ticket;
-            self.owe(Owed { room, conn, ticket, answer: Some(ack) }, cx);
+            membership.is_leaving = true;
+            let membership_id = membership.membership_id;
+            self.owe(Owed { room, conn, membership_id, answer: Some(ack) }, cx);
             return Ok(());
         }
-        local.last_ticket = Ticket(local.last_ticket.0.wrapping_add(1));
-        let ticket = local.last_ticket;
+        local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
+        let membership_id = local.last_membership_id;
         let now = cx.engine.now;
         self.take_join_token(conn, now)?;
         self.pay_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.settings.shards);
-        let request = Request::Leave { room, conn, ticket, answer: Some(ack) };
+        let request = Request::Leave { room, conn, membership_id, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
     }
 
     pub(super) fn message(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         payload: &Payload<'_>,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -227,7 +239,7 @@ impl Edge {
             None => self.server_time(now),
         };
         let Some(local) = self.local(conn) else { return Ok(()) };
-        if !local.rooms.iter().any(|stay| stay.room == room && !stay.is_leaving) {
+        if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
         }
         if !local.rates.publishes.take(now, per_s, burst) {
@@ -245,9 +257,9 @@ impl Edge {
                 }
                 if let Some(local) = self.local(conn) {
                     let waiting = Waiting::Image { room, publish, ack };
-                    match &mut local.stall {
-                        Some(stall) => stall.waiting = waiting,
-                        None => local.stall = Some(Stall::new(waiting)),
+                    match &mut local.pending {
+                        Some(pending) => pending.waiting = waiting,
+                        None => local.pending = Some(PendingEvents::new(waiting)),
                     }
                 }
                 return Ok(());
@@ -258,7 +270,7 @@ impl Edge {
 
     pub(super) fn publish(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         room: RoomId,
         message: Box<Publish>,
         ack: AckId,
@@ -277,17 +289,17 @@ impl Edge {
 
     pub(crate) fn image_saved(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         outcome: Result<Box<str>, ImageFault>,
         cx: &mut Context<'_>,
     ) {
         let Some(local) = self.local(conn) else { return };
-        let Some(stall) = local.stall.as_mut() else { return };
-        if !matches!(stall.waiting, Waiting::Image { .. }) {
+        let Some(pending) = local.pending.as_mut() else { return };
+        if !matches!(pending.waiting, Waiting::Image { .. }) {
             return;
         }
         let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
-        let waiting = std::mem::replace(&mut stall.waiting, Waiting::Identity(token));
+        let waiting = std::mem::replace(&mut pending.waiting, Waiting::Identity(token));
         let Waiting::Image { room, mut publish, ack } = waiting else { return };
         let result = match outcome {
             Ok(url) => {

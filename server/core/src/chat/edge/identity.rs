@@ -3,7 +3,12 @@
 use super::*;
 
 impl Edge {
-    pub(super) fn connected(&mut self, conn: ConnId, auth: Option<Box<str>>, cx: &mut Context<'_>) {
+    pub(super) fn connected(
+        &mut self,
+        conn: SessionId,
+        auth: Option<Box<str>>,
+        cx: &mut Context<'_>,
+    ) {
         let Some(auth) = auth else { return };
         #[derive(Default, serde::Deserialize)]
         #[serde(default)]
@@ -35,17 +40,17 @@ impl Edge {
     }
 
     /// Asks whose token this is; events wait meanwhile.
-    pub(super) fn identify(&mut self, conn: ConnId, token: TokenHash, cx: &mut Context<'_>) {
+    pub(super) fn identify(&mut self, conn: SessionId, token: TokenHash, cx: &mut Context<'_>) {
         let Some(local) = self.local(conn) else { return };
         if local.identity.is_some_and(|identity| identity.token == token) {
             return;
         }
-        if let Some(stall) = &mut local.stall {
+        if let Some(pending) = &mut local.pending {
             // An earlier token is being looked up; if this one turns out invalid, that one stays
             // (SIO-19).
-            return stall.queue.push_back(Queued::Identity(token));
+            return pending.queue.push_back(Queued::Identity(token));
         }
-        local.stall = Some(Stall::new(Waiting::Identity(token)));
+        local.pending = Some(PendingEvents::new(Waiting::Identity(token)));
         if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
             cx.engine.counters.lane_refusals_store += 1;
             self.refuse(conn, "login", Refusal::Busy, None, cx);
@@ -56,18 +61,18 @@ impl Edge {
     /// The store knows (or does not know) a token.
     pub(crate) fn authenticated(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
         let Some(local) = self.local(conn) else { return };
-        let Some(stall) = local.stall.as_mut() else { return };
-        if !stall.asks_for(token) {
+        let Some(pending) = local.pending.as_mut() else { return };
+        if !pending.asks_for(token) {
             return; // The answer to a token that a newer one has replaced.
         }
-        let outcome = if stall.is_revoked { Ok(None) } else { outcome };
-        let event = match std::mem::replace(&mut stall.waiting, Waiting::Identity(token)) {
+        let outcome = if pending.is_revoked { Ok(None) } else { outcome };
+        let event = match std::mem::replace(&mut pending.waiting, Waiting::Identity(token)) {
             Waiting::Event(_, event) => Some(event),
             _ => None,
         };
@@ -92,15 +97,15 @@ impl Edge {
     }
 
     /// Handles what waited, until something has to wait again.
-    pub(super) fn resume(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+    pub(super) fn resume(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         let Some(local) = self.local(conn) else { return };
-        let Some(stall) = local.stall.take() else { return };
-        if matches!(stall.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
+        let Some(pending) = local.pending.take() else { return };
+        if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
             // `act` stalled the session anew.
-            local.stall = Some(stall);
+            local.pending = Some(pending);
             return;
         }
-        let mut queue = stall.queue;
+        let mut queue = pending.queue;
         while let Some(queued) = queue.pop_front() {
             match queued {
                 Queued::Event(event) => self.event(conn, event, cx),
@@ -108,9 +113,9 @@ impl Edge {
                 Queued::Goodbye => self.leave_all(conn, cx),
             }
             let Some(local) = self.local(conn) else { return };
-            if let Some(stall) = &mut local.stall {
-                stall.bytes = queue.iter().map(Queued::bytes).sum();
-                stall.queue = queue;
+            if let Some(pending) = &mut local.pending {
+                pending.bytes = queue.iter().map(Queued::bytes).sum();
+                pending.queue = queue;
                 return;
             }
         }
@@ -119,7 +124,7 @@ impl Edge {
     /// Gives the connection an identity; another user's rooms are left first.
     pub(super) fn bind(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         token: TokenHash,
         card: Arc<UserCard>,
         cx: &mut Context<'_>,
@@ -162,7 +167,7 @@ impl Edge {
     }
 
     /// Takes the identity away, and the rooms with it.
-    pub(super) fn unbind(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+    pub(super) fn unbind(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         self.leave_all(conn, cx);
         let Some(local) = self.local(conn) else { return };
         let Some(identity) = local.identity.take() else { return };
@@ -173,7 +178,7 @@ impl Edge {
     }
 
     /// Returns the `login`s of the session that still wait for their counts.
-    pub(super) fn forget_session(&mut self, user: UserId, conn: ConnId) -> Vec<AckId> {
+    pub(super) fn forget_session(&mut self, user: UserId, conn: SessionId) -> Vec<AckId> {
         let Some(entry) = self.users.get_mut(&user) else { return Vec::new() };
         entry.sessions.retain(|other| *other != conn);
         let mut unanswered = Vec::new();
@@ -193,7 +198,7 @@ impl Edge {
     }
 
     pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
-        let conns: Vec<ConnId> = self
+        let conns: Vec<SessionId> = self
             .locals
             .iter()
             .flatten()
@@ -206,8 +211,10 @@ impl Edge {
             cx.engine.emit_event(conn, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.
-        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.stall.as_mut());
-        stalls.filter(|stall| stall.asks_for(token)).for_each(|stall| stall.is_revoked = true);
+        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
+        stalls
+            .filter(|pending| pending.asks_for(token))
+            .for_each(|pending| pending.is_revoked = true);
     }
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {

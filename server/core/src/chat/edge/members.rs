@@ -3,11 +3,15 @@
 use super::*;
 
 impl Edge {
-    /// Forgets one stay and takes the session out of the fan-out.
-    pub(super) fn end_stay(&mut self, conn: ConnId, ticket: Ticket) {
+    /// Forgets one membership and takes the session out of the fan-out.
+    pub(super) fn end_membership(&mut self, conn: SessionId, membership_id: MembershipId) {
         self.note_connection(conn);
         let Some(local) = self.local(conn) else { return };
-        let Some(place) = local.rooms.iter().position(|stay| stay.ticket == ticket) else { return };
+        let Some(place) =
+            local.rooms.iter().position(|membership| membership.membership_id == membership_id)
+        else {
+            return;
+        };
         let Membership { room: room_id, index, .. } = local.rooms.remove(place);
         let Some(index) = index else { return };
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
@@ -18,10 +22,12 @@ impl Edge {
         }
         if let Some(moved) = moved
             && let Some(local) = self.local(moved)
-            && let Some(stay) =
-                local.rooms.iter_mut().find(|stay| stay.room == room_id && stay.index.is_some())
+            && let Some(membership) = local
+                .rooms
+                .iter_mut()
+                .find(|membership| membership.room == room_id && membership.index.is_some())
         {
-            stay.index = Some(index);
+            membership.index = Some(index);
         }
     }
 
@@ -36,7 +42,7 @@ impl Edge {
     /// A leave that the session owes the room must reach home before anything else about the two.
     pub(super) fn pay_first(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         room: RoomId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
@@ -54,11 +60,11 @@ impl Edge {
         let mut full = SmallVec::<[crate::ids::ShardId; 4]>::new();
         while let Some(owed) = self.owed.pop_front() {
             let to = home_of(&self.keyed, owed.room, self.settings.shards);
-            let Owed { room, conn, ticket, answer } = owed;
-            let request = Request::Leave { room, conn, ticket, answer };
+            let Owed { room, conn, membership_id, answer } = owed;
+            let request = Request::Leave { room, conn, membership_id, answer };
             if full.contains(&to) || cx.lanes.request(to, request).is_err() {
                 full.push(to);
-                kept.push_back(Owed { room, conn, ticket, answer });
+                kept.push_back(Owed { room, conn, membership_id, answer });
             }
         }
         self.owed = kept;

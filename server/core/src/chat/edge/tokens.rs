@@ -20,7 +20,7 @@ impl Edge {
     /// Every token that sessions act for, or are about to, is asked for once more.
     pub(crate) fn check_tokens(&mut self) {
         for local in self.locals.iter().flatten() {
-            let asked = local.stall.as_ref().and_then(|stall| stall.token());
+            let asked = local.pending.as_ref().and_then(|pending| pending.token());
             self.token_checks.due.extend(local.identity.map(|identity| identity.token));
             self.token_checks.due.extend(asked);
         }

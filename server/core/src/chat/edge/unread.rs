@@ -27,7 +27,7 @@ pub(super) struct Loading {
     is_again: bool,
     marks: Marks,
     /// Sessions that wait for their `count`.
-    pub(super) waiting: Vec<(ConnId, AckId)>,
+    pub(super) waiting: Vec<(SessionId, AckId)>,
 }
 
 impl Reads {
@@ -213,7 +213,7 @@ impl Edge {
     /// Answers `login`.
     pub(super) fn tell_counts(
         &mut self,
-        conn: ConnId,
+        conn: SessionId,
         user: UserId,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -245,7 +245,7 @@ impl Edge {
         } else {
             self.users.keys().copied().collect()
         };
-        let mut news: BTreeMap<ConnId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
+        let mut news: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
         for user in users {
             let Some(entry) = self.users.get_mut(&user) else { continue };
             let Reads::Ready(marks) = &entry.reads else { continue };
@@ -268,10 +268,10 @@ impl Edge {
     }
 
     /// One `count` for one session, or a note to try again when it reads too slowly.
-    fn tell_session(&mut self, conn: ConnId, mut rooms: BTreeSet<RoomId>, engine: &mut Engine) {
+    fn tell_session(&mut self, conn: SessionId, mut rooms: BTreeSet<RoomId>, engine: &mut Engine) {
         let Some(local) = self.local(conn) else { return };
         let Some(user) = local.identity.map(|identity| identity.user) else { return };
-        rooms.retain(|room| !local.rooms.iter().any(|stay| stay.room == *room));
+        rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
         let Some(Reads::Ready(marks)) = self.users.get(&user).map(|entry| &entry.reads) else {
             return;
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::lane::{AckId, Publish};
 use crate::cluster::StoredMessage;
-use crate::ids::{ConnId, Seq};
+use crate::ids::{Seq, SessionId};
 use crate::input::UserCard;
 use crate::now::Now;
 
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
-    pub(super) publisher: ConnId,
+    pub(super) publisher: SessionId,
     pub(super) ack: AckId,
 }
 

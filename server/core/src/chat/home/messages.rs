@@ -41,7 +41,7 @@ impl Home {
     pub(super) fn publish(
         &mut self,
         room_id: RoomId,
-        conn: ConnId,
+        conn: SessionId,
         publish: Box<Publish>,
         ack: AckId,
         lanes: &mut Lanes,
@@ -244,6 +244,6 @@ impl Waiting {
     }
 }
 
-pub(super) fn refuse_publish(conn: ConnId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
+pub(super) fn refuse_publish(conn: SessionId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
     lanes.deliver(conn.shard(), Delivery::PublishRefused { conn, why, ack });
 }

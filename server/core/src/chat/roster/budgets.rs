@@ -6,7 +6,7 @@
 //! halved when two kinds of it wait, so that neither keeps the other waiting.
 
 use crate::chat::bucket::Budget;
-use crate::chat::pace::Pace;
+use crate::chat::throttle::RosterThrottle;
 
 /// What one event counts as at least of the small budget: a join storm in a large room must not
 /// become a storm of small events.
@@ -34,10 +34,10 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// `hearing`: members by how they hear.
-    pub(super) fn new(pace: &Pace, [full, delta, count]: [u32; 3]) -> Rates {
+    /// `presence_mode`: members by how they hear.
+    pub(super) fn new(throttle: &RosterThrottle, [full, delta, count]: [u32; 3]) -> Rates {
         // A sixteenth is kept back for what is told at once before it is paid.
-        let (small, large) = (pace.room_bytes_per_s, pace.room_news_bytes_per_s);
+        let (small, large) = (throttle.room_bytes_per_s, throttle.room_news_bytes_per_s);
         let (small, large) = (small - small / 16, large - large / 16);
         let half = |bytes: u64, is_shared: bool| if is_shared { (bytes / 2).max(1) } else { bytes };
         let is_small_shared = full > 0 && delta + count > 0;
@@ -46,7 +46,7 @@ impl Rates {
             events: half(small, is_small_shared),
             first: half(large, delta > 0),
             changes: half(large, true),
-            at_once: pace.room_bytes_per_s / 16,
+            at_once: throttle.room_bytes_per_s / 16,
         }
     }
 }

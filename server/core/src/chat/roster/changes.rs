@@ -8,8 +8,8 @@ use super::Roster;
 use super::budgets::cost;
 use super::tell::{Group, Turn};
 use crate::chat::frames::{self, Meta};
-use crate::chat::lane::Hearing;
-use crate::ids::{ConnId, Seq};
+use crate::chat::lane::PresenceMode;
+use crate::ids::{Seq, SessionId};
 
 /// A change on its way to one member after the other.
 pub(super) struct Round {
@@ -19,7 +19,7 @@ pub(super) struct Round {
     left: String,
     frame: Bytes,
     serial: u64,
-    queue: VecDeque<ConnId>,
+    queue: VecDeque<SessionId>,
 }
 
 impl Round {
@@ -35,7 +35,7 @@ impl Round {
 
 impl Roster {
     pub(super) fn tell_changes(&mut self, turn: &mut Turn<'_>) {
-        if self.hearing[Hearing::Delta as usize] == 0 {
+        if self.presence_mode[PresenceMode::Delta as usize] == 0 {
             self.telling.untold.forget_changes();
             self.telling.changes = None;
             return;
@@ -81,11 +81,12 @@ impl Roster {
         let bytes = listeners * frame.len() as u64;
         if bytes <= turn.rates.at_once {
             self.telling.budgets.changes.spend(turn.now, bytes, turn.rates.changes);
-            self.broadcast(Hearing::Delta, &frame, true, turn);
+            self.broadcast(PresenceMode::Delta, &frame, true, turn);
             return;
         }
-        round.queue =
-            self.members_who(|member| member.hearing == Hearing::Delta && !member.is_waiting);
+        round.queue = self.members_who(|member| {
+            member.presence_mode == PresenceMode::Delta && !member.is_waiting
+        });
         self.telling.changes = Some(round);
         turn.counters.roster_broadcasts += 1;
     }
@@ -98,7 +99,9 @@ impl Roster {
             let is_listening = self.members.get(&conn).is_some_and(|member| {
                 // Whoever got a whole roster since has heard it.
                 let serial = self.telling.serials.get(&conn).copied().unwrap_or(0);
-                member.hearing == Hearing::Delta && !member.is_waiting && serial < round.serial
+                member.presence_mode == PresenceMode::Delta
+                    && !member.is_waiting
+                    && serial < round.serial
             });
             if is_listening {
                 if !turn.can_pay(&self.telling.budgets.changes) {

@@ -15,11 +15,11 @@ use super::changes::Round;
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::chat::bucket::Budget;
 use crate::chat::frames;
-use crate::chat::lane::{Delivery, Hearing};
+use crate::chat::lane::{Delivery, PresenceMode};
 use crate::chat::lanes::Lanes;
-use crate::chat::pace::Pace;
+use crate::chat::throttle::RosterThrottle;
 use crate::counters::Counters;
-use crate::ids::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::now::Now;
 
 /// Lane slots that one call of [`Roster::tell`] may take: one for the number and one for those who
@@ -41,7 +41,7 @@ pub(super) struct Untold {
 
 /// Somebody who waits for a whole roster.
 pub(super) struct Waiting {
-    pub(super) conn: ConnId,
+    pub(super) conn: SessionId,
     /// His latest place; an older one is void.
     pub(super) serial: u64,
     /// He is in the roster since, or asked then: an older one will not do.
@@ -57,15 +57,15 @@ pub(super) struct Telling {
     /// Members who wait for a whole roster, in the order of their coming.
     pub(super) waiting: VecDeque<Waiting>,
     /// Members who wait for the number.
-    counting: Vec<ConnId>,
+    counting: Vec<SessionId>,
     /// Full members whose roster is old, and whether somebody joined since it was the newest.
-    pub(super) again: VecDeque<ConnId>,
+    pub(super) again: VecDeque<SessionId>,
     pub(super) again_joined_any: bool,
     pub(super) changes: Option<Round>,
     /// Delta members who have their first roster, and so hear changes.
     pub(super) listening: u32,
     /// While anybody is queued: the place of those who wait, and of others the block they were given.
-    pub(super) serials: BTreeMap<ConnId, u64>,
+    pub(super) serials: BTreeMap<SessionId, u64>,
     last_serial: u64,
     pub(super) budgets: Budgets,
 }
@@ -77,21 +77,21 @@ impl Telling {
     }
 
     /// A member begins to wait, in the roster of this version.
-    pub(super) fn entered(&mut self, conn: ConnId, hearing: Hearing, version: u64) {
+    pub(super) fn entered(&mut self, conn: SessionId, presence_mode: PresenceMode, version: u64) {
         let serial = self.next_serial();
         self.serials.insert(conn, serial);
-        match hearing {
-            Hearing::Full | Hearing::Delta => {
+        match presence_mode {
+            PresenceMode::Full | PresenceMode::Delta => {
                 self.waiting.push_back(Waiting { conn, serial, version });
             }
-            Hearing::Count => self.counting.push(conn),
+            PresenceMode::Count => self.counting.push(conn),
         }
     }
 
     /// It hears no more, or in another way.
-    pub(super) fn left(&mut self, conn: ConnId, member: &Member) {
+    pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
         self.serials.remove(&conn);
-        if member.hearing == Hearing::Delta && !member.is_waiting {
+        if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
             self.listening -= 1;
         }
     }
@@ -114,7 +114,7 @@ pub(super) struct Turn<'a> {
     pub(super) seq: Seq,
     room: RoomId,
     pub(super) rates: Rates,
-    pace: &'a mut Pace,
+    throttle: &'a mut RosterThrottle,
     lanes: &'a mut Lanes,
     pub(super) counters: &'a mut Counters,
     /// When to come back.
@@ -137,8 +137,8 @@ impl Turn<'_> {
     }
 
     fn shard_can_pay(&mut self) -> bool {
-        if !self.pace.is_open(self.now) {
-            self.come_back(self.pace.open_at());
+        if !self.throttle.is_open(self.now) {
+            self.come_back(self.throttle.open_at());
             self.is_put_off = true;
             return false;
         }
@@ -147,7 +147,7 @@ impl Turn<'_> {
 
     pub(super) fn count(&mut self, events: u64, bytes: usize, is_news: bool) {
         let bytes = events * bytes as u64;
-        self.pace.spend(self.now, bytes, events);
+        self.throttle.spend(self.now, bytes, events);
         self.counters.roster_bytes += bytes;
         if is_news {
             self.counters.roster_news_bytes += bytes;
@@ -166,11 +166,11 @@ impl Turn<'_> {
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) frame: Bytes,
-    pub(super) conns: SmallVec<[(ShardId, SmallVec<[ConnId; 2]>); 2]>,
+    pub(super) conns: SmallVec<[(ShardId, SmallVec<[SessionId; 2]>); 2]>,
 }
 
 impl Group {
-    pub(super) fn add(&mut self, conn: ConnId) {
+    pub(super) fn add(&mut self, conn: SessionId) {
         match self.conns.iter_mut().find(|(shard, _)| *shard == conn.shard()) {
             Some((_, conns)) => conns.push(conn),
             None => self.conns.push((conn.shard(), SmallVec::from_slice(&[conn]))),
@@ -185,7 +185,7 @@ impl Roster {
         &mut self,
         now: Now,
         seq: Seq,
-        pace: &mut Pace,
+        throttle: &mut RosterThrottle,
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) -> Option<Now> {
@@ -201,9 +201,9 @@ impl Roster {
         if lanes.delivery_room_min() < RESERVED_SLOTS + SLOTS_MAX {
             return Some(now.plus_ms(1));
         }
-        let (room, rates) = (self.room, Rates::new(pace, self.hearing));
+        let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
         let (again, is_put_off) = (None, false);
-        let mut turn = Turn { now, seq, room, rates, pace, lanes, counters, again, is_put_off };
+        let mut turn = Turn { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
         self.tell_number(&mut turn);
         self.tell_changes(&mut turn);
         self.tell_again(&mut turn);
@@ -219,16 +219,16 @@ impl Roster {
     // ---- the number ---------------------------------------------------------------------------
 
     fn tell_number(&mut self, turn: &mut Turn<'_>) {
-        let listeners = u64::from(self.hearing[Hearing::Count as usize]);
+        let listeners = u64::from(self.presence_mode[PresenceMode::Count as usize]);
         let is_due = std::mem::take(&mut self.telling.untold.count) && listeners > 0;
         if is_due {
             if turn.can_pay(&self.telling.budgets.events) {
                 let frame = frames::presence_count(self.meta(turn.seq));
                 let price = cost(listeners, frame.len());
                 self.telling.budgets.events.spend(turn.now, price, turn.rates.events);
-                self.broadcast(Hearing::Count, &frame, false, turn);
+                self.broadcast(PresenceMode::Count, &frame, false, turn);
                 for conn in std::mem::take(&mut self.telling.counting) {
-                    self.stop_waiting(conn, Hearing::Count);
+                    self.stop_waiting(conn, PresenceMode::Count);
                 }
                 return;
             }
@@ -241,7 +241,7 @@ impl Roster {
         let frame = frames::presence_count(self.meta(turn.seq));
         let mut group = Group { frame, ..Group::default() };
         for conn in std::mem::take(&mut self.telling.counting) {
-            if self.stop_waiting(conn, Hearing::Count) {
+            if self.stop_waiting(conn, PresenceMode::Count) {
                 group.add(conn);
                 turn.count(1, group.frame.len(), true);
             }
@@ -251,15 +251,15 @@ impl Roster {
 
     // ---- members ------------------------------------------------------------------------------
 
-    pub(super) fn members_who(&self, which: impl Fn(&Member) -> bool) -> VecDeque<ConnId> {
+    pub(super) fn members_who(&self, which: impl Fn(&Member) -> bool) -> VecDeque<SessionId> {
         let members = self.members.iter();
         members.filter(|(_, member)| which(member)).map(|(conn, _)| *conn).collect()
     }
 
     /// True if the member waited, and hears this way.
-    pub(super) fn stop_waiting(&mut self, conn: ConnId, hearing: Hearing) -> bool {
+    pub(super) fn stop_waiting(&mut self, conn: SessionId, presence_mode: PresenceMode) -> bool {
         match self.members.get_mut(&conn) {
-            Some(member) if member.hearing == hearing => {
+            Some(member) if member.presence_mode == presence_mode => {
                 std::mem::replace(&mut member.is_waiting, false)
             }
             _ => false,
@@ -269,20 +269,21 @@ impl Roster {
     /// One frame for everybody who hears this way.
     pub(super) fn broadcast(
         &self,
-        hearing: Hearing,
+        presence_mode: PresenceMode,
         frame: &Bytes,
         is_news: bool,
         turn: &mut Turn<'_>,
     ) {
-        let listeners = match hearing {
-            Hearing::Delta => self.telling.listening,
-            Hearing::Full | Hearing::Count => self.hearing[hearing as usize],
+        let listeners = match presence_mode {
+            PresenceMode::Delta => self.telling.listening,
+            PresenceMode::Full | PresenceMode::Count => self.presence_mode[presence_mode as usize],
         };
         turn.count(u64::from(listeners), frame.len(), is_news);
         turn.counters.roster_broadcasts += 1;
         for to in turn.lanes.shards() {
             if self.has_edge(to) {
-                let delivery = Delivery::Roster { room: self.room, hearing, frame: frame.clone() };
+                let delivery =
+                    Delivery::Roster { room: self.room, presence_mode, frame: frame.clone() };
                 turn.lanes.deliver(to, delivery);
             }
         }

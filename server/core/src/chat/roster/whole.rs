@@ -3,12 +3,12 @@
 use super::Roster;
 use super::budgets::cost;
 use super::tell::{Group, Turn, Waiting};
-use crate::chat::lane::Hearing;
-use crate::ids::ConnId;
+use crate::chat::lane::PresenceMode;
+use crate::ids::SessionId;
 
 impl Roster {
     pub(super) fn tell_again(&mut self, turn: &mut Turn<'_>) {
-        let listeners = u64::from(self.hearing[Hearing::Full as usize]);
+        let listeners = u64::from(self.presence_mode[PresenceMode::Full as usize]);
         if listeners == 0 {
             self.telling.untold.full = false;
             self.telling.untold.joined_any = false;
@@ -27,16 +27,17 @@ impl Roster {
             if price <= turn.rates.at_once {
                 self.telling.told = self.version;
                 self.telling.budgets.again.spend(turn.now, price, turn.rates.again);
-                self.broadcast(Hearing::Full, &frame, false, turn);
+                self.broadcast(PresenceMode::Full, &frame, false, turn);
                 // It is the first roster of everybody who still waits for one.
-                let waiting: Vec<ConnId> = self.telling.waiting.iter().map(|w| w.conn).collect();
+                let waiting: Vec<SessionId> = self.telling.waiting.iter().map(|w| w.conn).collect();
                 for conn in waiting {
-                    self.stop_waiting(conn, Hearing::Full);
+                    self.stop_waiting(conn, PresenceMode::Full);
                 }
                 return;
             }
-            self.telling.again =
-                self.members_who(|member| member.hearing == Hearing::Full && !member.is_waiting);
+            self.telling.again = self.members_who(|member| {
+                member.presence_mode == PresenceMode::Full && !member.is_waiting
+            });
             turn.counters.roster_broadcasts += 1;
         }
         self.go_on_again(turn);
@@ -53,10 +54,9 @@ impl Roster {
     fn go_on_again(&mut self, turn: &mut Turn<'_>) {
         let mut group = Group::default();
         while let Some(conn) = self.telling.again.front().copied() {
-            let is_listening = self
-                .members
-                .get(&conn)
-                .is_some_and(|member| member.hearing == Hearing::Full && !member.is_waiting);
+            let is_listening = self.members.get(&conn).is_some_and(|member| {
+                member.presence_mode == PresenceMode::Full && !member.is_waiting
+            });
             let block = self.telling.block.as_ref();
             let has_it = block.is_some_and(|block| {
                 self.telling.serials.get(&conn).is_some_and(|given| *given == block.serial)
@@ -90,7 +90,7 @@ impl Roster {
             let (conn, version) = (*conn, *version);
             let is_latest = self.telling.serials.get(&conn) == Some(serial);
             let member = self.members.get(&conn).filter(|member| member.is_waiting && is_latest);
-            let Some(hearing) = member.map(|member| member.hearing) else {
+            let Some(presence_mode) = member.map(|member| member.presence_mode) else {
                 self.telling.waiting.pop_front();
                 continue;
             };
@@ -103,8 +103,8 @@ impl Roster {
                 self.take_block();
             }
             self.telling.waiting.pop_front();
-            self.stop_waiting(conn, hearing);
-            self.telling.listening += u32::from(hearing == Hearing::Delta);
+            self.stop_waiting(conn, presence_mode);
+            self.telling.listening += u32::from(presence_mode == PresenceMode::Delta);
             let len = self.add_to(&mut group, conn, "room", turn);
             self.telling.budgets.first.spend(turn.now, len as u64, turn.rates.first);
             turn.count(1, len, true);
@@ -116,7 +116,7 @@ impl Roster {
     fn add_to(
         &mut self,
         group: &mut Group,
-        conn: ConnId,
+        conn: SessionId,
         name: &'static str,
         turn: &mut Turn<'_>,
     ) -> usize {

@@ -6,7 +6,7 @@ use throng_cluster::{Append, EntryId, Order, Outcome};
 
 use crate::executor::{NoDatabase, add, executor, members, settings};
 use crate::server::{Server, eventually, free_port};
-use throng_backplane::orders::Executor;
+use throng_redis::orders::Executor;
 
 struct Cluster([Server; 3]);
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::Method;
 use common::{bench, bench_with, get, request};
 use serde_json::json;
-use throng_desk::PeerAddr;
+use throng_rest::PeerAddr;
 
 #[tokio::test]
 async fn default_avatars_are_pictures_without_script() {

@@ -1,7 +1,7 @@
-//! The front desk: one thread with a tokio runtime for everything that is HTTP and no WebSocket,
+//! The HTTP thread: one thread with a tokio runtime for everything that is HTTP and no WebSocket,
 //! for the store, and for logs.
 //!
-//! Shards hand connections over, and the front desk hands polling requests, upgraded connections
+//! Shards hand connections over, and the HTTP thread hands polling requests, upgraded connections
 //! and replies back.
 
 mod commands;
@@ -20,9 +20,9 @@ use axum::Router;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use commands::{StoreDesk, card, room_info};
+pub use commands::{StoreWorker, card, room_info};
 
-use crate::link::{DeskEnds, Doors, Handed};
+use crate::link::{Handed, HttpEnds, ShardHandles};
 use crate::request::HttpPolicy;
 
 /// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
@@ -31,7 +31,7 @@ const LARGE_BODIES_MAX: usize = 64;
 /// Called with the route and status of a request.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
-pub struct DeskSettings {
+pub struct HttpSettings {
     pub policy: Arc<HttpPolicy>,
     /// Everything that is not the engine.
     pub router: Router,
@@ -42,27 +42,27 @@ pub struct DeskSettings {
     pub on_request: OnRequest,
 }
 
-/// What every connection of the front desk shares.
-struct Desk {
-    doors: Doors,
-    settings: DeskSettings,
+/// What every connection of the HTTP thread shares.
+struct HttpServer {
+    handles: ShardHandles,
+    settings: HttpSettings,
     next_poll: AtomicU64,
     large_bodies: Semaphore,
     receiving: polling::Receiving,
 }
 
-/// The front desk's tasks. They end when the shards are gone.
+/// The HTTP thread's tasks. They end when the shards are gone.
 pub struct Running {
     connections: tokio::task::JoinHandle<()>,
     workers: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
 
-/// Starts the tasks of the front desk on the current runtime.
-pub fn start(ends: DeskEnds, settings: DeskSettings, store: Option<Arc<StoreDesk>>) -> Running {
+/// Starts the tasks of the HTTP thread on the current runtime.
+pub fn start(ends: HttpEnds, settings: HttpSettings, store: Option<Arc<StoreWorker>>) -> Running {
     let (stop, stopping) = watch::channel(false);
-    let desk = Arc::new(Desk {
-        doors: ends.doors.clone(),
+    let http = Arc::new(HttpServer {
+        handles: ends.handles.clone(),
         settings,
         next_poll: AtomicU64::new(0),
         large_bodies: Semaphore::new(LARGE_BODIES_MAX),
@@ -70,10 +70,10 @@ pub fn start(ends: DeskEnds, settings: DeskSettings, store: Option<Arc<StoreDesk
     });
     let mut workers = JoinSet::new();
     workers.spawn(logs::write(ends.logs));
-    for (commands, door) in ends.commands.into_iter().zip(ends.doors.iter()) {
-        workers.spawn(commands::work(commands, door.clone(), store.clone()));
+    for (commands, handle) in ends.commands.into_iter().zip(ends.handles.iter()) {
+        workers.spawn(commands::work(commands, handle.clone(), store.clone()));
     }
-    let connections = tokio::spawn(take_connections(desk, ends.handed, stopping));
+    let connections = tokio::spawn(take_connections(http, ends.handed, stopping));
     Running { connections, workers, stop }
 }
 
@@ -93,7 +93,7 @@ impl Running {
 }
 
 async fn take_connections(
-    desk: Arc<Desk>,
+    http: Arc<HttpServer>,
     mut handed: mpsc::Receiver<Handed>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -102,7 +102,7 @@ async fn take_connections(
         tokio::select! {
             next = handed.recv() => {
                 let Some(next) = next else { break };
-                connections.spawn(serve::serve(Arc::clone(&desk), next, stopping.clone()));
+                connections.spawn(serve::serve(Arc::clone(&http), next, stopping.clone()));
             }
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = stopping.changed() => break,

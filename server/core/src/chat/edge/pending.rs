@@ -30,7 +30,7 @@ pub(super) enum Queued {
     Goodbye,
 }
 
-pub(super) struct Stall {
+pub(super) struct PendingEvents {
     pub(super) waiting: Waiting,
     pub(super) queue: VecDeque<Queued>,
     pub(super) bytes: usize,
@@ -39,7 +39,7 @@ pub(super) struct Stall {
     pub(super) is_revoked: bool,
 }
 
-impl Stall {
+impl PendingEvents {
     /// The token that is being looked up.
     pub(super) fn token(&self) -> Option<TokenHash> {
         match &self.waiting {
@@ -52,8 +52,8 @@ impl Stall {
         self.token() == Some(token)
     }
 
-    pub(super) fn new(waiting: Waiting) -> Box<Stall> {
-        Box::new(Stall { waiting, queue: VecDeque::new(), bytes: 0, is_revoked: false })
+    pub(super) fn new(waiting: Waiting) -> Box<PendingEvents> {
+        Box::new(PendingEvents { waiting, queue: VecDeque::new(), bytes: 0, is_revoked: false })
     }
 }
 

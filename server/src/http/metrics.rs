@@ -13,10 +13,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_store::{LATENCY_BUCKETS_US, Store};
 
-use crate::backplane::BackplaneBoard;
-use crate::board::{Board, Presence};
-use crate::gate::Gate;
+use crate::backplane::RedisStats;
 use crate::launch::Shards;
+use crate::limiter::ConnectionLimiter;
+use crate::stats::{Presence, ShardStats};
 
 /// Routes a client can make up are counted as one.
 const ROUTES_MAX: usize = 256;
@@ -27,20 +27,20 @@ pub struct Metrics {
 }
 
 struct Source {
-    boards: Arc<[Arc<Board>]>,
-    gate: Arc<Gate>,
+    shard_stats: Arc<[Arc<ShardStats>]>,
+    limiter: Arc<ConnectionLimiter>,
     presence: Arc<Presence>,
     store: Store,
-    backplane: Option<Arc<BackplaneBoard>>,
+    backplane: Option<Arc<RedisStats>>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
 
 impl Metrics {
-    pub fn new(shards: &Shards, store: Store, backplane: Option<Arc<BackplaneBoard>>) -> Metrics {
+    pub fn new(shards: &Shards, store: Store, backplane: Option<Arc<RedisStats>>) -> Metrics {
         let requests = Arc::default();
         let source = Source {
-            boards: Arc::clone(&shards.boards),
-            gate: Arc::clone(&shards.gate),
+            shard_stats: Arc::clone(&shards.shard_stats),
+            limiter: Arc::clone(&shards.limiter),
             presence: Arc::clone(&shards.presence),
             store,
             backplane,
@@ -99,7 +99,7 @@ type Labels = Vec<(&'static str, String)>;
 
 impl Source {
     fn sum(&self, name: &str) -> u64 {
-        self.boards.iter().map(|board| board.value(name).unwrap_or(0)).sum()
+        self.shard_stats.iter().map(|stats| stats.value(name).unwrap_or(0)).sum()
     }
 }
 
@@ -110,8 +110,8 @@ impl Collector for Source {
         self.chat(e)?;
         self.transport(e)?;
         self.store(e)?;
-        if let Some(board) = &self.backplane {
-            backplane(e, board)?;
+        if let Some(stats) = &self.backplane {
+            backplane(e, stats)?;
         }
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = requests.iter().map(|((route, status), count)| {
@@ -126,7 +126,7 @@ impl Collector for Source {
 impl Source {
     fn connections(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let websockets = self.sum("pipes");
-        let others = u64::from(self.gate.connections()).saturating_sub(websockets);
+        let others = u64::from(self.limiter.connections()).saturating_sub(websockets);
         gauges(
             e,
             "connections",
@@ -161,7 +161,7 @@ impl Source {
         let late = self.sum("head_timeouts");
         counter(e, "handshake_timeouts", "Connections without a request in time", late)?;
         let handed = self.sum("handed_over");
-        counter(e, "connections_handed_over", "Connections given to the front desk", handed)
+        counter(e, "connections_handed_over", "Connections given to the HTTP thread", handed)
     }
 
     fn chat(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -225,7 +225,7 @@ impl Source {
 
     /// All core or shell counters whose name begins with `prefix`, labelled by the rest of it.
     fn family(&self, prefix: &str, label: &'static str) -> Vec<(Labels, u64)> {
-        let names = throng_core::Counters::NAMES.iter().chain(crate::board::ShellCounters::NAMES);
+        let names = throng_core::Counters::NAMES.iter().chain(crate::stats::ShellCounters::NAMES);
         let family = names.filter_map(|name| {
             let rest = name.strip_prefix(prefix).filter(|_| *name != "refused_connections")?;
             Some((vec![(label, rest.to_owned())], self.sum(name)))
@@ -234,8 +234,8 @@ impl Source {
     }
 }
 
-fn backplane(e: &mut DescriptorEncoder<'_>, board: &BackplaneBoard) -> fmt::Result {
-    let s = board.status();
+fn backplane(e: &mut DescriptorEncoder<'_>, stats: &RedisStats) -> fmt::Result {
+    let s = stats.status();
     let c = s.counters;
     gauge(e, "backplane_up", "1 while Redis does what it is asked", u64::from(s.is_up))?;
     gauge(e, "backplane_lease", "1 while this node holds its lease", u64::from(s.node.is_some()))?;
@@ -282,7 +282,7 @@ fn backplane(e: &mut DescriptorEncoder<'_>, board: &BackplaneBoard) -> fmt::Resu
     let bounds = bounds.map(|(bound, count)| (vec![("bound", bound.to_owned())], count));
     counters(e, "backplane_bounds_hit", "Bounds of the backplane that were hit", bounds)?;
 
-    let adapter = &board.adapter;
+    let adapter = &stats.adapter;
     let is_subscribed = u64::from(adapter.is_subscribed());
     gauge(e, "adapter_subscribed", "1 while other programs are listened to", is_subscribed)?;
     counter(e, "adapter_events_in", "Events of other programs taken", adapter.emits())?;

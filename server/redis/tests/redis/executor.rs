@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use throng_backplane::orders::{Database, DatabaseDown, Executor};
-use throng_backplane::{Commands, Connector, Settings};
 use throng_cluster::{Failure, Order, Outcome, Write};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
+use throng_redis::orders::{Database, DatabaseDown, Executor};
+use throng_redis::{Commands, Connector, Settings};
 
 pub struct NoDatabase;
 

@@ -1,6 +1,6 @@
 //! How much of rosters may be told: by each room over time, and by all rooms of a shard together.
 //!
-//! When many rooms change faster than they can be told, those who knock, join and talk must not wait
+//! When many rooms change faster than they can be told, those who has_session, join and talk must not wait
 //! for it: a turn tells so much and no more, and then comes a pause about as long as the telling
 //! was. What changes in the meantime is told together.
 
@@ -12,7 +12,7 @@ const SEND_BYTES: u64 = 8 * 1024;
 /// How often in a second a whole turn's worth may be told. By default that is about half of a core.
 const TURNS_PER_S: u64 = 64;
 
-pub(crate) struct Pace {
+pub(crate) struct RosterThrottle {
     /// Of one room.
     pub(crate) room_bytes_per_s: u64,
     pub(crate) room_news_bytes_per_s: u64,
@@ -22,9 +22,9 @@ pub(crate) struct Pace {
     told: u64,
 }
 
-impl Pace {
-    pub(crate) fn new(settings: &Settings) -> Pace {
-        Pace {
+impl RosterThrottle {
+    pub(crate) fn new(settings: &Settings) -> RosterThrottle {
+        RosterThrottle {
             room_bytes_per_s: settings.roster_budget_bytes_per_s,
             room_news_bytes_per_s: settings.roster_news_bytes_per_s,
             turn_bytes: settings.roster_bytes_per_turn.max(1),
@@ -60,19 +60,22 @@ mod tests {
 
     #[test]
     fn a_turn_tells_its_worth_and_then_pauses_as_long() {
-        let mut pace = Pace::new(&Settings::DEFAULT);
+        let mut throttle = RosterThrottle::new(&Settings::DEFAULT);
         let worth = Settings::DEFAULT.roster_bytes_per_turn;
         let now = Now(1_000_000_000);
-        pace.spend(now, worth / 4, 0);
-        assert!(pace.is_open(now), "there is something left of this turn");
-        assert!(!pace.is_open(now.plus_ms(3)), "and the next follows after a quarter of the pause");
-        assert!(pace.is_open(now.plus_ms(4)));
-        pace.spend(now, worth * 1000, 0);
-        assert!(!pace.is_open(now));
-        assert!(!pace.is_open(now.plus_ms(15)));
-        assert!(pace.is_open(now.plus_ms(16)), "however much it was");
+        throttle.spend(now, worth / 4, 0);
+        assert!(throttle.is_open(now), "there is something left of this turn");
+        assert!(
+            !throttle.is_open(now.plus_ms(3)),
+            "and the next follows after a quarter of the pause"
+        );
+        assert!(throttle.is_open(now.plus_ms(4)));
+        throttle.spend(now, worth * 1000, 0);
+        assert!(!throttle.is_open(now));
+        assert!(!throttle.is_open(now.plus_ms(15)));
+        assert!(throttle.is_open(now.plus_ms(16)), "however much it was");
         let later = now.plus_ms(16);
-        pace.spend(later, 0, worth / SEND_BYTES);
-        assert!(!pace.is_open(later), "sends count as well");
+        throttle.spend(later, 0, worth / SEND_BYTES);
+        assert!(!throttle.is_open(later), "sends count as well");
     }
 }

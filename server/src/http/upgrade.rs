@@ -1,4 +1,4 @@
-//! A WebSocket handshake on a connection the front desk holds, as behind a proxy that reuses
+//! A WebSocket handshake on a connection the HTTP thread holds, as behind a proxy that reuses
 //! connections. hyper answers it; the bare connection then goes to the shard.
 
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use throng_wire::http::EngineError;
 use throng_wire::ws;
 use tokio::sync::oneshot;
 
-use super::Desk;
+use super::HttpServer;
 use super::polling::{engine_request, owner, plain};
 use super::prefixed::Prefixed;
 use super::serve::{SharedTicket, text};
-use crate::gate::Ticket;
-use crate::link::{Door, ToShard, Upgraded};
+use crate::limiter::Permit;
+use crate::link::{ShardHandle, ToShard, Upgraded};
 
 /// Other upgrades, such as the `h2c` of some HTTP clients, may be ignored and are.
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
@@ -29,13 +29,13 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 }
 
 pub(super) async fn upgrade(
-    desk: &Desk,
+    http: &HttpServer,
     endpoint: Endpoint,
     peer: SocketAddr,
-    ticket: SharedTicket,
+    permit: SharedTicket,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(desk, endpoint, peer, &request);
+    let engine = engine_request(http, endpoint, peer, &request);
     if let Err(error) = check(&engine) {
         return refuse(error.status(), error.json());
     }
@@ -50,20 +50,20 @@ pub(super) async fn upgrade(
         .map(ws::accept_key)
         .and_then(|accept| HeaderValue::try_from(accept).ok());
     let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
-    let Some(door) = desk.doors.to(owner(desk, engine.sid.as_deref())) else {
+    let Some(handle) = http.handles.to(owner(http, engine.sid.as_deref())) else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
-    if engine.sid.is_some() && !knock(door, &engine).await {
+    if engine.sid.is_some() && !has_session(handle, &engine).await {
         let error = EngineError::SessionUnknown;
         return refuse(error.status(), error.json());
     }
     // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
     // has been handed on.
-    let Some(ticket) = ticket.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+    let Some(permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_back(upgraded, engine, ticket, door.clone()));
+    tokio::spawn(hand_back(upgraded, engine, permit, handle.clone()));
 
     let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
@@ -74,9 +74,9 @@ pub(super) async fn upgrade(
 }
 
 /// Asks the shard before the `101`, because afterwards it can only close.
-async fn knock(door: &Door, engine: &EngineRequest) -> bool {
+async fn has_session(handle: &ShardHandle, engine: &EngineRequest) -> bool {
     let (answer, answered) = oneshot::channel();
-    let asked = door.send(ToShard::Knock { request: engine.clone(), answer }).await;
+    let asked = handle.send(ToShard::HasSession { request: engine.clone(), answer }).await;
     asked.is_ok() && answered.await.unwrap_or(false)
 }
 
@@ -108,7 +108,12 @@ fn check(engine: &EngineRequest) -> Result<(), EngineError> {
     Ok(())
 }
 
-async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: Ticket, door: Door) {
+async fn hand_back(
+    upgraded: OnUpgrade,
+    request: EngineRequest,
+    permit: Permit,
+    handle: ShardHandle,
+) {
     let upgraded = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -117,7 +122,7 @@ async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: Ticket, 
         }
     };
     let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Prefixed>>() else {
-        unreachable!("connections of the front desk are of one type")
+        unreachable!("connections of the HTTP thread are of one type")
     };
     let (prefix, stream) = io.into_inner().into_parts();
     let stream = match stream.into_std() {
@@ -128,9 +133,9 @@ async fn hand_back(upgraded: OnUpgrade, request: EngineRequest, ticket: Ticket, 
         }
     };
     let leftover = [&read_buf[..], &prefix[..]].concat();
-    let upgraded = Upgraded { stream, ticket, accept: Accept::Done, request, leftover };
+    let upgraded = Upgraded { stream, permit, accept: Accept::Done, request, leftover };
     // A shard that is gone closes it by dropping it.
-    let _ = door.send(ToShard::Upgraded(Box::new(upgraded))).await;
+    let _ = handle.send(ToShard::Upgraded(Box::new(upgraded))).await;
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {

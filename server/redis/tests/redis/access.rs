@@ -1,8 +1,8 @@
 //! Who may, and over what.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use throng_backplane::Settings;
 use throng_cluster::{Failure, Order};
+use throng_redis::Settings;
 
 use crate::executor::{add, executor, members, settings};
 use crate::server::Server;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use throng_backplane::adapter::{Broadcast, Channels, encode};
-use throng_backplane::counters::Counters;
-use throng_backplane::egress::Egress;
-use throng_backplane::ingress::{Ingress, UID};
-use throng_backplane::names::RoomNames;
-use throng_backplane::{Commands, Connector};
 use throng_core::cluster::{Audience, Emit, StoredMessage};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
+use throng_redis::adapter::{Broadcast, Channels, encode};
+use throng_redis::counters::Counters;
+use throng_redis::egress::Egress;
+use throng_redis::ingress::{Ingress, UID};
+use throng_redis::names::RoomNames;
+use throng_redis::{Commands, Connector};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by all shards. A connection holds its [`Ticket`] wherever it goes.
-pub struct Gate {
+/// Shared by all shards. A connection holds its [`Permit`] wherever it goes.
+pub struct ConnectionLimiter {
     connections_max: u32,
     /// 0 means no limit.
     connections_per_ip_max: u32,
@@ -17,19 +17,19 @@ pub struct Gate {
 }
 
 /// Room for one connection, given back when dropped.
-pub struct Ticket {
-    gate: Arc<Gate>,
+pub struct Permit {
+    limiter: Arc<ConnectionLimiter>,
     /// The address it is counted for, if there is a bound for it.
     ip: Option<IpAddr>,
 }
 
-impl Gate {
+impl ConnectionLimiter {
     pub fn new(
         connections_max: u32,
         connections_per_ip_max: u32,
         exempt: Vec<IpAddr>,
-    ) -> Arc<Gate> {
-        Arc::new(Gate {
+    ) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter {
             connections_max,
             connections_per_ip_max,
             exempt,
@@ -43,7 +43,7 @@ impl Gate {
     }
 
     /// `None` when the server, or this address, has as many connections as it may.
-    pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Ticket> {
+    pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Permit> {
         let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).ok()?;
         let is_bound = self.connections_per_ip_max > 0 && !self.exempt.contains(&ip);
@@ -56,15 +56,15 @@ impl Gate {
             }
             *count += 1;
         }
-        Some(Ticket { gate: Arc::clone(self), ip: is_bound.then_some(ip) })
+        Some(Permit { limiter: Arc::clone(self), ip: is_bound.then_some(ip) })
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.connections.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.connections.fetch_sub(1, Ordering::Relaxed);
         let Some(ip) = self.ip else { return };
-        let mut per_ip = self.gate.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut per_ip = self.limiter.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = per_ip.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -83,36 +83,36 @@ mod tests {
 
     #[test]
     fn the_total_bound_counts_what_is_open() {
-        let gate = Gate::new(2, 0, Vec::new());
-        let first = gate.admit(HERE);
-        let second = gate.admit(THERE);
+        let limiter = ConnectionLimiter::new(2, 0, Vec::new());
+        let first = limiter.admit(HERE);
+        let second = limiter.admit(THERE);
         assert!(first.is_some() && second.is_some());
-        assert!(gate.admit(HERE).is_none());
+        assert!(limiter.admit(HERE).is_none());
         drop(first);
-        assert_eq!(gate.connections(), 1);
-        assert!(gate.admit(HERE).is_some());
+        assert_eq!(limiter.connections(), 1);
+        assert!(limiter.admit(HERE).is_some());
     }
 
     #[test]
     fn one_address_cannot_take_all() {
-        let gate = Gate::new(10, 1, Vec::new());
-        let first = gate.admit(HERE);
+        let limiter = ConnectionLimiter::new(10, 1, Vec::new());
+        let first = limiter.admit(HERE);
         assert!(first.is_some());
-        assert!(gate.admit(HERE).is_none());
-        assert_eq!(gate.connections(), 1, "a refused connection takes no room");
-        let other = gate.admit(THERE);
+        assert!(limiter.admit(HERE).is_none());
+        assert_eq!(limiter.connections(), 1, "a refused connection takes no room");
+        let other = limiter.admit(THERE);
         assert!(other.is_some());
         drop(first);
-        assert!(gate.admit(HERE).is_some());
+        assert!(limiter.admit(HERE).is_some());
     }
 
     #[test]
     fn a_trusted_proxy_speaks_for_many() {
-        let gate = Gate::new(3, 1, vec![HERE]);
-        let open: Vec<_> = (0..3).map(|_| gate.admit(HERE)).collect();
+        let limiter = ConnectionLimiter::new(3, 1, vec![HERE]);
+        let open: Vec<_> = (0..3).map(|_| limiter.admit(HERE)).collect();
         assert!(open.iter().all(Option::is_some));
-        assert!(gate.admit(HERE).is_none(), "the total bound holds for it as well");
+        assert!(limiter.admit(HERE).is_none(), "the total bound holds for it as well");
         drop(open);
-        assert_eq!(gate.connections(), 0);
+        assert_eq!(limiter.connections(), 0);
     }
 }

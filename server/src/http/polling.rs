@@ -14,9 +14,9 @@ use throng_core::input::BodyFault;
 use throng_core::{Answer, Endpoint, EngineRequest, PollId, ShardId, Sid};
 use tokio::sync::oneshot;
 
-use super::Desk;
+use super::HttpServer;
 use super::serve::text;
-use crate::link::{Door, ToShard};
+use crate::link::{ShardHandle, ToShard};
 use crate::request::Fields;
 
 /// Bodies up to this size are read without asking for a slot.
@@ -30,17 +30,17 @@ enum NoBody {
 }
 
 pub(super) async fn poll(
-    desk: &Desk,
+    http: &HttpServer,
     endpoint: Endpoint,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(desk, endpoint, peer, &request);
+    let engine = engine_request(http, endpoint, peer, &request);
     let cors = Cors::of(&request, engine.origin_allowed);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(&request, engine.origin_allowed)
     } else {
-        exchange(desk, engine, request).await
+        exchange(http, engine, request).await
     };
     cors.apply(&mut response);
     response
@@ -48,7 +48,7 @@ pub(super) async fn poll(
 
 /// The fields of a request to the engine; the shard judges them.
 pub(super) fn engine_request<T>(
-    desk: &Desk,
+    http: &HttpServer,
     endpoint: Endpoint,
     peer: SocketAddr,
     request: &Request<T>,
@@ -61,26 +61,26 @@ pub(super) fn engine_request<T>(
         authorization: text(request, header::AUTHORIZATION),
         content_type: text(request, header::CONTENT_TYPE),
     };
-    desk.settings.policy.engine_request(endpoint, fields, peer.ip())
+    http.settings.policy.engine_request(endpoint, fields, peer.ip())
 }
 
 /// The shard that owns the session the request names, or one in turn for a new session.
-pub(super) fn owner(desk: &Desk, sid: Option<&str>) -> ShardId {
+pub(super) fn owner(http: &HttpServer, sid: Option<&str>) -> ShardId {
     let named = sid.and_then(Sid::parse).map(|sid| sid.shard());
-    let count = desk.doors.count();
+    let count = http.handles.count();
     named.filter(|shard| usize::from(shard.0) < count).unwrap_or_else(|| {
-        let turn = desk.next_poll.load(Ordering::Relaxed) % count as u64;
+        let turn = http.next_poll.load(Ordering::Relaxed) % count as u64;
         ShardId(u8::try_from(turn).expect("there are at most 255 shards"))
     })
 }
 
 async fn exchange(
-    desk: &Desk,
+    http: &HttpServer,
     engine: EngineRequest,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let body = if request.method() == Method::POST {
-        match receive(desk, engine.sid.as_deref(), request.into_body()).await {
+        match receive(http, engine.sid.as_deref(), request.into_body()).await {
             Ok(body) => Ok(body),
             Err(NoBody::Fault(fault)) => Err(fault),
             Err(NoBody::Broken) => return plain(StatusCode::REQUEST_TIMEOUT),
@@ -89,16 +89,18 @@ async fn exchange(
         Ok(Vec::new())
     };
     let is_unread = body.is_err();
-    let shard = owner(desk, engine.sid.as_deref());
-    let poll = PollId(desk.next_poll.fetch_add(1, Ordering::Relaxed));
-    let Some(door) = desk.doors.to(shard) else { return plain(StatusCode::SERVICE_UNAVAILABLE) };
+    let shard = owner(http, engine.sid.as_deref());
+    let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
+    let Some(handle) = http.handles.to(shard) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
     let (answer, answered) = oneshot::channel();
     let item = ToShard::Http { poll, request: engine, body, answer };
-    if door.send(item).await.is_err() {
+    if handle.send(item).await.is_err() {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     }
     // Dropped with this future when the client gives up.
-    let mut waiting = Waiting { door, poll, is_answered: false };
+    let mut waiting = Waiting { handle, poll, is_answered: false };
     let answer = answered.await;
     waiting.is_answered = true;
     match answer {
@@ -108,7 +110,7 @@ async fn exchange(
 }
 
 struct Waiting<'a> {
-    door: &'a Door,
+    handle: &'a ShardHandle,
     poll: PollId,
     is_answered: bool,
 }
@@ -118,10 +120,10 @@ impl Drop for Waiting<'_> {
         if self.is_answered {
             return;
         }
-        let (door, poll) = (self.door.clone(), self.poll);
-        if door.try_send(ToShard::HttpGone { poll }).is_err() {
+        let (handle, poll) = (self.handle.clone(), self.poll);
+        if handle.try_send(ToShard::HttpGone { poll }).is_err() {
             tokio::spawn(async move {
-                let _ = door.send(ToShard::HttpGone { poll }).await;
+                let _ = handle.send(ToShard::HttpGone { poll }).await;
             });
         }
     }
@@ -151,23 +153,23 @@ impl Drop for Turn<'_> {
     }
 }
 
-async fn receive(desk: &Desk, sid: Option<&str>, body: Incoming) -> Result<Vec<u8>, NoBody> {
-    let Some(sid) = sid else { return read_body(desk, body).await };
-    let Some(_turn) = desk.receiving.begin(sid) else {
+async fn receive(http: &HttpServer, sid: Option<&str>, body: Incoming) -> Result<Vec<u8>, NoBody> {
+    let Some(sid) = sid else { return read_body(http, body).await };
+    let Some(_turn) = http.receiving.begin(sid) else {
         return Err(NoBody::Fault(BodyFault::Overlapping));
     };
-    read_body(desk, body).await
+    read_body(http, body).await
 }
 
-async fn read_body(desk: &Desk, body: Incoming) -> Result<Vec<u8>, NoBody> {
+async fn read_body(http: &HttpServer, body: Incoming) -> Result<Vec<u8>, NoBody> {
     let announced = body.size_hint().upper();
-    if announced.is_some_and(|bytes| bytes > desk.settings.max_payload as u64) {
+    if announced.is_some_and(|bytes| bytes > http.settings.max_payload as u64) {
         return Err(NoBody::Fault(BodyFault::TooLarge));
     }
     let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
-    let _slot = if is_small { None } else { desk.large_bodies.acquire().await.ok() };
-    let collected = Limited::new(body, desk.settings.max_payload).collect();
-    let timeout = Duration::from_millis(u64::from(desk.settings.request_timeout_ms));
+    let _slot = if is_small { None } else { http.large_bodies.acquire().await.ok() };
+    let collected = Limited::new(body, http.settings.max_payload).collect();
+    let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
     match tokio::time::timeout(timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Fault(BodyFault::TooLarge)),

@@ -13,10 +13,10 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::lookups::Lookups;
 use crate::backplane::BackplaneHandle;
-use crate::link::{COMMANDS_MAX, Door};
+use crate::link::{COMMANDS_MAX, ShardHandle};
 
 /// The store as the shards see it.
-pub struct StoreDesk {
+pub struct StoreWorker {
     store: Store,
     /// Numbers the messages that the store does not keep.
     numbers: Option<BackplaneHandle>,
@@ -24,13 +24,13 @@ pub struct StoreDesk {
     rooms_to_create: Mutex<u32>,
 }
 
-impl StoreDesk {
+impl StoreWorker {
     pub fn new(
         store: Store,
         rooms_to_create: u32,
         numbers: Option<BackplaneHandle>,
-    ) -> Arc<StoreDesk> {
-        Arc::new(StoreDesk { store, numbers, rooms_to_create: Mutex::new(rooms_to_create) })
+    ) -> Arc<StoreWorker> {
+        Arc::new(StoreWorker { store, numbers, rooms_to_create: Mutex::new(rooms_to_create) })
     }
 }
 
@@ -38,8 +38,8 @@ impl StoreDesk {
 /// done. Ends when the shard has.
 pub(super) async fn work(
     mut commands: mpsc::Receiver<Command>,
-    door: Door,
-    store: Option<Arc<StoreDesk>>,
+    handle: ShardHandle,
+    store: Option<Arc<StoreWorker>>,
 ) {
     let mut under_way = tokio::task::JoinSet::new();
     let mut batch = Vec::new();
@@ -56,18 +56,18 @@ pub(super) async fn work(
                     Some(store) => {
                         for command in batch.drain(..) {
                             if let Some(command) = lookups.take(command) {
-                                start(command, store, &door, &mut under_way);
+                                start(command, store, &handle, &mut under_way);
                             }
                         }
                     }
-                    None => door.reply_all(batch.drain(..).map(refused)),
+                    None => handle.reply_all(batch.drain(..).map(refused)),
                 }
             }
             _ = under_way.join_next(), if !under_way.is_empty() => {}
             _ = looking.join_next(), if !looking.is_empty() => {}
         }
         if let Some(store) = store.as_ref().filter(|_| looking.is_empty()) {
-            lookups.start(&store.store, &door, &mut looking);
+            lookups.start(&store.store, &handle, &mut looking);
         }
     }
     while looking.join_next().await.is_some() {}
@@ -76,23 +76,23 @@ pub(super) async fn work(
 
 fn start(
     command: Command,
-    desk: &Arc<StoreDesk>,
-    door: &Door,
+    http: &Arc<StoreWorker>,
+    handle: &ShardHandle,
     under_way: &mut tokio::task::JoinSet<()>,
 ) {
-    let desk = Arc::clone(desk);
-    let door = door.clone();
+    let http = Arc::clone(http);
+    let handle = handle.clone();
     match command {
-        Command::Append { room, batch, .. } if desk.numbers.is_some() => {
+        Command::Append { room, batch, .. } if http.numbers.is_some() => {
             under_way.spawn(async move {
-                let outcome = desk.number(room, batch).await;
-                door.reply(Reply::Appended { room, outcome });
+                let outcome = http.number(room, batch).await;
+                handle.reply(Reply::Appended { room, outcome });
             });
         }
         Command::Append { room, first_seq, batch } => {
             let batch = batch.into_iter().map(message).collect();
             // The call takes its place in the order, not the task.
-            let appended = desk.store.append(room.0, first_seq.map(|seq| seq.0), batch);
+            let appended = http.store.append(room.0, first_seq.map(|seq| seq.0), batch);
             under_way.spawn(async move {
                 let outcome = match appended.await {
                     Ok(placed) => {
@@ -100,42 +100,42 @@ fn start(
                     }
                     Err(error) => Err(append_failed(room, &error)),
                 };
-                door.reply(Reply::Appended { room, outcome });
+                handle.reply(Reply::Appended { room, outcome });
             });
         }
         Command::SaveRead { user, room, seq, is_reading } => {
-            let saved = desk.store.save_read(user.0, room.0, seq.0, is_reading);
+            let saved = http.store.save_read(user.0, room.0, seq.0, is_reading);
             under_way.spawn(async move {
                 let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
-                door.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
+                handle.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
             });
         }
         Command::CreateRoom { room } => {
             under_way.spawn(async move {
-                let outcome = desk.create_room(room).await;
-                door.reply(Reply::RoomCreated { room, outcome });
+                let outcome = http.create_room(room).await;
+                handle.reply(Reply::RoomCreated { room, outcome });
             });
         }
         Command::LoadRoom { room } => {
             under_way.spawn(async move {
-                let outcome = match desk.store.room(room.0).await {
-                    Ok(row) => Ok(row.map(|row| desk.room_info(row))),
+                let outcome = match http.store.room(room.0).await {
+                    Ok(row) => Ok(row.map(|row| http.room_info(row))),
                     Err(error) => Err(store_failed("room", &error)),
                 };
-                door.reply(Reply::RoomLoaded { room, outcome });
+                handle.reply(Reply::RoomLoaded { room, outcome });
             });
         }
         Command::Fetch { room, after, upto } => {
             under_way.spawn(async move {
-                let outcome = match desk.store.fetch(room.0, after.0, upto.0).await {
+                let outcome = match http.store.fetch(room.0, after.0, upto.0).await {
                     Ok(rows) => Ok(rows.into_iter().map(stored_message).collect()),
                     Err(error) => Err(store_failed("fetch", &error)),
                 };
-                door.reply(Reply::Fetched { room, outcome });
+                handle.reply(Reply::Fetched { room, outcome });
             });
         }
         Command::CheckTokens { tokens } => {
-            let store = desk.store.clone();
+            let store = http.store.clone();
             under_way.spawn(async move {
                 let hashes: Vec<[u8; 32]> = tokens.iter().map(|token| token.0).collect();
                 let outcome = match store.authenticate_all(&hashes).await {
@@ -148,7 +148,7 @@ fn start(
                     }
                     Err(error) => Err(store_failed("check_tokens", &error)),
                 };
-                door.reply(Reply::TokensChecked { tokens, outcome });
+                handle.reply(Reply::TokensChecked { tokens, outcome });
             });
         }
         Command::Authenticate { .. } | Command::Reads { .. } => {
@@ -156,7 +156,7 @@ fn start(
         }
         Command::SaveImage { conn, bytes } => {
             under_way.spawn(async move {
-                let outcome = match desk.store.save_image(ImageKind::Messages, bytes).await {
+                let outcome = match http.store.save_image(ImageKind::Messages, bytes).await {
                     Ok(url) => Ok(url.into()),
                     Err(ImageError::Store(error)) => {
                         store_failed("save_image", &error);
@@ -166,13 +166,13 @@ fn start(
                         ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels,
                     ) => Err(ImageFault::Invalid),
                 };
-                door.reply(Reply::ImageSaved { conn, outcome });
+                handle.reply(Reply::ImageSaved { conn, outcome });
             });
         }
     }
 }
 
-impl StoreDesk {
+impl StoreWorker {
     /// Numbers from Redis, where rooms keep no messages. Every message needs its author's card for
     /// the other nodes.
     async fn number(&self, room: RoomId, batch: Vec<NewMessage>) -> Result<Appended, StoreDown> {
@@ -290,7 +290,7 @@ pub fn card(user: &UserRow) -> UserCard {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::{ConnId, ShardId, TokenHash};
+    use throng_core::{SessionId, ShardId, TokenHash};
     use throng_mesh::Bell;
     use throng_store::{Options, PasswordCost};
 
@@ -306,13 +306,13 @@ mod tests {
         };
         let store = Store::open(&url, options).await.expect("a new database");
         let bell = Arc::new(Bell::new().expect("a descriptor"));
-        let (mut shards, mut desk) = crate::link::link(&[bell]);
+        let (mut shards, mut http) = crate::link::link(&[bell]);
         let mut shard = shards.remove(0);
-        let door = desk.doors.iter().next().expect("there is one shard").clone();
-        let commands = desk.commands.remove(0);
-        let working = tokio::spawn(work(commands, door, Some(StoreDesk::new(store, 0, None))));
+        let handle = http.handles.iter().next().expect("there is one shard").clone();
+        let commands = http.commands.remove(0);
+        let working = tokio::spawn(work(commands, handle, Some(StoreWorker::new(store, 0, None))));
         for n in 0..200 {
-            let conn = ConnId::new(ShardId(0), n, 1);
+            let conn = SessionId::new(ShardId(0), n, 1);
             let command = if n % 2 == 0 {
                 Command::Authenticate { conn, token: TokenHash([n as u8; 32]) }
             } else {
@@ -323,7 +323,7 @@ mod tests {
         }
         let mut answered = std::collections::BTreeSet::new();
         for _ in 0..200 {
-            let number = match shard.replies.recv().await.expect("the desk works") {
+            let number = match shard.replies.recv().await.expect("the HTTP thread works") {
                 Reply::Authenticated { conn, outcome: Ok(None), .. } => conn.slot(),
                 Reply::Reads { user, outcome: Ok(_) } => user.0,
                 _ => panic!("nothing else was asked"),

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use throng_backplane::adapter::{Channels, encode};
-use throng_backplane::counters::Counters;
-use throng_backplane::ingress::Ingress;
-use throng_backplane::names::RoomNames;
-use throng_backplane::orders::{Database, DatabaseDown, Executor};
-use throng_backplane::{Call, Commands, Connector, Settings};
 use throng_cluster::{Append, EntryId, Order, Outcome};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
+use throng_redis::adapter::{Channels, encode};
+use throng_redis::counters::Counters;
+use throng_redis::ingress::Ingress;
+use throng_redis::names::RoomNames;
+use throng_redis::orders::{Database, DatabaseDown, Executor};
+use throng_redis::{Call, Commands, Connector, Settings};
 use tokio::sync::mpsc;
 
 const STREAM: &str = "rates:log:{0}";

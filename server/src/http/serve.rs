@@ -1,4 +1,4 @@
-//! One connection of the front desk: HTTP/1 requests, one after the other.
+//! One connection of the HTTP thread: HTTP/1 requests, one after the other.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,24 +11,28 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use throng_desk::PeerAddr;
+use throng_rest::PeerAddr;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::prefixed::Prefixed;
-use super::{Desk, polling, upgrade};
-use crate::gate::Ticket;
+use super::{HttpServer, polling, upgrade};
+use crate::limiter::Permit;
 use crate::link::Handed;
 
 /// How long a request under way may take once the server is stopping.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection's room in the gate; an upgrade takes it along.
-pub(super) type SharedTicket = Arc<Mutex<Option<Ticket>>>;
+/// A connection's permit; an upgrade takes it along.
+pub(super) type SharedTicket = Arc<Mutex<Option<Permit>>>;
 
-pub(super) async fn serve(desk: Arc<Desk>, handed: Handed, mut stopping: watch::Receiver<bool>) {
-    let Handed { stream, prefix, peer, ticket } = handed;
+pub(super) async fn serve(
+    http: Arc<HttpServer>,
+    handed: Handed,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Handed { stream, prefix, peer, permit } = handed;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -36,11 +40,11 @@ pub(super) async fn serve(desk: Arc<Desk>, handed: Handed, mut stopping: watch::
             return;
         }
     };
-    let ticket: SharedTicket = Arc::new(Mutex::new(Some(ticket)));
-    let timeout = Duration::from_millis(u64::from(desk.settings.request_timeout_ms));
-    let held = Arc::clone(&ticket);
+    let permit: SharedTicket = Arc::new(Mutex::new(Some(permit)));
+    let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
+    let held = Arc::clone(&permit);
     let service =
-        service_fn(move |request| answer(Arc::clone(&desk), peer, Arc::clone(&held), request));
+        service_fn(move |request| answer(Arc::clone(&http), peer, Arc::clone(&held), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
@@ -58,10 +62,10 @@ pub(super) async fn serve(desk: Arc<Desk>, handed: Handed, mut stopping: watch::
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection of the front desk failed");
+        tracing::debug!(%error, "a connection of the HTTP thread failed");
     }
     // Unless an upgrade took it.
-    drop(ticket.lock().unwrap_or_else(PoisonError::into_inner).take());
+    drop(permit.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 /// Also when whoever would ask is gone.
@@ -70,23 +74,23 @@ async fn asked_to_stop(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn answer(
-    desk: Arc<Desk>,
+    http: Arc<HttpServer>,
     peer: SocketAddr,
-    ticket: SharedTicket,
+    permit: SharedTicket,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    if let Some(endpoint) = desk.settings.policy.endpoint(request.uri().path()) {
+    if let Some(endpoint) = http.settings.policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
         let response = if upgrade::is_asked(request.headers()) {
-            upgrade::upgrade(&desk, endpoint, peer, ticket, request).await
+            upgrade::upgrade(&http, endpoint, peer, permit, request).await
         } else {
-            polling::poll(&desk, endpoint, peer, request).await
+            polling::poll(&http, endpoint, peer, request).await
         };
-        (desk.settings.on_request)(&route, response.status().as_u16());
+        (http.settings.on_request)(&route, response.status().as_u16());
         return Ok(response);
     }
     request.extensions_mut().insert(PeerAddr(peer));
-    desk.settings.router.clone().oneshot(request.map(Body::new)).await
+    http.settings.router.clone().oneshot(request.map(Body::new)).await
 }
 
 /// The text of a header, if it is there and is text.

@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use throng_backplane::counters::Counters;
 use throng_cluster::Status;
+use throng_redis::counters::Counters;
 
 #[derive(Debug, Default)]
-pub struct BackplaneBoard {
+pub struct RedisStats {
     status: Mutex<Status>,
     pub adapter: Arc<Counters>,
 }
 
-impl BackplaneBoard {
+impl RedisStats {
     pub(super) fn show(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }

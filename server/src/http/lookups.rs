@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use throng_core::{Command, ConnId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
+use throng_core::{Command, Reply, RoomId, Seq, SessionId, StoreDown, TokenHash, UserId};
 use throng_store::Store;
 use tokio::task::JoinSet;
 
 use super::commands::{card, store_failed};
-use crate::link::Door;
+use crate::link::ShardHandle;
 
 #[derive(Default)]
 pub(super) struct Lookups {
-    tokens: Vec<(ConnId, TokenHash)>,
+    tokens: Vec<(SessionId, TokenHash)>,
     users: Vec<UserId>,
 }
 
@@ -28,20 +28,25 @@ impl Lookups {
     }
 
     /// Asks all that has gathered.
-    pub(super) fn start(&mut self, store: &Store, door: &Door, under_way: &mut JoinSet<()>) {
+    pub(super) fn start(
+        &mut self,
+        store: &Store,
+        handle: &ShardHandle,
+        under_way: &mut JoinSet<()>,
+    ) {
         let Lookups { tokens, users } = std::mem::take(self);
         if !tokens.is_empty() {
-            let (store, door) = (store.clone(), door.clone());
-            under_way.spawn(async move { door.reply_all(authenticate(&store, tokens).await) });
+            let (store, handle) = (store.clone(), handle.clone());
+            under_way.spawn(async move { handle.reply_all(authenticate(&store, tokens).await) });
         }
         if !users.is_empty() {
-            let (store, door) = (store.clone(), door.clone());
-            under_way.spawn(async move { door.reply_all(reads(&store, users).await) });
+            let (store, handle) = (store.clone(), handle.clone());
+            under_way.spawn(async move { handle.reply_all(reads(&store, users).await) });
         }
     }
 }
 
-async fn authenticate(store: &Store, asked: Vec<(ConnId, TokenHash)>) -> Vec<Reply> {
+async fn authenticate(store: &Store, asked: Vec<(SessionId, TokenHash)>) -> Vec<Reply> {
     let hashes: Vec<[u8; 32]> = asked.iter().map(|(_, token)| token.0).collect();
     let outcomes: Vec<_> = match store.authenticate_all(&hashes).await {
         Ok(users) => users.iter().map(|user| Ok(user.as_ref().map(card).map(Arc::new))).collect(),

@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng_desk::{Deps, PeerAddr, Revoked, Settings, router};
+use throng_rest::{Deps, PeerAddr, Revoked, Settings, router};
 use throng_store::{Options, PasswordCost, Store, UserRow};
 use tower::ServiceExt;
 

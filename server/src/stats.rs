@@ -47,15 +47,15 @@ shell_counters! {
 }
 
 /// One shard's published numbers.
-pub struct Board {
+pub struct ShardStats {
     core: [AtomicU64; Counters::NAMES.len()],
     shell: [AtomicU64; ShellCounters::NAMES.len()],
     is_quiet: AtomicBool,
 }
 
-impl Default for Board {
-    fn default() -> Board {
-        Board {
+impl Default for ShardStats {
+    fn default() -> ShardStats {
+        ShardStats {
             core: [const { AtomicU64::new(0) }; Counters::NAMES.len()],
             shell: [const { AtomicU64::new(0) }; ShellCounters::NAMES.len()],
             is_quiet: AtomicBool::new(false),
@@ -63,7 +63,7 @@ impl Default for Board {
     }
 }
 
-impl Board {
+impl ShardStats {
     pub(crate) fn publish(&self, core: &Counters, shell: &ShellCounters, is_quiet: bool) {
         for (published, value) in self.core.iter().zip(core.values()) {
             published.store(value, Ordering::Relaxed);
@@ -168,14 +168,14 @@ fn lower<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::{ConnId, ShardId};
+    use throng_core::{SessionId, ShardId};
 
     use super::*;
 
     #[test]
     fn a_user_is_present_until_the_last_session_leaves_the_last_room() {
         let presence = Presence::default();
-        let (user, conn) = (UserId(7), ConnId::new(ShardId(0), 0, 1));
+        let (user, conn) = (UserId(7), SessionId::new(ShardId(0), 0, 1));
         let [one, two] = [RoomId(1), RoomId(2)];
         let enter = |room, online| presence.note(&LogLine::Entered { conn, user, room, online });
         let leave = |room, online| presence.note(&LogLine::Left { conn, user, room, online });
