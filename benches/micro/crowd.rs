@@ -5,11 +5,13 @@ use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use throng_core::input::{Accept, UserCard};
-use throng_core::{
-    Appended, Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LaneSlots,
-    Logic as _, Method, Now, PipeId, Reply, RoomId, RoomInfo, Seed, Seq, Settings, Shard,
-    Transport, UserId,
+use throng_chat::{
+    Appended, Command, Effects, Input, Reply, RoomId, RoomInfo, Seq, Settings, Shard, UserId,
+};
+use throng_chat::{Start, UserCard};
+use throng_engine::{Accept, Place, ShardId};
+use throng_engine::{
+    Eio, Endpoint, EngineRequest, Flushed, LaneSlots, Method, Now, PipeId, Seed, Transport,
 };
 use throng_loadgen::frame;
 
@@ -25,17 +27,22 @@ pub struct Crowd {
 impl Crowd {
     pub fn new(members: u32) -> Self {
         let settings = Settings {
+            engine: throng_engine::Settings {
+                ping_interval_ms: 1_000_000_000,
+                ..throng_engine::Settings::DEFAULT
+            },
             ephemeral: true,
             publish_per_s: 0,
             join_per_s: 0,
             sessions_per_user: u32::MAX,
-            ping_interval_ms: 1_000_000_000,
             ..Settings::DEFAULT
         };
         let seed = Seed { placement: [1; 16], random: [2; 32], started_unix_ms: 0 };
         let room = RoomInfo { id: RoomId(1), name: "Lobby".into(), last_seq: Seq(0) };
+        let start = Start { settings, rooms: [room].into() };
+        let place = Place { shard: ShardId(0), shards: 1, seed };
         let mut crowd = Self {
-            shard: Shard::new(settings, seed, &[room]),
+            shard: throng_chat::shard(&start, &place),
             effects: Effects::default(),
             now: Now(0),
             dirty: Vec::new(),

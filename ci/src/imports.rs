@@ -11,17 +11,21 @@ use crate::{Failure, Outcome};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-spec", &[]),
     ("throng-wire", &[]),
-    ("throng-core", &["throng-wire"]),
-    ("throng-cluster", &["throng-core"]),
+    ("throng-engine", &["throng-wire"]),
+    ("throng-chat", &["throng-engine", "throng-wire"]),
+    ("throng-runtime", &["throng-engine", "throng-mesh", "throng-wire"]),
+    ("throng-cluster", &["throng-chat", "throng-engine"]),
     ("throng-mesh", &[]),
     ("throng-store", &[]),
     ("throng-rest", &["throng-store"]),
-    ("throng-redis", &["throng-core", "throng-cluster"]),
+    ("throng-redis", &["throng-chat", "throng-engine", "throng-cluster"]),
     (
         "throng",
         &[
             "throng-wire",
-            "throng-core",
+            "throng-engine",
+            "throng-chat",
+            "throng-runtime",
             "throng-cluster",
             "throng-mesh",
             "throng-store",
@@ -35,7 +39,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-tests", &[]),
     (
         "throng-sim",
-        &["throng-core", "throng-cluster", "throng-wire", "throng-mesh", "throng-harness"],
+        &[
+            "throng-engine",
+            "throng-chat",
+            "throng-cluster",
+            "throng-wire",
+            "throng-mesh",
+            "throng-harness",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -43,15 +54,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What only the tests of a package may use besides.
 const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-wire", &["throng-spec"]),
-    ("throng-core", &["throng-spec"]),
+    ("throng-chat", &["throng-spec"]),
     ("throng", &["throng-spec"]),
-    ("throng-rest", &["throng-spec", "throng-core"]),
+    ("throng-rest", &["throng-spec", "throng-chat"]),
     ("throng-redis", &["throng-spec"]),
-    ("throng-benches", &["throng-core", "throng-wire"]),
+    ("throng-benches", &["throng-engine", "throng-chat", "throng-wire"]),
 ];
 
 /// The pure crates: no clock, socket, thread, log or chance may enter through a dependency.
-const PURE: &[&str] = &["throng-wire", "throng-core", "throng-cluster", "throng-spec"];
+const PURE: &[&str] =
+    &["throng-wire", "throng-engine", "throng-chat", "throng-cluster", "throng-spec"];
 const IMPURE: &[&str] = &[
     "async-std",
     "axum",
@@ -125,7 +137,7 @@ mod tests {
             {"name": name, "dependencies": [{"name": uses, "kind": kind}]},
             {"name": "throng-wire", "dependencies": []},
             {"name": "throng-spec", "dependencies": []},
-            {"name": "throng-core", "dependencies": []},
+            {"name": "throng-engine", "dependencies": []},
         ]})
     }
 
@@ -144,14 +156,14 @@ mod tests {
 
     #[test]
     fn a_pure_crate_with_a_clock_is_found() {
-        assert_eq!(broken_rules(&metadata("throng-core", "tokio", None)).len(), 1);
-        assert_eq!(broken_rules(&metadata("throng-core", "tokio", Some("dev"))).len(), 0);
+        assert_eq!(broken_rules(&metadata("throng-engine", "tokio", None)).len(), 1);
+        assert_eq!(broken_rules(&metadata("throng-engine", "tokio", Some("dev"))).len(), 0);
     }
 
     #[test]
     fn the_spec_is_for_the_tests_of_the_codec_only() {
-        assert_eq!(broken_rules(&metadata("throng-core", "throng-spec", None)).len(), 1);
-        assert_eq!(broken_rules(&metadata("throng-core", "throng-spec", Some("dev"))).len(), 0);
+        assert_eq!(broken_rules(&metadata("throng-engine", "throng-spec", None)).len(), 1);
+        assert_eq!(broken_rules(&metadata("throng-engine", "throng-spec", Some("dev"))).len(), 0);
     }
 
     #[test]

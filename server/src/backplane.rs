@@ -20,10 +20,10 @@ mod stats;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use throng_chat::UserCard;
+use throng_chat::cluster::Signal;
+use throng_chat::{Chat, NewMessage, RoomId, Seq, TokenHash};
 use throng_cluster::{Cluster, Seed};
-use throng_core::cluster::Signal;
-use throng_core::input::UserCard;
-use throng_core::{NewMessage, RoomId, Seq, TokenHash};
 use throng_redis::adapter::Channels;
 use throng_redis::egress::Egress;
 use throng_redis::ingress::Ingress;
@@ -36,12 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use stats::RedisStats;
 
-use crate::clock::Clock;
-use crate::link::ShardHandles;
 use crate::start::StartError;
 use actor::Actor;
 use database::StoreDatabase;
 use inputs::Inputs;
+use throng_runtime::clock::Clock;
+use throng_runtime::link::ShardHandles;
 
 /// News of the HTTP thread that wait.
 const NEWS_MAX: usize = 1024;
@@ -131,14 +131,14 @@ impl Backplane {
     /// to start: it may come back before the clients do.
     ///
     /// # Errors
-    /// [`StartError::RedisRefuses`] when it refuses the login.
+    /// [`StartError::RedisLogin`] when it refuses the login.
     pub async fn probe(&self) -> Result<(), StartError> {
         let redis = &self.config.redis.address;
         let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
         match self.commands.call(probe).await {
             Ok(_) => tracing::info!(%redis, "redis answers"),
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
-                return Err(StartError::RedisRefuses { url: redis.to_string(), failure });
+                return Err(StartError::RedisLogin { url: redis.to_string(), failure });
             }
             Err(failure) => {
                 tracing::warn!(%redis, %failure, "redis does not answer; starting without it");
@@ -154,7 +154,7 @@ impl Backplane {
     pub fn start(
         self,
         store: Store,
-        handles: ShardHandles,
+        handles: ShardHandles<Chat>,
         placement: [u8; 16],
         signals: Vec<mpsc::Receiver<Signal>>,
         clock: Clock,
@@ -202,6 +202,6 @@ impl Backplane {
                 listening.abort();
             });
         });
-        Ok((handle, thread.map_err(StartError::System)?))
+        Ok((handle, thread.map_err(throng_runtime::StartError::System)?))
     }
 }

@@ -12,16 +12,17 @@ use std::time::Duration;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use throng_core::settings::Exclusive;
-use throng_core::{Endpoint, Settings};
+use throng_chat::Settings;
+use throng_chat::settings::Exclusive;
+use throng_engine::Endpoint;
 use throng_mesh::Capacity;
 
 pub use reader::Shown;
 use reader::{Fault, Reader, whole};
 
 use crate::backplane::BackplaneConfig;
-use crate::request::HttpPolicy;
-use crate::shard::Tuning;
+use throng_runtime::request::HttpPolicy;
+use throng_runtime::shard::Tuning;
 
 /// What a load test may set free.
 const UNLIMITED_ROOMS: u32 = 100_000;
@@ -141,9 +142,9 @@ fn read(reader: &mut Reader) -> Config {
             tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
         });
 
-    let mut core = engine(r);
-    core.shards = shards;
-    core.own_lane_max = r.number("shard.own_lane_max", "items", core.own_lane_max, 16..=1 << 20);
+    let mut core = chat(r);
+    let own_lane_max = core.engine.own_lane_max;
+    core.engine.own_lane_max = r.number("shard.own_lane_max", "items", own_lane_max, 16..=1 << 20);
     core.roster_bytes_per_turn = r.number(
         "shard.roster_bytes_per_turn",
         "bytes",
@@ -181,7 +182,7 @@ fn read(reader: &mut Reader) -> Config {
     r.fault(is_unlimited && is_public, || {
         format!("unlimited: is for load tests on a loopback address, not on {listen}")
     });
-    r.fault(core.max_payload > core.outbound_bytes_max, || {
+    r.fault(core.engine.max_payload > core.engine.outbound_bytes_max, || {
         "max_payload: must not be above limits.outbound_bytes_max".into()
     });
     let mut config = Config {
@@ -234,9 +235,9 @@ fn connections(r: &mut Reader, store: &mut throng_store::Options) {
     store.answer_timeout = Duration::from_millis(u64::from(answer));
 }
 
-fn engine(r: &mut Reader) -> Settings {
-    let d = Settings::DEFAULT;
-    Settings {
+fn engine(r: &mut Reader) -> throng_engine::Settings {
+    let d = throng_engine::Settings::DEFAULT;
+    throng_engine::Settings {
         ping_interval_ms: r.number("ping_interval_ms", "ms", d.ping_interval_ms, 50..=3_600_000),
         ping_timeout_ms: r.number("ping_timeout_ms", "ms", d.ping_timeout_ms, 50..=3_600_000),
         connect_timeout_ms: r.number(
@@ -246,7 +247,6 @@ fn engine(r: &mut Reader) -> Settings {
             50..=3_600_000,
         ),
         max_payload: r.number("max_payload", "bytes", d.max_payload, 1024..=256 << 20),
-        ephemeral: r.flag("ephemeral", d.ephemeral),
         upgrade_timeout_ms: r.number(
             "engine.upgrade_timeout_ms",
             "ms",
@@ -262,24 +262,11 @@ fn engine(r: &mut Reader) -> Settings {
             0..=1000,
         ),
         json_depth_max: r.number("engine.json_depth_max", "levels", d.json_depth_max, 4..=128),
-
         sessions_max: r.number(
             "limits.sessions_per_shard_max",
             "sessions",
             d.sessions_max,
             1..=1 << 24,
-        ),
-        sessions_per_user: r.number(
-            "limits.sessions_per_user_max",
-            "sessions on a shard",
-            d.sessions_per_user,
-            1..=1 << 24,
-        ),
-        rooms_per_session: r.number(
-            "limits.rooms_per_session_max",
-            "rooms",
-            d.rooms_per_session,
-            1..=1 << 20,
         ),
         outbound_bytes_max: r.number(
             "limits.outbound_bytes_max",
@@ -292,6 +279,27 @@ fn engine(r: &mut Reader) -> Settings {
             "packets",
             d.poll_packets_max,
             16..=1 << 20,
+        ),
+        ..throng_engine::Settings::DEFAULT
+    }
+}
+
+fn chat(r: &mut Reader) -> Settings {
+    let d = Settings::DEFAULT;
+    Settings {
+        engine: engine(r),
+        ephemeral: r.flag("ephemeral", d.ephemeral),
+        sessions_per_user: r.number(
+            "limits.sessions_per_user_max",
+            "sessions on a shard",
+            d.sessions_per_user,
+            1..=1 << 24,
+        ),
+        rooms_per_session: r.number(
+            "limits.rooms_per_session_max",
+            "rooms",
+            d.rooms_per_session,
+            1..=1 << 20,
         ),
         pending_bytes_max: r.number(
             "limits.pending_bytes_max",

@@ -1,29 +1,22 @@
-//! The shell of a Throng server: threads, sockets, clocks and settings around the pure core.
+//! The `throng` server: settings, start and stop, and everything that the chat on the shards needs
+//! from outside: the store, the REST API, other nodes, metrics and logs.
 //!
 //! ```text
-//!            ┌── shard-0 ── monoio ── core ──┐
-//!  clients ──┤── shard-1 ── monoio ── core ──┤── http ── tokio ── REST, polling, store, metrics
-//!            └── shard-N ── monoio ── core ──┘
+//!  shards (throng-runtime, throng-chat) ── commands ──► store_worker ──► store (SQL)
+//!                                       ── signals ───► backplane ─────► Redis
+//!                                       ── logs ──────► session_log
 //! ```
 //!
-//! A shard serves WebSockets itself and hands every other connection to the HTTP thread. No chat
-//! rule lives in this crate.
+//! No chat rule lives in this crate.
 #![forbid(unsafe_code)]
 
 pub mod backplane;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod http;
 pub mod import;
-pub mod launch;
-pub mod limiter;
-pub mod link;
-pub mod listen;
 pub mod log;
-pub mod request;
+pub mod metrics;
 pub mod serve;
-pub mod shard;
+mod session_log;
 pub mod start;
-pub mod stats;
-pub mod stop;
+pub mod store_worker;

@@ -11,7 +11,8 @@ use throng::config::{self, Config, Faults, Flags, Shown};
 use throng::import::import;
 use throng::log;
 use throng::serve::serve;
-use throng::start::{StartError, on_http_thread};
+use throng::start::StartError;
+use throng_runtime::lifetime::on_http_thread;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -50,13 +51,13 @@ fn check(args: &ServeArgs, explain: bool) -> Result<ExitCode, StartError> {
             let _ = writeln!(out, "{line}");
         }
     } else {
-        let _ = writeln!(out, "the configuration is right");
+        let _ = writeln!(out, "configuration OK");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), StartError> {
     config::load(file, flags).map_err(|Faults(faults)| {
-        StartError::Config(format!("the configuration is wrong:\n  {}", faults.join("\n  ")))
+        StartError::Config(format!("invalid configuration:\n  {}", faults.join("\n  ")))
     })
 }

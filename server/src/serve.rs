@@ -1,23 +1,28 @@
 //! The chat server: its parts, put together.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use throng_core::{RoomId, Seq, Settings, Shard, ShardId, TokenHash, UserId};
+use tokio::task::JoinSet;
+
+use throng_chat::{Chat, Notice, Presence, RoomId, Seq, Start, TokenHash, UserId};
 use throng_rest::{Deps, Readiness};
 use throng_store::Store;
 
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, News};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::metrics::Metrics;
-use crate::http::{self, HttpSettings, OnRequest, StoreWorker, card, room_info};
-use crate::launch::{Launch, Shards, random, seeds, unix_ms};
-use crate::limiter::ConnectionLimiter;
-use crate::link::ToShard;
-use crate::start::{StartError, raise_descriptor_limit, until_asked_to_stop, until_turning};
-use crate::stop::{GRACE, stop};
+use crate::metrics::Metrics;
+use crate::session_log;
+use crate::start::StartError;
+use crate::store_worker::{self, StoreWorker, card, room_info};
+use throng_runtime::clock::Clock;
+use throng_runtime::http::{self, HttpSettings, OnRequest};
+use throng_runtime::launch::{Launch, Shards, random, seeds, unix_ms};
+use throng_runtime::lifetime::{raise_descriptor_limit, until_asked_to_stop, until_turning};
+use throng_runtime::limiter::ConnectionLimiter;
+use throng_runtime::link::ToShard;
+use throng_runtime::stop::{GRACE, stop};
 
 /// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
 /// HTTP thread.
@@ -69,14 +74,11 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     };
     let seeds = seeds(config.shards)?;
     let placement = seeds[0].placement;
-    let core = config.core.clone();
     let clock = launch.clock;
-    let (mut shards, mut http_ends) = launch.go(move |shard: ShardId| {
-        let settings = Settings { shard, ..core.clone() };
-        Shard::new(settings, seeds[usize::from(shard.0)].clone(), &rooms)
-    })?;
+    let start = Start { settings: config.core.clone(), rooms: rooms.into() };
+    let (mut shards, mut ends) = launch.go::<Chat>(&config.core.engine, &start, seeds)?;
 
-    let signals = std::mem::take(&mut http_ends.signals);
+    let signals = std::mem::take(&mut ends.signals);
     let (backplane, backplane_thread) = match backplane {
         Some(backplane) => {
             let handles = shards.handles.clone();
@@ -99,13 +101,18 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
             on_request: Arc::clone(&on_request),
             ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
         }),
-        max_payload: config.core.max_payload as usize,
+        max_payload: config.core.engine.max_payload as usize,
         request_timeout_ms: config.request_timeout_ms,
         on_request,
     };
     let numbers = backplane.clone().filter(|_| config.core.ephemeral);
-    let store_worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
-    let http = http::start(http_ends, settings, Some(store_worker));
+    let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
+    let mut workers = JoinSet::new();
+    workers.spawn(session_log::write(ends.logs));
+    for (commands, handle) in ends.commands.into_iter().zip(ends.handles.iter()) {
+        workers.spawn(store_worker::work(commands, handle.clone(), Arc::clone(&worker)));
+    }
+    let http = http::start(ends.handles, ends.handed, settings);
 
     until_turning(&mut shards).await?;
     tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
@@ -113,7 +120,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
     tracing::info!("stopping");
-    let stopped = stop(shards, http).await;
+    let stopped = stop(shards, http, workers).await;
     if let (Some(backplane), Some(thread)) = (backplane, backplane_thread) {
         leave(&backplane, thread).await;
     }
@@ -145,12 +152,12 @@ async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
 fn deps(
     config: &Config,
     store: &Store,
-    shards: &Shards,
+    shards: &Shards<Chat>,
     metrics: &Arc<Metrics>,
     backplane: Option<&BackplaneHandle>,
 ) -> Deps {
-    let online = Arc::clone(&shards.presence);
-    let present = Arc::clone(&shards.presence);
+    let online = Arc::clone(&shards.views);
+    let present = Arc::clone(&shards.views);
     let shard_stats = Arc::clone(&shards.shard_stats);
     let metrics = Arc::clone(metrics);
     let revoking = shards.handles.clone();
@@ -159,15 +166,21 @@ fn deps(
     let changing_elsewhere = backplane.cloned();
     let stats = backplane.map(|backplane| Arc::clone(&backplane.stats));
     Deps {
-        rooms_online: Arc::new(move |room| online.online(RoomId(room))),
-        is_present: Arc::new(move |user, room| present.is_present(UserId(user), RoomId(room))),
+        rooms_online: Arc::new(move |room| {
+            read(&online, |view| view.online(RoomId(room))).into_iter().flatten().sum()
+        }),
+        is_present: Arc::new(move |user, room| {
+            read(&present, |view| view.is_present(UserId(user), RoomId(room))).contains(&true)
+        }),
         on_revoked: Arc::new(move |revoked| {
             let handles = revoking.clone();
             if let Some(backplane) = &revoking_elsewhere {
                 backplane.tell(News::Revoked(TokenHash(revoked.token_hash)));
             }
             tokio::spawn(async move {
-                handles.send_all(|| ToShard::Revoked(TokenHash(revoked.token_hash))).await;
+                handles
+                    .send_all(|| ToShard::Notice(Notice::Revoked(TokenHash(revoked.token_hash))))
+                    .await;
             });
         }),
         on_user_changed: Arc::new(move |user| {
@@ -177,7 +190,7 @@ fn deps(
                 backplane.tell(News::UserChanged(Arc::clone(&card)));
             }
             tokio::spawn(async move {
-                handles.send_all(|| ToShard::UserChanged(Arc::clone(&card))).await;
+                handles.send_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card)))).await;
             });
         }),
         metrics: Arc::new(move || metrics.text()),
@@ -191,4 +204,12 @@ fn deps(
         }),
         ..Deps::new(store.clone(), config.http.clone())
     }
+}
+
+/// Reads the presence of each shard.
+pub(crate) fn read<T>(
+    views: &[Arc<Mutex<Presence>>],
+    mut of: impl FnMut(&Presence) -> T,
+) -> Vec<T> {
+    views.iter().map(|view| of(&view.lock().unwrap_or_else(PoisonError::into_inner))).collect()
 }

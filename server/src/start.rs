@@ -1,20 +1,10 @@
-//! The order of a start.
-
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::launch::Shards;
+//! Why the server did not start.
 
 /// Why the server did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("{0}")]
     Config(String),
-    #[error("cannot listen on {addr}: {error}")]
-    Bind { addr: SocketAddr, error: io::Error },
     #[error("cannot open the store ({url}, data directory {data_dir}): {error}")]
     OpenStore { url: String, data_dir: String, error: throng_store::StoreError },
     #[error("cannot read the store: {0}")]
@@ -23,14 +13,10 @@ pub enum StartError {
     Import(#[from] throng_store::ImportError),
     #[error("{0}")]
     RedisSettings(String),
-    #[error("redis refuses us at {url}: {failure}")]
-    RedisRefuses { url: String, failure: throng_redis::Failure },
-    #[error("the system refused: {0}")]
-    System(io::Error),
-    #[error("io_uring is not usable on this system; try `--io-driver auto`")]
-    IoUringUnavailable,
-    #[error("shard {0} ended unexpectedly")]
-    ShardEnded(u8),
+    #[error("Redis rejected the login at {url}: {failure}")]
+    RedisLogin { url: String, failure: throng_redis::Failure },
+    #[error(transparent)]
+    Runtime(#[from] throng_runtime::StartError),
 }
 
 impl StartError {
@@ -38,88 +24,9 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Config(_) | StartError::RedisSettings(_) => 78,
-            StartError::RedisRefuses { .. } => 77,
-            StartError::Bind { .. } => 71,
+            StartError::RedisLogin { .. } => 77,
             StartError::OpenStore { .. } | StartError::Store(_) | StartError::Import(_) => 74,
-            StartError::System(_) => 71,
-            StartError::IoUringUnavailable => 69,
-            StartError::ShardEnded(_) => 70,
+            StartError::Runtime(error) => error.exit_code(),
         }
     }
-}
-
-/// Runs `work` on the thread `http` with a runtime of its own, and answers its result.
-///
-/// # Errors
-/// When the thread or the runtime cannot be had; else what `work` says.
-pub fn on_http_thread<T: Send + 'static>(
-    work: impl AsyncFnOnce() -> Result<T, StartError> + Send + 'static,
-) -> Result<T, StartError> {
-    let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(StartError::System)?.block_on(work())
-    });
-    match thread.map_err(StartError::System)?.join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-/// Completes when every shard has turned once: sockets, ring and timers are in place.
-///
-/// # Errors
-/// [`StartError::ShardEnded`] when one could not get them.
-pub async fn until_turning(shards: &mut Shards) -> Result<(), StartError> {
-    while !shards.are_turning() {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(1)) => {}
-            ended = shards.ended.recv() => {
-                return Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Completes when the operator asks for the end.
-///
-/// # Errors
-/// [`StartError::ShardEnded`] when a shard ended without being asked.
-pub async fn until_asked_to_stop(shards: &mut Shards) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = shards.ended.recv() => Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0))),
-    }
-}
-
-/// Descriptors kept for the database, uploads and the machinery itself.
-const DESCRIPTORS_RESERVED: u64 = 512;
-
-/// Asks for as many descriptors as the system gives, and answers how many connections may be open:
-/// a connection is refused by us before it is refused by the kernel.
-pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::warn!(%error, "the limit of open files could not be raised");
-            limit.current
-        }
-    };
-    let available = current.map_or(u32::MAX, |current| {
-        u32::try_from(current.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX).max(1)
-    });
-    if available < connections_max {
-        tracing::info!(
-            configured = connections_max,
-            possible = available,
-            "the limit of open files bounds the connections"
-        );
-    }
-    available.min(connections_max)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use throng_chat::RoomId;
+use throng_chat::Seq;
+use throng_chat::cluster::{ClusterInput, Emit, Signal};
 use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
-use throng_core::RoomId;
-use throng_core::Seq;
-use throng_core::cluster::{ClusterInput, Emit, Signal};
 use throng_redis::egress::Egress;
 use throng_redis::orders::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until};
 use super::inputs::Inputs;
 use super::stats::RedisStats;
 use super::{News, notes};
-use crate::clock::Clock;
-use crate::link::ToShard;
+use throng_chat::Notice;
+use throng_runtime::clock::Clock;
+use throng_runtime::link::ToShard;
 
 /// Signals and events taken in one round.
 const ROUND_MAX: usize = 256;
@@ -105,7 +106,7 @@ impl<D: Database> Actor<D> {
                         self.inputs.push(ClusterInput::Emit(emit));
                     }
                 }
-                () = self.inputs.until_room(), if !self.inputs.is_empty() => {}
+                () = self.inputs.until_free_slot(), if !self.inputs.is_empty() => {}
                 () = sleep_until(wake_at) => {
                     if deadline.is_some_and(|at| at <= Instant::now()) {
                         self.step(Event::Tick);
@@ -166,10 +167,10 @@ impl<D: Database> Actor<D> {
             }
         }
         for token in self.effects.revoked.drain(..) {
-            self.inputs.push_all(|| ToShard::Revoked(token));
+            self.inputs.push_all(|| ToShard::Notice(Notice::Revoked(token)));
         }
         for card in self.effects.changed.drain(..) {
-            self.inputs.push_all(|| ToShard::UserChanged(Arc::clone(&card)));
+            self.inputs.push_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card))));
         }
         // The machine pauses its reading by what it finds here, so the rest is left with it.
         let free = INPUTS_MAX.saturating_sub(self.inputs.len());

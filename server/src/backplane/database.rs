@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 use throng_redis::orders::{Database, DatabaseDown};
 use throng_store::{Store, StoreError};
 use tokio::runtime::Handle;
 
-use crate::http::card;
+use crate::store_worker::card;
 
 /// Calls run on the HTTP thread's runtime, where the store's connections are at home.
 pub struct StoreDatabase {

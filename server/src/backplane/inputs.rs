@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 
-use throng_core::ShardId;
-use throng_core::cluster::{ClusterInput, home_of};
+use throng_chat::cluster::{ClusterInput, home_of};
+use throng_engine::ShardId;
 
-use crate::link::{ShardHandle, ShardHandles, ToShard};
+use throng_chat::{Chat, Notice};
+use throng_runtime::link::{ShardHandles, ToShard};
 
 pub struct Inputs {
-    handles: ShardHandles,
+    handles: ShardHandles<Chat>,
     placement: [u8; 16],
-    waiting: VecDeque<(ShardId, ToShard)>,
+    waiting: VecDeque<(ShardId, ToShard<Chat>)>,
 }
 
 impl Inputs {
-    pub fn new(handles: ShardHandles, placement: [u8; 16]) -> Inputs {
+    pub fn new(handles: ShardHandles<Chat>, placement: [u8; 16]) -> Inputs {
         Inputs { handles, placement, waiting: VecDeque::new() }
     }
 
@@ -32,13 +33,13 @@ impl Inputs {
         match input.room() {
             Some(room) => {
                 let home = home_of(self.placement, room, shards);
-                self.waiting.push_back((home, ToShard::Cluster(input)));
+                self.waiting.push_back((home, ToShard::Notice(Notice::Cluster(input))));
             }
-            None => self.push_all(|| ToShard::Cluster(input.clone())),
+            None => self.push_all(|| ToShard::Notice(Notice::Cluster(input.clone()))),
         }
     }
 
-    pub fn push_all(&mut self, make: impl Fn() -> ToShard) {
+    pub fn push_all(&mut self, make: impl Fn() -> ToShard<Chat>) {
         let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         self.waiting.extend((0..shards).map(|shard| (ShardId(shard), make())));
     }
@@ -59,10 +60,10 @@ impl Inputs {
     }
 
     /// Waits until the first one fits.
-    pub async fn until_room(&self) {
+    pub async fn until_free_slot(&self) {
         let first = self.waiting.front().and_then(|(shard, _)| self.handles.to(*shard));
         match first {
-            Some(handle) => ShardHandle::has_room(handle).await,
+            Some(handle) => handle.has_free_slot().await,
             None => std::future::pending().await,
         }
     }

@@ -17,7 +17,7 @@ fn without_anything_the_defaults_hold() {
     let (config, shown) = load(None, Flags::default()).expect("the defaults are right");
     assert_eq!(config.listen.to_string(), "127.0.0.1:8090");
     assert_eq!(config.rooms, [(1, "Lobby".into()), (2, "Lounge".into())]);
-    let defaults = Settings { shards: config.shards, ..Settings::DEFAULT };
+    let defaults = Settings::DEFAULT;
     assert_eq!(config.core, defaults);
     assert!(shown.iter().all(|shown| shown.origin == "default"));
 }
@@ -28,7 +28,7 @@ fn flags_win_over_the_file() {
     flags.set("shards", Some(3_u32));
     let toml = "shards = 2\nping_interval_ms = 1000\n[http]\nengine_paths = [\"/x/\"]\n";
     let (config, shown) = load_toml(toml, flags).expect("this is right");
-    assert_eq!((config.shards, config.core.ping_interval_ms), (3, 1000));
+    assert_eq!((config.shards, config.core.engine.ping_interval_ms), (3, 1000));
     assert_eq!(config.policy.endpoint("/x"), Some(Endpoint::SocketIo));
     assert_eq!(config.policy.endpoint("/socket.io"), None);
     let origin = |key| &shown.iter().find(|shown| shown.key == key).expect("it is shown").origin;

@@ -6,7 +6,7 @@ pub mod payload;
 mod query;
 
 pub use open::Open;
-pub use packet::{Data, Kind, Packet, decode_binary, decode_text};
+pub use packet::{Data, Kind, Packet, decode_binary, decode_text, put_message, put_pong};
 pub use query::{Query, query};
 
 pub use crate::Fault;

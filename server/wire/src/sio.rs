@@ -8,8 +8,8 @@ mod encode;
 
 pub use decode::{Event, Kind, Limits, Packet, decode, event, first_arg};
 pub use encode::{
-    put_ack, put_binary_ack, put_binary_event, put_connect, put_connect_error, put_disconnect,
-    put_event, put_json_str,
+    begin_event, end_event, put_ack, put_binary_ack, put_binary_event, put_connect,
+    put_connect_error, put_disconnect, put_event, put_event_array, put_json_str,
 };
 
 pub use crate::Fault;

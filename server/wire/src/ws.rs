@@ -2,10 +2,12 @@
 //!
 //! No extension is ever negotiated, so the reserved bits must be zero.
 
+mod boundary;
 mod encode;
 mod frame;
 mod read;
 
+pub use boundary::frame_at;
 pub use encode::{
     binary_frame, close_frame, payload_of, ping_frame, pong_frame, put_header, text_frame,
 };

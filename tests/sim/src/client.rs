@@ -1,7 +1,7 @@
 //! The machine part of every client: transports, heartbeats, CONNECT, upgrades. What people do
 //! with it is in `steps`.
 
-use throng_core::{Answer, EngineRequest, Method, PipeEnd, PollId, Transport};
+use throng_engine::{Answer, EngineRequest, Method, PipeEnd, PollId, Transport};
 use throng_harness::codec::engine::{self, Frame as EngineFrame, Packet, Protocol};
 use throng_harness::codec::payload;
 
@@ -19,9 +19,9 @@ impl World {
         let mut session = Session::new(number, tab, shard, profile.protocol);
         session.place = self.place_of(shard);
         session.is_exclusive = match self.scenario.settings.exclusive {
-            throng_core::settings::Exclusive::Always => true,
-            throng_core::settings::Exclusive::Never => false,
-            throng_core::settings::Exclusive::Legacy => profile.protocol == Protocol::Eio3,
+            throng_chat::settings::Exclusive::Always => true,
+            throng_chat::settings::Exclusive::Never => false,
+            throng_chat::settings::Exclusive::Legacy => profile.protocol == Protocol::Eio3,
         };
         let token = self.tabs[tab].token.clone();
         if profile.shows != Shows::FirstEvent {
@@ -77,7 +77,7 @@ impl World {
             session.send(Packet::message(auth));
         }
         if session.protocol == Protocol::Eio3 && session.ping_at <= now && !session.holds_pongs {
-            let interval = u64::from(self.scenario.settings.ping_interval_ms) * 1_000_000;
+            let interval = u64::from(self.scenario.settings.engine.ping_interval_ms) * 1_000_000;
             session.ping_at = now + interval;
             session.send(Packet::text(engine::Kind::Ping, ""));
         }

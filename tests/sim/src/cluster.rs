@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use throng_chat::cluster::{ClusterInput, Signal, home_of};
+use throng_chat::{Appended, NewMessage, Reply, RoomId, Seq, StoreDown};
 use throng_cluster::model::{Mode, Server};
 use throng_cluster::{Cluster, Effects, Event, Failure, Order, OrderId, Outcome, Seed, Settings};
-use throng_core::cluster::{ClusterInput, Signal, home_of};
-use throng_core::{Appended, NewMessage, Now, Reply, RoomId, Seq, ShardId, StoreDown};
+use throng_engine::{Now, ShardId};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use throng_core::lane::{Delivery, Request};
-use throng_core::{LaneSlots, SessionId};
+use throng_chat::lane::{Delivery, Request};
+use throng_engine::{LaneSlots, SessionId};
 
 use crate::canary::Canary;
 

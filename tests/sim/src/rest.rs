@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::{Logic, PipeEnd};
+use throng_engine::PipeEnd;
 
 use crate::facts::Outcome;
 use crate::scenario::Mode;

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use throng_core::{Counters, Logic};
+use throng_chat::Counters;
+use throng_engine::CounterTable as _;
 
 use crate::canary::Canary;
 use crate::entropy::{Stream, mix};
@@ -88,9 +89,8 @@ pub fn run(stream: &Stream, options: Options) -> Report {
 
 fn report(mut world: World) -> Report {
     let mut marks: BTreeMap<String, u64> = BTreeMap::new();
-    for (index, name) in Counters::NAMES.iter().enumerate() {
-        let sum = world.nodes.iter().map(|node| node.shard.counters().values()[index]).sum();
-        marks.insert((*name).to_owned(), sum);
+    for name in throng_engine::Counters::NAMES.iter().chain(Counters::NAMES) {
+        marks.insert((*name).to_owned(), world.counter(name));
     }
     for (name, count) in &world.facts.marks {
         *marks.entry(format!("seen {name}")).or_default() += count;

@@ -2,8 +2,8 @@
 //! leaves a random part of the faults off, because a fault that is always on hides what happens
 //! without it.
 
-use throng_core::settings::Exclusive;
-use throng_core::{Settings, ShardId};
+use throng_chat::Settings;
+use throng_chat::settings::Exclusive;
 use throng_harness::codec::engine::Protocol;
 
 use crate::cluster::Fault as ClusterFault;
@@ -154,9 +154,7 @@ impl Scenario {
         let lane_max = if has(Fault::TightLanes) { 16 + draw.below(4) as u32 } else { 64 };
         let creates = has(Fault::RoomCreation);
         let unlimited = !tight || draw.chance(64);
-        let mut settings = Settings {
-            shard: ShardId(0),
-            shards,
+        let engine = throng_engine::Settings {
             ping_interval_ms: 5_000,
             ping_timeout_ms: 3_000,
             connect_timeout_ms: 6_000,
@@ -164,6 +162,11 @@ impl Scenario {
             max_payload: 8 * 1024,
             outbound_bytes_max: if tight { 8 * 1024 } else { 64 * 1024 },
             poll_packets_max: if tight { 64 } else { 1024 },
+            own_lane_max: lane_max,
+            ..throng_engine::Settings::DEFAULT
+        };
+        let mut settings = Settings {
+            engine,
             pending_bytes_max: 64 * 1024,
             pending_events_max: if tight { 6 } else { 1024 },
             sessions_per_user: if tight { 3 } else { 64 },
@@ -182,7 +185,6 @@ impl Scenario {
             unread_window_ms: draw.pick(&[500, 20, 100]),
             ephemeral: draw.chance(64),
             cluster: nodes > 1,
-            own_lane_max: lane_max,
             ..Settings::DEFAULT
         };
         let tabs = (0..3 + draw.below(8))
@@ -231,7 +233,8 @@ impl Scenario {
     /// How long after the last change everything must have settled.
     pub fn settle_ms(&self) -> u64 {
         let s = &self.settings;
-        u64::from(s.ping_interval_ms + s.ping_timeout_ms + s.connect_timeout_ms + s.grace_ms)
+        let e = &s.engine;
+        u64::from(e.ping_interval_ms + e.ping_timeout_ms + e.connect_timeout_ms + s.grace_ms)
             + 6_000
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
-use throng_core::PollId;
+use throng_engine::PollId;
 use throng_harness::codec::engine::{self, Frame, Packet, Protocol};
 use throng_harness::codec::{payload, socket};
 

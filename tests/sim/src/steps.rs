@@ -1,7 +1,7 @@
 //! One step of the safety phase: a turn, something a person does, a little time, or a fault.
 
 use throng_cluster::Event;
-use throng_core::{EngineRequest, Method, PipeEnd, Transport};
+use throng_engine::{EngineRequest, Method, PipeEnd, Transport};
 use throng_harness::codec::engine::Packet;
 use throng_harness::codec::socket;
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use throng_core::input::{ImageFault, UserCard};
-use throng_core::{
+use throng_chat::{
     Appended, Command, Reply, RoomId, RoomInfo, Seq, StoreDown, StoredMessage, TokenHash, UserId,
 };
+use throng_chat::{ImageFault, UserCard};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;

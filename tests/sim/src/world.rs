@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 
-use throng_core::cluster::ClusterInput;
-use throng_core::input::{Accept, UserCard};
-use throng_core::{
-    Command, Effects, Eio, Endpoint, EngineRequest, Flushed, Input, LogLine, Logic, Method, Now,
-    PipeEnd, PipeId, PollId, Reply, RoomInfo, Seed, Settings, Shard, ShardId, TokenHash, Transport,
+use throng_chat::cluster::ClusterInput;
+use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, TokenHash};
+use throng_chat::{Notice, Start, UserCard};
+use throng_engine::{Accept, App as _, CounterTable as _, Place};
+use throng_engine::{
+    Eio, Endpoint, EngineRequest, Flushed, Method, Now, PipeEnd, PipeId, PollId, Seed, ShardId,
+    Transport,
 };
 use throng_harness::codec::engine::Protocol;
 
@@ -100,7 +102,7 @@ pub struct World {
     next_poll: u64,
     pub canary: Option<Canary>,
     flushes: u64,
-    last_answer: Option<throng_core::Answer>,
+    last_answer: Option<throng_engine::Answer>,
     /// Tokens that are no longer valid.
     pub revoked: BTreeSet<String>,
     pub turns: u64,
@@ -161,9 +163,11 @@ impl World {
     }
 
     pub fn counter(&self, name: &str) -> u64 {
-        let index = throng_core::Counters::NAMES.iter().position(|known| *known == name);
-        let index = index.expect("a counter of this name");
-        self.nodes.iter().map(|node| node.shard.counters().values()[index]).sum()
+        let value = |node: &Node| {
+            let (engine, app) = (&node.shard.engine().counters, node.shard.app().counters());
+            engine.value(name).or_else(|| app.value(name)).expect("a counter of this name")
+        };
+        self.nodes.iter().map(value).sum()
     }
 
     // ---- the network --------------------------------------------------------------------------
@@ -297,7 +301,7 @@ impl World {
             && let Some(input) = node.cluster.pop_front()
         {
             is_moving = true;
-            node.shard.step(Input::Cluster(input), &mut effects);
+            node.shard.step(Input::Notice(Notice::Cluster(input)), &mut effects);
         }
         while let Some((pipe, request)) = node.doors.pop_front() {
             is_moving = true;
@@ -324,13 +328,14 @@ impl World {
             let input = match desk {
                 Desk::Http(poll, request, body) => Input::Http { poll, request, body: Ok(body) },
                 Desk::HttpGone(poll) => Input::HttpGone { poll },
-                Desk::Revoked(token) => Input::Revoked(token),
-                Desk::UserChanged(card) => Input::UserChanged(card),
+                Desk::Revoked(token) => Input::Notice(Notice::Revoked(token)),
+                Desk::UserChanged(card) => Input::Notice(Notice::UserChanged(card)),
                 Desk::Stop => Input::Stop,
             };
             node.shard.step(input, &mut effects);
         }
         node.shard.settle(&mut effects);
+        node.shard.check();
         is_moving |= self.apply(index, effects);
         // A turn may end before it has come to all pipes that have something to send.
         let most = match &mut draw {
@@ -562,11 +567,12 @@ impl Node {
     fn new(scenario: &Scenario, index: usize, rooms: &[RoomInfo]) -> Node {
         let shards = usize::from(scenario.shards);
         let shard = ShardId((index % shards) as u8);
-        let settings = Settings { shard, ..scenario.settings.clone() };
+        let start = Start { settings: scenario.settings.clone(), rooms: rooms.into() };
         let placement = Node::placement(index / shards);
         let seed = Seed { placement, random: [index as u8; 32], started_unix_ms: 0 };
+        let place = Place { shard, shards: scenario.shards, seed };
         Node {
-            shard: Shard::new(settings, seed, rooms),
+            shard: throng_chat::shard(&start, &place),
             doors: VecDeque::new(),
             desk: VecDeque::new(),
             replies: VecDeque::new(),
@@ -590,8 +596,8 @@ impl Node {
 }
 
 /// A delivery in few words: frames are long.
-fn brief(delivery: &throng_core::lane::Delivery) -> String {
-    use throng_core::lane::Delivery;
+fn brief(delivery: &throng_chat::lane::Delivery) -> String {
+    use throng_chat::lane::Delivery;
     match delivery {
         Delivery::FanOut { room, messages } => {
             let seqs: Vec<u64> = messages.messages.iter().map(|message| message.seq.0).collect();

@@ -54,6 +54,18 @@ impl Kind {
     }
 }
 
+/// Appends a text message packet, `4text`.
+pub fn put_message(out: &mut String, text: &str) {
+    out.push(Kind::Message.digit());
+    out.push_str(text);
+}
+
+/// Appends the answer to a ping with data, `3text`.
+pub fn put_pong(out: &mut String, text: &str) {
+    out.push(Kind::Pong.digit());
+    out.push_str(text);
+}
+
 /// Decodes one text frame, or one element of a text payload. Base64 begins with `b`; only
 /// Engine.IO 3 puts the packet type behind it.
 pub fn decode_text(version: Version, text: &str) -> Result<Packet<'_>, Fault> {

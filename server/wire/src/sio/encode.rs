@@ -18,6 +18,26 @@ pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str
     out.push(']');
 }
 
+/// Appends the beginning of an event with at least one argument, `42["name",`, for a caller that
+/// writes the arguments itself. [`end_event`] closes it.
+pub fn begin_event(out: &mut String, name: &str) {
+    out.push_str("42[");
+    put_json_str(out, name);
+    out.push(',');
+}
+
+/// Closes what [`begin_event`] began.
+pub fn end_event(out: &mut String) {
+    out.push(']');
+}
+
+/// Appends an event packet whose name and arguments are one JSON array, `42[…]`. Whoever made the
+/// array vouches for its syntax.
+pub fn put_event_array(out: &mut String, array: &str) {
+    out.push_str("42");
+    out.push_str(array);
+}
+
 /// Appends an ack packet, `43id[args]`. `args_json`: raw JSON elements without brackets.
 pub fn put_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
     out.push_str("43");

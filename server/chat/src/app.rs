@@ -1,0 +1,185 @@
+//! The chat as an application of the engine: edge and home behind one trait.
+
+use std::sync::Arc;
+
+use throng_engine::{App, Cx, Engine, Keyed, Now, Place, SessionEvent, Shard, home_of};
+
+use crate::Lanes;
+use crate::cluster::{ClusterInput, Signal};
+use crate::counters::Counters;
+use crate::edge::{Context, Edge};
+use crate::home::Home;
+use crate::ids::TokenHash;
+use crate::lane::{Delivery, Mark, Request};
+use crate::presence::{Presence, PresenceChange};
+use crate::report::LogLine;
+use crate::settings::{RoomInfo, Settings};
+use crate::store::{Command, Reply};
+use crate::user::UserCard;
+
+/// What a chat is told at its start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Limits.
+    pub settings: Settings,
+    /// Every room of the server; a shard picks those it is home to.
+    pub rooms: Arc<[RoomInfo]>,
+}
+
+/// What other threads of this process report to every shard.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A token was revoked (logout): sessions bound to it lose their identity.
+    Revoked(TokenHash),
+    /// A user changed name or avatar.
+    UserChanged(Arc<UserCard>),
+    /// Another node, or another program, through the cluster's backplane.
+    Cluster(ClusterInput),
+}
+
+/// The chat on one shard.
+pub struct Chat {
+    edge: Edge,
+    home: Home,
+    counters: Counters,
+}
+
+/// One shard of the chat server.
+pub fn shard(start: &Start, place: &Place) -> Shard<Chat> {
+    Shard::new(&start.settings.engine, start, place)
+}
+
+impl Chat {
+    fn cluster(&mut self, input: ClusterInput, cx: &mut Cx<'_, Chat>) {
+        match &input {
+            ClusterInput::Emit(emit) => self.edge.emit(emit, cx.engine, &mut self.counters),
+            ClusterInput::Announce => self.edge.announce(),
+            ClusterInput::Resync => {
+                self.edge.read_again();
+                self.edge.check_tokens();
+            }
+            _ => {}
+        }
+        self.home.cluster(input, &mut self.counters);
+    }
+}
+
+/// Edge, and what it acts on.
+macro_rules! edge {
+    ($chat:ident, $cx:ident) => {
+        (
+            &mut $chat.edge,
+            &mut Context {
+                engine: &mut *$cx.engine,
+                lanes: &mut *$cx.lanes,
+                counters: &mut $chat.counters,
+            },
+        )
+    };
+}
+
+impl App for Chat {
+    type Settings = Start;
+    type Request = Request;
+    type Delivery = Delivery;
+    type Command = Command;
+    type Reply = Reply;
+    type Signal = Signal;
+    type Notice = Notice;
+    type Log = LogLine;
+    type Change = PresenceChange;
+    type View = Presence;
+    type Counters = Counters;
+
+    fn new(start: &Start, place: &Place) -> Chat {
+        let Start { settings, rooms } = start;
+        let keyed = Keyed::new(place.seed.placement);
+        let mut home = Home::new(settings.clone(), place, keyed.clone());
+        for room in rooms.iter() {
+            if home_of(&keyed, room.id, place.shards) == place.shard {
+                home.add_room(room);
+            }
+        }
+        Chat {
+            edge: Edge::new(settings.clone(), place, keyed, rooms),
+            home,
+            counters: Counters::default(),
+        }
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.home.now = now;
+    }
+
+    fn session_event(&mut self, event: SessionEvent, cx: &mut Cx<'_, Chat>) {
+        let (edge, cx) = edge!(self, cx);
+        edge.session_event(event, cx);
+    }
+
+    fn request(&mut self, request: Request, cx: &mut Cx<'_, Chat>) {
+        self.home.request(request, cx.lanes, &mut self.counters);
+    }
+
+    fn delivery(&mut self, delivery: Delivery, engine: &mut Engine) {
+        self.edge.delivery(delivery, engine, &mut self.counters);
+    }
+
+    fn reply(&mut self, reply: Reply, cx: &mut Cx<'_, Chat>) {
+        let now = cx.engine.now();
+        let (edge, cx) = edge!(self, cx);
+        match reply {
+            Reply::Authenticated { conn, token, outcome } => {
+                edge.authenticated(conn, token, outcome, cx);
+            }
+            Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
+            Reply::Appended { room, outcome } => self.home.appended(room, outcome),
+            Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),
+            Reply::RoomLoaded { room, outcome } => self.home.room_loaded(room, outcome),
+            Reply::Fetched { room, outcome } => self.home.fetched(room, outcome, cx.counters),
+            Reply::Reads { user, outcome } => edge.reads_loaded(user, outcome, cx),
+            Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
+                self.home.read_saved(now, user, Mark { room, seq, is_reading }, outcome);
+            }
+            Reply::ImageSaved { conn, outcome } => edge.image_saved(conn, outcome, cx),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice, cx: &mut Cx<'_, Chat>) {
+        match notice {
+            Notice::Revoked(token) => {
+                let (edge, cx) = edge!(self, cx);
+                edge.revoked(token, cx);
+            }
+            Notice::UserChanged(card) => {
+                self.edge.user_changed(&card);
+                self.home.rename(&card);
+            }
+            Notice::Cluster(input) => self.cluster(input, cx),
+        }
+    }
+
+    fn settle_edge(&mut self, cx: &mut Cx<'_, Chat>) {
+        let (edge, cx) = edge!(self, cx);
+        edge.settle(cx);
+    }
+
+    fn settle_home(&mut self, cx: &mut Cx<'_, Chat>) {
+        self.home.settle(cx.engine.now(), cx.lanes, &mut self.counters);
+    }
+
+    fn takes_requests(&self, lanes: &Lanes) -> bool {
+        self.home.takes_requests(lanes)
+    }
+
+    fn next_deadline(&self) -> Option<Now> {
+        [self.edge.next_deadline(), self.home.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn stop(&mut self) {
+        self.edge.stop();
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

@@ -1,0 +1,121 @@
+//! What passes between this node's shards and the rest of the cluster, as plain data.
+//!
+//! A shard tells what others must know as [`Signal`]s and hears of other nodes by
+//! [`crate::Input::Cluster`]. Who is a node, what is mirrored and what is read again after a fault
+//! is decided elsewhere; here the two sides only agree on words.
+//!
+//! Spec: NODE.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::user::UserCard;
+
+/// Another node, for as long as it holds its lease. Never given twice in one process, so what is
+/// said late about a dead node cannot touch the one that took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeIx(pub u16);
+
+/// A message that has its number, whoever gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    pub seq: Seq,
+    pub id: i64,
+    /// The e-mail may be missing: what travels between nodes holds none, and home knows that of
+    /// every author with a session here.
+    pub author: Arc<UserCard>,
+    pub msg: Box<str>,
+    pub img: Box<str>,
+    pub time: Box<str>,
+}
+
+/// What other nodes, or the application next door, must know of this one.
+///
+/// A signal is the present state of its subject. What does not fit the lane is told later, and
+/// only its newest state; nothing is lost and nothing is told in the wrong order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// From home: the user's first session of this node entered the room, or its last one left.
+    /// `seq` is what he has read. Repeated when his card changes.
+    Present { room: RoomId, user: Arc<UserCard>, is_present: bool, seq: Seq },
+    /// From edge: whose session it is and where; `None` once it is over.
+    Connection { conn: SessionId, state: Option<ConnState> },
+    /// From home: the store has numbered these messages of this node, in order.
+    Committed { room: RoomId, messages: Arc<[StoredMessage]> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnState {
+    pub user: UserId,
+    pub rooms: SmallVec<[RoomId; 2]>,
+}
+
+/// What the cluster tells a shard. Inputs that name a room go to its [`home_of`], all others to
+/// every shard; a shard ignores a room that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterInput {
+    /// Numbered messages, in any order, also such as are known already.
+    Messages { room: RoomId, messages: Vec<StoredMessage> },
+    /// The room has messages up to `seq`; home fetches what it lacks.
+    Tip { room: RoomId, seq: Seq },
+    /// Who entered a room on another node, and who left it and what he has read.
+    Present { room: RoomId, node: NodeIx, joined: Vec<Arc<UserCard>>, left: Vec<(UserId, Seq)> },
+    /// How far users had read when they left a room on a node, whose presence of them says nothing
+    /// any more, or nothing yet.
+    Read { room: RoomId, marks: Vec<(UserId, Seq)> },
+    /// Everybody the node has in the room; replaces what was known.
+    NodePresence { room: RoomId, node: NodeIx, users: Vec<Arc<UserCard>> },
+    /// The node's lease is gone, and with it everybody it had.
+    NodeGone { node: NodeIx },
+    /// Tell everything anew: all presence, all connections.
+    Announce,
+    /// What others said may have been missed, or a dead node's marks have been settled: how far
+    /// users have read, and whether their tokens have ended, is asked of the store again.
+    Resync,
+    /// An event of another program for our clients.
+    Emit(Arc<Emit>),
+}
+
+impl ClusterInput {
+    /// The room whose home must hear it; `None`: every shard.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            ClusterInput::Messages { room, .. }
+            | ClusterInput::Tip { room, .. }
+            | ClusterInput::Present { room, .. }
+            | ClusterInput::Read { room, .. }
+            | ClusterInput::NodePresence { room, .. } => Some(*room),
+            ClusterInput::NodeGone { .. }
+            | ClusterInput::Announce
+            | ClusterInput::Resync
+            | ClusterInput::Emit(_) => None,
+        }
+    }
+}
+
+/// An event that another program emits through Redis. Every session that is in one of `to` and in
+/// none of `except` hears it once. It has no place in the order of a room's messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emit {
+    /// `None`: everybody who has connected the namespace. An empty list: nobody.
+    pub to: Option<Box<[Audience]>>,
+    pub except: Box<[Audience]>,
+    /// The JSON array of the event: `["news",{"a":1}]`. Whoever makes it vouches for its syntax.
+    pub event: Box<str>,
+}
+
+/// Some sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The members of a room.
+    Room(RoomId),
+    /// The sessions of a user.
+    User(UserId),
+}
+
+/// The shard a room is at home on; `placement` is [`crate::Seed::placement`].
+pub fn home_of(placement: [u8; 16], room: RoomId, shards: u8) -> ShardId {
+    throng_engine::home_of(&throng_engine::Keyed::new(placement), room, shards)
+}

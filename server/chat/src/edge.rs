@@ -1,0 +1,355 @@
+//! The members this shard serves: identities, memberships, what they say and what they hear.
+
+mod cluster;
+mod debts;
+mod deliveries;
+mod events;
+mod identity;
+mod members;
+mod pending;
+mod tokens;
+mod unread;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use throng_engine::rooms::Members;
+use throng_engine::{Place, ShardId};
+use throng_wire::sio;
+
+use super::bucket::Bucket;
+use super::event::{self, Image, Payload};
+use super::frames;
+use super::lane::{
+    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request,
+};
+use crate::Lanes;
+use crate::counters::Counters;
+use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::report::LogLine;
+use crate::settings::{Exclusive, RoomInfo, Settings};
+use crate::store::Command;
+use crate::store::{ImageFault, StoreDown};
+use crate::user::UserCard;
+use debts::{Debts, Rates};
+use pending::{Event, PendingEvents, Queued, Waiting};
+use throng_engine::Now;
+use throng_engine::{CloseReason, Engine, Session, SessionEvent};
+use throng_engine::{Keyed, Map, home_of};
+use tokens::TokenChecks;
+use unread::Reads;
+
+const LANE_RETRY_MS: u64 = 1;
+
+#[derive(Clone, Copy)]
+struct Identity {
+    user: UserId,
+    token: TokenHash,
+}
+
+/// One membership of a session in a room. There may be two of one room: an old one that home has not
+/// ended yet, and a new one behind it.
+struct Membership {
+    room: RoomId,
+    membership_id: MembershipId,
+    /// Joins sent and not answered.
+    joining: u16,
+    /// Home was asked to end it.
+    is_leaving: bool,
+    /// Place in [`LocalRoom::members`].
+    index: Option<u32>,
+}
+
+struct Local {
+    conn: SessionId,
+    identity: Option<Identity>,
+    rooms: SmallVec<[Membership; 1]>,
+    last_membership_id: MembershipId,
+    rates: Rates,
+    pending: Option<Box<PendingEvents>>,
+    /// Others were told whose session it is.
+    is_signalled: bool,
+}
+
+/// What the fan-out and the rosters know of a member.
+#[derive(Clone, Copy)]
+struct MemberTag {
+    user: UserId,
+    presence_mode: PresenceMode,
+    has_roster: bool,
+}
+
+type Member = throng_engine::rooms::Member<MemberTag>;
+
+#[derive(Default)]
+struct LocalRoom {
+    members: Members<MemberTag>,
+}
+
+/// A user with at least one session here.
+struct LocalUser {
+    card: Arc<UserCard>,
+    sessions: SmallVec<[SessionId; 2]>,
+    reads: Reads,
+    /// Rooms whose `count` the user has not been told.
+    untold: BTreeSet<RoomId>,
+}
+
+pub(crate) struct Edge {
+    settings: Settings,
+    shard: ShardId,
+    shards: u8,
+    keyed: Keyed,
+    started_unix_ms: i64,
+    locals: Vec<Option<Box<Local>>>,
+    /// Boxed: a table has more places than entries.
+    users: Map<UserId, Box<LocalUser>>,
+    rooms: Map<RoomId, LocalRoom>,
+    /// Last message of every room, as far as this edge has heard.
+    tips: BTreeMap<RoomId, Seq>,
+    changed_tips: BTreeSet<RoomId>,
+    untold_users: BTreeSet<UserId>,
+    /// Sessions that read too slowly for their last `count`, and its rooms.
+    shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
+    next_count_at: Now,
+    /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
+    owed: VecDeque<Owed>,
+    /// Members whose session ended, until their grace is over.
+    lingering: VecDeque<(Now, Owed)>,
+    /// Users whose `Watch` or `Reads` did not fit a lane.
+    loading: BTreeSet<UserId>,
+    /// Users whose marks the store could not give.
+    reads_failed: BTreeSet<UserId>,
+    reads_retry_at: Now,
+    connections: cluster::Connections,
+    token_checks: TokenChecks,
+    debts: Debts,
+    retry_at: Option<Now>,
+    buffer: Vec<u8>,
+}
+
+struct Owed {
+    room: RoomId,
+    conn: SessionId,
+    membership_id: MembershipId,
+    answer: Option<AckId>,
+}
+
+/// What an edge acts on, passed together.
+pub(crate) struct Context<'a> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) lanes: &'a mut Lanes,
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// The session, if its slot has not passed to another.
+fn find(locals: &mut [Option<Box<Local>>], conn: SessionId) -> Option<&mut Local> {
+    let local = locals.get_mut(conn.slot() as usize)?.as_deref_mut()?;
+    (local.conn == conn).then_some(local)
+}
+
+impl Edge {
+    pub(crate) fn new(settings: Settings, place: &Place, keyed: Keyed, rooms: &[RoomInfo]) -> Edge {
+        let debts = Debts::new(&settings, &keyed);
+        Edge {
+            settings,
+            shard: place.shard,
+            shards: place.shards,
+            started_unix_ms: place.seed.started_unix_ms,
+            locals: Vec::new(),
+            users: Map::with_hasher(keyed.clone()),
+            rooms: Map::with_hasher(keyed.clone()),
+            keyed,
+            tips: rooms.iter().map(|room| (room.id, room.last_seq)).collect(),
+            changed_tips: BTreeSet::new(),
+            untold_users: BTreeSet::new(),
+            shed: BTreeMap::new(),
+            next_count_at: Now::default(),
+            owed: VecDeque::new(),
+            lingering: VecDeque::new(),
+            loading: BTreeSet::new(),
+            reads_failed: BTreeSet::new(),
+            reads_retry_at: Now::default(),
+            connections: cluster::Connections::default(),
+            token_checks: TokenChecks::default(),
+            debts,
+            retry_at: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    fn local(&mut self, conn: SessionId) -> Option<&mut Local> {
+        find(&mut self.locals, conn)
+    }
+
+    pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
+        match session_event {
+            SessionEvent::Opened { session: conn, token } => {
+                let slot = conn.slot() as usize;
+                if self.locals.len() <= slot {
+                    self.locals.resize_with(slot + 1, || None);
+                }
+                self.locals[slot] = Some(Box::new(Local {
+                    conn,
+                    identity: None,
+                    rooms: SmallVec::new(),
+                    last_membership_id: MembershipId(0),
+                    rates: Rates::default(),
+                    pending: None,
+                    is_signalled: false,
+                }));
+                if let Some(token) = token.as_deref().and_then(event::token_hash) {
+                    self.identify(conn, token, cx);
+                }
+            }
+            SessionEvent::Connected { session: conn, auth, .. } => self.connected(conn, auth, cx),
+            SessionEvent::Event { session: conn, ack, data, is_binary, .. } => {
+                let event = Event { ack, data, is_binary };
+                self.event(conn, event, cx);
+            }
+            SessionEvent::Disconnected { session: conn } => self.disconnected(conn, cx),
+            SessionEvent::Moved { session: conn } => self.moved(conn, cx),
+            SessionEvent::Ended { session: conn, reason, state } => {
+                self.ended(conn, reason, &state, cx);
+            }
+            // Only endpoints without Socket.IO have these; the chat serves none.
+            SessionEvent::Text { session: conn, .. }
+            | SessionEvent::Binary { session: conn, .. } => {
+                cx.engine.end(conn, CloseReason::ParseError);
+            }
+        }
+    }
+
+    /// The client left the namespace. What it said before is handled before, also if that still
+    /// waits for its token.
+    fn disconnected(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        self.leave_all(conn, cx);
+        if let Some(local) = self.local(conn)
+            && let Some(pending) = &mut local.pending
+        {
+            pending.queue.push_back(Queued::Goodbye);
+        }
+    }
+
+    fn leave_all(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        for owed in self.end_memberships(conn, |_| true) {
+            self.owe(owed, cx);
+        }
+    }
+
+    /// Takes the session out of rooms at once; returns the leaves that homes must hear of.
+    fn end_memberships(
+        &mut self,
+        conn: SessionId,
+        which: impl Fn(&Membership) -> bool,
+    ) -> Vec<Owed> {
+        let Some(local) = self.local(conn) else { return Vec::new() };
+        let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
+            .rooms
+            .iter()
+            .filter(|membership| which(membership))
+            .map(|membership| (membership.room, membership.membership_id, membership.is_leaving))
+            .collect();
+        let mut owed = Vec::with_capacity(ended.len());
+        for (room, membership_id, is_leaving) in ended {
+            self.end_membership(conn, membership_id);
+            if !is_leaving {
+                owed.push(Owed { room, conn, membership_id, answer: None });
+            }
+        }
+        owed
+    }
+
+    fn moved(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        let Some(local) = self.local(conn) else { return };
+        let places: SmallVec<[(RoomId, u32); 4]> =
+            local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
+        for (room, index) in places {
+            if let Some(room) = self.rooms.get_mut(&room) {
+                room.members.moved(index, cx.engine);
+            }
+        }
+    }
+
+    fn ended(
+        &mut self,
+        conn: SessionId,
+        reason: CloseReason,
+        session: &Session,
+        cx: &mut Context<'_>,
+    ) {
+        let now = cx.engine.now();
+        let Some(local) = self.local(conn) else { return };
+        let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
+        let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
+        let due = now.plus_ms(u64::from(self.settings.grace_ms));
+        for owed in self.end_memberships(conn, |_| true) {
+            if has_grace {
+                self.lingering.push_back((due, owed));
+            } else {
+                self.owe(owed, cx);
+            }
+        }
+        self.locals[conn.slot() as usize] = None;
+        self.connections.ended(conn, is_signalled);
+        if let Some(identity) = identity {
+            self.forget_session(identity.user, conn);
+            if !self.debts.leave(now, identity.user, rates) {
+                cx.counters.debts_forgotten += 1;
+            }
+        }
+        cx.lanes.log(LogLine::Ended {
+            conn,
+            user: identity.map(|identity| identity.user),
+            reason: reason.name(),
+            transport: session.transport_name(),
+            protocol: session.protocol_name(),
+            lifetime_ms: now.since(session.opened()) / 1_000_000,
+            messages_in: session.messages_in(),
+        });
+    }
+
+    // ---- end of turn --------------------------------------------------------------------------
+
+    pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
+        let now = cx.engine.now();
+        self.retry_at = None;
+        while let Some((due, _)) = self.lingering.front() {
+            if *due > now {
+                let due = *due;
+                self.retry(due);
+                break;
+            }
+            self.owed.extend(self.lingering.pop_front().map(|(_, owed)| owed));
+        }
+        if !self.owed.is_empty() {
+            self.pay(cx);
+            if !self.owed.is_empty() {
+                cx.counters.lane_refusals_request += 1;
+                self.retry(now.plus_ms(LANE_RETRY_MS));
+            }
+        }
+        self.load(now, cx.lanes);
+        self.ask_for_tokens(now, cx.lanes);
+        self.tell_changes(cx.engine, cx.counters);
+        self.tell_connections(cx);
+        cx.counters.users_online = self.users.len() as u64;
+    }
+
+    fn retry(&mut self, at: Now) {
+        self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.retry_at
+    }
+
+    /// Stopping: nobody comes back, so grace ends now.
+    pub(crate) fn stop(&mut self) {
+        for (due, _) in &mut self.lingering {
+            *due = Now::default();
+        }
+    }
+}

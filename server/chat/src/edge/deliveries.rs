@@ -1,0 +1,228 @@
+//! What homes say: answers, rosters and the fan-out.
+
+use super::*;
+
+impl Edge {
+    pub(crate) fn delivery(
+        &mut self,
+        delivery: Delivery,
+        engine: &mut Engine,
+        counters: &mut Counters,
+    ) {
+        match delivery {
+            Delivery::Joined { room, conn, membership_id, presence_mode, seq, online, ack } => {
+                self.joined(conn, membership_id, presence_mode, engine);
+                self.note_connection(conn);
+                if let Some(id) = ack {
+                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
+                }
+            }
+            Delivery::JoinRefused { conn, membership_id, why, ack } => {
+                let Some(local) = self.local(conn) else { return };
+                if let Some(membership) = local
+                    .rooms
+                    .iter_mut()
+                    .find(|membership| membership.membership_id == membership_id)
+                {
+                    membership.joining = membership.joining.saturating_sub(1);
+                    if membership.joining == 0 && membership.index.is_none() {
+                        self.end_membership(conn, membership_id);
+                    }
+                }
+                *why.counter(counters) += 1;
+                engine.emit_event(conn, &frames::refusal("room", why, ack));
+            }
+            Delivery::LeaveRefused { conn, why, ack } => {
+                *why.counter(counters) += 1;
+                engine.emit_event(conn, &frames::refusal("roomout", why, ack));
+            }
+            Delivery::Left { room, conn, membership_id, seq, online, frame, ack } => {
+                self.end_membership(conn, membership_id);
+                let is_connected = engine.session(conn).is_some_and(|s| s.is_connected(0));
+                if let Some(frame) = frame.filter(|_| is_connected) {
+                    engine.emit_frame(conn, &frame);
+                }
+                if let Some(id) = ack {
+                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
+                }
+            }
+            Delivery::PublishRefused { conn, why, ack } => {
+                if self.local(conn).is_some() {
+                    *why.counter(counters) += 1;
+                    engine.emit_event(conn, &frames::refusal("message", why, ack));
+                }
+            }
+            Delivery::PublishAccepted { conn, ack, id, seq } => {
+                if let Some(ack) = ack {
+                    engine.emit_event(conn, &frames::ack_message(ack, id, seq));
+                }
+            }
+            Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
+            Delivery::Roster { room, presence_mode, frame } => {
+                self.roster(room, presence_mode, &frame, engine);
+            }
+            Delivery::Snapshot { room, conns, frame } => {
+                for conn in conns {
+                    self.snapshot(room, conn, &frame, engine);
+                }
+            }
+            Delivery::Reading { user, room, seq, is_reading } => {
+                self.note_mark(user, Mark { room, seq, is_reading });
+            }
+            Delivery::Watched { user, marks } => self.watched(user, &marks),
+            Delivery::Tip { room, seq } => {
+                self.tips.insert(room, seq);
+                self.changed_tips.insert(room);
+            }
+        }
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        conn: SessionId,
+        membership_id: MembershipId,
+        presence_mode: PresenceMode,
+        engine: &mut Engine,
+    ) {
+        let Some(local) = self.local(conn) else {
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let Some(identity) = local.identity else { return };
+        // The membership is over already if its end overtook this answer.
+        let Some(membership) =
+            local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
+        else {
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        membership.joining = membership.joining.saturating_sub(1);
+        let room_id = membership.room;
+        if let Some(index) = membership.index {
+            if let Some(room) = self.rooms.get_mut(&room_id) {
+                let tag = &mut room.members.get_mut(index).tag;
+                tag.has_roster &= tag.presence_mode == presence_mode;
+                tag.presence_mode = presence_mode;
+            }
+            return;
+        }
+        let room = self.rooms.entry(room_id).or_default();
+        let tag = MemberTag { user: identity.user, presence_mode, has_roster: false };
+        let index = room.members.add(conn, tag, engine);
+        if let Some(local) = self.local(conn)
+            && let Some(membership) =
+                local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
+        {
+            membership.index = Some(index);
+        }
+    }
+
+    /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
+    /// to it.
+    pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
+        if let Some(room) = self.rooms.get(&room_id) {
+            // Few authors per batch, so a scan beats a set.
+            let mut authors: SmallVec<[UserId; 16]> = SmallVec::new();
+            for message in &batch.messages {
+                if !authors.contains(&message.author) {
+                    authors.push(message.author);
+                }
+            }
+            room.members.fan_out(
+                room_id.0,
+                &batch.shared,
+                engine,
+                |member| authors.contains(&member.tag.user),
+                |member, engine| deliver_each(member, batch, engine),
+            );
+            let deliveries = room.members.len() as u64 * batch.messages.len() as u64;
+            engine.counters.deliveries += deliveries;
+            engine.counters.events_out += deliveries;
+        }
+        let own = engine.shard();
+        for message in &batch.messages {
+            if let (Some(id), Some(publisher)) = (message.ack, message.publisher)
+                && publisher.shard() == own
+            {
+                let packet = frames::ack_message(id, message.id, message.seq);
+                engine.emit_event(publisher, &packet);
+            }
+        }
+        if let Some(last) = batch.messages.last() {
+            self.tips.insert(room_id, last.seq);
+        }
+    }
+
+    fn snapshot(&mut self, room: RoomId, conn: SessionId, frame: &Bytes, engine: &mut Engine) {
+        let index = self.local(conn).and_then(|local| {
+            local
+                .rooms
+                .iter()
+                .filter(|membership| membership.room == room)
+                .find_map(|membership| membership.index)
+        });
+        if let Some(index) = index
+            && let Some(room) = self.rooms.get_mut(&room)
+        {
+            room.members.get_mut(index).tag.has_roster = true;
+            engine.counters.events_out += 1;
+            engine.emit_frame(conn, frame);
+        }
+    }
+
+    pub(super) fn roster(
+        &mut self,
+        room: RoomId,
+        presence_mode: PresenceMode,
+        frame: &Bytes,
+        engine: &mut Engine,
+    ) {
+        let Some(room) = self.rooms.get_mut(&room) else { return };
+        room.members.broadcast(frame, engine, |member| {
+            let tag = &mut member.tag;
+            if tag.presence_mode != presence_mode {
+                return false;
+            }
+            match presence_mode {
+                // Changes mean nothing before the snapshot they change.
+                PresenceMode::Delta => tag.has_roster,
+                PresenceMode::Full | PresenceMode::Count => {
+                    tag.has_roster = true;
+                    true
+                }
+            }
+        });
+    }
+}
+
+/// For the authors of the batch and for those who poll. What lies between two messages of the member
+/// is one piece.
+fn deliver_each(member: &Member, batch: &Batch, engine: &mut Engine) {
+    let Some(pipe) = member.pipe else { return deliver_polled(member, batch, engine) };
+    let mut queued = 0;
+    let mut from = 0;
+    for message in &batch.messages {
+        if message.author == member.tag.user {
+            if from < message.shared.start {
+                engine.push_frames(pipe, &batch.shared[from..message.shared.start]);
+            }
+            queued = engine.push_frames(pipe, &message.own);
+            from = message.shared.end;
+        }
+    }
+    if from < batch.shared.len() {
+        queued = engine.push_frames(pipe, &batch.shared[from..]);
+    }
+    engine.check_bound(member.session, queued);
+}
+
+fn deliver_polled(member: &Member, batch: &Batch, engine: &mut Engine) {
+    for message in &batch.messages {
+        if message.author == member.tag.user {
+            engine.emit_frame(member.session, &message.own);
+        } else {
+            let frame = Bytes::copy_from_slice(&batch.shared[message.shared.clone()]);
+            engine.emit_frame(member.session, &frame);
+        }
+    }
+}

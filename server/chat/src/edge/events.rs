@@ -1,0 +1,326 @@
+//! What clients say, acted upon.
+
+use super::*;
+
+impl Edge {
+    pub(super) fn refuse(
+        &mut self,
+        conn: SessionId,
+        name: &str,
+        why: Refusal,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) {
+        *why.counter(cx.counters) += 1;
+        cx.engine.emit_event(conn, &frames::refusal(name, why, ack));
+    }
+
+    pub(super) fn event(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
+        let (events_max, bytes_max) =
+            (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
+        let Some(local) = self.local(conn) else { return };
+        if let Some(pending) = &mut local.pending {
+            if pending.queue.len() >= events_max || pending.bytes + event.data.len() > bytes_max {
+                return cx.engine.end(conn, CloseReason::Limit);
+            }
+            pending.bytes += event.data.len();
+            pending.queue.push_back(Queued::Event(event));
+            return;
+        }
+        let known = local.identity;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let token = event.judge(&mut buffer, self.settings.event_bytes_max as usize);
+        self.buffer = buffer;
+        match token {
+            Err(why) => {
+                let name = event.name();
+                self.refuse(conn, &name, why, event.ack, cx);
+            }
+            Ok(Some(token)) if known.is_none_or(|known| known.token != token) => {
+                if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
+                    cx.counters.lane_refusals_store += 1;
+                    let name = event.name();
+                    return self.refuse(conn, &name, Refusal::Busy, event.ack, cx);
+                }
+                if let Some(local) = self.local(conn) {
+                    local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
+                }
+            }
+            Ok(_) => self.act(conn, event, cx),
+        }
+    }
+
+    /// Acts on an event whose token, if any, is the connection's.
+    pub(super) fn act(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.try_act(conn, &event, &mut buffer, cx);
+        self.buffer = buffer;
+        if let Err(why) = outcome {
+            let name = event.name();
+            self.refuse(conn, &name, why, event.ack, cx);
+        }
+    }
+
+    pub(super) fn try_act(
+        &mut self,
+        conn: SessionId,
+        event: &Event,
+        buffer: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let parsed = sio::event(&event.data).map_err(|_| Refusal::InvalidArgument)?;
+        let payload = Payload::parse(sio::first_arg(parsed.args), buffer)?;
+        let Some(local) = self.local(conn) else { return Ok(()) };
+        let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
+        let ack = event.ack;
+        match &*parsed.name {
+            "login" => {
+                self.take_join_token(conn, cx.engine.now())?;
+                self.login(conn, identity.user, ack, cx);
+            }
+            "room" => {
+                let (room, presence_mode) = (payload.room()?, payload.presence_mode()?);
+                self.join(conn, identity.user, room, presence_mode, ack, cx)?;
+            }
+            "roomout" => {
+                let room = payload.room()?;
+                self.leave(conn, room, ack, cx)?;
+            }
+            "message" => self.message(conn, &payload, ack, cx)?,
+            _ => return Err(Refusal::UnknownEvent),
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_join_token(&mut self, conn: SessionId, now: Now) -> Result<(), Refusal> {
+        let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
+        let is_taken = self.local(conn).is_some_and(|l| l.rates.joins.take(now, per_s, burst));
+        is_taken.then_some(()).ok_or(Refusal::RateLimited)
+    }
+
+    pub(super) fn login(
+        &mut self,
+        conn: SessionId,
+        user: UserId,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        match &mut entry.reads {
+            Reads::Loading(loading) => {
+                loading.waiting.push((conn, ack));
+                self.loading.insert(user);
+            }
+            Reads::Ready(_) => self.tell_counts(conn, user, ack, cx),
+        }
+    }
+
+    pub(super) fn join(
+        &mut self,
+        conn: SessionId,
+        user: UserId,
+        room: RoomId,
+        presence_mode: PresenceMode,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let now = cx.engine.now();
+        let rooms_max = self.settings.rooms_per_session as usize;
+        let is_exclusive = self.is_exclusive(conn, cx.engine);
+        if self.settings.rooms_auto_create_max == 0 && !self.tips.contains_key(&room) {
+            return Err(Refusal::UnknownRoom);
+        }
+        let card = self.users.get(&user).map(|user| user.card.clone());
+        let card = card.ok_or(Refusal::Unauthenticated)?;
+        self.take_join_token(conn, now)?;
+        let Some(local) = self.local(conn) else { return Ok(()) };
+        let known =
+            local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
+        let known = known.map(|membership| membership.membership_id);
+        let memberships = local.rooms.iter().filter(|membership| !membership.is_leaving).count();
+        if known.is_none() && !is_exclusive && memberships >= rooms_max {
+            return Err(Refusal::RoomLimit);
+        }
+        let membership_id =
+            known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
+        self.pay_first(conn, room, cx)?;
+        let to = home_of(&self.keyed, room, self.shards);
+        let request = Request::Join { room, conn, membership_id, user: card, presence_mode, ack };
+        if cx.lanes.request(to, request).is_err() {
+            cx.counters.lane_refusals_request += 1;
+            return Err(Refusal::Busy);
+        }
+        let Some(local) = self.local(conn) else { return Ok(()) };
+        match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
+            Some(membership) => membership.joining = membership.joining.saturating_add(1),
+            None => {
+                local.last_membership_id = membership_id;
+                let membership =
+                    Membership { room, membership_id, joining: 1, is_leaving: false, index: None };
+                local.rooms.push(membership);
+            }
+        }
+        if is_exclusive {
+            // In the order asked, whatever the home says: what comes next is from the new room.
+            for owed in self.end_memberships(conn, |membership| membership.room != room) {
+                self.owe(owed, cx);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the session is in one room at a time.
+    pub(super) fn is_exclusive(&self, conn: SessionId, engine: &Engine) -> bool {
+        match self.settings.exclusive {
+            Exclusive::Always => true,
+            Exclusive::Never => false,
+            Exclusive::Legacy => engine
+                .session(conn)
+                .is_some_and(|session| session.version() == throng_wire::eio::Version::V3),
+        }
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        conn: SessionId,
+        room: RoomId,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        if self.settings.rooms_auto_create_max == 0 && !self.tips.contains_key(&room) {
+            return Err(Refusal::UnknownRoom);
+        }
+        let Some(local) = self.local(conn) else { return Ok(()) };
+        let membership = local
+            .rooms
+            .iter_mut()
+            .find(|membership| membership.room == room && !membership.is_leaving);
+        if let Some(membership) = membership {
+            // The membership lasts until home has answered, so that the leaver hears everything that was
+            // said before it left.
+            membership.is_leaving = true;
+            let membership_id = membership.membership_id;
+            self.owe(Owed { room, conn, membership_id, answer: Some(ack) }, cx);
+            return Ok(());
+        }
+        local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
+        let membership_id = local.last_membership_id;
+        let now = cx.engine.now();
+        self.take_join_token(conn, now)?;
+        self.pay_first(conn, room, cx)?;
+        let to = home_of(&self.keyed, room, self.shards);
+        let request = Request::Leave { room, conn, membership_id, answer: Some(ack) };
+        cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
+    }
+
+    pub(super) fn message(
+        &mut self,
+        conn: SessionId,
+        payload: &Payload<'_>,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let now = cx.engine.now();
+        let room = payload.room()?;
+        let (msg, img) = (event::text(&payload.msg)?, event::text(&payload.img)?);
+        if msg.is_empty() && img.is_empty() {
+            return Err(Refusal::InvalidArgument);
+        }
+        if msg.chars().nth(self.settings.message_chars_max as usize).is_some() {
+            return Err(Refusal::TooLarge);
+        }
+        if !self.tips.contains_key(&room) && self.settings.rooms_auto_create_max == 0 {
+            return Err(Refusal::UnknownRoom);
+        }
+        let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
+        let image_bytes_max = self.settings.image_bytes_max as usize;
+        let time = match event::time(&payload.time) {
+            Some(time) => time.into(),
+            None => self.server_time(now),
+        };
+        let Some(local) = self.local(conn) else { return Ok(()) };
+        if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
+            return Err(Refusal::NotMember);
+        }
+        if !local.rates.publishes.take(now, per_s, burst) {
+            return Err(Refusal::RateLimited);
+        }
+        let mut publish = Box::new(Publish { msg: msg.into(), img: Box::default(), time });
+        match event::image(img, image_bytes_max)? {
+            Image::None => {}
+            Image::Url => publish.img = img.into(),
+            Image::Data(bytes) => {
+                let bytes = Bytes::from(bytes);
+                if cx.lanes.command(Command::SaveImage { conn, bytes }).is_err() {
+                    cx.counters.lane_refusals_store += 1;
+                    return Err(Refusal::Busy);
+                }
+                if let Some(local) = self.local(conn) {
+                    let waiting = Waiting::Image { room, publish, ack };
+                    match &mut local.pending {
+                        Some(pending) => pending.waiting = waiting,
+                        None => local.pending = Some(PendingEvents::new(waiting)),
+                    }
+                }
+                return Ok(());
+            }
+        }
+        self.publish(conn, room, publish, ack, cx)
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        conn: SessionId,
+        room: RoomId,
+        message: Box<Publish>,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        self.pay_first(conn, room, cx)?;
+        let to = home_of(&self.keyed, room, self.shards);
+        let request = Request::Publish { room, conn, message, ack };
+        if cx.lanes.request(to, request).is_err() {
+            cx.counters.lane_refusals_request += 1;
+            return Err(Refusal::Busy);
+        }
+        cx.counters.messages_in += 1;
+        Ok(())
+    }
+
+    pub(crate) fn image_saved(
+        &mut self,
+        conn: SessionId,
+        outcome: Result<Box<str>, ImageFault>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(pending) = local.pending.as_mut() else { return };
+        if !matches!(pending.waiting, Waiting::Image { .. }) {
+            return;
+        }
+        let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
+        let waiting = std::mem::replace(&mut pending.waiting, Waiting::Identity(token));
+        let Waiting::Image { room, mut publish, ack } = waiting else { return };
+        let result = match outcome {
+            Ok(url) => {
+                publish.img = url;
+                self.publish(conn, room, publish, ack, cx)
+            }
+            Err(ImageFault::Invalid) => Err(Refusal::ImageInvalid),
+            Err(ImageFault::StoreDown) => Err(Refusal::StorageUnavailable),
+        };
+        if let Err(why) = result {
+            self.refuse(conn, "message", why, ack, cx);
+        }
+        self.resume(conn, cx);
+    }
+
+    pub(super) fn server_time(&self, now: Now) -> Box<str> {
+        let ms = self.started_unix_ms.saturating_add((now.0 / 1_000_000) as i64);
+        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        jiff::fmt::temporal::DateTimePrinter::new()
+            .precision(Some(3))
+            .timestamp_to_string(&time)
+            .into()
+    }
+}

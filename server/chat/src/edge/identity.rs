@@ -1,0 +1,225 @@
+//! Whose connection it is: tokens, the events that wait for them, and who leaves with them.
+
+use super::*;
+
+impl Edge {
+    pub(super) fn connected(
+        &mut self,
+        conn: SessionId,
+        auth: Option<Box<str>>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(auth) = auth else { return };
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Auth<'a> {
+            #[serde(borrow)]
+            token: event::Field<'a>,
+            #[serde(borrow)]
+            api_token: event::Field<'a>,
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.extend_from_slice(auth.as_bytes());
+        let auth: Auth<'_> = simd_json::serde::from_slice(&mut buffer).unwrap_or_default();
+        let token = match (auth.api_token, auth.token) {
+            (event::Field::Text(text), _) | (_, event::Field::Text(text)) => Some(text),
+            _ => None,
+        };
+        let is_given = token.as_ref().is_some_and(|text| !text.is_empty());
+        let hash = token.as_deref().and_then(event::token_hash);
+        self.buffer = buffer;
+        match hash {
+            Some(hash) => self.identify(conn, hash, cx),
+            None if is_given => {
+                let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+                cx.engine.emit_event(conn, &packet);
+            }
+            None => {}
+        }
+    }
+
+    /// Asks whose token this is; events wait meanwhile.
+    pub(super) fn identify(&mut self, conn: SessionId, token: TokenHash, cx: &mut Context<'_>) {
+        let Some(local) = self.local(conn) else { return };
+        if local.identity.is_some_and(|identity| identity.token == token) {
+            return;
+        }
+        if let Some(pending) = &mut local.pending {
+            // An earlier token is being looked up; if this one turns out invalid, that one stays
+            // (SIO-19).
+            return pending.queue.push_back(Queued::Identity(token));
+        }
+        local.pending = Some(PendingEvents::new(Waiting::Identity(token)));
+        if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
+            cx.counters.lane_refusals_store += 1;
+            self.refuse(conn, "login", Refusal::Busy, None, cx);
+            self.resume(conn, cx);
+        }
+    }
+
+    /// The store knows (or does not know) a token.
+    pub(crate) fn authenticated(
+        &mut self,
+        conn: SessionId,
+        token: TokenHash,
+        outcome: Result<Option<Arc<UserCard>>, StoreDown>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(pending) = local.pending.as_mut() else { return };
+        if !pending.asks_for(token) {
+            return; // The answer to a token that a newer one has replaced.
+        }
+        let outcome = if pending.is_revoked { Ok(None) } else { outcome };
+        let event = match std::mem::replace(&mut pending.waiting, Waiting::Identity(token)) {
+            Waiting::Event(_, event) => Some(event),
+            _ => None,
+        };
+        let refusal = match outcome {
+            Ok(Some(card)) => {
+                self.bind(conn, token, card, cx);
+                None
+            }
+            Ok(None) => Some(Refusal::Unauthenticated),
+            Err(StoreDown) => Some(Refusal::StorageUnavailable),
+        };
+        match (event, refusal) {
+            (Some(event), None) => self.act(conn, event, cx),
+            (Some(event), Some(why)) => {
+                let name = event.name();
+                self.refuse(conn, &name, why, event.ack, cx);
+            }
+            (None, Some(why)) => self.refuse(conn, "login", why, None, cx),
+            (None, None) => {}
+        }
+        self.resume(conn, cx);
+    }
+
+    /// Handles what waited, until something has to wait again.
+    pub(super) fn resume(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(pending) = local.pending.take() else { return };
+        if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
+            // `act` stalled the session anew.
+            local.pending = Some(pending);
+            return;
+        }
+        let mut queue = pending.queue;
+        while let Some(queued) = queue.pop_front() {
+            match queued {
+                Queued::Event(event) => self.event(conn, event, cx),
+                Queued::Identity(token) => self.identify(conn, token, cx),
+                Queued::Goodbye => self.leave_all(conn, cx),
+            }
+            let Some(local) = self.local(conn) else { return };
+            if let Some(pending) = &mut local.pending {
+                pending.bytes = queue.iter().map(Queued::bytes).sum();
+                pending.queue = queue;
+                return;
+            }
+        }
+    }
+
+    /// Gives the connection an identity; another user's rooms are left first.
+    pub(super) fn bind(
+        &mut self,
+        conn: SessionId,
+        token: TokenHash,
+        card: Arc<UserCard>,
+        cx: &mut Context<'_>,
+    ) {
+        let user = card.id;
+        let old = self.local(conn).and_then(|local| local.identity);
+        if old.is_some_and(|old| old.user != user) {
+            self.unbind(conn, cx);
+        }
+        let sessions_max = self.settings.sessions_per_user as usize;
+        let shards = self.shards;
+        let entry = self.users.entry(user).or_insert_with(|| {
+            Box::new(LocalUser {
+                card: card.clone(),
+                sessions: SmallVec::new(),
+                reads: Reads::new(shards),
+                untold: BTreeSet::new(),
+            })
+        });
+        entry.card = card;
+        if !entry.sessions.contains(&conn) {
+            if entry.sessions.len() >= sessions_max {
+                cx.engine.end(conn, CloseReason::Limit);
+                return;
+            }
+            entry.sessions.push(conn);
+            if entry.sessions.len() == 1 {
+                self.loading.insert(user);
+            }
+        }
+        let now = cx.engine.now();
+        let is_other = old.is_none_or(|old| old.user != user);
+        if let Some(local) = find(&mut self.locals, conn) {
+            local.identity = Some(Identity { user, token });
+            if is_other {
+                self.debts.take_over(now, user, &mut local.rates);
+            }
+        }
+        self.note_connection(conn);
+    }
+
+    /// Takes the identity away, and the rooms with it.
+    pub(super) fn unbind(&mut self, conn: SessionId, cx: &mut Context<'_>) {
+        self.leave_all(conn, cx);
+        let Some(local) = self.local(conn) else { return };
+        let Some(identity) = local.identity.take() else { return };
+        self.note_connection(conn);
+        for ack in self.forget_session(identity.user, conn) {
+            self.refuse(conn, "login", Refusal::Unauthenticated, ack, cx);
+        }
+    }
+
+    /// Returns the `login`s of the session that still wait for their counts.
+    pub(super) fn forget_session(&mut self, user: UserId, conn: SessionId) -> Vec<AckId> {
+        let Some(entry) = self.users.get_mut(&user) else { return Vec::new() };
+        entry.sessions.retain(|other| *other != conn);
+        let mut unanswered = Vec::new();
+        if let Reads::Loading(loading) = &mut entry.reads {
+            let waiting = &mut loading.waiting;
+            let own = waiting.iter().filter(|(other, _)| *other == conn);
+            unanswered.extend(own.map(|(_, ack)| *ack));
+            waiting.retain(|(other, _)| *other != conn);
+        }
+        if entry.sessions.is_empty() {
+            self.users.remove(&user);
+            self.loading.remove(&user);
+            self.reads_failed.remove(&user);
+            self.untold_users.remove(&user);
+        }
+        unanswered
+    }
+
+    pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
+        let conns: Vec<SessionId> = self
+            .locals
+            .iter()
+            .flatten()
+            .filter(|local| local.identity.is_some_and(|identity| identity.token == token))
+            .map(|local| local.conn)
+            .collect();
+        for conn in conns {
+            self.unbind(conn, cx);
+            let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+            cx.engine.emit_event(conn, &packet);
+        }
+        // A lookup that the store answered before the logout must not bind the token after it.
+        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
+        stalls
+            .filter(|pending| pending.asks_for(token))
+            .for_each(|pending| pending.is_revoked = true);
+    }
+
+    pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {
+        if let Some(user) = self.users.get_mut(&card.id) {
+            user.card = card.knowing(&user.card);
+        }
+    }
+}

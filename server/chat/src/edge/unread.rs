@@ -1,0 +1,308 @@
+//! How far users have read, and what they are told of it.
+
+use super::*;
+
+/// Until marks are asked for again that the store could not give.
+const READS_RETRY_MS: u64 = 1_000;
+/// Rooms in one `count` event.
+const COUNTED_ROOMS_MAX: usize = 1000;
+
+/// How far the user has read every room; rooms that are absent were never read.
+pub(super) enum Reads {
+    /// Boxed, for it is needed for a moment and users stay.
+    Loading(Box<Loading>),
+    Ready(Marks),
+}
+
+/// Homes and store are being asked.
+#[derive(Default)]
+pub(super) struct Loading {
+    homes_missing: u32,
+    watch_owed: Vec<u8>,
+    /// The store is being asked.
+    is_asked: bool,
+    /// Answers of the store under way; only the last one counts.
+    answers_due: u32,
+    /// The user has been told counts before.
+    is_again: bool,
+    marks: Marks,
+    /// Sessions that wait for their `count`.
+    pub(super) waiting: Vec<(SessionId, AckId)>,
+}
+
+impl Reads {
+    pub(super) fn new(shards: u8) -> Reads {
+        Reads::Loading(Box::new(Loading::of(shards)))
+    }
+
+    /// Everybody is asked anew, whatever was asked before.
+    fn ask_again(&mut self, shards: u8) {
+        match self {
+            Reads::Ready(marks) => {
+                // A user never reads less.
+                let marks = std::mem::take(marks).not_reading();
+                let loading = Loading { marks, is_again: true, ..Loading::of(shards) };
+                *self = Reads::Loading(Box::new(loading));
+            }
+            Reads::Loading(loading) => {
+                // Answers to earlier questions still come.
+                loading.homes_missing += u32::from(shards) - loading.watch_owed.len() as u32;
+                loading.watch_owed = (0..shards).collect();
+                loading.is_asked = false;
+            }
+        }
+    }
+}
+
+impl Loading {
+    fn of(shards: u8) -> Loading {
+        Loading {
+            homes_missing: u32::from(shards),
+            watch_owed: (0..shards).collect(),
+            ..Loading::default()
+        }
+    }
+}
+
+/// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
+#[derive(Default)]
+pub(super) struct Marks(SmallVec<[Mark; 1]>);
+
+impl Marks {
+    pub(super) fn get(&self, room: RoomId) -> Option<&Mark> {
+        let index = self.0.binary_search_by_key(&room, |mark| mark.room).ok()?;
+        self.0.get(index)
+    }
+
+    /// Homes say anew who is reading.
+    fn not_reading(mut self) -> Marks {
+        self.0.iter_mut().for_each(|mark| mark.is_reading = false);
+        self
+    }
+
+    /// A user never reads less: of two nodes the one that is behind takes nothing back. True if the
+    /// mark says anything new.
+    pub(super) fn raise(&mut self, mark: Mark) -> bool {
+        match self.0.binary_search_by_key(&mark.room, |known| known.room) {
+            Ok(index) => {
+                let raised = Mark { seq: mark.seq.max(self.0[index].seq), ..mark };
+                let before = std::mem::replace(&mut self.0[index], raised);
+                before != raised
+            }
+            Err(index) => {
+                self.0.insert(index, mark);
+                true
+            }
+        }
+    }
+}
+
+impl Edge {
+    pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        match &mut entry.reads {
+            Reads::Loading(loading) => {
+                loading.marks.raise(mark);
+            }
+            Reads::Ready(marks) => {
+                if marks.raise(mark) {
+                    entry.untold.insert(mark.room);
+                    self.untold_users.insert(user);
+                }
+            }
+        }
+    }
+
+    pub(super) fn watched(&mut self, user: UserId, news: &[Mark]) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        let Reads::Loading(loading) = &mut entry.reads else { return };
+        loading.homes_missing = loading.homes_missing.saturating_sub(1);
+        for mark in news {
+            loading.marks.raise(*mark);
+        }
+        if loading.homes_missing == 0 {
+            self.loading.insert(user);
+        }
+    }
+
+    /// Asks for all marks once more: other nodes may have moved them unheard.
+    pub(crate) fn read_again(&mut self) {
+        let shards = self.shards;
+        for (user, entry) in &mut self.users {
+            entry.reads.ask_again(shards);
+            self.loading.insert(*user);
+        }
+    }
+
+    /// Asks homes, then the store, how far users have read.
+    pub(super) fn load(&mut self, now: Now, lanes: &mut Lanes) {
+        let own = self.shard;
+        if !self.reads_failed.is_empty() {
+            if self.reads_retry_at <= now {
+                self.loading.append(&mut self.reads_failed);
+            } else {
+                self.retry(self.reads_retry_at);
+            }
+        }
+        for user in std::mem::take(&mut self.loading) {
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let Reads::Loading(loading) = &mut entry.reads else { continue };
+            let Loading { homes_missing, watch_owed, is_asked, answers_due, .. } = &mut **loading;
+            watch_owed.retain(|shard| {
+                let to = crate::ids::ShardId(*shard);
+                lanes.request(to, Request::Watch { user, edge: own }).is_err()
+            });
+            let is_store_next = *homes_missing == 0;
+            if is_store_next && !*is_asked {
+                *is_asked = lanes.command(Command::Reads { user }).is_ok();
+                *answers_due += u32::from(*is_asked);
+            }
+            let is_sent = watch_owed.is_empty() && (!is_store_next || *is_asked);
+            if !is_sent {
+                self.loading.insert(user);
+                self.retry(now.plus_ms(LANE_RETRY_MS));
+            }
+        }
+    }
+
+    pub(crate) fn reads_loaded(
+        &mut self,
+        user: UserId,
+        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        let Reads::Loading(loading) = &mut entry.reads else { return };
+        let Loading { is_asked, answers_due, is_again, marks, waiting, .. } = &mut **loading;
+        *answers_due = answers_due.saturating_sub(1);
+        if *answers_due > 0 || !std::mem::take(is_asked) {
+            return; // An answer from before everybody was asked again.
+        }
+        let is_again = *is_again;
+        let waiting = std::mem::take(waiting);
+        match outcome {
+            Ok(saved) => {
+                // What homes said is newer than what the store knew, unless it is of another node.
+                for (room, seq) in saved {
+                    let is_reading = marks.get(room).is_some_and(|mark| mark.is_reading);
+                    marks.raise(Mark { room, seq, is_reading });
+                }
+                let marks = std::mem::take(marks);
+                entry.reads = Reads::Ready(marks);
+                if is_again {
+                    entry.untold.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
+                    self.untold_users.insert(user);
+                }
+                for (conn, ack) in waiting {
+                    self.tell_counts(conn, user, ack, cx);
+                }
+            }
+            // The next `login` asks again, unless the user has been told counts already.
+            Err(StoreDown) => {
+                if is_again {
+                    self.reads_failed.insert(user);
+                    self.reads_retry_at = cx.engine.now().plus_ms(READS_RETRY_MS);
+                }
+                for (conn, ack) in waiting {
+                    self.refuse(conn, "login", Refusal::StorageUnavailable, ack, cx);
+                }
+            }
+        }
+    }
+
+    /// Answers `login`.
+    pub(super) fn tell_counts(
+        &mut self,
+        conn: SessionId,
+        user: UserId,
+        ack: AckId,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.users.get(&user) else { return };
+        let Reads::Ready(marks) = &entry.reads else { return };
+        let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
+        let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
+        cx.engine.emit_event(conn, &frames::count(&json));
+        if let Some(id) = ack {
+            cx.engine.emit_event(conn, &frames::ack_login(id, &entry.card, &json));
+        }
+    }
+
+    /// Tells users elsewhere what changed since the last time, once per window.
+    pub(super) fn tell_changes(&mut self, engine: &mut Engine, counters: &mut Counters) {
+        let now = engine.now();
+        if self.changed_tips.is_empty() && self.untold_users.is_empty() && self.shed.is_empty() {
+            return;
+        }
+        if self.next_count_at > now {
+            return self.retry(self.next_count_at);
+        }
+        self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms).max(1));
+        let changed = std::mem::take(&mut self.changed_tips);
+        let untold = std::mem::take(&mut self.untold_users);
+        let users: Vec<UserId> = if changed.is_empty() {
+            untold.into_iter().collect()
+        } else {
+            self.users.keys().copied().collect()
+        };
+        let mut news: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
+        for user in users {
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let Reads::Ready(marks) = &entry.reads else { continue };
+            let mut rooms = std::mem::take(&mut entry.untold);
+            let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
+            rooms.extend(changed.iter().filter(|room| !is_reading(room)));
+            if rooms.is_empty() {
+                continue;
+            }
+            for conn in &entry.sessions {
+                news.entry(*conn).or_default().extend(&rooms);
+            }
+        }
+        for (conn, rooms) in news {
+            self.tell_session(conn, rooms, engine, counters);
+        }
+        if !self.shed.is_empty() {
+            self.retry(self.next_count_at);
+        }
+    }
+
+    /// One `count` for one session, or a note to try again when it reads too slowly.
+    fn tell_session(
+        &mut self,
+        conn: SessionId,
+        mut rooms: BTreeSet<RoomId>,
+        engine: &mut Engine,
+        counters: &mut Counters,
+    ) {
+        let Some(local) = self.local(conn) else { return };
+        let Some(user) = local.identity.map(|identity| identity.user) else { return };
+        rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
+        let Some(Reads::Ready(marks)) = self.users.get(&user).map(|entry| &entry.reads) else {
+            return;
+        };
+        if rooms.is_empty() {
+            return;
+        }
+        if engine.queued(conn) > self.settings.engine.outbound_bytes_max as usize / 2 {
+            // Absolute numbers: skipping one loses nothing if a later one goes out.
+            counters.shed += 1;
+            self.shed.insert(conn, rooms);
+            return;
+        }
+        let counts = rooms
+            .iter()
+            .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))));
+        let json = frames::counts(counts);
+        engine.counters.events_out += 1;
+        engine.emit_event(conn, &frames::count(&json));
+    }
+}
+
+fn unread(marks: &Marks, room: RoomId, tip: Seq) -> u64 {
+    match marks.get(room) {
+        Some(mark) if mark.is_reading => 0,
+        Some(mark) => tip.0.saturating_sub(mark.seq.0),
+        None => tip.0,
+    }
+}

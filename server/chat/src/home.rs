@@ -1,0 +1,470 @@
+//! The rooms this shard owns: it alone gives their messages an order and knows their members.
+
+mod log;
+mod messages;
+mod reading;
+mod remote;
+mod signals;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::frames;
+use super::lane::{
+    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request, Sequenced,
+};
+use super::roster::{RESERVED_SLOTS, Roster};
+use super::throttle::RosterThrottle;
+use crate::Lanes;
+use crate::counters::Counters;
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::presence::PresenceChange;
+use crate::report::LogLine;
+use crate::settings::{RoomInfo, Settings};
+use crate::store::Command;
+use crate::store::StoreDown;
+use crate::user::UserCard;
+use log::Log;
+use messages::{Verdict, Waiting, refuse_publish};
+use reading::{LatelyLeft, TELLING_MAX, Unsaved};
+use signals::Untold;
+use throng_engine::Full;
+use throng_engine::Now;
+use throng_engine::Place;
+use throng_engine::{Keyed, Map};
+
+/// Joins and publishes that wait for one room to be created.
+const CREATING_MAX: usize = 1024;
+/// When a full lane is looked at again. Its consumer is awake, so this is short.
+const LANE_RETRY_MS: u64 = 1;
+
+struct Room {
+    id: RoomId,
+    log: Log,
+    roster: Roster,
+    /// In the store now: the next messages, in order.
+    committing: Vec<Waiting>,
+    /// Behind them.
+    backlog: VecDeque<Waiting>,
+    /// Other nodes have not been told of the last commit.
+    is_telling: bool,
+    /// Numbered and not yet handed to the edges.
+    batch: Option<Batch>,
+    /// The edges have not heard of `seq` yet.
+    is_tip_due: bool,
+    is_dirty: bool,
+}
+
+struct PendingJoin {
+    conn: SessionId,
+    membership_id: MembershipId,
+    user: Arc<UserCard>,
+    presence_mode: PresenceMode,
+    ack: AckId,
+}
+
+pub(crate) struct Home {
+    pub(crate) now: Now,
+    shard: ShardId,
+    shards: u8,
+    settings: Settings,
+    keyed: Keyed,
+    rooms: Map<RoomId, Room>,
+    /// Rooms that have something to tell at the end of the turn.
+    dirty: Vec<RoomId>,
+    /// Requests about rooms that the store is creating.
+    creating: Map<RoomId, Vec<Request>>,
+    /// Those whose room the store has decided on; they go through when lanes have room.
+    decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
+    /// Answers to publishes; they go out when lanes have room.
+    verdicts: VecDeque<Verdict>,
+    /// Where each present user is.
+    reading: Map<UserId, SmallVec<[RoomId; 2]>>,
+    members: u64,
+    /// Marks the store has not confirmed, and whether they are being saved.
+    marks: BTreeMap<(UserId, RoomId), Unsaved>,
+    unsaved: BTreeSet<(UserId, RoomId)>,
+    save_at: Now,
+    /// Who began or stopped reading on other nodes, and the edges have not heard.
+    readings: BTreeMap<(UserId, RoomId), Mark>,
+    lately_left: LatelyLeft,
+    /// Pairs of a user and another node that has him in a room.
+    remote_present: usize,
+    online_changed: BTreeSet<RoomId>,
+    /// Rooms that other nodes spoke of and the store has not confirmed.
+    unknown: BTreeSet<RoomId>,
+    loads_due: BTreeSet<RoomId>,
+    load_at: Now,
+    /// What other nodes have not been told.
+    untold: Untold,
+    next_tip_at: Now,
+    tips_due: Vec<RoomId>,
+    next_id: i64,
+    retry_at: Option<Now>,
+    throttle: RosterThrottle,
+    scratch: String,
+}
+
+impl Home {
+    pub(crate) fn new(settings: Settings, place: &Place, keyed: Keyed) -> Home {
+        Home {
+            shard: place.shard,
+            shards: place.shards,
+            throttle: RosterThrottle::new(&settings),
+            now: Now::default(),
+            rooms: Map::with_hasher(keyed.clone()),
+            creating: Map::with_hasher(keyed.clone()),
+            reading: Map::with_hasher(keyed.clone()),
+            decided: VecDeque::new(),
+            verdicts: VecDeque::new(),
+            members: 0,
+            marks: BTreeMap::new(),
+            keyed,
+            settings,
+            dirty: Vec::new(),
+            unsaved: BTreeSet::new(),
+            save_at: Now::default(),
+            readings: BTreeMap::new(),
+            lately_left: LatelyLeft::default(),
+            remote_present: 0,
+            online_changed: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            loads_due: BTreeSet::new(),
+            load_at: Now::default(),
+            untold: Untold::default(),
+            next_tip_at: Now::default(),
+            tips_due: Vec::new(),
+            next_id: 0,
+            retry_at: None,
+            scratch: String::new(),
+        }
+    }
+
+    pub(crate) fn add_room(&mut self, info: &RoomInfo) {
+        let roster = Roster::new(info.id, self.shards, self.keyed.clone());
+        let new = if self.settings.ephemeral { Log::unkept } else { Log::new };
+        let log = new(info.last_seq);
+        self.rooms.entry(info.id).or_insert(Room {
+            id: info.id,
+            log,
+            roster,
+            committing: Vec::new(),
+            backlog: VecDeque::new(),
+            is_telling: false,
+            batch: None,
+            is_tip_due: false,
+            is_dirty: false,
+        });
+    }
+
+    /// A request may cause, per edge: the batch so far, an answer, a `Reading`, and what
+    /// [`Roster::tell`] keeps free.
+    pub(crate) fn takes_requests(&self, lanes: &Lanes) -> bool {
+        lanes.delivery_slots_min() >= RESERVED_SLOTS && self.readings.len() < TELLING_MAX
+    }
+
+    pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
+        let Some(room) = request.room() else { return self.act(request, lanes, counters) };
+        // What is asked about a room stays in order, also while the store creates the room.
+        if self.decided.iter().any(|(decided, _, _)| *decided == room) {
+            return self.decided.push_back((room, request, None));
+        }
+        let Some(waiting) = self.creating.get_mut(&room) else {
+            return self.act(request, lanes, counters);
+        };
+        let is_full = waiting.len() >= CREATING_MAX;
+        match request {
+            Request::Join { conn, membership_id, ack, .. } if is_full => {
+                refuse_join(conn, membership_id, Refusal::Busy, ack, lanes);
+            }
+            Request::Publish { conn, ack, .. } if is_full => {
+                refuse_publish(conn, Refusal::Busy, ack, lanes);
+            }
+            // Leaves are never refused: there are no more than joins before them.
+            request => waiting.push(request),
+        }
+    }
+
+    fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
+        match request {
+            Request::Join { room, conn, membership_id, user, presence_mode, ack } => {
+                let join = PendingJoin { conn, membership_id, user, presence_mode, ack };
+                self.join(room, join, lanes, counters);
+            }
+            Request::Leave { room, conn, membership_id, answer } => {
+                self.leave(room, conn, membership_id, answer, lanes, counters);
+            }
+            Request::Publish { room, conn, message, ack } => {
+                self.publish(room, conn, message, ack, lanes);
+            }
+            Request::Watch { user, edge } => self.watch(user, edge, lanes),
+        }
+    }
+
+    // ---- membership ---------------------------------------------------------------------------
+
+    fn join(
+        &mut self,
+        room_id: RoomId,
+        join: PendingJoin,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) {
+        if !self.rooms.contains_key(&room_id) {
+            return self.create(room_id, join, lanes, counters);
+        }
+        self.flush_batch(room_id, lanes);
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let before = room.roster.members();
+        let change = room.roster.join(join.conn, &join.user, join.presence_mode);
+        let entered = (room.roster.members() - before) as u64;
+        self.members += entered;
+        counters.joins += entered;
+        let (seq, online) = (room.log.seq(), room.roster.online());
+        lanes.deliver(
+            join.conn.shard(),
+            Delivery::Joined {
+                room: room_id,
+                conn: join.conn,
+                membership_id: join.membership_id,
+                presence_mode: join.presence_mode,
+                seq,
+                online,
+                ack: join.ack,
+            },
+        );
+        if change.is_new_here {
+            let (conn, user, room) = (join.conn, change.user, room_id);
+            lanes.log(LogLine::Entered { conn, user, room, online });
+            lanes.change(PresenceChange::Entered { user, room, online });
+            let mark = Mark { room: room_id, seq, is_reading: true };
+            self.note_reading(&join.user, mark, change.is_new, lanes);
+        }
+        self.mark_dirty(room_id);
+    }
+
+    fn create(
+        &mut self,
+        room_id: RoomId,
+        join: PendingJoin,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) {
+        let max = self.settings.rooms_auto_create_max;
+        if max == 0 {
+            return join.refuse(Refusal::UnknownRoom, lanes);
+        }
+        if self.settings.ephemeral && !self.settings.cluster {
+            if self.rooms.len() >= (max / u32::from(self.shards)).max(1) as usize {
+                return join.refuse(Refusal::UnknownRoom, lanes);
+            }
+            self.found(&RoomInfo { id: room_id, name: Box::default(), last_seq: Seq(0) });
+            return self.join(room_id, join, lanes, counters);
+        }
+        if lanes.command(Command::CreateRoom { room: room_id }).is_err() {
+            counters.lane_refusals_store += 1;
+            return join.refuse(Refusal::Busy, lanes);
+        }
+        let PendingJoin { conn, membership_id, user, presence_mode, ack } = join;
+        let request =
+            Request::Join { room: room_id, conn, membership_id, user, presence_mode, ack };
+        self.creating.insert(room_id, vec![request]);
+    }
+
+    pub(crate) fn room_created(
+        &mut self,
+        room: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    ) {
+        let waiting = self.creating.remove(&room).unwrap_or_default();
+        let refusal = match outcome {
+            Ok(Some(info)) => {
+                self.found(&info);
+                None
+            }
+            Ok(None) => Some(Refusal::UnknownRoom),
+            Err(StoreDown) => Some(Refusal::StorageUnavailable),
+        };
+        self.decided.extend(waiting.into_iter().map(|request| (room, request, refusal)));
+        if self.unknown.contains(&room) {
+            self.creating.entry(room).or_default();
+        }
+    }
+
+    fn leave(
+        &mut self,
+        room_id: RoomId,
+        conn: SessionId,
+        membership_id: MembershipId,
+        answer: Option<AckId>,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) {
+        if !self.rooms.contains_key(&room_id) {
+            if let Some(ack) = answer {
+                let refused = Delivery::LeaveRefused { conn, why: Refusal::UnknownRoom, ack };
+                lanes.deliver(conn.shard(), refused);
+            }
+            return;
+        }
+        self.flush_batch(room_id, lanes);
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let card = room.roster.card_of(conn).cloned();
+        let change = room.roster.leave(conn);
+        let left = u64::from(change.is_some());
+        self.members -= left;
+        counters.leaves += left;
+        let (seq, online) = (room.log.seq(), room.roster.online());
+        let wants_frame = answer.is_some_and(|ack| ack.is_none());
+        // A leaver that asked for an ack still hears the roster it leaves behind.
+        let frame = (answer.is_some() && (wants_frame || change.is_some()))
+            .then(|| room.roster.farewell(seq, change.is_none()));
+        lanes.deliver(
+            conn.shard(),
+            Delivery::Left {
+                room: room_id,
+                conn,
+                membership_id,
+                seq,
+                online,
+                frame,
+                ack: answer.flatten(),
+            },
+        );
+        if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
+            let (user, room) = (change.user, room_id);
+            lanes.log(LogLine::Left { conn, user, room, online });
+            lanes.change(PresenceChange::Left { user, room, online });
+            let mark = Mark { room: room_id, seq, is_reading: false };
+            self.note_reading(&card, mark, change.is_new, lanes);
+        }
+        self.mark_dirty(room_id);
+    }
+
+    pub(crate) fn rename(&mut self, card: &Arc<UserCard>) {
+        let mut changed = Vec::new();
+        for (id, room) in &mut self.rooms {
+            if room.roster.rename(card) {
+                changed.push(*id);
+                if self.settings.cluster
+                    && let Some(card) = room.roster.card_here(card.id)
+                {
+                    self.untold.again(*id, card, room.log.seq());
+                }
+            }
+        }
+        for room in changed {
+            self.mark_dirty(room);
+        }
+    }
+
+    // ---- end of turn --------------------------------------------------------------------------
+
+    fn mark_dirty(&mut self, room_id: RoomId) {
+        if let Some(room) = self.rooms.get_mut(&room_id)
+            && !room.is_dirty
+        {
+            room.is_dirty = true;
+            self.dirty.push(room_id);
+        }
+    }
+
+    fn retry(&mut self, at: Now) {
+        self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+    }
+
+    pub(crate) fn settle(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
+        self.retry_at = None;
+        self.tell_others(now, lanes, counters);
+        self.settle_replies(now, lanes, counters);
+        self.tell_readings(now, lanes);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.len() > 1 {
+            // A room that always has something to tell must not always be the first.
+            dirty.rotate_left(1);
+        }
+        for room_id in dirty {
+            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            room.is_dirty = false;
+            if room.batch.is_some() {
+                if lanes.delivery_slots_min() == 0 {
+                    counters.lane_refusals_delivery += 1;
+                    self.mark_dirty(room_id);
+                    self.retry(now.plus_ms(LANE_RETRY_MS));
+                    continue;
+                }
+                self.flush_batch(room_id, lanes);
+            }
+            self.start_append(room_id, now, lanes);
+            self.start_fetch(room_id, now, lanes, counters);
+            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let seq = room.log.seq();
+            if let Some(at) = room.roster.tell(now, seq, &mut self.throttle, lanes, counters) {
+                self.mark_dirty(room_id);
+                self.retry(at);
+            }
+        }
+        self.save_marks(now, lanes);
+        self.load_rooms(now, lanes);
+        self.log_online(lanes);
+        self.send_tips(now, lanes);
+        counters.rooms = self.rooms.len() as u64;
+        counters.members = self.members;
+    }
+
+    fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
+        while self.takes_requests(lanes) {
+            if let Some(Verdict { origin, outcome }) = self.verdicts.pop_front() {
+                let (conn, ack) = (origin.publisher, origin.ack);
+                match outcome {
+                    Ok((id, seq)) => {
+                        let accepted = Delivery::PublishAccepted { conn, ack, id, seq };
+                        lanes.deliver(conn.shard(), accepted);
+                    }
+                    Err(why) => refuse_publish(conn, why, ack, lanes),
+                }
+            } else if let Some((_, request, refusal)) = self.decided.pop_front() {
+                match (request, refusal) {
+                    (Request::Join { conn, membership_id, ack, .. }, Some(why)) => {
+                        refuse_join(conn, membership_id, why, ack, lanes);
+                    }
+                    (request, _) => {
+                        // One before it may have had the room created anew.
+                        let creating = request.room().and_then(|room| self.creating.get_mut(&room));
+                        match creating {
+                            Some(waiting) => waiting.push(request),
+                            None => self.act(request, lanes, counters),
+                        }
+                    }
+                }
+            } else {
+                return;
+            }
+        }
+        if !(self.verdicts.is_empty() && self.decided.is_empty()) {
+            self.retry(now.plus_ms(LANE_RETRY_MS));
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.retry_at
+    }
+}
+
+impl PendingJoin {
+    fn refuse(&self, why: Refusal, lanes: &mut Lanes) {
+        refuse_join(self.conn, self.membership_id, why, self.ack, lanes);
+    }
+}
+
+fn refuse_join(
+    conn: SessionId,
+    membership_id: MembershipId,
+    why: Refusal,
+    ack: AckId,
+    lanes: &mut Lanes,
+) {
+    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, membership_id, why, ack });
+}

@@ -1,0 +1,218 @@
+//! The order of one room's messages, put together from what this node committed, what other nodes
+//! sent and what was fetched. Whatever the source, a message is handed on exactly after the one
+//! before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::lane::{AckId, Publish};
+use crate::cluster::StoredMessage;
+use crate::ids::{Seq, SessionId};
+use crate::user::UserCard;
+use throng_engine::Now;
+
+/// Messages of other nodes that are kept while one before them is missing. What is beyond comes
+/// with the fetch.
+pub(super) const AHEAD_MAX: usize = 1024;
+/// Two nodes commit at the same time and the later number arrives first: that long is waited
+/// before the log is asked.
+pub(super) const GAP_GRACE_MS: u64 = 50;
+/// The same where nobody keeps messages: all of them come through Redis, in order, so a later one
+/// from there says what is lost. Whoever waits for his own waits no longer than this for them.
+const UNKEPT_GRACE_MS: u64 = 5_000;
+/// Until the log is asked again after it did not answer.
+pub(super) const FETCH_RETRY_MS: u64 = 500;
+/// Numbers live in signed columns; what is beyond this is nobody's message.
+pub(super) const SEQ_MAX: Seq = Seq(1 << 53);
+
+/// A message that has its number.
+pub(super) struct Entry {
+    pub(super) id: i64,
+    pub(super) author: Arc<UserCard>,
+    pub(super) publish: Box<Publish>,
+    /// The session of this node that waits for it.
+    pub(super) origin: Option<Origin>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) publisher: SessionId,
+    pub(super) ack: AckId,
+}
+
+/// Where an entry stands.
+pub(super) enum Place {
+    /// It is the next one and counted as heard.
+    Next(Entry),
+    /// It was heard before.
+    Known(Entry),
+    /// It waits for the one before it.
+    Ahead,
+    /// There is no room to keep it; it will be fetched.
+    Beyond,
+}
+
+pub(super) struct Log {
+    /// The last message handed on.
+    seq: Seq,
+    ahead: BTreeMap<Seq, Entry>,
+    /// How many of those a session of this node waits for.
+    own_ahead: usize,
+    /// The room has messages up to here.
+    known: Seq,
+    /// What the store was asked for: messages behind this one.
+    fetching: Option<Seq>,
+    fetch_at: Now,
+    gap_grace_ms: u64,
+}
+
+impl Log {
+    pub(super) fn new(seq: Seq) -> Log {
+        Log {
+            seq,
+            ahead: BTreeMap::new(),
+            own_ahead: 0,
+            known: seq,
+            fetching: None,
+            fetch_at: Now::default(),
+            gap_grace_ms: GAP_GRACE_MS,
+        }
+    }
+
+    /// Of a room whose messages nobody keeps.
+    pub(super) fn unkept(seq: Seq) -> Log {
+        Log { gap_grace_ms: UNKEPT_GRACE_MS, ..Log::new(seq) }
+    }
+
+    pub(super) fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// A session of this node waits for a message that others precede.
+    pub(super) fn owes_own(&self) -> bool {
+        self.own_ahead > 0
+    }
+
+    fn next(&self) -> Seq {
+        Seq(self.seq.0 + 1)
+    }
+
+    pub(super) fn offer(&mut self, now: Now, seq: Seq, entry: Entry) -> Place {
+        if seq <= self.seq {
+            return Place::Known(entry);
+        }
+        if seq == self.next() {
+            // An own one kept ahead cannot be this one: what is next does not wait.
+            self.seq = seq;
+            self.known = self.known.max(seq);
+            return Place::Next(entry);
+        }
+        self.expect(seq, now.plus_ms(self.gap_grace_ms));
+        let is_own = entry.origin.is_some();
+        let is_full = self.ahead.len() - self.own_ahead >= AHEAD_MAX;
+        match self.ahead.get_mut(&seq) {
+            Some(kept) if is_own && kept.origin.is_none() => {
+                *kept = entry;
+                self.own_ahead += 1;
+            }
+            Some(_) => {}
+            None if !is_own && is_full => return Place::Beyond,
+            None => {
+                self.own_ahead += usize::from(is_own);
+                self.ahead.insert(seq, entry);
+            }
+        }
+        Place::Ahead
+    }
+
+    /// The next message, if it was kept.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.ahead.remove(&self.next())?;
+        self.seq = self.next();
+        self.own_ahead -= usize::from(entry.origin.is_some());
+        Some(entry)
+    }
+
+    /// Nothing before `seq` will come any more. True if that makes a kept message the next one.
+    pub(super) fn give_up_before(&mut self, seq: Seq) -> bool {
+        match self.ahead.first_key_value() {
+            Some((first, _)) if *first <= seq => {
+                self.seq = Seq(first.0 - 1);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Somebody said that the room has messages up to `seq`.
+    pub(super) fn expect(&mut self, seq: Seq, fetch_at: Now) {
+        if seq <= self.seq {
+            return;
+        }
+        let is_new_gap = self.known <= self.seq;
+        self.known = self.known.max(seq);
+        self.fetch_at = if is_new_gap { fetch_at } else { self.fetch_at.min(fetch_at) };
+    }
+
+    /// Nobody listens: what is missing needs not be heard. Returns the own messages among what was
+    /// kept, which are still owed their acks.
+    pub(super) fn skip_all(&mut self) -> Vec<(Seq, Entry)> {
+        self.seq = self.seq.max(self.known);
+        self.own_ahead = 0;
+        let ahead = std::mem::take(&mut self.ahead);
+        ahead.into_iter().filter(|(_, entry)| entry.origin.is_some()).collect()
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.known > self.seq
+    }
+
+    /// When to ask for what is missing, unless that is asked for already.
+    pub(super) fn fetch_at(&self) -> Option<Now> {
+        (self.is_missing() && self.fetching.is_none()).then_some(self.fetch_at)
+    }
+
+    /// The range to ask for.
+    pub(super) fn missing(&self) -> (Seq, Seq) {
+        let first_kept = self.ahead.first_key_value().map(|(seq, _)| Seq(seq.0 - 1));
+        (self.seq, first_kept.unwrap_or(self.known).min(self.known))
+    }
+
+    pub(super) fn asked(&mut self) {
+        self.fetching = Some(self.seq);
+    }
+
+    /// The store did not answer.
+    pub(super) fn not_fetched(&mut self, now: Now) {
+        self.fetching = None;
+        self.fetch_at = now.plus_ms(FETCH_RETRY_MS);
+    }
+
+    /// The store has answered and its messages were offered. If it had nothing, what is missing
+    /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
+    pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
+        let Some(after) = self.fetching.take() else { return };
+        self.fetch_at = now;
+        if self.seq > after || !self.is_missing() {
+            return;
+        }
+        let first_kept = self.ahead.keys().next().copied();
+        match first_kept {
+            Some(first) if self.own_ahead > 0 || !is_kept => self.seq = Seq(first.0 - 1),
+            _ => {
+                self.ahead.clear();
+                self.known = self.seq;
+            }
+        }
+    }
+}
+
+impl From<StoredMessage> for Entry {
+    fn from(message: StoredMessage) -> Entry {
+        let StoredMessage { id, author, msg, img, time, .. } = message;
+        Entry { id, author, publish: Box::new(Publish { msg, img, time }), origin: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Who is reading which room, and the marks that the store has not confirmed.
+
+use super::*;
+
+/// A mark that could not be saved is tried again after this.
+const SAVE_RETRY_MS: u64 = 1_000;
+/// Changes of other nodes that wait for the edges before home takes more of them.
+pub(super) const TELLING_MAX: usize = 1024;
+/// The node on which a user left saves how far he has read. For this long it is known here too, in
+/// case he comes here before that is done.
+const LEFT_MS: u64 = 10_000;
+const LEFT_MAX: usize = 4096;
+
+pub(super) struct Unsaved {
+    card: Arc<UserCard>,
+    seq: Seq,
+    is_reading: bool,
+    is_saving: bool,
+}
+
+/// Users who left a room on one of several nodes of late, and how far they had read there.
+#[derive(Default)]
+pub(super) struct LatelyLeft {
+    marks: BTreeMap<(UserId, RoomId), (Seq, Now)>,
+    order: VecDeque<(Now, UserId, RoomId)>,
+}
+
+impl LatelyLeft {
+    fn note(&mut self, now: Now, user: UserId, room: RoomId, seq: Seq) {
+        let until = now.plus_ms(LEFT_MS);
+        let seq = seq.max(self.seq(user, room));
+        self.marks.insert((user, room), (seq, until));
+        self.order.push_back((until, user, room));
+        while self.order.front().is_some_and(|(until, _, _)| *until <= now)
+            || self.order.len() > LEFT_MAX
+        {
+            let Some((until, user, room)) = self.order.pop_front() else { return };
+            if self.marks.get(&(user, room)).is_some_and(|(_, latest)| *latest == until) {
+                self.marks.remove(&(user, room));
+            }
+        }
+    }
+
+    fn seq(&self, user: UserId, room: RoomId) -> Seq {
+        self.marks.get(&(user, room)).map_or(Seq(0), |(seq, _)| *seq)
+    }
+
+    fn of(&self, now: Now, user: UserId) -> impl Iterator<Item = Mark> {
+        let range = (user, RoomId(0))..=(user, RoomId(u32::MAX));
+        let fresh = self.marks.range(range).filter(move |(_, (_, until))| *until > now);
+        fresh.map(|((_, room), (seq, _))| Mark { room: *room, seq: *seq, is_reading: false })
+    }
+}
+
+impl Home {
+    /// The user's first session of this node entered, or the last one left. `is_new`: no other node
+    /// has him.
+    pub(super) fn note_reading(
+        &mut self,
+        card: &Arc<UserCard>,
+        mark: Mark,
+        is_new: bool,
+        lanes: &mut Lanes,
+    ) {
+        let (user, Mark { room, mut seq, is_reading }) = (card.id, mark);
+        if !is_reading && self.settings.cluster {
+            self.lately_left.note(self.now, user, room, seq);
+            seq = self.lately_left.seq(user, room);
+        }
+        let mark = Mark { seq, ..mark };
+        if is_new {
+            // What is said now replaces what was to be said.
+            self.readings.remove(&(user, room));
+            for to in lanes.shards() {
+                lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
+            }
+            self.note_where(user, room, is_reading);
+        }
+        if !self.settings.ephemeral {
+            self.save(card.clone(), mark);
+        }
+        if self.settings.cluster {
+            self.untold.changed(room, card, is_reading, seq);
+        }
+    }
+
+    fn save(&mut self, card: Arc<UserCard>, mark: Mark) {
+        let Mark { room, seq, is_reading } = mark;
+        let key = (card.id, room);
+        self.marks.insert(key, Unsaved { card, seq, is_reading, is_saving: false });
+        self.unsaved.insert(key);
+    }
+
+    /// The first other node has him.
+    pub(super) fn begin_elsewhere(&mut self, user: UserId, room: RoomId) {
+        self.note_where(user, room, true);
+        // How far his node has come is told when he leaves.
+        self.readings.insert((user, room), Mark { room, seq: Seq(0), is_reading: true });
+    }
+
+    /// He left another node having read so far. While he is present, here or elsewhere, it counts
+    /// for the time when he is not: he may leave that node before it has come as far.
+    pub(super) fn end_elsewhere(&mut self, user: UserId, room: RoomId, seq: Seq, is_present: bool) {
+        self.lately_left.note(self.now, user, room, seq);
+        if !is_present {
+            let seq = self.lately_left.seq(user, room);
+            self.note_where(user, room, false);
+            self.readings.insert((user, room), Mark { room, seq, is_reading: false });
+        }
+    }
+
+    fn note_where(&mut self, user: UserId, room: RoomId, is_reading: bool) {
+        if is_reading {
+            self.reading.entry(user).or_default().push(room);
+        } else if let Some(rooms) = self.reading.get_mut(&user) {
+            rooms.retain(|other| *other != room);
+            if rooms.is_empty() {
+                self.reading.remove(&user);
+            }
+        }
+    }
+
+    /// Tells the edges who began or stopped reading on other nodes.
+    pub(super) fn tell_readings(&mut self, now: Now, lanes: &mut Lanes) {
+        while !self.readings.is_empty() {
+            if lanes.delivery_slots_min() <= RESERVED_SLOTS {
+                return self.retry(now.plus_ms(LANE_RETRY_MS));
+            }
+            let Some(((user, _), Mark { room, seq, is_reading })) = self.readings.pop_first()
+            else {
+                return;
+            };
+            for to in lanes.shards() {
+                lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
+            }
+        }
+    }
+
+    pub(super) fn watch(&mut self, user: UserId, edge: ShardId, lanes: &mut Lanes) {
+        let reading = self.reading.get(&user).into_iter().flatten();
+        let mut marks: Vec<Mark> = reading
+            .filter_map(|room| {
+                let known = self.rooms.get(room)?;
+                // What is heard here says nothing of how far another node has come.
+                let is_here = known.roster.card_here(user).is_some();
+                let seq = if is_here { known.log.seq() } else { Seq(0) };
+                Some(Mark { room: *room, seq, is_reading: true })
+            })
+            .collect();
+        let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
+        let unsaved = unsaved.map(|((_, room), mark)| (*room, mark.seq));
+        let left = self.lately_left.of(self.now, user).map(|mark| (mark.room, mark.seq));
+        for (room, seq) in unsaved.chain(left) {
+            match marks.iter_mut().find(|known| known.room == room) {
+                Some(known) if known.is_reading => {}
+                Some(known) => known.seq = known.seq.max(seq),
+                None => marks.push(Mark { room, seq, is_reading: false }),
+            }
+        }
+        lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
+    }
+
+    /// Other nodes may have taken this one for dead, and its readers for gone: the store hears again
+    /// who is here.
+    pub(super) fn save_readers_again(&mut self) {
+        if self.settings.ephemeral {
+            return;
+        }
+        let mut present = Vec::new();
+        for (id, room) in &self.rooms {
+            let mark = Mark { room: *id, seq: room.log.seq(), is_reading: true };
+            present.extend(room.roster.users_here().map(|card| (card.clone(), mark)));
+        }
+        present.into_iter().for_each(|(card, mark)| self.save(card, mark));
+    }
+
+    /// What of marks was told before may be lost, and those who ask the store would not find it.
+    pub(super) fn tell_unsaved_again(&mut self) {
+        for ((_, room), mark) in self.marks.iter().filter(|(_, mark)| !mark.is_reading) {
+            self.untold.changed(*room, &mark.card, false, mark.seq);
+        }
+    }
+
+    pub(crate) fn read_saved(
+        &mut self,
+        now: Now,
+        user: UserId,
+        saved: Mark,
+        outcome: Result<(), StoreDown>,
+    ) {
+        let room = saved.room;
+        let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
+        let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
+        if is_latest && outcome.is_ok() {
+            self.marks.remove(&(user, room));
+            return;
+        }
+        if mark.is_saving {
+            mark.is_saving = false;
+            self.unsaved.insert((user, room));
+        }
+        if outcome.is_err() {
+            self.save_at = now.plus_ms(SAVE_RETRY_MS);
+        }
+    }
+
+    pub(super) fn save_marks(&mut self, now: Now, lanes: &mut Lanes) {
+        while let Some((user, room)) = self.unsaved.first().copied() {
+            if self.save_at > now {
+                return self.retry(self.save_at);
+            }
+            let Some(mark) = self.marks.get_mut(&(user, room)) else {
+                self.unsaved.pop_first();
+                continue;
+            };
+            let (seq, is_reading) = (mark.seq, mark.is_reading);
+            let command = Command::SaveRead { user, room, seq, is_reading };
+            if lanes.command(command).is_err() {
+                return self.retry(now.plus_ms(LANE_RETRY_MS));
+            }
+            mark.is_saving = true;
+            self.unsaved.pop_first();
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What other nodes say about this home's rooms. It is taken as it comes: unknown rooms are looked
+//! up, repetitions change nothing, and numbers that cannot be are ignored.
+
+use super::log::{Entry, SEQ_MAX};
+use super::messages::{Taken, Verdict};
+use super::*;
+use crate::cluster::{ClusterInput, NodeIx, StoredMessage};
+use throng_engine::home_of;
+
+/// Rooms that another node spoke of and the store is asked about.
+pub(super) const UNKNOWN_MAX: usize = 1024;
+/// Until the store is asked again about such a room.
+const LOAD_RETRY_MS: u64 = 1_000;
+
+impl Home {
+    pub(crate) fn cluster(&mut self, input: ClusterInput, counters: &mut Counters) {
+        if let Some(room) = input.room()
+            && !self.knows(room)
+        {
+            counters.cluster_ignored += 1;
+            return;
+        }
+        match input {
+            ClusterInput::Messages { room, messages } => self.heard(room, messages, counters),
+            ClusterInput::Tip { room, seq } => self.expect(room, seq, counters),
+            ClusterInput::Present { room, node, joined, left } => {
+                for card in joined {
+                    self.enter_elsewhere(room, node, &card, counters);
+                }
+                for (user, seq) in left {
+                    self.leave_elsewhere(room, node, user, seq);
+                }
+            }
+            ClusterInput::Read { room, marks } => {
+                for (user, seq) in marks {
+                    let is_present = self.rooms.get(&room).is_some_and(|r| r.roster.has(user));
+                    self.end_elsewhere(user, room, seq.min(SEQ_MAX), is_present);
+                }
+            }
+            ClusterInput::NodePresence { room, node, users } => {
+                self.replace(room, node, &users, counters);
+            }
+            ClusterInput::NodeGone { node } => {
+                let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+                for room in rooms {
+                    self.replace(room, node, &[], counters);
+                }
+            }
+            ClusterInput::Announce => self.announce(),
+            // Who missed it may be another.
+            ClusterInput::Resync => self.tell_unsaved_again(),
+            ClusterInput::Emit(_) => {}
+        }
+    }
+
+    /// Whether the room is one of this home; one that is new here is looked up.
+    fn knows(&mut self, room: RoomId) -> bool {
+        if self.rooms.contains_key(&room) {
+            return true;
+        }
+        let home = home_of(&self.keyed, room, self.shards);
+        if home != self.shard || self.unknown.len() >= UNKNOWN_MAX {
+            return false;
+        }
+        self.add_room(&RoomInfo { id: room, name: Box::default(), last_seq: Seq(0) });
+        self.unknown.insert(room);
+        self.loads_due.insert(room);
+        // Whoever wants to enter it now waits until it is known.
+        self.creating.entry(room).or_default();
+        true
+    }
+
+    /// Asks the store about the rooms that others spoke of.
+    pub(super) fn load_rooms(&mut self, now: Now, lanes: &mut Lanes) {
+        while let Some(room) = self.loads_due.first().copied() {
+            if self.load_at > now {
+                return self.retry(self.load_at);
+            }
+            if lanes.command(Command::LoadRoom { room }).is_err() {
+                return self.retry(now.plus_ms(LANE_RETRY_MS));
+            }
+            self.loads_due.pop_first();
+        }
+    }
+
+    pub(crate) fn room_loaded(
+        &mut self,
+        room_id: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    ) {
+        if !self.unknown.contains(&room_id) {
+            return;
+        }
+        let waiting = self.creating.remove(&room_id).unwrap_or_default();
+        let refusal = outcome.is_err().then_some(Refusal::StorageUnavailable);
+        self.decided.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
+        match outcome {
+            Ok(Some(info)) => self.found(&info),
+            Ok(None) => self.forget_room(room_id),
+            Err(StoreDown) => {
+                self.creating.entry(room_id).or_default();
+                self.loads_due.insert(room_id);
+                self.load_at = self.now.plus_ms(LOAD_RETRY_MS);
+            }
+        }
+    }
+
+    /// The store has the room.
+    pub(super) fn found(&mut self, info: &RoomInfo) {
+        self.unknown.remove(&info.id);
+        self.add_room(info);
+        if let Some(room) = self.rooms.get_mut(&info.id) {
+            room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
+        }
+        self.note_tip(info.id);
+        self.catch_up(info.id);
+    }
+
+    /// There is no such room; who was said to be in it is nowhere.
+    fn forget_room(&mut self, room_id: RoomId) {
+        self.unknown.remove(&room_id);
+        let Some(room) = self.rooms.remove(&room_id) else { return };
+        self.remote_present -= room.roster.remote();
+        for user in room.roster.users() {
+            self.end_elsewhere(user, room_id, Seq(0), false);
+        }
+    }
+
+    // ---- messages -----------------------------------------------------------------------------
+
+    fn heard(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let mut read = Seq(0);
+        for message in messages {
+            let seq = message.seq;
+            if seq == Seq(0) || seq > SEQ_MAX {
+                counters.cluster_ignored += 1;
+                continue;
+            }
+            read = read.max(seq);
+            match room.take(self.now, seq, Entry::from(message), &mut self.scratch) {
+                Taken::Heard | Taken::Waits => counters.cluster_messages += 1,
+                Taken::Beyond => counters.cluster_beyond += 1,
+                Taken::Known(_) => {}
+            }
+        }
+        if self.settings.ephemeral {
+            while room.log.give_up_before(read) {
+                room.hand_on(&mut self.scratch);
+            }
+        }
+        self.catch_up(room_id);
+    }
+
+    fn expect(&mut self, room_id: RoomId, seq: Seq, counters: &mut Counters) {
+        if seq > SEQ_MAX {
+            counters.cluster_ignored += 1;
+            return;
+        }
+        if let Some(room) = self.rooms.get_mut(&room_id) {
+            room.log.expect(seq, self.now);
+        }
+        self.catch_up(room_id);
+    }
+
+    /// A room in which nobody of this node is needs no messages, only their number.
+    fn catch_up(&mut self, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        if room.log.is_missing() && room.roster.members() == 0 {
+            for (seq, entry) in room.log.skip_all() {
+                let accept = |origin| Verdict { origin, outcome: Ok((entry.id, seq)) };
+                self.verdicts.extend(entry.origin.map(accept));
+            }
+            self.note_tip(room_id);
+        }
+        self.mark_dirty(room_id);
+    }
+
+    pub(super) fn start_fetch(
+        &mut self,
+        room_id: RoomId,
+        now: Now,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let Some(at) = room.log.fetch_at() else { return };
+        let (after, upto) = room.log.missing();
+        let at = if at > now {
+            at
+        } else if lanes.command(Command::Fetch { room: room_id, after, upto }).is_ok() {
+            room.log.asked();
+            counters.fetches += 1;
+            return;
+        } else {
+            now.plus_ms(LANE_RETRY_MS)
+        };
+        self.mark_dirty(room_id);
+        self.retry(at);
+    }
+
+    pub(crate) fn fetched(
+        &mut self,
+        room_id: RoomId,
+        outcome: Result<Vec<StoredMessage>, StoreDown>,
+        counters: &mut Counters,
+    ) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        match outcome {
+            Ok(messages) => {
+                for message in messages {
+                    let seq = message.seq;
+                    if seq > SEQ_MAX {
+                        continue;
+                    }
+                    room.take(self.now, seq, Entry::from(message), &mut self.scratch);
+                }
+                room.log.fetched(self.now, !self.settings.ephemeral);
+                room.hand_on(&mut self.scratch);
+            }
+            Err(StoreDown) => {
+                counters.fetches_failed += 1;
+                room.log.not_fetched(self.now);
+            }
+        }
+        self.catch_up(room_id);
+    }
+
+    // ---- presence -----------------------------------------------------------------------------
+
+    fn enter_elsewhere(
+        &mut self,
+        room_id: RoomId,
+        node: NodeIx,
+        card: &Arc<UserCard>,
+        counters: &mut Counters,
+    ) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        if self.remote_present >= self.settings.remote_present_max as usize {
+            counters.remote_present_refused += 1;
+            return;
+        }
+        let before = room.roster.remote();
+        let is_new = room.roster.enter_elsewhere(node, card);
+        self.remote_present += room.roster.remote() - before;
+        if is_new {
+            self.begin_elsewhere(card.id, room_id);
+        }
+        self.note_online(room_id, is_new);
+    }
+
+    fn leave_elsewhere(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let before = room.roster.remote();
+        let is_new = room.roster.leave_elsewhere(node, user);
+        self.remote_present -= before - room.roster.remote();
+        // Whoever was not known to be there has read all the same.
+        let is_present = room.roster.has(user);
+        self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
+        self.note_online(room_id, is_new);
+    }
+
+    /// Sets whom the node has in the room.
+    fn replace(
+        &mut self,
+        room_id: RoomId,
+        node: NodeIx,
+        users: &[Arc<UserCard>],
+        counters: &mut Counters,
+    ) {
+        let Some(room) = self.rooms.get(&room_id) else { return };
+        let present: BTreeSet<UserId> = users.iter().map(|card| card.id).collect();
+        let mut gone = room.roster.users_of(node);
+        gone.retain(|user| !present.contains(user));
+        // How far they have read only the store knows; see `ClusterInput::Resync`.
+        for user in gone {
+            self.leave_elsewhere(room_id, node, user, Seq(0));
+        }
+        for card in users {
+            self.enter_elsewhere(room_id, node, card, counters);
+        }
+    }
+
+    fn note_online(&mut self, room_id: RoomId, is_new: bool) {
+        if is_new {
+            self.online_changed.insert(room_id);
+        }
+        self.mark_dirty(room_id);
+    }
+
+    /// How many are online in rooms that other nodes changed, for the front desk.
+    pub(super) fn log_online(&mut self, lanes: &mut Lanes) {
+        for room in std::mem::take(&mut self.online_changed) {
+            let online = self.rooms.get(&room).map_or(0, |known| known.roster.online());
+            lanes.change(PresenceChange::Online { room, online });
+        }
+    }
+
+    // ---- telling others -----------------------------------------------------------------------
+
+    /// The others may know nothing of this node any more: tells them who is here.
+    fn announce(&mut self) {
+        self.tell_unsaved_again();
+        self.save_readers_again();
+        for (id, room) in &self.rooms {
+            for card in room.roster.users_here() {
+                self.untold.again(*id, card, room.log.seq());
+            }
+        }
+    }
+
+    pub(super) fn tell_others(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
+        for room_id in self.untold.tell(lanes) {
+            if let Some(room) = self.rooms.get_mut(&room_id) {
+                room.is_telling = false;
+            }
+            self.mark_dirty(room_id);
+        }
+        if !self.untold.is_empty() {
+            counters.lane_refusals_signal += 1;
+            self.retry(now.plus_ms(LANE_RETRY_MS));
+        }
+    }
+}

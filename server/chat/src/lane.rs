@@ -1,0 +1,208 @@
+//! What travels between shards. Requests go edge → home, deliveries home → edge; handling a
+//! delivery never emits either, so deliveries always drain.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::user::UserCard;
+
+/// How a member wants to hear of the roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceMode {
+    /// Whole rosters in `room` and `roomout`.
+    Full,
+    /// One snapshot, then `presence` events with who joined and left.
+    Delta,
+    /// `presence` events with the number only.
+    Count,
+}
+
+/// Tells a session's memberships apart: an answer about an earlier one in a room must not touch
+/// the present one. Grows with each membership of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MembershipId(pub u32);
+
+/// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
+pub type AckId = Option<u64>;
+
+#[derive(Debug)]
+pub enum Request {
+    Join {
+        room: RoomId,
+        conn: SessionId,
+        membership_id: MembershipId,
+        user: Arc<UserCard>,
+        presence_mode: PresenceMode,
+        ack: AckId,
+    },
+    /// Owed by the edge until it fits the lane; `wants_answer` unless the session is gone.
+    Leave {
+        room: RoomId,
+        conn: SessionId,
+        membership_id: MembershipId,
+        answer: Option<AckId>,
+    },
+    Publish {
+        room: RoomId,
+        conn: SessionId,
+        message: Box<Publish>,
+        ack: AckId,
+    },
+    /// The edge has its first session of `user` and wants to know what he is reading.
+    Watch {
+        user: UserId,
+        edge: ShardId,
+    },
+}
+
+impl Request {
+    /// The room it is about.
+    pub(crate) fn room(&self) -> Option<RoomId> {
+        match self {
+            Request::Join { room, .. }
+            | Request::Leave { room, .. }
+            | Request::Publish { room, .. } => Some(*room),
+            Request::Watch { .. } => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Publish {
+    pub msg: Box<str>,
+    pub img: Box<str>,
+    pub time: Box<str>,
+}
+
+#[derive(Debug)]
+pub enum Delivery {
+    Joined {
+        room: RoomId,
+        conn: SessionId,
+        membership_id: MembershipId,
+        presence_mode: PresenceMode,
+        seq: Seq,
+        online: u32,
+        ack: AckId,
+    },
+    JoinRefused {
+        conn: SessionId,
+        membership_id: MembershipId,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// There is no such room to leave.
+    LeaveRefused {
+        conn: SessionId,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// The member is out. `frame` is its last event of the room, unless it asked for an ack.
+    Left {
+        room: RoomId,
+        conn: SessionId,
+        membership_id: MembershipId,
+        seq: Seq,
+        online: u32,
+        frame: Option<Bytes>,
+        ack: AckId,
+    },
+    PublishRefused {
+        conn: SessionId,
+        why: Refusal,
+        ack: AckId,
+    },
+    /// The message was heard before its commit was known to be this node's.
+    PublishAccepted {
+        conn: SessionId,
+        ack: AckId,
+        id: i64,
+        seq: Seq,
+    },
+    /// Messages of one room, in order, that became durable together.
+    FanOut {
+        room: RoomId,
+        messages: Arc<Batch>,
+    },
+    /// One frame for all members of the room that hear this way.
+    Roster {
+        room: RoomId,
+        presence_mode: PresenceMode,
+        frame: Bytes,
+    },
+    /// One frame for some members, when their turn has come: a whole roster, or what is to be heard
+    /// after it.
+    Snapshot {
+        room: RoomId,
+        conns: SmallVec<[SessionId; 2]>,
+        frame: Bytes,
+    },
+    /// `user` began or stopped reading `room`; `seq` is what he has read.
+    Reading {
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+        is_reading: bool,
+    },
+    /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.
+    Watched {
+        user: UserId,
+        marks: Box<[Mark]>,
+    },
+    /// The room's last message is `seq`.
+    Tip {
+        room: RoomId,
+        seq: Seq,
+    },
+}
+
+/// How far a user has read a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub room: RoomId,
+    pub seq: Seq,
+    pub is_reading: bool,
+}
+
+/// Consecutive messages of one room.
+#[derive(Debug)]
+pub struct Batch {
+    pub messages: Vec<Sequenced>,
+    /// The shared frames of all messages, end to end, for members who wrote none of them.
+    pub shared: Vec<u8>,
+}
+
+/// One numbered message with its two ready frames.
+#[derive(Debug)]
+pub struct Sequenced {
+    pub author: UserId,
+    /// For the author's own sessions.
+    pub own: Bytes,
+    /// For everybody else: this part of [`Batch::shared`].
+    pub shared: std::ops::Range<usize>,
+    pub seq: Seq,
+    pub id: i64,
+    /// The session of this node that published, and the ack it wants.
+    pub publisher: Option<SessionId>,
+    pub ack: AckId,
+}
+
+/// Why a request of a client is refused: the codes of ERR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unauthenticated,
+    InvalidArgument,
+    UnknownEvent,
+    UnknownRoom,
+    NotMember,
+    TooLarge,
+    RateLimited,
+    RoomLimit,
+    Busy,
+    StorageUnavailable,
+    BinaryUnsupported,
+    ImageInvalid,
+}

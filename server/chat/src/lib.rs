@@ -1,0 +1,59 @@
+//! The chat: identity, rooms, presence, messages and unread counts, as an application of
+//! [`throng_engine`].
+//!
+//! ```text
+//!  clients ── SessionEvent ──► edge ── Request ──► home ── Command ──► store
+//!          ◄─────── frames ─── edge ◄─ Delivery ── home ◄── Reply ───
+//!                                │                  │ ◄── ClusterInput ── other nodes
+//!                                └──── Signal ──────┴──────────────────►
+//! ```
+//!
+//! [`Chat`] is the application; `edge` holds the members that a shard serves, `home` the rooms it
+//! owns. Both are pure: no clock, socket, thread, log, global or random map.
+//!
+//! Read in this order: [`lane`], [`store`], [`cluster`], then `edge`, `home` and their submodules.
+#![forbid(unsafe_code)]
+
+mod app;
+mod bucket;
+pub mod cluster;
+mod counters;
+mod edge;
+mod event;
+mod frames;
+mod home;
+mod ids;
+pub mod lane;
+mod presence;
+mod refusal;
+mod report;
+mod roster;
+pub mod settings;
+pub mod store;
+mod throttle;
+pub mod user;
+
+pub use app::{Chat, Notice, Start, shard};
+pub use cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
+pub use counters::Counters;
+pub use ids::{RoomId, Seq, TokenHash, UserId};
+pub use presence::{Presence, PresenceChange};
+pub use report::LogLine;
+pub use settings::{RoomInfo, Settings};
+pub use store::{Appended, Command, ImageFault, NewMessage, Reply, StoreDown};
+pub use user::UserCard;
+
+pub mod input {
+    pub use crate::store::*;
+    pub use crate::user::UserCard;
+}
+pub use throng_engine::{Now, SessionId, ShardId};
+
+/// One shard of the chat.
+pub type Shard = throng_engine::Shard<Chat>;
+/// What can happen to it.
+pub type Input<'a> = throng_engine::Input<'a, Chat>;
+/// What it asks for.
+pub type Effects = throng_engine::Effects<Chat>;
+
+pub(crate) type Lanes = throng_engine::Lanes<Chat>;

@@ -1,0 +1,276 @@
+//! Who is in one room: members by session, users by presence, and what must still be told.
+
+mod block;
+mod budgets;
+mod changes;
+mod tell;
+mod whole;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::frames::{self, Meta};
+use super::lane::PresenceMode;
+use crate::cluster::NodeIx;
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::user::UserCard;
+use tell::Telling;
+use throng_engine::Map;
+
+/// Lane slots that roster traffic leaves free for requests.
+pub(crate) const RESERVED_SLOTS: u32 = 8;
+
+struct Member {
+    user: UserId,
+    presence_mode: PresenceMode,
+    /// For its first roster, or because it asked again.
+    is_waiting: bool,
+}
+
+struct Present {
+    card: Arc<UserCard>,
+    /// Members of this node.
+    sessions: u32,
+    /// Other nodes that have members of the user.
+    nodes: SmallVec<[NodeIx; 1]>,
+}
+
+pub(crate) struct Roster {
+    room: RoomId,
+    members: Map<SessionId, Member>,
+    users: BTreeMap<UserId, Present>,
+    /// Pairs of a user and another node that has him.
+    remote: usize,
+    /// Members per edge.
+    edges: Vec<u32>,
+    /// Members by how they hear, indexed by `PresenceMode as usize`.
+    presence_mode: [u32; 3],
+    version: u64,
+    telling: Telling,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The set of present users changed.
+    pub(crate) is_new: bool,
+    /// The set of users with members of this node changed.
+    pub(crate) is_new_here: bool,
+    pub(crate) user: UserId,
+}
+
+impl Roster {
+    pub(crate) fn new(room: RoomId, shards: u8, keyed: throng_engine::Keyed) -> Roster {
+        Roster {
+            room,
+            members: Map::with_hasher(keyed),
+            users: BTreeMap::new(),
+            remote: 0,
+            edges: vec![0; usize::from(shards)],
+            presence_mode: [0; 3],
+            version: 0,
+            telling: Telling::default(),
+        }
+    }
+
+    pub(crate) fn online(&self) -> u32 {
+        self.users.len() as u32
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(crate) fn has_edge(&self, shard: ShardId) -> bool {
+        self.edges[usize::from(shard.0)] > 0
+    }
+
+    pub(crate) fn card_of(&self, conn: SessionId) -> Option<&Arc<UserCard>> {
+        let user = self.members.get(&conn)?.user;
+        self.users.get(&user).map(|present| &present.card)
+    }
+
+    fn meta(&self, seq: Seq) -> Meta {
+        Meta { room: self.room, seq, online: self.online(), version: self.version }
+    }
+
+    /// Adds a member. A member that is one already only gets the roster again.
+    pub(crate) fn join(
+        &mut self,
+        conn: SessionId,
+        card: &Arc<UserCard>,
+        presence_mode: PresenceMode,
+    ) -> Change {
+        let user = card.id;
+        if let Some(member) = self.members.get_mut(&conn) {
+            let user = member.user;
+            self.telling.left(conn, member);
+            self.presence_mode[member.presence_mode as usize] -= 1;
+            self.presence_mode[presence_mode as usize] += 1;
+            *member = Member { user, presence_mode, is_waiting: true };
+            self.telling.entered(conn, presence_mode, self.version);
+            return Change { is_new: false, is_new_here: false, user };
+        }
+        self.members.insert(conn, Member { user, presence_mode, is_waiting: true });
+        self.edges[usize::from(conn.shard().0)] += 1;
+        self.presence_mode[presence_mode as usize] += 1;
+        let present = self.users.entry(user).or_insert_with(|| Present::new(card));
+        present.sessions += 1;
+        let is_new_here = present.sessions == 1;
+        let is_new = is_new_here && present.nodes.is_empty();
+        if is_new {
+            self.appeared(user);
+        } else if is_new_here {
+            // Other nodes do not know his e-mail.
+            self.rename(card);
+        }
+        self.telling.entered(conn, presence_mode, self.version);
+        Change { is_new, is_new_here, user }
+    }
+
+    /// Removes a member; `None` if it was none.
+    pub(crate) fn leave(&mut self, conn: SessionId) -> Option<Change> {
+        let member = self.members.remove(&conn)?;
+        self.edges[usize::from(conn.shard().0)] -= 1;
+        self.presence_mode[member.presence_mode as usize] -= 1;
+        self.telling.left(conn, &member);
+        let user = member.user;
+        let present = self.users.get_mut(&user).expect("a member's user is present");
+        present.sessions -= 1;
+        let is_new_here = present.sessions == 0;
+        let is_new = is_new_here && present.nodes.is_empty();
+        if is_new {
+            self.vanished(user);
+        }
+        Some(Change { is_new, is_new_here, user })
+    }
+
+    fn appeared(&mut self, user: UserId) {
+        self.version += 1;
+        self.telling.untold.full = true;
+        self.telling.untold.joined_any = true;
+        self.telling.untold.count = true;
+        self.telling.untold.left.remove(&user);
+        self.telling.untold.joined.insert(user);
+    }
+
+    fn vanished(&mut self, user: UserId) {
+        self.users.remove(&user);
+        self.version += 1;
+        self.telling.untold.full = true;
+        self.telling.untold.count = true;
+        self.telling.untold.joined.remove(&user);
+        self.telling.untold.left.insert(user);
+    }
+
+    /// A present user changed name or avatar. True if he is present.
+    pub(crate) fn rename(&mut self, card: &Arc<UserCard>) -> bool {
+        let Some(present) = self.users.get_mut(&card.id) else { return false };
+        let is_seen = present.card.name != card.name || present.card.avatar != card.avatar;
+        present.card = card.knowing(&present.card);
+        if is_seen {
+            self.version += 1;
+            self.telling.untold.full = true;
+            self.telling.untold.joined_any = true;
+            self.telling.untold.joined.insert(card.id);
+        }
+        true
+    }
+
+    // ---- other nodes --------------------------------------------------------------------------
+
+    pub(crate) fn remote(&self) -> usize {
+        self.remote
+    }
+
+    /// The card of a user with members of this node.
+    pub(crate) fn card_here(&self, user: UserId) -> Option<&Arc<UserCard>> {
+        self.users.get(&user).filter(|present| present.sessions > 0).map(|present| &present.card)
+    }
+
+    /// Users with members of this node.
+    pub(crate) fn users_here(&self) -> impl Iterator<Item = &Arc<UserCard>> {
+        self.users.values().filter(|present| present.sessions > 0).map(|present| &present.card)
+    }
+
+    pub(crate) fn has(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
+    pub(crate) fn users(&self) -> impl Iterator<Item = UserId> {
+        self.users.keys().copied()
+    }
+
+    /// The node has the user. True if nobody had him before.
+    pub(crate) fn enter_elsewhere(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
+        let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
+        let is_new = present.sessions == 0 && present.nodes.is_empty();
+        if !present.nodes.contains(&node) {
+            present.nodes.push(node);
+            self.remote += 1;
+        }
+        if is_new {
+            self.appeared(card.id);
+        } else if self.card_here(card.id).is_none() {
+            self.rename(card);
+        }
+        is_new
+    }
+
+    /// The node has the user no longer. True if nobody else has him.
+    pub(crate) fn leave_elsewhere(&mut self, node: NodeIx, user: UserId) -> bool {
+        let Some(present) = self.users.get_mut(&user) else { return false };
+        let Some(place) = present.nodes.iter().position(|other| *other == node) else {
+            return false;
+        };
+        present.nodes.swap_remove(place);
+        self.remote -= 1;
+        let is_new = present.sessions == 0 && present.nodes.is_empty();
+        if is_new {
+            self.vanished(user);
+        }
+        is_new
+    }
+
+    /// Whom the node has.
+    pub(crate) fn users_of(&self, node: NodeIx) -> Vec<UserId> {
+        if self.remote == 0 {
+            return Vec::new();
+        }
+        let users = self.users.iter();
+        users.filter(|(_, present)| present.nodes.contains(&node)).map(|(user, _)| *user).collect()
+    }
+
+    fn json(&self) -> String {
+        let mut json = String::with_capacity(self.users.len() * 96 + 2);
+        json.push('{');
+        for (index, (user, present)) in self.users.iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            json.push('"');
+            json.push_str(&user.0.to_string());
+            json.push_str("\":");
+            json.push_str(&frames::entry(&present.card));
+        }
+        json.push('}');
+        json
+    }
+
+    /// `roomout` with the present roster, for a leaver or a stranger.
+    pub(crate) fn farewell(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
+        if is_stranger {
+            return frames::roster("roomout", "{}", self.meta(seq));
+        }
+        self.take_block();
+        self.block_frame("roomout", seq)
+    }
+}
+
+impl Present {
+    fn new(card: &Arc<UserCard>) -> Present {
+        Present { card: card.clone(), sessions: 0, nodes: SmallVec::new() }
+    }
+}

@@ -1,0 +1,306 @@
+//! Who is told what of the roster, and when.
+//!
+//! A change is told at the end of the turn, to all at once, where that is little. Where it is much,
+//! members are told one after the other, as fast as the budget allows, and what changes meanwhile is
+//! told together after that. Nothing is dropped: what is untold is state.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::block::Block;
+use super::budgets::{Budgets, Rates, cost};
+use super::changes::Round;
+use super::{Member, RESERVED_SLOTS, Roster};
+use crate::Lanes;
+use crate::bucket::Budget;
+use crate::counters::Counters;
+use crate::frames;
+use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::lane::{Delivery, PresenceMode};
+use crate::throttle::RosterThrottle;
+use throng_engine::Now;
+
+/// Lane slots that one call of [`Roster::tell`] may take: one for the number and one for those who
+/// wait for it, one for changes, and two each for whole rosters and first ones, since a newer block
+/// may be taken on the way.
+const SLOTS_MAX: u32 = 7;
+
+/// What the last telling did not say yet.
+#[derive(Default)]
+pub(super) struct Untold {
+    /// For members who hear whole rosters: changed at all, and did anybody join.
+    pub(super) full: bool,
+    pub(super) joined_any: bool,
+    /// For members who hear changes: each user is in at most one of the two.
+    pub(super) joined: BTreeSet<UserId>,
+    pub(super) left: BTreeSet<UserId>,
+    pub(super) count: bool,
+}
+
+/// Somebody who waits for a whole roster.
+pub(super) struct Waiting {
+    pub(super) conn: SessionId,
+    /// His latest place; an older one is void.
+    pub(super) serial: u64,
+    /// He is in the roster since, or asked then: an older one will not do.
+    pub(super) version: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Telling {
+    pub(super) untold: Untold,
+    pub(super) block: Option<Block>,
+    /// A change of this version was told: whoever gets an older roster after that would miss it.
+    pub(super) told: u64,
+    /// Members who wait for a whole roster, in the order of their coming.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Members who wait for the number.
+    counting: Vec<SessionId>,
+    /// Full members whose roster is old, and whether somebody joined since it was the newest.
+    pub(super) again: VecDeque<SessionId>,
+    pub(super) again_joined_any: bool,
+    pub(super) changes: Option<Round>,
+    /// Delta members who have their first roster, and so hear changes.
+    pub(super) listening: u32,
+    /// While anybody is queued: the place of those who wait, and of others the block they were given.
+    pub(super) serials: BTreeMap<SessionId, u64>,
+    last_serial: u64,
+    pub(super) budgets: Budgets,
+}
+
+impl Telling {
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.last_serial += 1;
+        self.last_serial
+    }
+
+    /// A member begins to wait, in the roster of this version.
+    pub(super) fn entered(&mut self, conn: SessionId, presence_mode: PresenceMode, version: u64) {
+        let serial = self.next_serial();
+        self.serials.insert(conn, serial);
+        match presence_mode {
+            PresenceMode::Full | PresenceMode::Delta => {
+                self.waiting.push_back(Waiting { conn, serial, version });
+            }
+            PresenceMode::Count => self.counting.push(conn),
+        }
+    }
+
+    /// It hears no more, or in another way.
+    pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
+        self.serials.remove(&conn);
+        if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
+            self.listening -= 1;
+        }
+    }
+
+    /// Nobody is queued: what serves the queues goes.
+    fn rest(&mut self) {
+        self.serials.clear();
+        self.block = None;
+    }
+
+    fn is_queued(&self) -> bool {
+        let is_waiting = !(self.waiting.is_empty() && self.counting.is_empty());
+        is_waiting || !self.again.is_empty() || self.changes.is_some()
+    }
+}
+
+/// One call of [`Roster::tell`].
+pub(super) struct Turn<'a> {
+    pub(super) now: Now,
+    pub(super) seq: Seq,
+    room: RoomId,
+    pub(super) rates: Rates,
+    throttle: &'a mut RosterThrottle,
+    lanes: &'a mut Lanes,
+    pub(super) counters: &'a mut Counters,
+    /// When to come back.
+    again: Option<Now>,
+    is_put_off: bool,
+}
+
+impl Turn<'_> {
+    pub(super) fn come_back(&mut self, at: Now) {
+        self.again = Some(self.again.map_or(at, |old| old.min(at)));
+    }
+
+    /// Whether the room and the shard can pay; if not, comes back when they can.
+    pub(super) fn can_pay(&mut self, budget: &Budget) -> bool {
+        if !budget.is_open(self.now) {
+            self.come_back(budget.open_at());
+            return false;
+        }
+        self.shard_can_pay()
+    }
+
+    fn shard_can_pay(&mut self) -> bool {
+        if !self.throttle.is_open(self.now) {
+            self.come_back(self.throttle.open_at());
+            self.is_put_off = true;
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn count(&mut self, events: u64, bytes: usize, is_news: bool) {
+        let bytes = events * bytes as u64;
+        self.throttle.spend(self.now, bytes, events);
+        self.counters.roster_bytes += bytes;
+        if is_news {
+            self.counters.roster_news_bytes += bytes;
+        }
+    }
+
+    pub(super) fn give(&mut self, group: &mut Group) {
+        for (shard, conns) in group.conns.drain(..) {
+            let frame = group.frame.clone();
+            self.lanes.deliver(shard, Delivery::Snapshot { room: self.room, conns, frame });
+        }
+    }
+}
+
+/// Members who are given the same frame.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) frame: Bytes,
+    pub(super) conns: SmallVec<[(ShardId, SmallVec<[SessionId; 2]>); 2]>,
+}
+
+impl Group {
+    pub(super) fn add(&mut self, conn: SessionId) {
+        match self.conns.iter_mut().find(|(shard, _)| *shard == conn.shard()) {
+            Some((_, conns)) => conns.push(conn),
+            None => self.conns.push((conn.shard(), SmallVec::from_slice(&[conn]))),
+        }
+    }
+}
+
+impl Roster {
+    /// Tells members what they have not been told, as far as lanes and budget allow. Returns when
+    /// to come back if something remains.
+    pub(crate) fn tell(
+        &mut self,
+        now: Now,
+        seq: Seq,
+        throttle: &mut RosterThrottle,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) -> Option<Now> {
+        if self.members.is_empty() {
+            let Telling { budgets, told, last_serial, .. } = std::mem::take(&mut self.telling);
+            self.telling = Telling { budgets, told, last_serial, ..Telling::default() };
+            return None;
+        }
+        if !(self.telling.untold.is_any() || self.telling.is_queued()) {
+            self.telling.rest();
+            return None;
+        }
+        if lanes.delivery_slots_min() < RESERVED_SLOTS + SLOTS_MAX {
+            return Some(now.plus_ms(1));
+        }
+        let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
+        let (again, is_put_off) = (None, false);
+        let mut turn = Turn { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
+        self.tell_number(&mut turn);
+        self.tell_changes(&mut turn);
+        self.tell_again(&mut turn);
+        self.tell_first(&mut turn);
+        turn.counters.rosters_put_off += u64::from(turn.is_put_off);
+        let again = turn.again;
+        if !self.telling.is_queued() {
+            self.telling.rest();
+        }
+        again
+    }
+
+    // ---- the number ---------------------------------------------------------------------------
+
+    fn tell_number(&mut self, turn: &mut Turn<'_>) {
+        let listeners = u64::from(self.presence_mode[PresenceMode::Count as usize]);
+        let is_due = std::mem::take(&mut self.telling.untold.count) && listeners > 0;
+        if is_due {
+            if turn.can_pay(&self.telling.budgets.events) {
+                let frame = frames::presence_count(self.meta(turn.seq));
+                let price = cost(listeners, frame.len());
+                self.telling.budgets.events.spend(turn.now, price, turn.rates.events);
+                self.broadcast(PresenceMode::Count, &frame, false, turn);
+                for conn in std::mem::take(&mut self.telling.counting) {
+                    self.stop_waiting(conn, PresenceMode::Count);
+                }
+                return;
+            }
+            self.telling.untold.count = true;
+        }
+        // Whoever comes to a room that has no budget left need not wait for so little.
+        if self.telling.counting.is_empty() || !turn.shard_can_pay() {
+            return;
+        }
+        let frame = frames::presence_count(self.meta(turn.seq));
+        let mut group = Group { frame, ..Group::default() };
+        for conn in std::mem::take(&mut self.telling.counting) {
+            if self.stop_waiting(conn, PresenceMode::Count) {
+                group.add(conn);
+                turn.count(1, group.frame.len(), true);
+            }
+        }
+        turn.give(&mut group);
+    }
+
+    // ---- members ------------------------------------------------------------------------------
+
+    pub(super) fn members_who(&self, which: impl Fn(&Member) -> bool) -> VecDeque<SessionId> {
+        let members = self.members.iter();
+        members.filter(|(_, member)| which(member)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// True if the member waited, and hears this way.
+    pub(super) fn stop_waiting(&mut self, conn: SessionId, presence_mode: PresenceMode) -> bool {
+        match self.members.get_mut(&conn) {
+            Some(member) if member.presence_mode == presence_mode => {
+                std::mem::replace(&mut member.is_waiting, false)
+            }
+            _ => false,
+        }
+    }
+
+    /// One frame for everybody who hears this way.
+    pub(super) fn broadcast(
+        &self,
+        presence_mode: PresenceMode,
+        frame: &Bytes,
+        is_news: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let listeners = match presence_mode {
+            PresenceMode::Delta => self.telling.listening,
+            PresenceMode::Full | PresenceMode::Count => self.presence_mode[presence_mode as usize],
+        };
+        turn.count(u64::from(listeners), frame.len(), is_news);
+        turn.counters.roster_broadcasts += 1;
+        for to in turn.lanes.shards() {
+            if self.has_edge(to) {
+                let delivery =
+                    Delivery::Roster { room: self.room, presence_mode, frame: frame.clone() };
+                turn.lanes.deliver(to, delivery);
+            }
+        }
+    }
+}
+
+impl Untold {
+    pub(super) fn is_changed(&self) -> bool {
+        !(self.joined.is_empty() && self.left.is_empty())
+    }
+
+    pub(super) fn forget_changes(&mut self) {
+        self.joined.clear();
+        self.left.clear();
+    }
+
+    fn is_any(&self) -> bool {
+        self.full || self.count || self.is_changed()
+    }
+}

@@ -1,0 +1,133 @@
+//! Whole rosters: told again to those who had one, and told to those who wait for their first.
+
+use super::Roster;
+use super::budgets::cost;
+use super::tell::{Group, Turn, Waiting};
+use crate::ids::SessionId;
+use crate::lane::PresenceMode;
+
+impl Roster {
+    pub(super) fn tell_again(&mut self, turn: &mut Turn<'_>) {
+        let listeners = u64::from(self.presence_mode[PresenceMode::Full as usize]);
+        if listeners == 0 {
+            self.telling.untold.full = false;
+            self.telling.untold.joined_any = false;
+            self.telling.again.clear();
+            return;
+        }
+        if self.telling.again.is_empty() && self.telling.untold.full {
+            if !turn.can_pay(&self.telling.budgets.again) {
+                return;
+            }
+            self.telling.untold.full = false;
+            self.telling.again_joined_any = std::mem::take(&mut self.telling.untold.joined_any);
+            self.take_block();
+            let frame = self.block_frame(self.again_name(), turn.seq);
+            let price = cost(listeners, frame.len());
+            if price <= turn.rates.at_once {
+                self.telling.told = self.version;
+                self.telling.budgets.again.spend(turn.now, price, turn.rates.again);
+                self.broadcast(PresenceMode::Full, &frame, false, turn);
+                // It is the first roster of everybody who still waits for one.
+                let waiting: Vec<SessionId> = self.telling.waiting.iter().map(|w| w.conn).collect();
+                for conn in waiting {
+                    self.stop_waiting(conn, PresenceMode::Full);
+                }
+                return;
+            }
+            self.telling.again = self.members_who(|member| {
+                member.presence_mode == PresenceMode::Full && !member.is_waiting
+            });
+            turn.counters.roster_broadcasts += 1;
+        }
+        self.go_on_again(turn);
+        if self.telling.again.is_empty() && self.telling.untold.full {
+            turn.come_back(turn.now.plus_ms(1));
+        }
+    }
+
+    fn again_name(&self) -> &'static str {
+        let joined_any = self.telling.again_joined_any || self.telling.untold.joined_any;
+        if joined_any { "room" } else { "roomout" }
+    }
+
+    fn go_on_again(&mut self, turn: &mut Turn<'_>) {
+        let mut group = Group::default();
+        while let Some(conn) = self.telling.again.front().copied() {
+            let is_listening = self.members.get(&conn).is_some_and(|member| {
+                member.presence_mode == PresenceMode::Full && !member.is_waiting
+            });
+            let block = self.telling.block.as_ref();
+            let has_it = block.is_some_and(|block| {
+                self.telling.serials.get(&conn).is_some_and(|given| *given == block.serial)
+            });
+            let is_newest = block.is_some_and(|block| block.version == self.version);
+            if !is_listening || has_it && is_newest {
+                self.telling.again.pop_front();
+                continue;
+            }
+            if !turn.can_pay(&self.telling.budgets.again) {
+                break;
+            }
+            let will_do = block.is_some_and(|block| {
+                block.version >= self.telling.told && !block.is_worn(self.version) && !has_it
+            });
+            if !will_do {
+                turn.give(&mut group);
+                self.take_block();
+            }
+            self.telling.again.pop_front();
+            let len = self.add_to(&mut group, conn, self.again_name(), turn);
+            self.telling.budgets.again.spend(turn.now, cost(1, len), turn.rates.again);
+            turn.count(1, len, false);
+        }
+        turn.give(&mut group);
+    }
+
+    pub(super) fn tell_first(&mut self, turn: &mut Turn<'_>) {
+        let mut group = Group::default();
+        while let Some(Waiting { conn, serial, version }) = self.telling.waiting.front() {
+            let (conn, version) = (*conn, *version);
+            let is_latest = self.telling.serials.get(&conn) == Some(serial);
+            let member = self.members.get(&conn).filter(|member| member.is_waiting && is_latest);
+            let Some(presence_mode) = member.map(|member| member.presence_mode) else {
+                self.telling.waiting.pop_front();
+                continue;
+            };
+            if !turn.can_pay(&self.telling.budgets.first) {
+                break;
+            }
+            let least = version.max(self.telling.told);
+            if self.telling.block.as_ref().is_none_or(|block| block.version < least) {
+                turn.give(&mut group);
+                self.take_block();
+            }
+            self.telling.waiting.pop_front();
+            self.stop_waiting(conn, presence_mode);
+            self.telling.listening += u32::from(presence_mode == PresenceMode::Delta);
+            let len = self.add_to(&mut group, conn, "room", turn);
+            self.telling.budgets.first.spend(turn.now, len as u64, turn.rates.first);
+            turn.count(1, len, true);
+        }
+        turn.give(&mut group);
+    }
+
+    /// Adds a member to those who are given the block; returns the bytes of it.
+    fn add_to(
+        &mut self,
+        group: &mut Group,
+        conn: SessionId,
+        name: &'static str,
+        turn: &mut Turn<'_>,
+    ) -> usize {
+        if group.conns.is_empty() {
+            group.frame = self.block_frame(name, turn.seq);
+        }
+        group.add(conn);
+        if let Some(block) = &mut self.telling.block {
+            block.uses += 1;
+            self.telling.serials.insert(conn, block.serial);
+        }
+        group.frame.len()
+    }
+}

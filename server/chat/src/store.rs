@@ -1,0 +1,136 @@
+//! What the chat asks of the store, and the answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cluster::StoredMessage;
+use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::settings::RoomInfo;
+use crate::user::UserCard;
+
+/// One message on its way into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    pub user: UserId,
+    pub msg: Box<str>,
+    pub img: Box<str>,
+    pub time: Box<str>,
+}
+
+/// Work for the store; each is answered by exactly one [`crate::Reply`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Authenticate {
+        conn: SessionId,
+        token: TokenHash,
+    },
+    /// Sessions act for these tokens, and a logout of theirs may have been missed.
+    CheckTokens {
+        tokens: Box<[TokenHash]>,
+    },
+    /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
+    /// gives the next free numbers, in the order of the commits of all nodes.
+    Append {
+        room: RoomId,
+        first_seq: Option<Seq>,
+        batch: Vec<NewMessage>,
+    },
+    CreateRoom {
+        room: RoomId,
+    },
+    /// Another node spoke of a room that this one does not know. Creates nothing.
+    LoadRoom {
+        room: RoomId,
+    },
+    /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
+    Fetch {
+        room: RoomId,
+        after: Seq,
+        upto: Seq,
+    },
+    Reads {
+        user: UserId,
+    },
+    /// `is_reading`: the user is in the room, so after a crash he has read all of it.
+    SaveRead {
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+        is_reading: bool,
+    },
+    SaveImage {
+        conn: SessionId,
+        bytes: Bytes,
+    },
+}
+
+/// The store could not do it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreDown;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageFault {
+    /// Not an accepted image, or too big.
+    Invalid,
+    StoreDown,
+}
+
+/// Where a batch stands in its room: the first message is `first_seq`, the others follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub first_seq: Seq,
+    /// Message ids in the order of the batch.
+    pub ids: Vec<i64>,
+}
+
+/// Answers to [`crate::Command`]s. Every command gets exactly one.
+pub enum Reply {
+    /// `Ok(None)`: unknown or expired token.
+    Authenticated {
+        conn: SessionId,
+        token: TokenHash,
+        outcome: Result<Option<Arc<UserCard>>, StoreDown>,
+    },
+    /// Those of the tokens that are unknown or expired by now.
+    TokensChecked {
+        tokens: Box<[TokenHash]>,
+        outcome: Result<Vec<TokenHash>, StoreDown>,
+    },
+    Appended {
+        room: RoomId,
+        outcome: Result<Appended, StoreDown>,
+    },
+    /// `Ok(None)`: may not be created (the limit is reached).
+    RoomCreated {
+        room: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    },
+    /// `Ok(None)`: there is no such room.
+    RoomLoaded {
+        room: RoomId,
+        outcome: Result<Option<RoomInfo>, StoreDown>,
+    },
+    /// What the log has of the range, in order. Nothing means that it has nothing there.
+    Fetched {
+        room: RoomId,
+        outcome: Result<Vec<StoredMessage>, StoreDown>,
+    },
+    /// What the user has read, per room; rooms never read are absent.
+    Reads {
+        user: UserId,
+        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
+    },
+    ReadSaved {
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+        is_reading: bool,
+        outcome: Result<(), StoreDown>,
+    },
+    /// The URL under which the image is served.
+    ImageSaved {
+        conn: SessionId,
+        outcome: Result<Box<str>, ImageFault>,
+    },
+}

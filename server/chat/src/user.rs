@@ -1,0 +1,24 @@
+//! What the server knows of a user.
+
+use std::sync::Arc;
+
+use crate::ids::UserId;
+
+/// What everybody may know about a user, and the e-mail only the user may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCard {
+    pub id: UserId,
+    pub email: Box<str>,
+    pub name: Box<str>,
+    pub avatar: Box<str>,
+}
+
+impl UserCard {
+    /// This card, with the e-mail of an older one if it has none: other nodes do not tell it.
+    pub(crate) fn knowing(self: &Arc<UserCard>, older: &UserCard) -> Arc<UserCard> {
+        if self.email.is_empty() && !older.email.is_empty() {
+            return Arc::new(UserCard { email: older.email.clone(), ..UserCard::clone(self) });
+        }
+        Arc::clone(self)
+    }
+}

@@ -1,0 +1,154 @@
+//! What others are told.
+
+use super::*;
+
+#[test]
+fn others_hear_of_the_first_session_and_of_the_last() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let tabs = [world.connect(0, Some(1)), world.connect(usize::from(shards) - 1, Some(1))];
+        for tab in tabs {
+            room(tab, &mut world, 1);
+        }
+        // Another node has him as well: that is its own affair.
+        let input = joined(&world, NODE, &[1]);
+        world.cluster(input);
+        say(tabs[0], &mut world, 1, "1");
+        assert_eq!(present(&world.take_signals()), [(1, true, 0)], "on {shards} shards");
+        world.close(tabs[0], PipeEnd::Eof);
+        assert_eq!(present(&world.take_signals()), []);
+        world.close(tabs[1], PipeEnd::Eof);
+        assert_eq!(present(&world.take_signals()), [(1, false, 1)]);
+        assert_eq!(world.store.reads[&(UserId(1), RoomId(1))], Seq(1));
+    });
+}
+
+#[test]
+fn commits_are_told_with_their_numbers() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let one = world.store.commit_elsewhere(1, 9, "one");
+    world.take_signals();
+    say(alice, &mut world, 1, "two");
+    let told = world.take_signals();
+    let [Signal::Committed { room: RoomId(1), messages: told }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((told[0].seq, &*told[0].msg, told[0].id), (Seq(2), "two", 1));
+    world.cluster(messages(&[one]));
+    assert!(world.take_signals().is_empty(), "what others said is not told to them");
+}
+
+#[test]
+fn sessions_are_told_with_user_and_rooms() {
+    let mut world = World::new(1, cluster());
+    let stranger = world.connect(0, None);
+    let alice = world.connect(0, Some(1));
+    let state = |rooms: &[u32]| {
+        let rooms = rooms.iter().map(|room| RoomId(*room)).collect();
+        Some(ConnState { user: UserId(1), rooms })
+    };
+    assert_eq!(states(&world.take_signals()), [state(&[])]);
+    room(alice, &mut world, 1);
+    room(alice, &mut world, 2);
+    assert_eq!(states(&world.take_signals()), [state(&[1]), state(&[1, 2])]);
+    world.send(alice, r#"42["roomout",{"roomid":1}]"#);
+    world.close(stranger, PipeEnd::Eof);
+    assert_eq!(states(&world.take_signals()), [state(&[2])]);
+    world.close(alice, PipeEnd::Eof);
+    assert_eq!(states(&world.take_signals()), [None]);
+}
+
+#[test]
+fn a_full_lane_delays_signals_and_only_the_newest_state_is_told() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    world.take_signals();
+    world.signals_max = 0;
+    let bob = world.connect(0, Some(2));
+    for _ in 0..3 {
+        room(alice, &mut world, 1);
+        world.send(alice, r#"42["roomout",{"roomid":1}]"#);
+        room(bob, &mut world, 1);
+    }
+    world.close(bob, PipeEnd::Eof);
+    room(alice, &mut world, 1);
+    assert!(world.take_signals().is_empty());
+    assert!(world.counter("lane_refusals_signal") > 0);
+    world.signals_max = 1;
+    world.advance(50);
+    let told = world.take_signals();
+    assert_eq!(present(&told), [(1, true, 0), (2, false, 0)], "what Bob has read is told");
+    assert_eq!(states(&told).len(), 1);
+}
+
+#[test]
+fn a_room_commits_no_more_than_it_can_tell() {
+    let mut world = World::new(1, Settings { room_backlog_max: 2, publish_per_s: 0, ..cluster() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.signals_max = 0;
+    for n in 1..=4 {
+        world.send(alice, &format!(r#"42{n}["message",{{"msg":"{n}","roomid":1}}]"#));
+    }
+    let said = world.take(alice).concat();
+    assert!(said.contains(r#""seq":1"#) && said.contains("busy"), "{said}");
+    assert_eq!(world.store.messages.len(), 1);
+    world.signals_max = 64;
+    world.advance(10);
+    assert_eq!(texts(alice, &mut world), "2 3");
+}
+
+#[test]
+fn an_announcement_tells_everything_anew() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, cluster());
+        let alice = world.connect(0, Some(1));
+        let bob = world.connect(usize::from(shards) - 1, Some(2));
+        world.connect(0, None);
+        room(alice, &mut world, 1);
+        room(bob, &mut world, 1);
+        let input = joined(&world, NODE, &[3]);
+        world.cluster(input);
+        world.send(bob, r#"42["roomout",{"roomid":1}]"#);
+        world.take_signals();
+        // Another node took this one for dead: nobody of it reads any more.
+        world.store.reading.clear();
+        world.cluster(ClusterInput::Announce);
+        let told = world.take_signals();
+        assert_eq!(present(&told), [(1, true, 0)], "on {shards} shards");
+        assert_eq!(Vec::from_iter(&world.store.reading), [&(1, 1)], "on {shards} shards");
+        assert_eq!(states(&told).len(), 2);
+    });
+}
+
+#[test]
+fn a_new_name_is_told_and_heard() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let input = joined(&world, NODE, &[2]);
+    world.cluster(input);
+    world.take(alice);
+    world.take_signals();
+    for user in [1, 2] {
+        let card = (*world.store.card(user)).clone();
+        world.change_user(throng_chat::UserCard { name: "new".into(), ..card });
+    }
+    assert_eq!(present(&world.take_signals()), [(1, true, 0)]);
+    assert!(world.take(alice).concat().contains(r#""2":{"id":2,"name":"new""#));
+    say(alice, &mut world, 1, "hi");
+    assert!(world.take(alice).concat().contains("user1@example.com"), "his mail is kept");
+}
+
+#[test]
+fn one_node_signals_nothing() {
+    let mut world = World::new(1, settings());
+    world.signals_max = 64;
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    say(alice, &mut world, 1, "1");
+    world.close(alice, PipeEnd::Eof);
+    assert!(world.take_signals().is_empty());
+}

@@ -1,0 +1,199 @@
+//! LIM: every bound, at the bound and one past it.
+
+use throng_chat::Settings;
+use throng_engine::{Eio, PipeEnd, Transport};
+
+use crate::chat::{room, say};
+use crate::world::{Client, World, request, settings, token};
+
+#[test]
+fn publishes_beyond_the_burst_are_refused_and_the_session_lives() {
+    let limits = Settings { publish_per_s: 10, publish_burst: 25, ..settings() };
+    let mut world = World::new(1, limits);
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    for index in 0..26 {
+        say(alice, &mut world, 1, &format!("m{index}"));
+    }
+    let heard = world.take(alice);
+    assert_eq!(heard.iter().filter(|m| m.contains("rate_limited")).count(), 1);
+    assert_eq!(heard.iter().filter(|m| m.starts_with(r#"42["message""#)).count(), 25);
+    world.advance(100);
+    say(alice, &mut world, 1, "again");
+    assert!(world.take(alice)[0].contains("again"));
+}
+
+#[test]
+fn reconnecting_does_not_fill_the_bucket() {
+    let limits = Settings { publish_per_s: 10, publish_burst: 25, ..settings() };
+    let mut world = World::new(1, limits);
+    let mut accepted = 0;
+    for _ in 0..10 {
+        let alice = world.connect(0, Some(1));
+        room(alice, &mut world, 1);
+        for index in 0..30 {
+            say(alice, &mut world, 1, &format!("m{index}"));
+        }
+        let heard = world.take(alice);
+        accepted += heard.iter().filter(|m| m.starts_with(r#"42["message""#)).count();
+        world.close(alice, PipeEnd::Eof);
+        world.advance(100);
+    }
+    assert_eq!(accepted, 25 + 9, "a burst, and what came at the rate since");
+    let bob = world.connect(0, Some(2));
+    room(bob, &mut world, 1);
+    say(bob, &mut world, 1, "hello");
+    assert!(world.take(bob).concat().contains("hello"), "another user pays nothing");
+    world.advance(2_500);
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    for index in 0..25 {
+        say(alice, &mut world, 1, &format!("m{index}"));
+    }
+    assert!(!world.take(alice).concat().contains("rate_limited"), "it is paid");
+}
+
+#[test]
+fn sessions_beyond_the_bound_are_refused_at_the_door() {
+    let mut world = World::new(
+        1,
+        Settings {
+            engine: throng_engine::Settings { sessions_max: 2, ..throng_engine::Settings::DEFAULT },
+            ..settings()
+        },
+    );
+    let first = world.connect(0, None);
+    world.connect(0, None);
+    let third = world.upgrade(0, request(Transport::Websocket, Eio::V4));
+    let answer = world.take(third);
+    assert!(answer[0].starts_with("HTTP/1.1 503"), "{answer:?}");
+    let poll = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    assert_eq!(world.answer(poll).map(|answer| answer.0), Some(503));
+    world.close(first, PipeEnd::Eof);
+    let fourth = world.upgrade(0, request(Transport::Websocket, Eio::V4));
+    assert!(world.take(fourth)[0].starts_with("0{"));
+}
+
+#[test]
+fn sessions_of_one_user_are_bounded() {
+    let mut world = World::new(1, Settings { sessions_per_user: 2, ..settings() });
+    for _ in 0..2 {
+        let tab = world.connect(0, Some(1));
+        assert!(room(tab, &mut world, 1)[0].starts_with(r#"42["room""#));
+    }
+    let third = world.connect(0, None);
+    world.send(third, &format!(r#"421["login",{{"api_token":"{}"}}]"#, token(1)));
+    assert_eq!(world.take(third), ["close:4004"]);
+}
+
+#[test]
+fn a_slow_reader_is_evicted_and_nobody_else_notices() {
+    let limits = Settings {
+        engine: throng_engine::Settings {
+            outbound_bytes_max: 20_000,
+            ..throng_engine::Settings::DEFAULT
+        },
+        publish_per_s: 0,
+        ..settings()
+    };
+    let mut world = World::new(3, limits);
+    let fast = world.connect(0, Some(1));
+    let slow = world.connect(1, Some(2));
+    room(fast, &mut world, 1);
+    room(slow, &mut world, 1);
+    world.take(fast);
+    world.stop_reading(slow, true);
+    let text = "x".repeat(1000);
+    for _ in 0..30 {
+        say(fast, &mut world, 1, &text);
+    }
+    let heard = world.take(fast);
+    assert_eq!(heard.iter().filter(|m| m.starts_with(r#"42["message""#)).count(), 30);
+    assert_eq!(heard.iter().filter(|m| m.starts_with(r#"42["roomout""#)).count(), 1);
+    assert_eq!(world.counter("evictions"), 1);
+    world.stop_reading(slow, false);
+    assert_eq!(world.take(slow).last().map(String::as_str), Some("close:4001"));
+    assert!(world.is_shut(slow));
+}
+
+#[test]
+fn full_lanes_refuse_and_lose_nothing() {
+    let limits = Settings {
+        engine: throng_engine::Settings { own_lane_max: 12, ..throng_engine::Settings::DEFAULT },
+        publish_per_s: 0,
+        join_per_s: 0,
+        ..settings()
+    };
+    let mut world = World::with_lanes(3, limits, 12);
+    let clients: Vec<Client> = (0..9).map(|i| world.connect(i % 3, Some(i as u32 + 1))).collect();
+    for client in &clients {
+        room(*client, &mut world, 1);
+        room(*client, &mut world, 2);
+    }
+    for client in &clients {
+        world.take(*client);
+    }
+    for ack in 0..40 {
+        for client in &clients {
+            let event = format!(r#"42{ack}["message",{{"msg":"m","roomid":{}}}]"#, 1 + ack % 2);
+            world.send_quietly(*client, &event);
+        }
+    }
+    world.advance(100);
+    let heard: Vec<Vec<String>> = clients.iter().map(|client| world.take(*client)).collect();
+    let accepted: usize =
+        heard.iter().flatten().filter(|m| m.contains(r#"[{"ok":true,"id""#)).count();
+    let refused: usize = heard.iter().flatten().filter(|m| m.contains(r#""code":"busy""#)).count();
+    assert_eq!(accepted + refused, 40 * 9, "every publish is answered once");
+    assert!(refused > 0, "the lanes were too small for all");
+    for events in &heard {
+        let delivered = events.iter().filter(|m| m.starts_with(r#"42["message""#)).count();
+        assert_eq!(delivered, accepted, "every accepted message reaches every member");
+    }
+    for client in clients {
+        world.close(client, PipeEnd::Failed);
+    }
+    world.advance(100);
+    assert_eq!(world.counter("members"), 0, "every leave arrived");
+}
+
+#[test]
+fn waiting_events_are_bounded() {
+    let mut world = World::new(1, Settings { pending_events_max: 3, ..settings() });
+    world.store.is_paused = true;
+    let page = world.connect_legacy(0, Some(1));
+    for _ in 0..3 {
+        world.send(page, r#"42["login",{}]"#);
+    }
+    assert!(world.take(page).is_empty());
+    world.send(page, r#"42["login",{}]"#);
+    assert_eq!(world.take(page), ["close:4004"]);
+}
+
+#[test]
+fn one_event_may_not_be_larger_than_its_bound() {
+    let mut world = World::new(1, Settings { event_bytes_max: 1000, ..settings() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let fits = "y".repeat(900);
+    say(alice, &mut world, 1, &fits);
+    assert!(world.take(alice)[0].starts_with(r#"42["message""#));
+    let event = format!(r#"421["message",{{"roomid":1,"msg":"x","junk":"{}"}}]"#, "j".repeat(1000));
+    world.send(alice, &event);
+    assert!(world.take(alice)[0].contains("too_large"));
+    let name = "n".repeat(900);
+    world.send(alice, &format!(r#"42["{name}"]"#));
+    let heard = world.take(alice);
+    assert!(heard[0].contains("unknown_event") && heard[0].len() < 200, "{heard:?}");
+}
+
+#[test]
+fn rooms_are_created_only_where_allowed() {
+    let mut world = World::new(3, Settings { rooms_auto_create_max: 100, ..settings() });
+    let alice = world.connect(0, Some(1));
+    world.send(alice, r#"421["room",{"roomid":4711}]"#);
+    let heard = world.take(alice).join("\n");
+    assert!(heard.contains(r#"431[{"ok":true,"room":4711"#), "{heard}");
+    say(alice, &mut world, 4711, "first");
+    assert!(world.take(alice).join("\n").contains(r#""roomid":4711"#));
+}

@@ -1,0 +1,126 @@
+//! UNR: what each user has not read, exactly.
+
+use throng_engine::PipeEnd;
+
+use crate::chat::{room, say};
+use crate::world::{Client, World, settings};
+
+fn counts(client: Client, world: &mut World) -> String {
+    world.send(client, r#"42["login",{}]"#);
+    let heard = world.take(client);
+    heard.into_iter().rfind(|m| m.starts_with(r#"42["count""#)).expect("a count")
+}
+
+#[test]
+fn login_counts_every_room() {
+    for shards in [1, 3] {
+        let mut world = World::new(shards, settings());
+        let alice = world.connect(0, Some(1));
+        let none = r#"42["count",{"room1":0,"room2":0,"room3":0,"room4":0,"room5":0}]"#;
+        assert_eq!(counts(alice, &mut world), none, "on {shards} shards");
+        room(alice, &mut world, 1);
+        say(alice, &mut world, 1, "a");
+        say(alice, &mut world, 1, "b");
+        let bob = world.connect(usize::from(shards) - 1, Some(2));
+        world.advance(1000);
+        let two = r#"42["count",{"room1":2,"room2":0,"room3":0,"room4":0,"room5":0}]"#;
+        assert_eq!(counts(bob, &mut world), two);
+        assert_eq!(counts(alice, &mut world), none, "who is in the room reads");
+        world.send(bob, r#"429["login",{}]"#);
+        let ack = world.take(bob).pop().expect("an ack");
+        let user = r#"439[{"ok":true,"user":{"id":2,"name":"user2","avatar":"/avatars/2.svg"}"#;
+        assert!(ack.starts_with(user), "{ack}");
+        assert!(ack.ends_with(r#""count":{"room1":2,"room2":0,"room3":0,"room4":0,"room5":0}}]"#));
+    }
+}
+
+#[test]
+fn leaving_fixes_the_mark_for_good() {
+    for shards in [1, 3] {
+        let mut world = World::new(shards, settings());
+        let alice = world.connect(0, Some(1));
+        let bob = world.connect(usize::from(shards) - 1, Some(2));
+        room(alice, &mut world, 1);
+        room(bob, &mut world, 1);
+        say(alice, &mut world, 1, "read by both");
+        world.send(bob, r#"42["roomout",{"roomid":1}]"#);
+        say(alice, &mut world, 1, "missed 1");
+        say(alice, &mut world, 1, "missed 2");
+        world.advance(1000);
+        assert!(counts(bob, &mut world).contains(r#""room1":2,"#), "on {shards} shards");
+        // A second device, and one after everything was forgotten but the store.
+        let phone = world.connect(0, Some(2));
+        assert!(counts(phone, &mut world).contains(r#""room1":2,"#));
+        world.close(phone, PipeEnd::Eof);
+        world.close(bob, PipeEnd::Eof);
+        let later = world.connect(0, Some(2));
+        assert!(counts(later, &mut world).contains(r#""room1":2,"#));
+        room(later, &mut world, 1);
+        world.close(later, PipeEnd::Failed);
+        let again = world.connect(usize::from(shards) - 1, Some(2));
+        assert!(counts(again, &mut world).contains(r#""room1":0,"#));
+    }
+}
+
+#[test]
+fn users_elsewhere_hear_coalesced_counts_and_readers_do_not() {
+    for shards in [1, 3] {
+        let mut world = World::new(shards, settings());
+        let last = usize::from(shards) - 1;
+        let alice = world.connect(0, Some(1));
+        let bob = world.connect(last, Some(2));
+        let carol = world.connect(last, Some(3));
+        for client in [alice, bob, carol] {
+            counts(client, &mut world);
+        }
+        room(alice, &mut world, 1);
+        room(carol, &mut world, 1);
+        world.advance(2000);
+        for client in [alice, bob, carol] {
+            world.take(client);
+        }
+        for index in 0..7 {
+            say(alice, &mut world, 1, &format!("m{index}"));
+        }
+        world.advance(2000);
+        let heard = world.take(bob);
+        assert!(heard.len() <= 2, "coalesced: {heard:?}");
+        assert_eq!(heard.last().map(String::as_str), Some(r#"42["count",{"room1":7}]"#));
+        assert!(!world.take(carol).iter().any(|m| m.contains("count")));
+    }
+}
+
+#[test]
+fn a_tab_in_the_room_reads_for_the_tab_elsewhere() {
+    let mut world = World::new(3, settings());
+    let alice = world.connect(0, Some(1));
+    let tab = world.connect(1, Some(2));
+    counts(tab, &mut world);
+    room(alice, &mut world, 1);
+    say(alice, &mut world, 1, "x");
+    world.advance(1000);
+    world.take(tab);
+    let reader = world.connect(2, Some(2));
+    room(reader, &mut world, 1);
+    world.advance(1000);
+    assert_eq!(world.take(tab), [r#"42["count",{"room1":0}]"#]);
+    say(alice, &mut world, 1, "y");
+    world.advance(1000);
+    assert!(world.take(tab).is_empty());
+}
+
+#[test]
+fn unread_waits_out_a_store_that_is_down() {
+    let mut world = World::new(1, settings());
+    let alice = world.connect(0, Some(1));
+    world.store.is_down = true;
+    let bob = world.connect(0, None);
+    world.send(bob, &format!(r#"427["login",{{"api_token":"{}"}}]"#, crate::world::token(2)));
+    assert!(world.take(bob)[0].contains("storage_unavailable"));
+    room(alice, &mut world, 1);
+    world.send(alice, r#"42["roomout",{"roomid":1}]"#);
+    world.advance(500);
+    world.store.is_down = false;
+    world.advance(3000);
+    assert_eq!(world.store.reads.len(), 1, "the mark was saved once the store was back");
+}

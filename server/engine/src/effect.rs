@@ -1,0 +1,63 @@
+//! Everything a shard can ask for. Plain data: printable, comparable, countable.
+
+use bytes::Bytes;
+
+use crate::app::App;
+use crate::ids::{PipeId, PollId, ShardId};
+
+/// Filled by [`crate::Shard::step`] and [`crate::Shard::settle`], drained by the caller once per
+/// turn.
+pub struct Effects<A: App> {
+    /// For the homes on other shards.
+    pub requests: Vec<(ShardId, A::Request)>,
+    /// For the edges on other shards.
+    pub deliveries: Vec<(ShardId, A::Delivery)>,
+    /// Each is answered by exactly one [`App::Reply`].
+    pub commands: Vec<A::Command>,
+    /// For other nodes.
+    pub signals: Vec<A::Signal>,
+    /// Answers to requests of the polling transport.
+    pub answers: Vec<(PollId, Answer)>,
+    /// Pipes to shut down now; what the outbox still holds for them is dropped.
+    pub closes: Vec<PipeId>,
+    /// Lines for the operator.
+    pub logs: Vec<A::Log>,
+    /// Changes of the state that other threads may read, in order.
+    pub changes: Vec<A::Change>,
+}
+
+impl<A: App> Default for Effects<A> {
+    fn default() -> Effects<A> {
+        Effects {
+            requests: Vec::new(),
+            deliveries: Vec::new(),
+            commands: Vec::new(),
+            signals: Vec::new(),
+            answers: Vec::new(),
+            closes: Vec::new(),
+            logs: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+}
+
+/// Free slots at the start of a turn. A shard never emits more than that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneSlots {
+    /// Of the request lane to each shard.
+    pub requests: Vec<u32>,
+    /// Of the delivery lane to each shard.
+    pub deliveries: Vec<u32>,
+    /// Of the lane of commands.
+    pub commands: u32,
+    /// Of the lane of signals.
+    pub signals: u32,
+}
+
+/// An HTTP answer of the polling transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Bytes,
+}

@@ -1,0 +1,104 @@
+//! Identifiers. Each packs into one machine word so that tables stay small.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// One shard: one thread on one core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u8);
+
+/// One Engine.IO session, for as long as it lives: shard, slot and the slot's generation, so that
+/// a late message cannot reach the slot's next tenant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    pub const SLOTS_MAX: u32 = 1 << 24;
+
+    pub fn new(shard: ShardId, slot: u32, generation: u32) -> SessionId {
+        assert!(slot < Self::SLOTS_MAX, "the session table is bounded below 2^24");
+        SessionId(u64::from(shard.0) << 56 | u64::from(slot) << 32 | u64::from(generation))
+    }
+
+    pub const fn shard(self) -> ShardId {
+        ShardId((self.0 >> 56) as u8)
+    }
+
+    pub const fn slot(self) -> u32 {
+        (self.0 >> 32) as u32 & (Self::SLOTS_MAX - 1)
+    }
+
+    pub const fn generation(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.shard().0, self.slot(), self.generation())
+    }
+}
+
+/// One WebSocket byte stream of this shard, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PipeId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// One HTTP request of the polling transport that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PollId(pub u64);
+
+/// The secret id of an Engine.IO session: 20 characters of base64url over
+/// `shard (1 byte) | slot (3 bytes) | random (11 bytes)`.
+#[derive(Clone, Copy)]
+pub struct Sid([u8; 15]);
+
+impl Sid {
+    pub fn new(shard: ShardId, slot: u32, random: [u8; 11]) -> Sid {
+        let mut raw = [0; 15];
+        raw[0] = shard.0;
+        raw[1..4].copy_from_slice(&slot.to_be_bytes()[1..]);
+        raw[4..].copy_from_slice(&random);
+        Sid(raw)
+    }
+
+    /// `None` when the text cannot be a sid of ours.
+    pub fn parse(text: &str) -> Option<Sid> {
+        let mut raw = [0; 15];
+        let written = URL_SAFE_NO_PAD.decode_slice(text, &mut raw).ok()?;
+        (written == 15 && text.len() == 20).then_some(Sid(raw))
+    }
+
+    /// The shard that owns the session, so that any thread can route a request.
+    pub const fn shard(&self) -> ShardId {
+        ShardId(self.0[0])
+    }
+
+    pub const fn slot(&self) -> u32 {
+        u32::from_be_bytes([0, self.0[1], self.0[2], self.0[3]])
+    }
+
+    pub fn random(&self) -> &[u8] {
+        &self.0[4..]
+    }
+
+    pub fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sid(..)")
+    }
+}

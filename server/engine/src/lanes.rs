@@ -1,0 +1,157 @@
+//! The sending side of every lane during one turn, with the free slots each still has.
+
+use std::collections::VecDeque;
+
+use crate::app::App;
+use crate::effect::{Effects, LaneSlots};
+use crate::ids::ShardId;
+
+/// The sending side of every lane of one shard.
+pub struct Lanes<A: App> {
+    own: ShardId,
+    own_max: u32,
+    slots: LaneSlots,
+    /// The lanes from this shard to itself.
+    own_requests: VecDeque<A::Request>,
+    own_deliveries: VecDeque<A::Delivery>,
+    out: Effects<A>,
+}
+
+/// A lane was full; the item comes back.
+#[derive(Debug)]
+pub struct Full<T>(pub T);
+
+impl<A: App> Lanes<A> {
+    pub(crate) fn new(own: ShardId, shards: u8, own_max: u32) -> Lanes<A> {
+        let slots = LaneSlots {
+            requests: vec![0; usize::from(shards)],
+            deliveries: vec![0; usize::from(shards)],
+            commands: 0,
+            signals: 0,
+        };
+        Lanes {
+            own,
+            own_max,
+            slots,
+            own_requests: VecDeque::new(),
+            own_deliveries: VecDeque::new(),
+            out: Effects::default(),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, slots: &LaneSlots) {
+        self.slots.clone_from(slots);
+    }
+
+    /// All shards, this one included.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<A> {
+        (0..self.slots.requests.len()).map(|index| ShardId(index as u8))
+    }
+
+    /// Sends an item to a home.
+    ///
+    /// # Errors
+    /// [`Full`] gives the item back when the lane has no free slot.
+    pub fn request(&mut self, to: ShardId, request: A::Request) -> Result<(), Full<A::Request>> {
+        if to == self.own {
+            if self.own_requests.len() >= self.own_max as usize {
+                return Err(Full(request));
+            }
+            self.own_requests.push_back(request);
+            return Ok(());
+        }
+        let slots = &mut self.slots.requests[usize::from(to.0)];
+        if *slots == 0 {
+            return Err(Full(request));
+        }
+        *slots -= 1;
+        self.out.requests.push((to, request));
+        Ok(())
+    }
+
+    /// Free slots towards an edge.
+    pub fn delivery_slots(&self, to: ShardId) -> u32 {
+        if to == self.own {
+            return self.own_max.saturating_sub(self.own_deliveries.len() as u32);
+        }
+        self.slots.deliveries[usize::from(to.0)]
+    }
+
+    /// Free slots towards the fullest edge.
+    pub fn delivery_slots_min(&self) -> u32 {
+        self.shards().map(|to| self.delivery_slots(to)).min().unwrap_or(0)
+    }
+
+    /// Sends an item to an edge.
+    ///
+    /// # Panics
+    /// Without a free slot: [`App::takes_requests`] and [`Lanes::delivery_slots`] come first.
+    pub fn deliver(&mut self, to: ShardId, delivery: A::Delivery) {
+        if to == self.own {
+            self.own_deliveries.push_back(delivery);
+            return;
+        }
+        let slots = &mut self.slots.deliveries[usize::from(to.0)];
+        *slots = slots.checked_sub(1).expect("home checks for free slots before it delivers");
+        self.out.deliveries.push((to, delivery));
+    }
+
+    /// Asks the world outside.
+    ///
+    /// # Errors
+    /// [`Full`] gives the command back when too many are unanswered.
+    pub fn command(&mut self, command: A::Command) -> Result<(), Full<A::Command>> {
+        if self.slots.commands == 0 {
+            return Err(Full(command));
+        }
+        self.slots.commands -= 1;
+        self.out.commands.push(command);
+        Ok(())
+    }
+
+    /// Free slots for signals.
+    pub fn signal_slots(&self) -> u32 {
+        self.slots.signals
+    }
+
+    /// Sends a signal to other nodes.
+    ///
+    /// # Panics
+    /// Without a free slot: [`Lanes::signal_slots`] comes first.
+    pub fn signal(&mut self, signal: A::Signal) {
+        let slots = &mut self.slots.signals;
+        *slots = slots.checked_sub(1).expect("the sender checks for free slots before it signals");
+        self.out.signals.push(signal);
+    }
+
+    pub(crate) fn next_own_request(&mut self) -> Option<A::Request> {
+        self.own_requests.pop_front()
+    }
+
+    pub(crate) fn has_own_requests(&self) -> bool {
+        !self.own_requests.is_empty()
+    }
+
+    pub(crate) fn next_own_delivery(&mut self) -> Option<A::Delivery> {
+        self.own_deliveries.pop_front()
+    }
+
+    /// Writes a line for the operator.
+    pub fn log(&mut self, line: A::Log) {
+        self.out.logs.push(line);
+    }
+
+    /// Changes the [`App::View`] of this shard.
+    pub fn change(&mut self, change: A::Change) {
+        self.out.changes.push(change);
+    }
+
+    pub(crate) fn drain_into(&mut self, effects: &mut Effects<A>) {
+        effects.requests.append(&mut self.out.requests);
+        effects.deliveries.append(&mut self.out.deliveries);
+        effects.commands.append(&mut self.out.commands);
+        effects.signals.append(&mut self.out.signals);
+        effects.logs.append(&mut self.out.logs);
+        effects.changes.append(&mut self.out.changes);
+    }
+}

@@ -1,0 +1,82 @@
+//! The engine of a Socket.IO room server, as pure state machines: sessions of Engine.IO 3 and 4,
+//! Socket.IO namespaces, acks, rooms and fan-out, on any number of shards.
+//!
+//! One [`Shard`] is everything one thread knows. It takes [`Input`]s and fills [`Effects`]; it has
+//! no clock, socket, thread, log, global or random map. Time and seeds are arguments, so a test or
+//! a simulation runs the same text as production.
+//!
+//! ```text
+//!  bytes, requests, replies ──► Shard::step ──► Effects: lanes, commands, answers, closes
+//!                               Shard::settle   Outbox:  bytes to send, per pipe
+//!                                   │
+//!                               Engine (sessions) ── SessionEvent ──► App (edge, home)
+//! ```
+//!
+//! What events mean is the business of an application: an [`App`], or, where named rooms and
+//! broadcasts are enough, a [`rooms::Handler`]:
+//!
+//! ```
+//! use throng_engine::rooms::{Event, Handler, Rooms, Socket};
+//!
+//! /// `say(room, text, ack)`: everybody in the room hears `said`.
+//! struct Lobby;
+//!
+//! impl Handler for Lobby {
+//!     fn connected(&mut self, socket: &mut Socket<'_>) {
+//!         socket.room("lobby").join();
+//!     }
+//!
+//!     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
+//!         match (event.name(), event.args::<(String, String)>()) {
+//!             ("say", Ok((room, text))) => {
+//!                 socket.room(&room).emit("said", &[&text]);
+//!                 socket.room(&room).ack(event.ack(), &[&true]);
+//!             }
+//!             _ => socket.ack(event.ack(), &[&false]),
+//!         }
+//!     }
+//! }
+//!
+//! type App = Rooms<Lobby>;
+//! # use throng_engine::{App as _, Place, Seed, Settings, Shard, ShardId};
+//! # let seed = Seed { placement: [0; 16], random: [0; 32], started_unix_ms: 0 };
+//! # let place = Place { shard: ShardId(0), shards: 1, seed };
+//! let settings = throng_engine::rooms::Settings::new(|| Lobby);
+//! let shard = Shard::<App>::new(&Settings::DEFAULT, &settings, &place);
+//! assert_eq!(shard.next_deadline(), None, "nothing is due before the first connection");
+//! ```
+//!
+//! Read in this order: [`App`], [`Input`], [`Effects`], [`Engine`], [`rooms`], [`Shard`],
+//! [`Outbox`].
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod app;
+mod counters;
+mod effect;
+mod ids;
+mod input;
+mod lanes;
+mod maps;
+mod now;
+mod outbox;
+mod request;
+pub mod rooms;
+mod sessions;
+mod settings;
+mod shard;
+mod timers;
+
+pub use app::{App, Cx, Place};
+pub use counters::{CounterTable, Counters};
+pub use effect::{Answer, Effects, LaneSlots};
+pub use ids::{PipeId, PollId, SessionId, ShardId, Sid};
+pub use input::{Input, PipeEnd};
+pub use lanes::{Full, Lanes};
+pub use maps::{Keyed, Map, home_of};
+pub use now::Now;
+pub use outbox::{Flushed, Outbox};
+pub use request::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
+pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, judge};
+pub use settings::{Seed, Settings};
+pub use shard::Shard;

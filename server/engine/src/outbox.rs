@@ -1,0 +1,345 @@
+//! Bytes on their way to pipes.
+//!
+//! A pipe is offered to its socket when its turn among the pipes comes, and everything that was
+//! produced for it until then leaves in one send. What one pipe gets is copied into a buffer of its
+//! own, because one contiguous piece is cheaper to send than many. What a whole room gets lies once in
+//! [`Common`], and a recipient costs the twelve bytes of a [`Span`]: the socket is offered the common
+//! bytes themselves, and only what it does not take is copied. Large frames are shared by reference
+//! count.
+
+mod common;
+mod spares;
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use throng_wire::ws::frame_at;
+
+use crate::ids::PipeId;
+use common::Common;
+pub(crate) use common::Span;
+use spares::Spares;
+
+/// From this size a frame is shared instead of copied: a roster for ten thousand members must not
+/// become ten thousand copies.
+const SHARE_FROM_BYTES: usize = 8 * 1024;
+
+#[derive(Default)]
+struct Pending {
+    parts: VecDeque<Part>,
+    /// Bytes of the first part that were sent already.
+    sent: usize,
+    bytes: usize,
+    close_when_empty: bool,
+}
+
+impl Pending {
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        if let Some(Part::Copied(last)) = self.parts.back_mut() {
+            last.extend_from_slice(bytes);
+        } else {
+            self.parts.push_back(Part::Copied(bytes.to_vec()));
+        }
+    }
+
+    /// Shows the first parts; `None` if there are more than fit.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Option<usize> {
+        let mut skip = self.sent;
+        for (part, slice) in self.parts.iter().zip(&mut *slices) {
+            *slice = IoSlice::new(&part.as_slice()[skip..]);
+            skip = 0;
+        }
+        (self.parts.len() <= slices.len()).then_some(self.parts.len())
+    }
+
+    /// Forgets the first `count` bytes. The last part stays, to be filled again.
+    fn take(&mut self, count: usize) {
+        self.bytes -= count;
+        self.sent += count;
+        while let Some(front) = self.parts.front() {
+            let len = front.as_slice().len();
+            if self.sent < len || self.bytes == 0 {
+                return;
+            }
+            self.sent -= len;
+            self.parts.pop_front();
+        }
+    }
+}
+
+enum Part {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Part {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Part::Copied(bytes) => bytes,
+            Part::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    is_dirty: bool,
+    /// The shell waits for the socket to become writable; do not offer it again until then.
+    is_blocked: bool,
+    /// Common bytes behind those of `pending`; empty while the pipe is blocked.
+    span: Span,
+    pending: Option<Box<Pending>>,
+}
+
+impl Slot {
+    fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {
+        if !self.is_dirty && !self.is_blocked {
+            self.is_dirty = true;
+            dirty.push(pipe);
+        }
+    }
+}
+
+/// What is left of a pipe's bytes after a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    Empty,
+    /// Bytes remain: wait until the socket is writable, then call [`Outbox::writable`].
+    More,
+    /// Everything was sent and the pipe is to be shut down.
+    Close,
+}
+
+/// Outbound bytes of all pipes of a shard.
+#[derive(Default)]
+pub struct Outbox {
+    slots: Vec<Slot>,
+    common: Common,
+    dirty: Vec<PipeId>,
+    spares: Spares,
+}
+
+impl Outbox {
+    pub(crate) fn open(&mut self, pipe: PipeId) {
+        let index = pipe.slot as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        self.slots[index] = Slot { generation: pipe.generation, ..Slot::default() };
+    }
+
+    pub(crate) fn close(&mut self, pipe: PipeId) {
+        if let Some(slot) = find(&mut self.slots, pipe) {
+            self.common.release(&mut slot.span);
+            let pending = slot.pending.take();
+            slot.is_dirty = false;
+            // The next tenant has another generation; until then nothing may be queued.
+            slot.generation = slot.generation.wrapping_add(1);
+            if let Some(pending) = pending {
+                self.spares.keep(pending);
+            }
+        }
+    }
+
+    fn slot(&mut self, pipe: PipeId) -> Option<&mut Slot> {
+        find(&mut self.slots, pipe)
+    }
+
+    /// Queues `bytes`; returns how many are now queued for the pipe (0 if it is gone).
+    #[inline]
+    pub(crate) fn push(&mut self, pipe: PipeId, bytes: &[u8]) -> usize {
+        let Some(pending) = self.pending(pipe) else { return 0 };
+        pending.append(bytes);
+        pending.bytes
+    }
+
+    /// Queues a frame that many pipes share.
+    #[inline]
+    pub(crate) fn push_shared(&mut self, pipe: PipeId, frame: &Bytes) -> usize {
+        if frame.len() < SHARE_FROM_BYTES {
+            return self.push(pipe, frame);
+        }
+        let Some(pending) = self.pending(pipe) else { return 0 };
+        pending.bytes += frame.len();
+        pending.parts.push_back(Part::Shared(frame.clone()));
+        pending.bytes
+    }
+
+    /// Lays down what many pipes are to get with [`Outbox::push_span`], now: the bytes last as long as
+    /// some pipe holds them, or until the next call. The pipes of one topic are mostly the same, so
+    /// they are best served if its bytes are contiguous. `None`: there is too much of it already; push
+    /// copies.
+    pub(crate) fn share(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+        self.common.add(topic, bytes)
+    }
+
+    /// Queues common bytes.
+    #[inline]
+    pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) -> usize {
+        let Some(slot) = find(&mut self.slots, pipe) else { return 0 };
+        if slot.is_blocked {
+            // Its turn to be offered is an unknown number of turns away.
+            return self.push_apart(pipe, span);
+        }
+        slot.mark_dirty(pipe, &mut self.dirty);
+        if !self.common.extend(&mut slot.span, span) {
+            return self.push_behind(pipe, span);
+        }
+        slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
+    /// Another topic, or another block: what is held moves out of the way.
+    #[cold]
+    fn push_behind(&mut self, pipe: PipeId, span: Span) -> usize {
+        let Some(pending) = self.pending(pipe) else { return 0 };
+        let queued = pending.bytes + span.len();
+        if let Some(slot) = find(&mut self.slots, pipe) {
+            self.common.extend(&mut slot.span, span);
+        }
+        queued
+    }
+
+    #[cold]
+    fn push_apart(&mut self, pipe: PipeId, span: Span) -> usize {
+        let bytes = self.common.get(span).to_vec();
+        self.push(pipe, &bytes)
+    }
+
+    /// Drops what is queued, except the frame of which a part has been sent already.
+    pub(crate) fn cut(&mut self, pipe: PipeId) {
+        let Some(slot) = find(&mut self.slots, pipe) else { return };
+        // A frame under way has left the common bytes.
+        self.common.release(&mut slot.span);
+        let Some(pending) = slot.pending.as_mut() else { return };
+        pending.parts.truncate(1);
+        let keep = match pending.parts.front_mut() {
+            Some(Part::Copied(bytes)) => {
+                let end = frame_at(bytes, pending.sent).end;
+                bytes.truncate(end);
+                end
+            }
+            Some(Part::Shared(bytes)) => bytes.len(),
+            None => 0,
+        };
+        pending.bytes = keep.saturating_sub(pending.sent);
+    }
+
+    /// Shuts the pipe down once everything queued has been sent.
+    pub(crate) fn close_when_empty(&mut self, pipe: PipeId) {
+        if let Some(pending) = self.pending(pipe) {
+            pending.close_when_empty = true;
+        }
+    }
+
+    pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
+        self.slot(pipe).map_or(0, |slot| {
+            slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+        })
+    }
+
+    #[inline]
+    fn pending(&mut self, pipe: PipeId) -> Option<&mut Pending> {
+        let slot = find(&mut self.slots, pipe)?;
+        slot.mark_dirty(pipe, &mut self.dirty);
+        let pending = slot.pending.get_or_insert_with(|| self.spares.take());
+        if !slot.span.is_empty() {
+            // What comes now comes behind it.
+            pending.append(self.common.get(slot.span));
+            self.common.release(&mut slot.span);
+        }
+        Some(pending)
+    }
+
+    /// Moves the pipes that have something to send into `into`, in the order in which they are to
+    /// be offered. Each must be offered to its socket and reported through [`Outbox::sent`]; more for
+    /// it may come until then.
+    pub fn take_dirty(&mut self, into: &mut impl Extend<PipeId>) {
+        into.extend(self.dirty.drain(..));
+    }
+
+    /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled.
+    #[inline]
+    pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>]) -> usize {
+        let slot = self.slots.get(pipe.slot as usize);
+        let Some(slot) = slot.filter(|slot| slot.generation == pipe.generation) else { return 0 };
+        let filled = match &slot.pending {
+            None => 0,
+            Some(pending) => match pending.fill(slices) {
+                Some(filled) => filled,
+                None => return slices.len(),
+            },
+        };
+        match slices.get_mut(filled) {
+            Some(slice) if !slot.span.is_empty() => {
+                *slice = IoSlice::new(self.common.get(slot.span));
+                filled + 1
+            }
+            _ => filled,
+        }
+    }
+
+    /// Records that the first `count` bytes were sent; 0 after the socket would have blocked.
+    #[inline]
+    pub fn sent(&mut self, pipe: PipeId, count: usize) -> Flushed {
+        let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
+        if slot.pending.is_none() && slot.span.len() == count {
+            // Most pipes have nothing of their own, and most sockets take all.
+            slot.is_dirty = false;
+            self.common.release(&mut slot.span);
+            return Flushed::Empty;
+        }
+        self.sent_some(pipe, count)
+    }
+
+    fn sent_some(&mut self, pipe: PipeId, count: usize) -> Flushed {
+        let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
+        slot.is_dirty = false;
+        let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
+        if let Some(pending) = slot.pending.as_mut() {
+            pending.take(own);
+        }
+        let of_span = count - own;
+        if of_span < slot.span.len() {
+            // The common bytes do not wait for a slow socket. A frame under way stays whole, so
+            // that it can be told where it ends.
+            let rest = self.common.get(slot.span);
+            let from = frame_at(rest, of_span).start;
+            let pending = slot.pending.get_or_insert_with(|| self.spares.take());
+            pending.append(&rest[from..]);
+            pending.take(of_span - from);
+        }
+        self.common.release(&mut slot.span);
+        let Some(pending) = slot.pending.as_ref() else { return Flushed::Empty };
+        if pending.bytes > 0 {
+            slot.is_blocked = true;
+            return Flushed::More;
+        }
+        let close = pending.close_when_empty;
+        if let Some(pending) = slot.pending.take() {
+            self.spares.keep(pending);
+        }
+        if close { Flushed::Close } else { Flushed::Empty }
+    }
+
+    /// The socket of a pipe that reported [`Flushed::More`] is writable: offer it again.
+    pub fn writable(&mut self, pipe: PipeId) {
+        if let Some(slot) = self.slot(pipe) {
+            slot.is_blocked = false;
+            if slot.pending.is_some() && !slot.is_dirty {
+                slot.is_dirty = true;
+                self.dirty.push(pipe);
+            }
+        }
+    }
+}
+
+#[inline]
+fn find(slots: &mut [Slot], pipe: PipeId) -> Option<&mut Slot> {
+    slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Requests of the Engine.IO transports, parsed but not judged.
+
+use std::net::IpAddr;
+
+/// Why a POST has no body to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Longer than `max_payload`.
+    TooLarge,
+    /// Another POST of the session is still being received.
+    Overlapping,
+}
+
+/// How the `101` answer is written.
+pub enum Accept {
+    /// The core writes it, with this `Sec-WebSocket-Accept` value.
+    Write(Box<str>),
+    /// It has been written already (the front desk held the connection).
+    Done,
+}
+
+/// One Engine.IO HTTP request, parsed but not judged.
+#[derive(Clone, Debug)]
+pub struct EngineRequest {
+    pub endpoint: Endpoint,
+    pub method: Method,
+    pub transport: Transport,
+    pub eio: Eio,
+    pub sid: Option<Box<str>>,
+    /// EIO3 `b64`: the client cannot read binary polling bodies.
+    pub b64: bool,
+    /// EIO3 `j`: answer as JSONP with this index.
+    pub jsonp: Option<u32>,
+    /// `api_token` of the query or `Authorization: Bearer`; judged later.
+    pub token: Option<Box<str>>,
+    /// Whether the `Origin` header is absent, same-origin or allowed.
+    pub origin_allowed: bool,
+    /// The POST body is `application/octet-stream` (EIO3 binary payload).
+    pub octet_stream: bool,
+    pub peer: IpAddr,
+}
+
+/// What is served at the request's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    SocketIo,
+    /// Engine.IO messages without Socket.IO on top (`conformance` only).
+    EngineIo,
+    /// Plain WebSocket echo (`conformance` only).
+    RawEcho,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Polling,
+    Websocket,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eio {
+    V3,
+    V4,
+    /// Missing or anything else.
+    Unsupported,
+}

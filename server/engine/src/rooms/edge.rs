@@ -1,0 +1,460 @@
+//! Edge: the memberships of this shard's sessions in named rooms.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::members::Members;
+use super::server::{Counters, Settings};
+use crate::ids::{SessionId, ShardId};
+use crate::maps::{Keyed, Map, home_of};
+use crate::sessions::Engine;
+
+/// From an edge to the home of a room.
+#[derive(Debug)]
+pub enum RoomRequest {
+    /// A session joins.
+    Join {
+        /// The room.
+        room: Arc<str>,
+        /// The session.
+        session: SessionId,
+        /// Tells its memberships apart.
+        serial: u32,
+    },
+    /// A session leaves.
+    Leave {
+        /// The room.
+        room: Arc<str>,
+        /// The session.
+        session: SessionId,
+        /// The membership that ends.
+        serial: u32,
+    },
+    /// A frame for all members.
+    Emit {
+        /// The room.
+        room: Arc<str>,
+        /// One whole WebSocket text frame.
+        frame: Bytes,
+    },
+    /// An answer that waits for what was done before it.
+    Ack {
+        /// The room.
+        room: Arc<str>,
+        /// The session that asked.
+        session: SessionId,
+        /// The Engine.IO packet.
+        packet: Box<str>,
+    },
+}
+
+impl RoomRequest {
+    pub(super) fn room(&self) -> &Arc<str> {
+        match self {
+            RoomRequest::Join { room, .. }
+            | RoomRequest::Leave { room, .. }
+            | RoomRequest::Emit { room, .. }
+            | RoomRequest::Ack { room, .. } => room,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            RoomRequest::Join { .. } | RoomRequest::Leave { .. } => 0,
+            RoomRequest::Emit { frame, .. } => frame.len(),
+            RoomRequest::Ack { packet, .. } => packet.len(),
+        }
+    }
+}
+
+/// From the home of a room to an edge.
+#[derive(Debug)]
+pub enum RoomDelivery {
+    /// The session hears the room from now on.
+    Joined {
+        /// The room.
+        room: Arc<str>,
+        /// The session.
+        session: SessionId,
+        /// The membership.
+        serial: u32,
+    },
+    /// The session hears the room no more.
+    Left {
+        /// The room.
+        room: Arc<str>,
+        /// The session.
+        session: SessionId,
+        /// The membership.
+        serial: u32,
+    },
+    /// A frame for all members of this shard.
+    Emit {
+        /// The room.
+        room: Arc<str>,
+        /// One whole WebSocket text frame.
+        frame: Bytes,
+    },
+    /// An answer for one session.
+    Ack {
+        /// The session that asked.
+        session: SessionId,
+        /// The Engine.IO packet.
+        packet: Box<str>,
+    },
+}
+
+struct Membership {
+    room: u32,
+    serial: u32,
+    /// Place in the room's [`Members`]; `None` until the home has answered.
+    index: Option<u32>,
+    is_leaving: bool,
+}
+
+#[derive(Default)]
+struct Local {
+    session: Option<SessionId>,
+    /// The Socket.IO id; empty before the namespace is connected.
+    id: Box<str>,
+    memberships: SmallVec<[Membership; 2]>,
+}
+
+/// A room that sessions of this shard are in; its slot is the interned name.
+struct LocalRoom {
+    name: Arc<str>,
+    members: Members<()>,
+    /// Memberships that name the slot, joining and leaving ones included.
+    references: u32,
+}
+
+pub(super) struct Edge {
+    settings: Limits,
+    keyed: Keyed,
+    shards: u8,
+    names: Map<Arc<str>, u32>,
+    rooms: Vec<Option<LocalRoom>>,
+    free: Vec<u32>,
+    locals: Vec<Local>,
+    last_serial: u32,
+    /// Requests that have not been sent, in order.
+    waiting: VecDeque<(ShardId, RoomRequest)>,
+    waiting_bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    rooms_per_session_max: u32,
+    name_bytes_max: u32,
+    waiting_bytes_max: usize,
+}
+
+impl Edge {
+    pub(super) fn new<H>(settings: &Settings<H>, keyed: Keyed, shards: u8) -> Edge {
+        Edge {
+            settings: Limits {
+                rooms_per_session_max: settings.rooms_per_session_max,
+                name_bytes_max: settings.name_bytes_max,
+                waiting_bytes_max: settings.waiting_bytes_max as usize,
+            },
+            names: Map::with_hasher(keyed.clone()),
+            keyed,
+            shards,
+            rooms: Vec::new(),
+            free: Vec::new(),
+            locals: Vec::new(),
+            last_serial: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    pub(super) fn opened(&mut self, session: SessionId) {
+        let slot = session.slot() as usize;
+        if self.locals.len() <= slot {
+            self.locals.resize_with(slot + 1, Local::default);
+        }
+        self.locals[slot] = Local { session: Some(session), ..Local::default() };
+    }
+
+    fn local(&self, session: SessionId) -> Option<&Local> {
+        self.locals.get(session.slot() as usize).filter(|local| local.session == Some(session))
+    }
+
+    fn local_mut(&mut self, session: SessionId) -> Option<&mut Local> {
+        self.locals.get_mut(session.slot() as usize).filter(|local| local.session == Some(session))
+    }
+
+    pub(super) fn set_id(&mut self, session: SessionId, id: Box<str>) {
+        if let Some(local) = self.local_mut(session) {
+            local.id = id;
+        }
+    }
+
+    /// Takes the id for the length of a call; empty if the namespace is not connected.
+    pub(super) fn take_id(&mut self, session: SessionId) -> Box<str> {
+        self.local_mut(session).map(|local| std::mem::take(&mut local.id)).unwrap_or_default()
+    }
+
+    fn room(&self, slot: u32) -> &LocalRoom {
+        self.rooms[slot as usize].as_ref().expect("a membership keeps its room's slot")
+    }
+
+    fn room_mut(&mut self, slot: u32) -> &mut LocalRoom {
+        self.rooms[slot as usize].as_mut().expect("a membership keeps its room's slot")
+    }
+
+    pub(super) fn rooms_of(&self, session: SessionId) -> Vec<String> {
+        let memberships = self.local(session).into_iter().flat_map(|local| &local.memberships);
+        let present = memberships.filter(|membership| !membership.is_leaving);
+        present.map(|membership| self.room(membership.room).name.to_string()).collect()
+    }
+
+    pub(super) fn is_in(&self, session: SessionId, room: &str) -> bool {
+        let Some(slot) = self.names.get(room) else { return false };
+        self.local(session)
+            .is_some_and(|local| local.memberships.iter().any(|m| m.room == *slot && !m.is_leaving))
+    }
+
+    // ---- what handlers do ---------------------------------------------------------------------
+
+    pub(super) fn join(&mut self, session: SessionId, name: &str) -> bool {
+        if name.len() > self.settings.name_bytes_max as usize || self.is_in(session, name) {
+            return false;
+        }
+        let rooms_max = self.settings.rooms_per_session_max as usize;
+        if self.local(session).is_none_or(|local| local.memberships.len() >= rooms_max) {
+            return false;
+        }
+        let slot = self.intern(name);
+        self.last_serial = self.last_serial.wrapping_add(1);
+        let serial = self.last_serial;
+        let room = self.room_mut(slot);
+        room.references += 1;
+        let room = Arc::clone(&room.name);
+        let local = self.local_mut(session).expect("it was found above");
+        let membership = Membership { room: slot, serial, index: None, is_leaving: false };
+        local.memberships.push(membership);
+        self.send(RoomRequest::Join { room, session, serial });
+        true
+    }
+
+    pub(super) fn leave(&mut self, session: SessionId, name: &str) -> bool {
+        let Some(slot) = self.names.get(name).copied() else { return false };
+        let Some(local) = self.local_mut(session) else { return false };
+        let membership = local.memberships.iter_mut().find(|m| m.room == slot && !m.is_leaving);
+        let Some(membership) = membership else { return false };
+        // The membership lasts until home has answered: what was sent before is still heard.
+        membership.is_leaving = true;
+        let serial = membership.serial;
+        let room = Arc::clone(&self.room(slot).name);
+        self.send(RoomRequest::Leave { room, session, serial });
+        true
+    }
+
+    /// The session has left the namespace, or has ended: it hears nothing more, at once.
+    pub(super) fn leave_all(&mut self, session: SessionId) {
+        let Some(local) = self.local_mut(session) else { return };
+        for membership in std::mem::take(&mut local.memberships) {
+            let room = Arc::clone(&self.room(membership.room).name);
+            if !membership.is_leaving {
+                self.send(RoomRequest::Leave { room, session, serial: membership.serial });
+            }
+            self.forget(membership.room, membership.index);
+        }
+    }
+
+    pub(super) fn closed(&mut self, session: SessionId) {
+        self.leave_all(session);
+        if let Some(local) = self.local_mut(session) {
+            local.session = None;
+        }
+    }
+
+    pub(super) fn emit(&mut self, room: &str, frame: Bytes) {
+        let room = self.name(room);
+        self.send(RoomRequest::Emit { room, frame });
+    }
+
+    pub(super) fn ack(&mut self, session: SessionId, room: &str, packet: String) {
+        let room = self.name(room);
+        self.send(RoomRequest::Ack { room, session, packet: packet.into() });
+    }
+
+    fn send(&mut self, request: RoomRequest) {
+        let to = home_of(&self.keyed, &**request.room(), self.shards);
+        self.waiting_bytes += request.bytes();
+        self.waiting.push_back((to, request));
+    }
+
+    /// Sends what waits, in order for each home; returns whether everything fitted.
+    pub(super) fn flush(
+        &mut self,
+        mut push: impl FnMut(ShardId, RoomRequest) -> Result<(), RoomRequest>,
+    ) -> bool {
+        let mut full = SmallVec::<[ShardId; 4]>::new();
+        for _ in 0..self.waiting.len() {
+            let (to, request) = self.waiting.pop_front().expect("counted above");
+            let bytes = request.bytes();
+            if full.contains(&to) {
+                self.waiting.push_back((to, request));
+                continue;
+            }
+            match push(to, request) {
+                Ok(()) => self.waiting_bytes -= bytes,
+                Err(request) => {
+                    full.push(to);
+                    self.waiting.push_back((to, request));
+                }
+            }
+        }
+        self.waiting.is_empty()
+    }
+
+    /// Whether the session whose event has just been handled must go: it asks for more than the
+    /// lanes take.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting_bytes > self.settings.waiting_bytes_max
+    }
+
+    // ---- what homes answer --------------------------------------------------------------------
+
+    pub(super) fn delivery(
+        &mut self,
+        delivery: RoomDelivery,
+        engine: &mut Engine,
+        counters: &mut Counters,
+    ) {
+        match delivery {
+            RoomDelivery::Joined { session, serial, .. } => {
+                let membership = self.membership(session, serial);
+                let Some(slot) = membership.map(|membership| membership.room) else {
+                    // It left while the answer was under way; its leave is under way too.
+                    engine.counters.stale_deliveries += 1;
+                    return;
+                };
+                let index = self.room_mut(slot).members.add(session, (), engine);
+                let membership = self.membership(session, serial).expect("it was found above");
+                membership.index = Some(index);
+                counters.joins += 1;
+            }
+            RoomDelivery::Left { session, serial, .. } => {
+                let Some(local) = self.local_mut(session) else {
+                    engine.counters.stale_deliveries += 1;
+                    return;
+                };
+                let place = local.memberships.iter().position(|m| m.serial == serial);
+                let Some(place) = place else {
+                    engine.counters.stale_deliveries += 1;
+                    return;
+                };
+                let membership = local.memberships.remove(place);
+                self.forget(membership.room, membership.index);
+                counters.leaves += 1;
+            }
+            RoomDelivery::Emit { room, frame } => {
+                // The last member here may have ended meanwhile.
+                let Some(slot) = self.names.get(&room).copied() else { return };
+                let members = &self.room(slot).members;
+                members.fan_out(
+                    slot,
+                    &frame,
+                    engine,
+                    |_| false,
+                    |member, engine| engine.emit_frame(member.session, &frame),
+                );
+                engine.counters.deliveries += members.len() as u64;
+                engine.counters.events_out += members.len() as u64;
+            }
+            RoomDelivery::Ack { session, packet } => engine.emit_event(session, &packet),
+        }
+    }
+
+    /// The session has moved to a WebSocket.
+    pub(super) fn moved(&mut self, session: SessionId, engine: &Engine) {
+        let Some(local) = self.local(session) else { return };
+        let places: SmallVec<[(u32, u32); 4]> =
+            local.memberships.iter().filter_map(|m| Some((m.room, m.index?))).collect();
+        for (room, index) in places {
+            self.room_mut(room).members.moved(index, engine);
+        }
+    }
+
+    fn membership(&mut self, session: SessionId, serial: u32) -> Option<&mut Membership> {
+        self.local_mut(session)?.memberships.iter_mut().find(|m| m.serial == serial)
+    }
+
+    /// One membership of the room less.
+    fn forget(&mut self, slot: u32, index: Option<u32>) {
+        let room = self.room_mut(slot);
+        room.references -= 1;
+        if let Some(index) = index
+            && let Some(moved) = room.members.remove(index)
+        {
+            let local = self.local_mut(moved).expect("a member is a session of this shard");
+            let membership =
+                local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
+            membership.expect("a member has a membership").index = Some(index);
+        }
+        if self.room(slot).references == 0 {
+            let room = self.rooms[slot as usize].take().expect("it was looked at above");
+            self.names.remove(&room.name);
+            self.free.push(slot);
+        }
+    }
+
+    fn name(&self, name: &str) -> Arc<str> {
+        match self.names.get_key_value(name) {
+            Some((known, _)) => Arc::clone(known),
+            None => name.into(),
+        }
+    }
+
+    fn intern(&mut self, name: &str) -> u32 {
+        if let Some(slot) = self.names.get(name) {
+            return *slot;
+        }
+        let name: Arc<str> = name.into();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.rooms.push(None);
+            self.rooms.len() as u32 - 1
+        });
+        let room =
+            LocalRoom { name: Arc::clone(&name), members: Members::default(), references: 0 };
+        self.rooms[slot as usize] = Some(room);
+        self.names.insert(name, slot);
+        slot
+    }
+
+    // ---- invariants ---------------------------------------------------------------------------
+
+    pub(super) fn check(&self) {
+        let mut references = vec![0; self.rooms.len()];
+        let mut members = 0;
+        for local in &self.locals {
+            assert!(local.session.is_some() || local.memberships.is_empty(), "a ghost membership");
+            for membership in &local.memberships {
+                references[membership.room as usize] += 1;
+                let Some(index) = membership.index else { continue };
+                members += 1;
+                let member = self.room(membership.room).members.iter().nth(index as usize);
+                let member = member.expect("an index points to a member");
+                assert_eq!(Some(member.session), local.session, "a member points back");
+            }
+        }
+        for (slot, room) in self.rooms.iter().enumerate() {
+            let Some(room) = room else { continue };
+            assert_eq!(self.names.get(&room.name), Some(&(slot as u32)), "a name points back");
+            assert_eq!(room.references, references[slot], "references are memberships");
+            assert!(room.references > 0, "a room without memberships is forgotten");
+        }
+        assert_eq!(self.names.len() + self.free.len(), self.rooms.len(), "a slot is used or free");
+        let listed: usize = self.rooms.iter().flatten().map(|room| room.members.len()).sum();
+        assert_eq!(members, listed, "members are memberships that home has answered");
+        let bytes: usize = self.waiting.iter().map(|(_, request)| request.bytes()).sum();
+        assert_eq!(bytes, self.waiting_bytes, "bytes accounted are bytes held");
+    }
+}

@@ -1,0 +1,477 @@
+//! Engine.IO and Socket.IO sessions of one shard: bytes in, [`SessionEvent`]s out.
+//!
+//! ```text
+//!  upgrade, bytes ──► pipe.rs ──┐
+//!                               ├──► packets.rs ──► SessionEvent ──► application
+//!  GET, POST ──────► polling.rs ┘
+//! ```
+//!
+//! The engine knows nothing of rooms or users. An application (chat, or the echo of the
+//! conformance binary) reads the session_events and answers through `emit`.
+
+mod handshake;
+mod packets;
+mod pipe;
+mod polling;
+mod session;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use throng_wire::{eio, ws};
+use ws::{Data, OpCode};
+
+pub use handshake::{Admission, judge};
+pub(crate) use session::Carrier;
+pub use session::{CloseReason, Session};
+
+use crate::app::App;
+use crate::counters::Counters;
+use crate::effect::{Answer, Effects};
+use crate::ids::{PipeId, PollId, SessionId, ShardId};
+use crate::now::Now;
+use crate::outbox::Outbox;
+use crate::settings::Settings;
+use crate::timers::{Timer, Timers};
+use pipe::Pipe;
+use polling::Polling;
+use session::Beat;
+
+/// What an application hears of sessions. Owned, so that handling one may change anything.
+pub enum SessionEvent {
+    /// An Engine.IO session exists.
+    Opened {
+        /// The session.
+        session: SessionId,
+        /// Came with the handshake: `api_token` of its query, or a Bearer token.
+        token: Option<Box<str>>,
+    },
+    /// A namespace was connected.
+    Connected {
+        /// The session.
+        session: SessionId,
+        /// Index in [`App::NAMESPACES`].
+        namespace: u8,
+        /// The Socket.IO id that the client knows as `socket.id`.
+        id: Box<str>,
+        /// The raw JSON of the CONNECT payload.
+        auth: Option<Box<str>>,
+    },
+    /// The client sent an event.
+    Event {
+        /// The session.
+        session: SessionId,
+        /// Index in [`App::NAMESPACES`].
+        namespace: u8,
+        /// The client waits for an answer under this id.
+        ack: Option<u64>,
+        /// The raw JSON array of the event, name first; checked by `throng_wire::sio::decode`.
+        data: Box<str>,
+        /// It came as a binary event.
+        is_binary: bool,
+        /// As many as it has placeholders for.
+        attachments: Vec<Bytes>,
+    },
+    /// The client left a namespace but keeps the session.
+    Disconnected {
+        /// The session.
+        session: SessionId,
+    },
+    /// An Engine.IO message on an endpoint without Socket.IO.
+    Text {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        text: Box<str>,
+    },
+    /// A binary Engine.IO message on an endpoint without Socket.IO.
+    Binary {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// The session moved from polling to a WebSocket.
+    Moved {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session is over.
+    Ended {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+        /// Its last state.
+        state: Box<Session>,
+    },
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<Session>>,
+}
+
+/// The sessions of one shard, and the bytes that wait for their clients.
+pub struct Engine {
+    pub(crate) settings: Settings,
+    shard: ShardId,
+    pub(crate) now: Now,
+    pub(crate) outbox: Outbox,
+    /// What the engine counts.
+    pub counters: Counters,
+    /// Namespaces served; the index is the namespace's number.
+    namespaces: &'static [&'static str],
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    live: u32,
+    pipes: Vec<Pipe>,
+    timers: Timers,
+    random: ChaCha12Rng,
+    session_events: std::collections::VecDeque<SessionEvent>,
+    /// Polling sessions whose parked poll may be answerable.
+    ready_polls: Vec<SessionId>,
+    /// The session of each last poll, parked or answered.
+    polls: std::collections::BTreeMap<PollId, SessionId>,
+    /// Sessions over their outbound bound, to be evicted at the end of the turn.
+    slow: Vec<SessionId>,
+    answers: Vec<(PollId, Answer)>,
+    closes: Vec<PipeId>,
+    scratch: Vec<u8>,
+    is_stopping: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        settings: Settings,
+        shard: ShardId,
+        random: [u8; 32],
+        namespaces: &'static [&'static str],
+    ) -> Engine {
+        Engine {
+            settings,
+            shard,
+            now: Now::default(),
+            outbox: Outbox::default(),
+            counters: Counters::default(),
+            namespaces,
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            pipes: Vec::new(),
+            timers: Timers::default(),
+            random: ChaCha12Rng::from_seed(random),
+            session_events: std::collections::VecDeque::new(),
+            ready_polls: Vec::new(),
+            polls: std::collections::BTreeMap::new(),
+            slow: Vec::new(),
+            answers: Vec::new(),
+            closes: Vec::new(),
+            scratch: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
+    pub(crate) fn next_session_event(&mut self) -> Option<SessionEvent> {
+        self.session_events.pop_front()
+    }
+
+    pub(crate) fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// The time of this turn.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The shard whose sessions these are.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Queues whole WebSocket frames for one pipe; returns the bytes that now wait for it. Call
+    /// [`Engine::check_bound`] with them afterwards.
+    pub fn push_frames(&mut self, pipe: PipeId, frames: &[u8]) -> usize {
+        self.outbox.push(pipe, frames)
+    }
+
+    /// The session, while it lives.
+    pub fn session(&self, conn: SessionId) -> Option<&Session> {
+        let slot = self.slots.get(conn.slot() as usize)?;
+        slot.session.as_deref().filter(|session| session.conn == conn)
+    }
+
+    pub(crate) fn session_mut(&mut self, conn: SessionId) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(conn.slot() as usize)?;
+        slot.session.as_deref_mut().filter(|session| session.conn == conn)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.live >= self.settings.sessions_max.min(SessionId::SLOTS_MAX)
+    }
+
+    fn insert(&mut self, make: impl FnOnce(SessionId, [u8; 11]) -> Session) -> SessionId {
+        let random = self.random_bytes();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        let conn = SessionId::new(self.shard, slot, entry.generation);
+        let session = make(conn, random);
+        *session.gauge(&mut self.counters) += 1;
+        *session.opened_counter(&mut self.counters) += 1;
+        let due = session.next_due();
+        entry.session = Some(Box::new(session));
+        self.live += 1;
+        self.arm(conn, due);
+        conn
+    }
+
+    /// Makes sure that a timer fires at `deadline` or before.
+    fn arm(&mut self, conn: SessionId, deadline: Now) {
+        let fires = self.timers.schedule(deadline, Timer::Session(conn));
+        if let Some(session) = self.session_mut(conn) {
+            session.timer_at = fires;
+        }
+    }
+
+    // ---- output -------------------------------------------------------------------------------
+
+    /// Sends one Engine.IO text packet, type digit included.
+    pub fn emit(&mut self, conn: SessionId, packet: &str) {
+        let Some(session) = self.session_mut(conn) else { return };
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                let mut frame = std::mem::take(&mut self.scratch);
+                frame.clear();
+                ws::put_header(&mut frame, OpCode::Data(Data::Text), packet.len());
+                frame.extend_from_slice(packet.as_bytes());
+                let queued = self.outbox.push(pipe, &frame);
+                self.scratch = frame;
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let packet = Bytes::copy_from_slice(packet.as_bytes());
+                self.queue_for_poll(conn, eio::payload::Out::Text(packet));
+            }
+        }
+    }
+
+    /// Sends one Engine.IO text message, without Socket.IO.
+    pub fn emit_message(&mut self, conn: SessionId, text: &str) {
+        let mut packet = String::with_capacity(text.len() + 1);
+        eio::put_message(&mut packet, text);
+        self.emit(conn, &packet);
+    }
+
+    /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
+    /// nothing of the namespace reaches the client (SIO-15, SIO-64).
+    pub fn emit_event(&mut self, conn: SessionId, packet: &str) {
+        if self.session(conn).is_some_and(|session| session.is_connected(0)) {
+            self.emit(conn, packet);
+        }
+    }
+
+    pub fn emit_binary(&mut self, conn: SessionId, bytes: &[u8]) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let version = session.version;
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                let mut frame = Vec::with_capacity(bytes.len() + 11);
+                let prefix: &[u8] = if version == eio::Version::V3 { &[4] } else { &[] };
+                ws::put_header(&mut frame, OpCode::Data(Data::Binary), prefix.len() + bytes.len());
+                frame.extend_from_slice(prefix);
+                frame.extend_from_slice(bytes);
+                let queued = self.outbox.push(pipe, &frame);
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let bytes = Bytes::copy_from_slice(bytes);
+                self.queue_for_poll(conn, eio::payload::Out::Binary(bytes));
+            }
+        }
+    }
+
+    /// Sends a ready WebSocket frame that many sessions share.
+    pub fn emit_frame(&mut self, conn: SessionId, frame: &Bytes) {
+        let Some(session) = self.session(conn) else { return };
+        match &session.carrier {
+            Carrier::Pipe(pipe) => {
+                let queued = self.outbox.push_shared(*pipe, frame);
+                self.check_bound(conn, queued);
+            }
+            Carrier::Polling(_) => {
+                let payload = frame.slice_ref(ws::payload_of(frame));
+                self.queue_for_poll(conn, eio::payload::Out::Text(payload));
+            }
+        }
+    }
+
+    /// Notes a session whose queue outgrew its bound; it is evicted when the turn ends.
+    #[inline]
+    pub fn check_bound(&mut self, conn: SessionId, queued: usize) {
+        if queued > self.settings.outbound_bytes_max as usize {
+            self.slow.push(conn);
+        }
+    }
+
+    /// Bytes waiting for a client.
+    pub fn queued(&mut self, conn: SessionId) -> usize {
+        match self.session(conn).map(|session| &session.carrier) {
+            Some(Carrier::Pipe(pipe)) => {
+                let pipe = *pipe;
+                self.outbox.queued(pipe)
+            }
+            Some(Carrier::Polling(polling)) => polling.bytes,
+            None => 0,
+        }
+    }
+
+    // ---- end ----------------------------------------------------------------------------------
+
+    /// Ends a session: tells the client why, as far as its transport can, and the application.
+    pub fn end(&mut self, conn: SessionId, reason: CloseReason) {
+        let Some(slot) = self.slots.get_mut(conn.slot() as usize) else { return };
+        if slot.session.as_ref().is_none_or(|session| session.conn != conn) {
+            return;
+        }
+        let Some(mut session) = slot.session.take() else { return };
+        let reason = match reason {
+            CloseReason::TransportClose if session.has_left => CloseReason::ClientDisconnect,
+            other => other,
+        };
+        self.free.push(conn.slot());
+        self.live -= 1;
+        *session.gauge(&mut self.counters) -= 1;
+        *reason.counter(&mut self.counters) += 1;
+        if reason == CloseReason::SlowConsumer {
+            self.counters.evictions += 1;
+        }
+        if let Some(probe) = session.probe.take() {
+            self.close_pipe(probe, reason.close_code(), reason.name());
+        }
+        match &mut session.carrier {
+            Carrier::Pipe(pipe) => {
+                let pipe = *pipe;
+                if reason == CloseReason::SlowConsumer {
+                    // What is queued will not be read in time; the frame under way must be whole.
+                    self.outbox.cut(pipe);
+                }
+                self.close_pipe(pipe, reason.close_code(), reason.name());
+            }
+            Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
+        }
+        self.session_events.push_back(SessionEvent::Ended {
+            session: conn,
+            reason,
+            state: session,
+        });
+    }
+
+    /// Ends the sessions whose queues outgrew their bounds; false if there were none.
+    pub(crate) fn evict_slow(&mut self) -> bool {
+        let had_any = !self.slow.is_empty();
+        while let Some(conn) = self.slow.pop() {
+            self.end(conn, CloseReason::SlowConsumer);
+        }
+        had_any
+    }
+
+    /// Moves what the turn produced for the shell into `effects`, and answers polls that have
+    /// something to carry.
+    pub(crate) fn finish_turn<A: App>(&mut self, effects: &mut Effects<A>) {
+        self.answer_polls();
+        effects.answers.append(&mut self.answers);
+        effects.closes.append(&mut self.closes);
+    }
+
+    /// Fires what is due.
+    pub(crate) fn run_timers(&mut self) {
+        while let Some(bucket) = self.timers.due(self.now) {
+            for timer in bucket {
+                match timer {
+                    Timer::Session(conn) => self.session_timer(conn),
+                    Timer::Probe(pipe) => self.probe_timer(pipe),
+                    Timer::Closing(pipe) => self.closing_timer(pipe),
+                }
+            }
+        }
+    }
+
+    fn session_timer(&mut self, conn: SessionId) {
+        let now = self.now;
+        let Some(session) = self.session(conn) else { return };
+        if session.timer_at > now {
+            return; // A younger timer took over.
+        }
+        let due = session.next_due();
+        if due > now {
+            return self.arm(conn, due);
+        }
+        self.heartbeat(conn);
+    }
+
+    /// The session's deadline has passed.
+    fn heartbeat(&mut self, conn: SessionId) {
+        let now = self.now;
+        let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
+        let Some(session) = self.session_mut(conn) else { return };
+        if session.is_connect_overdue(now) {
+            return self.end(conn, CloseReason::ConnectTimeout);
+        }
+        match session.beat {
+            Beat::SendPing => {
+                // Absolute, so that a late tick does not give the client more time.
+                let deadline = session.deadline.plus_ms(ping_timeout_ms);
+                session.beat = Beat::AwaitPong;
+                session.deadline = deadline;
+                let due = session.next_due();
+                self.arm(conn, due);
+                self.emit(conn, "2");
+            }
+            Beat::AwaitPong | Beat::AwaitPing => self.end(conn, CloseReason::PingTimeout),
+        }
+    }
+
+    /// Ends the session if its deadline passed, even though no timer fired yet. True if it lives.
+    fn is_alive(&mut self, conn: SessionId) -> bool {
+        let now = self.now;
+        while let Some(session) = self.session(conn) {
+            if session.next_due() > now {
+                return true;
+            }
+            self.heartbeat(conn);
+        }
+        false
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.timers.next()
+    }
+
+    /// Closes every session; new ones are refused from here on.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+        for slot in 0..self.slots.len() {
+            if let Some(conn) = self.slots[slot].session.as_ref().map(|session| session.conn) {
+                self.end(conn, CloseReason::ServerStop);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Asserts the invariants of sessions and pipes.
+    pub(crate) fn check(&self) {
+        let live = self.slots.iter().filter(|slot| slot.session.is_some()).count();
+        assert_eq!(live, self.live as usize, "live sessions are counted");
+    }
+}

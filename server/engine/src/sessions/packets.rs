@@ -1,0 +1,242 @@
+//! Packets of a session, whatever transport brought them.
+
+use bytes::Bytes;
+use throng_wire::eio::{self, Kind, Version};
+use throng_wire::sio;
+
+use super::session::{Assembly, Beat};
+use super::{CloseReason, Engine, SessionEvent};
+use crate::ids::SessionId;
+use crate::now::Now;
+use crate::request::Endpoint;
+
+impl Engine {
+    pub(super) fn packet(&mut self, conn: SessionId, packet: eio::Packet<'_>) {
+        let now = self.now;
+        let interval_ms = u64::from(self.settings.ping_interval_ms);
+        let timeout_ms = u64::from(self.settings.ping_timeout_ms);
+        let Some(session) = self.session_mut(conn) else { return };
+        let version = session.version;
+        if version == Version::V3 {
+            // Any packet is a sign of life.
+            session.deadline = now.plus_ms(interval_ms + timeout_ms);
+        }
+        match (packet.kind, version) {
+            (Kind::Message, _) => self.message(conn, packet.data),
+            (Kind::Ping, Version::V3) => {
+                let eio::Data::Text(text) = packet.data else {
+                    return self.end(conn, CloseReason::ParseError);
+                };
+                let mut pong = String::with_capacity(text.len() + 1);
+                eio::put_pong(&mut pong, text);
+                self.emit(conn, &pong);
+            }
+            (Kind::Pong, Version::V4) => {
+                session.beat = Beat::SendPing;
+                session.deadline = now.plus_ms(interval_ms);
+                let due = session.next_due();
+                if due < session.timer_at {
+                    self.arm(conn, due);
+                }
+            }
+            (Kind::Close, _) => self.end(conn, CloseReason::TransportClose),
+            // A transport that is not probing has no use for these (EIO-17).
+            (Kind::Open | Kind::Upgrade | Kind::Noop, _) => {}
+            // Heartbeats in the wrong direction.
+            (Kind::Ping | Kind::Pong, _) => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    fn message(&mut self, conn: SessionId, data: eio::Data<'_>) {
+        let Some(session) = self.session_mut(conn) else { return };
+        session.messages_in += 1;
+        match (session.endpoint, data) {
+            (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(conn, text),
+            (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(conn, &bytes),
+            (_, eio::Data::Text(text)) => {
+                self.session_events
+                    .push_back(SessionEvent::Text { session: conn, text: text.into() });
+            }
+            (_, eio::Data::Binary(bytes)) => {
+                let bytes = Bytes::copy_from_slice(&bytes);
+                self.session_events.push_back(SessionEvent::Binary { session: conn, bytes });
+            }
+        }
+    }
+
+    fn socket_io(&mut self, conn: SessionId, text: &str) {
+        let limits = sio::Limits {
+            depth_max: self.settings.json_depth_max,
+            attachments_max: self.settings.attachments_max,
+        };
+        let Ok(packet) = sio::decode(text, &limits) else {
+            return self.end(conn, CloseReason::ParseError);
+        };
+        let Some(session) = self.session(conn) else { return };
+        if session.assembly.is_some() {
+            // Attachments of the packet before this one are missing.
+            return self.end(conn, CloseReason::ParseError);
+        }
+        let version = session.version;
+        let namespace = self.namespaces.iter().position(|name| *name == packet.namespace);
+        let Some(namespace) = namespace.map(|index| index as u8) else {
+            if packet.kind == sio::Kind::Connect {
+                let mut answer = String::new();
+                let message = "Invalid namespace";
+                sio::put_connect_error(&mut answer, version, packet.namespace, message);
+                return self.emit(conn, &answer);
+            }
+            if packet.kind == sio::Kind::Disconnect {
+                return; // Leaving where one is not changes nothing (SIO-65).
+            }
+            // Upstream closes a client that speaks to a namespace it never connected to.
+            return self.end(conn, CloseReason::ParseError);
+        };
+        match packet.kind {
+            sio::Kind::Connect => {
+                if session.is_connected(namespace) {
+                    // An Engine.IO 3 client was connected without asking and may still ask
+                    // (SIO-21).
+                    if version == Version::V4 {
+                        self.end(conn, CloseReason::ParseError);
+                    }
+                    return;
+                }
+                self.connect_namespace(conn, namespace, packet.data.map(Box::from));
+            }
+            // Leaving twice changes nothing (SIO-65).
+            sio::Kind::Disconnect if !session.is_connected(namespace) => {}
+            _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
+            sio::Kind::Disconnect => {
+                self.disconnect_namespace(conn, namespace);
+                self.session_events.push_back(SessionEvent::Disconnected { session: conn });
+            }
+            sio::Kind::Event => {
+                let data = packet.data.unwrap_or_default().into();
+                self.counters.events_in += 1;
+                self.session_events.push_back(SessionEvent::Event {
+                    session: conn,
+                    namespace,
+                    ack: packet.ack,
+                    data,
+                    is_binary: false,
+                    attachments: Vec::new(),
+                });
+            }
+            sio::Kind::BinaryEvent => {
+                if !are_placeholders_valid(packet.data, packet.attachments) {
+                    return self.end(conn, CloseReason::ParseError);
+                }
+                let assembly = Assembly {
+                    namespace,
+                    ack: packet.ack,
+                    data: packet.data.unwrap_or_default().into(),
+                    missing: packet.attachments,
+                    attachments: Vec::new(),
+                    bytes: 0,
+                };
+                self.assemble(conn, assembly);
+            }
+            // The server asks for no acks, so an answer to one means nothing; upstream ignores it.
+            sio::Kind::Ack | sio::Kind::BinaryAck => {}
+            sio::Kind::ConnectError => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    fn attachment(&mut self, conn: SessionId, bytes: &[u8]) {
+        let max_payload = self.settings.max_payload as usize;
+        let Some(session) = self.session_mut(conn) else { return };
+        let Some(mut assembly) = session.assembly.take() else {
+            return self.end(conn, CloseReason::Protocol(1003));
+        };
+        assembly.bytes += bytes.len();
+        if assembly.bytes > max_payload {
+            return self.end(conn, CloseReason::TooLarge);
+        }
+        assembly.attachments.push(Bytes::copy_from_slice(bytes));
+        assembly.missing -= 1;
+        self.assemble(conn, *assembly);
+    }
+
+    fn assemble(&mut self, conn: SessionId, assembly: Assembly) {
+        if assembly.missing > 0 {
+            if let Some(session) = self.session_mut(conn) {
+                session.assembly = Some(Box::new(assembly));
+            }
+            return;
+        }
+        let Assembly { namespace, ack, data, attachments, .. } = assembly;
+        self.counters.events_in += 1;
+        self.session_events.push_back(SessionEvent::Event {
+            session: conn,
+            namespace,
+            ack,
+            data,
+            is_binary: true,
+            attachments,
+        });
+    }
+
+    /// Whoever has left his last namespace closes, or connects again in time (SIO-63).
+    fn disconnect_namespace(&mut self, conn: SessionId, namespace: u8) {
+        let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
+        let Some(session) = self.session_mut(conn) else { return };
+        session.connected &= !(1 << namespace);
+        if session.connected > 0 {
+            return;
+        }
+        session.has_left = true;
+        session.connect_by = connect_by;
+        if connect_by < session.timer_at {
+            self.arm(conn, connect_by);
+        }
+    }
+
+    /// Marks the namespace connected and answers the client.
+    pub(super) fn connect_namespace(
+        &mut self,
+        conn: SessionId,
+        namespace: u8,
+        auth: Option<Box<str>>,
+    ) {
+        let random = self.random_bytes::<15>();
+        let Some(session) = self.session_mut(conn) else { return };
+        session.connected |= 1 << namespace;
+        session.has_left = false;
+        session.connect_by = Now(u64::MAX);
+        let version = session.version;
+        let id = match version {
+            Version::V4 => {
+                base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random)
+            }
+            // Engine.IO 3 clients take the Engine.IO sid as their socket id.
+            Version::V3 => session.sid().text(),
+        };
+        let name = self.namespaces[usize::from(namespace)];
+        let mut answer = String::with_capacity(64);
+        sio::put_connect(&mut answer, name, (version == Version::V4).then_some(&*id));
+        self.emit(conn, &answer);
+        let connected = SessionEvent::Connected { session: conn, namespace, id: id.into(), auth };
+        self.session_events.push_back(connected);
+    }
+}
+
+/// Whether every placeholder names one of `count` attachments (SIO-54). Binary packets are rare, so
+/// a tree is good enough; its depth has been bounded by the decoder.
+fn are_placeholders_valid(data: Option<&str>, count: u32) -> bool {
+    fn walk(value: &serde_json::Value, count: u32) -> bool {
+        match value {
+            serde_json::Value::Array(items) => items.iter().all(|item| walk(item, count)),
+            serde_json::Value::Object(fields) => {
+                if fields.get("_placeholder") == Some(&serde_json::Value::Bool(true)) {
+                    let num = fields.get("num").and_then(serde_json::Value::as_u64);
+                    return num.is_some_and(|num| num < u64::from(count));
+                }
+                fields.values().all(|field| walk(field, count))
+            }
+            _ => true,
+        }
+    }
+    let tree = data.and_then(|data| serde_json::from_str(data).ok());
+    tree.is_none_or(|tree| walk(&tree, count))
+}

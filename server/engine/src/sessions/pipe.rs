@@ -1,0 +1,273 @@
+//! WebSocket byte streams: a session's own, a probe that asks to take over, or a raw echo.
+
+use throng_wire::eio::{self, Kind};
+use throng_wire::{Fault, ws};
+
+use super::{Carrier, CloseReason, Engine, SessionEvent};
+use crate::ids::{PipeId, SessionId};
+use crate::input::PipeEnd;
+use crate::timers::Timer;
+
+/// How long a closing pipe may take to send its last bytes.
+const CLOSING_MS: u64 = 5_000;
+/// The raw echo of the conformance binary takes what RFC 6455 suites send.
+const RAW_LIMITS: ws::Limits =
+    ws::Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 };
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    /// No pipe, or one whose bytes no longer matter.
+    #[default]
+    Gone,
+    Session(SessionId),
+    Probe {
+        conn: SessionId,
+        is_probed: bool,
+    },
+    RawEcho,
+    Closing,
+}
+
+#[derive(Default)]
+pub(super) struct Pipe {
+    generation: u32,
+    role: Role,
+    decoder: ws::Decoder,
+}
+
+impl Engine {
+    pub(super) fn open_pipe(&mut self, pipe: PipeId, role: Role) {
+        let index = pipe.slot as usize;
+        if self.pipes.len() <= index {
+            self.pipes.resize_with(index + 1, Pipe::default);
+        }
+        self.pipes[index] =
+            Pipe { generation: pipe.generation, role, decoder: ws::Decoder::default() };
+    }
+
+    fn pipe_mut(&mut self, pipe: PipeId) -> Option<&mut Pipe> {
+        self.pipes.get_mut(pipe.slot as usize).filter(|p| p.generation == pipe.generation)
+    }
+
+    pub(super) fn role(&self, pipe: PipeId) -> Role {
+        match self.pipes.get(pipe.slot as usize) {
+            Some(entry) if entry.generation == pipe.generation => entry.role,
+            _ => Role::Gone,
+        }
+    }
+
+    pub(super) fn set_role(&mut self, pipe: PipeId, role: Role) {
+        if let Some(entry) = self.pipe_mut(pipe) {
+            entry.role = role;
+        }
+    }
+
+    /// Sends a close frame and shuts the pipe down behind it.
+    pub(super) fn close_pipe(&mut self, pipe: PipeId, code: u16, reason: &str) {
+        let role = self.role(pipe);
+        if matches!(role, Role::Gone | Role::Closing) {
+            return;
+        }
+        self.outbox.push(pipe, &ws::close_frame(code, reason));
+        self.shut_pipe(pipe);
+    }
+
+    /// Shuts the pipe down behind what is queued.
+    pub(super) fn shut_pipe(&mut self, pipe: PipeId) {
+        self.outbox.close_when_empty(pipe);
+        self.set_role(pipe, Role::Closing);
+        self.timers.schedule(self.now.plus_ms(CLOSING_MS), Timer::Closing(pipe));
+    }
+
+    pub(super) fn closing_timer(&mut self, pipe: PipeId) {
+        if self.role(pipe) == Role::Closing {
+            self.closes.push(pipe);
+        }
+    }
+
+    /// The probe came to nothing: polls are held again.
+    fn end_probe(&mut self, conn: SessionId) {
+        let Some(session) = self.session_mut(conn) else { return };
+        session.probe = None;
+        if let Carrier::Polling(polling) = &mut session.carrier {
+            polling.is_released = false;
+        }
+    }
+
+    pub(super) fn probe_timer(&mut self, pipe: PipeId) {
+        if let Role::Probe { conn, .. } = self.role(pipe) {
+            self.end_probe(conn);
+            self.close_pipe(pipe, 1000, "");
+        }
+    }
+
+    pub(crate) fn pipe_closed(&mut self, pipe: PipeId, end: PipeEnd) {
+        let role = self.role(pipe);
+        self.set_role(pipe, Role::Gone);
+        if let Some(entry) = self.pipe_mut(pipe) {
+            entry.decoder = ws::Decoder::default();
+        }
+        self.outbox.close(pipe);
+        match role {
+            Role::Session(conn) => {
+                let reason = match end {
+                    PipeEnd::Eof => CloseReason::TransportClose,
+                    PipeEnd::Failed => CloseReason::TransportError,
+                };
+                self.end(conn, reason);
+            }
+            Role::Probe { conn, .. } => self.end_probe(conn),
+            Role::RawEcho | Role::Closing | Role::Gone => {}
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, pipe: PipeId, mut input: &mut [u8]) {
+        self.counters.bytes_in += input.len() as u64;
+        let limits = match self.role(pipe) {
+            Role::Gone | Role::Closing => return,
+            Role::RawEcho => RAW_LIMITS,
+            Role::Session(_) | Role::Probe { .. } => ws::Limits {
+                message_bytes_max: self.settings.max_payload as usize,
+                fragments_max: self.settings.fragments_max,
+            },
+        };
+        let Some(entry) = self.pipe_mut(pipe) else { return };
+        // Taken out so that a message may borrow from it while the engine changes.
+        let mut decoder = std::mem::take(&mut entry.decoder);
+        loop {
+            match decoder.next(&mut input, &limits) {
+                Ok(Some(message)) => self.ws_message(pipe, message),
+                Ok(None) => break,
+                Err(fault) => {
+                    self.ws_fault(pipe, fault);
+                    break;
+                }
+            }
+            if matches!(self.role(pipe), Role::Gone | Role::Closing) {
+                return;
+            }
+        }
+        if let Some(entry) = self.pipe_mut(pipe) {
+            entry.decoder = decoder;
+        }
+    }
+
+    fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
+        let code = fault.close_code();
+        match self.role(pipe) {
+            Role::Session(conn) => self.end(
+                conn,
+                if code == 1009 { CloseReason::TooLarge } else { CloseReason::Protocol(code) },
+            ),
+            _ => self.drop_pipe(pipe, code),
+        }
+    }
+
+    /// Closes a pipe that carries no session.
+    fn drop_pipe(&mut self, pipe: PipeId, code: u16) {
+        if let Role::Probe { conn, .. } = self.role(pipe) {
+            self.end_probe(conn);
+        }
+        self.close_pipe(pipe, code, "");
+    }
+
+    fn ws_message(&mut self, pipe: PipeId, message: ws::Message<'_>) {
+        match message {
+            ws::Message::Ping(payload) => {
+                self.outbox.push(pipe, &ws::pong_frame(payload));
+            }
+            ws::Message::Pong(_) => {}
+            ws::Message::Close(reason) => {
+                let code = reason.map_or(1000, |(code, _)| code);
+                match self.role(pipe) {
+                    Role::Session(conn) => {
+                        // Echo the client's code before the session's own farewell.
+                        self.close_pipe(pipe, code, "");
+                        self.end(conn, CloseReason::TransportClose);
+                    }
+                    _ => self.drop_pipe(pipe, code),
+                }
+            }
+            ws::Message::Text(text) => match self.role(pipe) {
+                Role::Session(conn) => self.text_packet(conn, text),
+                Role::Probe { conn, is_probed } => self.probe_text(pipe, conn, is_probed, text),
+                Role::RawEcho => {
+                    self.outbox.push(pipe, &ws::text_frame(text));
+                }
+                Role::Gone | Role::Closing => {}
+            },
+            ws::Message::Binary(bytes) => match self.role(pipe) {
+                Role::Session(conn) => self.binary_packet(conn, bytes),
+                Role::Probe { .. } => self.drop_pipe(pipe, 1003),
+                Role::RawEcho => {
+                    self.outbox.push(pipe, &ws::binary_frame(bytes));
+                }
+                Role::Gone | Role::Closing => {}
+            },
+        }
+    }
+
+    fn text_packet(&mut self, conn: SessionId, text: &str) {
+        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        match eio::decode_text(version, text) {
+            Ok(packet) => self.packet(conn, packet),
+            Err(_) => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    fn binary_packet(&mut self, conn: SessionId, bytes: &[u8]) {
+        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        match eio::decode_binary(version, bytes) {
+            Ok(packet) => self.packet(conn, packet),
+            Err(_) => self.end(conn, CloseReason::ParseError),
+        }
+    }
+
+    /// `2probe` is answered and releases the parked poll; `5` moves the session.
+    fn probe_text(&mut self, pipe: PipeId, conn: SessionId, is_probed: bool, text: &str) {
+        let version = self.session(conn).map_or(eio::Version::V4, |session| session.version);
+        match eio::decode_text(version, text).map(|packet| (packet.kind, packet.data)) {
+            Ok((Kind::Ping, eio::Data::Text("probe"))) if !is_probed => {
+                self.outbox.push(pipe, &ws::text_frame("3probe"));
+                self.set_role(pipe, Role::Probe { conn, is_probed: true });
+                if let Some(session) = self.session_mut(conn)
+                    && let Carrier::Polling(polling) = &mut session.carrier
+                {
+                    polling.is_released = true;
+                    self.ready_polls.push(conn);
+                }
+            }
+            Ok((Kind::Upgrade, _)) if is_probed => self.move_to_pipe(pipe, conn),
+            _ => self.drop_pipe(pipe, 1008),
+        }
+    }
+
+    fn move_to_pipe(&mut self, pipe: PipeId, conn: SessionId) {
+        // Whatever is queued and the parked poll are settled on the old transport's terms first.
+        self.answer_poll(conn);
+        self.set_role(pipe, Role::Session(conn));
+        let mut counters = std::mem::take(&mut self.counters);
+        let Some(session) = self.session_mut(conn) else {
+            self.counters = counters;
+            return;
+        };
+        *session.gauge(&mut counters) -= 1;
+        let carrier = std::mem::replace(&mut session.carrier, Carrier::Pipe(pipe));
+        session.probe = None;
+        *session.gauge(&mut counters) += 1;
+        counters.upgrades += 1;
+        self.counters = counters;
+        if let Carrier::Polling(polling) = carrier {
+            self.forget_polls(&polling);
+            for packet in polling.queue {
+                match packet {
+                    eio::payload::Out::Text(text) => {
+                        self.emit(conn, std::str::from_utf8(&text).unwrap_or_default());
+                    }
+                    eio::payload::Out::Binary(bytes) => self.emit_binary(conn, &bytes),
+                }
+            }
+        }
+        self.session_events.push_back(SessionEvent::Moved { session: conn });
+    }
+}

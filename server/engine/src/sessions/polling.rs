@@ -1,0 +1,237 @@
+//! The polling transport of a session: what waits for the next GET, and what a POST carries.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use throng_wire::eio::payload::{self, Form, Out};
+use throng_wire::eio::{Kind, Version};
+use throng_wire::http::EngineError;
+
+use super::{Carrier, CloseReason, Engine};
+use crate::effect::Answer;
+use crate::ids::{PollId, SessionId};
+use crate::request::BodyFault;
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const BINARY: &str = "application/octet-stream";
+const SCRIPT: &str = "text/javascript; charset=UTF-8";
+const JSON: &str = "application/json";
+/// Packets in one POST; a client that has more sends another.
+const POST_PACKETS_MAX: usize = 1024;
+
+pub(crate) struct Polling {
+    pub(super) queue: VecDeque<Out>,
+    pub(super) bytes: usize,
+    pub(super) parked: Option<Parked>,
+    /// The last GET, parked or answered.
+    pub(super) last: Option<PollId>,
+    /// The session's handshake asked for base64 instead of binary bodies.
+    pub(super) b64: bool,
+    /// A probe is under way: a poll is not held back.
+    pub(super) is_released: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Parked {
+    pub(super) poll: PollId,
+    pub(super) jsonp: Option<u32>,
+}
+
+impl Polling {
+    pub(super) fn new(b64: bool) -> Polling {
+        Polling {
+            queue: VecDeque::new(),
+            bytes: 0,
+            parked: None,
+            last: None,
+            b64,
+            is_released: false,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn refuse_poll(&mut self, poll: PollId, error: EngineError) {
+        self.counters.handshakes_refused += 1;
+        let body = Bytes::from_static(error.json().as_bytes());
+        self.answers.push((poll, Answer { status: error.status(), content_type: JSON, body }));
+    }
+
+    pub(super) fn queue_for_poll(&mut self, conn: SessionId, packet: Out) {
+        let packets_max = self.settings.poll_packets_max as usize;
+        let Some(session) = self.session_mut(conn) else { return };
+        let Carrier::Polling(polling) = &mut session.carrier else { return };
+        polling.bytes += match &packet {
+            Out::Text(bytes) | Out::Binary(bytes) => bytes.len(),
+        };
+        polling.queue.push_back(packet);
+        let (bytes, packets) = (polling.bytes, polling.queue.len());
+        if packets > packets_max {
+            self.slow.push(conn);
+        }
+        if packets == 1 {
+            self.ready_polls.push(conn);
+        }
+        self.check_bound(conn, bytes);
+    }
+
+    /// GET: parks until there is something to carry.
+    pub(super) fn poll(&mut self, conn: SessionId, poll: PollId, jsonp: Option<u32>) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let Carrier::Polling(polling) = &mut session.carrier else { return };
+        if polling.parked.is_some() {
+            self.refuse_poll(poll, EngineError::BadRequest);
+            return self.end(conn, CloseReason::PollingOverlap);
+        }
+        polling.parked = Some(Parked { poll, jsonp });
+        if let Some(answered) = polling.last.replace(poll) {
+            self.polls.remove(&answered);
+        }
+        self.polls.insert(poll, conn);
+        self.ready_polls.push(conn);
+    }
+
+    /// POST: packets of the client.
+    pub(super) fn post(
+        &mut self,
+        conn: SessionId,
+        poll: PollId,
+        form: Form,
+        is_jsonp: bool,
+        body: Result<Vec<u8>, BodyFault>,
+    ) {
+        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        let body = match body {
+            Ok(body) => body,
+            Err(BodyFault::TooLarge) => {
+                self.counters.handshakes_refused += 1;
+                let json = Bytes::from_static(br#"{"code":3,"message":"Payload too large"}"#);
+                self.answers.push((poll, Answer { status: 413, content_type: JSON, body: json }));
+                return self.end(conn, CloseReason::TooLarge);
+            }
+            Err(BodyFault::Overlapping) => {
+                self.refuse_poll(poll, EngineError::BadRequest);
+                return self.end(conn, CloseReason::PollingOverlap);
+            }
+        };
+        self.counters.bytes_in += body.len() as u64;
+        let unwrapped =
+            if is_jsonp { payload::jsonp_body(&body).map(String::into_bytes) } else { Ok(body) };
+        let packets = unwrapped
+            .as_deref()
+            .map_err(|fault| *fault)
+            .and_then(|body| payload::decode(version, form, body, POST_PACKETS_MAX));
+        let Ok(packets) = packets else {
+            self.refuse_poll(poll, EngineError::BadRequest);
+            return self.end(conn, CloseReason::ParseError);
+        };
+        for packet in packets {
+            let is_close = packet.kind == Kind::Close;
+            if is_close {
+                self.release(conn);
+            }
+            self.packet(conn, packet);
+            if is_close {
+                break;
+            }
+            if self.session(conn).is_none() {
+                // The packet broke a rule of its protocol (TRN-40).
+                return self.refuse_poll(poll, EngineError::BadRequest);
+            }
+        }
+        let ok = Bytes::from_static(b"ok");
+        self.answers.push((poll, Answer { status: 200, content_type: "text/html", body: ok }));
+    }
+
+    /// The client closes: its parked poll ends with a noop, as upstream does.
+    fn release(&mut self, conn: SessionId) {
+        if let Some(session) = self.session_mut(conn)
+            && let Carrier::Polling(polling) = &mut session.carrier
+        {
+            polling.is_released = true;
+            self.answer_poll(conn);
+        }
+    }
+
+    /// The client's connection ended before it got the answer to a poll: the client is gone. The
+    /// answer may be on its way already; what it carried is lost, and with it the session.
+    pub(crate) fn http_gone(&mut self, poll: PollId) {
+        let Some(conn) = self.polls.remove(&poll) else { return };
+        if let Some(session) = self.session_mut(conn)
+            && let Carrier::Polling(polling) = &mut session.carrier
+        {
+            polling.parked = None;
+            self.end(conn, CloseReason::TransportClose);
+        }
+    }
+
+    pub(super) fn answer_polls(&mut self) {
+        for conn in std::mem::take(&mut self.ready_polls) {
+            self.answer_poll(conn);
+        }
+    }
+
+    /// Answers the parked poll if there is something to carry or it may not be held.
+    pub(super) fn answer_poll(&mut self, conn: SessionId) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let version = session.version;
+        let Carrier::Polling(polling) = &mut session.carrier else { return };
+        let Some(parked) = polling.parked else { return };
+        if polling.queue.is_empty() {
+            if !polling.is_released {
+                return;
+            }
+            polling.queue.push_back(Out::Text(Bytes::from_static(b"6")));
+        }
+        polling.parked = None;
+        polling.bytes = 0;
+        let packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
+        let answer = encode(version, polling.b64, parked.jsonp, &packets);
+        self.answers.push((parked.poll, answer));
+    }
+
+    /// The last words of a polling session: what is queued and a close packet, if a poll waits.
+    pub(super) fn end_polling(
+        &mut self,
+        polling: &mut Polling,
+        version: Version,
+        reason: CloseReason,
+    ) {
+        self.forget_polls(polling);
+        let Some(parked) = polling.parked.take() else { return };
+        let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
+        if reason == CloseReason::SlowConsumer {
+            packets.clear();
+        }
+        packets.push(Out::Text(Bytes::from_static(b"1")));
+        let answer = encode(version, polling.b64, parked.jsonp, &packets);
+        self.answers.push((parked.poll, answer));
+    }
+
+    /// The session polls no more: the end of its last poll means nothing.
+    pub(super) fn forget_polls(&mut self, polling: &Polling) {
+        if let Some(poll) = polling.last {
+            self.polls.remove(&poll);
+        }
+    }
+}
+
+fn encode(version: Version, b64: bool, jsonp: Option<u32>, packets: &[Out]) -> Answer {
+    let (body, is_binary) = payload::encode(version, b64 || jsonp.is_some(), packets);
+    match jsonp {
+        Some(index) => {
+            let text = String::from_utf8_lossy(&body);
+            let body = Bytes::from(payload::jsonp(index, &text));
+            Answer { status: 200, content_type: SCRIPT, body }
+        }
+        None => {
+            let content_type = if is_binary { BINARY } else { TEXT };
+            Answer { status: 200, content_type, body: Bytes::from(body) }
+        }
+    }
+}
+
+/// The form of a POST body.
+pub(super) fn form(octet_stream: bool) -> Form {
+    if octet_stream { Form::Binary } else { Form::Text }
+}

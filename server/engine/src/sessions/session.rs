@@ -1,0 +1,212 @@
+//! One Engine.IO session.
+
+use bytes::Bytes;
+use throng_wire::eio::Version;
+
+use super::Polling;
+use crate::counters::Counters;
+use crate::ids::{PipeId, SessionId, Sid};
+use crate::now::Now;
+use crate::request::Endpoint;
+
+/// What moves the session's packets.
+pub(crate) enum Carrier {
+    Pipe(PipeId),
+    Polling(Box<Polling>),
+}
+
+/// What the session's deadline waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Engine.IO 4: time to send a ping.
+    SendPing,
+    /// Engine.IO 4: the client owes a pong.
+    AwaitPong,
+    /// Engine.IO 3: the client owes a ping.
+    AwaitPing,
+}
+
+/// A binary event whose attachments are still coming.
+pub(crate) struct Assembly {
+    pub(crate) namespace: u8,
+    pub(crate) ack: Option<u64>,
+    pub(crate) data: Box<str>,
+    pub(crate) missing: u32,
+    pub(crate) attachments: Vec<Bytes>,
+    pub(crate) bytes: usize,
+}
+
+/// One Engine.IO session.
+pub struct Session {
+    pub(crate) conn: SessionId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) version: Version,
+    pub(crate) beat: Beat,
+    /// Bit n: namespace n is connected.
+    pub(crate) connected: u8,
+    /// The second half of the sid; the first half is `conn`.
+    pub(crate) sid_random: [u8; 11],
+    pub(crate) carrier: Carrier,
+    /// A WebSocket that asks to take over from polling.
+    pub(crate) probe: Option<PipeId>,
+    pub(crate) deadline: Now,
+    /// When the youngest timer fires; `deadline` may be later.
+    pub(crate) timer_at: Now,
+    pub(crate) opened: Now,
+    /// Until then a CONNECT must come: the first of Engine.IO 4, and one after the last namespace was
+    /// left. `u64::MAX` while one is connected.
+    pub(crate) connect_by: Now,
+    pub(crate) assembly: Option<Box<Assembly>>,
+    pub(crate) messages_in: u64,
+    /// The client left its last namespace: the close that follows is its own will.
+    pub(crate) has_left: bool,
+}
+
+impl Session {
+    /// The protocol generation.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its WebSocket; `None` while it polls.
+    pub fn pipe(&self) -> Option<PipeId> {
+        match self.carrier {
+            Carrier::Pipe(pipe) => Some(pipe),
+            Carrier::Polling(_) => None,
+        }
+    }
+
+    /// When it was opened.
+    pub fn opened(&self) -> Now {
+        self.opened
+    }
+
+    /// Engine.IO messages received.
+    pub fn messages_in(&self) -> u64 {
+        self.messages_in
+    }
+
+    pub(crate) fn sid(&self) -> Sid {
+        Sid::new(self.conn.shard(), self.conn.slot(), self.sid_random)
+    }
+
+    /// When the session must be looked at next.
+    pub(crate) fn next_due(&self) -> Now {
+        self.deadline.min(self.connect_by)
+    }
+
+    pub(crate) fn is_connect_overdue(&self, now: Now) -> bool {
+        self.connect_by <= now
+    }
+
+    pub fn is_connected(&self, namespace: u8) -> bool {
+        self.connected & (1 << namespace) != 0
+    }
+
+    pub fn is_polling(&self) -> bool {
+        matches!(self.carrier, Carrier::Polling(_))
+    }
+
+    pub fn transport_name(&self) -> &'static str {
+        if self.is_polling() { "polling" } else { "websocket" }
+    }
+
+    pub fn protocol_name(&self) -> &'static str {
+        match self.version {
+            Version::V3 => "eio3",
+            Version::V4 => "eio4",
+        }
+    }
+
+    pub(crate) fn gauge<'c>(&self, counters: &'c mut Counters) -> &'c mut u64 {
+        match (self.is_polling(), self.version) {
+            (false, Version::V3) => &mut counters.sessions_ws_eio3,
+            (false, Version::V4) => &mut counters.sessions_ws_eio4,
+            (true, Version::V3) => &mut counters.sessions_polling_eio3,
+            (true, Version::V4) => &mut counters.sessions_polling_eio4,
+        }
+    }
+
+    pub(crate) fn opened_counter<'c>(&self, counters: &'c mut Counters) -> &'c mut u64 {
+        match (self.is_polling(), self.version) {
+            (false, Version::V3) => &mut counters.opened_ws_eio3,
+            (false, Version::V4) => &mut counters.opened_ws_eio4,
+            (true, Version::V3) => &mut counters.opened_polling_eio3,
+            (true, Version::V4) => &mut counters.opened_polling_eio4,
+        }
+    }
+}
+
+/// Why a session ended; the words of the log and the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    TransportClose,
+    TransportError,
+    PingTimeout,
+    ConnectTimeout,
+    ClientDisconnect,
+    ParseError,
+    /// The WebSocket rules were broken; the code says which.
+    Protocol(u16),
+    TooLarge,
+    SlowConsumer,
+    Limit,
+    /// The application disconnected the client.
+    ServerDisconnect,
+    ServerStop,
+    PollingOverlap,
+}
+
+impl CloseReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::TransportClose => "transport_close",
+            CloseReason::TransportError => "transport_error",
+            CloseReason::PingTimeout => "ping_timeout",
+            CloseReason::ConnectTimeout => "connect_timeout",
+            CloseReason::ClientDisconnect => "client_disconnect",
+            CloseReason::ParseError | CloseReason::Protocol(_) => "parse_error",
+            CloseReason::TooLarge => "too_large",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::Limit => "limit",
+            CloseReason::ServerDisconnect => "server_disconnect",
+            CloseReason::ServerStop => "server_stop",
+            CloseReason::PollingOverlap => "polling_overlap",
+        }
+    }
+
+    /// The WebSocket close code of LIM's table.
+    pub fn close_code(self) -> u16 {
+        match self {
+            CloseReason::TransportClose
+            | CloseReason::TransportError
+            | CloseReason::ClientDisconnect
+            | CloseReason::ServerDisconnect => 1000,
+            CloseReason::ServerStop => 1001,
+            CloseReason::ParseError | CloseReason::PollingOverlap => 1008,
+            CloseReason::Protocol(code) => code,
+            CloseReason::TooLarge => 1009,
+            CloseReason::SlowConsumer => 4001,
+            CloseReason::PingTimeout => 4002,
+            CloseReason::ConnectTimeout => 4003,
+            CloseReason::Limit => 4004,
+        }
+    }
+
+    pub(crate) fn counter(self, counters: &mut Counters) -> &mut u64 {
+        match self {
+            CloseReason::TransportClose => &mut counters.closed_transport_close,
+            CloseReason::TransportError => &mut counters.closed_transport_error,
+            CloseReason::PingTimeout => &mut counters.closed_ping_timeout,
+            CloseReason::ConnectTimeout => &mut counters.closed_connect_timeout,
+            CloseReason::ClientDisconnect => &mut counters.closed_client_disconnect,
+            CloseReason::ParseError | CloseReason::Protocol(_) => &mut counters.closed_parse_error,
+            CloseReason::TooLarge => &mut counters.closed_too_large,
+            CloseReason::SlowConsumer => &mut counters.closed_slow_consumer,
+            CloseReason::Limit => &mut counters.closed_limit,
+            CloseReason::ServerDisconnect => &mut counters.closed_server_disconnect,
+            CloseReason::ServerStop => &mut counters.closed_server_stop,
+            CloseReason::PollingOverlap => &mut counters.closed_polling_overlap,
+        }
+    }
+}

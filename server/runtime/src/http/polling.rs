@@ -1,0 +1,236 @@
+//! The polling transport: each request becomes one input of the shard that owns the session.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use throng_engine::BodyFault;
+use throng_engine::{Answer, App, Endpoint, EngineRequest, PollId, ShardId, Sid};
+use tokio::sync::oneshot;
+
+use super::HttpServer;
+use super::serve::text;
+use crate::link::{ShardHandle, ToShard};
+use crate::request::Fields;
+
+/// Bodies up to this size are read without asking for a slot.
+const SMALL_BODY_BYTES: u64 = 64 * 1024;
+
+/// Why a body did not come.
+enum NoBody {
+    Fault(BodyFault),
+    /// The client was slow or broke off.
+    Broken,
+}
+
+pub(super) async fn poll<A: App>(
+    http: &HttpServer<A>,
+    endpoint: Endpoint,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let engine = engine_request(http, endpoint, peer, &request);
+    let cors = Cors::of(&request, engine.origin_allowed);
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight(&request, engine.origin_allowed)
+    } else {
+        exchange(http, engine, request).await
+    };
+    cors.apply(&mut response);
+    response
+}
+
+/// The fields of a request to the engine; the shard judges them.
+pub(super) fn engine_request<A: App, T>(
+    http: &HttpServer<A>,
+    endpoint: Endpoint,
+    peer: SocketAddr,
+    request: &Request<T>,
+) -> EngineRequest {
+    let fields = Fields {
+        method: request.method().as_str(),
+        query: request.uri().query().unwrap_or_default(),
+        host: text(request, header::HOST),
+        origin: text(request, header::ORIGIN),
+        authorization: text(request, header::AUTHORIZATION),
+        content_type: text(request, header::CONTENT_TYPE),
+    };
+    http.settings.policy.engine_request(endpoint, fields, peer.ip())
+}
+
+/// The shard that owns the session the request names, or one in turn for a new session.
+pub(super) fn owner<A: App>(http: &HttpServer<A>, sid: Option<&str>) -> ShardId {
+    let named = sid.and_then(Sid::parse).map(|sid| sid.shard());
+    let count = http.handles.count();
+    named.filter(|shard| usize::from(shard.0) < count).unwrap_or_else(|| {
+        let turn = http.next_poll.load(Ordering::Relaxed) % count as u64;
+        ShardId(u8::try_from(turn).expect("there are at most 255 shards"))
+    })
+}
+
+async fn exchange<A: App>(
+    http: &HttpServer<A>,
+    engine: EngineRequest,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let body = if request.method() == Method::POST {
+        match receive(http, engine.sid.as_deref(), request.into_body()).await {
+            Ok(body) => Ok(body),
+            Err(NoBody::Fault(fault)) => Err(fault),
+            Err(NoBody::Broken) => return plain(StatusCode::REQUEST_TIMEOUT),
+        }
+    } else {
+        Ok(Vec::new())
+    };
+    let is_unread = body.is_err();
+    let shard = owner(http, engine.sid.as_deref());
+    let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
+    let Some(handle) = http.handles.to(shard) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let (answer, answered) = oneshot::channel();
+    let item = ToShard::Http { poll, request: engine, body, answer };
+    if handle.send(item).await.is_err() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    // Dropped with this future when the client gives up.
+    let mut waiting = Waiting { handle, poll, is_answered: false };
+    let answer = answered.await;
+    waiting.is_answered = true;
+    match answer {
+        Ok(answer) => respond(answer, is_unread),
+        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+struct Waiting<'a, A: App> {
+    handle: &'a ShardHandle<A>,
+    poll: PollId,
+    is_answered: bool,
+}
+
+impl<A: App> Drop for Waiting<'_, A> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let (handle, poll) = (self.handle.clone(), self.poll);
+        if handle.try_send(ToShard::HttpGone { poll }).is_err() {
+            tokio::spawn(async move {
+                let _ = handle.send(ToShard::HttpGone { poll }).await;
+            });
+        }
+    }
+}
+
+/// Sessions with a POST that is being received. A second one would be ordered by chance.
+#[derive(Default)]
+pub(super) struct Receiving(Mutex<HashSet<Box<str>>>);
+
+struct Turn<'a> {
+    receiving: &'a Receiving,
+    sid: &'a str,
+}
+
+impl Receiving {
+    /// `None` while another POST of the session has the turn.
+    fn begin<'a>(&'a self, sid: &'a str) -> Option<Turn<'a>> {
+        let mut sids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sids.insert(sid.into()).then(|| Turn { receiving: self, sid })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut sids = self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sids.remove(self.sid);
+    }
+}
+
+async fn receive<A: App>(
+    http: &HttpServer<A>,
+    sid: Option<&str>,
+    body: Incoming,
+) -> Result<Vec<u8>, NoBody> {
+    let Some(sid) = sid else { return read_body(http, body).await };
+    let Some(_turn) = http.receiving.begin(sid) else {
+        return Err(NoBody::Fault(BodyFault::Overlapping));
+    };
+    read_body(http, body).await
+}
+
+async fn read_body<A: App>(http: &HttpServer<A>, body: Incoming) -> Result<Vec<u8>, NoBody> {
+    let announced = body.size_hint().upper();
+    if announced.is_some_and(|bytes| bytes > http.settings.max_payload as u64) {
+        return Err(NoBody::Fault(BodyFault::TooLarge));
+    }
+    let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
+    let _slot = if is_small { None } else { http.large_bodies.acquire().await.ok() };
+    let collected = Limited::new(body, http.settings.max_payload).collect();
+    let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
+    match tokio::time::timeout(timeout, collected).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Fault(BodyFault::TooLarge)),
+        Ok(Err(_)) | Err(_) => Err(NoBody::Broken),
+    }
+}
+
+fn respond(answer: Answer, closes: bool) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if closes {
+        // The rest of the body is not worth reading.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+pub(super) fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn preflight(request: &Request<Incoming>, is_allowed: bool) -> Response<Body> {
+    let mut response = plain(StatusCode::NO_CONTENT);
+    if is_allowed {
+        let headers = response.headers_mut();
+        let methods = HeaderValue::from_static("GET,POST,OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// What a browser needs to let a page of an allowed origin read the answer.
+struct Cors(Option<HeaderValue>);
+
+impl Cors {
+    fn of(request: &Request<Incoming>, is_allowed: bool) -> Cors {
+        let origin = request.headers().get(header::ORIGIN);
+        Cors(origin.filter(|_| is_allowed).cloned())
+    }
+
+    fn apply(self, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = self.0 {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let credentials = HeaderValue::from_static("true");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
+        }
+    }
+}

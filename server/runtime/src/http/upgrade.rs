@@ -1,0 +1,126 @@
+//! A WebSocket handshake on a connection the HTTP thread holds, as behind a proxy that reuses
+//! connections. hyper answers it; the bare connection then goes to the shard.
+
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper_util::rt::TokioIo;
+use throng_engine::Accept;
+use throng_engine::{App, Endpoint, EngineRequest, judge};
+use throng_wire::http::EngineError;
+use throng_wire::ws;
+use tokio::sync::oneshot;
+
+use super::HttpServer;
+use super::polling::{engine_request, owner, plain};
+use super::prefixed::Prefixed;
+use super::serve::{SharedTicket, text};
+use crate::limiter::Permit;
+use crate::link::{ShardHandle, ToShard, Upgraded};
+
+/// Other upgrades, such as the `h2c` of some HTTP clients, may be ignored and are.
+pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade")
+}
+
+pub(super) async fn upgrade<A: App>(
+    http: &HttpServer<A>,
+    endpoint: Endpoint,
+    peer: SocketAddr,
+    permit: SharedTicket,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let engine = engine_request(http, endpoint, peer, &request);
+    if let Err(error) = judge(&engine, true) {
+        return refuse(error.status(), error.json());
+    }
+    if text(&request, header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        let mut response = refuse(426, EngineError::BadRequest.json());
+        let version = HeaderValue::from_static("13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+        return response;
+    }
+    let accept = text(&request, header::SEC_WEBSOCKET_KEY)
+        .filter(|key| key.len() == 24)
+        .map(ws::accept_key)
+        .and_then(|accept| HeaderValue::try_from(accept).ok());
+    let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
+    let Some(handle) = http.handles.to(owner(http, engine.sid.as_deref())) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    if engine.sid.is_some() && !has_session(handle, &engine).await {
+        let error = EngineError::SessionUnknown;
+        return refuse(error.status(), error.json());
+    }
+    // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
+    // has been handed on.
+    let Some(permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(hand_back(upgraded, engine, permit, handle.clone()));
+
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// Asks the shard before the `101`, because afterwards it can only close.
+async fn has_session<A: App>(handle: &ShardHandle<A>, engine: &EngineRequest) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let asked = handle.send(ToShard::HasSession { request: engine.clone(), answer }).await;
+    asked.is_ok() && answered.await.unwrap_or(false)
+}
+
+async fn hand_back<A: App>(
+    upgraded: OnUpgrade,
+    request: EngineRequest,
+    permit: Permit,
+    handle: ShardHandle<A>,
+) {
+    let upgraded = match upgraded.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was broken off");
+            return;
+        }
+    };
+    let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Prefixed>>() else {
+        unreachable!("connections of the HTTP thread are of one type")
+    };
+    let (prefix, stream) = io.into_inner().into_parts();
+    let stream = match stream.into_std() {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%error, "an upgraded connection could not be handed back");
+            return;
+        }
+    };
+    let leftover = [&read_buf[..], &prefix[..]].concat();
+    let upgraded = Upgraded { stream, permit, accept: Accept::Done, request, leftover };
+    // A shard that is gone closes it by dropping it.
+    let _ = handle.send(ToShard::Upgraded(Box::new(upgraded))).await;
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}
+
+fn refuse(status: u16, json: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

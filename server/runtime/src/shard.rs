@@ -1,0 +1,169 @@
+//! One shard: one thread, one runtime, one [`App`], and all its sockets.
+//!
+//! ```text
+//! collect   what is ready: replies, inbox, deliveries, requests, new connections, bytes
+//! step      one call into the core per item, with one `now`
+//! apply     effects: lanes, commands, answers, closes, logs
+//! flush     one send per pipe that has something to say, until it is time to collect again
+//! park      unless something is ready: until a socket, the bell or the next deadline
+//! ```
+//!
+//! Nothing here waits inside a turn, and no chat rule lives here.
+
+mod accept;
+mod alarm;
+mod apply;
+mod flush;
+mod heads;
+mod lanes;
+mod pipes;
+mod read;
+mod readiness;
+mod turn;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use monoio::{FusionDriver, IoUringDriver, LegacyDriver, RuntimeBuilder};
+use throng_engine::{App, Shard, ShardId};
+use throng_mesh::LaneEnds;
+
+use crate::clock::Clock;
+use crate::limiter::ConnectionLimiter;
+use crate::link::ShardEnds;
+use crate::request::HttpPolicy;
+use crate::stats::ShardStats;
+use turn::Worker;
+
+/// How sockets are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoDriver {
+    /// io_uring where the system permits it.
+    Auto,
+    IoUring,
+    /// epoll.
+    Legacy,
+}
+
+impl std::str::FromStr for IoDriver {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<IoDriver, String> {
+        match name {
+            "auto" => Ok(IoDriver::Auto),
+            "io_uring" => Ok(IoDriver::IoUring),
+            "legacy" => Ok(IoDriver::Legacy),
+            _ => Err("one of auto, io_uring, legacy".into()),
+        }
+    }
+}
+
+/// Settings of the shard loop; those of the core are with its [`App`].
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    pub io_driver: IoDriver,
+    pub is_pinned: bool,
+    /// How long a connection may take to send its request head.
+    pub handshake_timeout_ms: u32,
+    /// Holds the flush back to collect more frames per send; 0 sends at once.
+    pub flush_linger_us: u32,
+    pub accepts_per_turn: u32,
+    pub pipes_per_turn: u32,
+    /// Bytes read from one pipe in one turn.
+    pub read_bytes_max: usize,
+}
+
+impl Tuning {
+    pub const DEFAULT: Tuning = Tuning {
+        io_driver: IoDriver::Auto,
+        is_pinned: true,
+        handshake_timeout_ms: 10_000,
+        flush_linger_us: 0,
+        accepts_per_turn: 64,
+        pipes_per_turn: 512,
+        read_bytes_max: 256 * 1024,
+    };
+}
+
+/// Everything a shard is given at its start.
+pub struct Plan<A: App> {
+    pub shard: ShardId,
+    pub shards: u8,
+    pub tuning: Tuning,
+    pub clock: Clock,
+    pub listener: TcpListener,
+    pub lane_ends: LaneEnds<A::Request, A::Delivery>,
+    pub ends: ShardEnds<A>,
+    pub limiter: Arc<ConnectionLimiter>,
+    pub stats: Arc<ShardStats>,
+    pub view: Arc<Mutex<A::View>>,
+    pub policy: Arc<HttpPolicy>,
+}
+
+/// Starts the thread `shard-N`. `make` builds the logic on it, and `until_end` is dropped last.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn<A: App>(
+    plan: Plan<A>,
+    make: impl FnOnce() -> Shard<A> + Send + 'static,
+    until_end: impl Send + 'static,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let name = format!("shard-{}", plan.shard.0);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _until_end = until_end;
+        if plan.tuning.is_pinned {
+            pin(plan.shard);
+        }
+        let driver = plan.tuning.io_driver;
+        block_on(plan.shard, driver, Worker::run(plan, make()))?
+    })
+}
+
+/// Ring slots. A shard waits for one thing at a time.
+const RING_ENTRIES: u32 = 64;
+
+fn block_on<T>(
+    shard: ShardId,
+    driver: IoDriver,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<io::Result<T>> {
+    match driver {
+        IoDriver::IoUring => {
+            let runtime = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).build();
+            return Ok(runtime?.block_on(work));
+        }
+        IoDriver::Auto => {
+            let runtime = RuntimeBuilder::<FusionDriver>::new().with_entries(RING_ENTRIES).build();
+            match runtime {
+                Ok(mut runtime) => return Ok(runtime.block_on(work)),
+                Err(error) => {
+                    tracing::warn!(shard = shard.0, %error, "io_uring is not usable; using epoll");
+                }
+            }
+        }
+        IoDriver::Legacy => {}
+    }
+    Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(work))
+}
+
+/// Which driver `auto` takes on this machine.
+pub fn is_io_uring_usable() -> bool {
+    monoio::utils::detect_uring()
+}
+
+/// Keeps the thread on one of the cores this process may use.
+fn pin(shard: ShardId) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let mut only = CpuSet::new();
+        only.set(cores[usize::from(shard.0) % cores.len()]);
+        sched_setaffinity(None, &only)
+    });
+    if let Err(error) = pinned {
+        tracing::warn!(shard = shard.0, %error, "the shard is not pinned to a core");
+    }
+}

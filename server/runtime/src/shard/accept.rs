@@ -1,0 +1,84 @@
+//! New connections: admit, refuse, or wait until descriptors are free again.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use throng_engine::{App, Now};
+
+use super::pipes::Head;
+use super::readiness::Source;
+use super::turn::Worker;
+
+/// Pause after the system had no descriptor or memory for a connection.
+const ACCEPT_PAUSE_MS: u64 = 100;
+/// Refused connections that are kept until the client has read why.
+const REFUSED_MAX: u32 = 256;
+const OVERLOADED: &str = r#"{"code":503,"message":"Too many connections"}"#;
+
+impl<A: App> Worker<A> {
+    pub(super) fn accept(&mut self, now: Now) {
+        if !self.is_accept_ready || self.accept_paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.accept_paused_until = None;
+        for _ in 0..self.tuning.accepts_per_turn {
+            let Some(listener) = &self.listener else { return };
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match acceptfrom_with(listener, flags) {
+                Ok((fd, Some(peer))) => match SocketAddr::try_from(peer) {
+                    Ok(peer) => self.admit(now, fd, peer),
+                    Err(error) => tracing::debug!(%error, "a connection without an address"),
+                },
+                Ok((_, None)) | Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.is_accept_ready = false;
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept; pausing");
+                    self.accept_paused_until = Some(now.plus_ms(ACCEPT_PAUSE_MS));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Now, fd: OwnedFd, peer: SocketAddr) {
+        let stream = TcpStream::from(fd);
+        self.counters.accepted += 1;
+        let deadline = now.plus_ms(u64::from(self.tuning.handshake_timeout_ms));
+        let permit = self.limiter.admit(peer.ip());
+        let is_refused = permit.is_none();
+        if is_refused && self.refused_open >= REFUSED_MAX {
+            self.counters.refused_connections += 1;
+            return;
+        }
+        let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, permit };
+        let pipe = self.pipes.insert_head(head, deadline);
+        if is_refused {
+            self.counters.refused_connections += 1;
+            self.refused_open += 1;
+            self.refuse(pipe, 503, OVERLOADED);
+        } else {
+            // Most clients have sent their request by now.
+            self.ready.push_back(pipe);
+        }
+    }
+
+    /// Clients that come from now on find no listener.
+    pub(super) fn stop_accepting(&mut self) {
+        self.listener = None;
+        self.is_stopping = true;
+        for pipe in self.pipes.heads() {
+            self.drop_head(pipe);
+        }
+    }
+
+    pub(super) fn watch_listener(&mut self) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        self.readiness.add(listener, Source::Listener)
+    }
+}

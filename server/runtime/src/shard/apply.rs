@@ -1,0 +1,63 @@
+//! What the logic asked for.
+
+use std::sync::PoisonError;
+use throng_engine::App;
+use throng_engine::PipeEnd;
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::turn::Worker;
+
+impl<A: App> Worker<A> {
+    pub(super) fn apply(&mut self) {
+        for (to, request) in self.effects.requests.drain(..) {
+            let pushed = self.lane_ends.requests_out[usize::from(to.0)].push(request);
+            assert!(pushed.is_ok(), "the logic never emits more than fits");
+        }
+        for (to, delivery) in self.effects.deliveries.drain(..) {
+            let pushed = self.lane_ends.deliveries_out[usize::from(to.0)].push(delivery);
+            assert!(pushed.is_ok(), "the logic never emits more than fits");
+        }
+        self.lane_ends.ring();
+        for (poll, answer) in self.effects.answers.drain(..) {
+            if let Some(waiting) = self.polls.remove(&poll) {
+                // The client may have given up in the meantime.
+                let _ = waiting.send(answer);
+            }
+        }
+        let commands = std::mem::take(&mut self.effects.commands);
+        for command in commands {
+            self.command(command);
+        }
+        for signal in self.effects.signals.drain(..) {
+            match self.ends.signals.try_send(signal) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => unreachable!("the logic never emits more than fits"),
+                // The backplane has ended: the server is past its grace.
+                Err(TrySendError::Closed(_)) => {}
+            }
+        }
+        let closes = std::mem::take(&mut self.effects.closes);
+        for pipe in closes {
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+        if !self.effects.changes.is_empty() {
+            let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+            view.extend(self.effects.changes.drain(..));
+        }
+        for line in self.effects.logs.drain(..) {
+            if self.ends.logs.try_send(line).is_err() {
+                self.counters.logs_dropped += 1;
+            }
+        }
+    }
+
+    fn command(&mut self, command: A::Command) {
+        match self.ends.commands.try_send(command) {
+            Ok(()) => self.commands_unanswered += 1,
+            Err(TrySendError::Full(_)) => unreachable!("unanswered commands fit the lane"),
+            // The HTTP thread has ended: the server is past its grace.
+            Err(TrySendError::Closed(_)) => {}
+        }
+    }
+}

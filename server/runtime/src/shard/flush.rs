@@ -1,0 +1,126 @@
+//! One send per pipe that has something to say.
+//!
+//! A send costs about as much as the bytes of fifty messages, so a pipe waits for its turn among all
+//! that have something to send, and then gets everything that came meanwhile. Between the sends of a
+//! large room the shard goes on reading: what it hears then leaves with the rest of the round, instead
+//! of waiting for its end.
+
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
+use throng_engine::PipeEnd;
+use throng_engine::{App, Flushed, PipeId};
+
+use super::turn::Worker;
+
+/// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
+const PIECES_MAX: usize = 16;
+
+/// How long a turn sends, as a multiple of what it took so far: hearing a message costs a look at
+/// each member of its room, and must not take the time from sending.
+const SENDING_SHARE: u64 = 8;
+const SENDING_NS_MIN: u64 = 250_000;
+/// Sends between two looks at the clock.
+const SENDS_PER_LOOK: u32 = 16;
+
+/// How long a peer may take to end a connection that we have ended.
+const CLOSING_MS: u64 = 1_000;
+
+impl<A: App> Worker<A> {
+    /// Takes down what we have ended and the peer has not.
+    pub(super) fn end_overdue_closing(&mut self) {
+        while let Some((_, pipe)) = self.closing.pop_front_if(|(due, _)| *due <= self.now) {
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+    }
+
+    /// Sends to pipes that have something to say, in turn, unless they may linger for more. The rest
+    /// of them wait for the next turn, which may have more for them.
+    pub(super) fn flush(&mut self) {
+        let was_empty = self.dirty.is_empty();
+        self.state.outbox().take_dirty(&mut self.dirty);
+        if self.dirty.is_empty() {
+            return;
+        }
+        if was_empty && self.tuning.flush_linger_us > 0 {
+            let linger_ns = u64::from(self.tuning.flush_linger_us) * 1000;
+            self.flush_at = Some(self.now.plus_ns(linger_ns));
+        }
+        if self.flush_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        self.flush_at = None;
+        let begun = self.clock.now();
+        let most_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
+        for sends in 1_u32.. {
+            let Some(pipe) = self.dirty.pop_front() else { return };
+            self.flush_pipe(pipe);
+            if sends.is_multiple_of(SENDS_PER_LOOK) && self.clock.now().since(begun) >= most_ns {
+                return;
+            }
+        }
+    }
+
+    fn flush_pipe(&mut self, pipe: PipeId) {
+        let Some(open) = self.pipes.open(pipe) else { return };
+        let fd = open.stream.as_raw_fd();
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        loop {
+            let outbox = self.state.outbox();
+            let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+            let count = outbox.slices(pipe, &mut pieces);
+            let pieces = &pieces[..count];
+            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let sent = match pieces {
+                // Nothing to send, but perhaps to close.
+                [] => Ok(0),
+                [only] => send(fd, only, flags),
+                many => sendmsg::<()>(fd, many, &[], flags, None),
+            };
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => 0,
+                Err(Errno::EINTR) => continue,
+                Err(_) => {
+                    outbox.sent(pipe, 0);
+                    return self.end_later(pipe, PipeEnd::Failed);
+                }
+            };
+            self.counters.flushes += u64::from(sent > 0);
+            self.counters.bytes_out += sent as u64;
+            match outbox.sent(pipe, sent) {
+                Flushed::Empty => return self.note_full(pipe, false),
+                Flushed::More if sent == offered => {
+                    // It took everything; there are more pieces.
+                    outbox.writable(pipe);
+                    continue;
+                }
+                Flushed::More => return self.note_full(pipe, true),
+                // The peer sees the end behind the last bytes and has a moment to end as well:
+                // closing with unread input would reset the connection and take those bytes along.
+                Flushed::Close => {
+                    if shutdown(fd, Shutdown::Write).is_err() {
+                        self.end_later(pipe, PipeEnd::Failed);
+                    }
+                    self.closing.push_back((self.now.plus_ms(CLOSING_MS), pipe));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the pipe must tell when it takes bytes again.
+    fn note_full(&mut self, pipe: PipeId, is_full: bool) {
+        let Some(open) = self.pipes.open_mut(pipe) else { return };
+        if open.is_full == is_full {
+            return;
+        }
+        open.is_full = is_full;
+        if let Err(error) = self.readiness.report_writable(&open.stream, pipe, is_full) {
+            tracing::warn!(%error, "a pipe could not be watched");
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+    }
+}

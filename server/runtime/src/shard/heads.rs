@@ -1,0 +1,228 @@
+//! The first request of a connection: a WebSocket of this shard, or the HTTP thread's.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+use throng_engine::Accept;
+use throng_engine::{App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
+use throng_wire::http::{self, EngineError};
+use throng_wire::ws;
+
+use super::pipes::{Head, Pipes};
+use super::readiness::{Readiness, Source};
+use super::turn::Worker;
+use crate::link::{Handed, ToShard, Upgraded};
+use crate::request::{Fields, HttpPolicy};
+
+const OVERLOADED: &str = r#"{"code":503,"message":"The server is overloaded"}"#;
+const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
+const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
+const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
+    Upgrade: websocket\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\
+    Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
+
+/// What the first bytes of a connection ask for.
+enum Verdict {
+    NeedMore,
+    Refuse {
+        status: u16,
+        json: &'static str,
+    },
+    WrongVersion,
+    /// `len`: bytes of the request head.
+    Upgrade {
+        len: usize,
+        owner: ShardId,
+        accept: Box<str>,
+        request: EngineRequest,
+    },
+    HttpServer,
+}
+
+impl<A: App> Worker<A> {
+    /// Reads a connection whose head is awaited and decides where it belongs.
+    pub(super) fn read_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let count = match (&head.stream).read(&mut self.buffer) {
+            Ok(0) => return self.drop_head(pipe),
+            Ok(count) => count,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return self.watch_head(pipe),
+                io::ErrorKind::Interrupted => return self.ready.push_back(pipe),
+                _ => return self.drop_head(pipe),
+            },
+        };
+        if head.permit.is_none() {
+            return self.watch_head(pipe);
+        }
+        let verdict = if head.bytes.is_empty() {
+            judge(&self.buffer[..count], head, &self.policy, self.shard, self.shards)
+        } else {
+            let mut bytes = std::mem::take(&mut head.bytes);
+            bytes.extend_from_slice(&self.buffer[..count]);
+            let verdict = judge(&bytes, head, &self.policy, self.shard, self.shards);
+            head.bytes = bytes;
+            verdict
+        };
+        // From here on everything that came is in one place.
+        if head.bytes.is_empty() {
+            match verdict {
+                Verdict::NeedMore | Verdict::HttpServer => {
+                    head.bytes = self.buffer[..count].to_vec();
+                }
+                Verdict::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
+                Verdict::Refuse { .. } | Verdict::WrongVersion => {}
+            }
+        } else if let Verdict::Upgrade { len, .. } = verdict {
+            head.bytes.drain(..len);
+        }
+        match verdict {
+            Verdict::NeedMore => self.watch_head(pipe),
+            Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
+            Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
+            Verdict::Upgrade { owner, accept, request, .. } if owner == self.shard => {
+                self.upgrade(pipe, accept, request);
+            }
+            Verdict::Upgrade { owner, accept, request, .. } => {
+                self.pass_on(pipe, owner, accept, request);
+            }
+            Verdict::HttpServer => self.hand_over(pipe),
+        }
+    }
+
+    fn upgrade(&mut self, pipe: PipeId, accept: Box<str>, request: EngineRequest) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let mut leftover = std::mem::take(&mut head.bytes);
+        self.watch_head(pipe);
+        if !self.pipes.promote(pipe) {
+            return;
+        }
+        let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
+        self.state.step(input, &mut self.effects);
+        if !leftover.is_empty() {
+            self.state.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+        }
+    }
+
+    /// The handshake names a session of another shard.
+    fn pass_on(&mut self, pipe: PipeId, owner: ShardId, accept: Box<str>, request: EngineRequest) {
+        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
+        let Head { stream, bytes: leftover, permit, .. } = *head;
+        let (Some(permit), Some(handle)) = (permit, self.ends.handles.to(owner)) else { return };
+        let accept = Accept::Write(accept);
+        let upgraded = Upgraded { stream, permit, accept, request, leftover };
+        if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
+        {
+            self.counters.refused_connections += 1;
+            let _ = (&back.stream).write(&http::refusal(503, OVERLOADED));
+        }
+    }
+
+    fn hand_over(&mut self, pipe: PipeId) {
+        let Ok(slot) = self.ends.handed.try_reserve() else {
+            return self.refuse(pipe, 503, OVERLOADED);
+        };
+        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
+        let Head { stream, bytes: prefix, peer, permit, .. } = *head;
+        let Some(permit) = permit else { return };
+        self.counters.handed_over += 1;
+        slot.send(Handed { stream, prefix, peer, permit });
+    }
+
+    pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
+        self.refuse_with(pipe, &http::refusal(status, json));
+    }
+
+    /// Answers, and keeps the connection until the client has closed it or its time is up: closing
+    /// with unread bytes would reset it and the client might never see the answer.
+    fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let is_sent = (&head.stream).write_all(answer).is_ok();
+        if !is_sent || head.stream.shutdown(Shutdown::Write).is_err() {
+            return self.drop_head(pipe);
+        }
+        head.bytes = Vec::new();
+        if head.permit.take().is_some() {
+            self.refused_open += 1;
+        }
+        self.ready.push_back(pipe);
+    }
+
+    pub(super) fn drop_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.take_head(pipe) else { return };
+        if head.permit.is_none() {
+            self.refused_open -= 1;
+        }
+    }
+
+    /// Heads that took too long are told so and closed.
+    pub(super) fn drop_overdue_heads(&mut self) {
+        while let Some(pipe) = self.pipes.overdue_head(self.now) {
+            let Some(head) = self.pipes.head_mut(pipe) else { continue };
+            if head.permit.is_some() {
+                self.counters.head_timeouts += 1;
+                let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
+            }
+            self.drop_head(pipe);
+        }
+    }
+
+    /// Waits for more of a head.
+    fn watch_head(&mut self, pipe: PipeId) {
+        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        if head.is_watched {
+            return;
+        }
+        match self.readiness.add(&head.stream, Source::Pipe(pipe)) {
+            Ok(()) => head.is_watched = true,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be watched");
+                self.drop_head(pipe);
+            }
+        }
+    }
+}
+
+/// A head for another thread: this one no longer waits for it.
+fn take_away(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<Head>> {
+    let head = pipes.take_head(pipe)?;
+    if head.is_watched {
+        readiness.remove(&head.stream);
+    }
+    Some(head)
+}
+
+fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Verdict {
+    let (len, request) = match http::head(bytes) {
+        Ok(http::Head::NeedMore) => return Verdict::NeedMore,
+        Ok(http::Head::Complete { len, request }) => (len, request),
+        Err(throng_wire::Fault::HeadTooLarge | throng_wire::Fault::HeadTooManyFields) => {
+            return Verdict::Refuse { status: 431, json: MALFORMED };
+        }
+        Err(_) => return Verdict::Refuse { status: 400, json: MALFORMED },
+    };
+    let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
+        return Verdict::HttpServer;
+    };
+    let fields = Fields {
+        method: request.method,
+        query: request.query,
+        host: request.host,
+        origin: request.origin,
+        authorization: request.authorization,
+        content_type: None,
+    };
+    let engine = policy.engine_request(endpoint, fields, head.peer.ip());
+    // Only the rules of RFC 6455; the shard that owns the session judges the rest.
+    if !upgrade.is_version_13 {
+        return Verdict::WrongVersion;
+    }
+    let Some(key) = upgrade.key else {
+        return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
+    };
+    // Sids that no shard can own are refused right here.
+    let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
+    let owner =
+        named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
+    Verdict::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
+}

@@ -1,0 +1,124 @@
+//! Items from other shards and from the HTTP thread.
+
+use throng_engine::{App, Input, ShardId};
+
+use super::pipes::Open;
+use super::readiness::Source;
+use super::turn::Worker;
+use crate::link::{ToShard, Upgraded};
+
+/// Items of the HTTP thread taken in one turn.
+const INBOX_PER_TURN: usize = 256;
+/// Requests taken in one turn, of all peers.
+const REQUESTS_PER_TURN: usize = 1024;
+
+impl<A: App> Worker<A> {
+    /// Free slots now: the logic never emits more than that in this turn.
+    pub(super) fn measure_lanes(&mut self) {
+        let slots = &mut self.slots;
+        let count = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
+        slots.requests.clear();
+        slots.requests.extend(self.lane_ends.requests_out.iter().map(|lane| count(lane.room())));
+        slots.deliveries.clear();
+        slots
+            .deliveries
+            .extend(self.lane_ends.deliveries_out.iter().map(|lane| count(lane.room())));
+        slots.signals = count(self.ends.signals.capacity());
+        slots.commands = count(crate::link::COMMANDS_MAX - self.commands_unanswered);
+    }
+
+    pub(super) fn take_replies(&mut self) {
+        while let Ok(reply) = self.ends.replies.try_recv() {
+            self.commands_unanswered -= 1;
+            self.state.step(Input::Reply(reply), &mut self.effects);
+        }
+    }
+
+    pub(super) fn take_inbox(&mut self) {
+        for _ in 0..INBOX_PER_TURN {
+            let Ok(item) = self.ends.inbox.try_recv() else { return };
+            let input = match item {
+                ToShard::Http { poll, request, body, answer } => {
+                    self.polls.insert(poll, answer);
+                    Input::Http { poll, request, body }
+                }
+                ToShard::HttpGone { poll } => {
+                    self.polls.remove(&poll);
+                    Input::HttpGone { poll }
+                }
+                ToShard::HasSession { request, answer } => {
+                    // Who asked may have given up.
+                    let _ = answer.send(self.state.has_session(&request));
+                    continue;
+                }
+                ToShard::Upgraded(upgraded) => {
+                    self.take_upgraded(*upgraded);
+                    continue;
+                }
+                ToShard::Notice(notice) => Input::Notice(notice),
+                ToShard::Stop => {
+                    self.stop_accepting();
+                    Input::Stop
+                }
+                ToShard::Exit => {
+                    self.is_ending = true;
+                    return;
+                }
+            };
+            self.state.step(input, &mut self.effects);
+        }
+    }
+
+    fn take_upgraded(&mut self, upgraded: Upgraded) {
+        let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
+        let pipe = self.pipes.insert_open(Open::new(stream, permit));
+        let Some(open) = self.pipes.open(pipe) else { return };
+        if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
+            tracing::warn!(%error, "an upgraded connection could not be watched");
+            self.pipes.take_open(pipe);
+            return self.pipes.release(pipe);
+        }
+        let input = Input::Upgrade { pipe, accept, request };
+        self.state.step(input, &mut self.effects);
+        if !leftover.is_empty() {
+            self.state.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+        }
+    }
+
+    /// Deliveries never make the logic send, so all of them can be taken.
+    pub(super) fn take_deliveries(&mut self) {
+        for (from, lane) in self.lane_ends.deliveries_in.iter_mut().enumerate() {
+            // What a peer pushes meanwhile is for the next turn: the turn stays bounded.
+            for _ in 0..lane.len() {
+                let Some(delivery) = lane.pop() else { break };
+                let from = ShardId(from as u8);
+                self.state.step(Input::Delivery { from, delivery }, &mut self.effects);
+            }
+        }
+    }
+
+    /// Takes requests, one peer after the other, while their worst-case fan-out fits.
+    pub(super) fn take_requests(&mut self) {
+        self.is_stalled = false;
+        let peers = self.lane_ends.requests_in.len();
+        let mut empty_in_a_row = 0;
+        for _ in 0..REQUESTS_PER_TURN {
+            if !self.state.takes_requests() {
+                self.is_stalled = self.lane_ends.requests_in.iter().any(|lane| !lane.is_empty());
+                return;
+            }
+            let request = loop {
+                let from = self.next_peer;
+                self.next_peer = (from + 1) % peers;
+                match self.lane_ends.requests_in[from].pop() {
+                    Some(request) => break Some((ShardId(from as u8), request)),
+                    None if empty_in_a_row == peers => break None,
+                    None => empty_in_a_row += 1,
+                }
+            };
+            let Some((from, request)) = request else { return };
+            empty_in_a_row = 0;
+            self.state.step(Input::Request { from, request }, &mut self.effects);
+        }
+    }
+}

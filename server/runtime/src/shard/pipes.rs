@@ -1,0 +1,199 @@
+//! The table of a shard's connections, by slot and generation.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpStream};
+
+use throng_engine::{Now, PipeId};
+
+use crate::limiter::Permit;
+
+/// A connection whose request head is awaited.
+pub(super) struct Head {
+    pub(super) stream: TcpStream,
+    /// Whether its readiness is reported: once the first read came too early.
+    pub(super) is_watched: bool,
+    /// What came so far.
+    pub(super) bytes: Vec<u8>,
+    pub(super) peer: SocketAddr,
+    /// `None` once it was refused: what still comes is thrown away until the client closes.
+    pub(super) permit: Option<Permit>,
+}
+
+/// A WebSocket byte stream.
+pub(super) struct Open {
+    pub(super) stream: TcpStream,
+    /// The shard is told when it takes bytes: it did not take all of them.
+    pub(super) is_full: bool,
+    /// Held for its drop.
+    _ticket: Permit,
+}
+
+impl Open {
+    pub(super) fn new(stream: TcpStream, permit: Permit) -> Open {
+        Open { stream, is_full: false, _ticket: permit }
+    }
+}
+
+pub(super) enum Place {
+    Free,
+    Head(Box<Head>),
+    Open(Open),
+}
+
+struct Slot {
+    generation: u32,
+    place: Place,
+}
+
+#[derive(Default)]
+pub(super) struct Pipes {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Deadlines of heads, oldest first; all have the same patience.
+    awaited: VecDeque<(Now, PipeId)>,
+    open: u32,
+    heads: u32,
+}
+
+impl Pipes {
+    pub(super) fn open_count(&self) -> u32 {
+        self.open
+    }
+
+    pub(super) fn head_count(&self) -> u32 {
+        self.heads
+    }
+
+    pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
+        let pipe = self.insert(Place::Head(Box::new(head)));
+        self.heads += 1;
+        self.awaited.push_back((deadline, pipe));
+        pipe
+    }
+
+    pub(super) fn insert_open(&mut self, open: Open) -> PipeId {
+        self.open += 1;
+        self.insert(Place::Open(open))
+    }
+
+    fn insert(&mut self, place: Place) -> PipeId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, place: Place::Free });
+            u32::try_from(self.slots.len() - 1).expect("descriptors run out long before")
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.place = place;
+        PipeId { slot, generation: entry.generation }
+    }
+
+    /// A head becomes a WebSocket and keeps its slot. False if there is no such head, or it was
+    /// refused.
+    pub(super) fn promote(&mut self, pipe: PipeId) -> bool {
+        let Some(head) = self.detach_head(pipe) else { return false };
+        let Head { stream, permit: Some(permit), .. } = *head else {
+            self.release(pipe);
+            return false;
+        };
+        self.slots[pipe.slot as usize].place = Place::Open(Open::new(stream, permit));
+        self.open += 1;
+        true
+    }
+
+    pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
+        match self.place_mut(pipe)? {
+            Place::Head(head) => Some(head),
+            _ => None,
+        }
+    }
+
+    pub(super) fn open(&self, pipe: PipeId) -> Option<&Open> {
+        let slot = self.slots.get(pipe.slot as usize)?;
+        match &slot.place {
+            Place::Open(open) if slot.generation == pipe.generation => Some(open),
+            _ => None,
+        }
+    }
+
+    pub(super) fn open_mut(&mut self, pipe: PipeId) -> Option<&mut Open> {
+        match self.place_mut(pipe)? {
+            Place::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_head(&self, pipe: PipeId) -> bool {
+        self.slots.get(pipe.slot as usize).is_some_and(|slot| {
+            slot.generation == pipe.generation && matches!(slot.place, Place::Head(_))
+        })
+    }
+
+    fn place_mut(&mut self, pipe: PipeId) -> Option<&mut Place> {
+        let slot = self.slots.get_mut(pipe.slot as usize)?;
+        (slot.generation == pipe.generation).then_some(&mut slot.place)
+    }
+
+    /// Takes a head out; its slot is free for another connection.
+    pub(super) fn take_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
+        let head = self.detach_head(pipe)?;
+        self.release(pipe);
+        Some(head)
+    }
+
+    fn detach_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
+        let place = self.place_mut(pipe)?;
+        if !matches!(place, Place::Head(_)) {
+            return None;
+        }
+        let Place::Head(head) = std::mem::replace(place, Place::Free) else { return None };
+        self.heads -= 1;
+        Some(head)
+    }
+
+    /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the core hears
+    /// of the end before it hears of the next tenant.
+    pub(super) fn take_open(&mut self, pipe: PipeId) -> Option<Open> {
+        let place = self.place_mut(pipe)?;
+        if !matches!(place, Place::Open(_)) {
+            return None;
+        }
+        let Place::Open(open) = std::mem::replace(place, Place::Free) else { return None };
+        self.open -= 1;
+        Some(open)
+    }
+
+    pub(super) fn release(&mut self, pipe: PipeId) {
+        let slot = &mut self.slots[pipe.slot as usize];
+        debug_assert!(slot.generation == pipe.generation && matches!(slot.place, Place::Free));
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(pipe.slot);
+    }
+
+    /// The next head whose patience has run out.
+    pub(super) fn overdue_head(&mut self, now: Now) -> Option<PipeId> {
+        while let Some((deadline, pipe)) = self.awaited.front().copied() {
+            if !self.is_head(pipe) {
+                self.awaited.pop_front();
+            } else if deadline <= now {
+                self.awaited.pop_front();
+                return Some(pipe);
+            } else {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// When [`Pipes::overdue_head`] may have something.
+    pub(super) fn next_deadline(&self) -> Option<Now> {
+        self.awaited.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// All heads, to be closed when the server stops.
+    pub(super) fn heads(&self) -> Vec<PipeId> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| matches!(slot.place, Place::Head(_)))
+            .map(|(index, slot)| PipeId { slot: index as u32, generation: slot.generation })
+            .collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! Bytes of open pipes, through one buffer for all of them.
+
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use throng_engine::PipeEnd;
+use throng_engine::{App, Input, PipeId};
+
+use super::turn::Worker;
+
+/// Bytes read in one turn before what they cause is sent.
+const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+
+impl<A: App> Worker<A> {
+    /// Reads pipes that are ready, each once, up to the bounds of a turn; the rest stay ready. What
+    /// has more to read is reported again.
+    pub(super) fn read_ready(&mut self) {
+        self.read_bytes = 0;
+        for _ in 0..self.ready.len() {
+            if self.read_bytes >= READ_BYTES_PER_TURN {
+                return;
+            }
+            let Some(pipe) = self.ready.pop_front() else { return };
+            if self.pipes.is_head(pipe) {
+                self.read_head(pipe);
+            } else {
+                self.read_open(pipe);
+            }
+        }
+    }
+
+    fn read_open(&mut self, pipe: PipeId) {
+        let Some(open) = self.pipes.open(pipe) else { return };
+        match recv(open.stream.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => self.end_now(pipe, PipeEnd::Eof),
+            Ok(count) => {
+                self.read_bytes += count;
+                let bytes = &mut self.buffer[..count];
+                self.state.step(Input::Bytes { pipe, bytes }, &mut self.effects);
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => self.end_now(pipe, PipeEnd::Failed),
+        }
+    }
+
+    fn end_now(&mut self, pipe: PipeId, end: PipeEnd) {
+        self.pipes.take_open(pipe);
+        self.state.step(Input::PipeClosed { pipe, end }, &mut self.effects);
+        self.pipes.release(pipe);
+    }
+
+    /// Closes a pipe outside the stepping part of a turn: the core hears of it in the next one.
+    pub(super) fn end_later(&mut self, pipe: PipeId, end: PipeEnd) {
+        if self.pipes.take_open(pipe).is_some() {
+            self.gone.push((pipe, end));
+        }
+    }
+
+    pub(super) fn report_gone(&mut self) {
+        for (pipe, end) in std::mem::take(&mut self.gone) {
+            self.state.step(Input::PipeClosed { pipe, end }, &mut self.effects);
+            self.pipes.release(pipe);
+        }
+    }
+}

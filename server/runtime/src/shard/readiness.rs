@@ -1,0 +1,145 @@
+//! What is ready: one epoll set for everything a shard waits for, and the runtime sleeps on the set.
+//!
+//! An idle connection costs no memory of ours here, and waiting for it again costs no system call:
+//! sockets stay in the set, level-triggered, until they are closed. A wait of the runtime per
+//! connection is a task and two boxes for as long as it is idle, and a submission per read.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use monoio::net::UnixStream;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use throng_engine::PipeId;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Listener,
+    Bell,
+    Alarm,
+    Pipe(PipeId),
+}
+
+/// The slot of sources that are no pipe; slots of pipes are bounded by descriptors.
+const NO_PIPE: u32 = u32::MAX;
+
+impl Source {
+    fn data(self) -> EventData {
+        let (slot, generation) = match self {
+            Source::Listener => (NO_PIPE, 0),
+            Source::Bell => (NO_PIPE, 1),
+            Source::Alarm => (NO_PIPE, 2),
+            Source::Pipe(pipe) => (pipe.slot, pipe.generation),
+        };
+        EventData::new_u64(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    fn of(data: EventData) -> Source {
+        let (slot, generation) = (data.u64() as u32, (data.u64() >> 32) as u32);
+        match (slot, generation) {
+            (NO_PIPE, 0) => Source::Listener,
+            (NO_PIPE, 1) => Source::Bell,
+            (NO_PIPE, _) => Source::Alarm,
+            _ => Source::Pipe(PipeId { slot, generation }),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) source: Source,
+    /// There is something to read; an end or an error counts, for the read tells which.
+    pub(super) is_readable: bool,
+    pub(super) is_writable: bool,
+}
+
+pub(super) struct Readiness {
+    set: OwnedFd,
+    /// The set as the runtime sees it: of its stream types this one keeps no addresses.
+    watched: UnixStream,
+    found: Vec<epoll::Event>,
+    found_max: usize,
+}
+
+impl Readiness {
+    /// `found_max`: sources reported in one turn.
+    pub(super) fn new(found_max: usize) -> io::Result<Readiness> {
+        let set = epoll::create(CreateFlags::CLOEXEC)?;
+        let duplicate = set.as_fd().try_clone_to_owned()?;
+        let watched = UnixStream::from_std(std::os::unix::net::UnixStream::from(duplicate))?;
+        Ok(Readiness { set, watched, found: Vec::with_capacity(found_max), found_max })
+    }
+
+    /// Reports `source` whenever it is readable. Closing its descriptor takes it out again.
+    pub(super) fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        // New connections are accepted until there are none, unless accepting has to pause: a
+        // listener that stays ready must not keep the shard awake.
+        let edge = if source == Source::Listener { EventFlags::ET } else { EventFlags::empty() };
+        Ok(epoll::add(&self.set, fd, source.data(), EventFlags::IN | edge)?)
+    }
+
+    /// Takes out a descriptor that lives on elsewhere.
+    pub(super) fn remove(&self, fd: impl AsFd) {
+        // It may never have been added.
+        let _ = epoll::delete(&self.set, fd);
+    }
+
+    /// Reports also when the pipe takes bytes, or no longer.
+    pub(super) fn report_writable(
+        &self,
+        fd: impl AsFd,
+        pipe: PipeId,
+        is_wanted: bool,
+    ) -> io::Result<()> {
+        let flags = if is_wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        Ok(epoll::modify(&self.set, fd, Source::Pipe(pipe).data(), flags)?)
+    }
+
+    /// Looks what is ready now; true if anything is, also if it was found before and not taken.
+    pub(super) fn look(&mut self) -> bool {
+        if self.found.is_empty() {
+            self.found.reserve(self.found_max);
+            let spare = rustix::buffer::spare_capacity(&mut self.found);
+            // An interruption is like nothing found: the runtime's wait comes next.
+            let _ = epoll::wait(&self.set, spare, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        }
+        !self.found.is_empty()
+    }
+
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
+        self.found.drain(..).map(|event| {
+            let flags = event.flags;
+            Ready {
+                source: Source::of(event.data),
+                is_readable: flags != EventFlags::OUT,
+                is_writable: flags.contains(EventFlags::OUT),
+            }
+        })
+    }
+
+    /// Sleeps until anything is ready.
+    pub(super) async fn sleep(&self) {
+        // An error is found again by the system call that it makes fail.
+        let _ = self.watched.readable(false).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_survives_the_way_through_the_kernel() {
+        let pipe = |slot, generation| Source::Pipe(PipeId { slot, generation });
+        for source in [
+            Source::Listener,
+            Source::Bell,
+            Source::Alarm,
+            pipe(0, 0),
+            pipe(7, u32::MAX),
+            pipe(u32::MAX - 1, 1),
+        ] {
+            assert_eq!(Source::of(source.data()), source);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One turn after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use throng_engine::PipeEnd;
+use throng_engine::{Answer, App, Effects, LaneSlots, Now, PipeId, PollId, Shard, ShardId};
+use throng_mesh::{LaneEnds, Receiver};
+use tokio::sync::oneshot;
+
+use super::alarm::Alarm;
+use super::pipes::Pipes;
+use super::readiness::{Readiness, Source};
+use super::{Plan, Tuning};
+use crate::clock::Clock;
+use crate::limiter::ConnectionLimiter;
+use crate::link::ShardEnds;
+use crate::request::HttpPolicy;
+use crate::stats::{RuntimeCounters, ShardStats};
+
+/// Next look at lanes that were too full for what the logic owes or for a request's fan-out. A
+/// peer that drains them has no reason to ring.
+const PRESSED_RETRY_NS: u64 = 250_000;
+
+pub(super) struct Worker<A: App> {
+    pub(super) shard: ShardId,
+    pub(super) shards: u8,
+    pub(super) tuning: Tuning,
+    pub(super) policy: Arc<HttpPolicy>,
+    pub(super) limiter: Arc<ConnectionLimiter>,
+    pub(super) clock: Clock,
+    pub(super) now: Now,
+
+    pub(super) state: Shard<A>,
+    pub(super) effects: Effects<A>,
+    pub(super) slots: LaneSlots,
+
+    pub(super) pipes: Pipes,
+    /// Connections to read, in the order they became ready.
+    pub(super) ready: VecDeque<PipeId>,
+    /// Pipes taken down since the last turn, of which the logic has not heard.
+    pub(super) gone: Vec<(PipeId, PipeEnd)>,
+    /// Pipes that have something to send, in the order in which they are offered to their sockets.
+    pub(super) dirty: VecDeque<PipeId>,
+    /// Pipes that we have ended, and when to take them down.
+    pub(super) closing: VecDeque<(Now, PipeId)>,
+    pub(super) flush_at: Option<Now>,
+    pub(super) buffer: Box<[u8]>,
+    /// Bytes read in this turn.
+    pub(super) read_bytes: usize,
+    pub(super) refused_open: u32,
+
+    pub(super) listener: Option<TcpListener>,
+    pub(super) is_accept_ready: bool,
+    pub(super) accept_paused_until: Option<Now>,
+
+    pub(super) lane_ends: LaneEnds<A::Request, A::Delivery>,
+    pub(super) next_peer: usize,
+    /// Requests wait because their fan-out may not fit.
+    pub(super) is_stalled: bool,
+    pub(super) ends: ShardEnds<A>,
+    pub(super) polls: HashMap<PollId, oneshot::Sender<Answer>>,
+    pub(super) commands_unanswered: usize,
+
+    pub(super) readiness: Readiness,
+    alarm: Alarm,
+
+    pub(super) counters: RuntimeCounters,
+    stats: Arc<ShardStats>,
+    pub(super) view: Arc<Mutex<A::View>>,
+    pub(super) is_stopping: bool,
+    pub(super) is_ending: bool,
+}
+
+impl<A: App> Worker<A> {
+    /// Runs until the HTTP thread says [`crate::link::ToShard::Exit`].
+    pub(super) async fn run(plan: Plan<A>, state: Shard<A>) -> io::Result<()> {
+        let mut worker = Worker::new(plan, state)?;
+        while !worker.is_ending {
+            worker.turn();
+            worker.park().await;
+        }
+        Ok(())
+    }
+
+    fn new(plan: Plan<A>, state: Shard<A>) -> io::Result<Worker<A>> {
+        let readiness = Readiness::new(plan.tuning.pipes_per_turn as usize)?;
+        let alarm = Alarm::new()?;
+        readiness.add(&*plan.lane_ends.bell, Source::Bell)?;
+        readiness.add(&alarm, Source::Alarm)?;
+        let mut worker = Worker {
+            shard: plan.shard,
+            shards: plan.shards,
+            policy: plan.policy,
+            limiter: plan.limiter,
+            clock: plan.clock,
+            now: plan.clock.now(),
+            state,
+            effects: Effects::default(),
+            slots: LaneSlots::default(),
+            pipes: Pipes::default(),
+            ready: VecDeque::new(),
+            gone: Vec::new(),
+            dirty: VecDeque::new(),
+            closing: VecDeque::new(),
+            flush_at: None,
+            buffer: vec![0; plan.tuning.read_bytes_max].into(),
+            read_bytes: 0,
+            refused_open: 0,
+            listener: Some(plan.listener),
+            is_accept_ready: false,
+            accept_paused_until: None,
+            lane_ends: plan.lane_ends,
+            next_peer: 0,
+            is_stalled: false,
+            ends: plan.ends,
+            polls: HashMap::new(),
+            commands_unanswered: 0,
+            readiness,
+            alarm,
+            counters: RuntimeCounters::default(),
+            stats: plan.stats,
+            view: plan.view,
+            is_stopping: false,
+            is_ending: false,
+            tuning: plan.tuning,
+        };
+        worker.watch_listener()?;
+        Ok(worker)
+    }
+
+    fn turn(&mut self) {
+        self.now = self.clock.now();
+        self.measure_lanes();
+        self.state.begin(self.now, &self.slots);
+
+        self.end_overdue_closing();
+        self.report_gone();
+        self.sort_ready();
+        self.take_replies();
+        self.take_deliveries();
+        self.take_requests();
+        self.drop_overdue_heads();
+        self.accept(self.now);
+        // Bytes before the inbox: a client that has sent its upgrade packet on the WebSocket may
+        // already ask over HTTP, and must find itself upgraded.
+        self.read_ready();
+        self.take_inbox();
+        self.state.settle(&mut self.effects);
+
+        self.apply();
+        self.flush();
+        self.publish();
+    }
+
+    fn sort_ready(&mut self) {
+        // What the last turn left comes first: what is ready is found again.
+        if !self.ready.is_empty() || !self.readiness.look() {
+            return;
+        }
+        for ready in self.readiness.take() {
+            match ready.source {
+                Source::Listener => self.is_accept_ready = true,
+                Source::Bell => self.lane_ends.bell.clear(),
+                Source::Alarm => self.alarm.clear(),
+                Source::Pipe(pipe) => {
+                    if ready.is_writable {
+                        self.state.outbox().writable(pipe);
+                    }
+                    if ready.is_readable {
+                        self.ready.push_back(pipe);
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let depth = |lens: &mut dyn Iterator<Item = usize>| lens.sum::<usize>() as u64;
+        self.counters.turns += 1;
+        self.counters.pipes = u64::from(self.pipes.open_count());
+        self.counters.heads = u64::from(self.pipes.head_count());
+        self.counters.lane_depth_request =
+            depth(&mut self.lane_ends.requests_in.iter().map(Receiver::len));
+        self.counters.lane_depth_delivery =
+            depth(&mut self.lane_ends.deliveries_in.iter().map(Receiver::len));
+        self.counters.lane_depth_store = self.commands_unanswered as u64;
+        let is_quiet = self.is_stopping
+            && self.pipes.open_count() == 0
+            && self.polls.is_empty()
+            && self.gone.is_empty()
+            && self.commands_unanswered == 0
+            && self.lane_ends.is_idle();
+        let (engine, app) = (&self.state.engine().counters, self.state.app().counters());
+        self.stats.publish(engine, app, &self.counters, is_quiet);
+    }
+
+    /// Sleeps until something is ready or due, unless there is work left.
+    async fn park(&mut self) {
+        let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
+        let has_work = !self.ready.is_empty()
+            || (!self.dirty.is_empty() && self.flush_at.is_none())
+            || !self.gone.is_empty()
+            || self.is_ending
+            || (can_accept && self.listener.is_some());
+        // A busy shard does not even park: its peers make no system call for it.
+        if has_work || self.readiness.look() {
+            return;
+        }
+        if let Some(deadline) = self.next_deadline() {
+            // What is still due after the turn waits for room in a lane.
+            let is_blocked = deadline <= self.now;
+            let deadline = if is_blocked { self.now.plus_ns(PRESSED_RETRY_NS) } else { deadline };
+            self.alarm.set(&self.clock, deadline);
+        }
+        let is_asleep = self.lane_ends.bell.park(|| {
+            let is_idle = self.lane_ends.deliveries_in.iter().all(Receiver::is_empty)
+                && (self.is_stalled || self.lane_ends.requests_in.iter().all(Receiver::is_empty));
+            is_idle && self.ends.inbox.is_empty() && self.ends.replies.is_empty()
+        });
+        if is_asleep {
+            self.readiness.sleep().await;
+            self.lane_ends.bell.wake();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Now> {
+        let is_pressed = self.is_stalled
+            || self.lane_ends.requests_out.iter().any(|lane| lane.room() < lane.capacity() / 4)
+            || self.lane_ends.deliveries_out.iter().any(|lane| lane.room() < lane.capacity() / 4);
+        [
+            self.state.next_deadline(),
+            self.pipes.next_deadline(),
+            self.flush_at,
+            self.closing.front().map(|(due, _)| *due),
+            self.accept_paused_until,
+            is_pressed.then(|| self.now.plus_ns(PRESSED_RETRY_NS)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

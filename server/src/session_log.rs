@@ -1,0 +1,32 @@
+//! One line for each enter, leave and end of a connection. No payload, no token, no sid.
+
+use throng_chat::LogLine;
+use tokio::sync::mpsc;
+
+pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
+    while let Some(line) = lines.recv().await {
+        match line {
+            LogLine::Entered { conn, user, room, online } => {
+                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "entered");
+            }
+            LogLine::Left { conn, user, room, online } => {
+                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "left");
+            }
+            LogLine::Ended {
+                conn,
+                user,
+                reason,
+                transport,
+                protocol,
+                lifetime_ms,
+                messages_in,
+            } => {
+                let user = user.map(|user| user.0);
+                tracing::info!(
+                    target: "throng",
+                    %conn, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Commands of the shards, carried out by the store. Each is answered exactly once.
+
+mod lookups;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use throng_chat::cluster::StoredMessage;
+use throng_chat::{Appended, Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
+use throng_chat::{Chat, ImageFault, UserCard};
+use throng_store::{
+    AppendError, ImageError, ImageKind, MessageRow, RoomRow, Store, StoreError, UserRow,
+};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::backplane::BackplaneHandle;
+use lookups::Lookups;
+use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
+
+/// The store as the shards see it.
+pub struct StoreWorker {
+    store: Store,
+    /// Numbers the messages that the store does not keep.
+    numbers: Option<BackplaneHandle>,
+    /// Rooms that clients may still create.
+    rooms_to_create: Mutex<u32>,
+}
+
+impl StoreWorker {
+    pub fn new(
+        store: Store,
+        rooms_to_create: u32,
+        numbers: Option<BackplaneHandle>,
+    ) -> Arc<StoreWorker> {
+        Arc::new(StoreWorker { store, numbers, rooms_to_create: Mutex::new(rooms_to_create) })
+    }
+}
+
+/// Starts commands as they come, so that appends keep their order, and answers each when it is
+/// done. Ends when the shard has.
+pub async fn work(
+    mut commands: mpsc::Receiver<Command>,
+    handle: ShardHandle<Chat>,
+    store: Arc<StoreWorker>,
+) {
+    let mut under_way = tokio::task::JoinSet::new();
+    let mut batch = Vec::new();
+    // A shard has so many commands unanswered at most, so this needs no bound of its own.
+    let mut lookups = Lookups::default();
+    let mut looking = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            count = commands.recv_many(&mut batch, COMMANDS_MAX) => {
+                if count == 0 {
+                    break;
+                }
+                for command in batch.drain(..) {
+                    if let Some(command) = lookups.take(command) {
+                        start(command, &store, &handle, &mut under_way);
+                    }
+                }
+            }
+            _ = under_way.join_next(), if !under_way.is_empty() => {}
+            _ = looking.join_next(), if !looking.is_empty() => {}
+        }
+        if looking.is_empty() {
+            lookups.start(&store.store, &handle, &mut looking);
+        }
+    }
+    while looking.join_next().await.is_some() {}
+    while under_way.join_next().await.is_some() {}
+}
+
+fn start(
+    command: Command,
+    worker: &Arc<StoreWorker>,
+    handle: &ShardHandle<Chat>,
+    under_way: &mut tokio::task::JoinSet<()>,
+) {
+    let worker = Arc::clone(worker);
+    let handle = handle.clone();
+    match command {
+        Command::Append { room, batch, .. } if worker.numbers.is_some() => {
+            under_way.spawn(async move {
+                let outcome = worker.number(room, batch).await;
+                handle.reply(Reply::Appended { room, outcome });
+            });
+        }
+        Command::Append { room, first_seq, batch } => {
+            let batch = batch.into_iter().map(message).collect();
+            // The call takes its place in the order, not the task.
+            let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
+            under_way.spawn(async move {
+                let outcome = match appended.await {
+                    Ok(placed) => {
+                        Ok(Appended { first_seq: Seq(placed.first_seq), ids: placed.ids })
+                    }
+                    Err(error) => Err(append_failed(room, &error)),
+                };
+                handle.reply(Reply::Appended { room, outcome });
+            });
+        }
+        Command::SaveRead { user, room, seq, is_reading } => {
+            let saved = worker.store.save_read(user.0, room.0, seq.0, is_reading);
+            under_way.spawn(async move {
+                let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
+                handle.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
+            });
+        }
+        Command::CreateRoom { room } => {
+            under_way.spawn(async move {
+                let outcome = worker.create_room(room).await;
+                handle.reply(Reply::RoomCreated { room, outcome });
+            });
+        }
+        Command::LoadRoom { room } => {
+            under_way.spawn(async move {
+                let outcome = match worker.store.room(room.0).await {
+                    Ok(row) => Ok(row.map(|row| worker.room_info(row))),
+                    Err(error) => Err(store_failed("room", &error)),
+                };
+                handle.reply(Reply::RoomLoaded { room, outcome });
+            });
+        }
+        Command::Fetch { room, after, upto } => {
+            under_way.spawn(async move {
+                let outcome = match worker.store.fetch(room.0, after.0, upto.0).await {
+                    Ok(rows) => Ok(rows.into_iter().map(stored_message).collect()),
+                    Err(error) => Err(store_failed("fetch", &error)),
+                };
+                handle.reply(Reply::Fetched { room, outcome });
+            });
+        }
+        Command::CheckTokens { tokens } => {
+            let store = worker.store.clone();
+            under_way.spawn(async move {
+                let hashes: Vec<[u8; 32]> = tokens.iter().map(|token| token.0).collect();
+                let outcome = match store.authenticate_all(&hashes).await {
+                    Ok(users) => {
+                        let pairs = tokens.iter().zip(users);
+                        Ok(pairs
+                            .filter(|(_, user)| user.is_none())
+                            .map(|(token, _)| *token)
+                            .collect())
+                    }
+                    Err(error) => Err(store_failed("check_tokens", &error)),
+                };
+                handle.reply(Reply::TokensChecked { tokens, outcome });
+            });
+        }
+        Command::Authenticate { .. } | Command::Reads { .. } => {
+            unreachable!("lookups are started together")
+        }
+        Command::SaveImage { conn, bytes } => {
+            under_way.spawn(async move {
+                let outcome = match worker.store.save_image(ImageKind::Messages, bytes).await {
+                    Ok(url) => Ok(url.into()),
+                    Err(ImageError::Store(error)) => {
+                        store_failed("save_image", &error);
+                        Err(ImageFault::StoreDown)
+                    }
+                    Err(
+                        ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels,
+                    ) => Err(ImageFault::Invalid),
+                };
+                handle.reply(Reply::ImageSaved { conn, outcome });
+            });
+        }
+    }
+}
+
+impl StoreWorker {
+    /// Numbers from Redis, where rooms keep no messages. Every message needs its author's card for
+    /// the other nodes.
+    async fn number(&self, room: RoomId, batch: Vec<NewMessage>) -> Result<Appended, StoreDown> {
+        let numbers = self.numbers.as_ref().ok_or(StoreDown)?;
+        let mut cards: HashMap<UserId, Arc<UserCard>> = HashMap::new();
+        let mut messages = Vec::with_capacity(batch.len());
+        for message in batch {
+            let card = match cards.get(&message.user) {
+                Some(card) => Arc::clone(card),
+                None => {
+                    let row = self.store.user(message.user.0).await;
+                    let row = row.map_err(|error| store_failed("user", &error))?;
+                    Arc::new(card(&row.ok_or(StoreDown)?))
+                }
+            };
+            cards.insert(message.user, Arc::clone(&card));
+            messages.push((message, card));
+        }
+        let count = messages.len() as u64;
+        let first_seq = numbers.number(room, messages).await.ok_or(StoreDown)?;
+        let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq.cast_signed()).collect();
+        Ok(Appended { first_seq, ids })
+    }
+
+    /// Where Redis gives the numbers, those of messages that were kept once count for nothing.
+    fn room_info(&self, row: RoomRow) -> RoomInfo {
+        let info = room_info(row);
+        if self.numbers.is_some() { RoomInfo { last_seq: Seq(0), ..info } } else { info }
+    }
+
+    /// Held across the calls: two shards must not both take the last free room.
+    async fn create_room(&self, room: RoomId) -> Result<Option<RoomInfo>, StoreDown> {
+        let failed = |error: StoreError| store_failed("create_room", &error);
+        let mut rooms_to_create = self.rooms_to_create.lock().await;
+        if let Some(row) = self.store.room(room.0).await.map_err(failed)? {
+            return Ok(Some(self.room_info(row)));
+        }
+        if *rooms_to_create == 0 {
+            return Ok(None);
+        }
+        let row = self.store.create_room(room.0).await.map_err(failed)?;
+        *rooms_to_create -= 1;
+        Ok(Some(self.room_info(row)))
+    }
+}
+
+fn append_failed(room: RoomId, error: &AppendError) -> StoreDown {
+    tracing::warn!(room = room.0, %error, "messages were not stored");
+    StoreDown
+}
+
+pub(super) fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
+    tracing::warn!(call, %error, "the store did not serve a shard");
+    StoreDown
+}
+
+fn message(message: NewMessage) -> throng_store::NewMessage {
+    throng_store::NewMessage {
+        user: message.user.0,
+        msg: message.msg.into(),
+        img: message.img.into(),
+        time: message.time.into(),
+    }
+}
+
+fn stored_message(row: MessageRow) -> StoredMessage {
+    StoredMessage {
+        seq: Seq(row.seq),
+        id: row.id,
+        author: Arc::new(UserCard {
+            id: UserId(row.user),
+            email: row.email.into(),
+            name: row.name.into(),
+            avatar: row.avatar.into(),
+        }),
+        msg: row.msg.into(),
+        img: row.img.into(),
+        time: row.time.into(),
+    }
+}
+
+pub fn room_info(row: RoomRow) -> RoomInfo {
+    RoomInfo { id: RoomId(row.id), name: row.name.into(), last_seq: Seq(row.last_seq) }
+}
+
+pub fn card(user: &UserRow) -> UserCard {
+    UserCard {
+        id: UserId(user.id),
+        email: user.email.as_str().into(),
+        name: user.name.as_str().into(),
+        avatar: user.avatar.as_str().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_chat::TokenHash;
+    use throng_engine::{SessionId, ShardId};
+    use throng_mesh::Bell;
+    use throng_store::{Options, PasswordCost};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_while_a_lookup_is_under_way_is_answered_as_well() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}", dir.path().join("t.db").display());
+        let options = Options {
+            password_cost: PasswordCost::Cheapest,
+            ..Options::new(dir.path().to_owned())
+        };
+        let store = Store::open(&url, options).await.expect("a new database");
+        let bell = Arc::new(Bell::new().expect("a descriptor"));
+        let (mut shards, mut ends) = throng_runtime::link::link::<Chat>(&[bell]);
+        let mut shard = shards.remove(0);
+        let handle = ends.handles.iter().next().expect("there is one shard").clone();
+        let commands = ends.commands.remove(0);
+        let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
+        for n in 0..200 {
+            let conn = SessionId::new(ShardId(0), n, 1);
+            let command = if n % 2 == 0 {
+                Command::Authenticate { conn, token: TokenHash([n as u8; 32]) }
+            } else {
+                Command::Reads { user: UserId(n) }
+            };
+            shard.commands.try_send(command).expect("fewer than the lane takes");
+            tokio::task::yield_now().await;
+        }
+        let mut answered = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let number = match shard.replies.recv().await.expect("the HTTP thread works") {
+                Reply::Authenticated { conn, outcome: Ok(None), .. } => conn.slot(),
+                Reply::Reads { user, outcome: Ok(_) } => user.0,
+                _ => panic!("nothing else was asked"),
+            };
+            assert!(answered.insert(number), "each once");
+        }
+        drop(shard);
+        working.await.expect("it ends with the shard");
+    }
+}

@@ -1,0 +1,72 @@
+//! What many sessions ask the store at once: whose token is this, what has this user read. What
+//! gathers while one statement is under way is the next: the more they are, the less each costs.
+
+use std::sync::Arc;
+
+use throng_chat::{Chat, Command, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
+use throng_engine::SessionId;
+use throng_store::Store;
+use tokio::task::JoinSet;
+
+use super::{card, store_failed};
+use throng_runtime::link::ShardHandle;
+
+#[derive(Default)]
+pub(super) struct Lookups {
+    tokens: Vec<(SessionId, TokenHash)>,
+    users: Vec<UserId>,
+}
+
+impl Lookups {
+    /// Takes the command if it is a lookup.
+    pub(super) fn take(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Authenticate { conn, token } => self.tokens.push((conn, token)),
+            Command::Reads { user } => self.users.push(user),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Asks all that has gathered.
+    pub(super) fn start(
+        &mut self,
+        store: &Store,
+        handle: &ShardHandle<Chat>,
+        under_way: &mut JoinSet<()>,
+    ) {
+        let Lookups { tokens, users } = std::mem::take(self);
+        if !tokens.is_empty() {
+            let (store, handle) = (store.clone(), handle.clone());
+            under_way.spawn(async move { handle.reply_all(authenticate(&store, tokens).await) });
+        }
+        if !users.is_empty() {
+            let (store, handle) = (store.clone(), handle.clone());
+            under_way.spawn(async move { handle.reply_all(reads(&store, users).await) });
+        }
+    }
+}
+
+async fn authenticate(store: &Store, asked: Vec<(SessionId, TokenHash)>) -> Vec<Reply> {
+    let hashes: Vec<[u8; 32]> = asked.iter().map(|(_, token)| token.0).collect();
+    let outcomes: Vec<_> = match store.authenticate_all(&hashes).await {
+        Ok(users) => users.iter().map(|user| Ok(user.as_ref().map(card).map(Arc::new))).collect(),
+        Err(error) => vec![Err(store_failed("authenticate", &error)); asked.len()],
+    };
+    let replies = asked.into_iter().zip(outcomes);
+    replies.map(|((conn, token), outcome)| Reply::Authenticated { conn, token, outcome }).collect()
+}
+
+async fn reads(store: &Store, users: Vec<UserId>) -> Vec<Reply> {
+    let asked: Vec<u32> = users.iter().map(|user| user.0).collect();
+    let outcomes: Vec<Result<Vec<(RoomId, Seq)>, StoreDown>> = match store.reads_all(&asked).await {
+        Ok(reads) => reads
+            .into_iter()
+            .map(|marks| {
+                Ok(marks.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
+            })
+            .collect(),
+        Err(error) => vec![Err(store_failed("reads", &error)); users.len()],
+    };
+    users.into_iter().zip(outcomes).map(|(user, outcome)| Reply::Reads { user, outcome }).collect()
+}
