@@ -17,14 +17,14 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use throng_engine::rooms::Members;
 use throng_engine::{Place, ShardId};
-use throng_wire::sio;
 
 use super::bucket::Bucket;
-use super::event::{self, Image, Payload};
 use super::frames;
+use super::image::{self, Image};
 use super::lane::{
     AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request,
 };
+use super::request::{self, ClientEvent, ClientRequest, Fault, NewMessage};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
@@ -34,7 +34,7 @@ use crate::store::Command;
 use crate::store::{ImageFault, StoreDown};
 use crate::user::UserCard;
 use debts::{Debts, Rates};
-use pending::{Event, PendingEvents, Queued, Waiting};
+use pending::{PendingEvents, Queued, Waiting};
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent};
 use throng_engine::{Keyed, Map, home_of};
@@ -127,7 +127,6 @@ pub(crate) struct Edge {
     token_checks: TokenChecks,
     debts: Debts,
     retry_at: Option<Now>,
-    buffer: Vec<u8>,
 }
 
 struct Owed {
@@ -176,7 +175,6 @@ impl Edge {
             token_checks: TokenChecks::default(),
             debts,
             retry_at: None,
-            buffer: Vec::new(),
         }
     }
 
@@ -200,13 +198,14 @@ impl Edge {
                     pending: None,
                     is_signalled: false,
                 }));
-                if let Some(token) = token.as_deref().and_then(event::token_hash) {
+                if let Some(token) = token.as_deref().and_then(request::token_hash) {
                     self.identify(conn, token, cx);
                 }
             }
             SessionEvent::Connected { session: conn, auth, .. } => self.connected(conn, auth, cx),
             SessionEvent::Event { session: conn, ack, data, is_binary, .. } => {
-                let event = Event { ack, data, is_binary };
+                let bytes_max = self.settings.event_bytes_max as usize;
+                let event = ClientEvent::parse(data, ack, is_binary, bytes_max);
                 self.event(conn, event, cx);
             }
             SessionEvent::Disconnected { session: conn } => self.disconnected(conn, cx),
@@ -229,7 +228,7 @@ impl Edge {
         if let Some(local) = self.local(conn)
             && let Some(pending) = &mut local.pending
         {
-            pending.queue.push_back(Queued::Goodbye);
+            pending.queue.push_back(Queued::Disconnected);
         }
     }
 

@@ -15,81 +15,63 @@ impl Edge {
         cx.engine.emit_event(conn, &frames::refusal(name, why, ack));
     }
 
-    pub(super) fn event(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn event(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let (events_max, bytes_max) =
             (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
         let Some(local) = self.local(conn) else { return };
         if let Some(pending) = &mut local.pending {
-            if pending.queue.len() >= events_max || pending.bytes + event.data.len() > bytes_max {
+            if pending.queue.len() >= events_max || pending.bytes + event.bytes > bytes_max {
                 return cx.engine.end(conn, CloseReason::Limit);
             }
-            pending.bytes += event.data.len();
+            pending.bytes += event.bytes;
             pending.queue.push_back(Queued::Event(event));
             return;
         }
-        let known = local.identity;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let token = event.judge(&mut buffer, self.settings.event_bytes_max as usize);
-        self.buffer = buffer;
-        match token {
-            Err(why) => {
-                let name = event.name();
-                self.refuse(conn, &name, why, event.ack, cx);
-            }
-            Ok(Some(token)) if known.is_none_or(|known| known.token != token) => {
+        if let Err(Fault::Event(why)) = event.request {
+            return self.refuse(conn, event.name.as_str(), why, event.ack, cx);
+        }
+        match event.token {
+            Some(token) if local.identity.is_none_or(|identity| identity.token != token) => {
                 if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
                     cx.counters.lane_refusals_store += 1;
-                    let name = event.name();
-                    return self.refuse(conn, &name, Refusal::Busy, event.ack, cx);
+                    return self.refuse(conn, event.name.as_str(), Refusal::Busy, event.ack, cx);
                 }
-                if let Some(local) = self.local(conn) {
-                    local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
-                }
+                local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
             }
-            Ok(_) => self.act(conn, event, cx),
+            _ => self.act(conn, event, cx),
         }
     }
 
     /// Acts on an event whose token, if any, is the connection's.
-    pub(super) fn act(&mut self, conn: SessionId, event: Event, cx: &mut Context<'_>) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let outcome = self.try_act(conn, &event, &mut buffer, cx);
-        self.buffer = buffer;
-        if let Err(why) = outcome {
-            let name = event.name();
-            self.refuse(conn, &name, why, event.ack, cx);
+    pub(super) fn act(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
+        let ClientEvent { name, ack, request, .. } = event;
+        if let Err(why) = self.try_act(conn, ack, request, cx) {
+            self.refuse(conn, name.as_str(), why, ack, cx);
         }
     }
 
-    pub(super) fn try_act(
+    fn try_act(
         &mut self,
         conn: SessionId,
-        event: &Event,
-        buffer: &mut Vec<u8>,
+        ack: AckId,
+        request: Result<ClientRequest, Fault>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let parsed = sio::event(&event.data).map_err(|_| Refusal::InvalidArgument)?;
-        let payload = Payload::parse(sio::first_arg(parsed.args), buffer)?;
         let Some(local) = self.local(conn) else { return Ok(()) };
         let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
-        let ack = event.ack;
-        match &*parsed.name {
-            "login" => {
+        let request = request.map_err(|(Fault::Event(why) | Fault::Argument(why))| why)?;
+        match request {
+            ClientRequest::Login => {
                 self.take_join_token(conn, cx.engine.now())?;
                 self.login(conn, identity.user, ack, cx);
+                Ok(())
             }
-            "room" => {
-                let (room, presence_mode) = (payload.room()?, payload.presence_mode()?);
-                self.join(conn, identity.user, room, presence_mode, ack, cx)?;
+            ClientRequest::Join { room, presence_mode } => {
+                self.join(conn, identity.user, room, presence_mode, ack, cx)
             }
-            "roomout" => {
-                let room = payload.room()?;
-                self.leave(conn, room, ack, cx)?;
-            }
-            "message" => self.message(conn, &payload, ack, cx)?,
-            _ => return Err(Refusal::UnknownEvent),
+            ClientRequest::Leave { room } => self.leave(conn, room, ack, cx),
+            ClientRequest::Message(message) => self.message(conn, *message, ack, cx),
         }
-        Ok(())
     }
 
     pub(super) fn take_join_token(&mut self, conn: SessionId, now: Now) -> Result<(), Refusal> {
@@ -216,13 +198,12 @@ impl Edge {
     pub(super) fn message(
         &mut self,
         conn: SessionId,
-        payload: &Payload<'_>,
+        message: NewMessage,
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
-        let room = payload.room()?;
-        let (msg, img) = (event::text(&payload.msg)?, event::text(&payload.img)?);
+        let NewMessage { room, msg, img, time } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument);
         }
@@ -234,10 +215,7 @@ impl Edge {
         }
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
-        let time = match event::time(&payload.time) {
-            Some(time) => time.into(),
-            None => self.server_time(now),
-        };
+        let time = time.unwrap_or_else(|| self.server_time(now));
         let Some(local) = self.local(conn) else { return Ok(()) };
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
@@ -245,10 +223,10 @@ impl Edge {
         if !local.rates.publishes.take(now, per_s, burst) {
             return Err(Refusal::RateLimited);
         }
-        let mut publish = Box::new(Publish { msg: msg.into(), img: Box::default(), time });
-        match event::image(img, image_bytes_max)? {
+        let mut publish = Box::new(Publish { msg, img: Box::default(), time });
+        match image::image(&img, image_bytes_max)? {
             Image::None => {}
-            Image::Url => publish.img = img.into(),
+            Image::Url => publish.img = img,
             Image::Data(bytes) => {
                 let bytes = Bytes::from(bytes);
                 if cx.lanes.command(Command::SaveImage { conn, bytes }).is_err() {

@@ -10,32 +10,13 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let Some(auth) = auth else { return };
-        #[derive(Default, serde::Deserialize)]
-        #[serde(default)]
-        struct Auth<'a> {
-            #[serde(borrow)]
-            token: event::Field<'a>,
-            #[serde(borrow)]
-            api_token: event::Field<'a>,
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        buffer.extend_from_slice(auth.as_bytes());
-        let auth: Auth<'_> = simd_json::serde::from_slice(&mut buffer).unwrap_or_default();
-        let token = match (auth.api_token, auth.token) {
-            (event::Field::Text(text), _) | (_, event::Field::Text(text)) => Some(text),
-            _ => None,
-        };
-        let is_given = token.as_ref().is_some_and(|text| !text.is_empty());
-        let hash = token.as_deref().and_then(event::token_hash);
-        self.buffer = buffer;
-        match hash {
-            Some(hash) => self.identify(conn, hash, cx),
-            None if is_given => {
-                let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+        match request::connect_token(auth) {
+            Ok(Some(token)) => self.identify(conn, token, cx),
+            Err(why) => {
+                let packet = frames::refusal("login", why, None);
                 cx.engine.emit_event(conn, &packet);
             }
-            None => {}
+            Ok(None) => {}
         }
     }
 
@@ -87,8 +68,7 @@ impl Edge {
         match (event, refusal) {
             (Some(event), None) => self.act(conn, event, cx),
             (Some(event), Some(why)) => {
-                let name = event.name();
-                self.refuse(conn, &name, why, event.ack, cx);
+                self.refuse(conn, event.name.as_str(), why, event.ack, cx);
             }
             (None, Some(why)) => self.refuse(conn, "login", why, None, cx),
             (None, None) => {}
@@ -101,7 +81,7 @@ impl Edge {
         let Some(local) = self.local(conn) else { return };
         let Some(pending) = local.pending.take() else { return };
         if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
-            // `act` stalled the session anew.
+            // `act` has to wait for an answer again.
             local.pending = Some(pending);
             return;
         }
@@ -110,7 +90,7 @@ impl Edge {
             match queued {
                 Queued::Event(event) => self.event(conn, event, cx),
                 Queued::Identity(token) => self.identify(conn, token, cx),
-                Queued::Goodbye => self.leave_all(conn, cx),
+                Queued::Disconnected => self.leave_all(conn, cx),
             }
             let Some(local) = self.local(conn) else { return };
             if let Some(pending) = &mut local.pending {

@@ -2,19 +2,12 @@
 
 use super::*;
 
-/// One event of a client, owned so that it can wait.
-pub(super) struct Event {
-    pub(super) ack: AckId,
-    pub(super) data: Box<str>,
-    pub(super) is_binary: bool,
-}
-
 /// What a session's next events wait for.
 pub(super) enum Waiting {
     /// A token of the handshake or of CONNECT.
     Identity(TokenHash),
     /// The token of `Event`, which is handled next.
-    Event(TokenHash, Event),
+    Event(TokenHash, ClientEvent),
     Image {
         room: RoomId,
         publish: Box<Publish>,
@@ -22,12 +15,12 @@ pub(super) enum Waiting {
     },
 }
 
-/// What a session sent while it was stalled.
+/// What a session sent meanwhile.
 pub(super) enum Queued {
-    Event(Event),
+    Event(ClientEvent),
     Identity(TokenHash),
     /// It left the namespace.
-    Goodbye,
+    Disconnected,
 }
 
 pub(super) struct PendingEvents {
@@ -60,35 +53,8 @@ impl PendingEvents {
 impl Queued {
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Queued::Event(event) => event.data.len(),
-            Queued::Identity(_) | Queued::Goodbye => 0,
+            Queued::Event(event) => event.bytes,
+            Queued::Identity(_) | Queued::Disconnected => 0,
         }
-    }
-}
-
-impl Event {
-    pub(super) fn name(&self) -> String {
-        sio::event(&self.data).map(|event| event.name.into_owned()).unwrap_or_default()
-    }
-
-    /// Whether the event may be acted on at all, and the token it carries.
-    pub(super) fn judge(
-        &self,
-        buffer: &mut Vec<u8>,
-        bytes_max: usize,
-    ) -> Result<Option<TokenHash>, Refusal> {
-        let event = sio::event(&self.data).map_err(|_| Refusal::InvalidArgument)?;
-        if !matches!(&*event.name, "login" | "room" | "roomout" | "message") {
-            return Err(Refusal::UnknownEvent);
-        }
-        if self.is_binary {
-            return Err(Refusal::BinaryUnsupported);
-        }
-        let payload = Payload::parse(sio::first_arg(event.args), buffer)?;
-        let is_image = matches!(&payload.img, event::Field::Text(img) if img.starts_with("data:"));
-        if self.data.len() > bytes_max && !(is_image && &*event.name == "message") {
-            return Err(Refusal::TooLarge);
-        }
-        payload.token()
     }
 }

@@ -1,0 +1,308 @@
+//! What a client asks for: each event is parsed once, when it comes, and kept as it was understood
+//! while its session waits.
+
+use std::borrow::Cow;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use throng_wire::sio;
+
+use crate::field::Field;
+use crate::ids::{RoomId, TokenHash};
+use crate::lane::{AckId, PresenceMode, Refusal};
+
+/// Characters of a name that a refusal repeats: the client knows what it sent.
+const NAME_CHARS_MAX: usize = 64;
+
+/// The events of the chat, and the name of one that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EventName {
+    Login,
+    Room,
+    RoomOut,
+    Message,
+    Unknown(Box<str>),
+}
+
+impl EventName {
+    fn parse(name: &str) -> EventName {
+        match name {
+            "login" => EventName::Login,
+            "room" => EventName::Room,
+            "roomout" => EventName::RoomOut,
+            "message" => EventName::Message,
+            _ => {
+                let end = name.char_indices().nth(NAME_CHARS_MAX).map_or(name.len(), |(at, _)| at);
+                EventName::Unknown(name[..end].into())
+            }
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            EventName::Login => "login",
+            EventName::Room => "room",
+            EventName::RoomOut => "roomout",
+            EventName::Message => "message",
+            EventName::Unknown(name) => name,
+        }
+    }
+}
+
+/// What an event asks for.
+#[derive(Debug)]
+pub(crate) enum ClientRequest {
+    Login,
+    Join { room: RoomId, presence_mode: PresenceMode },
+    Leave { room: RoomId },
+    Message(Box<NewMessage>),
+}
+
+/// A message as its author sent it.
+#[derive(Debug)]
+pub(crate) struct NewMessage {
+    pub(crate) room: RoomId,
+    pub(crate) msg: Box<str>,
+    /// Empty, one of our URLs, or a data URL that has not been decoded.
+    pub(crate) img: Box<str>,
+    /// The client's time, if it is one.
+    pub(crate) time: Option<Box<str>>,
+}
+
+/// One event of a client.
+#[derive(Debug)]
+pub(crate) struct ClientEvent {
+    pub(crate) name: EventName,
+    pub(crate) ack: AckId,
+    /// Bytes of JSON it came as.
+    pub(crate) bytes: usize,
+    /// `None`: the connection's own identity acts.
+    pub(crate) token: Option<TokenHash>,
+    pub(crate) request: Result<ClientRequest, Fault>,
+}
+
+/// Why an event asks for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Refused whoever sent it.
+    Event(Refusal),
+    /// Refused once it is known who sent it: an argument is wrong.
+    Argument(Refusal),
+}
+
+impl ClientEvent {
+    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events
+    /// that are not pictures.
+    ///
+    /// Spec: CHAT-1 to CHAT-9, LIM-10.
+    pub(crate) fn parse(
+        data: Box<str>,
+        ack: AckId,
+        is_binary: bool,
+        bytes_max: usize,
+    ) -> ClientEvent {
+        let bytes = data.len();
+        let (name, args_at) = match sio::event(&data) {
+            Ok(event) => {
+                let at = || event.args.as_ptr().addr() - data.as_ptr().addr();
+                (EventName::parse(&event.name), (!event.args.is_empty()).then(at))
+            }
+            Err(_) => (EventName::Unknown(Box::default()), None),
+        };
+        let mut event = ClientEvent {
+            name,
+            ack,
+            bytes,
+            token: None,
+            request: Err(Fault::Event(Refusal::InvalidArgument)),
+        };
+        if matches!(event.name, EventName::Unknown(_)) {
+            event.request = Err(Fault::Event(Refusal::UnknownEvent));
+        } else if is_binary {
+            event.request = Err(Fault::Event(Refusal::BinaryUnsupported));
+        } else {
+            let mut data = String::from(data).into_bytes();
+            match Payload::parse(&mut data, args_at) {
+                Ok(payload) => event.judge(&payload, bytes_max),
+                Err(why) => event.request = Err(Fault::Event(why)),
+            }
+        }
+        event
+    }
+
+    fn judge(&mut self, payload: &Payload<'_>, bytes_max: usize) {
+        let is_image = self.name == EventName::Message
+            && matches!(&payload.img, Field::Text(img) if img.starts_with("data:"));
+        if self.bytes > bytes_max && !is_image {
+            self.request = Err(Fault::Event(Refusal::TooLarge));
+            return;
+        }
+        match payload.token() {
+            Ok(token) => {
+                self.token = token;
+                self.request = payload.request(&self.name).map_err(Fault::Argument);
+            }
+            Err(why) => self.request = Err(Fault::Event(why)),
+        }
+    }
+}
+
+/// The fields that any event may carry; the rest is ignored, as the original does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    api_token: Field<'a>,
+    roomid: Field<'a>,
+    msg: Field<'a>,
+    img: Field<'a>,
+    time: Field<'a>,
+    presence: Field<'a>,
+}
+
+/// The first argument of an event; those behind it are ignored.
+struct FirstArg<'a>(Payload<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for FirstArg<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Args;
+
+        impl<'de> Visitor<'de> for Args {
+            type Value = Payload<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the arguments of an event")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut args: A) -> Result<Self::Value, A::Error> {
+                let payload = args.next_element()?.unwrap_or_default();
+                while args.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(payload)
+            }
+        }
+        deserializer.deserialize_seq(Args).map(FirstArg)
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// `data`: `["name",args…]`; `args_at`: where the arguments begin. No argument counts as `{}`.
+    fn parse(data: &'a mut [u8], args_at: Option<usize>) -> Result<Payload<'a>, Refusal> {
+        let Some(args_at) = args_at else { return Ok(Payload::default()) };
+        if data[args_at] != b'{' {
+            return Err(Refusal::InvalidArgument);
+        }
+        // The arguments become an array of their own, in place: what stands before them is the comma
+        // behind the name, or the space after it.
+        let args = &mut data[args_at - 1..];
+        args[0] = b'[';
+        let FirstArg(payload) =
+            simd_json::serde::from_slice(args).map_err(|_| Refusal::InvalidArgument)?;
+        Ok(payload)
+    }
+
+    fn token(&self) -> Result<Option<TokenHash>, Refusal> {
+        match &self.api_token {
+            Field::Absent | Field::Null | Field::Bool(false) => Ok(None),
+            Field::Text(text) if text.is_empty() => Ok(None),
+            Field::Text(text) => token_hash(text).map(Some).ok_or(Refusal::Unauthenticated),
+            Field::Bool(true) | Field::Number(_) | Field::Other => Err(Refusal::Unauthenticated),
+        }
+    }
+
+    fn request(&self, name: &EventName) -> Result<ClientRequest, Refusal> {
+        match name {
+            EventName::Login => Ok(ClientRequest::Login),
+            EventName::Room => {
+                let (room, presence_mode) = (self.room()?, self.presence_mode()?);
+                Ok(ClientRequest::Join { room, presence_mode })
+            }
+            EventName::RoomOut => Ok(ClientRequest::Leave { room: self.room()? }),
+            EventName::Message => {
+                let room = self.room()?;
+                let (msg, img) = (text(&self.msg)?.into(), text(&self.img)?.into());
+                let time = time(&self.time).map(Box::from);
+                Ok(ClientRequest::Message(Box::new(NewMessage { room, msg, img, time })))
+            }
+            EventName::Unknown(_) => Err(Refusal::UnknownEvent),
+        }
+    }
+
+    fn room(&self) -> Result<RoomId, Refusal> {
+        let number = match &self.roomid {
+            Field::Number(number) => *number,
+            Field::Text(text) => {
+                let is_decimal =
+                    (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+                is_decimal.then(|| text.parse().ok()).flatten()
+            }
+            _ => None,
+        };
+        number
+            .filter(|number| (1..=999_999_999).contains(number))
+            .map(RoomId)
+            .ok_or(Refusal::InvalidArgument)
+    }
+
+    fn presence_mode(&self) -> Result<PresenceMode, Refusal> {
+        match &self.presence {
+            Field::Absent | Field::Null => Ok(PresenceMode::Full),
+            Field::Text(text) => match &**text {
+                "full" => Ok(PresenceMode::Full),
+                "delta" => Ok(PresenceMode::Delta),
+                "count" => Ok(PresenceMode::Count),
+                _ => Err(Refusal::InvalidArgument),
+            },
+            _ => Err(Refusal::InvalidArgument),
+        }
+    }
+}
+
+/// The token in the payload of a CONNECT; `Ok(None)`: there is none.
+pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Auth<'a> {
+        #[serde(borrow)]
+        token: Field<'a>,
+        #[serde(borrow)]
+        api_token: Field<'a>,
+    }
+    let mut auth = String::from(auth).into_bytes();
+    let auth: Auth<'_> = simd_json::serde::from_slice(&mut auth).unwrap_or_default();
+    let text: Cow<'_, str> = match (auth.api_token, auth.token) {
+        (Field::Text(text), _) | (_, Field::Text(text)) => text,
+        _ => return Ok(None),
+    };
+    match token_hash(&text) {
+        None if !text.is_empty() => Err(Refusal::Unauthenticated),
+        hash => Ok(hash),
+    }
+}
+
+/// `None` if the text cannot be a token: 60 characters of `[A-Za-z0-9]`.
+pub(crate) fn token_hash(text: &str) -> Option<TokenHash> {
+    let is_token = text.len() == 60 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_token.then(|| TokenHash(Sha256::digest(text).into()))
+}
+
+/// The text of `msg` or `img`; missing and null count as empty.
+fn text<'f>(field: &'f Field<'_>) -> Result<&'f str, Refusal> {
+    match field {
+        Field::Absent | Field::Null => Ok(""),
+        Field::Text(text) => Ok(text),
+        Field::Bool(_) | Field::Number(_) | Field::Other => Err(Refusal::InvalidArgument),
+    }
+}
+
+/// The client's time if it is one, else `None` and the server's clock decides.
+fn time<'f>(field: &'f Field<'_>) -> Option<&'f str> {
+    let Field::Text(text) = field else { return None };
+    let is_time = text.len() <= 64
+        && (text.parse::<jiff::Timestamp>().is_ok()
+            || text.parse::<jiff::civil::DateTime>().is_ok());
+    is_time.then_some(text)
+}
+
+#[cfg(test)]
+mod tests;

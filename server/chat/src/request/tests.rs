@@ -1,0 +1,69 @@
+use super::*;
+
+fn parse(data: &str) -> ClientEvent {
+    ClientEvent::parse(data.into(), Some(1), false, 1000)
+}
+
+#[test]
+fn a_message_is_understood_with_what_follows_it_ignored() {
+    let event = parse(r#"["message",{"roomid":"7","msg":"a\n\u00e9","junk":[{}]},{"msg":2},null]"#);
+    let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
+    assert_eq!((message.room, &*message.msg, &*message.img), (RoomId(7), "a\n\u{e9}", ""));
+    assert_eq!(message.time, None);
+}
+
+#[test]
+fn space_around_the_arguments_changes_nothing() {
+    for data in [
+        r#" [ "room" , {"roomid":3} ] "#,
+        "[\"room\",\t{\"roomid\":3}]",
+        "[\"room\"\n,{\"roomid\":3}\n]",
+    ] {
+        let event = parse(data);
+        assert!(
+            matches!(event.request, Ok(ClientRequest::Join { room: RoomId(3), .. })),
+            "{data}: {event:?}"
+        );
+    }
+}
+
+#[test]
+fn no_argument_counts_as_an_empty_object() {
+    assert!(matches!(parse(r#"["login"]"#).request, Ok(ClientRequest::Login)));
+    let fault = Fault::Argument(Refusal::InvalidArgument);
+    assert_eq!(parse(r#"["room"]"#).request.unwrap_err(), fault);
+}
+
+#[test]
+fn faults_say_whether_the_sender_matters() {
+    for (data, fault) in [
+        (r#"["dance",{"api_token":5}]"#, Fault::Event(Refusal::UnknownEvent)),
+        (r#"[7,{}]"#, Fault::Event(Refusal::UnknownEvent)),
+        (r#"["login",[]]"#, Fault::Event(Refusal::InvalidArgument)),
+        (r#"["login",null]"#, Fault::Event(Refusal::InvalidArgument)),
+        (r#"["room",{"roomid":1,"roomid":2}]"#, Fault::Event(Refusal::InvalidArgument)),
+        (r#"["room",{"roomid":1,"api_token":"short"}]"#, Fault::Event(Refusal::Unauthenticated)),
+        (r#"["room",{"roomid":0}]"#, Fault::Argument(Refusal::InvalidArgument)),
+        (r#"["message",{"roomid":1,"msg":5}]"#, Fault::Argument(Refusal::InvalidArgument)),
+    ] {
+        assert_eq!(parse(data).request.unwrap_err(), fault, "{data}");
+    }
+}
+
+#[test]
+fn only_pictures_may_be_longer_than_an_event() {
+    let long = "x".repeat(1000);
+    let event = parse(&format!(r#"["message",{{"roomid":1,"msg":"{long}"}}]"#));
+    assert_eq!(event.request.unwrap_err(), Fault::Event(Refusal::TooLarge));
+    let event = parse(&format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#));
+    assert!(event.request.is_ok());
+    let event = parse(&format!(r#"["room",{{"roomid":1,"img":"data:{long}"}}]"#));
+    assert_eq!(event.request.unwrap_err(), Fault::Event(Refusal::TooLarge));
+}
+
+#[test]
+fn a_long_unknown_name_is_cut() {
+    let name = "\u{e9}".repeat(100);
+    let event = parse(&format!(r#"["{name}"]"#));
+    assert_eq!(event.name.as_str().chars().count(), NAME_CHARS_MAX);
+}
