@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use throng_codec::engine::Protocol;
 use throng_spec::Level;
 
-use crate::case::{Combo, EVERY};
-use crate::client::socket::Transport;
-use crate::codec::engine::Protocol;
+use crate::client::options::Transport;
+use crate::combo::{Combo, EVERY};
 
 #[derive(Parser)]
 #[command(

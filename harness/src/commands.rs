@@ -8,24 +8,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use throng_reference::defect::Defect;
+use throng_reference::{Options, Reference};
 
-use crate::case::{Case, E4W, Stop};
+use crate::capabilities::Capabilities;
+use crate::case::Case;
 use crate::cases;
 use crate::cli::{
     Command, LatencyArgs, ListArgs, MutantsArgs, ReferenceArgs, ReplayArgs, RunArgs, TargetArgs,
     combos,
 };
 use crate::client::target::Target;
-use crate::context::{Context, Run, by_command};
+use crate::combo::E4W;
+use crate::context::Context;
 use crate::known::Known;
 use crate::latency::{Plan, Slo, measure};
 use crate::mutants::try_all;
-use crate::probe::{Capabilities, probe};
+use crate::outcome::Stop;
+use crate::probe::probe;
 use crate::property::script::Script;
 use crate::property::{Broken, PATIENCE, play};
-use crate::reference::defect::Defect;
-use crate::reference::{Options, Reference};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
+use crate::run::{Run, by_command};
 use crate::runner::{self, Report, Selection, Settings, Verdict, level_name};
 use crate::skips;
 

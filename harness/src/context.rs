@@ -1,120 +1,28 @@
-//! What a running case has in hand.
+//! What a running case works with.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::case::{Combo, Need, Outcome, Stop, fail};
+use throng_codec::engine::Protocol;
+
+use crate::capabilities::Capabilities;
 use crate::client::Trouble;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
+use crate::client::open::Open;
+use crate::client::options::{Options, Transport};
+use crate::client::poller::Poller;
 use crate::client::rest::{Rest, User};
-use crate::client::socket::{Open, Options, Socket, Transport};
+use crate::client::socket::Socket;
 use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Packet, Protocol};
-use crate::codec::payload::{self, Body};
-use crate::probe::Capabilities;
+use crate::combo::Combo;
+use crate::outcome::{Outcome, Stop, fail};
+use crate::run::Run;
 
 /// How long a case waits before it takes silence for an answer.
 pub const QUIET: Duration = Duration::from_millis(200);
-
-/// Kills a node (`down`) or starts it (`up`), and returns when that is done.
-pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
-
-/// The switch that is a command line of somebody else's: see `--node-command`.
-pub fn by_command(command: String) -> NodeSwitch {
-    Box::new(move |what, node| {
-        let line = format!("{command} {what} {node}");
-        let output = std::process::Command::new("sh").args(["-c", &line]).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                Err(format!("`{line}` ended with {}: {told}", output.status))
-            }
-            Err(why) => Err(format!("`{line}`: {why}")),
-        }
-    })
-}
-
-/// What all cases of a run share.
-pub struct Run {
-    /// The nodes of the target, at least one.
-    pub nodes: Vec<Target>,
-    pub capabilities: Capabilities,
-    pub seed: u64,
-    /// Budget of each property: how many scripts.
-    pub cases: u32,
-    pub wait: Duration,
-    pub slow: bool,
-    /// Without one, nothing may be killed.
-    pub node_switch: Option<NodeSwitch>,
-    /// How long the death of a node may stay unnoticed.
-    pub lease: Duration,
-    /// Directory for shrunk scripts; none is written without.
-    pub scripts: Option<std::path::PathBuf>,
-    /// Makes names of this run differ from those of earlier runs against the same server.
-    nonce: u64,
-    users: AtomicU64,
-    rooms: AtomicU64,
-    contexts: AtomicUsize,
-}
-
-impl Run {
-    pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        Run {
-            nodes,
-            capabilities,
-            seed,
-            cases: 12,
-            wait: Duration::from_secs(5),
-            slow: false,
-            node_switch: None,
-            lease: Duration::from_secs(12),
-            scripts: None,
-            nonce: since.as_micros() as u64 % 1_000_000_000_000,
-            users: AtomicU64::new(0),
-            // Anywhere in the range of room ids, far from the default rooms.
-            rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
-            contexts: AtomicUsize::new(0),
-        }
-    }
-
-    /// Why a case with these needs cannot run, if it cannot.
-    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
-        if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
-            return Some("the target is one node; give several to --target");
-        }
-        if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
-            return Some("nothing may be killed without --node-command");
-        }
-        self.capabilities.lacks(needs)
-    }
-
-    pub fn fresh_email(&self) -> String {
-        let number = self.users.fetch_add(1, Ordering::Relaxed);
-        format!("u{}x{number}@example.com", self.nonce)
-    }
-
-    pub fn fresh_room(&self) -> u64 {
-        self.rooms.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// A session on polling that the case drives by hand.
-pub struct Poller {
-    pub sid: String,
-    pub open: Open,
-    /// What came with the open packet.
-    pub first: Vec<Packet>,
-    pub protocol: Protocol,
-    pub rest: Rest,
-}
 
 pub struct Context {
     pub run: Arc<Run>,
@@ -130,7 +38,7 @@ impl Context {
     pub fn new(run: Arc<Run>, combo: Combo) -> Context {
         let transcript = Transcript::default();
         let log = transcript.log("client");
-        let node = run.contexts.fetch_add(1, Ordering::Relaxed) % run.nodes.len();
+        let node = run.next_node();
         Context { run, combo, transcript, log, node, steps: Arc::default() }
     }
 
@@ -254,25 +162,9 @@ impl Context {
     }
 
     pub fn poller_with(&self, more: &str) -> Result<Poller, Trouble> {
-        let protocol = self.combo.protocol;
         let path = self.path(&format!("EIO={}&transport=polling{more}", self.eio()));
-        let response = self.get(&path)?;
-        if response.status != 200 {
-            return Err(Trouble::Refused(response));
-        }
-        let packets = payload::decode_body_text(protocol, &response.text())
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
-        let mut packets = packets.into_iter();
-        let open = match packets.next() {
-            Some(packet) => match payload::encode_text(Protocol::Eio4, &[packet]).strip_prefix('0')
-            {
-                Some(json) => Open::parse(json)?,
-                None => return Err(Trouble::Protocol("the first packet is no open packet".into())),
-            },
-            None => return Err(Trouble::Protocol("an empty first payload".into())),
-        };
         let rest = Rest { target: self.target().clone(), log: self.log.clone() };
-        Ok(Poller { sid: open.sid.clone(), open, first: packets.collect(), protocol, rest })
+        Poller::open(rest, self.combo.protocol, &path)
     }
 
     /// A session over the case's protocol and transport, without identity.
@@ -386,76 +278,4 @@ impl Context {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-impl Poller {
-    pub fn path(&self) -> String {
-        format!(
-            "{}?EIO={}&transport=polling&sid={}",
-            self.rest.target.engine_path,
-            self.protocol.number(),
-            self.sid
-        )
-    }
-
-    pub fn websocket_path(&self) -> String {
-        self.path().replace("transport=polling", "transport=websocket")
-    }
-
-    pub fn get(&self) -> Result<Response, Trouble> {
-        self.rest.get(&self.path())
-    }
-
-    pub fn post(&self, body: &str) -> Result<Response, Trouble> {
-        self.rest.call(&Request::post(&self.path(), body.as_bytes()))
-    }
-
-    /// POSTs packets in the protocol's own form.
-    pub fn post_packets(&self, packets: &[Packet]) -> Result<Response, Trouble> {
-        self.post(&payload::encode_text(self.protocol, packets))
-    }
-
-    pub fn post_message(&self, text: &str) -> Result<Response, Trouble> {
-        self.post_packets(&[Packet::message(text)])
-    }
-
-    /// One poll, decoded.
-    pub fn poll(&self) -> Result<Vec<Packet>, Trouble> {
-        let response = self.get()?;
-        if response.status != 200 {
-            return Err(Trouble::Refused(response));
-        }
-        self.decode(&response)
-    }
-
-    pub fn decode(&self, response: &Response) -> Result<Vec<Packet>, Trouble> {
-        let body = if response.has_type("application/octet-stream") {
-            Body::Octets(response.body.clone())
-        } else {
-            Body::Text(response.text())
-        };
-        payload::decode(self.protocol, &body).map_err(|why| Trouble::Protocol(why.to_string()))
-    }
-
-    /// Socket.IO CONNECT where the protocol needs one.
-    pub fn connect(&self) -> Result<(), Trouble> {
-        if self.protocol == Protocol::Eio3 {
-            return Ok(());
-        }
-        self.post_message("0")?;
-        let packets = self.poll()?;
-        let connected = packets.iter().any(|packet| is_message(packet, "0{"));
-        if connected {
-            Ok(())
-        } else {
-            Err(Trouble::Protocol(format!("CONNECT was answered with {packets:?}")))
-        }
-    }
-}
-
-/// Whether the packet is a message whose text begins like this.
-pub fn is_message(packet: &Packet, prefix: &str) -> bool {
-    use crate::codec::engine::{Data, Kind};
-    packet.kind == Kind::Message
-        && matches!(&packet.data, Data::Text(text) if text.starts_with(prefix))
 }

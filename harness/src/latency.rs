@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::case::Stop;
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-use crate::client::socket::Options;
+use crate::client::options::Options;
 use crate::context::Context;
+use crate::outcome::Stop;
 
 /// One bound, such as p99=5ms.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,7 +201,7 @@ fn come_and_go(
         visitor.emit(name, json!({ "roomid": room }))?;
         let mut missing = Vec::new();
         for (member, from) in members.iter().zip(before) {
-            let shows = |event: &crate::client::socket::Event| {
+            let shows = |event: &crate::client::state::Event| {
                 is_roster_of(event, room)
                     && roster_ids(event.arg(0)).contains(&visitor.user.id) == inside
             };

@@ -9,15 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use throng_reference::defect::Defect;
+use throng_reference::{Options, Reference};
 
-use crate::case::{Case, E3P, E3W, E4P, E4W, Need};
+use crate::capabilities::Need;
+use crate::case::Case;
 use crate::cases;
 use crate::client::target::Target;
-use crate::context::Run;
+use crate::combo::{E3P, E3W, E4P, E4W};
 use crate::known::Known;
 use crate::probe::probe;
-use crate::reference::defect::Defect;
-use crate::reference::{Options, Reference};
+use crate::run::Run;
 use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
 
 /// Seed of the property tests here: a mutant that dies once dies always.
@@ -113,7 +115,7 @@ fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> 
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     run.lease = Duration::from_secs(2);
-    run.node_switch = Some(server.node_switch());
+    run.node_switch = Some(Box::new(server.node_switch()));
     Some((server, Arc::new(run)))
 }
 

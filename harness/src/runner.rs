@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use throng_spec::Level;
 
-use crate::case::{Case, Combo, E4W, Need, Outcome, Stop};
+use crate::capabilities::Need;
+use crate::case::Case;
 use crate::client::transcript::Line;
-use crate::context::{Context, Run};
+use crate::combo::{Combo, E4W};
+use crate::context::Context;
 use crate::known::Known;
+use crate::outcome::{Outcome, Stop};
+use crate::run::Run;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

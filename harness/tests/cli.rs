@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use throng_harness::property::runner;
 use throng_harness::property::script::{Profile, Script, strategy};
-use throng_harness::reference::defect::Defect;
-use throng_harness::reference::{Options, Reference};
+use throng_reference::Defect;
+use throng_reference::{Options, Reference};
 
 fn harness(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_throng-harness"))

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use throng_harness::cases;
-use throng_harness::reference::defect::Defect;
 use throng_harness::skips::{SKIPS, reason};
+use throng_reference::Defect;
 
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());

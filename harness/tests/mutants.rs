@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use throng_harness::mutants::{try_all, try_two_right_nodes};
-use throng_harness::reference::defect::Defect;
-use throng_harness::reference::{Options, Reference};
 use throng_harness::runner::Verdict;
+use throng_reference::Defect;
+use throng_reference::{Options, Reference};
 
 #[test]
 fn the_reference_server_passes_everything() {

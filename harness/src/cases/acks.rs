@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::socket as sio;
 
 use super::socketio::{asking_socket, kills_session};
 use super::support::*;
-use crate::case::{Case, EVERY, Need, Outcome, POLLING, WEBSOCKET, case, equal, require, skip};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::{Chat, message};
-use crate::client::socket::{Socket, Transport};
-use crate::codec::engine::{Kind, Packet, Protocol};
-use crate::codec::socket as sio;
+use crate::client::options::Transport;
+use crate::client::socket::Socket;
+use crate::combo::{EVERY, POLLING, WEBSOCKET};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, require, skip};
 
 const CHAT: &[Need] = &[Need::Chat];
 
@@ -323,7 +327,7 @@ fn stray_binary(context: &Context) -> Outcome {
     let _ = socket.send_engine(&Packet::binary([1, 2, 3]));
     let ending = socket.wait_end(Duration::from_secs(3));
     match (context.combo.transport, ending) {
-        (_, None) => crate::case::fail("the session is closed", "it stays open"),
+        (_, None) => crate::outcome::fail("the session is closed", "it stays open"),
         (Transport::Polling, Some(_)) => Ok(()),
         (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &1003),
     }
@@ -336,7 +340,7 @@ fn interrupted(context: &Context) -> Outcome {
     let _ = socket.send_engine(&Packet::message("2[\"message\",{}]"));
     let ending = socket.wait_end(Duration::from_secs(3));
     match (context.combo.transport, ending) {
-        (_, None) => crate::case::fail("the session is closed", "it stays open"),
+        (_, None) => crate::outcome::fail("the session is closed", "it stays open"),
         (Transport::Polling, Some(_)) => Ok(()),
         (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &1008),
     }
@@ -472,9 +476,10 @@ fn lingering(context: &Context) -> Outcome {
     socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
     match socket.wait_end(patience) {
         Some(ending) => equal("the close code", &ending.code, &4003),
-        None if context.run.slow => {
-            crate::case::fail("close code 4003", format!("the session is open after {patience:?}"))
-        }
+        None if context.run.slow => crate::outcome::fail(
+            "close code 4003",
+            format!("the session is open after {patience:?}"),
+        ),
         None => skip(format!("the target waits longer than {patience:?}; run with --slow")),
     }
 }
@@ -520,7 +525,7 @@ fn refused_events(room: u64) -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-fn refusable(context: &Context) -> Result<(u64, Chat), crate::case::Stop> {
+fn refusable(context: &Context) -> Result<(u64, Chat), crate::outcome::Stop> {
     let room = context.room()?;
     let guest = context.guest("guest")?;
     guest.join(room)?;

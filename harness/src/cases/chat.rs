@@ -5,11 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{Case, EIO3, EIO4, EVERY, NONE, Need, Outcome, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
+use crate::client::options::Options;
 use crate::client::rest::User;
-use crate::client::socket::{Options, Socket};
+use crate::client::socket::Socket;
+use crate::combo::{EIO3, EIO4, EVERY, NONE};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const CHAT: &[Need] = &[Need::Chat];
 
@@ -844,7 +848,9 @@ fn room_limit(context: &Context) -> Outcome {
             Some(_) => return fail("room_limit", answer.to_string()),
         }
     }
-    crate::case::skip("the target lets one session into more than 140 rooms: the limit is lifted")
+    crate::outcome::skip(
+        "the target lets one session into more than 140 rooms: the limit is lifted",
+    )
 }
 
 fn presence_values(context: &Context) -> Outcome {
@@ -1023,11 +1029,11 @@ fn every_way(context: &Context) -> Outcome {
 }
 
 fn disconnect(context: &Context) -> String {
-    use crate::client::socket::Transport;
-    use crate::codec::engine::{Packet, Protocol};
+    use crate::client::options::Transport;
+    use throng_codec::engine::{Packet, Protocol};
     match (context.combo.transport, context.combo.protocol) {
         (Transport::Polling, Protocol::Eio3) => {
-            crate::codec::payload::encode_text(Protocol::Eio3, &[Packet::message("1")])
+            throng_codec::payload::encode_text(Protocol::Eio3, &[Packet::message("1")])
         }
         _ => "41".to_owned(),
     }

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use throng_codec::engine::{Data, Frame, Kind, Packet, Protocol};
+use throng_codec::payload::{self, Body};
+
 use super::support::*;
-use crate::case::{
-    Case, Combo, E3P, E3W, EIO4, EVERY, Need, Outcome, POLLING, WEBSOCKET, case, equal, fail,
-    require,
-};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
 use crate::client::chat::message;
 use crate::client::http::Request;
-use crate::client::socket::Transport;
-use crate::codec::engine::{Data, Frame, Kind, Packet, Protocol};
-use crate::codec::payload::{self, Body};
+use crate::client::options::Transport;
+use crate::combo::{Combo, E3P, E3W, EIO4, EVERY, POLLING, WEBSOCKET};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const CLOSES: Duration = Duration::from_secs(3);
 const ONLY_E3W: &[Combo] = &[E3W];
@@ -70,7 +71,7 @@ pub const CASES: &[Case] = &[
     case(
         "eio.binary-eio3",
         &["EIO-15", "EIO-32", "SIO-50", "SIO-55"],
-        crate::case::EIO3,
+        crate::combo::EIO3,
         &[Need::Chat],
         ("sends a binary event with two attachments", "they are taken for its attachments"),
         binary_event,

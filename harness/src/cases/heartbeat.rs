@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use throng_codec::engine::{Kind, Packet};
+
 use super::support::*;
-use crate::case::{
-    Case, Combo, E3P, E3W, E4P, E4W, EIO3, EIO4, Need, Outcome, Stop, case, equal, fail, require,
-};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
-use crate::client::socket::{Socket, Transport};
+use crate::client::options::Transport;
+use crate::client::socket::Socket;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Kind, Packet};
+use crate::combo::{Combo, E3P, E3W, E4P, E4W, EIO3, EIO4};
 use crate::context::Context;
+use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 const ONLY_E4W: &[Combo] = &[E4W];
 const ONLY_E4P: &[Combo] = &[E4P];
@@ -134,7 +137,7 @@ pub const CASES: &[Case] = &[
     case(
         "hb.half-open",
         &["CHAT-82", "CHAT-80"],
-        crate::case::EVERY,
+        crate::combo::EVERY,
         &[Need::Chat],
         (
             "falls silent inside a room without ending TCP",

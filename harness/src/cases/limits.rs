@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use throng_codec::websocket::{Mask, frame};
 
 use super::support::*;
-use crate::case::{
-    Case, Combo, E4W, NONE, Need, Outcome, WEBSOCKET, case, equal, fail, require, skip,
-};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
 use crate::client::chat::message;
 use crate::client::socket::Socket;
+use crate::client::websocket::upgrade;
+use crate::combo::{Combo, E4W, NONE, WEBSOCKET};
 use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require, skip};
 
 const ONLY_E4W: &[Combo] = &[E4W];
 
@@ -209,20 +212,9 @@ fn close_is_prompt(context: &Context) -> Outcome {
         || format!("{ended:?}"),
     )?;
     context.step("does not answer it");
-    let path = context.handshake_path();
-    let key = "dGhlIHNhbXBsZSBub25jZQ==";
-    let headers = &[
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", key),
-    ];
-    let mut connection = context.connection()?;
-    connection.exchange(
-        &crate::client::http::Request { headers, ..crate::client::http::Request::get(&path) },
-        context.wait(),
-    )?;
-    connection.send_bytes(&crate::client::websocket::raw_frame(0x81, b"x", true))?;
+    let (mut connection, _) =
+        upgrade(context.target(), &context.handshake_path(), &[], &context.log)?;
+    connection.send_bytes(&frame(0x81, b"x", Mask::Client))?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(6_000) {
         if connection.is_closed_within(Duration::from_millis(200)) {

@@ -6,9 +6,12 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{Case, EIO4, EVERY, Need, Outcome, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::message;
+use crate::combo::{EIO4, EVERY};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const CHAT: &[Need] = &[Need::Chat];
 
@@ -455,7 +458,7 @@ fn big_image(context: &Context) -> Outcome {
     bytes.resize(3_145_728 + 1, 0);
     let img = data_url("png", &bytes);
     if img.len() + 200 > max {
-        return crate::case::skip(format!(
+        return crate::outcome::skip(format!(
             "maxPayload is {max}: an image above LIM-10 does not fit into a message"
         ));
     }
@@ -469,7 +472,7 @@ fn time(context: &Context) -> Outcome {
     let room = context.room()?;
     let guest = context.guest("guest")?;
     guest.join(room)?;
-    let send = |time: &Value| -> Result<Value, crate::case::Stop> {
+    let send = |time: &Value| -> Result<Value, crate::outcome::Stop> {
         let arg = json!({ "roomid": room, "msg": "x", "time": time });
         let answer = guest.ask("message", arg)?;
         accepts(&answer)?;
@@ -693,7 +696,7 @@ fn flood(
     context: &Context,
     guest: &crate::client::chat::Chat,
     events: impl Iterator<Item = (&'static str, Value)>,
-) -> Result<Vec<Option<String>>, crate::case::Stop> {
+) -> Result<Vec<Option<String>>, crate::outcome::Stop> {
     let ids: Vec<u64> = events
         .map(|(name, arg)| guest.socket.emit_with_id(name, &[arg]))
         .collect::<Result<_, _>>()?;
@@ -713,7 +716,7 @@ fn judge_flood(guest: &crate::client::chat::Chat, codes: &[Option<String>], what
     let other = codes.iter().flatten().find(|code| *code != "rate_limited");
     require(other.is_none(), "ok or rate_limited", || format!("{other:?}"))?;
     if limited == 0 {
-        return crate::case::skip(format!(
+        return crate::outcome::skip(format!(
             "{} {what} at once are accepted: the limit is lifted",
             codes.len()
         ));

@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::refuses;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 use crate::client::rest::User;
+use crate::combo::{EVERY, NONE};
 use crate::context::Context;
+use crate::outcome::{Outcome, Stop, equal, require};
 
 /// The bound of NODE-10 for a small room.
 const LAG: Duration = Duration::from_millis(1_100);

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::payload;
 
 use super::support::*;
-use crate::case::{Case, Combo, E3P, E4P, Need, Outcome, POLLING, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
 use crate::client::chat::message;
 use crate::client::http::{Connection, Request, Response, percent_encode};
-use crate::codec::engine::{Kind, Packet, Protocol};
-use crate::codec::payload;
-use crate::context::{Context, Poller, QUIET, is_message};
+use crate::client::poller::{Poller, is_message};
+use crate::combo::{Combo, E3P, E4P, POLLING};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const ONLY_E4P: &[Combo] = &[E4P];
 const ONLY_E3P: &[Combo] = &[E3P];
@@ -196,7 +200,7 @@ fn handshake(context: &Context) -> Outcome {
 }
 
 /// Takes what is due at once, so that the next poll is held.
-fn drained(context: &Context, poller: &Poller) -> Result<(), crate::case::Stop> {
+fn drained(context: &Context, poller: &Poller) -> Result<(), crate::outcome::Stop> {
     poller.post_message(ASK)?;
     let packets = poller.poll()?;
     require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
@@ -206,7 +210,7 @@ fn drained(context: &Context, poller: &Poller) -> Result<(), crate::case::Stop> 
     Ok(())
 }
 
-fn hold(context: &Context, poller: &Poller) -> Result<Connection, crate::case::Stop> {
+fn hold(context: &Context, poller: &Poller) -> Result<Connection, crate::outcome::Stop> {
     drained(context, poller)?;
     let mut connection = context.connection()?;
     connection.send(&Request::get(&poller.path()))?;
@@ -503,7 +507,7 @@ fn keep_alive(context: &Context) -> Outcome {
 }
 
 /// The payload inside a JSONP answer.
-fn unwrap_jsonp(response: &Response, index: &str) -> Result<String, crate::case::Stop> {
+fn unwrap_jsonp(response: &Response, index: &str) -> Result<String, crate::outcome::Stop> {
     status(response, 200)?;
     header(response, "Content-Type", "text/javascript; charset=UTF-8")?;
     let text = response.text();
@@ -532,7 +536,7 @@ fn jsonp(context: &Context) -> Outcome {
 
 fn jsonp_session(
     context: &Context,
-) -> Result<(u64, crate::client::chat::Chat, Poller), crate::case::Stop> {
+) -> Result<(u64, crate::client::chat::Chat, Poller), crate::outcome::Stop> {
     let room = context.room()?;
     let witness = context.observer("witness")?;
     witness.join(room)?;

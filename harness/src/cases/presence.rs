@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{Case, Combo, E4W, EVERY, Need, Outcome, Stop, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::{Chat, is_roster_of, roster_ids};
-use crate::client::socket::Event;
+use crate::client::state::Event;
+use crate::combo::{Combo, E4W, EVERY};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 const CHAT: &[Need] = &[Need::Chat];
 const ONLY_E4W: &[Combo] = &[E4W];

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use super::messages::{GIF, JPEG, PNG, WEBP};
 use super::support::*;
-use crate::case::{Case, NONE, Need, Outcome, Stop, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::http::{Request, Response};
 use crate::client::rest::{PASSWORD, User};
+use crate::combo::NONE;
 use crate::context::Context;
+use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 const CHAT: &[Need] = &[Need::Chat];
 
@@ -446,7 +449,7 @@ fn throttle(context: &Context) -> Outcome {
     let rest = context.rest();
     let first = rest.get("/api/user")?;
     let Some(limit) = first.header("x-ratelimit-limit").and_then(|v| v.parse::<u32>().ok()) else {
-        return crate::case::skip(
+        return crate::outcome::skip(
             "the target's answers have no X-RateLimit-Limit: the throttle is off",
         );
     };

@@ -3,14 +3,18 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
 
 use super::support::*;
-use crate::case::{Case, Combo, E4W, EIO3, EIO4, EVERY, Need, Outcome, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
-use crate::client::socket::{Options, Socket, Transport};
-use crate::codec::engine::Packet;
-use crate::codec::socket as sio;
+use crate::client::options::{Options, Transport};
+use crate::client::socket::Socket;
+use crate::combo::{Combo, E4W, EIO3, EIO4, EVERY};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const ONLY_E4W: &[Combo] = &[E4W];
 const CLOSES: Duration = Duration::from_secs(3);
@@ -298,7 +302,7 @@ fn ack_ids(context: &Context) -> Outcome {
 }
 
 /// A session and an event that it may ask an acknowledgement for.
-pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), crate::case::Stop> {
+pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), crate::outcome::Stop> {
     if context.capabilities().chat {
         let user = context.user()?;
         let options = Options { token: Some(user.token), ..context.options() };
@@ -392,7 +396,7 @@ fn connect_timeout(context: &Context) -> Outcome {
     if context.run.slow {
         return fail("close code 4003", format!("the session is open after {patience:?}"));
     }
-    crate::case::skip(format!(
+    crate::outcome::skip(format!(
         "the target waits longer than {patience:?} for CONNECT; run with --slow"
     ))
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng_codec::engine::{Data, Kind, Packet, Protocol};
 
-use crate::case::{Outcome, Stop, fail, require};
 use crate::client::Trouble;
 use crate::client::http::Response;
+use crate::client::poller::{Poller, is_message};
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Data, Kind, Packet, Protocol};
-use crate::context::{Context, Poller, is_message};
+use crate::context::Context;
+use crate::outcome::{Outcome, Stop, fail, require};
 
 /// Engine.IO's errors: code, status, message.
 pub const UNKNOWN_TRANSPORT: (u64, u16, &str) = (0, 400, "Transport unknown");

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tungstenite::handshake::derive_accept_key;
+use throng_codec::websocket::accept_key as accept_of;
 
 use super::support::*;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, POLLING, WEBSOCKET, case, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
 use crate::client::http::{Request, Response};
-use crate::client::socket::{Options, Socket, Transport};
-use crate::client::websocket::RawSocket;
+use crate::client::options::{Options, Transport};
+use crate::client::socket::Socket;
+use crate::client::websocket::{KEY, RawSocket, upgrade};
+use crate::combo::{EVERY, NONE, POLLING, WEBSOCKET};
 use crate::context::Context;
+use crate::outcome::{Outcome, fail, require};
 
 pub const CASES: &[Case] = &[
     case(
@@ -323,16 +327,7 @@ fn refused_upgrade(context: &Context) -> Outcome {
     for (query, more, error) in requests {
         context.step(format!("upgrade with ?{query}"));
         let path = context.path(&query);
-        let mut headers = vec![
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        headers.extend_from_slice(more);
-        let mut connection = context.connection()?;
-        let request = Request { headers: &headers, ..Request::get(&path) };
-        let response = connection.exchange(&request, context.wait())?;
+        let (mut connection, response) = upgrade(context.target(), &path, more, &context.log)?;
         refused(&response, error)?;
         refusal_shape(&response)?;
         header(&response, "Connection", "close")?;
@@ -356,9 +351,9 @@ fn version_checked_once(context: &Context) -> Outcome {
     ] {
         context.step(format!("POST and GET ?{query}"));
         let path = context.path(&query);
-        let question = crate::codec::payload::encode_text(
+        let question = throng_codec::payload::encode_text(
             poller.protocol,
-            &[crate::codec::engine::Packet::message(ASK)],
+            &[throng_codec::engine::Packet::message(ASK)],
         );
         status(&context.fetch(&Request::post(&path, question.as_bytes()))?, 200)?;
         let response = context.get(&path)?;
@@ -437,9 +432,9 @@ fn accept_key(context: &Context) -> Outcome {
         let request = Request { headers, ..Request::get(&path) };
         let response = context.connection()?.exchange(&request, context.wait())?;
         status(&response, 101)?;
-        let wanted = derive_accept_key(key.as_bytes());
+        let wanted = accept_of(key);
         let observed = response.header("sec-websocket-accept").unwrap_or("").to_owned();
-        crate::case::equal("Sec-WebSocket-Accept", &observed, &wanted)?;
+        crate::outcome::equal("Sec-WebSocket-Accept", &observed, &wanted)?;
     }
     let (_, open) = context.bare_websocket()?;
     require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
@@ -450,7 +445,7 @@ fn bad_key(context: &Context) -> Outcome {
     let upgrades: [&[(&str, &str)]; 3] = [
         &[("Sec-WebSocket-Version", "13")],
         &[("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "c2hvcnQ=")],
-        &[("Sec-WebSocket-Version", "12"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")],
+        &[("Sec-WebSocket-Version", "12"), ("Sec-WebSocket-Key", KEY)],
     ];
     for more in upgrades {
         let mut headers = vec![("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -475,7 +470,7 @@ fn fault_is_private(context: &Context) -> Outcome {
         socket.send(text)?;
         one.say(room, &format!("calm {index}"))?;
         let event = two.message_with(&format!("calm {index}"))?;
-        crate::case::equal("roomid", &event["roomid"], &json!(room))?;
+        crate::outcome::equal("roomid", &event["roomid"], &json!(room))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
     // A frame that claims more than any limit and then stays silent.

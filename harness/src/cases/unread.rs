@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::chat::{Chat, message};
 use crate::client::rest::User;
+use crate::combo::{EVERY, NONE};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, Stop, equal, require};
 
 const CHAT: &[Need] = &[Need::Chat];
 

@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use throng_codec::engine::{Kind, Packet};
 
 use super::support::*;
-use crate::case::{Case, Combo, E4P, Need, Outcome, POLLING, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::Trouble;
 use crate::client::chat::message;
 use crate::client::http::Request;
+use crate::client::poller::Poller;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Kind, Packet};
-use crate::context::{Context, Poller, QUIET};
+use crate::combo::{Combo, E4P, POLLING};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
 const ONLY_E4P: &[Combo] = &[E4P];
 const UPGRADE: &[Need] = &[Need::Upgrade];

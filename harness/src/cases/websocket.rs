@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use throng_codec::engine::{Frame, Protocol};
+use throng_codec::websocket::{Mask, frame};
+
 use super::support::*;
-use crate::case::{Case, Need, Outcome, WEBSOCKET, case, equal, fail, require};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
+use crate::client::Trouble;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Frame, Protocol};
+use crate::combo::WEBSOCKET;
 use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require};
 
 const CLOSES: Duration = Duration::from_secs(3);
 
@@ -126,7 +132,7 @@ pub const CASES: &[Case] = &[
 
 fn unmasked(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x81, b"40/nope,", false)?;
+    socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server))?;
     closes_with(&mut socket, 1002, CLOSES)
 }
 
@@ -144,13 +150,13 @@ fn bad_frames(context: &Context) -> Outcome {
     for (name, first, payload) in frames {
         context.step(name);
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(first, payload, true)?;
+        socket.send_raw(first, payload)?;
         closes_with(&mut socket, 1002, CLOSES)?;
     }
     context.step("a message within a message");
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"40/no", true)?;
-    socket.send_raw(0x81, b"pe,", true)?;
+    socket.send_raw(0x01, b"40/no")?;
+    socket.send_raw(0x81, b"pe,")?;
     closes_with(&mut socket, 1002, CLOSES)
 }
 
@@ -158,29 +164,29 @@ fn bad_utf8(context: &Context) -> Outcome {
     let texts: [&[u8]; 4] = [b"4\xc3\x28", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80", b"4\xff"];
     for text in texts {
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x81, text, true)?;
+        socket.send_raw(0x81, text)?;
         closes_with(&mut socket, 1007, CLOSES)?;
     }
     context.step("in fragments, the character cut and never finished");
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"4\xe2\x98", true)?;
-    socket.send_raw(0x80, b"x", true)?;
+    socket.send_raw(0x01, b"4\xe2\x98")?;
+    socket.send_raw(0x80, b"x")?;
     closes_with(&mut socket, 1007, CLOSES)
 }
 
 fn fragments(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"40/nur?n\xc3", true)?;
-    socket.send_raw(0x89, b"between", true)?;
-    socket.send_raw(0x00, b"\xbc", true)?;
-    socket.send_raw(0x00, b"", true)?;
-    socket.send_raw(0x80, b"r,", true)?;
+    socket.send_raw(0x01, b"40/nur?n\xc3")?;
+    socket.send_raw(0x89, b"between")?;
+    socket.send_raw(0x00, b"\xbc")?;
+    socket.send_raw(0x00, b"")?;
+    socket.send_raw(0x80, b"r,")?;
     context.text_until(&mut socket, |text| text.starts_with("44/nur"))?;
     require(socket.pongs.iter().any(|data| data == b"between"), "a pong in between", || {
         format!("pongs: {:?}", socket.pongs)
     })?;
     context.step("the frame sent byte by byte");
-    for byte in crate::client::websocket::raw_frame(0x81, b"40/slow,", true) {
+    for byte in frame(0x81, b"40/slow,", Mask::Client) {
         socket.send_bytes(&[byte])?;
     }
     context.text_until(&mut socket, |text| text.starts_with("44/slow,"))?;
@@ -192,7 +198,7 @@ fn ping(context: &Context) -> Outcome {
     let long = [b'z'; 125];
     let wanted: [&[u8]; 3] = [b"", b"hello", &long];
     for data in wanted {
-        socket.send_raw(0x89, data, true)?;
+        socket.send_raw(0x89, data)?;
     }
     is_alive_on(context, &mut socket)?;
     let observed: Vec<&[u8]> = socket.pongs.iter().map(Vec::as_slice).collect();
@@ -206,11 +212,11 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
     let start = std::time::Instant::now();
     let step = (bound / 12).max(Duration::from_millis(20));
     while start.elapsed() < bound + Duration::from_secs(2) {
-        if socket.send_raw(0x89, b"still here", true).is_err() {
+        if socket.send_raw(0x89, b"still here").is_err() {
             return Ok(());
         }
         match socket.receive(step) {
-            Ok(_) | Err(crate::client::Trouble::Timeout(_)) => {}
+            Ok(_) | Err(Trouble::Timeout(_)) => {}
             Err(_) => {
                 return match socket.closed() {
                     Some(close) if close.code == 4002 || close.code == 1006 => Ok(()),
@@ -240,11 +246,9 @@ fn close(context: &Context) -> Outcome {
     closes_with(&mut socket, 1000, CLOSES)?;
     witness.roster_of(room, &[witness.user.id])?;
     let ended = socket.receive(Duration::from_secs(2));
-    require(
-        !matches!(ended, Err(crate::client::Trouble::Timeout(_)) | Ok(_)),
-        "the end of TCP",
-        || format!("{ended:?}"),
-    )
+    require(!matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)), "the end of TCP", || {
+        format!("{ended:?}")
+    })
 }
 
 fn bad_close(context: &Context) -> Outcome {
@@ -259,7 +263,7 @@ fn bad_close(context: &Context) -> Outcome {
     for (body, codes) in bodies {
         context.step(format!("a close frame with the body {body:?}"));
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x88, body, true)?;
+        socket.send_raw(0x88, body)?;
         let close = socket.wait_close(CLOSES);
         require(
             close.as_ref().is_some_and(|close| codes.contains(&close.code)),
@@ -284,8 +288,8 @@ fn too_large(context: &Context) -> Outcome {
     context.step("two fragments that are too large together");
     let (mut socket, _) = context.connected_websocket()?;
     let half = vec![b'x'; max / 2 + 1];
-    let _ = socket.send_raw(0x01, &half, true);
-    let _ = socket.send_raw(0x80, &half, true);
+    let _ = socket.send_raw(0x01, &half);
+    let _ = socket.send_raw(0x80, &half);
     closes_with(&mut socket, 1009, CLOSES)?;
     context.step("a frame that only announces too much");
     let (mut socket, _) = context.connected_websocket()?;
@@ -304,17 +308,13 @@ fn many_fragments(context: &Context) -> Outcome {
     closes_with(&mut socket, 1009, CLOSES)
 }
 
-fn send_in_fragments(
-    socket: &mut RawSocket,
-    text: &[u8],
-    count: usize,
-) -> Result<(), crate::client::Trouble> {
+fn send_in_fragments(socket: &mut RawSocket, text: &[u8], count: usize) -> Result<(), Trouble> {
     let (last, rest) = text.split_last().unwrap_or((&b'x', &[]));
-    let mut bytes = crate::client::websocket::raw_frame(0x01, rest, true);
+    let mut bytes = frame(0x01, rest, Mask::Client);
     for _ in 2..count {
-        bytes.extend(crate::client::websocket::raw_frame(0x00, b"", true));
+        bytes.extend(frame(0x00, b"", Mask::Client));
     }
-    bytes.extend(crate::client::websocket::raw_frame(0x80, &[*last], true));
+    bytes.extend(frame(0x80, &[*last], Mask::Client));
     socket.send_bytes(&bytes)
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Trouble;
+use super::options::Options;
 use super::rest::User;
-use super::socket::{Event, Options, Socket};
+use super::socket::Socket;
+use super::state::Event;
 use super::target::Target;
 use super::transcript::Log;
 

@@ -2,8 +2,14 @@
 
 pub mod chat;
 pub mod http;
+pub mod open;
+pub mod options;
+pub mod poller;
+mod readers;
 pub mod rest;
+mod shared;
 pub mod socket;
+pub mod state;
 pub mod target;
 pub mod transcript;
 pub mod websocket;

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng_codec::engine::Protocol;
 
 use super::model::Model;
 use super::script::{CLIENTS, Mode, ROOMS, Script, USERS};
 use super::{Broken, Play, Violation};
-use crate::case::{Combo, E3P, E3W, E4P, E4W, Stop};
 use crate::client::Trouble;
 use crate::client::chat::Chat;
+use crate::client::options::{Options, Transport};
 use crate::client::rest::User;
-use crate::client::socket::{Options, Transport};
-use crate::codec::engine::Protocol;
+use crate::combo::{Combo, E3P, E3W, E4P, E4W};
 use crate::context::Context;
+use crate::outcome::Stop;
 
 /// The observer's user comes after those of the clients.
 pub const OBSERVER: usize = USERS;

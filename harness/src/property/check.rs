@@ -11,7 +11,7 @@ use super::actors::{Actor, Stage, violation};
 use super::model::{Connection, Interval, Until};
 use super::script::{Mode, ROOMS};
 use crate::client::chat::{is_roster_of, message, roster_ids};
-use crate::client::socket::Event;
+use crate::client::state::Event;
 
 fn eventually(stage: &Stage<'_>, mut look: impl FnMut() -> Play<()>) -> Play<()> {
     let deadline = Instant::now() + stage.patience;

@@ -15,9 +15,13 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::case::{Case, NONE, Need, Outcome, Stop, case};
+use crate::capabilities::Need;
+use crate::case::{Case, case};
 use crate::client::transcript::Line;
-use crate::context::{Context, Run};
+use crate::combo::NONE;
+use crate::context::Context;
+use crate::outcome::{Outcome, Stop};
+use crate::run::Run;
 use script::{Profile, Script};
 
 pub use play::play;
@@ -194,7 +198,7 @@ fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
 }
 
 fn attempt(run: &Arc<Run>, script: &Script, patience: Duration) -> (Play<()>, Vec<Line>) {
-    let combo = run.capabilities.preferred().unwrap_or(crate::case::E4W);
+    let combo = run.capabilities.preferred().unwrap_or(crate::combo::E4W);
     let context = Context::new(run.clone(), combo);
     let outcome = play(&context, script, patience);
     (outcome, context.transcript.lines())

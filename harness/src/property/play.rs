@@ -5,6 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
 
 use super::actors::{Actor, Stage, no_answer, violation};
 use super::check;
@@ -13,8 +15,6 @@ use super::script::{End, Mode, ROOMS, Script, Step};
 use super::{Broken, Play};
 use crate::client::Trouble;
 use crate::client::chat::message;
-use crate::codec::engine::Packet;
-use crate::codec::socket as sio;
 use crate::context::Context;
 
 pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> {
@@ -317,7 +317,7 @@ fn upgrade(stage: &mut Stage<'_>, client: usize) -> Play<()> {
     let Some(Some(actor)) = stage.clients.get_mut(client) else {
         return Ok(());
     };
-    actor.combo.transport = crate::client::socket::Transport::Websocket;
+    actor.combo.transport = crate::client::options::Transport::Websocket;
     let upgraded = actor.chat.socket.upgrade();
     upgraded.map_err(|why| violation("EIO-70", "an upgrade to WebSocket", why.to_string()))
 }

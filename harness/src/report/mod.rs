@@ -5,7 +5,7 @@ pub mod json;
 pub mod junit;
 pub mod text;
 
-use crate::probe::Capabilities;
+use crate::capabilities::Capabilities;
 use crate::runner::{Report, Verdict};
 
 /// Everything a report tells about one run.

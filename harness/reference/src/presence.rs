@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
 
-use super::defect::Defect;
-use super::world::{Mode, World};
-use crate::codec::engine::Packet;
-use crate::codec::socket as sio;
+use crate::defect::Defect;
+use crate::world::{Mode, World};
 
 impl World {
     pub fn present(&self, room: u64) -> BTreeSet<u64> {

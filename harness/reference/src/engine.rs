@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
-use tungstenite::handshake::derive_accept_key;
+use throng_codec::engine::{self, Frame, Protocol};
+use throng_codec::websocket::{BINARY, Mask, Message, accept_key};
 
-use super::defect::Defect;
-use super::frames::{Fault, Incoming, Reader, Writer};
-use super::http::{Request, Response, read_head};
-use super::world::Pipe;
-use super::{Shared, lock, polling, rest, upgrade};
-use crate::codec::engine::{self, Frame, Protocol};
+use crate::defect::Defect;
+use crate::frames::{Fault, Reader, Writer};
+use crate::handshake::{engine_error, handshake_identity, protocol_of};
+use crate::http::{Request, Response, read_body, read_head};
+use crate::shared::{Shared, lock};
+use crate::world::Pipe;
+use crate::{polling, rest, upgrade};
 
 const ENGINE_PATHS: [&str; 4] = ["/socket.io/", "/socket.io", "/ws/", "/ws"];
 const HEAD_WAIT: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             let refusal = if request.is_upgrade() {
                 refusal.with("Connection", "close")
             } else {
-                super::http::read_body(&mut reader, request.body_length, 0)?;
+                read_body(&mut reader, request.body_length, 0)?;
                 refusal
             };
             refusal.write(&stream, true)?;
@@ -68,19 +69,6 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
     }
-}
-
-pub fn engine_error(code: u8) -> Response {
-    let (status, message) = match code {
-        0 => (400, "Transport unknown"),
-        1 => (400, "Session ID unknown"),
-        2 => (400, "Bad handshake method"),
-        3 => (400, "Bad request"),
-        4 => (403, "Forbidden"),
-        _ => (400, "Unsupported protocol version"),
-    };
-    Response::json(status, &json!({ "code": code, "message": message }))
-        .with("Cache-Control", "no-store")
 }
 
 /// The checks TRN-11 to TRN-17 and TRN-22, in their order.
@@ -146,29 +134,6 @@ fn websocket_fault(request: &Request) -> Option<Response> {
     (!key_is_valid || !version_is_13).then(|| engine_error(3))
 }
 
-pub fn protocol_of(request: &Request) -> Protocol {
-    if request.param("EIO") == Some("3") { Protocol::Eio3 } else { Protocol::Eio4 }
-}
-
-pub fn cookie(request: &Request, name: &str) -> Option<String> {
-    let cookies = request.header("cookie")?;
-    cookies
-        .split(';')
-        .find_map(|pair| pair.trim().strip_prefix(&format!("{name}=")).map(str::to_owned))
-}
-
-/// The identity that a handshake shows: the query first, then the bearer.
-pub fn handshake_identity(world: &Shared, request: &Request, sid: &str) {
-    let mut world = lock(world);
-    let bearer = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
-    let query = request.param("api_token").filter(|t| !matches!(*t, "" | "false" | "null"));
-    let from_cookie = cookie(request, "throng_session");
-    let cookie = from_cookie.as_deref().filter(|_| world.has(Defect::CookieGivesIdentity));
-    if let Some(token) = query.or(bearer).or(cookie) {
-        world.take_token(sid, token);
-    }
-}
-
 fn serve_websocket(
     world: &Shared,
     request: &Request,
@@ -179,16 +144,16 @@ fn serve_websocket(
     Response { status: 101, headers: Vec::new(), body: Vec::new() }
         .with("Upgrade", "websocket")
         .with("Connection", "Upgrade")
-        .with("Sec-WebSocket-Accept", derive_accept_key(key.as_bytes()))
+        .with("Sec-WebSocket-Accept", accept_key(key))
         .write(&stream, false)?;
     let writer = Writer::new(stream.try_clone()?);
-    let (max, lax) = {
+    let (max, mask) = {
         let world = lock(world);
         let unlimited = world.has(Defect::PayloadUnlimited);
         let max = if unlimited { 256 << 20 } else { world.options.max_payload };
-        (max, world.has(Defect::MaskNotRequired))
+        (max, (!world.has(Defect::MaskNotRequired)).then_some(Mask::Client))
     };
-    let mut frames = Reader::new(reader, max, lax);
+    let mut frames = Reader::new(reader, max, mask);
     let sid = match request.param("sid") {
         Some(sid) => {
             let sid = sid.to_owned();
@@ -236,7 +201,7 @@ fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
         for packet in packets {
             let written = match engine::encode(protocol, &packet) {
                 Frame::Text(text) => writer.text(&text),
-                Frame::Binary(bytes) => writer.write(2, &bytes),
+                Frame::Binary(bytes) => writer.write(BINARY, &bytes),
             };
             if written.is_err() {
                 return;
@@ -261,18 +226,18 @@ fn read_websocket(
 ) {
     loop {
         match frames.next() {
-            Ok(Incoming::Text(text)) => {
+            Ok(Message::Text(text)) => {
                 let packet = engine::decode(protocol, &Frame::Text(text));
                 lock(world).handle(sid, packet);
             }
-            Ok(Incoming::Binary(bytes)) => {
+            Ok(Message::Binary(bytes)) => {
                 let packet = engine::decode_binary(protocol, &bytes);
                 lock(world).handle(sid, packet);
             }
-            Ok(Incoming::Ping(data)) => {
-                let _ = writer.write(10, &data);
-            }
-            Ok(Incoming::Close(code)) => {
+            Ok(Message::Ping(data)) => writer.pong(&data),
+            Ok(Message::Pong(_)) => {}
+            Ok(Message::Close(close)) => {
+                let code = close.map_or(1000, |close| close.code);
                 let mut world = lock(world);
                 if !world.sessions.contains_key(sid) {
                     return;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
 
-use super::chat::{Refusal, room_id};
-use super::defect::Defect;
-use super::files::{self, Folder};
-use super::world::{Message, World};
-use crate::codec::engine::Packet;
-use crate::codec::socket as sio;
+use crate::chat::{Refusal, room_id};
+use crate::defect::Defect;
+use crate::files::{self, Folder};
+use crate::world::{Message, World};
 
 const TIME_CHARS_MAX: usize = 64;
 

@@ -5,14 +5,14 @@ use std::net::TcpStream;
 
 use serde_json::{Map, Value, json};
 
-use super::chat::LOGIN_TEXT;
-use super::defect::Defect;
-use super::engine::cookie;
-use super::files::Folder;
-use super::http::{Request, Response, parse_form, parse_multipart, read_body};
-use super::messages::now_iso;
-use super::world::{User, World, random_token};
-use super::{Shared, lock};
+use crate::chat::LOGIN_TEXT;
+use crate::defect::Defect;
+use crate::files::Folder;
+use crate::handshake::cookie;
+use crate::http::{Request, Response, parse_form, parse_multipart, read_body};
+use crate::messages::now_iso;
+use crate::shared::{Shared, lock};
+use crate::world::{Session, User, World, random_token};
 
 const BODY_BYTES_MAX: usize = 8 << 20;
 const PAGE: u64 = 20;
@@ -306,7 +306,7 @@ impl World {
         if let Some(token) = &call.token {
             self.tokens.remove(token);
             let stays_here = self.has(Defect::RemoteLogoutLost);
-            let held = |session: &&super::world::Session| {
+            let held = |session: &&Session| {
                 session.token.as_ref() == Some(token) && (!stays_here || session.node == call.node)
             };
             let bound: Vec<String> =

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_codec::Malformed;
+use throng_codec::engine::{Data, Kind, Packet, Protocol};
+use throng_codec::socket as sio;
 
-use super::defect::Defect;
-use super::world::World;
-use crate::codec::Malformed;
-use crate::codec::engine::{Data, Kind, Packet, Protocol};
-use crate::codec::socket as sio;
+use crate::defect::Defect;
+use crate::world::World;
 
 const NAMESPACE_CHARS_MAX: usize = 256;
 /// Largest event without an image.

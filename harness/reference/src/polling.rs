@@ -4,12 +4,13 @@ use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::defect::Defect;
-use super::engine::{engine_error, handshake_identity, protocol_of};
-use super::http::{Request, Response, parse_form, read_body};
-use super::{Shared, lock};
-use crate::codec::engine::{Data, Kind, Packet, Protocol};
-use crate::codec::payload::{self, Body};
+use throng_codec::engine::{Data, Kind, Packet, Protocol};
+use throng_codec::payload::{self, Body};
+
+use crate::defect::Defect;
+use crate::handshake::{engine_error, handshake_identity, protocol_of};
+use crate::http::{Request, Response, parse_form, read_body};
+use crate::shared::{Shared, lock};
 
 /// Serves a poll; `None` when the client went away meanwhile.
 pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {

@@ -4,9 +4,11 @@ use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::defect::Defect;
-use super::frames::{Fault, Incoming, Reader, Writer};
-use super::{Shared, lock};
+use throng_codec::websocket::Message;
+
+use crate::defect::Defect;
+use crate::frames::{Fault, Reader, Writer};
+use crate::shared::{Shared, lock};
 
 /// Runs the probe on a new WebSocket; `true` when the session moved to it.
 pub fn probe(
@@ -82,12 +84,10 @@ fn next_text(
 ) -> Option<String> {
     while Instant::now() < deadline {
         match frames.next() {
-            Ok(Incoming::Text(text)) => return Some(text),
-            Ok(Incoming::Ping(data)) => {
-                let _ = writer.write(10, &data);
-            }
-            Err(Fault::Quiet) => {}
-            Ok(Incoming::Binary(_) | Incoming::Close(_)) | Err(_) => return None,
+            Ok(Message::Text(text)) => return Some(text),
+            Ok(Message::Ping(data)) => writer.pong(&data),
+            Ok(Message::Pong(_)) | Err(Fault::Quiet) => {}
+            Ok(Message::Binary(_) | Message::Close(_)) | Err(_) => return None,
         }
     }
     None

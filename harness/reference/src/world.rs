@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::socket as sio;
 
-use super::Options;
-use super::defect::Defect;
-use crate::codec::engine::{Kind, Packet, Protocol};
-use crate::codec::socket as sio;
+use crate::defect::Defect;
+use crate::options::Options;
 
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are made by their first join.

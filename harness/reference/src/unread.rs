@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use super::defect::Defect;
-use super::world::World;
+use crate::defect::Defect;
+use crate::world::World;
 
 const ROOMS_TOLD_MAX: usize = 1_000;
 

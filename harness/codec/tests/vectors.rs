@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use throng_harness::codec::engine::{self, Data, Frame, Kind, Packet, Protocol};
-use throng_harness::codec::payload::{self, Body};
-use throng_harness::codec::socket as sio;
+use throng_codec::engine::{self, Data, Frame, Kind, Packet, Protocol};
+use throng_codec::payload::{self, Body};
+use throng_codec::socket as sio;
 use throng_spec::{Vector, Verdict};
 
 fn protocols(vector: &Vector) -> Vec<Protocol> {
@@ -27,9 +27,8 @@ fn vectors() -> Vec<Vector> {
 fn decode(vector: &Vector, protocol: Protocol) -> Option<Result<String, String>> {
     let bytes = vector.wire().expect("the vectors of the protocol are sound");
     let text = String::from_utf8(bytes.clone()).map_err(|_| "not UTF-8".to_owned());
-    let shown = |outcome: Result<String, throng_harness::codec::Malformed>| {
-        outcome.map_err(|why| why.to_string())
-    };
+    let shown =
+        |outcome: Result<String, throng_codec::Malformed>| outcome.map_err(|why| why.to_string());
     let of_text = |decode: &dyn Fn(&str) -> Result<String, String>| match &text {
         Ok(text) => decode(text),
         Err(why) => Err(why.clone()),

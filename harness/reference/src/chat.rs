@@ -1,10 +1,10 @@
 //! Identity, `login`, `room`, `roomout`.
 
 use serde_json::{Value, json};
+use throng_codec::engine::Protocol;
 
-use super::defect::Defect;
-use super::world::{Mode, ROOM_ID_MAX, Room, World};
-use crate::codec::engine::Protocol;
+use crate::defect::Defect;
+use crate::world::{Mode, ROOM_ID_MAX, Room, World};
 
 pub const LOGIN_TEXT: &str = "Login to enter chat room";
 const ROOMS_MAX: usize = 5_000;

@@ -1,21 +1,45 @@
-//! A deliberately small server that keeps the written protocol: threads, blocking sockets, one
-//! lock around one world. It is correct by clarity, and it can be told to be wrong in one of many
-//! ways (see [`defect`]), so that the harness can show that it would notice.
+//! A deliberately small server that keeps the written protocol, and can be told to break one clause.
 //!
-//! It shares the harness's codec and nothing else; the codec is held to the protocol's vectors.
+//! Threads, blocking sockets, one lock around one world: correct by clarity. With a [`Defect`] it is
+//! wrong in one known way, so that the harness can show that it notices.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`defect`] | the defects, each with the clause that it breaks |
+//! | [`options`] | limits and times |
+//! | `world` | all state: sessions, users, rooms, messages, files |
+//! | `engine`, `handshake`, `polling`, `upgrade`, `frames`, `http` | connections |
+//! | `packets` | Engine.IO packets to Socket.IO packets to events |
+//! | `chat`, `messages`, `presence`, `unread` | the events of the chat |
+//! | `rest`, `files` | the HTTP API and the images |
+//!
+//! It shares the codec (`throng-codec`) with the harness and nothing else; the codec is held to the
+//! vectors of the protocol.
+//!
+//! ```
+//! use throng_reference::{Options, Reference};
+//!
+//! let server = Reference::start(Options::default())?;
+//! assert!(server.url().starts_with("http://127.0.0.1:"));
+//! # std::io::Result::Ok(())
+//! ```
+#![forbid(unsafe_code)]
 
 pub mod defect;
+pub mod options;
 
 mod chat;
 mod engine;
 mod files;
 mod frames;
+mod handshake;
 mod http;
 mod messages;
 mod packets;
 mod polling;
 mod presence;
 mod rest;
+mod shared;
 mod unread;
 mod upgrade;
 mod world;
@@ -23,69 +47,22 @@ mod world;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::context::NodeSwitch;
-use defect::Defect;
+pub use defect::Defect;
+pub use options::Options;
+use shared::{Shared, lock};
 use world::World;
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub ping_interval: Duration,
-    pub ping_timeout: Duration,
-    pub connect_timeout: Duration,
-    pub upgrade_timeout: Duration,
-    pub max_payload: usize,
-    pub unread_window: Duration,
-    pub message_chars_max: usize,
-    pub attachments_max: u64,
-    pub image_bytes_max: usize,
-    pub rooms_per_session_max: usize,
-    pub defect: Option<Defect>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            ping_interval: Duration::from_millis(1_000),
-            ping_timeout: Duration::from_millis(2_000),
-            connect_timeout: Duration::from_millis(3_000),
-            upgrade_timeout: Duration::from_millis(3_000),
-            max_payload: 1_000_000,
-            unread_window: Duration::from_millis(200),
-            message_chars_max: 2_000,
-            attachments_max: 10,
-            image_bytes_max: 700_000,
-            rooms_per_session_max: 32,
-            defect: None,
-        }
-    }
-}
 
 /// A running reference server; it stops when dropped.
 ///
-/// Its nodes are addresses of one world: what real nodes have to bring about, it has by nature.
+/// Its nodes are addresses of one world, so they always agree.
 pub struct Reference {
     addrs: Vec<SocketAddr>,
     shared: Shared,
     stop: Arc<AtomicBool>,
-}
-
-/// The world as one node shows it.
-#[derive(Clone)]
-struct Shared {
-    world: Arc<Mutex<World>>,
-    node: usize,
-}
-
-fn lock(shared: &Shared) -> MutexGuard<'_, World> {
-    match shared.world.lock() {
-        Ok(guard) => guard,
-        // A thread that panicked took its connection with it; the others go on.
-        Err(poisoned) => poisoned.into_inner(),
-    }
 }
 
 impl Reference {
@@ -114,15 +91,16 @@ impl Reference {
         Ok(Reference { addrs, shared, stop })
     }
 
-    /// Cuts off the sessions of a node. Whoever calls it again is served again.
-    pub fn node_switch(&self) -> NodeSwitch {
+    /// Ends the sessions of a node, for `down`. The node accepts new ones at once, so `up` has nothing
+    /// to do.
+    pub fn node_switch(&self) -> impl Fn(&str, usize) -> Result<(), String> + Send + Sync + use<> {
         let shared = self.shared.clone();
-        Box::new(move |what, node| {
+        move |what, node| {
             if what == "down" {
                 lock(&shared).end_node(node);
             }
             Ok(())
-        })
+        }
     }
 
     /// Of the first node.

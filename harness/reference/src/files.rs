@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use data_encoding::BASE64;
 
-use super::defect::Defect;
-use super::world::World;
+use crate::defect::Defect;
+use crate::world::World;
 
 #[derive(Clone, Copy)]
 pub enum Folder {
