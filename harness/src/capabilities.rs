@@ -25,6 +25,15 @@ pub enum Need {
     NodeCommand,
 }
 
+pub const NOTHING: &[Need] = &[];
+pub const CHAT: &[Need] = &[Need::Chat];
+pub const ECHO: &[Need] = &[Need::Echo];
+pub const APPLICATION: &[Need] = &[Need::Application];
+pub const UPGRADE: &[Need] = &[Need::Upgrade];
+pub const UPGRADE_AND_CHAT: &[Need] = &[Need::Upgrade, Need::Chat];
+pub const NODES: &[Need] = &[Need::Chat, Need::Nodes];
+pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Capabilities {
     pub eio3_polling: bool,

@@ -25,14 +25,23 @@ impl Case {
     }
 }
 
-/// Shorthand for the tables of cases.
-pub const fn case(
-    id: &'static str,
-    clauses: &'static [&'static str],
-    over: &'static [Combo],
-    needs: &'static [Need],
-    texts: (&'static str, &'static str),
-    run: fn(&Context) -> Outcome,
-) -> Case {
-    Case { id, clauses, over, needs, does: texts.0, expects: texts.1, run }
+/// Writes a module's table of cases, `CASES`: for each its function, id, clauses, combos, needs, and
+/// what it does and expects.
+macro_rules! cases {
+    ($(
+        $run:ident $id:literal $clauses:tt over $over:ident needs $needs:ident
+            does $does:literal
+            expects $expects:literal;
+    )+) => {
+        pub const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
+            id: $id,
+            clauses: &$clauses,
+            over: $over,
+            needs: $needs,
+            does: $does,
+            expects: $expects,
+            run: $run,
+        }),+];
+    };
 }
+pub(crate) use cases;

@@ -167,6 +167,11 @@ impl Context {
         Poller::open(rest, self.combo.protocol, &path)
     }
 
+    /// A polling session of the user.
+    pub fn poller_of(&self, user: &User) -> Result<Poller, Trouble> {
+        self.poller_with(&format!("&api_token={}", user.token))
+    }
+
     /// A session over the case's protocol and transport, without identity.
     pub fn socket(&self) -> Result<Socket, Trouble> {
         Socket::connect(self.target(), self.options(), &self.log)

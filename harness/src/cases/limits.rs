@@ -6,80 +6,36 @@ use serde_json::json;
 use throng_codec::websocket::{Mask, frame};
 
 use super::support::*;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
 use crate::client::Trouble;
-use crate::client::chat::message;
+use crate::client::chat::{is_roster_of, message, roster_ids};
 use crate::client::socket::Socket;
 use crate::client::websocket::upgrade;
-use crate::combo::{Combo, E4W, NONE, WEBSOCKET};
+use crate::combo::{NONE, ONLY_E4W, WEBSOCKET};
 use crate::context::Context;
 use crate::outcome::{Outcome, equal, fail, require, skip};
 
-const ONLY_E4W: &[Combo] = &[E4W];
-
-pub const CASES: &[Case] = &[
-    case(
-        "lim.half-a-request",
-        &["LIM-5"],
-        NONE,
-        &[],
-        (
-            "sends half a request head and waits",
-            "the connection is closed within the handshake timeout",
-        ),
-        half_a_request,
-    ),
-    case(
-        "lim.large-head",
-        &["LIM-8"],
-        NONE,
-        &[],
-        ("sends a request head of 64 KiB", "a 4xx status, or the end of the connection"),
-        large_head,
-    ),
-    case(
-        "lim.slow-consumer",
-        &["LIM-15", "LIM-50", "CHAT-84"],
-        ONLY_E4W,
-        &[Need::Chat],
-        (
-            "stops reading in a room while others send megabytes, as fast as they may",
-            "the session is closed and leaves the room; the others lose nothing",
-        ),
-        slow_consumer,
-    ),
-    case(
-        "lim.sessions-per-user",
-        &["LIM-12", "LIM-53"],
-        ONLY_E4W,
-        &[Need::Chat],
-        ("opens 70 sessions of one user", "the one too many is closed with 4004"),
-        sessions_per_user,
-    ),
-    case(
-        "lim.lifted",
-        &["LIM-27", "LIM-23", "LIM-31"],
-        ONLY_E4W,
-        &[Need::Chat],
-        (
-            "sends 40 logins at once on one session",
-            "all are accepted, or some refused as rate_limited; the session stays open",
-        ),
-        lifted,
-    ),
-    case(
-        "lim.close-is-prompt",
-        &["LIM-58"],
-        WEBSOCKET,
-        &[],
-        (
-            "makes the server close, and answers the close frame or does not",
-            "the TCP connection ends within 1 s, or 5 s",
-        ),
-        close_is_prompt,
-    ),
-];
+cases! {
+    half_a_request "lim.half-a-request" ["LIM-5"] over NONE needs NOTHING
+        does "sends half a request head and waits"
+        expects "the connection is closed within the handshake timeout";
+    large_head "lim.large-head" ["LIM-8"] over NONE needs NOTHING
+        does "sends a request head of 64 KiB"
+        expects "a 4xx status, or the end of the connection";
+    slow_consumer "lim.slow-consumer" ["LIM-15", "LIM-50", "CHAT-84"] over ONLY_E4W needs CHAT
+        does "stops reading in a room while others send megabytes, as fast as they may"
+        expects "the session is closed and leaves the room; the others lose nothing";
+    sessions_per_user "lim.sessions-per-user" ["LIM-12", "LIM-53"] over ONLY_E4W needs CHAT
+        does "opens 70 sessions of one user"
+        expects "the one too many is closed with 4004";
+    lifted "lim.lifted" ["LIM-27", "LIM-23", "LIM-31"] over ONLY_E4W needs CHAT
+        does "sends 40 logins at once on one session"
+        expects "all are accepted, or some refused as rate_limited; the session stays open";
+    close_is_prompt "lim.close-is-prompt" ["LIM-58"] over WEBSOCKET needs NOTHING
+        does "makes the server close, and answers the close frame or does not"
+        expects "the TCP connection ends within 1 s, or 5 s";
+}
 
 fn half_a_request(context: &Context) -> Outcome {
     let mut connection = context.connection()?;
@@ -146,8 +102,7 @@ fn slow_consumer(context: &Context) -> Outcome {
             .all(|event| event.name == "message" || event.name == "count");
         let alone = gone
             && witness.socket.events().iter().rev().any(|event| {
-                crate::client::chat::is_roster_of(event, room)
-                    && !crate::client::chat::roster_ids(event.arg(0)).contains(&sleeper.user.id)
+                is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&sleeper.user.id)
             });
         if alone {
             let last = talker.say(room, "the end")?;
@@ -196,7 +151,7 @@ fn lifted(context: &Context) -> Outcome {
         let fine = answer["ok"] == json!(true) || answer["code"] == json!("rate_limited");
         require(fine, "ok or rate_limited", || answer.to_string())?;
     }
-    require(guest.socket.is_open(), "an open session", || format!("{:?}", guest.socket.ending()))
+    stays_open("an open session", &guest.socket)
 }
 
 fn close_is_prompt(context: &Context) -> Outcome {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::refuses;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use super::support::*;
+use crate::capabilities::{NODE_COMMAND, NODES};
+use crate::case::cases;
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 use crate::client::rest::User;
 use crate::combo::{EVERY, NONE};
@@ -18,95 +18,32 @@ use crate::outcome::{Outcome, Stop, equal, require};
 /// The bound of NODE-10 for a small room.
 const LAG: Duration = Duration::from_millis(1_100);
 
-const NODES: &[Need] = &[Need::Chat, Need::Nodes];
-
-pub const CASES: &[Case] = &[
-    case(
-        "nodes.accounts",
-        &["NODE-2", "NODE-1"],
-        NONE,
-        NODES,
-        (
-            "registers on each node and uses the token, and the login, on every other",
-            "the same user everywhere, at once",
-        ),
-        accounts,
-    ),
-    case(
-        "nodes.presence",
-        &["NODE-10", "NODE-1"],
-        EVERY,
-        NODES,
-        (
-            "joins and leaves on each node in turn while a member on every node listens",
-            "all of them see the same users",
-        ),
-        presence,
-    ),
-    case(
-        "nodes.rooms",
-        &["NODE-13", "NODE-1"],
-        EVERY,
-        NODES,
-        (
-            "enters a new room on each node, leaves it at once, and sends login on every other",
-            "the room is among those that are counted",
-        ),
-        rooms,
-    ),
-    case(
-        "nodes.one-user",
-        &["NODE-3"],
-        EVERY,
-        NODES,
-        (
-            "enters with sessions of one user on different nodes, and leaves with one after the other",
-            "one user online till the last session is out",
-        ),
-        one_user,
-    ),
-    case(
-        "nodes.messages",
-        &["NODE-4", "NODE-5"],
-        EVERY,
-        NODES,
-        (
-            "talks on every node at the same moment",
-            "one order without a gap for the members of all nodes, and the same history everywhere",
-        ),
-        messages,
-    ),
-    case(
-        "nodes.unread",
-        &["NODE-6"],
-        EVERY,
-        NODES,
-        (
-            "sends on one node while a user of another is outside, enters and leaves",
-            "his number is told, read and fixed by the messages of all nodes",
-        ),
-        unread,
-    ),
-    case(
-        "nodes.logout",
-        &["NODE-7"],
-        EVERY,
-        NODES,
-        ("logs out on one node a token that a session of another was opened with", "it is out"),
-        logout,
-    ),
-    case(
-        "nodes.death",
-        &["NODE-20", "NODE-22"],
-        NONE,
-        &[Need::Chat, Need::Nodes, Need::NodeCommand],
-        (
-            "kills a node with a user who has just talked, and with one who is on another node too",
-            "the first is out within the lease and 2 s, the second stays, and what was acked is kept",
-        ),
-        death,
-    ),
-];
+cases! {
+    accounts "nodes.accounts" ["NODE-2", "NODE-1"] over NONE needs NODES
+        does "registers on each node and uses the token, and the login, on every other"
+        expects "the same user everywhere, at once";
+    presence "nodes.presence" ["NODE-10", "NODE-1"] over EVERY needs NODES
+        does "joins and leaves on each node in turn while a member on every node listens"
+        expects "all of them see the same users";
+    rooms "nodes.rooms" ["NODE-13", "NODE-1"] over EVERY needs NODES
+        does "enters a new room on each node, leaves it at once, and sends login on every other"
+        expects "the room is among those that are counted";
+    one_user "nodes.one-user" ["NODE-3"] over EVERY needs NODES
+        does "enters with sessions of one user on different nodes, and leaves with one after the other"
+        expects "one user online till the last session is out";
+    messages "nodes.messages" ["NODE-4", "NODE-5"] over EVERY needs NODES
+        does "talks on every node at the same moment"
+        expects "one order without a gap for the members of all nodes, and the same history everywhere";
+    unread "nodes.unread" ["NODE-6"] over EVERY needs NODES
+        does "sends on one node while a user of another is outside, enters and leaves"
+        expects "his number is told, read and fixed by the messages of all nodes";
+    logout "nodes.logout" ["NODE-7"] over EVERY needs NODES
+        does "logs out on one node a token that a session of another was opened with"
+        expects "it is out";
+    death "nodes.death" ["NODE-20", "NODE-22"] over NONE needs NODE_COMMAND
+        does "kills a node with a user who has just talked, and with one who is on another node too"
+        expects "the first is out within the lease and 2 s, the second stays, and what was acked is kept";
+}
 
 fn on(context: &Context, node: usize, user: &User, label: &str) -> Result<Chat, Stop> {
     Ok(context.chat_at(node, user, &format!("{label}@{node}"), context.options())?)
@@ -117,7 +54,7 @@ fn one_per_node(context: &Context, label: &str) -> Result<Vec<Chat>, Stop> {
     (0..context.nodes()).map(|node| on(context, node, &context.user()?, label)).collect()
 }
 
-fn ids(chats: &[Chat]) -> Vec<u64> {
+fn users_of(chats: &[Chat]) -> Vec<u64> {
     chats.iter().map(|chat| chat.user.id).collect()
 }
 
@@ -148,7 +85,8 @@ fn presence(context: &Context) -> Outcome {
     for node in 0..context.nodes() {
         let guest = on(context, node, &context.user()?, "guest")?;
         guest.join(room)?;
-        let with_guest: Vec<u64> = ids(&witnesses).into_iter().chain([guest.user.id]).collect();
+        let with_guest: Vec<u64> =
+            users_of(&witnesses).into_iter().chain([guest.user.id]).collect();
         for witness in &witnesses {
             witness.roster_of(room, &with_guest)?;
         }
@@ -159,7 +97,7 @@ fn presence(context: &Context) -> Outcome {
             guest.socket.close();
         }
         for witness in &witnesses {
-            witness.roster_of(room, &ids(&witnesses))?;
+            witness.roster_of(room, &users_of(&witnesses))?;
         }
     }
     Ok(())
@@ -195,7 +133,7 @@ fn one_user(context: &Context) -> Outcome {
     for tab in &tabs {
         tab.join(room)?;
     }
-    let everybody: Vec<u64> = ids(&witnesses).into_iter().chain([user.id]).collect();
+    let everybody: Vec<u64> = users_of(&witnesses).into_iter().chain([user.id]).collect();
     for chat in witnesses.iter().chain(&tabs) {
         let event = chat.roster_of(room, &everybody)?;
         equal("online", &event.arg(1)["online"], &json!(everybody.len()))?;
@@ -221,7 +159,7 @@ fn one_user(context: &Context) -> Outcome {
         }
     }
     for witness in &witnesses {
-        let event = witness.roster_of(room, &ids(&witnesses))?;
+        let event = witness.roster_of(room, &users_of(&witnesses))?;
         equal("online", &event.arg(1)["online"], &json!(witnesses.len()))?;
     }
     Ok(())
@@ -236,7 +174,7 @@ fn messages(context: &Context) -> Outcome {
         member.join(room)?;
     }
     for member in &members {
-        member.roster_of(room, &ids(&members))?;
+        member.roster_of(room, &users_of(&members))?;
     }
     thread::scope(|scope| {
         let talking: Vec<_> = members

@@ -1,16 +1,21 @@
 //! What many cases look at.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
 
 use crate::client::Trouble;
+use crate::client::chat::{Chat, is_roster_of, roster_ids};
 use crate::client::http::Response;
+use crate::client::options::{Options, Transport};
 use crate::client::poller::{Poller, is_message};
+use crate::client::socket::Socket;
+use crate::client::state::Event;
 use crate::client::websocket::RawSocket;
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, fail, require};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 /// Engine.IO's errors: code, status, message.
 pub const UNKNOWN_TRANSPORT: (u64, u16, &str) = (0, 400, "Transport unknown");
@@ -138,4 +143,135 @@ pub fn max_payload(context: &Context) -> Result<usize, Stop> {
         Some(bytes) => Ok(bytes as usize),
         None => Err(Stop::Skip("the open packet names no maxPayload".to_owned())),
     }
+}
+
+pub fn rosters_since(chat: &Chat, index: usize, room: u64) -> Vec<Vec<u64>> {
+    let events = chat.socket.events_since(index);
+    events.iter().filter(|event| is_roster_of(event, room)).map(|event| ids(event.arg(0))).collect()
+}
+
+/// The member's last roster of the room, once none has come for a while.
+pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Result<Vec<u64>, Stop> {
+    let rosters = || -> Vec<Event> {
+        chat.socket.events().into_iter().filter(|event| is_roster_of(event, room)).collect()
+    };
+    let mut seen = rosters().len();
+    loop {
+        context.pause(QUIET);
+        let now = rosters();
+        if now.len() == seen {
+            return Ok(now.last().map(|event| ids(event.arg(0))).unwrap_or_default());
+        }
+        seen = now.len();
+    }
+}
+
+pub fn crowd(context: &Context, count: usize) -> Result<Vec<Chat>, Stop> {
+    (0..count).map(|index| context.observer(&format!("crowd{index}"))).collect()
+}
+
+pub fn goes_on(context: &Context, socket: &Socket) -> Outcome {
+    socket.send_engine(&Packet::message(ASK))?;
+    socket.wait_packet(context.wait(), "an answer", |packet| packet.namespace == "/nope")?;
+    Ok(())
+}
+
+pub const CLOSES: Duration = Duration::from_secs(3);
+
+/// Sends text as an Engine.IO message on a connected session and sees the session end.
+pub fn kills_session(context: &Context, text: &str, code: u16) -> Outcome {
+    context.step(format!("sends 4{text}"));
+    match context.combo.transport {
+        Transport::Websocket => {
+            let (mut socket, _) = context.connected_websocket()?;
+            socket.send(&format!("4{text}"))?;
+            closes_with(&mut socket, code, CLOSES)
+        }
+        Transport::Polling => {
+            let poller = context.poller()?;
+            poller.connect()?;
+            // A server may see the fault while it reads the POST, or after it said ok.
+            let _ = poller.post_message(text);
+            is_gone(&poller)
+        }
+    }
+}
+
+/// A session and an event that it may ask an acknowledgement for.
+pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), crate::outcome::Stop> {
+    if context.capabilities().chat {
+        let user = context.user()?;
+        let options = Options { token: Some(user.token), ..context.options() };
+        return Ok((Socket::connect(context.target(), options, &context.log)?, "login"));
+    }
+    Ok((context.socket()?, "message-with-ack"))
+}
+
+/// Value and attributes of the session cookie.
+pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
+    let cookies =
+        response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    for (_, cookie) in cookies {
+        if let Some(rest) = cookie.strip_prefix("throng_session=") {
+            let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
+            return Ok((value.to_owned(), attributes.to_ascii_lowercase()));
+        }
+    }
+    fail("a cookie throng_session", format!("{:?}", response.headers))
+}
+
+/// A new room with the session under test in it.
+pub fn guest_in_room(context: &Context) -> Result<(u64, Chat), Stop> {
+    let room = context.room()?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    Ok((room, guest))
+}
+
+/// A new room with an observer in it.
+pub fn watched_room(context: &Context) -> Result<(u64, Chat), Stop> {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    Ok((room, witness))
+}
+
+/// A new room with the session under test and an observer in it.
+pub fn guest_and_witness(context: &Context) -> Result<(u64, Chat, Chat), Stop> {
+    let (room, witness) = watched_room(context)?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    Ok((room, guest, witness))
+}
+
+pub fn ids(roster: &Value) -> Vec<u64> {
+    roster_ids(roster).into_iter().collect()
+}
+
+pub fn sorted(ids: &[u64]) -> Vec<u64> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
+}
+
+/// The roster has exactly these users.
+pub fn users_are(what: &str, roster: &Value, users: &[u64]) -> Outcome {
+    equal(what, &roster_ids(roster), &users.iter().copied().collect())
+}
+
+/// Nothing of the kind was seen.
+pub fn nothing<T: fmt::Debug>(expected: &str, found: Option<T>) -> Outcome {
+    match found {
+        None => Ok(()),
+        Some(found) => fail(expected, format!("{found:?}")),
+    }
+}
+
+pub fn stays_open(what: &str, socket: &Socket) -> Outcome {
+    nothing(what, socket.ending())
+}
+
+/// An acknowledgement that refuses `input` with this code.
+pub fn refuses_input(answer: &Value, code: &str, input: impl fmt::Display) -> Outcome {
+    require(answer["code"] == json!(code), code, || format!("{answer} for {input}"))
 }

@@ -6,172 +6,64 @@ use serde_json::json;
 use throng_codec::websocket::accept_key as accept_of;
 
 use super::support::*;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
 use crate::client::Trouble;
-use crate::client::http::{Request, Response};
+use crate::client::http::{Request, Response, percent_encode};
 use crate::client::options::{Options, Transport};
 use crate::client::socket::Socket;
 use crate::client::websocket::{KEY, RawSocket, upgrade};
 use crate::combo::{EVERY, NONE, POLLING, WEBSOCKET};
 use crate::context::Context;
-use crate::outcome::{Outcome, fail, require};
+use crate::outcome::{Outcome, equal, fail, require};
 
-pub const CASES: &[Case] = &[
-    case(
-        "trn.paths",
-        &["TRN-1", "TRN-2"],
-        EVERY,
-        &[],
-        (
-            "connects at /socket.io and /ws, with and without the trailing slash",
-            "each path opens a session",
-        ),
-        paths,
-    ),
-    case(
-        "trn.query",
-        &["TRN-3", "TRN-4"],
-        EVERY,
-        &[],
-        (
-            "connects with the parameters in another order, percent-encoded, with odd values of t and unknown parameters",
-            "each query opens a session",
-        ),
-        query,
-    ),
-    case(
-        "trn.bad-token-is-no-refusal",
-        &["TRN-5", "CHAT-1"],
-        EVERY,
-        &[],
-        (
-            "connects with an api_token that is empty, false, null, unknown or malformed, and with none",
-            "every handshake succeeds, and the session stays open",
-        ),
-        bad_tokens,
-    ),
-    case(
-        "trn.refusals",
-        &["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"],
-        NONE,
-        &[],
-        (
-            "sends handshakes with one fault each",
-            "the status, code and message of the fault, as JSON with exactly two members",
-        ),
-        refusals,
-    ),
-    case(
-        "trn.unknown-sid",
-        &["TRN-13", "EIO-95"],
-        POLLING,
-        &[],
-        ("polls and posts with a sid that no session has", "400 and code 1 for both"),
-        unknown_sid,
-    ),
-    case(
-        "trn.order-of-checks",
-        &["TRN-10"],
-        NONE,
-        &[],
-        ("sends handshakes with two faults each", "the fault of the lower number is answered"),
-        order_of_checks,
-    ),
-    case(
-        "trn.wrong-transport",
-        &["TRN-14", "TRN-20"],
-        POLLING,
-        &[],
-        (
-            "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session",
-            "400 and code 3, and the session goes on",
-        ),
-        wrong_transport,
-    ),
-    case(
-        "trn.refused-upgrade",
-        &["TRN-19", "TRN-62"],
-        NONE,
-        &[],
-        (
-            "asks for WebSocket upgrades that have to be refused",
-            "the status and JSON of a plain request, Connection: close, and the end of the TCP connection",
-        ),
-        refused_upgrade,
-    ),
-    case(
-        "trn.version-checked-once",
-        &["TRN-21"],
-        POLLING,
-        &[],
-        (
-            "polls and posts with another EIO, and with none, in the query",
-            "the session keeps the version of its handshake",
-        ),
-        version_checked_once,
-    ),
-    case(
-        "trn.other-methods",
-        &["TRN-22"],
-        POLLING,
-        &[],
-        ("sends PUT, DELETE and PATCH with a known sid", "400 and code 3, and the session goes on"),
-        other_methods,
-    ),
-    case(
-        "trn.origin",
-        &["TRN-60", "TRN-64"],
-        EVERY,
-        &[],
-        (
-            "connects without Origin, with the server's own, with another host or port, and with null",
-            "the first two succeed, the others are refused with 403 and code 4",
-        ),
-        origin,
-    ),
-    case(
-        "trn.preflight",
-        &["TRN-63"],
-        POLLING,
-        &[],
-        (
-            "sends OPTIONS with the server's own origin",
-            "204 or 200 with Access-Control-Allow-Methods that names GET and POST, and no session",
-        ),
-        preflight,
-    ),
-    case(
-        "trn.accept-key",
-        &["TRN-51", "TRN-50"],
-        WEBSOCKET,
-        &[],
-        (
-            "upgrades with several Sec-WebSocket-Keys",
-            "101 with the Sec-WebSocket-Accept of each key, then the open packet as text",
-        ),
-        accept_key,
-    ),
-    case(
-        "trn.bad-key",
-        &["TRN-52"],
-        WEBSOCKET,
-        &[],
-        ("upgrades without a key, with a short one, and with version 12", "a 4xx status"),
-        bad_key,
-    ),
-    case(
-        "trn.fault-is-private",
-        &["CHAT-84", "LIM-26"],
-        WEBSOCKET,
-        &[Need::Chat],
-        (
-            "sends malformed packets, huge frames and garbage on eight sessions beside two that chat",
-            "the two go on undisturbed",
-        ),
-        fault_is_private,
-    ),
-];
+cases! {
+    paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
+        does "connects at /socket.io and /ws, with and without the trailing slash"
+        expects "each path opens a session";
+    query "trn.query" ["TRN-3", "TRN-4"] over EVERY needs NOTHING
+        does "connects with the parameters in another order, percent-encoded, with odd values of t and unknown parameters"
+        expects "each query opens a session";
+    bad_tokens "trn.bad-token-is-no-refusal" ["TRN-5", "CHAT-1"] over EVERY needs NOTHING
+        does "connects with an api_token that is empty, false, null, unknown or malformed, and with none"
+        expects "every handshake succeeds, and the session stays open";
+    refusals "trn.refusals" ["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"] over NONE needs NOTHING
+        does "sends handshakes with one fault each"
+        expects "the status, code and message of the fault, as JSON with exactly two members";
+    unknown_sid "trn.unknown-sid" ["TRN-13", "EIO-95"] over POLLING needs NOTHING
+        does "polls and posts with a sid that no session has"
+        expects "400 and code 1 for both";
+    order_of_checks "trn.order-of-checks" ["TRN-10"] over NONE needs NOTHING
+        does "sends handshakes with two faults each"
+        expects "the fault of the lower number is answered";
+    wrong_transport "trn.wrong-transport" ["TRN-14", "TRN-20"] over POLLING needs NOTHING
+        does "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session"
+        expects "400 and code 3, and the session goes on";
+    refused_upgrade "trn.refused-upgrade" ["TRN-19", "TRN-62"] over NONE needs NOTHING
+        does "asks for WebSocket upgrades that have to be refused"
+        expects "the status and JSON of a plain request, Connection: close, and the end of the TCP connection";
+    version_checked_once "trn.version-checked-once" ["TRN-21"] over POLLING needs NOTHING
+        does "polls and posts with another EIO, and with none, in the query"
+        expects "the session keeps the version of its handshake";
+    other_methods "trn.other-methods" ["TRN-22"] over POLLING needs NOTHING
+        does "sends PUT, DELETE and PATCH with a known sid"
+        expects "400 and code 3, and the session goes on";
+    origin "trn.origin" ["TRN-60", "TRN-64"] over EVERY needs NOTHING
+        does "connects without Origin, with the server's own, with another host or port, and with null"
+        expects "the first two succeed, the others are refused with 403 and code 4";
+    preflight "trn.preflight" ["TRN-63"] over POLLING needs NOTHING
+        does "sends OPTIONS with the server's own origin"
+        expects "204 or 200 with Access-Control-Allow-Methods that names GET and POST, and no session";
+    accept_key "trn.accept-key" ["TRN-51", "TRN-50"] over WEBSOCKET needs NOTHING
+        does "upgrades with several Sec-WebSocket-Keys"
+        expects "101 with the Sec-WebSocket-Accept of each key, then the open packet as text";
+    bad_key "trn.bad-key" ["TRN-52"] over WEBSOCKET needs NOTHING
+        does "upgrades without a key, with a short one, and with version 12"
+        expects "a 4xx status";
+    fault_is_private "trn.fault-is-private" ["CHAT-84", "LIM-26"] over WEBSOCKET needs CHAT
+        does "sends malformed packets, huge frames and garbage on eight sessions beside two that chat"
+        expects "the two go on undisturbed";
+}
 
 fn paths(context: &Context) -> Outcome {
     for path in ["/socket.io/", "/socket.io", "/ws/", "/ws"] {
@@ -218,14 +110,12 @@ fn bad_tokens(context: &Context) -> Outcome {
         context.step(format!("connects with api_token={token}"));
         let options = Options { token: Some(token.to_owned()), ..context.options() };
         let socket = Socket::connect(context.target(), options, &context.log)?;
-        require(socket.is_open(), "the session stays open", || format!("{:?}", socket.ending()))?;
+        stays_open("the session stays open", &socket)?;
         socket.close();
     }
     let socket = context.socket()?;
     context.pause(Duration::from_millis(100));
-    require(socket.is_open(), "an anonymous session stays open", || {
-        format!("{:?}", socket.ending())
-    })
+    stays_open("an anonymous session stays open", &socket)
 }
 
 fn refusals(context: &Context) -> Outcome {
@@ -273,7 +163,7 @@ fn unknown_sid(context: &Context) -> Outcome {
     let real = poller.sid.clone();
     let changed: String = real.chars().rev().collect();
     for sid in ["AAAAAAAAAAAAAAAAAAAA", changed.as_str(), "..", "%00", "a b"] {
-        let sid = crate::client::http::percent_encode(sid);
+        let sid = percent_encode(sid);
         let path = context.path(&format!("EIO={}&transport=polling&sid={sid}", context.eio()));
         refused(&context.get(&path)?, UNKNOWN_SID)?;
         refused(&context.fetch(&Request::post(&path, b"6"))?, UNKNOWN_SID)?;
@@ -434,7 +324,7 @@ fn accept_key(context: &Context) -> Outcome {
         status(&response, 101)?;
         let wanted = accept_of(key);
         let observed = response.header("sec-websocket-accept").unwrap_or("").to_owned();
-        crate::outcome::equal("Sec-WebSocket-Accept", &observed, &wanted)?;
+        equal("Sec-WebSocket-Accept", &observed, &wanted)?;
     }
     let (_, open) = context.bare_websocket()?;
     require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
@@ -470,7 +360,7 @@ fn fault_is_private(context: &Context) -> Outcome {
         socket.send(text)?;
         one.say(room, &format!("calm {index}"))?;
         let event = two.message_with(&format!("calm {index}"))?;
-        crate::outcome::equal("roomid", &event["roomid"], &json!(room))?;
+        equal("roomid", &event["roomid"], &json!(room))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
     // A frame that claims more than any limit and then stays silent.

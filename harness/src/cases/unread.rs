@@ -5,119 +5,46 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::CHAT;
+use crate::case::cases;
 use crate::client::chat::{Chat, message};
 use crate::client::rest::User;
 use crate::combo::{EVERY, NONE};
 use crate::context::{Context, QUIET};
 use crate::outcome::{Outcome, Stop, equal, require};
 
-const CHAT: &[Need] = &[Need::Chat];
-
-pub const CASES: &[Case] = &[
-    case(
-        "unread.never-there",
-        &["UNR-2", "UNR-3", "UNR-1"],
-        EVERY,
-        CHAT,
-        ("asks for the number in a room the user never was in", "all its messages"),
-        never_there,
-    ),
-    case(
-        "unread.reading",
-        &["UNR-4", "UNR-12"],
-        EVERY,
-        CHAT,
-        ("asks for the number while a session of the user is inside", "0, for the author as well"),
-        reading,
-    ),
-    case(
-        "unread.mark",
-        &["UNR-5", "UNR-2", "CHAT-50"],
-        EVERY,
-        CHAT,
-        (
-            "leaves by roomout, by closing, by a lost connection, and counts what is sent afterwards",
-            "exactly the messages after the leave",
-        ),
-        mark,
-    ),
-    case(
-        "unread.last-session",
-        &["UNR-5", "UNR-15", "CHAT-71"],
-        EVERY,
-        CHAT,
-        (
-            "lets one of two sessions leave, reads on with the other, then leaves with it",
-            "the mark is that of the last leave",
-        ),
-        last_session,
-    ),
-    case(
-        "unread.updates",
-        &["UNR-7", "UNR-8", "UNR-10"],
-        EVERY,
-        CHAT,
-        (
-            "sends messages in a room that another user is not in",
-            "his session gets count events that end with the right number, naming changed rooms only",
-        ),
-        updates,
-    ),
-    case(
-        "unread.window",
-        &["UNR-9", "LIM-18"],
-        EVERY,
-        CHAT,
-        (
-            "sends a stream of messages for two seconds",
-            "at most one update per unread window, the first and last not late",
-        ),
-        window,
-    ),
-    case(
-        "unread.own-numbers",
-        &["UNR-11"],
-        EVERY,
-        CHAT,
-        (
-            "lets users with different marks, and an anonymous session, watch one room",
-            "each gets his own number, the anonymous one none",
-        ),
-        own_numbers,
-    ),
-    case(
-        "unread.author",
-        &["UNR-12"],
-        EVERY,
-        CHAT,
-        (
-            "sends messages as a member with a second session outside",
-            "no count above 0 for the room",
-        ),
-        author,
-    ),
-    case(
-        "unread.entering",
-        &["UNR-13"],
-        EVERY,
-        CHAT,
-        ("enters a room with unread messages", "the user's other session gets a count with 0"),
-        entering,
-    ),
-    case(
-        "unread.exact",
-        &["UNR-15", "UNR-2", "REST-30"],
-        NONE,
-        CHAT,
-        (
-            "mixes joins, leaves and messages of three users in two rooms, then asks everybody",
-            "seq minus mark for every user and room, in the login answer and in /api/rooms",
-        ),
-        exact,
-    ),
-];
+cases! {
+    never_there "unread.never-there" ["UNR-2", "UNR-3", "UNR-1"] over EVERY needs CHAT
+        does "asks for the number in a room the user never was in"
+        expects "all its messages";
+    reading "unread.reading" ["UNR-4", "UNR-12"] over EVERY needs CHAT
+        does "asks for the number while a session of the user is inside"
+        expects "0, for the author as well";
+    mark "unread.mark" ["UNR-5", "UNR-2", "CHAT-50"] over EVERY needs CHAT
+        does "leaves by roomout, by closing, by a lost connection, and counts what is sent afterwards"
+        expects "exactly the messages after the leave";
+    last_session "unread.last-session" ["UNR-5", "UNR-15", "CHAT-71"] over EVERY needs CHAT
+        does "lets one of two sessions leave, reads on with the other, then leaves with it"
+        expects "the mark is that of the last leave";
+    updates "unread.updates" ["UNR-7", "UNR-8", "UNR-10"] over EVERY needs CHAT
+        does "sends messages in a room that another user is not in"
+        expects "his session gets count events that end with the right number, naming changed rooms only";
+    window "unread.window" ["UNR-9", "LIM-18"] over EVERY needs CHAT
+        does "sends a stream of messages for two seconds"
+        expects "at most one update per unread window, the first and last not late";
+    own_numbers "unread.own-numbers" ["UNR-11"] over EVERY needs CHAT
+        does "lets users with different marks, and an anonymous session, watch one room"
+        expects "each gets his own number, the anonymous one none";
+    author "unread.author" ["UNR-12"] over EVERY needs CHAT
+        does "sends messages as a member with a second session outside"
+        expects "no count above 0 for the room";
+    entering "unread.entering" ["UNR-13"] over EVERY needs CHAT
+        does "enters a room with unread messages"
+        expects "the user's other session gets a count with 0";
+    exact "unread.exact" ["UNR-15", "UNR-2", "REST-30"] over NONE needs CHAT
+        does "mixes joins, leaves and messages of three users in two rooms, then asks everybody"
+        expects "seq minus mark for every user and room, in the login answer and in /api/rooms";
+}
 
 /// The user's number for the room, by a login on that session.
 fn unread_by_login(chat: &Chat, room: u64) -> Result<Value, Stop> {

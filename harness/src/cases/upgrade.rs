@@ -6,144 +6,52 @@ use serde_json::json;
 use throng_codec::engine::{Kind, Packet};
 
 use super::support::*;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
+use crate::case::cases;
 use crate::client::Trouble;
 use crate::client::chat::message;
 use crate::client::http::Request;
 use crate::client::poller::Poller;
 use crate::client::websocket::RawSocket;
-use crate::combo::{Combo, E4P, POLLING};
+use crate::combo::{ONLY_E4P, POLLING};
 use crate::context::{Context, QUIET};
 use crate::outcome::{Outcome, equal, fail, require};
 
-const ONLY_E4P: &[Combo] = &[E4P];
-const UPGRADE: &[Need] = &[Need::Upgrade];
-const CLOSES: Duration = Duration::from_secs(3);
-
-pub const CASES: &[Case] = &[
-    case(
-        "up.probe",
-        &["EIO-70", "EIO-73"],
-        POLLING,
-        UPGRADE,
-        (
-            "opens a WebSocket with the sid of a polling session and sends 2probe, then waits",
-            "3probe first, and nothing after it before the upgrade packet",
-        ),
-        probe,
-    ),
-    case(
-        "up.releases-poll",
-        &["EIO-71", "EIO-72"],
-        POLLING,
-        UPGRADE,
-        (
-            "probes while a poll is held, then polls again before the upgrade packet",
-            "both polls are answered at once, with a noop",
-        ),
-        releases_poll,
-    ),
-    case(
-        "up.moves",
-        &["EIO-74", "TRN-45", "TRN-14"],
-        POLLING,
-        UPGRADE,
-        (
-            "upgrades while something is queued, then asks on the WebSocket, then polls",
-            "what was queued and the answer come there once and in order; the poll gets 400 and code 3",
-        ),
-        moves,
-    ),
-    case(
-        "up.nothing-lost",
-        &["EIO-74", "EIO-40", "CHAT-61"],
-        POLLING,
-        &[Need::Upgrade, Need::Chat],
-        (
-            "upgrades a member while another member talks without pause",
-            "it gets every message once, in order, across the upgrade",
-        ),
-        nothing_lost,
-    ),
-    case(
-        "up.posts-first",
-        &["EIO-75", "EIO-81"],
-        POLLING,
-        &[Need::Upgrade, Need::Chat],
-        (
-            "posts messages before and during the probe, then sends more on the WebSocket",
-            "all are sent in that order",
-        ),
-        posts_first,
-    ),
-    case(
-        "up.no-probe",
-        &["EIO-76"],
-        POLLING,
-        UPGRADE,
-        (
-            "sends something other than 2probe first",
-            "that WebSocket is closed, and the session goes on by polling",
-        ),
-        no_probe,
-    ),
-    case(
-        "up.given-up",
-        &["EIO-77"],
-        POLLING,
-        UPGRADE,
-        (
-            "closes the new WebSocket after the probe, and before it",
-            "the session goes on by polling, and can still upgrade",
-        ),
-        given_up,
-    ),
-    case(
-        "up.timeout",
-        &["EIO-78", "LIM-7"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "probes and never sends the upgrade packet",
-            "the WebSocket is closed after the upgrade timeout, and the session goes on by polling",
-        ),
-        timeout,
-    ),
-    case(
-        "up.second-websocket",
-        &["EIO-79"],
-        POLLING,
-        UPGRADE,
-        (
-            "opens further WebSockets with the sid during and after the upgrade",
-            "they are refused or closed, and the session goes on",
-        ),
-        second_websocket,
-    ),
-    case(
-        "up.heartbeat-goes-on",
-        &["EIO-80"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "upgrades half a ping interval after the handshake",
-            "the first ping comes one interval after the handshake",
-        ),
-        heartbeat_goes_on,
-    ),
-    case(
-        "up.before-connect",
-        &["EIO-70", "SIO-14"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "upgrades before the Socket.IO CONNECT, then connects",
-            "CONNECT is answered on the WebSocket",
-        ),
-        before_connect,
-    ),
-];
+cases! {
+    probe "up.probe" ["EIO-70", "EIO-73"] over POLLING needs UPGRADE
+        does "opens a WebSocket with the sid of a polling session and sends 2probe, then waits"
+        expects "3probe first, and nothing after it before the upgrade packet";
+    releases_poll "up.releases-poll" ["EIO-71", "EIO-72"] over POLLING needs UPGRADE
+        does "probes while a poll is held, then polls again before the upgrade packet"
+        expects "both polls are answered at once, with a noop";
+    moves "up.moves" ["EIO-74", "TRN-45", "TRN-14"] over POLLING needs UPGRADE
+        does "upgrades while something is queued, then asks on the WebSocket, then polls"
+        expects "what was queued and the answer come there once and in order; the poll gets 400 and code 3";
+    nothing_lost "up.nothing-lost" ["EIO-74", "EIO-40", "CHAT-61"] over POLLING needs UPGRADE_AND_CHAT
+        does "upgrades a member while another member talks without pause"
+        expects "it gets every message once, in order, across the upgrade";
+    posts_first "up.posts-first" ["EIO-75", "EIO-81"] over POLLING needs UPGRADE_AND_CHAT
+        does "posts messages before and during the probe, then sends more on the WebSocket"
+        expects "all are sent in that order";
+    no_probe "up.no-probe" ["EIO-76"] over POLLING needs UPGRADE
+        does "sends something other than 2probe first"
+        expects "that WebSocket is closed, and the session goes on by polling";
+    given_up "up.given-up" ["EIO-77"] over POLLING needs UPGRADE
+        does "closes the new WebSocket after the probe, and before it"
+        expects "the session goes on by polling, and can still upgrade";
+    timeout "up.timeout" ["EIO-78", "LIM-7"] over ONLY_E4P needs UPGRADE
+        does "probes and never sends the upgrade packet"
+        expects "the WebSocket is closed after the upgrade timeout, and the session goes on by polling";
+    second_websocket "up.second-websocket" ["EIO-79"] over POLLING needs UPGRADE
+        does "opens further WebSockets with the sid during and after the upgrade"
+        expects "they are refused or closed, and the session goes on";
+    heartbeat_goes_on "up.heartbeat-goes-on" ["EIO-80"] over ONLY_E4P needs UPGRADE
+        does "upgrades half a ping interval after the handshake"
+        expects "the first ping comes one interval after the handshake";
+    before_connect "up.before-connect" ["EIO-70", "SIO-14"] over ONLY_E4P needs UPGRADE
+        does "upgrades before the Socket.IO CONNECT, then connects"
+        expects "CONNECT is answered on the WebSocket";
+}
 
 fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, Trouble> {
     let mut socket = context.websocket(&poller.websocket_path())?;
@@ -221,9 +129,7 @@ fn moves(context: &Context) -> Outcome {
 }
 
 fn nothing_lost(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let talker = context.observer("talker")?;
-    talker.join(room)?;
+    let (room, talker) = watched_room(context)?;
     let mut guest = context.guest("guest")?;
     guest.join(room)?;
     talker.roster_of(room, &[talker.user.id, guest.user.id])?;
@@ -246,23 +152,16 @@ fn nothing_lost(context: &Context) -> Outcome {
     }
     guest.message_with(&texts[count - 1])?;
     context.pause(QUIET);
-    let observed: Vec<String> = guest
-        .messages(room)
-        .iter()
-        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
-        .collect();
-    equal("the messages", &observed, &texts)?;
+    equal("the messages", &guest.texts(room), &texts)?;
     guest.say(room, "on the WebSocket")?;
     talker.message_with("on the WebSocket")?;
     Ok(())
 }
 
 fn posts_first(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let (room, witness) = watched_room(context)?;
     let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
+    let poller = context.poller_of(&user)?;
     poller.connect()?;
     let say = |text: &str| format!("2[\"message\",{}]", message(room, text));
     poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
@@ -272,13 +171,8 @@ fn posts_first(context: &Context) -> Outcome {
     socket.send("5")?;
     socket.send(&format!("4{}", say("after")))?;
     witness.message_with("after")?;
-    let observed: Vec<String> = witness
-        .messages(room)
-        .iter()
-        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
-        .collect();
     let wanted = ["before", "during 1", "during 2", "after"].map(str::to_owned).to_vec();
-    equal("the messages", &observed, &wanted)
+    equal("the messages", &witness.texts(room), &wanted)
 }
 
 fn no_probe(context: &Context) -> Outcome {

@@ -6,129 +6,52 @@ use throng_codec::engine::{Frame, Protocol};
 use throng_codec::websocket::{Mask, frame};
 
 use super::support::*;
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
 use crate::client::Trouble;
 use crate::client::websocket::RawSocket;
 use crate::combo::WEBSOCKET;
 use crate::context::Context;
 use crate::outcome::{Outcome, equal, fail, require};
 
-const CLOSES: Duration = Duration::from_secs(3);
-
-pub const CASES: &[Case] = &[
-    case(
-        "ws.unmasked",
-        &["TRN-53", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        ("sends a frame without a mask", "close code 1002; no frame of the server is masked"),
-        unmasked,
-    ),
-    case(
-        "ws.bad-frames",
-        &["TRN-54", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes, a stray continuation",
-            "close code 1002 for each",
-        ),
-        bad_frames,
-    ),
-    case(
-        "ws.bad-utf8",
-        &["TRN-55", "LIM-44"],
-        WEBSOCKET,
-        &[],
-        ("sends text that is not UTF-8, whole and in fragments", "close code 1007"),
-        bad_utf8,
-    ),
-    case(
-        "ws.fragments",
-        &["TRN-56", "EIO-13"],
-        WEBSOCKET,
-        &[],
-        ("sends a packet in fragments, with a ping between them", "it is handled like one frame"),
-        fragments,
-    ),
-    case(
-        "ws.ping",
-        &["TRN-57"],
-        WEBSOCKET,
-        &[],
-        ("sends WebSocket pings with data", "a pong with the same data for each"),
-        ping,
-    ),
-    case(
-        "ws.ping-is-no-heartbeat",
-        &["TRN-57", "EIO-53", "EIO-62"],
-        WEBSOCKET,
-        &[],
-        ("sends WebSocket pings and nothing else", "the session times out all the same"),
-        ping_is_no_heartbeat,
-    ),
-    case(
-        "ws.close",
-        &["TRN-58", "LIM-58"],
-        WEBSOCKET,
-        &[Need::Chat],
-        (
-            "sends a close frame from inside a room",
-            "a close frame back, the end of TCP, and the member gone for the others",
-        ),
-        close,
-    ),
-    case(
-        "ws.bad-close",
-        &["TRN-59", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends close frames with one byte, with codes out of range and with a bad reason",
-            "close code 1002, for the reason 1007 or 1002",
-        ),
-        bad_close,
-    ),
-    case(
-        "ws.too-large",
-        &["LIM-1", "LIM-2", "LIM-46"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends a message of exactly maxPayload, then larger ones, whole, in fragments and only announced",
-            "the first is accepted, the others are closed with 1009",
-        ),
-        too_large,
-    ),
-    case(
-        "ws.many-fragments",
-        &["LIM-29"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends a message in 1000 fragments, then one in 2000",
-            "the first is handled, the second closed with 1009",
-        ),
-        many_fragments,
-    ),
-    case(
-        "ws.close-reason",
-        &["LIM-56"],
-        WEBSOCKET,
-        &[],
-        ("sends a malformed packet", "a close frame whose reason is one of the end reasons"),
-        close_reason,
-    ),
-    case(
-        "ws.known-codes",
-        &["LIM-54", "LIM-55", "EIO-94", "LIM-60"],
-        WEBSOCKET,
-        &[],
-        ("makes the server close sessions for several reasons", "every code is one of the table"),
-        known_codes,
-    ),
-];
+cases! {
+    unmasked "ws.unmasked" ["TRN-53", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends a frame without a mask"
+        expects "close code 1002; no frame of the server is masked";
+    bad_frames "ws.bad-frames" ["TRN-54", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes, a stray continuation"
+        expects "close code 1002 for each";
+    bad_utf8 "ws.bad-utf8" ["TRN-55", "LIM-44"] over WEBSOCKET needs NOTHING
+        does "sends text that is not UTF-8, whole and in fragments"
+        expects "close code 1007";
+    fragments "ws.fragments" ["TRN-56", "EIO-13"] over WEBSOCKET needs NOTHING
+        does "sends a packet in fragments, with a ping between them"
+        expects "it is handled like one frame";
+    ping "ws.ping" ["TRN-57"] over WEBSOCKET needs NOTHING
+        does "sends WebSocket pings with data"
+        expects "a pong with the same data for each";
+    ping_is_no_heartbeat "ws.ping-is-no-heartbeat" ["TRN-57", "EIO-53", "EIO-62"] over WEBSOCKET needs NOTHING
+        does "sends WebSocket pings and nothing else"
+        expects "the session times out all the same";
+    close "ws.close" ["TRN-58", "LIM-58"] over WEBSOCKET needs CHAT
+        does "sends a close frame from inside a room"
+        expects "a close frame back, the end of TCP, and the member gone for the others";
+    bad_close "ws.bad-close" ["TRN-59", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends close frames with one byte, with codes out of range and with a bad reason"
+        expects "close code 1002, for the reason 1007 or 1002";
+    too_large "ws.too-large" ["LIM-1", "LIM-2", "LIM-46"] over WEBSOCKET needs NOTHING
+        does "sends a message of exactly maxPayload, then larger ones, whole, in fragments and only announced"
+        expects "the first is accepted, the others are closed with 1009";
+    many_fragments "ws.many-fragments" ["LIM-29"] over WEBSOCKET needs NOTHING
+        does "sends a message in 1000 fragments, then one in 2000"
+        expects "the first is handled, the second closed with 1009";
+    close_reason "ws.close-reason" ["LIM-56"] over WEBSOCKET needs NOTHING
+        does "sends a malformed packet"
+        expects "a close frame whose reason is one of the end reasons";
+    known_codes "ws.known-codes" ["LIM-54", "LIM-55", "EIO-94", "LIM-60"] over WEBSOCKET needs NOTHING
+        does "makes the server close sessions for several reasons"
+        expects "every code is one of the table";
+}
 
 fn unmasked(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
@@ -229,9 +152,7 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
 }
 
 fn close(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let (room, witness) = watched_room(context)?;
     let user = context.user()?;
     let path = format!("{}&api_token={}", context.handshake_path(), user.token);
     let mut socket = RawSocket::open(context.target(), &path, &context.log)?;

@@ -79,6 +79,13 @@ impl Chat {
         Ok(event.arg(0).clone())
     }
 
+    /// Waits for the message that this acknowledgement is about.
+    pub fn message_of(&self, ack: &Value) -> Result<Event, Trouble> {
+        self.socket.wait_event(self.wait, "the acknowledged message", |event| {
+            event.name == "message" && event.arg(0)["seq"] == ack["seq"]
+        })
+    }
+
     /// Waits for a roster event about the room that shows exactly these users.
     pub fn roster_of(&self, room: u64, users: &[u64]) -> Result<Event, Trouble> {
         let wanted: BTreeSet<u64> = users.iter().copied().collect();
@@ -92,6 +99,16 @@ impl Chat {
         let events = self.socket.events();
         let of_room = |event: &&Event| event.name == "message" && event.arg(0)["roomid"] == room;
         events.iter().filter(of_room).map(|event| event.arg(0).clone()).collect()
+    }
+
+    /// The texts of the room's messages, in the order received.
+    pub fn texts(&self, room: u64) -> Vec<String> {
+        let text = |message: &Value| message["msg"].as_str().unwrap_or("").to_owned();
+        self.messages(room).iter().map(text).collect()
+    }
+
+    pub fn seqs(&self, room: u64) -> Vec<u64> {
+        self.messages(room).iter().filter_map(|message| message["seq"].as_u64()).collect()
     }
 }
 

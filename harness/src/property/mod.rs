@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::capabilities::Need;
-use crate::case::{Case, case};
+use crate::capabilities::{CHAT, NODE_COMMAND};
+use crate::case::cases;
 use crate::client::transcript::Line;
 use crate::combo::NONE;
 use crate::context::Context;
@@ -52,59 +52,27 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 const SHRINKING_PATIENCE: Duration = Duration::from_millis(1_000);
 const SHRINKING: Duration = Duration::from_secs(30);
 
-const EVERYTHING: &[&str] = &[
+const EVERYTHING: [&str; 32] = [
     "CHAT-25", "CHAT-36", "CHAT-51", "CHAT-52", "CHAT-53", "CHAT-60", "CHAT-61", "CHAT-62",
     "CHAT-64", "CHAT-69", "CHAT-71", "CHAT-72", "CHAT-80", "PRES-4", "PRES-12", "PRES-15",
     "PRES-20", "PRES-21", "PRES-24", "PRES-32", "PRES-35", "PRES-41", "SIO-40", "UNR-2", "UNR-4",
     "UNR-5", "UNR-15", "CHAT-5", "CHAT-28", "EIO-40", "EIO-74", "CHAT-84",
 ];
 
-pub const CASES: &[Case] = &[
-    case(
-        "prop.chat",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "random joins, leaves, repeats, messages and bursts of several users with several tabs",
-            "each client sees what the model says it must and nothing else; rosters, unread numbers and acks are exact at rest",
-        ),
-        chat,
-    ),
-    case(
-        "prop.faults",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "the same with FIN, RST, silence, 41, reconnects, upgrades, malformed packets and bad tokens",
-            "the same: no ghost, no gap, no duplicate, nothing outside membership",
-        ),
-        faults,
-    ),
-    case(
-        "prop.crowds",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "everybody in a room talking, leaving and joining at the same moment, again and again",
-            "one order for all; rosters that end right",
-        ),
-        crowds,
-    ),
-    case(
-        "prop.nodes",
-        &["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"],
-        NONE,
-        &[Need::Chat, Need::Nodes, Need::NodeCommand],
-        (
-            "the same over all nodes of the target, which are killed and started meanwhile",
-            "what the model says: the sessions of a dead node are gone, everything else goes on",
-        ),
-        nodes,
-    ),
-];
+cases! {
+    chat "prop.chat" EVERYTHING over NONE needs CHAT
+        does "random joins, leaves, repeats, messages and bursts of several users with several tabs"
+        expects "each client sees what the model says it must and nothing else; rosters, unread numbers and acks are exact at rest";
+    faults "prop.faults" EVERYTHING over NONE needs CHAT
+        does "the same with FIN, RST, silence, 41, reconnects, upgrades, malformed packets and bad tokens"
+        expects "the same: no ghost, no gap, no duplicate, nothing outside membership";
+    crowds "prop.crowds" EVERYTHING over NONE needs CHAT
+        does "everybody in a room talking, leaving and joining at the same moment, again and again"
+        expects "one order for all; rosters that end right";
+    nodes "prop.nodes" ["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"] over NONE needs NODE_COMMAND
+        does "the same over all nodes of the target, which are killed and started meanwhile"
+        expects "what the model says: the sessions of a dead node are gone, everything else goes on";
+}
 
 fn chat(context: &Context) -> Outcome {
     search(context, Profile::Chat)
