@@ -17,11 +17,11 @@ pub enum Need {
     Chat,
     /// The echo surface: `message` is answered with `message-back`.
     Echo,
-    /// Either of the two: something that answers events.
+    /// Chat or echo: something that answers events.
     Application,
     /// More than one node.
     Nodes,
-    /// Leave to kill nodes and start them again.
+    /// Permission to kill nodes and start them again.
     NodeCommand,
 }
 
@@ -42,7 +42,7 @@ pub struct Capabilities {
     pub eio4_websocket: bool,
     /// The open packet of a polling session offers the upgrade.
     pub upgrade: bool,
-    /// The HTTP API registers users, so that the chat can be judged.
+    /// The HTTP API registers users, so that the chat can be tested.
     pub chat: bool,
     /// `message` is answered with `message-back`: the surface of generic protocol suites.
     pub echo: bool,
@@ -65,14 +65,16 @@ impl Capabilities {
     /// Why a case with these needs cannot run, if it cannot.
     pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
         needs.iter().find_map(|need| match need {
-            Need::Upgrade if !self.upgrade => Some("the target offers no upgrade to WebSocket"),
+            Need::Upgrade if !self.upgrade => {
+                Some("the target does not offer an upgrade to WebSocket")
+            }
             Need::Chat if !self.chat => Some("the target has no chat (POST /api/register fails)"),
             Need::Echo if !self.echo => Some("the target has no echo surface"),
             Need::Application if !self.chat && !self.echo => {
-                Some("the target answers no event the harness knows")
+                Some("the target answers none of the events that the harness knows")
             }
             Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
-            // The command line says whether there are several: see `Run::lacks`.
+            // Depends on the command line: see `Run::lacks`.
             Need::Nodes | Need::NodeCommand => None,
         })
     }

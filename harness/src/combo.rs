@@ -33,7 +33,7 @@ pub const ONLY_E3W: &[Combo] = &[E3W];
 pub const ONLY_E4P: &[Combo] = &[E4P];
 pub const ONLY_E4W: &[Combo] = &[E4W];
 
-/// No session is the subject: the case runs once, whatever is selected.
+/// For a case that is not about one kind of session: it runs once, whatever is selected.
 pub const NONE: &[Combo] = &[];
 pub const EVERY: &[Combo] = &[E4W, E4P, E3W, E3P];
 pub const EIO4: &[Combo] = &[E4W, E4P];

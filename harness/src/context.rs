@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use throng_codec::engine::Protocol;
 
 use crate::capabilities::Capabilities;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
 use crate::client::open::Open;
@@ -21,7 +21,7 @@ use crate::combo::Combo;
 use crate::outcome::{Outcome, Stop, fail};
 use crate::run::Run;
 
-/// How long a case waits before it takes silence for an answer.
+/// How long nothing must arrive before a case concludes that nothing will.
 pub const QUIET: Duration = Duration::from_millis(200);
 
 pub struct Context {
@@ -29,7 +29,7 @@ pub struct Context {
     pub combo: Combo,
     pub transcript: Transcript,
     pub log: Log,
-    /// The node that the case speaks to, unless it is about several.
+    /// The node that the case uses, unless it is about several.
     node: usize,
     steps: Arc<Mutex<Vec<String>>>,
 }
@@ -46,7 +46,7 @@ impl Context {
         self.steps.clone()
     }
 
-    /// Notes what is done next, for the report.
+    /// Records the next step, for the report.
     pub fn step(&self, text: impl Into<String>) {
         let text = text.into();
         self.log.note(&text);
@@ -63,10 +63,10 @@ impl Context {
         self.run.nodes.len()
     }
 
-    /// Has a node killed (`down`) or started (`up`), and waits till it is done.
+    /// Kills (`down`) or starts (`up`) a node, and waits until that is done.
     pub fn command_node(&self, what: &str, node: usize) -> Outcome {
         let Some(switch) = &self.run.node_switch else {
-            return Err(Stop::Error("there is no --node-command".to_owned()));
+            return Err(Stop::Error("--node-command was not given".to_owned()));
         };
         self.log.note(format!("{what} {node}"));
         switch(what, node).map_err(Stop::Error)
@@ -84,7 +84,7 @@ impl Context {
         self.combo.protocol.number()
     }
 
-    /// Path of the engine with a query in front of which nothing else stands.
+    /// The Engine.IO path with this query.
     pub fn path(&self, query: &str) -> String {
         format!("{}?{query}", self.target().engine_path)
     }
@@ -95,42 +95,44 @@ impl Context {
         self.path(&format!("EIO={}&transport={transport}", self.eio()))
     }
 
-    pub fn fetch(&self, request: &Request<'_>) -> Result<Response, Trouble> {
+    pub fn fetch(&self, request: &Request<'_>) -> Result<Response, ClientError> {
         fetch(self.target(), &self.log, request, Duration::from_secs(15))
     }
 
-    pub fn get(&self, path: &str) -> Result<Response, Trouble> {
+    pub fn get(&self, path: &str) -> Result<Response, ClientError> {
         self.fetch(&Request::get(path))
     }
 
-    pub fn connection(&self) -> Result<Connection, Trouble> {
+    pub fn connection(&self) -> Result<Connection, ClientError> {
         Connection::open(self.target(), &self.log)
     }
 
-    pub fn websocket(&self, path: &str) -> Result<RawSocket, Trouble> {
+    pub fn websocket(&self, path: &str) -> Result<RawSocket, ClientError> {
         RawSocket::open(self.target(), path, &self.log)
     }
 
     /// A bare WebSocket session of the case's protocol, its open packet read.
-    pub fn bare_websocket(&self) -> Result<(RawSocket, Open), Trouble> {
+    pub fn bare_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
         let path = self.path(&format!("EIO={}&transport=websocket", self.eio()));
         let mut socket = self.websocket(&path)?;
         let text = socket.receive_text(self.wait())?;
         let json = text
             .strip_prefix('0')
-            .ok_or_else(|| Trouble::Protocol(format!("the first frame is {text:?}")))?;
+            .ok_or_else(|| ClientError::Protocol(format!("the first frame is {text:?}")))?;
         let open = Open::parse(json)?;
         if self.combo.protocol == Protocol::Eio3 {
             let connect = socket.receive_text(self.wait())?;
             if connect != "40" {
-                return Err(Trouble::Protocol(format!("the second frame is {connect:?}, not 40")));
+                return Err(ClientError::Protocol(format!(
+                    "the second frame is {connect:?}, not 40"
+                )));
             }
         }
         Ok((socket, open))
     }
 
-    /// The same, with the Socket.IO connection made; heartbeats are the case's business.
-    pub fn connected_websocket(&self) -> Result<(RawSocket, Open), Trouble> {
+    /// The same, with the Socket.IO connection made; the case has to answer heartbeats.
+    pub fn connected_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
         let (mut socket, open) = self.bare_websocket()?;
         if self.combo.protocol == Protocol::Eio4 {
             socket.send("40")?;
@@ -139,12 +141,12 @@ impl Context {
         Ok((socket, open))
     }
 
-    /// Reads on, answering pings, until a text frame is wanted.
+    /// Reads text frames, answering pings, until `wanted` accepts one.
     pub fn text_until(
         &self,
         socket: &mut RawSocket,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, ClientError> {
         let deadline = Instant::now() + self.wait();
         loop {
             let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
@@ -157,23 +159,23 @@ impl Context {
         }
     }
 
-    pub fn poller(&self) -> Result<Poller, Trouble> {
+    pub fn poller(&self) -> Result<Poller, ClientError> {
         self.poller_with("")
     }
 
-    pub fn poller_with(&self, more: &str) -> Result<Poller, Trouble> {
+    pub fn poller_with(&self, more: &str) -> Result<Poller, ClientError> {
         let path = self.path(&format!("EIO={}&transport=polling{more}", self.eio()));
         let rest = Rest { target: self.target().clone(), log: self.log.clone() };
         Poller::open(rest, self.combo.protocol, &path)
     }
 
     /// A polling session of the user.
-    pub fn poller_of(&self, user: &User) -> Result<Poller, Trouble> {
+    pub fn poller_of(&self, user: &User) -> Result<Poller, ClientError> {
         self.poller_with(&format!("&api_token={}", user.token))
     }
 
     /// A session over the case's protocol and transport, without identity.
-    pub fn socket(&self) -> Result<Socket, Trouble> {
+    pub fn socket(&self) -> Result<Socket, ClientError> {
         Socket::connect(self.target(), self.options(), &self.log)
     }
 
@@ -197,11 +199,16 @@ impl Context {
     }
 
     /// A session of the user, named `label` in the transcript.
-    pub fn chat(&self, user: &User, label: &str) -> Result<Chat, Trouble> {
+    pub fn chat(&self, user: &User, label: &str) -> Result<Chat, ClientError> {
         self.chat_over(user, label, self.options())
     }
 
-    pub fn chat_over(&self, user: &User, label: &str, options: Options) -> Result<Chat, Trouble> {
+    pub fn chat_over(
+        &self,
+        user: &User,
+        label: &str,
+        options: Options,
+    ) -> Result<Chat, ClientError> {
         self.chat_at(self.node, user, label, options)
     }
 
@@ -212,7 +219,7 @@ impl Context {
         user: &User,
         label: &str,
         options: Options,
-    ) -> Result<Chat, Trouble> {
+    ) -> Result<Chat, ClientError> {
         let log = self.transcript.log(label);
         Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())
     }
@@ -239,25 +246,22 @@ impl Context {
         Ok(self.chat_over(&user, label, options)?)
     }
 
-    /// A room nobody else uses.
+    /// A room that no other case uses.
     pub fn room(&self) -> Result<u64, Stop> {
         if self.capabilities().rooms_on_demand {
             Ok(self.run.fresh_room())
         } else {
-            Err(Stop::Skip(
-                "the target creates no rooms on demand, so a case cannot have one of its own"
-                    .to_owned(),
-            ))
+            Err(Stop::Skip("the target does not create rooms on demand".to_owned()))
         }
     }
 
-    /// Skips what would take longer than a run should.
+    /// Skips a case that would take longer than 10 s, unless `--slow` was given.
     pub fn affordable(&self, time: Duration) -> Outcome {
         if time <= Duration::from_secs(10) || self.run.slow {
             return Ok(());
         }
         Err(Stop::Skip(format!(
-            "this takes {:.0} s with the target's settings; run with --slow",
+            "takes {:.0} s with the target's settings; run with --slow",
             time.as_secs_f64()
         )))
     }
@@ -266,7 +270,7 @@ impl Context {
         std::thread::sleep(time);
     }
 
-    /// Polls `found` until it yields, for what no event announces.
+    /// Calls `found` until it yields, for changes that no event announces.
     pub fn eventually<T>(
         &self,
         what: &str,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 
 /// Why a case did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub enum Stop {
 
 pub type Outcome = Result<(), Stop>;
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Stop {
-        match trouble {
-            Trouble::Unreachable(why) => Stop::Error(format!("cannot connect: {why}")),
+impl From<ClientError> for Stop {
+    fn from(error: ClientError) -> Stop {
+        match error {
+            ClientError::Unreachable(why) => Stop::Error(format!("cannot connect: {why}")),
             // An empty expectation stands for that of the case.
             other => Stop::Fail { expected: String::new(), observed: other.to_string() },
         }

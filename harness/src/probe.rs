@@ -7,7 +7,7 @@ use serde_json::json;
 use throng_codec::engine::Protocol;
 
 use crate::capabilities::Capabilities;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::http::Request;
 use crate::client::options::{Options, Transport};
 use crate::client::rest::{Rest, User};
@@ -17,7 +17,7 @@ use crate::client::transcript::Transcript;
 use crate::combo::{Combo, E3P, E3W, E4P, E4W};
 
 /// Probes the target; fails only when it cannot be reached at all.
-pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
+pub fn probe(target: &Target) -> Result<Capabilities, ClientError> {
     target.dial()?;
     let log = Transcript::default().log("probe");
     let mut found = Capabilities::default();
@@ -54,7 +54,7 @@ pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
     let answer = rest.call(&request);
     let user = match answer {
         Ok(answer) if answer.json()["errno"] == json!(0) => User::parse(&answer.json()),
-        // The probe's user may be left from an earlier run against the same server.
+        // The user may exist from an earlier run against the same server.
         Ok(answer) if answer.json()["errno"] == json!(1) => rest.login(&email).ok(),
         _ => None,
     };

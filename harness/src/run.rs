@@ -10,7 +10,7 @@ use crate::client::target::Target;
 /// Kills a node (`down`) or starts it (`up`), and returns when that is done.
 pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
 
-/// The switch that is a command line of somebody else's: see `--node-command`.
+/// Runs the command line of `--node-command`.
 pub fn by_command(command: String) -> NodeSwitch {
     Box::new(move |what, node| {
         let line = format!("{command} {what} {node}");
@@ -18,8 +18,8 @@ pub fn by_command(command: String) -> NodeSwitch {
         match output {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                Err(format!("`{line}` ended with {}: {told}", output.status))
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                Err(format!("`{line}` ended with {}: {stderr}", output.status))
             }
             Err(why) => Err(format!("`{line}`: {why}")),
         }
@@ -32,15 +32,15 @@ pub struct Run {
     pub nodes: Vec<Target>,
     pub capabilities: Capabilities,
     pub seed: u64,
-    /// Budget of each property: how many scripts.
+    /// Scripts per property test.
     pub cases: u32,
     pub wait: Duration,
     pub slow: bool,
-    /// Without one, nothing may be killed.
+    /// `None`: no node may be killed.
     pub node_switch: Option<NodeSwitch>,
-    /// How long the death of a node may stay unnoticed.
+    /// Time within which the other nodes must detect that a node died.
     pub lease: Duration,
-    /// Directory for shrunk scripts; none is written without.
+    /// Directory for shrunk scripts; `None` writes none.
     pub scripts: Option<PathBuf>,
     /// Makes names of this run differ from those of earlier runs against the same server.
     nonce: u64,
@@ -73,10 +73,10 @@ impl Run {
     /// Why a case with these needs cannot run, if it cannot.
     pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
         if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
-            return Some("the target is one node; give several to --target");
+            return Some("the target is a single node; pass several with --target");
         }
         if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
-            return Some("nothing may be killed without --node-command");
+            return Some("nodes are killed only with --node-command");
         }
         self.capabilities.lacks(needs)
     }

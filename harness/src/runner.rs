@@ -1,4 +1,4 @@
-//! Chooses the instances of cases, runs them in parallel, and judges them.
+//! Selects the instances of cases, runs them in parallel, and reports verdicts.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ pub enum Verdict {
     Warn,
     /// Not applicable to this target or these settings.
     Skip,
-    /// The harness could not judge.
+    /// The harness could not decide.
     Error,
 }
 
@@ -66,7 +66,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A result that speaks against the target, known or not.
+    /// A failure, known or not.
     pub fn is_bad(&self) -> bool {
         matches!(self.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error)
     }
@@ -176,7 +176,7 @@ pub fn run(
     settings: &Settings,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
-    // What kills nodes would disturb every other case: it comes last and one by one.
+    // Cases that kill nodes disturb all others: they run last, one at a time.
     let (alone, together): (Vec<_>, Vec<_>) =
         instances.iter().copied().enumerate().partition(|(_, instance)| instance.kills_nodes());
     let queue = Mutex::new(VecDeque::from(together));
@@ -217,7 +217,7 @@ fn not_run(instance: &Instance) -> Report {
     report(instance, false, Err(Stop::Skip(reason)), Duration::ZERO, Vec::new(), Vec::new())
 }
 
-/// Runs one instance in a thread of its own, so that a hanging one cannot stop the run.
+/// Runs one instance in its own thread, so that a hanging case cannot block the run.
 pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report {
     let known = settings.known.contains(instance.case.id, &instance.name());
     let start = Instant::now();
@@ -238,7 +238,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
     let (done, outcome) = mpsc::channel();
     let body = instance.case.run;
     thread::spawn(move || {
-        // The receiver is gone when the case was given up: then nobody wants to know.
+        // The receiver is gone when the case timed out.
         let _ = done.send(body(&context));
     });
     let outcome = match outcome.recv_timeout(settings.timeout) {
@@ -247,7 +247,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
             Err(Stop::Error(format!("the case took longer than {:?}", settings.timeout)))
         }
         Err(RecvTimeoutError::Disconnected) => {
-            Err(Stop::Error("the case panicked; see the standard error".to_owned()))
+            Err(Stop::Error("the case panicked; see stderr".to_owned()))
         }
     };
     let steps = steps.lock().map(|steps| steps.clone()).unwrap_or_default();

@@ -13,7 +13,7 @@ const ROOMS_MAX: usize = 5_000;
 pub type Refusal = (&'static str, &'static str);
 
 impl World {
-    /// Binds the identity of a valid token; `false` if it is none.
+    /// Binds the identity of a token; `false` if it is invalid.
     pub fn take_token(&mut self, sid: &str, token: &str) -> bool {
         let Some(&user) = self.tokens.get(token) else {
             return false;
@@ -117,9 +117,9 @@ impl World {
         let was_present = self.is_present(user, room);
         self.enter(sid, room, mode);
         self.answer_join(sid, room, mode);
-        let told = !was_present || self.has(Defect::RepeatedJoinTold);
-        if told {
-            self.tell_change(room, Some(sid), Some(sid), &[user], &[], was_present);
+        let is_broadcast = !was_present || self.has(Defect::RepeatedJoinBroadcast);
+        if is_broadcast {
+            self.broadcast_change(room, Some(sid), Some(sid), &[user], &[], was_present);
         }
         if let Some(id) = id {
             let answer = self.standing(room);

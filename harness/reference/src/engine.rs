@@ -177,7 +177,7 @@ fn serve_websocket(
         (stream.try_clone()?, pipe.clone(), writer.clone());
     let drain = thread::spawn(move || {
         drain_to_websocket(protocol, &write_pipe, &write_frames);
-        // The client answers our close frame; if it does not, the connection ends all the same.
+        // The client answers our close frame; without an answer the connection ends after this time.
         let _ = write_stream.set_read_timeout(Some(Duration::from_millis(500)));
     });
     read_websocket(world, &sid, protocol, &mut frames, &writer, &pipe);
@@ -262,7 +262,7 @@ fn read_websocket(
             }
         }
         if pipe.lock().closed.is_some() && !lock(world).sessions.contains_key(sid) {
-            // A faulty stream is not read on; a closing one is, for the peer's close frame.
+            // Read on for a limited time, for the peer's close frame.
             let _ = frames.get_ref().get_ref().set_read_timeout(Some(Duration::from_millis(500)));
         }
     }

@@ -31,7 +31,7 @@ pub fn cookie(request: &Request, name: &str) -> Option<String> {
         .find_map(|pair| pair.trim().strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
-/// The identity that a handshake shows: the query first, then the bearer.
+/// Binds the identity of a handshake: token of the query first, then the bearer token.
 pub fn handshake_identity(world: &Shared, request: &Request, sid: &str) {
     let mut world = lock(world);
     let bearer = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));

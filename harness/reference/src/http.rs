@@ -1,4 +1,4 @@
-//! The server side of HTTP/1.1, as much of it as the protocol needs.
+//! The server side of HTTP/1.1, as far as the protocol needs it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -97,7 +97,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads a request head; `None` when the peer has nothing more to say.
+/// Reads a request head; `None` at the end of the stream.
 pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     loop {
@@ -150,7 +150,7 @@ pub fn read_body(
     max: usize,
 ) -> io::Result<Option<Vec<u8>>> {
     if length > max {
-        // Taken and thrown away, so that the client can read the refusal.
+        // Read and dropped, so that the client can read the refusal.
         let mut left = reader.by_ref().take(length.min(64 << 20) as u64);
         io::copy(&mut left, &mut io::sink())?;
         return Ok(None);

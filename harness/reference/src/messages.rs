@@ -82,7 +82,7 @@ impl World {
         };
         self.messages_made += 1;
         let message_id = self.messages_made;
-        let everybody = self.has(Defect::EverybodyHears);
+        let to_all = self.has(Defect::DeliveredToAll);
         let Some(state) = self.rooms.get_mut(&room) else {
             return;
         };
@@ -91,7 +91,7 @@ impl World {
             Message { id: message_id, seq: state.seq, user, username, src, msg, img, time };
         state.messages.push(message.clone());
         let mut members: Vec<String> = state.members.keys().cloned().collect();
-        if everybody {
+        if to_all {
             members = self.sessions.keys().cloned().collect();
         }
         for member in members {
@@ -160,8 +160,8 @@ impl World {
         }
     }
 
-    /// A message of a room just left, for the defect that sends one.
-    pub fn haunt(&mut self, sid: &str, room: u64) {
+    /// The defect that sends a message of a room after the leave.
+    pub fn deliver_late(&mut self, sid: &str, room: u64) {
         if !self.has(Defect::DeliveryAfterLeave) {
             return;
         }

@@ -22,7 +22,7 @@ enum Broken {
 }
 
 impl World {
-    /// Takes one Engine.IO packet of a session, or the news that it was none.
+    /// Handles one Engine.IO packet of a session, or its decoding error.
     pub fn handle(&mut self, sid: &str, packet: Result<Packet, Malformed>) {
         let outcome = match packet {
             Ok(packet) => self.handle_engine(sid, packet),
@@ -41,7 +41,7 @@ impl World {
         let Some(session) = self.sessions.get_mut(sid) else {
             return Ok(());
         };
-        session.heard = now;
+        session.last_packet_at = now;
         match (packet.kind, packet.data) {
             (Kind::Close, _) => {
                 self.end_session(sid, 1000, "client_disconnect");
@@ -65,7 +65,7 @@ impl World {
     }
 
     fn handle_text(&mut self, sid: &str, text: &str) -> Result<(), Broken> {
-        let forgives = self.has(Defect::MalformedForgiven);
+        let ignores_malformed = self.has(Defect::MalformedIgnored);
         let takes_binary = self.has(Defect::BinaryDelivered);
         let attachments_max = self.options.attachments_max;
         let Some(session) = self.sessions.get_mut(sid) else {
@@ -76,7 +76,7 @@ impl World {
         }
         let packet = match sio::decode(text) {
             Ok(packet) => packet,
-            Err(_) if forgives => return Ok(()),
+            Err(_) if ignores_malformed => return Ok(()),
             Err(_) => return Err(Broken::Packet),
         };
         let is_eio4 = session.protocol == Protocol::Eio4;
@@ -99,7 +99,7 @@ impl World {
             return Ok(());
         }
         if !session.connected {
-            // After its own DISCONNECT a client is not heard; before its CONNECT it is at fault.
+            // After its DISCONNECT a client is ignored; before its CONNECT an event is an error.
             return if session.was_connected { Ok(()) } else { Err(Broken::Packet) };
         }
         match packet.kind {
@@ -168,14 +168,20 @@ impl World {
         let text = "Invalid namespace";
         let data = if is_eio4 { json!({ "message": text }) } else { json!(text) };
         let packet = sio::Packet::new(sio::Kind::ConnectError, Some(data)).in_namespace(&name);
-        // This answer does not depend on the connection to `/`.
+        // Sent whether or not `/` is connected.
         self.push(sid, Packet::message(sio::encode(&packet)));
     }
 
     fn refuse_binary(&mut self, sid: &str, packet: &sio::Packet) {
         if packet.kind == sio::Kind::BinaryEvent {
             let name = packet.as_event().map(|(name, _)| name).unwrap_or("").to_owned();
-            self.refuse(sid, &name, packet.id, "binary_unsupported", "Binary data has no use here");
+            self.refuse(
+                sid,
+                &name,
+                packet.id,
+                "binary_unsupported",
+                "Binary data is not supported",
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! Long-polling: GET takes what waits, POST brings packets.
+//! Long-polling: GET fetches packets, POST sends packets.
 
 use std::io::{self, BufReader};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::handshake::{engine_error, handshake_identity, protocol_of};
 use crate::http::{Request, Response, parse_form, read_body};
 use crate::shared::{Shared, lock};
 
-/// Serves a poll; `None` when the client went away meanwhile.
+/// Serves a poll; `None` when the client closed the connection meanwhile.
 pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {
     let sid = match request.param("sid") {
         Some(sid) => sid.to_owned(),
@@ -31,7 +31,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         let mut out = session.pipe.lock();
         if out.held {
             drop(out);
-            if !world.has(Defect::SecondPollForgiven) {
+            if !world.has(Defect::SecondPollAnswered) {
                 world.end_session(&sid, 1008, "polling_overlap");
                 return Ok(Some(engine_error(3)));
             }
@@ -44,7 +44,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
     let packets = {
         let mut out = pipe.lock();
         loop {
-            if !out.queue.is_empty() || out.closed.is_some() || out.nudged || upgrading {
+            if !out.queue.is_empty() || out.closed.is_some() || out.released || upgrading {
                 break;
             }
             out = match pipe.wake.wait_timeout(out, Duration::from_millis(10)) {
@@ -59,7 +59,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
             }
         }
         out.held = false;
-        out.nudged = false;
+        out.released = false;
         let mut packets = std::mem::take(&mut out.queue);
         if out.closed.is_some() && !out.by_client {
             packets.push(Packet::text(Kind::Close, ""));
@@ -157,7 +157,7 @@ pub fn post(
     }
     let decoded = body_of(request, protocol, body)
         .and_then(|body| payload::decode(protocol, &body).ok())
-        .filter(|packets| packets.iter().all(|packet| packet_is_sound(protocol, packet)));
+        .filter(|packets| packets.iter().all(|packet| has_valid_direction(protocol, packet)));
     let Some(packets) = decoded else {
         world.end_session(&sid, 1008, "parse_error");
         return Ok(engine_error(3));
@@ -166,13 +166,13 @@ pub fn post(
         world.handle(&sid, Ok(packet));
     }
     if let Some(session) = world.sessions.get_mut(&sid) {
-        session.heard = Instant::now();
+        session.last_packet_at = Instant::now();
     }
     Ok(ok)
 }
 
-/// Heartbeats have a direction.
-fn packet_is_sound(protocol: Protocol, packet: &Packet) -> bool {
+/// Pings and pongs are valid in one direction only.
+fn has_valid_direction(protocol: Protocol, packet: &Packet) -> bool {
     match protocol {
         Protocol::Eio4 => packet.kind != Kind::Ping,
         Protocol::Eio3 => packet.kind != Kind::Pong,

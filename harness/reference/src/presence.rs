@@ -1,4 +1,4 @@
-//! Membership, rosters, and who is told what.
+//! Membership, rosters and their broadcast.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ impl World {
         room.members.keys().filter_map(|sid| self.identity_of_member(sid)).collect()
     }
 
-    /// A ghost keeps its place: its session is gone, and its identity is in the member's key.
+    /// For the defect that keeps members whose session ended: they count as the last identity.
     fn identity_of_member(&self, sid: &str) -> Option<u64> {
         match self.sessions.get(sid) {
             Some(session) => session.user,
@@ -106,8 +106,9 @@ impl World {
         }
     }
 
-    /// Tells the members of a room, all but `except`, who came or went by what `actor` did.
-    pub fn tell_change(
+    /// Sends the members of a room, all but `except`, the users who joined or left by an action of
+    /// `actor`.
+    pub fn broadcast_change(
         &mut self,
         room: u64,
         actor: Option<&str>,
@@ -150,11 +151,11 @@ impl World {
         }
     }
 
-    /// Ends one membership; `answered` when the client asked for it.
+    /// Ends one membership; `answered` when the client requested it.
     pub fn leave(&mut self, sid: &str, room: u64, answered: bool) {
         let user = self.sessions.get(sid).and_then(|session| session.user);
         let tabs_leave_too = self.has(Defect::TabCloseRemovesUser);
-        let misses_rejoin = self.has(Defect::InvisibleAfterRejoin);
+        let loses_rejoin = self.has(Defect::InvisibleAfterRejoin);
         let in_burst = self.has(Defect::LeaveLostInBurst);
         let sessions_of_user: Vec<String> = self
             .sessions
@@ -183,14 +184,14 @@ impl World {
         if answered {
             let (roster, meta) = (self.roster(room), self.meta(room));
             self.emit(sid, "roomout", &[roster, meta]);
-            self.haunt(sid, room);
+            self.deliver_late(sid, room);
         }
-        if misses_rejoin && let Some(session) = self.sessions.get_mut(sid) {
+        if loses_rejoin && let Some(session) = self.sessions.get_mut(sid) {
             session.left_before.insert(room);
         }
         let lost = in_burst && burst;
         if !still_present && !lost {
-            self.tell_change(room, Some(sid), None, &[], &[user], false);
+            self.broadcast_change(room, Some(sid), None, &[], &[user], false);
         }
     }
 }

@@ -34,7 +34,7 @@ const ROUTES: [(&str, &str); 9] = [
 struct Call {
     fields: Map<String, Value>,
     file: Option<Vec<u8>>,
-    /// The token shown, valid or not.
+    /// The token of the request, valid or not.
     token: Option<String>,
     by_cookie: bool,
     /// The node that was asked.

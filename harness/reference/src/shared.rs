@@ -14,7 +14,7 @@ pub struct Shared {
 pub fn lock(shared: &Shared) -> MutexGuard<'_, World> {
     match shared.world.lock() {
         Ok(guard) => guard,
-        // A thread that panicked took its connection with it; the others go on.
+        // A thread that panicked has lost its connection; the others continue.
         Err(poisoned) => poisoned.into_inner(),
     }
 }

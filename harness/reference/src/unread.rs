@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::defect::Defect;
 use crate::world::World;
 
-const ROOMS_TOLD_MAX: usize = 1_000;
+const ROOMS_COUNTED_MAX: usize = 1_000;
 
 impl World {
     pub fn unread(&self, user: u64, room: u64) -> u64 {
@@ -20,13 +20,13 @@ impl World {
 
     pub fn count_of_all(&self, user: u64) -> Value {
         let user = self.counted(user);
-        let rooms = self.rooms.keys().take(ROOMS_TOLD_MAX);
+        let rooms = self.rooms.keys().take(ROOMS_COUNTED_MAX);
         let counts = rooms.map(|&room| (format!("room{room}"), self.unread(user, room).into()));
         Value::Object(counts.collect::<Map<_, _>>())
     }
 
     fn counted(&self, user: u64) -> u64 {
-        // The defect looks at the first user's marks, whoever asks.
+        // The defect uses the first user's marks for all users.
         if self.has(Defect::WrongUsersUnread) { 1 } else { user }
     }
 
@@ -67,15 +67,15 @@ impl World {
         let readers = self.present(room);
         let node = self.sessions.get(sid).map(|session| session.node);
         let stays_here = self.has(Defect::RemoteUnreadLost);
-        let tells_all = self.has(Defect::CountsReaders);
-        let tells_author = self.has(Defect::AuthorGetsUnread);
+        let counts_readers = self.has(Defect::CountsReaders);
+        let counts_author = self.has(Defect::AuthorGetsUnread);
         for session in self.sessions.values_mut() {
             let Some(user) = session.user else { continue };
             if stays_here && Some(session.node) != node {
                 continue;
             }
             let is_reader = readers.contains(&user);
-            if !is_reader || tells_all || tells_author && user == author {
+            if !is_reader || counts_readers || counts_author && user == author {
                 session.counts_pending.insert(room);
             }
         }

@@ -35,7 +35,7 @@ pub fn probe(
         session.upgrading = true;
         writer.text(if has_payload { "3probe" } else { "3" })?;
         let mut out = session.pipe.lock();
-        out.nudged = out.held;
+        out.released = out.held;
         drop(out);
         session.pipe.wake.notify_all();
         session.pipe.clone()
@@ -55,7 +55,7 @@ pub fn probe(
     };
     session.upgrading = false;
     if !moved {
-        pipe.lock().nudged = false;
+        pipe.lock().released = false;
         writer.close(1008, "no upgrade");
         return Ok(false);
     }
@@ -66,10 +66,10 @@ pub fn probe(
     if repeats && let Some(packet) = session.last_event.clone() {
         pipe.lock().queue.insert(0, packet);
     }
-    // A GET that is still held learns that the session moved on.
+    // A GET that is still held is answered with a noop.
     let mut out = pipe.lock();
     if out.held {
-        out.nudged = true;
+        out.released = true;
     }
     drop(out);
     pipe.wake.notify_all();

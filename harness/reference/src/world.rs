@@ -1,4 +1,4 @@
-//! Everything the reference server knows, behind one lock.
+//! All state of the reference server.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -14,21 +14,21 @@ use crate::defect::Defect;
 use crate::options::Options;
 
 pub const ROOM_ID_MAX: u64 = 999_999_999;
-/// Rooms that exist from the start; others are made by their first join.
+/// Rooms that exist from the start; others are created by their first join.
 const FIRST_ROOMS: [u64; 2] = [1, 2];
 const NODE_DIED: &str = "node_died";
 
-/// What waits to go to one client.
+/// Packets to be sent to one client.
 #[derive(Default)]
 pub struct Outgoing {
     pub queue: Vec<Packet>,
     /// A GET is held for this session.
     pub held: bool,
-    /// The held GET is to be answered now, with a noop if need be.
-    pub nudged: bool,
+    /// The held GET must be answered now, with a noop if the queue is empty.
+    pub released: bool,
     /// The end of the session: close code, reason.
     pub closed: Option<(u16, &'static str)>,
-    /// The client asked for the end, so no close packet is owed.
+    /// The client ended the session, so no close packet is sent.
     pub by_client: bool,
 }
 
@@ -60,7 +60,7 @@ pub enum Mode {
 }
 
 pub struct Session {
-    /// The address it came to; only the defects that are about nodes look at it.
+    /// The node it connected to; only the defects between nodes use it.
     pub node: usize,
     pub sid: String,
     pub protocol: Protocol,
@@ -75,10 +75,10 @@ pub struct Session {
     pub connect_due: Option<Instant>,
     pub user: Option<u64>,
     pub token: Option<String>,
-    pub heard: Instant,
+    pub last_packet_at: Instant,
     pub ping_due: Instant,
     pub pong_due: Option<Instant>,
-    /// A binary packet and the attachments that are still to come.
+    /// A binary packet and the number of its missing attachments.
     pub awaiting: Option<(sio::Packet, u64)>,
     pub counts_pending: BTreeSet<u64>,
     pub counts_sent: Option<Instant>,
@@ -131,7 +131,7 @@ pub struct World {
     /// Stored files by path: content type and bytes.
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
     pub messages_made: u64,
-    /// Users and rooms where a tab left while another stayed.
+    /// Users and rooms where one session left while another stayed.
     pub tab_left: BTreeSet<(u64, u64)>,
     pub last_identity: Option<(u64, Option<String>)>,
     pub late: Vec<(Instant, String, Packet)>,
@@ -186,7 +186,7 @@ impl World {
             connect_due: (!is_eio3).then(|| now + self.options.connect_timeout),
             user: None,
             token: None,
-            heard: now,
+            last_packet_at: now,
             ping_due: first_ping,
             pong_due: None,
             awaiting: None,
@@ -215,7 +215,7 @@ impl World {
         sid
     }
 
-    /// Called once the Socket.IO connection stands.
+    /// Called when Socket.IO is connected.
     pub fn greet(&mut self, sid: &str) {
         if self.has(Defect::GreetingConnect) {
             self.emit(sid, "connect", &[Value::from("welcome")]);
@@ -239,9 +239,9 @@ impl World {
             self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
         }
         let is_protocol_fault = code == 1008;
-        let is_haunted = self.has(Defect::GhostAfterDisconnect)
-            || (reason == NODE_DIED && self.has(Defect::DeadNodeHaunts));
-        if !is_haunted {
+        let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
+            || (reason == NODE_DIED && self.has(Defect::DeadNodeStays));
+        if !stays_in_rooms {
             self.leave_all(sid);
         }
         if let Some(session) = self.sessions.remove(sid) {
@@ -251,7 +251,7 @@ impl World {
             drop(out);
             session.pipe.wake.notify_all();
         }
-        if is_protocol_fault && self.has(Defect::FaultHitsNeighbour) {
+        if is_protocol_fault && self.has(Defect::FaultClosesAnother) {
             let neighbour = self.sessions.keys().next().cloned();
             if let Some(neighbour) = neighbour {
                 self.end_session(&neighbour, 1011, "transport_error");
@@ -270,7 +270,7 @@ impl World {
         self.send_encoded(sid, &Packet::message(sio::encode(packet)));
     }
 
-    /// The same for a packet that many sessions get: it is encoded once.
+    /// The same for a packet that is sent to many sessions: it is encoded once.
     pub fn send_encoded(&mut self, sid: &str, packet: &Packet) {
         if let Some(session) = self.sessions.get_mut(sid)
             && session.connected
@@ -286,7 +286,7 @@ impl World {
         self.send(sid, &sio::Packet::event(name, args));
     }
 
-    /// A node dies, and with it its sessions.
+    /// Ends all sessions of a node.
     pub fn end_node(&mut self, node: usize) {
         let of_node = self.sessions.iter().filter(|(_, session)| session.node == node);
         let sids: Vec<String> = of_node.map(|(sid, _)| sid.clone()).collect();
@@ -295,7 +295,7 @@ impl World {
         }
     }
 
-    /// Whether two sessions came to different nodes.
+    /// Whether two sessions are on different nodes.
     pub fn are_apart(&self, one: &str, other: &str) -> bool {
         let node = |sid: &str| self.sessions.get(sid).map(|session| session.node);
         node(one).is_some() && node(other).is_some() && node(one) != node(other)
@@ -305,22 +305,22 @@ impl World {
         self.users.get((id as usize).checked_sub(1)?)
     }
 
-    /// The time's work: heartbeats, deadlines, unread updates.
+    /// Timers: heartbeats, deadlines, unread updates.
     pub fn tick(&mut self, now: Instant) {
         let options = self.options.clone();
         let mut ended = Vec::new();
-        let forgives_4 = self.has(Defect::SilenceForgiven);
-        let forgives_3 = self.has(Defect::SilenceForgivenEio3);
+        let allows_silence_4 = self.has(Defect::SilenceAllowed);
+        let allows_silence_3 = self.has(Defect::SilenceAllowedEio3);
         for (sid, session) in &mut self.sessions {
             match session.protocol {
                 Protocol::Eio3 => {
                     let silence = options.ping_interval + options.ping_timeout;
-                    if now > session.heard + silence && !forgives_3 {
+                    if now > session.last_packet_at + silence && !allows_silence_3 {
                         ended.push((sid.clone(), 4002, "ping_timeout"));
                     }
                 }
                 Protocol::Eio4 => {
-                    if session.pong_due.is_some_and(|due| now > due) && !forgives_4 {
+                    if session.pong_due.is_some_and(|due| now > due) && !allows_silence_4 {
                         ended.push((sid.clone(), 4002, "ping_timeout"));
                     } else if session.pong_due.is_none() && now >= session.ping_due {
                         session.pipe.push(Packet::text(Kind::Ping, ""));

@@ -16,17 +16,17 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     once "ack.once" ["SIO-40", "SIO-42", "SIO-43"] over EVERY needs APPLICATION
-        does "asks 30 times, some ids twice, with events without id between"
-        expects "one acknowledgement per asking event, none for the others";
+        does "requests 30 acks, some with repeated ids, and sends events without id in between"
+        expects "one ack for each event with an id, none for the others";
     shape "ack.shape" ["SIO-41", "CHAT-16", "CHAT-24", "CHAT-34", "CHAT-64"] over EVERY needs CHAT
-        does "asks login, room, message, roomout"
-        expects "one object each, ok: true, and the members of the event";
+        does "requests acks for login, room, message and roomout"
+        expects "one object each, with ok: true and the fields of that event";
     from_client "ack.from-client" ["SIO-45"] over EVERY needs NOTHING
-        does "sends acknowledgements that nobody asked for"
+        does "sends unsolicited acks"
         expects "they are ignored";
     more_arguments "ack.more-arguments" ["SIO-46"] over EVERY needs CHAT
-        does "sends events with further arguments"
-        expects "they are ignored";
+        does "sends events with additional arguments"
+        expects "the additional arguments are ignored";
     reserved_names "ack.reserved-names" ["SIO-47"] over EVERY needs CHAT
         does "sends events with reserved names"
         expects "unknown_event, or the session is closed";
@@ -106,7 +106,7 @@ fn reserved_names(context: &Context) -> Outcome {
         match guest.ask(name, json!({})) {
             Ok(answer) => refuses(&answer, "unknown_event")?,
             Err(_) => {
-                // The POST may be refused before the poll tells of the end.
+                // The POST may be refused before the poll shows the end.
                 let ended = guest.socket.wait_end(Duration::from_secs(2)).is_some();
                 require(ended, "unknown_event, or a close", || format!("{name} is not answered"))?;
             }

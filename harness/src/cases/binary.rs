@@ -15,20 +15,20 @@ use crate::outcome::{Outcome, equal, fail};
 
 cases! {
     stray_binary "bin.stray" ["SIO-51", "LIM-43"] over EVERY needs NOTHING
-        does "sends binary that is no attachment"
-        expects "the session is closed, on WebSocket with 1003";
+        does "sends binary data without a binary event"
+        expects "the session is closed, on WebSocket with code 1003";
     interrupted "bin.interrupted" ["SIO-52"] over EVERY needs NOTHING
-        does "sends an event where an attachment is due"
-        expects "the session is closed with 1008";
+        does "sends an event where an attachment is expected"
+        expects "the session is closed with code 1008";
     bad_counts "bin.bad-counts" ["SIO-53", "LIM-14", "SIO-54"] over EVERY needs NOTHING
-        does "sends binary events without a count, with letters, with 1000, and with placeholders out of range"
-        expects "the session is closed with 1008 for each";
+        does "sends binary events without count, with letters, with 1000, and with placeholders out of range"
+        expects "the session is closed with code 1008 for each";
     ten_attachments "bin.ten" ["LIM-14", "SIO-50", "SIO-55"] over EVERY needs CHAT
         does "sends a binary event with ten attachments"
-        expects "binary_unsupported once the tenth came";
+        expects "binary_unsupported after the tenth attachment";
     unsupported "bin.unsupported" ["SIO-55", "ERR-2"] over EVERY needs CHAT
-        does "sends `message` and others as binary events, with and without ack id"
-        expects "binary_unsupported, nobody hears it, the session goes on";
+        does "sends `message` and other binary events, with and without ack id"
+        expects "binary_unsupported, no delivery, and the session stays usable";
     heartbeat_between "bin.heartbeat-between" ["SIO-56"] over EVERY needs CHAT
         does "sends heartbeats between a binary event and its attachment"
         expects "both are handled";
@@ -111,7 +111,7 @@ fn unsupported(context: &Context) -> Outcome {
     equal("event", &error.arg(0)["event"], &json!("message"))?;
     guest.say(room, "plain")?;
     witness.message_with("plain")?;
-    equal("the messages heard", &witness.messages(room).len(), &1)
+    equal("the messages received", &witness.messages(room).len(), &1)
 }
 
 fn heartbeat_between(context: &Context) -> Outcome {

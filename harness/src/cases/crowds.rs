@@ -14,30 +14,30 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     leaves_at_once "pres.leaves-at-once" ["PRES-21", "PRES-4", "PRES-24", "PRES-23"] over EVERY needs CHAT
-        does "lets six users leave at the same moment, many times over"
-        expects "the last roster of those who stay holds exactly them";
+        does "leaves with six users at the same moment, repeatedly"
+        expects "the last roster contains exactly the remaining users";
     burst_converges "pres.burst-converges" ["PRES-4", "PRES-23", "PRES-24", "PRES-50", "PRES-51"] over ONLY_E4W needs CHAT
-        does "lets 24 users join at once and half of them leave at once"
-        expects "every member's last roster is the same and right within the bound";
+        does "joins with 24 users at once and leaves with half of them at once"
+        expects "every remaining member's last roster is correct within the bound";
     above_100 "pres.above-100" ["PRES-4", "PRES-12", "PRES-53"] over ONLY_E4W needs CHAT
-        does "lets 104 users into one room"
-        expects "the roster holds all of them";
+        does "joins one room with 104 users"
+        expects "the roster contains all of them";
     budget "pres.budget" ["PRES-52", "PRES-53", "PRES-54", "PRES-55", "PRES-56", "LIM-17"] over ONLY_E4W needs CHAT
-        does "lets users stream in and out of a room of 40 while messages are sent"
-        expects "roster traffic stays within the budget, acks and messages are prompt, the roster ends right";
+        does "joins and leaves a room of 40 members continuously while messages are sent"
+        expects "roster traffic stays within the budget, acks and messages are prompt, and the last roster is correct";
 }
 
 fn leaves_at_once(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
     let guests: Vec<Chat> =
         (0..6).map(|index| context.observer(&format!("guest{index}"))).collect::<Result<_, _>>()?;
-    let everybody: Vec<u64> =
+    let all_users: Vec<u64> =
         guests.iter().map(|guest| guest.user.id).chain([watcher.user.id]).collect();
     for round in 0..4 {
         for guest in &guests {
             guest.join(room)?;
         }
-        watcher.roster_of(room, &everybody)?;
+        watcher.roster_of(room, &all_users)?;
         context.step(format!("round {round}: six leave at once"));
         let barrier = std::sync::Barrier::new(guests.len());
         std::thread::scope(|scope| {

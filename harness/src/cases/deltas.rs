@@ -16,23 +16,23 @@ use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 cases! {
     delta "delta.events" ["PRES-30", "PRES-31", "PRES-32", "PRES-33", "PRES-34"] over EVERY needs CHAT
-        does "joins with presence delta and follows others coming and going"
-        expects "one snapshot, then presence events of exactly six members that give the right roster";
+        does "joins with presence delta while other users join and leave"
+        expects "one snapshot, then presence events of exactly six fields that add up to the correct roster";
     delta_same_as_full "delta.same-as-full" ["PRES-35", "PRES-32"] over EVERY needs CHAT
-        does "compares a delta and a full member after a burst"
+        does "compares a delta member and a full member after a burst of joins and leaves"
         expects "both have the same roster";
     count "count.events" ["PRES-40", "PRES-41", "PRES-43"] over EVERY needs CHAT
-        does "joins with presence count and follows others coming and going"
-        expects "presence events of exactly four members, the last with the right number, no roster";
+        does "joins with presence count while other users join and leave"
+        expects "presence events of exactly four fields, the last with the correct number, and no roster";
     mode_changes "pres.mode-changes" ["PRES-42"] over EVERY needs CHAT
         does "joins again with another presence value"
-        expects "the answer and what follows are of the new mode";
-    news "pres.news" ["PRES-30", "PRES-35", "PRES-51", "PRES-57", "LIM-33"] over ONLY_E4W needs CHAT
-        does "lets 40 delta members and 4 full ones enter one room at once"
-        expects "each delta member gets one roster, then each other user at most once, and all rosters are right";
+        expects "the answer and later events are of the new mode";
+    many_deltas "pres.news" ["PRES-30", "PRES-35", "PRES-51", "PRES-57", "LIM-33"] over ONLY_E4W needs CHAT
+        does "joins one room with 40 delta members and 4 full members at once"
+        expects "each delta member gets one roster, then each other user at most once, and all rosters are correct";
 }
 
-/// Follows a delta member's events: the roster they give, or what is wrong with them.
+/// Checks a delta member's events and adds them up: the roster, and the number of updates.
 fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
     let mut users: Option<BTreeSet<u64>> = None;
     let mut deltas = 0;
@@ -92,7 +92,7 @@ fn delta(context: &Context) -> Outcome {
     guest.join(room)?;
     first.socket.hang_up();
     let wanted: BTreeSet<u64> = [follower.user.id, guest.user.id].into_iter().collect();
-    context.eventually("the deltas give the right roster", || {
+    context.eventually("the updates add up to the correct roster", || {
         Ok((follow(&follower.socket.events(), room)?.0 == wanted).then_some(()))
     })?;
     let (_, deltas) = follow(&follower.socket.events(), room)?;
@@ -155,7 +155,7 @@ fn count(context: &Context) -> Outcome {
     counter.leave(room)?;
     let event = counter.event("roomout")?;
     let users = ids(event.arg(0));
-    require(users.is_empty(), "nobody left in the roster", || format!("{users:?}"))
+    require(users.is_empty(), "an empty roster", || format!("{users:?}"))
 }
 
 fn mode_changes(context: &Context) -> Outcome {
@@ -176,7 +176,7 @@ fn mode_changes(context: &Context) -> Outcome {
     equal("online", &event.arg(0)["online"], &json!(1))
 }
 
-fn news(context: &Context) -> Outcome {
+fn many_deltas(context: &Context) -> Outcome {
     let room = context.room()?;
     let (followers, full) = (crowd(context, 40)?, crowd(context, 4)?);
     for guest in &followers {
@@ -198,11 +198,11 @@ fn news(context: &Context) -> Outcome {
         })?;
     }
     for guest in &followers {
-        let mut told = BTreeSet::new();
+        let mut joined = BTreeSet::new();
         for event in guest.socket.events() {
             for entry in event.arg(0)["joined"].as_array().into_iter().flatten() {
                 let user = entry["id"].as_u64();
-                require(told.insert(user), "each user once in the changes", || {
+                require(joined.insert(user), "each user at most once in the updates", || {
                     format!("{user:?}")
                 })?;
             }

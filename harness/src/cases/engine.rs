@@ -9,7 +9,7 @@ use throng_codec::payload::{self, Body};
 use super::support::*;
 use crate::capabilities::{CHAT, ECHO, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::message;
 use crate::client::http::Request;
 use crate::client::options::Transport;
@@ -20,61 +20,61 @@ use crate::outcome::{Outcome, equal, fail, require};
 cases! {
     open "eio.open" ["EIO-1", "EIO-2", "EIO-4", "EIO-5"] over EVERY needs NOTHING
         does "opens a session"
-        expects "an open packet with sid of 20 characters, upgrades by transport, heartbeat times and maxPayload";
+        expects "an open packet with a sid of 20 characters, upgrades by transport, heartbeat times and maxPayload";
     sids_differ "eio.sids-differ" ["EIO-3", "EIO-6"] over EVERY needs NOTHING
         does "opens 60 sessions"
-        expects "60 sids, no two alike, none with long parts in common";
+        expects "60 different sids without long common parts";
     sid_is_secret "eio.sid-is-secret" ["EIO-6", "CHAT-9", "REST-23"] over EIO4 needs CHAT
-        does "lets three users chat and looks through all that each receives"
-        expects "no sid, no token and no e-mail of another user";
+        does "searches everything that three chatting users receive"
+        expects "no sid, token or e-mail of another user";
     malformed "eio.malformed" ["EIO-11", "EIO-12", "LIM-45"] over WEBSOCKET needs NOTHING
-        does "sends text packets that are none"
+        does "sends invalid text packets"
         expects "close code 1008 for each";
     binary_event "eio.binary" ["EIO-14", "SIO-50", "SIO-55"] over EIO4 needs CHAT
         does "sends a binary event with two attachments"
-        expects "they are taken for its attachments";
+        expects "both are read as attachments of the event";
     binary_event "eio.binary-eio3" ["EIO-15", "EIO-32", "SIO-50", "SIO-55"] over EIO3 needs CHAT
         does "sends a binary event with two attachments"
-        expects "they are taken for its attachments";
+        expects "both are read as attachments of the event";
     binary_payload_attachments "eio.binary-payload-attachments" ["EIO-33"] over ONLY_E3P needs CHAT
-        does "posts a binary event with its attachment as a binary payload"
-        expects "it is taken for one";
+        does "posts a binary event and its attachment as one binary payload"
+        expects "the attachment is read";
     bad_binary "eio.bad-binary" ["EIO-16"] over ONLY_E3W needs NOTHING
-        does "sends an empty binary message, and one with the type 7"
+        does "sends an empty binary message, and one with packet type 7"
         expects "close code 1008";
     binary_answers "eio.binary-answers" ["EIO-35", "EIO-14", "EIO-15"] over EVERY needs ECHO
-        does "sends binary to an echo"
-        expects "it comes back in the form of protocol, transport and b64";
+        does "sends binary data to an echo server"
+        expects "it comes back in the form required by protocol, transport and b64";
     ignored_packets "eio.ignored-packets" ["EIO-17"] over EVERY needs NOTHING
         does "sends open, upgrade and noop packets"
-        expects "they are ignored and the session goes on";
+        expects "they are ignored and the session stays usable";
     one_open "eio.one-open-no-upgrade" ["EIO-18", "EIO-10"] over EVERY needs NOTHING
-        does "listens to a session for a while"
-        expects "one open packet and no upgrade packet";
+        does "watches a session for a while"
+        expects "exactly one open packet and no upgrade packet";
     many_in_one "eio.many-in-one-payload" ["EIO-30", "EIO-31"] over POLLING needs NOTHING
         does "posts three packets in one body"
-        expects "all three take effect, and the answers decode";
+        expects "all three take effect, and the answers can be decoded";
     utf16_lengths "eio.utf16-lengths" ["EIO-31"] over ONLY_E3P needs CHAT
-        does "sends and receives text beyond ASCII, inside and outside the basic plane, by polling"
-        expects "lengths in UTF-16 code units both ways";
+        does "sends and receives non-ASCII text by polling, inside and outside the basic plane"
+        expects "lengths count UTF-16 code units in both directions";
     order "eio.order" ["EIO-40", "CHAT-62"] over EVERY needs CHAT
-        does "sends 40 messages as fast as it can"
-        expects "each comes back once, in order";
+        does "sends 40 messages as fast as possible"
+        expects "each message comes back once, in order";
     close_by_post "eio.close-by-post" ["EIO-90", "EIO-95"] over POLLING needs NOTHING
         does "posts a close packet while a poll is held"
-        expects "ok for the POST, a noop for the poll, and an unknown sid afterwards";
+        expects "ok for the POST, a noop for the poll, and the sid is unknown afterwards";
     close_on_websocket "eio.close-on-websocket" ["EIO-91", "LIM-40"] over WEBSOCKET needs NOTHING
         does "sends a close packet"
         expects "close code 1000";
     close_while_polling "eio.close-while-polling" ["EIO-92", "EIO-12"] over POLLING needs NOTHING
         does "posts a malformed Socket.IO packet while a poll is held"
-        expects "the poll ends with the close packet";
+        expects "the held poll ends with the close packet";
     close_between_polls "eio.close-between-polls" ["EIO-93", "SIO-5"] over POLLING needs NOTHING
         does "posts a malformed Socket.IO packet while no poll is held"
-        expects "the sid is unknown";
+        expects "the sid is unknown afterwards";
     dead_connection "eio.dead-connection" ["EIO-96", "CHAT-80", "PRES-27"] over WEBSOCKET needs CHAT
-        does "ends TCP with FIN, and with RST, from inside a room"
-        expects "the others see the member leave";
+        does "ends TCP with FIN, then with RST, from a session in a room"
+        expects "the other members see the user leave";
 }
 
 fn open(context: &Context) -> Outcome {
@@ -152,7 +152,7 @@ fn malformed(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// An event with two attachments, acked as `binary_unsupported`, and the session lives on.
+/// An event with two attachments is acked as `binary_unsupported`, and the session stays usable.
 fn binary_event(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
@@ -223,12 +223,12 @@ fn binary_answers(context: &Context) -> Outcome {
             })?;
             let body = Body::Text(response.text());
             let packets = payload::decode(Protocol::Eio3, &body)
-                .map_err(|why| Trouble::Protocol(why.to_string()))?;
+                .map_err(|why| ClientError::Protocol(why.to_string()))?;
             if packets.iter().any(|packet| packet.data == Data::Binary(vec![1, 2, 3, 4])) {
                 return Ok(());
             }
         }
-        return fail("the attachment in base64", "it did not come");
+        return fail("the attachment in base64", "it did not arrive");
     }
     Ok(())
 }
@@ -239,7 +239,7 @@ fn ignored_packets(context: &Context) -> Outcome {
         socket.send_engine(&Packet::text(kind, ""))?;
     }
     context.pause(QUIET);
-    stays_open("the session goes on", &socket)?;
+    stays_open("the session stays open", &socket)?;
     goes_on(context, &socket)
 }
 
@@ -354,7 +354,7 @@ fn dead_connection(context: &Context) -> Outcome {
     let room = context.room()?;
     let mut witness = context.observer("witness")?;
     witness.join(room)?;
-    // Later the heartbeat would end the session, of a server that has not seen the connection end too.
+    // Wait less than the heartbeat, which would end the session of a server that missed FIN and RST.
     witness.wait = witness.wait.min(context.capabilities().ping_timeout().mul_f64(0.8));
     for reset in [false, true] {
         context.step(if reset { "RST" } else { "FIN" });

@@ -12,30 +12,30 @@ use crate::outcome::{Outcome, Stop, equal, require};
 
 cases! {
     with_ack "err.with-ack" ["ERR-1", "ERR-4", "ERR-5", "ERR-7"] over EVERY needs CHAT
-        does "sends refused events of every kind with an ack id"
-        expects "{ok: false, code, message} and no event; the session goes on";
+        does "sends events that are refused for every reason, with ack id"
+        expects "{ok: false, code, message} and no event; the session stays usable";
     without_ack "err.without-ack" ["ERR-2", "ERR-4", "ERR-5", "ERR-7"] over EVERY needs CHAT
-        does "sends refused events of every kind without an ack id"
-        expects "chat_error with exactly event, code, message, to that session alone";
+        does "sends events that are refused for every reason, without ack id"
+        expects "chat_error with exactly event, code and message, to that session only";
     no_identity "err.no-identity" ["ERR-3", "CHAT-10"] over EVERY needs CHAT
-        does "sends every event without identity, with and without an ack id"
+        does "sends every event without identity, with and without ack id"
         expects "`login` with \"Login to enter chat room\", or unauthenticated with that text";
     long_name "err.long-name" ["ERR-6", "LIM-25"] over EVERY needs CHAT
         does "sends an unknown event with a name of 1000 characters"
-        expects "its first 64 in the error";
+        expects "chat_error contains the first 64 characters";
     unknown_event "err.unknown-event" ["ERR-8"] over EVERY needs CHAT
-        does "sends unknown events, with identity and without, with odd names and arguments"
+        does "sends unknown events with unusual names and arguments, with and without identity"
         expects "unknown_event";
     bad_argument "err.bad-argument" ["ERR-9"] over EVERY needs CHAT
-        does "sends events whose argument is no object, and events without one"
+        does "sends events whose argument is not an object, and events without argument"
         expects "invalid_argument";
     order_of_errors "err.order" ["ERR-10", "ERR-11"] over EVERY needs CHAT
-        does "sends events with two faults"
-        expects "identity first, then argument, room, membership";
+        does "sends events with two errors"
+        expects "identity is checked first, then argument, room, membership";
 }
 
-/// One of several codes. A room that a join would make may count as one that is there already, so
-/// a server that makes rooms on demand has a choice (CHAT-20).
+/// One of several codes: a server that creates rooms on demand may treat any room as existing
+/// (CHAT-20).
 fn refuses_as(answer: &Value, codes: &str) -> Outcome {
     let observed = answer["code"].as_str().unwrap_or("");
     let fits = answer["ok"] == json!(false) && codes.split(" or ").any(|code| code == observed);
@@ -44,12 +44,12 @@ fn refuses_as(answer: &Value, codes: &str) -> Outcome {
     })
 }
 
-/// The id of a room that no case makes: rooms of a run follow each other upwards.
+/// The id of a room that no case creates: a run uses ascending ids.
 fn unknown_room(room: u64) -> u64 {
     1 + (room + 500_000_000) % 999_000_000
 }
 
-/// Events that are refused with each code a black box can cause at will.
+/// Events for each error code that a black-box test can cause.
 fn refused_events(room: u64) -> Vec<(&'static str, Value, &'static str)> {
     let long = "x".repeat(2_001);
     vec![
@@ -124,13 +124,13 @@ fn no_identity(context: &Context) -> Outcome {
         ("room", json!({ "roomid": room })),
         ("room", json!({ "roomid": "1", "name": false, "src": false, "api_token": false })),
         ("roomout", json!({ "roomid": room, "api_token": "" })),
-        ("message", message(room, "who am I")),
+        ("message", message(room, "without identity")),
     ] {
         context.step(format!("{name} {arg}"));
         let answer = socket.ask(name, std::slice::from_ref(&arg), context.wait())?;
         refuses(&answer, "unauthenticated")?;
         equal("message", &answer["message"], &json!(LOGIN_TEXT))?;
-        require(socket.event_count() == 0, "no event beside the ack", || {
+        require(socket.event_count() == 0, "no event besides the ack", || {
             format!("{:?}", socket.events())
         })?;
     }
@@ -146,7 +146,7 @@ fn no_identity(context: &Context) -> Outcome {
         .filter(|event| is_roster_of(event, room))
         .map(|event| roster_ids(event.arg(0)).len())
         .collect();
-    require(rosters.iter().all(|&users| users == 1), "nobody entered the room", || {
+    require(rosters.iter().all(|&users| users == 1), "no other user joined the room", || {
         format!("rosters of {rosters:?} users")
     })
 }

@@ -1,4 +1,4 @@
-//! Chapter 2: heartbeats. Their times are those that the target announces.
+//! Chapter 2: heartbeats, with the times that the target announces.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use throng_codec::engine::{Kind, Packet};
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::{is_roster_of, roster_ids};
 use crate::client::options::Transport;
 use crate::client::socket::Socket;
@@ -16,51 +16,51 @@ use crate::combo::{EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, ONLY_E4P, ONLY_E4W};
 use crate::context::Context;
 use crate::outcome::{Outcome, Stop, equal, fail, require};
 
-/// What a busy machine may add to a time that is only bounded from below.
+/// Allowed delay where the protocol sets only a lower bound.
 const SLACK: Duration = Duration::from_millis(1_500);
-/// How much earlier than announced a timer may fire without being early: clocks are read twice.
+/// Allowed error of a measured time: clocks are read on both sides.
 const ROUNDING: Duration = Duration::from_millis(15);
 
 cases! {
     first_ping "hb.first-ping" ["EIO-50", "EIO-51", "LIM-3", "EIO-5"] over ONLY_E4W needs NOTHING
-        does "waits for the first ping, answers it after half the timeout, waits for the second"
-        expects "the first one ping interval after the open packet, the second one after the pong, none earlier";
+        does "waits for the first ping, answers it late, waits for the second"
+        expects "the first ping one interval after the open packet, the second one interval after the pong, neither earlier";
     punctual "hb.punctual" ["EIO-52"] over ONLY_E4W needs NOTHING
         does "waits for a ping"
-        expects "it is at most 200 ms late";
+        expects "the ping is at most 200 ms late";
     no_pong "hb.no-pong" ["EIO-53", "LIM-4", "LIM-51", "CHAT-82"] over ONLY_E4W needs NOTHING
         does "does not answer the ping"
-        expects "close code 4002 when the timeout is over, not earlier";
+        expects "close code 4002 after the timeout, not earlier";
     no_poll "hb.no-poll" ["EIO-54", "EIO-53"] over ONLY_E4P needs NOTHING
         does "opens a session by polling and never polls again"
-        expects "the sid is unknown after interval and timeout";
+        expects "the sid is unknown after ping interval plus ping timeout";
     pongs_keep_alive "hb.pongs-keep-alive" ["EIO-57", "EIO-55"] over EIO4 needs NOTHING
-        does "answers every ping late but in time, and sends pongs that nobody asked for"
-        expects "the session lives";
+        does "answers every ping late but in time, and sends unsolicited pongs"
+        expects "the session stays open";
     ping_from_client "hb.ping-from-client" ["EIO-56", "EIO-12"] over EIO4 needs NOTHING
         does "sends a ping on Engine.IO 4"
-        expects "the session is closed: code 1008, or 400 by POST";
+        expects "the session is closed: code 1008 on WebSocket, 400 by POST";
     eio3_pong "hb.eio3-pong" ["EIO-60"] over EIO3 needs NOTHING
         does "sends pings with and without data"
-        expects "a pong with the same data for each";
+        expects "each ping is answered by a pong with the same data";
     eio3_no_server_ping "hb.eio3-no-server-ping" ["EIO-61"] over ONLY_E3W needs NOTHING
-        does "listens for more than a ping interval"
-        expects "no ping comes";
+        does "waits for longer than a ping interval"
+        expects "no ping arrives";
     eio3_silence "hb.eio3-silence" ["EIO-62", "LIM-3", "LIM-4", "LIM-51"] over ONLY_E3W needs NOTHING
         does "sends nothing"
-        expects "close code 4002 after interval and timeout together, not earlier";
+        expects "close code 4002 after ping interval plus ping timeout, not earlier";
     no_poll "hb.eio3-silence-polling" ["EIO-62"] over ONLY_E3P needs NOTHING
         does "opens a session by polling and sends nothing"
-        expects "the sid is unknown after interval and timeout";
+        expects "the sid is unknown after ping interval plus ping timeout";
     eio3_any_packet "hb.eio3-any-packet" ["EIO-63"] over EIO3 needs NOTHING
-        does "sends other packets than pings"
-        expects "the session lives";
+        does "sends packets other than pings"
+        expects "the session stays open";
     eio3_pong_from_client "hb.eio3-pong-from-client" ["EIO-64", "EIO-12"] over EIO3 needs NOTHING
         does "sends a pong on Engine.IO 3"
-        expects "the session is closed: code 1008, or 400 by POST";
+        expects "the session is closed: code 1008 on WebSocket, 400 by POST";
     half_open "hb.half-open" ["CHAT-82", "CHAT-80"] over EVERY needs CHAT
-        does "falls silent inside a room without ending TCP"
-        expects "the others see the member leave within interval and timeout";
+        does "stops reading and writing in a room without ending TCP"
+        expects "the other members see the user leave within ping interval plus ping timeout";
 }
 
 fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Duration), Stop> {
@@ -74,7 +74,7 @@ fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Dur
     Ok((socket, before, interval, timeout))
 }
 
-fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Trouble> {
+fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, ClientError> {
     let deadline = Instant::now() + wait;
     loop {
         let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
@@ -82,7 +82,7 @@ fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Trouble>
             return Ok(Instant::now());
         }
         if text.starts_with('2') {
-            return Err(Trouble::Protocol(format!("a ping with data: {text:?}")));
+            return Err(ClientError::Protocol(format!("a ping with data: {text:?}")));
         }
     }
 }
@@ -217,7 +217,7 @@ fn eio3_no_server_ping(context: &Context) -> Outcome {
     let deadline = Instant::now() + listen;
     loop {
         match socket.receive_text(deadline.saturating_duration_since(Instant::now())) {
-            Err(Trouble::Timeout(_)) => return Ok(()),
+            Err(ClientError::Timeout(_)) => return Ok(()),
             Ok(text) if text.starts_with('2') => return fail("no ping", format!("{text:?}")),
             Ok(_) => {}
             Err(other) => return Err(other.into()),
@@ -273,8 +273,8 @@ fn half_open(context: &Context) -> Outcome {
     witness.roster_of(room, &[witness.user.id, guest.user.id])?;
     guest.socket.mute();
     let start = Instant::now();
-    let patience = bound + context.wait();
-    let gone = witness.socket.wait_event(patience, "the roster without the silent user", |event| {
+    let timeout = bound + context.wait();
+    let gone = witness.socket.wait_event(timeout, "the roster without the silent user", |event| {
         is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&guest.user.id)
     });
     gone?;

@@ -17,50 +17,50 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     sources "id.sources" ["CHAT-2", "SIO-19"] over EVERY needs CHAT
-        does "shows a token in the query, in an Authorization header and in an event"
-        expects "the session acts as the token's user each time";
+        does "sends a token in the query, in the Authorization header and in an event"
+        expects "the session acts as the user of the token each time";
     connect_payload "id.connect-payload" ["SIO-18", "CHAT-2", "SIO-19"] over EIO4 needs CHAT
-        does "shows tokens in the CONNECT payload: api_token, token, both, invalid, over one in the query"
-        expects "api_token before token, the newest valid one wins, an invalid one changes nothing";
+        does "sends tokens in the CONNECT payload: api_token, token, both, invalid, and over one in the query"
+        expects "api_token before token; the newest valid token wins; an invalid one changes nothing";
     query_before_bearer "id.query-before-bearer" ["CHAT-3"] over EVERY needs CHAT
-        does "shows one token in the query and another as bearer"
-        expects "the query's, if it is there at all";
+        does "sends one token in the query and another as bearer token"
+        expects "the token of the query is used if it is present";
     no_token_in_event "id.no-token-in-event" ["CHAT-4"] over EVERY needs CHAT
-        does "joins with api_token absent, false, null and empty"
-        expects "the session's identity acts";
+        does "joins with api_token missing, false, null and empty"
+        expects "the session's identity is used";
     invalid_token_in_event "id.invalid-token-in-event" ["CHAT-5", "CHAT-8", "ERR-3", "REST-11"] over EVERY needs CHAT
-        does "sends events with tokens of other types, shapes, and unknown ones"
-        expects "unauthenticated, no effect, and the session's identity stays";
+        does "sends events with tokens of wrong types and shapes, and with unknown tokens"
+        expects "unauthenticated, no effect, and the session keeps its identity";
     other_user "id.other-user" ["CHAT-6", "CHAT-50", "PRES-27"] over EVERY needs CHAT
         does "joins as one user, then sends an event with another user's token"
-        expects "the session leaves all rooms as the first and acts as the second";
+        expects "the session leaves all rooms as the first user and acts as the second";
     same_user "id.same-user" ["CHAT-7"] over EVERY needs CHAT
         does "sends an event with a second valid token of the same user"
-        expects "no membership changes";
+        expects "memberships do not change";
     logout "id.logout" ["CHAT-11", "REST-20"] over EVERY needs CHAT
-        does "logs out a token that one of two sessions of a user was opened with"
-        expects "that session is anonymous and out of its rooms, the other stays";
-    logout_told "id.logout-told" ["CHAT-12"] over EVERY needs CHAT
+        does "logs out the token of one of a user's two sessions"
+        expects "that session becomes anonymous and leaves its rooms; the other keeps its identity";
+    logout_event "id.logout-told" ["CHAT-12"] over EVERY needs CHAT
         does "logs out a session's token"
-        expects "it gets the event login with the text";
+        expects "the session gets the event login with the text";
     keeps_open "id.keeps-open-after-expiry" ["CHAT-13"] over NONE needs CHAT
-        does "logs in again elsewhere while a session stays connected"
-        expects "the session goes on";
+        does "logs in again elsewhere while a session is connected"
+        expects "the session stays usable";
     cookie "id.cookie" ["CHAT-14", "REST-4"] over EVERY needs CHAT
-        does "connects with the cookie of a login and no token"
+        does "connects with the cookie of a login and without a token"
         expects "the session is anonymous";
     not_inherited "id.not-inherited" ["CHAT-10", "CHAT-1"] over EVERY needs CHAT
         does "closes sessions with identity and opens new ones without"
         expects "the new sessions are anonymous";
     login_count "login.count" ["CHAT-15", "UNR-1", "UNR-6"] over EVERY needs CHAT
         does "sends login without ack id"
-        expects "one event count with a number for each known room";
+        expects "one event count with a number for every known room";
     login_ack "login.ack" ["CHAT-16"] over EVERY needs CHAT
         does "sends login with ack id"
-        expects "ok, user with exactly id, name, avatar, and count as in the event";
+        expects "ok, user with exactly id, name and avatar, and count as in the event";
     not_needed "login.not-needed" ["CHAT-17", "UNR-3"] over EVERY needs CHAT
-        does "joins and talks without ever sending login"
-        expects "all of it works";
+        does "joins and sends messages without sending login"
+        expects "everything works";
 }
 
 /// Whether this session acts as this user.
@@ -156,7 +156,7 @@ fn no_token_in_event(context: &Context) -> Outcome {
         let event = guest.event("room")?;
         require(
             roster_ids(event.arg(0)).contains(&guest.user.id),
-            "the own user in the roster",
+            "the user in the roster",
             || event.arg(0).to_string(),
         )?;
     }
@@ -186,16 +186,16 @@ fn invalid_token_in_event(context: &Context) -> Outcome {
         refuses(&guest.ask("login", json!({ "api_token": token }))?, "unauthenticated")?;
     }
     guest.emit("room", json!({ "roomid": room, "api_token": 1 }))?;
-    let told = guest.event("login")?;
-    equal("the text", told.arg(0), &json!("Login to enter chat room"))?;
-    context.step("inside the room, an invalid token does not act either");
+    let event = guest.event("login")?;
+    equal("the text", event.arg(0), &json!("Login to enter chat room"))?;
+    context.step("an invalid token in the room");
     guest.join(room)?;
     let mut forged = message(room, "forged");
     forged["api_token"] = json!("z".repeat(60));
     refuses(&guest.ask("message", forged)?, "unauthenticated")?;
     guest.say(room, "genuine")?;
     witness.message_with("genuine")?;
-    equal("the messages heard", &witness.messages(room).len(), &1)
+    equal("the messages received", &witness.messages(room).len(), &1)
 }
 
 fn other_user(context: &Context) -> Outcome {
@@ -226,10 +226,10 @@ fn same_user(context: &Context) -> Outcome {
     arg["api_token"] = json!(again.token);
     accepts(&guest.ask("message", arg)?)?;
     witness.message_with("with the second token")?;
-    let told = rosters_since(&witness, 0, room);
+    let event = rosters_since(&witness, 0, room);
     equal(
         "the last roster",
-        told.last().unwrap_or(&Vec::new()),
+        event.last().unwrap_or(&Vec::new()),
         &sorted(&[guest.user.id, witness.user.id]),
     )
 }
@@ -250,11 +250,11 @@ fn logout(context: &Context) -> Outcome {
     equal("GET /api/user", &context.rest().get_as("/api/user", &user.token)?.status, &401)
 }
 
-fn logout_told(context: &Context) -> Outcome {
+fn logout_event(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     context.rest().post("/api/logout", &json!({ "api_token": guest.user.token }))?;
-    let told = guest.event("login")?;
-    equal("the text", told.arg(0), &json!("Login to enter chat room"))
+    let event = guest.event("login")?;
+    equal("the text", event.arg(0), &json!("Login to enter chat room"))
 }
 
 fn keeps_open(context: &Context) -> Outcome {
@@ -294,11 +294,11 @@ fn not_inherited(context: &Context) -> Outcome {
 fn login_count(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let known = context.rest().rooms(&guest.user.token)?;
-    // A room that another case makes just now may not have got about yet (NODE-13).
+    // A room that another case just created may not be known on every node yet (NODE-13).
     context.pause(if context.nodes() > 1 { Duration::from_millis(1_500) } else { QUIET * 2 });
     guest.socket.skip();
     guest.emit("login", json!({ "name": guest.user.email }))?;
-    // Updates name changed rooms only; the answer names room 1, where nothing happens here.
+    // Updates contain changed rooms only; the answer contains room 1, which does not change.
     let what = "a count of all rooms";
     let event = guest.socket.wait_event(context.wait(), what, |event| {
         event.name == "count" && event.arg(0).get("room1").is_some()
@@ -307,7 +307,7 @@ fn login_count(context: &Context) -> Outcome {
     let counts = event.arg(0).as_object().cloned().unwrap_or_default();
     for (key, value) in &counts {
         let digits = key.strip_prefix("room").filter(|id| id.parse::<u64>().is_ok());
-        require(digits.is_some() && value.is_u64(), "room and its id: a number", || {
+        require(digits.is_some() && value.is_u64(), "a number for `room` and an id", || {
             format!("{key}: {value}")
         })?;
     }

@@ -12,13 +12,13 @@ use crate::outcome::{Outcome, equal, require, skip};
 
 cases! {
     image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
-        does "sends data URLs of the four image types, then the URL that comes out of one"
-        expects "the event carries a path below /storage/images/ that serves the bytes";
+        does "sends data URLs of the four image types, then the resulting URL"
+        expects "the event contains a path below /storage/images/ that serves the bytes";
     bad_image "msg.bad-image" ["CHAT-47"] over EVERY needs CHAT
-        does "sends other URLs, other types, text in image clothes, bad base64"
-        expects "image_invalid for each, nothing is sent";
+        does "sends other URLs, other types, text declared as an image, and bad base64"
+        expects "image_invalid for each, and nothing is delivered";
     big_image "msg.big-image" ["CHAT-47", "LIM-10"] over EIO4 needs CHAT
-        does "sends an image of 3 MiB and one byte"
+        does "sends an image of 3 MiB plus one byte"
         expects "too_large, if the payload limit lets it through";
 }
 
@@ -87,7 +87,7 @@ fn bad_image(context: &Context) -> Outcome {
     }
     one.say(room, "the end")?;
     two.message_with("the end")?;
-    equal("the messages heard", &two.messages(room).len(), &1)
+    equal("the messages received", &two.messages(room).len(), &1)
 }
 
 fn big_image(context: &Context) -> Outcome {
@@ -97,7 +97,7 @@ fn big_image(context: &Context) -> Outcome {
     let img = data_url("png", &bytes);
     if img.len() + 200 > max {
         return skip(format!(
-            "maxPayload is {max}: an image above LIM-10 does not fit into a message"
+            "maxPayload is {max}: an image above the limit of LIM-10 does not fit"
         ));
     }
     let (room, guest) = guest_in_room(context)?;

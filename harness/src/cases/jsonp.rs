@@ -6,7 +6,7 @@ use throng_codec::payload;
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::{Chat, message};
 use crate::client::http::{Request, Response, percent_encode};
 use crate::client::poller::Poller;
@@ -17,16 +17,16 @@ use crate::outcome::{Outcome, Stop, equal, fail, require};
 cases! {
     jsonp "poll.jsonp" ["TRN-70", "TRN-32"] over POLLING needs NOTHING
         does "polls with j=N"
-        expects "text/javascript and ___eio[N](\"…\"); around the payload";
+        expects "text/javascript with ___eio[N](\"…\"); around the payload";
     jsonp_line_separators "poll.jsonp-line-separators" ["TRN-71"] over POLLING needs CHAT
         does "receives U+2028 and U+2029 with j=0"
-        expects "both are escaped in the string literal";
+        expects "both characters are escaped in the string literal";
     jsonp_post "poll.jsonp-post" ["TRN-72"] over POLLING needs CHAT
-        does "posts a form with the payload in d, with line feeds and backslashes"
+        does "posts a form with the payload in d, containing line feeds and backslashes"
         expects "ok, and the text arrives with one line feed and one backslash";
     jsonp_index "poll.jsonp-index" ["TRN-73"] over POLLING needs NOTHING
-        does "polls with a j that is no number"
-        expects "400, or an answer with digits alone";
+        does "polls with a value of j that is not a number"
+        expects "400, or an answer with digits only";
 }
 
 /// The payload inside a JSONP answer.
@@ -50,7 +50,7 @@ fn jsonp(context: &Context) -> Outcome {
         header(&response, "Cache-Control", "no-store")?;
         let text = unwrap_jsonp(&response, index)?;
         let packets = payload::decode_body_text(context.combo.protocol, &text)
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
+            .map_err(|why| ClientError::Protocol(why.to_string()))?;
         let first = packets.first().map(|packet| packet.kind);
         equal("the first packet", &first, &Some(Kind::Open))?;
     }
@@ -84,7 +84,7 @@ fn jsonp_line_separators(context: &Context) -> Outcome {
             || raw.clone(),
         );
     }
-    fail("the message by JSONP", "it did not come")
+    fail("the message by JSONP", "it did not arrive")
 }
 
 fn jsonp_post(context: &Context) -> Outcome {
@@ -115,8 +115,8 @@ fn jsonp_index(context: &Context) -> Outcome {
         let text = response.text();
         let inside = text.strip_prefix("___eio[").and_then(|rest| rest.split(']').next());
         let digits = inside.is_some_and(|inside| inside.bytes().all(|b| b.is_ascii_digit()));
-        // A server may also take such a j for none.
-        require(digits || !text.contains("___eio"), "digits alone in the brackets", || {
+        // A server may also ignore such a j.
+        require(digits || !text.contains("___eio"), "only digits in the brackets", || {
             text.clone()
         })?;
     }

@@ -12,47 +12,47 @@ use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 cases! {
     reaches_members "msg.reaches-members" ["CHAT-37", "CHAT-38", "CHAT-49", "CHAT-52"] over EVERY needs CHAT
-        does "sends a message in a room of three, with another user outside"
-        expects "one event with exactly nine members to each member, nothing outside";
+        does "sends a message in a room of three members while another user is outside"
+        expects "one event with exactly nine fields to each member, and nothing outside the room";
     author "msg.author" ["CHAT-39", "CHAT-40", "CHAT-9", "REST-46"] over EVERY needs CHAT
-        does "sends a message with a forged name and avatar, looks at it on both sides and in the history"
-        expects "the e-mail for the author alone, u and his id for others; name and avatar of the server";
+        does "sends a message with forged name and avatar, and compares what author, others and history show"
+        expects "the author gets their e-mail, others get u and the id; name and avatar come from the server";
     text_unchanged "msg.text-unchanged" ["CHAT-41", "CHAT-43"] over EVERY needs CHAT
-        does "sends markup, blanks, control characters, combining and astral characters, \"0\""
-        expects "every text comes out as it went in";
+        does "sends markup, blanks, control characters, combining and astral characters, and \"0\""
+        expects "every text is delivered unchanged";
     types "msg.types" ["CHAT-42"] over EVERY needs CHAT
         does "sends msg and img missing, null and of other types"
-        expects "\"\" for the first two, invalid_argument else";
+        expects "missing and null count as \"\"; other types are invalid_argument";
     empty "msg.empty" ["CHAT-43", "CHAT-53"] over EVERY needs CHAT
         does "sends messages without text and image"
-        expects "invalid_argument; \"0\" and a blank are sent";
+        expects "invalid_argument; \"0\" and a blank are accepted";
     length "msg.length" ["CHAT-44", "LIM-9"] over EVERY needs CHAT
         does "sends 2000 characters, then 2001"
-        expects "the first is sent, the second too_large";
+        expects "the first is accepted, the second is too_large";
     time "msg.time" ["CHAT-48", "LIM-25"] over EVERY needs CHAT
-        does "sends RFC 3339 times and other things as time"
-        expects "the first as they are, the server's time for the rest";
+        does "sends RFC 3339 times and other values as time"
+        expects "RFC 3339 times are kept; others are replaced by the server's time";
     not_member "msg.not-member" ["CHAT-51", "CHAT-53"] over EVERY needs CHAT
-        does "posts from outside, while another session of the user is inside"
-        expects "not_member, nothing sent or stored, no seq taken";
+        does "sends a message from outside the room while another session of the user is in it"
+        expects "not_member; nothing is delivered or stored, and no seq is used";
     refused_no_trace "msg.refused-leaves-no-trace" ["CHAT-53", "CHAT-60"] over EVERY needs CHAT
-        does "sends refused messages between good ones"
-        expects "seq 1, 2, 3 for the good, none for the refused";
+        does "sends refused messages between accepted ones"
+        expects "seq 1, 2, 3 for the accepted messages, none for the refused";
     one_order "msg.one-order" ["CHAT-60", "CHAT-61", "CHAT-62"] over EVERY needs CHAT
-        does "lets four members send 25 messages each, all at once"
-        expects "each member gets all 100 once, in the order of seq, each author's in the order sent";
+        does "sends 25 messages from each of four members at the same time"
+        expects "each member gets all 100 messages once, in the order of seq, and those of each author in the order sent";
     event_order "msg.event-order" ["CHAT-63"] over EVERY needs CHAT
-        does "sends room, message, roomout, message in one go"
-        expects "the first message is sent, the second refused as not_member";
+        does "sends room, message, roomout and message without waiting"
+        expects "the first message is accepted, the second refused as not_member";
     ack_equals_event "msg.ack-equals-event" ["CHAT-64", "CHAT-49"] over EVERY needs CHAT
         does "sends messages with ack ids"
         expects "id and seq of each ack equal those of the event; ids are unique";
     acked_is_stored "msg.acked-is-stored" ["CHAT-65", "REST-47"] over EVERY needs CHAT
-        does "asks for the history right after an ack"
-        expects "the message is in it, with the same id and seq";
+        does "requests the history directly after an ack"
+        expects "it contains the message with the same id and seq";
     none_from_before "msg.none-from-before" ["CHAT-69"] over EVERY needs CHAT
-        does "joins a room with a history"
-        expects "no message from before the join";
+        does "joins a room with history"
+        expects "no message from before the join arrives";
 }
 
 const FIELDS: [&str; 9] =
@@ -79,14 +79,14 @@ fn reaches_members(context: &Context) -> Outcome {
         equal("the copies of the message", &member.messages(room).len(), &1)?;
     }
     let stray = outside.socket.events().into_iter().find(|event| event.name == "message");
-    nothing("nothing outside the room", stray)
+    nothing("no message outside the room", stray)
 }
 
 fn author(context: &Context) -> Outcome {
     let (room, one, two) = guest_and_witness(context)?;
     let mut arg = message(room, "who wrote this?");
-    arg["username"] = json!("the pope");
-    arg["userid"] = json!("pope@example.com");
+    arg["username"] = json!("forged");
+    arg["userid"] = json!("forged@example.com");
     arg["src"] = json!("https://evil.example/x.png");
     arg["id"] = json!(1);
     accepts(&one.ask("message", arg)?)?;
@@ -223,7 +223,7 @@ fn not_member(context: &Context) -> Outcome {
     let answer = tab.say(room, "this tab")?;
     equal("seq", &answer["seq"], &json!(1))?;
     inside.message_with("this tab")?;
-    equal("the messages heard", &inside.messages(room).len(), &1)?;
+    equal("the messages received", &inside.messages(room).len(), &1)?;
     let page = context.rest().history(&user.token, room, 1, 0)?;
     equal("the messages stored", &page["total"], &json!(1))
 }

@@ -18,23 +18,23 @@ use crate::outcome::{Outcome, require};
 
 cases! {
     packet_form "sio.packet-form" ["SIO-1", "SIO-3", "SIO-4", "SIO-2"] over EVERY needs NOTHING
-        does "connects to namespaces with queries and without, with and without a comma"
-        expects "the namespace ends at the comma, the query is no part of it, / is never written";
+        does "connects to namespaces with and without query and comma"
+        expects "the namespace ends at the comma, the query is not part of it, and / is never written";
     namespace_refused "sio.namespace-refused" ["SIO-30", "SIO-35"] over EIO4 needs NOTHING
         does "connects to /custom-nope before and after /"
-        expects "CONNECT_ERROR with {\"message\":\"Invalid namespace\"}, and / still connects";
+        expects "CONNECT_ERROR with {\"message\":\"Invalid namespace\"}, and / can still be connected";
     eio3_namespace_refused "sio.eio3-namespace-refused" ["SIO-31"] over EIO3 needs NOTHING
         does "connects to another namespace"
-        expects "44/…,\"Invalid namespace\", and the session goes on";
+        expects "44/…,\"Invalid namespace\", and the session stays usable";
     event_elsewhere "sio.event-elsewhere" ["SIO-32"] over EIO4 needs NOTHING
         does "sends an EVENT and an ACK to a namespace that is not connected"
         expects "the session is closed";
     eio3_event_elsewhere "sio.eio3-event-elsewhere" ["SIO-33"] over EIO3 needs NOTHING
         does "sends an EVENT to a namespace that is not connected"
-        expects "it is ignored, or the session is closed; nothing answers it";
+        expects "it is ignored, or the session is closed; it is not answered";
     long_namespace "sio.long-namespace" ["SIO-34"] over EVERY needs NOTHING
         does "connects to a namespace of 50000 characters"
-        expects "the refusal names at most 256 of them";
+        expects "the refusal contains at most 256 characters of it";
 }
 
 fn packet_form(context: &Context) -> Outcome {
@@ -77,7 +77,7 @@ fn namespace_refused(context: &Context) -> Outcome {
     socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
         is_refusal(packet, "/after-nope", &refusal)
     })?;
-    stays_open("the session goes on", &socket)
+    stays_open("the session stays open", &socket)
 }
 
 fn eio3_namespace_refused(context: &Context) -> Outcome {
@@ -89,7 +89,7 @@ fn eio3_namespace_refused(context: &Context) -> Outcome {
             is_refusal(packet, name, &json!("Invalid namespace"))
         })?;
     }
-    stays_open("the session goes on", &socket)
+    stays_open("the session stays open", &socket)
 }
 
 fn event_elsewhere(context: &Context) -> Outcome {

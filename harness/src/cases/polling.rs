@@ -9,7 +9,7 @@ use throng_codec::payload;
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::message;
 use crate::client::http::{Connection, Request};
 use crate::client::poller::{Poller, is_message};
@@ -20,46 +20,46 @@ use crate::outcome::{Outcome, Stop, equal, fail, require};
 cases! {
     handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
         does "opens a session by polling"
-        expects "200, text/plain; charset=UTF-8, no-store, the open packet first";
+        expects "200, text/plain; charset=UTF-8, no-store, and the open packet first";
     held "poll.held" ["TRN-31"] over POLLING needs NOTHING
-        does "polls while nothing is to be sent, then gives the server something to say"
-        expects "the request is held, then answered with one packet or more";
+        does "polls while the server has nothing to send, then causes an answer"
+        expects "the request is held, then answered with at least one packet";
     post "poll.post" ["TRN-34", "TRN-33"] over POLLING needs NOTHING
         does "posts a packet"
-        expects "200, text/html, the body ok, no-store, and the packet takes effect";
+        expects "200, text/html, body ok, no-store, and the packet takes effect";
     order "poll.order" ["TRN-35", "EIO-40"] over POLLING needs NOTHING
-        does "posts packets, several in one body and several bodies"
-        expects "all take effect once, in order";
+        does "posts several packets in one body, and several bodies"
+        expects "all packets take effect once and in order";
     two_gets "poll.two-gets" ["TRN-36", "EIO-92"] over POLLING needs NOTHING
-        does "polls a second time while a poll is held"
-        expects "the held one gets 200 and the packet 1, the second 400, and the session is closed";
+        does "polls again while a poll is held"
+        expects "the held poll gets 200 with packet 1, the second gets 400, and the session is closed";
     two_posts "poll.two-posts" ["TRN-37"] over POLLING needs NOTHING
-        does "posts while another POST is half sent"
+        does "posts while the body of another POST is still incomplete"
         expects "400, and the session is closed";
     dropped_get "poll.dropped-get" ["TRN-38"] over POLLING needs NOTHING
         does "drops the connection of a held poll"
-        expects "the sid is unknown soon after";
+        expects "the sid becomes unknown";
     too_large "poll.too-large" ["TRN-39", "LIM-1"] over POLLING needs NOTHING
-        does "posts one byte more than maxPayload"
-        expects "413, and the session is closed";
+        does "posts maxPayload bytes, then one byte more"
+        expects "200 for the first, 413 for the second, and the session is closed";
     bad_payloads "poll.bad-payloads" ["TRN-40", "EIO-11", "EIO-36", "EIO-37", "EIO-38"] over POLLING needs NOTHING
-        does "posts bodies that are no payload: empty, cut, wrong lengths, bad UTF-8, bad base64"
+        does "posts invalid payloads: empty, truncated, wrong lengths, bad UTF-8, bad base64"
         expects "400 and code 3 for each, and the session is closed";
     after_the_fault "poll.after-the-fault" ["TRN-41"] over POLLING needs CHAT
         does "posts a malformed packet followed by a chat message"
-        expects "the message is sent to nobody";
+        expects "the chat message is not delivered";
     any_content_type "poll.any-content-type" ["TRN-42"] over ONLY_E4P needs NOTHING
-        does "posts with several content types and with none"
-        expects "each is read as a text payload";
+        does "posts with several content types and without one"
+        expects "each body is read as a text payload";
     binary_payload "poll.binary-payload" ["TRN-43", "EIO-33"] over ONLY_E3P needs NOTHING
-        does "posts a binary payload as octet-stream, several packets, with text beyond ASCII"
-        expects "its packets take effect";
+        does "posts a binary payload with several packets and non-ASCII text"
+        expects "all packets take effect";
     whole_session "poll.whole-session" ["TRN-44"] over POLLING needs CHAT
-        does "enters a room, talks, leaves and disconnects, on polling alone"
-        expects "all of it works";
+        does "joins a room, sends and receives messages, leaves and disconnects, by polling only"
+        expects "everything works as on WebSocket";
     keep_alive "poll.keep-alive" ["TRN-46"] over POLLING needs NOTHING
-        does "sends several requests, some pipelined, on one HTTP connection"
-        expects "each gets its own answer, in order";
+        does "sends several requests, some of them pipelined, on one HTTP connection"
+        expects "each request gets its own answer, in order";
 }
 
 fn handshake(context: &Context) -> Outcome {
@@ -68,19 +68,19 @@ fn handshake(context: &Context) -> Outcome {
     header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
     header(&response, "Cache-Control", "no-store")?;
     let packets = payload::decode_body_text(context.combo.protocol, &response.text())
-        .map_err(|why| Trouble::Protocol(why.to_string()))?;
+        .map_err(|why| ClientError::Protocol(why.to_string()))?;
     let first = packets.first().map(|packet| packet.kind);
     equal("the first packet", &first, &Some(Kind::Open))
 }
 
-/// Takes what is due at once, so that the next poll is held.
+/// Takes the packets that are due, so that the next poll is held.
 fn drained(context: &Context, poller: &Poller) -> Result<(), Stop> {
     poller.post_message(ASK)?;
     let packets = poller.poll()?;
     require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
         format!("{:?}", texts(&packets))
     })?;
-    context.step("nothing is left to be sent");
+    context.step("the server has nothing more to send");
     Ok(())
 }
 
@@ -89,16 +89,16 @@ fn hold(context: &Context, poller: &Poller) -> Result<Connection, Stop> {
     let mut connection = context.connection()?;
     connection.send(&Request::get(&poller.path()))?;
     match connection.receive(QUIET) {
-        Err(Trouble::Timeout(_)) => Ok(connection),
+        Err(ClientError::Timeout(_)) => Ok(connection),
         Ok(response) if response.text() == "2" => {
-            // A ping came in between; hold the next one.
+            // A ping arrived in between; the next poll is held.
             poller.post("3")?;
             connection.send(&Request::get(&poller.path()))?;
             context.pause(QUIET);
             Ok(connection)
         }
         Ok(response) => fail(
-            "the poll is held while nothing is to be sent",
+            "the poll is held while the server has nothing to send",
             format!("it is answered with {}", response.text()),
         ),
         Err(other) => Err(other.into()),
@@ -210,7 +210,7 @@ fn too_large(context: &Context) -> Outcome {
     let answer = match poller.post(&sized_body(poller.protocol, max + 1)) {
         Ok(answer) => answer,
         // A server may answer and close before it has read everything.
-        Err(Trouble::Closed(why)) => {
+        Err(ClientError::Closed(why)) => {
             context.step(format!("the server closed the connection while reading: {why}"));
             return is_gone(&poller);
         }
@@ -229,7 +229,7 @@ fn sized_body(protocol: Protocol, bytes: usize) -> String {
     }
     let digits = bytes.to_string().len();
     let length = bytes - digits - 1;
-    // The length's own digits may get fewer by what it leaves to the packet.
+    // Subtracting the digits of the length may make the length one digit shorter.
     let (length, padding_digits) =
         if length.to_string().len() < digits { (length + 1, digits - 1) } else { (length, digits) };
     let body = packet(length - packet(0).len());

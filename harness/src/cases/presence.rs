@@ -15,26 +15,26 @@ use crate::outcome::{Outcome, equal, fail, require};
 
 cases! {
     roster "pres.roster" ["PRES-1", "PRES-2", "PRES-3", "CHAT-9"] over EVERY needs CHAT
-        does "joins a room of three and looks at the roster, leaves it empty and looks again"
-        expects "an object by user id with exactly id, name, avatar, src; {} when empty";
+        does "joins a room of three members and checks the roster, then checks it when the room is empty"
+        expects "an object by user id with exactly id, name, avatar and src; {} when empty";
     meta "pres.meta" ["PRES-10", "PRES-11", "PRES-12", "PRES-13"] over EVERY needs CHAT
-        does "looks at the meta of roster events between messages"
-        expects "exactly room, seq, online, version; online as many as users; seq before the next message's";
+        does "checks the meta object of roster events between messages"
+        expects "exactly room, seq, online and version; online is the number of users; seq is below that of the next message";
     version "pres.version" ["PRES-14", "PRES-15"] over EVERY needs CHAT
-        does "follows the versions while others come and go"
-        expects "they grow with each change, never fall, and one version names one roster";
-    join_and_leave_told "pres.join-and-leave-told" ["PRES-20", "PRES-21", "PRES-24", "PRES-27"] over EVERY needs CHAT
-        does "lets users join and leave, by roomout and by disconnecting, one after another"
-        expects "each full member gets a roster with, then without them";
+        does "records the versions while other users join and leave"
+        expects "they grow with each change, never decrease, and one version stands for one roster";
+    join_and_leave "pres.join-and-leave-told" ["PRES-20", "PRES-21", "PRES-24", "PRES-27"] over EVERY needs CHAT
+        does "joins and leaves with several users, by roomout and by disconnecting"
+        expects "each full member gets a roster with the user, then one without";
     only_members "pres.only-members" ["PRES-25"] over EVERY needs CHAT
-        does "joins and leaves one room under the eyes of a session in another"
-        expects "it gets no roster event";
+        does "joins and leaves one room while a session in another room watches"
+        expects "the other session gets no roster event";
     back_within_a_flush "pres.back-within-a-flush" ["PRES-26", "PRES-4"] over EVERY needs CHAT
         does "leaves and joins again at once"
-        expects "others may hear of it or not; the roster ends with the user";
+        expects "other members may see the change or not; the last roster contains the user";
     avatar_change "pres.avatar-change" ["PRES-28", "REST-58"] over EVERY needs CHAT
         does "changes the avatar of a present user"
-        expects "the next roster after a join shows the new one";
+        expects "the next roster after a join contains the new avatar";
 }
 
 fn roster(context: &Context) -> Outcome {
@@ -135,7 +135,7 @@ fn version(context: &Context) -> Outcome {
     require(last > 0, "versions that grow", || last.to_string())
 }
 
-fn join_and_leave_told(context: &Context) -> Outcome {
+fn join_and_leave(context: &Context) -> Outcome {
     let room = context.room()?;
     let watchers = [context.guest("watcher")?, context.observer("second")?];
     let base: Vec<u64> = watchers.iter().map(|watcher| watcher.user.id).collect();

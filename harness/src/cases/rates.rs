@@ -18,7 +18,7 @@ cases! {
         expects "all are accepted";
     rate_limit "msg.rate-limit" ["LIM-20", "ERR-12", "ERR-14", "ERR-13"] over EIO4 needs CHAT
         does "sends 400 messages at once"
-        expects "some are rate_limited, the session stays open, and works again later";
+        expects "some are rate_limited; the session stays open and can send again later";
     join_rate_limit "room.rate-limit" ["LIM-21", "ERR-12"] over EIO4 needs CHAT
         does "joins and leaves 150 times at once"
         expects "some are rate_limited, the session stays open";
@@ -26,8 +26,8 @@ cases! {
         does "sends an event of 70000 bytes without an image"
         expects "too_large";
     limits_are_private "msg.limits-are-private" ["LIM-26", "ERR-7"] over EIO4 needs CHAT
-        does "floods from one session while another talks"
-        expects "the other is neither refused nor delayed much";
+        does "floods from one session while another sends messages"
+        expects "the other session is neither refused nor delayed much";
 }
 
 fn burst(context: &Context) -> Outcome {
@@ -41,7 +41,7 @@ fn burst(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// Sends events at once; the codes of their acks, `None` for an accepted one.
+/// Sends events without waiting; returns the codes of their acks, `None` for an accepted event.
 fn flood(
     context: &Context,
     guest: &Chat,
@@ -108,5 +108,5 @@ fn limits_are_private(context: &Context) -> Outcome {
     for index in 0..5 {
         calm.say(calm_room, &format!("calm {index}"))?;
     }
-    stays_open("the other session goes on", &calm.socket)
+    stays_open("the other session stays open", &calm.socket)
 }

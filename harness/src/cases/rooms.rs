@@ -15,45 +15,45 @@ use crate::outcome::{Outcome, equal, fail, require, skip};
 cases! {
     room_ids "room.ids" ["CHAT-18", "CHAT-49"] over EVERY needs CHAT
         does "joins by number and by string of digits"
-        expects "both name the same room";
+        expects "both mean the same room";
     bad_ids "room.bad-ids" ["CHAT-19", "LIM-25"] over EVERY needs CHAT
-        does "joins and leaves with ids that are missing, false, 0, negative, fractional, too long, of other types"
+        does "joins and leaves with room ids that are missing, false, 0, negative, fractional, too long or of other types"
         expects "invalid_argument for each";
     unknown "room.unknown" ["CHAT-20", "LIM-16"] over EVERY needs CHAT
-        does "leaves and posts to a room that does not exist"
+        does "leaves, and sends a message to, a room that does not exist"
         expects "unknown_room";
     defaults "room.defaults" ["CHAT-21", "LIM-28"] over NONE needs CHAT
-        does "asks for the rooms"
-        expects "1 and 2 are among them";
+        does "requests the list of rooms"
+        expects "it contains 1 and 2";
     join "room.join" ["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10"] over EVERY needs CHAT
-        does "joins a room, with ack id and without"
-        expects "one event room with the own user in it; the ack";
+        does "joins a room, with and without ack id"
+        expects "one event room whose roster contains the user; the ack";
     join_is_effective "room.join-is-effective" ["CHAT-25", "CHAT-69"] over EVERY needs CHAT
-        does "joins, leaves and joins again while another member talks"
-        expects "every message after the ack's seq, none of those before";
+        does "joins, leaves and joins again while another member sends messages"
+        expects "every message after the seq of the ack, and none before";
     repeated "room.repeated" ["CHAT-26", "PRES-22"] over EVERY needs CHAT
-        does "joins twice"
-        expects "the second is answered to that session only; online does not grow";
+        does "joins the same room twice"
+        expects "the second join is answered to that session only; online does not change";
     many "room.many" ["CHAT-27"] over EIO4 needs CHAT
         does "joins three rooms on Engine.IO 4"
-        expects "messages of all three come";
+        expects "messages of all three rooms arrive";
     one_at_a_time "room.one-at-a-time" ["CHAT-28", "CHAT-29", "CHAT-50"] over EIO3 needs CHAT
         does "joins a second room on Engine.IO 3"
-        expects "the first is left: its members get roomout, the session nothing more about it";
+        expects "the session leaves the first room: its members get roomout, the session gets nothing more about it";
     room_limit "room.limit" ["CHAT-30", "LIM-11"] over EIO4 needs CHAT
-        does "joins room after room"
-        expects "room_limit beyond the limit, and leaving one makes place again";
+        does "joins one room after the other"
+        expects "room_limit beyond the limit; after leaving a room another can be joined";
     presence_values "room.presence-values" ["CHAT-31"] over EVERY needs CHAT
-        does "joins with presence values, good and bad"
-        expects "the good work, the bad are invalid_argument";
+        does "joins with valid and invalid presence values"
+        expects "valid values are accepted, others are invalid_argument";
     leave "room.leave" ["CHAT-32", "CHAT-33", "CHAT-34", "PRES-21"] over EVERY needs CHAT
-        does "leaves, with another session of the same user inside and without"
-        expects "roomout with the roster after the leave, to the leaver and the others";
+        does "leaves a room, with and without another session of the same user in it"
+        expects "roomout with the roster after the leave, to the session and to the other members";
     leave_outside "room.leave-outside" ["CHAT-35"] over EVERY needs CHAT
-        does "leaves a room it is not in, with ack id and without"
-        expects "the ack, or roomout with {}, to that session alone, and no change";
+        does "leaves a room without being a member, with and without ack id"
+        expects "the ack, or roomout with {}, to that session only; the room does not change";
     nothing_after_leave "room.nothing-after-leave" ["CHAT-36"] over EVERY needs CHAT
-        does "leaves while another member talks without pause"
+        does "leaves while another member sends messages continuously"
         expects "no message of the room after roomout";
 }
 
@@ -104,13 +104,13 @@ fn bad_ids(context: &Context) -> Outcome {
 }
 
 fn unknown(context: &Context) -> Outcome {
-    // Rooms are made by joining them; this one never is.
+    // Rooms are created by the first join; this room has none.
     let room = 1 + (context.run.fresh_room() + 400_000_000) % 999_000_000;
     let guest = context.guest("guest")?;
-    let said = guest.ask("message", message(room, "nobody here"))?;
+    let said = guest.ask("message", message(room, "no such room"))?;
     let left = guest.ask("roomout", json!({ "roomid": room }))?;
     if context.capabilities().rooms_on_demand {
-        // Any room may count as one that is there: then the session is just not in it.
+        // A server may treat any room as existing: then the session is not a member of it.
         let code = said["code"].as_str().unwrap_or("");
         require(
             matches!(code, "unknown_room" | "not_member"),
@@ -119,7 +119,7 @@ fn unknown(context: &Context) -> Outcome {
         )?;
         return require(
             left["ok"] == json!(true) || left["code"] == json!("unknown_room"),
-            "ok as from outside, or unknown_room",
+            "ok as for a session that is not a member, or unknown_room",
             || left.to_string(),
         );
     }
@@ -199,8 +199,8 @@ fn repeated(context: &Context) -> Outcome {
     let event = guest.event("room")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     context.pause(QUIET);
-    let told = rosters_since(&witness, seen, room);
-    require(told.is_empty(), "nothing for the others", || format!("{told:?}"))?;
+    let rosters = rosters_since(&witness, seen, room);
+    require(rosters.is_empty(), "no roster event for the others", || format!("{rosters:?}"))?;
     guest.say(room, "once")?;
     guest.message_with("once")?;
     context.pause(QUIET);
@@ -270,7 +270,7 @@ fn room_limit(context: &Context) -> Outcome {
             Some(_) => return fail("room_limit", answer.to_string()),
         }
     }
-    skip("the target lets one session into more than 140 rooms: the limit is lifted")
+    skip("one session may join more than 140 rooms: the limit is lifted")
 }
 
 fn presence_values(context: &Context) -> Outcome {
@@ -328,8 +328,8 @@ fn leave_outside(context: &Context) -> Outcome {
     equal("the roster", event.arg(0), &json!({}))?;
     equal("room", &event.arg(1)["room"], &json!(room))?;
     context.pause(QUIET);
-    let told = rosters_since(&witness, seen, room);
-    require(told.is_empty(), "nothing for the members", || format!("{told:?}"))
+    let rosters = rosters_since(&witness, seen, room);
+    require(rosters.is_empty(), "no roster event for the members", || format!("{rosters:?}"))
 }
 
 fn nothing_after_leave(context: &Context) -> Outcome {

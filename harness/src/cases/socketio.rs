@@ -9,7 +9,7 @@ use throng_codec::socket as sio;
 use super::support::*;
 use crate::capabilities::{APPLICATION, CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::options::{Options, Transport};
 use crate::client::socket::Socket;
 use crate::client::transcript::Direction;
@@ -19,49 +19,49 @@ use crate::outcome::{Outcome, equal, fail, require, skip};
 
 cases! {
     malformed "sio.malformed" ["SIO-5", "SIO-6", "SIO-2", "LIM-45"] over EVERY needs NOTHING
-        does "sends packets that are empty, of unknown types, with bad JSON or text after the JSON"
-        expects "the session is closed: code 1008, by polling the close packet or an unknown sid";
+        does "sends packets that are empty, of unknown type, with bad JSON, or with text after the JSON"
+        expects "the session is closed: code 1008 on WebSocket, close packet or unknown sid by polling";
     wrong_payloads "sio.wrong-payloads" ["SIO-7", "SIO-8", "SIO-9", "SIO-6"] over EVERY needs NOTHING
-        does "sends an EVENT without a name or array, an ACK without an array, a DISCONNECT with a payload"
+        does "sends an EVENT without name or array, an ACK without array, a DISCONNECT with payload"
         expects "the session is closed for each";
     bad_connect "sio.bad-connect" ["SIO-9"] over EIO4 needs NOTHING
-        does "sends CONNECT with an array, a string, a boolean and half an object"
+        does "sends CONNECT with an array, a string, a boolean and incomplete JSON"
         expects "the session is closed for each";
     depth "sio.depth" ["SIO-10"] over EVERY needs NOTHING
-        does "sends JSON of 30 levels, then of 200"
+        does "sends JSON with 30 levels, then with 200"
         expects "the first is accepted, the second closes the session";
     big_ack_id "sio.big-ack-id" ["SIO-11"] over EVERY needs NOTHING
-        does "sends an ack id of 25 digits"
+        does "sends an ack id with 25 digits"
         expects "the session is closed";
     ack_ids "sio.ack-ids" ["SIO-11", "SIO-40"] over EVERY needs APPLICATION
-        does "asks with the ids 0, 1, 4294967296 and 9007199254740991"
-        expects "each is answered with its id";
+        does "requests acks with the ids 0, 1, 4294967296 and 9007199254740991"
+        expects "each is acknowledged with its id";
     eio3_connect "sio.eio3-connect" ["SIO-12", "SIO-13"] over EIO3 needs NOTHING
         does "opens a session"
-        expects "40 right after the open packet, without a payload";
+        expects "40 directly after the open packet, without payload";
     connect "sio.connect" ["SIO-14", "SIO-22"] over EIO4 needs NOTHING
         does "connects with 40 and with 40{…}"
-        expects "40 with a sid of 20 characters that is not the engine's, unique, within 1 s";
+        expects "40 with a unique sid of 20 characters that is not the Engine.IO sid, within 1 s";
     silent_before_connect "sio.silent-before-connect" ["SIO-15"] over EIO4 needs NOTHING
         does "opens a session and waits"
         expects "no Socket.IO packet before CONNECT";
     connect_timeout "sio.connect-timeout" ["SIO-16", "LIM-6", "LIM-52"] over ONLY_E4W needs NOTHING
-        does "never sends CONNECT but answers pings"
+        does "answers pings but never sends CONNECT"
         expects "close code 4003";
     event_before_connect "sio.event-before-connect" ["SIO-17", "LIM-45"] over EIO4 needs NOTHING
         does "sends an event before CONNECT"
         expects "the session is closed with 1008";
     second_connect "sio.second-connect" ["SIO-20"] over EIO4 needs NOTHING
         does "connects twice"
-        expects "the same socket id again, or code 1008";
+        expects "the same socket id again, or close code 1008";
     eio3_connect_ignored "sio.eio3-connect-ignored" ["SIO-21"] over EIO3 needs NOTHING
         does "sends CONNECT on Engine.IO 3"
-        expects "it is ignored, the session goes on";
+        expects "it is ignored and the session stays usable";
     utf8_json "sio.utf8-json" ["SIO-49", "SIO-44", "SIO-48"] over EVERY needs CHAT
-        does "lets two users chat beyond ASCII and listens"
-        expects "valid UTF-8 and JSON, no ack id of the server's own, no reserved event name";
+        does "records what two users receive who send non-ASCII text"
+        expects "valid UTF-8 and JSON, no ack id from the server, no reserved event name";
     no_disconnect "sio.no-disconnect" ["SIO-66", "SIO-48"] over EVERY needs NOTHING
-        does "listens to a session that is closed for a fault"
+        does "watches a session that is closed for an error"
         expects "no packet 41";
 }
 
@@ -136,7 +136,7 @@ fn eio3_connect(context: &Context) -> Outcome {
             let first = texts(&poller.first);
             equal("the packets after the open packet", &first, &vec!["40".to_owned()])
         }
-        // The helper insists on 40 as the second frame.
+        // The helper fails unless 40 is the second frame.
         Transport::Websocket => context.bare_websocket().map(|_| ()).map_err(Into::into),
     }
 }
@@ -144,7 +144,7 @@ fn eio3_connect(context: &Context) -> Outcome {
 fn connect(context: &Context) -> Outcome {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut ids = Vec::new();
-    for auth in [None, Some(json!({})), Some(json!({ "token": "nobody's", "x": [1, 2] }))] {
+    for auth in [None, Some(json!({})), Some(json!({ "token": "unknown", "x": [1, 2] }))] {
         let options = Options { auth, ..context.options() };
         let before = Instant::now();
         let socket = Socket::connect(context.target(), options, &context.log)?;
@@ -178,15 +178,15 @@ fn silent_before_connect(context: &Context) -> Outcome {
 }
 
 fn connect_timeout(context: &Context) -> Outcome {
-    // Not announced: the default is 45 s, a target set to less closes sooner.
-    let patience =
+    // Not announced: the default is 45 s, a target may be configured with less.
+    let timeout =
         if context.run.slow { Duration::from_secs(50) } else { Duration::from_millis(6_000) };
     let (mut socket, _) = context.bare_websocket()?;
     let start = Instant::now();
-    while start.elapsed() < patience {
+    while start.elapsed() < timeout {
         match socket.receive_text(Duration::from_millis(200)) {
             Ok(text) if text == "2" => socket.send("3")?,
-            Ok(_) | Err(Trouble::Timeout(_)) => {}
+            Ok(_) | Err(ClientError::Timeout(_)) => {}
             Err(_) => {
                 let code = socket.closed().map_or(1006, |close| close.code);
                 return equal("the close code", &code, &4003);
@@ -194,9 +194,9 @@ fn connect_timeout(context: &Context) -> Outcome {
         }
     }
     if context.run.slow {
-        return fail("close code 4003", format!("the session is open after {patience:?}"));
+        return fail("close code 4003", format!("the session is open after {timeout:?}"));
     }
-    skip(format!("the target waits longer than {patience:?} for CONNECT; run with --slow"))
+    skip(format!("the target waits longer than {timeout:?} for CONNECT; run with --slow"))
 }
 
 fn event_before_connect(context: &Context) -> Outcome {
@@ -245,7 +245,7 @@ fn utf8_json(context: &Context) -> Outcome {
         two.message_with(text)?;
     }
     one.leave(room)?;
-    // Whatever is not UTF-8 or JSON ends the client's session with a protocol error.
+    // Invalid UTF-8 or JSON ends the client's session with a protocol error.
     for chat in [&one, &two] {
         stays_open("only valid packets", &chat.socket)?;
         let events = chat.socket.events();
@@ -275,7 +275,7 @@ fn no_disconnect(context: &Context) -> Outcome {
     nothing("no event connect", greeting)?;
     let _ = socket.send_engine(&Packet::message("9"));
     socket.wait_end(Duration::from_secs(3));
-    let farewell =
+    let disconnect =
         socket.wait_packet(Duration::ZERO, "", |packet| packet.kind == sio::Kind::Disconnect);
-    require(farewell.is_err(), "no packet 41", || format!("{farewell:?}"))
+    require(disconnect.is_err(), "no packet 41", || format!("{disconnect:?}"))
 }

@@ -1,4 +1,4 @@
-//! What many cases look at.
+//! Checks and set-ups that many cases share.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::{Chat, is_roster_of, roster_ids};
 use crate::client::http::Response;
 use crate::client::options::{Options, Transport};
@@ -47,7 +47,7 @@ pub fn header(response: &Response, name: &str, wanted: &str) -> Outcome {
     require(fits, &format!("the header {name}: {wanted}"), || format!("{name}: {observed:?}"))
 }
 
-/// Header values differ in case and blanks where the protocol does not care.
+/// Header values may differ in case and blanks.
 fn normal(value: &str) -> String {
     value.to_ascii_lowercase().replace(' ', "")
 }
@@ -57,14 +57,14 @@ pub fn is_gone(poller: &Poller) -> Outcome {
     refused(&poller.get()?, UNKNOWN_SID)
 }
 
-/// A request to a namespace that does not exist: every server answers it, with or without chat.
+/// CONNECT to an unknown namespace: every server answers it, with or without chat.
 pub const ASK: &str = "0/nope,";
 
 pub fn is_answer(packet: &Packet, namespace: &str) -> bool {
     is_message(packet, &format!("4{namespace},"))
 }
 
-/// The polling session works: a question is answered.
+/// The polling session is usable: a CONNECT is answered.
 pub fn is_alive(poller: &Poller) -> Outcome {
     let namespace = "/alive";
     let posted = poller.post_message(&format!("0{namespace},"))?;
@@ -76,17 +76,17 @@ pub fn is_alive(poller: &Poller) -> Outcome {
         }
         answer_pings(poller, &packets)?;
     }
-    fail("the session goes on", "it answers nothing")
+    fail("the session stays usable", "it does not answer")
 }
 
-pub fn answer_pings(poller: &Poller, packets: &[Packet]) -> Result<(), Trouble> {
+pub fn answer_pings(poller: &Poller, packets: &[Packet]) -> Result<(), ClientError> {
     if poller.protocol == Protocol::Eio4 && packets.iter().any(|p| p.kind == Kind::Ping) {
         poller.post_packets(&[Packet::text(Kind::Pong, "")])?;
     }
     Ok(())
 }
 
-/// The WebSocket session works.
+/// The WebSocket session is usable: a CONNECT is answered.
 pub fn is_alive_on(context: &Context, socket: &mut RawSocket) -> Outcome {
     socket.send("40/alive,")?;
     context.text_until(socket, |text| text.starts_with("44/alive,"))?;
@@ -113,14 +113,14 @@ pub fn texts(packets: &[Packet]) -> Vec<String> {
     packets.iter().map(text).collect()
 }
 
-/// Exactly these members, neither more nor fewer.
+/// The object has exactly these fields.
 pub fn has_exactly(what: &str, value: &Value, keys: &[&str]) -> Outcome {
     let mut wanted: Vec<&str> = keys.to_vec();
     wanted.sort_unstable();
     let mut observed: Vec<&str> =
         value.as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default();
     observed.sort_unstable();
-    require(observed == wanted, &format!("{what} has exactly the members {wanted:?}"), || {
+    require(observed == wanted, &format!("{what} has exactly the fields {wanted:?}"), || {
         format!("{what} is {value}")
     })
 }
@@ -141,7 +141,7 @@ pub fn accepts(answer: &Value) -> Outcome {
 pub fn max_payload(context: &Context) -> Result<usize, Stop> {
     match context.capabilities().max_payload {
         Some(bytes) => Ok(bytes as usize),
-        None => Err(Stop::Skip("the open packet names no maxPayload".to_owned())),
+        None => Err(Stop::Skip("the open packet has no maxPayload".to_owned())),
     }
 }
 
@@ -178,7 +178,7 @@ pub fn goes_on(context: &Context, socket: &Socket) -> Outcome {
 
 pub const CLOSES: Duration = Duration::from_secs(3);
 
-/// Sends text as an Engine.IO message on a connected session and sees the session end.
+/// Sends text as an Engine.IO message on a connected session, which must end.
 pub fn kills_session(context: &Context, text: &str, code: u16) -> Outcome {
     context.step(format!("sends 4{text}"));
     match context.combo.transport {
@@ -190,14 +190,14 @@ pub fn kills_session(context: &Context, text: &str, code: u16) -> Outcome {
         Transport::Polling => {
             let poller = context.poller()?;
             poller.connect()?;
-            // A server may see the fault while it reads the POST, or after it said ok.
+            // A server may detect the error while it reads the POST, or after it answered ok.
             let _ = poller.post_message(text);
             is_gone(&poller)
         }
     }
 }
 
-/// A session and an event that it may ask an acknowledgement for.
+/// A session, and an event for which it can request acknowledgements.
 pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), crate::outcome::Stop> {
     if context.capabilities().chat {
         let user = context.user()?;

@@ -13,14 +13,14 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     all_hear "tabs.all-hear" ["CHAT-70", "PRES-5"] over EVERY needs CHAT
-        does "lets three sessions of one user join"
-        expects "each hears each message; one entry in the roster";
+        does "joins with three sessions of one user"
+        expects "each session gets each message; the roster has one entry for the user";
     one_tab_leaves "tabs.one-leaves" ["CHAT-71", "CHAT-72", "PRES-12", "PRES-22"] over EVERY needs CHAT
-        does "lets two sessions of a user join, ends one by roomout, by close, by reset"
-        expects "the user stays present, nothing is told, the other session still hears";
+        does "joins with two sessions of one user and ends one by roomout, by close and by reset"
+        expects "the user stays present, no roster event is sent, the other session still gets messages";
     every_way "end.every-way" ["CHAT-80", "CHAT-81", "CHAT-50", "PRES-27", "LIM-19"] over EVERY needs CHAT
-        does "ends sessions inside a room by close, by 41, by FIN and by RST"
-        expects "the others see each leave at once";
+        does "ends sessions in a room by close, by 41, by FIN and by RST"
+        expects "the other members see each user leave at once";
 }
 
 fn all_hear(context: &Context) -> Outcome {
@@ -67,8 +67,8 @@ fn one_tab_leaves(context: &Context) -> Outcome {
             _ => tab.socket.reset(),
         }
         context.pause(QUIET);
-        let told = rosters_since(&witness, seen, room);
-        require(told.is_empty(), "nothing for the others", || format!("{told:?}"))?;
+        let rosters = rosters_since(&witness, seen, room);
+        require(rosters.is_empty(), "no roster event for the others", || format!("{rosters:?}"))?;
         witness.say(room, &format!("after {way}"))?;
         stays.message_with(&format!("after {way}"))?;
         stays.say(room, &format!("still here after {way}"))?;

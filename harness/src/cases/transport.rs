@@ -8,7 +8,7 @@ use throng_codec::websocket::accept_key as accept_of;
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::http::{Request, Response, percent_encode};
 use crate::client::options::{Options, Transport};
 use crate::client::socket::Socket;
@@ -20,49 +20,49 @@ use crate::outcome::{Outcome, equal, fail, require};
 cases! {
     paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
         does "connects at /socket.io and /ws, with and without the trailing slash"
-        expects "each path opens a session";
+        expects "every path opens a session";
     query "trn.query" ["TRN-3", "TRN-4"] over EVERY needs NOTHING
-        does "connects with the parameters in another order, percent-encoded, with odd values of t and unknown parameters"
-        expects "each query opens a session";
+        does "connects with reordered and percent-encoded parameters, unusual values of t and unknown parameters"
+        expects "every query opens a session";
     bad_tokens "trn.bad-token-is-no-refusal" ["TRN-5", "CHAT-1"] over EVERY needs NOTHING
-        does "connects with an api_token that is empty, false, null, unknown or malformed, and with none"
-        expects "every handshake succeeds, and the session stays open";
+        does "connects with an api_token that is empty, false, null, unknown, malformed or missing"
+        expects "every handshake succeeds and the session stays open";
     refusals "trn.refusals" ["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"] over NONE needs NOTHING
-        does "sends handshakes with one fault each"
-        expects "the status, code and message of the fault, as JSON with exactly two members";
+        does "sends handshakes with one error each"
+        expects "status, code and message of that error, as JSON with exactly two fields";
     unknown_sid "trn.unknown-sid" ["TRN-13", "EIO-95"] over POLLING needs NOTHING
-        does "polls and posts with a sid that no session has"
+        does "sends GET and POST with an unknown sid"
         expects "400 and code 1 for both";
     order_of_checks "trn.order-of-checks" ["TRN-10"] over NONE needs NOTHING
-        does "sends handshakes with two faults each"
-        expects "the fault of the lower number is answered";
+        does "sends handshakes with two errors each"
+        expects "the error with the lower number is reported";
     wrong_transport "trn.wrong-transport" ["TRN-14", "TRN-20"] over POLLING needs NOTHING
         does "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session"
-        expects "400 and code 3, and the session goes on";
+        expects "400 and code 3, and the session stays usable";
     refused_upgrade "trn.refused-upgrade" ["TRN-19", "TRN-62"] over NONE needs NOTHING
-        does "asks for WebSocket upgrades that have to be refused"
-        expects "the status and JSON of a plain request, Connection: close, and the end of the TCP connection";
+        does "sends WebSocket upgrades that must be refused"
+        expects "status and JSON as for a plain request, Connection: close, and the TCP connection ends";
     version_checked_once "trn.version-checked-once" ["TRN-21"] over POLLING needs NOTHING
-        does "polls and posts with another EIO, and with none, in the query"
+        does "sends GET and POST with another EIO in the query, and without EIO"
         expects "the session keeps the version of its handshake";
     other_methods "trn.other-methods" ["TRN-22"] over POLLING needs NOTHING
         does "sends PUT, DELETE and PATCH with a known sid"
-        expects "400 and code 3, and the session goes on";
+        expects "400 and code 3, and the session stays usable";
     origin "trn.origin" ["TRN-60", "TRN-64"] over EVERY needs NOTHING
-        does "connects without Origin, with the server's own, with another host or port, and with null"
+        does "connects without Origin, with the server's own origin, with another host or port, and with null"
         expects "the first two succeed, the others are refused with 403 and code 4";
     preflight "trn.preflight" ["TRN-63"] over POLLING needs NOTHING
         does "sends OPTIONS with the server's own origin"
-        expects "204 or 200 with Access-Control-Allow-Methods that names GET and POST, and no session";
+        expects "204 or 200, Access-Control-Allow-Methods with GET and POST, and no session";
     accept_key "trn.accept-key" ["TRN-51", "TRN-50"] over WEBSOCKET needs NOTHING
-        does "upgrades with several Sec-WebSocket-Keys"
-        expects "101 with the Sec-WebSocket-Accept of each key, then the open packet as text";
+        does "upgrades with several values of Sec-WebSocket-Key"
+        expects "101 with the matching Sec-WebSocket-Accept, then the open packet as text";
     bad_key "trn.bad-key" ["TRN-52"] over WEBSOCKET needs NOTHING
-        does "upgrades without a key, with a short one, and with version 12"
+        does "upgrades without a key, with a short key, and with version 12"
         expects "a 4xx status";
     fault_is_private "trn.fault-is-private" ["CHAT-84", "LIM-26"] over WEBSOCKET needs CHAT
-        does "sends malformed packets, huge frames and garbage on eight sessions beside two that chat"
-        expects "the two go on undisturbed";
+        does "sends malformed packets, huge frames and garbage on eight sessions while two other sessions chat"
+        expects "the two other sessions are not affected";
 }
 
 fn paths(context: &Context) -> Outcome {
@@ -277,7 +277,7 @@ fn origin(context: &Context) -> Outcome {
         } else {
             let headers = &[("Origin", foreign)];
             match RawSocket::open_with(context.target(), &path, headers, &context.log) {
-                Err(Trouble::Refused(response)) => response,
+                Err(ClientError::Refused(response)) => response,
                 Err(other) => return Err(other.into()),
                 Ok(_) => return fail("a refusal with 403", "the upgrade succeeds"),
             }
@@ -363,7 +363,7 @@ fn fault_is_private(context: &Context) -> Outcome {
         equal("roomid", &event["roomid"], &json!(room))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
-    // A frame that claims more than any limit and then stays silent.
+    // A frame that announces more than any limit, without its payload.
     socket.send_bytes(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
     one.say(room, "still calm")?;
     two.message_with("still calm")?;

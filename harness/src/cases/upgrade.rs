@@ -8,7 +8,7 @@ use throng_codec::engine::{Kind, Packet};
 use super::support::*;
 use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::message;
 use crate::client::http::Request;
 use crate::client::poller::Poller;
@@ -19,48 +19,48 @@ use crate::outcome::{Outcome, equal, fail, require};
 
 cases! {
     probe "up.probe" ["EIO-70", "EIO-73"] over POLLING needs UPGRADE
-        does "opens a WebSocket with the sid of a polling session and sends 2probe, then waits"
-        expects "3probe first, and nothing after it before the upgrade packet";
+        does "opens a WebSocket with the sid of a polling session, sends 2probe and waits"
+        expects "3probe first, and nothing else before the upgrade packet";
     releases_poll "up.releases-poll" ["EIO-71", "EIO-72"] over POLLING needs UPGRADE
         does "probes while a poll is held, then polls again before the upgrade packet"
-        expects "both polls are answered at once, with a noop";
+        expects "both polls are answered at once with a noop";
     moves "up.moves" ["EIO-74", "TRN-45", "TRN-14"] over POLLING needs UPGRADE
-        does "upgrades while something is queued, then asks on the WebSocket, then polls"
-        expects "what was queued and the answer come there once and in order; the poll gets 400 and code 3";
+        does "upgrades while packets are queued, then asks on the WebSocket, then polls"
+        expects "queued packets and the answer arrive once and in order on the WebSocket; the poll gets 400 and code 3";
     nothing_lost "up.nothing-lost" ["EIO-74", "EIO-40", "CHAT-61"] over POLLING needs UPGRADE_AND_CHAT
-        does "upgrades a member while another member talks without pause"
-        expects "it gets every message once, in order, across the upgrade";
+        does "upgrades a member while another member sends messages continuously"
+        expects "the member gets every message once, in order, across the upgrade";
     posts_first "up.posts-first" ["EIO-75", "EIO-81"] over POLLING needs UPGRADE_AND_CHAT
         does "posts messages before and during the probe, then sends more on the WebSocket"
-        expects "all are sent in that order";
+        expects "all messages are delivered in that order";
     no_probe "up.no-probe" ["EIO-76"] over POLLING needs UPGRADE
-        does "sends something other than 2probe first"
-        expects "that WebSocket is closed, and the session goes on by polling";
+        does "sends something other than 2probe as the first frame"
+        expects "that WebSocket is closed, and the session continues by polling";
     given_up "up.given-up" ["EIO-77"] over POLLING needs UPGRADE
-        does "closes the new WebSocket after the probe, and before it"
-        expects "the session goes on by polling, and can still upgrade";
+        does "closes the new WebSocket before the probe, and after it"
+        expects "the session continues by polling and can still upgrade";
     timeout "up.timeout" ["EIO-78", "LIM-7"] over ONLY_E4P needs UPGRADE
         does "probes and never sends the upgrade packet"
-        expects "the WebSocket is closed after the upgrade timeout, and the session goes on by polling";
+        expects "the WebSocket is closed after the upgrade timeout, and the session continues by polling";
     second_websocket "up.second-websocket" ["EIO-79"] over POLLING needs UPGRADE
-        does "opens further WebSockets with the sid during and after the upgrade"
-        expects "they are refused or closed, and the session goes on";
+        does "opens more WebSockets with the same sid during and after the upgrade"
+        expects "they are refused or closed, and the session stays usable";
     heartbeat_goes_on "up.heartbeat-goes-on" ["EIO-80"] over ONLY_E4P needs UPGRADE
         does "upgrades half a ping interval after the handshake"
-        expects "the first ping comes one interval after the handshake";
+        expects "the first ping arrives one interval after the handshake";
     before_connect "up.before-connect" ["EIO-70", "SIO-14"] over ONLY_E4P needs UPGRADE
         does "upgrades before the Socket.IO CONNECT, then connects"
         expects "CONNECT is answered on the WebSocket";
 }
 
-fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, Trouble> {
+fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, ClientError> {
     let mut socket = context.websocket(&poller.websocket_path())?;
     socket.send("2probe")?;
     let answer = socket.receive_text(context.wait())?;
     if answer == "3probe" {
         Ok(socket)
     } else {
-        Err(Trouble::Protocol(format!("the first frame is {answer:?}, not 3probe")))
+        Err(ClientError::Protocol(format!("the first frame is {answer:?}, not 3probe")))
     }
 }
 
@@ -71,7 +71,7 @@ fn probe(context: &Context) -> Outcome {
     let mut socket = open_probe(context, &poller)?;
     poller.post_message("0/later,")?;
     match socket.receive_text(QUIET) {
-        Err(Trouble::Timeout(_)) => {}
+        Err(ClientError::Timeout(_)) => {}
         Ok(text) => return fail("nothing on the WebSocket before the upgrade packet", text),
         Err(other) => return Err(other.into()),
     }
@@ -144,7 +144,7 @@ fn nothing_lost(context: &Context) -> Outcome {
             talker.emit("message", message(room, text))?;
             std::thread::sleep(Duration::from_millis(1));
         }
-        upgrading.join().unwrap_or_else(|_| Err(Trouble::Protocol("panic".to_owned())))
+        upgrading.join().unwrap_or_else(|_| Err(ClientError::Protocol("panic".to_owned())))
     })?;
     context.step("upgraded");
     for text in &texts[80..] {
@@ -201,7 +201,7 @@ fn given_up(context: &Context) -> Outcome {
     drop(socket);
     context.pause(QUIET);
     is_alive(&poller)?;
-    context.step("upgrades after all");
+    context.step("upgrades");
     let mut socket = open_probe(context, &poller)?;
     socket.send("5")?;
     is_alive_on(context, &mut socket)
@@ -211,18 +211,18 @@ fn timeout(context: &Context) -> Outcome {
     let poller = context.poller()?;
     poller.connect()?;
     let mut socket = open_probe(context, &poller)?;
-    // The default; a target may be set to less, and is given some time more.
-    let patience = Duration::from_millis(11_500);
+    // The default plus some time; a target may be configured with less.
+    let timeout = Duration::from_millis(11_500);
     let start = Instant::now();
     let closed = loop {
-        let left = patience.saturating_sub(start.elapsed());
+        let left = timeout.saturating_sub(start.elapsed());
         if left.is_zero() {
             break false;
         }
         if socket.wait_close(Duration::from_millis(100)).is_some() {
             break true;
         }
-        // One that begins in the last moment of the upgrade waits for the next packet.
+        // A poll that begins at the end of the upgrade waits for the next packet.
         let packets = poller.poll()?;
         answer_pings(&poller, &packets)?;
     };
@@ -247,7 +247,7 @@ fn refused_or_closed(context: &Context, poller: &Poller, when: &str) -> Outcome 
     context.step(format!("a second WebSocket {when}"));
     let mut second = match context.websocket(&poller.websocket_path()) {
         Ok(second) => second,
-        Err(Trouble::Refused(response)) => {
+        Err(ClientError::Refused(response)) => {
             return require((400..500).contains(&response.status), "a 4xx status", || {
                 format!("status {}", response.status)
             });
@@ -274,7 +274,7 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
         match socket.receive_text(left) {
             Ok(text) if text == "2" => break,
             Ok(_) => {}
-            Err(Trouble::Timeout(_)) => {
+            Err(ClientError::Timeout(_)) => {
                 return fail(
                     "a ping one interval after the handshake",
                     format!("none in {limit:?}"),

@@ -8,7 +8,7 @@ use throng_codec::websocket::{Mask, frame};
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::websocket::RawSocket;
 use crate::combo::WEBSOCKET;
 use crate::context::Context;
@@ -16,41 +16,41 @@ use crate::outcome::{Outcome, equal, fail, require};
 
 cases! {
     unmasked "ws.unmasked" ["TRN-53", "LIM-42"] over WEBSOCKET needs NOTHING
-        does "sends a frame without a mask"
+        does "sends an unmasked frame"
         expects "close code 1002; no frame of the server is masked";
     bad_frames "ws.bad-frames" ["TRN-54", "LIM-42"] over WEBSOCKET needs NOTHING
-        does "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes, a stray continuation"
+        does "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes and a stray continuation"
         expects "close code 1002 for each";
     bad_utf8 "ws.bad-utf8" ["TRN-55", "LIM-44"] over WEBSOCKET needs NOTHING
-        does "sends text that is not UTF-8, whole and in fragments"
+        does "sends text that is not valid UTF-8, in one frame and in fragments"
         expects "close code 1007";
     fragments "ws.fragments" ["TRN-56", "EIO-13"] over WEBSOCKET needs NOTHING
-        does "sends a packet in fragments, with a ping between them"
-        expects "it is handled like one frame";
+        does "sends a packet in fragments with a ping between them"
+        expects "the packet is handled as if sent in one frame";
     ping "ws.ping" ["TRN-57"] over WEBSOCKET needs NOTHING
         does "sends WebSocket pings with data"
-        expects "a pong with the same data for each";
+        expects "each ping is answered by a pong with the same data";
     ping_is_no_heartbeat "ws.ping-is-no-heartbeat" ["TRN-57", "EIO-53", "EIO-62"] over WEBSOCKET needs NOTHING
         does "sends WebSocket pings and nothing else"
-        expects "the session times out all the same";
+        expects "the session still times out";
     close "ws.close" ["TRN-58", "LIM-58"] over WEBSOCKET needs CHAT
-        does "sends a close frame from inside a room"
-        expects "a close frame back, the end of TCP, and the member gone for the others";
+        does "sends a close frame from a session in a room"
+        expects "a close frame in return, the end of TCP, and the other members see the user leave";
     bad_close "ws.bad-close" ["TRN-59", "LIM-42"] over WEBSOCKET needs NOTHING
-        does "sends close frames with one byte, with codes out of range and with a bad reason"
-        expects "close code 1002, for the reason 1007 or 1002";
+        does "sends close frames with a one-byte body, invalid codes and an invalid reason"
+        expects "close code 1002; 1007 or 1002 for the reason";
     too_large "ws.too-large" ["LIM-1", "LIM-2", "LIM-46"] over WEBSOCKET needs NOTHING
-        does "sends a message of exactly maxPayload, then larger ones, whole, in fragments and only announced"
+        does "sends a message of exactly maxPayload bytes, then larger ones: in one frame, in fragments, announced only"
         expects "the first is accepted, the others are closed with 1009";
     many_fragments "ws.many-fragments" ["LIM-29"] over WEBSOCKET needs NOTHING
         does "sends a message in 1000 fragments, then one in 2000"
-        expects "the first is handled, the second closed with 1009";
+        expects "the first is handled, the second is closed with 1009";
     close_reason "ws.close-reason" ["LIM-56"] over WEBSOCKET needs NOTHING
         does "sends a malformed packet"
-        expects "a close frame whose reason is one of the end reasons";
+        expects "a close frame whose reason is an end reason of the protocol";
     known_codes "ws.known-codes" ["LIM-54", "LIM-55", "EIO-94", "LIM-60"] over WEBSOCKET needs NOTHING
         does "makes the server close sessions for several reasons"
-        expects "every code is one of the table";
+        expects "every close code is in the table of the protocol";
 }
 
 fn unmasked(context: &Context) -> Outcome {
@@ -139,7 +139,7 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
             return Ok(());
         }
         match socket.receive(step) {
-            Ok(_) | Err(Trouble::Timeout(_)) => {}
+            Ok(_) | Err(ClientError::Timeout(_)) => {}
             Err(_) => {
                 return match socket.closed() {
                     Some(close) if close.code == 4002 || close.code == 1006 => Ok(()),
@@ -167,7 +167,7 @@ fn close(context: &Context) -> Outcome {
     closes_with(&mut socket, 1000, CLOSES)?;
     witness.roster_of(room, &[witness.user.id])?;
     let ended = socket.receive(Duration::from_secs(2));
-    require(!matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)), "the end of TCP", || {
+    require(!matches!(ended, Err(ClientError::Timeout(_)) | Ok(_)), "the end of TCP", || {
         format!("{ended:?}")
     })
 }
@@ -229,7 +229,7 @@ fn many_fragments(context: &Context) -> Outcome {
     closes_with(&mut socket, 1009, CLOSES)
 }
 
-fn send_in_fragments(socket: &mut RawSocket, text: &[u8], count: usize) -> Result<(), Trouble> {
+fn send_in_fragments(socket: &mut RawSocket, text: &[u8], count: usize) -> Result<(), ClientError> {
     let (last, rest) = text.split_last().unwrap_or((&b'x', &[]));
     let mut bytes = frame(0x01, rest, Mask::Client);
     for _ in 2..count {

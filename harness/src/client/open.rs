@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Trouble;
+use super::ClientError;
 
 /// The server's handshake.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +18,9 @@ pub struct Open {
 }
 
 impl Open {
-    pub fn parse(text: &str) -> Result<Open, Trouble> {
+    pub fn parse(text: &str) -> Result<Open, ClientError> {
         let raw: Value = serde_json::from_str(text)
-            .map_err(|why| Trouble::Protocol(format!("the open packet is not JSON: {why}")))?;
+            .map_err(|why| ClientError::Protocol(format!("the open packet is not JSON: {why}")))?;
         let millis = |key: &str| raw[key].as_u64().map(Duration::from_millis);
         let (Some(sid), Some(ping_interval), Some(ping_timeout), Some(upgrades)) = (
             raw["sid"].as_str(),
@@ -28,7 +28,7 @@ impl Open {
             millis("pingTimeout"),
             raw["upgrades"].as_array(),
         ) else {
-            return Err(Trouble::Protocol(format!("the open packet lacks a field: {text}")));
+            return Err(ClientError::Protocol(format!("the open packet lacks a field: {text}")));
         };
         Ok(Open {
             sid: sid.to_owned(),

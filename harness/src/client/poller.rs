@@ -3,7 +3,7 @@
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Request, Response};
 use super::open::Open;
 use super::rest::Rest;
@@ -20,17 +20,17 @@ pub struct Poller {
 
 impl Poller {
     /// Opens a session at `path`, a handshake for polling with its query.
-    pub fn open(rest: Rest, protocol: Protocol, path: &str) -> Result<Poller, Trouble> {
+    pub fn open(rest: Rest, protocol: Protocol, path: &str) -> Result<Poller, ClientError> {
         let response = rest.get(path)?;
         if response.status != 200 {
-            return Err(Trouble::Refused(response));
+            return Err(ClientError::Refused(response));
         }
         let packets = payload::decode_body_text(protocol, &response.text())
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
+            .map_err(|why| ClientError::Protocol(why.to_string()))?;
         let mut packets = packets.into_iter();
         let open = match packets.next() {
             Some(Packet { kind: Kind::Open, data: Data::Text(json) }) => Open::parse(&json)?,
-            other => return Err(Trouble::Protocol(format!("the first packet is {other:?}"))),
+            other => return Err(ClientError::Protocol(format!("the first packet is {other:?}"))),
         };
         Ok(Poller { sid: open.sid.clone(), open, first: packets.collect(), protocol, rest })
     }
@@ -48,43 +48,43 @@ impl Poller {
         self.path().replace("transport=polling", "transport=websocket")
     }
 
-    pub fn get(&self) -> Result<Response, Trouble> {
+    pub fn get(&self) -> Result<Response, ClientError> {
         self.rest.get(&self.path())
     }
 
-    pub fn post(&self, body: &str) -> Result<Response, Trouble> {
+    pub fn post(&self, body: &str) -> Result<Response, ClientError> {
         self.rest.call(&Request::post(&self.path(), body.as_bytes()))
     }
 
     /// POSTs packets in the protocol's own form.
-    pub fn post_packets(&self, packets: &[Packet]) -> Result<Response, Trouble> {
+    pub fn post_packets(&self, packets: &[Packet]) -> Result<Response, ClientError> {
         self.post(&payload::encode_text(self.protocol, packets))
     }
 
-    pub fn post_message(&self, text: &str) -> Result<Response, Trouble> {
+    pub fn post_message(&self, text: &str) -> Result<Response, ClientError> {
         self.post_packets(&[Packet::message(text)])
     }
 
     /// One poll, decoded.
-    pub fn poll(&self) -> Result<Vec<Packet>, Trouble> {
+    pub fn poll(&self) -> Result<Vec<Packet>, ClientError> {
         let response = self.get()?;
         if response.status != 200 {
-            return Err(Trouble::Refused(response));
+            return Err(ClientError::Refused(response));
         }
         self.decode(&response)
     }
 
-    pub fn decode(&self, response: &Response) -> Result<Vec<Packet>, Trouble> {
+    pub fn decode(&self, response: &Response) -> Result<Vec<Packet>, ClientError> {
         let body = if response.has_type("application/octet-stream") {
             Body::Octets(response.body.clone())
         } else {
             Body::Text(response.text())
         };
-        payload::decode(self.protocol, &body).map_err(|why| Trouble::Protocol(why.to_string()))
+        payload::decode(self.protocol, &body).map_err(|why| ClientError::Protocol(why.to_string()))
     }
 
     /// Socket.IO CONNECT where the protocol needs one.
-    pub fn connect(&self) -> Result<(), Trouble> {
+    pub fn connect(&self) -> Result<(), ClientError> {
         if self.protocol == Protocol::Eio3 {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl Poller {
         if connected {
             Ok(())
         } else {
-            Err(Trouble::Protocol(format!("CONNECT was answered with {packets:?}")))
+            Err(ClientError::Protocol(format!("CONNECT was answered with {packets:?}")))
         }
     }
 }

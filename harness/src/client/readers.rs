@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use throng_codec::engine::{self, Frame, Kind, Packet, Protocol};
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Connection, Request};
 use super::shared::{Orders, Shared};
 use super::websocket::RawSocket;
 
-/// How often a reader looks up from its socket, for heartbeats and for orders to stop.
+/// How often a reader checks for due heartbeats and for orders.
 const READER_TURN: Duration = Duration::from_millis(20);
-/// A poll without an answer for so long is held by the server.
+/// A poll without an answer for this long is held by the server.
 const HELD: Duration = Duration::from_millis(100);
 pub const CUT_WAIT: Duration = Duration::from_secs(2);
 
@@ -36,8 +36,8 @@ pub fn read_websocket(shared: &Shared, mut raw: RawSocket) {
         }
         let taken = match raw.receive(READER_TURN) {
             Ok(frame) => take_frame(shared, &frame),
-            Err(Trouble::Timeout(_)) => Ok(()),
-            Err(Trouble::Closed(why)) => {
+            Err(ClientError::Timeout(_)) => Ok(()),
+            Err(ClientError::Closed(why)) => {
                 let (code, why) = match raw.closed() {
                     Some(close) => (close.code, close.reason.clone()),
                     None => (1006, why),
@@ -52,9 +52,9 @@ pub fn read_websocket(shared: &Shared, mut raw: RawSocket) {
     }
 }
 
-fn take_frame(shared: &Shared, frame: &Frame) -> Result<(), Trouble> {
+fn take_frame(shared: &Shared, frame: &Frame) -> Result<(), ClientError> {
     let packet = engine::decode(shared.options.protocol, frame)
-        .map_err(|why| Trouble::Protocol(why.to_string()))?;
+        .map_err(|why| ClientError::Protocol(why.to_string()))?;
     shared.take(packet)
 }
 
@@ -64,7 +64,7 @@ fn ping_due(shared: &Shared, pinged: Instant) -> Option<Instant> {
         return None;
     }
     let interval = shared.state().open.as_ref()?.ping_interval;
-    // A third early: a busy machine must not make an honest client late.
+    // A third early: a busy machine must not make the client late.
     let early = interval.mul_f64(0.66).min(Duration::from_secs(20));
     (pinged.elapsed() >= early).then(Instant::now)
 }
@@ -96,7 +96,7 @@ pub fn read_polling(shared: &Shared, connection: Connection) {
         match outcome {
             Ok(true) => {}
             Ok(false) => return shared.end(0, "closed by this client"),
-            Err(Trouble::Refused(response)) => {
+            Err(ClientError::Refused(response)) => {
                 return shared.end(response.status, response.text());
             }
             Err(why) => return shared.end(1006, why.to_string()),
@@ -104,9 +104,9 @@ pub fn read_polling(shared: &Shared, connection: Connection) {
     }
 }
 
-/// Ends TCP under a held poll; `false` once it is done. An answer that was on the way comes all the
-/// same, and then the server knows nothing of the end: the next poll has to be cut.
-fn cut(shared: &Shared, mut connection: Connection) -> Result<bool, Trouble> {
+/// Ends TCP under a held poll; `false` once that is done. When an answer was already on its way, the
+/// server has not seen the end, and the next poll has to be cut.
+fn cut(shared: &Shared, mut connection: Connection) -> Result<bool, ClientError> {
     shared.log.note("FIN");
     let _ = connection.stream().shutdown(Shutdown::Write);
     match connection.receive(CUT_WAIT / 2) {
@@ -115,13 +115,13 @@ fn cut(shared: &Shared, mut connection: Connection) -> Result<bool, Trouble> {
     }
 }
 
-/// One poll; `false` when the client was told to stop meanwhile.
+/// One poll; `false` when the client was ordered to stop meanwhile.
 fn poll_once(
     shared: &Shared,
     slot: &mut Option<Connection>,
     path: &str,
     pinged: &mut Instant,
-) -> Result<bool, Trouble> {
+) -> Result<bool, ClientError> {
     let mut connection = match slot.take() {
         Some(connection) => connection,
         None => Connection::open(&shared.target, &shared.log)?,
@@ -153,8 +153,8 @@ fn poll_once(
                 shared.take_payload(&response)?;
                 return Ok(true);
             }
-            Ok(response) => return Err(Trouble::Refused(response)),
-            Err(Trouble::Timeout(_)) => {}
+            Ok(response) => return Err(ClientError::Refused(response)),
+            Err(ClientError::Timeout(_)) => {}
             Err(other) => return Err(other),
         }
     }

@@ -7,7 +7,7 @@ use throng_codec::engine::{self, Data, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 use throng_codec::socket as sio;
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Connection, Request, Response, percent_encode};
 use super::open::Open;
 use super::options::Options;
@@ -37,10 +37,9 @@ pub struct Shared {
 pub enum Orders {
     #[default]
     Run,
-    /// Drop the connection of the next poll that is held: between two polls there is nothing that a
-    /// server could notice.
+    /// Drop the connection of the next held poll: between two polls a server cannot detect the end.
     Cut,
-    /// Neither read nor answer: a peer that is silent or gone without a word.
+    /// Neither read nor answer, but keep the connection.
     Mute,
     Stop,
 }
@@ -99,7 +98,7 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    pub fn send(&self, packet: &Packet) -> Result<(), Trouble> {
+    pub fn send(&self, packet: &Packet) -> Result<(), ClientError> {
         let mut wire = self.wire();
         if let Some(socket) = &mut wire.socket {
             return socket.send_frame(&engine::encode(self.options.protocol, packet));
@@ -108,12 +107,12 @@ impl Shared {
         self.post(&mut wire, body.as_bytes()).map(|_| ())
     }
 
-    pub fn post(&self, wire: &mut Wire, body: &[u8]) -> Result<Response, Trouble> {
+    pub fn post(&self, wire: &mut Wire, body: &[u8]) -> Result<Response, ClientError> {
         let path = self.path(Some(&self.sid()));
         let reused = wire.post.is_some();
         let mut response = self.post_once(wire, &path, body);
         // A server may close an idle connection at any time: that is no answer to this request.
-        if reused && matches!(response, Err(Trouble::Closed(_))) {
+        if reused && matches!(response, Err(ClientError::Closed(_))) {
             wire.post = None;
             response = self.post_once(wire, &path, body);
         }
@@ -127,11 +126,20 @@ impl Shared {
         if response.status == 200 {
             Ok(response)
         } else {
-            Err(Trouble::Closed(format!("POST answered {} {}", response.status, response.text())))
+            Err(ClientError::Closed(format!(
+                "POST answered {} {}",
+                response.status,
+                response.text()
+            )))
         }
     }
 
-    pub fn post_once(&self, wire: &mut Wire, path: &str, body: &[u8]) -> Result<Response, Trouble> {
+    pub fn post_once(
+        &self,
+        wire: &mut Wire,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Response, ClientError> {
         let connection = match &mut wire.post {
             Some(connection) => connection,
             empty => empty.insert(Connection::open(&self.target, &self.log)?),
@@ -139,16 +147,16 @@ impl Shared {
         connection.exchange(&Request::post(path, body), CONNECT_WAIT)
     }
 
-    pub fn take_payload(&self, response: &Response) -> Result<(), Trouble> {
+    pub fn take_payload(&self, response: &Response) -> Result<(), ClientError> {
         let body = if response.has_type("application/octet-stream") {
             Body::Octets(response.body.clone())
         } else {
             let text = std::str::from_utf8(&response.body)
-                .map_err(|_| Trouble::Protocol("a text payload that is not UTF-8".into()))?;
+                .map_err(|_| ClientError::Protocol("a text payload that is not UTF-8".into()))?;
             Body::Text(text.to_owned())
         };
         let packets = payload::decode(self.options.protocol, &body)
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
+            .map_err(|why| ClientError::Protocol(why.to_string()))?;
         for packet in packets {
             self.take(packet)?;
         }
@@ -156,7 +164,7 @@ impl Shared {
     }
 
     /// Handles one packet of the server.
-    pub fn take(&self, packet: Packet) -> Result<(), Trouble> {
+    pub fn take(&self, packet: Packet) -> Result<(), ClientError> {
         let text = match packet.data {
             Data::Text(text) => text,
             Data::Binary(bytes) => {
@@ -173,7 +181,7 @@ impl Shared {
             Kind::Open => state.open = Some(Open::parse(&text)?),
             Kind::Message => {
                 let packet =
-                    sio::decode(&text).map_err(|why| Trouble::Protocol(why.to_string()))?;
+                    sio::decode(&text).map_err(|why| ClientError::Protocol(why.to_string()))?;
                 state.take(packet);
             }
             Kind::Close => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use throng_codec::engine::{Kind, Packet, Protocol};
 use throng_codec::socket as sio;
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Connection, Request};
 use super::open::Open;
 use super::options::{Options, Transport};
@@ -26,8 +26,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the Engine.IO session and, unless told otherwise, the Socket.IO connection.
-    pub fn connect(target: &Target, options: Options, log: &Log) -> Result<Socket, Trouble> {
+    /// Opens the Engine.IO session and, if `options.connects`, the Socket.IO connection.
+    pub fn connect(target: &Target, options: Options, log: &Log) -> Result<Socket, ClientError> {
         let connects = options.connects || options.protocol == Protocol::Eio3;
         let shared = Arc::new(Shared {
             target: target.clone(),
@@ -58,7 +58,7 @@ impl Socket {
                 let request = Request { method: "GET", path: &path, headers: &headers, body: &[] };
                 let response = connection.exchange(&request, CONNECT_WAIT)?;
                 if response.status != 200 {
-                    return Err(Trouble::Refused(response));
+                    return Err(ClientError::Refused(response));
                 }
                 shared.take_payload(&response)?;
                 let thread_shared = shared.clone();
@@ -77,7 +77,7 @@ impl Socket {
                 state.connected.clone().or_else(|| refused.cloned())
             })?;
             if answer.kind != sio::Kind::Connect {
-                return Err(Trouble::Protocol(format!("CONNECT was refused: {answer:?}")));
+                return Err(ClientError::Protocol(format!("CONNECT was refused: {answer:?}")));
             }
         }
         Ok(socket)
@@ -105,12 +105,12 @@ impl Socket {
         &self.shared.log
     }
 
-    pub fn emit(&self, name: &str, args: &[Value]) -> Result<(), Trouble> {
+    pub fn emit(&self, name: &str, args: &[Value]) -> Result<(), ClientError> {
         self.send_packet(&sio::Packet::event(name, args))
     }
 
     /// Emits with a fresh acknowledgement id and returns the id.
-    pub fn emit_with_id(&self, name: &str, args: &[Value]) -> Result<u64, Trouble> {
+    pub fn emit_with_id(&self, name: &str, args: &[Value]) -> Result<u64, ClientError> {
         let id = {
             let mut state = self.shared.state();
             state.next_id += 1;
@@ -121,12 +121,12 @@ impl Socket {
     }
 
     /// Emits and waits for the first argument of the acknowledgement.
-    pub fn ask(&self, name: &str, args: &[Value], wait: Duration) -> Result<Value, Trouble> {
+    pub fn ask(&self, name: &str, args: &[Value], wait: Duration) -> Result<Value, ClientError> {
         let id = self.emit_with_id(name, args)?;
         self.wait_ack(id, wait)
     }
 
-    pub fn wait_ack(&self, id: u64, wait: Duration) -> Result<Value, Trouble> {
+    pub fn wait_ack(&self, id: u64, wait: Duration) -> Result<Value, ClientError> {
         self.wait_for(wait, &format!("the acknowledgement {id}"), |state| {
             let found = state.acks.iter().find(|(got, ..)| *got == id)?;
             Some(found.1.get(0).cloned().unwrap_or(Value::Null))
@@ -137,16 +137,16 @@ impl Socket {
         self.shared.state().acks.clone()
     }
 
-    pub fn send_packet(&self, packet: &sio::Packet) -> Result<(), Trouble> {
+    pub fn send_packet(&self, packet: &sio::Packet) -> Result<(), ClientError> {
         self.send_engine(&Packet::message(sio::encode(packet)))
     }
 
-    pub fn send_engine(&self, packet: &Packet) -> Result<(), Trouble> {
+    pub fn send_engine(&self, packet: &Packet) -> Result<(), ClientError> {
         self.shared.send(packet)
     }
 
     /// Text as one WebSocket message, or as the body of one POST.
-    pub fn send_text(&self, text: &str) -> Result<(), Trouble> {
+    pub fn send_text(&self, text: &str) -> Result<(), ClientError> {
         let mut wire = self.shared.wire();
         match &mut wire.socket {
             Some(socket) => socket.send(text),
@@ -160,7 +160,7 @@ impl Socket {
         wait: Duration,
         what: &str,
         wanted: impl Fn(&Event) -> bool,
-    ) -> Result<Event, Trouble> {
+    ) -> Result<Event, ClientError> {
         self.wait_for(wait, what, |state| {
             let from = state.cursor;
             let at = from + state.events[from..].iter().position(&wanted)?;
@@ -194,11 +194,11 @@ impl Socket {
         wait: Duration,
         what: &str,
         wanted: impl Fn(&sio::Packet) -> bool,
-    ) -> Result<sio::Packet, Trouble> {
+    ) -> Result<sio::Packet, ClientError> {
         self.wait_for(wait, what, |state| state.others.iter().find(|p| wanted(p)).cloned())
     }
 
-    pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, Trouble> {
+    pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, ClientError> {
         self.wait_for(wait, &format!("a {kind:?} packet"), |state| {
             let at = state.engine.iter().position(|(got, _)| *got == kind)?;
             Some(state.engine.remove(at).1)
@@ -230,14 +230,14 @@ impl Socket {
     }
 
     /// Moves a polling session to a WebSocket, as a browser does: probe, pause, upgrade.
-    pub fn upgrade(&mut self) -> Result<(), Trouble> {
+    pub fn upgrade(&mut self) -> Result<(), ClientError> {
         let shared = self.shared.clone();
         let sid = self.open().sid;
         let mut raw = RawSocket::open(&shared.target, &shared.websocket_path(&sid), &shared.log)?;
         raw.send("2probe")?;
         let answer = raw.receive_text(CONNECT_WAIT)?;
         if answer != "3probe" {
-            return Err(Trouble::Protocol(format!("the probe was answered with {answer:?}")));
+            return Err(ClientError::Protocol(format!("the probe was answered with {answer:?}")));
         }
         self.shared.state().polling_paused = true;
         self.wait_for(CONNECT_WAIT, "the end of the pending poll", |state| {
@@ -256,7 +256,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Says goodbye properly: Socket.IO disconnect, then the end of the transport.
+    /// Closes in order: Socket.IO disconnect, then the end of the transport.
     pub fn close(&self) {
         let _ = self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None));
         let mut wire = self.shared.wire();
@@ -274,7 +274,7 @@ impl Socket {
         self.shared.order(Orders::Stop);
     }
 
-    /// Ends the TCP connection with FIN and no farewell.
+    /// Ends the TCP connection with FIN, without disconnect or close packet.
     pub fn hang_up(&self) {
         let wire = self.shared.wire();
         let polls = wire.socket.is_none();
@@ -309,7 +309,7 @@ impl Socket {
 
     /// Stops reading and answering but keeps the connection: a half-open peer.
     pub fn mute(&self) {
-        self.shared.log.note("falls silent");
+        self.shared.log.note("stops reading and writing");
         self.shared.order(Orders::Mute);
     }
 
@@ -328,7 +328,7 @@ impl Socket {
         wait: Duration,
         what: &str,
         mut found: impl FnMut(&mut State) -> Option<T>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, ClientError> {
         let deadline = Instant::now() + wait;
         let mut state = self.shared.state();
         loop {
@@ -336,14 +336,14 @@ impl Socket {
                 return Ok(value);
             }
             if let Some(ending) = &state.ending {
-                return Err(Trouble::Closed(format!(
+                return Err(ClientError::Closed(format!(
                     "{} {} while waiting for {what}",
                     ending.code, ending.why
                 )));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Trouble::Timeout(what.to_owned()));
+                return Err(ClientError::Timeout(what.to_owned()));
             }
             state = self.shared.wait(state, left);
         }

@@ -10,7 +10,7 @@ use throng_codec::websocket::{
     BINARY, Close, Decoder, FIN, Fault, Mask, Message, PONG, TEXT, accept_key, close_frame, frame,
 };
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Connection, Request, Response};
 use super::target::Target;
 use super::transcript::Log;
@@ -47,7 +47,7 @@ pub struct RawSocket {
 
 impl RawSocket {
     /// Opens a WebSocket at `path` (with query).
-    pub fn open(target: &Target, path: &str, log: &Log) -> Result<RawSocket, Trouble> {
+    pub fn open(target: &Target, path: &str, log: &Log) -> Result<RawSocket, ClientError> {
         RawSocket::open_with(target, path, &[], log)
     }
 
@@ -56,13 +56,13 @@ impl RawSocket {
         path: &str,
         extra: &[(&str, &str)],
         log: &Log,
-    ) -> Result<RawSocket, Trouble> {
+    ) -> Result<RawSocket, ClientError> {
         let (connection, response) = upgrade(target, path, extra, log)?;
         if response.status != 101 {
-            return Err(Trouble::Refused(response));
+            return Err(ClientError::Refused(response));
         }
         if response.header("sec-websocket-accept") != Some(&accept_key(KEY)) {
-            return Err(Trouble::Protocol("wrong Sec-WebSocket-Accept".into()));
+            return Err(ClientError::Protocol("wrong Sec-WebSocket-Accept".into()));
         }
         let (stream, first) = connection.into_parts();
         let mut socket = RawSocket::new(stream, Arc::default(), log);
@@ -71,8 +71,8 @@ impl RawSocket {
     }
 
     /// A second handle that only writes, for a thread other than the reader.
-    pub fn writer(&self) -> Result<RawSocket, Trouble> {
-        let stream = self.stream.try_clone().map_err(|why| Trouble::Closed(why.to_string()))?;
+    pub fn writer(&self) -> Result<RawSocket, ClientError> {
+        let stream = self.stream.try_clone().map_err(|why| ClientError::Closed(why.to_string()))?;
         Ok(RawSocket::new(stream, self.writes.clone(), &self.log))
     }
 
@@ -81,11 +81,11 @@ impl RawSocket {
         RawSocket { stream, decoder, writes, log: log.clone(), closed: None, pongs: Vec::new() }
     }
 
-    pub fn send(&mut self, text: &str) -> Result<(), Trouble> {
+    pub fn send(&mut self, text: &str) -> Result<(), ClientError> {
         self.send_frame(&Frame::Text(text.to_owned()))
     }
 
-    pub fn send_frame(&mut self, message: &Frame) -> Result<(), Trouble> {
+    pub fn send_frame(&mut self, message: &Frame) -> Result<(), ClientError> {
         let (opcode, payload) = match message {
             Frame::Text(text) => {
                 self.log.sent(text);
@@ -100,18 +100,18 @@ impl RawSocket {
     }
 
     /// A frame built by hand: `first` holds FIN, the reserved bits and the opcode.
-    pub fn send_raw(&mut self, first: u8, payload: &[u8]) -> Result<(), Trouble> {
+    pub fn send_raw(&mut self, first: u8, payload: &[u8]) -> Result<(), ClientError> {
         self.log.sent(format!("raw frame {first:#04x}: {}", String::from_utf8_lossy(payload)));
         self.send_bytes(&frame(first, payload, Mask::Client))
     }
 
-    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let _whole = self.writes.lock().expect("no thread panics while it writes a frame");
-        self.stream.write_all(bytes).map_err(|why| Trouble::Closed(why.to_string()))
+        self.stream.write_all(bytes).map_err(|why| ClientError::Closed(why.to_string()))
     }
 
     /// The next data message; pings are answered on the way.
-    pub fn receive(&mut self, wait: Duration) -> Result<Frame, Trouble> {
+    pub fn receive(&mut self, wait: Duration) -> Result<Frame, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
             match self.decoder.next() {
@@ -132,13 +132,13 @@ impl RawSocket {
                 Err(Fault(code)) => {
                     let why = format!("the server sent a bad frame: close code {code}");
                     self.ended(&why);
-                    return Err(Trouble::Protocol(why));
+                    return Err(ClientError::Protocol(why));
                 }
             }
         }
     }
 
-    fn answer_close(&mut self, close: Option<Close>) -> Trouble {
+    fn answer_close(&mut self, close: Option<Close>) -> ClientError {
         let (code, reason) = close.map_or((1005, String::new()), |c| (c.code, c.reason));
         let why = format!("close frame {code} {reason}");
         self.log.received(&why);
@@ -146,18 +146,20 @@ impl RawSocket {
         // The server may have closed the connection already.
         let code = if code == 1005 { 1000 } else { code };
         let _ = self.send_bytes(&close_frame(code, "", Mask::Client));
-        Trouble::Closed(why)
+        ClientError::Closed(why)
     }
 
     /// Reads what has come, or waits for it.
-    fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
-        let timeout = || Trouble::Timeout("no frame".into());
+    fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        let timeout = || ClientError::Timeout("no frame".into());
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(timeout());
         }
         let mut chunk = [0; 16 * 1024];
-        self.stream.set_read_timeout(Some(left)).map_err(|why| Trouble::Closed(why.to_string()))?;
+        self.stream
+            .set_read_timeout(Some(left))
+            .map_err(|why| ClientError::Closed(why.to_string()))?;
         let why = match self.stream.read(&mut chunk) {
             Ok(0) => "end of stream".to_owned(),
             Ok(count) => {
@@ -171,7 +173,7 @@ impl RawSocket {
             },
         };
         self.ended(&why);
-        Err(Trouble::Closed(why))
+        Err(ClientError::Closed(why))
     }
 
     fn ended(&mut self, why: &str) {
@@ -181,11 +183,11 @@ impl RawSocket {
         }
     }
 
-    pub fn receive_text(&mut self, wait: Duration) -> Result<String, Trouble> {
+    pub fn receive_text(&mut self, wait: Duration) -> Result<String, ClientError> {
         match self.receive(wait)? {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => {
-                Err(Trouble::Protocol(format!("a binary message of {} bytes", bytes.len())))
+                Err(ClientError::Protocol(format!("a binary message of {} bytes", bytes.len())))
             }
         }
     }
@@ -197,7 +199,7 @@ impl RawSocket {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.receive(left) {
                 Ok(_) => {}
-                Err(Trouble::Timeout(_)) => return None,
+                Err(ClientError::Timeout(_)) => return None,
                 Err(_) => return self.closed.clone(),
             }
         }
@@ -234,7 +236,7 @@ pub fn upgrade(
     path: &str,
     extra: &[(&str, &str)],
     log: &Log,
-) -> Result<(Connection, Response), Trouble> {
+) -> Result<(Connection, Response), ClientError> {
     let mut connection = Connection::open(target, log)?;
     let headers = [&UPGRADE, extra].concat();
     let request = Request { method: "GET", path, headers: &headers, body: &[] };

@@ -13,19 +13,19 @@ use crate::outcome::{Outcome, equal, require};
 cases! {
     register "rest.register" ["REST-15", "REST-18", "REST-24", "REST-12", "CHAT-8"] over NONE needs CHAT
         does "registers a user"
-        expects "errno 0 with exactly the members of a user, and a token of 60 characters";
+        expects "errno 0 with exactly the fields of a user, and a token of 60 characters";
     register_faults "rest.register-faults" ["REST-16", "REST-2"] over NONE needs CHAT
-        does "registers with one fault each"
-        expects "errno 1 and the text of the fault";
+        does "registers with one error each"
+        expects "errno 1 and the text of the error";
     register_taken "rest.register-taken" ["REST-17", "REST-23"] over NONE needs CHAT
-        does "registers an e-mail twice, in other letter case, and eight times at once"
-        expects "exactly one succeeds, the others learn that the name is taken";
+        does "registers the same e-mail twice, in other letter case, and eight times at once"
+        expects "exactly one registration succeeds; the others report that the name is taken";
     register_src "rest.register-src" ["REST-25", "REST-16"] over NONE needs CHAT
-        does "registers with a src of several kinds"
-        expects "URLs and own avatars are accepted, others refused";
+        does "registers with several kinds of src"
+        expects "URLs and avatars of the server are accepted, others refused";
     login "rest.login" ["REST-19", "REST-21", "REST-24"] over NONE needs CHAT
-        does "logs in twice, in other letter case, with wrong and missing values"
-        expects "a new token each time, earlier ones stay valid; one text for wrong e-mail and password";
+        does "logs in twice, in other letter case, and with wrong or missing values"
+        expects "a new token each time, earlier tokens stay valid; the same text for a wrong e-mail and a wrong password";
 }
 
 fn register(context: &Context) -> Outcome {
@@ -70,7 +70,7 @@ fn register_faults(context: &Context) -> Outcome {
         (json!({ "name": "   ", "password": PASSWORD }), "The name field is required."),
         (json!({ "name": null, "password": "x" }), "The name field is required."),
         (
-            json!({ "name": "nobody", "password": PASSWORD }),
+            json!({ "name": "no-address", "password": PASSWORD }),
             "The name must be a valid email address.",
         ),
         (
@@ -191,7 +191,7 @@ fn login(context: &Context) -> Outcome {
     let wrong = json!({ "errno": 1, "message": "The e-mail or password is wrong." });
     for body in [
         json!({ "name": user.email, "password": "something else" }),
-        json!({ "name": "nobody-at-all@example.com", "password": PASSWORD }),
+        json!({ "name": "unknown@example.com", "password": PASSWORD }),
         json!({ "name": user.email, "password": format!("{PASSWORD} ") }),
     ] {
         equal("the answer", &rest.post("/api/login", &body)?.json(), &wrong)?;

@@ -14,20 +14,20 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
-        does "uploads images of four types under wrong names and types, twice"
-        expects "Saved, a URL with the extension of the bytes, served with safe headers, the same bytes once";
+        does "uploads images of four types with wrong names and content types, twice"
+        expects "Saved, a URL with the extension of the real type, safe headers, and one URL for the same bytes";
     upload_faults "rest.upload-faults" ["REST-52", "REST-53"] over NONE needs CHAT
-        does "uploads nothing, an empty file, HTML and SVG under image names, to unknown rooms"
+        does "uploads nothing, an empty file, HTML and SVG with image names, and images to unknown rooms"
         expects "errno 500 and the text";
     upload_too_large "rest.upload-too-large" ["REST-52", "LIM-10"] over NONE needs CHAT
         does "uploads more than 3 MiB"
         expects "errno 500, or status 413";
     avatar "rest.avatar" ["REST-51", "REST-58"] over NONE needs CHAT
         does "uploads an avatar"
-        expects "Saved, a URL that serves it, and the user has it";
+        expects "Saved, a URL that serves the bytes, and the user's avatar is that URL";
     storage_paths "rest.storage-paths" ["REST-57", "REST-73"] over NONE needs CHAT
-        does "asks for paths below /storage/ and with .."
-        expects "404, never a file from elsewhere";
+        does "requests paths below /storage/ and paths with .."
+        expects "404, and never another file";
 }
 
 fn upload_image(context: &Context) -> Outcome {
@@ -60,7 +60,9 @@ fn upload_image(context: &Context) -> Outcome {
         require(extensions.contains(&extension), &format!("the extension {extensions:?}"), || {
             url.clone()
         })?;
-        require(!url.contains("secret"), "a name that tells nothing", || url.clone())?;
+        require(!url.contains("secret"), "a name that does not contain the file name", || {
+            url.clone()
+        })?;
         let served = context.get(&format!("{url}?imageView2/2/w/360"))?;
         status(&served, 200)?;
         require(served.body == bytes, "the same bytes", || format!("{} bytes", served.body.len()))?;

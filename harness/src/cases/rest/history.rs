@@ -11,16 +11,16 @@ use crate::outcome::{Outcome, equal, fail, require};
 
 cases! {
     rooms "rest.rooms" ["REST-30"] over NONE needs CHAT
-        does "asks for the rooms"
-        expects "each with exactly id, name, online, seq, unread";
+        does "requests the list of rooms"
+        expects "each with exactly id, name, online, seq and unread";
     history_shape "rest.history-shape" ["REST-40", "REST-46", "REST-43"] over NONE needs CHAT
-        does "asks for a page of history"
-        expects "errno 0, rows of exactly nine members, total, current";
+        does "requests a page of history"
+        expects "errno 0, rows of exactly nine fields, total and current";
     history_faults "rest.history-faults" ["REST-41", "REST-45"] over NONE needs CHAT
-        does "asks with bad roomid and current, and beyond the end"
+        does "requests history with invalid roomid and current, and beyond the end"
         expects "errno 1, or an empty page";
     history_pages "rest.history-pages" ["REST-42", "REST-43", "REST-44", "REST-45", "LIM-25"] over NONE needs CHAT
-        does "pages through 45 messages while more are sent"
+        does "reads 45 messages page by page while more are sent"
         expects "newest page first, each page ascending, 20 per page, every message once";
 }
 

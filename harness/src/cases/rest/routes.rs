@@ -12,25 +12,25 @@ use crate::outcome::{Outcome, equal, fail, require, skip};
 
 cases! {
     json_everywhere "rest.json" ["REST-1", "REST-2"] over NONE needs CHAT
-        does "calls routes, well and badly"
-        expects "JSON objects with application/json; application errors with 200";
+        does "sends valid and invalid requests to several routes"
+        expects "JSON objects with application/json; application errors with status 200";
     unknown_route "rest.unknown-route" ["REST-6", "REST-7"] over NONE needs CHAT
         does "calls unknown paths and wrong methods"
         expects "404 and Not Found, 405";
     throttle "rest.throttle" ["REST-8", "REST-9", "LIM-24"] over NONE needs CHAT
-        does "looks for the throttle's headers and follows them"
+        does "follows the headers of the rate limit until it is exceeded"
         expects "429 beyond the limit, with Retry-After";
     bad_body "rest.bad-body" ["REST-10"] over NONE needs CHAT
-        does "posts bodies that are no JSON object"
-        expects "400, or an answer as to an empty object";
+        does "posts bodies that are not JSON objects"
+        expects "400, or the answer to an empty object";
     robot "rest.robot" ["REST-60", "REST-61"] over NONE needs CHAT
-        does "asks the robot"
-        expects "data with JSON text of code and text";
+        does "calls the robot"
+        expects "data with a JSON text of code and text";
     operation "rest.operation" ["REST-70", "REST-71", "REST-72", "REST-74"] over NONE needs CHAT
-        does "asks for /health, /ready, /metrics and /"
-        expects "the answers that operators and browsers need";
+        does "requests /health, /ready, /metrics and /"
+        expects "the documented answers";
     no_static "rest.no-static-below-api" ["REST-73", "REST-6"] over NONE needs CHAT
-        does "asks for files below /api and the engine paths"
+        does "requests files below /api and the engine paths"
         expects "no HTML page";
 }
 

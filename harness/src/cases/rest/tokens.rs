@@ -13,20 +13,20 @@ use crate::outcome::{Outcome, equal, require};
 
 cases! {
     token_order "rest.token-order" ["REST-3", "REST-11"] over NONE needs CHAT
-        does "shows tokens in query, body, Authorization and cookie together"
-        expects "the first present decides, even if it is not valid; empty, false and null are not present";
+        does "sends different tokens in query, body, Authorization header and cookie"
+        expects "the first token present decides, even if invalid; empty, false and null count as absent";
     cookie "rest.cookie" ["REST-4", "CHAT-14"] over NONE needs CHAT
-        does "logs in and uses the cookie for GET, for POST, beside an empty api_token"
-        expects "HttpOnly, SameSite=Strict, Path=/api; it serves GET without api_token and nothing else";
+        does "uses the cookie of a login for GET, for POST, and together with an empty api_token"
+        expects "HttpOnly, SameSite=Strict, Path=/api; valid for GET without api_token only";
     unauthenticated "rest.unauthenticated" ["REST-5", "REST-11"] over NONE needs CHAT
-        does "calls every private route without and with bad tokens"
+        does "calls every private route without token and with bad tokens"
         expects "401 and Unauthenticated.";
     logout "rest.logout" ["REST-20"] over NONE needs CHAT
         does "logs out"
-        expects "the token is invalid at once, the cookie is cleared";
+        expects "the token is invalid at once, and the cookie is cleared";
     user "rest.user" ["REST-22", "REST-23", "REST-24"] over NONE needs CHAT
-        does "asks for the own user by token and by cookie"
-        expects "the bare object, api_token only by token";
+        does "requests the own user by token and by cookie"
+        expects "the user object itself; api_token by token only";
 }
 
 fn private_routes() -> [(&'static str, &'static str); 7] {
@@ -58,7 +58,7 @@ fn token_order(context: &Context) -> Outcome {
     };
     let path = format!("/api/user?api_token={}", one.token);
     equal("query first", &who(&ask(&path, &bearer(&two), &by_cookie(&three))?), &json!(one.id))?;
-    let bad = "/api/user?api_token=nobody";
+    let bad = "/api/user?api_token=unknown";
     equal(
         "an invalid query decides",
         &who(&ask(bad, &bearer(&two), &by_cookie(&three))?),
@@ -77,7 +77,7 @@ fn token_order(context: &Context) -> Outcome {
         &who(&ask("/api/user", &bearer(&two), &by_cookie(&three))?),
         &json!(two.id),
     )?;
-    let observed = ask("/api/user", "Bearer nobody", &by_cookie(&three))?;
+    let observed = ask("/api/user", "Bearer unknown", &by_cookie(&three))?;
     equal("an invalid bearer decides", &who(&observed), &json!(401))?;
     context.step("in the body of POST /api/logout");
     let headers_of = |authorization: &str| {
@@ -89,7 +89,7 @@ fn token_order(context: &Context) -> Outcome {
     let headers = headers_of(&bearer(&two));
     let headers: Vec<(&str, &str)> =
         headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    for bad in [json!("nobody"), json!(1), json!(true), json!([one.token])] {
+    for bad in [json!("unknown"), json!(1), json!(true), json!([one.token])] {
         let body = json!({ "api_token": bad }).to_string();
         let request = Request {
             method: "POST",
@@ -129,7 +129,7 @@ fn cookie(context: &Context) -> Outcome {
     }
     let post = Request { method: "POST", path: "/api/logout", headers, body: b"" };
     equal("POST with the cookie", &rest.call(&post)?.status, &401)?;
-    equal("the session goes on", &get("/api/user")?.status, &200)
+    equal("the session stays open", &get("/api/user")?.status, &200)
 }
 
 fn unauthenticated(context: &Context) -> Outcome {
