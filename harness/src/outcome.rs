@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use throng_codec::Malformed;
+
 use crate::client::ClientError;
 
 /// Why a case did not pass.
@@ -21,6 +23,12 @@ impl From<ClientError> for Stop {
             // An empty expectation stands for that of the case.
             other => Stop::Fail { expected: String::new(), observed: other.to_string() },
         }
+    }
+}
+
+impl From<Malformed> for Stop {
+    fn from(why: Malformed) -> Stop {
+        ClientError::from(why).into()
     }
 }
 

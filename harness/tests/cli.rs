@@ -202,7 +202,7 @@ fn list_and_explain_describe_a_case() {
     }
     let explained = harness(&["explain", "msg.author"]);
     let text = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(text.contains("CHAT-39 (MUST)") && text.contains("expected:"), "{text}");
+    assert!(text.contains("CHAT-39 (MUST)") && text.contains("expects:"), "{text}");
     assert_eq!(code(&["explain", "CHAT-39"]), 0);
 }
 

@@ -109,7 +109,7 @@ impl Decoder {
     }
 
     /// The next message; `None` when more bytes are needed. After a fault the stream has no meaning.
-    pub fn next(&mut self) -> Result<Option<Message>, Fault> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, Fault> {
         while let Some((first, payload)) = self.frame()? {
             let (is_last, opcode) = (first & FIN != 0, first & 0x0f);
             match (opcode, &mut self.message) {

@@ -11,7 +11,7 @@ fn decode(bytes: &[u8], piece: usize) -> Result<Vec<Message>, Fault> {
     let mut messages = Vec::new();
     for piece in bytes.chunks(piece) {
         decoder.push(piece);
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.next_message()? {
             messages.push(message);
         }
     }

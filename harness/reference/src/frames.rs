@@ -67,7 +67,7 @@ impl<R: Read> Reader<R> {
 
     pub fn next(&mut self) -> Result<Message, Fault> {
         loop {
-            match self.decoder.as_mut().map(Decoder::next) {
+            match self.decoder.as_mut().map(Decoder::next_message) {
                 Some(Ok(Some(message))) => return Ok(message),
                 Some(Err(websocket::Fault(code))) => {
                     self.decoder = None;

@@ -1,6 +1,5 @@
 //! Chapter 3: binary packets.
 
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use throng_codec::engine::{Kind, Packet, Protocol};
@@ -8,10 +7,9 @@ use throng_codec::engine::{Kind, Packet, Protocol};
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::options::Transport;
 use crate::combo::EVERY;
 use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail};
+use crate::outcome::{Outcome, equal};
 
 cases! {
     stray_binary "bin.stray" ["SIO-51", "LIM-43"] over EVERY needs NOTHING
@@ -37,12 +35,7 @@ cases! {
 fn stray_binary(context: &Context) -> Outcome {
     let socket = context.socket()?;
     let _ = socket.send_engine(&Packet::binary([1, 2, 3]));
-    let ending = socket.wait_end(Duration::from_secs(3));
-    match (context.combo.transport, ending) {
-        (_, None) => fail("the session is closed", "it stays open"),
-        (Transport::Polling, Some(_)) => Ok(()),
-        (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &1003),
-    }
+    ends_with(context, &socket, 1003)
 }
 
 fn interrupted(context: &Context) -> Outcome {
@@ -50,12 +43,7 @@ fn interrupted(context: &Context) -> Outcome {
     let head = "51-[\"message\",{\"_placeholder\":true,\"num\":0}]";
     socket.send_engine(&Packet::message(head))?;
     let _ = socket.send_engine(&Packet::message("2[\"message\",{}]"));
-    let ending = socket.wait_end(Duration::from_secs(3));
-    match (context.combo.transport, ending) {
-        (_, None) => fail("the session is closed", "it stays open"),
-        (Transport::Polling, Some(_)) => Ok(()),
-        (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &1008),
-    }
+    ends_with(context, &socket, 1008)
 }
 
 fn bad_counts(context: &Context) -> Outcome {

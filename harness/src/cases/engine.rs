@@ -9,7 +9,6 @@ use throng_codec::payload::{self, Body};
 use super::support::*;
 use crate::capabilities::{CHAT, ECHO, NOTHING};
 use crate::case::cases;
-use crate::client::ClientError;
 use crate::client::chat::message;
 use crate::client::http::Request;
 use crate::client::options::Transport;
@@ -222,8 +221,7 @@ fn binary_answers(context: &Context) -> Outcome {
                 format!("{:?}", response.header("content-type"))
             })?;
             let body = Body::Text(response.text());
-            let packets = payload::decode(Protocol::Eio3, &body)
-                .map_err(|why| ClientError::Protocol(why.to_string()))?;
+            let packets = payload::decode(Protocol::Eio3, &body)?;
             if packets.iter().any(|packet| packet.data == Data::Binary(vec![1, 2, 3, 4])) {
                 return Ok(());
             }
@@ -303,11 +301,7 @@ fn order(context: &Context) -> Outcome {
 
 fn close_by_post(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     let response = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
     status(&response, 200)?;
     equal("the body", &response.text(), &"ok".to_owned())?;
@@ -328,11 +322,7 @@ fn close_on_websocket(context: &Context) -> Outcome {
 fn close_while_polling(context: &Context) -> Outcome {
     let poller = context.poller()?;
     poller.connect()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     // The session ends; whether the POST still gets ok does not matter here.
     let _ = poller.post_message("9");
     let answer = held.receive(context.wait())?;

@@ -226,12 +226,8 @@ fn same_user(context: &Context) -> Outcome {
     arg["api_token"] = json!(again.token);
     accepts(&guest.ask("message", arg)?)?;
     witness.message_with("with the second token")?;
-    let event = rosters_since(&witness, 0, room);
-    equal(
-        "the last roster",
-        event.last().unwrap_or(&Vec::new()),
-        &sorted(&[guest.user.id, witness.user.id]),
-    )
+    let users = sorted(&[guest.user.id, witness.user.id]);
+    equal("the last roster", &last_roster(context, &witness, room)?, &users)
 }
 
 fn logout(context: &Context) -> Outcome {

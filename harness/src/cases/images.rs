@@ -83,7 +83,7 @@ fn bad_image(context: &Context) -> Outcome {
         "data:image/png,plain".to_owned(),
     ] {
         let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?;
-        refuses_input(&answer, "image_invalid", format!("{}", &img[..img.len().min(60)]))?;
+        refuses_input(&answer, "image_invalid", &img[..img.len().min(60)])?;
     }
     one.say(room, "the end")?;
     two.message_with("the end")?;

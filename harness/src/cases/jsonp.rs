@@ -6,7 +6,6 @@ use throng_codec::payload;
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::ClientError;
 use crate::client::chat::{Chat, message};
 use crate::client::http::{Request, Response, percent_encode};
 use crate::client::poller::Poller;
@@ -49,8 +48,7 @@ fn jsonp(context: &Context) -> Outcome {
         let response = context.get(&path)?;
         header(&response, "Cache-Control", "no-store")?;
         let text = unwrap_jsonp(&response, index)?;
-        let packets = payload::decode_body_text(context.combo.protocol, &text)
-            .map_err(|why| ClientError::Protocol(why.to_string()))?;
+        let packets = payload::decode_body_text(context.combo.protocol, &text)?;
         let first = packets.first().map(|packet| packet.kind);
         equal("the first packet", &first, &Some(Kind::Open))?;
     }

@@ -11,11 +11,11 @@ use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
 use crate::client::ClientError;
 use crate::client::chat::message;
-use crate::client::http::{Connection, Request};
-use crate::client::poller::{Poller, is_message};
+use crate::client::http::Request;
+use crate::client::poller::is_message;
 use crate::combo::{ONLY_E3P, ONLY_E4P, POLLING};
 use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use crate::outcome::{Outcome, equal, require};
 
 cases! {
     handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
@@ -67,42 +67,9 @@ fn handshake(context: &Context) -> Outcome {
     status(&response, 200)?;
     header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
     header(&response, "Cache-Control", "no-store")?;
-    let packets = payload::decode_body_text(context.combo.protocol, &response.text())
-        .map_err(|why| ClientError::Protocol(why.to_string()))?;
+    let packets = payload::decode_body_text(context.combo.protocol, &response.text())?;
     let first = packets.first().map(|packet| packet.kind);
     equal("the first packet", &first, &Some(Kind::Open))
-}
-
-/// Takes the packets that are due, so that the next poll is held.
-fn drained(context: &Context, poller: &Poller) -> Result<(), Stop> {
-    poller.post_message(ASK)?;
-    let packets = poller.poll()?;
-    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
-        format!("{:?}", texts(&packets))
-    })?;
-    context.step("the server has nothing more to send");
-    Ok(())
-}
-
-fn hold(context: &Context, poller: &Poller) -> Result<Connection, Stop> {
-    drained(context, poller)?;
-    let mut connection = context.connection()?;
-    connection.send(&Request::get(&poller.path()))?;
-    match connection.receive(QUIET) {
-        Err(ClientError::Timeout(_)) => Ok(connection),
-        Ok(response) if response.text() == "2" => {
-            // A ping arrived in between; the next poll is held.
-            poller.post("3")?;
-            connection.send(&Request::get(&poller.path()))?;
-            context.pause(QUIET);
-            Ok(connection)
-        }
-        Ok(response) => fail(
-            "the poll is held while the server has nothing to send",
-            format!("it is answered with {}", response.text()),
-        ),
-        Err(other) => Err(other.into()),
-    }
 }
 
 fn held(context: &Context) -> Outcome {

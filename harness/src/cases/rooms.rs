@@ -198,9 +198,7 @@ fn repeated(context: &Context) -> Outcome {
     equal("online", &answer["online"], &json!(2))?;
     let event = guest.event("room")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
-    context.pause(QUIET);
-    let rosters = rosters_since(&witness, seen, room);
-    require(rosters.is_empty(), "no roster event for the others", || format!("{rosters:?}"))?;
+    no_roster_since(context, &witness, seen, room)?;
     guest.say(room, "once")?;
     guest.message_with("once")?;
     context.pause(QUIET);
@@ -327,9 +325,7 @@ fn leave_outside(context: &Context) -> Outcome {
     let event = guest.event("roomout")?;
     equal("the roster", event.arg(0), &json!({}))?;
     equal("room", &event.arg(1)["room"], &json!(room))?;
-    context.pause(QUIET);
-    let rosters = rosters_since(&witness, seen, room);
-    require(rosters.is_empty(), "no roster event for the members", || format!("{rosters:?}"))
+    no_roster_since(context, &witness, seen, room)
 }
 
 fn nothing_after_leave(context: &Context) -> Outcome {

@@ -8,7 +8,7 @@ use throng_codec::engine::{Data, Kind, Packet, Protocol};
 
 use crate::client::ClientError;
 use crate::client::chat::{Chat, is_roster_of, roster_ids};
-use crate::client::http::Response;
+use crate::client::http::{Connection, Request, Response};
 use crate::client::options::{Options, Transport};
 use crate::client::poller::{Poller, is_message};
 use crate::client::socket::Socket;
@@ -145,11 +145,6 @@ pub fn max_payload(context: &Context) -> Result<usize, Stop> {
     }
 }
 
-pub fn rosters_since(chat: &Chat, index: usize, room: u64) -> Vec<Vec<u64>> {
-    let events = chat.socket.events_since(index);
-    events.iter().filter(|event| is_roster_of(event, room)).map(|event| ids(event.arg(0))).collect()
-}
-
 /// The member's last roster of the room, once none has come for a while.
 pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Result<Vec<u64>, Stop> {
     let rosters = || -> Vec<Event> {
@@ -274,4 +269,54 @@ pub fn stays_open(what: &str, socket: &Socket) -> Outcome {
 /// An acknowledgement that refuses `input` with this code.
 pub fn refuses_input(answer: &Value, code: &str, input: impl fmt::Display) -> Outcome {
     require(answer["code"] == json!(code), code, || format!("{answer} for {input}"))
+}
+
+/// Takes the packets that are due, so that the next poll is held.
+fn drained(context: &Context, poller: &Poller) -> Result<(), Stop> {
+    poller.post_message(ASK)?;
+    let packets = poller.poll()?;
+    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
+        format!("{:?}", texts(&packets))
+    })?;
+    context.step("the server has nothing more to send");
+    Ok(())
+}
+
+/// A poll that the server holds.
+pub fn hold(context: &Context, poller: &Poller) -> Result<Connection, Stop> {
+    drained(context, poller)?;
+    let mut connection = context.connection()?;
+    connection.send(&Request::get(&poller.path()))?;
+    match connection.receive(QUIET) {
+        Err(ClientError::Timeout(_)) => Ok(connection),
+        Ok(response) if response.text() == "2" => {
+            // A ping arrived in between; the next poll is held.
+            poller.post("3")?;
+            connection.send(&Request::get(&poller.path()))?;
+            context.pause(QUIET);
+            Ok(connection)
+        }
+        Ok(response) => fail(
+            "the poll is held while the server has nothing to send",
+            format!("it is answered with {}", response.text()),
+        ),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The session ends; a WebSocket with this close code.
+pub fn ends_with(context: &Context, socket: &Socket, code: u16) -> Outcome {
+    match (context.combo.transport, socket.wait_end(CLOSES)) {
+        (_, None) => fail("the session is closed", "it stays open"),
+        (Transport::Polling, Some(_)) => Ok(()),
+        (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &code),
+    }
+}
+
+/// The member gets no roster event after event `seen`.
+pub fn no_roster_since(context: &Context, member: &Chat, seen: usize, room: u64) -> Outcome {
+    context.pause(QUIET);
+    let events = member.socket.events_since(seen);
+    let event = events.into_iter().find(|event| is_roster_of(event, room));
+    nothing("no roster event for the other members", event)
 }

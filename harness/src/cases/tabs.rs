@@ -1,8 +1,9 @@
 //! Chapter 4: several sessions of one user, and how sessions end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
+use throng_codec::socket as sio;
 
 use super::support::*;
 use crate::capabilities::CHAT;
@@ -66,9 +67,7 @@ fn one_tab_leaves(context: &Context) -> Outcome {
             "close" => tab.socket.close(),
             _ => tab.socket.reset(),
         }
-        context.pause(QUIET);
-        let rosters = rosters_since(&witness, seen, room);
-        require(rosters.is_empty(), "no roster event for the others", || format!("{rosters:?}"))?;
+        no_roster_since(context, &witness, seen, room)?;
         witness.say(room, &format!("after {way}"))?;
         stays.message_with(&format!("after {way}"))?;
         stays.say(room, &format!("still here after {way}"))?;
@@ -87,10 +86,10 @@ fn every_way(context: &Context) -> Outcome {
         let mut guest = context.guest("guest")?;
         guest.join(room)?;
         witness.roster_of(room, &[witness.user.id, guest.user.id])?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         match way {
             "close" => guest.socket.close(),
-            "41" => guest.socket.send_text(&disconnect(context))?,
+            "41" => guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?,
             "FIN" => guest.socket.hang_up(),
             _ => guest.socket.reset(),
         }
@@ -100,15 +99,4 @@ fn every_way(context: &Context) -> Outcome {
         require(took < Duration::from_millis(2_500), "at once", || format!("after {took:?}"))?;
     }
     Ok(())
-}
-
-fn disconnect(context: &Context) -> String {
-    use crate::client::options::Transport;
-    use throng_codec::engine::{Packet, Protocol};
-    match (context.combo.transport, context.combo.protocol) {
-        (Transport::Polling, Protocol::Eio3) => {
-            throng_codec::payload::encode_text(Protocol::Eio3, &[Packet::message("1")])
-        }
-        _ => "41".to_owned(),
-    }
 }

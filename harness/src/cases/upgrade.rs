@@ -10,7 +10,6 @@ use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
 use crate::case::cases;
 use crate::client::ClientError;
 use crate::client::chat::message;
-use crate::client::http::Request;
 use crate::client::poller::Poller;
 use crate::client::websocket::RawSocket;
 use crate::combo::{ONLY_E4P, POLLING};
@@ -82,11 +81,7 @@ fn probe(context: &Context) -> Outcome {
 
 fn releases_poll(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     let _socket = open_probe(context, &poller)?;
     let start = Instant::now();
     let response = held.receive(Duration::from_secs(2))?;

@@ -16,6 +16,8 @@ pub mod websocket;
 
 use std::fmt;
 
+use throng_codec::Malformed;
+
 /// Why a client operation failed. The case decides what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientError {
@@ -46,3 +48,9 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+impl From<Malformed> for ClientError {
+    fn from(why: Malformed) -> ClientError {
+        ClientError::Protocol(why.to_string())
+    }
+}

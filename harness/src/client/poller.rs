@@ -25,8 +25,7 @@ impl Poller {
         if response.status != 200 {
             return Err(ClientError::Refused(response));
         }
-        let packets = payload::decode_body_text(protocol, &response.text())
-            .map_err(|why| ClientError::Protocol(why.to_string()))?;
+        let packets = payload::decode_body_text(protocol, &response.text())?;
         let mut packets = packets.into_iter();
         let open = match packets.next() {
             Some(Packet { kind: Kind::Open, data: Data::Text(json) }) => Open::parse(&json)?,
@@ -80,7 +79,7 @@ impl Poller {
         } else {
             Body::Text(response.text())
         };
-        payload::decode(self.protocol, &body).map_err(|why| ClientError::Protocol(why.to_string()))
+        Ok(payload::decode(self.protocol, &body)?)
     }
 
     /// Socket.IO CONNECT where the protocol needs one.

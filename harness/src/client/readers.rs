@@ -53,8 +53,7 @@ pub fn read_websocket(shared: &Shared, mut raw: RawSocket) {
 }
 
 fn take_frame(shared: &Shared, frame: &Frame) -> Result<(), ClientError> {
-    let packet = engine::decode(shared.options.protocol, frame)
-        .map_err(|why| ClientError::Protocol(why.to_string()))?;
+    let packet = engine::decode(shared.options.protocol, frame)?;
     shared.take(packet)
 }
 

@@ -155,8 +155,7 @@ impl Shared {
                 .map_err(|_| ClientError::Protocol("a text payload that is not UTF-8".into()))?;
             Body::Text(text.to_owned())
         };
-        let packets = payload::decode(self.options.protocol, &body)
-            .map_err(|why| ClientError::Protocol(why.to_string()))?;
+        let packets = payload::decode(self.options.protocol, &body)?;
         for packet in packets {
             self.take(packet)?;
         }
@@ -180,8 +179,7 @@ impl Shared {
         match packet.kind {
             Kind::Open => state.open = Some(Open::parse(&text)?),
             Kind::Message => {
-                let packet =
-                    sio::decode(&text).map_err(|why| ClientError::Protocol(why.to_string()))?;
+                let packet = sio::decode(&text)?;
                 state.take(packet);
             }
             Kind::Close => {

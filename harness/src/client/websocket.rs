@@ -114,7 +114,7 @@ impl RawSocket {
     pub fn receive(&mut self, wait: Duration) -> Result<Frame, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_message() {
                 Ok(Some(Message::Text(text))) => {
                     self.log.received(&text);
                     return Ok(Frame::Text(text));
