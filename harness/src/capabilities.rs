@@ -8,7 +8,7 @@ use throng_codec::engine::Protocol;
 use crate::client::options::Transport;
 use crate::combo::{Combo, E3P, E3W, E4P, E4W};
 
-/// What a target must offer before a case makes sense.
+/// What a case needs from the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Both transports, and the move from one to the other.

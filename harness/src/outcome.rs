@@ -20,7 +20,7 @@ impl From<ClientError> for Stop {
     fn from(error: ClientError) -> Stop {
         match error {
             ClientError::Unreachable(why) => Stop::Error(format!("cannot connect: {why}")),
-            // An empty expectation stands for that of the case.
+            // An empty expectation means that of the case.
             other => Stop::Fail { expected: String::new(), observed: other.to_string() },
         }
     }
@@ -40,7 +40,7 @@ pub fn skip<T>(reason: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Skip(reason.into()))
 }
 
-/// Fails unless `holds`; the observation is only written down when it does not.
+/// Fails unless `holds`; the observation is formatted only on failure.
 pub fn require(holds: bool, expected: &str, observed: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { fail(expected, observed()) }
 }

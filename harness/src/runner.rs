@@ -169,7 +169,7 @@ pub struct Settings {
     pub known: Known,
 }
 
-/// Runs the instances and hands each report out as it is made; the result keeps their order.
+/// Runs the instances and passes each report to `progress`; the result keeps their order.
 pub fn run(
     run: &Arc<Run>,
     instances: &[Instance],

@@ -31,6 +31,16 @@ fn the_examples_of_the_rfc_decode() {
 }
 
 #[test]
+fn every_byte_is_masked_by_its_position() {
+    let payload: Vec<u8> = (0..23).collect();
+    let frame = frame(FIN | BINARY, &payload, Mask::Client);
+    let (head, masked) = frame.split_at(6);
+    for (at, (byte, plain)) in masked.iter().zip(&payload).enumerate() {
+        assert_eq!(byte ^ head[2 + at % 4], *plain, "byte {at}");
+    }
+}
+
+#[test]
 fn a_close_frame_keeps_its_code_and_reason() {
     let close = |code, reason: &str| decode(&close_frame(code, reason, Mask::Client), 3);
     let sent = Close { code: 4001, reason: "slow_consumer".to_owned() };

@@ -53,7 +53,7 @@ defects! {
     EmptyRosterArray, "PRES-3", "an empty roster is []";
     SecondTabCounted, "PRES-12", "online counts sessions, not users";
     DuplicateEmail, "REST-17", "a second registration of an e-mail succeeds";
-    TrustsImageNames, "REST-53", "an upload is judged by its file name";
+    TrustsImageNames, "REST-53", "an upload is accepted by its file name";
 
     // Rare or small defects.
     SwappedForOne, "CHAT-61", "two messages are swapped for one member only";

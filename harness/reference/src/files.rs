@@ -1,4 +1,4 @@
-//! Images: judged by their bytes, stored under their content's hash.
+//! Images: recognized by their bytes, stored under their content's hash.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 

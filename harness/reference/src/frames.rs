@@ -8,7 +8,7 @@ use throng_codec::websocket::{self, Decoder, FIN, Mask, Message, PONG, TEXT};
 
 /// Why there is no next message.
 pub enum Fault {
-    /// The rule broken asks for this close code.
+    /// A rule was violated that requires this close code.
     Close(u16),
     /// The connection ended or failed.
     Gone,

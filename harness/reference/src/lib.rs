@@ -1,4 +1,4 @@
-//! A deliberately small server that keeps the written protocol, and can be told to break one clause.
+//! A deliberately small server that conforms to the written protocol, or violates one chosen clause.
 //!
 //! Threads, blocking sockets, one lock around one world: correct by clarity. With a [`Defect`] it is
 //! wrong in one known way, so that the harness can show that it notices.

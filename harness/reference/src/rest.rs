@@ -37,7 +37,7 @@ struct Call {
     /// The token of the request, valid or not.
     token: Option<String>,
     by_cookie: bool,
-    /// The node that was asked.
+    /// The node that received the request.
     node: usize,
 }
 

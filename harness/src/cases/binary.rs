@@ -1,6 +1,5 @@
 //! Chapter 3: binary packets.
 
-
 use serde_json::{Value, json};
 use throng_codec::engine::{Kind, Packet, Protocol};
 

@@ -45,8 +45,8 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
             users = Some(roster_ids(event.arg(0)));
         } else if event.name == "presence" && event.arg(0)["room"] == json!(room) {
             let delta = event.arg(0);
-            let members = ["room", "seq", "version", "online", "joined", "left"];
-            has_exactly("presence", delta, &members)?;
+            let fields = ["room", "seq", "version", "online", "joined", "left"];
+            has_exactly("presence", delta, &fields)?;
             equal("the number of arguments", &event.args.len(), &1)?;
             let Some(users) = &mut users else {
                 return fail("the snapshot before the first presence", delta.to_string());
@@ -99,7 +99,7 @@ fn delta(context: &Context) -> Outcome {
     require(deltas > 0, "presence events", || "none".to_owned())?;
     follower.leave(room)?;
     let event = follower.event("roomout")?;
-    users_are("the own roomout", event.arg(0), &[guest.user.id])
+    users_are("the session's own roomout", event.arg(0), &[guest.user.id])
 }
 
 fn delta_same_as_full(context: &Context) -> Outcome {

@@ -42,7 +42,7 @@ fn leaves(context: &Context) -> Outcome {
     let event = witness.roster_of(room, &[witness.user.id])?;
     equal("the event", &event.name, &"roomout".to_owned())?;
     context.pause(QUIET);
-    equal("events for the leaver", &events_of_rooms(&guest.socket), &before)
+    equal("events for the session that left", &events_of_rooms(&guest.socket), &before)
 }
 
 /// The number of events about the session's own rooms: unread numbers may arrive at any time.

@@ -270,11 +270,7 @@ fn many_in_one(context: &Context) -> Outcome {
 }
 
 fn utf16_lengths(context: &Context) -> Outcome {
-    let (room, witness) = watched_room(context)?;
-    let user = context.user()?;
-    let poller = context.poller_of(&user)?;
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
+    let (room, witness, _, poller) = polling_member(context)?;
     let text = "hi ü☃😀 你好";
     poller.post_message(&format!("2[\"message\",{}]", message(room, text)))?;
     witness.message_with(text)?;

@@ -284,5 +284,5 @@ fn half_open(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The silent peer's connection has to stay open until here.
+/// Keeps the connection of the silent peer open until here.
 fn keep(_socket: &Socket) {}

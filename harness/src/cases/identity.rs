@@ -110,10 +110,10 @@ fn connect_payload(context: &Context) -> Outcome {
     acts_as(context, &socket, Some(&two))?;
     let socket = connect(None, json!({ "token": two.token, "api_token": one.token }))?;
     acts_as(context, &socket, Some(&one))?;
-    context.step("over a token in the query");
+    context.step("one token in the query, another in the payload");
     let socket = connect(Some(&one), json!({ "api_token": two.token }))?;
     acts_as(context, &socket, Some(&two))?;
-    context.step("invalid ones");
+    context.step("invalid tokens");
     for auth in [
         json!({ "api_token": "x" }),
         json!({ "api_token": 1 }),

@@ -6,9 +6,8 @@ use throng_codec::payload;
 use super::support::*;
 use crate::capabilities::{CHAT, NOTHING};
 use crate::case::cases;
-use crate::client::chat::{Chat, message};
+use crate::client::chat::message;
 use crate::client::http::{Request, Response, percent_encode};
-use crate::client::poller::Poller;
 use crate::combo::POLLING;
 use crate::context::Context;
 use crate::outcome::{Outcome, Stop, equal, fail, require};
@@ -55,18 +54,8 @@ fn jsonp(context: &Context) -> Outcome {
     Ok(())
 }
 
-fn jsonp_session(context: &Context) -> Result<(u64, Chat, Poller), Stop> {
-    let (room, witness) = watched_room(context)?;
-    let user = context.user()?;
-    let poller = context.poller_of(&user)?;
-    poller.connect()?;
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
-    Ok((room, witness, poller))
-}
-
 fn jsonp_line_separators(context: &Context) -> Outcome {
-    let (room, witness, poller) = jsonp_session(context)?;
+    let (room, witness, _, poller) = polling_member(context)?;
     poller.poll()?;
     witness.say(room, "a\u{2028}b\u{2029}c")?;
     for _ in 0..5 {
@@ -86,11 +75,11 @@ fn jsonp_line_separators(context: &Context) -> Outcome {
 }
 
 fn jsonp_post(context: &Context) -> Outcome {
-    let (room, witness, poller) = jsonp_session(context)?;
-    // On the wire of JSON: a line feed as backslash-n, a backslash as two of them.
+    let (room, witness, _, poller) = polling_member(context)?;
+    // In JSON a line feed is backslash-n and a backslash is two of them.
     let event = format!("2[\"message\",{}]", message(room, "one\ntwo\\three"));
     let body = payload::encode_text(poller.protocol, &[Packet::message(event)]);
-    // What a browser's form makes of it (engine.io-client): backslash-n doubled first.
+    // As engine.io-client encodes it for a form: backslash-n is doubled first.
     let escaped = body.replace("\\n", "\\\\n");
     let form = format!("d={}", percent_encode(&escaped));
     let path = format!("{}&j=0", poller.path());

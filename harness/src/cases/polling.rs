@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use throng_codec::engine::{Kind, Packet, Protocol};
 use throng_codec::payload;
 
@@ -187,8 +186,8 @@ fn too_large(context: &Context) -> Outcome {
     is_gone(&poller)
 }
 
-/// A payload of this many bytes: a CONNECT to a namespace with a long query, which is no part of
-/// its name.
+/// A payload of this many bytes: a CONNECT to a namespace with a long query, which is not part of
+/// the name.
 fn sized_body(protocol: Protocol, bytes: usize) -> String {
     let packet = |padding: usize| format!("40/big?{},", "x".repeat(padding));
     if protocol == Protocol::Eio4 {
@@ -234,14 +233,9 @@ fn bad_payloads(context: &Context) -> Outcome {
 }
 
 fn after_the_fault(context: &Context) -> Outcome {
-    let (room, witness) = watched_room(context)?;
-    let user = context.user()?;
-    let poller = context.poller_of(&user)?;
-    poller.connect()?;
-    let event = |name: &str, arg: &Value| format!("2[\"{name}\",{arg}]");
-    poller.post_message(&event("room", &serde_json::json!({ "roomid": room })))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
-    let late = Packet::message(event("message", &message(room, "after the fault")));
+    let (room, witness, _, poller) = polling_member(context)?;
+    let late = format!("2[\"message\",{}]", message(room, "after the fault"));
+    let late = Packet::message(late);
     let body = payload::encode_text(poller.protocol, &[late]);
     let body = match poller.protocol {
         Protocol::Eio4 => format!("x\u{1e}{body}"),

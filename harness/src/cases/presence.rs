@@ -59,9 +59,10 @@ fn roster(context: &Context) -> Outcome {
     guests[0].leave(room)?;
     guests[1].leave(room)?;
     guests[2].leave(room)?;
-    let event = guests[2].socket.wait_event(context.wait(), "the own roomout", |event| {
-        event.name == "roomout" && event.arg(1)["online"] == json!(0)
-    })?;
+    let event =
+        guests[2].socket.wait_event(context.wait(), "the session's own roomout", |event| {
+            event.name == "roomout" && event.arg(1)["online"] == json!(0)
+        })?;
     equal("an empty roster", event.arg(0), &json!({}))
 }
 
@@ -83,7 +84,7 @@ fn meta(context: &Context) -> Outcome {
             let meta = event.arg(1);
             let integers =
                 ["room", "seq", "online", "version"].iter().all(|key| meta[*key].is_u64());
-            require(integers, "integers", || meta.to_string())?;
+            require(integers, "integer fields", || meta.to_string())?;
             let users = event.arg(0).as_object().map_or(0, serde_json::Map::len);
             equal("online", &meta["online"], &json!(users))?;
             require(

@@ -232,7 +232,7 @@ fn one_at_a_time(context: &Context) -> Outcome {
     let event = witness.roster_of(first, &[witness.user.id])?;
     equal("the event for the old room", &event.name, &"roomout".to_owned())?;
     other.roster_of(second, &[other.user.id, guest.user.id])?;
-    // The acknowledgement may come before the roster.
+    // The acknowledgement may arrive before the roster.
     guest.roster_of(second, &[other.user.id, guest.user.id])?;
     witness.say(first, "in the old room")?;
     other.say(second, "in the new room")?;
@@ -307,7 +307,11 @@ fn leave(context: &Context) -> Outcome {
     let answer = guest.leave(room)?;
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 1, "seq": 0 }))?;
     let event = guest.event("roomout")?;
-    users_are("the users for the leaver", event.arg(0), &[witness.user.id])?;
+    users_are(
+        "the users in the roster for the session that left",
+        event.arg(0),
+        &[witness.user.id],
+    )?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
     let event = witness.roster_of(room, &[witness.user.id])?;
     equal("the event for the others", &event.name, &"roomout".to_owned())?;

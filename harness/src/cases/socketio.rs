@@ -153,8 +153,8 @@ fn connect(context: &Context) -> Outcome {
         require(id.len() == 20 && id.chars().all(plain), "an id of 20 plain characters", || {
             id.clone()
         })?;
-        require(id != socket.open().sid, "an id that is not the engine's sid", || id.clone())?;
-        require(!ids.contains(&id), "an id of its own", || id.clone())?;
+        require(id != socket.open().sid, "an id that is not the Engine.IO sid", || id.clone())?;
+        require(!ids.contains(&id), "a unique id", || id.clone())?;
         require(took < Duration::from_millis(1_500), "an answer within 1 s", || {
             format!("{took:?}")
         })?;

@@ -11,11 +11,15 @@ use crate::client::chat::{Chat, is_roster_of, roster_ids};
 use crate::client::http::{Connection, Request, Response};
 use crate::client::options::{Options, Transport};
 use crate::client::poller::{Poller, is_message};
+use crate::client::rest::User;
 use crate::client::socket::Socket;
 use crate::client::state::Event;
 use crate::client::websocket::RawSocket;
 use crate::context::{Context, QUIET};
 use crate::outcome::{Outcome, Stop, equal, fail, require};
+
+/// How long a case waits for the server to close a session.
+pub const CLOSES: Duration = Duration::from_secs(3);
 
 /// Engine.IO's errors: code, status, message.
 pub const UNKNOWN_TRANSPORT: (u64, u16, &str) = (0, 400, "Transport unknown");
@@ -24,6 +28,56 @@ pub const BAD_METHOD: (u64, u16, &str) = (2, 400, "Bad handshake method");
 pub const BAD_REQUEST: (u64, u16, &str) = (3, 400, "Bad request");
 pub const FORBIDDEN: (u64, u16, &str) = (4, 403, "Forbidden");
 pub const BAD_VERSION: (u64, u16, &str) = (5, 400, "Unsupported protocol version");
+
+/// A new room with the session under test in it.
+pub fn guest_in_room(context: &Context) -> Result<(u64, Chat), Stop> {
+    let room = context.room()?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    Ok((room, guest))
+}
+
+/// A new room with an observer in it.
+pub fn watched_room(context: &Context) -> Result<(u64, Chat), Stop> {
+    let room = context.room()?;
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    Ok((room, witness))
+}
+
+/// A new room with the session under test and an observer in it.
+pub fn guest_and_witness(context: &Context) -> Result<(u64, Chat, Chat), Stop> {
+    let (room, witness) = watched_room(context)?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    Ok((room, guest, witness))
+}
+
+/// A new room with an observer and a polling session in it, and the user of the latter.
+pub fn polling_member(context: &Context) -> Result<(u64, Chat, User, Poller), Stop> {
+    let (room, witness) = watched_room(context)?;
+    let user = context.user()?;
+    let poller = context.poller_of(&user)?;
+    poller.connect()?;
+    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    Ok((room, witness, user, poller))
+}
+
+/// `count` users with one session each.
+pub fn crowd(context: &Context, count: usize) -> Result<Vec<Chat>, Stop> {
+    (0..count).map(|index| context.observer(&format!("crowd{index}"))).collect()
+}
+
+/// A session, and an event for which it can request acknowledgements.
+pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), Stop> {
+    if context.capabilities().chat {
+        let user = context.user()?;
+        let options = Options { token: Some(user.token), ..context.options() };
+        return Ok((Socket::connect(context.target(), options, &context.log)?, "login"));
+    }
+    Ok((context.socket()?, "message-with-ack"))
+}
 
 pub fn refused(response: &Response, error: (u64, u16, &str)) -> Outcome {
     let (code, status, message) = error;
@@ -145,7 +199,7 @@ pub fn max_payload(context: &Context) -> Result<usize, Stop> {
     }
 }
 
-/// The member's last roster of the room, once none has come for a while.
+/// The member's last roster of the room, once no roster event has arrived for a while.
 pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Result<Vec<u64>, Stop> {
     let rosters = || -> Vec<Event> {
         chat.socket.events().into_iter().filter(|event| is_roster_of(event, room)).collect()
@@ -161,17 +215,12 @@ pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Result<Vec<u64>
     }
 }
 
-pub fn crowd(context: &Context, count: usize) -> Result<Vec<Chat>, Stop> {
-    (0..count).map(|index| context.observer(&format!("crowd{index}"))).collect()
-}
-
+/// The session is usable: a CONNECT is answered.
 pub fn goes_on(context: &Context, socket: &Socket) -> Outcome {
     socket.send_engine(&Packet::message(ASK))?;
     socket.wait_packet(context.wait(), "an answer", |packet| packet.namespace == "/nope")?;
     Ok(())
 }
-
-pub const CLOSES: Duration = Duration::from_secs(3);
 
 /// Sends text as an Engine.IO message on a connected session, which must end.
 pub fn kills_session(context: &Context, text: &str, code: u16) -> Outcome {
@@ -192,16 +241,6 @@ pub fn kills_session(context: &Context, text: &str, code: u16) -> Outcome {
     }
 }
 
-/// A session, and an event for which it can request acknowledgements.
-pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), crate::outcome::Stop> {
-    if context.capabilities().chat {
-        let user = context.user()?;
-        let options = Options { token: Some(user.token), ..context.options() };
-        return Ok((Socket::connect(context.target(), options, &context.log)?, "login"));
-    }
-    Ok((context.socket()?, "message-with-ack"))
-}
-
 /// Value and attributes of the session cookie.
 pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
     let cookies =
@@ -213,30 +252,6 @@ pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
         }
     }
     fail("a cookie throng_session", format!("{:?}", response.headers))
-}
-
-/// A new room with the session under test in it.
-pub fn guest_in_room(context: &Context) -> Result<(u64, Chat), Stop> {
-    let room = context.room()?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
-    Ok((room, guest))
-}
-
-/// A new room with an observer in it.
-pub fn watched_room(context: &Context) -> Result<(u64, Chat), Stop> {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    Ok((room, witness))
-}
-
-/// A new room with the session under test and an observer in it.
-pub fn guest_and_witness(context: &Context) -> Result<(u64, Chat, Chat), Stop> {
-    let (room, witness) = watched_room(context)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
-    Ok((room, guest, witness))
 }
 
 pub fn ids(roster: &Value) -> Vec<u64> {
@@ -254,7 +269,7 @@ pub fn users_are(what: &str, roster: &Value, users: &[u64]) -> Outcome {
     equal(what, &roster_ids(roster), &users.iter().copied().collect())
 }
 
-/// Nothing of the kind was seen.
+/// Fails if something was found.
 pub fn nothing<T: fmt::Debug>(expected: &str, found: Option<T>) -> Outcome {
     match found {
         None => Ok(()),

@@ -195,9 +195,9 @@ fn order_of_checks(context: &Context) -> Outcome {
 
 fn wrong_transport(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    context.step("asks for transport=websocket without an upgrade");
+    context.step("requests transport=websocket without an upgrade");
     refused(&context.get(&poller.websocket_path())?, BAD_REQUEST)?;
-    context.step("asks with transport=x and with a foreign origin");
+    context.step("requests transport=x, then a foreign origin");
     let path = poller.path().replace("polling", "x");
     refused(&context.get(&path)?, UNKNOWN_TRANSPORT)?;
     let path = poller.path();

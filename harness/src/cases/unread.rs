@@ -46,7 +46,7 @@ cases! {
         expects "seq minus read mark for every user and room, in the login answer and in /api/rooms";
 }
 
-/// The user's number for the room, by a login on that session.
+/// The user's unread number, requested by a login on that session.
 fn unread_by_login(chat: &Chat, room: u64) -> Result<Value, Stop> {
     let answer = chat.ask("login", json!({}))?;
     Ok(answer["count"][format!("room{room}")].clone())
@@ -219,7 +219,7 @@ fn window(context: &Context) -> Outcome {
         "the last number within the window and 250 ms",
         || format!("after {late:?}"),
     )?;
-    // A target may be set to a shorter window than the default; 100 ms is the least that helps.
+    // A target may be configured with a shorter window than the default, but hardly below 100 ms.
     let updates = counts(&guest, from, room).len();
     require(updates <= 22 && updates < sent as usize / 2, "updates that are coalesced", || {
         format!("{updates} updates for {sent} messages")

@@ -1,4 +1,4 @@
-//! Chapter 2: the move from polling to WebSocket.
+//! Chapter 2: the upgrade from polling to WebSocket.
 
 use std::time::{Duration, Instant};
 
@@ -154,12 +154,8 @@ fn nothing_lost(context: &Context) -> Outcome {
 }
 
 fn posts_first(context: &Context) -> Outcome {
-    let (room, witness) = watched_room(context)?;
-    let user = context.user()?;
-    let poller = context.poller_of(&user)?;
-    poller.connect()?;
+    let (room, witness, _, poller) = polling_member(context)?;
     let say = |text: &str| format!("2[\"message\",{}]", message(room, text));
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
     poller.post_message(&say("before"))?;
     let mut socket = open_probe(context, &poller)?;
     poller.post_packets(&[Packet::message(say("during 1")), Packet::message(say("during 2"))])?;

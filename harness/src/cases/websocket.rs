@@ -76,7 +76,7 @@ fn bad_frames(context: &Context) -> Outcome {
         socket.send_raw(first, payload)?;
         closes_with(&mut socket, 1002, CLOSES)?;
     }
-    context.step("a message within a message");
+    context.step("a new message inside a fragmented one");
     let (mut socket, _) = context.connected_websocket()?;
     socket.send_raw(0x01, b"40/no")?;
     socket.send_raw(0x81, b"pe,")?;
@@ -212,7 +212,7 @@ fn too_large(context: &Context) -> Outcome {
     let _ = socket.send_raw(0x01, &half);
     let _ = socket.send_raw(0x80, &half);
     closes_with(&mut socket, 1009, CLOSES)?;
-    context.step("a frame that only announces too much");
+    context.step("a frame that only announces too many bytes");
     let (mut socket, _) = context.connected_websocket()?;
     let mut head = vec![0x81, 0xff];
     head.extend_from_slice(&(max as u64 + 1).to_be_bytes());
@@ -279,7 +279,9 @@ fn known_codes(context: &Context) -> Outcome {
         socket.send_frame(&fault)?;
         let close = socket.wait_close(CLOSES);
         let code_fits = close.as_ref().is_some_and(|close| allowed.contains(&close.code));
-        require(code_fits, "a close code of the table", || format!("{close:?} after {fault:?}"))?;
+        require(code_fits, "a close code of the protocol", || {
+            format!("{close:?} after {fault:?}")
+        })?;
         let reason = close.map(|close| close.reason).unwrap_or_default();
         require(
             reason.is_empty() || REASONS.contains(&reason.as_str()),

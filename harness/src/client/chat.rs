@@ -1,4 +1,4 @@
-//! A chat user's session: the events of the chat, with what a test waits for.
+//! A chat user's session: sends the events of the chat and waits for them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What the answer under way has taken from the buffer.
+    /// Bytes of the current answer that were taken from the buffer.
     taken: Vec<u8>,
     authority: String,
     log: Log,
@@ -118,7 +118,7 @@ impl Connection {
         self.taken.clear();
         let response = self.read_response(deadline).inspect_err(|error| {
             if matches!(error, ClientError::Timeout(_)) {
-                // Half an answer has come: the next wait starts from its beginning.
+                // Part of an answer has arrived: the next wait starts from its beginning.
                 let rest = std::mem::take(&mut self.buffer);
                 self.buffer = std::mem::take(&mut self.taken);
                 self.buffer.extend(rest);

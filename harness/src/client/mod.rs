@@ -23,7 +23,7 @@ use throng_codec::Malformed;
 pub enum ClientError {
     /// The TCP connection could not be opened.
     Unreachable(String),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Timeout(String),
     /// The peer closed or reset the connection.
     Closed(String),

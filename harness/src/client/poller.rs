@@ -12,7 +12,7 @@ use super::rest::Rest;
 pub struct Poller {
     pub sid: String,
     pub open: Open,
-    /// What came with the open packet.
+    /// Packets that arrived with the open packet.
     pub first: Vec<Packet>,
     pub protocol: Protocol,
     pub rest: Rest,
@@ -98,7 +98,7 @@ impl Poller {
     }
 }
 
-/// Whether the packet is a message whose text begins like this.
+/// Whether the packet is a message whose text begins with `prefix`.
 pub fn is_message(packet: &Packet, prefix: &str) -> bool {
     packet.kind == Kind::Message
         && matches!(&packet.data, Data::Text(text) if text.starts_with(prefix))

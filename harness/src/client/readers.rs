@@ -1,4 +1,4 @@
-//! The reader thread of a session: it takes what comes, and sends the pings of protocol 3.
+//! The reader thread of a session: it reads what arrives, and sends the pings of protocol 3.
 
 use std::net::Shutdown;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What a session's handle and its reader thread share: the connection and what came over it.
+//! What a session's handle and its reader thread share: the connection and what arrived on it.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Shared {
         let path = self.path(Some(&self.sid()));
         let reused = wire.post.is_some();
         let mut response = self.post_once(wire, &path, body);
-        // A server may close an idle connection at any time: that is no answer to this request.
+        // A server may close an idle connection at any time: that does not answer this request.
         if reused && matches!(response, Err(ClientError::Closed(_))) {
             wire.post = None;
             response = self.post_once(wire, &path, body);

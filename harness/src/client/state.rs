@@ -8,13 +8,13 @@ use throng_codec::socket as sio;
 
 use super::open::Open;
 
-/// One Socket.IO event as it came.
+/// One Socket.IO event, as received.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Instant,
     pub name: String,
     pub args: Vec<Value>,
-    /// The id the server wants acknowledged, if any.
+    /// The ack id, if the server requests an acknowledgement.
     pub id: Option<u64>,
 }
 

@@ -41,7 +41,7 @@ pub struct RawSocket {
     writes: Arc<Mutex<()>>,
     log: Log,
     closed: Option<CloseFrame>,
-    /// Data of the pongs that came, oldest first.
+    /// Data of the received pongs, oldest first.
     pub pongs: Vec<Vec<u8>>,
 }
 
@@ -149,7 +149,7 @@ impl RawSocket {
         ClientError::Closed(why)
     }
 
-    /// Reads what has come, or waits for it.
+    /// Reads the available bytes, or waits for some.
     fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
         let timeout = || ClientError::Timeout("no frame".into());
         let left = deadline.saturating_duration_since(Instant::now());
@@ -230,7 +230,7 @@ impl RawSocket {
     }
 }
 
-/// Asks for an upgrade at `path`: the connection, and the answer to the request.
+/// Requests an upgrade at `path`: the connection, and the answer to the request.
 pub fn upgrade(
     target: &Target,
     path: &str,

@@ -160,7 +160,7 @@ impl<'a> Stage<'a> {
         observers.chain(self.clients.iter().flatten())
     }
 
-    /// All sessions there ever were.
+    /// All sessions of the script, open or ended.
     pub fn all(&self) -> impl Iterator<Item = &Actor> {
         self.live().chain(&self.ended)
     }

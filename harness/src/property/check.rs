@@ -148,7 +148,7 @@ fn roster_is_right(stage: &Stage<'_>, actor: &Actor, room: usize, mode: Mode) ->
     Err(violation(clause, format!("the roster {wanted:?} for {who}"), format!("{users:?}")))
 }
 
-/// Whether a session of the user was in the room when it was cut off.
+/// Whether a session of the user was in the room when its connection was lost.
 fn cut_off(stage: &Stage<'_>, room: usize, user: u64) -> bool {
     stage.model.ended.values().any(|connection| {
         stage.users[connection.user].id == user

@@ -20,7 +20,7 @@ use crate::context::Context;
 pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
     let mut stage = Stage::set(context, script, timeout)?;
     let outcome = all_steps(&mut stage, script);
-    // The next script begins with every node.
+    // The next script begins with all nodes up.
     let down = std::mem::take(&mut stage.down);
     let revived: Vec<Play<()>> =
         down.into_iter().map(|node| command(context, "up", node)).collect();
@@ -322,7 +322,7 @@ fn upgrade(stage: &mut Stage<'_>, client: usize) -> Play<()> {
     upgraded.map_err(|why| violation("EIO-70", "an upgrade to WebSocket", why.to_string()))
 }
 
-/// The node that a step means: any but the first.
+/// The node that a step names: any but the first.
 fn killable(stage: &Stage<'_>, node: usize) -> Option<usize> {
     let others = stage.context.nodes() - 1;
     (others > 0).then(|| 1 + node % others)

@@ -122,7 +122,7 @@ pub enum Step {
         client: usize,
         room: usize,
     },
-    /// Asks for the unread numbers.
+    /// Requests the unread numbers.
     Login {
         client: usize,
     },
@@ -238,9 +238,9 @@ impl fmt::Display for Step {
                 write!(out, "client {client} sends a message to room {room} with a bad token")
             }
             Step::TooLong { client, room } => {
-                write!(out, "client {client} sends too long a message to room {room}")
+                write!(out, "client {client} sends a message that is too long to room {room}")
             }
-            Step::Login { client } => write!(out, "client {client} asks for its unread numbers"),
+            Step::Login { client } => write!(out, "client {client} requests its unread numbers"),
             Step::NodeDown { node } => write!(out, "node {node} is killed"),
             Step::NodeUp { node } => write!(out, "node {node} starts again"),
         }

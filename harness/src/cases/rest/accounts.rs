@@ -39,8 +39,8 @@ fn register(context: &Context) -> Outcome {
     equal("errno", &answer["errno"], &json!(0))?;
     equal("message", &answer["message"], &json!("Registered"))?;
     let user = &answer["user"];
-    let members = ["id", "name", "email", "avatar", "api_token", "created_at", "updated_at"];
-    has_exactly("user", user, &members)?;
+    let fields = ["id", "name", "email", "avatar", "api_token", "created_at", "updated_at"];
+    has_exactly("user", user, &fields)?;
     equal("email", &user["email"], &json!(email))?;
     equal("name", &user["name"], &json!(email.split('@').next()))?;
     require(user["id"].is_u64(), "an integer id", || user.to_string())?;
@@ -134,9 +134,11 @@ fn register_taken(context: &Context) -> Outcome {
     });
     let succeeded = answers.iter().filter(|answer| answer["errno"] == json!(0)).count();
     let refused = answers.iter().filter(|answer| **answer == taken).count();
-    require(succeeded == 1 && refused == answers.len() - 1, "one success, the others taken", || {
-        format!("{answers:?}")
-    })
+    require(
+        succeeded == 1 && refused == answers.len() - 1,
+        "one success, the others refused as taken",
+        || format!("{answers:?}"),
+    )
 }
 
 fn register_src(context: &Context) -> Outcome {
@@ -168,7 +170,7 @@ fn login(context: &Context) -> Outcome {
     let answer = response.json();
     has_exactly("the answer", &answer, &["errno", "user", "message"])?;
     equal("message", &answer["message"], &json!("Logged in"))?;
-    let members = [
+    let fields = [
         "id",
         "name",
         "email",
@@ -178,7 +180,7 @@ fn login(context: &Context) -> Outcome {
         "created_at",
         "updated_at",
     ];
-    has_exactly("user", &answer["user"], &members)?;
+    has_exactly("user", &answer["user"], &fields)?;
     equal("id", &answer["user"]["id"], &json!(user.id))?;
     let verified = &answer["user"]["email_verified_at"];
     require(verified.is_null() || is_time(verified), "a time or null", || verified.to_string())?;
@@ -187,7 +189,11 @@ fn login(context: &Context) -> Outcome {
     equal("the first token", &rest.get_as("/api/user", &user.token)?.status, &200)?;
     equal("the second token", &rest.get_as("/api/user", &second)?.status, &200)?;
     let upper = json!({ "name": user.email.to_uppercase(), "password": PASSWORD });
-    equal("errno in capitals", &rest.post("/api/login", &upper)?.json()["errno"], &json!(0))?;
+    equal(
+        "errno for an upper-case e-mail",
+        &rest.post("/api/login", &upper)?.json()["errno"],
+        &json!(0),
+    )?;
     let wrong = json!({ "errno": 1, "message": "The e-mail or password is wrong." });
     for body in [
         json!({ "name": user.email, "password": "something else" }),

@@ -52,8 +52,8 @@ fn history_shape(context: &Context) -> Outcome {
     equal("total", &data["total"], &json!(1))?;
     equal("current", &data["current"], &json!(1))?;
     let row = &data["data"][0];
-    let members = ["id", "userid", "username", "src", "msg", "img", "roomid", "time", "seq"];
-    has_exactly("a row", row, &members)?;
+    let fields = ["id", "userid", "username", "src", "msg", "img", "roomid", "time", "seq"];
+    has_exactly("a row", row, &fields)?;
     equal("id", &row["id"], &said["id"])?;
     equal("roomid", &row["roomid"], &json!(room))?;
     equal("time", &row["time"], &json!("2026-11-23T00:31:11.784Z"))
@@ -87,7 +87,7 @@ fn history_faults(context: &Context) -> Outcome {
     equal("a page beyond the first message", &beyond["data"], &json!([]))?;
     let odd =
         rest.get_as(&format!("/api/history/message?roomid={room}&current=1&total=abc"), token)?;
-    equal("total that is no number", &odd.json()["data"]["total"], &json!(1))?;
+    equal("total for a value that is not a number", &odd.json()["data"]["total"], &json!(1))?;
     let odd = rest.history(token, room, 1, 999_999)?;
     equal("total above the number of messages", &odd["total"], &json!(1))
 }
@@ -115,6 +115,6 @@ fn history_pages(context: &Context) -> Outcome {
     let fourth = rest.history(&guest.user.token, room, 4, 45)?;
     equal("page 4", &fourth["data"], &json!([]))?;
     let fresh = rest.history(&guest.user.token, room, 1, 0)?;
-    equal("page 1 anew", &seqs(&fresh), &(28..=47).collect())?;
-    equal("total anew", &fresh["total"], &json!(47))
+    equal("page 1 again", &seqs(&fresh), &(28..=47).collect())?;
+    equal("total, again", &fresh["total"], &json!(47))
 }
