@@ -65,8 +65,10 @@ pub struct RunArgs {
     /// Run only cases of this level or stronger
     #[arg(long, value_enum, default_value_t = LevelArg::May)]
     pub level: LevelArg,
+    /// Engine.IO version of the sessions under test
     #[arg(long, value_enum, default_value_t = ProtocolArg::Both)]
     pub protocol: ProtocolArg,
+    /// Transport of the sessions under test
     #[arg(long, value_enum, default_value_t = TransportArg::Both)]
     pub transport: TransportArg,
     /// Seed of the property tests; the same seed makes the same scripts
@@ -79,13 +81,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<(usize, usize)>,
     /// Timeout of a case, in seconds
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
     pub timeout: u64,
     /// Number of cases to run in parallel
     #[arg(long, default_value_t = 8)]
     pub jobs: usize,
     /// Timeout for one answer, in seconds
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub wait: f64,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
@@ -104,7 +106,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COMMAND")]
     pub node_command: Option<String>,
     /// Time within which the other nodes must detect a dead node, in seconds
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 12.0)]
     pub lease: f64,
     /// Directory where property tests save shrunk scripts for `replay`
     #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
@@ -122,6 +124,7 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct ListArgs {
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Show every clause with its cases, or the reason why it has none
@@ -156,6 +159,7 @@ pub struct LatencyArgs {
     /// Latency bound such as p99=5ms or max=1s; may be repeated. Exit code 1 when one is missed
     #[arg(long, value_name = "QUANTILE=TIME")]
     pub slo: Vec<String>,
+    /// Engine.IO version of the members
     #[arg(long, value_enum, default_value_t = ProtocolArg::Eio4)]
     pub protocol: ProtocolArg,
     /// Write the results as JSON
@@ -173,7 +177,8 @@ pub struct MutantsArgs {
     /// Number of defects to try in parallel
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
-    #[arg(long)]
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
 
