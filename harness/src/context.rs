@@ -176,7 +176,11 @@ impl Context {
 
     /// A session over the case's protocol and transport, without identity.
     pub fn socket(&self) -> Result<Socket, ClientError> {
-        Socket::connect(self.target(), self.options(), &self.log)
+        self.socket_with(self.options())
+    }
+
+    pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
+        Socket::connect(self.target(), options, &self.log)
     }
 
     pub fn options(&self) -> Options {

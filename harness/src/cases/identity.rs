@@ -79,7 +79,7 @@ fn acts_as(context: &Context, socket: &Socket, user: Option<&User>) -> Outcome {
 fn sources(context: &Context) -> Outcome {
     let user = context.user()?;
     let other = context.user()?;
-    let connect = |options: Options| Socket::connect(context.target(), options, &context.log);
+    let connect = |options: Options| context.socket_with(options);
     context.step("in the query");
     let socket = connect(Options { token: Some(user.token.clone()), ..context.options() })?;
     acts_as(context, &socket, Some(&user))?;
@@ -102,7 +102,7 @@ fn connect_payload(context: &Context) -> Outcome {
             auth: Some(auth),
             ..context.options()
         };
-        Socket::connect(context.target(), options, &context.log)
+        context.socket_with(options)
     };
     let socket = connect(None, json!({ "api_token": one.token }))?;
     acts_as(context, &socket, Some(&one))?;
@@ -135,7 +135,7 @@ fn query_before_bearer(context: &Context) -> Outcome {
             bearer: Some(two.token.clone()),
             ..context.options()
         };
-        Socket::connect(context.target(), options, &context.log)
+        context.socket_with(options)
     };
     acts_as(context, &connect(&one.token)?, Some(&one))?;
     for absent in ["", "false", "null"] {
@@ -268,7 +268,7 @@ fn cookie(context: &Context) -> Outcome {
     for value in [cookie, user.token.clone()] {
         let headers = vec![("Cookie".to_owned(), format!("throng_session={value}"))];
         let options = Options { headers, ..context.options() };
-        let socket = Socket::connect(context.target(), options, &context.log)?;
+        let socket = context.socket_with(options)?;
         acts_as(context, &socket, None)?;
     }
     Ok(())

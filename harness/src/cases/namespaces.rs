@@ -10,7 +10,6 @@ use super::support::*;
 use crate::capabilities::NOTHING;
 use crate::case::cases;
 use crate::client::options::Options;
-use crate::client::socket::Socket;
 use crate::client::transcript::Direction;
 use crate::combo::{EIO3, EIO4, EVERY};
 use crate::context::{Context, QUIET};
@@ -63,7 +62,7 @@ fn is_refusal(packet: &sio::Packet, namespace: &str, data: &Value) -> bool {
 
 fn namespace_refused(context: &Context) -> Outcome {
     let options = Options { connects: false, ..context.options() };
-    let socket = Socket::connect(context.target(), options, &context.log)?;
+    let socket = context.socket_with(options)?;
     let refusal = json!({ "message": "Invalid namespace" });
     socket.send_engine(&Packet::message("0/custom-nope,"))?;
     socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {

@@ -11,7 +11,6 @@ use crate::capabilities::{APPLICATION, CHAT, NOTHING};
 use crate::case::cases;
 use crate::client::ClientError;
 use crate::client::options::{Options, Transport};
-use crate::client::socket::Socket;
 use crate::client::transcript::Direction;
 use crate::combo::{EIO3, EIO4, EVERY, ONLY_E4W};
 use crate::context::{Context, QUIET};
@@ -147,7 +146,7 @@ fn connect(context: &Context) -> Outcome {
     for auth in [None, Some(json!({})), Some(json!({ "token": "unknown", "x": [1, 2] }))] {
         let options = Options { auth, ..context.options() };
         let before = Instant::now();
-        let socket = Socket::connect(context.target(), options, &context.log)?;
+        let socket = context.socket_with(options)?;
         let took = before.elapsed();
         let id = socket.id();
         require(id.len() == 20 && id.chars().all(plain), "an id of 20 plain characters", || {
@@ -165,7 +164,7 @@ fn connect(context: &Context) -> Outcome {
 
 fn silent_before_connect(context: &Context) -> Outcome {
     let options = Options { connects: false, ..context.options() };
-    let socket = Socket::connect(context.target(), options, &context.log)?;
+    let socket = context.socket_with(options)?;
     context.pause(QUIET * 2);
     let lines = context.transcript.lines();
     let early = lines.iter().find(|line| {

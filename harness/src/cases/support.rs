@@ -74,7 +74,7 @@ pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), Stop> 
     if context.capabilities().chat {
         let user = context.user()?;
         let options = Options { token: Some(user.token), ..context.options() };
-        return Ok((Socket::connect(context.target(), options, &context.log)?, "login"));
+        return Ok((context.socket_with(options)?, "login"));
     }
     Ok((context.socket()?, "message-with-ack"))
 }

@@ -109,7 +109,7 @@ fn bad_tokens(context: &Context) -> Outcome {
     for token in ["", "false", "null", "short", "ünsafe <&>", unknown.as_str(), long.as_str()] {
         context.step(format!("connects with api_token={token}"));
         let options = Options { token: Some(token.to_owned()), ..context.options() };
-        let socket = Socket::connect(context.target(), options, &context.log)?;
+        let socket = context.socket_with(options)?;
         stays_open("the session stays open", &socket)?;
         socket.close();
     }
