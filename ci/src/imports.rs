@@ -33,7 +33,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-redis",
         ],
     ),
-    ("throng-harness", &["throng-spec"]),
+    ("throng-codec", &[]),
+    ("throng-reference", &["throng-codec"]),
+    ("throng-harness", &["throng-spec", "throng-codec", "throng-reference"]),
     ("throng-loadgen", &[]),
     ("throng-benches", &["throng-loadgen", "throng-mesh"]),
     ("throng-tests", &[]),
@@ -59,6 +61,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-rest", &["throng-spec", "throng-chat"]),
     ("throng-redis", &["throng-spec"]),
     ("throng-benches", &["throng-engine", "throng-chat", "throng-wire"]),
+    ("throng-codec", &["throng-spec"]),
 ];
 
 /// The pure crates: no clock, socket, thread, log or chance may enter through a dependency.

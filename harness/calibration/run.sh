@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the transport and Socket.IO cases against npm socket.io with allowEIO3. Every difference is in
-# known-failing.txt with our reading of the protocol text; a new one, or one that is gone, fails.
+# known-failing.txt with our interpretation of the text; a new or a missing difference fails the run.
 #
-# Usage: run.sh [options of `throng-harness run`]. HARNESS names the program, else cargo builds it.
+# Usage: run.sh [options of `throng-harness run`]. HARNESS is the program to run; by default cargo builds it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)

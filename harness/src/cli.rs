@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use throng_codec::engine::Protocol;
 use throng_spec::Level;
 
-use crate::case::{Combo, EVERY};
-use crate::client::socket::Transport;
-use crate::codec::engine::Protocol;
+use crate::client::options::Transport;
+use crate::combo::{Combo, EVERY};
 
 #[derive(Parser)]
 #[command(
     name = "throng-harness",
     version,
-    about = "Holds any server to the Throng protocol, over real sockets",
-    after_help = "Exit codes: 0 the target conforms; 1 a MUST is broken, or the list of known \
-                  failures is wrong; 2 usage; 3 the target could not be reached; 4 only SHOULDs are \
-                  broken and --strict was given."
+    about = "Tests any server for conformance to the Throng protocol, over real sockets",
+    after_help = "Exit codes: 0 the target conforms; 1 a MUST is violated, or a known failure \
+                  passes; 2 usage error; 3 the target cannot be reached; 4 only SHOULDs are \
+                  violated and --strict was given."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -29,25 +29,25 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// List the cases with their clauses and levels
     List(ListArgs),
-    /// Quote the clauses of a case and say what it does and expects
+    /// Show the clauses of a case, what it does and what it expects
     Explain {
         /// Case id, with or without its combo, or a clause id
         case: String,
     },
-    /// Run a saved script of a property test again
+    /// Replay a script saved by a property test
     Replay(ReplayArgs),
     /// Measure delivery latency and completeness at a fixed rate
     Latency(LatencyArgs),
-    /// Run the cases against deliberately wrong servers and see that each is noticed
+    /// Run the cases against servers with one defect each and check that every defect is detected
     Mutants(MutantsArgs),
-    /// Serve the reference server, correct or with one defect
+    /// Start the reference server, correct or with one defect
     Reference(ReferenceArgs),
 }
 
 #[derive(Args)]
 pub struct TargetArgs {
-    /// The server, as http://host:port; several nodes of one server separated by commas. Cases take
-    /// the nodes in turn, the clients of a property test are spread over all
+    /// Server to test, as http://host:port; several nodes of one server separated by commas. Each
+    /// case uses one node in turn; the clients of a property test are spread over all nodes
     #[arg(long, required = true, value_delimiter = ',', value_name = "URL")]
     pub target: Vec<String>,
     /// Path of the Engine.IO endpoint
@@ -62,11 +62,13 @@ pub struct RunArgs {
     /// Case ids, id prefixes, clause ids, or patterns with `*`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub filter: Vec<String>,
-    /// Only cases of this level or stronger
+    /// Run only cases of this level or stronger
     #[arg(long, value_enum, default_value_t = LevelArg::May)]
     pub level: LevelArg,
+    /// Engine.IO version of the sessions under test
     #[arg(long, value_enum, default_value_t = ProtocolArg::Both)]
     pub protocol: ProtocolArg,
+    /// Transport of the sessions under test
     #[arg(long, value_enum, default_value_t = TransportArg::Both)]
     pub transport: TransportArg,
     /// Seed of the property tests; the same seed makes the same scripts
@@ -78,14 +80,14 @@ pub struct RunArgs {
     /// Run only the i-th of n parts, as i/n
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<(usize, usize)>,
-    /// Seconds before a case is given up
-    #[arg(long, default_value_t = 90)]
+    /// Timeout of a case, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
     pub timeout: u64,
-    /// Cases run at the same time
+    /// Number of cases to run in parallel
     #[arg(long, default_value_t = 8)]
     pub jobs: usize,
-    /// Seconds a case waits for one answer
-    #[arg(long, default_value_t = 5.0)]
+    /// Timeout for one answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub wait: f64,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
@@ -96,35 +98,36 @@ pub struct RunArgs {
     /// Write a self-contained HTML report
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Cases that are known to fail, one id per line; one of them passing fails the run
+    /// File with cases that are known to fail, one id per line; a listed case that passes fails the run
     #[arg(long, value_name = "FILE")]
     pub known_failing: Option<PathBuf>,
-    /// A command that kills and starts nodes: it is run with `down I` or `up I`, I being the place of
-    /// the node in --target from 0, and returns when that is done. The first node is never killed
+    /// Command that kills and starts nodes. It is called with `down I` or `up I`, where I is the index
+    /// of the node in --target, from 0, and must return when that is done. Node 0 is never killed
     #[arg(long, value_name = "COMMAND")]
     pub node_command: Option<String>,
-    /// Seconds until the other nodes must have noticed that one died
-    #[arg(long, default_value_t = 12.0)]
+    /// Time within which the other nodes must detect a dead node, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 12.0)]
     pub lease: f64,
-    /// Where property tests save a shrunk script for `replay`
+    /// Directory where property tests save shrunk scripts for `replay`
     #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
     pub scripts: PathBuf,
-    /// Go on after a MUST failed
+    /// Continue after a MUST failed
     #[arg(long)]
     pub keep_going: bool,
-    /// Exit with 4 when a SHOULD is broken
+    /// Exit with 4 when a SHOULD is violated
     #[arg(long)]
     pub strict: bool,
-    /// Also run what takes longer than 10 s with the target's settings
+    /// Also run cases that take longer than 10 s with the target's settings
     #[arg(long)]
     pub slow: bool,
 }
 
 #[derive(Args)]
 pub struct ListArgs {
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Show the clauses and what covers them, or why nothing does
+    /// Show every clause with its cases, or the reason why it has none
     #[arg(long)]
     pub coverage: bool,
 }
@@ -135,7 +138,7 @@ pub struct ReplayArgs {
     pub target: TargetArgs,
     /// A script saved by a property test
     pub file: PathBuf,
-    /// Times to run it
+    /// Number of runs
     #[arg(long, default_value_t = 1)]
     pub times: u32,
 }
@@ -150,12 +153,13 @@ pub struct LatencyArgs {
     /// Messages per second
     #[arg(long, default_value_t = 50.0)]
     pub rate: f64,
-    /// Seconds of measurement
+    /// Duration of the measurement, in seconds
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
-    /// Bounds such as p99=5ms or max=1s; may be repeated. The exit code is 1 when one is missed
+    /// Latency bound such as p99=5ms or max=1s; may be repeated. Exit code 1 when one is missed
     #[arg(long, value_name = "QUANTILE=TIME")]
     pub slo: Vec<String>,
+    /// Engine.IO version of the members
     #[arg(long, value_enum, default_value_t = ProtocolArg::Eio4)]
     pub protocol: ProtocolArg,
     /// Write the results as JSON
@@ -167,22 +171,23 @@ pub struct LatencyArgs {
 pub struct MutantsArgs {
     /// Run only these defects
     pub only: Vec<String>,
-    /// List the defects and leave
+    /// List the defects and exit
     #[arg(long)]
     pub list: bool,
-    /// Defects tried at the same time
+    /// Number of defects to try in parallel
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
-    #[arg(long)]
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct ReferenceArgs {
-    /// Addresses of its nodes, separated by commas
+    /// Addresses to listen on, one per node, separated by commas
     #[arg(long, default_value = "127.0.0.1:8095", value_delimiter = ',')]
     pub listen: Vec<String>,
-    /// Be wrong in this way (see `mutants --list`)
+    /// Defect to switch on (see `mutants --list`)
     #[arg(long)]
     pub defect: Option<String>,
 }

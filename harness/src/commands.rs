@@ -8,24 +8,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use throng_reference::defect::Defect;
+use throng_reference::{Options, Reference};
 
-use crate::case::{Case, E4W, Stop};
+use crate::capabilities::Capabilities;
+use crate::case::Case;
 use crate::cases;
 use crate::cli::{
     Command, LatencyArgs, ListArgs, MutantsArgs, ReferenceArgs, ReplayArgs, RunArgs, TargetArgs,
     combos,
 };
 use crate::client::target::Target;
-use crate::context::{Context, Run, by_command};
+use crate::combo::E4W;
+use crate::context::Context;
 use crate::known::Known;
 use crate::latency::{Plan, Slo, measure};
 use crate::mutants::try_all;
-use crate::probe::{Capabilities, probe};
+use crate::outcome::Stop;
+use crate::probe::probe;
 use crate::property::script::Script;
-use crate::property::{Broken, PATIENCE, play};
-use crate::reference::defect::Defect;
-use crate::reference::{Options, Reference};
+use crate::property::{Broken, SETTLE_TIMEOUT, play};
 use crate::report::{Summary, html, json as json_report, junit, quotes, text};
+use crate::run::{Run, by_command};
 use crate::runner::{self, Report, Selection, Settings, Verdict, level_name};
 use crate::skips;
 
@@ -52,7 +56,7 @@ pub fn execute(command: Command) -> u8 {
 
 type Exit = Result<u8, (u8, String)>;
 
-/// The nodes, each reachable, and what the first can do: the others are the same server.
+/// The nodes, each reachable, and the capabilities of the first: all nodes are one server.
 pub fn reach(args: &TargetArgs) -> Result<(Vec<Target>, Capabilities), (u8, String)> {
     let parse = |url: &String| Target::parse(url, &args.engine_path).map_err(|why| (USAGE, why));
     let nodes = args.target.iter().map(parse).collect::<Result<Vec<Target>, _>>()?;
@@ -64,7 +68,7 @@ pub fn reach(args: &TargetArgs) -> Result<(Vec<Target>, Capabilities), (u8, Stri
     let capabilities = probe(first).map_err(|why| unreachable(first, why))?;
     if capabilities.preferred().is_none() {
         let path = &args.engine_path;
-        let why = format!("{} answers no Engine.IO handshake at {path}", first.origin());
+        let why = format!("{} does not answer an Engine.IO handshake at {path}", first.origin());
         return Err((UNREACHABLE, why));
     }
     Ok((nodes, capabilities))
@@ -80,7 +84,7 @@ fn run(args: &RunArgs) -> Exit {
     };
     let instances = selection.instances(&cases::all());
     if instances.is_empty() {
-        return Err((USAGE, "no case fits this selection".to_owned()));
+        return Err((USAGE, "no case matches this selection".to_owned()));
     }
     let (nodes, capabilities) = reach(&args.target)?;
     let seed = args.seed.unwrap_or_else(seed_of_the_clock);
@@ -133,7 +137,7 @@ fn read_known(path: Option<&Path>) -> Result<Known, (u8, String)> {
     if unknown.is_empty() {
         Ok(known)
     } else {
-        Err((USAGE, format!("{} lists no cases: {}", path.display(), unknown.join(", "))))
+        Err((USAGE, format!("{}: unknown cases: {}", path.display(), unknown.join(", "))))
     }
 }
 
@@ -164,11 +168,11 @@ fn announce(target: &str, capabilities: &Capabilities, cases: usize, seed: u64) 
         "heartbeat {} + {} ms, max payload {}",
         capabilities.ping_interval_ms,
         capabilities.ping_timeout_ms,
-        capabilities.max_payload.map_or("not told".to_owned(), |bytes| bytes.to_string())
+        capabilities.max_payload.map_or("unknown".to_owned(), |bytes| bytes.to_string())
     );
 }
 
-/// A line that overwrites itself on a terminal, a line of its own in a log.
+/// On a terminal one line that is overwritten, otherwise one line per case.
 fn show_progress(report: &Report, finished: usize, total: usize) {
     if !stdout().is_terminal() {
         println!("{}", text::line(report));
@@ -177,7 +181,7 @@ fn show_progress(report: &Report, finished: usize, total: usize) {
     let mut out = stdout().lock();
     let quiet = matches!(report.verdict, Verdict::Pass | Verdict::Skip);
     let end = if quiet && finished < total { "" } else { "\n" };
-    // A terminal that cannot be written to has nobody in front of it.
+    // A failed write to the terminal does not affect the run.
     let _ = write!(out, "\r\x1b[2K[{finished}/{total}] {}{end}", text::line(report));
     let _ = out.flush();
 }
@@ -260,7 +264,7 @@ fn explain(id: &str) -> Exit {
         None => of_clause,
     };
     if found.is_empty() {
-        return Err((USAGE, format!("no case or covered clause {id:?}; see `list`")));
+        return Err((USAGE, format!("unknown case or clause without a case: {id:?}; see `list`")));
     }
     for case in found {
         println!("{} ({})", case.id, level_name(case.level()));
@@ -272,8 +276,8 @@ fn explain(id: &str) -> Exit {
         if !combos.is_empty() {
             println!("  over:     {}", combos.join(", "));
         }
-        println!("  done:     {}", case.does);
-        println!("  expected: {}\n", case.expects);
+        println!("  does:     {}", case.does);
+        println!("  expects:  {}\n", case.expects);
     }
     Ok(CONFORMS)
 }
@@ -282,7 +286,7 @@ fn replay(args: &ReplayArgs) -> Exit {
     let text = std::fs::read_to_string(&args.file)
         .map_err(|why| (USAGE, format!("{}: {why}", args.file.display())))?;
     let script: Script = serde_json::from_str(&text)
-        .map_err(|why| (USAGE, format!("{} is no script: {why}", args.file.display())))?;
+        .map_err(|why| (USAGE, format!("{} is not a script: {why}", args.file.display())))?;
     let (nodes, capabilities) = reach(&args.target)?;
     if !capabilities.chat || !capabilities.rooms_on_demand {
         return Err((USAGE, "scripts need a target with chat and rooms on demand".to_owned()));
@@ -294,11 +298,11 @@ fn replay(args: &ReplayArgs) -> Exit {
     }
     for round in 1..=args.times {
         let context = Context::new(run.clone(), combo);
-        match play(&context, &script, PATIENCE) {
-            Ok(()) => println!("run {round}: the script holds"),
+        match play(&context, &script, SETTLE_TIMEOUT) {
+            Ok(()) => println!("run {round}: passed"),
             Err(Broken::Harness(why)) => return Err((UNREACHABLE, why)),
             Err(Broken::Violation(violation)) => {
-                println!("run {round}: {} is broken", violation.clause);
+                println!("run {round}: {} violated", violation.clause);
                 for quote in quotes(&[violation.clause.to_owned()]) {
                     println!("   {quote}");
                 }
@@ -323,7 +327,7 @@ fn latency(args: &LatencyArgs) -> Exit {
         .collect::<Result<Vec<Slo>, String>>()
         .map_err(|why| (USAGE, why))?;
     if !(args.rate > 0.0 && args.seconds > 0.0) {
-        return Err((USAGE, "--rate and --seconds are positive numbers".to_owned()));
+        return Err((USAGE, "--rate and --seconds must be positive numbers".to_owned()));
     }
     let (nodes, capabilities) = reach(&args.target)?;
     let wanted = combos(args.protocol, crate::cli::TransportArg::Websocket);
@@ -372,7 +376,7 @@ fn latency(args: &LatencyArgs) -> Exit {
     }
     let mut code = CONFORMS;
     if !measured.is_complete() {
-        println!("incomplete: CHAT-61");
+        println!("deliveries are missing or duplicated (CHAT-61)");
         code = BROKEN;
     }
     for slo in &slos {
@@ -397,7 +401,10 @@ fn mutants(args: &MutantsArgs) -> Exit {
     let chosen = args
         .only
         .iter()
-        .map(|name| Defect::parse(name).ok_or((USAGE, format!("there is no defect {name:?}"))))
+        .map(|name| {
+            Defect::parse(name)
+                .ok_or((USAGE, format!("unknown defect {name:?}; see `mutants --list`")))
+        })
         .collect::<Result<Vec<Defect>, _>>()?;
     let chosen = if chosen.is_empty() { Defect::ALL.to_vec() } else { chosen };
     let trials = try_all(&chosen, args.jobs, &|trial| {
@@ -426,7 +433,8 @@ fn reference(args: &ReferenceArgs) -> Exit {
     let defect = match &args.defect {
         None => None,
         Some(name) => Some(
-            Defect::parse(name).ok_or_else(|| (USAGE, format!("there is no defect {name:?}")))?,
+            Defect::parse(name)
+                .ok_or_else(|| (USAGE, format!("unknown defect {name:?}; see `mutants --list`")))?,
         ),
     };
     let options = Options { defect, ..Options::default() };

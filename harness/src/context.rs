@@ -1,127 +1,35 @@
-//! What a running case has in hand.
+//! What a running case works with.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::case::{Combo, Need, Outcome, Stop, fail};
-use crate::client::Trouble;
+use throng_codec::engine::Protocol;
+
+use crate::capabilities::Capabilities;
+use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
+use crate::client::open::Open;
+use crate::client::options::{Options, Transport};
+use crate::client::poller::Poller;
 use crate::client::rest::{Rest, User};
-use crate::client::socket::{Open, Options, Socket, Transport};
+use crate::client::socket::Socket;
 use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Packet, Protocol};
-use crate::codec::payload::{self, Body};
-use crate::probe::Capabilities;
+use crate::combo::Combo;
+use crate::outcome::{Outcome, Stop, fail};
+use crate::run::Run;
 
-/// How long a case waits before it takes silence for an answer.
+/// How long nothing must arrive before a case concludes that nothing will.
 pub const QUIET: Duration = Duration::from_millis(200);
-
-/// Kills a node (`down`) or starts it (`up`), and returns when that is done.
-pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
-
-/// The switch that is a command line of somebody else's: see `--node-command`.
-pub fn by_command(command: String) -> NodeSwitch {
-    Box::new(move |what, node| {
-        let line = format!("{command} {what} {node}");
-        let output = std::process::Command::new("sh").args(["-c", &line]).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                Err(format!("`{line}` ended with {}: {told}", output.status))
-            }
-            Err(why) => Err(format!("`{line}`: {why}")),
-        }
-    })
-}
-
-/// What all cases of a run share.
-pub struct Run {
-    /// The nodes of the target, at least one.
-    pub nodes: Vec<Target>,
-    pub capabilities: Capabilities,
-    pub seed: u64,
-    /// Budget of each property: how many scripts.
-    pub cases: u32,
-    pub wait: Duration,
-    pub slow: bool,
-    /// Without one, nothing may be killed.
-    pub node_switch: Option<NodeSwitch>,
-    /// How long the death of a node may stay unnoticed.
-    pub lease: Duration,
-    /// Directory for shrunk scripts; none is written without.
-    pub scripts: Option<std::path::PathBuf>,
-    /// Makes names of this run differ from those of earlier runs against the same server.
-    nonce: u64,
-    users: AtomicU64,
-    rooms: AtomicU64,
-    contexts: AtomicUsize,
-}
-
-impl Run {
-    pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        Run {
-            nodes,
-            capabilities,
-            seed,
-            cases: 12,
-            wait: Duration::from_secs(5),
-            slow: false,
-            node_switch: None,
-            lease: Duration::from_secs(12),
-            scripts: None,
-            nonce: since.as_micros() as u64 % 1_000_000_000_000,
-            users: AtomicU64::new(0),
-            // Anywhere in the range of room ids, far from the default rooms.
-            rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
-            contexts: AtomicUsize::new(0),
-        }
-    }
-
-    /// Why a case with these needs cannot run, if it cannot.
-    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
-        if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
-            return Some("the target is one node; give several to --target");
-        }
-        if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
-            return Some("nothing may be killed without --node-command");
-        }
-        self.capabilities.lacks(needs)
-    }
-
-    pub fn fresh_email(&self) -> String {
-        let number = self.users.fetch_add(1, Ordering::Relaxed);
-        format!("u{}x{number}@example.com", self.nonce)
-    }
-
-    pub fn fresh_room(&self) -> u64 {
-        self.rooms.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// A session on polling that the case drives by hand.
-pub struct Poller {
-    pub sid: String,
-    pub open: Open,
-    /// What came with the open packet.
-    pub first: Vec<Packet>,
-    pub protocol: Protocol,
-    pub rest: Rest,
-}
 
 pub struct Context {
     pub run: Arc<Run>,
     pub combo: Combo,
     pub transcript: Transcript,
     pub log: Log,
-    /// The node that the case speaks to, unless it is about several.
+    /// The node that the case uses, unless it is about several.
     node: usize,
     steps: Arc<Mutex<Vec<String>>>,
 }
@@ -130,7 +38,7 @@ impl Context {
     pub fn new(run: Arc<Run>, combo: Combo) -> Context {
         let transcript = Transcript::default();
         let log = transcript.log("client");
-        let node = run.contexts.fetch_add(1, Ordering::Relaxed) % run.nodes.len();
+        let node = run.next_node();
         Context { run, combo, transcript, log, node, steps: Arc::default() }
     }
 
@@ -138,7 +46,7 @@ impl Context {
         self.steps.clone()
     }
 
-    /// Notes what is done next, for the report.
+    /// Records the next step, for the report.
     pub fn step(&self, text: impl Into<String>) {
         let text = text.into();
         self.log.note(&text);
@@ -155,10 +63,10 @@ impl Context {
         self.run.nodes.len()
     }
 
-    /// Has a node killed (`down`) or started (`up`), and waits till it is done.
+    /// Kills (`down`) or starts (`up`) a node, and waits until that is done.
     pub fn command_node(&self, what: &str, node: usize) -> Outcome {
         let Some(switch) = &self.run.node_switch else {
-            return Err(Stop::Error("there is no --node-command".to_owned()));
+            return Err(Stop::Error("--node-command was not given".to_owned()));
         };
         self.log.note(format!("{what} {node}"));
         switch(what, node).map_err(Stop::Error)
@@ -176,7 +84,7 @@ impl Context {
         self.combo.protocol.number()
     }
 
-    /// Path of the engine with a query in front of which nothing else stands.
+    /// The Engine.IO path with this query.
     pub fn path(&self, query: &str) -> String {
         format!("{}?{query}", self.target().engine_path)
     }
@@ -187,42 +95,44 @@ impl Context {
         self.path(&format!("EIO={}&transport={transport}", self.eio()))
     }
 
-    pub fn fetch(&self, request: &Request<'_>) -> Result<Response, Trouble> {
+    pub fn fetch(&self, request: &Request<'_>) -> Result<Response, ClientError> {
         fetch(self.target(), &self.log, request, Duration::from_secs(15))
     }
 
-    pub fn get(&self, path: &str) -> Result<Response, Trouble> {
+    pub fn get(&self, path: &str) -> Result<Response, ClientError> {
         self.fetch(&Request::get(path))
     }
 
-    pub fn connection(&self) -> Result<Connection, Trouble> {
+    pub fn connection(&self) -> Result<Connection, ClientError> {
         Connection::open(self.target(), &self.log)
     }
 
-    pub fn websocket(&self, path: &str) -> Result<RawSocket, Trouble> {
+    pub fn websocket(&self, path: &str) -> Result<RawSocket, ClientError> {
         RawSocket::open(self.target(), path, &self.log)
     }
 
     /// A bare WebSocket session of the case's protocol, its open packet read.
-    pub fn bare_websocket(&self) -> Result<(RawSocket, Open), Trouble> {
+    pub fn bare_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
         let path = self.path(&format!("EIO={}&transport=websocket", self.eio()));
         let mut socket = self.websocket(&path)?;
         let text = socket.receive_text(self.wait())?;
         let json = text
             .strip_prefix('0')
-            .ok_or_else(|| Trouble::Protocol(format!("the first frame is {text:?}")))?;
+            .ok_or_else(|| ClientError::Protocol(format!("the first frame is {text:?}")))?;
         let open = Open::parse(json)?;
         if self.combo.protocol == Protocol::Eio3 {
             let connect = socket.receive_text(self.wait())?;
             if connect != "40" {
-                return Err(Trouble::Protocol(format!("the second frame is {connect:?}, not 40")));
+                return Err(ClientError::Protocol(format!(
+                    "the second frame is {connect:?}, not 40"
+                )));
             }
         }
         Ok((socket, open))
     }
 
-    /// The same, with the Socket.IO connection made; heartbeats are the case's business.
-    pub fn connected_websocket(&self) -> Result<(RawSocket, Open), Trouble> {
+    /// The same, with the Socket.IO connection made; the case has to answer heartbeats.
+    pub fn connected_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
         let (mut socket, open) = self.bare_websocket()?;
         if self.combo.protocol == Protocol::Eio4 {
             socket.send("40")?;
@@ -231,12 +141,12 @@ impl Context {
         Ok((socket, open))
     }
 
-    /// Reads on, answering pings, until a text frame is wanted.
+    /// Reads text frames, answering pings, until `wanted` accepts one.
     pub fn text_until(
         &self,
         socket: &mut RawSocket,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, ClientError> {
         let deadline = Instant::now() + self.wait();
         loop {
             let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
@@ -249,35 +159,28 @@ impl Context {
         }
     }
 
-    pub fn poller(&self) -> Result<Poller, Trouble> {
+    pub fn poller(&self) -> Result<Poller, ClientError> {
         self.poller_with("")
     }
 
-    pub fn poller_with(&self, more: &str) -> Result<Poller, Trouble> {
-        let protocol = self.combo.protocol;
+    pub fn poller_with(&self, more: &str) -> Result<Poller, ClientError> {
         let path = self.path(&format!("EIO={}&transport=polling{more}", self.eio()));
-        let response = self.get(&path)?;
-        if response.status != 200 {
-            return Err(Trouble::Refused(response));
-        }
-        let packets = payload::decode_body_text(protocol, &response.text())
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
-        let mut packets = packets.into_iter();
-        let open = match packets.next() {
-            Some(packet) => match payload::encode_text(Protocol::Eio4, &[packet]).strip_prefix('0')
-            {
-                Some(json) => Open::parse(json)?,
-                None => return Err(Trouble::Protocol("the first packet is no open packet".into())),
-            },
-            None => return Err(Trouble::Protocol("an empty first payload".into())),
-        };
         let rest = Rest { target: self.target().clone(), log: self.log.clone() };
-        Ok(Poller { sid: open.sid.clone(), open, first: packets.collect(), protocol, rest })
+        Poller::open(rest, self.combo.protocol, &path)
+    }
+
+    /// A polling session of the user.
+    pub fn poller_of(&self, user: &User) -> Result<Poller, ClientError> {
+        self.poller_with(&format!("&api_token={}", user.token))
     }
 
     /// A session over the case's protocol and transport, without identity.
-    pub fn socket(&self) -> Result<Socket, Trouble> {
-        Socket::connect(self.target(), self.options(), &self.log)
+    pub fn socket(&self) -> Result<Socket, ClientError> {
+        self.socket_with(self.options())
+    }
+
+    pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
+        Socket::connect(self.target(), options, &self.log)
     }
 
     pub fn options(&self) -> Options {
@@ -300,11 +203,16 @@ impl Context {
     }
 
     /// A session of the user, named `label` in the transcript.
-    pub fn chat(&self, user: &User, label: &str) -> Result<Chat, Trouble> {
+    pub fn chat(&self, user: &User, label: &str) -> Result<Chat, ClientError> {
         self.chat_over(user, label, self.options())
     }
 
-    pub fn chat_over(&self, user: &User, label: &str, options: Options) -> Result<Chat, Trouble> {
+    pub fn chat_over(
+        &self,
+        user: &User,
+        label: &str,
+        options: Options,
+    ) -> Result<Chat, ClientError> {
         self.chat_at(self.node, user, label, options)
     }
 
@@ -315,7 +223,7 @@ impl Context {
         user: &User,
         label: &str,
         options: Options,
-    ) -> Result<Chat, Trouble> {
+    ) -> Result<Chat, ClientError> {
         let log = self.transcript.log(label);
         Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())
     }
@@ -342,25 +250,22 @@ impl Context {
         Ok(self.chat_over(&user, label, options)?)
     }
 
-    /// A room nobody else uses.
+    /// A room that no other case uses.
     pub fn room(&self) -> Result<u64, Stop> {
         if self.capabilities().rooms_on_demand {
             Ok(self.run.fresh_room())
         } else {
-            Err(Stop::Skip(
-                "the target creates no rooms on demand, so a case cannot have one of its own"
-                    .to_owned(),
-            ))
+            Err(Stop::Skip("the target does not create rooms on demand".to_owned()))
         }
     }
 
-    /// Skips what would take longer than a run should.
+    /// Skips a case that would take longer than 10 s, unless `--slow` was given.
     pub fn affordable(&self, time: Duration) -> Outcome {
         if time <= Duration::from_secs(10) || self.run.slow {
             return Ok(());
         }
         Err(Stop::Skip(format!(
-            "this takes {:.0} s with the target's settings; run with --slow",
+            "takes {:.0} s with the target's settings; run with --slow",
             time.as_secs_f64()
         )))
     }
@@ -369,7 +274,7 @@ impl Context {
         std::thread::sleep(time);
     }
 
-    /// Polls `found` until it yields, for what no event announces.
+    /// Calls `found` until it yields, for changes that no event announces.
     pub fn eventually<T>(
         &self,
         what: &str,
@@ -386,76 +291,4 @@ impl Context {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-impl Poller {
-    pub fn path(&self) -> String {
-        format!(
-            "{}?EIO={}&transport=polling&sid={}",
-            self.rest.target.engine_path,
-            self.protocol.number(),
-            self.sid
-        )
-    }
-
-    pub fn websocket_path(&self) -> String {
-        self.path().replace("transport=polling", "transport=websocket")
-    }
-
-    pub fn get(&self) -> Result<Response, Trouble> {
-        self.rest.get(&self.path())
-    }
-
-    pub fn post(&self, body: &str) -> Result<Response, Trouble> {
-        self.rest.call(&Request::post(&self.path(), body.as_bytes()))
-    }
-
-    /// POSTs packets in the protocol's own form.
-    pub fn post_packets(&self, packets: &[Packet]) -> Result<Response, Trouble> {
-        self.post(&payload::encode_text(self.protocol, packets))
-    }
-
-    pub fn post_message(&self, text: &str) -> Result<Response, Trouble> {
-        self.post_packets(&[Packet::message(text)])
-    }
-
-    /// One poll, decoded.
-    pub fn poll(&self) -> Result<Vec<Packet>, Trouble> {
-        let response = self.get()?;
-        if response.status != 200 {
-            return Err(Trouble::Refused(response));
-        }
-        self.decode(&response)
-    }
-
-    pub fn decode(&self, response: &Response) -> Result<Vec<Packet>, Trouble> {
-        let body = if response.has_type("application/octet-stream") {
-            Body::Octets(response.body.clone())
-        } else {
-            Body::Text(response.text())
-        };
-        payload::decode(self.protocol, &body).map_err(|why| Trouble::Protocol(why.to_string()))
-    }
-
-    /// Socket.IO CONNECT where the protocol needs one.
-    pub fn connect(&self) -> Result<(), Trouble> {
-        if self.protocol == Protocol::Eio3 {
-            return Ok(());
-        }
-        self.post_message("0")?;
-        let packets = self.poll()?;
-        let connected = packets.iter().any(|packet| is_message(packet, "0{"));
-        if connected {
-            Ok(())
-        } else {
-            Err(Trouble::Protocol(format!("CONNECT was answered with {packets:?}")))
-        }
-    }
-}
-
-/// Whether the packet is a message whose text begins like this.
-pub fn is_message(packet: &Packet, prefix: &str) -> bool {
-    use crate::codec::engine::{Data, Kind};
-    packet.kind == Kind::Message
-        && matches!(&packet.data, Data::Text(text) if text.starts_with(prefix))
 }

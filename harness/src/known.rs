@@ -1,8 +1,9 @@
-//! The list of cases that are known to fail: a debt, so a listed case that passes fails the run.
+//! The list of cases that are known to fail. A listed case that passes fails the run, so that the
+//! list stays correct.
 
 use std::collections::BTreeMap;
 
-/// Case ids (with or without their combo) and the reason written beside each.
+/// Case ids (with or without their combo) and the reason given for each.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     entries: BTreeMap<String, String>,

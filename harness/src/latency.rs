@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::case::Stop;
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-use crate::client::socket::Options;
+use crate::client::options::Options;
 use crate::context::Context;
+use crate::outcome::Stop;
 
 /// One bound, such as p99=5ms.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl Slo {
             _ => {
                 let digits = name.strip_prefix('p').ok_or_else(wrong)?;
                 let number: f64 = digits.parse().map_err(|_| wrong())?;
-                // p99 and p99.9 are percent, p999 is the habit of writing p99.9 without a dot.
+                // p99 and p99.9 are percent, p999 is p99.9 written without a dot.
                 let percent = if number >= 100.0 { number / 10.0 } else { number };
                 percent / 100.0
             }
@@ -130,7 +130,7 @@ fn histogram() -> Result<Histogram<u64>, Stop> {
     Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|why| Stop::Error(why.to_string()))
 }
 
-/// Sends at the rate, whatever the answers do, and compares each arrival with its due time.
+/// Sends at a fixed rate, independent of the answers, and compares each arrival with its due time.
 fn talk(plan: &Plan, room: u64, members: &[Chat], measured: &mut Measured) -> Result<(), Stop> {
     let count = (plan.rate * plan.time.as_secs_f64()).ceil().max(1.0) as u64;
     let start = Instant::now() + Duration::from_millis(20);
@@ -148,7 +148,7 @@ fn talk(plan: &Plan, room: u64, members: &[Chat], measured: &mut Measured) -> Re
     measured.expected = count * members.len() as u64;
     let last = format!("latency {}", count - 1);
     for member in members {
-        // Whoever lacks the last one is counted as incomplete below.
+        // A member without the last message is counted as incomplete below.
         let _ = member.message_with(&last);
     }
     thread::sleep(Duration::from_millis(100));
@@ -201,7 +201,7 @@ fn come_and_go(
         visitor.emit(name, json!({ "roomid": room }))?;
         let mut missing = Vec::new();
         for (member, from) in members.iter().zip(before) {
-            let shows = |event: &crate::client::socket::Event| {
+            let shows = |event: &crate::client::state::Event| {
                 is_roster_of(event, room)
                     && roster_ids(event.arg(0)).contains(&visitor.user.id) == inside
             };

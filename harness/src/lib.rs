@@ -1,19 +1,48 @@
-//! Holds any server to the written protocol, over real sockets and nothing else.
+//! Tests any server for conformance to the written protocol, over real sockets and nothing else.
+//!
+//! The program `throng-harness` is described in the README. Where to find what:
+//!
+//! | modules | what is in them |
+//! |---|---|
+//! | [`cli`], [`commands`] | the command line |
+//! | [`case`], [`cases`] | conformance cases, one table per part of a chapter, tied to clauses |
+//! | [`property`] | random scripts of many clients against a small model of the chat |
+//! | [`mutants`] | the cases against the reference server with one defect each |
+//! | [`latency`] | delivery latency and completeness at a fixed rate |
+//! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
+//! | [`mod@run`], [`context`], [`outcome`], [`combo`] | what a case works with and reports |
+//! | [`runner`], [`report`], [`known`], [`skips`] | selection, verdicts, reports and lists |
+//! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
+//!
+//! `throng-codec` holds the packets and frames, `throng-reference` the reference server. No crate of the
+//! harness depends on server code; a test checks it.
+//!
+//! A case is a function with an entry in the `cases!` table of its module:
+//!
+//! ```
+//! let case = throng_harness::cases::find("msg.author").expect("a case of chapter 4");
+//! assert!(case.clauses.contains(&"CHAT-39"));
+//! ```
 #![forbid(unsafe_code)]
 
+pub mod capabilities;
 pub mod case;
 pub mod cases;
 pub mod cli;
 pub mod client;
-pub mod codec;
+pub mod combo;
 pub mod commands;
 pub mod context;
 pub mod known;
 pub mod latency;
 pub mod mutants;
+pub mod outcome;
 pub mod probe;
 pub mod property;
-pub mod reference;
 pub mod report;
+pub mod run;
 pub mod runner;
 pub mod skips;
+
+/// The codec, for programs that already depend on the harness.
+pub use throng_codec as codec;

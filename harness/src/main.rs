@@ -7,7 +7,7 @@ use throng_harness::cli::Cli;
 use throng_harness::commands;
 
 fn main() -> ExitCode {
-    // Usage errors end here with code 2, help and version with 0: clap's own habit.
+    // clap exits with code 2 on usage errors, and with 0 for help and version.
     let cli = Cli::parse();
     ExitCode::from(commands::execute(cli.command))
 }

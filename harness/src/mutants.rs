@@ -1,7 +1,7 @@
-//! Proves that the harness can fail: it is run against deliberately wrong servers.
+//! Shows that the harness detects errors: it is run against servers with one known defect.
 //!
-//! A mutant is killed when a case that names its clause fails. Cases that name the clause are
-//! tried; a mutant that survives all of them has found a hole in the harness.
+//! A mutant is killed when a case that names its clause fails. All cases that name the clause are
+//! tried; a mutant that survives them shows a gap in the harness.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,18 +9,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use throng_reference::defect::Defect;
+use throng_reference::{Options, Reference};
 
-use crate::case::{Case, E3P, E3W, E4P, E4W, Need};
+use crate::capabilities::Need;
+use crate::case::Case;
 use crate::cases;
 use crate::client::target::Target;
-use crate::context::Run;
+use crate::combo::{E3P, E3W, E4P, E4W};
 use crate::known::Known;
 use crate::probe::probe;
-use crate::reference::defect::Defect;
-use crate::reference::{Options, Reference};
+use crate::run::Run;
 use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
 
-/// Seed of the property tests here: a mutant that dies once dies always.
+/// Seed of the property tests, fixed so that the outcome can be repeated.
 const SEED: u64 = 1;
 const SCRIPTS: u32 = 12;
 
@@ -29,14 +31,14 @@ pub struct Trial {
     pub defect: String,
     pub clause: String,
     pub text: String,
-    /// The case that noticed; none when the mutant survived.
+    /// The case that failed; `None` when the mutant survived.
     pub killed_by: Option<String>,
     /// What it observed.
     pub observed: Option<String>,
     pub duration_ms: u64,
 }
 
-/// Tries the defects, some at a time, and hands each trial out as it ends.
+/// Tries the defects, `jobs` at a time, and passes each trial to `progress` when it ends.
 pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Sync)) -> Vec<Trial> {
     let queue: Mutex<VecDeque<(usize, Defect)>> =
         Mutex::new(defects.iter().copied().enumerate().collect());
@@ -63,7 +65,7 @@ pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Syn
 
 pub fn try_one(defect: Defect) -> Trial {
     let start = Instant::now();
-    // What is wrong only between nodes needs two of them.
+    // A defect between nodes needs two of them.
     let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
     let killer = serve(Some(defect), nodes).and_then(|(server, run)| {
         let killer = find_killer(&run, defect);
@@ -80,8 +82,8 @@ pub fn try_one(defect: Defect) -> Trial {
     }
 }
 
-/// What the cases about nodes say of two nodes that are right.
-pub fn try_two_right_nodes() -> Vec<Report> {
+/// Runs the cases about nodes against two nodes without a defect.
+pub fn try_two_correct_nodes() -> Vec<Report> {
     let Some((_server, run)) = serve(None, 2) else { return Vec::new() };
     let about_nodes = |case: &&'static Case| case.needs.contains(&Need::Nodes);
     let cases: Vec<&'static Case> = cases::all().into_iter().filter(about_nodes).collect();
@@ -96,7 +98,7 @@ fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> 
         .iter()
         .map(|url| Target::parse(url, "/socket.io/").ok())
         .collect::<Option<_>>()?;
-    // What the target can do is known; a mutant that breaks the probe must not hide behind it.
+    // The capabilities are known; a mutant that breaks the probe must not have its cases skipped.
     let mut capabilities = probe(&targets[0]).unwrap_or_default();
     capabilities.eio3_polling = true;
     capabilities.eio3_websocket = true;
@@ -113,7 +115,7 @@ fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> 
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     run.lease = Duration::from_secs(2);
-    run.node_switch = Some(server.node_switch());
+    run.node_switch = Some(Box::new(server.node_switch()));
     Some((server, Arc::new(run)))
 }
 
@@ -125,7 +127,7 @@ fn find_killer(run: &Arc<Run>, defect: Defect) -> Option<Report> {
         .instances(&naming)
         .into_iter()
         .partition(|instance| instance.case.id.starts_with("prop."));
-    // Plain cases first: they are quick and say more precisely what is wrong.
+    // Plain cases first: they are faster and their reports are more precise.
     [plain, properties].iter().find_map(|instances| {
         let reports = runner::run(run, instances, &settings(), &|_| {});
         reports.into_iter().find(|report| kills(report, clause))

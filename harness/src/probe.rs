@@ -1,83 +1,23 @@
-//! What the target can do, found out before the first case: what it lacks is reported as not
+//! Finds out what the target offers before the first case: what it lacks is reported as not
 //! supported, never as passed.
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::json;
+use throng_codec::engine::Protocol;
 
-use crate::case::{Combo, E3P, E3W, E4P, E4W, Need};
-use crate::client::Trouble;
+use crate::capabilities::Capabilities;
+use crate::client::ClientError;
 use crate::client::http::Request;
-use crate::client::rest::Rest;
-use crate::client::socket::{Options, Socket, Transport};
+use crate::client::options::{Options, Transport};
+use crate::client::rest::{Rest, User};
+use crate::client::socket::Socket;
 use crate::client::target::Target;
 use crate::client::transcript::Transcript;
-use crate::codec::engine::Protocol;
-
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Capabilities {
-    pub eio3_polling: bool,
-    pub eio3_websocket: bool,
-    pub eio4_polling: bool,
-    pub eio4_websocket: bool,
-    /// The open packet of a polling session offers the upgrade.
-    pub upgrade: bool,
-    /// The HTTP API registers users, so that the chat can be judged.
-    pub chat: bool,
-    /// `message` is answered with `message-back`: the surface of generic protocol suites.
-    pub echo: bool,
-    pub rooms_on_demand: bool,
-    pub ping_interval_ms: u64,
-    pub ping_timeout_ms: u64,
-    pub max_payload: Option<u64>,
-}
-
-impl Capabilities {
-    pub fn speaks(&self, combo: Combo) -> bool {
-        match (combo.protocol, combo.transport) {
-            (Protocol::Eio3, Transport::Polling) => self.eio3_polling,
-            (Protocol::Eio3, Transport::Websocket) => self.eio3_websocket,
-            (Protocol::Eio4, Transport::Polling) => self.eio4_polling,
-            (Protocol::Eio4, Transport::Websocket) => self.eio4_websocket,
-        }
-    }
-
-    /// Why a case with these needs cannot run, if it cannot.
-    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
-        needs.iter().find_map(|need| match need {
-            Need::Upgrade if !self.upgrade => Some("the target offers no upgrade to WebSocket"),
-            Need::Chat if !self.chat => Some("the target has no chat (POST /api/register fails)"),
-            Need::Echo if !self.echo => Some("the target has no echo surface"),
-            Need::Application if !self.chat && !self.echo => {
-                Some("the target answers no event the harness knows")
-            }
-            Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
-            // The command line says whether there are several: see `Run::lacks`.
-            Need::Nodes | Need::NodeCommand => None,
-        })
-    }
-
-    /// The combo that cases without a preference use.
-    pub fn preferred(&self) -> Option<Combo> {
-        [E4W, E4P, E3W, E3P].into_iter().find(|combo| self.speaks(*combo))
-    }
-
-    pub fn silence_bound(&self) -> Duration {
-        Duration::from_millis(self.ping_interval_ms + self.ping_timeout_ms)
-    }
-
-    pub fn ping_interval(&self) -> Duration {
-        Duration::from_millis(self.ping_interval_ms)
-    }
-
-    pub fn ping_timeout(&self) -> Duration {
-        Duration::from_millis(self.ping_timeout_ms)
-    }
-}
+use crate::combo::{Combo, E3P, E3W, E4P, E4W};
 
 /// Probes the target; fails only when it cannot be reached at all.
-pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
+pub fn probe(target: &Target) -> Result<Capabilities, ClientError> {
     target.dial()?;
     let log = Transcript::default().log("probe");
     let mut found = Capabilities::default();
@@ -113,10 +53,8 @@ pub fn probe(target: &Target) -> Result<Capabilities, Trouble> {
     let request = Request { method: "POST", path: "/api/register", headers, body: body.as_bytes() };
     let answer = rest.call(&request);
     let user = match answer {
-        Ok(answer) if answer.json()["errno"] == json!(0) => {
-            crate::client::rest::User::parse(&answer.json())
-        }
-        // The probe's user may be left from an earlier run against the same server.
+        Ok(answer) if answer.json()["errno"] == json!(0) => User::parse(&answer.json()),
+        // The user may exist from an earlier run against the same server.
         Ok(answer) if answer.json()["errno"] == json!(1) => rest.login(&email).ok(),
         _ => None,
     };

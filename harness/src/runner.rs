@@ -1,4 +1,4 @@
-//! Chooses the instances of cases, runs them in parallel, and judges them.
+//! Selects the instances of cases, runs them in parallel, and reports verdicts.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use throng_spec::Level;
 
-use crate::case::{Case, Combo, E4W, Need, Outcome, Stop};
+use crate::capabilities::Need;
+use crate::case::Case;
 use crate::client::transcript::Line;
-use crate::context::{Context, Run};
+use crate::combo::{Combo, E4W};
+use crate::context::Context;
 use crate::known::Known;
+use crate::outcome::{Outcome, Stop};
+use crate::run::Run;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,7 +29,7 @@ pub enum Verdict {
     Warn,
     /// Not applicable to this target or these settings.
     Skip,
-    /// The harness could not judge.
+    /// The harness could not decide.
     Error,
 }
 
@@ -62,7 +66,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A result that speaks against the target, known or not.
+    /// A failure, known or not.
     pub fn is_bad(&self) -> bool {
         matches!(self.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error)
     }
@@ -165,14 +169,14 @@ pub struct Settings {
     pub known: Known,
 }
 
-/// Runs the instances and hands each report out as it is made; the result keeps their order.
+/// Runs the instances and passes each report to `progress`; the result keeps their order.
 pub fn run(
     run: &Arc<Run>,
     instances: &[Instance],
     settings: &Settings,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
-    // What kills nodes would disturb every other case: it comes last and one by one.
+    // Cases that kill nodes disturb all others: they run last, one at a time.
     let (alone, together): (Vec<_>, Vec<_>) =
         instances.iter().copied().enumerate().partition(|(_, instance)| instance.kills_nodes());
     let queue = Mutex::new(VecDeque::from(together));
@@ -213,7 +217,7 @@ fn not_run(instance: &Instance) -> Report {
     report(instance, false, Err(Stop::Skip(reason)), Duration::ZERO, Vec::new(), Vec::new())
 }
 
-/// Runs one instance in a thread of its own, so that a hanging one cannot stop the run.
+/// Runs one instance in its own thread, so that a hanging case cannot block the run.
 pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report {
     let known = settings.known.contains(instance.case.id, &instance.name());
     let start = Instant::now();
@@ -234,7 +238,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
     let (done, outcome) = mpsc::channel();
     let body = instance.case.run;
     thread::spawn(move || {
-        // The receiver is gone when the case was given up: then nobody wants to know.
+        // The receiver is gone when the case timed out.
         let _ = done.send(body(&context));
     });
     let outcome = match outcome.recv_timeout(settings.timeout) {
@@ -243,7 +247,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
             Err(Stop::Error(format!("the case took longer than {:?}", settings.timeout)))
         }
         Err(RecvTimeoutError::Disconnected) => {
-            Err(Stop::Error("the case panicked; see the standard error".to_owned()))
+            Err(Stop::Error("the case panicked; see stderr".to_owned()))
         }
     };
     let steps = steps.lock().map(|steps| steps.clone()).unwrap_or_default();

@@ -1,22 +1,22 @@
-//! Clauses without a case, each with the reason. The coverage gate reads this list: a clause that
-//! has neither a case nor an entry fails the build.
+//! Clauses without a case, each with the reason. A test reads this list: a clause that has
+//! neither a case nor an entry fails the build.
 
-const REDIS: &str = "Needs the Redis server of the target, which the harness does not know; the \
-                     server's own tests and the end-to-end tests do.";
+const REDIS: &str = "Needs the Redis server of the target, which the harness cannot reach; the \
+                     server's own tests and the end-to-end tests check it.";
 
 /// Clause id, and why a black box cannot check it here.
 pub const SKIPS: &[(&str, &str)] = &[
-    ("TRN-61", "Origins that the operator listed are a setting: a black box knows none of them."),
     (
-        "CHAT-66",
-        "A store that fails cannot be caused from outside; the server's own tests break it.",
+        "TRN-61",
+        "Allowed origins are a setting of the operator, which a black-box test does not know.",
     ),
+    ("CHAT-66", "A store failure cannot be caused from outside; the server's own tests cause it."),
     (
         "CHAT-67",
         "Needs a restart of the target, which the harness does not control; the end-to-end tests kill \
          and restart the server.",
     ),
-    ("CHAT-68", "Permission for the operator (MAY): there is nothing to observe."),
+    ("CHAT-68", "A permission for the operator (MAY): there is nothing to observe."),
     ("CHAT-83", "Needs a restart of the target, which the harness does not control."),
     (
         "PRES-58",
@@ -26,7 +26,7 @@ pub const SKIPS: &[(&str, &str)] = &[
     (
         "PRES-59",
         "A permission for the server (MAY) in rooms larger than a short run can fill; the server's \
-         own tests hold the order and the bound.",
+         own tests check the order and the bound.",
     ),
     ("UNR-14", "Needs a restart of the target, which the harness does not control."),
     (
@@ -36,11 +36,11 @@ pub const SKIPS: &[(&str, &str)] = &[
     ),
     (
         "LIM-32",
-        "A new connection may come to another thread, which remembers nothing; the server's own tests \
-         hold it on one.",
+        "A new connection may go to another thread, which has no record of the old one; the server's own \
+         tests check it on one thread.",
     ),
     ("LIM-41", "Needs an orderly stop of the target, which the harness does not control."),
-    ("LIM-57", "Obliges the client; a server cannot be judged by it."),
+    ("LIM-57", "An obligation of the client; it does not apply to a server."),
     ("LIM-61", "Needs an orderly stop of the target, which the harness does not control."),
     ("RDS-1", REDIS),
     ("RDS-2", REDIS),
@@ -58,12 +58,12 @@ pub const SKIPS: &[(&str, &str)] = &[
     ("RDS-24", REDIS),
     (
         "NODE-11",
-        "A permission for the server (MAY): what lags arrives, and that is NODE-4 and NODE-10.",
+        "A permission for the server (MAY): delayed updates must arrive, which NODE-4 and NODE-10 check.",
     ),
     ("NODE-12", "A permission for the server (MAY): there is nothing to observe."),
     (
         "NODE-23",
-        "Needs a node that is stopped for longer than its lease; the end-to-end fault tests stop one.",
+        "Needs a node paused for longer than its lease; the end-to-end fault tests pause one.",
     ),
     ("NODE-30", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
     ("NODE-31", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
@@ -72,7 +72,7 @@ pub const SKIPS: &[(&str, &str)] = &[
     ("NODE-34", "Needs an outage of the coordinator; the end-to-end fault tests cause every kind."),
     ("NODE-35", "A permission for the server (MAY): there is nothing to observe."),
     ("NODE-36", "Needs an outage of the coordinator; the end-to-end fault tests cause one."),
-    ("ERR-15", "Obliges the client; a server cannot be judged by it."),
+    ("ERR-15", "An obligation of the client; it does not apply to a server."),
 ];
 
 pub fn reason(clause: &str) -> Option<&'static str> {

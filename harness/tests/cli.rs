@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use throng_harness::property::runner;
 use throng_harness::property::script::{Profile, Script, strategy};
-use throng_harness::reference::defect::Defect;
-use throng_harness::reference::{Options, Reference};
+use throng_reference::Defect;
+use throng_reference::{Options, Reference};
 
 fn harness(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_throng-harness"))
@@ -49,12 +49,12 @@ fn zero_when_the_target_conforms() {
 }
 
 #[test]
-fn one_when_a_must_is_broken() {
+fn one_when_a_must_is_violated() {
     let server = wrong(Defect::EmailToAll);
     let output = harness(&["run", "--target", &server.url(), "--filter", MSG]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout);
-    for part in ["CHAT-39 (MUST)", "done:", "expected:", "observed:", "frames:", "42[\"message\""] {
+    for part in ["CHAT-39 (MUST)", "does:", "expected:", "observed:", "frames:", "42[\"message\""] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
 }
@@ -72,18 +72,18 @@ fn two_for_bad_usage() {
 }
 
 #[test]
-fn three_when_nobody_is_there() {
+fn three_when_the_target_is_unreachable() {
     // Port 1 of the loopback is not served on any machine that runs this.
     assert_eq!(code(&["run", "--target", "http://127.0.0.1:1"]), 3);
 }
 
 #[test]
-fn four_when_only_a_should_is_broken_and_that_counts() {
-    // This defect breaks CHAT-12, a SHOULD, beside the MUST that it is about.
+fn four_when_only_a_should_is_violated_with_strict() {
+    // This defect breaks CHAT-12, a SHOULD, in addition to its MUST.
     let server = wrong(Defect::LogoutKeepsSessions);
     let url = server.url();
     let run = ["run", "--target", &url, "--filter", "id.logout-told[eio4/websocket]"];
-    assert_eq!(code(&run), 0, "a broken SHOULD is a warning");
+    assert_eq!(code(&run), 0, "a violated SHOULD is a warning");
     assert_eq!(code(&[&run[..], &["--strict"]].concat()), 4);
 }
 
@@ -104,7 +104,7 @@ fn a_known_failure_that_passes_fails_the_run() {
 }
 
 #[test]
-fn without_keep_going_the_run_stops_at_the_first_broken_must() {
+fn without_keep_going_the_run_stops_at_the_first_violated_must() {
     let server = wrong(Defect::EmailToAll);
     let json = temp("stop").display().to_string();
     let url = server.url();
@@ -193,7 +193,7 @@ fn has_required(what: &str, value: &Value, schema: &Value) {
 }
 
 #[test]
-fn list_and_explain_tell_what_a_case_is() {
+fn list_and_explain_describe_a_case() {
     let list = harness(&["list", "--json"]);
     let rows: Value = serde_json::from_slice(&list.stdout).expect("JSON");
     let row = &rows[0];
@@ -202,7 +202,7 @@ fn list_and_explain_tell_what_a_case_is() {
     }
     let explained = harness(&["explain", "msg.author"]);
     let text = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(text.contains("CHAT-39 (MUST)") && text.contains("expected:"), "{text}");
+    assert!(text.contains("CHAT-39 (MUST)") && text.contains("expects:"), "{text}");
     assert_eq!(code(&["explain", "CHAT-39"]), 0);
 }
 
@@ -262,5 +262,5 @@ fn latency_judges_by_slo_and_completeness() {
     let lossy = wrong(Defect::DroppedForOne);
     let url = lossy.url();
     let base = ["latency", "--target", &url, "--clients", "8", "--rate", "40", "--seconds", "1"];
-    assert_eq!(code(&base), 1, "lost messages are not conformance");
+    assert_eq!(code(&base), 1, "lost messages fail the run");
 }

@@ -1,11 +1,11 @@
-//! The reference server passes; every deliberately wrong one is noticed by a case of its clause.
+//! The reference server passes; every defect is detected by a case that names its clause.
 
 use std::process::Command;
 
-use throng_harness::mutants::{try_all, try_two_right_nodes};
-use throng_harness::reference::defect::Defect;
-use throng_harness::reference::{Options, Reference};
+use throng_harness::mutants::{try_all, try_two_correct_nodes};
 use throng_harness::runner::Verdict;
+use throng_reference::Defect;
+use throng_reference::{Options, Reference};
 
 #[test]
 fn the_reference_server_passes_everything() {
@@ -30,8 +30,8 @@ fn the_reference_server_passes_everything() {
 }
 
 #[test]
-fn two_right_nodes_pass_what_is_about_nodes() {
-    let reports = try_two_right_nodes();
+fn two_correct_nodes_pass_the_cases_about_nodes() {
+    let reports = try_two_correct_nodes();
     let names: Vec<&str> = reports.iter().map(|report| report.case.as_ref()).collect();
     assert!(names.contains(&"prop.nodes") && names.contains(&"nodes.presence"), "{names:?}");
     for report in &reports {
@@ -42,7 +42,7 @@ fn two_right_nodes_pass_what_is_about_nodes() {
 
 #[test]
 fn every_mutant_is_killed_by_a_case_that_names_its_clause() {
-    // Most of a trial is waiting for what does not come.
+    // A trial mostly waits for events that do not arrive.
     let trials = try_all(Defect::ALL, 6, &|_| {});
     assert_eq!(trials.len(), Defect::ALL.len());
     let survivors: Vec<String> = trials

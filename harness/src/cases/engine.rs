@@ -3,192 +3,78 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use throng_codec::engine::{Data, Frame, Kind, Packet, Protocol};
+use throng_codec::payload::{self, Body};
+
 use super::support::*;
-use crate::case::{
-    Case, Combo, E3P, E3W, EIO4, EVERY, Need, Outcome, POLLING, WEBSOCKET, case, equal, fail,
-    require,
-};
-use crate::client::Trouble;
+use crate::capabilities::{CHAT, ECHO, NOTHING};
+use crate::case::cases;
 use crate::client::chat::message;
 use crate::client::http::Request;
-use crate::client::socket::Transport;
-use crate::codec::engine::{Data, Frame, Kind, Packet, Protocol};
-use crate::codec::payload::{self, Body};
+use crate::client::options::Transport;
+use crate::combo::{E3P, E3W, EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, POLLING, WEBSOCKET};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
-const CLOSES: Duration = Duration::from_secs(3);
-const ONLY_E3W: &[Combo] = &[E3W];
-const ONLY_E3P: &[Combo] = &[E3P];
-
-pub const CASES: &[Case] = &[
-    case(
-        "eio.open",
-        &["EIO-1", "EIO-2", "EIO-4", "EIO-5"],
-        EVERY,
-        &[],
-        (
-            "opens a session",
-            "an open packet with sid of 20 characters, upgrades by transport, heartbeat times and maxPayload",
-        ),
-        open,
-    ),
-    case(
-        "eio.sids-differ",
-        &["EIO-3", "EIO-6"],
-        EVERY,
-        &[],
-        ("opens 60 sessions", "60 sids, no two alike, none with long parts in common"),
-        sids_differ,
-    ),
-    case(
-        "eio.sid-is-secret",
-        &["EIO-6", "CHAT-9", "REST-23"],
-        EIO4,
-        &[Need::Chat],
-        (
-            "lets three users chat and looks through all that each receives",
-            "no sid, no token and no e-mail of another user",
-        ),
-        sid_is_secret,
-    ),
-    case(
-        "eio.malformed",
-        &["EIO-11", "EIO-12", "LIM-45"],
-        WEBSOCKET,
-        &[],
-        ("sends text packets that are none", "close code 1008 for each"),
-        malformed,
-    ),
-    case(
-        "eio.binary",
-        &["EIO-14", "SIO-50", "SIO-55"],
-        EIO4,
-        &[Need::Chat],
-        ("sends a binary event with two attachments", "they are taken for its attachments"),
-        binary_event,
-    ),
-    case(
-        "eio.binary-eio3",
-        &["EIO-15", "EIO-32", "SIO-50", "SIO-55"],
-        crate::case::EIO3,
-        &[Need::Chat],
-        ("sends a binary event with two attachments", "they are taken for its attachments"),
-        binary_event,
-    ),
-    case(
-        "eio.binary-payload-attachments",
-        &["EIO-33"],
-        ONLY_E3P,
-        &[Need::Chat],
-        ("posts a binary event with its attachment as a binary payload", "it is taken for one"),
-        binary_payload_attachments,
-    ),
-    case(
-        "eio.bad-binary",
-        &["EIO-16"],
-        ONLY_E3W,
-        &[],
-        ("sends an empty binary message, and one with the type 7", "close code 1008"),
-        bad_binary,
-    ),
-    case(
-        "eio.binary-answers",
-        &["EIO-35", "EIO-14", "EIO-15"],
-        EVERY,
-        &[Need::Echo],
-        ("sends binary to an echo", "it comes back in the form of protocol, transport and b64"),
-        binary_answers,
-    ),
-    case(
-        "eio.ignored-packets",
-        &["EIO-17"],
-        EVERY,
-        &[],
-        ("sends open, upgrade and noop packets", "they are ignored and the session goes on"),
-        ignored_packets,
-    ),
-    case(
-        "eio.one-open-no-upgrade",
-        &["EIO-18", "EIO-10"],
-        EVERY,
-        &[],
-        ("listens to a session for a while", "one open packet and no upgrade packet"),
-        one_open,
-    ),
-    case(
-        "eio.many-in-one-payload",
-        &["EIO-30", "EIO-31"],
-        POLLING,
-        &[],
-        ("posts three packets in one body", "all three take effect, and the answers decode"),
-        many_in_one,
-    ),
-    case(
-        "eio.utf16-lengths",
-        &["EIO-31"],
-        ONLY_E3P,
-        &[Need::Chat],
-        (
-            "sends and receives text beyond ASCII, inside and outside the basic plane, by polling",
-            "lengths in UTF-16 code units both ways",
-        ),
-        utf16_lengths,
-    ),
-    case(
-        "eio.order",
-        &["EIO-40", "CHAT-62"],
-        EVERY,
-        &[Need::Chat],
-        ("sends 40 messages as fast as it can", "each comes back once, in order"),
-        order,
-    ),
-    case(
-        "eio.close-by-post",
-        &["EIO-90", "EIO-95"],
-        POLLING,
-        &[],
-        (
-            "posts a close packet while a poll is held",
-            "ok for the POST, a noop for the poll, and an unknown sid afterwards",
-        ),
-        close_by_post,
-    ),
-    case(
-        "eio.close-on-websocket",
-        &["EIO-91", "LIM-40"],
-        WEBSOCKET,
-        &[],
-        ("sends a close packet", "close code 1000"),
-        close_on_websocket,
-    ),
-    case(
-        "eio.close-while-polling",
-        &["EIO-92", "EIO-12"],
-        POLLING,
-        &[],
-        (
-            "posts a malformed Socket.IO packet while a poll is held",
-            "the poll ends with the close packet",
-        ),
-        close_while_polling,
-    ),
-    case(
-        "eio.close-between-polls",
-        &["EIO-93", "SIO-5"],
-        POLLING,
-        &[],
-        ("posts a malformed Socket.IO packet while no poll is held", "the sid is unknown"),
-        close_between_polls,
-    ),
-    case(
-        "eio.dead-connection",
-        &["EIO-96", "CHAT-80", "PRES-27"],
-        WEBSOCKET,
-        &[Need::Chat],
-        ("ends TCP with FIN, and with RST, from inside a room", "the others see the member leave"),
-        dead_connection,
-    ),
-];
+cases! {
+    open "eio.open" ["EIO-1", "EIO-2", "EIO-4", "EIO-5"] over EVERY needs NOTHING
+        does "opens a session"
+        expects "an open packet with a sid of 20 characters, upgrades by transport, heartbeat times and maxPayload";
+    sids_differ "eio.sids-differ" ["EIO-3", "EIO-6"] over EVERY needs NOTHING
+        does "opens 60 sessions"
+        expects "60 different sids without long common parts";
+    sid_is_secret "eio.sid-is-secret" ["EIO-6", "CHAT-9", "REST-23"] over EIO4 needs CHAT
+        does "searches everything that three chatting users receive"
+        expects "no sid, token or e-mail of another user";
+    malformed "eio.malformed" ["EIO-11", "EIO-12", "LIM-45"] over WEBSOCKET needs NOTHING
+        does "sends invalid text packets"
+        expects "close code 1008 for each";
+    binary_event "eio.binary" ["EIO-14", "SIO-50", "SIO-55"] over EIO4 needs CHAT
+        does "sends a binary event with two attachments"
+        expects "both are read as attachments of the event";
+    binary_event "eio.binary-eio3" ["EIO-15", "EIO-32", "SIO-50", "SIO-55"] over EIO3 needs CHAT
+        does "sends a binary event with two attachments"
+        expects "both are read as attachments of the event";
+    binary_payload_attachments "eio.binary-payload-attachments" ["EIO-33"] over ONLY_E3P needs CHAT
+        does "posts a binary event and its attachment as one binary payload"
+        expects "the attachment is read";
+    bad_binary "eio.bad-binary" ["EIO-16"] over ONLY_E3W needs NOTHING
+        does "sends an empty binary message, and one with packet type 7"
+        expects "close code 1008";
+    binary_answers "eio.binary-answers" ["EIO-35", "EIO-14", "EIO-15"] over EVERY needs ECHO
+        does "sends binary data to an echo server"
+        expects "it comes back in the form required by protocol, transport and b64";
+    ignored_packets "eio.ignored-packets" ["EIO-17"] over EVERY needs NOTHING
+        does "sends open, upgrade and noop packets"
+        expects "they are ignored and the session stays usable";
+    one_open "eio.one-open-no-upgrade" ["EIO-18", "EIO-10"] over EVERY needs NOTHING
+        does "watches a session for a while"
+        expects "exactly one open packet and no upgrade packet";
+    many_in_one "eio.many-in-one-payload" ["EIO-30", "EIO-31"] over POLLING needs NOTHING
+        does "posts three packets in one body"
+        expects "all three take effect, and the answers can be decoded";
+    utf16_lengths "eio.utf16-lengths" ["EIO-31"] over ONLY_E3P needs CHAT
+        does "sends and receives non-ASCII text by polling, inside and outside the basic plane"
+        expects "lengths count UTF-16 code units in both directions";
+    order "eio.order" ["EIO-40", "CHAT-62"] over EVERY needs CHAT
+        does "sends 40 messages as fast as possible"
+        expects "each message comes back once, in order";
+    close_by_post "eio.close-by-post" ["EIO-90", "EIO-95"] over POLLING needs NOTHING
+        does "posts a close packet while a poll is held"
+        expects "ok for the POST, a noop for the poll, and the sid is unknown afterwards";
+    close_on_websocket "eio.close-on-websocket" ["EIO-91", "LIM-40"] over WEBSOCKET needs NOTHING
+        does "sends a close packet"
+        expects "close code 1000";
+    close_while_polling "eio.close-while-polling" ["EIO-92", "EIO-12"] over POLLING needs NOTHING
+        does "posts a malformed Socket.IO packet while a poll is held"
+        expects "the held poll ends with the close packet";
+    close_between_polls "eio.close-between-polls" ["EIO-93", "SIO-5"] over POLLING needs NOTHING
+        does "posts a malformed Socket.IO packet while no poll is held"
+        expects "the sid is unknown afterwards";
+    dead_connection "eio.dead-connection" ["EIO-96", "CHAT-80", "PRES-27"] over WEBSOCKET needs CHAT
+        does "ends TCP with FIN, then with RST, from a session in a room"
+        expects "the other members see the user leave";
+}
 
 fn open(context: &Context) -> Outcome {
     let by_polling = context.combo.transport == Transport::Polling;
@@ -265,7 +151,7 @@ fn malformed(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// An event with two attachments, acked as `binary_unsupported`, and the session lives on.
+/// An event with two attachments is acked as `binary_unsupported`, and the session stays usable.
 fn binary_event(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
@@ -288,7 +174,7 @@ fn binary_event(context: &Context) -> Outcome {
 
 fn binary_payload_attachments(context: &Context) -> Outcome {
     let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
+    let poller = context.poller_of(&user)?;
     let packets = [
         Packet::message(r#"51-3["message",{"_placeholder":true,"num":0}]"#),
         Packet::binary([9, 8, 7]),
@@ -335,13 +221,12 @@ fn binary_answers(context: &Context) -> Outcome {
                 format!("{:?}", response.header("content-type"))
             })?;
             let body = Body::Text(response.text());
-            let packets = payload::decode(Protocol::Eio3, &body)
-                .map_err(|why| Trouble::Protocol(why.to_string()))?;
+            let packets = payload::decode(Protocol::Eio3, &body)?;
             if packets.iter().any(|packet| packet.data == Data::Binary(vec![1, 2, 3, 4])) {
                 return Ok(());
             }
         }
-        return fail("the attachment in base64", "it did not come");
+        return fail("the attachment in base64", "it did not arrive");
     }
     Ok(())
 }
@@ -352,10 +237,8 @@ fn ignored_packets(context: &Context) -> Outcome {
         socket.send_engine(&Packet::text(kind, ""))?;
     }
     context.pause(QUIET);
-    require(socket.is_open(), "the session goes on", || format!("{:?}", socket.ending()))?;
-    socket.send_engine(&Packet::message(ASK))?;
-    socket.wait_packet(context.wait(), "an answer", |packet| packet.namespace == "/nope")?;
-    Ok(())
+    stays_open("the session stays open", &socket)?;
+    goes_on(context, &socket)
 }
 
 fn one_open(context: &Context) -> Outcome {
@@ -387,13 +270,7 @@ fn many_in_one(context: &Context) -> Outcome {
 }
 
 fn utf16_lengths(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
+    let (room, witness, _, poller) = polling_member(context)?;
     let text = "hi ü☃😀 你好";
     poller.post_message(&format!("2[\"message\",{}]", message(room, text)))?;
     witness.message_with(text)?;
@@ -409,29 +286,18 @@ fn utf16_lengths(context: &Context) -> Outcome {
 }
 
 fn order(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let (room, guest) = guest_in_room(context)?;
     let texts: Vec<String> = (0..40).map(|index| format!("number {index}")).collect();
     for text in &texts {
         guest.emit("message", message(room, text))?;
     }
     guest.message_with("number 39")?;
-    let observed: Vec<String> = guest
-        .messages(room)
-        .iter()
-        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
-        .collect();
-    equal("the messages", &observed, &texts)
+    equal("the messages", &guest.texts(room), &texts)
 }
 
 fn close_by_post(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     let response = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
     status(&response, 200)?;
     equal("the body", &response.text(), &"ok".to_owned())?;
@@ -452,11 +318,7 @@ fn close_on_websocket(context: &Context) -> Outcome {
 fn close_while_polling(context: &Context) -> Outcome {
     let poller = context.poller()?;
     poller.connect()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     // The session ends; whether the POST still gets ok does not matter here.
     let _ = poller.post_message("9");
     let answer = held.receive(context.wait())?;
@@ -478,7 +340,7 @@ fn dead_connection(context: &Context) -> Outcome {
     let room = context.room()?;
     let mut witness = context.observer("witness")?;
     witness.join(room)?;
-    // Later the heartbeat would end the session, of a server that has not seen the connection end too.
+    // Wait less than the heartbeat, which would end the session of a server that missed FIN and RST.
     witness.wait = witness.wait.min(context.capabilities().ping_timeout().mul_f64(0.8));
     for reset in [false, true] {
         context.step(if reset { "RST" } else { "FIN" });

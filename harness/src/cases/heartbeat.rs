@@ -1,148 +1,67 @@
-//! Chapter 2: heartbeats. Their times are those that the target announces.
+//! Chapter 2: heartbeats, with the times that the target announces.
 
 use std::time::{Duration, Instant};
 
+use throng_codec::engine::{Kind, Packet};
+
 use super::support::*;
-use crate::case::{
-    Case, Combo, E3P, E3W, E4P, E4W, EIO3, EIO4, Need, Outcome, Stop, case, equal, fail, require,
-};
-use crate::client::Trouble;
-use crate::client::socket::{Socket, Transport};
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::ClientError;
+use crate::client::chat::{is_roster_of, roster_ids};
+use crate::client::options::Transport;
+use crate::client::socket::Socket;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Kind, Packet};
+use crate::combo::{EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, ONLY_E4P, ONLY_E4W};
 use crate::context::Context;
+use crate::outcome::{Outcome, Stop, equal, fail, require};
 
-const ONLY_E4W: &[Combo] = &[E4W];
-const ONLY_E4P: &[Combo] = &[E4P];
-const ONLY_E3W: &[Combo] = &[E3W];
-const ONLY_E3P: &[Combo] = &[E3P];
-
-/// What a busy machine may add to a time that is only bounded from below.
+/// Allowed delay where the protocol sets only a lower bound.
 const SLACK: Duration = Duration::from_millis(1_500);
-/// How much earlier than announced a timer may fire without being early: clocks are read twice.
+/// Allowed error of a measured time: clocks are read on both sides.
 const ROUNDING: Duration = Duration::from_millis(15);
 
-pub const CASES: &[Case] = &[
-    case(
-        "hb.first-ping",
-        &["EIO-50", "EIO-51", "LIM-3", "EIO-5"],
-        ONLY_E4W,
-        &[],
-        (
-            "waits for the first ping, answers it after half the timeout, waits for the second",
-            "the first one ping interval after the open packet, the second one after the pong, none earlier",
-        ),
-        first_ping,
-    ),
-    case(
-        "hb.punctual",
-        &["EIO-52"],
-        ONLY_E4W,
-        &[],
-        ("waits for a ping", "it is at most 200 ms late"),
-        punctual,
-    ),
-    case(
-        "hb.no-pong",
-        &["EIO-53", "LIM-4", "LIM-51", "CHAT-82"],
-        ONLY_E4W,
-        &[],
-        ("does not answer the ping", "close code 4002 when the timeout is over, not earlier"),
-        no_pong,
-    ),
-    case(
-        "hb.no-poll",
-        &["EIO-54", "EIO-53"],
-        ONLY_E4P,
-        &[],
-        (
-            "opens a session by polling and never polls again",
-            "the sid is unknown after interval and timeout",
-        ),
-        no_poll,
-    ),
-    case(
-        "hb.pongs-keep-alive",
-        &["EIO-57", "EIO-55"],
-        EIO4,
-        &[],
-        (
-            "answers every ping late but in time, and sends pongs that nobody asked for",
-            "the session lives",
-        ),
-        pongs_keep_alive,
-    ),
-    case(
-        "hb.ping-from-client",
-        &["EIO-56", "EIO-12"],
-        EIO4,
-        &[],
-        ("sends a ping on Engine.IO 4", "the session is closed: code 1008, or 400 by POST"),
-        ping_from_client,
-    ),
-    case(
-        "hb.eio3-pong",
-        &["EIO-60"],
-        EIO3,
-        &[],
-        ("sends pings with and without data", "a pong with the same data for each"),
-        eio3_pong,
-    ),
-    case(
-        "hb.eio3-no-server-ping",
-        &["EIO-61"],
-        ONLY_E3W,
-        &[],
-        ("listens for more than a ping interval", "no ping comes"),
-        eio3_no_server_ping,
-    ),
-    case(
-        "hb.eio3-silence",
-        &["EIO-62", "LIM-3", "LIM-4", "LIM-51"],
-        ONLY_E3W,
-        &[],
-        ("sends nothing", "close code 4002 after interval and timeout together, not earlier"),
-        eio3_silence,
-    ),
-    case(
-        "hb.eio3-silence-polling",
-        &["EIO-62"],
-        ONLY_E3P,
-        &[],
-        (
-            "opens a session by polling and sends nothing",
-            "the sid is unknown after interval and timeout",
-        ),
-        no_poll,
-    ),
-    case(
-        "hb.eio3-any-packet",
-        &["EIO-63"],
-        EIO3,
-        &[],
-        ("sends other packets than pings", "the session lives"),
-        eio3_any_packet,
-    ),
-    case(
-        "hb.eio3-pong-from-client",
-        &["EIO-64", "EIO-12"],
-        EIO3,
-        &[],
-        ("sends a pong on Engine.IO 3", "the session is closed: code 1008, or 400 by POST"),
-        eio3_pong_from_client,
-    ),
-    case(
-        "hb.half-open",
-        &["CHAT-82", "CHAT-80"],
-        crate::case::EVERY,
-        &[Need::Chat],
-        (
-            "falls silent inside a room without ending TCP",
-            "the others see the member leave within interval and timeout",
-        ),
-        half_open,
-    ),
-];
+cases! {
+    first_ping "hb.first-ping" ["EIO-50", "EIO-51", "LIM-3", "EIO-5"] over ONLY_E4W needs NOTHING
+        does "waits for the first ping, answers it late, waits for the second"
+        expects "the first ping one interval after the open packet, the second one interval after the pong, neither earlier";
+    punctual "hb.punctual" ["EIO-52"] over ONLY_E4W needs NOTHING
+        does "waits for a ping"
+        expects "the ping is at most 200 ms late";
+    no_pong "hb.no-pong" ["EIO-53", "LIM-4", "LIM-51", "CHAT-82"] over ONLY_E4W needs NOTHING
+        does "does not answer the ping"
+        expects "close code 4002 after the timeout, not earlier";
+    no_poll "hb.no-poll" ["EIO-54", "EIO-53"] over ONLY_E4P needs NOTHING
+        does "opens a session by polling and never polls again"
+        expects "the sid is unknown after ping interval plus ping timeout";
+    pongs_keep_alive "hb.pongs-keep-alive" ["EIO-57", "EIO-55"] over EIO4 needs NOTHING
+        does "answers every ping late but in time, and sends unsolicited pongs"
+        expects "the session stays open";
+    ping_from_client "hb.ping-from-client" ["EIO-56", "EIO-12"] over EIO4 needs NOTHING
+        does "sends a ping on Engine.IO 4"
+        expects "the session is closed: code 1008 on WebSocket, 400 by POST";
+    eio3_pong "hb.eio3-pong" ["EIO-60"] over EIO3 needs NOTHING
+        does "sends pings with and without data"
+        expects "each ping is answered by a pong with the same data";
+    eio3_no_server_ping "hb.eio3-no-server-ping" ["EIO-61"] over ONLY_E3W needs NOTHING
+        does "waits for longer than a ping interval"
+        expects "no ping arrives";
+    eio3_silence "hb.eio3-silence" ["EIO-62", "LIM-3", "LIM-4", "LIM-51"] over ONLY_E3W needs NOTHING
+        does "sends nothing"
+        expects "close code 4002 after ping interval plus ping timeout, not earlier";
+    no_poll "hb.eio3-silence-polling" ["EIO-62"] over ONLY_E3P needs NOTHING
+        does "opens a session by polling and sends nothing"
+        expects "the sid is unknown after ping interval plus ping timeout";
+    eio3_any_packet "hb.eio3-any-packet" ["EIO-63"] over EIO3 needs NOTHING
+        does "sends packets other than pings"
+        expects "the session stays open";
+    eio3_pong_from_client "hb.eio3-pong-from-client" ["EIO-64", "EIO-12"] over EIO3 needs NOTHING
+        does "sends a pong on Engine.IO 3"
+        expects "the session is closed: code 1008 on WebSocket, 400 by POST";
+    half_open "hb.half-open" ["CHAT-82", "CHAT-80"] over EVERY needs CHAT
+        does "stops reading and writing in a room without ending TCP"
+        expects "the other members see the user leave within ping interval plus ping timeout";
+}
 
 fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Duration), Stop> {
     let interval = context.capabilities().ping_interval();
@@ -155,7 +74,7 @@ fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Dur
     Ok((socket, before, interval, timeout))
 }
 
-fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Trouble> {
+fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, ClientError> {
     let deadline = Instant::now() + wait;
     loop {
         let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
@@ -163,7 +82,7 @@ fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Trouble>
             return Ok(Instant::now());
         }
         if text.starts_with('2') {
-            return Err(Trouble::Protocol(format!("a ping with data: {text:?}")));
+            return Err(ClientError::Protocol(format!("a ping with data: {text:?}")));
         }
     }
 }
@@ -298,7 +217,7 @@ fn eio3_no_server_ping(context: &Context) -> Outcome {
     let deadline = Instant::now() + listen;
     loop {
         match socket.receive_text(deadline.saturating_duration_since(Instant::now())) {
-            Err(Trouble::Timeout(_)) => return Ok(()),
+            Err(ClientError::Timeout(_)) => return Ok(()),
             Ok(text) if text.starts_with('2') => return fail("no ping", format!("{text:?}")),
             Ok(_) => {}
             Err(other) => return Err(other.into()),
@@ -350,18 +269,13 @@ fn eio3_any_packet(context: &Context) -> Outcome {
 fn half_open(context: &Context) -> Outcome {
     let bound = context.capabilities().silence_bound();
     context.affordable(bound)?;
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let (room, guest, witness) = guest_and_witness(context)?;
     witness.roster_of(room, &[witness.user.id, guest.user.id])?;
     guest.socket.mute();
     let start = Instant::now();
-    let patience = bound + context.wait();
-    let gone = witness.socket.wait_event(patience, "the roster without the silent user", |event| {
-        crate::client::chat::is_roster_of(event, room)
-            && !crate::client::chat::roster_ids(event.arg(0)).contains(&guest.user.id)
+    let timeout = bound + context.wait();
+    let gone = witness.socket.wait_event(timeout, "the roster without the silent user", |event| {
+        is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&guest.user.id)
     });
     gone?;
     let took = start.elapsed();
@@ -370,5 +284,5 @@ fn half_open(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The silent peer's connection has to stay open until here.
+/// Keeps the connection of the silent peer open until here.
 fn keep(_socket: &Socket) {}

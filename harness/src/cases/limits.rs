@@ -1,91 +1,50 @@
-//! Chapter 8: limits that no other chapter meets.
+//! Chapter 8: limits that the other chapters do not cover.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use throng_codec::websocket::{Mask, frame};
 
 use super::support::*;
-use crate::case::{
-    Case, Combo, E4W, NONE, Need, Outcome, WEBSOCKET, case, equal, fail, require, skip,
-};
-use crate::client::Trouble;
-use crate::client::chat::message;
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::ClientError;
+use crate::client::chat::{is_roster_of, message, roster_ids};
 use crate::client::socket::Socket;
+use crate::client::websocket::upgrade;
+use crate::combo::{NONE, ONLY_E4W, WEBSOCKET};
 use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require, skip};
 
-const ONLY_E4W: &[Combo] = &[E4W];
-
-pub const CASES: &[Case] = &[
-    case(
-        "lim.half-a-request",
-        &["LIM-5"],
-        NONE,
-        &[],
-        (
-            "sends half a request head and waits",
-            "the connection is closed within the handshake timeout",
-        ),
-        half_a_request,
-    ),
-    case(
-        "lim.large-head",
-        &["LIM-8"],
-        NONE,
-        &[],
-        ("sends a request head of 64 KiB", "a 4xx status, or the end of the connection"),
-        large_head,
-    ),
-    case(
-        "lim.slow-consumer",
-        &["LIM-15", "LIM-50", "CHAT-84"],
-        ONLY_E4W,
-        &[Need::Chat],
-        (
-            "stops reading in a room while others send megabytes, as fast as they may",
-            "the session is closed and leaves the room; the others lose nothing",
-        ),
-        slow_consumer,
-    ),
-    case(
-        "lim.sessions-per-user",
-        &["LIM-12", "LIM-53"],
-        ONLY_E4W,
-        &[Need::Chat],
-        ("opens 70 sessions of one user", "the one too many is closed with 4004"),
-        sessions_per_user,
-    ),
-    case(
-        "lim.lifted",
-        &["LIM-27", "LIM-23", "LIM-31"],
-        ONLY_E4W,
-        &[Need::Chat],
-        (
-            "sends 40 logins at once on one session",
-            "all are accepted, or some refused as rate_limited; the session stays open",
-        ),
-        lifted,
-    ),
-    case(
-        "lim.close-is-prompt",
-        &["LIM-58"],
-        WEBSOCKET,
-        &[],
-        (
-            "makes the server close, and answers the close frame or does not",
-            "the TCP connection ends within 1 s, or 5 s",
-        ),
-        close_is_prompt,
-    ),
-];
+cases! {
+    half_a_request "lim.half-a-request" ["LIM-5"] over NONE needs NOTHING
+        does "sends an incomplete request head and waits"
+        expects "the connection is closed within the handshake timeout";
+    large_head "lim.large-head" ["LIM-8"] over NONE needs NOTHING
+        does "sends a request head of 64 KiB"
+        expects "a 4xx status, or the end of the connection";
+    slow_consumer "lim.slow-consumer" ["LIM-15", "LIM-50", "CHAT-84"] over ONLY_E4W needs CHAT
+        does "stops reading in a room while another member sends megabytes as fast as allowed"
+        expects "the session is closed and leaves the room; the other members lose nothing";
+    sessions_per_user "lim.sessions-per-user" ["LIM-12", "LIM-53"] over ONLY_E4W needs CHAT
+        does "opens 70 sessions of one user"
+        expects "sessions beyond the limit are closed with code 4004";
+    lifted "lim.lifted" ["LIM-27", "LIM-23", "LIM-31"] over ONLY_E4W needs CHAT
+        does "sends 40 logins at once on one session"
+        expects "all are accepted, or some are rate_limited; the session stays open";
+    close_is_prompt "lim.close-is-prompt" ["LIM-58"] over WEBSOCKET needs NOTHING
+        does "makes the server close, with and without answering its close frame"
+        expects "the TCP connection ends within 1 s and 5 s respectively";
+}
 
 fn half_a_request(context: &Context) -> Outcome {
     let mut connection = context.connection()?;
     connection.send_bytes(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n")?;
-    let patience = Duration::from_millis(13_000);
+    let timeout = Duration::from_millis(13_000);
     let start = Instant::now();
-    match connection.receive(patience) {
-        Err(Trouble::Closed(_)) => Ok(()),
-        // An answer such as 408 may come before the end.
+    match connection.receive(timeout) {
+        Err(ClientError::Closed(_)) => Ok(()),
+        // An answer such as 408 may precede the end.
         Ok(response) if response.status >= 400 => Ok(()),
         Ok(response) => fail("the end of the connection", format!("status {}", response.status)),
         Err(_) => {
@@ -105,7 +64,7 @@ fn large_head(context: &Context) -> Outcome {
     // The server may close before it has read everything.
     let _ = connection.send_bytes(head.as_bytes());
     match connection.receive(context.wait()) {
-        Err(Trouble::Closed(_)) => Ok(()),
+        Err(ClientError::Closed(_)) => Ok(()),
         Ok(response) if (400..500).contains(&response.status) => Ok(()),
         Ok(response) => fail("a 4xx status or the end", format!("status {}", response.status)),
         Err(other) => fail("a 4xx status or the end", other.to_string()),
@@ -119,18 +78,18 @@ fn slow_consumer(context: &Context) -> Outcome {
     talker.join(room)?;
     witness.join(room)?;
     sleeper.join(room)?;
-    let everybody = [talker.user.id, witness.user.id, sleeper.user.id];
-    talker.roster_of(room, &everybody)?;
+    let all_users = [talker.user.id, witness.user.id, sleeper.user.id];
+    talker.roster_of(room, &all_users)?;
     sleeper.socket.mute();
     // 2000 scalar values of four bytes each are 8 KB on the wire and to every member.
     let text = "😀".repeat(2_000);
     let start = Instant::now();
-    let patience = Duration::from_secs(8);
+    let timeout = Duration::from_secs(8);
     let mut sent = 0u64;
-    while start.elapsed() < patience {
+    while start.elapsed() < timeout {
         let answer = talker.ask("message", message(room, &text))?;
         if answer["code"] == json!("rate_limited") {
-            let limited = "the target limits publishing: the queue cannot be filled in time";
+            let limited = "the target limits messages: the queue cannot be filled in time";
             return skip(limited);
         }
         sent += 1;
@@ -143,8 +102,7 @@ fn slow_consumer(context: &Context) -> Outcome {
             .all(|event| event.name == "message" || event.name == "count");
         let alone = gone
             && witness.socket.events().iter().rev().any(|event| {
-                crate::client::chat::is_roster_of(event, room)
-                    && !crate::client::chat::roster_ids(event.arg(0)).contains(&sleeper.user.id)
+                is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&sleeper.user.id)
             });
         if alone {
             let last = talker.say(room, "the end")?;
@@ -157,7 +115,7 @@ fn slow_consumer(context: &Context) -> Outcome {
             );
         }
     }
-    skip(format!("{sent} messages in {patience:?} did not fill the queue"))
+    skip(format!("{sent} messages in {timeout:?} did not fill the queue"))
 }
 
 fn sessions_per_user(context: &Context) -> Outcome {
@@ -193,7 +151,7 @@ fn lifted(context: &Context) -> Outcome {
         let fine = answer["ok"] == json!(true) || answer["code"] == json!("rate_limited");
         require(fine, "ok or rate_limited", || answer.to_string())?;
     }
-    require(guest.socket.is_open(), "an open session", || format!("{:?}", guest.socket.ending()))
+    stays_open("an open session", &guest.socket)
 }
 
 fn close_is_prompt(context: &Context) -> Outcome {
@@ -201,28 +159,17 @@ fn close_is_prompt(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
     socket.send("x")?;
     closes_with(&mut socket, 1008, Duration::from_secs(2))?;
-    // Reading on sends the answer and sees the end.
+    // The close frame has been answered; the connection must end.
     let ended = socket.receive(Duration::from_millis(1_500));
     require(
-        !matches!(ended, Err(Trouble::Timeout(_)) | Ok(_)),
+        !matches!(ended, Err(ClientError::Timeout(_)) | Ok(_)),
         "the end of TCP within 1 s",
         || format!("{ended:?}"),
     )?;
     context.step("does not answer it");
-    let path = context.handshake_path();
-    let key = "dGhlIHNhbXBsZSBub25jZQ==";
-    let headers = &[
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", key),
-    ];
-    let mut connection = context.connection()?;
-    connection.exchange(
-        &crate::client::http::Request { headers, ..crate::client::http::Request::get(&path) },
-        context.wait(),
-    )?;
-    connection.send_bytes(&crate::client::websocket::raw_frame(0x81, b"x", true))?;
+    let (mut connection, _) =
+        upgrade(context.target(), &context.handshake_path(), &[], &context.log)?;
+    connection.send_bytes(&frame(0x81, b"x", Mask::Client))?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(6_000) {
         if connection.is_closed_within(Duration::from_millis(200)) {

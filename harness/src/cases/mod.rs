@@ -1,17 +1,28 @@
-//! The conformance cases, one table per chapter of the protocol or part of one.
+//! The conformance cases, one table per part of a chapter of the protocol.
 
 mod acks;
-mod chat;
+mod binary;
+mod crowds;
+mod deltas;
+mod disconnect;
 mod engine;
+mod errors;
 mod heartbeat;
+mod identity;
+mod images;
+mod jsonp;
 mod limits;
 mod messages;
+mod namespaces;
 mod nodes;
 mod polling;
 mod presence;
+mod rates;
 mod rest;
+mod rooms;
 mod socketio;
 mod support;
+mod tabs;
 mod transport;
 mod unread;
 mod upgrade;
@@ -22,18 +33,33 @@ use crate::case::Case;
 const TABLES: &[&[Case]] = &[
     transport::CASES,
     polling::CASES,
+    jsonp::CASES,
     websocket::CASES,
     engine::CASES,
     heartbeat::CASES,
     upgrade::CASES,
     socketio::CASES,
+    namespaces::CASES,
     acks::CASES,
-    chat::CASES,
+    binary::CASES,
+    disconnect::CASES,
+    errors::CASES,
+    identity::CASES,
+    rooms::CASES,
+    tabs::CASES,
     messages::CASES,
+    images::CASES,
+    rates::CASES,
     presence::CASES,
+    crowds::CASES,
+    deltas::CASES,
     unread::CASES,
     limits::CASES,
-    rest::CASES,
+    rest::routes::CASES,
+    rest::tokens::CASES,
+    rest::accounts::CASES,
+    rest::history::CASES,
+    rest::files::CASES,
     nodes::CASES,
     crate::property::CASES,
 ];

@@ -6,104 +6,44 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::refuses;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
+use super::support::*;
+use crate::capabilities::{NODE_COMMAND, NODES};
+use crate::case::cases;
 use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 use crate::client::rest::User;
+use crate::combo::{EVERY, NONE};
 use crate::context::Context;
+use crate::outcome::{Outcome, Stop, equal, require};
 
 /// The bound of NODE-10 for a small room.
 const LAG: Duration = Duration::from_millis(1_100);
 
-const NODES: &[Need] = &[Need::Chat, Need::Nodes];
-
-pub const CASES: &[Case] = &[
-    case(
-        "nodes.accounts",
-        &["NODE-2", "NODE-1"],
-        NONE,
-        NODES,
-        (
-            "registers on each node and uses the token, and the login, on every other",
-            "the same user everywhere, at once",
-        ),
-        accounts,
-    ),
-    case(
-        "nodes.presence",
-        &["NODE-10", "NODE-1"],
-        EVERY,
-        NODES,
-        (
-            "joins and leaves on each node in turn while a member on every node listens",
-            "all of them see the same users",
-        ),
-        presence,
-    ),
-    case(
-        "nodes.rooms",
-        &["NODE-13", "NODE-1"],
-        EVERY,
-        NODES,
-        (
-            "enters a new room on each node, leaves it at once, and sends login on every other",
-            "the room is among those that are counted",
-        ),
-        rooms,
-    ),
-    case(
-        "nodes.one-user",
-        &["NODE-3"],
-        EVERY,
-        NODES,
-        (
-            "enters with sessions of one user on different nodes, and leaves with one after the other",
-            "one user online till the last session is out",
-        ),
-        one_user,
-    ),
-    case(
-        "nodes.messages",
-        &["NODE-4", "NODE-5"],
-        EVERY,
-        NODES,
-        (
-            "talks on every node at the same moment",
-            "one order without a gap for the members of all nodes, and the same history everywhere",
-        ),
-        messages,
-    ),
-    case(
-        "nodes.unread",
-        &["NODE-6"],
-        EVERY,
-        NODES,
-        (
-            "sends on one node while a user of another is outside, enters and leaves",
-            "his number is told, read and fixed by the messages of all nodes",
-        ),
-        unread,
-    ),
-    case(
-        "nodes.logout",
-        &["NODE-7"],
-        EVERY,
-        NODES,
-        ("logs out on one node a token that a session of another was opened with", "it is out"),
-        logout,
-    ),
-    case(
-        "nodes.death",
-        &["NODE-20", "NODE-22"],
-        NONE,
-        &[Need::Chat, Need::Nodes, Need::NodeCommand],
-        (
-            "kills a node with a user who has just talked, and with one who is on another node too",
-            "the first is out within the lease and 2 s, the second stays, and what was acked is kept",
-        ),
-        death,
-    ),
-];
+cases! {
+    accounts "nodes.accounts" ["NODE-2", "NODE-1"] over NONE needs NODES
+        does "registers on each node, and uses token and login on every other node"
+        expects "the same user on every node, at once";
+    presence "nodes.presence" ["NODE-10", "NODE-1"] over EVERY needs NODES
+        does "joins and leaves on each node in turn while a member on every node watches"
+        expects "all members see the same users";
+    rooms "nodes.rooms" ["NODE-13", "NODE-1"] over EVERY needs NODES
+        does "joins and leaves a new room on each node, then sends login on every other node"
+        expects "the count contains the room";
+    one_user "nodes.one-user" ["NODE-3"] over EVERY needs NODES
+        does "joins with sessions of one user on different nodes, then leaves with one after the other"
+        expects "one user is online until the last session leaves";
+    messages "nodes.messages" ["NODE-4", "NODE-5"] over EVERY needs NODES
+        does "sends messages on every node at the same time"
+        expects "one order without gaps for the members of all nodes, and the same history everywhere";
+    unread "nodes.unread" ["NODE-6"] over EVERY needs NODES
+        does "sends messages on one node while a user of another node is outside, joins and leaves"
+        expects "the user's unread number follows the messages of all nodes";
+    logout "nodes.logout" ["NODE-7"] over EVERY needs NODES
+        does "logs out on one node the token of a session on another node"
+        expects "the session becomes anonymous and leaves its rooms";
+    death "nodes.death" ["NODE-20", "NODE-22"] over NONE needs NODE_COMMAND
+        does "kills a node with a user who has just sent a message, and with one who is on another node too"
+        expects "the first user leaves within the lease plus 2 s, the second stays, and the acknowledged message is kept";
+}
 
 fn on(context: &Context, node: usize, user: &User, label: &str) -> Result<Chat, Stop> {
     Ok(context.chat_at(node, user, &format!("{label}@{node}"), context.options())?)
@@ -114,7 +54,7 @@ fn one_per_node(context: &Context, label: &str) -> Result<Vec<Chat>, Stop> {
     (0..context.nodes()).map(|node| on(context, node, &context.user()?, label)).collect()
 }
 
-fn ids(chats: &[Chat]) -> Vec<u64> {
+fn users_of(chats: &[Chat]) -> Vec<u64> {
     chats.iter().map(|chat| chat.user.id).collect()
 }
 
@@ -126,8 +66,8 @@ fn accounts(context: &Context) -> Outcome {
             .map_err(|why| Stop::Error(why.to_string()))?;
         for node in 0..context.nodes() {
             let rest = context.rest_at(node);
-            let told = rest.get_as("/api/user", &user.token)?.json();
-            equal("the id by the token", &told["id"], &json!(user.id))?;
+            let account = rest.get_as("/api/user", &user.token)?.json();
+            equal("the id by the token", &account["id"], &json!(user.id))?;
             equal("the id by a login", &rest.login(&user.email)?.id, &user.id)?;
             let answer = on(context, node, &user, "user")?.ask("login", json!({}))?;
             equal("the session's user", &answer["user"]["id"], &json!(user.id))?;
@@ -145,18 +85,19 @@ fn presence(context: &Context) -> Outcome {
     for node in 0..context.nodes() {
         let guest = on(context, node, &context.user()?, "guest")?;
         guest.join(room)?;
-        let with_guest: Vec<u64> = ids(&witnesses).into_iter().chain([guest.user.id]).collect();
+        let with_guest: Vec<u64> =
+            users_of(&witnesses).into_iter().chain([guest.user.id]).collect();
         for witness in &witnesses {
             witness.roster_of(room, &with_guest)?;
         }
-        // Once by its own wish, once by the end of its connection.
+        // On the first node by roomout, on the others by the end of the connection.
         if node == 0 {
             guest.leave(room)?;
         } else {
             guest.socket.close();
         }
         for witness in &witnesses {
-            witness.roster_of(room, &ids(&witnesses))?;
+            witness.roster_of(room, &users_of(&witnesses))?;
         }
     }
     Ok(())
@@ -192,12 +133,12 @@ fn one_user(context: &Context) -> Outcome {
     for tab in &tabs {
         tab.join(room)?;
     }
-    let everybody: Vec<u64> = ids(&witnesses).into_iter().chain([user.id]).collect();
+    let all_users: Vec<u64> = users_of(&witnesses).into_iter().chain([user.id]).collect();
     for chat in witnesses.iter().chain(&tabs) {
-        let event = chat.roster_of(room, &everybody)?;
-        equal("online", &event.arg(1)["online"], &json!(everybody.len()))?;
+        let event = chat.roster_of(room, &all_users)?;
+        equal("online", &event.arg(1)["online"], &json!(all_users.len()))?;
     }
-    // No event tells a node that somebody it knows already has come to another one as well.
+    // No event reports that a user who is present on one node joined on another one too.
     context.pause(LAG);
     for (index, tab) in tabs.iter().enumerate() {
         for witness in &witnesses {
@@ -206,9 +147,11 @@ fn one_user(context: &Context) -> Outcome {
                 .events()
                 .into_iter()
                 .any(|event| is_roster_of(&event, room) && event.name == "roomout");
-            require(!left, "nobody has left yet", || format!("a roomout after {index} tabs"))?;
+            require(!left, "no roomout before the last leave", || {
+                format!("a roomout after {index} tabs")
+            })?;
         }
-        // A message after the leave shows that everything before it has been told.
+        // When the message after the leave arrives, everything before it has been sent.
         tab.leave(room)?;
         if index + 1 < tabs.len() {
             witnesses[index].say(room, &format!("after {index}"))?;
@@ -218,7 +161,7 @@ fn one_user(context: &Context) -> Outcome {
         }
     }
     for witness in &witnesses {
-        let event = witness.roster_of(room, &ids(&witnesses))?;
+        let event = witness.roster_of(room, &users_of(&witnesses))?;
         equal("online", &event.arg(1)["online"], &json!(witnesses.len()))?;
     }
     Ok(())
@@ -233,7 +176,7 @@ fn messages(context: &Context) -> Outcome {
         member.join(room)?;
     }
     for member in &members {
-        member.roster_of(room, &ids(&members))?;
+        member.roster_of(room, &users_of(&members))?;
     }
     thread::scope(|scope| {
         let talking: Vec<_> = members
@@ -248,17 +191,18 @@ fn messages(context: &Context) -> Outcome {
     })?;
     let total = EACH * members.len();
     let wanted: Vec<u64> = (1..=total as u64).collect();
-    let mut told: Option<Vec<Value>> = None;
+    let mut order: Option<Vec<Value>> = None;
     for (node, member) in members.iter().enumerate() {
         context.eventually(&format!("{total} messages on node {node}"), || {
             Ok((member.messages(room).len() >= total).then_some(()))
         })?;
-        let heard = member.messages(room);
-        let seqs: Vec<u64> = heard.iter().filter_map(|told| told["seq"].as_u64()).collect();
+        let messages = member.messages(room);
+        let seqs: Vec<u64> =
+            messages.iter().filter_map(|message| message["seq"].as_u64()).collect();
         equal(&format!("the order on node {node}"), &seqs, &wanted)?;
-        let texts: Vec<Value> = heard.iter().map(|told| told["msg"].clone()).collect();
-        let first = told.get_or_insert_with(|| texts.clone());
-        equal(&format!("what node {node} tells"), &texts, first)?;
+        let texts: Vec<Value> = messages.iter().map(|message| message["msg"].clone()).collect();
+        let first = order.get_or_insert_with(|| texts.clone());
+        equal(&format!("the texts on node {node}"), &texts, first)?;
         let page = context.rest_at(node).history(&member.user.token, room, 1, 0)?;
         equal(&format!("the history on node {node}"), &page["total"], &json!(total))?;
     }
@@ -309,7 +253,7 @@ fn unread(context: &Context) -> Outcome {
     numbers(context, &reader, room, 1)
 }
 
-/// The user's number is this on every node.
+/// The user's unread number is `wanted` on every node.
 fn numbers(context: &Context, user: &Chat, room: u64, wanted: u64) -> Outcome {
     for node in 0..context.nodes() {
         let rest = context.rest_at(node);
@@ -336,13 +280,13 @@ fn death(context: &Context) -> Outcome {
     victim.say(room, "last words")?;
     witness.message_with("last words")?;
     context.command_node("down", there)?;
-    let outcome = mourned(context, &witness, room, &[witness.user.id, twofold.id]);
-    // Whatever came of it, the cases behind this one need the node.
+    let outcome = death_is_seen(context, &witness, room, &[witness.user.id, twofold.id]);
+    // Also after a failure: later cases need the node.
     context.command_node("up", there)?;
     outcome
 }
 
-fn mourned(context: &Context, witness: &Chat, room: u64, left: &[u64]) -> Outcome {
+fn death_is_seen(context: &Context, witness: &Chat, room: u64, left: &[u64]) -> Outcome {
     let left: BTreeSet<u64> = left.iter().copied().collect();
     let what = format!("a roomout that leaves {left:?}");
     witness.socket.wait_event(context.run.lease, &what, |event| {

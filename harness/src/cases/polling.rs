@@ -1,230 +1,74 @@
-//! Chapter 1: long-polling and JSONP.
+//! Chapter 1: long-polling.
 
 use std::time::Duration;
 
-use serde_json::Value;
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::payload;
 
 use super::support::*;
-use crate::case::{Case, Combo, E3P, E4P, Need, Outcome, POLLING, case, equal, fail, require};
-use crate::client::Trouble;
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::ClientError;
 use crate::client::chat::message;
-use crate::client::http::{Connection, Request, Response, percent_encode};
-use crate::codec::engine::{Kind, Packet, Protocol};
-use crate::codec::payload;
-use crate::context::{Context, Poller, QUIET, is_message};
+use crate::client::http::Request;
+use crate::client::poller::is_message;
+use crate::combo::{ONLY_E3P, ONLY_E4P, POLLING};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, require};
 
-const ONLY_E4P: &[Combo] = &[E4P];
-const ONLY_E3P: &[Combo] = &[E3P];
-
-pub const CASES: &[Case] = &[
-    case(
-        "poll.handshake",
-        &["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"],
-        POLLING,
-        &[],
-        (
-            "opens a session by polling",
-            "200, text/plain; charset=UTF-8, no-store, the open packet first",
-        ),
-        handshake,
-    ),
-    case(
-        "poll.held",
-        &["TRN-31"],
-        POLLING,
-        &[],
-        (
-            "polls while nothing is to be sent, then gives the server something to say",
-            "the request is held, then answered with one packet or more",
-        ),
-        held,
-    ),
-    case(
-        "poll.post",
-        &["TRN-34", "TRN-33"],
-        POLLING,
-        &[],
-        ("posts a packet", "200, text/html, the body ok, no-store, and the packet takes effect"),
-        post,
-    ),
-    case(
-        "poll.order",
-        &["TRN-35", "EIO-40"],
-        POLLING,
-        &[],
-        ("posts packets, several in one body and several bodies", "all take effect once, in order"),
-        order,
-    ),
-    case(
-        "poll.two-gets",
-        &["TRN-36", "EIO-92"],
-        POLLING,
-        &[],
-        (
-            "polls a second time while a poll is held",
-            "the held one gets 200 and the packet 1, the second 400, and the session is closed",
-        ),
-        two_gets,
-    ),
-    case(
-        "poll.two-posts",
-        &["TRN-37"],
-        POLLING,
-        &[],
-        ("posts while another POST is half sent", "400, and the session is closed"),
-        two_posts,
-    ),
-    case(
-        "poll.dropped-get",
-        &["TRN-38"],
-        POLLING,
-        &[],
-        ("drops the connection of a held poll", "the sid is unknown soon after"),
-        dropped_get,
-    ),
-    case(
-        "poll.too-large",
-        &["TRN-39", "LIM-1"],
-        POLLING,
-        &[],
-        ("posts one byte more than maxPayload", "413, and the session is closed"),
-        too_large,
-    ),
-    case(
-        "poll.bad-payloads",
-        &["TRN-40", "EIO-11", "EIO-36", "EIO-37", "EIO-38"],
-        POLLING,
-        &[],
-        (
-            "posts bodies that are no payload: empty, cut, wrong lengths, bad UTF-8, bad base64",
-            "400 and code 3 for each, and the session is closed",
-        ),
-        bad_payloads,
-    ),
-    case(
-        "poll.after-the-fault",
-        &["TRN-41"],
-        POLLING,
-        &[Need::Chat],
-        ("posts a malformed packet followed by a chat message", "the message is sent to nobody"),
-        after_the_fault,
-    ),
-    case(
-        "poll.any-content-type",
-        &["TRN-42"],
-        ONLY_E4P,
-        &[],
-        ("posts with several content types and with none", "each is read as a text payload"),
-        any_content_type,
-    ),
-    case(
-        "poll.binary-payload",
-        &["TRN-43", "EIO-33"],
-        ONLY_E3P,
-        &[],
-        (
-            "posts a binary payload as octet-stream, several packets, with text beyond ASCII",
-            "its packets take effect",
-        ),
-        binary_payload,
-    ),
-    case(
-        "poll.whole-session",
-        &["TRN-44"],
-        POLLING,
-        &[Need::Chat],
-        ("enters a room, talks, leaves and disconnects, on polling alone", "all of it works"),
-        whole_session,
-    ),
-    case(
-        "poll.keep-alive",
-        &["TRN-46"],
-        POLLING,
-        &[],
-        (
-            "sends several requests, some pipelined, on one HTTP connection",
-            "each gets its own answer, in order",
-        ),
-        keep_alive,
-    ),
-    case(
-        "poll.jsonp",
-        &["TRN-70", "TRN-32"],
-        POLLING,
-        &[],
-        ("polls with j=N", "text/javascript and ___eio[N](\"…\"); around the payload"),
-        jsonp,
-    ),
-    case(
-        "poll.jsonp-line-separators",
-        &["TRN-71"],
-        POLLING,
-        &[Need::Chat],
-        ("receives U+2028 and U+2029 with j=0", "both are escaped in the string literal"),
-        jsonp_line_separators,
-    ),
-    case(
-        "poll.jsonp-post",
-        &["TRN-72"],
-        POLLING,
-        &[Need::Chat],
-        (
-            "posts a form with the payload in d, with line feeds and backslashes",
-            "ok, and the text arrives with one line feed and one backslash",
-        ),
-        jsonp_post,
-    ),
-    case(
-        "poll.jsonp-index",
-        &["TRN-73"],
-        POLLING,
-        &[],
-        ("polls with a j that is no number", "400, or an answer with digits alone"),
-        jsonp_index,
-    ),
-];
+cases! {
+    handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
+        does "opens a session by polling"
+        expects "200, text/plain; charset=UTF-8, no-store, and the open packet first";
+    held "poll.held" ["TRN-31"] over POLLING needs NOTHING
+        does "polls while the server has nothing to send, then causes an answer"
+        expects "the request is held, then answered with at least one packet";
+    post "poll.post" ["TRN-34", "TRN-33"] over POLLING needs NOTHING
+        does "posts a packet"
+        expects "200, text/html, body ok, no-store, and the packet takes effect";
+    order "poll.order" ["TRN-35", "EIO-40"] over POLLING needs NOTHING
+        does "posts several packets in one body, and several bodies"
+        expects "all packets take effect once and in order";
+    two_gets "poll.two-gets" ["TRN-36", "EIO-92"] over POLLING needs NOTHING
+        does "polls again while a poll is held"
+        expects "the held poll gets 200 with packet 1, the second gets 400, and the session is closed";
+    two_posts "poll.two-posts" ["TRN-37"] over POLLING needs NOTHING
+        does "posts while the body of another POST is still incomplete"
+        expects "400, and the session is closed";
+    dropped_get "poll.dropped-get" ["TRN-38"] over POLLING needs NOTHING
+        does "drops the connection of a held poll"
+        expects "the sid becomes unknown";
+    too_large "poll.too-large" ["TRN-39", "LIM-1"] over POLLING needs NOTHING
+        does "posts maxPayload bytes, then one byte more"
+        expects "200 for the first, 413 for the second, and the session is closed";
+    bad_payloads "poll.bad-payloads" ["TRN-40", "EIO-11", "EIO-36", "EIO-37", "EIO-38"] over POLLING needs NOTHING
+        does "posts invalid payloads: empty, truncated, wrong lengths, bad UTF-8, bad base64"
+        expects "400 and code 3 for each, and the session is closed";
+    after_the_fault "poll.after-the-fault" ["TRN-41"] over POLLING needs CHAT
+        does "posts a malformed packet followed by a chat message"
+        expects "the chat message is not delivered";
+    any_content_type "poll.any-content-type" ["TRN-42"] over ONLY_E4P needs NOTHING
+        does "posts with several content types and without one"
+        expects "each body is read as a text payload";
+    binary_payload "poll.binary-payload" ["TRN-43", "EIO-33"] over ONLY_E3P needs NOTHING
+        does "posts a binary payload with several packets and non-ASCII text"
+        expects "all packets take effect";
+    whole_session "poll.whole-session" ["TRN-44"] over POLLING needs CHAT
+        does "joins a room, sends and receives messages, leaves and disconnects, by polling only"
+        expects "everything works as on WebSocket";
+    keep_alive "poll.keep-alive" ["TRN-46"] over POLLING needs NOTHING
+        does "sends several requests, some of them pipelined, on one HTTP connection"
+        expects "each request gets its own answer, in order";
+}
 
 fn handshake(context: &Context) -> Outcome {
     let response = context.get(&context.handshake_path())?;
     status(&response, 200)?;
     header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
     header(&response, "Cache-Control", "no-store")?;
-    let packets = payload::decode_body_text(context.combo.protocol, &response.text())
-        .map_err(|why| Trouble::Protocol(why.to_string()))?;
+    let packets = payload::decode_body_text(context.combo.protocol, &response.text())?;
     let first = packets.first().map(|packet| packet.kind);
     equal("the first packet", &first, &Some(Kind::Open))
-}
-
-/// Takes what is due at once, so that the next poll is held.
-fn drained(context: &Context, poller: &Poller) -> Result<(), crate::case::Stop> {
-    poller.post_message(ASK)?;
-    let packets = poller.poll()?;
-    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
-        format!("{:?}", texts(&packets))
-    })?;
-    context.step("nothing is left to be sent");
-    Ok(())
-}
-
-fn hold(context: &Context, poller: &Poller) -> Result<Connection, crate::case::Stop> {
-    drained(context, poller)?;
-    let mut connection = context.connection()?;
-    connection.send(&Request::get(&poller.path()))?;
-    match connection.receive(QUIET) {
-        Err(Trouble::Timeout(_)) => Ok(connection),
-        Ok(response) if response.text() == "2" => {
-            // A ping came in between; hold the next one.
-            poller.post("3")?;
-            connection.send(&Request::get(&poller.path()))?;
-            context.pause(QUIET);
-            Ok(connection)
-        }
-        Ok(response) => fail(
-            "the poll is held while nothing is to be sent",
-            format!("it is answered with {}", response.text()),
-        ),
-        Err(other) => Err(other.into()),
-    }
 }
 
 fn held(context: &Context) -> Outcome {
@@ -332,7 +176,7 @@ fn too_large(context: &Context) -> Outcome {
     let answer = match poller.post(&sized_body(poller.protocol, max + 1)) {
         Ok(answer) => answer,
         // A server may answer and close before it has read everything.
-        Err(Trouble::Closed(why)) => {
+        Err(ClientError::Closed(why)) => {
             context.step(format!("the server closed the connection while reading: {why}"));
             return is_gone(&poller);
         }
@@ -342,8 +186,8 @@ fn too_large(context: &Context) -> Outcome {
     is_gone(&poller)
 }
 
-/// A payload of this many bytes: a CONNECT to a namespace with a long query, which is no part of
-/// its name.
+/// A payload of this many bytes: a CONNECT to a namespace with a long query, which is not part of
+/// the name.
 fn sized_body(protocol: Protocol, bytes: usize) -> String {
     let packet = |padding: usize| format!("40/big?{},", "x".repeat(padding));
     if protocol == Protocol::Eio4 {
@@ -351,7 +195,7 @@ fn sized_body(protocol: Protocol, bytes: usize) -> String {
     }
     let digits = bytes.to_string().len();
     let length = bytes - digits - 1;
-    // The length's own digits may get fewer by what it leaves to the packet.
+    // Subtracting the digits of the length may make the length one digit shorter.
     let (length, padding_digits) =
         if length.to_string().len() < digits { (length + 1, digits - 1) } else { (length, digits) };
     let body = packet(length - packet(0).len());
@@ -389,16 +233,9 @@ fn bad_payloads(context: &Context) -> Outcome {
 }
 
 fn after_the_fault(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
-    poller.connect()?;
-    let event = |name: &str, arg: &Value| format!("2[\"{name}\",{arg}]");
-    poller.post_message(&event("room", &serde_json::json!({ "roomid": room })))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
-    let late = Packet::message(event("message", &message(room, "after the fault")));
+    let (room, witness, _, poller) = polling_member(context)?;
+    let late = format!("2[\"message\",{}]", message(room, "after the fault"));
+    let late = Packet::message(late);
     let body = payload::encode_text(poller.protocol, &[late]);
     let body = match poller.protocol {
         Protocol::Eio4 => format!("x\u{1e}{body}"),
@@ -457,11 +294,7 @@ fn binary_payload(context: &Context) -> Outcome {
 }
 
 fn whole_session(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let (room, guest, witness) = guest_and_witness(context)?;
     witness.roster_of(room, &[witness.user.id, guest.user.id])?;
     guest.say(room, "by post")?;
     witness.message_with("by post")?;
@@ -500,102 +333,4 @@ fn keep_alive(context: &Context) -> Outcome {
     sids.sort();
     sids.dedup();
     equal("the number of sessions", &sids.len(), &4)
-}
-
-/// The payload inside a JSONP answer.
-fn unwrap_jsonp(response: &Response, index: &str) -> Result<String, crate::case::Stop> {
-    status(response, 200)?;
-    header(response, "Content-Type", "text/javascript; charset=UTF-8")?;
-    let text = response.text();
-    let literal =
-        text.strip_prefix(&format!("___eio[{index}](")).and_then(|rest| rest.strip_suffix(");"));
-    // A JSON string is a JavaScript string literal, U+2028 and U+2029 aside.
-    match literal.and_then(|literal| serde_json::from_str::<String>(literal).ok()) {
-        Some(payload) => Ok(payload),
-        None => fail(format!("___eio[{index}](\"…\");"), text),
-    }
-}
-
-fn jsonp(context: &Context) -> Outcome {
-    for index in ["0", "7", "123"] {
-        let path = format!("{}&j={index}", context.handshake_path());
-        let response = context.get(&path)?;
-        header(&response, "Cache-Control", "no-store")?;
-        let text = unwrap_jsonp(&response, index)?;
-        let packets = payload::decode_body_text(context.combo.protocol, &text)
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
-        let first = packets.first().map(|packet| packet.kind);
-        equal("the first packet", &first, &Some(Kind::Open))?;
-    }
-    Ok(())
-}
-
-fn jsonp_session(
-    context: &Context,
-) -> Result<(u64, crate::client::chat::Chat, Poller), crate::case::Stop> {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
-    poller.connect()?;
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
-    witness.roster_of(room, &[witness.user.id, user.id])?;
-    Ok((room, witness, poller))
-}
-
-fn jsonp_line_separators(context: &Context) -> Outcome {
-    let (room, witness, poller) = jsonp_session(context)?;
-    poller.poll()?;
-    witness.say(room, "a\u{2028}b\u{2029}c")?;
-    for _ in 0..5 {
-        let response = context.get(&format!("{}&j=0", poller.path()))?;
-        let text = unwrap_jsonp(&response, "0")?;
-        if !text.contains("\u{2028}b\u{2029}") && !text.contains("\\u2028b\\u2029") {
-            continue;
-        }
-        let raw = response.text();
-        return require(
-            !raw.contains('\u{2028}') && !raw.contains('\u{2029}'),
-            "the separators escaped",
-            || raw.clone(),
-        );
-    }
-    fail("the message by JSONP", "it did not come")
-}
-
-fn jsonp_post(context: &Context) -> Outcome {
-    let (room, witness, poller) = jsonp_session(context)?;
-    // On the wire of JSON: a line feed as backslash-n, a backslash as two of them.
-    let event = format!("2[\"message\",{}]", message(room, "one\ntwo\\three"));
-    let body = payload::encode_text(poller.protocol, &[Packet::message(event)]);
-    // What a browser's form makes of it (engine.io-client): backslash-n doubled first.
-    let escaped = body.replace("\\n", "\\\\n");
-    let form = format!("d={}", percent_encode(&escaped));
-    let path = format!("{}&j=0", poller.path());
-    let headers = &[("Content-Type", "application/x-www-form-urlencoded")];
-    let request = Request { method: "POST", path: &path, headers, body: form.as_bytes() };
-    let response = context.fetch(&request)?;
-    status(&response, 200)?;
-    equal("the body", &response.text(), &"ok".to_owned())?;
-    witness.message_with("one\ntwo\\three")?;
-    Ok(())
-}
-
-fn jsonp_index(context: &Context) -> Outcome {
-    for index in ["alert(1)", "0];x(", "%3Cscript%3E"] {
-        let response = context.get(&format!("{}&j={index}", context.handshake_path()))?;
-        if response.status == 400 {
-            continue;
-        }
-        status(&response, 200)?;
-        let text = response.text();
-        let inside = text.strip_prefix("___eio[").and_then(|rest| rest.split(']').next());
-        let digits = inside.is_some_and(|inside| inside.bytes().all(|b| b.is_ascii_digit()));
-        // A server may also take such a j for none.
-        require(digits || !text.contains("___eio"), "digits alone in the brackets", || {
-            text.clone()
-        })?;
-    }
-    Ok(())
 }

@@ -3,171 +3,67 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tungstenite::handshake::derive_accept_key;
+use throng_codec::websocket::accept_key as accept_of;
 
 use super::support::*;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, POLLING, WEBSOCKET, case, fail, require};
-use crate::client::Trouble;
-use crate::client::http::{Request, Response};
-use crate::client::socket::{Options, Socket, Transport};
-use crate::client::websocket::RawSocket;
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::ClientError;
+use crate::client::http::{Request, Response, percent_encode};
+use crate::client::options::{Options, Transport};
+use crate::client::socket::Socket;
+use crate::client::websocket::{KEY, RawSocket, upgrade};
+use crate::combo::{EVERY, NONE, POLLING, WEBSOCKET};
 use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require};
 
-pub const CASES: &[Case] = &[
-    case(
-        "trn.paths",
-        &["TRN-1", "TRN-2"],
-        EVERY,
-        &[],
-        (
-            "connects at /socket.io and /ws, with and without the trailing slash",
-            "each path opens a session",
-        ),
-        paths,
-    ),
-    case(
-        "trn.query",
-        &["TRN-3", "TRN-4"],
-        EVERY,
-        &[],
-        (
-            "connects with the parameters in another order, percent-encoded, with odd values of t and unknown parameters",
-            "each query opens a session",
-        ),
-        query,
-    ),
-    case(
-        "trn.bad-token-is-no-refusal",
-        &["TRN-5", "CHAT-1"],
-        EVERY,
-        &[],
-        (
-            "connects with an api_token that is empty, false, null, unknown or malformed, and with none",
-            "every handshake succeeds, and the session stays open",
-        ),
-        bad_tokens,
-    ),
-    case(
-        "trn.refusals",
-        &["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"],
-        NONE,
-        &[],
-        (
-            "sends handshakes with one fault each",
-            "the status, code and message of the fault, as JSON with exactly two members",
-        ),
-        refusals,
-    ),
-    case(
-        "trn.unknown-sid",
-        &["TRN-13", "EIO-95"],
-        POLLING,
-        &[],
-        ("polls and posts with a sid that no session has", "400 and code 1 for both"),
-        unknown_sid,
-    ),
-    case(
-        "trn.order-of-checks",
-        &["TRN-10"],
-        NONE,
-        &[],
-        ("sends handshakes with two faults each", "the fault of the lower number is answered"),
-        order_of_checks,
-    ),
-    case(
-        "trn.wrong-transport",
-        &["TRN-14", "TRN-20"],
-        POLLING,
-        &[],
-        (
-            "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session",
-            "400 and code 3, and the session goes on",
-        ),
-        wrong_transport,
-    ),
-    case(
-        "trn.refused-upgrade",
-        &["TRN-19", "TRN-62"],
-        NONE,
-        &[],
-        (
-            "asks for WebSocket upgrades that have to be refused",
-            "the status and JSON of a plain request, Connection: close, and the end of the TCP connection",
-        ),
-        refused_upgrade,
-    ),
-    case(
-        "trn.version-checked-once",
-        &["TRN-21"],
-        POLLING,
-        &[],
-        (
-            "polls and posts with another EIO, and with none, in the query",
-            "the session keeps the version of its handshake",
-        ),
-        version_checked_once,
-    ),
-    case(
-        "trn.other-methods",
-        &["TRN-22"],
-        POLLING,
-        &[],
-        ("sends PUT, DELETE and PATCH with a known sid", "400 and code 3, and the session goes on"),
-        other_methods,
-    ),
-    case(
-        "trn.origin",
-        &["TRN-60", "TRN-64"],
-        EVERY,
-        &[],
-        (
-            "connects without Origin, with the server's own, with another host or port, and with null",
-            "the first two succeed, the others are refused with 403 and code 4",
-        ),
-        origin,
-    ),
-    case(
-        "trn.preflight",
-        &["TRN-63"],
-        POLLING,
-        &[],
-        (
-            "sends OPTIONS with the server's own origin",
-            "204 or 200 with Access-Control-Allow-Methods that names GET and POST, and no session",
-        ),
-        preflight,
-    ),
-    case(
-        "trn.accept-key",
-        &["TRN-51", "TRN-50"],
-        WEBSOCKET,
-        &[],
-        (
-            "upgrades with several Sec-WebSocket-Keys",
-            "101 with the Sec-WebSocket-Accept of each key, then the open packet as text",
-        ),
-        accept_key,
-    ),
-    case(
-        "trn.bad-key",
-        &["TRN-52"],
-        WEBSOCKET,
-        &[],
-        ("upgrades without a key, with a short one, and with version 12", "a 4xx status"),
-        bad_key,
-    ),
-    case(
-        "trn.fault-is-private",
-        &["CHAT-84", "LIM-26"],
-        WEBSOCKET,
-        &[Need::Chat],
-        (
-            "sends malformed packets, huge frames and garbage on eight sessions beside two that chat",
-            "the two go on undisturbed",
-        ),
-        fault_is_private,
-    ),
-];
+cases! {
+    paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
+        does "connects at /socket.io and /ws, with and without the trailing slash"
+        expects "every path opens a session";
+    query "trn.query" ["TRN-3", "TRN-4"] over EVERY needs NOTHING
+        does "connects with reordered and percent-encoded parameters, unusual values of t and unknown parameters"
+        expects "every query opens a session";
+    bad_tokens "trn.bad-token-is-no-refusal" ["TRN-5", "CHAT-1"] over EVERY needs NOTHING
+        does "connects with an api_token that is empty, false, null, unknown, malformed or missing"
+        expects "every handshake succeeds and the session stays open";
+    refusals "trn.refusals" ["TRN-11", "TRN-12", "TRN-13", "TRN-15", "TRN-16", "TRN-17", "TRN-18"] over NONE needs NOTHING
+        does "sends handshakes with one error each"
+        expects "status, code and message of that error, as JSON with exactly two fields";
+    unknown_sid "trn.unknown-sid" ["TRN-13", "EIO-95"] over POLLING needs NOTHING
+        does "sends GET and POST with an unknown sid"
+        expects "400 and code 1 for both";
+    order_of_checks "trn.order-of-checks" ["TRN-10"] over NONE needs NOTHING
+        does "sends handshakes with two errors each"
+        expects "the error with the lower number is reported";
+    wrong_transport "trn.wrong-transport" ["TRN-14", "TRN-20"] over POLLING needs NOTHING
+        does "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session"
+        expects "400 and code 3, and the session stays usable";
+    refused_upgrade "trn.refused-upgrade" ["TRN-19", "TRN-62"] over NONE needs NOTHING
+        does "sends WebSocket upgrades that must be refused"
+        expects "status and JSON as for a plain request, Connection: close, and the TCP connection ends";
+    version_checked_once "trn.version-checked-once" ["TRN-21"] over POLLING needs NOTHING
+        does "sends GET and POST with another EIO in the query, and without EIO"
+        expects "the session keeps the version of its handshake";
+    other_methods "trn.other-methods" ["TRN-22"] over POLLING needs NOTHING
+        does "sends PUT, DELETE and PATCH with a known sid"
+        expects "400 and code 3, and the session stays usable";
+    origin "trn.origin" ["TRN-60", "TRN-64"] over EVERY needs NOTHING
+        does "connects without Origin, with the server's own origin, with another host or port, and with null"
+        expects "the first two succeed, the others are refused with 403 and code 4";
+    preflight "trn.preflight" ["TRN-63"] over POLLING needs NOTHING
+        does "sends OPTIONS with the server's own origin"
+        expects "204 or 200, Access-Control-Allow-Methods with GET and POST, and no session";
+    accept_key "trn.accept-key" ["TRN-51", "TRN-50"] over WEBSOCKET needs NOTHING
+        does "upgrades with several values of Sec-WebSocket-Key"
+        expects "101 with the matching Sec-WebSocket-Accept, then the open packet as text";
+    bad_key "trn.bad-key" ["TRN-52"] over WEBSOCKET needs NOTHING
+        does "upgrades without a key, with a short key, and with version 12"
+        expects "a 4xx status";
+    fault_is_private "trn.fault-is-private" ["CHAT-84", "LIM-26"] over WEBSOCKET needs CHAT
+        does "sends malformed packets, huge frames and garbage on eight sessions while two other sessions chat"
+        expects "the two other sessions are not affected";
+}
 
 fn paths(context: &Context) -> Outcome {
     for path in ["/socket.io/", "/socket.io", "/ws/", "/ws"] {
@@ -213,15 +109,13 @@ fn bad_tokens(context: &Context) -> Outcome {
     for token in ["", "false", "null", "short", "ünsafe <&>", unknown.as_str(), long.as_str()] {
         context.step(format!("connects with api_token={token}"));
         let options = Options { token: Some(token.to_owned()), ..context.options() };
-        let socket = Socket::connect(context.target(), options, &context.log)?;
-        require(socket.is_open(), "the session stays open", || format!("{:?}", socket.ending()))?;
+        let socket = context.socket_with(options)?;
+        stays_open("the session stays open", &socket)?;
         socket.close();
     }
     let socket = context.socket()?;
     context.pause(Duration::from_millis(100));
-    require(socket.is_open(), "an anonymous session stays open", || {
-        format!("{:?}", socket.ending())
-    })
+    stays_open("an anonymous session stays open", &socket)
 }
 
 fn refusals(context: &Context) -> Outcome {
@@ -269,7 +163,7 @@ fn unknown_sid(context: &Context) -> Outcome {
     let real = poller.sid.clone();
     let changed: String = real.chars().rev().collect();
     for sid in ["AAAAAAAAAAAAAAAAAAAA", changed.as_str(), "..", "%00", "a b"] {
-        let sid = crate::client::http::percent_encode(sid);
+        let sid = percent_encode(sid);
         let path = context.path(&format!("EIO={}&transport=polling&sid={sid}", context.eio()));
         refused(&context.get(&path)?, UNKNOWN_SID)?;
         refused(&context.fetch(&Request::post(&path, b"6"))?, UNKNOWN_SID)?;
@@ -301,9 +195,9 @@ fn order_of_checks(context: &Context) -> Outcome {
 
 fn wrong_transport(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    context.step("asks for transport=websocket without an upgrade");
+    context.step("requests transport=websocket without an upgrade");
     refused(&context.get(&poller.websocket_path())?, BAD_REQUEST)?;
-    context.step("asks with transport=x and with a foreign origin");
+    context.step("requests transport=x, then a foreign origin");
     let path = poller.path().replace("polling", "x");
     refused(&context.get(&path)?, UNKNOWN_TRANSPORT)?;
     let path = poller.path();
@@ -323,16 +217,7 @@ fn refused_upgrade(context: &Context) -> Outcome {
     for (query, more, error) in requests {
         context.step(format!("upgrade with ?{query}"));
         let path = context.path(&query);
-        let mut headers = vec![
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        headers.extend_from_slice(more);
-        let mut connection = context.connection()?;
-        let request = Request { headers: &headers, ..Request::get(&path) };
-        let response = connection.exchange(&request, context.wait())?;
+        let (mut connection, response) = upgrade(context.target(), &path, more, &context.log)?;
         refused(&response, error)?;
         refusal_shape(&response)?;
         header(&response, "Connection", "close")?;
@@ -356,9 +241,9 @@ fn version_checked_once(context: &Context) -> Outcome {
     ] {
         context.step(format!("POST and GET ?{query}"));
         let path = context.path(&query);
-        let question = crate::codec::payload::encode_text(
+        let question = throng_codec::payload::encode_text(
             poller.protocol,
-            &[crate::codec::engine::Packet::message(ASK)],
+            &[throng_codec::engine::Packet::message(ASK)],
         );
         status(&context.fetch(&Request::post(&path, question.as_bytes()))?, 200)?;
         let response = context.get(&path)?;
@@ -392,7 +277,7 @@ fn origin(context: &Context) -> Outcome {
         } else {
             let headers = &[("Origin", foreign)];
             match RawSocket::open_with(context.target(), &path, headers, &context.log) {
-                Err(Trouble::Refused(response)) => response,
+                Err(ClientError::Refused(response)) => response,
                 Err(other) => return Err(other.into()),
                 Ok(_) => return fail("a refusal with 403", "the upgrade succeeds"),
             }
@@ -437,9 +322,9 @@ fn accept_key(context: &Context) -> Outcome {
         let request = Request { headers, ..Request::get(&path) };
         let response = context.connection()?.exchange(&request, context.wait())?;
         status(&response, 101)?;
-        let wanted = derive_accept_key(key.as_bytes());
+        let wanted = accept_of(key);
         let observed = response.header("sec-websocket-accept").unwrap_or("").to_owned();
-        crate::case::equal("Sec-WebSocket-Accept", &observed, &wanted)?;
+        equal("Sec-WebSocket-Accept", &observed, &wanted)?;
     }
     let (_, open) = context.bare_websocket()?;
     require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
@@ -450,7 +335,7 @@ fn bad_key(context: &Context) -> Outcome {
     let upgrades: [&[(&str, &str)]; 3] = [
         &[("Sec-WebSocket-Version", "13")],
         &[("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "c2hvcnQ=")],
-        &[("Sec-WebSocket-Version", "12"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")],
+        &[("Sec-WebSocket-Version", "12"), ("Sec-WebSocket-Key", KEY)],
     ];
     for more in upgrades {
         let mut headers = vec![("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -475,10 +360,10 @@ fn fault_is_private(context: &Context) -> Outcome {
         socket.send(text)?;
         one.say(room, &format!("calm {index}"))?;
         let event = two.message_with(&format!("calm {index}"))?;
-        crate::case::equal("roomid", &event["roomid"], &json!(room))?;
+        equal("roomid", &event["roomid"], &json!(room))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
-    // A frame that claims more than any limit and then stays silent.
+    // A frame that announces more than any limit, without its payload.
     socket.send_bytes(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
     one.say(room, "still calm")?;
     two.message_with("still calm")?;

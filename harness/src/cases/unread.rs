@@ -5,118 +5,48 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::case::{Case, EVERY, NONE, Need, Outcome, Stop, case, equal, require};
+use crate::capabilities::CHAT;
+use crate::case::cases;
 use crate::client::chat::{Chat, message};
 use crate::client::rest::User;
+use crate::combo::{EVERY, NONE};
 use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, Stop, equal, require};
 
-const CHAT: &[Need] = &[Need::Chat];
+cases! {
+    never_there "unread.never-there" ["UNR-2", "UNR-3", "UNR-1"] over EVERY needs CHAT
+        does "requests the unread number of a room the user never joined"
+        expects "the number of all its messages";
+    reading "unread.reading" ["UNR-4", "UNR-12"] over EVERY needs CHAT
+        does "requests the unread number while a session of the user is in the room"
+        expects "0, also for the author";
+    mark "unread.mark" ["UNR-5", "UNR-2", "CHAT-50"] over EVERY needs CHAT
+        does "leaves by roomout, by close, by FIN and by RST, then receives messages"
+        expects "exactly the messages after the leave are unread";
+    last_session "unread.last-session" ["UNR-5", "UNR-15", "CHAT-71"] over EVERY needs CHAT
+        does "leaves with one of two sessions, receives messages with the other, then leaves with it"
+        expects "the read mark is that of the last leave";
+    updates "unread.updates" ["UNR-7", "UNR-8", "UNR-10"] over EVERY needs CHAT
+        does "sends messages in a room that another user is not in"
+        expects "that user's session gets count events with changed rooms only; the last number is correct";
+    window "unread.window" ["UNR-9", "LIM-18"] over EVERY needs CHAT
+        does "sends messages continuously for two seconds"
+        expects "at most one update per unread window; the last is not late";
+    own_numbers "unread.own-numbers" ["UNR-11"] over EVERY needs CHAT
+        does "sends messages in a room watched by users with different read marks and by an anonymous session"
+        expects "each user gets their own number, the anonymous session none";
+    author "unread.author" ["UNR-12"] over EVERY needs CHAT
+        does "sends messages as a member whose second session is outside the room"
+        expects "no unread number above 0 for the room";
+    entering "unread.entering" ["UNR-13"] over EVERY needs CHAT
+        does "joins a room with unread messages"
+        expects "the user's other session gets a count of 0";
+    exact "unread.exact" ["UNR-15", "UNR-2", "REST-30"] over NONE needs CHAT
+        does "mixes joins, leaves and messages of three users in two rooms, then requests all unread numbers"
+        expects "seq minus read mark for every user and room, in the login answer and in /api/rooms";
+}
 
-pub const CASES: &[Case] = &[
-    case(
-        "unread.never-there",
-        &["UNR-2", "UNR-3", "UNR-1"],
-        EVERY,
-        CHAT,
-        ("asks for the number in a room the user never was in", "all its messages"),
-        never_there,
-    ),
-    case(
-        "unread.reading",
-        &["UNR-4", "UNR-12"],
-        EVERY,
-        CHAT,
-        ("asks for the number while a session of the user is inside", "0, for the author as well"),
-        reading,
-    ),
-    case(
-        "unread.mark",
-        &["UNR-5", "UNR-2", "CHAT-50"],
-        EVERY,
-        CHAT,
-        (
-            "leaves by roomout, by closing, by a lost connection, and counts what is sent afterwards",
-            "exactly the messages after the leave",
-        ),
-        mark,
-    ),
-    case(
-        "unread.last-session",
-        &["UNR-5", "UNR-15", "CHAT-71"],
-        EVERY,
-        CHAT,
-        (
-            "lets one of two sessions leave, reads on with the other, then leaves with it",
-            "the mark is that of the last leave",
-        ),
-        last_session,
-    ),
-    case(
-        "unread.updates",
-        &["UNR-7", "UNR-8", "UNR-10"],
-        EVERY,
-        CHAT,
-        (
-            "sends messages in a room that another user is not in",
-            "his session gets count events that end with the right number, naming changed rooms only",
-        ),
-        updates,
-    ),
-    case(
-        "unread.window",
-        &["UNR-9", "LIM-18"],
-        EVERY,
-        CHAT,
-        (
-            "sends a stream of messages for two seconds",
-            "at most one update per unread window, the first and last not late",
-        ),
-        window,
-    ),
-    case(
-        "unread.own-numbers",
-        &["UNR-11"],
-        EVERY,
-        CHAT,
-        (
-            "lets users with different marks, and an anonymous session, watch one room",
-            "each gets his own number, the anonymous one none",
-        ),
-        own_numbers,
-    ),
-    case(
-        "unread.author",
-        &["UNR-12"],
-        EVERY,
-        CHAT,
-        (
-            "sends messages as a member with a second session outside",
-            "no count above 0 for the room",
-        ),
-        author,
-    ),
-    case(
-        "unread.entering",
-        &["UNR-13"],
-        EVERY,
-        CHAT,
-        ("enters a room with unread messages", "the user's other session gets a count with 0"),
-        entering,
-    ),
-    case(
-        "unread.exact",
-        &["UNR-15", "UNR-2", "REST-30"],
-        NONE,
-        CHAT,
-        (
-            "mixes joins, leaves and messages of three users in two rooms, then asks everybody",
-            "seq minus mark for every user and room, in the login answer and in /api/rooms",
-        ),
-        exact,
-    ),
-];
-
-/// The user's number for the room, by a login on that session.
+/// The user's unread number, requested by a login on that session.
 fn unread_by_login(chat: &Chat, room: u64) -> Result<Value, Stop> {
     let answer = chat.ask("login", json!({}))?;
     Ok(answer["count"][format!("room{room}")].clone())
@@ -128,7 +58,7 @@ fn unread_by_rest(context: &Context, user: &User, room: u64) -> Result<Value, St
     Ok(found.map_or(Value::Null, |entry| entry["unread"].clone()))
 }
 
-/// Numbers are exact at rest (UNR-15), and a change may be told as late as UNR-10 says.
+/// Numbers are exact at rest (UNR-15), and a change may be sent as late as UNR-10 allows.
 fn is_unread(context: &Context, chat: &Chat, room: u64, wanted: u64) -> Outcome {
     let wanted = json!(wanted);
     let by_login = settled(context, &wanted, || unread_by_login(chat, room))?;
@@ -197,7 +127,7 @@ fn mark(context: &Context) -> Outcome {
         guest.join(room)?;
         talker.roster_of(room, &[talker.user.id, user.id])?;
         talk(&talker, room, 1)?;
-        // A poll that is cut while its answer is on the way tells the server nothing.
+        // A server does not detect the end of a poll that was answered just before.
         guest.message_with("number 0")?;
         match way {
             "roomout" => drop(guest.leave(room)?),
@@ -231,8 +161,8 @@ fn last_session(context: &Context) -> Outcome {
     is_unread(context, &tab, room, 2)
 }
 
-/// The values that count events told for the room since `from`.
-fn told(chat: &Chat, from: usize, room: u64) -> Vec<u64> {
+/// The values of count events for the room since event `from`.
+fn counts(chat: &Chat, from: usize, room: u64) -> Vec<u64> {
     let key = format!("room{room}");
     chat.socket
         .events_since(from)
@@ -254,13 +184,13 @@ fn updates(context: &Context) -> Outcome {
     talker.join(room)?;
     talk(&talker, room, 6)?;
     context.eventually("a count of 7", || {
-        Ok((told(&guest, from, room).last() == Some(&7)).then_some(()))
+        Ok((counts(&guest, from, room).last() == Some(&7)).then_some(()))
     })?;
-    let numbers = told(&guest, from, room);
+    let numbers = counts(&guest, from, room);
     require(numbers.is_sorted() && !numbers.contains(&1), "growing numbers above 1", || {
         format!("{numbers:?}")
     })?;
-    let about_quiet = told(&guest, from, quiet_room);
+    let about_quiet = counts(&guest, from, quiet_room);
     require(about_quiet.is_empty(), "nothing about a room whose number did not change", || {
         format!("{about_quiet:?}")
     })
@@ -281,7 +211,7 @@ fn window(context: &Context) -> Outcome {
     }
     let last = Instant::now();
     context.eventually("the last number", || {
-        Ok((told(&guest, from, room).last() == Some(&sent)).then_some(()))
+        Ok((counts(&guest, from, room).last() == Some(&sent)).then_some(()))
     })?;
     let late = last.elapsed();
     require(
@@ -289,8 +219,8 @@ fn window(context: &Context) -> Outcome {
         "the last number within the window and 250 ms",
         || format!("after {late:?}"),
     )?;
-    // A target may be set to a shorter window than the default; 100 ms is the least that helps.
-    let updates = told(&guest, from, room).len();
+    // A target may be configured with a shorter window than the default, but hardly below 100 ms.
+    let updates = counts(&guest, from, room).len();
     require(updates <= 22 && updates < sent as usize / 2, "updates that are coalesced", || {
         format!("{updates} updates for {sent} messages")
     })
@@ -310,9 +240,9 @@ fn own_numbers(context: &Context) -> Outcome {
     let (early_from, late_from) = (early.socket.event_count(), late.socket.event_count());
     talk(&talker, room, 1)?;
     context.eventually("3 for one and 1 for the other", || {
-        let early_told = told(&early, early_from, room);
-        let late_told = told(&late, late_from, room);
-        Ok((early_told.last() == Some(&3) && late_told.last() == Some(&1)).then_some(()))
+        let early_counts = counts(&early, early_from, room);
+        let late_counts = counts(&late, late_from, room);
+        Ok((early_counts.last() == Some(&3) && late_counts.last() == Some(&1)).then_some(()))
     })?;
     is_unread(context, &early, room, 3)?;
     is_unread(context, &late, room, 1)?;
@@ -331,7 +261,7 @@ fn author(context: &Context) -> Outcome {
     talk(&author, room, 3)?;
     context.pause(Duration::from_millis(900));
     for (chat, from) in [(&author, from), (&outside, from_outside)] {
-        let numbers = told(chat, from, room);
+        let numbers = counts(chat, from, room);
         require(
             numbers.iter().all(|&number| number == 0),
             "no unread number for the author",
@@ -351,44 +281,44 @@ fn entering(context: &Context) -> Outcome {
     let from = tab.socket.event_count();
     guest.join(room)?;
     context.eventually("a count of 0", || {
-        Ok((told(&tab, from, room).last() == Some(&0)).then_some(()))
+        Ok((counts(&tab, from, room).last() == Some(&0)).then_some(()))
     })
 }
 
 fn exact(context: &Context) -> Outcome {
     let rooms = [context.room()?, context.room()?];
-    let people = [context.guest("one")?, context.guest("two")?, context.guest("three")?];
+    let users = [context.guest("one")?, context.guest("two")?, context.guest("three")?];
     let mut marks = [[0u64; 2]; 3];
     let mut inside = [[false; 2]; 3];
     let mut seqs = [0u64; 2];
-    // A fixed walk that meets every pair of states; the property test does this at random.
+    // A fixed walk through every pair of states; the property test does this at random.
     let steps = (0..90usize).map(|step| (step * 7 % 3, step * 5 % 2, step * 11 % 4));
     for (who, which, what) in steps {
-        let (person, room) = (&people[who], rooms[which]);
+        let (user, room) = (&users[who], rooms[which]);
         match what {
             0 if !inside[who][which] => {
-                person.join(room)?;
+                user.join(room)?;
                 inside[who][which] = true;
             }
             1 if inside[who][which] => {
-                person.leave(room)?;
+                user.leave(room)?;
                 inside[who][which] = false;
                 marks[who][which] = seqs[which];
             }
             _ if inside[who][which] => {
-                person.say(room, "x")?;
+                user.say(room, "x")?;
                 seqs[which] += 1;
             }
             _ => {}
         }
     }
-    for (who, person) in people.iter().enumerate() {
+    for (who, user) in users.iter().enumerate() {
         for (which, room) in rooms.iter().enumerate() {
             let wanted = if inside[who][which] { 0 } else { seqs[which] - marks[who][which] };
             if seqs[which] > 0 {
-                is_unread(context, person, *room, wanted)?;
+                is_unread(context, user, *room, wanted)?;
             }
         }
     }
-    accepts(&people[0].ask("login", json!({}))?)
+    accepts(&users[0].ask("login", json!({}))?)
 }

@@ -1,154 +1,65 @@
-//! Chapter 2: the move from polling to WebSocket.
+//! Chapter 2: the upgrade from polling to WebSocket.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use throng_codec::engine::{Kind, Packet};
 
 use super::support::*;
-use crate::case::{Case, Combo, E4P, Need, Outcome, POLLING, case, equal, fail, require};
-use crate::client::Trouble;
+use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
+use crate::case::cases;
+use crate::client::ClientError;
 use crate::client::chat::message;
-use crate::client::http::Request;
+use crate::client::poller::Poller;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Kind, Packet};
-use crate::context::{Context, Poller, QUIET};
+use crate::combo::{ONLY_E4P, POLLING};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, require};
 
-const ONLY_E4P: &[Combo] = &[E4P];
-const UPGRADE: &[Need] = &[Need::Upgrade];
-const CLOSES: Duration = Duration::from_secs(3);
+cases! {
+    probe "up.probe" ["EIO-70", "EIO-73"] over POLLING needs UPGRADE
+        does "opens a WebSocket with the sid of a polling session, sends 2probe and waits"
+        expects "3probe first, and nothing else before the upgrade packet";
+    releases_poll "up.releases-poll" ["EIO-71", "EIO-72"] over POLLING needs UPGRADE
+        does "probes while a poll is held, then polls again before the upgrade packet"
+        expects "both polls are answered at once with a noop";
+    moves "up.moves" ["EIO-74", "TRN-45", "TRN-14"] over POLLING needs UPGRADE
+        does "upgrades while packets are queued, then asks on the WebSocket, then polls"
+        expects "queued packets and the answer arrive once and in order on the WebSocket; the poll gets 400 and code 3";
+    nothing_lost "up.nothing-lost" ["EIO-74", "EIO-40", "CHAT-61"] over POLLING needs UPGRADE_AND_CHAT
+        does "upgrades a member while another member sends messages continuously"
+        expects "the member gets every message once, in order, across the upgrade";
+    posts_first "up.posts-first" ["EIO-75", "EIO-81"] over POLLING needs UPGRADE_AND_CHAT
+        does "posts messages before and during the probe, then sends more on the WebSocket"
+        expects "all messages are delivered in that order";
+    no_probe "up.no-probe" ["EIO-76"] over POLLING needs UPGRADE
+        does "sends something other than 2probe as the first frame"
+        expects "that WebSocket is closed, and the session continues by polling";
+    given_up "up.given-up" ["EIO-77"] over POLLING needs UPGRADE
+        does "closes the new WebSocket before the probe, and after it"
+        expects "the session continues by polling and can still upgrade";
+    timeout "up.timeout" ["EIO-78", "LIM-7"] over ONLY_E4P needs UPGRADE
+        does "probes and never sends the upgrade packet"
+        expects "the WebSocket is closed after the upgrade timeout, and the session continues by polling";
+    second_websocket "up.second-websocket" ["EIO-79"] over POLLING needs UPGRADE
+        does "opens more WebSockets with the same sid during and after the upgrade"
+        expects "they are refused or closed, and the session stays usable";
+    heartbeat_goes_on "up.heartbeat-goes-on" ["EIO-80"] over ONLY_E4P needs UPGRADE
+        does "upgrades half a ping interval after the handshake"
+        expects "the first ping arrives one interval after the handshake";
+    before_connect "up.before-connect" ["EIO-70", "SIO-14"] over ONLY_E4P needs UPGRADE
+        does "upgrades before the Socket.IO CONNECT, then connects"
+        expects "CONNECT is answered on the WebSocket";
+}
 
-pub const CASES: &[Case] = &[
-    case(
-        "up.probe",
-        &["EIO-70", "EIO-73"],
-        POLLING,
-        UPGRADE,
-        (
-            "opens a WebSocket with the sid of a polling session and sends 2probe, then waits",
-            "3probe first, and nothing after it before the upgrade packet",
-        ),
-        probe,
-    ),
-    case(
-        "up.releases-poll",
-        &["EIO-71", "EIO-72"],
-        POLLING,
-        UPGRADE,
-        (
-            "probes while a poll is held, then polls again before the upgrade packet",
-            "both polls are answered at once, with a noop",
-        ),
-        releases_poll,
-    ),
-    case(
-        "up.moves",
-        &["EIO-74", "TRN-45", "TRN-14"],
-        POLLING,
-        UPGRADE,
-        (
-            "upgrades while something is queued, then asks on the WebSocket, then polls",
-            "what was queued and the answer come there once and in order; the poll gets 400 and code 3",
-        ),
-        moves,
-    ),
-    case(
-        "up.nothing-lost",
-        &["EIO-74", "EIO-40", "CHAT-61"],
-        POLLING,
-        &[Need::Upgrade, Need::Chat],
-        (
-            "upgrades a member while another member talks without pause",
-            "it gets every message once, in order, across the upgrade",
-        ),
-        nothing_lost,
-    ),
-    case(
-        "up.posts-first",
-        &["EIO-75", "EIO-81"],
-        POLLING,
-        &[Need::Upgrade, Need::Chat],
-        (
-            "posts messages before and during the probe, then sends more on the WebSocket",
-            "all are sent in that order",
-        ),
-        posts_first,
-    ),
-    case(
-        "up.no-probe",
-        &["EIO-76"],
-        POLLING,
-        UPGRADE,
-        (
-            "sends something other than 2probe first",
-            "that WebSocket is closed, and the session goes on by polling",
-        ),
-        no_probe,
-    ),
-    case(
-        "up.given-up",
-        &["EIO-77"],
-        POLLING,
-        UPGRADE,
-        (
-            "closes the new WebSocket after the probe, and before it",
-            "the session goes on by polling, and can still upgrade",
-        ),
-        given_up,
-    ),
-    case(
-        "up.timeout",
-        &["EIO-78", "LIM-7"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "probes and never sends the upgrade packet",
-            "the WebSocket is closed after the upgrade timeout, and the session goes on by polling",
-        ),
-        timeout,
-    ),
-    case(
-        "up.second-websocket",
-        &["EIO-79"],
-        POLLING,
-        UPGRADE,
-        (
-            "opens further WebSockets with the sid during and after the upgrade",
-            "they are refused or closed, and the session goes on",
-        ),
-        second_websocket,
-    ),
-    case(
-        "up.heartbeat-goes-on",
-        &["EIO-80"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "upgrades half a ping interval after the handshake",
-            "the first ping comes one interval after the handshake",
-        ),
-        heartbeat_goes_on,
-    ),
-    case(
-        "up.before-connect",
-        &["EIO-70", "SIO-14"],
-        ONLY_E4P,
-        UPGRADE,
-        (
-            "upgrades before the Socket.IO CONNECT, then connects",
-            "CONNECT is answered on the WebSocket",
-        ),
-        before_connect,
-    ),
-];
-
-fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, Trouble> {
+fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, ClientError> {
     let mut socket = context.websocket(&poller.websocket_path())?;
     socket.send("2probe")?;
     let answer = socket.receive_text(context.wait())?;
     if answer == "3probe" {
         Ok(socket)
     } else {
-        Err(Trouble::Protocol(format!("the first frame is {answer:?}, not 3probe")))
+        Err(ClientError::Protocol(format!("the first frame is {answer:?}, not 3probe")))
     }
 }
 
@@ -159,7 +70,7 @@ fn probe(context: &Context) -> Outcome {
     let mut socket = open_probe(context, &poller)?;
     poller.post_message("0/later,")?;
     match socket.receive_text(QUIET) {
-        Err(Trouble::Timeout(_)) => {}
+        Err(ClientError::Timeout(_)) => {}
         Ok(text) => return fail("nothing on the WebSocket before the upgrade packet", text),
         Err(other) => return Err(other.into()),
     }
@@ -170,11 +81,7 @@ fn probe(context: &Context) -> Outcome {
 
 fn releases_poll(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    poller.post_message(ASK)?;
-    poller.poll()?;
-    let mut held = context.connection()?;
-    held.send(&Request::get(&poller.path()))?;
-    context.pause(QUIET);
+    let mut held = hold(context, &poller)?;
     let _socket = open_probe(context, &poller)?;
     let start = Instant::now();
     let response = held.receive(Duration::from_secs(2))?;
@@ -217,9 +124,7 @@ fn moves(context: &Context) -> Outcome {
 }
 
 fn nothing_lost(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let talker = context.observer("talker")?;
-    talker.join(room)?;
+    let (room, talker) = watched_room(context)?;
     let mut guest = context.guest("guest")?;
     guest.join(room)?;
     talker.roster_of(room, &[talker.user.id, guest.user.id])?;
@@ -234,7 +139,7 @@ fn nothing_lost(context: &Context) -> Outcome {
             talker.emit("message", message(room, text))?;
             std::thread::sleep(Duration::from_millis(1));
         }
-        upgrading.join().unwrap_or_else(|_| Err(Trouble::Protocol("panic".to_owned())))
+        upgrading.join().unwrap_or_else(|_| Err(ClientError::Protocol("panic".to_owned())))
     })?;
     context.step("upgraded");
     for text in &texts[80..] {
@@ -242,39 +147,23 @@ fn nothing_lost(context: &Context) -> Outcome {
     }
     guest.message_with(&texts[count - 1])?;
     context.pause(QUIET);
-    let observed: Vec<String> = guest
-        .messages(room)
-        .iter()
-        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
-        .collect();
-    equal("the messages", &observed, &texts)?;
+    equal("the messages", &guest.texts(room), &texts)?;
     guest.say(room, "on the WebSocket")?;
     talker.message_with("on the WebSocket")?;
     Ok(())
 }
 
 fn posts_first(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let user = context.user()?;
-    let poller = context.poller_with(&format!("&api_token={}", user.token))?;
-    poller.connect()?;
+    let (room, witness, _, poller) = polling_member(context)?;
     let say = |text: &str| format!("2[\"message\",{}]", message(room, text));
-    poller.post_message(&format!("2[\"room\",{{\"roomid\":{room}}}]"))?;
     poller.post_message(&say("before"))?;
     let mut socket = open_probe(context, &poller)?;
     poller.post_packets(&[Packet::message(say("during 1")), Packet::message(say("during 2"))])?;
     socket.send("5")?;
     socket.send(&format!("4{}", say("after")))?;
     witness.message_with("after")?;
-    let observed: Vec<String> = witness
-        .messages(room)
-        .iter()
-        .map(|event| event["msg"].as_str().unwrap_or("").to_owned())
-        .collect();
     let wanted = ["before", "during 1", "during 2", "after"].map(str::to_owned).to_vec();
-    equal("the messages", &observed, &wanted)
+    equal("the messages", &witness.texts(room), &wanted)
 }
 
 fn no_probe(context: &Context) -> Outcome {
@@ -303,7 +192,7 @@ fn given_up(context: &Context) -> Outcome {
     drop(socket);
     context.pause(QUIET);
     is_alive(&poller)?;
-    context.step("upgrades after all");
+    context.step("upgrades");
     let mut socket = open_probe(context, &poller)?;
     socket.send("5")?;
     is_alive_on(context, &mut socket)
@@ -313,18 +202,18 @@ fn timeout(context: &Context) -> Outcome {
     let poller = context.poller()?;
     poller.connect()?;
     let mut socket = open_probe(context, &poller)?;
-    // The default; a target may be set to less, and is given some time more.
-    let patience = Duration::from_millis(11_500);
+    // The default plus some time; a target may be configured with less.
+    let timeout = Duration::from_millis(11_500);
     let start = Instant::now();
     let closed = loop {
-        let left = patience.saturating_sub(start.elapsed());
+        let left = timeout.saturating_sub(start.elapsed());
         if left.is_zero() {
             break false;
         }
         if socket.wait_close(Duration::from_millis(100)).is_some() {
             break true;
         }
-        // One that begins in the last moment of the upgrade waits for the next packet.
+        // A poll that begins at the end of the upgrade waits for the next packet.
         let packets = poller.poll()?;
         answer_pings(&poller, &packets)?;
     };
@@ -349,7 +238,7 @@ fn refused_or_closed(context: &Context, poller: &Poller, when: &str) -> Outcome 
     context.step(format!("a second WebSocket {when}"));
     let mut second = match context.websocket(&poller.websocket_path()) {
         Ok(second) => second,
-        Err(Trouble::Refused(response)) => {
+        Err(ClientError::Refused(response)) => {
             return require((400..500).contains(&response.status), "a 4xx status", || {
                 format!("status {}", response.status)
             });
@@ -376,7 +265,7 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
         match socket.receive_text(left) {
             Ok(text) if text == "2" => break,
             Ok(_) => {}
-            Err(Trouble::Timeout(_)) => {
+            Err(ClientError::Timeout(_)) => {
                 return fail(
                     "a ping one interval after the handshake",
                     format!("none in {limit:?}"),

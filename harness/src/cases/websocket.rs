@@ -2,131 +2,60 @@
 
 use std::time::Duration;
 
+use throng_codec::engine::{Frame, Protocol};
+use throng_codec::websocket::{Mask, frame};
+
 use super::support::*;
-use crate::case::{Case, Need, Outcome, WEBSOCKET, case, equal, fail, require};
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::ClientError;
 use crate::client::websocket::RawSocket;
-use crate::codec::engine::{Frame, Protocol};
+use crate::combo::WEBSOCKET;
 use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require};
 
-const CLOSES: Duration = Duration::from_secs(3);
-
-pub const CASES: &[Case] = &[
-    case(
-        "ws.unmasked",
-        &["TRN-53", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        ("sends a frame without a mask", "close code 1002; no frame of the server is masked"),
-        unmasked,
-    ),
-    case(
-        "ws.bad-frames",
-        &["TRN-54", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes, a stray continuation",
-            "close code 1002 for each",
-        ),
-        bad_frames,
-    ),
-    case(
-        "ws.bad-utf8",
-        &["TRN-55", "LIM-44"],
-        WEBSOCKET,
-        &[],
-        ("sends text that is not UTF-8, whole and in fragments", "close code 1007"),
-        bad_utf8,
-    ),
-    case(
-        "ws.fragments",
-        &["TRN-56", "EIO-13"],
-        WEBSOCKET,
-        &[],
-        ("sends a packet in fragments, with a ping between them", "it is handled like one frame"),
-        fragments,
-    ),
-    case(
-        "ws.ping",
-        &["TRN-57"],
-        WEBSOCKET,
-        &[],
-        ("sends WebSocket pings with data", "a pong with the same data for each"),
-        ping,
-    ),
-    case(
-        "ws.ping-is-no-heartbeat",
-        &["TRN-57", "EIO-53", "EIO-62"],
-        WEBSOCKET,
-        &[],
-        ("sends WebSocket pings and nothing else", "the session times out all the same"),
-        ping_is_no_heartbeat,
-    ),
-    case(
-        "ws.close",
-        &["TRN-58", "LIM-58"],
-        WEBSOCKET,
-        &[Need::Chat],
-        (
-            "sends a close frame from inside a room",
-            "a close frame back, the end of TCP, and the member gone for the others",
-        ),
-        close,
-    ),
-    case(
-        "ws.bad-close",
-        &["TRN-59", "LIM-42"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends close frames with one byte, with codes out of range and with a bad reason",
-            "close code 1002, for the reason 1007 or 1002",
-        ),
-        bad_close,
-    ),
-    case(
-        "ws.too-large",
-        &["LIM-1", "LIM-2", "LIM-46"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends a message of exactly maxPayload, then larger ones, whole, in fragments and only announced",
-            "the first is accepted, the others are closed with 1009",
-        ),
-        too_large,
-    ),
-    case(
-        "ws.many-fragments",
-        &["LIM-29"],
-        WEBSOCKET,
-        &[],
-        (
-            "sends a message in 1000 fragments, then one in 2000",
-            "the first is handled, the second closed with 1009",
-        ),
-        many_fragments,
-    ),
-    case(
-        "ws.close-reason",
-        &["LIM-56"],
-        WEBSOCKET,
-        &[],
-        ("sends a malformed packet", "a close frame whose reason is one of the end reasons"),
-        close_reason,
-    ),
-    case(
-        "ws.known-codes",
-        &["LIM-54", "LIM-55", "EIO-94", "LIM-60"],
-        WEBSOCKET,
-        &[],
-        ("makes the server close sessions for several reasons", "every code is one of the table"),
-        known_codes,
-    ),
-];
+cases! {
+    unmasked "ws.unmasked" ["TRN-53", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends an unmasked frame"
+        expects "close code 1002; no frame of the server is masked";
+    bad_frames "ws.bad-frames" ["TRN-54", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends reserved bits, unknown opcodes, a fragmented ping, a ping of 126 bytes and a stray continuation"
+        expects "close code 1002 for each";
+    bad_utf8 "ws.bad-utf8" ["TRN-55", "LIM-44"] over WEBSOCKET needs NOTHING
+        does "sends text that is not valid UTF-8, in one frame and in fragments"
+        expects "close code 1007";
+    fragments "ws.fragments" ["TRN-56", "EIO-13"] over WEBSOCKET needs NOTHING
+        does "sends a packet in fragments with a ping between them"
+        expects "the packet is handled as if sent in one frame";
+    ping "ws.ping" ["TRN-57"] over WEBSOCKET needs NOTHING
+        does "sends WebSocket pings with data"
+        expects "each ping is answered by a pong with the same data";
+    ping_is_no_heartbeat "ws.ping-is-no-heartbeat" ["TRN-57", "EIO-53", "EIO-62"] over WEBSOCKET needs NOTHING
+        does "sends WebSocket pings and nothing else"
+        expects "the session still times out";
+    close "ws.close" ["TRN-58", "LIM-58"] over WEBSOCKET needs CHAT
+        does "sends a close frame from a session in a room"
+        expects "a close frame in return, the end of TCP, and the other members see the user leave";
+    bad_close "ws.bad-close" ["TRN-59", "LIM-42"] over WEBSOCKET needs NOTHING
+        does "sends close frames with a one-byte body, invalid codes and an invalid reason"
+        expects "close code 1002; 1007 or 1002 for the reason";
+    too_large "ws.too-large" ["LIM-1", "LIM-2", "LIM-46"] over WEBSOCKET needs NOTHING
+        does "sends a message of exactly maxPayload bytes, then larger ones: in one frame, in fragments, announced only"
+        expects "the first is accepted, the others are closed with 1009";
+    many_fragments "ws.many-fragments" ["LIM-29"] over WEBSOCKET needs NOTHING
+        does "sends a message in 1000 fragments, then one in 2000"
+        expects "the first is handled, the second is closed with 1009";
+    close_reason "ws.close-reason" ["LIM-56"] over WEBSOCKET needs NOTHING
+        does "sends a malformed packet"
+        expects "a close frame whose reason is an end reason of the protocol";
+    known_codes "ws.known-codes" ["LIM-54", "LIM-55", "EIO-94", "LIM-60"] over WEBSOCKET needs NOTHING
+        does "makes the server close sessions for several reasons"
+        expects "every close code is in the table of the protocol";
+}
 
 fn unmasked(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x81, b"40/nope,", false)?;
+    socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server))?;
     closes_with(&mut socket, 1002, CLOSES)
 }
 
@@ -144,13 +73,13 @@ fn bad_frames(context: &Context) -> Outcome {
     for (name, first, payload) in frames {
         context.step(name);
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(first, payload, true)?;
+        socket.send_raw(first, payload)?;
         closes_with(&mut socket, 1002, CLOSES)?;
     }
-    context.step("a message within a message");
+    context.step("a new message inside a fragmented one");
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"40/no", true)?;
-    socket.send_raw(0x81, b"pe,", true)?;
+    socket.send_raw(0x01, b"40/no")?;
+    socket.send_raw(0x81, b"pe,")?;
     closes_with(&mut socket, 1002, CLOSES)
 }
 
@@ -158,29 +87,29 @@ fn bad_utf8(context: &Context) -> Outcome {
     let texts: [&[u8]; 4] = [b"4\xc3\x28", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80", b"4\xff"];
     for text in texts {
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x81, text, true)?;
+        socket.send_raw(0x81, text)?;
         closes_with(&mut socket, 1007, CLOSES)?;
     }
     context.step("in fragments, the character cut and never finished");
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"4\xe2\x98", true)?;
-    socket.send_raw(0x80, b"x", true)?;
+    socket.send_raw(0x01, b"4\xe2\x98")?;
+    socket.send_raw(0x80, b"x")?;
     closes_with(&mut socket, 1007, CLOSES)
 }
 
 fn fragments(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"40/nur?n\xc3", true)?;
-    socket.send_raw(0x89, b"between", true)?;
-    socket.send_raw(0x00, b"\xbc", true)?;
-    socket.send_raw(0x00, b"", true)?;
-    socket.send_raw(0x80, b"r,", true)?;
+    socket.send_raw(0x01, b"40/nur?n\xc3")?;
+    socket.send_raw(0x89, b"between")?;
+    socket.send_raw(0x00, b"\xbc")?;
+    socket.send_raw(0x00, b"")?;
+    socket.send_raw(0x80, b"r,")?;
     context.text_until(&mut socket, |text| text.starts_with("44/nur"))?;
     require(socket.pongs.iter().any(|data| data == b"between"), "a pong in between", || {
         format!("pongs: {:?}", socket.pongs)
     })?;
     context.step("the frame sent byte by byte");
-    for byte in crate::client::websocket::raw_frame(0x81, b"40/slow,", true) {
+    for byte in frame(0x81, b"40/slow,", Mask::Client) {
         socket.send_bytes(&[byte])?;
     }
     context.text_until(&mut socket, |text| text.starts_with("44/slow,"))?;
@@ -192,7 +121,7 @@ fn ping(context: &Context) -> Outcome {
     let long = [b'z'; 125];
     let wanted: [&[u8]; 3] = [b"", b"hello", &long];
     for data in wanted {
-        socket.send_raw(0x89, data, true)?;
+        socket.send_raw(0x89, data)?;
     }
     is_alive_on(context, &mut socket)?;
     let observed: Vec<&[u8]> = socket.pongs.iter().map(Vec::as_slice).collect();
@@ -206,11 +135,11 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
     let start = std::time::Instant::now();
     let step = (bound / 12).max(Duration::from_millis(20));
     while start.elapsed() < bound + Duration::from_secs(2) {
-        if socket.send_raw(0x89, b"still here", true).is_err() {
+        if socket.send_raw(0x89, b"still here").is_err() {
             return Ok(());
         }
         match socket.receive(step) {
-            Ok(_) | Err(crate::client::Trouble::Timeout(_)) => {}
+            Ok(_) | Err(ClientError::Timeout(_)) => {}
             Err(_) => {
                 return match socket.closed() {
                     Some(close) if close.code == 4002 || close.code == 1006 => Ok(()),
@@ -223,9 +152,7 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
 }
 
 fn close(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let (room, witness) = watched_room(context)?;
     let user = context.user()?;
     let path = format!("{}&api_token={}", context.handshake_path(), user.token);
     let mut socket = RawSocket::open(context.target(), &path, &context.log)?;
@@ -240,11 +167,9 @@ fn close(context: &Context) -> Outcome {
     closes_with(&mut socket, 1000, CLOSES)?;
     witness.roster_of(room, &[witness.user.id])?;
     let ended = socket.receive(Duration::from_secs(2));
-    require(
-        !matches!(ended, Err(crate::client::Trouble::Timeout(_)) | Ok(_)),
-        "the end of TCP",
-        || format!("{ended:?}"),
-    )
+    require(!matches!(ended, Err(ClientError::Timeout(_)) | Ok(_)), "the end of TCP", || {
+        format!("{ended:?}")
+    })
 }
 
 fn bad_close(context: &Context) -> Outcome {
@@ -259,7 +184,7 @@ fn bad_close(context: &Context) -> Outcome {
     for (body, codes) in bodies {
         context.step(format!("a close frame with the body {body:?}"));
         let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x88, body, true)?;
+        socket.send_raw(0x88, body)?;
         let close = socket.wait_close(CLOSES);
         require(
             close.as_ref().is_some_and(|close| codes.contains(&close.code)),
@@ -284,10 +209,10 @@ fn too_large(context: &Context) -> Outcome {
     context.step("two fragments that are too large together");
     let (mut socket, _) = context.connected_websocket()?;
     let half = vec![b'x'; max / 2 + 1];
-    let _ = socket.send_raw(0x01, &half, true);
-    let _ = socket.send_raw(0x80, &half, true);
+    let _ = socket.send_raw(0x01, &half);
+    let _ = socket.send_raw(0x80, &half);
     closes_with(&mut socket, 1009, CLOSES)?;
-    context.step("a frame that only announces too much");
+    context.step("a frame that only announces too many bytes");
     let (mut socket, _) = context.connected_websocket()?;
     let mut head = vec![0x81, 0xff];
     head.extend_from_slice(&(max as u64 + 1).to_be_bytes());
@@ -304,17 +229,13 @@ fn many_fragments(context: &Context) -> Outcome {
     closes_with(&mut socket, 1009, CLOSES)
 }
 
-fn send_in_fragments(
-    socket: &mut RawSocket,
-    text: &[u8],
-    count: usize,
-) -> Result<(), crate::client::Trouble> {
+fn send_in_fragments(socket: &mut RawSocket, text: &[u8], count: usize) -> Result<(), ClientError> {
     let (last, rest) = text.split_last().unwrap_or((&b'x', &[]));
-    let mut bytes = crate::client::websocket::raw_frame(0x01, rest, true);
+    let mut bytes = frame(0x01, rest, Mask::Client);
     for _ in 2..count {
-        bytes.extend(crate::client::websocket::raw_frame(0x00, b"", true));
+        bytes.extend(frame(0x00, b"", Mask::Client));
     }
-    bytes.extend(crate::client::websocket::raw_frame(0x80, &[*last], true));
+    bytes.extend(frame(0x80, &[*last], Mask::Client));
     socket.send_bytes(&bytes)
 }
 
@@ -358,7 +279,9 @@ fn known_codes(context: &Context) -> Outcome {
         socket.send_frame(&fault)?;
         let close = socket.wait_close(CLOSES);
         let code_fits = close.as_ref().is_some_and(|close| allowed.contains(&close.code));
-        require(code_fits, "a close code of the table", || format!("{close:?} after {fault:?}"))?;
+        require(code_fits, "a close code of the protocol", || {
+            format!("{close:?} after {fault:?}")
+        })?;
         let reason = close.map(|close| close.reason).unwrap_or_default();
         require(
             reason.is_empty() || REASONS.contains(&reason.as_str()),

@@ -1,13 +1,15 @@
-//! A chat user's session: the events of the chat, with what a test waits for.
+//! A chat user's session: sends the events of the chat and waits for them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Trouble;
+use super::ClientError;
+use super::options::Options;
 use super::rest::User;
-use super::socket::{Event, Options, Socket};
+use super::socket::Socket;
+use super::state::Event;
 use super::target::Target;
 use super::transcript::Log;
 
@@ -24,52 +26,52 @@ impl Chat {
         user: &User,
         log: &Log,
         wait: Duration,
-    ) -> Result<Chat, Trouble> {
+    ) -> Result<Chat, ClientError> {
         let options = Options { token: Some(user.token.clone()), ..options };
         let socket = Socket::connect(target, options, log)?;
         Ok(Chat { socket, user: user.clone(), wait })
     }
 
     /// Emits and returns the acknowledgement's argument.
-    pub fn ask(&self, name: &str, arg: Value) -> Result<Value, Trouble> {
+    pub fn ask(&self, name: &str, arg: Value) -> Result<Value, ClientError> {
         self.socket.ask(name, &[arg], self.wait)
     }
 
-    pub fn emit(&self, name: &str, arg: Value) -> Result<(), Trouble> {
+    pub fn emit(&self, name: &str, arg: Value) -> Result<(), ClientError> {
         self.socket.emit(name, &[arg])
     }
 
     /// Joins and waits for the acknowledgement.
-    pub fn join(&self, room: u64) -> Result<Value, Trouble> {
+    pub fn join(&self, room: u64) -> Result<Value, ClientError> {
         self.expect_ok("room", json!({ "roomid": room }))
     }
 
-    pub fn join_as(&self, room: u64, presence: &str) -> Result<Value, Trouble> {
+    pub fn join_as(&self, room: u64, presence: &str) -> Result<Value, ClientError> {
         self.expect_ok("room", json!({ "roomid": room, "presence": presence }))
     }
 
-    pub fn leave(&self, room: u64) -> Result<Value, Trouble> {
+    pub fn leave(&self, room: u64) -> Result<Value, ClientError> {
         self.expect_ok("roomout", json!({ "roomid": room }))
     }
 
-    pub fn say(&self, room: u64, text: &str) -> Result<Value, Trouble> {
+    pub fn say(&self, room: u64, text: &str) -> Result<Value, ClientError> {
         self.expect_ok("message", message(room, text))
     }
 
-    fn expect_ok(&self, name: &str, arg: Value) -> Result<Value, Trouble> {
+    fn expect_ok(&self, name: &str, arg: Value) -> Result<Value, ClientError> {
         let answer = self.ask(name, arg)?;
         if answer["ok"] == json!(true) {
             Ok(answer)
         } else {
-            Err(Trouble::Protocol(format!("{name} was refused: {answer}")))
+            Err(ClientError::Protocol(format!("{name} was refused: {answer}")))
         }
     }
 
-    pub fn event(&self, name: &str) -> Result<Event, Trouble> {
+    pub fn event(&self, name: &str) -> Result<Event, ClientError> {
         self.socket.wait_event(self.wait, &format!("an event `{name}`"), |e| e.name == name)
     }
 
-    pub fn message_with(&self, text: &str) -> Result<Value, Trouble> {
+    pub fn message_with(&self, text: &str) -> Result<Value, ClientError> {
         let what = format!("the message {text:?}");
         let event = self.socket.wait_event(self.wait, &what, |event| {
             event.name == "message" && event.arg(0)["msg"] == json!(text)
@@ -77,8 +79,15 @@ impl Chat {
         Ok(event.arg(0).clone())
     }
 
+    /// Waits for the message that this acknowledgement is about.
+    pub fn message_of(&self, ack: &Value) -> Result<Event, ClientError> {
+        self.socket.wait_event(self.wait, "the acknowledged message", |event| {
+            event.name == "message" && event.arg(0)["seq"] == ack["seq"]
+        })
+    }
+
     /// Waits for a roster event about the room that shows exactly these users.
-    pub fn roster_of(&self, room: u64, users: &[u64]) -> Result<Event, Trouble> {
+    pub fn roster_of(&self, room: u64, users: &[u64]) -> Result<Event, ClientError> {
         let wanted: BTreeSet<u64> = users.iter().copied().collect();
         let what = format!("a roster of room {room} with the users {wanted:?}");
         self.socket.wait_event(self.wait, &what, |event| {
@@ -90,6 +99,16 @@ impl Chat {
         let events = self.socket.events();
         let of_room = |event: &&Event| event.name == "message" && event.arg(0)["roomid"] == room;
         events.iter().filter(of_room).map(|event| event.arg(0).clone()).collect()
+    }
+
+    /// The texts of the room's messages, in the order received.
+    pub fn texts(&self, room: u64) -> Vec<String> {
+        let text = |message: &Value| message["msg"].as_str().unwrap_or("").to_owned();
+        self.messages(room).iter().map(text).collect()
+    }
+
+    pub fn seqs(&self, room: u64) -> Vec<u64> {
+        self.messages(room).iter().filter_map(|message| message["seq"].as_u64()).collect()
     }
 }
 

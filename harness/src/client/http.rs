@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: a conformance client must be able to send what a polite library would not.
+//! HTTP/1.1 by hand: a conformance client must be able to send invalid requests.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Trouble;
+use super::ClientError;
 use super::target::Target;
 use super::transcript::Log;
 
@@ -77,44 +77,48 @@ impl<'a> Request<'a> {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What the answer under way has taken from the buffer.
+    /// Bytes of the current answer that were taken from the buffer.
     taken: Vec<u8>,
     authority: String,
     log: Log,
 }
 
 impl Connection {
-    pub fn open(target: &Target, log: &Log) -> Result<Connection, Trouble> {
+    pub fn open(target: &Target, log: &Log) -> Result<Connection, ClientError> {
         let stream = target.dial()?;
         let authority = target.authority.clone();
         let (buffer, taken) = (Vec::new(), Vec::new());
         Ok(Connection { stream, buffer, taken, authority, log: log.clone() })
     }
 
-    pub fn exchange(&mut self, request: &Request<'_>, wait: Duration) -> Result<Response, Trouble> {
+    pub fn exchange(
+        &mut self,
+        request: &Request<'_>,
+        wait: Duration,
+    ) -> Result<Response, ClientError> {
         self.send(request)?;
         self.receive(wait)
     }
 
-    pub fn send(&mut self, request: &Request<'_>) -> Result<(), Trouble> {
+    pub fn send(&mut self, request: &Request<'_>) -> Result<(), ClientError> {
         let shown = String::from_utf8_lossy(request.body);
         self.log.sent(format!("{} {} {shown}", request.method, request.path));
         let bytes = request.encode(&self.authority);
-        self.stream.write_all(&bytes).map_err(|why| Trouble::Closed(why.to_string()))
+        self.stream.write_all(&bytes).map_err(|why| ClientError::Closed(why.to_string()))
     }
 
     /// Raw bytes, for requests no encoder would produce.
-    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         self.log.sent(String::from_utf8_lossy(bytes));
-        self.stream.write_all(bytes).map_err(|why| Trouble::Closed(why.to_string()))
+        self.stream.write_all(bytes).map_err(|why| ClientError::Closed(why.to_string()))
     }
 
-    pub fn receive(&mut self, wait: Duration) -> Result<Response, Trouble> {
+    pub fn receive(&mut self, wait: Duration) -> Result<Response, ClientError> {
         let deadline = Instant::now() + wait;
         self.taken.clear();
-        let response = self.read_response(deadline).inspect_err(|trouble| {
-            if matches!(trouble, Trouble::Timeout(_)) {
-                // Half an answer has come: the next wait starts from its beginning.
+        let response = self.read_response(deadline).inspect_err(|error| {
+            if matches!(error, ClientError::Timeout(_)) {
+                // Part of an answer has arrived: the next wait starts from its beginning.
                 let rest = std::mem::take(&mut self.buffer);
                 self.buffer = std::mem::take(&mut self.taken);
                 self.buffer.extend(rest);
@@ -127,7 +131,7 @@ impl Connection {
 
     /// Whether the server closes the connection within `wait`.
     pub fn is_closed_within(&mut self, wait: Duration) -> bool {
-        matches!(self.fill(Instant::now() + wait), Err(Trouble::Closed(_)))
+        matches!(self.fill(Instant::now() + wait), Err(ClientError::Closed(_)))
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -138,7 +142,7 @@ impl Connection {
         (self.stream, self.buffer)
     }
 
-    fn read_response(&mut self, deadline: Instant) -> Result<Response, Trouble> {
+    fn read_response(&mut self, deadline: Instant) -> Result<Response, ClientError> {
         let (status, headers) = loop {
             let head = self.read_head(deadline)?;
             // 100 Continue announces the real answer.
@@ -159,13 +163,13 @@ impl Connection {
             let length = length
                 .trim()
                 .parse()
-                .map_err(|_| Trouble::Protocol("bad Content-Length".into()))?;
+                .map_err(|_| ClientError::Protocol("bad Content-Length".into()))?;
             response.body = self.take(length, deadline)?;
         } else {
             loop {
                 match self.fill(deadline) {
                     Ok(()) => {}
-                    Err(Trouble::Closed(_)) => break,
+                    Err(ClientError::Closed(_)) => break,
                     Err(other) => return Err(other),
                 }
             }
@@ -174,7 +178,10 @@ impl Connection {
         Ok(response)
     }
 
-    fn read_head(&mut self, deadline: Instant) -> Result<(u16, Vec<(String, String)>), Trouble> {
+    fn read_head(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<(u16, Vec<(String, String)>), ClientError> {
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;
@@ -188,7 +195,7 @@ impl Connection {
             .next()
             .and_then(|line| line.split(' ').nth(1))
             .and_then(|code| code.parse().ok())
-            .ok_or_else(|| Trouble::Protocol("bad HTTP status line".into()))?;
+            .ok_or_else(|| ClientError::Protocol("bad HTTP status line".into()))?;
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
@@ -196,7 +203,7 @@ impl Connection {
         Ok((status, headers))
     }
 
-    fn read_chunks(&mut self, deadline: Instant) -> Result<Vec<u8>, Trouble> {
+    fn read_chunks(&mut self, deadline: Instant) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
         loop {
             let end = loop {
@@ -208,7 +215,7 @@ impl Connection {
             let line = self.take(end + 2, deadline)?;
             let text = String::from_utf8_lossy(&line);
             let size = usize::from_str_radix(text.trim().split(';').next().unwrap_or(""), 16)
-                .map_err(|_| Trouble::Protocol("bad chunk size".into()))?;
+                .map_err(|_| ClientError::Protocol("bad chunk size".into()))?;
             let chunk = self.take(size + 2, deadline)?;
             if size == 0 {
                 return Ok(body);
@@ -217,7 +224,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, length: usize, deadline: Instant) -> Result<Vec<u8>, Trouble> {
+    fn take(&mut self, length: usize, deadline: Instant) -> Result<Vec<u8>, ClientError> {
         while self.buffer.len() < length {
             self.fill(deadline)?;
         }
@@ -227,24 +234,26 @@ impl Connection {
         Ok(taken)
     }
 
-    fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
+    fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Trouble::Timeout("no HTTP answer".into()));
+            return Err(ClientError::Timeout("no HTTP answer".into()));
         }
         let mut chunk = [0; 16 * 1024];
-        self.stream.set_read_timeout(Some(left)).map_err(|why| Trouble::Closed(why.to_string()))?;
+        self.stream
+            .set_read_timeout(Some(left))
+            .map_err(|why| ClientError::Closed(why.to_string()))?;
         match self.stream.read(&mut chunk) {
-            Ok(0) => Err(Trouble::Closed("end of stream".into())),
+            Ok(0) => Err(ClientError::Closed("end of stream".into())),
             Ok(count) => {
                 self.buffer.extend_from_slice(&chunk[..count]);
                 Ok(())
             }
             Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(Trouble::Timeout("no HTTP answer".into()))
+                Err(ClientError::Timeout("no HTTP answer".into()))
             }
             Err(why) if why.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(why) => Err(Trouble::Closed(why.to_string())),
+            Err(why) => Err(ClientError::Closed(why.to_string())),
         }
     }
 }
@@ -255,7 +264,7 @@ pub fn fetch(
     log: &Log,
     request: &Request<'_>,
     wait: Duration,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ClientError> {
     Connection::open(target, log)?.exchange(request, wait)
 }
 

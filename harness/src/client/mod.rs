@@ -1,42 +1,56 @@
-//! The harness's own client: blocking sockets and threads, written for plainness.
+//! The harness's own client: blocking sockets and threads.
 
 pub mod chat;
 pub mod http;
+pub mod open;
+pub mod options;
+pub mod poller;
+mod readers;
 pub mod rest;
+mod shared;
 pub mod socket;
+pub mod state;
 pub mod target;
 pub mod transcript;
 pub mod websocket;
 
 use std::fmt;
 
-/// Why the client could not go on. The case decides what it means.
+use throng_codec::Malformed;
+
+/// Why a client operation failed. The case decides what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ClientError {
     /// The TCP connection could not be opened.
     Unreachable(String),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Timeout(String),
     /// The peer closed or reset the connection.
     Closed(String),
-    /// The peer sent what no protocol text allows.
+    /// The peer violated the protocol.
     Protocol(String),
     /// The server refused a WebSocket handshake with this HTTP answer.
     Refused(http::Response),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ClientError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Unreachable(why) => write!(out, "cannot connect: {why}"),
-            Trouble::Timeout(what) => write!(out, "timed out: {what}"),
-            Trouble::Closed(why) => write!(out, "connection closed: {why}"),
-            Trouble::Protocol(why) => write!(out, "protocol error: {why}"),
-            Trouble::Refused(response) => {
+            ClientError::Unreachable(why) => write!(out, "cannot connect: {why}"),
+            ClientError::Timeout(what) => write!(out, "timed out: {what}"),
+            ClientError::Closed(why) => write!(out, "connection closed: {why}"),
+            ClientError::Protocol(why) => write!(out, "protocol error: {why}"),
+            ClientError::Refused(response) => {
                 write!(out, "handshake refused: HTTP {} {}", response.status, response.text())
             }
         }
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for ClientError {}
+
+impl From<Malformed> for ClientError {
+    fn from(why: Malformed) -> ClientError {
+        ClientError::Protocol(why.to_string())
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Trouble;
+use super::ClientError;
 use super::http::{Request, Response, fetch, percent_encode};
 use super::target::Target;
 use super::transcript::Log;
@@ -34,7 +34,7 @@ impl User {
         })
     }
 
-    /// How messages of this user are signed for everybody else.
+    /// The `userid` of this user's messages, as other users see it.
     pub fn public_id(&self) -> String {
         format!("u{}", self.id)
     }
@@ -48,36 +48,36 @@ pub struct Rest {
 }
 
 impl Rest {
-    pub fn call(&self, request: &Request<'_>) -> Result<Response, Trouble> {
+    pub fn call(&self, request: &Request<'_>) -> Result<Response, ClientError> {
         fetch(&self.target, &self.log, request, WAIT)
     }
 
-    pub fn get(&self, path: &str) -> Result<Response, Trouble> {
+    pub fn get(&self, path: &str) -> Result<Response, ClientError> {
         self.call(&Request::get(path))
     }
 
     /// GET with the token in the query, as the original page does.
-    pub fn get_as(&self, path: &str, token: &str) -> Result<Response, Trouble> {
+    pub fn get_as(&self, path: &str, token: &str) -> Result<Response, ClientError> {
         let mark = if path.contains('?') { '&' } else { '?' };
         self.get(&format!("{path}{mark}api_token={}", percent_encode(token)))
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Result<Response, Trouble> {
+    pub fn post(&self, path: &str, body: &Value) -> Result<Response, ClientError> {
         let headers = &[("Content-Type", "application/json"), ("Accept", "application/json")];
         let body = body.to_string();
         self.call(&Request { method: "POST", path, headers, body: body.as_bytes() })
     }
 
-    pub fn register(&self, email: &str) -> Result<User, Trouble> {
+    pub fn register(&self, email: &str) -> Result<User, ClientError> {
         let answer = self.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?;
         User::parse(&answer.json())
-            .ok_or_else(|| Trouble::Protocol(format!("register answered {}", answer.text())))
+            .ok_or_else(|| ClientError::Protocol(format!("register answered {}", answer.text())))
     }
 
-    pub fn login(&self, email: &str) -> Result<User, Trouble> {
+    pub fn login(&self, email: &str) -> Result<User, ClientError> {
         let answer = self.post("/api/login", &json!({ "name": email, "password": PASSWORD }))?;
         User::parse(&answer.json())
-            .ok_or_else(|| Trouble::Protocol(format!("login answered {}", answer.text())))
+            .ok_or_else(|| ClientError::Protocol(format!("login answered {}", answer.text())))
     }
 
     pub fn upload(
@@ -85,7 +85,7 @@ impl Rest {
         path: &str,
         fields: &[(&str, &str)],
         file: Option<(&str, &str, &[u8])>,
-    ) -> Result<Response, Trouble> {
+    ) -> Result<Response, ClientError> {
         const BOUNDARY: &str = "----throng-harness-boundary";
         let mut body = Vec::new();
         for (name, value) in fields {
@@ -112,12 +112,18 @@ impl Rest {
     }
 
     /// The rooms as the user sees them.
-    pub fn rooms(&self, token: &str) -> Result<Vec<Value>, Trouble> {
+    pub fn rooms(&self, token: &str) -> Result<Vec<Value>, ClientError> {
         let answer = self.get_as("/api/rooms", token)?.json();
         Ok(answer["rooms"].as_array().cloned().unwrap_or_default())
     }
 
-    pub fn history(&self, token: &str, room: u64, page: u64, total: u64) -> Result<Value, Trouble> {
+    pub fn history(
+        &self,
+        token: &str,
+        room: u64,
+        page: u64,
+        total: u64,
+    ) -> Result<Value, ClientError> {
         let path = format!("/api/history/message?roomid={room}&current={page}&total={total}");
         Ok(self.get_as(&path, token)?.json()["data"].clone())
     }

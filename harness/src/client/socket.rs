@@ -1,179 +1,24 @@
-//! A Socket.IO client with a reader thread: it answers heartbeats, keeps everything it received
+//! A Socket.IO session with a reader thread: it answers heartbeats, keeps everything it received
 //! in order, and lets the test wait for what it expects.
 
-use std::net::Shutdown;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::socket as sio;
 
-use super::Trouble;
-use super::http::{Connection, Request, Response, percent_encode};
+use super::ClientError;
+use super::http::{Connection, Request};
+use super::open::Open;
+use super::options::{Options, Transport};
+use super::readers::{CUT_WAIT, read_polling, read_websocket};
+use super::shared::{CONNECT_WAIT, Orders, Shared, Wire};
+use super::state::{Ending, Event, State};
 use super::target::Target;
 use super::transcript::Log;
 use super::websocket::RawSocket;
-use crate::codec::engine::{self, Data, Frame, Kind, Packet, Protocol};
-use crate::codec::payload::{self, Body};
-use crate::codec::socket as sio;
-
-/// How often a reader looks up from its socket, for heartbeats and for orders to stop.
-const READER_TURN: Duration = Duration::from_millis(20);
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
-/// A poll without an answer for so long is held by the server.
-const HELD: Duration = Duration::from_millis(100);
-const CUT_WAIT: Duration = Duration::from_secs(2);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Transport {
-    Websocket,
-    Polling,
-}
-
-impl Transport {
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Websocket => "websocket",
-            Transport::Polling => "polling",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub protocol: Protocol,
-    pub transport: Transport,
-    /// `api_token` of the handshake's query.
-    pub token: Option<String>,
-    /// `Authorization: Bearer` of the handshake.
-    pub bearer: Option<String>,
-    /// Payload of the Socket.IO CONNECT packet; protocol 4 only.
-    pub auth: Option<Value>,
-    pub headers: Vec<(String, String)>,
-    /// Whether the client sends CONNECT by itself; protocol 4 only.
-    pub connects: bool,
-}
-
-impl Options {
-    pub fn new(protocol: Protocol, transport: Transport) -> Options {
-        Options {
-            protocol,
-            transport,
-            token: None,
-            bearer: None,
-            auth: None,
-            headers: Vec::new(),
-            connects: true,
-        }
-    }
-}
-
-/// The server's handshake.
-#[derive(Clone, Debug, Default)]
-pub struct Open {
-    pub sid: String,
-    pub upgrades: Vec<String>,
-    pub ping_interval: Duration,
-    pub ping_timeout: Duration,
-    pub max_payload: Option<u64>,
-    pub raw: Value,
-}
-
-impl Open {
-    pub fn parse(text: &str) -> Result<Open, Trouble> {
-        let raw: Value = serde_json::from_str(text)
-            .map_err(|why| Trouble::Protocol(format!("the open packet is not JSON: {why}")))?;
-        let millis = |key: &str| raw[key].as_u64().map(Duration::from_millis);
-        let (Some(sid), Some(ping_interval), Some(ping_timeout), Some(upgrades)) = (
-            raw["sid"].as_str(),
-            millis("pingInterval"),
-            millis("pingTimeout"),
-            raw["upgrades"].as_array(),
-        ) else {
-            return Err(Trouble::Protocol(format!("the open packet lacks a field: {text}")));
-        };
-        Ok(Open {
-            sid: sid.to_owned(),
-            upgrades: upgrades.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
-            ping_interval,
-            ping_timeout,
-            max_payload: raw["maxPayload"].as_u64(),
-            raw: raw.clone(),
-        })
-    }
-}
-
-/// One Socket.IO event as it came.
-#[derive(Clone, Debug)]
-pub struct Event {
-    pub at: Instant,
-    pub name: String,
-    pub args: Vec<Value>,
-    /// The id the server wants acknowledged, if any.
-    pub id: Option<u64>,
-}
-
-impl Event {
-    pub fn arg(&self, index: usize) -> &Value {
-        self.args.get(index).unwrap_or(&Value::Null)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
-    /// WebSocket close code, or the status that ended polling; 1006 for a bare end of stream.
-    pub code: u16,
-    pub why: String,
-}
-
-#[derive(Default)]
-struct State {
-    open: Option<Open>,
-    connected: Option<sio::Packet>,
-    events: Vec<Event>,
-    acks: Vec<(u64, Value, Instant)>,
-    others: Vec<sio::Packet>,
-    engine: Vec<(Kind, String)>,
-    binaries: Vec<Vec<u8>>,
-    ending: Option<Ending>,
-    /// Events before this index were consumed by a wait.
-    cursor: usize,
-    next_id: u64,
-    polling_paused: bool,
-    poll_in_flight: bool,
-}
-
-struct Wire {
-    socket: Option<RawSocket>,
-    post: Option<Connection>,
-}
-
-struct Shared {
-    target: Target,
-    options: Options,
-    log: Log,
-    state: Mutex<State>,
-    wake: Condvar,
-    wire: Mutex<Wire>,
-    control: Mutex<Control>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Orders {
-    #[default]
-    Run,
-    /// Drop the connection of the next poll that is held: between two polls there is nothing that a
-    /// server could notice.
-    Cut,
-    /// Neither read nor answer: a peer that is silent or gone without a word.
-    Mute,
-    Stop,
-}
-
-#[derive(Default)]
-struct Control {
-    orders: Orders,
-}
 
 pub struct Socket {
     shared: Arc<Shared>,
@@ -181,8 +26,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the Engine.IO session and, unless told otherwise, the Socket.IO connection.
-    pub fn connect(target: &Target, options: Options, log: &Log) -> Result<Socket, Trouble> {
+    /// Opens the Engine.IO session and, if `options.connects`, the Socket.IO connection.
+    pub fn connect(target: &Target, options: Options, log: &Log) -> Result<Socket, ClientError> {
         let connects = options.connects || options.protocol == Protocol::Eio3;
         let shared = Arc::new(Shared {
             target: target.clone(),
@@ -190,7 +35,7 @@ impl Socket {
             state: Mutex::default(),
             wake: Condvar::new(),
             wire: Mutex::new(Wire { socket: None, post: None }),
-            control: Mutex::default(),
+            orders: Mutex::default(),
             options,
         });
         let mut socket = Socket { shared: shared.clone(), reader: None };
@@ -213,7 +58,7 @@ impl Socket {
                 let request = Request { method: "GET", path: &path, headers: &headers, body: &[] };
                 let response = connection.exchange(&request, CONNECT_WAIT)?;
                 if response.status != 200 {
-                    return Err(Trouble::Refused(response));
+                    return Err(ClientError::Refused(response));
                 }
                 shared.take_payload(&response)?;
                 let thread_shared = shared.clone();
@@ -232,7 +77,7 @@ impl Socket {
                 state.connected.clone().or_else(|| refused.cloned())
             })?;
             if answer.kind != sio::Kind::Connect {
-                return Err(Trouble::Protocol(format!("CONNECT was refused: {answer:?}")));
+                return Err(ClientError::Protocol(format!("CONNECT was refused: {answer:?}")));
             }
         }
         Ok(socket)
@@ -260,12 +105,12 @@ impl Socket {
         &self.shared.log
     }
 
-    pub fn emit(&self, name: &str, args: &[Value]) -> Result<(), Trouble> {
+    pub fn emit(&self, name: &str, args: &[Value]) -> Result<(), ClientError> {
         self.send_packet(&sio::Packet::event(name, args))
     }
 
     /// Emits with a fresh acknowledgement id and returns the id.
-    pub fn emit_with_id(&self, name: &str, args: &[Value]) -> Result<u64, Trouble> {
+    pub fn emit_with_id(&self, name: &str, args: &[Value]) -> Result<u64, ClientError> {
         let id = {
             let mut state = self.shared.state();
             state.next_id += 1;
@@ -276,12 +121,12 @@ impl Socket {
     }
 
     /// Emits and waits for the first argument of the acknowledgement.
-    pub fn ask(&self, name: &str, args: &[Value], wait: Duration) -> Result<Value, Trouble> {
+    pub fn ask(&self, name: &str, args: &[Value], wait: Duration) -> Result<Value, ClientError> {
         let id = self.emit_with_id(name, args)?;
         self.wait_ack(id, wait)
     }
 
-    pub fn wait_ack(&self, id: u64, wait: Duration) -> Result<Value, Trouble> {
+    pub fn wait_ack(&self, id: u64, wait: Duration) -> Result<Value, ClientError> {
         self.wait_for(wait, &format!("the acknowledgement {id}"), |state| {
             let found = state.acks.iter().find(|(got, ..)| *got == id)?;
             Some(found.1.get(0).cloned().unwrap_or(Value::Null))
@@ -292,16 +137,16 @@ impl Socket {
         self.shared.state().acks.clone()
     }
 
-    pub fn send_packet(&self, packet: &sio::Packet) -> Result<(), Trouble> {
+    pub fn send_packet(&self, packet: &sio::Packet) -> Result<(), ClientError> {
         self.send_engine(&Packet::message(sio::encode(packet)))
     }
 
-    pub fn send_engine(&self, packet: &Packet) -> Result<(), Trouble> {
+    pub fn send_engine(&self, packet: &Packet) -> Result<(), ClientError> {
         self.shared.send(packet)
     }
 
     /// Text as one WebSocket message, or as the body of one POST.
-    pub fn send_text(&self, text: &str) -> Result<(), Trouble> {
+    pub fn send_text(&self, text: &str) -> Result<(), ClientError> {
         let mut wire = self.shared.wire();
         match &mut wire.socket {
             Some(socket) => socket.send(text),
@@ -315,7 +160,7 @@ impl Socket {
         wait: Duration,
         what: &str,
         wanted: impl Fn(&Event) -> bool,
-    ) -> Result<Event, Trouble> {
+    ) -> Result<Event, ClientError> {
         self.wait_for(wait, what, |state| {
             let from = state.cursor;
             let at = from + state.events[from..].iter().position(&wanted)?;
@@ -349,11 +194,11 @@ impl Socket {
         wait: Duration,
         what: &str,
         wanted: impl Fn(&sio::Packet) -> bool,
-    ) -> Result<sio::Packet, Trouble> {
+    ) -> Result<sio::Packet, ClientError> {
         self.wait_for(wait, what, |state| state.others.iter().find(|p| wanted(p)).cloned())
     }
 
-    pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, Trouble> {
+    pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, ClientError> {
         self.wait_for(wait, &format!("a {kind:?} packet"), |state| {
             let at = state.engine.iter().position(|(got, _)| *got == kind)?;
             Some(state.engine.remove(at).1)
@@ -385,14 +230,14 @@ impl Socket {
     }
 
     /// Moves a polling session to a WebSocket, as a browser does: probe, pause, upgrade.
-    pub fn upgrade(&mut self) -> Result<(), Trouble> {
+    pub fn upgrade(&mut self) -> Result<(), ClientError> {
         let shared = self.shared.clone();
         let sid = self.open().sid;
         let mut raw = RawSocket::open(&shared.target, &shared.websocket_path(&sid), &shared.log)?;
         raw.send("2probe")?;
         let answer = raw.receive_text(CONNECT_WAIT)?;
         if answer != "3probe" {
-            return Err(Trouble::Protocol(format!("the probe was answered with {answer:?}")));
+            return Err(ClientError::Protocol(format!("the probe was answered with {answer:?}")));
         }
         self.shared.state().polling_paused = true;
         self.wait_for(CONNECT_WAIT, "the end of the pending poll", |state| {
@@ -411,7 +256,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Says goodbye properly: Socket.IO disconnect, then the end of the transport.
+    /// Closes in order: Socket.IO disconnect, then the end of the transport.
     pub fn close(&self) {
         let _ = self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None));
         let mut wire = self.shared.wire();
@@ -426,10 +271,10 @@ impl Socket {
             }
         }
         drop(wire);
-        self.order(Orders::Stop);
+        self.shared.order(Orders::Stop);
     }
 
-    /// Ends the TCP connection with FIN and no farewell.
+    /// Ends the TCP connection with FIN, without disconnect or close packet.
     pub fn hang_up(&self) {
         let wire = self.shared.wire();
         let polls = wire.socket.is_none();
@@ -438,10 +283,10 @@ impl Socket {
         }
         drop(wire);
         if polls {
-            self.order(Orders::Cut);
+            self.shared.order(Orders::Cut);
             self.wait_end(CUT_WAIT);
         }
-        self.order(Orders::Stop);
+        self.shared.order(Orders::Stop);
     }
 
     /// Ends the TCP connection with RST; a poll just with FIN.
@@ -455,25 +300,21 @@ impl Socket {
         wire.post = None;
         drop(wire);
         if polls {
-            self.order(Orders::Cut);
+            self.shared.order(Orders::Cut);
             self.wait_end(CUT_WAIT);
         }
-        self.order(Orders::Stop);
+        self.shared.order(Orders::Stop);
         self.join();
     }
 
     /// Stops reading and answering but keeps the connection: a half-open peer.
     pub fn mute(&self) {
-        self.shared.log.note("falls silent");
-        self.order(Orders::Mute);
+        self.shared.log.note("stops reading and writing");
+        self.shared.order(Orders::Mute);
     }
 
     pub fn unmute(&self) {
-        self.order(Orders::Run);
-    }
-
-    fn order(&self, orders: Orders) {
-        self.shared.control().orders = orders;
+        self.shared.order(Orders::Run);
     }
 
     fn join(&mut self) {
@@ -487,7 +328,7 @@ impl Socket {
         wait: Duration,
         what: &str,
         mut found: impl FnMut(&mut State) -> Option<T>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, ClientError> {
         let deadline = Instant::now() + wait;
         let mut state = self.shared.state();
         loop {
@@ -495,14 +336,14 @@ impl Socket {
                 return Ok(value);
             }
             if let Some(ending) = &state.ending {
-                return Err(Trouble::Closed(format!(
+                return Err(ClientError::Closed(format!(
                     "{} {} while waiting for {what}",
                     ending.code, ending.why
                 )));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Trouble::Timeout(what.to_owned()));
+                return Err(ClientError::Timeout(what.to_owned()));
             }
             state = self.shared.wait(state, left);
         }
@@ -511,316 +352,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.order(Orders::Stop);
+        self.shared.order(Orders::Stop);
         let wire = self.shared.wire();
         if let Some(socket) = &wire.socket {
             socket.hang_up();
-        }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the state")
-    }
-
-    fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock().expect("no thread panics while it holds the wire")
-    }
-
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().expect("no thread panics while it holds the orders")
-    }
-
-    fn orders(&self) -> Orders {
-        self.control().orders
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, left: Duration) -> MutexGuard<'a, State> {
-        self.wake.wait_timeout(state, left).expect("no thread panics while it holds the state").0
-    }
-
-    fn path(&self, sid: Option<&str>) -> String {
-        let options = &self.options;
-        let mut path = format!(
-            "{}?EIO={}&transport={}",
-            self.target.engine_path,
-            options.protocol.number(),
-            options.transport.name()
-        );
-        if let Some(token) = &options.token {
-            path.push_str(&format!("&api_token={}", percent_encode(token)));
-        }
-        if let Some(sid) = sid {
-            path.push_str(&format!("&sid={}", percent_encode(sid)));
-        }
-        path
-    }
-
-    fn websocket_path(&self, sid: &str) -> String {
-        self.path(Some(sid)).replace("transport=polling", "transport=websocket")
-    }
-
-    fn sid(&self) -> String {
-        self.state().open.as_ref().map(|open| open.sid.clone()).unwrap_or_default()
-    }
-
-    fn end(&self, code: u16, why: impl Into<String>) {
-        let mut state = self.state();
-        let why = why.into();
-        self.log.note(format!("ended: {code} {why}"));
-        state.ending.get_or_insert(Ending { code, why });
-        self.wake.notify_all();
-    }
-
-    fn send(&self, packet: &Packet) -> Result<(), Trouble> {
-        let mut wire = self.wire();
-        if let Some(socket) = &mut wire.socket {
-            return socket.send_frame(&engine::encode(self.options.protocol, packet));
-        }
-        let body = payload::encode_text(self.options.protocol, std::slice::from_ref(packet));
-        self.post(&mut wire, body.as_bytes()).map(|_| ())
-    }
-
-    fn post(&self, wire: &mut Wire, body: &[u8]) -> Result<Response, Trouble> {
-        let path = self.path(Some(&self.sid()));
-        let reused = wire.post.is_some();
-        let mut response = self.post_once(wire, &path, body);
-        // A server may close an idle connection at any time: that is no answer to this request.
-        if reused && matches!(response, Err(Trouble::Closed(_))) {
-            wire.post = None;
-            response = self.post_once(wire, &path, body);
-        }
-        let closes = response
-            .as_ref()
-            .is_ok_and(|r| r.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")));
-        if response.is_err() || closes {
-            wire.post = None;
-        }
-        let response = response?;
-        if response.status == 200 {
-            Ok(response)
-        } else {
-            Err(Trouble::Closed(format!("POST answered {} {}", response.status, response.text())))
-        }
-    }
-
-    fn post_once(&self, wire: &mut Wire, path: &str, body: &[u8]) -> Result<Response, Trouble> {
-        let connection = match &mut wire.post {
-            Some(connection) => connection,
-            empty => empty.insert(Connection::open(&self.target, &self.log)?),
-        };
-        connection.exchange(&Request::post(path, body), CONNECT_WAIT)
-    }
-
-    fn take_payload(&self, response: &Response) -> Result<(), Trouble> {
-        let body = if response.has_type("application/octet-stream") {
-            Body::Octets(response.body.clone())
-        } else {
-            let text = std::str::from_utf8(&response.body)
-                .map_err(|_| Trouble::Protocol("a text payload that is not UTF-8".into()))?;
-            Body::Text(text.to_owned())
-        };
-        let packets = payload::decode(self.options.protocol, &body)
-            .map_err(|why| Trouble::Protocol(why.to_string()))?;
-        for packet in packets {
-            self.take(packet)?;
-        }
-        Ok(())
-    }
-
-    /// Handles one packet of the server.
-    fn take(&self, packet: Packet) -> Result<(), Trouble> {
-        let text = match packet.data {
-            Data::Text(text) => text,
-            Data::Binary(bytes) => {
-                self.state().binaries.push(bytes);
-                self.wake.notify_all();
-                return Ok(());
-            }
-        };
-        if packet.kind == Kind::Ping && self.options.protocol == Protocol::Eio4 {
-            self.send(&Packet::text(Kind::Pong, text.clone()))?;
-        }
-        let mut state = self.state();
-        match packet.kind {
-            Kind::Open => state.open = Some(Open::parse(&text)?),
-            Kind::Message => {
-                let packet =
-                    sio::decode(&text).map_err(|why| Trouble::Protocol(why.to_string()))?;
-                state.take(packet);
-            }
-            Kind::Close => {
-                state.ending.get_or_insert(Ending { code: 1, why: "close packet".into() });
-            }
-            kind => state.engine.push((kind, text)),
-        }
-        self.wake.notify_all();
-        Ok(())
-    }
-}
-
-impl State {
-    fn take(&mut self, packet: sio::Packet) {
-        let at = Instant::now();
-        match packet.kind {
-            sio::Kind::Connect if packet.namespace == "/" && self.connected.is_none() => {
-                self.connected = Some(packet);
-            }
-            sio::Kind::Event => {
-                if let Some((name, args)) = packet.as_event() {
-                    let (name, args) = (name.to_owned(), args.to_vec());
-                    self.events.push(Event { at, name, args, id: packet.id });
-                }
-            }
-            sio::Kind::Ack if packet.namespace == "/" => {
-                let id = packet.id.unwrap_or(u64::MAX);
-                self.acks.push((id, packet.data.unwrap_or(Value::Null), at));
-            }
-            _ => self.others.push(packet),
-        }
-    }
-}
-
-fn read_websocket(shared: &Shared, mut raw: RawSocket) {
-    let mut pinged = Instant::now();
-    loop {
-        match shared.orders() {
-            Orders::Run | Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
-            Orders::Stop => return shared.end(0, "closed by this client"),
-        }
-        if let Some(due) = ping_due(shared, pinged) {
-            pinged = due;
-            if shared.send(&Packet::text(Kind::Ping, "")).is_err() {
-                return shared.end(1006, "cannot send a ping");
-            }
-        }
-        let taken = match raw.receive(READER_TURN) {
-            Ok(frame) => take_frame(shared, &frame),
-            Err(Trouble::Timeout(_)) => Ok(()),
-            Err(Trouble::Closed(why)) => {
-                let (code, why) = match raw.closed() {
-                    Some(close) => (close.code, close.reason.clone()),
-                    None => (1006, why),
-                };
-                return shared.end(code, why);
-            }
-            Err(other) => Err(other),
-        };
-        if let Err(why) = taken {
-            return shared.end(1006, why.to_string());
-        }
-    }
-}
-
-fn take_frame(shared: &Shared, frame: &Frame) -> Result<(), Trouble> {
-    let packet = engine::decode(shared.options.protocol, frame)
-        .map_err(|why| Trouble::Protocol(why.to_string()))?;
-    shared.take(packet)
-}
-
-/// In protocol 3 the client pings: the moment of this ping, if one is due.
-fn ping_due(shared: &Shared, pinged: Instant) -> Option<Instant> {
-    if shared.options.protocol != Protocol::Eio3 {
-        return None;
-    }
-    let interval = shared.state().open.as_ref()?.ping_interval;
-    // A third early: a busy machine must not make an honest client late.
-    let early = interval.mul_f64(0.66).min(Duration::from_secs(20));
-    (pinged.elapsed() >= early).then(Instant::now)
-}
-
-fn read_polling(shared: &Shared, connection: Connection) {
-    let mut connection = Some(connection);
-    let mut pinged = Instant::now();
-    let path = shared.path(Some(&shared.sid()));
-    loop {
-        match shared.orders() {
-            Orders::Run | Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
-            Orders::Stop => return shared.end(0, "closed by this client"),
-        }
-        {
-            let mut state = shared.state();
-            if state.polling_paused || state.ending.is_some() {
-                return;
-            }
-            state.poll_in_flight = true;
-        }
-        shared.wake.notify_all();
-        let outcome = poll_once(shared, &mut connection, &path, &mut pinged);
-        shared.state().poll_in_flight = false;
-        shared.wake.notify_all();
-        match outcome {
-            Ok(true) => {}
-            Ok(false) => return shared.end(0, "closed by this client"),
-            Err(Trouble::Refused(response)) => {
-                return shared.end(response.status, response.text());
-            }
-            Err(why) => return shared.end(1006, why.to_string()),
-        }
-    }
-}
-
-/// Ends TCP under a held poll; `false` once it is done. An answer that was on the way comes all the
-/// same, and then the server knows nothing of the end: the next poll has to be cut.
-fn cut(shared: &Shared, mut connection: Connection) -> Result<bool, Trouble> {
-    shared.log.note("FIN");
-    let _ = connection.stream().shutdown(Shutdown::Write);
-    match connection.receive(CUT_WAIT / 2) {
-        Ok(response) if response.status == 200 => shared.take_payload(&response).map(|()| true),
-        _ => Ok(false),
-    }
-}
-
-/// One poll; `false` when the client was told to stop meanwhile.
-fn poll_once(
-    shared: &Shared,
-    slot: &mut Option<Connection>,
-    path: &str,
-    pinged: &mut Instant,
-) -> Result<bool, Trouble> {
-    let mut connection = match slot.take() {
-        Some(connection) => connection,
-        None => Connection::open(&shared.target, &shared.log)?,
-    };
-    connection.send(&Request::get(path))?;
-    let sent = Instant::now();
-    loop {
-        match shared.orders() {
-            Orders::Run => {}
-            Orders::Cut if sent.elapsed() > HELD => return cut(shared, connection),
-            Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
-            Orders::Stop => return Ok(false),
-        }
-        if let Some(due) = ping_due(shared, *pinged) {
-            *pinged = due;
-            shared.send(&Packet::text(Kind::Ping, ""))?;
-        }
-        match connection.receive(READER_TURN) {
-            Ok(response) if response.status == 200 => {
-                let closes =
-                    response.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
-                if !closes {
-                    *slot = Some(connection);
-                }
-                shared.take_payload(&response)?;
-                return Ok(true);
-            }
-            Ok(response) => return Err(Trouble::Refused(response)),
-            Err(Trouble::Timeout(_)) => {}
-            Err(other) => return Err(other),
         }
     }
 }

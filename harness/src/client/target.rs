@@ -3,14 +3,14 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use super::Trouble;
+use super::ClientError;
 
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `host:port`, as it goes into the `Host` header.
     pub authority: String,
     pub addr: SocketAddr,
-    /// Path of the Engine.IO endpoint, `/socket.io/` unless told otherwise.
+    /// Path of the Engine.IO endpoint, `/socket.io/` by default.
     pub engine_path: String,
 }
 
@@ -31,10 +31,10 @@ impl Target {
         Ok(Target { authority: with_port, addr, engine_path: engine_path.to_owned() })
     }
 
-    pub fn dial(&self) -> Result<TcpStream, Trouble> {
+    pub fn dial(&self) -> Result<TcpStream, ClientError> {
         let stream = TcpStream::connect_timeout(&self.addr, Duration::from_secs(5))
-            .map_err(|why| Trouble::Unreachable(why.to_string()))?;
-        stream.set_nodelay(true).map_err(|why| Trouble::Unreachable(why.to_string()))?;
+            .map_err(|why| ClientError::Unreachable(why.to_string()))?;
+        stream.set_nodelay(true).map_err(|why| ClientError::Unreachable(why.to_string()))?;
         Ok(stream)
     }
 

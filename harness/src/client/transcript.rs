@@ -1,4 +1,4 @@
-//! What went over the wire, per client, for the report of a failed case.
+//! The frames of every client, for the report of a failed case.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -71,7 +71,7 @@ impl Transcript {
     }
 }
 
-/// One client's pen.
+/// Writes the lines of one client.
 #[derive(Clone)]
 pub struct Log {
     transcript: Transcript,

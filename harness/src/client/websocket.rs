@@ -1,73 +1,53 @@
 //! A WebSocket without threads: for cases that must control every frame.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tungstenite::Message;
-use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use throng_codec::engine::Frame;
+use throng_codec::websocket::{
+    BINARY, Close, Decoder, FIN, Fault, Mask, Message, PONG, TEXT, accept_key, close_frame, frame,
+};
 
-use super::Trouble;
-use super::http::{Connection, Request};
+use super::ClientError;
+use super::http::{Connection, Request, Response};
 use super::target::Target;
 use super::transcript::Log;
-use crate::codec::engine::Frame;
 
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// RFC 6455 §1.3 gives this answer for the key above.
-const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// The key of the examples in RFC 6455.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// The headers of a valid upgrade.
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", KEY),
+];
 
-/// What a peer's close frame said; 1005 when it carried no code, 1006 when there was no frame.
+/// What ended the connection: 1005 for a close frame without a code, 1006 for none at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     pub code: u16,
     pub reason: String,
 }
 
-/// A stream whose writes are whole: two threads may answer on it without mixing frames.
-pub struct Shared {
-    stream: TcpStream,
-    first: Vec<u8>,
-    writes: Arc<Mutex<()>>,
-}
-
-impl Read for Shared {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.first.is_empty() {
-            let count = self.first.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&self.first[..count]);
-            self.first.drain(..count);
-            return Ok(count);
-        }
-        self.stream.read(buffer)
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let _whole = self.writes.lock().map_err(|_| io::Error::other("a writer panicked"))?;
-        self.stream.write_all(buffer)?;
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
 pub struct RawSocket {
-    socket: WebSocket<Shared>,
+    stream: TcpStream,
+    decoder: Decoder,
+    /// Held while a frame is written: two threads may write on one stream.
+    writes: Arc<Mutex<()>>,
     log: Log,
     closed: Option<CloseFrame>,
-    /// Data of the pongs that came, oldest first.
+    /// Data of the received pongs, oldest first.
     pub pongs: Vec<Vec<u8>>,
 }
 
 impl RawSocket {
     /// Opens a WebSocket at `path` (with query).
-    pub fn open(target: &Target, path: &str, log: &Log) -> Result<RawSocket, Trouble> {
+    pub fn open(target: &Target, path: &str, log: &Log) -> Result<RawSocket, ClientError> {
         RawSocket::open_with(target, path, &[], log)
     }
 
@@ -76,124 +56,138 @@ impl RawSocket {
         path: &str,
         extra: &[(&str, &str)],
         log: &Log,
-    ) -> Result<RawSocket, Trouble> {
-        let mut connection = Connection::open(target, log)?;
-        let mut headers = vec![
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", KEY),
-        ];
-        headers.extend_from_slice(extra);
-        let request = Request { method: "GET", path, headers: &headers, body: &[] };
-        let response = connection.exchange(&request, HANDSHAKE_WAIT)?;
+    ) -> Result<RawSocket, ClientError> {
+        let (connection, response) = upgrade(target, path, extra, log)?;
         if response.status != 101 {
-            return Err(Trouble::Refused(response));
+            return Err(ClientError::Refused(response));
         }
-        if response.header("sec-websocket-accept") != Some(ACCEPT) {
-            return Err(Trouble::Protocol("wrong Sec-WebSocket-Accept".into()));
+        if response.header("sec-websocket-accept") != Some(&accept_key(KEY)) {
+            return Err(ClientError::Protocol("wrong Sec-WebSocket-Accept".into()));
         }
         let (stream, first) = connection.into_parts();
-        let shared = Shared { stream, first, writes: Arc::new(Mutex::new(())) };
-        let config = WebSocketConfig::default().max_message_size(Some(64 << 20));
-        let socket = WebSocket::from_raw_socket(shared, Role::Client, Some(config));
-        Ok(RawSocket { socket, log: log.clone(), closed: None, pongs: Vec::new() })
+        let mut socket = RawSocket::new(stream, Arc::default(), log);
+        socket.decoder.push(&first);
+        Ok(socket)
     }
 
     /// A second handle that only writes, for a thread other than the reader.
-    pub fn writer(&self) -> Result<RawSocket, Trouble> {
-        let from = self.socket.get_ref();
-        let stream = from.stream.try_clone().map_err(|why| Trouble::Closed(why.to_string()))?;
-        let shared = Shared { stream, first: Vec::new(), writes: from.writes.clone() };
-        let socket = WebSocket::from_raw_socket(shared, Role::Client, None);
-        Ok(RawSocket { socket, log: self.log.clone(), closed: None, pongs: Vec::new() })
+    pub fn writer(&self) -> Result<RawSocket, ClientError> {
+        let stream = self.stream.try_clone().map_err(|why| ClientError::Closed(why.to_string()))?;
+        Ok(RawSocket::new(stream, self.writes.clone(), &self.log))
     }
 
-    pub fn send(&mut self, text: &str) -> Result<(), Trouble> {
+    fn new(stream: TcpStream, writes: Arc<Mutex<()>>, log: &Log) -> RawSocket {
+        let decoder = Decoder::new(Some(Mask::Server), MESSAGE_BYTES_MAX);
+        RawSocket { stream, decoder, writes, log: log.clone(), closed: None, pongs: Vec::new() }
+    }
+
+    pub fn send(&mut self, text: &str) -> Result<(), ClientError> {
         self.send_frame(&Frame::Text(text.to_owned()))
     }
 
-    pub fn send_frame(&mut self, frame: &Frame) -> Result<(), Trouble> {
-        let message = match frame {
+    pub fn send_frame(&mut self, message: &Frame) -> Result<(), ClientError> {
+        let (opcode, payload) = match message {
             Frame::Text(text) => {
                 self.log.sent(text);
-                Message::text(text.clone())
+                (TEXT, text.as_bytes())
             }
             Frame::Binary(bytes) => {
-                self.log.sent(format!("binary, {} bytes: {}", bytes.len(), hex(bytes)));
-                Message::binary(bytes.clone())
+                self.log.sent(binary(bytes));
+                (BINARY, bytes.as_slice())
             }
         };
-        self.socket.send(message).map_err(trouble)
+        self.send_bytes(&frame(FIN | opcode, payload, Mask::Client))
     }
 
     /// A frame built by hand: `first` holds FIN, the reserved bits and the opcode.
-    pub fn send_raw(&mut self, first: u8, payload: &[u8], masked: bool) -> Result<(), Trouble> {
-        let kind = if masked { "masked" } else { "unmasked" };
-        self.log
-            .sent(format!("raw {kind} frame {first:#04x}: {}", String::from_utf8_lossy(payload)));
-        let bytes = raw_frame(first, payload, masked);
-        self.send_bytes(&bytes)
+    pub fn send_raw(&mut self, first: u8, payload: &[u8]) -> Result<(), ClientError> {
+        self.log.sent(format!("raw frame {first:#04x}: {}", String::from_utf8_lossy(payload)));
+        self.send_bytes(&frame(first, payload, Mask::Client))
     }
 
-    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let shared = self.socket.get_mut();
-        shared.write_all(bytes).map_err(|why| Trouble::Closed(why.to_string()))
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let _whole = self.writes.lock().expect("no thread panics while it writes a frame");
+        self.stream.write_all(bytes).map_err(|why| ClientError::Closed(why.to_string()))
     }
 
     /// The next data message; pings are answered on the way.
-    pub fn receive(&mut self, wait: Duration) -> Result<Frame, Trouble> {
+    pub fn receive(&mut self, wait: Duration) -> Result<Frame, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Trouble::Timeout("no frame".into()));
-            }
-            let stream = &self.socket.get_ref().stream;
-            stream.set_read_timeout(Some(left)).map_err(|why| Trouble::Closed(why.to_string()))?;
-            match self.socket.read() {
-                Ok(Message::Text(text)) => {
-                    self.log.received(text.as_str());
-                    return Ok(Frame::Text(text.as_str().to_owned()));
+            match self.decoder.next_message() {
+                Ok(Some(Message::Text(text))) => {
+                    self.log.received(&text);
+                    return Ok(Frame::Text(text));
                 }
-                Ok(Message::Binary(bytes)) => {
-                    self.log.received(format!("binary, {} bytes: {}", bytes.len(), hex(&bytes)));
-                    return Ok(Frame::Binary(bytes.to_vec()));
+                Ok(Some(Message::Binary(bytes))) => {
+                    self.log.received(binary(&bytes));
+                    return Ok(Frame::Binary(bytes));
                 }
-                Ok(Message::Close(frame)) => {
-                    let close = match frame {
-                        Some(frame) => CloseFrame {
-                            code: frame.code.into(),
-                            reason: frame.reason.as_str().to_owned(),
-                        },
-                        None => CloseFrame { code: 1005, reason: String::new() },
-                    };
-                    self.log.received(format!("close {} {}", close.code, close.reason));
-                    let why = format!("close frame {} {}", close.code, close.reason);
-                    self.closed = Some(close);
-                    return Err(Trouble::Closed(why));
+                Ok(Some(Message::Close(close))) => return Err(self.answer_close(close)),
+                Ok(Some(Message::Pong(data))) => self.pongs.push(data),
+                Ok(Some(Message::Ping(data))) => {
+                    self.send_bytes(&frame(FIN | PONG, &data, Mask::Client))?;
                 }
-                Ok(Message::Pong(data)) => self.pongs.push(data.to_vec()),
-                Ok(_) => {}
-                Err(tungstenite::Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => {
-                    return Err(Trouble::Timeout("no frame".into()));
-                }
-                Err(why) => {
-                    if self.closed.is_none() {
-                        self.log.note(format!("connection ended: {why}"));
-                        self.closed = Some(CloseFrame { code: 1006, reason: why.to_string() });
-                    }
-                    return Err(trouble(why));
+                Ok(None) => self.fill(deadline)?,
+                Err(Fault(code)) => {
+                    let why = format!("the server sent a bad frame: close code {code}");
+                    self.ended(&why);
+                    return Err(ClientError::Protocol(why));
                 }
             }
         }
     }
 
-    pub fn receive_text(&mut self, wait: Duration) -> Result<String, Trouble> {
+    fn answer_close(&mut self, close: Option<Close>) -> ClientError {
+        let (code, reason) = close.map_or((1005, String::new()), |c| (c.code, c.reason));
+        let why = format!("close frame {code} {reason}");
+        self.log.received(&why);
+        self.closed = Some(CloseFrame { code, reason });
+        // The server may have closed the connection already.
+        let code = if code == 1005 { 1000 } else { code };
+        let _ = self.send_bytes(&close_frame(code, "", Mask::Client));
+        ClientError::Closed(why)
+    }
+
+    /// Reads the available bytes, or waits for some.
+    fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        let timeout = || ClientError::Timeout("no frame".into());
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(timeout());
+        }
+        let mut chunk = [0; 16 * 1024];
+        self.stream
+            .set_read_timeout(Some(left))
+            .map_err(|why| ClientError::Closed(why.to_string()))?;
+        let why = match self.stream.read(&mut chunk) {
+            Ok(0) => "end of stream".to_owned(),
+            Ok(count) => {
+                self.decoder.push(&chunk[..count]);
+                return Ok(());
+            }
+            Err(why) => match why.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(timeout()),
+                ErrorKind::Interrupted => return Ok(()),
+                _ => why.to_string(),
+            },
+        };
+        self.ended(&why);
+        Err(ClientError::Closed(why))
+    }
+
+    fn ended(&mut self, why: &str) {
+        if self.closed.is_none() {
+            self.log.note(format!("connection ended: {why}"));
+            self.closed = Some(CloseFrame { code: 1006, reason: why.to_owned() });
+        }
+    }
+
+    pub fn receive_text(&mut self, wait: Duration) -> Result<String, ClientError> {
         match self.receive(wait)? {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => {
-                Err(Trouble::Protocol(format!("a binary message of {} bytes", bytes.len())))
+                Err(ClientError::Protocol(format!("a binary message of {} bytes", bytes.len())))
             }
         }
     }
@@ -205,7 +199,7 @@ impl RawSocket {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.receive(left) {
                 Ok(_) => {}
-                Err(Trouble::Timeout(_)) => return None,
+                Err(ClientError::Timeout(_)) => return None,
                 Err(_) => return self.closed.clone(),
             }
         }
@@ -218,46 +212,40 @@ impl RawSocket {
     /// A close frame with code 1000.
     pub fn close(&mut self) {
         self.log.sent("close 1000");
-        // A peer that is gone needs no farewell.
-        let _ = self.send_bytes(&raw_frame(0x88, &1000u16.to_be_bytes(), true));
+        // The server may have closed the connection already.
+        let _ = self.send_bytes(&close_frame(1000, "", Mask::Client));
     }
 
     /// FIN without a close frame.
     pub fn hang_up(&self) {
         self.log.sent("FIN");
-        let _ = self.socket.get_ref().stream.shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Arms the socket so that dropping the last handle sends RST.
     pub fn arm_reset(&self) {
         self.log.sent("RST");
-        let socket = socket2::SockRef::from(&self.socket.get_ref().stream);
+        let socket = socket2::SockRef::from(&self.stream);
         let _ = socket.set_linger(Some(Duration::ZERO));
     }
 }
 
-pub fn raw_frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let mask_bit = if masked { 0x80 } else { 0 };
-    let mut out = vec![first];
-    match payload.len() {
-        length @ 0..=125 => out.push(mask_bit | length as u8),
-        length @ 126..=65_535 => {
-            out.push(mask_bit | 126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(mask_bit | 127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    if masked {
-        let key = [0x37, 0xfa, 0x21, 0x3d];
-        out.extend_from_slice(&key);
-        out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    } else {
-        out.extend_from_slice(payload);
-    }
-    out
+/// Requests an upgrade at `path`: the connection, and the answer to the request.
+pub fn upgrade(
+    target: &Target,
+    path: &str,
+    extra: &[(&str, &str)],
+    log: &Log,
+) -> Result<(Connection, Response), ClientError> {
+    let mut connection = Connection::open(target, log)?;
+    let headers = [&UPGRADE, extra].concat();
+    let request = Request { method: "GET", path, headers: &headers, body: &[] };
+    let response = connection.exchange(&request, HANDSHAKE_WAIT)?;
+    Ok((connection, response))
+}
+
+fn binary(bytes: &[u8]) -> String {
+    format!("binary, {} bytes: {}", bytes.len(), hex(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -266,19 +254,4 @@ fn hex(bytes: &[u8]) -> String {
         out.push('…');
     }
     out
-}
-
-fn trouble(why: tungstenite::Error) -> Trouble {
-    use tungstenite::Error;
-    match why {
-        Error::ConnectionClosed | Error::AlreadyClosed => Trouble::Closed("closed".into()),
-        Error::Io(why) if why.kind() == ErrorKind::WouldBlock => {
-            Trouble::Timeout("the peer takes no more bytes".into())
-        }
-        Error::Io(why) => Trouble::Closed(why.to_string()),
-        Error::Protocol(why @ tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            Trouble::Closed(why.to_string())
-        }
-        other => Trouble::Protocol(other.to_string()),
-    }
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng_codec::engine::Protocol;
 
 use super::model::Model;
 use super::script::{CLIENTS, Mode, ROOMS, Script, USERS};
 use super::{Broken, Play, Violation};
-use crate::case::{Combo, E3P, E3W, E4P, E4W, Stop};
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::Chat;
+use crate::client::options::{Options, Transport};
 use crate::client::rest::User;
-use crate::client::socket::{Options, Transport};
-use crate::codec::engine::Protocol;
+use crate::combo::{Combo, E3P, E3W, E4P, E4W};
 use crate::context::Context;
+use crate::outcome::Stop;
 
 /// The observer's user comes after those of the clients.
 pub const OBSERVER: usize = USERS;
@@ -27,35 +28,35 @@ pub struct Actor {
     pub combo: Combo,
 }
 
-/// A full member that stays: it sees what everybody on its node should.
+/// A full member that stays: it sees what all members on its node should see.
 pub struct Observer {
     pub room: usize,
     pub actor: Actor,
 }
 
-/// The stage of one script: its rooms, users and sessions, and the model beside them.
+/// The state of one script: its rooms, users, sessions and the model.
 pub struct Stage<'a> {
     pub context: &'a Context,
     pub rooms: [u64; ROOMS],
     pub users: Vec<User>,
     pub clients: Vec<Option<Actor>>,
-    /// Sessions that ended; what they had received still counts.
+    /// Sessions that ended; what they received is still checked.
     pub ended: Vec<Actor>,
     /// One per room and node.
     pub observers: Vec<Observer>,
     /// The nodes that were killed.
     pub down: BTreeSet<usize>,
     pub model: Model,
-    /// How long what is right at rest may take to get right.
-    pub patience: Duration,
+    /// Time for the state to become correct at rest.
+    pub timeout: Duration,
     combos: Vec<Combo>,
     numbers: usize,
-    /// How often each client has connected: it goes to another node each time.
+    /// How often each client has connected: it uses another node each time.
     visits: [usize; CLIENTS],
 }
 
 impl<'a> Stage<'a> {
-    pub fn set(context: &'a Context, script: &Script, patience: Duration) -> Play<Stage<'a>> {
+    pub fn set(context: &'a Context, script: &Script, timeout: Duration) -> Play<Stage<'a>> {
         let room = || context.room().map_err(refused);
         let rooms = [room()?, room()?];
         let users =
@@ -79,7 +80,7 @@ impl<'a> Stage<'a> {
             observers: Vec::new(),
             down: BTreeSet::new(),
             model: Model::default(),
-            patience,
+            timeout,
             combos,
             numbers: 0,
             visits: [0; CLIENTS],
@@ -113,7 +114,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Clients of one user begin on different nodes, and a client that comes again comes to the next.
+    /// Clients of one user start on different nodes, and a client that reconnects uses the next one.
     pub fn connect_client(&mut self, client: usize) -> Play<Actor> {
         let live: Vec<usize> =
             (0..self.context.nodes()).filter(|node| !self.down.contains(node)).collect();
@@ -159,7 +160,7 @@ impl<'a> Stage<'a> {
         observers.chain(self.clients.iter().flatten())
     }
 
-    /// All sessions there ever were.
+    /// All sessions of the script, open or ended.
     pub fn all(&self) -> impl Iterator<Item = &Actor> {
         self.live().chain(&self.ended)
     }
@@ -181,7 +182,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-pub fn no_answer(name: &str, why: &Trouble) -> Broken {
+pub fn no_answer(name: &str, why: &ClientError) -> Broken {
     violation("SIO-40", format!("an acknowledgement of {name}"), why.to_string())
 }
 

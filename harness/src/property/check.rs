@@ -1,4 +1,4 @@
-//! What must hold: while a script runs, and once everything is at rest.
+//! What must hold while a script runs, and at rest.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,10 +11,10 @@ use super::actors::{Actor, Stage, violation};
 use super::model::{Connection, Interval, Until};
 use super::script::{Mode, ROOMS};
 use crate::client::chat::{is_roster_of, message, roster_ids};
-use crate::client::socket::Event;
+use crate::client::state::Event;
 
 fn eventually(stage: &Stage<'_>, mut look: impl FnMut() -> Play<()>) -> Play<()> {
-    let deadline = Instant::now() + stage.patience;
+    let deadline = Instant::now() + stage.timeout;
     loop {
         let outcome = look();
         if outcome.is_ok() || Instant::now() >= deadline {
@@ -33,8 +33,8 @@ pub fn presence_settles(stage: &Stage<'_>) -> Play<()> {
     Ok(())
 }
 
-/// Every node knows what the steps so far brought about. Between nodes news travels (NODE-11); after
-/// this the next step is as exact as on one node.
+/// Waits until every node has the state after the last step: updates between nodes take time
+/// (NODE-11), and the model of the next step must be exact.
 pub fn nodes_agree(stage: &Stage<'_>) -> Play<()> {
     if stage.context.nodes() < 2 {
         return Ok(());
@@ -148,7 +148,7 @@ fn roster_is_right(stage: &Stage<'_>, actor: &Actor, room: usize, mode: Mode) ->
     Err(violation(clause, format!("the roster {wanted:?} for {who}"), format!("{users:?}")))
 }
 
-/// Whether a session of the user was in the room when it was cut off.
+/// Whether a session of the user was in the room when its connection was lost.
 fn cut_off(stage: &Stage<'_>, room: usize, user: u64) -> bool {
     stage.model.ended.values().any(|connection| {
         stage.users[connection.user].id == user
@@ -158,7 +158,7 @@ fn cut_off(stage: &Stage<'_>, room: usize, user: u64) -> bool {
     })
 }
 
-/// One last message per room: when everybody has it, everything before it has come too.
+/// One last message per room: when all members have it, everything before it has arrived too.
 fn sentinels(stage: &mut Stage<'_>) -> Play<()> {
     for room in 0..ROOMS {
         let id = stage.rooms[room];
@@ -243,7 +243,7 @@ fn stray_clause(intervals: &[&Interval], seq: u64) -> &'static str {
     }
 }
 
-/// No gap between join and leave.
+/// There is no gap between join and leave.
 fn complete(interval: &Interval, seen: &[u64], last: u64, who: &str) -> Play<()> {
     let (until, may_miss_the_end) = match interval.until {
         Some(Until::Left(until) | Until::Moved(until)) => (until, false),

@@ -15,24 +15,28 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::case::{Case, NONE, Need, Outcome, Stop, case};
+use crate::capabilities::{CHAT, NODE_COMMAND};
+use crate::case::cases;
 use crate::client::transcript::Line;
-use crate::context::{Context, Run};
+use crate::combo::NONE;
+use crate::context::Context;
+use crate::outcome::{Outcome, Stop};
+use crate::run::Run;
 use script::{Profile, Script};
 
 pub use play::play;
 
-/// What a script broke: the clause, and the two sides.
+/// What a script violated: the clause, what was expected and what was observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     pub clause: &'static str,
     pub expected: String,
     pub observed: String,
-    /// The step at which it showed; none for what showed at rest.
+    /// The step after which it was seen; `None` for the final state.
     pub step: Option<usize>,
 }
 
-/// Why a script did not hold, or could not be judged.
+/// Why a script failed, or could not be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
     Violation(Violation),
@@ -41,66 +45,34 @@ pub enum Broken {
 
 pub type Play<T> = Result<T, Broken>;
 
-/// How long what is right at rest may take: far above the bound of PRES-51 for rooms of this size,
-/// because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(4);
-/// While a failing script is made shorter, where most attempts fail by waiting.
-const SHRINKING_PATIENCE: Duration = Duration::from_millis(1_000);
+/// Time for the state to become correct at rest: far above the bound of PRES-51 for rooms of this
+/// size, because the machine may be busy.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The same while a failing script is shrunk, where most attempts fail by waiting.
+const SHRINKING_TIMEOUT: Duration = Duration::from_millis(1_000);
 const SHRINKING: Duration = Duration::from_secs(30);
 
-const EVERYTHING: &[&str] = &[
+const EVERYTHING: [&str; 32] = [
     "CHAT-25", "CHAT-36", "CHAT-51", "CHAT-52", "CHAT-53", "CHAT-60", "CHAT-61", "CHAT-62",
     "CHAT-64", "CHAT-69", "CHAT-71", "CHAT-72", "CHAT-80", "PRES-4", "PRES-12", "PRES-15",
     "PRES-20", "PRES-21", "PRES-24", "PRES-32", "PRES-35", "PRES-41", "SIO-40", "UNR-2", "UNR-4",
     "UNR-5", "UNR-15", "CHAT-5", "CHAT-28", "EIO-40", "EIO-74", "CHAT-84",
 ];
 
-pub const CASES: &[Case] = &[
-    case(
-        "prop.chat",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "random joins, leaves, repeats, messages and bursts of several users with several tabs",
-            "each client sees what the model says it must and nothing else; rosters, unread numbers and acks are exact at rest",
-        ),
-        chat,
-    ),
-    case(
-        "prop.faults",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "the same with FIN, RST, silence, 41, reconnects, upgrades, malformed packets and bad tokens",
-            "the same: no ghost, no gap, no duplicate, nothing outside membership",
-        ),
-        faults,
-    ),
-    case(
-        "prop.crowds",
-        EVERYTHING,
-        NONE,
-        &[Need::Chat],
-        (
-            "everybody in a room talking, leaving and joining at the same moment, again and again",
-            "one order for all; rosters that end right",
-        ),
-        crowds,
-    ),
-    case(
-        "prop.nodes",
-        &["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"],
-        NONE,
-        &[Need::Chat, Need::Nodes, Need::NodeCommand],
-        (
-            "the same over all nodes of the target, which are killed and started meanwhile",
-            "what the model says: the sessions of a dead node are gone, everything else goes on",
-        ),
-        nodes,
-    ),
-];
+cases! {
+    chat "prop.chat" EVERYTHING over NONE needs CHAT
+        does "plays random joins, leaves, messages and bursts of several users with several sessions"
+        expects "each client gets what the model says and nothing else; rosters, unread numbers and acks are exact at rest";
+    faults "prop.faults" EVERYTHING over NONE needs CHAT
+        does "plays the same with FIN, RST, silence, 41, reconnects, upgrades, malformed packets and bad tokens"
+        expects "as without faults: no ghost, no gap, no duplicate, nothing outside a membership";
+    crowds "prop.crowds" EVERYTHING over NONE needs CHAT
+        does "plays messages, joins and leaves of all members of a room at the same time"
+        expects "one order for all members, and correct rosters at rest";
+    nodes "prop.nodes" ["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"] over NONE needs NODE_COMMAND
+        does "plays the same on all nodes of the target, which are killed and started meanwhile"
+        expects "as the model says: the sessions of a dead node end, everything else continues";
+}
 
 fn chat(context: &Context) -> Outcome {
     search(context, Profile::Chat)
@@ -114,12 +86,12 @@ fn crowds(context: &Context) -> Outcome {
     search(context, Profile::Crowds)
 }
 
-/// Each kill waits for a lease, so a few scripts have to do.
+/// Each kill waits for a lease, so only a few scripts are played.
 fn nodes(context: &Context) -> Outcome {
     search(context, Profile::Nodes)
 }
 
-/// The generator of a profile: its seed is that of the run and the profile's own number.
+/// The generator of a profile, seeded by the seed of the run and the number of the profile.
 pub fn runner(seed: u64, profile: Profile, cases: u32) -> TestRunner {
     let mut bytes = [0u8; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -133,8 +105,8 @@ pub fn runner(seed: u64, profile: Profile, cases: u32) -> TestRunner {
 fn search(context: &Context, profile: Profile) -> Outcome {
     let run = context.run.clone();
     let last: RefCell<Option<(Broken, Vec<Line>)>> = RefCell::new(None);
-    let holds = |script: &Script, patience: Duration| {
-        let (outcome, lines) = attempt(&run, script, patience);
+    let holds = |script: &Script, timeout: Duration| {
+        let (outcome, lines) = attempt(&run, script, timeout);
         let holds = outcome.is_ok();
         if let Err(broken) = outcome {
             *last.borrow_mut() = Some((broken, lines));
@@ -146,16 +118,16 @@ fn search(context: &Context, profile: Profile) -> Outcome {
         Profile::Chat | Profile::Faults | Profile::Crowds => run.cases,
     };
     let found = runner(run.seed, profile, cases).run(&script::strategy(profile), |script| {
-        if holds(&script, PATIENCE) { Ok(()) } else { Err(TestCaseError::fail("broken")) }
+        if holds(&script, SETTLE_TIMEOUT) { Ok(()) } else { Err(TestCaseError::fail("broken")) }
     });
     let script = match found {
         Ok(()) => return Ok(()),
         Err(TestError::Abort(why)) => return Err(Stop::Error(why.to_string())),
         Err(TestError::Fail(_, script)) => script,
     };
-    let script = shrink(script, |shorter| !holds(shorter, SHRINKING_PATIENCE));
-    // The last failure seen need not be that of the shortest script: play it again.
-    let _ = (0..3).any(|_| !holds(&script, PATIENCE));
+    let script = shrink(script, |shorter| !holds(shorter, SHRINKING_TIMEOUT));
+    // The last failure may be that of another script: play the shortest one again.
+    let _ = (0..3).any(|_| !holds(&script, SETTLE_TIMEOUT));
     let Some((broken, lines)) = last.into_inner() else {
         return Err(Stop::Error("a failure without a cause".to_owned()));
     };
@@ -167,7 +139,7 @@ fn search(context: &Context, profile: Profile) -> Outcome {
     Err(stop(&run, profile, broken))
 }
 
-/// Takes away steps, large parts first, as long as the script still fails.
+/// Removes steps, large parts first, as long as the script still fails.
 fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
     let deadline = Instant::now() + SHRINKING;
     let mut part = script.steps.len().div_ceil(2);
@@ -193,10 +165,10 @@ fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
     script
 }
 
-fn attempt(run: &Arc<Run>, script: &Script, patience: Duration) -> (Play<()>, Vec<Line>) {
-    let combo = run.capabilities.preferred().unwrap_or(crate::case::E4W);
+fn attempt(run: &Arc<Run>, script: &Script, timeout: Duration) -> (Play<()>, Vec<Line>) {
+    let combo = run.capabilities.preferred().unwrap_or(crate::combo::E4W);
     let context = Context::new(run.clone(), combo);
-    let outcome = play(&context, script, patience);
+    let outcome = play(&context, script, timeout);
     (outcome, context.transcript.lines())
 }
 
@@ -222,7 +194,7 @@ fn stop(run: &Run, profile: Profile, broken: Broken) -> Stop {
     }
 }
 
-/// Writes the script where `replay` finds it; the sentence goes into the report.
+/// Saves the script for `replay`; the returned sentence goes into the report.
 fn save(run: &Run, profile: Profile, script: &Script) -> String {
     let Some(dir) = &run.scripts else {
         return "the script was not saved".to_owned();

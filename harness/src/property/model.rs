@@ -7,27 +7,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::script::{Mode, ROOMS};
 
-/// One membership of one connection: which messages it must and may have got.
+/// One membership of one connection: which messages it must and may have received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     pub room: usize,
     pub mode: Mode,
-    /// Nothing with this `seq` or less was sent after the join was asked for.
+    /// Messages up to this `seq` were sent before the join was requested.
     pub after_may: u64,
-    /// Everything above this `seq` must come.
+    /// Every message above this `seq` must arrive.
     pub after_must: u64,
-    /// Where it ended; none while it lasts.
+    /// How it ended; `None` while it lasts.
     pub until: Option<Until>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Left in order: everything up to this `seq` must have come, nothing above it may.
+    /// Left with `roomout`: every message up to this `seq` must have arrived, none above it.
     Left(u64),
-    /// Left by joining another room on Engine.IO 3: nothing above this `seq` may have come.
+    /// Left by joining another room on Engine.IO 3: no message above this `seq` may have arrived.
     Moved(u64),
-    /// Cut off: a part may be missing at the end, and what was sent before the server noticed may
-    /// have come.
+    /// Connection lost: the last messages may be missing, and messages sent before the server
+    /// detected the end may have arrived.
     Cut(u64),
 }
 
@@ -73,7 +73,7 @@ impl Model {
         users.map(|connection| connection.user).collect()
     }
 
-    /// A join that was acknowledged with `after_must`, asked for when `after_may` was the last.
+    /// A join acknowledged with `after_must`, requested when `after_may` was the last message.
     pub fn join(
         &mut self,
         number: usize,

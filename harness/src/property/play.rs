@@ -5,22 +5,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
 
 use super::actors::{Actor, Stage, no_answer, violation};
 use super::check;
 use super::model::Until;
 use super::script::{End, Mode, ROOMS, Script, Step};
 use super::{Broken, Play};
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::client::chat::message;
-use crate::codec::engine::Packet;
-use crate::codec::socket as sio;
 use crate::context::Context;
 
-pub fn play(context: &Context, script: &Script, patience: Duration) -> Play<()> {
-    let mut stage = Stage::set(context, script, patience)?;
+pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
+    let mut stage = Stage::set(context, script, timeout)?;
     let outcome = all_steps(&mut stage, script);
-    // The next script begins with every node.
+    // The next script begins with all nodes up.
     let down = std::mem::take(&mut stage.down);
     let revived: Vec<Play<()>> =
         down.into_iter().map(|node| command(context, "up", node)).collect();
@@ -146,7 +146,7 @@ fn send_all(actor: &Actor, room: u64, count: usize) -> Play<Vec<Value>> {
     };
     let ids = (0..count)
         .map(send)
-        .collect::<Result<Vec<u64>, Trouble>>()
+        .collect::<Result<Vec<u64>, ClientError>>()
         .map_err(|why| no_answer("message", &why))?;
     ids.into_iter()
         .map(|id| socket.wait_ack(id, actor.chat.wait).map_err(|why| no_answer("message", &why)))
@@ -294,9 +294,9 @@ fn end(stage: &mut Stage<'_>, client: usize, how: End) -> Play<()> {
     }
     stage.model.end(actor.number);
     stage.ended.push(actor);
-    // Where another session of the user stays, no event tells that the server noticed.
+    // If the user has another session, no event shows that the server detected the end.
     thread::sleep(Duration::from_millis(60));
-    // The read mark is that of the moment at which the server notices; nothing is sent till then.
+    // The server sets the read mark when it detects the end; nothing is sent until then.
     check::presence_settles(stage)
 }
 
@@ -317,13 +317,13 @@ fn upgrade(stage: &mut Stage<'_>, client: usize) -> Play<()> {
     let Some(Some(actor)) = stage.clients.get_mut(client) else {
         return Ok(());
     };
-    actor.combo.transport = crate::client::socket::Transport::Websocket;
+    actor.combo.transport = crate::client::options::Transport::Websocket;
     let upgraded = actor.chat.socket.upgrade();
     upgraded.map_err(|why| violation("EIO-70", "an upgrade to WebSocket", why.to_string()))
 }
 
-/// The node that a step means: any but the first.
-fn mortal(stage: &Stage<'_>, node: usize) -> Option<usize> {
+/// The node that a step names: any but the first.
+fn killable(stage: &Stage<'_>, node: usize) -> Option<usize> {
     let others = stage.context.nodes() - 1;
     (others > 0).then(|| 1 + node % others)
 }
@@ -332,9 +332,9 @@ fn command(context: &Context, what: &str, node: usize) -> Play<()> {
     context.command_node(what, node).map_err(super::actors::refused)
 }
 
-/// All sessions of the node are cut off; the others see their users leave once the lease is over.
+/// All sessions of the node are lost; the others see their users leave when the lease expires.
 fn node_down(stage: &mut Stage<'_>, node: usize) -> Play<()> {
-    let Some(node) = mortal(stage, node).filter(|node| !stage.down.contains(node)) else {
+    let Some(node) = killable(stage, node).filter(|node| !stage.down.contains(node)) else {
         return Ok(());
     };
     stage.down.insert(node);
@@ -348,10 +348,10 @@ fn node_down(stage: &mut Stage<'_>, node: usize) -> Play<()> {
         stage.model.end(actor.number);
         stage.ended.push(actor);
     }
-    // Nothing is sent before it is noticed, so the read marks are known (NODE-21).
-    let patience = std::mem::replace(&mut stage.patience, stage.context.run.lease);
+    // Nothing is sent before the death is detected, so the read marks are known (NODE-21).
+    let timeout = std::mem::replace(&mut stage.timeout, stage.context.run.lease);
     let noticed = check::presence_settles(stage);
-    stage.patience = patience;
+    stage.timeout = timeout;
     noticed.map_err(|broken| match broken {
         Broken::Violation(violation) => {
             Broken::Violation(super::Violation { clause: "NODE-20", ..violation })
@@ -361,7 +361,7 @@ fn node_down(stage: &mut Stage<'_>, node: usize) -> Play<()> {
 }
 
 fn node_up(stage: &mut Stage<'_>, node: usize) -> Play<()> {
-    let Some(node) = mortal(stage, node).filter(|node| stage.down.contains(node)) else {
+    let Some(node) = killable(stage, node).filter(|node| stage.down.contains(node)) else {
         return Ok(());
     };
     command(stage.context, "up", node)?;
@@ -386,9 +386,9 @@ fn refused_message(stage: &mut Stage<'_>, client: usize, room: usize, bad_token:
     expect(refused, clause, format!("a refusal as {codes:?}"), || answer.to_string())
 }
 
-/// Unread numbers are exact at rest (UNR-15): a server may tell a change as late as a `count`.
+/// Unread numbers are exact at rest (UNR-15): a server may delay a change as long as a `count`.
 fn login(stage: &mut Stage<'_>, client: usize) -> Play<()> {
-    let deadline = Instant::now() + stage.patience.min(Duration::from_millis(1_500));
+    let deadline = Instant::now() + stage.timeout.min(Duration::from_millis(1_500));
     loop {
         let outcome = numbers_are_right(stage, client);
         if outcome.is_ok() || Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! Scripts: who takes part, and what happens, one step after another.
+//! Scripts: which clients take part, and the steps they play.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 pub const CLIENTS: usize = 6;
 pub const USERS: usize = 3;
 pub const ROOMS: usize = 2;
-/// As many nodes are told apart; a target with fewer takes the number modulo its own.
+/// Range of node numbers; a target with fewer nodes takes the number modulo its own.
 pub const NODES: usize = 12;
 
-/// What the steps of a script are mostly about.
+/// Which steps are frequent in a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     Chat = 1,
@@ -84,12 +84,12 @@ pub enum Step {
         room: usize,
         count: usize,
     },
-    /// Leave, join and talk in one go.
+    /// Leave, join and send a message without waiting.
     Bounce {
         client: usize,
         room: usize,
     },
-    /// Every member talks at the same moment.
+    /// Every member sends messages at the same time.
     Babble {
         room: usize,
         count: usize,
@@ -112,7 +112,7 @@ pub enum Step {
     Upgrade {
         client: usize,
     },
-    /// A message with a token that is none.
+    /// A message with an invalid token.
     BadToken {
         client: usize,
         room: usize,
@@ -122,7 +122,7 @@ pub enum Step {
         client: usize,
         room: usize,
     },
-    /// Asks for the unread numbers.
+    /// Requests the unread numbers.
     Login {
         client: usize,
     },
@@ -214,12 +214,17 @@ impl fmt::Display for Step {
                 write!(out, "client {client} joins room {room} ({})", mode.name())
             }
             Step::Leave { client, room } => write!(out, "client {client} leaves room {room}"),
-            Step::Say { client, room } => write!(out, "client {client} talks in room {room}"),
+            Step::Say { client, room } => {
+                write!(out, "client {client} sends a message to room {room}")
+            }
             Step::Burst { client, room, count } => {
                 write!(out, "client {client} sends {count} messages at once in room {room}")
             }
             Step::Bounce { client, room } => {
-                write!(out, "client {client} leaves, joins and talks in room {room} in one go")
+                write!(
+                    out,
+                    "client {client} leaves, joins and talks in room {room} without waiting"
+                )
             }
             Step::Babble { room, count } => {
                 write!(out, "all members of room {room} send {count} messages at once")
@@ -230,12 +235,12 @@ impl fmt::Display for Step {
             Step::Reconnect { client } => write!(out, "client {client} connects again"),
             Step::Upgrade { client } => write!(out, "client {client} upgrades to WebSocket"),
             Step::BadToken { client, room } => {
-                write!(out, "client {client} talks in room {room} with a bad token")
+                write!(out, "client {client} sends a message to room {room} with a bad token")
             }
             Step::TooLong { client, room } => {
-                write!(out, "client {client} sends too long a message to room {room}")
+                write!(out, "client {client} sends a message that is too long to room {room}")
             }
-            Step::Login { client } => write!(out, "client {client} asks for its unread numbers"),
+            Step::Login { client } => write!(out, "client {client} requests its unread numbers"),
             Step::NodeDown { node } => write!(out, "node {node} is killed"),
             Step::NodeUp { node } => write!(out, "node {node} starts again"),
         }

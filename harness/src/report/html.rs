@@ -67,7 +67,7 @@ fn section(out: &mut String, title: &str, reports: &[&Report]) {
             out.push_str(&format!("<blockquote>{}</blockquote>", escape(&quote)));
         }
         out.push_str("<dl>");
-        term(out, "done", &report.does);
+        term(out, "does", &report.does);
         if !report.steps.is_empty() {
             term(out, "steps", &report.steps.join(" · "));
         }

@@ -1,4 +1,4 @@
-//! The machine's report; its shape is `report.schema.json` beside the README.
+//! The JSON report; its schema is `report.schema.json` next to the README.
 
 use serde_json::{Value, json};
 

@@ -1,14 +1,14 @@
-//! The results in the forms that people and machines read.
+//! The results as text, JSON, JUnit XML and HTML.
 
 pub mod html;
 pub mod json;
 pub mod junit;
 pub mod text;
 
-use crate::probe::Capabilities;
+use crate::capabilities::Capabilities;
 use crate::runner::{Report, Verdict};
 
-/// Everything a report tells about one run.
+/// Everything that a report contains about one run.
 pub struct Summary<'a> {
     pub target: &'a str,
     pub seed: u64,

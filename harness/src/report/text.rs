@@ -6,7 +6,7 @@ use crate::runner::{Report, Verdict};
 /// One line per finished case.
 pub fn line(report: &Report) -> String {
     let verdict = match (report.verdict, report.known_failing) {
-        (Verdict::Pass, true) => "pass (listed as failing!)".to_owned(),
+        (Verdict::Pass, true) => "pass (listed as known to fail)".to_owned(),
         (verdict, true) => format!("{} (known)", verdict.name()),
         (verdict, false) => verdict.name().to_owned(),
     };
@@ -17,13 +17,13 @@ pub fn line(report: &Report) -> String {
     line
 }
 
-/// All that a person needs to see what the server did wrong.
+/// Everything needed to see what the server did wrong.
 pub fn details(report: &Report) -> String {
     let mut out = format!("── {} · {}\n", report.verdict.name().to_uppercase(), report.name);
     for quote in quotes(&report.clauses) {
         out.push_str(&format!("   {quote}\n"));
     }
-    out.push_str(&format!("   done:     {}\n", report.does));
+    out.push_str(&format!("   does:     {}\n", report.does));
     for step in &report.steps {
         out.push_str(&format!("             · {step}\n"));
     }
@@ -57,7 +57,9 @@ pub fn closing(summary: &Summary<'_>) -> String {
         out.push_str(&format!("; {known} of them known"));
     }
     if unexpected > 0 {
-        out.push_str(&format!("; {unexpected} listed as failing passed: take them off the list"));
+        out.push_str(&format!(
+            "; {unexpected} cases listed as known to fail passed: remove them from the list"
+        ));
     }
     out
 }

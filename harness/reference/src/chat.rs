@@ -1,0 +1,187 @@
+//! Identity, `login`, `room`, `roomout`.
+
+use serde_json::{Value, json};
+use throng_codec::engine::Protocol;
+
+use crate::defect::Defect;
+use crate::world::{Mode, ROOM_ID_MAX, Room, World};
+
+pub const LOGIN_TEXT: &str = "Login to enter chat room";
+const ROOMS_MAX: usize = 5_000;
+
+/// Why an event was refused: code and text.
+pub type Refusal = (&'static str, &'static str);
+
+impl World {
+    /// Binds the identity of a token; `false` if it is invalid.
+    pub fn take_token(&mut self, sid: &str, token: &str) -> bool {
+        let Some(&user) = self.tokens.get(token) else {
+            return false;
+        };
+        let old = self.sessions.get(sid).and_then(|session| session.user);
+        if old.is_some_and(|old| old != user) {
+            self.leave_all(sid);
+        }
+        if let Some(session) = self.sessions.get_mut(sid) {
+            session.user = Some(user);
+            session.token = Some(token.to_owned());
+        }
+        true
+    }
+
+    /// One event of a client, in the order of ERR-10 and ERR-11.
+    pub fn event(&mut self, sid: &str, name: &str, arg: Option<&Value>, id: Option<u64>) {
+        if !matches!(name, "login" | "room" | "roomout" | "message") {
+            return self.refuse(sid, name, id, "unknown_event", "There is no such event");
+        }
+        let Some(data) = arg.cloned().or_else(|| Some(json!({}))).filter(Value::is_object) else {
+            return self.refuse(sid, name, id, "invalid_argument", "One object is needed");
+        };
+        let Some(user) = self.identity(sid, &data["api_token"]) else {
+            return match id {
+                Some(_) => self.refuse(sid, name, id, "unauthenticated", LOGIN_TEXT),
+                None => self.emit(sid, "login", &[Value::from(LOGIN_TEXT)]),
+            };
+        };
+        let outcome = match name {
+            "login" => self.login(sid, user, id),
+            "room" => self.join(sid, user, &data, id),
+            "roomout" => self.roomout(sid, user, &data, id),
+            _ => self.message(sid, user, &data, id),
+        };
+        if let Err((code, message)) = outcome {
+            self.refuse(sid, name, id, code, message);
+        }
+    }
+
+    fn identity(&mut self, sid: &str, token: &Value) -> Option<u64> {
+        let current = self.sessions.get(sid)?.user;
+        match token {
+            Value::Null | Value::Bool(false) if self.has(Defect::TokenlessRefused) => None,
+            Value::Null | Value::Bool(false) => current,
+            Value::String(token) if token.is_empty() => current,
+            Value::String(token) => {
+                if self.has(Defect::OldIdentityWins) && current.is_some() {
+                    return self.tokens.contains_key(token).then_some(current?);
+                }
+                if self.take_token(sid, token) {
+                    self.sessions.get(sid)?.user
+                } else if self.has(Defect::InvalidTokenActs) {
+                    current
+                } else {
+                    None
+                }
+            }
+            Value::Number(_) if self.has(Defect::NonStringToken) => Some(1),
+            _ => None,
+        }
+    }
+
+    fn login(&mut self, sid: &str, user: u64, id: Option<u64>) -> Result<(), Refusal> {
+        let count = self.count_of_all(user);
+        self.emit(sid, "count", std::slice::from_ref(&count));
+        if let (Some(id), Some(user)) = (id, self.user(user)) {
+            let user = json!({ "id": user.id, "name": user.name, "avatar": user.avatar });
+            self.ack(sid, id, json!({ "ok": true, "user": user, "count": count }));
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, sid: &str, user: u64, data: &Value, id: Option<u64>) -> Result<(), Refusal> {
+        let room = room_id(&data["roomid"])?;
+        let mode = match &data["presence"] {
+            Value::Null => Mode::Full,
+            Value::String(text) if text == "full" => Mode::Full,
+            Value::String(text) if text == "delta" => Mode::Delta,
+            Value::String(text) if text == "count" => Mode::Count,
+            _ => return Err(("invalid_argument", "presence is full, delta or count")),
+        };
+        if !self.rooms.contains_key(&room) {
+            if self.rooms.len() >= ROOMS_MAX {
+                return Err(("unknown_room", "There is no such room"));
+            }
+            self.rooms.insert(room, Room::default());
+        }
+        let is_member = self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid));
+        let joined = self.rooms.values().filter(|room| room.members.contains_key(sid)).count();
+        if !is_member && joined >= self.options.rooms_per_session_max {
+            return Err(("room_limit", "No more rooms for this session"));
+        }
+        let legacy = self.sessions.get(sid).is_some_and(|s| s.protocol == Protocol::Eio3);
+        if legacy && !self.has(Defect::LegacyKeepsOldRoom) {
+            let others: Vec<u64> = self.rooms_of(sid).into_iter().filter(|&r| r != room).collect();
+            for other in others {
+                self.leave(sid, other, false);
+            }
+        }
+        let was_present = self.is_present(user, room);
+        self.enter(sid, room, mode);
+        self.answer_join(sid, room, mode);
+        let is_broadcast = !was_present || self.has(Defect::RepeatedJoinBroadcast);
+        if is_broadcast {
+            self.broadcast_change(room, Some(sid), Some(sid), &[user], &[], was_present);
+        }
+        if let Some(id) = id {
+            let answer = self.standing(room);
+            self.ack(sid, id, answer);
+        }
+        self.entered(user, room, was_present);
+        Ok(())
+    }
+
+    fn roomout(
+        &mut self,
+        sid: &str,
+        _user: u64,
+        data: &Value,
+        id: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let room = room_id(&data["roomid"])?;
+        if !self.rooms.contains_key(&room) {
+            return Err(("unknown_room", "There is no such room"));
+        }
+        let is_member = self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid));
+        if is_member {
+            self.leave(sid, room, true);
+        } else if id.is_none() {
+            let meta = self.meta(room);
+            self.emit(sid, "roomout", &[json!({}), meta]);
+        }
+        if let Some(id) = id {
+            let answer = self.standing(room);
+            self.ack(sid, id, answer);
+        }
+        Ok(())
+    }
+
+    fn standing(&self, room: u64) -> Value {
+        let seq = self.rooms.get(&room).map_or(0, |room| room.seq);
+        json!({ "ok": true, "room": room, "online": self.online(room), "seq": seq })
+    }
+
+    pub fn rooms_of(&self, sid: &str) -> Vec<u64> {
+        let is_in = |room: &Room| room.members.contains_key(sid);
+        self.rooms.iter().filter(|(_, room)| is_in(room)).map(|(id, _)| *id).collect()
+    }
+
+    /// Leaves every room, as `roomout` does but for the answer.
+    pub fn leave_all(&mut self, sid: &str) {
+        for room in self.rooms_of(sid) {
+            self.leave(sid, room, false);
+        }
+    }
+}
+
+pub fn room_id(value: &Value) -> Result<u64, Refusal> {
+    let number = match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) if text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().ok()
+        }
+        _ => None,
+    };
+    match number {
+        Some(id) if (1..=ROOM_ID_MAX).contains(&id) => Ok(id),
+        _ => Err(("invalid_argument", "roomid is a positive integer of at most 9 digits")),
+    }
+}

@@ -1,0 +1,109 @@
+//! The defects of the reference server, at most one of which is switched on.
+
+/// Declares the defects, each with the clause that it violates and what it does.
+macro_rules! defects {
+    ($($name:ident, $clause:literal, $text:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Defect { $($name),* }
+
+        impl Defect {
+            pub const ALL: &'static [Defect] = &[$(Defect::$name),*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Defect::$name => stringify!($name)),* }
+            }
+
+            /// The clause that a case must name to kill this defect.
+            pub fn clause(self) -> &'static str {
+                match self { $(Defect::$name => $clause),* }
+            }
+
+            pub fn text(self) -> &'static str {
+                match self { $(Defect::$name => $text),* }
+            }
+        }
+    };
+}
+
+defects! {
+    // The defects of the original application.
+    GhostAfterDisconnect, "CHAT-80", "users stay in the rooms after a disconnect";
+    LostRosterUpdate, "PRES-20", "every second join is not sent to the other members";
+    LeakedToken, "PRES-2", "roster entries contain the user's token";
+    TabCloseRemovesUser, "CHAT-71", "the leave of one session removes the user although another stays";
+    WrongUsersUnread, "UNR-11", "a session gets another user's unread numbers";
+    StaleIdentity, "CHAT-10", "a new session inherits the identity of the last session that ended";
+    PostDiscarded, "TRN-34", "POST is answered ok and its packets are dropped";
+    AnonymousRefused, "TRN-5", "a handshake with a bad token is refused with 403";
+    OldIdentityWins, "CHAT-6", "another user's valid token in an event is ignored";
+    InvalidTokenActs, "CHAT-5", "an event with an unknown token uses the session's identity";
+    NonStringToken, "CHAT-5", "the token 1 is accepted";
+    TokenlessRefused, "CHAT-4", "an event without a token is refused";
+    EmailToAll, "CHAT-39", "all members get the author's e-mail";
+    NoMembershipCheck, "CHAT-51", "any user may send messages to any room";
+    SilentErrors, "ERR-2", "a refused event without ack id is not answered";
+    HistoryOldestFirst, "REST-42", "page 1 of the history is the oldest";
+    SidNotChecked, "TRN-13", "an unknown sid is answered";
+    GreetingConnect, "SIO-48", "every session gets an event `connect`";
+    CountsReaders, "UNR-4", "messages are unread for users who are in the room";
+    AuthorGetsUnread, "UNR-12", "authors get an unread number for their own messages";
+    ZeroDropped, "CHAT-43", "the text 0 counts as empty";
+    EscapesText, "CHAT-41", "HTML in a text is escaped";
+    LegacyKeepsOldRoom, "CHAT-28", "an Engine.IO 3 session stays in its previous room";
+    EmptyRosterArray, "PRES-3", "an empty roster is []";
+    SecondTabCounted, "PRES-12", "online counts sessions, not users";
+    DuplicateEmail, "REST-17", "a second registration of an e-mail succeeds";
+    TrustsImageNames, "REST-53", "an upload is accepted by its file name";
+
+    // Rare or small defects.
+    SwappedForOne, "CHAT-61", "two messages are swapped for one member only";
+    DroppedForOne, "CHAT-61", "every thirteenth message is not sent to one member";
+    DoubledForOne, "CHAT-61", "every thirteenth message is sent to one member twice";
+    DuplicateAfterUpgrade, "EIO-74", "the last packet of the last poll is sent again after the upgrade";
+    LeaveLostInBurst, "PRES-21", "a leave is lost when another one happened less than 1 ms before";
+    UnreadOffByOne, "UNR-5", "a leave sets the read mark one message too early";
+    RosterShortAbove100, "PRES-4", "the roster lacks one entry above 100 users";
+    PongWithoutPayload, "EIO-70", "the probe's pong lacks its payload";
+    DeliveryAfterLeave, "CHAT-36", "a message of the room is sent 1 ms after roomout";
+    AckTwice, "SIO-40", "every seventh ack is sent twice";
+    AckAndErrorEvent, "ERR-1", "a refusal is sent as ack and as event";
+    RefusalTakesSeq, "CHAT-53", "a refused message uses a seq";
+    ByteLengths, "EIO-31", "payload lengths of Engine.IO 3 count bytes";
+    SilenceAllowed, "EIO-53", "a peer that never answers a ping is not closed";
+    SilenceAllowedEio3, "EIO-62", "a silent Engine.IO 3 peer is not closed";
+    PingAtOnce, "EIO-50", "the first ping is sent immediately";
+    WritesDuringProbe, "EIO-73", "packets are sent on the new WebSocket before the upgrade packet";
+    LostInUpgrade, "EIO-74", "packets queued at the upgrade are lost";
+    DeliveredToAll, "CHAT-52", "messages are sent to every session of the server";
+    RepeatedJoinBroadcast, "PRES-22", "a repeated join is broadcast";
+    CookieGivesIdentity, "CHAT-14", "the cookie of the HTTP API gives a session its identity";
+    FaultClosesAnother, "CHAT-84", "a malformed packet closes another session too";
+    BinaryDelivered, "SIO-55", "a binary event is handled as a plain one";
+    VersionFalls, "PRES-14", "the roster's version restarts now and then";
+    DeltaWithoutLeft, "PRES-32", "presence events lack the users who left";
+    LogoutKeepsSessions, "CHAT-11", "a logout does not affect live sessions";
+    ReplayOnJoin, "CHAT-69", "a join sends the last message again";
+    MalformedIgnored, "SIO-5", "a malformed Socket.IO packet is ignored";
+    SecondPollAnswered, "TRN-36", "two concurrent polls are both answered";
+    InvisibleAfterRejoin, "CHAT-25", "a session that leaves and joins again gets no messages";
+    MaskNotRequired, "TRN-53", "unmasked client frames are accepted";
+    PayloadUnlimited, "LIM-1", "messages of any size are accepted";
+    ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
+    WrongAckId, "SIO-40", "the ack of a large id has another id";
+    UnreadDoubled, "UNR-15", "a second session's leave counts messages that the first has read";
+
+    // Defects between two nodes.
+    CountedPerNode, "NODE-3", "a user with sessions on two nodes counts twice";
+    RemoteOrderSwapped, "NODE-4", "two messages are swapped on their way to another node";
+    RemoteMessageLost, "NODE-5", "every seventh message is not sent to the other nodes";
+    RemoteUnreadLost, "NODE-6", "sessions on other nodes get no unread numbers";
+    RemoteLogoutLost, "NODE-7", "a logout does not affect the sessions on other nodes";
+    RemoteLeaveLost, "NODE-10", "a leave is not sent to the other nodes";
+    DeadNodeStays, "NODE-20", "the users of a dead node stay in the rosters";
+}
+
+impl Defect {
+    pub fn parse(name: &str) -> Option<Defect> {
+        Defect::ALL.iter().copied().find(|defect| defect.name().eq_ignore_ascii_case(name))
+    }
+}

@@ -1,0 +1,269 @@
+//! Connections: HTTP requests, and WebSockets once upgraded.
+
+use std::io::{self, BufReader};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use throng_codec::engine::{self, Frame, Protocol};
+use throng_codec::websocket::{BINARY, Mask, Message, accept_key};
+
+use crate::defect::Defect;
+use crate::frames::{Fault, Reader, Writer};
+use crate::handshake::{engine_error, handshake_identity, protocol_of};
+use crate::http::{Request, Response, read_body, read_head};
+use crate::shared::{Shared, lock};
+use crate::world::Pipe;
+use crate::{polling, rest, upgrade};
+
+const ENGINE_PATHS: [&str; 4] = ["/socket.io/", "/socket.io", "/ws/", "/ws"];
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+
+pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    stream.set_read_timeout(Some(HEAD_WAIT))?;
+    loop {
+        let request = match read_head(&mut reader) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::Other => {
+                let refusal = Response::new(400, "text/plain", why.to_string());
+                return refusal.with("Connection", "close").write(&stream, true);
+            }
+            Err(why) => return Err(why),
+        };
+        stream.set_read_timeout(None)?;
+        if !ENGINE_PATHS.contains(&request.path.as_str()) {
+            let response = rest::answer(world, &request, &mut reader)?;
+            response.write(&stream, request.method != "HEAD")?;
+            continue;
+        }
+        if let Some(refusal) = refusal(world, &request) {
+            let refusal = if request.is_upgrade() {
+                refusal.with("Connection", "close")
+            } else {
+                read_body(&mut reader, request.body_length, 0)?;
+                refusal
+            };
+            refusal.write(&stream, true)?;
+            if refusal.closes() {
+                return Ok(());
+            }
+            continue;
+        }
+        if request.is_upgrade() && request.param("transport") == Some("websocket") {
+            return serve_websocket(world, &request, reader, stream);
+        }
+        let response = match request.method.as_str() {
+            "OPTIONS" => Response::new(204, "text/plain", "")
+                .with("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+            "POST" => polling::post(world, &request, &mut reader)?,
+            _ => match polling::get(world, &request, &stream)? {
+                Some(response) => response,
+                None => return Ok(()),
+            },
+        };
+        response.write(&stream, true)?;
+        if response.closes() {
+            return Ok(());
+        }
+    }
+}
+
+/// The checks TRN-11 to TRN-17 and TRN-22, in their order.
+fn refusal(world: &Shared, request: &Request) -> Option<Response> {
+    let transport = request.param("transport").unwrap_or("");
+    if !matches!(transport, "polling" | "websocket") {
+        return Some(engine_error(0));
+    }
+    if let Some(origin) = request.header("origin") {
+        let host = request.header("host").unwrap_or("");
+        if origin.split_once("://").map(|(_, rest)| rest) != Some(host) {
+            return Some(engine_error(4));
+        }
+    }
+    let world = lock(world);
+    if let Some(sid) = request.param("sid") {
+        let Some(session) = world.sessions.get(sid) else {
+            return if world.has(Defect::SidNotChecked) && request.method == "GET" {
+                Some(Response::new(200, "text/plain; charset=UTF-8", "6"))
+            } else {
+                Some(engine_error(1))
+            };
+        };
+        let on_websocket = transport == "websocket";
+        if !request.is_upgrade() && on_websocket != session.on_websocket
+            || session.on_websocket && !request.is_upgrade()
+        {
+            return Some(engine_error(3));
+        }
+        if request.is_upgrade() && (session.on_websocket || session.upgrading) {
+            return Some(engine_error(3));
+        }
+        let known = matches!(request.method.as_str(), "GET" | "POST" | "OPTIONS");
+        return if known { websocket_fault(request) } else { Some(engine_error(3)) };
+    }
+    if request.method == "OPTIONS" {
+        return None;
+    }
+    if request.method != "GET" {
+        return Some(engine_error(2));
+    }
+    if transport == "websocket" && !request.is_upgrade() {
+        return Some(engine_error(3));
+    }
+    if !matches!(request.param("EIO"), Some("3" | "4")) {
+        return Some(engine_error(5));
+    }
+    let bad_token =
+        request.param("api_token").is_some_and(|token| !world.tokens.contains_key(token));
+    if world.has(Defect::AnonymousRefused) && bad_token {
+        return Some(Response::new(403, "text/html", "<html>log in first</html>"));
+    }
+    websocket_fault(request)
+}
+
+fn websocket_fault(request: &Request) -> Option<Response> {
+    if !request.is_upgrade() {
+        return None;
+    }
+    let key = request.header("sec-websocket-key").unwrap_or("");
+    let key_is_valid = data_encoding::BASE64.decode(key.as_bytes()).is_ok_and(|k| k.len() == 16);
+    let version_is_13 = request.header("sec-websocket-version") == Some("13");
+    (!key_is_valid || !version_is_13).then(|| engine_error(3))
+}
+
+fn serve_websocket(
+    world: &Shared,
+    request: &Request,
+    reader: BufReader<TcpStream>,
+    stream: TcpStream,
+) -> io::Result<()> {
+    let key = request.header("sec-websocket-key").unwrap_or("");
+    Response { status: 101, headers: Vec::new(), body: Vec::new() }
+        .with("Upgrade", "websocket")
+        .with("Connection", "Upgrade")
+        .with("Sec-WebSocket-Accept", accept_key(key))
+        .write(&stream, false)?;
+    let writer = Writer::new(stream.try_clone()?);
+    let (max, mask) = {
+        let world = lock(world);
+        let unlimited = world.has(Defect::PayloadUnlimited);
+        let max = if unlimited { 256 << 20 } else { world.options.max_payload };
+        (max, (!world.has(Defect::MaskNotRequired)).then_some(Mask::Client))
+    };
+    let mut frames = Reader::new(reader, max, mask);
+    let sid = match request.param("sid") {
+        Some(sid) => {
+            let sid = sid.to_owned();
+            if !upgrade::probe(world, &sid, &mut frames, &writer, &stream)? {
+                return Ok(());
+            }
+            sid
+        }
+        None => {
+            let sid = lock(world).open_session(world.node, protocol_of(request), true, false);
+            handshake_identity(world, request, &sid);
+            sid
+        }
+    };
+    let Some((protocol, pipe)) =
+        lock(world).sessions.get(&sid).map(|session| (session.protocol, session.pipe.clone()))
+    else {
+        return Ok(());
+    };
+    let (write_stream, write_pipe, write_frames) =
+        (stream.try_clone()?, pipe.clone(), writer.clone());
+    let drain = thread::spawn(move || {
+        drain_to_websocket(protocol, &write_pipe, &write_frames);
+        // The client answers our close frame; without an answer the connection ends after this time.
+        let _ = write_stream.set_read_timeout(Some(Duration::from_millis(500)));
+    });
+    read_websocket(world, &sid, protocol, &mut frames, &writer, &pipe);
+    let _ = drain.join();
+    let _ = stream.shutdown(Shutdown::Both);
+    Ok(())
+}
+
+fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
+    loop {
+        let (packets, closed) = {
+            let mut out = pipe.lock();
+            while out.queue.is_empty() && out.closed.is_none() {
+                out = match pipe.wake.wait(out) {
+                    Ok(guard) => guard,
+                    Err(poisoned) => poisoned.into_inner(),
+                };
+            }
+            (std::mem::take(&mut out.queue), out.closed)
+        };
+        for packet in packets {
+            let written = match engine::encode(protocol, &packet) {
+                Frame::Text(text) => writer.text(&text),
+                Frame::Binary(bytes) => writer.write(BINARY, &bytes),
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+        if let Some((code, reason)) = closed {
+            if code != 0 {
+                writer.close(code, reason);
+            }
+            return;
+        }
+    }
+}
+
+fn read_websocket(
+    world: &Shared,
+    sid: &str,
+    protocol: Protocol,
+    frames: &mut Reader<BufReader<TcpStream>>,
+    writer: &Writer,
+    pipe: &Arc<Pipe>,
+) {
+    loop {
+        match frames.next() {
+            Ok(Message::Text(text)) => {
+                let packet = engine::decode(protocol, &Frame::Text(text));
+                lock(world).handle(sid, packet);
+            }
+            Ok(Message::Binary(bytes)) => {
+                let packet = engine::decode_binary(protocol, &bytes);
+                lock(world).handle(sid, packet);
+            }
+            Ok(Message::Ping(data)) => writer.pong(&data),
+            Ok(Message::Pong(_)) => {}
+            Ok(Message::Close(close)) => {
+                let code = close.map_or(1000, |close| close.code);
+                let mut world = lock(world);
+                if !world.sessions.contains_key(sid) {
+                    return;
+                }
+                return world.end_session(sid, code, "transport_close");
+            }
+            Err(Fault::Close(code)) => {
+                let reason = if code == 1009 { "too_large" } else { "parse_error" };
+                lock(world).end_session(sid, code, reason);
+            }
+            Err(Fault::Quiet) => {
+                if pipe.lock().closed.is_some() {
+                    return;
+                }
+            }
+            Err(Fault::Gone) => {
+                let mut world = lock(world);
+                if !world.has(Defect::ForgetsReset) {
+                    world.end_session(sid, 0, "transport_error");
+                }
+                return;
+            }
+        }
+        if pipe.lock().closed.is_some() && !lock(world).sessions.contains_key(sid) {
+            // Read on for a limited time, for the peer's close frame.
+            let _ = frames.get_ref().get_ref().set_read_timeout(Some(Duration::from_millis(500)));
+        }
+    }
+}

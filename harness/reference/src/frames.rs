@@ -1,0 +1,96 @@
+//! The server side of a WebSocket: messages in, frames out.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use throng_codec::websocket::{self, Decoder, FIN, Mask, Message, PONG, TEXT};
+
+/// Why there is no next message.
+pub enum Fault {
+    /// A rule was violated that requires this close code.
+    Close(u16),
+    /// The connection ended or failed.
+    Gone,
+    /// Nothing came within the socket's read timeout.
+    Quiet,
+}
+
+/// The writing half, shared by the reader (pongs, close) and the writer thread.
+#[derive(Clone)]
+pub struct Writer(Arc<Mutex<TcpStream>>);
+
+impl Writer {
+    pub fn new(stream: TcpStream) -> Writer {
+        Writer(Arc::new(Mutex::new(stream)))
+    }
+
+    pub fn write(&self, opcode: u8, payload: &[u8]) -> io::Result<()> {
+        self.write_bytes(&websocket::frame(FIN | opcode, payload, Mask::Server))
+    }
+
+    pub fn text(&self, text: &str) -> io::Result<()> {
+        self.write(TEXT, text.as_bytes())
+    }
+
+    pub fn pong(&self, payload: &[u8]) {
+        // A failed write is seen by the reader, as the end of the stream.
+        let _ = self.write(PONG, payload);
+    }
+
+    pub fn close(&self, code: u16, reason: &str) {
+        // The peer may be gone already.
+        let _ = self.write_bytes(&websocket::close_frame(code, reason, Mask::Server));
+    }
+
+    fn write_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stream = self.0.lock().map_err(|_| io::Error::other("a writer panicked"))?;
+        stream.write_all(bytes)
+    }
+}
+
+pub struct Reader<R> {
+    stream: R,
+    /// `None` after a fault: what follows is read and dropped, so that the peer can read our close.
+    decoder: Option<Decoder>,
+}
+
+impl<R: Read> Reader<R> {
+    /// `mask`: the frames to accept. A server accepts masked ones only.
+    pub fn new(stream: R, message_bytes_max: usize, mask: Option<Mask>) -> Reader<R> {
+        Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)) }
+    }
+
+    pub fn get_ref(&self) -> &R {
+        &self.stream
+    }
+
+    pub fn next(&mut self) -> Result<Message, Fault> {
+        loop {
+            match self.decoder.as_mut().map(Decoder::next_message) {
+                Some(Ok(Some(message))) => return Ok(message),
+                Some(Err(websocket::Fault(code))) => {
+                    self.decoder = None;
+                    return Err(Fault::Close(code));
+                }
+                Some(Ok(None)) | None => {}
+            }
+            let mut chunk = [0; 16 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Fault::Gone),
+                Ok(count) => {
+                    if let Some(decoder) = &mut self.decoder {
+                        decoder.push(&chunk[..count]);
+                    }
+                }
+                Err(why) => match why.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        return Err(Fault::Quiet);
+                    }
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(Fault::Gone),
+                },
+            }
+        }
+    }
+}

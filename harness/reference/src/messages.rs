@@ -1,0 +1,255 @@
+//! `message`: checks, numbering, delivery.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
+
+use crate::chat::{Refusal, room_id};
+use crate::defect::Defect;
+use crate::files::{self, Folder};
+use crate::world::{Message, World};
+
+const TIME_CHARS_MAX: usize = 64;
+
+impl World {
+    pub fn message(
+        &mut self,
+        sid: &str,
+        user: u64,
+        data: &Value,
+        id: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let room = room_id(&data["roomid"])?;
+        let msg = text(&data["msg"])?;
+        let img = text(&data["img"])?;
+        let dropped = self.has(Defect::ZeroDropped) && msg == "0";
+        if (msg.is_empty() || dropped) && img.is_empty() {
+            return Err(("invalid_argument", "msg and img are both empty"));
+        }
+        let Some(state) = self.rooms.get(&room) else {
+            return Err(("unknown_room", "There is no such room"));
+        };
+        if !state.members.contains_key(sid) && !self.has(Defect::NoMembershipCheck) {
+            if self.has(Defect::RefusalTakesSeq)
+                && let Some(state) = self.rooms.get_mut(&room)
+            {
+                state.seq += 1;
+            }
+            return Err(("not_member", "Enter the room first"));
+        }
+        if msg.chars().count() > self.options.message_chars_max {
+            return Err(("too_large", "The text is too long"));
+        }
+        let img = self.image(img)?;
+        let time = match &data["time"] {
+            Value::String(time) if is_iso_date(time) => time.clone(),
+            _ => now_iso(),
+        };
+        let msg = if self.has(Defect::EscapesText) { msg.replace('<', "&lt;") } else { msg };
+        self.publish(sid, user, room, msg, img, time, id);
+        Ok(())
+    }
+
+    fn image(&mut self, img: String) -> Result<String, Refusal> {
+        let own = img.starts_with("/storage/") && !img.contains("..");
+        if img.is_empty() || own && img.chars().count() <= 512 {
+            return Ok(img);
+        }
+        let bytes = files::decode_data_url(&img).ok_or(("image_invalid", "This is no image"))?;
+        if bytes.len() > self.options.image_bytes_max {
+            return Err(("too_large", "The image is too large"));
+        }
+        let stored = self.store_file(Folder::Messages, &bytes);
+        stored.ok_or(("image_invalid", "This is no image"))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one message is all of these")]
+    fn publish(
+        &mut self,
+        sid: &str,
+        user: u64,
+        room: u64,
+        msg: String,
+        img: String,
+        time: String,
+        id: Option<u64>,
+    ) {
+        let (username, src) = match self.user(user) {
+            Some(user) => (user.name.clone(), user.avatar.clone()),
+            None => return,
+        };
+        self.messages_made += 1;
+        let message_id = self.messages_made;
+        let to_all = self.has(Defect::DeliveredToAll);
+        let Some(state) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        state.seq += 1;
+        let message =
+            Message { id: message_id, seq: state.seq, user, username, src, msg, img, time };
+        state.messages.push(message.clone());
+        let mut members: Vec<String> = state.members.keys().cloned().collect();
+        if to_all {
+            members = self.sessions.keys().cloned().collect();
+        }
+        for member in members {
+            let is_remote = self.are_apart(sid, &member);
+            self.deliver_with_defects(&member, room, &message, is_remote);
+        }
+        if let Some(id) = id {
+            self.ack(sid, id, json!({ "ok": true, "id": message.id, "seq": message.seq }));
+        }
+        self.published(sid, user, room);
+    }
+
+    pub fn deliver(&mut self, sid: &str, room: u64, message: &Message) {
+        let reader = self.sessions.get(sid).and_then(|session| session.user);
+        let event = self.message_json(room, message, reader);
+        self.emit(sid, "message", &[event]);
+    }
+
+    fn deliver_with_defects(&mut self, sid: &str, room: u64, message: &Message, is_remote: bool) {
+        let hit = |every: u64, deliveries: u64| deliveries.is_multiple_of(every);
+        let Some(state) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        state.deliveries += 1;
+        let deliveries = state.deliveries;
+        let held_back = state.held_back.clone();
+        if self.has(Defect::InvisibleAfterRejoin)
+            && self.sessions.get(sid).is_some_and(|s| s.left_before.contains(&room))
+        {
+            return;
+        }
+        if self.has(Defect::DroppedForOne) && hit(13, deliveries) {
+            return;
+        }
+        if self.has(Defect::RemoteMessageLost) && is_remote && hit(7, message.seq) {
+            return;
+        }
+        let swaps = if self.has(Defect::RemoteOrderSwapped) {
+            held_back.is_none() && is_remote && hit(3, message.seq)
+        } else {
+            hit(13, deliveries)
+        };
+        if self.has(Defect::SwappedForOne) || self.has(Defect::RemoteOrderSwapped) {
+            let reader = self.sessions.get(sid).and_then(|session| session.user);
+            if let Some((owner, earlier)) = held_back
+                && owner == sid
+            {
+                self.deliver(sid, room, message);
+                self.emit(sid, "message", &earlier);
+                if let Some(state) = self.rooms.get_mut(&room) {
+                    state.held_back = None;
+                }
+                return;
+            }
+            if swaps {
+                let event = self.message_json(room, message, reader);
+                if let Some(state) = self.rooms.get_mut(&room) {
+                    state.held_back = Some((sid.to_owned(), vec![event]));
+                }
+                return;
+            }
+        }
+        self.deliver(sid, room, message);
+        if self.has(Defect::DoubledForOne) && hit(13, deliveries) {
+            self.deliver(sid, room, message);
+        }
+    }
+
+    /// The defect that sends a message of a room after the leave.
+    pub fn deliver_late(&mut self, sid: &str, room: u64) {
+        if !self.has(Defect::DeliveryAfterLeave) {
+            return;
+        }
+        let last = self.rooms.get(&room).and_then(|room| room.messages.last().cloned());
+        if let Some(message) = last {
+            let event = self.message_json(room, &message, None);
+            let packet = Packet::message(sio::encode(&sio::Packet::event("message", &[event])));
+            self.late.push((Instant::now() + Duration::from_millis(1), sid.to_owned(), packet));
+        }
+    }
+
+    pub fn message_json(&self, room: u64, message: &Message, reader: Option<u64>) -> Value {
+        let own = reader == Some(message.user) || self.has(Defect::EmailToAll);
+        let userid = match self.user(message.user) {
+            Some(user) if own => user.email.clone(),
+            _ => format!("u{}", message.user),
+        };
+        json!({
+            "userid": userid,
+            "username": message.username,
+            "src": message.src,
+            "msg": message.msg,
+            "img": message.img,
+            "roomid": room,
+            "time": message.time,
+            "id": message.id,
+            "seq": message.seq,
+        })
+    }
+}
+
+fn text(value: &Value) -> Result<String, Refusal> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(("invalid_argument", "msg and img are strings")),
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS`, a fraction or none, `Z` or an offset or none.
+fn is_iso_date(text: &str) -> bool {
+    let shape = b"dddd-dd-ddTdd:dd:dd";
+    let bytes = text.as_bytes();
+    if bytes.len() < shape.len() || text.chars().count() > TIME_CHARS_MAX {
+        return false;
+    }
+    let fits = shape.iter().zip(bytes).all(|(want, got)| match want {
+        b'd' => got.is_ascii_digit(),
+        b'T' => matches!(got, b'T' | b't' | b' '),
+        other => other == got,
+    });
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(99);
+    let tail = &text[shape.len()..];
+    let tail = match tail.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => tail,
+    };
+    let zone = tail.as_bytes();
+    let zone_fits = matches!(zone, b"" | b"Z" | b"z")
+        || zone.len() == 6 && matches!(zone[0], b'+' | b'-') && zone[3] == b':';
+    fits && zone_fits
+        && (1..=12).contains(&number(5..7))
+        && (1..=31).contains(&number(8..10))
+        && number(11..13) < 24
+        && number(14..16) < 60
+        && number(17..19) <= 60
+}
+
+/// The present as `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+pub fn now_iso() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
+    let (year, month, day) = civil_from_days((seconds / 86_400) as i64);
+    let rest = seconds % 86_400;
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Days since 1970-01-01 to a date; the algorithm is Howard Hinnant's.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}

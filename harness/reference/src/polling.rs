@@ -1,0 +1,212 @@
+//! Long-polling: GET fetches packets, POST sends packets.
+
+use std::io::{self, BufReader};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use throng_codec::engine::{Data, Kind, Packet, Protocol};
+use throng_codec::payload::{self, Body};
+
+use crate::defect::Defect;
+use crate::handshake::{engine_error, handshake_identity, protocol_of};
+use crate::http::{Request, Response, parse_form, read_body};
+use crate::shared::{Shared, lock};
+
+/// Serves a poll; `None` when the client closed the connection meanwhile.
+pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {
+    let sid = match request.param("sid") {
+        Some(sid) => sid.to_owned(),
+        None => {
+            let b64 = request.param("b64").is_some_and(|value| value == "1" || value == "true");
+            let sid = lock(world).open_session(world.node, protocol_of(request), false, b64);
+            handshake_identity(world, request, &sid);
+            sid
+        }
+    };
+    let (pipe, protocol, b64, upgrading) = {
+        let mut world = lock(world);
+        let Some(session) = world.sessions.get(&sid) else {
+            return Ok(Some(engine_error(1)));
+        };
+        let mut out = session.pipe.lock();
+        if out.held {
+            drop(out);
+            if !world.has(Defect::SecondPollAnswered) {
+                world.end_session(&sid, 1008, "polling_overlap");
+                return Ok(Some(engine_error(3)));
+            }
+            return Ok(Some(Response::new(200, "text/plain; charset=UTF-8", "6")));
+        }
+        out.held = true;
+        drop(out);
+        (session.pipe.clone(), session.protocol, session.b64, session.upgrading)
+    };
+    let packets = {
+        let mut out = pipe.lock();
+        loop {
+            if !out.queue.is_empty() || out.closed.is_some() || out.released || upgrading {
+                break;
+            }
+            out = match pipe.wake.wait_timeout(out, Duration::from_millis(10)) {
+                Ok((guard, _)) => guard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            if is_gone(stream) {
+                out.held = false;
+                drop(out);
+                lock(world).end_session(&sid, 0, "transport_close");
+                return Ok(None);
+            }
+        }
+        out.held = false;
+        out.released = false;
+        let mut packets = std::mem::take(&mut out.queue);
+        if out.closed.is_some() && !out.by_client {
+            packets.push(Packet::text(Kind::Close, ""));
+        }
+        if packets.is_empty() {
+            packets.push(Packet::text(Kind::Noop, ""));
+        }
+        packets
+    };
+    Ok(Some(answer(world, request, protocol, b64, &packets)))
+}
+
+fn is_gone(stream: &TcpStream) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    let mut byte = [0; 1];
+    let gone = match stream.peek(&mut byte) {
+        Ok(count) => count == 0,
+        Err(why) => why.kind() != io::ErrorKind::WouldBlock,
+    };
+    stream.set_nonblocking(false).is_err() || gone
+}
+
+fn answer(
+    world: &Shared,
+    request: &Request,
+    protocol: Protocol,
+    b64: bool,
+    packets: &[Packet],
+) -> Response {
+    let jsonp = request.param("j");
+    let binary = packets.iter().any(|packet| matches!(packet.data, Data::Binary(_)));
+    let response = if binary && protocol == Protocol::Eio3 && !b64 && jsonp.is_none() {
+        Response::new(200, "application/octet-stream", payload::encode_octets(packets))
+    } else {
+        let text = if lock(world).has(Defect::ByteLengths) && protocol == Protocol::Eio3 {
+            byte_counted(packets)
+        } else {
+            payload::encode_text(protocol, packets)
+        };
+        match jsonp {
+            Some(index) => {
+                let index: String = index.chars().filter(char::is_ascii_digit).collect();
+                let literal = serde_json::Value::from(text).to_string();
+                let literal = literal.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+                let body = format!("___eio[{index}]({literal});");
+                Response::new(200, "text/javascript; charset=UTF-8", body)
+            }
+            None => Response::new(200, "text/plain; charset=UTF-8", text),
+        }
+    };
+    response.with("Cache-Control", "no-store")
+}
+
+fn byte_counted(packets: &[Packet]) -> String {
+    let part = |packet: &Packet| match &packet.data {
+        Data::Text(text) => format!("{}:{}{text}", text.len() + 1, packet.kind.digit()),
+        Data::Binary(_) => String::new(),
+    };
+    packets.iter().map(part).collect()
+}
+
+pub fn post(
+    world: &Shared,
+    request: &Request,
+    reader: &mut BufReader<TcpStream>,
+) -> io::Result<Response> {
+    let sid = request.param("sid").unwrap_or("").to_owned();
+    let (protocol, max) = {
+        let mut world = lock(world);
+        let Some(session) = world.sessions.get_mut(&sid) else {
+            return Ok(engine_error(1));
+        };
+        if session.posting {
+            world.end_session(&sid, 1008, "polling_overlap");
+            return Ok(engine_error(3).with("Connection", "close"));
+        }
+        session.posting = true;
+        (session.protocol, world.options.max_payload)
+    };
+    let max = if lock(world).has(Defect::PayloadUnlimited) { 256 << 20 } else { max };
+    let body = read_body(reader, request.body_length, max)?;
+    let mut world = lock(world);
+    if let Some(session) = world.sessions.get_mut(&sid) {
+        session.posting = false;
+    }
+    let Some(body) = body else {
+        world.end_session(&sid, 1009, "too_large");
+        return Ok(Response::new(413, "text/plain", "").with("Cache-Control", "no-store"));
+    };
+    let ok = Response::new(200, "text/html", "ok").with("Cache-Control", "no-store");
+    if world.has(Defect::PostDiscarded) {
+        return Ok(ok);
+    }
+    let decoded = body_of(request, protocol, body)
+        .and_then(|body| payload::decode(protocol, &body).ok())
+        .filter(|packets| packets.iter().all(|packet| has_valid_direction(protocol, packet)));
+    let Some(packets) = decoded else {
+        world.end_session(&sid, 1008, "parse_error");
+        return Ok(engine_error(3));
+    };
+    for packet in packets {
+        world.handle(&sid, Ok(packet));
+    }
+    if let Some(session) = world.sessions.get_mut(&sid) {
+        session.last_packet_at = Instant::now();
+    }
+    Ok(ok)
+}
+
+/// Pings and pongs are valid in one direction only.
+fn has_valid_direction(protocol: Protocol, packet: &Packet) -> bool {
+    match protocol {
+        Protocol::Eio4 => packet.kind != Kind::Ping,
+        Protocol::Eio3 => packet.kind != Kind::Pong,
+    }
+}
+
+fn body_of(request: &Request, protocol: Protocol, body: Vec<u8>) -> Option<Body> {
+    if request.param("j").is_some() {
+        let text = String::from_utf8(body).ok()?;
+        let fields = parse_form(&text);
+        let (_, data) = fields.into_iter().find(|(name, _)| name == "d")?;
+        return Some(Body::Text(unescape_newlines(&data)));
+    }
+    if protocol == Protocol::Eio3 && request.is_type("application/octet-stream") {
+        return Some(Body::Octets(body));
+    }
+    String::from_utf8(body).ok().map(Body::Text)
+}
+
+/// `\n` becomes a line feed, `\\n` becomes `\n` (TRN-72).
+fn unescape_newlines(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("\\\\n") {
+            out.push_str("\\n");
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("\\n") {
+            out.push('\n');
+            rest = after;
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}

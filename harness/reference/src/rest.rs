@@ -1,0 +1,391 @@
+//! The HTTP API.
+
+use std::io::{self, BufReader};
+use std::net::TcpStream;
+
+use serde_json::{Map, Value, json};
+
+use crate::chat::LOGIN_TEXT;
+use crate::defect::Defect;
+use crate::files::Folder;
+use crate::handshake::cookie;
+use crate::http::{Request, Response, parse_form, parse_multipart, read_body};
+use crate::messages::now_iso;
+use crate::shared::{Shared, lock};
+use crate::world::{Session, User, World, random_token};
+
+const BODY_BYTES_MAX: usize = 8 << 20;
+const PAGE: u64 = 20;
+const TOKEN_LENGTH: usize = 60;
+
+const ROUTES: [(&str, &str); 9] = [
+    ("POST", "/api/register"),
+    ("POST", "/api/login"),
+    ("POST", "/api/logout"),
+    ("GET", "/api/user"),
+    ("GET", "/api/rooms"),
+    ("GET", "/api/history/message"),
+    ("POST", "/api/file/uploadimg"),
+    ("POST", "/api/file/avatar"),
+    ("GET", "/api/robot"),
+];
+
+/// A request with its body read: fields by name, and uploaded files.
+struct Call {
+    fields: Map<String, Value>,
+    file: Option<Vec<u8>>,
+    /// The token of the request, valid or not.
+    token: Option<String>,
+    by_cookie: bool,
+    /// The node that received the request.
+    node: usize,
+}
+
+pub fn answer(
+    world: &Shared,
+    request: &Request,
+    reader: &mut BufReader<TcpStream>,
+) -> io::Result<Response> {
+    let Some(body) = read_body(reader, request.body_length, BODY_BYTES_MAX)? else {
+        return Ok(Response::json(413, &json!({ "message": "Payload Too Large" })));
+    };
+    let node = world.node;
+    let mut world = lock(world);
+    if !request.path.starts_with("/api/") && request.path != "/api" {
+        return Ok(world.file(request));
+    }
+    let Some((method, _)) = ROUTES.iter().find(|(_, path)| *path == request.path) else {
+        return Ok(Response::json(404, &json!({ "message": "Not Found" })));
+    };
+    if *method != request.method {
+        let refusal = Response::json(405, &json!({ "message": "Method Not Allowed" }));
+        return Ok(refusal.with("Allow", *method));
+    }
+    let call = Call::read(request, &body, node);
+    Ok(match request.path.as_str() {
+        "/api/register" => world.register(&call),
+        "/api/login" => world.log_in(&call),
+        _ => match world.authenticated(&call) {
+            None => Response::json(401, &json!({ "message": "Unauthenticated." })),
+            Some(user) => world.private(request, &call, user),
+        },
+    })
+}
+
+impl Call {
+    fn read(request: &Request, body: &[u8], node: usize) -> Call {
+        let content_type = request.header("content-type").unwrap_or("");
+        let mut fields = Map::new();
+        let mut file = None;
+        if content_type.starts_with("multipart/form-data") {
+            for (name, file_name, content) in parse_multipart(content_type, body) {
+                if file_name.is_some() && name == "file" {
+                    file = Some(content);
+                } else {
+                    fields.insert(name, String::from_utf8_lossy(&content).into());
+                }
+            }
+        } else if content_type.starts_with("application/x-www-form-urlencoded") {
+            let text = String::from_utf8_lossy(body);
+            fields = parse_form(&text).into_iter().map(|(k, v)| (k, v.into())).collect();
+        } else if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
+            fields = object;
+        }
+        let is_shown =
+            |token: &&Value| !matches!(token, Value::Null | Value::Bool(false)) && **token != "";
+        let query = request.param("api_token").filter(|t| !matches!(*t, "" | "false" | "null"));
+        let body_token = fields.get("api_token").filter(is_shown);
+        let bearer = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
+        let by_cookie = query.is_none() && body_token.is_none() && bearer.is_none();
+        let token = match (query, body_token, bearer) {
+            (Some(token), ..) => Some(token.to_owned()),
+            (_, Some(token), _) => Some(token.as_str().unwrap_or("not a string").to_owned()),
+            (_, _, Some(token)) => Some(token.to_owned()),
+            _ if request.method == "GET" && request.param("api_token").is_none() => {
+                cookie(request, "throng_session")
+            }
+            _ => None,
+        };
+        for (name, value) in &request.query {
+            fields.entry(name.clone()).or_insert_with(|| value.clone().into());
+        }
+        for (name, value) in &mut fields {
+            if let Value::String(text) = value
+                && name != "password"
+            {
+                *text = text.trim().to_owned();
+            }
+        }
+        Call { fields, file, token, by_cookie, node }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        match self.fields.get(name)? {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        }
+    }
+}
+
+impl World {
+    fn authenticated(&self, call: &Call) -> Option<u64> {
+        let token = call.token.as_ref().filter(|token| token.len() == TOKEN_LENGTH)?;
+        self.tokens.get(token).copied()
+    }
+
+    fn register(&mut self, call: &Call) -> Response {
+        let email = call.text("name").to_owned();
+        if let Some(message) = self.register_fault(call, &email) {
+            return Response::json(200, &json!({ "errno": 1, "message": message }));
+        }
+        let id = self.users.len() as u64 + 1;
+        let avatar = match call.text("src") {
+            "" => format!("/avatars/{}.svg", id % 16),
+            src => src.to_owned(),
+        };
+        let user = User {
+            id,
+            name: email.split('@').next().unwrap_or("").to_owned(),
+            email,
+            password: call.text("password").to_owned(),
+            avatar,
+            created_at: now_iso(),
+        };
+        self.users.push(user);
+        self.token_answer(id, "Registered", true)
+    }
+
+    fn register_fault(&self, call: &Call, email: &str) -> Option<&'static str> {
+        let is_email = email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty()
+                && host.contains('.')
+                && !host.starts_with('.')
+                && !email.contains(' ')
+                && !host.contains('@')
+        });
+        let taken = self.users.iter().any(|user| user.email.eq_ignore_ascii_case(email));
+        let src = call.fields.get("src").filter(|src| !src.is_null() && **src != "");
+        let src_text = src.and_then(Value::as_str);
+        let password = call.fields.get("password").filter(|value| !value.is_null());
+        if email.is_empty() {
+            Some("The name field is required.")
+        } else if !is_email {
+            Some("The name must be a valid email address.")
+        } else if email.chars().count() > 100 {
+            Some("The name may not be greater than 100 characters.")
+        } else if taken && !self.has(Defect::DuplicateEmail) {
+            Some("The name has already been taken.")
+        } else if password.is_none_or(|password| password == "") {
+            Some("The password field is required.")
+        } else if !password.is_some_and(Value::is_string) {
+            Some("The password must be a string.")
+        } else if call.text("password").chars().count() < 6 {
+            Some("The password must be at least 6 characters.")
+        } else if src.is_some() && !src_text.is_some_and(is_url) {
+            Some("The src is not a valid URL.")
+        } else if src_text.is_some_and(|src| src.chars().count() > 255) {
+            Some("The src may not be greater than 255 characters.")
+        } else {
+            None
+        }
+    }
+
+    fn log_in(&mut self, call: &Call) -> Response {
+        let (email, password) = (call.text("name"), call.text("password"));
+        let fault = if email.is_empty() {
+            Some("The name field is required.")
+        } else if password.is_empty() {
+            Some("The password field is required.")
+        } else {
+            None
+        };
+        let found = self
+            .users
+            .iter()
+            .find(|user| user.email.eq_ignore_ascii_case(email) && user.password == password);
+        match (fault, found.map(|user| user.id)) {
+            (None, Some(id)) => self.token_answer(id, "Logged in", false),
+            (fault, _) => {
+                let message = fault.unwrap_or("The e-mail or password is wrong.");
+                Response::json(200, &json!({ "errno": 1, "message": message }))
+            }
+        }
+    }
+
+    fn token_answer(&mut self, user: u64, message: &str, registers: bool) -> Response {
+        let token = random_token();
+        self.tokens.insert(token.clone(), user);
+        let mut shown = self.user_json(user);
+        shown["api_token"] = json!(token);
+        if registers && let Value::Object(shown) = &mut shown {
+            shown.remove("email_verified_at");
+        }
+        let cookie = format!("throng_session={token}; HttpOnly; SameSite=Strict; Path=/api");
+        let answer = json!({ "errno": 0, "user": shown, "message": message });
+        Response::json(200, &answer).with("Set-Cookie", cookie)
+    }
+
+    fn user_json(&self, id: u64) -> Value {
+        let Some(user) = self.user(id) else {
+            return Value::Null;
+        };
+        json!({
+            "id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "email_verified_at": null,
+            "avatar": user.avatar,
+            "created_at": user.created_at,
+            "updated_at": user.created_at,
+        })
+    }
+
+    fn private(&mut self, request: &Request, call: &Call, user: u64) -> Response {
+        match request.path.as_str() {
+            "/api/logout" => self.log_out(call),
+            "/api/user" => {
+                let mut shown = self.user_json(user);
+                if !call.by_cookie {
+                    shown["api_token"] = json!(call.token);
+                }
+                Response::json(200, &shown)
+            }
+            "/api/rooms" => {
+                let rooms: Vec<Value> =
+                    self.rooms.keys().map(|&id| self.room_json(user, id)).collect();
+                Response::json(200, &json!({ "errno": 0, "rooms": rooms }))
+            }
+            "/api/history/message" => self.history(call, user),
+            "/api/robot" => {
+                let text = json!({ "code": 100_000, "text": "No robot is configured here." });
+                Response::json(200, &json!({ "data": text.to_string() }))
+            }
+            "/api/file/uploadimg" => {
+                let known =
+                    call.number("roomid").is_some_and(|room| self.rooms.contains_key(&room));
+                match known.then(|| self.upload(call, Folder::Messages)).flatten() {
+                    Some(url) => {
+                        Response::json(200, &json!({ "errno": 200, "msg": "Saved", "url": url }))
+                    }
+                    None => {
+                        refused("Invalid parameters (room or image file is missing or invalid)")
+                    }
+                }
+            }
+            _ => match self.upload(call, Folder::Avatars) {
+                Some(url) => {
+                    if let Some(user) = self.users.get_mut(user as usize - 1) {
+                        user.avatar = url.clone();
+                    }
+                    let answer = json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" });
+                    Response::json(200, &answer)
+                }
+                None => refused("Invalid parameters (the avatar image is missing or invalid)"),
+            },
+        }
+    }
+
+    fn room_json(&self, user: u64, id: u64) -> Value {
+        let seq = self.rooms.get(&id).map_or(0, |room| room.seq);
+        let unread = self.unread(user, id);
+        json!({ "id": id, "name": format!("Room {id}"), "online": self.online(id), "seq": seq,
+                "unread": unread })
+    }
+
+    fn upload(&mut self, call: &Call, folder: Folder) -> Option<String> {
+        let bytes =
+            call.file.as_ref().filter(|bytes| bytes.len() <= self.options.image_bytes_max)?;
+        self.store_file(folder, bytes)
+    }
+
+    fn log_out(&mut self, call: &Call) -> Response {
+        if let Some(token) = &call.token {
+            self.tokens.remove(token);
+            let stays_here = self.has(Defect::RemoteLogoutLost);
+            let held = |session: &&Session| {
+                session.token.as_ref() == Some(token) && (!stays_here || session.node == call.node)
+            };
+            let bound: Vec<String> =
+                self.sessions.values().filter(held).map(|session| session.sid.clone()).collect();
+            if !self.has(Defect::LogoutKeepsSessions) {
+                for sid in bound {
+                    self.leave_all(&sid);
+                    if let Some(session) = self.sessions.get_mut(&sid) {
+                        session.user = None;
+                        session.token = None;
+                    }
+                    self.emit(&sid, "login", &[Value::from(LOGIN_TEXT)]);
+                }
+            }
+        }
+        let cleared = "throng_session=; HttpOnly; SameSite=Strict; Path=/api; Max-Age=0";
+        Response::json(200, &json!({ "errno": 0, "message": "Logged out" }))
+            .with("Set-Cookie", cleared)
+    }
+
+    fn history(&self, call: &Call, user: u64) -> Response {
+        let (room, page) =
+            (call.number("roomid").unwrap_or(0), call.number("current").unwrap_or(0));
+        let Some(state) = self.rooms.get(&room).filter(|_| page > 0) else {
+            return Response::json(200, &json!({ "data": { "errno": 1 } }));
+        };
+        let stored = state.messages.len() as u64;
+        let total = call.number("total").filter(|&t| t > 0 && t <= stored).unwrap_or(stored);
+        let (from, to) = if self.has(Defect::HistoryOldestFirst) {
+            ((page - 1) * PAGE, (page * PAGE).min(total))
+        } else {
+            (total.saturating_sub(page * PAGE), total.saturating_sub((page - 1) * PAGE))
+        };
+        let rows = (from.min(to)..to).filter_map(|index| state.messages.get(index as usize));
+        let rows: Vec<Value> =
+            rows.map(|message| self.message_json(room, message, Some(user))).collect();
+        let data = json!({ "errno": 0, "data": rows, "total": total, "current": page });
+        Response::json(200, &json!({ "data": data }))
+    }
+
+    /// Everything outside `/api`.
+    fn file(&self, request: &Request) -> Response {
+        if let Some((content_type, bytes)) = self.files.get(&request.path) {
+            return Response::new(200, content_type, bytes.clone())
+                .with("X-Content-Type-Options", "nosniff")
+                .with("Content-Security-Policy", "default-src 'none'")
+                .with("Cache-Control", "public, max-age=31536000, immutable");
+        }
+        let avatar = request.path.strip_prefix("/avatars/").and_then(|n| n.strip_suffix(".svg"));
+        if avatar.is_some_and(|n| n.parse::<u8>().is_ok_and(|n| n < 16)) {
+            let svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1 1'/>";
+            return Response::new(200, "image/svg+xml", svg);
+        }
+        match request.path.as_str() {
+            "/health" => Response::json(200, &json!({ "status": "ok" })),
+            "/ready" => Response::json(200, &json!({ "ready": true, "checks": {} })),
+            "/metrics" => {
+                let text = format!(
+                    "# TYPE throng_sessions gauge\nthrong_sessions {}\n",
+                    self.sessions.len()
+                );
+                Response::new(200, "text/plain; version=0.0.4; charset=utf-8", text)
+            }
+            "/" => Response::new(
+                200,
+                "text/html; charset=UTF-8",
+                "<!doctype html><title>Reference</title>",
+            ),
+            _ => Response::json(404, &json!({ "message": "Not Found" })),
+        }
+    }
+}
+
+fn refused(msg: &str) -> Response {
+    Response::json(200, &json!({ "errno": 500, "msg": msg }))
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = ["http://", "https://", "//"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
+        || text.starts_with("/avatars/")
+}

@@ -1,0 +1,365 @@
+//! All state of the reference server.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
+use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::socket as sio;
+
+use crate::defect::Defect;
+use crate::options::Options;
+
+pub const ROOM_ID_MAX: u64 = 999_999_999;
+/// Rooms that exist from the start; others are created by their first join.
+const FIRST_ROOMS: [u64; 2] = [1, 2];
+const NODE_DIED: &str = "node_died";
+
+/// Packets to be sent to one client.
+#[derive(Default)]
+pub struct Outgoing {
+    pub queue: Vec<Packet>,
+    /// A GET is held for this session.
+    pub held: bool,
+    /// The held GET must be answered now, with a noop if the queue is empty.
+    pub released: bool,
+    /// The end of the session: close code, reason.
+    pub closed: Option<(u16, &'static str)>,
+    /// The client ended the session, so no close packet is sent.
+    pub by_client: bool,
+}
+
+#[derive(Default)]
+pub struct Pipe {
+    state: Mutex<Outgoing>,
+    pub wake: Condvar,
+}
+
+impl Pipe {
+    pub fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        match self.state.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    pub fn push(&self, packet: Packet) {
+        self.lock().queue.push(packet);
+        self.wake.notify_all();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Full,
+    Delta,
+    Count,
+}
+
+pub struct Session {
+    /// The node it connected to; only the defects between nodes use it.
+    pub node: usize,
+    pub sid: String,
+    pub protocol: Protocol,
+    pub b64: bool,
+    pub pipe: Arc<Pipe>,
+    pub on_websocket: bool,
+    pub upgrading: bool,
+    pub posting: bool,
+    pub socket_id: String,
+    pub connected: bool,
+    pub was_connected: bool,
+    pub connect_due: Option<Instant>,
+    pub user: Option<u64>,
+    pub token: Option<String>,
+    pub last_packet_at: Instant,
+    pub ping_due: Instant,
+    pub pong_due: Option<Instant>,
+    /// A binary packet and the number of its missing attachments.
+    pub awaiting: Option<(sio::Packet, u64)>,
+    pub counts_pending: BTreeSet<u64>,
+    pub counts_sent: Option<Instant>,
+    pub left_before: BTreeSet<u64>,
+    pub acks: u64,
+    pub last_event: Option<Packet>,
+}
+
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub email: String,
+    pub password: String,
+    pub avatar: String,
+    pub created_at: String,
+}
+
+#[derive(Clone)]
+pub struct Message {
+    pub id: u64,
+    pub seq: u64,
+    pub user: u64,
+    pub username: String,
+    pub src: String,
+    pub msg: String,
+    pub img: String,
+    pub time: String,
+}
+
+#[derive(Default)]
+pub struct Room {
+    pub members: BTreeMap<String, Mode>,
+    pub version: u64,
+    pub messages: Vec<Message>,
+    pub seq: u64,
+    pub joins: u64,
+    pub deliveries: u64,
+    pub left_at: Option<Instant>,
+    pub held_back: Option<(String, Vec<Value>)>,
+}
+
+pub struct World {
+    pub options: Options,
+    pub sessions: BTreeMap<String, Session>,
+    pub users: Vec<User>,
+    pub tokens: HashMap<String, u64>,
+    pub rooms: BTreeMap<u64, Room>,
+    /// Read marks by user and room.
+    pub reads: HashMap<(u64, u64), u64>,
+    /// Stored files by path: content type and bytes.
+    pub files: HashMap<String, (&'static str, Vec<u8>)>,
+    pub messages_made: u64,
+    /// Users and rooms where one session left while another stayed.
+    pub tab_left: BTreeSet<(u64, u64)>,
+    pub last_identity: Option<(u64, Option<String>)>,
+    pub late: Vec<(Instant, String, Packet)>,
+}
+
+impl World {
+    pub fn new(options: Options) -> World {
+        let rooms = FIRST_ROOMS.iter().map(|&id| (id, Room::default())).collect();
+        World {
+            options,
+            sessions: BTreeMap::new(),
+            users: Vec::new(),
+            tokens: HashMap::new(),
+            rooms,
+            reads: HashMap::new(),
+            files: HashMap::new(),
+            messages_made: 0,
+            tab_left: BTreeSet::new(),
+            last_identity: None,
+            late: Vec::new(),
+        }
+    }
+
+    pub fn has(&self, defect: Defect) -> bool {
+        self.options.defect == Some(defect)
+    }
+
+    pub fn open_session(
+        &mut self,
+        node: usize,
+        protocol: Protocol,
+        on_websocket: bool,
+        b64: bool,
+    ) -> String {
+        let sid = random_id();
+        let now = Instant::now();
+        let is_eio3 = protocol == Protocol::Eio3;
+        let first_ping =
+            if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
+        let session = Session {
+            node,
+            socket_id: if is_eio3 { sid.clone() } else { random_id() },
+            sid: sid.clone(),
+            protocol,
+            b64,
+            pipe: Arc::new(Pipe::default()),
+            on_websocket,
+            upgrading: false,
+            posting: false,
+            connected: is_eio3,
+            was_connected: is_eio3,
+            connect_due: (!is_eio3).then(|| now + self.options.connect_timeout),
+            user: None,
+            token: None,
+            last_packet_at: now,
+            ping_due: first_ping,
+            pong_due: None,
+            awaiting: None,
+            counts_pending: BTreeSet::new(),
+            counts_sent: None,
+            left_before: BTreeSet::new(),
+            acks: 0,
+            last_event: None,
+        };
+        let upgrades: &[&str] = if on_websocket { &[] } else { &["websocket"] };
+        let open = serde_json::json!({
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": self.options.ping_interval.as_millis() as u64,
+            "pingTimeout": self.options.ping_timeout.as_millis() as u64,
+            "maxPayload": self.options.max_payload,
+        });
+        session.pipe.push(Packet::text(Kind::Open, open.to_string()));
+        if is_eio3 {
+            session.pipe.push(Packet::message("0"));
+        }
+        self.sessions.insert(sid.clone(), session);
+        if is_eio3 {
+            self.greet(&sid);
+        }
+        sid
+    }
+
+    /// Called when Socket.IO is connected.
+    pub fn greet(&mut self, sid: &str) {
+        if self.has(Defect::GreetingConnect) {
+            self.emit(sid, "connect", &[Value::from("welcome")]);
+        }
+        if self.has(Defect::StaleIdentity)
+            && let Some((user, token)) = self.last_identity.clone()
+            && let Some(session) = self.sessions.get_mut(sid)
+            && session.user.is_none()
+        {
+            session.user = Some(user);
+            session.token = token;
+        }
+    }
+
+    /// Ends a session: memberships, then the transport.
+    pub fn end_session(&mut self, sid: &str, code: u16, reason: &'static str) {
+        let Some(session) = self.sessions.get(sid) else {
+            return;
+        };
+        if session.user.is_some() {
+            self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
+        }
+        let is_protocol_fault = code == 1008;
+        let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
+            || (reason == NODE_DIED && self.has(Defect::DeadNodeStays));
+        if !stays_in_rooms {
+            self.leave_all(sid);
+        }
+        if let Some(session) = self.sessions.remove(sid) {
+            let mut out = session.pipe.lock();
+            out.by_client = reason == "client_disconnect";
+            out.closed.get_or_insert((code, reason));
+            drop(out);
+            session.pipe.wake.notify_all();
+        }
+        if is_protocol_fault && self.has(Defect::FaultClosesAnother) {
+            let neighbour = self.sessions.keys().next().cloned();
+            if let Some(neighbour) = neighbour {
+                self.end_session(&neighbour, 1011, "transport_error");
+            }
+        }
+    }
+
+    pub fn push(&self, sid: &str, packet: Packet) {
+        if let Some(session) = self.sessions.get(sid) {
+            session.pipe.push(packet);
+        }
+    }
+
+    /// Sends a Socket.IO packet, if the session is connected.
+    pub fn send(&mut self, sid: &str, packet: &sio::Packet) {
+        self.send_encoded(sid, &Packet::message(sio::encode(packet)));
+    }
+
+    /// The same for a packet that is sent to many sessions: it is encoded once.
+    pub fn send_encoded(&mut self, sid: &str, packet: &Packet) {
+        if let Some(session) = self.sessions.get_mut(sid)
+            && session.connected
+        {
+            if self.options.defect == Some(Defect::DuplicateAfterUpgrade) {
+                session.last_event = Some(packet.clone());
+            }
+            session.pipe.push(packet.clone());
+        }
+    }
+
+    pub fn emit(&mut self, sid: &str, name: &str, args: &[Value]) {
+        self.send(sid, &sio::Packet::event(name, args));
+    }
+
+    /// Ends all sessions of a node.
+    pub fn end_node(&mut self, node: usize) {
+        let of_node = self.sessions.iter().filter(|(_, session)| session.node == node);
+        let sids: Vec<String> = of_node.map(|(sid, _)| sid.clone()).collect();
+        for sid in sids {
+            self.end_session(&sid, 1001, NODE_DIED);
+        }
+    }
+
+    /// Whether two sessions are on different nodes.
+    pub fn are_apart(&self, one: &str, other: &str) -> bool {
+        let node = |sid: &str| self.sessions.get(sid).map(|session| session.node);
+        node(one).is_some() && node(other).is_some() && node(one) != node(other)
+    }
+
+    pub fn user(&self, id: u64) -> Option<&User> {
+        self.users.get((id as usize).checked_sub(1)?)
+    }
+
+    /// Timers: heartbeats, deadlines, unread updates.
+    pub fn tick(&mut self, now: Instant) {
+        let options = self.options.clone();
+        let mut ended = Vec::new();
+        let allows_silence_4 = self.has(Defect::SilenceAllowed);
+        let allows_silence_3 = self.has(Defect::SilenceAllowedEio3);
+        for (sid, session) in &mut self.sessions {
+            match session.protocol {
+                Protocol::Eio3 => {
+                    let silence = options.ping_interval + options.ping_timeout;
+                    if now > session.last_packet_at + silence && !allows_silence_3 {
+                        ended.push((sid.clone(), 4002, "ping_timeout"));
+                    }
+                }
+                Protocol::Eio4 => {
+                    if session.pong_due.is_some_and(|due| now > due) && !allows_silence_4 {
+                        ended.push((sid.clone(), 4002, "ping_timeout"));
+                    } else if session.pong_due.is_none() && now >= session.ping_due {
+                        session.pipe.push(Packet::text(Kind::Ping, ""));
+                        session.pong_due = Some(session.ping_due + options.ping_timeout);
+                    }
+                }
+            }
+            if session.connect_due.is_some_and(|due| now > due) {
+                ended.push((sid.clone(), 4003, "connect_timeout"));
+            }
+        }
+        for (sid, code, reason) in ended {
+            self.end_session(&sid, code, reason);
+        }
+        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, sid, packet) in due {
+            self.push(&sid, packet);
+        }
+        self.flush_counts(now);
+    }
+}
+
+/// 20 characters of base64url: 120 random bits.
+pub fn random_id() -> String {
+    BASE64URL_NOPAD.encode(&random_bytes::<15>())
+}
+
+/// A token of 60 letters and digits.
+pub fn random_token() -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let pick = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+    random_bytes::<60>().iter().map(pick).collect()
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    for chunk in out.chunks_mut(8) {
+        let word = RandomState::new().build_hasher().finish().to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+    out
+}

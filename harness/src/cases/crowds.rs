@@ -1,0 +1,160 @@
+//! Chapter 5: many users who join and leave at once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::support::*;
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::client::chat::{Chat, is_roster_of};
+use crate::combo::{EVERY, ONLY_E4W};
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, require};
+
+cases! {
+    leaves_at_once "pres.leaves-at-once" ["PRES-21", "PRES-4", "PRES-24", "PRES-23"] over EVERY needs CHAT
+        does "leaves with six users at the same moment, repeatedly"
+        expects "the last roster contains exactly the remaining users";
+    burst_converges "pres.burst-converges" ["PRES-4", "PRES-23", "PRES-24", "PRES-50", "PRES-51"] over ONLY_E4W needs CHAT
+        does "joins with 24 users at once and leaves with half of them at once"
+        expects "every remaining member's last roster is correct within the bound";
+    above_100 "pres.above-100" ["PRES-4", "PRES-12", "PRES-53"] over ONLY_E4W needs CHAT
+        does "joins one room with 104 users"
+        expects "the roster contains all of them";
+    budget "pres.budget" ["PRES-52", "PRES-53", "PRES-54", "PRES-55", "PRES-56", "LIM-17"] over ONLY_E4W needs CHAT
+        does "joins and leaves a room of 40 members continuously while messages are sent"
+        expects "roster traffic stays within the budget, acks and messages are prompt, and the last roster is correct";
+}
+
+fn leaves_at_once(context: &Context) -> Outcome {
+    let (room, watcher) = guest_in_room(context)?;
+    let guests: Vec<Chat> =
+        (0..6).map(|index| context.observer(&format!("guest{index}"))).collect::<Result<_, _>>()?;
+    let all_users: Vec<u64> =
+        guests.iter().map(|guest| guest.user.id).chain([watcher.user.id]).collect();
+    for round in 0..4 {
+        for guest in &guests {
+            guest.join(room)?;
+        }
+        watcher.roster_of(room, &all_users)?;
+        context.step(format!("round {round}: six leave at once"));
+        let barrier = std::sync::Barrier::new(guests.len());
+        std::thread::scope(|scope| {
+            for guest in &guests {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    guest.emit("roomout", json!({ "roomid": room }))
+                });
+            }
+        });
+        let what = "a roster with the watcher alone".to_owned();
+        context.eventually(&what, || {
+            let events = watcher.socket.events();
+            let last = events.iter().rev().find(|event| is_roster_of(event, room));
+            Ok(last.is_some_and(|event| ids(event.arg(0)) == [watcher.user.id]).then_some(()))
+        })?;
+        watcher.socket.skip();
+    }
+    Ok(())
+}
+
+fn burst_converges(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let crowd = crowd(context, 24)?;
+    for guest in &crowd {
+        guest.emit("room", json!({ "roomid": room }))?;
+    }
+    for guest in &crowd {
+        guest.event("room")?;
+    }
+    let (leave, stay) = crowd.split_at(12);
+    for (index, guest) in leave.iter().enumerate() {
+        if index % 2 == 0 {
+            guest.emit("roomout", json!({ "roomid": room }))?;
+        } else {
+            guest.socket.hang_up();
+        }
+    }
+    let wanted = sorted(&stay.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    for guest in stay {
+        context.eventually("the roster at rest", || {
+            let events = guest.socket.events();
+            let last = events.iter().rev().find(|event| is_roster_of(event, room));
+            Ok(last.is_some_and(|event| ids(event.arg(0)) == wanted).then_some(()))
+        })?;
+    }
+    for guest in stay.iter().take(3) {
+        equal("the last roster", &last_roster(context, guest, room)?, &wanted)?;
+    }
+    Ok(())
+}
+
+fn above_100(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let watcher = context.observer("watcher")?;
+    watcher.join_as(room, "count")?;
+    let crowd = crowd(context, 103)?;
+    for guest in &crowd {
+        guest.socket.emit("room", &[json!({ "roomid": room, "presence": "count" })])?;
+    }
+    watcher.socket.wait_event(context.wait(), "presence with 104 online", |event| {
+        event.name == "presence" && event.arg(0)["online"] == json!(104)
+    })?;
+    let last = context.observer("last")?;
+    last.join(room)?;
+    let event = last.event("room")?;
+    let mut wanted: Vec<u64> = crowd.iter().map(|guest| guest.user.id).collect();
+    wanted.extend([watcher.user.id, last.user.id]);
+    users_are("the users in the roster", event.arg(0), &wanted)?;
+    equal("online", &event.arg(1)["online"], &json!(105))
+}
+
+fn budget(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let (crowd, movers) = (crowd(context, 40)?, crowd(context, 4)?);
+    for guest in &crowd {
+        guest.emit("room", json!({ "roomid": room }))?;
+    }
+    for guest in &crowd {
+        guest.event("room")?;
+    }
+    let start = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for index in 0..40 {
+        let mover = &movers[index % movers.len()];
+        let before = Instant::now();
+        if index / movers.len() % 2 == 0 {
+            mover.join(room)?
+        } else {
+            mover.leave(room)?
+        };
+        slowest = slowest.max(before.elapsed());
+        let before = Instant::now();
+        crowd[0].say(room, &format!("prompt {index}"))?;
+        crowd[39].message_with(&format!("prompt {index}"))?;
+        slowest = slowest.max(before.elapsed());
+    }
+    let took = start.elapsed();
+    let bytes: usize = crowd
+        .iter()
+        .flat_map(|guest| guest.socket.events())
+        .filter(|event| is_roster_of(event, room))
+        .map(|event| event.args.iter().map(|arg| arg.to_string().len()).sum::<usize>() + 16)
+        .sum();
+    let allowed = 33_554_432.0 * took.as_secs_f64().max(10.0);
+    require((bytes as f64) <= allowed, "roster traffic within 32 MiB/s", || {
+        format!("{bytes} bytes in {took:?}")
+    })?;
+    require(slowest < Duration::from_secs(3), "prompt acks and messages", || {
+        format!("the slowest took {slowest:?}")
+    })?;
+    for mover in &movers {
+        mover.leave(room)?;
+    }
+    let wanted = sorted(&crowd.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    let dead = crowd.iter().find_map(|guest| guest.socket.ending());
+    nothing("no session lost", dead)?;
+    equal("the roster at rest", &last_roster(context, &crowd[30], room)?, &wanted)
+}

@@ -1,0 +1,96 @@
+//! Chapter 3: Socket.IO disconnect.
+
+use std::time::Duration;
+
+use serde_json::json;
+use throng_codec::engine::{Kind, Packet};
+use throng_codec::socket as sio;
+
+use super::support::*;
+use crate::capabilities::{CHAT, NOTHING};
+use crate::case::cases;
+use crate::client::chat::message;
+use crate::client::socket::Socket;
+use crate::combo::{EVERY, POLLING, WEBSOCKET};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, fail, skip};
+
+cases! {
+    leaves "dis.leaves" ["SIO-60", "SIO-61", "CHAT-80", "CHAT-50"] over EVERY needs CHAT
+        does "sends 41 from a session in a room"
+        expects "the other members see the user leave, and 41 is not answered";
+    then_close "dis.then-close-by-post" ["SIO-62"] over POLLING needs NOTHING
+        does "posts 41 and then the close packet"
+        expects "ok for both";
+    silent_afterwards "dis.silent-afterwards" ["SIO-64", "SIO-61"] over EVERY needs CHAT
+        does "sends 41, then events, while another member sends messages in the room"
+        expects "no packet arrives and no event takes effect";
+    lingering "dis.lingering" ["SIO-63", "LIM-52"] over WEBSOCKET needs NOTHING
+        does "sends 41 and keeps the connection open"
+        expects "the session is closed with code 4003 within the connect timeout";
+    elsewhere "dis.elsewhere" ["SIO-65"] over EVERY needs NOTHING
+        does "sends 41 for a namespace that is not connected"
+        expects "it is ignored";
+}
+
+fn leaves(context: &Context) -> Outcome {
+    let (room, guest, witness) = guest_and_witness(context)?;
+    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    guest.event("room")?;
+    let before = events_of_rooms(&guest.socket);
+    guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
+    let event = witness.roster_of(room, &[witness.user.id])?;
+    equal("the event", &event.name, &"roomout".to_owned())?;
+    context.pause(QUIET);
+    equal("events for the session that left", &events_of_rooms(&guest.socket), &before)
+}
+
+/// The number of events about the session's own rooms: unread numbers may arrive at any time.
+fn events_of_rooms(socket: &Socket) -> usize {
+    socket.events().iter().filter(|event| event.name != "count").count()
+}
+
+fn then_close(context: &Context) -> Outcome {
+    let poller = context.poller()?;
+    poller.connect()?;
+    status(&poller.post_message("1")?, 200)?;
+    context.pause(Duration::from_millis(100));
+    let answer = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
+    status(&answer, 200)?;
+    equal("the body", &answer.text(), &"ok".to_owned())
+}
+
+fn silent_afterwards(context: &Context) -> Outcome {
+    let (room, guest, witness) = guest_and_witness(context)?;
+    guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
+    witness.roster_of(room, &[witness.user.id])?;
+    // Packets that were on their way when 41 was sent do not count.
+    context.pause(QUIET);
+    let (events, acks) = (guest.socket.event_count(), guest.socket.acks().len());
+    let _ = guest.socket.emit_with_id("room", &[json!({ "roomid": room })]);
+    let _ = guest.emit("message", message(room, "after 41"));
+    witness.say(room, "still here")?;
+    context.pause(QUIET * 2);
+    equal("events after 41", &guest.socket.event_count(), &events)?;
+    equal("acks after 41", &guest.socket.acks().len(), &acks)?;
+    equal("the messages received", &witness.texts(room), &vec!["still here".to_owned()])
+}
+
+fn lingering(context: &Context) -> Outcome {
+    let timeout = if context.run.slow { Duration::from_secs(50) } else { Duration::from_secs(6) };
+    let socket = context.socket()?;
+    socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
+    match socket.wait_end(timeout) {
+        Some(ending) => equal("the close code", &ending.code, &4003),
+        None if context.run.slow => {
+            fail("close code 4003", format!("the session is open after {timeout:?}"))
+        }
+        None => skip(format!("the target waits longer than {timeout:?}; run with --slow")),
+    }
+}
+
+fn elsewhere(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    socket.send_engine(&Packet::message("1/other,"))?;
+    goes_on(context, &socket)
+}

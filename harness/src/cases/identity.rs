@@ -1,0 +1,338 @@
+//! Chapter 4: identity and login.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::*;
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::client::chat::{is_roster_of, message, roster_ids};
+use crate::client::options::Options;
+use crate::client::rest::{PASSWORD, User};
+use crate::client::socket::Socket;
+use crate::combo::{EIO4, EVERY, NONE};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, equal, require};
+
+cases! {
+    sources "id.sources" ["CHAT-2", "SIO-19"] over EVERY needs CHAT
+        does "sends a token in the query, in the Authorization header and in an event"
+        expects "the session acts as the user of the token each time";
+    connect_payload "id.connect-payload" ["SIO-18", "CHAT-2", "SIO-19"] over EIO4 needs CHAT
+        does "sends tokens in the CONNECT payload: api_token, token, both, invalid, and over one in the query"
+        expects "api_token before token; the newest valid token wins; an invalid one changes nothing";
+    query_before_bearer "id.query-before-bearer" ["CHAT-3"] over EVERY needs CHAT
+        does "sends one token in the query and another as bearer token"
+        expects "the token of the query is used if it is present";
+    no_token_in_event "id.no-token-in-event" ["CHAT-4"] over EVERY needs CHAT
+        does "joins with api_token missing, false, null and empty"
+        expects "the session's identity is used";
+    invalid_token_in_event "id.invalid-token-in-event" ["CHAT-5", "CHAT-8", "ERR-3", "REST-11"] over EVERY needs CHAT
+        does "sends events with tokens of wrong types and shapes, and with unknown tokens"
+        expects "unauthenticated, no effect, and the session keeps its identity";
+    other_user "id.other-user" ["CHAT-6", "CHAT-50", "PRES-27"] over EVERY needs CHAT
+        does "joins as one user, then sends an event with another user's token"
+        expects "the session leaves all rooms as the first user and acts as the second";
+    same_user "id.same-user" ["CHAT-7"] over EVERY needs CHAT
+        does "sends an event with a second valid token of the same user"
+        expects "memberships do not change";
+    logout "id.logout" ["CHAT-11", "REST-20"] over EVERY needs CHAT
+        does "logs out the token of one of a user's two sessions"
+        expects "that session becomes anonymous and leaves its rooms; the other keeps its identity";
+    logout_event "id.logout-told" ["CHAT-12"] over EVERY needs CHAT
+        does "logs out a session's token"
+        expects "the session gets the event login with the text";
+    keeps_open "id.keeps-open-after-expiry" ["CHAT-13"] over NONE needs CHAT
+        does "logs in again elsewhere while a session is connected"
+        expects "the session stays usable";
+    cookie "id.cookie" ["CHAT-14", "REST-4"] over EVERY needs CHAT
+        does "connects with the cookie of a login and without a token"
+        expects "the session is anonymous";
+    not_inherited "id.not-inherited" ["CHAT-10", "CHAT-1"] over EVERY needs CHAT
+        does "closes sessions with identity and opens new ones without"
+        expects "the new sessions are anonymous";
+    login_count "login.count" ["CHAT-15", "UNR-1", "UNR-6"] over EVERY needs CHAT
+        does "sends login without ack id"
+        expects "one event count with a number for every known room";
+    login_ack "login.ack" ["CHAT-16"] over EVERY needs CHAT
+        does "sends login with ack id"
+        expects "ok, user with exactly id, name and avatar, and count as in the event";
+    not_needed "login.not-needed" ["CHAT-17", "UNR-3"] over EVERY needs CHAT
+        does "joins and sends messages without sending login"
+        expects "everything works";
+}
+
+/// Whether this session acts as this user.
+fn acts_as(context: &Context, socket: &Socket, user: Option<&User>) -> Outcome {
+    let answer = socket.ask("login", &[json!({})], context.wait())?;
+    match user {
+        Some(user) => {
+            require(answer["user"]["id"] == json!(user.id), "the identity of the token", || {
+                format!("{answer} instead of user {}", user.id)
+            })
+        }
+        None => refuses(&answer, "unauthenticated"),
+    }
+}
+
+fn sources(context: &Context) -> Outcome {
+    let user = context.user()?;
+    let other = context.user()?;
+    let connect = |options: Options| context.socket_with(options);
+    context.step("in the query");
+    let socket = connect(Options { token: Some(user.token.clone()), ..context.options() })?;
+    acts_as(context, &socket, Some(&user))?;
+    context.step("as bearer");
+    let socket = connect(Options { bearer: Some(other.token.clone()), ..context.options() })?;
+    acts_as(context, &socket, Some(&other))?;
+    context.step("in an event");
+    let socket = connect(context.options())?;
+    acts_as(context, &socket, None)?;
+    let arg = json!({ "api_token": user.token });
+    accepts(&socket.ask("login", &[arg], context.wait())?)?;
+    acts_as(context, &socket, Some(&user))
+}
+
+fn connect_payload(context: &Context) -> Outcome {
+    let (one, two) = (context.user()?, context.user()?);
+    let connect = |token: Option<&User>, auth: Value| {
+        let options = Options {
+            token: token.map(|user| user.token.clone()),
+            auth: Some(auth),
+            ..context.options()
+        };
+        context.socket_with(options)
+    };
+    let socket = connect(None, json!({ "api_token": one.token }))?;
+    acts_as(context, &socket, Some(&one))?;
+    let socket = connect(None, json!({ "token": two.token }))?;
+    acts_as(context, &socket, Some(&two))?;
+    let socket = connect(None, json!({ "token": two.token, "api_token": one.token }))?;
+    acts_as(context, &socket, Some(&one))?;
+    context.step("one token in the query, another in the payload");
+    let socket = connect(Some(&one), json!({ "api_token": two.token }))?;
+    acts_as(context, &socket, Some(&two))?;
+    context.step("invalid tokens");
+    for auth in [
+        json!({ "api_token": "x" }),
+        json!({ "api_token": 1 }),
+        json!({ "api_token": "z".repeat(60) }),
+    ] {
+        let socket = connect(Some(&one), auth.clone())?;
+        acts_as(context, &socket, Some(&one))?;
+        let socket = connect(None, auth)?;
+        acts_as(context, &socket, None)?;
+    }
+    Ok(())
+}
+
+fn query_before_bearer(context: &Context) -> Outcome {
+    let (one, two) = (context.user()?, context.user()?);
+    let connect = |query: &str| {
+        let options = Options {
+            token: Some(query.to_owned()),
+            bearer: Some(two.token.clone()),
+            ..context.options()
+        };
+        context.socket_with(options)
+    };
+    acts_as(context, &connect(&one.token)?, Some(&one))?;
+    for absent in ["", "false", "null"] {
+        acts_as(context, &connect(absent)?, Some(&two))?;
+    }
+    Ok(())
+}
+
+fn no_token_in_event(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let guest = context.guest("guest")?;
+    for token in [None, Some(json!(false)), Some(json!(null)), Some(json!(""))] {
+        let mut arg = json!({ "roomid": room });
+        if let Some(token) = token {
+            arg["api_token"] = token;
+        }
+        accepts(&guest.ask("room", arg)?)?;
+        let event = guest.event("room")?;
+        require(
+            roster_ids(event.arg(0)).contains(&guest.user.id),
+            "the user in the roster",
+            || event.arg(0).to_string(),
+        )?;
+    }
+    Ok(())
+}
+
+fn invalid_token_in_event(context: &Context) -> Outcome {
+    let (room, witness) = watched_room(context)?;
+    let guest = context.guest("guest")?;
+    let twisted: String = guest.user.token.chars().rev().collect();
+    let tokens = [
+        json!(1),
+        json!(0),
+        json!(true),
+        json!([guest.user.token]),
+        json!({ "token": guest.user.token }),
+        json!("short"),
+        json!("z".repeat(60)),
+        json!(twisted),
+        json!(format!("{} ", guest.user.token)),
+        json!("false"),
+    ];
+    for token in tokens {
+        context.step(format!("api_token: {token}"));
+        let arg = json!({ "roomid": room, "api_token": token });
+        refuses(&guest.ask("room", arg.clone())?, "unauthenticated")?;
+        refuses(&guest.ask("login", json!({ "api_token": token }))?, "unauthenticated")?;
+    }
+    guest.emit("room", json!({ "roomid": room, "api_token": 1 }))?;
+    let event = guest.event("login")?;
+    equal("the text", event.arg(0), &json!("Login to enter chat room"))?;
+    context.step("an invalid token in the room");
+    guest.join(room)?;
+    let mut forged = message(room, "forged");
+    forged["api_token"] = json!("z".repeat(60));
+    refuses(&guest.ask("message", forged)?, "unauthenticated")?;
+    guest.say(room, "genuine")?;
+    witness.message_with("genuine")?;
+    equal("the messages received", &witness.messages(room).len(), &1)
+}
+
+fn other_user(context: &Context) -> Outcome {
+    let (room, elsewhere) = (context.room()?, context.room()?);
+    let witness = context.observer("witness")?;
+    witness.join(room)?;
+    let guest = context.guest("guest")?;
+    guest.join(room)?;
+    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    let second = context.user()?;
+    let arg = json!({ "roomid": elsewhere, "api_token": second.token });
+    accepts(&guest.ask("room", arg)?)?;
+    let event = guest.socket.wait_event(context.wait(), "the new room's roster", |event| {
+        is_roster_of(event, elsewhere)
+    })?;
+    users_are("the users in the new room", event.arg(0), &[second.id])?;
+    witness.roster_of(room, &[witness.user.id])?;
+    refuses(&guest.ask("message", message(room, "as the old user"))?, "not_member")?;
+    acts_as(context, &guest.socket, Some(&second))
+}
+
+fn same_user(context: &Context) -> Outcome {
+    let (room, guest, witness) = guest_and_witness(context)?;
+    let again = context.rest().login(&guest.user.email)?;
+    require(again.token != guest.user.token, "a new token", || again.token.clone())?;
+    witness.socket.skip();
+    let mut arg = message(room, "with the second token");
+    arg["api_token"] = json!(again.token);
+    accepts(&guest.ask("message", arg)?)?;
+    witness.message_with("with the second token")?;
+    let users = sorted(&[guest.user.id, witness.user.id]);
+    equal("the last roster", &last_roster(context, &witness, room)?, &users)
+}
+
+fn logout(context: &Context) -> Outcome {
+    let (room, witness) = watched_room(context)?;
+    let user = context.user()?;
+    let again = context.rest().login(&user.email)?;
+    let (gone, kept) = (context.chat(&user, "gone")?, context.chat(&again, "kept")?);
+    gone.join(room)?;
+    witness.roster_of(room, &[witness.user.id, user.id])?;
+    let answer = context.rest().post("/api/logout", &json!({ "api_token": user.token }))?;
+    equal("errno", &answer.json()["errno"], &json!(0))?;
+    witness.roster_of(room, &[witness.user.id])?;
+    acts_as(context, &gone.socket, None)?;
+    acts_as(context, &kept.socket, Some(&again))?;
+    refuses(&gone.ask("login", json!({ "api_token": user.token }))?, "unauthenticated")?;
+    equal("GET /api/user", &context.rest().get_as("/api/user", &user.token)?.status, &401)
+}
+
+fn logout_event(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    context.rest().post("/api/logout", &json!({ "api_token": guest.user.token }))?;
+    let event = guest.event("login")?;
+    equal("the text", event.arg(0), &json!("Login to enter chat room"))
+}
+
+fn keeps_open(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    context.rest().login(&guest.user.email)?;
+    context.pause(QUIET);
+    acts_as(context, &guest.socket, Some(&guest.user))
+}
+
+fn cookie(context: &Context) -> Outcome {
+    let user = context.user()?;
+    let body = json!({ "name": user.email, "password": PASSWORD });
+    let answer = context.rest().post("/api/login", &body)?;
+    let (cookie, _) = set_cookie(&answer)?;
+    for value in [cookie, user.token.clone()] {
+        let headers = vec![("Cookie".to_owned(), format!("throng_session={value}"))];
+        let options = Options { headers, ..context.options() };
+        let socket = context.socket_with(options)?;
+        acts_as(context, &socket, None)?;
+    }
+    Ok(())
+}
+
+fn not_inherited(context: &Context) -> Outcome {
+    let room = context.room()?;
+    for _ in 0..4 {
+        let guest = context.guest("guest")?;
+        guest.join(room)?;
+        guest.socket.close();
+        context.pause(Duration::from_millis(30));
+        let socket = context.socket()?;
+        acts_as(context, &socket, None)?;
+    }
+    Ok(())
+}
+
+fn login_count(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    let known = context.rest().rooms(&guest.user.token)?;
+    // A room that another case just created may not be known on every node yet (NODE-13).
+    context.pause(if context.nodes() > 1 { Duration::from_millis(1_500) } else { QUIET * 2 });
+    guest.socket.skip();
+    guest.emit("login", json!({ "name": guest.user.email }))?;
+    // Updates contain changed rooms only; the answer contains room 1, which does not change.
+    let what = "a count of all rooms";
+    let event = guest.socket.wait_event(context.wait(), what, |event| {
+        event.name == "count" && event.arg(0).get("room1").is_some()
+    })?;
+    equal("the number of arguments", &event.args.len(), &1)?;
+    let counts = event.arg(0).as_object().cloned().unwrap_or_default();
+    for (key, value) in &counts {
+        let digits = key.strip_prefix("room").filter(|id| id.parse::<u64>().is_ok());
+        require(digits.is_some() && value.is_u64(), "a number for `room` and an id", || {
+            format!("{key}: {value}")
+        })?;
+    }
+    let missing: Vec<&Value> = known
+        .iter()
+        .map(|room| &room["id"])
+        .filter(|id| !counts.contains_key(&format!("room{id}")))
+        .collect();
+    require(counts.len() <= 1_000, "1000 rooms at most", || format!("{} rooms", counts.len()))?;
+    require(known.len() > 900 || missing.is_empty(), "every known room", || {
+        format!("{missing:?} missing")
+    })
+}
+
+fn login_ack(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    let answer = guest.ask("login", json!({}))?;
+    let wanted =
+        json!({ "id": guest.user.id, "name": guest.user.name, "avatar": guest.user.avatar });
+    equal("user", &answer["user"], &wanted)?;
+    let events = guest.socket.events();
+    let same = events.iter().any(|e| e.name == "count" && *e.arg(0) == answer["count"]);
+    require(same, "an event count that equals that of the ack", || format!("{}", answer["count"]))
+}
+
+fn not_needed(context: &Context) -> Outcome {
+    let (room, guest, witness) = guest_and_witness(context)?;
+    guest.say(room, "never logged in")?;
+    witness.message_with("never logged in")?;
+    guest.leave(room)?;
+    Ok(())
+}

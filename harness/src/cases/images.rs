@@ -1,0 +1,105 @@
+//! Chapter 4: images in messages.
+
+use data_encoding::BASE64;
+use serde_json::json;
+
+use super::support::*;
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::combo::{EIO4, EVERY};
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, require, skip};
+
+cases! {
+    image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
+        does "sends data URLs of the four image types, then the resulting URL"
+        expects "the event contains a path below /storage/images/ that serves the bytes";
+    bad_image "msg.bad-image" ["CHAT-47"] over EVERY needs CHAT
+        does "sends other URLs, other types, text declared as an image, and bad base64"
+        expects "image_invalid for each, and nothing is delivered";
+    big_image "msg.big-image" ["CHAT-47", "LIM-10"] over EIO4 needs CHAT
+        does "sends an image of 3 MiB plus one byte"
+        expects "too_large, if the payload limit lets it through";
+}
+
+pub const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
+\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
+
+pub const GIF: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
+\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0?\0\x7f\xff\xd9";
+
+pub const WEBP: &[u8] =
+    b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
+
+fn data_url(kind: &str, bytes: &[u8]) -> String {
+    format!("data:image/{kind};base64,{}", BASE64.encode(bytes))
+}
+
+fn image(context: &Context) -> Outcome {
+    let (room, one, two) = guest_and_witness(context)?;
+    let mut url = String::new();
+    for (kind, bytes) in [("png", PNG), ("gif", GIF), ("jpeg", JPEG), ("webp", WEBP)] {
+        context.step(format!("sends a {kind}"));
+        let arg = json!({ "roomid": room, "msg": "", "img": data_url(kind, bytes) });
+        let answer = one.ask("message", arg)?;
+        accepts(&answer)?;
+        let event = two.message_of(&answer)?;
+        url = event.arg(0)["img"].as_str().unwrap_or("").to_owned();
+        require(url.starts_with("/storage/images/"), "a path below /storage/images/", || {
+            url.clone()
+        })?;
+        let file = context.get(&url)?;
+        status(&file, 200)?;
+        require(file.body == bytes, "the bytes that were sent", || format!("{:?}", file.body))?;
+        header(&file, "Content-Type", &format!("image/{kind}"))?;
+    }
+    context.step("sends a path of the server as img");
+    let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": url }))?;
+    accepts(&answer)?;
+    let event = two.message_of(&answer)?;
+    equal("img", &event.arg(0)["img"], &json!(url))
+}
+
+fn bad_image(context: &Context) -> Outcome {
+    let (room, one, two) = guest_and_witness(context)?;
+    let svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>";
+    for img in [
+        "https://evil.example/x.png".to_owned(),
+        "javascript:alert(1)".to_owned(),
+        "x".to_owned(),
+        "/etc/passwd".to_owned(),
+        "/storage/../secret".to_owned(),
+        format!("/storage/{}", "x".repeat(600)),
+        data_url("svg+xml", svg),
+        data_url("png", svg),
+        data_url("jpeg", b"just text"),
+        "data:image/png;base64,%%%%".to_owned(),
+        "data:image/png;base64,".to_owned(),
+        "data:text/html;base64,PGI+".to_owned(),
+        "data:image/png,plain".to_owned(),
+    ] {
+        let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?;
+        refuses_input(&answer, "image_invalid", &img[..img.len().min(60)])?;
+    }
+    one.say(room, "the end")?;
+    two.message_with("the end")?;
+    equal("the messages received", &two.messages(room).len(), &1)
+}
+
+fn big_image(context: &Context) -> Outcome {
+    let max = max_payload(context)?;
+    let mut bytes = PNG.to_vec();
+    bytes.resize(3_145_728 + 1, 0);
+    let img = data_url("png", &bytes);
+    if img.len() + 200 > max {
+        return skip(format!(
+            "maxPayload is {max}: an image above the limit of LIM-10 does not fit"
+        ));
+    }
+    let (room, guest) = guest_in_room(context)?;
+    refuses(&guest.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?, "too_large")
+}

@@ -1,0 +1,128 @@
+//! Chapter 3: namespaces.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use throng_codec::engine::Packet;
+use throng_codec::socket as sio;
+
+use super::support::*;
+use crate::capabilities::NOTHING;
+use crate::case::cases;
+use crate::client::options::Options;
+use crate::client::transcript::Direction;
+use crate::combo::{EIO3, EIO4, EVERY};
+use crate::context::{Context, QUIET};
+use crate::outcome::{Outcome, require};
+
+cases! {
+    packet_form "sio.packet-form" ["SIO-1", "SIO-3", "SIO-4", "SIO-2"] over EVERY needs NOTHING
+        does "connects to namespaces with and without query and comma"
+        expects "the namespace ends at the comma, the query is not part of it, and / is never written";
+    namespace_refused "sio.namespace-refused" ["SIO-30", "SIO-35"] over EIO4 needs NOTHING
+        does "connects to /custom-nope before and after /"
+        expects "CONNECT_ERROR with {\"message\":\"Invalid namespace\"}, and / can still be connected";
+    eio3_namespace_refused "sio.eio3-namespace-refused" ["SIO-31"] over EIO3 needs NOTHING
+        does "connects to another namespace"
+        expects "44/…,\"Invalid namespace\", and the session stays usable";
+    event_elsewhere "sio.event-elsewhere" ["SIO-32"] over EIO4 needs NOTHING
+        does "sends an EVENT and an ACK to a namespace that is not connected"
+        expects "the session is closed";
+    eio3_event_elsewhere "sio.eio3-event-elsewhere" ["SIO-33"] over EIO3 needs NOTHING
+        does "sends an EVENT to a namespace that is not connected"
+        expects "it is ignored, or the session is closed; it is not answered";
+    long_namespace "sio.long-namespace" ["SIO-34"] over EVERY needs NOTHING
+        does "connects to a namespace of 50000 characters"
+        expects "the refusal contains at most 256 characters of it";
+}
+
+fn packet_form(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    for (text, namespace) in
+        [("0/a,", "/a"), ("0/b", "/b"), ("0/c?x=1&y=2,", "/c"), ("0/d/e-f,", "/d/e-f")]
+    {
+        socket.send_engine(&Packet::message(text))?;
+        socket.wait_packet(context.wait(), &format!("the answer for {namespace}"), |packet| {
+            packet.namespace == namespace && packet.kind == sio::Kind::ConnectError
+        })?;
+    }
+    let lines = context.transcript.lines();
+    let explicit = lines.iter().any(|line| {
+        line.direction == Direction::Received
+            && ["40/,", "42/,", "43/,", "44/,"].iter().any(|form| line.text.contains(form))
+    });
+    require(!explicit, "no packet names the namespace /", || "one does".to_owned())
+}
+
+fn is_refusal(packet: &sio::Packet, namespace: &str, data: &Value) -> bool {
+    packet.kind == sio::Kind::ConnectError
+        && packet.namespace == namespace
+        && packet.data.as_ref() == Some(data)
+}
+
+fn namespace_refused(context: &Context) -> Outcome {
+    let options = Options { connects: false, ..context.options() };
+    let socket = context.socket_with(options)?;
+    let refusal = json!({ "message": "Invalid namespace" });
+    socket.send_engine(&Packet::message("0/custom-nope,"))?;
+    socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
+        is_refusal(packet, "/custom-nope", &refusal)
+    })?;
+    socket.send_engine(&Packet::message("0"))?;
+    context.eventually("CONNECT for / is answered", || {
+        Ok((socket.id() != socket.open().sid).then_some(()))
+    })?;
+    socket.send_engine(&Packet::message("0/after-nope,{\"token\":\"x\"}"))?;
+    socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
+        is_refusal(packet, "/after-nope", &refusal)
+    })?;
+    stays_open("the session stays open", &socket)
+}
+
+fn eio3_namespace_refused(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    for namespace in ["/custom-nope", "/admin?x=1"] {
+        socket.send_engine(&Packet::message(format!("0{namespace},")))?;
+        let name = namespace.split('?').next().unwrap_or(namespace);
+        socket.wait_packet(context.wait(), "the refusal", |packet| {
+            is_refusal(packet, name, &json!("Invalid namespace"))
+        })?;
+    }
+    stays_open("the session stays open", &socket)
+}
+
+fn event_elsewhere(context: &Context) -> Outcome {
+    for text in [
+        "2/nope,[\"message\",{}]",
+        "3/nope,1[]",
+        "51-/nope,[\"a\",{\"_placeholder\":true,\"num\":0}]",
+    ] {
+        kills_session(context, text, 1008)?;
+    }
+    Ok(())
+}
+
+fn eio3_event_elsewhere(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    // By polling the POST itself may be refused.
+    let _ = socket.send_engine(&Packet::message("2/nope,7[\"message\",{}]"));
+    context.pause(QUIET);
+    let answered = socket.wait_packet(Duration::ZERO, "", |packet| packet.namespace == "/nope");
+    require(answered.is_err() && socket.acks().is_empty(), "no answer", || format!("{answered:?}"))
+}
+
+fn long_namespace(context: &Context) -> Outcome {
+    let socket = context.socket()?;
+    let name = format!("/{}", "n".repeat(50_000));
+    socket.send_engine(&Packet::message(format!("0{name},")))?;
+    let answer = socket.wait_packet(context.wait(), "the refusal", |packet| {
+        packet.kind == sio::Kind::ConnectError
+    })?;
+    let named = answer.namespace.chars().count();
+    require(named <= 256, "a namespace of at most 256 characters", || {
+        format!("{named} characters")
+    })?;
+    require(name.starts_with(&answer.namespace), "the first characters of it", || {
+        answer.namespace.clone()
+    })
+}

@@ -1,0 +1,215 @@
+//! Chapter 9: registration and login.
+
+use serde_json::{Value, json};
+
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::cases::support::*;
+use crate::client::rest::PASSWORD;
+use crate::combo::NONE;
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, require};
+
+cases! {
+    register "rest.register" ["REST-15", "REST-18", "REST-24", "REST-12", "CHAT-8"] over NONE needs CHAT
+        does "registers a user"
+        expects "errno 0 with exactly the fields of a user, and a token of 60 characters";
+    register_faults "rest.register-faults" ["REST-16", "REST-2"] over NONE needs CHAT
+        does "registers with one error each"
+        expects "errno 1 and the text of the error";
+    register_taken "rest.register-taken" ["REST-17", "REST-23"] over NONE needs CHAT
+        does "registers the same e-mail twice, in other letter case, and eight times at once"
+        expects "exactly one registration succeeds; the others report that the name is taken";
+    register_src "rest.register-src" ["REST-25", "REST-16"] over NONE needs CHAT
+        does "registers with several kinds of src"
+        expects "URLs and avatars of the server are accepted, others refused";
+    login "rest.login" ["REST-19", "REST-21", "REST-24"] over NONE needs CHAT
+        does "logs in twice, in other letter case, and with wrong or missing values"
+        expects "a new token each time, earlier tokens stay valid; the same text for a wrong e-mail and a wrong password";
+}
+
+fn register(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let email = context.run.fresh_email();
+    let body = json!({ "name": format!("  {email} "), "password": PASSWORD });
+    let response = rest.post("/api/register", &body)?;
+    status(&response, 200)?;
+    let answer = response.json();
+    has_exactly("the answer", &answer, &["errno", "user", "message"])?;
+    equal("errno", &answer["errno"], &json!(0))?;
+    equal("message", &answer["message"], &json!("Registered"))?;
+    let user = &answer["user"];
+    let fields = ["id", "name", "email", "avatar", "api_token", "created_at", "updated_at"];
+    has_exactly("user", user, &fields)?;
+    equal("email", &user["email"], &json!(email))?;
+    equal("name", &user["name"], &json!(email.split('@').next()))?;
+    require(user["id"].is_u64(), "an integer id", || user.to_string())?;
+    require(is_time(&user["created_at"]) && is_time(&user["updated_at"]), "times", || {
+        user.to_string()
+    })?;
+    let token = user["api_token"].as_str().unwrap_or("");
+    let plain = token.chars().all(|c| c.is_ascii_alphanumeric());
+    require(token.len() == 60 && plain, "a token of 60 letters and digits", || token.to_owned())?;
+    let avatar = user["avatar"].as_str().unwrap_or("");
+    require(avatar.starts_with("/avatars/") && avatar.ends_with(".svg"), "/avatars/N.svg", || {
+        avatar.to_owned()
+    })?;
+    let file = rest.get(avatar)?;
+    status(&file, 200)?;
+    require(file.has_type("image/svg+xml"), "an SVG", || {
+        format!("{:?}", file.header("content-type"))
+    })
+}
+
+fn register_faults(context: &Context) -> Outcome {
+    let email = || context.run.fresh_email();
+    let long = format!("{}@example.com", "x".repeat(100));
+    let cases = [
+        (json!({ "password": PASSWORD }), "The name field is required."),
+        (json!({ "name": "", "password": PASSWORD }), "The name field is required."),
+        (json!({ "name": "   ", "password": PASSWORD }), "The name field is required."),
+        (json!({ "name": null, "password": "x" }), "The name field is required."),
+        (
+            json!({ "name": "no-address", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": "a b@c.d", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": "@example.com", "password": PASSWORD }),
+            "The name must be a valid email address.",
+        ),
+        (
+            json!({ "name": long, "password": "x" }),
+            "The name may not be greater than 100 characters.",
+        ),
+        (json!({ "name": email() }), "The password field is required."),
+        (json!({ "name": email(), "password": "" }), "The password field is required."),
+        (json!({ "name": email(), "password": 1_234_567 }), "The password must be a string."),
+        (
+            json!({ "name": email(), "password": "five5" }),
+            "The password must be at least 6 characters.",
+        ),
+        (
+            json!({ "name": email(), "password": PASSWORD, "src": "no url" }),
+            "The src is not a valid URL.",
+        ),
+        (
+            json!({ "name": email(), "password": PASSWORD, "src": format!("http://example.com/{}", "x".repeat(300)) }),
+            "The src may not be greater than 255 characters.",
+        ),
+    ];
+    for (body, message) in cases {
+        let response = context.rest().post("/api/register", &body)?;
+        status(&response, 200)?;
+        let wanted = json!({ "errno": 1, "message": message });
+        require(response.json() == wanted, &wanted.to_string(), || {
+            format!("{} for {body}", response.text())
+        })?;
+    }
+    Ok(())
+}
+
+fn register_taken(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let user = context.user()?;
+    let taken = json!({ "errno": 1, "message": "The name has already been taken." });
+    for name in [user.email.clone(), user.email.to_uppercase()] {
+        let body = json!({ "name": name, "password": PASSWORD });
+        let response = rest.post("/api/register", &body)?;
+        equal("the answer", &response.json(), &taken)?;
+    }
+    context.step("eight at once");
+    let body = json!({ "name": context.run.fresh_email(), "password": PASSWORD });
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| rest.post("/api/register", &body))).collect();
+        asking
+            .into_iter()
+            .filter_map(|thread| thread.join().ok()?.ok())
+            .map(|response| response.json())
+            .collect()
+    });
+    let succeeded = answers.iter().filter(|answer| answer["errno"] == json!(0)).count();
+    let refused = answers.iter().filter(|answer| **answer == taken).count();
+    require(
+        succeeded == 1 && refused == answers.len() - 1,
+        "one success, the others refused as taken",
+        || format!("{answers:?}"),
+    )
+}
+
+fn register_src(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let register = |src: &str| {
+        let body = json!({ "name": context.run.fresh_email(), "password": PASSWORD, "src": src });
+        rest.post("/api/register", &body).map(|response| response.json())
+    };
+    let hosts = "http://no-such-host.invalid/a.png";
+    for src in [hosts, "https://example.com/x.png", "//example.com/me.png", "/avatars/3.svg"] {
+        let answer = register(src)?;
+        require(answer["errno"] == json!(0), &format!("{src} is accepted"), || answer.to_string())?;
+    }
+    let answer = register(hosts)?;
+    equal("avatar", &answer["user"]["avatar"], &json!(hosts))?;
+    for src in ["javascript:alert(1)", "data:image/png;base64,AA", "ftp://example.com/x", "x y"] {
+        let answer = register(src)?;
+        equal("message", &answer["message"], &json!("The src is not a valid URL."))?;
+    }
+    Ok(())
+}
+
+fn login(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let user = context.user()?;
+    let body = json!({ "name": user.email, "password": PASSWORD });
+    let response = rest.post("/api/login", &body)?;
+    status(&response, 200)?;
+    let answer = response.json();
+    has_exactly("the answer", &answer, &["errno", "user", "message"])?;
+    equal("message", &answer["message"], &json!("Logged in"))?;
+    let fields = [
+        "id",
+        "name",
+        "email",
+        "email_verified_at",
+        "avatar",
+        "api_token",
+        "created_at",
+        "updated_at",
+    ];
+    has_exactly("user", &answer["user"], &fields)?;
+    equal("id", &answer["user"]["id"], &json!(user.id))?;
+    let verified = &answer["user"]["email_verified_at"];
+    require(verified.is_null() || is_time(verified), "a time or null", || verified.to_string())?;
+    let second = answer["user"]["api_token"].as_str().unwrap_or("").to_owned();
+    require(second != user.token, "a new token", || second.clone())?;
+    equal("the first token", &rest.get_as("/api/user", &user.token)?.status, &200)?;
+    equal("the second token", &rest.get_as("/api/user", &second)?.status, &200)?;
+    let upper = json!({ "name": user.email.to_uppercase(), "password": PASSWORD });
+    equal(
+        "errno for an upper-case e-mail",
+        &rest.post("/api/login", &upper)?.json()["errno"],
+        &json!(0),
+    )?;
+    let wrong = json!({ "errno": 1, "message": "The e-mail or password is wrong." });
+    for body in [
+        json!({ "name": user.email, "password": "something else" }),
+        json!({ "name": "unknown@example.com", "password": PASSWORD }),
+        json!({ "name": user.email, "password": format!("{PASSWORD} ") }),
+    ] {
+        equal("the answer", &rest.post("/api/login", &body)?.json(), &wrong)?;
+    }
+    let missing = rest.post("/api/login", &json!({ "password": PASSWORD }))?.json();
+    equal("message", &missing["message"], &json!("The name field is required."))?;
+    let missing = rest.post("/api/login", &json!({ "name": user.email }))?.json();
+    equal("message", &missing["message"], &json!("The password field is required."))
+}
+
+fn is_time(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or("");
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { 'd' } else { c }).collect();
+    shape.starts_with("dddd-dd-dd dd:dd:dd") || shape.starts_with("dddd-dd-ddTdd:dd:dd")
+}

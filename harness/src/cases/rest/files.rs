@@ -1,0 +1,197 @@
+//! Chapter 9: uploads and stored files.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::cases::images::{GIF, JPEG, PNG, WEBP};
+use crate::cases::support::*;
+use crate::combo::NONE;
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, require};
+
+cases! {
+    upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
+        does "uploads images of four types with wrong names and content types, twice"
+        expects "Saved, a URL with the extension of the real type, safe headers, and one URL for the same bytes";
+    upload_faults "rest.upload-faults" ["REST-52", "REST-53"] over NONE needs CHAT
+        does "uploads nothing, an empty file, HTML and SVG with image names, and images to unknown rooms"
+        expects "errno 500 and the text";
+    upload_too_large "rest.upload-too-large" ["REST-52", "LIM-10"] over NONE needs CHAT
+        does "uploads more than 3 MiB"
+        expects "errno 500, or status 413";
+    avatar "rest.avatar" ["REST-51", "REST-58"] over NONE needs CHAT
+        does "uploads an avatar"
+        expects "Saved, a URL that serves the bytes, and the user's avatar is that URL";
+    storage_paths "rest.storage-paths" ["REST-57", "REST-73"] over NONE needs CHAT
+        does "requests paths below /storage/ and paths with .."
+        expects "404, and never another file";
+}
+
+fn upload_image(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let (room, guest) = guest_in_room(context)?;
+    let room_text = room.to_string();
+    let fields = &[("api_token", guest.user.token.as_str()), ("roomid", room_text.as_str())];
+    let mut urls = BTreeSet::new();
+    for (bytes, extensions, mime) in [
+        (PNG, ["png", "png"], "image/png"),
+        (GIF, ["gif", "gif"], "image/gif"),
+        (JPEG, ["jpg", "jpeg"], "image/jpeg"),
+        (WEBP, ["webp", "webp"], "image/webp"),
+    ] {
+        let file = Some(("secret-name.html", "text/html", bytes));
+        let response = rest.upload("/api/file/uploadimg", fields, file)?;
+        let answer = response.json();
+        require(
+            answer["errno"] == json!(200) && answer["msg"] == json!("Saved"),
+            "errno 200, Saved",
+            || response.text(),
+        )?;
+        let url = answer["url"].as_str().unwrap_or("").to_owned();
+        require(
+            url.starts_with("/storage/images/messages/"),
+            "/storage/images/messages/…",
+            || url.clone(),
+        )?;
+        let extension = url.rsplit('.').next().unwrap_or("");
+        require(extensions.contains(&extension), &format!("the extension {extensions:?}"), || {
+            url.clone()
+        })?;
+        require(!url.contains("secret"), "a name that does not contain the file name", || {
+            url.clone()
+        })?;
+        let served = context.get(&format!("{url}?imageView2/2/w/360"))?;
+        status(&served, 200)?;
+        require(served.body == bytes, "the same bytes", || format!("{} bytes", served.body.len()))?;
+        header(&served, "Content-Type", mime)?;
+        header(&served, "X-Content-Type-Options", "nosniff")?;
+        let policy = served.header("content-security-policy").unwrap_or("");
+        require(policy.contains("default-src 'none'"), "default-src 'none'", || policy.to_owned())?;
+        let cache = served.header("cache-control").unwrap_or("").to_owned();
+        let age = cache
+            .split("max-age=")
+            .nth(1)
+            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok());
+        require(age.is_some_and(|age| age >= 86_400), "a max-age of a day or more", || {
+            cache.clone()
+        })?;
+        let again =
+            rest.upload("/api/file/uploadimg", fields, Some(("b.png", "image/png", bytes)))?;
+        equal("the URL of the same bytes", &again.json()["url"], &json!(url))?;
+        urls.insert(url);
+    }
+    equal("the number of URLs", &urls.len(), &4)?;
+    let page = rest.history(&guest.user.token, room, 1, 0)?;
+    equal("the messages in the room", &page["total"], &json!(0))
+}
+
+const BAD_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
+
+const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
+
+fn upload_faults(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let (room, guest) = guest_in_room(context)?;
+    let token = guest.user.token.as_str();
+    let room_text = room.to_string();
+    let nowhere = (1 + (room + 300_000_000) % 999_000_000).to_string();
+    let svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>".as_slice();
+    let html = b"<html><script>alert(1)</script>".as_slice();
+    let files = [
+        None,
+        Some(("a.png", "image/png", b"".as_slice())),
+        Some(("a.png", "image/png", html)),
+        Some(("a.svg", "image/svg+xml", svg)),
+        Some(("a.php", "image/png", b"<?php echo 1;".as_slice())),
+    ];
+    for file in files {
+        let fields = &[("api_token", token), ("roomid", room_text.as_str())];
+        let answer = rest.upload("/api/file/uploadimg", fields, file)?.json();
+        require(answer == json!({ "errno": 500, "msg": BAD_IMAGE }), BAD_IMAGE, || {
+            format!("{answer} for {file:?}")
+        })?;
+        let answer = rest.upload("/api/file/avatar", &[("api_token", token)], file)?.json();
+        require(answer == json!({ "errno": 500, "msg": BAD_AVATAR }), BAD_AVATAR, || {
+            format!("{answer} for {file:?}")
+        })?;
+    }
+    for roomid in ["", "0", "x", nowhere.as_str()] {
+        let fields = &[("api_token", token), ("roomid", roomid)];
+        let answer =
+            rest.upload("/api/file/uploadimg", fields, Some(("a.png", "image/png", PNG)))?.json();
+        require(answer == json!({ "errno": 500, "msg": BAD_IMAGE }), BAD_IMAGE, || {
+            format!("{answer} for roomid {roomid:?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn upload_too_large(context: &Context) -> Outcome {
+    let guest = context.guest("guest")?;
+    let mut bytes = PNG.to_vec();
+    bytes.resize(3_145_728 + 1, 0);
+    let fields = &[("api_token", guest.user.token.as_str())];
+    let file = Some(("a.png", "image/png", bytes.as_slice()));
+    let response = context.rest().upload("/api/file/avatar", fields, file)?;
+    let refused =
+        response.status == 413 || response.json() == json!({ "errno": 500, "msg": BAD_AVATAR });
+    require(refused, "errno 500 or status 413", || {
+        format!("{} {}", response.status, response.text())
+    })
+}
+
+fn avatar(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let user = context.user()?;
+    let fields = &[("api_token", user.token.as_str())];
+    let response = rest.upload("/api/file/avatar", fields, Some(("me.jpg", "image/jpeg", PNG)))?;
+    let answer = response.json();
+    has_exactly("the answer", &answer, &["errno", "data", "msg"])?;
+    equal("errno", &answer["errno"], &json!(0))?;
+    equal("msg", &answer["msg"], &json!("Saved"))?;
+    let url = answer["data"]["url"].as_str().unwrap_or("").to_owned();
+    require(url.starts_with("/storage/images/avatars/"), "/storage/images/avatars/…", || {
+        url.clone()
+    })?;
+    let served = context.get(&url)?;
+    require(served.status == 200 && served.body == PNG, "the same bytes", || {
+        format!("status {}", served.status)
+    })?;
+    equal(
+        "the user's avatar",
+        &rest.get_as("/api/user", &user.token)?.json()["avatar"],
+        &json!(url),
+    )
+}
+
+fn storage_paths(context: &Context) -> Outcome {
+    for path in [
+        "/storage/",
+        "/storage/images/",
+        "/storage/images/messages/",
+        "/storage/images/messages/none.png",
+        "/storage/../Cargo.toml",
+        "/storage/images/../../throng.db",
+        "/storage/%2e%2e/%2e%2e/etc/passwd",
+        "/storage/..%2f..%2fetc%2fpasswd",
+        "/storage//etc/passwd",
+        "/storage/images/messages/..\\..\\x",
+    ] {
+        let response = context.get(path)?;
+        require(response.status == 404 || response.status == 400, "status 404", || {
+            format!("status {} for {path}: {}", response.status, response.text())
+        })?;
+    }
+    for path in
+        ["/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd"]
+    {
+        let response = context.get(path)?;
+        require(!response.text().contains("root:"), "no file outside the served folder", || {
+            response.text()
+        })?;
+    }
+    Ok(())
+}

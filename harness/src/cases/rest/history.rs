@@ -1,0 +1,120 @@
+//! Chapter 9: rooms and history.
+
+use serde_json::{Value, json};
+
+use crate::capabilities::CHAT;
+use crate::case::cases;
+use crate::cases::support::*;
+use crate::combo::NONE;
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require};
+
+cases! {
+    rooms "rest.rooms" ["REST-30"] over NONE needs CHAT
+        does "requests the list of rooms"
+        expects "each with exactly id, name, online, seq and unread";
+    history_shape "rest.history-shape" ["REST-40", "REST-46", "REST-43"] over NONE needs CHAT
+        does "requests a page of history"
+        expects "errno 0, rows of exactly nine fields, total and current";
+    history_faults "rest.history-faults" ["REST-41", "REST-45"] over NONE needs CHAT
+        does "requests history with invalid roomid and current, and beyond the end"
+        expects "errno 1, or an empty page";
+    history_pages "rest.history-pages" ["REST-42", "REST-43", "REST-44", "REST-45", "LIM-25"] over NONE needs CHAT
+        does "reads 45 messages page by page while more are sent"
+        expects "newest page first, each page ascending, 20 per page, every message once";
+}
+
+fn rooms(context: &Context) -> Outcome {
+    let (room, guest) = guest_in_room(context)?;
+    guest.say(room, "one")?;
+    let other = context.user()?;
+    let response = context.rest().get_as("/api/rooms", &other.token)?;
+    let answer = response.json();
+    has_exactly("the answer", &answer, &["errno", "rooms"])?;
+    let rooms = answer["rooms"].as_array().cloned().unwrap_or_default();
+    for entry in &rooms {
+        has_exactly("a room", entry, &["id", "name", "online", "seq", "unread"])?;
+    }
+    let Some(entry) = rooms.iter().find(|entry| entry["id"] == json!(room)) else {
+        return fail(format!("the room {room}"), format!("{} other rooms", rooms.len()));
+    };
+    equal("online", &entry["online"], &json!(1))?;
+    equal("seq", &entry["seq"], &json!(1))?;
+    equal("unread", &entry["unread"], &json!(1))
+}
+
+fn history_shape(context: &Context) -> Outcome {
+    let (room, guest) = guest_in_room(context)?;
+    let said = guest.say(room, "for the records")?;
+    let data = context.rest().history(&guest.user.token, room, 1, 0)?;
+    has_exactly("data", &data, &["errno", "data", "total", "current"])?;
+    equal("errno", &data["errno"], &json!(0))?;
+    equal("total", &data["total"], &json!(1))?;
+    equal("current", &data["current"], &json!(1))?;
+    let row = &data["data"][0];
+    let fields = ["id", "userid", "username", "src", "msg", "img", "roomid", "time", "seq"];
+    has_exactly("a row", row, &fields)?;
+    equal("id", &row["id"], &said["id"])?;
+    equal("roomid", &row["roomid"], &json!(room))?;
+    equal("time", &row["time"], &json!("2026-11-23T00:31:11.784Z"))
+}
+
+fn history_faults(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let (room, guest) = guest_in_room(context)?;
+    guest.say(room, "only one")?;
+    let token = &guest.user.token;
+    for query in [
+        "current=1&total=0".to_owned(),
+        format!("roomid={room}&total=0"),
+        format!("roomid={room}&current=0&total=0"),
+        format!("roomid={room}&current=-1&total=0"),
+        format!("roomid={room}&current=x&total=0"),
+        "roomid=0&current=1&total=0".to_owned(),
+        "roomid=x&current=1&total=0".to_owned(),
+        "roomid=-1&current=1&total=0".to_owned(),
+    ] {
+        let answer = rest.get_as(&format!("/api/history/message?{query}"), token)?.json();
+        require(answer == json!({ "data": { "errno": 1 } }), "errno 1", || {
+            format!("{answer} for {query}")
+        })?;
+    }
+    let nowhere = 1 + (room + 300_000_000) % 999_000_000;
+    let answer = rest.history(token, nowhere, 1, 0)?;
+    let none = answer["errno"] == json!(1) || answer["data"] == json!([]);
+    require(none, "errno 1 or no messages", || answer.to_string())?;
+    let beyond = rest.history(token, room, 7, 0)?;
+    equal("a page beyond the first message", &beyond["data"], &json!([]))?;
+    let odd =
+        rest.get_as(&format!("/api/history/message?roomid={room}&current=1&total=abc"), token)?;
+    equal("total for a value that is not a number", &odd.json()["data"]["total"], &json!(1))?;
+    let odd = rest.history(token, room, 1, 999_999)?;
+    equal("total above the number of messages", &odd["total"], &json!(1))
+}
+
+fn history_pages(context: &Context) -> Outcome {
+    let rest = context.rest();
+    let (room, guest) = guest_in_room(context)?;
+    for index in 1..=45 {
+        guest.say(room, &format!("number {index}"))?;
+    }
+    let seqs = |data: &Value| -> Vec<u64> {
+        let rows = data["data"].as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| row["seq"].as_u64()).collect()
+    };
+    let first = rest.history(&guest.user.token, room, 1, 0)?;
+    equal("total", &first["total"], &json!(45))?;
+    equal("page 1", &seqs(&first), &(26..=45).collect())?;
+    guest.say(room, "one more")?;
+    guest.say(room, "and another")?;
+    let second = rest.history(&guest.user.token, room, 2, 45)?;
+    equal("page 2 with the total of page 1", &seqs(&second), &(6..=25).collect())?;
+    equal("current", &second["current"], &json!(2))?;
+    let third = rest.history(&guest.user.token, room, 3, 45)?;
+    equal("page 3", &seqs(&third), &(1..=5).collect())?;
+    let fourth = rest.history(&guest.user.token, room, 4, 45)?;
+    equal("page 4", &fourth["data"], &json!([]))?;
+    let fresh = rest.history(&guest.user.token, room, 1, 0)?;
+    equal("page 1 again", &seqs(&fresh), &(28..=47).collect())?;
+    equal("total, again", &fresh["total"], &json!(47))
+}

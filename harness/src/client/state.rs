@@ -1,0 +1,71 @@
+//! What a session has received, in order.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use throng_codec::engine::Kind;
+use throng_codec::socket as sio;
+
+use super::open::Open;
+
+/// One Socket.IO event, as received.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Instant,
+    pub name: String,
+    pub args: Vec<Value>,
+    /// The ack id, if the server requests an acknowledgement.
+    pub id: Option<u64>,
+}
+
+impl Event {
+    pub fn arg(&self, index: usize) -> &Value {
+        self.args.get(index).unwrap_or(&Value::Null)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// WebSocket close code, or the status that ended polling; 1006 for a bare end of stream.
+    pub code: u16,
+    pub why: String,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub open: Option<Open>,
+    pub connected: Option<sio::Packet>,
+    pub events: Vec<Event>,
+    pub acks: Vec<(u64, Value, Instant)>,
+    pub others: Vec<sio::Packet>,
+    pub engine: Vec<(Kind, String)>,
+    pub binaries: Vec<Vec<u8>>,
+    pub ending: Option<Ending>,
+    /// Events before this index were consumed by a wait.
+    pub cursor: usize,
+    pub next_id: u64,
+    pub polling_paused: bool,
+    pub poll_in_flight: bool,
+}
+
+impl State {
+    pub fn take(&mut self, packet: sio::Packet) {
+        let at = Instant::now();
+        match packet.kind {
+            sio::Kind::Connect if packet.namespace == "/" && self.connected.is_none() => {
+                self.connected = Some(packet);
+            }
+            sio::Kind::Event => {
+                if let Some((name, args)) = packet.as_event() {
+                    let (name, args) = (name.to_owned(), args.to_vec());
+                    self.events.push(Event { at, name, args, id: packet.id });
+                }
+            }
+            sio::Kind::Ack if packet.namespace == "/" => {
+                let id = packet.id.unwrap_or(u64::MAX);
+                self.acks.push((id, packet.data.unwrap_or(Value::Null), at));
+            }
+            _ => self.others.push(packet),
+        }
+    }
+}

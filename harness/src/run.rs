@@ -1,0 +1,97 @@
+//! What all cases of one run share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::capabilities::{Capabilities, Need};
+use crate::client::target::Target;
+
+/// Kills a node (`down`) or starts it (`up`), and returns when that is done.
+pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
+
+/// Runs the command line of `--node-command`.
+pub fn by_command(command: String) -> NodeSwitch {
+    Box::new(move |what, node| {
+        let line = format!("{command} {what} {node}");
+        let output = std::process::Command::new("sh").args(["-c", &line]).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                Err(format!("`{line}` ended with {}: {stderr}", output.status))
+            }
+            Err(why) => Err(format!("`{line}`: {why}")),
+        }
+    })
+}
+
+/// What all cases of a run share.
+pub struct Run {
+    /// The nodes of the target, at least one.
+    pub nodes: Vec<Target>,
+    pub capabilities: Capabilities,
+    pub seed: u64,
+    /// Scripts per property test.
+    pub cases: u32,
+    pub wait: Duration,
+    pub slow: bool,
+    /// `None`: no node may be killed.
+    pub node_switch: Option<NodeSwitch>,
+    /// Time within which the other nodes must detect that a node died.
+    pub lease: Duration,
+    /// Directory for shrunk scripts; `None` writes none.
+    pub scripts: Option<PathBuf>,
+    /// Makes names of this run differ from those of earlier runs against the same server.
+    nonce: u64,
+    users: AtomicU64,
+    rooms: AtomicU64,
+    contexts: AtomicUsize,
+}
+
+impl Run {
+    pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Run {
+            nodes,
+            capabilities,
+            seed,
+            cases: 12,
+            wait: Duration::from_secs(5),
+            slow: false,
+            node_switch: None,
+            lease: Duration::from_secs(12),
+            scripts: None,
+            nonce: since.as_micros() as u64 % 1_000_000_000_000,
+            users: AtomicU64::new(0),
+            // Anywhere in the range of room ids, far from the default rooms.
+            rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
+            contexts: AtomicUsize::new(0),
+        }
+    }
+
+    /// Why a case with these needs cannot run, if it cannot.
+    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
+        if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
+            return Some("the target is a single node; pass several with --target");
+        }
+        if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
+            return Some("nodes are killed only with --node-command");
+        }
+        self.capabilities.lacks(needs)
+    }
+
+    pub fn fresh_email(&self) -> String {
+        let number = self.users.fetch_add(1, Ordering::Relaxed);
+        format!("u{}x{number}@example.com", self.nonce)
+    }
+
+    /// Cases take the nodes in turn.
+    pub fn next_node(&self) -> usize {
+        self.contexts.fetch_add(1, Ordering::Relaxed) % self.nodes.len()
+    }
+
+    pub fn fresh_room(&self) -> u64 {
+        self.rooms.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,136 @@
+//! Rules for the harness itself: no server code, every clause covered, lists that are correct.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+use throng_harness::cases;
+use throng_harness::skips::{SKIPS, reason};
+use throng_reference::Defect;
+
+fn metadata() -> Value {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
+}
+
+/// Names of all packages that `package` depends on, however far.
+fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
+    let packages = metadata["packages"].as_array().expect("packages");
+    let nodes = metadata["resolve"]["nodes"].as_array().expect("nodes");
+    let name_of = |id: &Value| {
+        let package =
+            packages.iter().find(|package| package["id"] == *id).expect("a known package");
+        package["name"].as_str().expect("a name").to_owned()
+    };
+    let mut open: Vec<&Value> =
+        nodes.iter().map(|node| &node["id"]).filter(|id| name_of(id) == package).collect();
+    assert!(!open.is_empty(), "{package} is not in the workspace");
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let node = nodes.iter().find(|node| node["id"] == *id).expect("a node per package");
+        for dependency in node["dependencies"].as_array().expect("dependencies") {
+            if seen.insert(name_of(dependency)) {
+                open.push(dependency);
+            }
+        }
+    }
+    seen
+}
+
+/// Packages whose manifest lies below `server/`.
+fn server_packages(metadata: &Value) -> BTreeSet<String> {
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .filter(|package| {
+            let path = package["manifest_path"].as_str().unwrap_or("").replace('\\', "/");
+            package["source"].is_null() && (path.contains("/server/"))
+        })
+        .map(|package| package["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_harness_depends_on_no_server_code() {
+    let metadata = metadata();
+    let forbidden = server_packages(&metadata);
+    for package in ["throng-harness", "throng-reference", "throng-codec"] {
+        let used = dependencies(&metadata, package);
+        let shared: Vec<_> = used.intersection(&forbidden).collect();
+        assert!(shared.is_empty(), "{package} depends on {shared:?}");
+    }
+    let used = dependencies(&metadata, "throng-harness");
+    assert!(used.contains("throng-spec"), "the check finds no dependencies: {used:?}");
+}
+
+#[test]
+fn the_dependency_check_can_fail() {
+    let metadata = metadata();
+    let forbidden = server_packages(&metadata);
+    if !forbidden.contains("throng") {
+        return;
+    }
+    let used = dependencies(&metadata, "throng");
+    assert!(used.intersection(&forbidden).next().is_some(), "the server uses its own crates");
+}
+
+#[test]
+fn every_clause_has_a_case_or_a_reason() {
+    let covered: BTreeSet<&str> =
+        cases::all().iter().flat_map(|case| case.clauses.iter().copied()).collect();
+    let bare: Vec<&str> = throng_spec::clauses()
+        .map(|clause| clause.id)
+        .filter(|id| !covered.contains(id) && reason(id).is_none())
+        .collect();
+    assert!(bare.is_empty(), "neither a case nor a reason for {bare:?}");
+}
+
+#[test]
+fn cases_and_lists_name_real_clauses_only() {
+    for case in cases::all() {
+        assert!(!case.clauses.is_empty(), "{} names no clause", case.id);
+        for id in case.clauses {
+            assert!(throng_spec::clause(id).is_some(), "{} names {id}", case.id);
+        }
+    }
+    for (id, reason) in SKIPS {
+        assert!(throng_spec::clause(id).is_some(), "the skip list names {id}");
+        assert!(reason.len() > 30, "the reason for {id} is too short");
+    }
+}
+
+#[test]
+fn no_clause_is_covered_and_skipped() {
+    let covered: BTreeSet<&str> =
+        cases::all().iter().flat_map(|case| case.clauses.iter().copied()).collect();
+    let both: Vec<&str> =
+        SKIPS.iter().map(|(id, _)| *id).filter(|id| covered.contains(id)).collect();
+    assert!(both.is_empty(), "remove them from the skip list: {both:?}");
+}
+
+#[test]
+fn case_ids_are_unique_and_cases_have_texts() {
+    let mut seen = BTreeSet::new();
+    for case in cases::all() {
+        assert!(seen.insert(case.id), "{} twice", case.id);
+        assert!(case.id.contains('.'), "{} has no chapter", case.id);
+        assert!(!case.does.is_empty() && !case.expects.is_empty(), "{} has no text", case.id);
+    }
+}
+
+#[test]
+fn every_defect_breaks_a_covered_clause() {
+    assert!(Defect::ALL.len() >= 30, "{} defects", Defect::ALL.len());
+    for defect in Defect::ALL {
+        let clause = defect.clause();
+        assert!(throng_spec::clause(clause).is_some(), "{} names {clause}", defect.name());
+        let named = cases::all().iter().any(|case| case.clauses.contains(&clause));
+        assert!(named, "no case names {clause}, which {} breaks", defect.name());
+    }
+}
