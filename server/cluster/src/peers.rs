@@ -154,6 +154,7 @@ impl Peers {
         });
         let processes: BTreeSet<&str> = registry.live().map(|(name, _)| process_of(name)).collect();
         for process in processes.into_iter().filter(|process| *process != own) {
+            // By design: its presence is not complete yet.
             let Some(name) = registry.ready(process) else { continue };
             let id = registry.records.get(name).map_or(0, |record| record.id);
             let is_full = self.known.len() >= peers_max || self.next_ix == u16::MAX;

@@ -147,6 +147,7 @@ impl Cluster {
                 effects.inputs.push(ClusterInput::Resync);
             }
             (Purpose::Sweep { .. }, outcome) => {
+                // By design: only samples answer with members.
                 let members =
                     if let Outcome::Members(members) = outcome { members } else { vec![] };
                 self.swept(now, members, effects);
