@@ -18,7 +18,9 @@ impl<A: App> Worker<A> {
         let slots = &mut self.slots;
         let count = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
         slots.requests.clear();
-        slots.requests.extend(self.lane_ends.requests_out.iter().map(|lane| count(lane.free_slots())));
+        slots
+            .requests
+            .extend(self.lane_ends.requests_out.iter().map(|lane| count(lane.free_slots())));
         slots.deliveries.clear();
         slots
             .deliveries
