@@ -80,7 +80,7 @@ const cases = [
   ["TRN-19", "unknown transport on an upgrade", "eio4", request("GET", "/socket.io/?EIO=4&transport=abc", { headers: WS })],
   ["TRN-34", "POST of a message", "eio4", request("POST", `${P}${S}`, { headers: ["Content-Type: text/plain;charset=UTF-8"], body: "4hello" })],
   ["TRN-34", "POST of two messages", "eio4", request("POST", `${P}${S}`, { headers: ["Content-Type: text/plain;charset=UTF-8"], body: "4hello\x1e4world" })],
-  ["EIO-55", "POST of a pong nobody asked for", "eio4", request("POST", `${P}${S}`, { body: "3" })],
+  ["EIO-55", "POST of an unsolicited pong", "eio4", request("POST", `${P}${S}`, { body: "3" })],
   ["TRN-34", "POST of a message, eio3", "eio3", request("POST", `${P3}${S}`, { headers: ["Content-Type: text/plain;charset=UTF-8"], body: "6:4hello" })],
   ["EIO-90", "POST of a close packet", "eio4", request("POST", `${P}${S}`, { body: "1" })],
   ["TRN-39", "POST above the payload limit", "eio4", request("POST", `${P}${S}`, { body: "4".repeat(1001) })],

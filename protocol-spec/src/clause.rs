@@ -94,7 +94,7 @@ pub fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Reads the clauses of one text file.
 ///
 /// # Errors
-/// A sentence with file and line, when a line begins like a clause but is none.
+/// A sentence with file and line, when a line begins like a clause but is not well-formed.
 pub fn parse(file: &'static str, text: &'static str) -> Result<Vec<Clause>, String> {
     let mut found: Vec<Clause> = Vec::new();
     let mut section = "";

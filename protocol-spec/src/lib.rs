@@ -1,8 +1,8 @@
 //! The written protocol as data: clauses, vectors and schemas.
 //!
-//! The text files beside this crate decide; see its README for how to read them. This crate only
-//! reads them: it holds no codec and no rule of its own, so that servers, clients and harnesses
-//! can all depend on it without depending on each other.
+//! The text files of this folder are authoritative; the README explains how to read them. This crate
+//! only parses them: it contains no codec and no rule of its own, so that servers, clients and
+//! harnesses can all depend on it without depending on each other.
 
 #![forbid(unsafe_code)]
 

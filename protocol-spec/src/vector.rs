@@ -81,7 +81,8 @@ impl Vector {
     /// The bytes on the wire.
     ///
     /// # Errors
-    /// A sentence, when the hexadecimal is none or `bytes` and `text` are not exactly one.
+    /// A sentence, when the hexadecimal is malformed, or unless exactly one of `bytes` and `text` is
+    /// present.
     pub fn wire(&self) -> Result<Vec<u8>, String> {
         match (&self.bytes, &self.text) {
             (Some(hex), None) => {
@@ -112,8 +113,7 @@ pub fn vector_files() -> impl Iterator<Item = &'static str> {
 /// The vectors of a file: `vectors("engine_io_packets")`.
 ///
 /// # Panics
-/// When there is no such file. A line that is no vector is a panic too; the tests of this crate
-/// hold all of them.
+/// When there is no such file, or a line is not a vector; the tests of this crate read all of them.
 pub fn vectors(name: &str) -> Vec<Vector> {
     let (_, text) = FILES
         .iter()

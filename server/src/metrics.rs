@@ -254,7 +254,7 @@ fn backplane(e: &mut DescriptorEncoder<'_>, stats: &RedisStats) -> fmt::Result {
     let waiting = [
         ("presence", s.dirty_presence),
         ("map", s.dirty_map),
-        ("telling", s.untold),
+        ("telling", s.unlogged),
         ("loading", s.loading),
         ("sweeping", s.sweeping),
     ];
@@ -273,6 +273,7 @@ fn backplane(e: &mut DescriptorEncoder<'_>, stats: &RedisStats) -> fmt::Result {
         ("resyncs", c.resyncs),
         ("swept", c.swept_items),
         ("tips_polled", c.tips_polled),
+        ("outcomes_unexpected", c.outcomes_unexpected),
     ];
     let counted = counted.map(|(what, count)| (vec![("what", what.to_owned())], count));
     counters(e, "backplane_events", "What the backplane has done", counted)?;

@@ -1,4 +1,4 @@
-//! One step: what happened is noted, then whatever can be ordered is ordered.
+//! One step: the event updates the state, then every order that is possible is issued.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,29 +12,30 @@ use crate::health::Health;
 use crate::keys::Keys;
 use crate::lease::{Lease, Phase};
 use crate::loading::Loading;
+use crate::log_reader::LogReader;
+use crate::log_writer::{AppendBatch, LogWriter};
 use crate::numbering::Numbering;
 use crate::order::{Order, OrderId};
 use crate::peers::{Peers, Registry};
 use crate::presence::{self, Presence};
-use crate::reading::Reading;
 use crate::settings::{Seed, Settings};
 use crate::status::{Counters, Status};
 use crate::sweep::Sweeps;
-use crate::telling::{Telling, Told};
 
+mod check;
 mod drive;
 mod log;
 mod outcome;
 
-/// Peers whose rooms are asked for, and cards of users, at a time.
+/// Bounds of concurrent orders: peers whose rooms are requested, and user cards.
 const PEERS_AT_ONCE: usize = 2;
 const CARDS_AT_ONCE: usize = 4;
-/// Rooms whose height is remembered. Forgetting costs tips that tell nothing new.
+/// Rooms whose height is remembered. Forgetting one costs a redundant tip.
 const HEIGHTS_MAX: usize = 1 << 20;
-/// Between two looks at the registry that others ask for.
-const POKE_MS: u64 = 50;
+/// Least time between two reads of the registry that peers ask for.
+const REGISTRY_READ_GAP_MS: u64 = 50;
 
-/// What an order under way is for.
+/// The purpose of an order in flight.
 enum Purpose {
     Claim {
         sent: Now,
@@ -43,16 +44,16 @@ enum Purpose {
         sent: Now,
     },
     Release,
-    /// The record, without and with `ready`.
+    /// Writes the registry record, without and with `ready`.
     Record,
     Ready,
     Registry,
     Leases(Registry),
     Write {
-        presence: Vec<presence::Moved>,
-        map: Vec<fdmap::Moved>,
+        presence: Vec<presence::StartedWrite>,
+        map: Vec<fdmap::StartedWrite>,
     },
-    Append(Told),
+    Append(AppendBatch),
     Tails,
     Read,
     PeerRooms {
@@ -66,13 +67,13 @@ enum Purpose {
     Tips,
     Card(UserId),
     Number {
-        ticket: u64,
+        publish_id: u64,
         room: RoomId,
         count: u32,
     },
 }
 
-/// Of which kinds an order is under way.
+/// The kinds of which an order is in flight.
 #[derive(Default)]
 struct Busy {
     lease: bool,
@@ -93,29 +94,29 @@ pub struct Cluster {
     health: Health,
     presence: Presence,
     map: FdMap,
-    telling: Telling,
-    reading: Reading,
+    log_writer: LogWriter,
+    log_reader: LogReader,
     registry: Registry,
     peers: Peers,
     loading: Loading,
     sweeps: Sweeps,
     numbering: Numbering,
-    under_way: BTreeMap<OrderId, Purpose>,
+    in_flight: BTreeMap<OrderId, Purpose>,
     busy: Busy,
     next_order: u64,
-    /// The id to try first.
+    /// The node id to try first.
     first_id: u16,
-    /// The next look at the registry, and the last.
-    registry_at: Now,
-    looked_at: Now,
+    /// When the registry is read next, and when it was read last.
+    registry_due_at: Now,
+    registry_read_at: Now,
     beat_at: Now,
     tips_asked_at: Now,
-    /// Something may have been missed: read the tips once, and all presence.
+    /// Something may have been missed: read the tips once, and all presence again.
     are_tips_due: bool,
     is_resync_due: bool,
-    /// How far each room is known to have come.
+    /// The last known seq of each room.
     heights: BTreeMap<RoomId, Seq>,
-    /// Users of other nodes whose card has changed.
+    /// Users who changed on other nodes and whose cards must be read.
     cards: BTreeSet<UserId>,
     is_stopping: bool,
     is_released: bool,
@@ -125,7 +126,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Everything begins with the first step.
+    /// A node that has done nothing yet; the first step issues the first orders.
     pub fn new(settings: Settings, seed: Seed) -> Cluster {
         let process = data_encoding::HEXLOWER.encode(&seed.random[..8]);
         let first_id = u16::from_le_bytes([seed.random[8], seed.random[9]]) % 1024;
@@ -136,19 +137,19 @@ impl Cluster {
             health: Health::default(),
             presence: Presence::default(),
             map: FdMap::default(),
-            telling: Telling::default(),
-            reading: Reading::default(),
+            log_writer: LogWriter::default(),
+            log_reader: LogReader::default(),
             registry: Registry::default(),
             peers: Peers::default(),
             loading: Loading::default(),
             sweeps: Sweeps::new(settings.lease_ms),
             numbering: Numbering::default(),
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             busy: Busy::default(),
             next_order: 0,
             first_id,
-            registry_at: Now::default(),
-            looked_at: Now::default(),
+            registry_due_at: Now::default(),
+            registry_read_at: Now::default(),
             beat_at: Now::default(),
             tips_asked_at: Now::default(),
             are_tips_due: false,
@@ -164,20 +165,21 @@ impl Cluster {
         }
     }
 
-    /// The name of this process, whatever its incarnations. The store files under it who is
-    /// reading, so that others can settle that when it has died.
+    /// The name of this process, the same through all its incarnations. The store records under it
+    /// who is reading, so that other nodes can settle their read marks when the process has died.
     pub fn process(&self) -> &str {
         self.lease.process()
     }
 
+    /// Handles one event and adds to `effects` what must be done. `now` never decreases.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Effects) {
         match event {
             Event::Signal(signal) => self.signal(now, signal),
             Event::UserChanged(card) => {
-                self.telling.changed(card.id, &self.settings, &mut self.counters);
+                self.log_writer.user_changed(card.id, &self.settings, &mut self.counters);
             }
             Event::Revoked(token) => {
-                self.telling.revoked(token, &self.settings, &mut self.counters);
+                self.log_writer.token_revoked(token, &self.settings, &mut self.counters);
             }
             Event::Publish { room, batch } => self.publish(room, &batch, effects),
             Event::Outcome { order, outcome } => self.outcome(now, order, outcome, effects),
@@ -187,16 +189,17 @@ impl Cluster {
         self.drive(now, effects);
     }
 
-    /// When [`Event::Tick`] is due even if nothing happens.
+    /// When [`Event::Tick`] is due if nothing happens before.
     pub fn next_deadline(&self) -> Option<Now> {
         self.deadline
     }
 
-    /// All that is to be said before the process ends has been said.
+    /// Everything that must be sent before the process ends was sent.
     pub fn is_stopped(&self) -> bool {
         self.lease.phase == Phase::Over
     }
 
+    /// What `/ready` and `/metrics` show.
     pub fn status(&self) -> Status {
         Status {
             is_up: self.health.is_up(),
@@ -209,8 +212,8 @@ impl Cluster {
             lag_ms: self.lag_ms,
             dirty_presence: self.presence.due() as u64,
             dirty_map: self.map.due() as u64,
-            untold: (self.presence.untold() + self.telling.waiting()) as u64,
-            backlog_bytes: self.telling.backlog_bytes() as u64,
+            unlogged: (self.presence.unlogged() + self.log_writer.queued()) as u64,
+            backlog_bytes: self.log_writer.backlog_bytes() as u64,
             loading: (self.loading.len() + self.peers.unread.len()) as u64,
             sweeping: self.sweeps.len() as u64,
             counters: self.counters,
@@ -228,15 +231,15 @@ impl Cluster {
             }
             Signal::Committed { room, messages } => {
                 if let Some(last) = messages.last() {
-                    self.rise(room, last.seq);
+                    self.raise_height(room, last.seq);
                 }
-                // What Redis has numbered it has logged.
+                // Redis logged these messages when it numbered them.
                 if self.settings.ephemeral {
                     return;
                 }
                 let is_possible = self.may_append(now);
                 let (settings, counters) = (&self.settings, &mut self.counters);
-                self.telling.committed(room, messages, is_possible, settings, counters);
+                self.log_writer.messages_committed(room, messages, is_possible, settings, counters);
             }
         }
     }
@@ -246,7 +249,7 @@ impl Cluster {
             self.counters.numbering_full += u64::from(!self.health.is_broken());
             return effects.numbered.push((room, None));
         }
-        let ticket = self.numbering.begin(room);
+        let publish_id = self.numbering.begin(room);
         let partition = self.keys.partition(room);
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let order = Order::Number {
@@ -256,27 +259,27 @@ impl Cluster {
             at_least: self.heights.get(&room).copied().unwrap_or_default(),
             count,
             maxlen: self.settings.log_maxlen,
-            fields: encode_unnumbered(&self.lease.incarnation, ticket, room, batch),
+            fields: encode_unnumbered(&self.lease.incarnation, publish_id, room, batch),
         };
-        self.order(Purpose::Number { ticket, room, count }, order, effects);
+        self.order(Purpose::Number { publish_id, room, count }, order, effects);
     }
 
-    /// There is the room, and it has come so far. False when that was known.
-    fn rise(&mut self, room: RoomId, seq: Seq) -> bool {
+    /// The room exists and its last seq is at least `seq`. False when that was known.
+    fn raise_height(&mut self, room: RoomId, seq: Seq) -> bool {
         if self.heights.len() >= HEIGHTS_MAX {
             self.heights.clear();
         }
         let known = self.heights.get(&room).copied();
-        let is_news = known.is_none_or(|height| height < seq);
-        if is_news {
+        let is_new = known.is_none_or(|height| height < seq);
+        if is_new {
             self.heights.insert(room, seq);
         }
-        is_news
+        is_new
     }
 
-    /// A room has come so far, as SQL or another node says.
-    fn tip(&mut self, room: RoomId, seq: Seq, effects: &mut Effects) {
-        if self.rise(room, seq) {
+    /// SQL or another node says that the room has messages up to `seq`.
+    fn learn_tip(&mut self, room: RoomId, seq: Seq, effects: &mut Effects) {
+        if self.raise_height(room, seq) {
             effects.inputs.push(ClusterInput::Tip { room, seq });
         }
     }
@@ -288,7 +291,7 @@ impl Cluster {
         if let Order::Write { writes } = &order {
             self.counters.writes += writes.len() as u64;
         }
-        self.under_way.insert(id, purpose);
+        self.in_flight.insert(id, purpose);
         effects.orders.push((id, order));
     }
 
@@ -296,28 +299,28 @@ impl Cluster {
         self.seed.started_unix_ms + now.0 / 1_000_000
     }
 
-    /// How often the lease is renewed, the registry read and a beat told.
+    /// How often the lease is renewed, the registry is read and a heartbeat is logged.
     fn beat_ms(&self) -> u64 {
         (self.settings.lease_ms / 8).max(1)
     }
 
-    /// The incarnation has ended. What it has written is swept, by this node and by others.
+    /// The incarnation has ended. This node and others sweep what it wrote.
     fn lapse(&mut self, now: Now, why: &'static str, effects: &mut Effects) {
         if !self.lease.is_held() {
             return;
         }
         let incarnation = self.lease.incarnation.clone();
         self.sweeps.add(&incarnation, self.lease.id, now, now);
-        self.telling.collapse();
+        self.log_writer.collapse_to_tips();
         self.counters.leases_lost += 1;
-        self.health.troubled_at = Some(now);
+        self.health.last_broken_at = Some(now);
         self.is_resync_due = true;
         self.lease.phase = Phase::Ending;
         self.first_id = (self.lease.id + 1) % 1024;
         effects.notes.push(Note::Lapsed { incarnation, why });
     }
 
-    /// Something was missed: everything is read again.
+    /// Something may have been missed: everything is read again.
     fn resync(&mut self, why: &'static str, effects: &mut Effects) {
         self.counters.resyncs += 1;
         self.peers.unread = self.peers.known.keys().cloned().collect();

@@ -1,22 +1,22 @@
-//! What the logs hold, and how it is written.
+//! The entries of the logs and their encoding.
 //!
 //! An entry has the fields `n` (incarnation), `q` (its number among the entries of that incarnation
 //! in this stream, from 1), `k` (kind) and `d` (JSON):
 //!
-//! | k | d | says |
+//! | k | d | meaning |
 //! |---|---|---|
 //! | `m` | `{"r":room,"m":[{"s":seq,"i":id,"u":user,"n":name,"a":avatar,"t":msg,"g":img,"d":time}]}` | messages of a room |
-//! | `t` | `{"t":[[room,seq],…]}` | rooms have come so far; read SQL |
-//! | `p` | `{"r":room,"j":[{"u":user,"n":name,"a":avatar}],"l":[[user,seq],…]}` | entered and left, on this node |
+//! | `t` | `{"t":[[room,seq],…]}` | last seq of rooms; read the messages from SQL |
+//! | `p` | `{"r":room,"j":[{"u":user,"n":name,"a":avatar}],"l":[[user,seq],…]}` | users joined and left, on this node |
 //! | `u` | `{"u":[user,…]}` | users changed name or avatar; read SQL |
 //! | `v` | `{"v":[hex SHA-256,…]}` | tokens were revoked |
-//! | `f` | `{"u":[user,…]}` | users lost their fd; who has a connection of theirs binds it |
-//! | `e` | `{"p":[process,…]}` | these have ended, and their marks are settled |
+//! | `f` | `{"u":[user,…]}` | users lost their fd; a node with a connection of theirs binds it |
+//! | `e` | `{"p":[process,…]}` | processes ended, and the read marks of their users are settled |
 //! | `s` | `{}` | the registry has changed; read it |
-//! | `h` | `{"q":[last q of each stream]}` | I live, and this is how far I have written |
+//! | `h` | `{"q":[last q of each stream]}` | heartbeat: how far the node has written each stream |
 //!
-//! `u`, `v`, `f`, `e`, `s` and `h` stand in stream 0. Where Redis numbers (`ephemeral`), an `m` has no
-//! `q`; its first number is in the field `f`, and `t` marks whose answer it is.
+//! `u`, `v`, `f`, `e`, `s` and `h` are in stream 0. Where Redis numbers messages (`ephemeral`), an `m`
+//! has no `q`; its first number is in the field `f`, and `t` says which publish it answers.
 //!
 //! No e-mail and no token is ever written.
 
@@ -30,30 +30,43 @@ use throng_core::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use crate::order::Fields;
 
+/// The kind and the content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
+    /// `m`
     Messages { room: RoomId, messages: Vec<StoredMessage> },
+    /// `t`
     Tips(Vec<(RoomId, Seq)>),
+    /// `p`
     Present { room: RoomId, joined: Vec<Arc<UserCard>>, left: Vec<(UserId, Seq)> },
+    /// `u`
     Changed(Vec<UserId>),
+    /// `v`
     Revoked(Vec<TokenHash>),
+    /// `f`
     Freed(Vec<UserId>),
+    /// `e`
     Settled(Vec<String>),
+    /// `s`
     Registry,
+    /// `h`
     Beat(Vec<u64>),
 }
 
+/// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The incarnation that wrote it.
     pub incarnation: String,
+    /// Its number among the entries of the incarnation in this stream.
     /// `None` where Redis numbered the messages.
     pub q: Option<u64>,
-    /// Which publish of the incarnation's process it answers (`ephemeral`).
-    pub ticket: Option<u64>,
+    /// The publish of the incarnation's process that it answers (`ephemeral`).
+    pub publish_id: Option<u64>,
     pub body: Body,
 }
 
-/// Not an entry of ours, or of a later version of us.
+/// Not an entry of Throng, or one of a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -71,7 +84,7 @@ struct Message<'a> {
     d: Text<'a>,
 }
 
-/// Borrowed for writing, owned after reading: JSON strings may hold escapes.
+/// Borrowed when encoding, owned after decoding: JSON strings may contain escapes.
 type Text<'a> = std::borrow::Cow<'a, str>;
 
 #[derive(Serialize, Deserialize)]
@@ -145,10 +158,10 @@ pub fn encode(incarnation: &str, q: u64, body: &Body) -> Fields {
     fields(&[("n", incarnation), ("q", &q.to_string()), ("k", kind), ("d", &json)])
 }
 
-/// The fields of messages that Redis is going to number. It adds `f`, the first number.
+/// The fields of messages that Redis will number. Redis adds `f`, the first number.
 pub fn encode_unnumbered(
     incarnation: &str,
-    ticket: u64,
+    publish_id: u64,
     room: RoomId,
     batch: &[(NewMessage, Arc<UserCard>)],
 ) -> Fields {
@@ -166,11 +179,13 @@ pub fn encode_unnumbered(
         })
         .collect();
     let json = json(&Messages { r: room.0, m });
-    fields(&[("n", incarnation), ("t", &ticket.to_string()), ("k", "m"), ("d", &json)])
+    fields(&[("n", incarnation), ("t", &publish_id.to_string()), ("k", "m"), ("d", &json)])
 }
 
+/// The reverse of [`encode`] and [`encode_unnumbered`].
+///
 /// # Errors
-/// When it is nothing we know. Whoever reads counts it and goes on.
+/// [`Malformed`]; the reader counts the entry and skips it.
 pub fn decode(fields: &Fields, partitions: usize) -> Result<Entry, Malformed> {
     let field = |name: &str| {
         fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
@@ -216,7 +231,7 @@ pub fn decode(fields: &Fields, partitions: usize) -> Result<Entry, Malformed> {
     if q.is_none() && first.is_none() {
         return Err(Malformed);
     }
-    Ok(Entry { incarnation, q, ticket: number("t")?, body })
+    Ok(Entry { incarnation, q, publish_id: number("t")?, body })
 }
 
 /// The value of a field of a presence hash.
@@ -224,6 +239,10 @@ pub fn encode_card(card: &UserCard) -> String {
     json(&CardValue { name: Text::from(&*card.name), avatar: Text::from(&*card.avatar) })
 }
 
+/// The reverse of [`encode_card`], without an e-mail.
+///
+/// # Errors
+/// [`Malformed`]; the reader counts the field and skips it.
 pub fn decode_card(user: UserId, value: &str) -> Result<UserCard, Malformed> {
     let card: CardValue<'_> = parse(value)?;
     Ok(UserCard {
@@ -234,7 +253,7 @@ pub fn decode_card(user: UserId, value: &str) -> Result<UserCard, Malformed> {
     })
 }
 
-/// What a person reads with `redis-cli`, hence the long names.
+/// Read by operators with `redis-cli`, hence the long names.
 #[derive(Serialize, Deserialize)]
 struct CardValue<'a> {
     name: Text<'a>,
@@ -247,12 +266,12 @@ pub fn is_incarnation(name: &str) -> bool {
     name.len() <= 64 && name.contains('.') && name.bytes().all(is_safe)
 }
 
-/// The process of an incarnation, which stays while its incarnations change.
+/// The process of an incarnation, the same for all its incarnations.
 pub fn process_of(incarnation: &str) -> &str {
     incarnation.rsplit_once('.').map_or(incarnation, |(process, _)| process)
 }
 
-/// How many incarnations of the process came before it; 0 when the name does not say.
+/// The number of the incarnation within its process; 0 when the name has none.
 pub fn generation_of(incarnation: &str) -> u64 {
     incarnation.rsplit_once('.').and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What happens to the machine, and what it makes happen.
+//! The input and the output of [`crate::Cluster::step`].
 
 use std::sync::Arc;
 
@@ -8,77 +8,62 @@ use throng_core::{NewMessage, RoomId, Seq, TokenHash};
 
 use crate::order::{Failure, Order, OrderId, Outcome};
 
+/// The input of one step.
 pub enum Event {
-    /// A shard tells. Never refused; see [`crate::Settings`] for what bounds it.
+    /// A shard reports a change. Never refused; the state it changes bounds the memory.
     Signal(Signal),
     /// A user of this node changed name or avatar (REST).
     UserChanged(Arc<UserCard>),
     /// A token was revoked on this node (REST).
     Revoked(TokenHash),
-    /// A shard wants numbers where there is no SQL log. Answered by [`Effects::numbered`].
+    /// A shard needs numbers where there is no SQL log. Answered by [`Effects::numbered`].
     Publish { room: RoomId, batch: Vec<(NewMessage, Arc<UserCard>)> },
-    /// Exactly one per order.
+    /// The outcome of an order, exactly one per order.
     Outcome { order: OrderId, outcome: Result<Outcome, Failure> },
-    /// [`crate::Cluster::next_deadline`] has passed, or inputs have been taken.
+    /// [`crate::Cluster::next_deadline`] has passed, or the shell took inputs.
     Tick,
-    /// The server stops: tell the others, give the lease back. Ends with
-    /// [`crate::Cluster::is_stopped`].
+    /// The server stops: this node announces its end, sweeps itself and releases the lease. Then
+    /// [`crate::Cluster::is_stopped`] is true.
     Stop,
 }
 
-/// Kept by the shell from step to step: it takes what it can use and leaves the rest.
+/// The output of a step. The shell keeps it from step to step, takes what it can handle and leaves
+/// the rest.
 #[derive(Default)]
 pub struct Effects {
+    /// To execute.
     pub orders: Vec<(OrderId, Order)>,
-    /// For shards. While more than `Settings::inputs_max` wait here nothing is read.
+    /// For the shards. While `Settings::inputs_max` or more wait here, nothing is read.
     pub inputs: Vec<ClusterInput>,
     /// Tokens revoked on other nodes: [`throng_core::Input::Revoked`] on every shard.
     pub revoked: Vec<TokenHash>,
     /// Users changed on other nodes: [`throng_core::Input::UserChanged`] on every shard.
     pub changed: Vec<Arc<UserCard>>,
-    /// One per [`Event::Publish`]: the first number, or `None` when there is none to be had.
+    /// One per [`Event::Publish`]: the first number, or `None` if Redis gave none.
     pub numbered: Vec<(RoomId, Option<Seq>)>,
-    /// Stories for the operator.
+    /// Log lines for the operator.
     pub notes: Vec<Note>,
 }
 
-/// One line for the operator.
+/// One log line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// This node holds a lease and is known to the others under this name.
-    Joined {
-        node: u16,
-        incarnation: String,
-    },
-    /// All that others must know is in Redis.
-    Announced {
-        incarnation: String,
-        took_ms: u64,
-    },
+    /// This node holds a lease and is recorded in the registry.
+    Joined { node: u16, incarnation: String },
+    /// All state that other nodes need is in Redis.
+    Announced { incarnation: String, took_ms: u64 },
     /// The incarnation ended: its lease was lost, or the connection broke.
-    Lapsed {
-        incarnation: String,
-        why: &'static str,
-    },
-    /// Redis cannot be used; every other node polls the database meanwhile.
-    Down {
-        why: &'static str,
-    },
-    Up {
-        after_ms: u64,
-    },
-    PeerJoined {
-        incarnation: String,
-    },
-    PeerGone {
-        incarnation: String,
-    },
-    /// What a dead incarnation left behind is gone.
-    Swept {
-        incarnation: String,
-    },
-    /// Something was missed and is read again.
-    Resync {
-        why: &'static str,
-    },
+    Lapsed { incarnation: String, why: &'static str },
+    /// Redis cannot be used; this node polls the database instead.
+    Down { why: &'static str },
+    /// Redis can be used again.
+    Up { after_ms: u64 },
+    /// Another node was adopted.
+    PeerJoined { incarnation: String },
+    /// Another node is dead or has stopped.
+    PeerGone { incarnation: String },
+    /// Everything that a dead incarnation left behind is removed.
+    Swept { incarnation: String },
+    /// Something may have been missed and is read again.
+    Resync { why: &'static str },
 }

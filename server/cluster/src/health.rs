@@ -1,41 +1,46 @@
-//! Whether Redis does what it is asked.
+//! Whether Redis answers and accepts writes.
 
 use throng_core::Now;
 
 /// How long to wait after a failure.
 const RETRY_MS: u64 = 250;
 
+/// The health of Redis. `broken`: no answer, or no connection. `refused`: it rejects writes.
 #[derive(Default)]
 pub struct Health {
     broken: Option<&'static str>,
     refused: Option<&'static str>,
-    /// When the next order may be tried while it is broken, or the next write while it is refused.
+    /// When the next order may be issued while `broken`, or the next write while `refused`.
     pub retry_at: Now,
-    /// When it was last broken.
-    pub troubled_at: Option<Now>,
+    /// When it was last known to be `broken`.
+    pub last_broken_at: Option<Now>,
     is_up: bool,
     since: Now,
 }
 
 impl Health {
-    pub fn broke(&mut self, now: Now, why: &'static str) {
+    /// An order failed without an answer.
+    pub fn mark_broken(&mut self, now: Now, why: &'static str) {
         self.broken = Some(why);
-        self.troubled_at = Some(now);
+        self.last_broken_at = Some(now);
         self.retry_at = now.plus_ms(RETRY_MS);
     }
 
-    pub fn refuse(&mut self, now: Now, why: &'static str) {
+    /// Redis rejected an order.
+    pub fn mark_refused(&mut self, now: Now, why: &'static str) {
         self.refused = Some(why);
         self.retry_at = now.plus_ms(RETRY_MS);
     }
 
-    pub fn answered(&mut self, now: Now) {
+    /// Redis answered an order.
+    pub fn mark_answered(&mut self, now: Now) {
         if self.broken.take().is_some() {
-            self.troubled_at = Some(now);
+            self.last_broken_at = Some(now);
         }
     }
 
-    pub fn accepted(&mut self) {
+    /// Redis executed a write.
+    pub fn mark_accepted(&mut self) {
         self.refused = None;
     }
 
@@ -47,14 +52,14 @@ impl Health {
         self.refused.is_some()
     }
 
-    /// After a failure: whether it is time to try again.
+    /// No failure, or time to try again.
     pub fn may_try(&self, now: Now) -> bool {
         (self.broken.is_none() && self.refused.is_none()) || now >= self.retry_at
     }
 
-    /// An order was given. While it is broken that was the try; while it is refused only a write
-    /// says whether it still is, and what is read meanwhile must not put that off.
-    pub fn tried(&mut self, now: Now) {
+    /// An order was issued. While `broken` it counts as the next attempt. While `refused` only a
+    /// write shows whether writes are still rejected, so reads must not postpone it.
+    pub fn mark_tried(&mut self, now: Now) {
         if self.broken.is_some() {
             self.retry_at = now.plus_ms(RETRY_MS);
         }
@@ -68,8 +73,8 @@ impl Health {
         self.since
     }
 
-    /// `is_joined`: the lease is held and the logs are read. Answers whether it went up or down.
-    pub fn judge(&mut self, now: Now, is_joined: bool) -> Option<bool> {
+    /// `is_joined`: the lease is held and the logs are read. Returns the new state if it changed.
+    pub fn update(&mut self, now: Now, is_joined: bool) -> Option<bool> {
         let is_up = is_joined && self.broken.is_none() && self.refused.is_none();
         if is_up == self.is_up {
             return None;
@@ -79,6 +84,7 @@ impl Health {
         Some(is_up)
     }
 
+    /// Why it is down, in a word; empty while it is up.
     pub fn why(&self) -> &'static str {
         self.broken.or(self.refused).unwrap_or(if self.is_up { "" } else { "joining" })
     }

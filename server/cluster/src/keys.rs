@@ -1,15 +1,15 @@
-//! The keys, all in one place: what `redis-cli` shows.
+//! All keys in Redis.
 //!
 //! ```text
 //! throng:node:<id>            string  incarnation; expires with the lease
 //! throng:nodes                hash    incarnation → {"id":3,"ready":true,"addr":"host:port","started":ms}
 //! throng:presence:<room>      hash    <incarnation>/<user> → {"name":…,"avatar":…}
 //! throng:rooms:<incarnation>  set     rooms in whose presence hash it may have fields
-//! throng:fds:<incarnation>    set     <fd>/<room name>: what it may have in the original's sets
-//! throng:log:{<n>}            stream  what happened in the rooms with room % log_streams = n
+//! throng:fds:<incarnation>    set     <fd>/<room name>: its possible members of the original's sets
+//! throng:log:{<n>}            stream  the entries of the rooms with room % log_streams = n
 //! throng:seq:{<n>}            hash    room → last number (ephemeral only)
 //!
-//! socket_id                   hash    user → fd of his newest connection
+//! socket_id                   hash    user → fd of their newest connection
 //! swoole:rooms:<room name>    set     fds
 //! swoole:fds:<fd>             set     room names
 //! ```
@@ -19,6 +19,7 @@ use throng_core::{RoomId, UserId};
 use crate::order::Fd;
 use crate::settings::Settings;
 
+/// Builds and parses keys with the prefixes of the settings.
 pub struct Keys {
     prefix: String,
     map_prefix: String,
@@ -40,27 +41,33 @@ impl Keys {
         }
     }
 
+    /// The lease of a node id.
     pub fn lease(&self, id: u16) -> String {
         format!("{}node:{id}", self.prefix)
     }
 
+    /// The users in a room, of all nodes.
     pub fn presence(&self, room: RoomId) -> String {
         format!("{}presence:{}", self.prefix, room.0)
     }
 
+    /// The rooms in which an incarnation may have fields.
     pub fn owned_rooms(&self, incarnation: &str) -> String {
         format!("{}rooms:{incarnation}", self.prefix)
     }
 
+    /// The pairs of the original's map that an incarnation may have written.
     pub fn owned_fds(&self, incarnation: &str) -> String {
         format!("{}fds:{incarnation}", self.prefix)
     }
 
-    /// The stream of a room. The braces are a hash tag: log and counters of a stream share a slot.
+    /// The number of a room's stream. The braces in its keys are a hash tag: the log and the counters
+    /// of one stream share a slot of a Redis Cluster.
     pub fn partition(&self, room: RoomId) -> u16 {
         (room.0 % u32::from(self.log_streams)) as u16
     }
 
+    /// The stream of a partition.
     pub fn log(&self, partition: u16) -> String {
         format!("{}log:{{{partition}}}", self.prefix)
     }
@@ -71,21 +78,24 @@ impl Keys {
         number.parse().ok().filter(|partition| *partition < self.log_streams)
     }
 
+    /// The last numbers of a partition's rooms (`ephemeral`).
     pub fn counters(&self, partition: u16) -> String {
         format!("{}seq:{{{partition}}}", self.prefix)
     }
 
+    /// The numbers of all streams.
     pub fn partitions(&self) -> impl Iterator<Item = u16> + use<> {
         0..self.log_streams
     }
 
-    // ---- the original's -----------------------------------------------------------------------
+    // ---- the original's keys ------------------------------------------------------------------
 
+    /// The name of a room in the original's sets.
     pub fn room_name(&self, room: RoomId) -> String {
         self.room_name.replace("{id}", &room.0.to_string())
     }
 
-    /// The room of all connections of a user, as the original has it.
+    /// The original's room for all connections of a user.
     pub fn user_name(user: UserId) -> String {
         format!("uid_{}", user.0)
     }
@@ -95,35 +105,39 @@ impl Keys {
         name.strip_prefix("uid_")?.parse().ok().map(UserId)
     }
 
+    /// The fds in a room of the original.
     pub fn fds_of(&self, name: &str) -> String {
         format!("{}rooms:{name}", self.map_prefix)
     }
 
+    /// The rooms of an fd in the original.
     pub fn names_of(&self, fd: Fd) -> String {
         format!("{}fds:{fd}", self.map_prefix)
     }
 }
 
-/// `<incarnation>/<user>`: whose field it is in a presence hash.
+/// The field of a user in a presence hash: `<incarnation>/<user>`.
 pub fn presence_field(incarnation: &str, user: UserId) -> String {
     format!("{incarnation}/{}", user.0)
 }
 
-/// Of all fields of an incarnation, and of no other's.
+/// The prefix of all fields of an incarnation, and of no other's.
 pub fn presence_prefix(incarnation: &str) -> String {
     format!("{incarnation}/")
 }
 
+/// The reverse of [`presence_field`].
 pub fn parse_presence_field(field: &str) -> Option<(&str, UserId)> {
     let (incarnation, user) = field.split_once('/')?;
     Some((incarnation, UserId(user.parse().ok()?)))
 }
 
-/// `<fd>/<room name>`: one pair of the original's map, in the set of what an incarnation owns.
+/// One pair of the original's map in the set of what an incarnation owns: `<fd>/<room name>`.
 pub fn owned_pair(fd: Fd, name: &str) -> String {
     format!("{fd}/{name}")
 }
 
+/// The reverse of [`owned_pair`].
 pub fn parse_owned_pair(member: &str) -> Option<(Fd, &str)> {
     let (fd, name) = member.split_once('/')?;
     Some((Fd(fd.parse().ok()?), name))

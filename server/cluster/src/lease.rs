@@ -1,40 +1,45 @@
-//! The life of an incarnation: from looking for a free id to its end.
+//! The life of an incarnation, from the search for a free id to its end.
 
 use throng_core::Now;
 
-/// What is awaited.
+/// What the incarnation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Ends when no order of the old incarnation is under way.
+    /// The outcome of every order of the old incarnation; then its lease is released.
     Ending,
-    /// A look at the registry, to know which ids are free.
+    /// The registry, which shows the free ids.
     ExpectRegistry,
+    /// The lease of an id.
     ExpectClaim,
-    /// The record in the registry that lets others sweep.
+    /// The record in the registry, which lets other nodes sweep.
     ExpectRecord,
-    /// All presence and the whole map written.
+    /// The writes of all presence and of the whole map.
     ExpectAnnounced,
-    /// The record that says so.
+    /// The record that says that they are written.
     ExpectReady,
+    /// Nothing: the node is known to all others.
     Live,
-    /// The server has stopped.
+    /// Nothing: the server has stopped.
     Over,
 }
 
+/// The current incarnation of this process and its lease.
 pub struct Lease {
     pub phase: Phase,
+    /// The first part of the names of all incarnations.
     process: String,
     generation: u64,
     pub id: u16,
     pub incarnation: String,
-    /// Until when nobody else can have the id, counted from before the order that took it.
+    /// Until when no other node can hold the id, counted from the start of the order that took it.
     pub held_until: Now,
     pub renew_at: Now,
-    /// The last moment of which is known that it was held, and that Redis had not forgotten it.
+    /// The latest start of an order whose outcome confirmed the lease.
     pub verified_at: Now,
-    /// The connection broke: what has been written may be lost.
+    /// The connection broke: earlier writes may be lost.
     pub is_doubtful: bool,
-    pub began_at: Now,
+    /// When the incarnation began.
+    pub started_at: Now,
 }
 
 impl Lease {
@@ -49,7 +54,7 @@ impl Lease {
             renew_at: Now::default(),
             verified_at: Now::default(),
             is_doubtful: false,
-            began_at: Now::default(),
+            started_at: Now::default(),
         }
     }
 
@@ -57,8 +62,8 @@ impl Lease {
         &self.process
     }
 
-    /// A name nobody has had, and an id nobody has: `taken` are those of the registry, of the dead
-    /// too, since their fds are not swept yet. `None` when there is none.
+    /// Begins an incarnation with an unused name and an id that is not `taken`. The ids of dead nodes
+    /// count as taken until their fds are swept. False when every id is taken.
     pub fn begin(&mut self, now: Now, first: u16, taken: &dyn Fn(u16) -> bool) -> bool {
         const IDS: u16 = 1024;
         let mut ids = (0..IDS).map(|step| (first % IDS + step) % IDS);
@@ -67,12 +72,12 @@ impl Lease {
         self.generation += 1;
         self.incarnation = format!("{}.{}", self.process, self.generation);
         self.is_doubtful = false;
-        self.began_at = now;
+        self.started_at = now;
         self.phase = Phase::ExpectClaim;
         true
     }
 
-    /// It has a lease, or had one when it was last heard.
+    /// The lease is held, as far as this node knows.
     pub fn is_held(&self) -> bool {
         match self.phase {
             Phase::ExpectRecord | Phase::ExpectAnnounced | Phase::ExpectReady | Phase::Live => true,
@@ -80,12 +85,12 @@ impl Lease {
         }
     }
 
-    /// Whether anything may be written in its name. A node that slept past its lease must ask first.
+    /// Writes in its name are allowed. A node that was suspended past its lease must renew it first.
     pub fn is_trusted(&self, now: Now) -> bool {
         self.is_held() && now < self.held_until && !self.is_doubtful
     }
 
-    /// Whether its facts may be written: others can sweep them.
+    /// Its state may be written, since other nodes can sweep it.
     pub fn is_recorded(&self) -> bool {
         matches!(self.phase, Phase::ExpectAnnounced | Phase::ExpectReady | Phase::Live)
     }
@@ -102,7 +107,7 @@ mod tests {
     use super::{Lease, Phase};
 
     #[test]
-    fn an_id_of_the_dead_is_left_alone() {
+    fn an_id_of_a_dead_node_is_not_taken() {
         let mut lease = Lease::new("p".into());
         assert!(lease.begin(Now(1), 1023, &|id| id == 1023 || id == 0));
         assert_eq!((lease.id, lease.incarnation.as_str()), (1, "p.1"));
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ran_out_is_not_trusted() {
+    fn an_expired_lease_is_not_trusted() {
         let mut lease = Lease::new("p".into());
         lease.phase = Phase::Live;
         lease.held_until = Now(100);

@@ -1,30 +1,56 @@
-//! One node of a cluster as a pure state machine: leases, what is mirrored in Redis, what is read
-//! from it, and how all of it comes right again after a fault.
+//! One node of a cluster as a pure state machine: its lease, the presence and connections that it
+//! mirrors in Redis, the logs that it reads and writes, and the recovery after a fault.
 //!
 //! Like the core it has no clock, socket, thread, log, global or random map, and no Redis either:
-//! it is told what happened and says what to do. The shell executes; a simulation runs the same
-//! text against a model.
+//! its input says what happened, its output says what to do. The shell executes the output; the
+//! simulation runs the same code against a model.
 //!
 //! ```text
 //!  signals of shards, outcomes ──► Cluster::step ──► Effects: orders (Redis, SQL), inputs (shards)
 //! ```
 //!
-//! Read in this order: [`event`] and [`order`] (the boundary), [`keys`] (what Redis holds),
-//! [`entry`] (what the logs hold), [`cluster`] (one step).
+//! # Map
 //!
-//! # What holds
+//! | module | content |
+//! |---|---|
+//! | [`event`], [`order`] | the boundary: input, effects, orders to Redis and SQL and their outcomes |
+//! | [`settings`], [`status`] | what the operator sets; what `/ready` and `/metrics` show |
+//! | [`keys`], [`entry`] | the keys in Redis; the entries of the logs |
+//! | [`cluster`] | one step: handle the event, then issue every order that is possible |
+//! | `lease`, `health` | the life of an incarnation; whether Redis works |
+//! | `presence`, `fdmap`, `stage` | the two mirrors of this node's state in Redis |
+//! | `log_writer`, `log_reader`, `sequence` | entries to append; positions read; missing entries |
+//! | `peers`, `loading`, `sweep` | other nodes: registry, presence, removal of dead ones |
+//! | `numbering` | message numbers from Redis where no SQL log gives them |
+//! | `model` | a Redis of plain maps for tests and the simulation (feature `model`) |
 //!
-//! - **A name dies once.** A node is known by its *incarnation*. When the lease is lost, or the
-//!   connection to Redis breaks and what had been written may be lost, the incarnation ends, and
-//!   the process takes a new one under another id. All fields and fds of an incarnation are its
-//!   own, so what a dead one left, or still writes late, can be removed by anybody at any time.
-//! - **Owned before written.** What must vanish with a node stands in a set of its incarnation
-//!   before it stands anywhere else.
-//! - **State, not queues.** What is to be written or told is derived from what is so. A slow Redis
+//! Read in this order: [`event`], [`order`], [`keys`], [`entry`], [`cluster`].
+//!
+//! # Invariants
+//!
+//! - **An incarnation ends once.** A node is known by its *incarnation*. When the lease is lost, or
+//!   the connection to Redis breaks and writes may be lost, the incarnation ends, and the process
+//!   takes a new one with another id. No two incarnations share a field or an fd, so any node can
+//!   remove the fields of a dead one at any time, even those that arrive late.
+//! - **Owned before written.** State that must vanish with a node is in a set of its incarnation
+//!   before it is anywhere else.
+//! - **State, not queues.** What to write and to log is derived from the current state. A slow Redis
 //!   costs memory bounded by the users and connections of this node.
-//! - **Written before told.** An entry about presence follows the write it tells of, so whoever
-//!   reads the hash after a place in the log misses nothing.
+//! - **Written before logged.** A presence entry is appended after the write it describes, so a
+//!   node that reads the hash after a position in the log misses nothing.
+//!
+//! [`Cluster::check`] verifies the internal indexes; tests and the simulation call it after each
+//! step.
 #![forbid(unsafe_code)]
+
+/// Returns the formatted text as the error of a `check` unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
 
 pub mod entry;
 pub mod event;
@@ -42,13 +68,15 @@ mod fdmap;
 mod health;
 mod lease;
 mod loading;
+mod log_reader;
+mod log_writer;
 mod numbering;
 mod peers;
 mod presence;
-mod reading;
+mod sequence;
+
 mod stage;
 mod sweep;
-mod telling;
 
 pub use cluster::Cluster;
 pub use event::{Effects, Event, Note};

@@ -1,5 +1,5 @@
-//! A Redis of plain maps for tests and the simulation: the commands behind [`crate::Order`], time
-//! as an argument, and [`server`], which is slow, deaf, full or gone on demand.
+//! A Redis of plain maps for tests and the simulation: the commands behind [`crate::Order`] with
+//! time as an argument, and [`server`], which is slow, paused, full or down on demand.
 
 pub mod server;
 
@@ -11,6 +11,7 @@ pub use server::{Mode, Server};
 
 use crate::order::{Append, EntryId, Failure, Fields, Order, Outcome, StreamEntries, Write};
 
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Text(String),
@@ -19,32 +20,36 @@ pub enum Value {
     Stream { entries: VecDeque<(EntryId, Fields)>, last: EntryId },
 }
 
-/// The data and the commands. Exact trimming; a real one trims whole blocks, so keeps more.
+/// The data and the commands. Streams are trimmed exactly; a real Redis trims whole blocks and
+/// keeps more.
 #[derive(Default)]
 pub struct Redis {
     keys: BTreeMap<String, Value>,
     expires: BTreeMap<String, Now>,
-    /// Commands that need memory are refused.
+    /// Commands that need memory are rejected.
     pub is_full: bool,
-    /// Its clock at [`Now`] zero.
+    /// Its wall clock at [`Now`] zero, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
     dice: u64,
 }
 
 impl Redis {
+    /// Removes everything.
     pub fn clear(&mut self) {
         self.keys.clear();
         self.expires.clear();
     }
 
-    /// What there is now, expired keys left out.
+    /// All keys, without the expired ones.
     pub fn keys(&mut self, now: Now) -> &BTreeMap<String, Value> {
         self.expire(now);
         &self.keys
     }
 
+    /// Executes an order.
+    ///
     /// # Errors
-    /// `Refused` where memory is needed and there is none.
+    /// `Refused` when it needs memory and there is none, or is not for Redis.
     pub fn run(&mut self, now: Now, order: &Order) -> Result<Outcome, Failure> {
         self.expire(now);
         match order {
@@ -184,7 +189,9 @@ impl Redis {
     fn add(&mut self, now: Now, stream: &str, maxlen: u64, fields: Fields) {
         let empty = || Value::Stream { entries: VecDeque::new(), last: EntryId::ZERO };
         let stream = self.keys.entry(stream.to_owned()).or_insert_with(empty);
-        let Value::Stream { entries, last } = stream else { return };
+        let Value::Stream { entries, last } = stream else {
+            unreachable!("no other command writes to a log")
+        };
         let ms = self.started_unix_ms + now.0 / 1_000_000;
         *last = if ms > last.ms {
             EntryId { ms, n: 0 }
@@ -237,7 +244,7 @@ impl Redis {
         }
         match value {
             Value::Hash(hash) => hash,
-            _ => unreachable!("it has just been made a hash"),
+            _ => unreachable!("the value was just replaced by a hash"),
         }
     }
 
@@ -251,7 +258,7 @@ impl Redis {
     }
 
     fn dice(&mut self, sides: usize) -> usize {
-        // A linear congruence is chance enough for picking members.
+        // A linear congruential generator is random enough to pick members.
         self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.dice >> 33) as usize % sides
     }

@@ -1,13 +1,13 @@
-//! What the machine asks of the world: Redis, and the shared SQL database.
+//! The orders of a node to Redis and to the shared SQL database, and their outcomes.
 //!
-//! Every order is answered by exactly one [`crate::Event::Outcome`], in any order; the shell bounds
-//! the time it takes (about two seconds, [`Order::Read`] its `block_ms` more). Keys are complete,
-//! prefix included. Everything is a command on one key, so that Redis Cluster can serve it; the one
-//! exception, [`Order::Number`], has two keys with one hash tag.
+//! Every order is answered by exactly one [`crate::Event::Outcome`]; outcomes may come in any
+//! sequence. The shell bounds the time it takes: about two seconds, for [`Order::Read`] `block_ms`
+//! more. Keys are complete, prefix included. Every command has one key, so that Redis Cluster can
+//! serve it; the one exception, [`Order::Number`], has two keys with one hash tag.
 //!
 //! At most one `Append`, one `Read`, one order about the lease and two `Write`s (one of this node's
-//! own facts, one of a sweep) are under way at any time, so an executor needs neither a queue nor
-//! an order of its own between orders.
+//! own state, one of a sweep) are in flight at any time, so an executor needs no queue and no
+//! ordering between orders.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
 
-/// Numbers the orders of one machine; never given twice.
+/// Identifies an order of one node; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderId(pub u64);
 
-/// The place of an entry in a stream, as Redis writes it: `ms-n`.
+/// The id of an entry in a stream, which Redis writes as `ms-n`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId {
     pub ms: u64,
@@ -27,9 +27,10 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// Before the first entry of any stream.
+    /// Precedes every entry of every stream.
     pub const ZERO: EntryId = EntryId { ms: 0, n: 0 };
 
+    /// Reads `ms-n`; `None` for any other form.
     pub fn parse(text: &str) -> Option<EntryId> {
         let (ms, n) = text.split_once('-')?;
         Some(EntryId { ms: ms.parse().ok()?, n: n.parse().ok()? })
@@ -42,11 +43,12 @@ impl fmt::Display for EntryId {
     }
 }
 
+/// One order to Redis or to the SQL database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     // ---- the lease ----------------------------------------------------------------------------
-    /// Takes `key` (`throng:node:<id>`) for `ttl_ms`. A script, since the answer to an earlier
-    /// claim may have been lost:
+    /// Claims `key` (`throng:node:<id>`) for `ttl_ms`. A script, since the answer to an earlier claim
+    /// may have been lost:
     ///
     /// ```text
     /// v = GET key;  if v is nil or v == value { SET key value PX ttl_ms; 1 } else { 0 }
@@ -57,17 +59,17 @@ pub enum Order {
     Renew { key: String, value: String, ttl_ms: u64 },
     /// `if GET key == value { DEL key }`. Answer: [`Outcome::Done`].
     Release { key: String, value: String },
-    /// `GET key` each, pipelined: who holds these leases. Answer: [`Outcome::Values`].
+    /// `GET key` each, pipelined: the holders of these leases. Answer: [`Outcome::Values`].
     Values { keys: Vec<String> },
 
     // ---- the mirror ---------------------------------------------------------------------------
-    /// Pipelined. In a cluster writes to different keys may overtake each other; on one key they
-    /// keep their order. Answer: [`Outcome::Done`] when each has been done, else the failure of
-    /// any; the machine then supposes nothing of any of them.
+    /// Pipelined. In a Redis Cluster, writes to different keys may overtake each other; writes to
+    /// one key keep their sequence. Answer: [`Outcome::Done`] when all were executed, else the
+    /// failure of any; the node then assumes nothing about any of them.
     Write { writes: Vec<Write> },
     /// `SMEMBERS key`. Answer: [`Outcome::Members`].
     Members { key: String },
-    /// `SRANDMEMBER key count`: some members, others for another sweeper. Answer:
+    /// `SRANDMEMBER key count`: random members, so that several sweepers share the work. Answer:
     /// [`Outcome::Members`].
     Sample { key: String, count: u32 },
     /// `HGETALL key`. Answer: [`Outcome::Fields`].
@@ -75,7 +77,7 @@ pub enum Order {
 
     // ---- the logs -----------------------------------------------------------------------------
     /// `XADD stream MAXLEN ~ maxlen * field value …` each, pipelined; entries of one stream keep
-    /// their order. Answer: [`Outcome::Done`].
+    /// their sequence. Answer: [`Outcome::Done`].
     Append { maxlen: u64, entries: Vec<Append> },
     /// Numbers the messages of a room where no SQL database does, and logs them, in one script of
     /// two keys (their hash tag is the same):
@@ -92,15 +94,15 @@ pub enum Order {
         counters: String,
         stream: String,
         room: RoomId,
-        /// The room is known to have come this far, whatever Redis remembers.
+        /// The last known seq of the room, which Redis may have lost.
         at_least: Seq,
         count: u32,
         maxlen: u64,
         fields: Fields,
     },
-    /// `XREAD COUNT count BLOCK block_ms STREAMS … after …`. An executor on Redis Cluster asks
-    /// each stream on its own and answers when the first has something or the time is over.
-    /// Answer: [`Outcome::Entries`], empty when nothing came.
+    /// `XREAD COUNT count BLOCK block_ms STREAMS … after …`. On a Redis Cluster the executor reads
+    /// each stream separately and answers when the first has entries or the time is over. Answer:
+    /// [`Outcome::Entries`], empty when there are none.
     Read { from: Vec<(String, EntryId)>, count: u32, block_ms: u64 },
     /// The `last-generated-id` of each stream (`XINFO STREAM`), `None` where there is no such key.
     /// Answer: [`Outcome::Tails`], in the order asked.
@@ -109,15 +111,15 @@ pub enum Order {
     // ---- SQL ----------------------------------------------------------------------------------
     /// The last seq of every room. Answer: [`Outcome::Tips`].
     Tips,
-    /// Answer: [`Outcome::Card`].
+    /// The card of a user. Answer: [`Outcome::Card`].
     Card { user: UserId },
-    /// Raises the marks of those who were reading on a process that is no more. Idempotent.
-    /// Answer: [`Outcome::Done`].
+    /// Raises the read marks of the users who were reading on a dead process to the last messages.
+    /// Idempotent. Answer: [`Outcome::Done`].
     Settle { process: String },
 }
 
 impl Order {
-    /// A word for metrics.
+    /// The name of the order in metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Order::Claim { .. } => "claim",
@@ -138,7 +140,7 @@ impl Order {
         }
     }
 
-    /// Whether it is for the SQL database.
+    /// The order is for the SQL database, not for Redis.
     pub fn is_sql(&self) -> bool {
         matches!(self, Order::Tips | Order::Card { .. } | Order::Settle { .. })
     }
@@ -159,9 +161,9 @@ pub enum Write {
     SetRemove { key: String, members: Vec<String> },
     /// `DEL key`
     Delete { key: String },
-    /// The newest connection of a user wins, whoever writes last. Fds are compared as
-    /// `(fd % 2^43, fd)`: the time of the connection, then the node. A value that is no number
-    /// loses. A script:
+    /// Binds a user to its newest connection, whichever node writes last. Fds are compared as
+    /// `(fd % 2^43, fd)`: the time of the connection, then the node. A value that is not a number is
+    /// replaced. A script:
     ///
     /// ```text
     /// v = tonumber(HGET key user);  if v is nil or (v % 2^43, v) < (fd % 2^43, fd) { HSET key user fd }
@@ -186,12 +188,12 @@ impl Write {
     }
 }
 
-/// The public number of a connection in the original's map: below 2^53, never given twice.
+/// The public number of a connection in the original's map: below 2^53, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fd(pub u64);
 
 impl Fd {
-    /// Bits of the moment; the node's id stands above them.
+    /// Bits of the time of the connection; the node id is above them.
     pub const STAMP_BITS: u32 = 43;
 
     pub fn new(node: u16, stamp: u64) -> Fd {
@@ -202,7 +204,7 @@ impl Fd {
         self.0 & ((1 << Self::STAMP_BITS) - 1)
     }
 
-    /// The order of [`Write::Bind`].
+    /// The sort key of [`Write::Bind`].
     pub fn age_order(self) -> (u64, u64) {
         (self.stamp(), self.0)
     }
@@ -214,55 +216,58 @@ impl fmt::Display for Fd {
     }
 }
 
-/// Field names and values of a hash or of a stream entry. What is not UTF-8 may be read with
-/// replacement characters: nothing of ours is.
+/// Field names and values of a hash or of a stream entry. Bytes that are not UTF-8 may be read as
+/// replacement characters: Throng writes UTF-8 only.
 pub type Fields = Vec<(String, String)>;
 
+/// One entry to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     pub stream: String,
     pub fields: Fields,
 }
 
-/// What an order came to.
+/// The answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// Whether the lease is held by the value of the order.
+    /// The value of the order holds the lease.
     Held(bool),
-    /// In the order asked; `None` where there is no such key.
+    /// One per key of the order, in the same sequence; `None` for a missing key.
     Values(Vec<Option<String>>),
     Members(Vec<String>),
     Fields(Fields),
     Numbered {
         first: Seq,
     },
-    /// Per stream that has something, in the order of the stream.
+    /// One per stream that has entries, oldest entry first.
     Entries(Vec<StreamEntries>),
     Tails(Vec<Option<EntryId>>),
     Tips(Vec<(RoomId, Seq)>),
-    /// `None`: no such user.
+    /// `None` for an unknown user.
     Card(Option<Arc<UserCard>>),
 }
 
+/// The entries of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamEntries {
     pub stream: String,
     pub entries: Vec<(EntryId, Fields)>,
 }
 
-/// Why an order was not done, as far as the machine cares.
+/// Why an order failed, as far as the node must distinguish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// No connection, no answer in time, or a server that changes its role (`READONLY`,
-    /// `LOADING`). The order may or may not have been done, may still be done, and what had been
-    /// done before may be lost. `why` is a short word for `/ready`: `down`, `timeout`, …
+    /// `LOADING`). The order may have been executed, may be executed later, and earlier writes may
+    /// be lost. `why` is a short word for `/ready`: `down`, `timeout`, …
     Broken { why: &'static str },
-    /// The server answered that it will not: out of memory, no permission. Nothing else changed.
+    /// The server rejected the order: out of memory, no permission. Nothing changed.
     Refused { why: &'static str },
 }
 
 impl Failure {
+    /// The short word for `/ready`.
     pub fn why(&self) -> &'static str {
         match self {
             Failure::Broken { why } | Failure::Refused { why } => why,

@@ -1,4 +1,4 @@
-//! The other nodes: who lives, under which incarnation, and in which rooms it has somebody.
+//! The other nodes: which are alive, under which incarnation, and in which rooms they have users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,22 +8,23 @@ use throng_core::{Now, RoomId};
 
 use crate::entry::{generation_of, is_incarnation, process_of};
 use crate::order::Fields;
-use crate::reading::Sequence;
+use crate::sequence::Sequence;
 
-/// What the registry says of an incarnation.
+/// An incarnation in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub id: u16,
-    /// All its presence has been written.
+    /// All its presence was written.
     pub ready: bool,
-    /// For people.
+    /// `host:port`, for operators.
     #[serde(default)]
     pub addr: String,
+    /// When the process started, in milliseconds since the Unix epoch, for operators.
     #[serde(default)]
     pub started: u64,
 }
 
-/// The registry as read, and who holds the leases.
+/// The registry as read, and which incarnations hold their leases.
 #[derive(Debug, Default)]
 pub struct Registry {
     pub records: BTreeMap<String, Record>,
@@ -31,7 +32,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Records that are none are left alone: a later version may know them.
+    /// Malformed records are skipped and left in place: a later version may understand them.
     pub fn parse(fields: &Fields) -> Registry {
         let mut records = BTreeMap::new();
         for (incarnation, json) in fields {
@@ -42,7 +43,7 @@ impl Registry {
         Registry { records, live: BTreeSet::new() }
     }
 
-    /// `holders`: the values of the leases, in the order of the records.
+    /// `holders`: the values of the lease keys, in the order of the records.
     pub fn settle(&mut self, holders: &[Option<String>]) {
         let held = self.records.keys().zip(holders);
         let is_held = |(name, holder): &(&String, &Option<String>)| holder.as_ref() == Some(*name);
@@ -70,19 +71,21 @@ impl Registry {
     }
 }
 
+/// One other node.
 pub struct Peer {
     pub ix: NodeIx,
-    /// Under which name it is read.
+    /// The incarnation whose entries and fields are read.
     pub incarnation: String,
     pub id: u16,
-    /// Where the shards believe it has somebody.
+    /// Rooms in which the shards have users of this node.
     pub rooms: BTreeSet<RoomId>,
     pub sequence: Sequence,
-    /// What is read of the hashes counts if it was asked for after this one of all adoptions.
+    /// The value of [`Peers::adoptions`] when this incarnation was adopted. A presence hash counts
+    /// for it only if the read was ordered afterwards.
     pub adoption: u64,
-    /// Since when no incarnation of it lives.
+    /// Since when no incarnation of the process is alive.
     absent_since: Option<Now>,
-    /// The registry has shown it without a lease, instead of having lost it.
+    /// The registry has shown it without a lease, rather than having lost its record.
     is_recorded: bool,
 }
 
@@ -90,37 +93,40 @@ pub struct Peer {
 pub struct Peers {
     /// By process.
     pub known: BTreeMap<String, Peer>,
-    /// Those whose lists of rooms have to be read.
+    /// Known processes whose sets of rooms must be read.
     pub unread: BTreeSet<String>,
     next_ix: u16,
-    /// How often a name has been taken in.
+    /// How many incarnations were adopted so far.
     pub adoptions: u64,
 }
 
+/// How long an absent peer is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Grace {
+    /// With a record in the registry.
     pub recorded_ms: u64,
+    /// Without a record.
     pub unrecorded_ms: u64,
-    /// Whoever may have lost its own lease, since Redis has forgotten it, judges nobody: until
-    /// this moment its own was held.
+    /// When this node's own lease was last known to be held. A node that may have lost its own
+    /// lease with the data of Redis declares no peer dead.
     pub verified_at: Now,
 }
 
-/// What a look at the registry changed.
+/// What a read of the registry changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub joined: Vec<String>,
     pub gone: Vec<(NodeIx, String, u16)>,
-    /// Names that have been replaced by newer ones of the same process.
+    /// Incarnations that were replaced by newer ones of the same process.
     pub replaced: Vec<(String, u16)>,
-    /// Nodes that live and are not taken in: there are too many.
+    /// Live nodes that were not adopted because of the bound.
     pub refused: u64,
 }
 
 impl Peers {
-    /// `grace`: how long one may be without a lease before it is gone. After an outage everybody
-    /// needs a moment to come back; so does a node whose record is lost, since a sweeper removes
-    /// the record long after the lease.
+    /// Compares the known peers with the registry. `grace`: how long a peer may be without a lease
+    /// before it is gone. After an outage every node needs some time to come back. So does a node
+    /// whose record is lost, since a sweeper removes the record long after the lease.
     pub fn observe(
         &mut self,
         registry: &Registry,
@@ -148,6 +154,7 @@ impl Peers {
         });
         let processes: BTreeSet<&str> = registry.live().map(|(name, _)| process_of(name)).collect();
         for process in processes.into_iter().filter(|process| *process != own) {
+            // By design: its presence is not complete yet.
             let Some(name) = registry.ready(process) else { continue };
             let id = registry.records.get(name).map_or(0, |record| record.id);
             let is_full = self.known.len() >= peers_max || self.next_ix == u16::MAX;
@@ -189,7 +196,32 @@ impl Peers {
         self.known.values().any(|peer| peer.absent_since.is_some())
     }
 
-    /// The peer that is read under this name.
+    /// The presence of the process must be read again. By design, it may have gone meanwhile.
+    pub fn read_again(&mut self, process: &str) {
+        if self.known.contains_key(process) {
+            self.unread.insert(process.to_owned());
+        }
+    }
+
+    /// # Errors
+    /// The first broken invariant. `own`: this process.
+    pub fn check(&self, own: &str, max: usize) -> Result<(), String> {
+        ensure!(self.known.len() <= max, "{} peers", self.known.len());
+        ensure!(!self.known.contains_key(own), "this process is its own peer");
+        let mut indexes = BTreeSet::new();
+        for (process, peer) in &self.known {
+            let of = process_of(&peer.incarnation);
+            ensure!(of == process, "{} is filed under {process}", peer.incarnation);
+            ensure!(indexes.insert(peer.ix) && peer.ix.0 < self.next_ix, "{:?} is reused", peer.ix);
+            ensure!(peer.adoption <= self.adoptions, "{process} is adopted in the future");
+        }
+        for process in &self.unread {
+            ensure!(self.known.contains_key(process), "{process} must be read and is not known");
+        }
+        Ok(())
+    }
+
+    /// The peer with this incarnation. By design, entries may name others: dead or not yet adopted.
     pub fn named(&mut self, incarnation: &str) -> Option<&mut Peer> {
         let peer = self.known.get_mut(process_of(incarnation))?;
         (peer.incarnation == incarnation).then_some(peer)

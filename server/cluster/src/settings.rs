@@ -1,53 +1,56 @@
-//! Settings of the machine as plain numbers and names.
+//! Settings of a node as plain numbers and names.
 
-/// What the operator may set, and the bounds.
+/// What the operator can set, and the bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Before every key of ours: `throng:`.
+    /// Prefix of every key of Throng: `throng:`.
     pub prefix: String,
-    /// The original's hash user → fd: `socket_id`, with whatever prefix Laravel gives it.
+    /// The original's hash user → fd: `socket_id`, with the prefix that Laravel is configured with.
     pub socket_id_key: String,
-    /// Before the original's sets: `swoole:`.
+    /// Prefix of the original's sets: `swoole:`.
     pub map_prefix: String,
     /// Name of a room in the original's sets: `room{id}`.
     pub room_name: String,
-    /// Streams the rooms are spread over; the same on every node.
+    /// Number of streams that the rooms are spread over; the same on every node.
     pub log_streams: u16,
-    /// Entries kept per stream, about.
+    /// Entries kept per stream, approximately.
     pub log_maxlen: u64,
-    /// A node that says nothing for so long is gone. What it leaves behind is swept when others
-    /// have seen that, within a tenth of this more.
+    /// A node that does not renew its lease for this long is dead. Other nodes notice within a tenth
+    /// of this time more, and sweep what it left behind.
     pub lease_ms: u64,
     /// How often the tips of all rooms are read from SQL while Redis cannot be used.
     pub outage_poll_ms: u64,
-    /// The same while it can: what a node commits that is cut off, or dies in that moment, is in
-    /// no log.
+    /// How often they are read while Redis can be used: messages of a node that is cut off, or that
+    /// dies right after it stored them, are in no log.
     pub idle_poll_ms: u64,
-    /// What this node is called in the registry, for people: `host:port`.
+    /// The address of this node in the registry, for operators: `host:port`.
     pub address: String,
     /// There is no SQL log: Redis numbers the messages.
     pub ephemeral: bool,
 
-    /// Inputs that wait for shards before reading pauses.
+    /// Inputs that may wait for the shards before reading pauses.
     pub inputs_max: usize,
     /// Commands in one `Write`.
     pub writes_max: usize,
-    /// Entries in one `Append`, and its bytes, about.
+    /// Entries in one `Append`, approximately.
     pub append_max: usize,
+    /// Bytes of messages in one `Append`, approximately.
     pub append_bytes_max: usize,
-    /// Bytes of committed messages that wait to be appended. What is more is told as a tip, and
-    /// read from SQL by those who lack it.
+    /// Bytes of committed messages that may wait to be appended. Messages above it are announced as
+    /// a tip, and other nodes read them from SQL.
     pub backlog_bytes_max: usize,
-    /// Publishes that wait for a number of Redis (`ephemeral`).
+    /// Publishes that may wait for their numbers from Redis (`ephemeral`).
     pub numbering_max: usize,
     /// Entries per stream in one `Read`.
     pub read_count: u32,
+    /// How long one `Read` waits for entries.
     pub read_block_ms: u64,
-    /// Nodes this one knows at a time.
+    /// Other nodes that this one knows at a time.
     pub peers_max: usize,
-    /// Revoked tokens, changed users and freed users that wait to be told, each.
+    /// Revoked tokens, changed users, freed users and settled processes that may wait to be
+    /// appended, each.
     pub controls_max: usize,
-    /// Longest entry that is decoded.
+    /// Larger entries are skipped.
     pub entry_bytes_max: usize,
 }
 
@@ -80,9 +83,11 @@ impl Default for Settings {
     }
 }
 
-/// What makes this process differ from every other; from the operating system in production.
+/// What distinguishes this process from every other; random numbers of the operating system in
+/// production.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed {
+    /// The name of the process and the node id that it tries first.
     pub random: [u8; 16],
     /// Wall clock at [`throng_core::Now`] zero, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,

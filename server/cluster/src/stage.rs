@@ -1,15 +1,15 @@
-//! How far one fact of this node has come into Redis, and what is to be done next.
+//! How far Redis shows one fact of this node, and the next act.
 
 use std::collections::BTreeSet;
 
-/// What Redis holds of a fact. The states between are those of an order whose outcome is open or
-/// was a failure: it may have been done, so it is both done again and undone as if it had been.
+/// What Redis holds of a fact. `Owning` and `Writing` mean that an order is in flight or has failed:
+/// it may have been executed, so it is repeated if the fact is wanted, and undone if it is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
     #[default]
     Absent,
     Owning,
-    /// In the set of what the incarnation owns, and nowhere else.
+    /// Only in the set of what the incarnation owns.
     Owned,
     Writing,
     Written,
@@ -24,7 +24,7 @@ pub enum Act {
 }
 
 impl Stage {
-    /// What brings the fact nearer to being there, or not; `None`: nothing.
+    /// The next act towards the wanted state, `None` when Redis shows it.
     pub fn next(self, is_wanted: bool) -> Option<Act> {
         match (is_wanted, self) {
             (true, Stage::Absent | Stage::Owning) => Some(Act::Own),
@@ -53,7 +53,7 @@ impl Act {
     }
 }
 
-/// Keys that have something to be done, taken in turn so that none waits for ever.
+/// Keys with work to do, taken in turn so that none starves.
 #[derive(Debug)]
 pub struct Due<K> {
     keys: BTreeSet<K>,
@@ -71,6 +71,14 @@ impl<K: Ord + Copy> Due<K> {
         self.keys.insert(key);
     }
 
+    pub fn remove(&mut self, key: &K) {
+        self.keys.remove(key);
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.keys.iter()
+    }
+
     pub fn has(&self, key: &K) -> bool {
         self.keys.contains(key)
     }
@@ -83,7 +91,7 @@ impl<K: Ord + Copy> Due<K> {
         self.keys.len()
     }
 
-    /// Up to `max` keys, from where the last time ended.
+    /// Removes and returns up to `max` keys, starting after the last one taken before.
     pub fn take(&mut self, max: usize) -> Vec<K> {
         let mut taken: Vec<K> = match self.last {
             Some(last) => {
@@ -107,7 +115,7 @@ mod tests {
     use super::{Act, Due, Stage};
 
     #[test]
-    fn what_may_have_been_written_is_erased() {
+    fn a_fact_that_may_have_been_written_is_erased() {
         assert_eq!(Act::Write.begun().next(false), Some(Act::Erase));
         assert_eq!(Act::Own.begun().next(false), Some(Act::Disown));
         assert_eq!(Act::Erase.begun().next(true), Some(Act::Write));
@@ -115,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fact_comes_and_goes_in_two_acts() {
+    fn a_fact_appears_and_disappears_in_two_acts() {
         let mut stage = Stage::Absent;
         for (is_wanted, acts) in
             [(true, [Act::Own, Act::Write]), (false, [Act::Erase, Act::Disown])]

@@ -1,13 +1,14 @@
-//! What dead incarnations left behind, and who removes it.
+//! The removal of what dead incarnations left behind.
 //!
-//! First the database settles how far everybody there had read. The rosters wait for that: what is
-//! said after the others saw them leave is unread. A database that does not answer holds neither
-//! the rosters nor the rest of the sweep up for more than a moment; it is asked again afterwards.
+//! First the read marks of its users are settled in the database: a message sent after the other
+//! nodes saw them leave is unread. The leaves are reported once that is done. A database that does
+//! not answer delays them, and the rest of the sweep, by at most `SETTLE_MAX_MS`; settling is then
+//! repeated later.
 //!
-//! Then everything in Redis goes. Every live node sweeps, the first a little earlier than the others; since each takes some
-//! members at random and every write is idempotent, they share the work instead of repeating it.
-//! After one lease all of it is done once more: a command that was on its way when the node died
-//! may have come later. Only then the record goes.
+//! Then everything in Redis is removed. Every live node sweeps, each a little later than the one
+//! before it. Each takes members at random and every write is idempotent, so nodes share the work
+//! instead of repeating it. After one lease the sweep is repeated: a command that was in flight when
+//! the node died may have been executed later. Only then is the record removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +19,14 @@ use crate::entry::process_of;
 use crate::keys::{Keys, parse_owned_pair, presence_prefix};
 use crate::order::{Order, Write};
 
-/// Rooms and pairs taken at a time.
+/// Rooms, and pairs of fd and room, in one order.
 const ROOMS_MAX: u32 = 64;
 const PAIRS_MAX: u32 = 512;
-/// How much later than the node before it a node begins.
+/// How much later than the node ranked before it a node begins.
 pub const RANK_MS: u64 = 300;
-/// How long rosters and the rest of a sweep wait for the database.
+/// How long the reported leaves and the rest of a sweep wait for the database.
 pub const SETTLE_MAX_MS: u64 = 1_000;
-/// Incarnations that are remembered after the registry has forgotten them.
+/// Incarnations that are swept although the registry has no record of them.
 const SEEN_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,33 +42,41 @@ enum Stage {
 }
 
 struct Sweep {
+    /// The next order.
     stage: Stage,
+    /// When it is due.
     at: Now,
-    /// When Redis is swept, or a little later.
+    /// Redis is not swept earlier.
     sweep_at: Now,
-    /// Until when settling is waited for.
+    /// Until when the rest waits for settling.
     settle_by: Now,
+    /// The read marks are settled.
     is_settled: bool,
+    /// The second pass.
     is_second: bool,
+    /// This node saw the incarnation end, so it is swept whatever the registry says.
     is_seen: bool,
-    /// There is no time to do it twice: the server stops, and all its commands are answered.
+    /// The own incarnation of a server that stops: one pass, since all its commands are answered.
     is_last: bool,
-    /// Where the registry may have forgotten it.
+    /// Added again while an order of the earlier sweep is in flight; its outcome is ignored.
+    is_superseded: bool,
+    /// The node id, when the registry may not show it.
     id: Option<u16>,
     /// When the registry showed it without a lease.
     found_at: Now,
 }
 
+/// All sweeps of this node, by incarnation.
 pub struct Sweeps {
     lease_ms: u64,
     sweeps: BTreeMap<String, Sweep>,
-    /// The one an order is under way for.
+    /// The sweep whose order is in flight.
     current: Option<String>,
-    /// Peers that have gone and whom the rosters still show.
+    /// Peers that have gone and that the shards still show.
     departed: Vec<(NodeIx, String)>,
 }
 
-/// What a step of a sweep found.
+/// The result of one order of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub users: Vec<UserId>,
@@ -76,7 +85,7 @@ pub struct Found {
 }
 
 impl Sweep {
-    /// Marks are settled at once, by everybody; Redis is swept from `sweep_at` on.
+    /// Every node settles the read marks at once; Redis is swept from `sweep_at` on.
     fn new(now: Now, sweep_at: Now, is_seen: bool) -> Sweep {
         Sweep {
             stage: Stage::Settle,
@@ -87,12 +96,13 @@ impl Sweep {
             is_second: false,
             is_seen,
             is_last: false,
+            is_superseded: false,
             id: None,
             found_at: Now::default(),
         }
     }
 
-    /// Redis comes next.
+    /// Settling has ended; Redis comes next.
     fn settled(&mut self, is_settled: bool) {
         self.is_settled = is_settled;
         self.stage = Stage::Rooms;
@@ -121,29 +131,34 @@ impl Sweeps {
         Sweeps { lease_ms, sweeps: BTreeMap::new(), current: None, departed: Vec::new() }
     }
 
-    /// An incarnation that this node has seen die, or was. It is swept whatever the registry says:
-    /// others may have swept and forgotten it before its last command came, or Redis may have lost
-    /// the record before that.
+    /// Adds an incarnation that this node saw end, or that was its own. It is swept whatever the
+    /// registry says: others may have swept it before its last command was executed, or Redis may
+    /// have lost the record.
     pub fn add(&mut self, incarnation: &str, id: u16, now: Now, sweep_at: Now) {
-        let seen = || self.sweeps.iter().filter(|(_, sweep)| sweep.is_seen);
+        let is_current = |name: &str| self.current.as_deref() == Some(name);
+        let is_superseded = is_current(incarnation);
+        let seen = || {
+            let others = self.sweeps.iter().filter(|(name, _)| name.as_str() != incarnation);
+            others.filter(|(_, sweep)| sweep.is_seen)
+        };
         if seen().count() >= SEEN_MAX
-            && let Some(oldest) =
-                seen().min_by_key(|(_, sweep)| sweep.at).map(|(name, _)| name.clone())
+            && let Some(oldest) = seen()
+                .filter(|(name, _)| !is_current(name))
+                .min_by_key(|(_, sweep)| sweep.at)
+                .map(|(name, _)| name.clone())
         {
             self.sweeps.remove(&oldest);
         }
-        self.sweeps.insert(
-            incarnation.to_owned(),
-            Sweep { id: Some(id), ..Sweep::new(now, sweep_at, true) },
-        );
+        let sweep = Sweep { id: Some(id), is_superseded, ..Sweep::new(now, sweep_at, true) };
+        self.sweeps.insert(incarnation.to_owned(), sweep);
     }
 
-    /// A peer has gone; its incarnation has been added.
+    /// A peer has gone; its incarnation was added.
     pub fn depart(&mut self, node: NodeIx, incarnation: &str) {
         self.departed.push((node, incarnation.to_owned()));
     }
 
-    /// Those the shards have to hear of now.
+    /// Removes and returns the peers whose end the shards must know now.
     pub fn departed(&mut self, now: Now) -> Vec<NodeIx> {
         let sweeps = &self.sweeps;
         let is_settling = |name: &str| sweeps.get(name).is_some_and(|sweep| sweep.is_settling(now));
@@ -151,19 +166,19 @@ impl Sweeps {
         due.map(|(node, _)| node).collect()
     }
 
-    /// When those who have gone are told of at the latest.
+    /// When the next of the departed peers is reported at the latest.
     pub fn depart_at(&self) -> Option<Now> {
         let sweeps = self.departed.iter().filter_map(|(_, name)| self.sweeps.get(name));
         sweeps.map(|sweep| sweep.settle_by).min()
     }
 
-    /// The server stops: the own incarnation is swept once, and at once.
+    /// The server stops: its own incarnation is swept once, and immediately.
     pub fn add_last(&mut self, incarnation: &str, now: Now) {
         let sweep = Sweep { is_last: true, ..Sweep::new(now, now, true) };
         self.sweeps.insert(incarnation.to_owned(), sweep);
     }
 
-    /// Whether fds of this id may be left.
+    /// Fds of this node id may be left in Redis.
     pub fn has_id(&self, id: u16) -> bool {
         self.sweeps.values().any(|sweep| sweep.id == Some(id))
     }
@@ -172,8 +187,8 @@ impl Sweeps {
         self.sweeps.contains_key(incarnation)
     }
 
-    /// `dead`: what the registry still knows and nobody holds. `at`: when this node begins, if its
-    /// own lease was held after `now`.
+    /// `dead`: the records without a lease. `at`: when this node begins to sweep, provided that its
+    /// own lease is confirmed after `now`.
     pub fn observe(&mut self, dead: &BTreeSet<&str>, now: Now, at: Now) {
         let current = self.current.as_deref();
         self.sweeps.retain(|name, sweep| {
@@ -189,7 +204,7 @@ impl Sweeps {
         self.sweeps.len()
     }
 
-    /// `may_redis`: Redis can be swept at present. Marks are settled whatever it does.
+    /// When the next order is due. `may_redis`: Redis can be swept now. Settling does not need it.
     pub fn next_at(&self, verified_at: Now, may_redis: bool) -> Option<Now> {
         if self.current.is_some() {
             return None;
@@ -201,8 +216,8 @@ impl Sweeps {
             .min()
     }
 
-    /// The next order, if one is due and none is under way. The marks of a process that lives are
-    /// its own affair.
+    /// The next order, if one is due and none is in flight. A live process settles its own read
+    /// marks.
     pub fn order(
         &mut self,
         now: Now,
@@ -246,11 +261,14 @@ impl Sweeps {
         Some(order)
     }
 
-    /// The order under way has been done; `members` is what it answered, if it was a sample.
+    /// The order in flight was executed; `members` is its answer, if it was a sample.
     pub fn done(&mut self, members: Vec<String>, now: Now) -> Found {
         let mut found = Found::default();
-        let Some(name) = self.current.take() else { return found };
-        let Some(sweep) = self.sweeps.get_mut(&name) else { return found };
+        let name = self.current.take().expect("an outcome belongs to the order in flight");
+        let sweep = self.sweeps.get_mut(&name).expect("a sweep outlives its order");
+        if std::mem::take(&mut sweep.is_superseded) {
+            return found;
+        }
         sweep.stage = match std::mem::replace(&mut sweep.stage, Stage::Rooms) {
             Stage::Settle => {
                 sweep.settled(true);
@@ -289,22 +307,52 @@ impl Sweeps {
         found
     }
 
+    /// The order in flight failed; it is repeated at `retry_at`.
     pub fn failed(&mut self, retry_at: Now) {
-        let Some(name) = self.current.take() else { return };
-        let Some(sweep) = self.sweeps.get_mut(&name) else { return };
+        let name = self.current.take().expect("an outcome belongs to the order in flight");
+        let sweep = self.sweeps.get_mut(&name).expect("a sweep outlives its order");
+        if std::mem::take(&mut sweep.is_superseded) {
+            return;
+        }
         sweep.at = retry_at;
         if sweep.stage == Stage::Settle && sweep.settle_by <= retry_at {
             sweep.settled(false);
         }
     }
 
+    /// The incarnation whose order is in flight.
     pub fn current(&self) -> Option<&str> {
         self.current.as_deref()
     }
+
+    /// `in_flight`: the number of orders in flight.
+    ///
+    /// # Errors
+    /// The first broken invariant.
+    pub fn check(&self, in_flight: usize) -> Result<(), String> {
+        ensure!(
+            in_flight == usize::from(self.current.is_some()),
+            "{in_flight} orders in flight for {:?}",
+            self.current
+        );
+        if let Some(name) = &self.current {
+            ensure!(self.sweeps.contains_key(name), "the current sweep {name} does not exist");
+        }
+        let seen = self.sweeps.values().filter(|sweep| sweep.is_seen).count();
+        // The last sweep of a server that stops is not counted by the bound.
+        ensure!(seen <= SEEN_MAX + 1, "{seen} incarnations are remembered");
+        for (name, sweep) in &self.sweeps {
+            let is_current = self.current.as_ref() == Some(name);
+            ensure!(is_current || !sweep.is_superseded, "{name} waits for no order");
+        }
+        let departed: BTreeSet<NodeIx> = self.departed.iter().map(|(node, _)| *node).collect();
+        ensure!(departed.len() == self.departed.len(), "a node departs twice");
+        Ok(())
+    }
 }
 
-/// After everything else has gone: what is owned by nobody is found by nobody. And erases once more:
-/// what was written since the first time, by a command that came late, is owned by nobody now.
+/// The disown order comes last, since members without an owner cannot be found again. It erases once
+/// more: a late command may have written after the first erase.
 fn disown(key: String, members: &[String], erase: Vec<Write>) -> Order {
     let mut writes = vec![Write::SetRemove { key, members: members.to_vec() }];
     writes.extend(erase);
@@ -371,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_swept_is_left_alone_unless_it_was_seen_to_die() {
+    fn a_record_that_others_removed_ends_the_sweep_unless_this_node_saw_the_end() {
         let mut sweeps = Sweeps::new(LEASE_MS);
         sweeps.observe(&BTreeSet::from(["a.1"]), at(0), at(0));
         sweeps.add("b.1", 0, at(0), at(0));
@@ -380,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_is_told_once_the_marks_are_settled() {
+    fn a_leave_is_reported_once_the_read_marks_are_settled() {
         let mut sweeps = gone("a.1");
         assert!(sweeps.departed(at(1)).is_empty());
         let settle = order(&mut sweeps, at(1), false);
@@ -393,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_down_delays_it_for_a_moment_and_is_asked_again() {
+    fn a_database_that_is_down_delays_a_leave_for_a_moment_and_is_asked_again() {
         let mut sweeps = gone("a.1");
         assert_eq!(sweeps.depart_at(), Some(at(SETTLE_MAX_MS)));
         for ms in [0, 500] {
@@ -428,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_since_it_was_erased_goes_with_what_says_whose_it_is() {
+    fn a_late_write_is_erased_together_with_its_ownership() {
         let mut sweeps = gone("a.1");
         order(&mut sweeps, at(300), true);
         sweeps.done(vec![], at(300));
@@ -443,6 +491,28 @@ mod tests {
         let [erase, disown] = &writes[..] else { panic!("not two: {writes:?}") };
         assert!(matches!(disown[0], Write::SetRemove { .. }));
         assert_eq!(disown[1..], erase[..]);
+    }
+
+    #[test]
+    fn an_incarnation_added_again_ignores_the_order_in_flight() {
+        let mut sweeps = gone("a.1");
+        assert!(matches!(order(&mut sweeps, at(0), true), Some(Order::Settle { .. })));
+        sweeps.add("a.1", 0, at(10), at(310));
+        assert_eq!((sweeps.len(), sweeps.check(1)), (1, Ok(())));
+        assert_eq!(sweeps.done(vec![], at(20)), super::Found::default());
+        // The earlier settling does not count for the second end.
+        assert!(matches!(order(&mut sweeps, at(20), true), Some(Order::Settle { .. })));
+        sweeps.failed(at(30));
+        assert_eq!(sweeps.check(0), Ok(()));
+    }
+
+    #[test]
+    fn an_order_without_its_sweep_is_noticed() {
+        let mut sweeps = gone("a.1");
+        order(&mut sweeps, at(0), true);
+        assert!(sweeps.check(0).is_err(), "the order in flight is lost");
+        sweeps.sweeps.clear();
+        assert!(sweeps.check(1).is_err(), "the sweep is lost");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Whole nodes against the model: faults, and what must be so afterwards.
+//! Whole nodes against the model: faults, and the state that must hold afterwards.
 
 mod bounds;
+pub mod cards;
 mod faults;
 mod random;
 pub mod world;

@@ -1,16 +1,16 @@
-//! How a shard goes to sleep without missing what its peers push.
+//! How a shard goes to sleep without missing items that its peers push.
 //!
 //! ```text
 //! owner                              peer
 //! is_parked = true                   push into a lane
 //! fence                              fence
-//! look into every lane               if is_parked: is_parked = false, raise the signal
-//! empty: sleep until the signal
+//! examine every lane                 if is_parked: is_parked = false, raise the signal
+//! all empty: sleep until the signal
 //! ```
 //!
-//! Of two sequentially consistent fences one comes first: either the owner's look sees the push,
-//! or the peer sees `is_parked`. So no wake-up is lost, and a peer of an owner that is awake makes
-//! no system call.
+//! One of two sequentially consistent fences comes first: either the owner sees the pushed item, or
+//! the peer sees `is_parked`. So no wake-up is lost, and no peer makes a system call while the owner
+//! is awake.
 
 use std::io;
 #[cfg(not(loom))]
@@ -19,24 +19,26 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::signal::Signal;
 use crate::sync::{AtomicBool, Ordering, fence};
 
-/// Wakes one shard. Shared by the shard, its peers and the side thread.
+/// Wakes one shard. Shared by the shard, its peers and the other threads that send to it.
 pub struct Bell {
     is_parked: AtomicBool,
     signal: Signal,
 }
 
 impl Bell {
+    /// A bell whose owner is awake.
+    ///
     /// # Errors
-    /// When the process is out of file descriptors.
+    /// When the process has no free file descriptor.
     pub fn new() -> io::Result<Bell> {
         Ok(Bell { is_parked: AtomicBool::new(false), signal: Signal::new()? })
     }
 
-    /// Wakes the owner if it sleeps or is about to. Call it after pushing.
+    /// Wakes the owner if it is parked or about to park. Must be called after pushing.
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
-        // The load keeps the line shared while the owner is awake; the exchange lets one peer of
-        // many pay for the system call.
+        // The load keeps the cache line shared while the owner is awake; the exchange makes only
+        // one of several peers pay for the system call.
         let relaxed = Ordering::Relaxed;
         if self.is_parked.load(relaxed)
             && self.is_parked.compare_exchange(true, false, relaxed, relaxed).is_ok()
@@ -45,9 +47,9 @@ impl Bell {
         }
     }
 
-    /// Announces sleep. `is_idle` looks into everything peers may push to; when it says `false`
-    /// the owner stays awake and this returns `false`. After `true` the owner waits for
-    /// the descriptor (or anything else) and then calls [`Bell::wake`].
+    /// Announces that the owner is going to sleep. `is_idle` examines everything that peers push to.
+    /// If it returns `false`, the owner stays awake and this returns `false`. After `true` the owner
+    /// waits for the descriptor, or anything else, and then calls [`Bell::wake`].
     #[must_use]
     pub fn park(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.is_parked.store(true, Ordering::Relaxed);
@@ -59,12 +61,12 @@ impl Bell {
         false
     }
 
-    /// The owner is awake, for whatever reason: spare the peers their system calls.
+    /// The owner is awake, for any reason: peers need no system call.
     pub fn wake(&self) {
         self.is_parked.store(false, Ordering::Relaxed);
     }
 
-    /// Takes the signal back, so that the descriptor is not readable any more.
+    /// Clears the signal, so that the descriptor is no longer readable.
     pub fn clear(&self) {
         self.signal.clear();
     }
@@ -80,7 +82,7 @@ impl Bell {
     }
 }
 
-/// Readable from a ring that found the owner parked until [`Bell::clear`].
+/// The descriptor is readable from the first ring of a parked owner until [`Bell::clear`].
 #[cfg(not(loom))]
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -4,42 +4,46 @@ use crate::bell::Bell;
 use crate::ring::{Consumer, Producer, ring};
 use crate::sync::Arc;
 
-/// The lane is full: the item comes back.
+/// The lane is full; contains the item that was not queued.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
+/// The sending end of a lane. Owned by one shard.
 pub struct Sender<T> {
     items: Producer<T>,
     capacity: usize,
     bell: Arc<Bell>,
-    /// Something was pushed and the receiver's bell was not rung since.
+    /// Items were pushed since the receiver's bell was last rung.
     owes_ring: bool,
 }
 
+/// The receiving end of a lane. Owned by one shard.
 pub struct Receiver<T> {
     items: Consumer<T>,
 }
 
-/// A lane of `capacity` items whose receiver sleeps on `bell`.
+/// Creates a lane of `capacity` items; its receiver parks on `bell`.
 pub fn lane<T>(capacity: usize, bell: Arc<Bell>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = ring(capacity);
     (Sender { items: producer, capacity, bell, owes_ring: false }, Receiver { items: consumer })
 }
 
 impl<T> Sender<T> {
+    /// Slots of the lane, free or not.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Free slots. Only the receiver changes it behind our back, and only upwards.
-    pub fn room(&self) -> usize {
+    /// Free slots. The receiver may increase the number at any time; nothing but
+    /// [`push`](Sender::push) decreases it.
+    pub fn free_slots(&self) -> usize {
         self.items.slots()
     }
 
-    /// Queues `item`; the receiver need not see it before [`Sender::ring`].
+    /// Queues `item`. A parked receiver sees it only after [`Sender::ring`].
     ///
     /// # Errors
-    /// [`Full`] when there is no slot.
+    /// [`Full`] when no slot is free.
     pub fn push(&mut self, item: T) -> Result<(), Full<T>> {
         #[cfg(not(loom))]
         let pushed = self.items.push(item).map_err(|rtrb::PushError::Full(item)| Full(item));
@@ -58,15 +62,17 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Takes the oldest item, `None` if the lane is empty.
     pub fn pop(&mut self) -> Option<T> {
         self.items.pop().ok()
     }
 
+    /// No item waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Items that wait.
+    /// Number of items that wait.
     pub fn len(&self) -> usize {
         self.items.slots()
     }

@@ -1,4 +1,4 @@
-//! All lanes of a process: two for each ordered pair of shards, a shard and itself included.
+//! All lanes of a process: two for each ordered pair of shards, including each shard with itself.
 
 use std::io;
 
@@ -9,37 +9,44 @@ use crate::sync::Arc;
 /// Slots per lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
+    /// Slots of each request lane.
     pub requests: usize,
+    /// Slots of each delivery lane.
     pub deliveries: usize,
 }
 
 /// One shard's ends of its lanes, each indexed by the peer.
 pub struct LaneEnds<Request, Delivery> {
+    /// Wakes this shard; rung by its peers.
     pub bell: Arc<Bell>,
+    /// Requests to each shard.
     pub requests_out: Vec<Sender<Request>>,
+    /// Requests from each shard.
     pub requests_in: Vec<Receiver<Request>>,
+    /// Deliveries to each shard.
     pub deliveries_out: Vec<Sender<Delivery>>,
+    /// Deliveries from each shard.
     pub deliveries_in: Vec<Receiver<Delivery>>,
 }
 
 impl<Request, Delivery> LaneEnds<Request, Delivery> {
-    /// Nothing waits in any lane to this shard.
+    /// No lane to this shard holds an item.
     pub fn is_idle(&self) -> bool {
         self.deliveries_in.iter().all(Receiver::is_empty)
             && self.requests_in.iter().all(Receiver::is_empty)
     }
 
-    /// Rings the bell of every peer that something was pushed to.
+    /// Rings the bell of every peer that was sent an item since the last call.
     pub fn ring(&mut self) {
         self.requests_out.iter_mut().for_each(Sender::ring);
         self.deliveries_out.iter_mut().for_each(Sender::ring);
     }
 }
 
-/// Builds the lanes of `shards` shards.
+/// Builds the lanes of `shards` shards; the result is indexed by shard.
 ///
 /// # Errors
-/// When the process is out of file descriptors.
+/// When the process has no free file descriptor for a bell.
 pub fn mesh<Request, Delivery>(
     shards: usize,
     capacity: Capacity,

@@ -1,5 +1,5 @@
 //! Every interleaving of the lane and the bell, explored by loom. A lost wake-up shows as a
-//! deadlock: the owner waits for a signal nobody will raise.
+//! deadlock: the owner waits for a signal that is never raised.
 
 use loom::thread;
 
@@ -7,7 +7,7 @@ use crate::bell::Bell;
 use crate::lane::{Receiver, lane};
 use crate::sync::Arc;
 
-/// The owner's loop: drain, announce sleep, look again, sleep.
+/// The owner's loop: drain, announce sleep, examine the lanes again, sleep.
 fn receive(bell: &Bell, lanes: &mut [Receiver<usize>], count: usize) -> Vec<usize> {
     let mut received = Vec::new();
     while received.len() < count {
@@ -71,7 +71,7 @@ fn no_wake_up_is_lost_with_two_peers() {
     });
 }
 
-/// A batch is one ring: what was pushed before it must be seen as well.
+/// One ring per batch: every item pushed before it must be received.
 #[test]
 fn one_ring_covers_a_batch() {
     loom::model(|| {
@@ -87,9 +87,9 @@ fn one_ring_covers_a_batch() {
     });
 }
 
-/// A slot the receiver gave back is reused without a race.
+/// A slot that the receiver released is reused without a race.
 #[test]
-fn a_full_lane_refuses_until_the_receiver_took_one() {
+fn a_full_lane_rejects_items_until_the_receiver_takes_one() {
     loom::model(|| {
         let bell = Arc::new(Bell::new().expect("a model needs no descriptor"));
         let (mut sender, receiver) = lane(1, Arc::clone(&bell));
@@ -108,21 +108,21 @@ fn a_full_lane_refuses_until_the_receiver_took_one() {
     });
 }
 
-/// The model can fail: an owner that announces sleep after its look, or does not look again, sleeps
-/// with work before it.
+/// The model can fail: an owner that does not examine the lanes after it announced sleep may sleep
+/// although an item waits.
 #[test]
 #[should_panic(expected = "a wake-up was lost")]
-fn the_model_catches_an_owner_that_does_not_look_again() {
+fn the_model_catches_an_owner_that_does_not_examine_its_lanes_again() {
     sleep_once(|_| true);
 }
 
 #[test]
-fn an_owner_that_looks_again_never_sleeps_on_work() {
+fn an_owner_that_examines_its_lanes_again_never_sleeps_on_work() {
     sleep_once(Receiver::is_empty);
 }
 
-/// One look, one announcement, and what a sleeper would find.
-fn sleep_once(look: fn(&Receiver<usize>) -> bool) {
+/// One attempt to sleep after an empty lane.
+fn sleep_once(is_idle: fn(&Receiver<usize>) -> bool) {
     loom::model(move || {
         let bell = Arc::new(Bell::new().expect("a model needs no descriptor"));
         let (mut sender, mut receiver) = lane(1, Arc::clone(&bell));
@@ -131,7 +131,7 @@ fn sleep_once(look: fn(&Receiver<usize>) -> bool) {
             sender.ring();
         });
         let took = receiver.pop().is_some();
-        let sleeps = !took && bell.park(|| look(&receiver));
+        let sleeps = !took && bell.park(|| is_idle(&receiver));
         peer.join().expect("the peer ends");
         let is_stuck = sleeps && !receiver.is_empty() && !bell.is_raised();
         assert!(!is_stuck, "a wake-up was lost");

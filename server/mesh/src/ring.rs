@@ -1,5 +1,5 @@
-//! The bounded single-producer single-consumer ring under a lane: `rtrb`, or a stand-in with the
-//! same memory orderings that loom can look into.
+//! The bounded single-producer single-consumer ring buffer of a lane: `rtrb`, or a stand-in with the
+//! same memory orderings that loom can explore.
 
 #[cfg(loom)]
 pub(crate) use modelled::{Consumer, Producer, ring};
@@ -28,8 +28,8 @@ mod modelled {
         pushed: AtomicUsize,
     }
 
-    // SAFETY: a cell is touched by the producer while `pushed - popped` excludes it and by the
-    // consumer while it includes it; loom checks exactly that.
+    // SAFETY: the producer accesses a cell only while `pushed - popped` excludes it, the consumer
+    // only while it includes it; loom checks exactly that.
     unsafe impl<T: Send> Send for Ring<T> {}
     // SAFETY: as above.
     unsafe impl<T: Send> Sync for Ring<T> {}
@@ -53,7 +53,7 @@ mod modelled {
                 return Err(item);
             }
             let cell = &self.0.cells[pushed % self.0.cells.len()];
-            // SAFETY: the consumer has given this cell back (Acquire in `slots`).
+            // SAFETY: the consumer has released this cell (Acquire in `slots`).
             cell.with_mut(|cell| unsafe { *cell = Some(item) });
             self.0.pushed.store(pushed + 1, Ordering::Release);
             Ok(())
@@ -72,7 +72,7 @@ mod modelled {
             }
             let popped = self.0.popped.load(Ordering::Relaxed);
             let cell = &self.0.cells[popped % self.0.cells.len()];
-            // SAFETY: the producer has handed this cell over (Acquire in `is_empty`).
+            // SAFETY: the producer has published this cell (Acquire in `is_empty`).
             let item = cell.with_mut(|cell| unsafe { (*cell).take() });
             self.0.popped.store(popped + 1, Ordering::Release);
             item.ok_or(())

@@ -1,4 +1,4 @@
-//! What a sleeping owner waits for: an eventfd, or loom's condition variable.
+//! The signal that a parked owner waits for: an eventfd, or loom's condition variable.
 
 #[cfg(not(loom))]
 pub(crate) use eventfd::Signal;
@@ -21,12 +21,12 @@ mod eventfd {
         }
 
         pub(crate) fn raise(&self) {
-            // Fails only when the counter is full, and then it is readable already.
+            // Fails only when the counter is full; it is readable then.
             let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
         }
 
         pub(crate) fn clear(&self) {
-            // Fails only when there is nothing to take back.
+            // Fails only when there is nothing to clear.
             let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
         }
     }

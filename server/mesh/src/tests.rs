@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::lane::Full;
 use crate::{Bell, Capacity, Receiver, lane, mesh};
 
-/// Miri is a thousand times slower.
+/// Fewer under Miri, which is a thousand times slower.
 const ITEMS: u64 = if cfg!(miri) { 200 } else { 400_000 };
 
 fn is_readable(bell: &Bell, wait: Duration) -> bool {
@@ -16,7 +16,7 @@ fn is_readable(bell: &Bell, wait: Duration) -> bool {
     poll(&mut fds, Some(&timeout)).expect("poll works") == 1
 }
 
-/// The owner's loop as the shard runs it; fails instead of hanging when a wake-up is lost.
+/// The owner's loop as a shard runs it; fails instead of hanging when a wake-up is lost.
 fn receive(bell: &Bell, lanes: &mut [Receiver<u64>], count: u64, mut each: impl FnMut(usize, u64)) {
     let mut received = 0;
     while received < count {
@@ -46,7 +46,7 @@ fn items_arrive_in_order_across_threads_and_no_wake_up_is_lost() {
             }
             sender.ring();
             if item % 1000 == 0 {
-                // Lets the owner fall asleep, so that both sides of the protocol are exercised.
+                // Lets the owner park, so that both sides of the protocol are exercised.
                 thread::yield_now();
             }
         }
@@ -91,14 +91,14 @@ fn two_peers_share_one_bell() {
 }
 
 #[test]
-fn a_full_lane_gives_the_item_back() {
+fn a_full_lane_returns_the_item() {
     let bell = Arc::new(Bell::new().expect("a descriptor is free"));
     let (mut sender, mut receiver) = lane(2, bell);
-    assert_eq!(sender.room(), 2);
+    assert_eq!(sender.free_slots(), 2);
     assert_eq!(sender.push(1), Ok(()));
     assert_eq!(sender.push(2), Ok(()));
     assert_eq!(sender.push(3), Err(Full(3)));
-    assert_eq!((sender.room(), receiver.len()), (0, 2));
+    assert_eq!((sender.free_slots(), receiver.len()), (0, 2));
     assert_eq!(receiver.pop(), Some(1));
     assert_eq!(sender.push(3), Ok(()));
     assert_eq!([receiver.pop(), receiver.pop(), receiver.pop()], [Some(2), Some(3), None]);
@@ -108,7 +108,7 @@ fn a_full_lane_gives_the_item_back() {
 fn a_ring_costs_no_system_call_while_the_owner_is_awake() {
     let bell = Arc::new(Bell::new().expect("a descriptor is free"));
     let (mut sender, _receiver) = lane(8, Arc::clone(&bell));
-    sender.push(1).expect("there is room");
+    sender.push(1).expect("a slot is free");
     sender.ring();
     assert!(!is_readable(&bell, Duration::ZERO), "the owner never parked");
 
@@ -116,13 +116,13 @@ fn a_ring_costs_no_system_call_while_the_owner_is_awake() {
     // Nothing was pushed since the last ring.
     sender.ring();
     assert!(!is_readable(&bell, Duration::ZERO));
-    sender.push(2).expect("there is room");
+    sender.push(2).expect("a slot is free");
     sender.ring();
     assert!(is_readable(&bell, Duration::ZERO));
     bell.clear();
-    sender.push(3).expect("there is room");
+    sender.push(3).expect("a slot is free");
     sender.ring();
-    assert!(!is_readable(&bell, Duration::ZERO), "one peer pays, the next does not");
+    assert!(!is_readable(&bell, Duration::ZERO), "only the first peer makes a system call");
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn a_mesh_connects_each_ordered_pair_by_two_lanes() {
             .expect("descriptors are free");
     for (from, lane_ends) in all_ends.iter_mut().enumerate() {
         for to in 0..shards {
-            assert_eq!(lane_ends.requests_out[to].room(), 4);
-            assert_eq!(lane_ends.deliveries_out[to].room(), 2);
-            lane_ends.requests_out[to].push((from, to)).expect("there is room");
+            assert_eq!(lane_ends.requests_out[to].free_slots(), 4);
+            assert_eq!(lane_ends.deliveries_out[to].free_slots(), 2);
+            lane_ends.requests_out[to].push((from, to)).expect("a slot is free");
         }
-        lane_ends.deliveries_out[0].push('d').expect("there is room");
+        lane_ends.deliveries_out[0].push('d').expect("a slot is free");
         lane_ends.ring();
     }
     for (to, lane_ends) in all_ends.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-// A lobby that looks lived in: people, a few days of talk, and some who go on talking.
+// A lobby with users, a few days of messages, and some users who keep writing.
 import { addMessage, addUser } from "./state.js";
 
 const PEOPLE = ["mara", "joost", "priya", "tomas", "wen"];

@@ -1,6 +1,6 @@
 // A stand-in for the Throng server: the protocol the client sees, kept in memory.
 //
-// `faults` are functions that a test sets: `message(payload)` answers a refusal code, `silence(event)` holds
+// `faults` are functions that a test sets: `message(payload)` returns a refusal code, `silence(event)` holds
 // back acks, `loss(event)` loses events before they take effect, `history()` makes reading it fail, and
 // `ephemeral()` makes it empty.
 import { createServer } from "node:http";

@@ -69,7 +69,7 @@ export function addMessage(room, user, { msg, img, time }) {
   return message;
 }
 
-/** The author alone sees the e-mail; everybody else sees an opaque id. */
+/** The author alone sees the e-mail; all other users see an opaque id. */
 export function messageFor(message, reader) {
   const { user, ...fields } = message;
   const userid = reader === user ? user.email : `u${user.id}`;

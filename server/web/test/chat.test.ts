@@ -81,7 +81,7 @@ describe("a room with two people", () => {
     expect(ada.spokenPresence.value).toBe("ben left");
   });
 
-  it("delivers to both, once, in one order, and tells own from others'", async () => {
+  it("delivers to both, once, in one order, and distinguishes own messages from others'", async () => {
     const ada = await enter("ada");
     const ben = await enter("ben");
     send(ada, "one");
@@ -242,7 +242,7 @@ describe("a broken connection", () => {
     expect(mock.state.rooms.get(1).messages.map(({ msg }: { msg: string }) => msg)).toEqual(["one", "two"]);
   });
 
-  it("leaves the decision to the person where no history can tell what arrived", async () => {
+  it("leaves the decision to the user where no history shows what arrived", async () => {
     mock.faults.ephemeral = () => true;
     const ada = await enter("ada");
     send(ada, "known");

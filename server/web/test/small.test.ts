@@ -12,7 +12,7 @@ describe("times", () => {
     expect(dayLabel("2025-11-21", now)).toContain("2025");
   });
 
-  it("has no day for a time nobody can read", () => {
+  it("has no day for a malformed time", () => {
     expect(dayOf("soon")).toBe("");
     expect(dayLabel("", new Date())).toBe("");
   });

@@ -207,6 +207,11 @@ impl World {
         let number = process.number;
         process.cluster.step(now, event, &mut process.effects);
         let effects = std::mem::take(&mut process.effects);
+        if cfg!(debug_assertions)
+            && let Err(fault) = process.cluster.check()
+        {
+            self.facts.fail("invariant", format!("node {node}: {fault}"));
+        }
         for (id, order) in effects.orders {
             if order.is_sql() {
                 let outcome = self.ask_store(&order);

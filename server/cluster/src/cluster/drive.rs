@@ -1,4 +1,4 @@
-//! What can be ordered now, and when to look again.
+//! The orders that are possible now, and the next deadline.
 
 use throng_core::Now;
 use throng_core::cluster::ClusterInput;
@@ -12,7 +12,7 @@ use crate::peers::Record;
 
 impl Cluster {
     pub(super) fn drive(&mut self, now: Now, effects: &mut Effects) {
-        self.judge(now, effects);
+        self.update_health(now, effects);
         if self.lease.phase == Phase::Over {
             self.deadline = None;
             return;
@@ -22,9 +22,9 @@ impl Cluster {
             self.drive_registry(now, effects);
         }
         if !self.health.is_broken() {
-            self.drive_reading(effects);
-            self.drive_writing(now, effects);
-            self.drive_telling(now, effects);
+            self.drive_log_reads(effects);
+            self.drive_mirror_writes(now, effects);
+            self.drive_log_writes(now, effects);
             self.drive_loading(effects);
         }
         self.drive_sweep(now, effects);
@@ -32,10 +32,10 @@ impl Cluster {
         self.deadline = self.earliest(now);
     }
 
-    fn judge(&mut self, now: Now, effects: &mut Effects) {
-        let is_joined = self.lease.is_trusted(now) && self.reading.is_known();
+    fn update_health(&mut self, now: Now, effects: &mut Effects) {
+        let is_joined = self.lease.is_trusted(now) && self.log_reader.is_known();
         let since = self.health.since();
-        match self.health.judge(now, is_joined) {
+        match self.health.update(now, is_joined) {
             Some(true) => {
                 effects.notes.push(Note::Up { after_ms: now.since(since) / 1_000_000 });
             }
@@ -77,8 +77,8 @@ impl Cluster {
         }
     }
 
-    /// When every command of the incarnation has been answered, its lease is given back, so that
-    /// nobody waits for it to run out.
+    /// Releases the lease once every command of the incarnation is answered, so that peers do not
+    /// wait for its expiry.
     fn drive_ending(&mut self, now: Now, effects: &mut Effects) {
         if self.busy.write || self.busy.append || self.busy.lease {
             return;
@@ -90,22 +90,22 @@ impl Cluster {
     fn drive_stop(&mut self, now: Now, effects: &mut Effects) {
         if self.lease.is_held() {
             self.sweeps.add_last(&self.lease.incarnation, now);
-            self.telling.registry_changed();
+            self.log_writer.registry_changed();
             self.lease.phase = Phase::Ending;
         }
         let is_ending = self.lease.phase == Phase::Ending && !self.health.is_broken();
         if is_ending && !self.is_released {
             return self.drive_ending(now, effects);
         }
-        let is_told = self.telling.waiting() == 0 && !self.busy.append;
-        if !is_ending || (is_told && !self.sweeps.has(&self.lease.incarnation)) {
+        let is_flushed = self.log_writer.queued() == 0 && !self.busy.append;
+        if !is_ending || (is_flushed && !self.sweeps.has(&self.lease.incarnation)) {
             self.lease.phase = Phase::Over;
         }
     }
 
     fn lease_order(&mut self, now: Now, purpose: Purpose, order: Order, effects: &mut Effects) {
         self.busy.lease = true;
-        self.health.tried(now);
+        self.health.mark_tried(now);
         self.order(purpose, order, effects);
     }
 
@@ -131,17 +131,17 @@ impl Cluster {
         Write::HashSet { key: self.keys.registry.clone(), pairs }
     }
 
-    // ---- what is read -------------------------------------------------------------------------
+    // ---- reads --------------------------------------------------------------------------------
 
     fn drive_registry(&mut self, now: Now, effects: &mut Effects) {
         let is_wanted = !self.health.is_broken() || self.lease.phase == Phase::ExpectRegistry;
-        if self.busy.registry || self.is_stopping || !is_wanted || now < self.registry_at {
+        if self.busy.registry || self.is_stopping || !is_wanted || now < self.registry_due_at {
             return;
         }
         self.busy.registry = true;
-        self.looked_at = now;
-        self.registry_at = now.plus_ms(self.beat_ms());
-        self.health.tried(now);
+        self.registry_read_at = now;
+        self.registry_due_at = now.plus_ms(self.beat_ms());
+        self.health.mark_tried(now);
         let order = Order::Fields { key: self.keys.registry.clone() };
         self.order(Purpose::Registry, order, effects);
     }
@@ -150,22 +150,23 @@ impl Cluster {
         let is_broken = self.health.is_broken();
         let is_wanted = !is_broken || self.lease.phase == Phase::ExpectRegistry;
         let not_before = if is_broken { self.health.retry_at } else { Now::default() };
-        (is_wanted && !self.busy.registry).then_some(self.registry_at.max(not_before))
+        (is_wanted && !self.busy.registry).then_some(self.registry_due_at.max(not_before))
     }
 
-    /// Somebody says that the registry has changed.
-    pub(super) fn poke_registry(&mut self) {
-        self.registry_at = self.registry_at.min(self.looked_at.plus_ms(super::POKE_MS));
+    /// A peer says that the registry has changed.
+    pub(super) fn hasten_registry_read(&mut self) {
+        self.registry_due_at =
+            self.registry_due_at.min(self.registry_read_at.plus_ms(super::REGISTRY_READ_GAP_MS));
     }
 
-    fn drive_reading(&mut self, effects: &mut Effects) {
+    fn drive_log_reads(&mut self, effects: &mut Effects) {
         let is_full = effects.inputs.len() >= self.settings.inputs_max;
         if self.busy.read || self.is_stopping || is_full {
             return;
         }
         self.busy.read = true;
-        let order = self.reading.order(&self.keys, &self.settings);
-        let purpose = if self.reading.is_known() { Purpose::Read } else { Purpose::Tails };
+        let order = self.log_reader.order(&self.keys, &self.settings);
+        let purpose = if self.log_reader.is_known() { Purpose::Read } else { Purpose::Tails };
         self.order(purpose, order, effects);
     }
 
@@ -175,7 +176,7 @@ impl Cluster {
         }
         while self.busy.peers < PEERS_AT_ONCE {
             let Some(process) = self.peers.unread.pop_first() else { break };
-            let Some(peer) = self.peers.known.get(&process) else { continue };
+            let peer = self.peers.known.get(&process).expect("an unread peer is known");
             self.busy.peers += 1;
             let incarnation = peer.incarnation.clone();
             let order = Order::Members { key: self.keys.owned_rooms(&incarnation) };
@@ -187,15 +188,15 @@ impl Cluster {
         }
     }
 
-    // ---- what is written ----------------------------------------------------------------------
+    // ---- writes -------------------------------------------------------------------------------
 
-    fn drive_writing(&mut self, now: Now, effects: &mut Effects) {
+    fn drive_mirror_writes(&mut self, now: Now, effects: &mut Effects) {
         let is_possible = self.lease.is_trusted(now) && self.lease.is_recorded();
         if self.busy.write || !is_possible || !self.health.may_try(now) {
             return;
         }
         let name = &self.lease.incarnation;
-        // What one side does not need of its half the other may use.
+        // One mirror may use the part of the other's half that it does not need.
         let half = self.settings.writes_max.div_ceil(2);
         let for_map = half.max(self.settings.writes_max.saturating_sub(self.presence.due()));
         let (mut writes, map) = self.map.writes(for_map, &self.keys, self.lease.id, name);
@@ -205,8 +206,8 @@ impl Cluster {
         if writes.is_empty() {
             return self.drive_lease(now, effects);
         }
-        // Again: if Redis has been emptied, and this node dies before it knows, others must find
-        // what this very order leaves behind.
+        // The record is repeated: if Redis was emptied, and this node dies before it notices,
+        // others must find what this order leaves behind.
         writes.insert(0, self.record(self.lease.is_announced()));
         self.busy.write = true;
         self.order(Purpose::Write { presence, map }, Order::Write { writes }, effects);
@@ -219,34 +220,34 @@ impl Cluster {
             && !self.health.is_refused()
     }
 
-    fn drive_telling(&mut self, now: Now, effects: &mut Effects) {
+    fn drive_log_writes(&mut self, now: Now, effects: &mut Effects) {
         let is_possible = self.lease.is_recorded() && self.lease.is_trusted(now);
-        let is_last_word = self.is_stopping && self.is_released;
-        if self.busy.append || !(is_possible || is_last_word) || !self.health.may_try(now) {
+        let is_final_flush = self.is_stopping && self.is_released;
+        if self.busy.append || !(is_possible || is_final_flush) || !self.health.may_try(now) {
             return;
         }
         if self.lease.is_announced() && now >= self.beat_at {
             self.beat_at = now.plus_ms(self.beat_ms());
-            self.telling.beat();
+            self.log_writer.request_beat();
         }
         for user in self.map.take_freed() {
-            self.telling.freed(user, &self.settings, &mut self.counters);
+            self.log_writer.fd_freed(user, &self.settings, &mut self.counters);
         }
         let name = &self.lease.incarnation;
-        let (entries, told) =
-            self.telling.entries(&mut self.presence, &self.keys, name, &self.settings);
+        let (entries, batch) =
+            self.log_writer.next_batch(&mut self.presence, &self.keys, name, &self.settings);
         if entries.is_empty() {
             return;
         }
         self.busy.append = true;
         let maxlen = self.settings.log_maxlen;
-        self.order(Purpose::Append(told), Order::Append { maxlen, entries }, effects);
+        self.order(Purpose::Append(batch), Order::Append { maxlen, entries }, effects);
     }
 
     fn may_sweep_redis(&self, now: Now) -> bool {
         let is_live = self.lease.is_announced() && self.lease.is_trusted(now);
-        // Those who lose their fd are told of; whoever removes many waits for that.
-        let has_space = self.telling.freed_waiting() < self.settings.controls_max / 2;
+        // Each user who loses an fd is announced; a large sweep waits for these entries.
+        let has_space = self.log_writer.freed_queued() < self.settings.controls_max / 2;
         (is_live || self.is_released) && has_space && !self.health.is_broken()
     }
 
@@ -258,18 +259,18 @@ impl Cluster {
         if let Some(order) = self.sweeps.order(now, verified_at, may_redis, &self.keys, is_live) {
             self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
         }
-        self.tell_departed(now, effects);
+        self.report_departed(now, effects);
     }
 
-    pub(super) fn tell_departed(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn report_departed(&mut self, now: Now, effects: &mut Effects) {
         let gone = self.sweeps.departed(now).into_iter();
         effects.inputs.extend(gone.map(|node| ClusterInput::NodeGone { node }));
     }
 
     // ---- SQL ----------------------------------------------------------------------------------
 
-    /// While Redis cannot be used the database says what the logs would have said; otherwise it is
-    /// asked now and then for what came into no log.
+    /// When the tips are read from SQL next: often while Redis cannot be used, since they replace
+    /// the logs; otherwise rarely, for messages that reached no log.
     fn tips_at(&self) -> Option<Now> {
         if self.settings.ephemeral || self.is_stopping || self.busy.tips {
             return None;
@@ -295,7 +296,7 @@ impl Cluster {
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Of all that waits for a moment and not for an answer, the earliest.
+    /// The earliest time at which something is due without any event.
     fn earliest(&self, now: Now) -> Option<Now> {
         let (is_broken, is_refused) = (self.health.is_broken(), self.health.is_refused());
         let is_held = self.lease.is_held() && !is_broken;
@@ -313,7 +314,7 @@ impl Cluster {
         times.into_iter().flatten().min()
     }
 
-    /// How many live nodes come before this one.
+    /// The number of live nodes whose names sort before this one's.
     pub(super) fn rank(&self) -> u64 {
         let own = self.lease.incarnation.as_str();
         let before = self.registry.live().filter(|(name, _)| *name < own);

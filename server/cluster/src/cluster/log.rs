@@ -1,4 +1,4 @@
-//! What the logs say.
+//! Handles the entries read from the logs.
 
 use throng_core::Now;
 use throng_core::cluster::ClusterInput;
@@ -7,16 +7,18 @@ use super::Cluster;
 use crate::entry::{Body, Entry, decode, process_of};
 use crate::event::{Effects, Note};
 use crate::order::{Fields, StreamEntries};
-use crate::reading::Step;
+use crate::sequence::Step;
 
 impl Cluster {
     pub(super) fn read(&mut self, now: Now, streams: Vec<StreamEntries>, effects: &mut Effects) {
         for StreamEntries { stream, entries } in streams {
+            // The name comes from Redis: a stream that was not requested is skipped.
             let Some(partition) = self.keys.partition_of(&stream).map(usize::from) else {
+                self.counters.entries_skipped += entries.len() as u64;
                 continue;
             };
             for (id, fields) in entries {
-                self.reading.advance(partition, id);
+                self.log_reader.advance(partition, id);
                 self.counters.entries_read += 1;
                 self.lag_ms = self.unix_ms(now).saturating_sub(id.ms);
                 self.read_entry(partition, &fields, effects);
@@ -38,15 +40,22 @@ impl Cluster {
         }
     }
 
-    /// What this process has told comes back. Of messages that Redis numbered the shard learns where
-    /// they stand among those of others, and such as were refused for want of an answer are news.
+    /// An entry of this process came back. Only messages that Redis numbered matter: the shard
+    /// learns their place among those of other nodes, and messages that were refused because no
+    /// answer came are new to it.
     fn own_entry(&mut self, entry: Entry, effects: &mut Effects) {
-        let (Some(ticket), Body::Messages { room, messages }) = (entry.ticket, entry.body) else {
+        // By design: everything else in our own entries is known here.
+        let (Some(publish_id), Body::Messages { room, messages }) = (entry.publish_id, entry.body)
+        else {
             return;
         };
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return };
-        self.numbering.seen(ticket, first.seq);
-        self.rise(room, last.seq);
+        // An entry is data of Redis: it may be empty.
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            self.counters.entries_skipped += 1;
+            return;
+        };
+        self.numbering.seen(publish_id, first.seq);
+        self.raise_height(room, last.seq);
         effects.inputs.push(ClusterInput::Messages { room, messages });
     }
 
@@ -59,13 +68,17 @@ impl Cluster {
         }
         match entry.body {
             Body::Messages { room, messages } => {
-                let Some(last) = messages.last() else { return };
-                self.rise(room, last.seq);
+                // A peer's entry may be empty.
+                let Some(last) = messages.last() else {
+                    self.counters.entries_skipped += 1;
+                    return;
+                };
+                self.raise_height(room, last.seq);
                 effects.inputs.push(ClusterInput::Messages { room, messages });
             }
             Body::Tips(tips) => {
                 for (room, seq) in tips {
-                    self.tip(room, seq, effects);
+                    self.learn_tip(room, seq, effects);
                 }
             }
             Body::Present { room, joined, left } => {
@@ -75,10 +88,11 @@ impl Cluster {
                         if !joined.is_empty() {
                             peer.rooms.insert(room);
                         }
-                        self.loading.note(room, node, &joined, &left);
+                        self.loading.record(room, node, &joined, &left);
                         effects.inputs.push(ClusterInput::Present { room, node, joined, left });
                     }
-                    // Who is there is read from the hash; what has been read stays read.
+                    // A late entry or an unknown node: the hash says who is present, but read marks
+                    // never decrease, so they count.
                     _ if left.is_empty() => {}
                     _ => effects.inputs.push(ClusterInput::Read { room, marks: left }),
                 }
@@ -96,10 +110,10 @@ impl Cluster {
             Body::Freed(users) => users.into_iter().for_each(|user| self.map.bind_again(user)),
             Body::Settled(processes) => {
                 if processes.iter().any(|process| process == self.lease.process()) {
-                    self.taken_for_dead(effects);
+                    self.declared_dead(effects);
                 }
             }
-            Body::Registry => self.poke_registry(),
+            Body::Registry => self.hasten_registry_read(),
             Body::Beat(written) => {
                 let peer = self.peers.named(&entry.incarnation);
                 if peer.is_some_and(|peer| peer.sequence.beat(written) == Step::Gap) {
@@ -115,30 +129,31 @@ impl Cluster {
             (Some(_), None) => Step::Next,
             (None, _) => {
                 if !self.registry.records.contains_key(&entry.incarnation) {
-                    self.poke_registry();
+                    self.hasten_registry_read();
                 }
                 Step::Next
             }
         }
     }
 
-    /// This process slept or was cut off, and goes on. Its readers count as gone in the database, and
-    /// have read further there than is known here.
-    fn taken_for_dead(&mut self, effects: &mut Effects) {
+    /// Other nodes declared this process dead while it was suspended or cut off. In the database
+    /// its users no longer count as reading, and their read marks there are newer than those known
+    /// here.
+    fn declared_dead(&mut self, effects: &mut Effects) {
         if self.lease.is_recorded() {
             effects.inputs.push(ClusterInput::Announce);
-            self.resync("others took this node for dead", effects);
+            self.resync("other nodes declared this node dead", effects);
         } else {
-            // The next name announces everything.
+            // The next incarnation announces everything.
             self.is_resync_due = true;
         }
     }
 
-    /// Entries of this node are missing: its presence is read again, the tips of all rooms, and how
-    /// far users have read.
+    /// Entries of a peer are missing: its presence, the tips of all rooms and the read marks are
+    /// read again.
     fn gap(&mut self, incarnation: &str, effects: &mut Effects) {
         self.counters.resyncs += 1;
-        self.peers.unread.insert(process_of(incarnation).to_owned());
+        self.peers.read_again(process_of(incarnation));
         self.are_tips_due = true;
         self.map.bind_all_again();
         effects.inputs.push(ClusterInput::Resync);

@@ -1,4 +1,4 @@
-//! What became of an order.
+//! The outcome of an order.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::entry::{decode_card, process_of};
 use crate::event::{Effects, Note};
 use crate::keys::parse_presence_field;
 use crate::lease::Phase;
-use crate::loading::Fate;
+use crate::loading::LastChange;
 use crate::order::{Failure, Fields, Order, OrderId, Outcome};
 use crate::peers::{Grace, Registry};
 use crate::sweep::RANK_MS;
@@ -23,8 +23,12 @@ impl Cluster {
         outcome: Result<Outcome, Failure>,
         effects: &mut Effects,
     ) {
-        // An answer to nothing: the executor has answered twice.
-        let Some(purpose) = self.under_way.remove(&order) else { return };
+        // An executor that answers twice, or after a restart, is tolerated by design: its outcomes
+        // come from another thread and a slow network.
+        let Some(purpose) = self.in_flight.remove(&order) else {
+            self.counters.outcomes_unexpected += 1;
+            return;
+        };
         self.free(&purpose);
         let is_sql =
             matches!(purpose, Purpose::Tips | Purpose::Card(_) | Purpose::Sweep { is_sql: true });
@@ -53,12 +57,12 @@ impl Cluster {
         }
     }
 
-    /// What an outcome says of Redis as a whole.
+    /// Updates the health of Redis from one outcome.
     fn note(&mut self, now: Now, purpose: &Purpose, outcome: &Result<Outcome, Failure>) {
         match outcome {
             Ok(_) => {
-                self.health.answered(now);
-                // What reads needs no memory and no right to write.
+                self.health.mark_answered(now);
+                // Reads need neither memory nor write permission, so they prove nothing about writes.
                 let writes = matches!(
                     purpose,
                     Purpose::Claim { .. }
@@ -68,22 +72,22 @@ impl Cluster {
                         | Purpose::Write { .. }
                 );
                 if writes {
-                    self.health.accepted();
+                    self.health.mark_accepted();
                 }
             }
             Err(Failure::Broken { why }) => {
                 self.counters.orders_broken += 1;
-                self.health.broke(now, why);
+                self.health.mark_broken(now, why);
                 self.lease.is_doubtful |= self.lease.is_held();
-                self.reading.doubt();
-                self.telling.collapse();
+                self.log_reader.doubt();
+                self.log_writer.collapse_to_tips();
                 self.is_resync_due = true;
             }
             Err(Failure::Refused { why }) => {
                 self.counters.orders_refused += 1;
-                self.health.answered(now);
-                self.health.refuse(now, why);
-                self.telling.collapse();
+                self.health.mark_answered(now);
+                self.health.mark_refused(now, why);
+                self.log_writer.collapse_to_tips();
             }
         }
     }
@@ -99,8 +103,8 @@ impl Cluster {
             (Purpose::Ready, _) if self.lease.phase == Phase::ExpectReady => {
                 self.lease.phase = Phase::Live;
                 self.beat_at = now;
-                self.telling.registry_changed();
-                let took_ms = now.since(self.lease.began_at) / 1_000_000;
+                self.log_writer.registry_changed();
+                let took_ms = now.since(self.lease.started_at) / 1_000_000;
                 let incarnation = self.lease.incarnation.clone();
                 effects.notes.push(Note::Announced { incarnation, took_ms });
             }
@@ -110,21 +114,22 @@ impl Cluster {
             }
             (Purpose::Leases(mut registry), Outcome::Values(holders)) => {
                 registry.settle(&holders);
-                self.looked(now, registry, effects);
+                self.registry_known(now, registry, effects);
             }
             (Purpose::Write { presence, map }, _) => {
                 self.presence.written(presence, true);
                 self.map.written(map, true);
             }
-            (Purpose::Append(told), _) => {
-                self.telling.told(told, true, &mut self.presence, &mut self.counters);
+            (Purpose::Append(batch), _) => {
+                self.log_writer.appended(batch, true, &mut self.presence, &mut self.counters);
             }
             (Purpose::Tails, Outcome::Tails(tails)) => {
-                self.reading.tails(&tails);
-                // What came between the shards' reading of SQL and this place is in no log we read.
+                self.log_reader.tails(&tails);
+                // Messages between the shards' start from SQL and this position are in no log that
+                // this node reads.
                 self.are_tips_due = true;
                 if std::mem::take(&mut self.is_resync_due) {
-                    self.resync("redis was away", effects);
+                    self.resync("redis was unreachable", effects);
                 }
             }
             (Purpose::Read, Outcome::Entries(streams)) => self.read(now, streams, effects),
@@ -135,13 +140,14 @@ impl Cluster {
             (Purpose::Sweep { is_sql: true }, _) => {
                 let current = self.sweeps.current().map(process_of).unwrap_or_default();
                 let process = current.to_owned();
-                self.telling.settled(process, &self.settings, &mut self.counters);
+                self.log_writer.marks_settled(process, &self.settings, &mut self.counters);
                 self.swept(now, vec![], effects);
-                self.tell_departed(now, effects);
-                // How far its people have read is where the database has it now.
+                self.report_departed(now, effects);
+                // The database has raised the read marks of its users.
                 effects.inputs.push(ClusterInput::Resync);
             }
             (Purpose::Sweep { .. }, outcome) => {
+                // By design: only samples answer with members.
                 let members =
                     if let Outcome::Members(members) = outcome { members } else { vec![] };
                 self.swept(now, members, effects);
@@ -149,16 +155,15 @@ impl Cluster {
             (Purpose::Tips, Outcome::Tips(tips)) => {
                 self.counters.tips_polled += 1;
                 for (room, seq) in tips {
-                    self.tip(room, seq, effects);
+                    self.learn_tip(room, seq, effects);
                 }
             }
             (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
-            (Purpose::Number { ticket, room, count }, Outcome::Numbered { first }) => {
-                self.rise(room, Seq(first.0 + u64::from(count.saturating_sub(1))));
-                let answer = self.numbering.done(ticket, Some(first));
-                effects.numbered.extend(answer);
+            (Purpose::Number { publish_id, room, count }, Outcome::Numbered { first }) => {
+                self.raise_height(room, Seq(first.0 + u64::from(count.saturating_sub(1))));
+                effects.numbered.push(self.numbering.done(publish_id, Some(first)));
             }
-            // An answer to another question: the executor is wrong, and so is what it says.
+            // The outcome does not fit the order: an executor error, handled like a failure.
             (purpose, _) => {
                 self.failed(now, purpose, effects);
             }
@@ -171,14 +176,12 @@ impl Cluster {
                 self.presence.written(presence, false);
                 self.map.written(map, false);
             }
-            Purpose::Append(told) => {
-                self.telling.told(told, false, &mut self.presence, &mut self.counters);
+            Purpose::Append(batch) => {
+                self.log_writer.appended(batch, false, &mut self.presence, &mut self.counters);
             }
-            // The lease runs out by itself.
+            // Without an answer the lease expires by itself.
             Purpose::Release => self.released(now),
-            Purpose::PeerRooms { process, .. } => {
-                self.peers.unread.insert(process);
-            }
+            Purpose::PeerRooms { process, .. } => self.peers.read_again(&process),
             Purpose::Load(room) => {
                 self.loading.done(room, false);
             }
@@ -187,9 +190,8 @@ impl Cluster {
             Purpose::Card(user) => {
                 self.cards.insert(user);
             }
-            Purpose::Number { ticket, .. } => {
-                let answer = self.numbering.done(ticket, None);
-                effects.numbered.extend(answer);
+            Purpose::Number { publish_id, .. } => {
+                effects.numbered.push(self.numbering.done(publish_id, None));
             }
             Purpose::Claim { .. }
             | Purpose::Renew { .. }
@@ -215,7 +217,7 @@ impl Cluster {
             self.lease.phase = Phase::ExpectRecord;
         } else {
             self.first_id = (self.lease.id + 1) % 1024;
-            self.look_again(now);
+            self.rejoin(now);
         }
     }
 
@@ -235,13 +237,13 @@ impl Cluster {
         if self.is_stopping {
             self.is_released = true;
         } else {
-            self.look_again(now);
+            self.rejoin(now);
         }
     }
 
-    fn look_again(&mut self, now: Now) {
+    fn rejoin(&mut self, now: Now) {
         self.lease.phase = Phase::ExpectRegistry;
-        self.registry_at = now;
+        self.registry_due_at = now;
     }
 
     fn recorded(&mut self, effects: &mut Effects) {
@@ -251,12 +253,12 @@ impl Cluster {
         self.lease.phase = Phase::ExpectAnnounced;
         self.presence.begin();
         self.map.begin();
-        self.telling.begin(usize::from(self.settings.log_streams.max(1)));
+        self.log_writer.begin(usize::from(self.settings.log_streams.max(1)));
         effects.inputs.push(ClusterInput::Announce);
         let incarnation = self.lease.incarnation.clone();
         effects.notes.push(Note::Joined { node: self.lease.id, incarnation });
-        // Where the place in the logs is in doubt, that comes first.
-        if self.reading.is_known() && std::mem::take(&mut self.is_resync_due) {
+        // If the position in the logs is doubtful, the tails are read first, and that resyncs.
+        if self.log_reader.is_known() && std::mem::take(&mut self.is_resync_due) {
             self.resync("the lease was lost", effects);
         }
     }
@@ -266,19 +268,19 @@ impl Cluster {
     fn registry_read(&mut self, now: Now, fields: &Fields, effects: &mut Effects) {
         let registry = Registry::parse(fields);
         if registry.records.is_empty() {
-            return self.looked(now, registry, effects);
+            return self.registry_known(now, registry, effects);
         }
         self.busy.registry = true;
         let keys = registry.records.values().map(|record| self.keys.lease(record.id)).collect();
         self.order(Purpose::Leases(registry), Order::Values { keys }, effects);
     }
 
-    fn looked(&mut self, now: Now, registry: Registry, effects: &mut Effects) {
+    fn registry_known(&mut self, now: Now, registry: Registry, effects: &mut Effects) {
         self.registry = registry;
         let records = &self.registry.records;
         match self.lease.phase {
             Phase::ExpectRegistry => {
-                // Redis may have lost what this node remembers.
+                // Redis may have lost ids that this node remembers.
                 let taken = |id: u16| {
                     records.values().any(|record| record.id == id)
                         || self.peers.known.values().any(|peer| peer.id == id)
@@ -295,15 +297,15 @@ impl Cluster {
             }
             Phase::Ending | Phase::ExpectClaim | Phase::ExpectRecord | Phase::Over => {}
         }
-        // What is loaded must be younger than the place in the logs.
-        if self.reading.is_known() {
+        // Presence must be loaded after the position in the logs was taken.
+        if self.log_reader.is_known() {
             self.observe(now, effects);
         }
     }
 
     fn observe(&mut self, now: Now, effects: &mut Effects) {
         let lease_ms = self.settings.lease_ms;
-        let is_fresh = self.health.troubled_at.is_some_and(|at| now < at.plus_ms(lease_ms));
+        let is_fresh = self.health.last_broken_at.is_some_and(|at| now < at.plus_ms(lease_ms));
         let unrecorded_ms = lease_ms / 2;
         let recorded_ms = if is_fresh { unrecorded_ms } else { 0 };
         let grace = Grace { recorded_ms, unrecorded_ms, verified_at: self.lease.verified_at };
@@ -313,11 +315,11 @@ impl Cluster {
         self.counters.peers_full += change.refused;
         if self.peers.has_absent() {
             self.lease.renew_at = now;
-            self.poke_registry();
+            self.hasten_registry_read();
         }
         let sweep_at = now.plus_ms(self.rank() * RANK_MS);
         if !(change.joined.is_empty() && change.replaced.is_empty()) {
-            // What was to be said before its lease, or at the end of its old one, is lost.
+            // Read marks from before its lease, or from the end of its old incarnation, are lost.
             effects.inputs.push(ClusterInput::Resync);
         }
         for (incarnation, id) in change.replaced {
@@ -328,7 +330,7 @@ impl Cluster {
         }
         for (node, incarnation, id) in change.gone {
             self.sweeps.add(&incarnation, id, now, sweep_at);
-            // What it had committed last may have come into no log.
+            // Its last committed messages may be in no log.
             self.are_tips_due = true;
             self.sweeps.depart(node, &incarnation);
             effects.notes.push(Note::PeerGone { incarnation });
@@ -341,8 +343,8 @@ impl Cluster {
             .filter(|name| *name != self.lease.incarnation && !self.registry.is_live(name))
             .filter(|name| {
                 let process = process_of(name);
-                // A process that lives sweeps for itself once its new name can be read; one that
-                // may come back has a moment.
+                // A live process sweeps its old incarnation itself once its new one is ready; a
+                // process that may come back gets a grace period.
                 self.registry.ready(process).is_some()
                     || (!self.registry.is_process_live(process)
                         && !self.peers.known.contains_key(process))
@@ -352,13 +354,12 @@ impl Cluster {
         self.sweeps.observe(&dead, now, sweep_at);
     }
 
-    // ---- presence of others -------------------------------------------------------------------
+    // ---- presence of other nodes --------------------------------------------------------------
 
     fn peer_rooms(&mut self, process: &str, incarnation: &str, rooms: &[String]) {
-        let Some(peer) = self.peers.known.get(process) else { return };
-        if peer.incarnation != incarnation {
-            return;
-        }
+        // Late by design: the peer left, or changed its incarnation, since the order was issued.
+        let peer = self.peers.known.get(process);
+        let Some(peer) = peer.filter(|peer| peer.incarnation == incarnation) else { return };
         for room in rooms.iter().filter_map(|room| room.parse().ok()) {
             self.loading.add(RoomId(room));
         }
@@ -368,8 +369,8 @@ impl Cluster {
     }
 
     fn loaded(&mut self, room: RoomId, fields: &Fields, effects: &mut Effects) {
-        let Some(loaded) = self.loading.done(room, true) else { return };
-        self.counters.loads_repeated += u64::from(loaded.is_over);
+        let loaded = self.loading.done(room, true);
+        self.counters.loads_repeated += u64::from(loaded.has_overflowed);
         let mut users = std::collections::BTreeMap::<&str, Vec<_>>::new();
         for (field, value) in fields {
             let Some((incarnation, user)) = parse_presence_field(field) else {
@@ -390,16 +391,17 @@ impl Cluster {
                 effects.inputs.push(ClusterInput::NodePresence { room, node, users });
             }
         }
-        for ((node, user), fate) in loaded.since {
+        for ((node, user), fate) in loaded.changes {
+            // Late by design: the peer left while the room was read.
             let Some(peer) = self.peers.known.values_mut().find(|peer| peer.ix == node) else {
                 continue;
             };
             let (joined, left) = match fate {
-                Fate::Joined(card) => {
+                LastChange::Joined(card) => {
                     peer.rooms.insert(room);
                     (vec![card], vec![])
                 }
-                Fate::Left(seq) => (vec![], vec![(user, seq)]),
+                LastChange::Left(seq) => (vec![], vec![(user, seq)]),
             };
             effects.inputs.push(ClusterInput::Present { room, node, joined, left });
         }
@@ -413,7 +415,7 @@ impl Cluster {
         self.counters.swept_items += found.items;
         for user in found.users {
             self.map.bind_again(user);
-            self.telling.freed(user, &self.settings, &mut self.counters);
+            self.log_writer.fd_freed(user, &self.settings, &mut self.counters);
         }
         if found.is_over {
             self.counters.swept_incarnations += 1;

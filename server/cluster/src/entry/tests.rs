@@ -12,7 +12,7 @@ fn card(user: u32, name: &str) -> Arc<UserCard> {
 }
 
 #[test]
-fn a_message_reads_as_written_here() {
+fn a_message_has_this_encoding() {
     let message = StoredMessage {
         seq: Seq(7),
         id: 41,
@@ -28,7 +28,7 @@ fn a_message_reads_as_written_here() {
 }
 
 #[test]
-fn presence_reads_as_written_here() {
+fn presence_has_this_encoding() {
     let body = Body::Present {
         room: RoomId(2),
         joined: vec![card(3, "Ada")],
@@ -40,7 +40,7 @@ fn presence_reads_as_written_here() {
 }
 
 #[test]
-fn ended_processes_read_as_written_here() {
+fn settled_processes_have_this_encoding() {
     let written = encode("a1.1", 2, &Body::Settled(vec!["b2".into()]));
     assert_eq!(written, fields(&[("n", "a1.1"), ("q", "2"), ("k", "e"), ("d", r#"{"p":["b2"]}"#)]));
 }
@@ -49,7 +49,7 @@ fn ended_processes_read_as_written_here() {
 fn fields_of_a_later_version_are_ignored() {
     let json = r#"{"t":[[1,5]],"new":true}"#;
     let read = fields(&[("z", "?"), ("n", "a.1"), ("q", "1"), ("k", "t"), ("d", json)]);
-    let entry = decode(&read, 1).expect("it has what we know");
+    let entry = decode(&read, 1).expect("the known fields are there");
     assert_eq!(entry.body, Body::Tips(vec![(RoomId(1), Seq(5))]));
 }
 
@@ -57,16 +57,16 @@ fn fields_of_a_later_version_are_ignored() {
 fn redis_numbers_from_the_first() {
     let json = r#"{"r":2,"m":[{"u":3,"n":"","a":"","t":"x","g":"","d":""},{"u":3,"n":"","a":"","t":"y","g":"","d":""}]}"#;
     let read = fields(&[("n", "a.1"), ("t", "8"), ("k", "m"), ("d", json), ("f", "20")]);
-    let entry = decode(&read, 1).expect("it has what we know");
+    let entry = decode(&read, 1).expect("the known fields are there");
     let Body::Messages { messages, .. } = entry.body else { panic!("not messages") };
     assert_eq!(messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [20, 21]);
-    assert_eq!((entry.q, entry.ticket), (None, Some(8)));
+    assert_eq!((entry.q, entry.publish_id), (None, Some(8)));
     let over = fields(&[("n", "a.1"), ("k", "m"), ("d", json), ("f", "18446744073709551615")]);
     assert_eq!(decode(&over, 1), Err(Malformed));
 }
 
 #[test]
-fn a_beat_of_other_streams_is_none() {
+fn a_heartbeat_for_another_number_of_streams_is_malformed() {
     let written = encode("a.1", 1, &Body::Beat(vec![1, 2]));
     assert!(decode(&written, 2).is_ok());
     assert_eq!(decode(&written, 3), Err(Malformed));
@@ -114,13 +114,13 @@ fn body() -> impl Strategy<Value = Body> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(body in body(), q in any::<u64>()) {
-        let entry = Entry { incarnation: "ab12.3".into(), q: Some(q), ticket: None, body };
+    fn an_encoded_entry_decodes_to_itself(body in body(), q in any::<u64>()) {
+        let entry = Entry { incarnation: "ab12.3".into(), q: Some(q), publish_id: None, body };
         prop_assert_eq!(decode(&encode("ab12.3", q, &entry.body), 2), Ok(entry));
     }
 
     #[test]
-    fn whatever_is_read_is_no_panic(
+    fn no_input_makes_the_decoder_panic(
         kind in "[mtpuvfesh]", data in ".*", first in ".*", q in ".*", is_numbered in any::<bool>(),
     ) {
         let mut read = fields(&[("n", "a.1"), ("q", &q), ("k", &kind), ("d", &data)]);

@@ -1,5 +1,5 @@
-//! The model behind a network: answers take time, get lost, or come from a command nobody waits for
-//! any more.
+//! The model behind a network: answers take time or get lost, and commands are executed after their
+//! timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,26 +8,29 @@ use throng_core::Now;
 use super::Redis;
 use crate::order::{Failure, Order, OrderId, Outcome};
 
-/// After this an order is answered as broken, whatever becomes of it.
+/// After this an order is answered as broken, even if it is executed later.
 const TIMEOUT_MS: u64 = 2_000;
-/// How often a blocked read looks again.
+/// How often a blocked read is retried.
 const LOOK_MS: u64 = 3;
 
+/// What the server does with commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Executes them.
     Up,
-    /// Connections are refused.
+    /// Refuses connections.
     Down,
-    /// SIGSTOP: commands are taken and done later, when nobody waits for them.
+    /// SIGSTOP: commands are accepted and executed later, after their timeout.
     Paused,
 }
 
+/// A Redis server and the network before it.
 pub struct Server {
     pub redis: Redis,
     mode: Mode,
-    /// A command takes between these, each way.
+    /// The least and the greatest latency of a command, in each direction.
     pub latency_ms: (u64, u64),
-    /// Clients that do not reach it.
+    /// Clients that cannot reach it.
     cut: BTreeSet<u32>,
     events: BTreeMap<(Now, u64), Step>,
     pending: BTreeMap<u64, Pending>,
@@ -48,12 +51,12 @@ struct Pending {
     block_until: Now,
     is_answered: bool,
     is_done: bool,
-    /// It was sent into a cut.
+    /// It was sent while the client was cut off.
     is_lost: bool,
 }
 
-/// What a client is told.
-pub type Told = (u32, OrderId, Result<Outcome, Failure>);
+/// An answer to a client.
+pub type Reply = (u32, OrderId, Result<Outcome, Failure>);
 
 impl Server {
     pub fn new(seed: u64) -> Server {
@@ -69,6 +72,7 @@ impl Server {
         }
     }
 
+    /// A client sends an order.
     pub fn give(&mut self, now: Now, client: u32, id: OrderId, order: Order) {
         let (wait_ms, block_ms) = match &order {
             Order::Read { block_ms, .. } => (*block_ms, *block_ms),
@@ -86,13 +90,14 @@ impl Server {
         self.at(now.plus_ms(wait_ms + TIMEOUT_MS), Step::TimeOut(number));
     }
 
+    /// When [`Server::run`] has something to do next.
     pub fn next_at(&self) -> Option<Now> {
         self.events.keys().next().map(|(at, _)| *at)
     }
 
-    /// Everything that is due at `now`.
-    pub fn run(&mut self, now: Now) -> Vec<Told> {
-        let mut told = Vec::new();
+    /// Runs everything that is due at `now` and returns the answers.
+    pub fn run(&mut self, now: Now) -> Vec<Reply> {
+        let mut replies = Vec::new();
         while let Some(entry) = self.events.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -100,15 +105,15 @@ impl Server {
             match entry.remove() {
                 Step::Do(number) => self.act(now, number),
                 Step::TimeOut(number) => {
-                    self.answer(number, Err(Failure::Broken { why: "timeout" }), &mut told);
+                    self.answer(number, Err(Failure::Broken { why: "timeout" }), &mut replies);
                 }
-                Step::Answer(number, outcome) => self.answer(number, outcome, &mut told),
+                Step::Answer(number, outcome) => self.answer(number, outcome, &mut replies),
             }
         }
-        told
+        replies
     }
 
-    /// Down breaks every connection. Some commands had been done, and some had not.
+    /// `Down` breaks every connection; some of the commands in flight were executed, some were not.
     pub fn set_mode(&mut self, now: Now, mode: Mode) {
         let was = std::mem::replace(&mut self.mode, mode);
         let open = self.pending.iter().filter(|(_, pending)| !pending.is_done);
@@ -140,15 +145,18 @@ impl Server {
         self.mode
     }
 
+    /// The client can no longer reach the server.
     pub fn cut(&mut self, client: u32) {
         self.cut.insert(client);
     }
 
+    /// The client can reach the server again.
     pub fn mend(&mut self, client: u32) {
         self.cut.remove(&client);
     }
 
     fn act(&mut self, now: Now, number: u64) {
+        // By design: the command was executed, answered and removed before this event.
         let Some(pending) = self.pending.get(&number) else { return };
         if pending.is_done {
             return;
@@ -159,7 +167,7 @@ impl Server {
             Mode::Paused => {}
             Mode::Up if pending.is_lost => self.finish(number),
             Mode::Up if is_cut => {
-                // Some got through before the cut, and their answers did not.
+                // Some commands got through before the cut; their answers did not.
                 if self.roll(2) == 0 {
                     self.do_now(now, number);
                 }
@@ -173,7 +181,7 @@ impl Server {
         }
     }
 
-    /// `None`: a read that waits for something to come.
+    /// `None`: a read that waits for entries.
     fn do_now(&mut self, now: Now, number: u64) -> Option<Result<Outcome, Failure>> {
         let pending = self.pending.get_mut(&number)?;
         let outcome = self.redis.run(now, &pending.order);
@@ -186,18 +194,20 @@ impl Server {
         Some(outcome)
     }
 
-    fn answer(&mut self, number: u64, outcome: Result<Outcome, Failure>, told: &mut Vec<Told>) {
+    fn answer(&mut self, number: u64, outcome: Result<Outcome, Failure>, replies: &mut Vec<Reply>) {
+        // By design: a timeout may fire after the answer.
         let Some(pending) = self.pending.get_mut(&number) else { return };
         if !std::mem::replace(&mut pending.is_answered, true) {
-            told.push((pending.client, pending.id, outcome));
+            replies.push((pending.client, pending.id, outcome));
         }
-        // Only a server that sleeps has commands to do after their time.
+        // Only a paused server executes commands after their timeout.
         if pending.is_done || self.mode == Mode::Down || self.cut.contains(&pending.client) {
             self.finish(number);
         }
     }
 
     fn finish(&mut self, number: u64) {
+        // By design: it may be finished already.
         let Some(pending) = self.pending.get_mut(&number) else { return };
         pending.is_done = true;
         if pending.is_answered {

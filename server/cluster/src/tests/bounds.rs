@@ -1,10 +1,11 @@
-//! Every bound, where it is hit.
+//! Every bound when it is reached.
 
 use std::sync::Arc;
 
 use throng_core::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
-use super::world::{World, card};
+use super::cards::card;
+use super::world::World;
 use crate::Event;
 use crate::model::Mode;
 use crate::order::{Append, Order, OrderId};
@@ -22,7 +23,7 @@ fn a_full_backlog_becomes_tips() {
     world.start();
     world.start();
     world.run(1_000);
-    // The first goes out at once; the backlog holds a few more while it is under way.
+    // The first is appended at once; the backlog holds a few more while that is in flight.
     for _ in 0..50 {
         world.say(0, 1, "x");
     }
@@ -34,7 +35,7 @@ fn a_full_backlog_becomes_tips() {
 }
 
 #[test]
-fn controls_are_kept_up_to_their_bound() {
+fn controls_are_queued_up_to_their_bound() {
     let mut world = World::new(1);
     world.settings.controls_max = 4;
     world.start();
@@ -52,7 +53,7 @@ fn controls_are_kept_up_to_their_bound() {
 }
 
 #[test]
-fn no_more_peers_than_the_bound() {
+fn no_more_peers_than_the_bound_are_adopted() {
     let mut world = World::new(1);
     world.settings.peers_max = 1;
     for _ in 0..3 {
@@ -64,7 +65,7 @@ fn no_more_peers_than_the_bound() {
 }
 
 #[test]
-fn reading_pauses_while_shards_do_not_listen() {
+fn reading_pauses_while_shards_take_no_inputs() {
     let mut world = World::new(1);
     world.settings.inputs_max = 10;
     world.settings.read_count = 4;
@@ -86,7 +87,7 @@ fn reading_pauses_while_shards_do_not_listen() {
 }
 
 #[test]
-fn numbers_come_from_redis_where_there_is_no_log() {
+fn redis_numbers_messages_where_there_is_no_sql_log() {
     let mut world = World::new(1);
     world.settings.ephemeral = true;
     world.start();
@@ -102,13 +103,13 @@ fn numbers_come_from_redis_where_there_is_no_log() {
     let seqs = |world: &mut World, node| -> Vec<u64> {
         world.node(node).messages.iter().map(|(_, message)| message.seq.0).collect()
     };
-    // Their own come back in their place among the others.
+    // A node's own messages come back in sequence with those of the others.
     assert_eq!(seqs(&mut world, 0), [1, 2, 3, 4]);
     assert_eq!(seqs(&mut world, 1), [1, 2, 3, 4]);
 }
 
 #[test]
-fn numbers_do_not_go_back_when_redis_forgets() {
+fn numbers_do_not_decrease_when_redis_loses_its_data() {
     let mut world = World::new(1);
     world.settings.ephemeral = true;
     world.start();
@@ -122,7 +123,7 @@ fn numbers_do_not_go_back_when_redis_forgets() {
 }
 
 #[test]
-fn a_publish_too_many_is_refused_and_so_is_one_without_redis() {
+fn a_publish_above_the_bound_or_without_redis_is_refused() {
     let mut world = World::new(1);
     world.settings.ephemeral = true;
     world.settings.numbering_max = 2;
@@ -143,7 +144,7 @@ fn a_publish_too_many_is_refused_and_so_is_one_without_redis() {
 }
 
 #[test]
-fn entries_of_nobody_are_counted_and_skipped() {
+fn malformed_entries_are_counted_and_skipped() {
     let mut world = World::with_nodes(1, 1);
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let log = "throng:log:{0}".to_owned();
@@ -166,7 +167,7 @@ fn entries_of_nobody_are_counted_and_skipped() {
 }
 
 #[test]
-fn an_entry_too_long_is_skipped() {
+fn an_entry_that_is_too_large_is_skipped() {
     let mut world = World::new(1);
     world.settings.entry_bytes_max = 500;
     world.start();
@@ -176,16 +177,17 @@ fn an_entry_too_long_is_skipped() {
     world.run(100);
     assert_eq!(world.status(1).counters.entries_skipped, 1);
     assert!(!world.has_heard(1));
-    // Whoever lacks it reads it from SQL.
+    // The node reads it from SQL later.
     world.run(6_000);
     assert!(world.has_heard(1));
 }
 
 #[test]
-fn an_answer_to_nothing_is_nothing() {
+fn an_outcome_of_no_order_is_counted_and_ignored() {
     let mut world = World::with_nodes(1, 1);
     let outcome = Ok(crate::Outcome::Held(false));
     world.step(0, Event::Outcome { order: OrderId(999_999), outcome });
     world.run(100);
+    assert_eq!(world.status(0).counters.outcomes_unexpected, 1);
     assert_eq!(world.fault(), None);
 }

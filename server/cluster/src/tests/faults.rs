@@ -1,25 +1,25 @@
-//! One fault each.
-
+//! One fault at a time.
 use throng_core::{RoomId, Seq, TokenHash};
 
-use super::world::{World, card};
+use super::cards::card;
+use super::world::World;
 use crate::entry::{Body, encode, process_of};
 use crate::model::Mode;
 use crate::{Append, Event, Order};
 
-/// What a person may wait for everything to be right again.
-const RIGHT_AGAIN_MS: u64 = 10_000;
+/// The longest acceptable time until the state is correct again.
+const RECOVERY_MS: u64 = 10_000;
 
 #[track_caller]
-fn is_right(world: &mut World) {
+fn assert_correct(world: &mut World) {
     if let Some(fault) = world.fault() {
         panic!("{fault}");
     }
 }
 
-/// Milliseconds until all is right, at most `max`.
+/// Milliseconds until the state is correct, at most `max`.
 #[track_caller]
-fn time_to_right(world: &mut World, max: u64) -> u64 {
+fn wait_until_correct(world: &mut World, max: u64) -> u64 {
     let mut waited = 0;
     let mut fault = world.fault();
     while fault.is_some() && waited < max {
@@ -28,7 +28,7 @@ fn time_to_right(world: &mut World, max: u64) -> u64 {
         fault = world.fault();
     }
     if let Some(fault) = fault {
-        panic!("not right after {max} ms: {fault}");
+        panic!("not correct after {max} ms: {fault}");
     }
     waited
 }
@@ -40,7 +40,7 @@ fn two_with_users() -> World {
     world.enter(1, 3, &[1]);
     world.enter(1, 1, &[]);
     world.run(200);
-    is_right(&mut world);
+    assert_correct(&mut world);
     world
 }
 
@@ -51,19 +51,19 @@ fn a_node_alone_is_up_at_once() {
     world.run(100);
     world.enter(0, 1, &[1]);
     world.run(100);
-    is_right(&mut world);
+    assert_correct(&mut world);
     assert_eq!(world.node(0).announced, 1);
 }
 
 #[test]
-fn nodes_that_want_one_id_get_two() {
+fn nodes_that_try_the_same_id_get_different_ones() {
     let mut world = World::new(1);
     world.first_id = Some(1023);
     for _ in 0..3 {
         world.start();
     }
     world.run(1_000);
-    is_right(&mut world);
+    assert_correct(&mut world);
     let mut ids: Vec<_> = (0..3).map(|node| world.status(node).node).collect();
     ids.sort_unstable();
     assert_eq!(ids, [Some(0), Some(1), Some(1023)]);
@@ -75,20 +75,20 @@ fn joins_leaves_and_messages_cross() {
     let conn = world.enter(0, 9, &[2]);
     world.say(0, 2, "hello");
     world.run(100);
-    is_right(&mut world);
-    let message = world.node(1).messages.last().cloned().expect("it came");
+    assert_correct(&mut world);
+    let message = world.node(1).messages.last().cloned().expect("a message arrived");
     assert_eq!((&*message.1.msg, message.1.seq.0), ("hello", 1));
     assert!(message.1.author.email.is_empty(), "no e-mail passes between nodes");
     world.move_to(0, conn, 9, &[1]);
     world.run(100);
-    is_right(&mut world);
+    assert_correct(&mut world);
     world.leave(0, conn);
     world.run(100);
-    is_right(&mut world);
+    assert_correct(&mut world);
 }
 
 #[test]
-fn a_room_that_nobody_speaks_in_is_found_by_the_database() {
+fn a_room_without_messages_is_found_through_the_database() {
     let mut world = two_with_users();
     world.sql.tips.insert(RoomId(77), Seq(0));
     let idle_ms = world.settings.idle_poll_ms;
@@ -101,32 +101,32 @@ fn a_room_that_nobody_speaks_in_is_found_by_the_database() {
 }
 
 #[test]
-fn a_late_node_sees_who_is_there() {
+fn a_late_node_shows_the_users_present() {
     let mut world = two_with_users();
     world.say(0, 1, "before");
     world.run(100);
     world.start();
     world.run(1_000);
-    is_right(&mut world);
+    assert_correct(&mut world);
     assert!(world.node(2).messages.is_empty(), "history is read from SQL");
 }
 
 #[test]
-fn the_newest_of_what_is_left_takes_the_fd() {
+fn the_newest_remaining_connection_takes_the_fd() {
     let mut world = World::with_nodes(1, 3);
     for node in 0..3 {
         world.enter(node, 7, &[1]);
         world.run(50);
     }
-    is_right(&mut world);
+    assert_correct(&mut world);
     let newest = world.enter(0, 7, &[]);
     world.run(100);
-    is_right(&mut world);
+    assert_correct(&mut world);
     world.leave(0, newest);
     world.run(200);
-    is_right(&mut world);
+    assert_correct(&mut world);
     world.kill(2);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
 }
 
 #[test]
@@ -134,21 +134,21 @@ fn a_killed_node_is_gone_within_the_lease() {
     let mut world = two_with_users();
     let name = world.status(0).incarnation;
     world.kill(0);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
     assert_eq!(world.node(1).gone, 1);
     // The record goes with the second pass.
-    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    wait_until_correct(&mut world, 2 * RECOVERY_MS);
     assert!(world.sql.has_settled(&name));
 }
 
-/// Rosters and the map, without the record of the dead.
+/// Waits for correct rosters and a correct map, not for the removal of the dead node's record.
 #[track_caller]
-fn time_to_right_of_views(world: &mut World, max: u64) -> u64 {
+fn wait_for_correct_views(world: &mut World, max: u64) -> u64 {
     let mut waited = 0;
     loop {
         match world.fault() {
             Some(fault) if !fault.starts_with("throng:nodes") => {
-                assert!(waited < max, "not right after {max} ms: {fault}");
+                assert!(waited < max, "not correct after {max} ms: {fault}");
                 world.run(20);
                 waited += 20;
             }
@@ -164,10 +164,10 @@ fn two_sweepers_share_the_work() {
         world.enter(0, user, &[user % 100]);
     }
     world.run(2_000);
-    is_right(&mut world);
+    assert_correct(&mut world);
     world.kill(0);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
-    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
+    wait_until_correct(&mut world, 2 * RECOVERY_MS);
 }
 
 #[test]
@@ -178,13 +178,13 @@ fn redis_comes_back_empty() {
     world.enter(0, 5, &[3]);
     world.say(0, 1, "while it is away");
     world.run(1_500);
-    assert!(world.has_heard(1), "SQL tells what the logs cannot");
+    assert!(world.has_heard(1), "SQL replaces the logs");
     assert!(!world.status(0).is_up);
-    assert_eq!(world.node(1).gone, 0, "the others are kept: nobody knows better");
+    assert_eq!(world.node(1).gone, 0, "the others are kept: nothing proves their end");
     world.redis.redis.clear();
     world.mode(Mode::Up);
-    let waited = time_to_right(&mut world, RIGHT_AGAIN_MS);
-    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
+    let waited = wait_until_correct(&mut world, RECOVERY_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "no user flickered");
     assert!(waited < 3_000, "{waited} ms");
 }
 
@@ -192,12 +192,12 @@ fn redis_comes_back_empty() {
 fn redis_is_emptied_without_a_broken_connection() {
     let mut world = two_with_users();
     world.redis.redis.clear();
-    time_to_right(&mut world, RIGHT_AGAIN_MS);
-    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
+    wait_until_correct(&mut world, RECOVERY_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "no user flickered");
 }
 
 #[test]
-fn redis_sleeps_longer_than_the_lease() {
+fn redis_is_paused_for_longer_than_the_lease() {
     let mut world = two_with_users();
     world.mode(Mode::Paused);
     let conn = world.enter(1, 6, &[1]);
@@ -207,30 +207,30 @@ fn redis_sleeps_longer_than_the_lease() {
     world.run(5_000);
     assert!(world.has_heard(0));
     world.mode(Mode::Up);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
-    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "nobody flickered");
-    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
+    assert_eq!((world.node(0).gone, world.node(1).gone), (0, 0), "no user flickered");
+    wait_until_correct(&mut world, 2 * RECOVERY_MS);
 }
 
 #[test]
-fn a_full_redis_refuses_and_later_takes() {
+fn a_full_redis_rejects_writes_and_accepts_them_later() {
     let mut world = two_with_users();
     world.redis.redis.is_full = true;
     world.enter(0, 8, &[1]);
-    world.say(0, 1, "no room for this");
+    world.say(0, 1, "no memory for this");
     world.run(3_000);
     let status = world.status(0);
     assert_eq!((status.is_up, status.why), (false, "oom"));
     assert!(world.has_heard(1));
     let before = status.incarnation;
     world.redis.redis.is_full = false;
-    time_to_right(&mut world, RIGHT_AGAIN_MS);
-    assert_eq!(world.status(0).incarnation, before, "a refusal ends no incarnation");
+    wait_until_correct(&mut world, RECOVERY_MS);
+    assert_eq!(world.status(0).incarnation, before, "a rejected write ends no incarnation");
 }
 
 #[test]
-fn what_is_read_meanwhile_does_not_put_off_a_refused_write() {
-    // With short leases the registry is read as often as a refused write is tried again.
+fn reads_do_not_postpone_the_retry_of_a_rejected_write() {
+    // With short leases the registry is read as often as a rejected write is retried.
     for lease_ms in [1_000, 1_500, 2_000, 4_000] {
         let mut world = World::new(1);
         world.settings.lease_ms = lease_ms;
@@ -244,7 +244,7 @@ fn what_is_read_meanwhile_does_not_put_off_a_refused_write() {
         world.run(4_000);
         assert!(!world.status(0).is_up, "lease {lease_ms}");
         world.redis.redis.is_full = false;
-        time_to_right(&mut world, RIGHT_AGAIN_MS);
+        wait_until_correct(&mut world, RECOVERY_MS);
         assert!(world.status(0).is_up, "lease {lease_ms}");
     }
 }
@@ -258,13 +258,13 @@ fn a_slow_redis_costs_no_orders() {
         world.say(0, 1, "hi");
     }
     world.run(20_000);
-    assert!(world.node(0).under_way_max < 24, "{}", world.node(0).under_way_max);
+    assert!(world.node(0).in_flight_max < 24, "{}", world.node(0).in_flight_max);
     world.redis.latency_ms = (0, 2);
-    time_to_right(&mut world, RIGHT_AGAIN_MS);
+    wait_until_correct(&mut world, RECOVERY_MS);
 }
 
 #[test]
-fn a_sleeper_notices_and_rejoins() {
+fn a_node_that_was_suspended_notices_and_rejoins() {
     let mut world = two_with_users();
     let name = world.status(0).incarnation;
     world.sleep(0);
@@ -273,15 +273,15 @@ fn a_sleeper_notices_and_rejoins() {
     assert!(world.sql.has_settled(&name));
     world.say(1, 1, "while it sleeps");
     world.wake(0);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
     assert_ne!(world.status(0).incarnation, name);
-    assert_eq!(world.node(0).announced, 2, "the shards tell again who reads");
-    assert!(world.status(0).counters.resyncs > 0, "its readers' marks have been moved");
-    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    assert_eq!(world.node(0).announced, 2, "the shards report their users again");
+    assert!(world.status(0).counters.resyncs > 0, "the read marks of its users were raised");
+    wait_until_correct(&mut world, 2 * RECOVERY_MS);
 }
 
 #[test]
-fn whoever_hears_that_his_marks_were_settled_tells_again_who_reads() {
+fn a_live_node_whose_read_marks_were_settled_reports_its_users_again() {
     let mut world = two_with_users();
     let name = world.status(0).incarnation;
     let process = process_of(&name).to_owned();
@@ -295,19 +295,19 @@ fn whoever_hears_that_his_marks_were_settled_tells_again_who_reads() {
         world.run(1_000);
         assert_eq!(world.node(0).announced, announced);
     }
-    assert_eq!(world.status(0).incarnation, name, "nothing ends");
+    assert_eq!(world.status(0).incarnation, name, "the incarnation goes on");
     assert!(world.status(0).counters.resyncs > resyncs);
-    is_right(&mut world);
+    assert_correct(&mut world);
 }
 
 #[test]
-fn a_short_sleep_changes_nothing() {
+fn a_short_suspension_changes_nothing() {
     let mut world = two_with_users();
     let name = world.status(0).incarnation;
     world.sleep(0);
     world.run(5_000);
     world.wake(0);
-    time_to_right(&mut world, 2_000);
+    wait_until_correct(&mut world, 2_000);
     assert_eq!((world.status(0).incarnation, world.node(1).gone), (name, 0));
 }
 
@@ -316,16 +316,16 @@ fn a_node_is_cut_off_and_comes_back() {
     let mut world = two_with_users();
     world.redis.cut(0);
     world.run(15_000);
-    assert_eq!(world.node(1).gone, 1, "its lease is over");
-    assert_eq!(world.node(0).gone, 0, "it knows nothing of the others");
+    assert_eq!(world.node(1).gone, 1, "its lease has expired");
+    assert_eq!(world.node(0).gone, 0, "it cannot know the state of the others");
     world.enter(0, 12, &[1]);
     world.redis.mend(0);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
-    time_to_right(&mut world, 2 * RIGHT_AGAIN_MS);
+    wait_for_correct_views(&mut world, RECOVERY_MS);
+    wait_until_correct(&mut world, 2 * RECOVERY_MS);
 }
 
 #[test]
-fn a_reader_that_was_left_behind_reads_anew() {
+fn a_reader_that_fell_behind_reads_everything_again() {
     let mut world = two_with_users();
     world.sleep(1);
     for user in 0..500 {
@@ -338,18 +338,18 @@ fn a_reader_that_was_left_behind_reads_anew() {
         world.run(5);
     }
     world.wake(1);
-    time_to_right_of_views(&mut world, RIGHT_AGAIN_MS);
-    assert!(world.status(1).counters.resyncs > 0, "200 entries are kept, 500 were told");
+    wait_for_correct_views(&mut world, RECOVERY_MS);
+    assert!(world.status(1).counters.resyncs > 0, "200 entries are kept, 500 were appended");
 }
 
 #[test]
-fn a_stopped_node_leaves_nothing() {
+fn a_stopped_node_leaves_nothing_behind() {
     let mut world = two_with_users();
     world.step(0, Event::Stop);
     world.run(500);
     assert!(world.node(0).cluster.is_stopped());
     world.kill(0);
-    is_right(&mut world);
+    assert_correct(&mut world);
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn controls_reach_every_other_node() {
         assert_eq!(world.node(node).revoked, 1);
         assert_eq!(world.node(node).changed, [card(4).id]);
     }
-    assert_eq!(world.node(0).revoked, 0, "the node itself knows");
+    assert_eq!(world.node(0).revoked, 0, "the node itself knows already");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Any faults, then none: everything comes right.
+//! Random faults, then none: the state becomes correct.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -60,7 +60,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 impl World {
     fn act(&mut self, act: &Act) {
-        // Whoever is not there does nothing.
+        // Acts on nodes that do not exist are skipped.
         let live: Vec<usize> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()).collect();
         let pick = |node: &usize| live.get(*node % live.len().max(1)).copied();
         match act {
@@ -118,8 +118,9 @@ impl World {
                 }
             }
             Act::Redis(mode) => self.mode(*mode),
-            // It restarts empty: no command that was on its way comes later. If it were emptied
-            // under a node that dies with one on its way, nobody might know of what that leaves.
+            // It restarts empty, so no command in flight is executed later. If its data were removed
+            // while it runs, a command of a dying node could leave data that no registry record
+            // points to.
             Act::Empty => {
                 let mode = self.redis.mode();
                 self.mode(Mode::Down);
@@ -161,13 +162,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn everything_comes_right(seed in 0..1_000_u64, acts in prop::collection::vec(act(), 1..60)) {
+    fn the_state_becomes_correct(seed in 0..1_000_u64, acts in prop::collection::vec(act(), 1..60)) {
         let mut world = World::with_nodes(seed, 2);
         for act in &acts {
             world.act(act);
         }
         world.heal();
-        // A lease of the dead, two passes over what they left, and a moment.
+        // The lease of a dead node, two passes of the sweep, and some slack.
         world.run(30_000);
         prop_assert_eq!(world.fault(), None);
     }

@@ -1,4 +1,4 @@
-//! Some nodes, a Redis, a database and the users, in virtual time.
+//! Several nodes, a Redis, a database and users in virtual time.
 
 mod rest;
 
@@ -7,31 +7,22 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use throng_core::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
-use throng_core::input::UserCard;
 use throng_core::{Now, RoomId, Seq, SessionId, UserId};
 
 use crate::entry::process_of;
 use crate::model::{Mode, Server};
 use crate::order::{Failure, Order, OrderId, Outcome};
+use crate::tests::cards::card;
 use crate::{Cluster, Effects, Event, Note, Seed, Settings, Status};
 
 pub type Facts = BTreeSet<(RoomId, UserId)>;
 
-pub fn card(user: u32) -> Arc<UserCard> {
-    Arc::new(UserCard {
-        id: UserId(user),
-        email: format!("u{user}@example.org").into(),
-        name: format!("user {user}").into(),
-        avatar: "/a.png".into(),
-    })
-}
-
 pub struct Node {
     pub cluster: Cluster,
     effects: Effects,
-    /// Sessions: whose, where, and when they came.
+    /// Sessions: their user and rooms, and when they began.
     pub conns: BTreeMap<SessionId, (ConnState, Now)>,
-    /// What the shards were told.
+    /// The presence of other nodes that the shards were given.
     pub views: BTreeMap<NodeIx, Facts>,
     /// The highest seq each room is known to have.
     pub heard: BTreeMap<RoomId, Seq>,
@@ -43,12 +34,12 @@ pub struct Node {
     pub announced: usize,
     pub gone: usize,
     pub notes: Vec<Note>,
-    /// SIGSTOP: outcomes wait.
+    /// SIGSTOP: outcomes are queued.
     is_asleep: bool,
     waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
-    under_way: BTreeMap<OrderId, &'static str>,
-    pub under_way_max: usize,
-    /// The shards take nothing.
+    in_flight: BTreeMap<OrderId, &'static str>,
+    pub in_flight_max: usize,
+    /// The shards take no inputs.
     pub is_deaf: bool,
 }
 
@@ -66,7 +57,7 @@ pub struct World {
     pub nodes: Vec<Option<Node>>,
     pub settings: Settings,
     started: u64,
-    /// What every node tries first, if not an id of its own.
+    /// The id that every node tries first, instead of one of its own.
     pub first_id: Option<u16>,
     next_conn: u32,
     pub steps: u64,
@@ -105,7 +96,7 @@ impl World {
         self.started += 1;
         let mut random = [7; 16];
         random[..8].copy_from_slice(&self.started.to_le_bytes());
-        // Where Redis has forgotten who was here, only chance keeps ids apart.
+        // Different ids: when Redis has lost the registry, only chance keeps them apart.
         let id = self.first_id.unwrap_or((self.started * 37 % 1024) as u16);
         random[8..10].copy_from_slice(&id.to_le_bytes());
         let seed = Seed { random, started_unix_ms: UNIX_MS };
@@ -126,8 +117,8 @@ impl World {
             notes: Vec::new(),
             is_asleep: false,
             waiting: Vec::new(),
-            under_way: BTreeMap::new(),
-            under_way_max: 0,
+            in_flight: BTreeMap::new(),
+            in_flight_max: 0,
             is_deaf: false,
         };
         self.nodes.push(Some(node));
@@ -144,7 +135,7 @@ impl World {
         self.node(index).cluster.status()
     }
 
-    /// The node knows of every message.
+    /// The node knows the last message of every room.
     pub fn has_heard(&self, index: usize) -> bool {
         self.nodes[index].as_ref().is_some_and(|node| node.heard == self.sql.tips)
     }
@@ -158,7 +149,7 @@ impl World {
         conn
     }
 
-    /// The session is the user's and is in these rooms.
+    /// The session belongs to the user and is in these rooms.
     pub fn move_to(&mut self, node: usize, conn: SessionId, user: u32, rooms: &[u32]) {
         let rooms: SmallVec<[RoomId; 2]> = rooms.iter().map(|room| RoomId(*room)).collect();
         let state = ConnState { user: UserId(user), rooms };
@@ -213,7 +204,7 @@ impl World {
         seq
     }
 
-    /// Who is where on the node.
+    /// The users in each room on the node.
     pub fn truth(&self, index: usize) -> Facts {
         let Some(node) = &self.nodes[index] else { return Facts::new() };
         let each = node.conns.values();
@@ -262,9 +253,9 @@ impl World {
                     let next = self.deadline(index);
                     assert!(
                         next.is_none_or(|at| at > self.now),
-                        "node {index} asks for a tick it has just had: {:?} {:?}",
+                        "node {index} requests the tick that it just had: {:?} {:?}",
                         self.status(index),
-                        self.node(index).under_way,
+                        self.node(index).in_flight,
                     );
                 }
             }
@@ -294,17 +285,25 @@ impl World {
     pub fn step(&mut self, index: usize, event: Event) {
         let now = self.now;
         self.steps += 1;
+        let steps = self.steps;
         let node = self.node(index);
         if let Event::Outcome { order, .. } = &event {
-            node.under_way.remove(order);
+            node.in_flight.remove(order);
         }
         node.cluster.step(now, event, &mut node.effects);
-        node.listen();
+        // A check costs time in proportion to the state: with many users it is made less often.
+        let every = 1 + node.conns.len() as u64 / 64;
+        if steps.is_multiple_of(every)
+            && let Err(fault) = node.cluster.check()
+        {
+            panic!("node {index}: {fault}");
+        }
+        node.run_shards();
         let orders = std::mem::take(&mut node.effects.orders);
         for (id, order) in orders {
             let node = self.node(index);
-            node.under_way.insert(id, order.name());
-            node.under_way_max = node.under_way_max.max(node.under_way.len());
+            node.in_flight.insert(id, order.name());
+            node.in_flight_max = node.in_flight_max.max(node.in_flight.len());
             if order.is_sql() {
                 let outcome = self.sql.run(&order);
                 self.step(index, Event::Outcome { order: id, outcome });
@@ -344,8 +343,8 @@ impl Node {
         self.effects.inputs.len()
     }
 
-    /// What the shards do with their inputs.
-    fn listen(&mut self) {
+    /// The shards handle their inputs.
+    fn run_shards(&mut self) {
         self.notes.append(&mut self.effects.notes);
         self.revoked += self.effects.revoked.drain(..).count();
         self.changed.extend(self.effects.changed.drain(..).map(|card| card.id));

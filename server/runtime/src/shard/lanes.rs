@@ -18,11 +18,13 @@ impl<A: App> Worker<A> {
         let slots = &mut self.slots;
         let count = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
         slots.requests.clear();
-        slots.requests.extend(self.lane_ends.requests_out.iter().map(|lane| count(lane.room())));
+        slots
+            .requests
+            .extend(self.lane_ends.requests_out.iter().map(|lane| count(lane.free_slots())));
         slots.deliveries.clear();
         slots
             .deliveries
-            .extend(self.lane_ends.deliveries_out.iter().map(|lane| count(lane.room())));
+            .extend(self.lane_ends.deliveries_out.iter().map(|lane| count(lane.free_slots())));
         slots.signals = count(self.ends.signals.capacity());
         slots.commands = count(crate::link::COMMANDS_MAX - self.commands_unanswered);
     }

@@ -228,8 +228,16 @@ impl<A: App> Worker<A> {
 
     fn next_deadline(&self) -> Option<Now> {
         let is_pressed = self.is_stalled
-            || self.lane_ends.requests_out.iter().any(|lane| lane.room() < lane.capacity() / 4)
-            || self.lane_ends.deliveries_out.iter().any(|lane| lane.room() < lane.capacity() / 4);
+            || self
+                .lane_ends
+                .requests_out
+                .iter()
+                .any(|lane| lane.free_slots() < lane.capacity() / 4)
+            || self
+                .lane_ends
+                .deliveries_out
+                .iter()
+                .any(|lane| lane.free_slots() < lane.capacity() / 4);
         [
             self.state.next_deadline(),
             self.pipes.next_deadline(),

@@ -20,8 +20,8 @@ export interface Stretch {
 }
 
 /**
- * The newest messages of a room, far enough back to meet `knownSeq`, the last message the caller
- * has. After `pages_max` pages the stretch is given up as too long and the caller starts afresh.
+ * The newest messages of a room, back to `knownSeq`, the last message that the caller has. After
+ * `pages_max` pages the stretch counts as too long, and the caller starts anew.
  */
 export async function loadSince(fetchPage: FetchPage, knownSeq: number, pages_max = 5): Promise<Stretch> {
   let messages: Message[] = [];

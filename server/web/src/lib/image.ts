@@ -37,8 +37,8 @@ function canvasOf(width: number, height: number): [HTMLCanvasElement, CanvasRend
 }
 
 /**
- * A picture ready to send. Photographs are encoded anew even when they are small, which drops
- * the place and device data cameras write into them; animations are left as they are.
+ * A picture ready to send. Photographs are re-encoded even when they are small, which removes the
+ * location and device data that cameras write into them; animations are not changed.
  */
 export async function preparePicture(file: Blob): Promise<Blob> {
   if (!IMAGE_TYPES.includes(file.type)) throw new ImageError("Only PNG, JPEG, GIF and WebP images can be sent.");
@@ -60,7 +60,7 @@ export async function preparePicture(file: Blob): Promise<Blob> {
   }
 }
 
-/** In its own type, which may keep transparency, unless a photograph in that type would be heavy. */
+/** In its own type, which may keep transparency, unless a photograph would be large in that type. */
 async function redrawn(bitmap: ImageBitmap, type: string, side_px: number): Promise<Blob> {
   const { width, height } = fitted(bitmap.width, bitmap.height, side_px);
   const [canvas, context] = canvasOf(width, height);
@@ -73,7 +73,7 @@ async function redrawn(bitmap: ImageBitmap, type: string, side_px: number): Prom
   return encoded(canvas, "image/jpeg");
 }
 
-/** The middle square of a picture, small enough for a face. */
+/** The middle square of a picture, in the size of an avatar. */
 export async function prepareAvatar(file: Blob): Promise<Blob> {
   if (!IMAGE_TYPES.includes(file.type)) throw new ImageError("Choose a PNG, JPEG, GIF or WebP image.");
   const bitmap = await decoded(file);

@@ -6,7 +6,7 @@ const PAIRS: Record<string, string> = { ")": "(", "]": "[", "}": "{" };
 
 const count = (text: string, character: string): number => text.split(character).length - 1;
 
-/** Without the punctuation that ends the sentence around a URL rather than the URL. */
+/** The URL without punctuation that belongs to the sentence around it. */
 function trimmed(candidate: string): string {
   let url = candidate;
   for (;;) {
@@ -29,7 +29,7 @@ function hrefOf(text: string): string | null {
   }
 }
 
-/** Splits a message into text and web links; nothing in it is ever markup. */
+/** Splits a message into text and web links; its content is never treated as markup. */
 export function linkify(message: string): Segment[] {
   const segments: Segment[] = [];
   let end = 0;

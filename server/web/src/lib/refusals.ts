@@ -10,17 +10,17 @@ const TEXTS: Record<string, string> = {
   timeout: "The server did not answer.",
 };
 
-/** A sentence for a person, from the code a refusal carries. */
+/** A sentence for the user, from the code of a refusal. */
 export function describeRefusal(code: string, message: string): string {
-  return TEXTS[code] ?? (message || "The server refused.");
+  return TEXTS[code] ?? (message || "The server rejected the request.");
 }
 
-/** Nothing was done, and the same may be asked again a little later. */
+/** Nothing was done, and the same request may be repeated a little later. */
 export function isTooSoon(code: string): boolean {
   return code === "rate_limited" || code === "busy";
 }
 
-/** Refusals that pass by themselves. */
+/** Refusals with a temporary cause. */
 export function isPassing(code: string): boolean {
   return ["rate_limited", "busy", "storage_unavailable", "timeout"].includes(code);
 }

@@ -1,7 +1,7 @@
 import type { Person } from "./types";
 
 export interface Roster {
-  /** -1 while the snapshot of a join is awaited. */
+  /** -1 before the snapshot of a join arrives. */
   version: number;
   online: number;
   people: Map<number, Person>;
@@ -32,7 +32,7 @@ function personFromWire(raw: unknown): Person | null {
   };
 }
 
-/** The roster after a full snapshot; an older snapshot than what is known changes nothing. */
+/** The roster after a full snapshot; a snapshot older than the known version changes nothing. */
 export function applySnapshot(roster: Roster, entries: unknown, meta: RosterMeta): Roster {
   const version = meta.version ?? roster.version + 1;
   if (version < roster.version) return roster;
@@ -58,7 +58,7 @@ export function applyPresence(roster: Roster, event: PresenceEvent): Roster {
   return { version, online: event.online ?? people.size, people };
 }
 
-/** A delta was lost or not understood: the names do not add up to the count. */
+/** A delta was lost or not understood: the number of names differs from the count. */
 export function isInconsistent(roster: Roster): boolean {
   return roster.version >= 0 && roster.people.size !== roster.online;
 }
@@ -78,7 +78,7 @@ export function changeBetween(before: Roster, after: Roster): RosterChange {
 
 const names = new Intl.Collator();
 
-/** Own entry first, then by name. */
+/** The own entry first, then by name. */
 export function sortedPeople(roster: Roster, ownId: number): Person[] {
   return [...roster.people.values()].sort((a, b) => {
     if (a.id === ownId || b.id === ownId) return a.id === ownId ? -1 : 1;

@@ -1,4 +1,4 @@
-/** The local calendar day of a message as `YYYY-MM-DD`, or "" for a time nobody can read. */
+/** The local calendar day of a message as `YYYY-MM-DD`, or "" for a malformed time. */
 export function dayOf(time: string): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return "";
@@ -25,7 +25,7 @@ export function clockTime(time: string): string {
   return date.toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit" });
 }
 
-/** Times this tab states for its messages: never the same one twice. */
+/** The times that this tab gives its messages: never the same one twice. */
 export function createTimestamps(now: () => number = Date.now): () => string {
   let last_ms = 0;
   return () => {

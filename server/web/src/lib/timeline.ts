@@ -37,8 +37,8 @@ export function lastSeq(messages: Message[]): number {
 }
 
 /**
- * The outgoing message that `message` is the echo of. The server keeps the time a client states,
- * and a tab never states the same time twice, so author and time identify it.
+ * The outgoing message that `message` is the echo of. The server keeps the time that a client sends,
+ * and a tab never sends the same time twice, so author and time identify it.
  */
 export function findEcho(outgoing: Outgoing[], message: Message, ownId: string): Outgoing | undefined {
   if (message.userid !== ownId) return undefined;
@@ -70,7 +70,7 @@ function isSameGroup(a: Author, b: Author): boolean {
   return !(gap_ms > GROUP_GAP_MS);
 }
 
-/** What the list shows: one row a message, with the marks that depend on its neighbours. */
+/** What the list shows: one row per message, with the marks that depend on its neighbours. */
 export function rowsOf(messages: Message[], outgoing: Outgoing[], ownId: string, unreadFrom: number): Row[] {
   const rows: Row[] = [];
   let previous: Author | null = null;
@@ -106,7 +106,7 @@ export function rowsOf(messages: Message[], outgoing: Outgoing[], ownId: string,
   return rows;
 }
 
-/** The same rows, with the objects of `before` where nothing changed: what is shown need not be drawn again. */
+/** The same rows, with the objects of `before` where nothing changed, so that they are not rendered again. */
 export function withKnownRows(before: Row[], rows: Row[]): Row[] {
   const known = new Map(before.map((row) => [row.key, row]));
   return rows.map((row) => {

@@ -45,5 +45,5 @@ export interface Person {
   avatar: string;
 }
 
-/** `refused`: the server ended the connection for good, and only the person may try again. */
+/** `refused`: the server ended the connection for good, and only the user can try again. */
 export type ConnectionState = "connecting" | "online" | "reconnecting" | "offline" | "refused";

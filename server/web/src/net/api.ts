@@ -87,7 +87,7 @@ export function createApi(base = ""): Api {
     const answer = await post(path, "", { name: email, password });
     const token = text(object(answer.user).api_token);
     if (answer.errno !== 0 || token === "") {
-      throw new ApiError("refused", text(answer.message) || "The server refused.");
+      throw new ApiError("refused", text(answer.message) || "The server rejected the request.");
     }
     return { user: userFromWire(answer.user), token };
   }
@@ -149,7 +149,7 @@ export function createApi(base = ""): Api {
           const url = text(answer.url);
           if (upload.status !== 200) reject(failureOf(upload.status));
           else if (answer.errno !== 200 || url === "") {
-            reject(new ApiError("refused", text(answer.msg) || "The server refused this image."));
+            reject(new ApiError("refused", text(answer.msg) || "The server rejected this image."));
           } else resolve(url);
         };
         upload.send(form);
@@ -162,7 +162,7 @@ export function createApi(base = ""): Api {
       const answer = await request("/api/file/avatar", token, { method: "POST", body: form });
       const url = text(object(answer.data).url);
       if (answer.errno !== 0 || url === "") {
-        throw new ApiError("refused", text(answer.msg) || "The server refused this image.");
+        throw new ApiError("refused", text(answer.msg) || "The server rejected this image.");
       }
       return url;
     },

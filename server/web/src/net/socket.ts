@@ -6,7 +6,7 @@ export type Ack =
 
 const ACK_TIMEOUT_MS = 15_000;
 
-/** WebSocket first; long-polling where a proxy does not let it through. */
+/** WebSocket first; long-polling where a proxy blocks it. */
 export function createSocket(base: string, token: () => string): Socket {
   const options = {
     path: "/socket.io/",
@@ -22,8 +22,8 @@ export function createSocket(base: string, token: () => string): Socket {
 }
 
 /**
- * Emits and waits for the server's verdict; silence is a verdict too. Nothing is kept for a later
- * connection: what was asked of a room has to be asked again after joining it again.
+ * Emits and waits for the server's answer; no answer in time counts as a refusal. Nothing is kept for
+ * a later connection: a request about a room must be repeated after joining it again.
  */
 export function ask(socket: Socket, event: string, payload: object): Promise<Ack> {
   const disconnected: Ack = { ok: false, code: "disconnected", message: "The connection was lost." };
@@ -33,7 +33,7 @@ export function ask(socket: Socket, event: string, payload: object): Promise<Ack
       if (error && error.message.includes("disconnected")) resolve(disconnected);
       else if (error) resolve({ ok: false, code: "timeout", message: "The server did not answer." });
       else if (isAck(answer)) resolve(answer);
-      else resolve({ ok: false, code: "invalid_answer", message: "The server answered something unknown." });
+      else resolve({ ok: false, code: "invalid_answer", message: "The server sent an invalid answer." });
     });
   });
 }

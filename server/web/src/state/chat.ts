@@ -25,7 +25,7 @@ const ROOMS_SETTLE_MS = 1_000;
 const JOIN_RETRY_MS = 2_000;
 const RESYNC_MS = 3_000;
 const BURST_MS = 50;
-/** WebSocket close codes: a limit closed the connection, come back, but not soon; or this client is at fault. */
+/** WebSocket close codes: a limit closed the connection, reconnect later; or this client is at fault. */
 const CLOSED_BY_LIMIT = 4004;
 const CLOSED_FOR_FAULT = [1002, 1003, 1007, 1008];
 const LIMIT_BACK_OFF_MS = 30_000;
@@ -33,7 +33,7 @@ const REFUSED_BACK_OFF_MS = 5_000;
 
 const isHidden = () => typeof document !== "undefined" && document.hidden;
 
-/** Everything between the screen and the server for one logged-in person. */
+/** Everything between the screen and the server for one logged-in user. */
 export function createChat(options: ChatOptions) {
   const { api, session } = options;
   const ownId = session.user.email;
@@ -60,9 +60,9 @@ export function createChat(options: ChatOptions) {
   const askedAbout = new Set<number>();
   let join_count = 0;
   let wasEverOnline = false;
-  /** As the browser's events tell it; `navigator.onLine` alone is wrong on machines with a loopback only. */
+  /** From the browser's events; `navigator.onLine` alone is wrong on machines with a loopback only. */
   let isNetworkGone = false;
-  /** The server asked for this much patience. */
+  /** How long the server asked the client to wait. */
   let notBefore_ms = 0;
   let isStopped = false;
   const timers = new Set<ReturnType<typeof setTimeout>>();
@@ -269,14 +269,14 @@ export function createChat(options: ChatOptions) {
       notBefore_ms = Date.now() + LIMIT_BACK_OFF_MS;
       later(LIMIT_BACK_OFF_MS * (1 + Math.random()), () => socket.connect());
     } else if (reason === "io server disconnect") {
-      // The library does not come back by itself from this one.
+      // The library does not reconnect on its own after this one.
       later(JOIN_RETRY_MS * (1 + 2 * Math.random()), () => socket.connect());
     }
   });
   socket.on("connect_error", () => {
     if (isStopped) return;
     connection.value = wasEverOnline && !isNetworkGone ? "reconnecting" : "offline";
-    // A refusal of the server ends the library's own attempts.
+    // A refusal by the server ends the library's own attempts.
     if (!socket.active) later(REFUSED_BACK_OFF_MS, () => socket.connect());
   });
 
@@ -298,7 +298,7 @@ export function createChat(options: ChatOptions) {
   const onVisibility = () => {
     if (isHidden()) return;
     unseen_count.value = 0;
-    // Sending finds out whether the connection outlived the sleep of the page.
+    // Sending shows whether the connection survived the suspension of the page.
     if (socket.connected) void login();
     else if (connection.value !== "refused") retryNow();
     void refreshRooms();

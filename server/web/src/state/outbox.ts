@@ -20,7 +20,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
   const timestamp = createTimestamps();
   const pumping = new Set<number>();
   const rejoined = new Set<string>();
-  /** How often a message was refused for coming too soon. */
+  /** How often a message was refused because it was sent too soon. */
   const pause_counts = new Map<string, number>();
   let pausedUntil_ms = 0;
   let sent_count = 0;
@@ -34,7 +34,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
         room.patch(item.key, { progress }),
       );
       room.patch(item.key, { img: url, picture: null, progress: 1 });
-      // The list goes on showing the preview until the uploaded image has loaded.
+      // The list keeps showing the preview until the uploaded image has loaded.
       setTimeout(() => URL.revokeObjectURL(preview), PREVIEW_KEPT_MS);
     } catch (error) {
       room.patch(item.key, { state: "failed", reason: (error as Error).message });
@@ -66,7 +66,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
           time: item.time,
         },
       ]);
-      // The echo may have come first, under another time if the server did not keep ours.
+      // The echo may have arrived first, with another time if the server did not keep ours.
       room.drop(item.key);
     } else if (ack.code === "not_member" && !rejoined.has(item.key)) {
       rejoined.add(item.key);
@@ -133,7 +133,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
 
     /**
      * After a reconnection the history shows which messages had arrived. The rest is sent again,
-     * unless the room keeps no history to tell (`isStored` false): then the person decides.
+     * unless the room keeps no history (`isStored` false): then the user decides.
      */
     settle(room: RoomState, isStored: boolean): void {
       for (const item of room.outgoing.value) {

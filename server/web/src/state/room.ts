@@ -34,7 +34,7 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
     outgoing.value = outgoing.value.filter((item) => item.key !== key);
   };
 
-  /** Adds messages of any source; the ones this tab sent take their place under their own key. */
+  /** Adds messages from any source; those that this tab sent keep their own key. */
   function add(incoming: Message[]): void {
     const keyed = incoming.map((message) => {
       const echo = findEcho(outgoing.value, message, ownId);

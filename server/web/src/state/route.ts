@@ -7,7 +7,7 @@ function current(): number | null {
   return id === undefined ? null : Number(id) || null;
 }
 
-/** The open room is in the address, so that Back, reload and bookmarks do what one expects. */
+/** The open room is in the address, so that Back, reload and bookmarks work. */
 export const openRoomId = ref(current());
 addEventListener("hashchange", () => {
   openRoomId.value = current();

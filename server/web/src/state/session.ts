@@ -23,7 +23,7 @@ function store(session: Session | null): void {
 
 export function createSession(api: Api) {
   const session = shallowRef<Session | null>(stored());
-  /** Why the person sees the login screen again, if not by choice. */
+  /** Why the user sees the login screen again, if not by choice. */
   const notice = shallowRef("");
   const lastEmail = shallowRef("");
 
@@ -49,7 +49,7 @@ export function createSession(api: Api) {
     setAvatar(avatar: string) {
       if (session.value) set({ ...session.value, user: { ...session.value.user, avatar } });
     },
-    /** Ends here at once; telling the server may fail without harm to the person. */
+    /** Ends the session here at once; the logout request to the server may fail without harm. */
     async leave() {
       const token = session.value?.token;
       set(null);

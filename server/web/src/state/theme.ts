@@ -34,7 +34,7 @@ watch(chosen, (value) => {
   }
 });
 
-/** Back at the system's own theme, the choice is forgotten and follows the system again. */
+/** Choosing the system's own theme removes the stored choice, so that the page follows the system. */
 export function toggleTheme(): void {
   theme.value = theme.value === "dark" ? "light" : "dark";
   chosen.value = theme.value === systemTheme() ? null : theme.value;

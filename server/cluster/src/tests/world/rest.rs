@@ -1,4 +1,4 @@
-//! What must be so at rest.
+//! The state that must hold at rest.
 
 use super::*;
 use crate::keys::parse_owned_pair;
@@ -6,7 +6,7 @@ use crate::model::Value;
 use crate::order::Fd;
 
 impl World {
-    /// `None` when everything is as it must be, else the first thing that is not.
+    /// `None` when the state is correct, else the first fault.
     pub fn fault(&mut self) -> Option<String> {
         let live: Vec<usize> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()).collect();
         for index in &live {
@@ -16,17 +16,17 @@ impl World {
             }
             let mut seen: Vec<Facts> = self.node(*index).views.values().cloned().collect();
             let others = live.iter().filter(|other| *other != index);
-            let mut true_: Vec<Facts> = others.map(|other| self.truth(*other)).collect();
-            for facts in [&mut seen, &mut true_] {
+            let mut expected: Vec<Facts> = others.map(|other| self.truth(*other)).collect();
+            for facts in [&mut seen, &mut expected] {
                 facts.retain(|facts| !facts.is_empty());
                 facts.sort();
             }
-            if seen != true_ {
-                return Some(format!("node {index} sees {seen:?}, and there is {true_:?}"));
+            if seen != expected {
+                return Some(format!("node {index} shows {seen:?}, the truth is {expected:?}"));
             }
             let (heard, tips) = (&self.nodes[*index].as_ref()?.heard, &self.sql.tips);
             if heard != tips {
-                return Some(format!("node {index} heard {heard:?} of {tips:?}"));
+                return Some(format!("node {index} knows {heard:?} of {tips:?}"));
             }
         }
         self.fault_in_redis(&live)
@@ -43,7 +43,7 @@ impl World {
         let mut map = Map::default();
         let mut shown: BTreeMap<String, Facts> = BTreeMap::new();
         for (key, value) in &keys {
-            let is_right = match value {
+            let is_correct = match value {
                 Value::Text(holder) if key.starts_with("throng:node:") => {
                     names.contains_key(holder)
                 }
@@ -87,7 +87,7 @@ impl World {
                 Value::Stream { .. } => true,
                 _ => false,
             };
-            if !is_right {
+            if !is_correct {
                 return Some(format!("{key} is wrong: {value:?}, with {names:?}"));
             }
         }
@@ -98,13 +98,13 @@ impl World {
             }
         }
         if !shown.is_empty() {
-            return Some(format!("the hashes show the dead: {shown:?}"));
+            return Some(format!("the hashes show dead nodes: {shown:?}"));
         }
         map.fault(self, &names)
     }
 }
 
-/// The original's map as found.
+/// The original's map as found in Redis.
 #[derive(Default)]
 struct Map {
     owned: BTreeSet<(Fd, String)>,
@@ -123,14 +123,14 @@ impl Map {
             let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
             *counts.entry((node, name.clone())).or_default() += 1;
         }
-        let mut true_counts = BTreeMap::<(u16, String), usize>::new();
+        let mut expected_counts = BTreeMap::<(u16, String), usize>::new();
         let mut newest = BTreeMap::<String, (Now, Vec<u16>)>::new();
         for (index, id) in names.values() {
             for (state, since) in world.nodes[*index].as_ref()?.conns.values() {
                 let user = state.user.0.to_string();
-                *true_counts.entry((*id, format!("uid_{user}"))).or_default() += 1;
+                *expected_counts.entry((*id, format!("uid_{user}"))).or_default() += 1;
                 for room in &state.rooms {
-                    *true_counts.entry((*id, format!("room{}", room.0))).or_default() += 1;
+                    *expected_counts.entry((*id, format!("room{}", room.0))).or_default() += 1;
                 }
                 let entry = newest.entry(user).or_insert((*since, Vec::new()));
                 if *since > entry.0 {
@@ -141,8 +141,8 @@ impl Map {
                 }
             }
         }
-        if counts != true_counts {
-            return Some(format!("the map counts {counts:?}, there are {true_counts:?}"));
+        if counts != expected_counts {
+            return Some(format!("the map counts {counts:?}, there are {expected_counts:?}"));
         }
         if self.users.keys().ne(newest.keys()) {
             return Some(format!("socket_id is {:?}, users {newest:?}", self.users));
@@ -152,7 +152,7 @@ impl Map {
             let node = u16::try_from(fd.0 >> Fd::STAMP_BITS).expect("ten bits");
             let is_known = self.by_room.contains(&(fd, format!("uid_{user}")));
             if !is_known || !newest[user].1.contains(&node) {
-                return Some(format!("user {user} is at {fd} of {node}: {newest:?}"));
+                return Some(format!("user {user} is bound to {fd} of {node}: {newest:?}"));
             }
         }
         None
