@@ -47,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-cluster",
             "throng-wire",
             "throng-mesh",
-            "throng-harness",
+            "throng-codec",
         ],
     ),
     ("xtask", &[]),
@@ -56,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What only the tests of a package may use besides.
 const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-wire", &["throng-spec"]),
+    ("throng-engine", &["throng-spec"]),
     ("throng-chat", &["throng-spec"]),
     ("throng", &["throng-spec"]),
     ("throng-rest", &["throng-spec", "throng-chat"]),

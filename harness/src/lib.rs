@@ -43,6 +43,3 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod skips;
-
-/// The codec, for programs that already depend on the harness.
-pub use throng_codec as codec;

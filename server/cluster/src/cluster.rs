@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::cluster::{ClusterInput, Signal};
-use throng_core::{Now, RoomId, Seq, UserId};
+use throng_chat::cluster::{ClusterInput, Signal};
+use throng_chat::{RoomId, Seq, UserId};
+use throng_engine::Now;
 
 use crate::entry::encode_unnumbered;
 use crate::event::{Effects, Event, Note};
@@ -331,4 +332,4 @@ impl Cluster {
     }
 }
 
-type Batch = [(throng_core::NewMessage, std::sync::Arc<throng_core::input::UserCard>)];
+type Batch = [(throng_chat::NewMessage, std::sync::Arc<throng_chat::UserCard>)];

@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use throng_core::cluster::StoredMessage;
-use throng_core::input::UserCard;
-use throng_core::{NewMessage, RoomId, Seq, TokenHash, UserId};
+use throng_chat::UserCard;
+use throng_chat::cluster::StoredMessage;
+use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use crate::order::Fields;
 

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::cluster::ConnState;
-use throng_core::{RoomId, SessionId, UserId};
+use throng_chat::cluster::ConnState;
+use throng_chat::{RoomId, UserId};
+use throng_engine::SessionId;
 
 use crate::keys::{Keys, owned_pair};
 use crate::order::{Fd, Write};
@@ -278,8 +279,9 @@ impl FdMap {
 #[cfg(test)]
 mod tests {
     use smallvec::smallvec;
-    use throng_core::cluster::ConnState;
-    use throng_core::{RoomId, SessionId, UserId};
+    use throng_chat::cluster::ConnState;
+    use throng_chat::{RoomId, UserId};
+    use throng_engine::SessionId;
 
     use super::FdMap;
 

@@ -1,6 +1,6 @@
 //! Whether Redis answers and accepts writes.
 
-use throng_core::Now;
+use throng_engine::Now;
 
 /// How long to wait after a failure.
 const RETRY_MS: u64 = 250;

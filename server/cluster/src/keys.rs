@@ -14,7 +14,7 @@
 //! swoole:fds:<fd>             set     room names
 //! ```
 
-use throng_core::{RoomId, UserId};
+use throng_chat::{RoomId, UserId};
 
 use crate::order::Fd;
 use crate::settings::Settings;

@@ -1,6 +1,6 @@
 //! The life of an incarnation, from the search for a free id to its end.
 
-use throng_core::Now;
+use throng_engine::Now;
 
 /// What the incarnation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::Now;
+    use throng_engine::Now;
 
     use super::{Lease, Phase};
 

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::cluster::NodeIx;
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
+use throng_chat::UserCard;
+use throng_chat::cluster::NodeIx;
+use throng_chat::{RoomId, Seq, UserId};
 
 /// Rooms that are read at a time.
 pub const LOADS_MAX: usize = 4;
@@ -116,8 +116,8 @@ pub struct Loaded {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::cluster::NodeIx;
-    use throng_core::{RoomId, Seq, UserId};
+    use throng_chat::cluster::NodeIx;
+    use throng_chat::{RoomId, Seq, UserId};
 
     use super::{CHANGES_MAX, LOADS_MAX, Loading};
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use throng_core::cluster::StoredMessage;
-use throng_core::{RoomId, Seq, TokenHash, UserId};
+use throng_chat::cluster::StoredMessage;
+use throng_chat::{RoomId, Seq, TokenHash, UserId};
 
 use crate::entry::{Body, encode};
 use crate::keys::Keys;
@@ -312,8 +312,8 @@ fn bytes_of(messages: &[StoredMessage]) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use throng_core::cluster::StoredMessage;
-    use throng_core::{RoomId, Seq};
+    use throng_chat::cluster::StoredMessage;
+    use throng_chat::{RoomId, Seq};
 
     use super::LogWriter;
     use crate::settings::Settings;

@@ -5,7 +5,8 @@ pub mod server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use throng_core::{Now, Seq};
+use throng_chat::Seq;
+use throng_engine::Now;
 
 pub use server::{Mode, Server};
 

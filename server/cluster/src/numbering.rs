@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::{RoomId, Seq};
+use throng_chat::{RoomId, Seq};
 
 struct Publish {
     room: RoomId,
@@ -52,7 +52,7 @@ impl Numbering {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::{RoomId, Seq};
+    use throng_chat::{RoomId, Seq};
 
     use super::Numbering;
 

@@ -12,8 +12,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 
 /// Identifies an order of one node; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

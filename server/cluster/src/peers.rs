@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use throng_core::cluster::NodeIx;
-use throng_core::{Now, RoomId};
+use throng_chat::RoomId;
+use throng_chat::cluster::NodeIx;
+use throng_engine::Now;
 
 use crate::entry::{generation_of, is_incarnation, process_of};
 use crate::order::Fields;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 
 use crate::entry::{Body, encode_card};
 use crate::keys::{Keys, presence_field};
@@ -283,7 +283,7 @@ pub struct LoggedChange {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::{RoomId, Seq, UserId};
+    use throng_chat::{RoomId, Seq, UserId};
 
     use super::Presence;
     use crate::entry::Body;

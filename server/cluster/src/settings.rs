@@ -89,6 +89,6 @@ impl Default for Settings {
 pub struct Seed {
     /// The name of the process and the node id that it tries first.
     pub random: [u8; 16],
-    /// Wall clock at [`throng_core::Now`] zero, in milliseconds since the Unix epoch.
+    /// Wall clock at [`throng_engine::Now`] zero, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
 }

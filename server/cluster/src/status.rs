@@ -1,6 +1,6 @@
 //! What `/ready` and `/metrics` show.
 
-use throng_core::Now;
+use throng_engine::Now;
 
 /// A snapshot of a node's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,8 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::cluster::NodeIx;
-use throng_core::{Now, RoomId, UserId};
+use throng_chat::cluster::NodeIx;
+use throng_chat::{RoomId, UserId};
+use throng_engine::Now;
 
 use crate::entry::process_of;
 use crate::keys::{Keys, parse_owned_pair, presence_prefix};
@@ -383,8 +384,8 @@ fn erase_pairs(keys: &Keys, pairs: &[String]) -> Vec<Write> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use throng_core::Now;
-    use throng_core::cluster::NodeIx;
+    use throng_chat::cluster::NodeIx;
+    use throng_engine::Now;
 
     use super::{SEEN_MAX, SETTLE_MAX_MS, Sweeps};
     use crate::keys::Keys;

@@ -1,9 +1,9 @@
 //! The machine part of every client: transports, heartbeats, CONNECT, upgrades. What people do
 //! with it is in `steps`.
 
+use throng_codec::engine::{self, Frame as EngineFrame, Packet, Protocol};
+use throng_codec::payload;
 use throng_engine::{Answer, EngineRequest, Method, PipeEnd, PollId, Transport};
-use throng_harness::codec::engine::{self, Frame as EngineFrame, Packet, Protocol};
-use throng_harness::codec::payload;
 
 use crate::frames::{self, Frame};
 use crate::scenario::{Shows, Way};

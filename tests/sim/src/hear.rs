@@ -1,8 +1,8 @@
 //! What a session hears, held against what it may hear. Most of the safety rules are here.
 
 use serde_json::Value;
-use throng_harness::codec::engine::{self, Packet};
-use throng_harness::codec::socket;
+use throng_codec::engine::{self, Packet};
+use throng_codec::socket;
 
 use crate::facts::{Entry, Facts, Outcome, Roster};
 use crate::scenario::Mode;

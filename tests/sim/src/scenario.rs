@@ -4,7 +4,7 @@
 
 use throng_chat::Settings;
 use throng_chat::settings::Exclusive;
-use throng_harness::codec::engine::Protocol;
+use throng_codec::engine::Protocol;
 
 use crate::cluster::Fault as ClusterFault;
 use crate::entropy::Draw;

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
+use throng_codec::engine::{self, Frame, Packet, Protocol};
+use throng_codec::{payload, socket};
 use throng_engine::PollId;
-use throng_harness::codec::engine::{self, Frame, Packet, Protocol};
-use throng_harness::codec::{payload, socket};
 
 use crate::facts::{Facts, Outcome, Publish, Roster};
 use crate::frames;

@@ -1,9 +1,9 @@
 //! One step of the safety phase: a turn, something a person does, a little time, or a fault.
 
 use throng_cluster::Event;
+use throng_codec::engine::Packet;
+use throng_codec::socket;
 use throng_engine::{EngineRequest, Method, PipeEnd, Transport};
-use throng_harness::codec::engine::Packet;
-use throng_harness::codec::socket;
 
 use crate::entropy::Draw;
 use crate::frames;
@@ -243,7 +243,7 @@ impl World {
         let session = &mut self.sessions[index];
         session.holds_pongs = false;
         for _ in 0..std::mem::take(&mut session.pings_held) {
-            session.send(Packet::text(throng_harness::codec::engine::Kind::Pong, ""));
+            session.send(Packet::text(throng_codec::engine::Kind::Pong, ""));
         }
     }
 

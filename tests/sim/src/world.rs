@@ -7,12 +7,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use throng_chat::cluster::ClusterInput;
 use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, TokenHash};
 use throng_chat::{Notice, Start, UserCard};
+use throng_codec::engine::Protocol;
 use throng_engine::{Accept, App as _, CounterTable as _, Place};
 use throng_engine::{
     Eio, Endpoint, EngineRequest, Flushed, Method, Now, PipeEnd, PipeId, PollId, Seed, ShardId,
     Transport,
 };
-use throng_harness::codec::engine::Protocol;
 
 use crate::canary::Canary;
 use crate::cluster::Backplane;

@@ -132,7 +132,7 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::RoomId;
+    use throng_chat::RoomId;
 
     use super::{Cluster, Phase, Purpose};
     use crate::order::OrderId;

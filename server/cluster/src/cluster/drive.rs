@@ -1,7 +1,7 @@
 //! The orders that are possible now, and the next deadline.
 
-use throng_core::Now;
-use throng_core::cluster::ClusterInput;
+use throng_chat::cluster::ClusterInput;
+use throng_engine::Now;
 
 use super::{CARDS_AT_ONCE, Cluster, PEERS_AT_ONCE, Purpose};
 use crate::entry::process_of;

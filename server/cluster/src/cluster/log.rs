@@ -1,7 +1,7 @@
 //! Handles the entries read from the logs.
 
-use throng_core::Now;
-use throng_core::cluster::ClusterInput;
+use throng_chat::cluster::ClusterInput;
+use throng_engine::Now;
 
 use super::Cluster;
 use crate::entry::{Body, Entry, decode, process_of};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use throng_core::cluster::ClusterInput;
-use throng_core::{Now, RoomId, Seq};
+use throng_chat::cluster::ClusterInput;
+use throng_chat::{RoomId, Seq};
+use throng_engine::Now;
 
 use super::{Cluster, Purpose};
 use crate::entry::{decode_card, process_of};

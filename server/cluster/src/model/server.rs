@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_core::Now;
+use throng_engine::Now;
 
 use super::Redis;
 use crate::order::{Failure, Order, OrderId, Outcome};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use throng_core::{NewMessage, RoomId, Seq, TokenHash, UserId};
+use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use super::cards::card;
 use super::world::World;
@@ -10,7 +10,7 @@ use crate::Event;
 use crate::model::Mode;
 use crate::order::{Append, Order, OrderId};
 
-fn message(text: &str) -> (NewMessage, Arc<throng_core::input::UserCard>) {
+fn message(text: &str) -> (NewMessage, Arc<throng_chat::UserCard>) {
     let new =
         NewMessage { user: UserId(1), msg: text.into(), img: Box::default(), time: Box::default() };
     (new, card(1))

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use throng_core::UserId;
-use throng_core::input::UserCard;
+use throng_chat::UserCard;
+use throng_chat::UserId;
 
 pub fn card(user: u32) -> Arc<UserCard> {
     Arc::new(UserCard {

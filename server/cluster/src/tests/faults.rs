@@ -1,5 +1,5 @@
 //! One fault at a time.
-use throng_core::{RoomId, Seq, TokenHash};
+use throng_chat::{RoomId, Seq, TokenHash};
 
 use super::cards::card;
 use super::world::World;

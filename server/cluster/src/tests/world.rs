@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use throng_core::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
-use throng_core::{Now, RoomId, Seq, SessionId, UserId};
+use throng_chat::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
+use throng_chat::{RoomId, Seq, UserId};
+use throng_engine::{Now, SessionId};
 
 use crate::entry::process_of;
 use crate::model::{Mode, Server};
