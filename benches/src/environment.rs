@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 /// Folders of a run.
 pub struct Places {
@@ -21,7 +21,7 @@ impl Places {
     /// The places of the running program, built by Cargo.
     ///
     /// # Errors
-    /// The program stands alone, or nothing can be written beside it.
+    /// The program lies outside of a target folder, or nothing can be written there.
     pub fn of_this_program() -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
         let own = std::env::current_exe()?;
@@ -31,7 +31,7 @@ impl Places {
         Ok(Self { root: root.to_owned(), binaries: target.join("release"), target, scratch })
     }
 
-    /// Where results go unless somebody says otherwise: those of a trial run are not kept.
+    /// Where results go by default: those of a trial run are not kept.
     #[must_use]
     pub fn results(&self, is_trial: bool) -> PathBuf {
         if is_trial { self.target.join("tmp") } else { self.root.join("benches/results") }
@@ -57,11 +57,41 @@ pub fn write(folder: &Path, file: &str, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a command says, in one line; `?` if it fails.
+/// What a command prints, in one line; `?` if it fails.
 #[must_use]
-pub fn said(command: &mut Command) -> String {
+pub fn output_of(command: &mut Command) -> String {
     let output = command.output().ok().filter(|output| output.status.success());
     output.map_or("?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Builds one of the workspace's own binaries for release.
+///
+/// # Errors
+/// It does not compile.
+pub fn build(places: &Places, binary: &str) -> anyhow::Result<()> {
+    let package = if binary == "floor" { "throng-benches" } else { binary };
+    let mut command = Command::new(cargo());
+    command.args(["build", "--release", "--package", package, "--bin", binary]);
+    run(command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target))
+}
+
+/// The Cargo that runs this program, or the one on the path, which chooses its toolchain itself.
+#[must_use]
+pub fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Runs a command to its end; its output goes to standard error.
+///
+/// # Errors
+/// It does not start, or fails.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdout(std::io::stderr()).status();
+    let status = status.with_context(|| format!("start {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!("{:?} ended with {status}", command.get_program());
+    }
+    Ok(())
 }
 
 /// CPU, cores, memory, kernel, compiler.
@@ -73,7 +103,7 @@ pub fn machine() -> String {
     let is_virtual = std::fs::read_to_string("/proc/cpuinfo")
         .is_ok_and(|cpus| cpus.split_whitespace().any(|flag| flag == "hypervisor"));
     let kind = if is_virtual { ", virtual machine" } else { "" };
-    let rustc = said(Command::new("rustc").arg("--version"));
+    let rustc = output_of(Command::new("rustc").arg("--version"));
     format!("{}, {gib}{kind}, {rustc}", throng_loadgen::proc::machine())
 }
 
@@ -81,7 +111,7 @@ pub fn machine() -> String {
 #[must_use]
 pub fn commit(root: &Path) -> String {
     let describe = ["describe", "--always", "--dirty", "--tags"];
-    said(Command::new("git").arg("-C").arg(root).args(describe))
+    output_of(Command::new("git").arg("-C").arg(root).args(describe))
 }
 
 /// The command that reproduces the results.

@@ -1,4 +1,4 @@
-//! What every run of servers against the generator can be told.
+//! The flags of every run of servers against the generator.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::measure::Cores;
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Small and short: does everything still run? Results are thrown away.
+    /// Small and short: does everything still run? Results are not kept.
     #[arg(long)]
     pub quick: bool,
     #[arg(long, default_value_t = 3)]

@@ -1,4 +1,4 @@
-//! Throng beside other servers, Throng at scale, through Redis, and the programs that takes.
+//! Throng and other servers, Throng at scale, through Redis, and the programs that takes.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +10,9 @@ pub mod page;
 pub mod result;
 pub mod server;
 pub mod target;
+pub mod users;
 
-pub mod cell;
-pub mod outcome;
-pub mod peer;
-pub mod picture;
-pub mod ratios;
-pub mod table;
-
+pub mod peers;
 pub mod redis;
 pub mod scale;
 

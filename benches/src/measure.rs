@@ -1,5 +1,6 @@
 //! One run of the generator, in a process of its own on its own cores.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -9,11 +10,20 @@ use throng_loadgen::scenario::Scenario;
 use crate::environment::Places;
 use crate::server::Server;
 
-/// Which core is whose.
+/// The cores of the server and of the generator.
 #[derive(Clone, Debug)]
 pub struct Cores {
     pub server: usize,
     pub generator: Vec<usize>,
+}
+
+/// Reads `benches/scenarios/<name>.toml`.
+///
+/// # Errors
+/// There is no such scenario, or the generator does not understand it.
+pub fn scenario(name: &str) -> anyhow::Result<Scenario> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    Scenario::from_file(&folder.join(format!("{name}.toml")))
 }
 
 /// Puts the load of `scenario` on `server` and reads the report.
@@ -39,7 +49,7 @@ pub fn measure(
     let text = std::fs::read_to_string(&json).with_context(|| {
         format!("no report: {}", String::from_utf8_lossy(&output.stderr).trim())
     })?;
-    // The next run must not take this one's report for its own.
+    // The next run must not read this report.
     std::fs::remove_file(&json)?;
     serde_json::from_str(&text).context("report of throng-loadgen")
 }

@@ -1,4 +1,4 @@
-//! What the parts hand back: a table each, and the promises it is held against.
+//! The results of the parts: a table each, and its promises.
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::environment::Places;
 
-/// A command line that serves on a port of the loopback and says `listening on` when it does.
+/// A command line that serves on a port of the loopback and prints `listening on` when it does.
 pub struct Program {
     pub name: String,
     pub command: Vec<String>,
@@ -46,15 +46,15 @@ impl Server {
     /// # Errors
     /// It does not.
     pub fn start(program: &Program, places: &Places, core: usize) -> anyhow::Result<Self> {
-        let complaints = places.scratch.join(format!("stderr-{}.txt", program.port));
-        // taskset replaces itself by the server, so that every thread is born on the core.
+        let stderr = places.scratch.join(format!("stderr-{}.txt", program.port));
+        // taskset replaces itself by the server, so that every thread starts on the core.
         let mut child = Command::new("taskset")
             .args(["-c", &core.to_string()])
             .args(&program.command)
             .envs(program.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&complaints)?)
+            .stderr(std::fs::File::create(&stderr)?)
             .spawn()
             .context("start taskset")?;
         let stdout = child.stdout.take().context("the server's output")?;
@@ -64,15 +64,15 @@ impl Server {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if line.contains("listening on") {
-                    // Nobody waits any more once the time is over.
+                    // After the timeout there is no receiver any more.
                     let _ = ready.send(());
                 }
             }
         });
         // A server that ends closes its output, which ends the wait as well.
         if is_ready.recv_timeout(Duration::from_secs(20)).is_err() {
-            let said = std::fs::read_to_string(&complaints).unwrap_or_default();
-            let last = said.lines().last().unwrap_or("it said nothing");
+            let errors = std::fs::read_to_string(&stderr).unwrap_or_default();
+            let last = errors.lines().last().unwrap_or("no output");
             bail!("{} did not start: {}: {last}", program.name, program.command.join(" "));
         }
         Ok(server)
@@ -83,7 +83,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Where Throng tells its metrics.
+    /// The URL of Throng's metrics.
     #[must_use]
     pub fn metrics(&self) -> String {
         format!("{}/metrics", self.url)
@@ -92,14 +92,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have died already; what counts is that it is gone.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A free port of the loopback. Somebody else may take it before the server does; then the server
-/// fails to start, which is seen.
+/// A free port of the loopback. Another program may take it before the server does; then the server
+/// fails to start, and that is reported.
 ///
 /// # Errors
 /// There is no free port.

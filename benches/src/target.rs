@@ -1,8 +1,7 @@
-//! A number somebody promised, and what became of it.
+//! A promised number, and the measured one.
 
 use serde::{Deserialize, Serialize};
-
-use crate::table::number;
+use throng_loadgen::table::{Table, number};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
@@ -29,30 +28,20 @@ impl Target {
     pub fn is_met(&self) -> bool {
         if self.is_most { self.measured <= self.bound } else { self.measured >= self.bound }
     }
-
-    /// A row of [`rows`].
-    fn row(&self) -> String {
-        let relation = if self.is_most { "≤" } else { "≥" };
-        let unit = |value: f64| format!("{} {}", number(value), self.unit).trim_end().to_owned();
-        let met = if self.is_met() { "met" } else { "**missed**" };
-        format!(
-            "| {} | {relation} {} | {} | {met} |",
-            self.what,
-            unit(self.bound),
-            unit(self.measured)
-        )
-    }
 }
 
-/// All of them as a table.
+/// All of them as a table in Markdown.
 #[must_use]
-pub fn rows(targets: &[Target]) -> String {
-    let mut text = String::from("| target | bound | measured | |\n|---|---|---|---|\n");
+pub fn table(targets: &[Target]) -> String {
+    let mut table = Table::new(["target", "bound", "measured", ""]);
     for target in targets {
-        text.push_str(&target.row());
-        text.push('\n');
+        let relation = if target.is_most { "≤" } else { "≥" };
+        let unit = |value: f64| format!("{} {}", number(value), target.unit).trim_end().to_owned();
+        let met = if target.is_met() { "met" } else { "**missed**" };
+        let bound = format!("{relation} {}", unit(target.bound));
+        table.row([&target.what, &bound, &unit(target.measured), met]);
     }
-    text
+    table.markdown()
 }
 
 #[cfg(test)]
@@ -63,7 +52,7 @@ mod tests {
     fn a_missed_target_says_so() {
         let targets =
             [Target::at_least("rate", 9e6, 8e6, "/s"), Target::at_most("CPU", 1.2, 1.1, "×")];
-        let text = rows(&targets);
+        let text = table(&targets);
         assert!(text.contains("| rate | ≥ 8.00 M /s | 9.00 M /s | met |"), "{text}");
         assert!(text.contains("| CPU | ≤ 1.10 × | 1.20 × | **missed** |"), "{text}");
     }

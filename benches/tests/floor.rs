@@ -31,11 +31,11 @@ fn check(sending: Sending) {
 }
 
 #[test]
-fn one_send_per_message_reaches_everybody_once() {
+fn one_send_per_message_reaches_all_clients_once() {
     check(Sending::PerMessage);
 }
 
 #[test]
-fn one_send_per_turn_reaches_everybody_once() {
+fn one_send_per_turn_reaches_all_clients_once() {
     check(Sending::PerTurn);
 }

@@ -10,10 +10,11 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::clock::{nanos, now_ns};
+use crate::context::Context;
+use crate::life;
 use crate::phase::{Kind, Phase};
-use crate::session::{State, Turn};
+use crate::session::State;
 use crate::shared::Stage;
-use crate::thread::{self, Context};
 
 /// Follows the timeline until the run ends.
 pub async fn run(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) -> anyhow::Result<()> {
@@ -72,7 +73,7 @@ fn chosen<'c>(clients: &'c [Rc<Client>], fraction: f64, rng: &mut SmallRng) -> V
 fn reconnect(clients: &[Rc<Client>], phase: &Phase, rng: &mut SmallRng) {
     let over_ns = nanos(phase.over_s.unwrap_or(1.0)).max(1);
     for client in chosen(clients, phase.fraction(), rng) {
-        client.comeback_at(now_ns() + rng.random_range(0..over_ns));
+        client.comeback_ns.set(Some(now_ns() + rng.random_range(0..over_ns)));
         client.session.borrow_mut().is_parting = true;
         client.cut();
     }
@@ -101,8 +102,7 @@ async fn churn(
         if session.state == State::Joined {
             {
                 let mut local = context.local.borrow_mut();
-                let turn = Turn::new(&context.shared, &mut local, now_ns());
-                session.leave_and_return(&turn);
+                session.leave_and_return(&context.turn(&mut local));
             }
             client.flush(context, &mut session);
         }
@@ -128,7 +128,7 @@ async fn grow(
     for (k, client) in new.into_iter().enumerate() {
         let due_ns = start_ns + gap_ns * (k as u64 + 1);
         alarm.until(due_ns).await?;
-        thread::start(context, client, Some(due_ns)).await;
+        life::start(context, client, Some(due_ns)).await;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub struct Alarm {
 
 impl Alarm {
     /// # Errors
-    /// No descriptor is to be had.
+    /// No descriptor is available.
     pub fn new() -> anyhow::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;

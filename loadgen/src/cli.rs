@@ -25,13 +25,13 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Put load on a server and measure deliveries.
+    /// Put load on a server and measure its deliveries.
     Run(Box<RunArgs>),
     /// Compare a run with its baseline; exit code 5 if it got worse.
     Compare(CompareArgs),
     /// Merge the reports of several generator processes of one run.
     Merge(MergeArgs),
-    /// Draw reports: several share the plots.
+    /// Draw one or more reports on one page.
     Report(ReportArgs),
 }
 
@@ -40,7 +40,7 @@ struct CompareArgs {
     /// The baseline's JSON report.
     a: PathBuf,
     b: PathBuf,
-    /// Change for the worse that counts, in per cent.
+    /// Smallest change for the worse that is a regression, in percent.
     #[arg(long, default_value_t = 10.0)]
     threshold: f64,
     /// Also write a page with the plots of both.

@@ -1,10 +1,8 @@
-//! One client's socket: connect, read whenever there is something, write at once what fits.
+//! One client's socket: reads whenever there is something, writes at once what fits.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -12,20 +10,16 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
-use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
-use tungstenite::handshake::client::generate_key;
-use tungstenite::handshake::derive_accept_key;
 
 use crate::clock::now_ns;
+use crate::context::Context;
+use crate::ended::Ended;
 use crate::plan::Seat;
-use crate::polling::{self, Http};
 use crate::readiness::Ready;
-use crate::samples::Metric;
-use crate::scenario::{Protocol, Transport};
-use crate::session::{Ended, Session, State, Turn};
-use crate::thread::Context;
+use crate::session::{Session, State, Turn};
+use crate::shared::Shared;
 
-/// One read takes at most this much; it is also the least room offered to a read.
+/// One read takes at most this much; a read is always offered this much space.
 pub const READ_BYTES: usize = 256 << 10;
 /// Reads per readiness before the other clients get their turn.
 const READS_PER_TURN: usize = 16;
@@ -37,7 +31,7 @@ pub struct Client {
     /// The WebSocket's TCP connection.
     stream: RefCell<Option<TcpStream>>,
     is_connecting: Cell<bool>,
-    /// The socket is full; an edge will tell when it is not.
+    /// The socket is full; an edge announces when it is not.
     is_flushing: Cell<bool>,
     /// A task of its own reads: slowly, or what one turn did not finish.
     is_read_apart: Cell<bool>,
@@ -45,21 +39,21 @@ pub struct Client {
     ended: RefCell<Option<Ended>>,
     sleeper: RefCell<Option<Waker>>,
     /// When to come back after the connection ended; `None`: stay away.
-    comeback_ns: Cell<Option<u64>>,
+    pub comeback_ns: Cell<Option<u64>>,
     /// Slow reader: bytes per second it takes.
     pub slow: Cell<Option<u64>>,
     pub is_started: Cell<bool>,
     holds_slot: Cell<bool>,
-    /// Long-polling: the connection for POSTs and their path, unless one is under way.
-    pub poster: RefCell<Option<(Http, String)>>,
+    /// Long-polling: the task that POSTs, while it waits for something to send.
+    poster: RefCell<Option<Waker>>,
 }
 
 impl Client {
     #[must_use]
-    pub fn new(context: &Context, seat: Seat) -> Self {
+    pub fn new(shared: &Shared, seat: Seat) -> Self {
         Self {
             is_publisher: seat.publisher.is_some(),
-            session: RefCell::new(Session::new(&context.shared, seat)),
+            session: RefCell::new(Session::new(shared, seat)),
             fd: Cell::new(-1),
             stream: RefCell::new(None),
             is_connecting: Cell::new(false),
@@ -79,7 +73,7 @@ impl Client {
         self.fd.get() >= 0
     }
 
-    /// Cuts the connection off without a word; the reading task notices.
+    /// Cuts the connection off without a close frame; the reading task notices.
     pub fn cut(&self) {
         if self.is_online() {
             // An error means that the peer was faster; the reading task sees that as well.
@@ -87,14 +81,14 @@ impl Client {
         }
     }
 
-    /// The end to come is ours: be back at `at_ns`.
-    pub fn comeback_at(&self, at_ns: u64) {
-        self.comeback_ns.set(Some(at_ns));
-    }
-
     /// Due to come, on its way, or back again in a moment: rosters cannot be at rest yet.
     pub fn is_awaited(&self) -> bool {
         self.comeback_ns.get().is_some() || self.session.borrow().is_arriving()
+    }
+
+    /// The client holds a handshake slot until it has joined or failed.
+    pub fn take_slot(&self) {
+        self.holds_slot.set(true);
     }
 
     fn release_slot(&self, context: &Context) {
@@ -103,9 +97,37 @@ impl Client {
         }
     }
 
+    /// This descriptor is the client's connection; -1: there is none.
+    pub fn attach(&self, fd: RawFd) {
+        self.fd.set(fd);
+    }
+
+    /// The connection has ended.
+    pub fn disconnect(&self, context: &Context) {
+        self.release_slot(context);
+        self.attach(-1);
+        self.is_flushing.set(false);
+        *self.poster.borrow_mut() = None;
+        *self.stream.borrow_mut() = None;
+    }
+
+    /// A socket is about to connect and to be watched.
+    pub fn expect_connection(&self) {
+        self.ended.take();
+        self.is_connecting.set(true);
+    }
+
+    /// Sends what is queued and sleeps until the connection over `stream` has ended.
+    pub async fn talk(self: &Rc<Self>, context: &Rc<Context>, stream: TcpStream) -> Ended {
+        self.attach(stream.as_raw_fd());
+        *self.stream.borrow_mut() = Some(stream);
+        self.flush(context, &mut self.session.borrow_mut());
+        self.ending().await
+    }
+
     /// The connection is over; its own task wakes up to deal with it.
     fn finish(&self, ended: Ended) {
-        self.fd.set(-1);
+        self.attach(-1);
         *self.ended.borrow_mut() = Some(ended);
         if let Some(sleeper) = self.sleeper.borrow_mut().take() {
             sleeper.wake();
@@ -125,7 +147,7 @@ impl Client {
     }
 
     /// Sleeps until the socket is connected, or never will be.
-    async fn connecting(&self) {
+    pub async fn connected(&self) {
         poll_fn(|task| {
             if !self.is_connecting.get() {
                 return Poll::Ready(());
@@ -136,7 +158,7 @@ impl Client {
         .await;
     }
 
-    /// The readiness set says that there is something to read, or room to write.
+    /// The readiness set says that there is something to read, or space to write.
     pub fn on_ready(self: &Rc<Self>, context: &Rc<Context>, ready: Ready) {
         if self.is_connecting.get() {
             self.is_connecting.set(!(ready.is_writable || ready.is_ending));
@@ -179,8 +201,8 @@ impl Client {
             return;
         }
         if session.is_polling {
-            if self.poster.borrow().is_some() {
-                monoio::spawn(polling::post(Rc::clone(context), Rc::clone(self)));
+            if let Some(poster) = self.poster.borrow_mut().take() {
+                poster.wake();
             }
             return;
         }
@@ -198,170 +220,22 @@ impl Client {
             self.is_flushing.set(true);
         }
     }
+
+    /// Long-polling: sleeps until something is queued, and takes it.
+    pub async fn queued(&self) -> Vec<u8> {
+        poll_fn(|task| {
+            let queued = std::mem::take(&mut self.session.borrow_mut().out);
+            if queued.is_empty() {
+                *self.poster.borrow_mut() = Some(task.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(queued)
+        })
+        .await
+    }
 }
 
 const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
-
-/// The client's whole life from when it is due: connect, talk, and come back as often as it is told to.
-pub async fn live(context: Rc<Context>, client: Rc<Client>, mut due_ns: u64) {
-    client.holds_slot.set(true);
-    loop {
-        client.session.borrow_mut().due_ns = Some(due_ns);
-        client.comeback_ns.set(None);
-        let ended = match attempt(&context, &client).await {
-            Ok(never) => match never {},
-            Err(ended) => ended,
-        };
-        client.release_slot(&context);
-        client.fd.set(-1);
-        client.is_flushing.set(false);
-        *client.poster.borrow_mut() = None;
-        *client.stream.borrow_mut() = None;
-        end(&context, &client, &ended);
-        let Some(at_ns) = client.comeback_ns.get() else {
-            client.session.borrow_mut().due_ns = None;
-            break;
-        };
-        due_ns = at_ns;
-        let wait_ns = at_ns.saturating_sub(now_ns());
-        monoio::time::sleep(Duration::from_nanos(wait_ns)).await;
-        if context.is_over() {
-            break;
-        }
-        context.local.borrow_mut().stats.counters.reconnects += 1;
-    }
-}
-
-fn end(context: &Rc<Context>, client: &Rc<Client>, ended: &Ended) {
-    let mut local = context.local.borrow_mut();
-    let mut session = client.session.borrow_mut();
-    let mut turn = Turn::new(&context.shared, &mut local, now_ns());
-    let had_joined = session.state == State::Joined;
-    if !context.is_over() {
-        session.cut_off(&mut turn);
-    }
-    let was_asked = session.is_parting;
-    session.is_parting = false;
-    if was_asked || context.is_over() {
-        return;
-    }
-    let counters = &mut local.stats.counters;
-    if had_joined {
-        counters.disconnects += 1;
-    } else {
-        counters.connect_failures += 1;
-    }
-    local.stats.error(&ended.kind());
-    if context.shared.scenario.connect.reconnect {
-        let jitter_ns = u64::from(session.seat.client % 1000) * 1_000_000;
-        client.comeback_ns.set(Some(now_ns() + 500_000_000 + jitter_ns));
-    } else {
-        context.gone.set(context.gone.get() + 1);
-    }
-}
-
-async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallible, Ended> {
-    let started_ns = now_ns();
-    client.session.borrow_mut().started_ns = started_ns;
-    context.local.borrow_mut().stats.first_attempt_ns.get_or_insert(started_ns);
-    let seat = client.session.borrow().seat.clone();
-    let target = &context.shared.targets[seat.client as usize % context.shared.targets.len()];
-    let source = match context.shared.scenario.sources.as_slice() {
-        [] => None,
-        sources => Some(sources[seat.client as usize % sources.len()]),
-    };
-    let note_connected = || {
-        let connected_ns = now_ns();
-        let mut local = context.local.borrow_mut();
-        local.stats.counters.connects += 1;
-        local.stats.samples.record_ns(Metric::Connect, connected_ns - started_ns);
-        client.session.borrow_mut().asked_ns = connected_ns;
-    };
-    let scenario = &context.shared.scenario;
-    let mut path = engine_path(context, &seat, "websocket");
-    if scenario.transport != Transport::Websocket {
-        let connect = || async {
-            let stream = begin_connect(target.address, source).map_err(unconnected)?;
-            let stream = monoio::net::TcpStream::from_std(stream).map_err(unconnected)?;
-            stream.writable(false).await.map_err(unconnected)?;
-            // Writable also means failed; only a connected socket has a peer.
-            stream.peer_addr().map_err(unconnected)?;
-            Ok(stream)
-        };
-        let stream = connect().await?;
-        note_connected();
-        client.fd.set(stream.as_raw_fd());
-        let poll = engine_path(context, &seat, "polling");
-        let mut http = Http::new(stream, target);
-        let opened = polling::open(&mut http, scenario.protocol, &poll).await?;
-        let session_path = |path: &str| format!("{path}&sid={}", opened.sid);
-        if scenario.transport == Transport::Polling {
-            let poll = session_path(&poll);
-            let poster = Http::new(connect().await?, target);
-            *client.poster.borrow_mut() = Some((poster, poll.clone()));
-            {
-                let mut session = client.session.borrow_mut();
-                let mut local = context.local.borrow_mut();
-                let mut turn = Turn::new(&context.shared, &mut local, now_ns());
-                session.is_polling = true;
-                session.out.clear();
-                session.opened_with(&mut turn, &opened);
-            }
-            client.after_read(context);
-            return polling::talk(context, client, http, &poll).await;
-        }
-        path = session_path(&path);
-        client.session.borrow_mut().opened_by_polling = Some(Box::new(opened));
-    }
-    let stream = begin_connect(target.address, source).map_err(unconnected)?;
-    client.ended.take();
-    client.is_connecting.set(true);
-    let watched = context.readiness.watch(&stream, u64::from(seat.client));
-    watched.map_err(|errno| unconnected(errno.into()))?;
-    client.connecting().await;
-    // An end is also the end of connecting; only a connected socket has a peer.
-    stream.peer_addr().map_err(|error| match stream.take_error() {
-        Ok(Some(cause)) => unconnected(cause),
-        _ => unconnected(error),
-    })?;
-    if scenario.transport == Transport::Websocket {
-        note_connected();
-    }
-    {
-        let mut session = client.session.borrow_mut();
-        session.state = State::ExpectUpgrade;
-        let key = generate_key();
-        session.accept = derive_accept_key(key.as_bytes());
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
-            target.authority
-        );
-        session.out.clear();
-        session.out.extend_from_slice(request.as_bytes());
-    }
-    client.fd.set(stream.as_raw_fd());
-    *client.stream.borrow_mut() = Some(stream);
-    client.flush(context, &mut client.session.borrow_mut());
-    Err(client.ending().await)
-}
-
-fn unconnected(error: io::Error) -> Ended {
-    Ended::Refused(format!("connect: {}", error.kind()))
-}
-
-fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
-    let scenario = &context.shared.scenario;
-    let path = scenario.path();
-    match scenario.protocol {
-        Protocol::Raw => {
-            let room = scenario.first_room + u32::from(seat.rooms[0]);
-            path.replace("{room}", &room.to_string())
-        }
-        Protocol::Eio3 => format!("{path}?EIO=3&transport={transport}"),
-        Protocol::Eio4 => format!("{path}?EIO=4&transport={transport}"),
-    }
-}
 
 /// Reads by itself, for as long as the client is slow or has more than fits into a turn. A slow
 /// reader takes a little every tenth of a second, whatever waits for it.
@@ -388,7 +262,7 @@ async fn read_apart(context: Rc<Context>, client: Rc<Client>) {
 }
 
 /// Takes what is there: few large reads into the thread's one buffer, frames handled in place.
-/// False: there may be more, and no edge will tell.
+/// False: there may be more, and no edge will announce it.
 fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize, to_the_end: bool) -> bool {
     let result = {
         let mut session = client.session.borrow_mut();
@@ -419,8 +293,8 @@ fn drain(
             buffer.resize(kept + READ_BYTES, 0);
         }
         buffer[..kept].copy_from_slice(&session.carry);
-        let room = most.min(READ_BYTES);
-        let read = match recv(fd, &mut buffer[kept..kept + room], MsgFlags::MSG_DONTWAIT) {
+        let offered = most.min(READ_BYTES);
+        let read = match recv(fd, &mut buffer[kept..kept + offered], MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return Err(Ended::Eof),
             Ok(read) => read,
             Err(Errno::EAGAIN) => return Ok(true),
@@ -442,14 +316,14 @@ fn drain(
         if most < READ_BYTES {
             return Ok(false);
         }
-        if read < room && !to_the_end {
+        if read < offered && !to_the_end {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Closed loop: completed messages make place for the next.
+/// Closed loop: a completed message makes space for the next.
 pub fn refill(context: &Rc<Context>, session: &mut Session) {
     if !context.is_closed_loop_running() {
         return;
@@ -463,28 +337,5 @@ pub fn refill(context: &Rc<Context>, session: &mut Session) {
         for _ in in_flight..outstanding {
             session.publish(&mut turn, now_ns);
         }
-    }
-}
-
-/// A socket on its way to `target`, without waiting for it to arrive.
-fn begin_connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(target),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(SocketProtocol::TCP),
-    )?;
-    if let Some(source) = source {
-        // The port is chosen at connect, so that one port serves many destinations.
-        nix::sys::socket::setsockopt(
-            &socket,
-            nix::sys::socket::sockopt::IpBindAddressNoPort,
-            &true,
-        )?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
-    socket.set_tcp_nodelay(true)?;
-    match socket.connect(&target.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
-        _ => Ok(socket.into()),
     }
 }

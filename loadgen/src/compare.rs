@@ -1,8 +1,7 @@
-//! Two runs side by side, with a threshold for what counts as worse.
-
-use std::fmt::Write as _;
+//! Two runs compared, with a threshold for what is a regression.
 
 use crate::report::Report;
+use crate::table::Table;
 
 /// Which way is better.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,10 +39,8 @@ pub struct Comparison {
 /// Compares `b` with its baseline `a`; `threshold` is a share, such as 0.1.
 #[must_use]
 pub fn compare(a: &Report, b: &Report, threshold: f64) -> Comparison {
-    let mut table = String::new();
+    let mut table = Table::new(["", &clip(&a.name), &clip(&b.name), "change", ""]);
     let mut regressions = Vec::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(table, "{:<26}{:>16}{:>16}{:>10}", "", clip(&a.name), clip(&b.name), "change");
     for (name, title, better, is_judged) in ROWS {
         let (Some(before), Some(after)) = (a.metric(name), b.metric(name)) else { continue };
         let change = relative(before, after);
@@ -54,21 +51,17 @@ pub fn compare(a: &Report, b: &Report, threshold: f64) -> Comparison {
         // Anything below 1 in completeness, or above 0 in faults, is worse whatever the threshold.
         let is_exact = matches!(name, "completeness" | "duplicated" | "out_of_order");
         let is_worse = is_judged && (worse > threshold || is_exact && worse > 0.0);
-        let mark = if is_worse { "  worse" } else { "" };
-        let percent = change * 100.0;
-        let _ = writeln!(
-            table,
-            "{title:<26}{:>16}{:>16}{percent:>+9.1}%{mark}",
-            figure(before),
-            figure(after)
-        );
+        let change = format!("{:+.1}%", change * 100.0);
+        let mark = if is_worse { "worse" } else { "" };
+        table.row([title, &figure(before), &figure(after), &change, mark]);
         if is_worse {
             regressions.push(title.to_owned());
         }
     }
+    let mut table = table.text();
     for (side, report) in [("A", a), ("B", b)] {
         for reason in &report.void_reasons {
-            let _ = writeln!(table, "{side} is VOID: {reason}");
+            table += &format!("{side} is VOID: {reason}\n");
         }
     }
     Comparison { table, regressions }

@@ -1,13 +1,13 @@
-//! One page without anything from elsewhere: verdict, figures, plots. Several runs share the plots.
+//! One self-contained page: verdict, figures, plots. Several runs share the plots.
 
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
+use crate::picture::{Chart, Line, Panel, Scale, escape, inline};
 use crate::report::{Report, Second};
 use crate::samples::Metric;
 use crate::summary;
-use crate::svg::{Chart, Line, Scale, chart, escape};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:820px;margin:2rem auto;\
 padding:0 1rem;color:#1f2937;background:#fff}h1{font-size:1.4rem}h2{font-size:1.1rem}pre{background:\
@@ -16,7 +16,7 @@ border-left:4px solid #dc2626;padding:.6rem 1rem}.ok{background:#dcfce7;border-l
 #059669;padding:.6rem 1rem}@media(prefers-color-scheme:dark){body{color:#e5e7eb;background:#111827}\
 pre{background:#1f2937}.void{background:#450a0a}.ok{background:#052e16}}";
 
-/// The page for one run or for several beside each other; `table`: what `compare` printed.
+/// The page for one run or for several next to each other; `table`: what `compare` printed.
 #[must_use]
 pub fn page(reports: &[&Report], table: Option<&str>) -> String {
     let mut html = String::new();
@@ -44,7 +44,7 @@ fn write(reports: &[&Report], table: Option<&str>, html: &mut String) -> std::fm
         } else {
             writeln!(
                 html,
-                "<p class=\"ok\"><b>{} stands.</b> Stopped by {}; completeness {:.6}.</p>",
+                "<p class=\"ok\"><b>{} is valid.</b> Stopped by {}; completeness {:.6}.</p>",
                 escape(&report.name),
                 escape(&report.stopped_by),
                 report.completeness
@@ -82,7 +82,7 @@ fn percentile_chart(reports: &[&Report]) -> String {
     });
     let marks =
         [(1.0, "0"), (10.0, "90"), (1e2, "99"), (1e3, "99.9"), (1e4, "99.99"), (1e5, "99.999")];
-    chart(&Chart {
+    inline(&Panel::Chart(Chart {
         title: "Delivery latency by percentile",
         x_label: "percentile",
         y_label: "µs",
@@ -90,7 +90,7 @@ fn percentile_chart(reports: &[&Report]) -> String {
         y_scale: Scale::Log,
         x_marks: marks.iter().map(|(at, label)| (*at, (*label).to_owned())).collect(),
         lines: lines.collect(),
-    })
+    }))
 }
 
 /// (1/(1−quantile), µs), so that each further nine takes the same space.
@@ -116,7 +116,7 @@ fn latency_chart(reports: &[&Report]) -> String {
             lines.push(Line { label, points: points.map(at).collect() });
         }
     }
-    chart(&Chart {
+    inline(&Panel::Chart(Chart {
         title: "Delivery latency over time",
         x_label: "seconds",
         y_label: "µs",
@@ -124,7 +124,7 @@ fn latency_chart(reports: &[&Report]) -> String {
         y_scale: Scale::Log,
         x_marks: Vec::new(),
         lines,
-    })
+    }))
 }
 
 fn rate_chart(reports: &[&Report]) -> String {
@@ -137,7 +137,7 @@ fn rate_chart(reports: &[&Report]) -> String {
         label: label(reports, report, "delivered/s"),
         points: running(report),
     });
-    chart(&Chart {
+    inline(&Panel::Chart(Chart {
         title: "Deliveries per second",
         x_label: "seconds",
         y_label: "deliveries/s",
@@ -145,7 +145,7 @@ fn rate_chart(reports: &[&Report]) -> String {
         y_scale: Scale::Linear,
         x_marks: Vec::new(),
         lines: lines.collect(),
-    })
+    }))
 }
 
 fn label(reports: &[&Report], report: &Report, figure: &str) -> String {

@@ -26,7 +26,7 @@ pub enum Seen {
     Unknown,
 }
 
-/// What a closed ledger comes to.
+/// The result of a closed ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub expected: u64,
@@ -97,7 +97,7 @@ impl Ledger {
         let count =
             |test: &dyn Fn(u32) -> bool| refused.iter().filter(|n| test(**n)).count() as u64;
         let gaps: u64 = skipped().map(|(start, stop)| u64::from(stop - start)).sum();
-        // A refused message that came all the same stays expected: it was not refused for us.
+        // A refused message that this member received stays expected.
         let excused = count(&is_missing);
         Tally {
             expected: u64::from(end - from) - excused,

@@ -1,15 +1,14 @@
-//! The live view: two lines that say where the run stands.
+//! The live view: two lines with the state of the run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::clock::{SECOND_NS, now_ns, seconds};
-use crate::run::phase_at;
 use crate::samples::{Metric, Samples};
 use crate::shared::{Shared, Stage};
+use crate::table::time;
 
 pub struct Live {
     bar: ProgressBar,
@@ -58,7 +57,7 @@ impl Live {
         let prefix = match shared.stage() {
             Stage::Connecting => "connect".to_owned(),
             Stage::Settling => "settle".to_owned(),
-            Stage::Running => phase_at(&shared.scenario, at_s),
+            Stage::Running => shared.scenario.phase_at(at_s),
             Stage::Draining | Stage::Done => "drain".to_owned(),
         };
         let delivered = shared.sum(|gauges| &gauges.delivered);
@@ -67,8 +66,8 @@ impl Live {
         // Nothing is sampled while the run warms up.
         let sampled = per_second.values().rev().map(|(samples, ..)| samples.of(Metric::Delivery));
         let latency = sampled.take(2).find(|histogram| !histogram.is_empty()).map(|histogram| {
-            let at = |quantile| time(histogram.value_at_quantile(quantile));
-            format!("p50 {} p99 {} max {}", at(0.5), at(0.99), time(histogram.max()))
+            let at = |quantile| time(histogram.value_at_quantile(quantile) as f64);
+            format!("p50 {} p99 {} max {}", at(0.5), at(0.99), time(histogram.max() as f64))
         });
         self.bar.set_prefix(prefix);
         self.bar.set_position((at_s * 1e3) as u64);
@@ -100,15 +99,5 @@ impl Live {
     pub fn finish(&self) {
         self.detail.finish_and_clear();
         self.bar.finish_and_clear();
-    }
-}
-
-/// Microseconds for people.
-#[must_use]
-pub fn time(us: u64) -> String {
-    match Duration::from_micros(us) {
-        span if us < 1_000 => format!("{} µs", span.as_micros()),
-        _ if us < 1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
     }
 }

@@ -8,7 +8,7 @@ use crate::samples::{METRICS, Samples};
 /// Merges reports of processes that ran at the same time against the same server.
 ///
 /// Rates add up. Void reasons and errors are collected. Per-second percentiles cannot be merged from
-/// percentiles; the worst of the parts stands for them.
+/// percentiles; the worst of the parts is taken.
 ///
 /// # Errors
 /// There is nothing to merge, or a report of another schema.
@@ -60,11 +60,11 @@ pub fn merge(reports: &[Report]) -> anyhow::Result<Report> {
     merged.set_samples(&samples);
     merged.set_completeness();
     merged.void = !merged.void_reasons.is_empty();
-    merged.slo = merged.scenario.slo.iter().map(|slo| slo.judge(&merged)).collect();
+    merged.judge();
     Ok(merged)
 }
 
-/// All parts looked at one server process: its readings are the same thing seen several times.
+/// All parts measured the same server process, so its readings are not added up.
 fn merge_server(merged: &mut Report, part: &Report) {
     let server = &mut merged.server;
     server.cpu_share = most(server.cpu_share, part.server.cpu_share);

@@ -1,4 +1,4 @@
-//! Who is who: which thread, user, rooms and publisher role each client has.
+//! The plan of a run: which thread, user, rooms and publisher role each client has.
 
 use crate::scenario::Scenario;
 

@@ -1,4 +1,4 @@
-//! `/proc`: CPU time and memory of the server, CPU time and waiting time of our own threads.
+//! `/proc`: CPU time and memory of the server, CPU time and waiting time of the generator's threads.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 /// CPU used by all threads of a process, in nanoseconds.
 ///
-/// Threads that ended between two readings take their time with them; servers keep theirs.
+/// The time of threads that ended between two readings is lost; servers keep their threads.
 ///
 /// # Errors
 /// There is no such process.
@@ -15,7 +15,7 @@ pub fn process_cpu_ns(pid: u32) -> anyhow::Result<u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| no_process(pid))?;
     let mut sum = 0;
     for task in tasks.flatten() {
-        // A thread may end while we look.
+        // A thread may end meanwhile.
         if let Ok(text) = fs::read_to_string(task.path().join("schedstat")) {
             sum += schedstat(&text).0;
         }
@@ -36,10 +36,10 @@ pub fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
 }
 
 fn no_process(pid: u32) -> String {
-    format!("server process {pid} is not there")
+    format!("there is no server process {pid}")
 }
 
-/// What the scheduler knows of one of our own threads: (on a core, runnable without one).
+/// Scheduler statistics of one of this process's threads: (on a core, runnable without one).
 #[must_use]
 pub fn thread_times(thread_id: i32) -> (Duration, Duration) {
     let text =
@@ -61,7 +61,7 @@ pub fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']));
-    // Not what this process is pinned to.
+    // All of them, not only those this process is pinned to.
     let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{model}, {cores} cores, Linux {}", kernel.trim())

@@ -81,7 +81,7 @@ impl Publisher {
         (held - self.in_flight.len()) as u64
     }
 
-    /// The connection is gone, and with it all hope for what was in flight.
+    /// The connection is lost: nothing in flight will complete.
     pub fn forget(&mut self) {
         self.in_flight.clear();
     }

@@ -1,4 +1,4 @@
-//! Which sockets of a thread have something to read, or room to write.
+//! Which sockets of a thread have something to read, or space to write.
 //!
 //! A completion per readable socket costs a generator more than the read itself when every delivery
 //! comes alone. One epoll set collects them, edge-triggered, and the runtime waits for the set.
@@ -21,7 +21,7 @@ pub struct Readiness {
     any: UnixStream,
 }
 
-/// A socket with news.
+/// A socket that became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// As given to [`Readiness::watch`].
@@ -33,7 +33,7 @@ pub struct Ready {
 
 impl Readiness {
     /// # Errors
-    /// No descriptor is to be had.
+    /// No descriptor is available.
     pub fn new() -> anyhow::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll")?;
         let duplicate: OwnedFd = epoll.0.as_fd().try_clone_to_owned()?;
@@ -43,14 +43,14 @@ impl Readiness {
     /// Watches `socket` until it is closed.
     ///
     /// # Errors
-    /// The kernel does not take it.
+    /// The kernel rejects it.
     pub fn watch(&self, socket: impl AsFd, key: u64) -> nix::Result<()> {
         let read = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
         let flags = read | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         self.epoll.add(socket, EpollEvent::new(flags, key))
     }
 
-    /// Waits until some sockets have news and puts them into `ready`.
+    /// Waits until some sockets are ready and appends them to `ready`.
     ///
     /// # Errors
     /// The set cannot be waited for.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
 use crate::scenario::Scenario;
-use crate::slo::Outcome;
+use crate::slo::{Outcome, Slo};
 use crate::stats::Counters;
 
 pub const SCHEMA: &str = "throng-loadgen/1";
@@ -100,7 +100,7 @@ pub struct Report {
     pub finished_unix_s: u64,
     pub machine: String,
     pub scenario: Scenario,
-    /// Why the numbers must not be believed; empty: they may.
+    /// Why the numbers cannot be trusted; empty: they can.
     pub void_reasons: Vec<String>,
     pub void: bool,
     pub stopped_by: String,
@@ -155,6 +155,12 @@ impl Report {
             0 => 1.0,
             expected => self.counters.delivered as f64 / expected as f64,
         };
+    }
+
+    /// Holds the numbers against the scenario's service levels.
+    pub fn judge(&mut self) {
+        let judge = |slo: &Slo| slo.judge(self.metric(slo.metric()));
+        self.slo = self.scenario.slo.iter().map(judge).collect();
     }
 
     /// A number by its SLO name: `delivery.p99`, `completeness`, `errors`, `server.cpu_us_per_delivery`, ….

@@ -66,7 +66,7 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         // The main thread must not disturb the server's core either.
         thread::pin(*core)?;
     }
-    let tokens = users::tokens(&scenario, &targets[0]).context("get users")?;
+    let tokens = users::tokens(&scenario.users, scenario.seed, &targets[0]).context("get users")?;
     let plan = Plan::new(&scenario, if tokens.is_empty() { usize::MAX } else { tokens.len() });
     let counted_before = counted_deliveries(&scenario)?;
     let rss_before = scenario.server_pid.map(proc::rss_bytes).transpose()?;
@@ -169,12 +169,12 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     report.scenario = shared.scenario.clone();
     report.void_reasons = verdict::void_reasons(&report);
     report.void = !report.void_reasons.is_empty();
-    report.slo = report.scenario.slo.iter().map(|slo| slo.judge(&report)).collect();
+    report.judge();
     Ok(report)
 }
 
 impl Conductor {
-    /// Waits until everybody has joined; returns what stopped the run if it cannot go on.
+    /// Waits until all clients have joined; returns what stopped the run if it cannot go on.
     fn connect(&mut self, threads: &[JoinHandle<anyhow::Result<ThreadResult>>]) -> Option<String> {
         let scenario = &self.shared.scenario;
         let pace_s = if scenario.connect.rate > 0.0 {
@@ -193,8 +193,6 @@ impl Conductor {
                 return Some("generator thread ended".into());
             }
             if self.shared.gauges.iter().all(|g| g.connected.load(Ordering::Acquire)) {
-                // The joined gauge is refreshed ten times a second.
-                self.pause(Duration::from_millis(150));
                 break;
             }
             if now_ns() > deadline_ns {
@@ -278,6 +276,9 @@ impl Conductor {
 
     /// Waits for what is owed, as long as the scenario allows.
     fn drain(&mut self) {
+        let times = &self.shared.times;
+        let stop_ns = now_ns().min(times.end_ns.load(Ordering::Relaxed));
+        times.stop_ns.store(stop_ns.max(1), Ordering::Release);
         let deadline_ns = now_ns() + nanos(self.shared.scenario.drain_s);
         self.shared.enter_stage(Stage::Draining);
         loop {
@@ -390,7 +391,7 @@ fn seconds_of(seconds: &BTreeMap<u64, (Samples, u64, u64)>, scenario: &Scenario)
             let latency = Percentiles::of(samples, Metric::Delivery);
             Second {
                 second: *second,
-                phase: phase_at(scenario, *second as f64),
+                phase: scenario.phase_at(*second as f64),
                 published: *published,
                 delivered: *delivered,
                 p50_us: latency.p50,
@@ -399,19 +400,6 @@ fn seconds_of(seconds: &BTreeMap<u64, (Samples, u64, u64)>, scenario: &Scenario)
             }
         })
         .collect()
-}
-
-/// The name of the phase at `at_s` seconds after the first due message.
-#[must_use]
-pub fn phase_at(scenario: &Scenario, at_s: f64) -> String {
-    let mut end_s = 0.0;
-    for phase in scenario.timeline() {
-        end_s += phase.duration_s;
-        if at_s < end_s {
-            return phase.label();
-        }
-    }
-    "drain".into()
 }
 
 /// The server's own count of deliveries, if the scenario says where it is.

@@ -16,7 +16,7 @@ pub enum Metric {
     Join,
     /// Actual minus intended send time: the generator's own lateness.
     Lag,
-    /// From when a client was due to come to its last answered join: everything a user waits for.
+    /// From the time a client was due to its last answered join: all that a user waits for.
     Entry,
     /// The same for clients that come back.
     Return,

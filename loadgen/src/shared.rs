@@ -14,7 +14,7 @@ use crate::target::Target;
 #[repr(u8)]
 pub enum Stage {
     Connecting,
-    /// Everybody is in; rosters come to rest.
+    /// All clients are in their rooms; rosters come to rest.
     Settling,
     Running,
     /// Nothing more is published; what is owed may still come.
@@ -34,9 +34,18 @@ pub struct Times {
     pub measure_ns: AtomicU64,
     /// Last message due; samples count until here.
     pub end_ns: AtomicU64,
+    /// Messages due after this are not sent any more: `end_ns`, or earlier after an interrupt.
+    pub stop_ns: AtomicU64,
 }
 
 impl Times {
+    /// A message due then is still to be sent.
+    #[must_use]
+    pub fn is_before_stop(&self, due_ns: u64) -> bool {
+        let stop_ns = self.stop_ns.load(Ordering::Acquire);
+        stop_ns == 0 || due_ns <= stop_ns
+    }
+
     /// Whole seconds since the first message was due; none before.
     #[must_use]
     pub fn second(&self, now_ns: u64) -> Option<u64> {
@@ -117,7 +126,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no thread panics while it holds the lock")
 }
 
-/// One thread's numbers for everybody to look at; written by that thread only.
+/// One thread's numbers, written by that thread and read by others.
 #[derive(Default)]
 pub struct Gauges {
     pub thread_id: AtomicI32,
@@ -151,7 +160,7 @@ pub struct Shared {
     pub run: u16,
     pub rooms: Vec<Room>,
     pub times: Times,
-    /// The server tells members who is in the room.
+    /// The server sends rosters to members.
     pub has_rosters: AtomicBool,
     pub gauges: Vec<Gauges>,
     stage: AtomicU8,

@@ -5,8 +5,6 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::report::Report;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     Less,
@@ -88,9 +86,15 @@ pub struct Outcome {
 }
 
 impl Slo {
+    /// Name of the number in the report.
     #[must_use]
-    pub fn judge(&self, report: &Report) -> Outcome {
-        let value = report.metric(&self.metric);
+    pub fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// `value`: the report's number of that name.
+    #[must_use]
+    pub fn judge(&self, value: Option<f64>) -> Outcome {
         let met = value.is_some_and(|value| match self.relation {
             Relation::Less => value < self.bound,
             Relation::LessOrEqual => value <= self.bound,

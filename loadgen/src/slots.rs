@@ -1,4 +1,4 @@
-//! Handshakes in flight on one thread: the pacing task waits here for a free place.
+//! Handshakes in flight on one thread: the pacing task waits here for a free slot.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

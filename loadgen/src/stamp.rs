@@ -11,7 +11,7 @@ pub const LEN: usize = 44;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The run that published it: other traffic on the same server is not ours to judge.
+    /// The run that published it: other traffic on the same server is not counted.
     pub run: u16,
     pub room: u16,
     /// Publisher within the room.

@@ -1,9 +1,9 @@
-//! The last word on the terminal.
+//! The summary printed at the end of a run.
 
 use std::fmt::Write as _;
 
-use crate::live::time;
-use crate::report::{Percentiles, Report};
+use crate::report::Report;
+use crate::table::{Table, time};
 
 #[must_use]
 pub fn text(report: &Report) -> String {
@@ -57,8 +57,13 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     for (kind, count) in &report.errors {
         writeln!(out, "error       {count} × {kind}")?;
     }
-    for (name, percentiles) in &report.latencies_us {
-        writeln!(out, "{name:<12}{}", row(percentiles))?;
+    let mut latencies = Table::new(["latency", "p50", "p90", "p99", "p99.9", "max", "count"]);
+    for (name, p) in &report.latencies_us {
+        let times = [p.p50, p.p90, p.p99, p.p999, p.max].map(time);
+        latencies.row([name.clone()].into_iter().chain(times).chain([p.count.to_string()]));
+    }
+    if !latencies.is_empty() {
+        out.push_str(&latencies.text());
     }
     let server = &report.server;
     if let Some(cpu) = server.cpu_us_per_delivery {
@@ -89,17 +94,4 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "VOID        {reason}")?;
     }
     Ok(())
-}
-
-fn row(p: &Percentiles) -> String {
-    let time = |us: f64| time(us as u64);
-    format!(
-        "p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({})",
-        time(p.p50),
-        time(p.p90),
-        time(p.p99),
-        time(p.p999),
-        time(p.max),
-        p.count
-    )
 }

@@ -1,4 +1,4 @@
-//! Where a scenario points.
+//! The address of a server under test.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
@@ -13,14 +13,14 @@ pub struct Target {
 
 impl Target {
     /// # Errors
-    /// The text is no `http://` or `ws://` URL, or its host has no address.
+    /// The text is not an `http://` or `ws://` URL, or its host has no address.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         let Some((scheme, rest)) = url.split_once("://") else {
-            bail!("target {url:?} is no URL (http://host:port)");
+            bail!("target {url:?} is not a URL (http://host:port)");
         };
         match scheme {
             "http" | "ws" => {}
-            "https" | "wss" => bail!("TLS targets are not supported; put the load before the TLS"),
+            "https" | "wss" => bail!("TLS targets are not supported; connect behind the TLS proxy"),
             other => bail!("unknown scheme {other:?}"),
         }
         let authority = rest.split('/').next().unwrap_or_default();

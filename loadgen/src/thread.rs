@@ -10,53 +10,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
-use rand::SeedableRng as _;
-use rand::rngs::SmallRng;
 
-use crate::actions;
-use crate::alarm::Alarm;
-use crate::arrivals::{Arrivals, Schedule};
-use crate::client::{self, Client, READ_BYTES};
-use crate::clock::{SECOND_NS, nanos, now_ns};
+use crate::client::{Client, READ_BYTES};
+use crate::clock::{SECOND_NS, now_ns};
+use crate::context::Context;
 use crate::readiness::Readiness;
 use crate::samples::Metric;
 use crate::scenario::Mode;
-use crate::session::{Local, State, Turn};
+use crate::session::{Local, State};
 use crate::shared::{Shared, Stage};
 use crate::slots::Slots;
 use crate::stats::{Interval, ThreadResult};
-
-/// Everything the tasks of one thread share.
-pub struct Context {
-    pub shared: Arc<Shared>,
-    pub thread: usize,
-    pub buffer: RefCell<Vec<u8>>,
-    pub local: RefCell<Local>,
-    pub slots: Slots,
-    pub readiness: Readiness,
-    /// Clients that ended and will not come back.
-    pub gone: Cell<u64>,
-}
-
-impl Context {
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.shared.stage() >= Stage::Done
-    }
-
-    #[must_use]
-    pub fn is_closed_loop_running(&self) -> bool {
-        let times = &self.shared.times;
-        self.shared.scenario.load.mode == Mode::Closed
-            && self.shared.stage() == Stage::Running
-            && (times.start_ns.load(Ordering::Relaxed)..times.end_ns.load(Ordering::Relaxed))
-                .contains(&now_ns())
-    }
-
-    fn turn<'t>(&'t self, local: &'t mut Local) -> Turn<'t> {
-        Turn::new(&self.shared, local, now_ns())
-    }
-}
+use crate::{actions, life, publish};
 
 /// Pins the calling thread to one core.
 ///
@@ -81,7 +46,7 @@ pub fn run(
         pin(shared.scenario.cores[thread % shared.scenario.cores.len()])?;
     }
     shared.gauges[thread].thread_id.store(gettid().as_raw(), Ordering::Release);
-    // Completions wait for the next system call instead of interrupting: this thread makes plenty.
+    // Completions wait for the next system call instead of interrupting: this thread makes many.
     // Kernels before 5.19 do not know the flag.
     let mut uring = io_uring::IoUring::builder();
     uring.setup_coop_taskrun();
@@ -107,11 +72,12 @@ async fn drive(
         buffer: RefCell::new(vec![0; READ_BYTES]),
         local: RefCell::new(Local::default()),
         gone: Cell::new(0),
+        next_due_ns: Cell::new(u64::MAX),
         shared,
     });
     let seats = context.shared.plan.seats.iter().filter(|seat| seat.thread == thread);
     let clients: Rc<Vec<Rc<Client>>> =
-        Rc::new(seats.map(|seat| Rc::new(Client::new(&context, seat.clone()))).collect());
+        Rc::new(seats.map(|seat| Rc::new(Client::new(&context.shared, seat.clone()))).collect());
 
     monoio::spawn(receive(Rc::clone(&context), Rc::clone(&clients)));
     monoio::spawn(tend(Rc::clone(&context), Rc::clone(&clients), intervals.clone()));
@@ -121,10 +87,11 @@ async fn drive(
         .filter(|client| (client.session.borrow().seat.client as usize) < initial)
         .map(Rc::clone)
         .collect();
-    connect_all(&context, &now).await?;
+    life::connect_all(&context, &now).await?;
     while context.shared.stage() == Stage::Connecting {
         let arrived = now.iter().filter(|c| c.session.borrow().state == State::Joined).count();
         if arrived as u64 + context.gone.get() >= now.len() as u64 {
+            store_joins(&context);
             context.shared.gauges[thread].connected.store(true, Ordering::Release);
         }
         monoio::time::sleep(Duration::from_millis(2)).await;
@@ -134,15 +101,22 @@ async fn drive(
 
     match context.shared.scenario.load.mode {
         Mode::Open => {
-            monoio::spawn(publish_open_loop(Rc::clone(&context), Rc::clone(&clients)));
+            monoio::spawn(publish::open_loop(Rc::clone(&context), Rc::clone(&clients)));
         }
         Mode::Closed => {
-            monoio::spawn(publish_closed_loop(Rc::clone(&context), Rc::clone(&clients)));
+            monoio::spawn(publish::closed_loop(Rc::clone(&context), Rc::clone(&clients)));
         }
     }
     monoio::spawn(actions::run(Rc::clone(&context), Rc::clone(&clients)));
     while context.shared.stage() == Stage::Running {
         monoio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let is_overdue = || {
+        let due_ns = context.next_due_ns.get();
+        due_ns != u64::MAX && context.shared.times.is_before_stop(due_ns) && !context.is_over()
+    };
+    while is_overdue() {
+        monoio::time::sleep(Duration::from_millis(1)).await;
     }
     settle(&context, &clients, Stage::Draining).await;
     check_views(&context, &clients, true);
@@ -166,50 +140,19 @@ async fn drive(
     })
 }
 
-/// Connects `clients`, as fast as the scenario's rate and concurrency allow.
-pub async fn connect_all(context: &Rc<Context>, clients: &[Rc<Client>]) -> anyhow::Result<()> {
-    let settings = &context.shared.scenario.connect;
-    let alarm = Alarm::new()?;
-    let started_ns = now_ns();
-    let gap_ns = if settings.rate > 0.0 {
-        nanos(context.shared.scenario.threads as f64 / settings.rate)
-    } else {
-        0
-    };
-    for (k, client) in clients.iter().enumerate() {
-        let due_ns = started_ns + gap_ns * k as u64;
-        alarm.until(due_ns).await?;
-        start(context, client, (gap_ns > 0).then_some(due_ns)).await;
-        if context.is_over() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Reads wherever there is something to read.
+/// Reads from every client whose socket is ready.
 async fn receive(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) -> anyhow::Result<()> {
     let threads = context.shared.scenario.threads;
     let mut ready = Vec::new();
     loop {
         context.readiness.wait(&mut ready).await?;
         for ready in ready.drain(..) {
-            // A thread has every so-and-so-many-th client.
+            // Clients are dealt to the threads in turn.
             if let Some(client) = clients.get(ready.key as usize / threads) {
                 client.on_ready(&context, ready);
             }
         }
     }
-}
-
-/// Starts one client once a handshake slot is free; without a due time it is due then.
-pub async fn start(context: &Rc<Context>, client: &Rc<Client>, due_ns: Option<u64>) {
-    if client.is_started.replace(true) {
-        return;
-    }
-    context.slots.take().await;
-    let due_ns = due_ns.unwrap_or_else(now_ns);
-    monoio::spawn(client::live(Rc::clone(context), Rc::clone(client), due_ns));
 }
 
 /// Reports what is still owed or unsettled for as long as `stage` lasts.
@@ -236,11 +179,11 @@ fn check_views(context: &Rc<Context>, clients: &[Rc<Client>], record: bool) -> u
     let mut wrong = 0;
     for client in clients {
         let session = client.session.borrow();
-        for (is_right, at_ns, changed_ns) in session.views(&context.shared) {
-            if !is_right {
+        for view in session.views(&context.shared) {
+            if !view.is_right {
                 wrong += 1;
             } else if record {
-                let waited_ns = at_ns.saturating_sub(changed_ns);
+                let waited_ns = view.changed_ns.saturating_sub(view.room_changed_ns);
                 local.stats.samples.record_ns(Metric::Convergence, waited_ns);
             }
         }
@@ -251,89 +194,6 @@ fn check_views(context: &Rc<Context>, clients: &[Rc<Client>], record: bool) -> u
     wrong
 }
 
-async fn publish_open_loop(
-    context: Rc<Context>,
-    clients: Rc<Vec<Rc<Client>>>,
-) -> anyhow::Result<()> {
-    let publishers: Vec<_> = clients.iter().filter(|client| client.is_publisher).collect();
-    if publishers.is_empty() {
-        return Ok(());
-    }
-    let scenario = &context.shared.scenario;
-    let share = publishers.len() as f64 / scenario.publishers as f64;
-    let mut segments = scenario.segments();
-    for segment in &mut segments {
-        segment.rate_from *= share;
-        segment.rate_to *= share;
-    }
-    let first = (context.thread + 1) as f64 / (scenario.threads + 1) as f64;
-    let rng = SmallRng::seed_from_u64(scenario.seed.wrapping_add(context.thread as u64));
-    let mut pick = SmallRng::seed_from_u64(scenario.seed ^ 0xd1b5 ^ (context.thread as u64) << 32);
-    let schedule = Schedule::new(segments, scenario.load.arrivals, first, rng);
-    let start_ns = context.shared.times.start_ns.load(Ordering::Acquire);
-    let alarm = Alarm::new()?;
-    let mut dirty: Vec<usize> = Vec::new();
-    for (k, at_s) in schedule.enumerate() {
-        let due_ns = start_ns + nanos(at_s);
-        if now_ns() < due_ns {
-            flush_all(&context, &publishers, &mut dirty);
-            alarm.until(due_ns).await?;
-        }
-        if context.is_over() || context.shared.stage() != Stage::Running {
-            break;
-        }
-        let at = match scenario.load.arrivals {
-            Arrivals::Constant => k % publishers.len(),
-            Arrivals::Poisson => rand::Rng::random_range(&mut pick, 0..publishers.len()),
-        };
-        {
-            let mut local = context.local.borrow_mut();
-            let mut turn = context.turn(&mut local);
-            publishers[at].session.borrow_mut().publish(&mut turn, due_ns);
-        }
-        if !dirty.contains(&at) {
-            dirty.push(at);
-        }
-        // A generator that is behind must still read, or it would measure itself.
-        if dirty.len() >= 64 {
-            flush_all(&context, &publishers, &mut dirty);
-            monoio::time::sleep(Duration::ZERO).await;
-        }
-    }
-    flush_all(&context, &publishers, &mut dirty);
-    Ok(())
-}
-
-fn flush_all(context: &Rc<Context>, publishers: &[&Rc<Client>], dirty: &mut Vec<usize>) {
-    for at in dirty.drain(..) {
-        let client = publishers[at];
-        client.flush(context, &mut client.session.borrow_mut());
-    }
-}
-
-/// Starts the loop, and restarts publishers whose messages were lost or whose connection was.
-async fn publish_closed_loop(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) {
-    let start_ns = context.shared.times.start_ns.load(Ordering::Acquire);
-    let timeout_ns = context.shared.scenario.load.completion_timeout_ms * 1_000_000;
-    let wait_ns = start_ns.saturating_sub(now_ns());
-    monoio::time::sleep(Duration::from_nanos(wait_ns + 1_000_000)).await;
-    while context.shared.stage() == Stage::Running {
-        for client in clients.iter().filter(|client| client.is_publisher) {
-            let mut session = client.session.borrow_mut();
-            if session.state != State::Joined {
-                continue;
-            }
-            if let Some(publisher) = &mut session.publisher {
-                let given_up = publisher.give_up(now_ns().saturating_sub(timeout_ns));
-                context.local.borrow_mut().stats.counters.timed_out += given_up;
-            }
-            client::refill(&context, &mut session);
-            client.flush(&context, &mut session);
-        }
-        monoio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// House-keeping ten times a second: gauges, samples, pings, deadlines.
 async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sender<Interval>) {
     let mut shipped_ns = now_ns();
@@ -342,11 +202,10 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
         monoio::time::sleep(rest(&context)).await;
         let now_ns = now_ns();
         watch(&context, &clients, now_ns);
+        store_joins(&context);
         let mut local = context.local.borrow_mut();
         let gauges = &context.shared.gauges[context.thread];
         let counters = &local.stats.counters;
-        gauges.joined.store(local.stats.arrived, Ordering::Relaxed);
-        gauges.last_join_ns.store(local.stats.last_join_ns, Ordering::Relaxed);
         gauges.failed.store(context.gone.get(), Ordering::Relaxed);
         gauges.published.store(counters.published, Ordering::Relaxed);
         gauges.delivered.store(counters.delivered, Ordering::Relaxed);
@@ -361,6 +220,14 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
             shipped_ns = now_ns;
         }
     }
+}
+
+/// Stores how many clients have joined, for the main thread.
+fn store_joins(context: &Context) {
+    let gauges = &context.shared.gauges[context.thread];
+    let local = context.local.borrow();
+    gauges.joined.store(local.stats.arrived, Ordering::Relaxed);
+    gauges.last_join_ns.store(local.stats.last_join_ns, Ordering::Relaxed);
 }
 
 /// A tenth of a second, less if a second of the run ends before.

@@ -1,4 +1,4 @@
-//! API tokens: read from a file, or earned by registering users through the REST API.
+//! API tokens: read from a file, or received for registered users through the REST API.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use crate::scenario::Scenario;
+use crate::scenario::Users;
 use crate::target::Target;
 
-/// One token per user; empty when the scenario is anonymous.
+/// One token per user; empty when the clients are anonymous. Users of one seed are registered once.
 ///
 /// # Errors
 /// The file is unreadable or empty, or the server refuses a registration and the login after it.
-pub fn tokens(scenario: &Scenario, target: &Target) -> anyhow::Result<Vec<String>> {
-    match &scenario.users.tokens {
+pub fn tokens(users: &Users, seed: u64, target: &Target) -> anyhow::Result<Vec<String>> {
+    match &users.tokens {
         Some(path) => from_file(path),
-        None => register(scenario, target),
+        None => register(users, seed, target),
     }
 }
 
@@ -31,10 +31,10 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<String>> {
     Ok(tokens)
 }
 
-fn register(scenario: &Scenario, target: &Target) -> anyhow::Result<Vec<String>> {
-    let count = scenario.users.register;
+fn register(users: &Users, seed: u64, target: &Target) -> anyhow::Result<Vec<String>> {
+    let count = users.register;
     let next = AtomicUsize::new(0);
-    let earned = Mutex::new(vec![String::new(); count]);
+    let received = Mutex::new(vec![String::new(); count]);
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let work = || -> anyhow::Result<()> {
         loop {
@@ -42,21 +42,21 @@ fn register(scenario: &Scenario, target: &Target) -> anyhow::Result<Vec<String>>
             if user >= count {
                 return Ok(());
             }
-            let token = token_of(&agent, target, scenario.seed, user)?;
-            earned.lock().expect("no holder of this lock panics")[user] = token;
+            let token = token_of(&agent, target, seed, user)?;
+            received.lock().expect("no holder of this lock panics")[user] = token;
         }
     };
     std::thread::scope(|scope| {
-        let workers = scenario.users.concurrency.clamp(1, 64).min(count);
+        let workers = users.concurrency.clamp(1, 64).min(count);
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         handles.into_iter().try_for_each(|handle| {
             handle.join().unwrap_or_else(|_| bail!("a registration thread panicked"))
         })
     })?;
-    Ok(earned.into_inner().expect("all workers are gone"))
+    Ok(received.into_inner().expect("all workers are gone"))
 }
 
-/// Registers one user, or logs it in if an earlier run with this seed left it behind.
+/// Registers one user, or logs it in if an earlier run with this seed registered it.
 fn token_of(
     agent: &ureq::Agent,
     target: &Target,

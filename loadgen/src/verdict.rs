@@ -1,4 +1,4 @@
-//! Self-distrust: the reasons for which a run must not be believed, and the exit codes.
+//! Why the numbers of a run cannot be trusted, and the exit codes.
 
 use crate::report::Report;
 use crate::scenario::Mode;

@@ -121,7 +121,7 @@ fn cut_connections_are_disconnects_and_do_not_look_like_loss() {
 
 #[test]
 fn a_server_that_is_not_there_voids_the_run() {
-    // Bound and dropped: nobody listens there.
+    // Bound and dropped: nothing listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let outcome = run(&format!("http://127.0.0.1:{port}"), "clients = 3\nduration_s = 2.0\n", &[]);
     assert_eq!(outcome.code, 3, "{}", outcome.summary);

@@ -42,7 +42,7 @@ fn a_ramp_and_a_spike_publish_the_area_under_the_rate() {
 fn churn_leaves_and_joins_without_a_gap_in_between() {
     let outcome = phased(8, "[[phases]]\nkind = 'churn'\nduration_s = 1.5\nper_s = 40.0\n");
     check_accounts(&outcome);
-    // Who is not back yet is passed over: on a busy machine there are fewer than 60.
+    // A client that is not back yet is skipped: on a busy machine there are fewer than 60.
     assert!(outcome.number("leaves") >= 5.0, "{}", outcome.summary);
     assert_eq!(outcome.number("joins"), outcome.number("leaves") + 8.0);
     // Two publishers stay for all 150 messages; the others miss some, and are not owed them.
@@ -51,7 +51,7 @@ fn churn_leaves_and_joins_without_a_gap_in_between() {
 }
 
 #[test]
-fn a_reconnect_storm_brings_everybody_back() {
+fn a_reconnect_storm_brings_all_clients_back() {
     let outcome = phased(
         10,
         "[[phases]]\nduration_s = 0.4\n\
@@ -77,7 +77,7 @@ fn late_comers_are_waited_for() {
 }
 
 #[test]
-fn whoever_is_not_back_at_the_end_is_named() {
+fn clients_not_back_at_the_end_are_reported() {
     let (_server, url) = server::start(Options::default());
     let scenario = format!(
         "clients = 10\npublishers = 2\nwarmup_s = 0.1\ndrain_s = 0.1\n\
@@ -103,7 +103,7 @@ fn slow_readers_get_everything_late() {
 }
 
 #[test]
-fn clients_who_come_later_are_owed_only_what_comes_later() {
+fn late_clients_are_owed_only_later_messages() {
     let outcome = phased(4, "[[phases]]\nkind = 'ramp'\nduration_s = 1.0\nclients = 12\n");
     check_accounts(&outcome);
     assert_eq!(outcome.number("joins"), 12.0, "{}", outcome.summary);

@@ -130,7 +130,7 @@ fn upgrading_clients_start_with_polling_and_go_on_with_websocket() {
 }
 
 #[test]
-fn clients_come_from_the_addresses_they_are_told() {
+fn clients_come_from_the_addresses_of_the_scenario() {
     let (server, url) = server::start(Options::default());
     let scenario = format!(
         "protocol = 'raw'\nclients = 6\nduration_s = 0.5\nwarmup_s = 0.1\n\

@@ -1,22 +1,23 @@
-//! Throng and other servers side by side: builds, pins, measures, writes a table and a picture.
+//! Throng and other servers under the same load: builds, pins, measures, writes a table and a picture.
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use throng_benches::cell::{self, Cell, Load, SATURATION};
-use throng_benches::environment::{self, Places};
+use throng_benches::environment::{self, Places, build};
 use throng_benches::flags::Flags;
 use throng_benches::measure::{Cores, measure};
-use throng_benches::outcome::{Entry, Results, Run, SCHEMA};
-use throng_benches::peer::{ALL, Peer};
+use throng_benches::peers::cell::{self, Cell, Kind, SHARE};
+use throng_benches::peers::outcome::{Entry, Results, Run, SCHEMA};
+use throng_benches::peers::page::page;
+use throng_benches::peers::peer::{ALL, Peer};
+use throng_benches::peers::ratios;
 use throng_benches::server::Server;
-use throng_benches::{picture, ratios, table};
 use throng_loadgen::report::Report;
 use throng_loadgen::scenario::Scenario;
+use throng_loadgen::table::number;
 
 /// Exit status: 0 every cell was measured; 1 something failed; with --quick also if Throng lost
 /// messages.
@@ -56,21 +57,19 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<bool> {
     let places = Places::of_this_program()?;
     let results = measure_all(command, &places)?;
-    save(&results, &command.flags.folder(&places), command.flags.name("peers"))?;
+    let folder = command.flags.folder(&places);
+    page(&results).save(&folder, command.flags.name("peers"), &results)?;
     Ok(is_sound(&results))
 }
 
 fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
     let flags = &command.flags;
-    let seconds = if flags.quick {
-        Seconds { duration: 2.0, warmup: 0.5 }
-    } else {
-        Seconds { duration: command.duration, warmup: command.warmup }
-    };
+    // Of a repetition, and those of them that are not counted.
+    let seconds = if flags.quick { (2.0, 0.5) } else { (command.duration, command.warmup) };
     let cores = flags.cores();
     let repetitions = flags.repetitions();
     let peers = prepared(command, places)?;
-    let cells: Vec<Cell> = if flags.quick { cell::quick() } else { cell::all() }
+    let cells: Vec<Cell> = if flags.quick { cell::quick()? } else { cell::all()? }
         .into_iter()
         .filter(|cell| {
             command.cells.is_empty() || command.cells.iter().any(|asked| cell.is_asked_for(asked))
@@ -82,20 +81,20 @@ fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
         machine: environment::machine(),
         command: environment::command_line("peers"),
         repetitions,
-        duration_s: seconds.duration,
-        warmup_s: seconds.warmup,
+        duration_s: seconds.0,
+        warmup_s: seconds.1,
         targets: Vec::new(),
         versions: peers.iter().map(|p| (p.name().to_owned(), p.version(places))).collect(),
         entries: Vec::new(),
     };
-    // Repetitions outermost: a machine that slows down slows everybody.
+    // Repetitions outermost: a machine that slows down slows all servers alike.
     for repetition in 1..=repetitions {
         for cell in &cells {
-            for peer in peers.iter().filter(|peer| peer.takes_part(cell)) {
+            for peer in peers.iter().filter(|peer| cell.has(**peer)) {
                 let chat_bytes = chat_bytes(&results, cell);
-                let Some(scenario) = cell.scenario(*peer, chat_bytes) else { continue };
+                let Some(scenario) = cell.scenario(*peer, chat_bytes, seconds) else { continue };
                 eprint!("[{repetition}/{repetitions}] {}: ", scenario.name);
-                let measured = measured(*peer, cell, scenario, &seconds, places, &cores);
+                let measured = measured(*peer, cell, scenario, seconds, places, &cores);
                 let entry = entry_of(&mut results, cell, *peer);
                 match measured {
                     Ok(report) => {
@@ -115,36 +114,28 @@ fn measure_all(command: &Command, places: &Places) -> anyhow::Result<Results> {
     Ok(results)
 }
 
-/// How long a repetition takes, and how much of that is not counted.
-struct Seconds {
-    duration: f64,
-    warmup: f64,
-}
-
 /// One run on a fresh server; a share of what it can do is a share of what it did right before,
 /// because machines change their speed by more than the rest of that share.
 fn measured(
     peer: Peer,
     cell: &Cell,
     mut scenario: Scenario,
-    seconds: &Seconds,
+    seconds: (f64, f64),
     places: &Places,
     cores: &Cores,
 ) -> anyhow::Result<Report> {
     let server = Server::start(&peer.program(places)?, places, cores.server)?;
-    let measure = |cell: &Cell, mut scenario: Scenario| {
-        scenario.duration_s = cell.duration_s(seconds.duration);
-        scenario.warmup_s = seconds.warmup;
+    let measure = |mut scenario: Scenario| {
         scenario.server_metrics = (peer == Peer::Throng).then(|| server.metrics());
         measure(&server, scenario, places, cores)
     };
-    if let Load::Share { percent } = cell.load {
-        let full = SATURATION.scenario(peer, None).context("a saturation that can be measured")?;
-        let most = measure(&SATURATION, full)?.metric("deliveries_per_s");
-        let most = most.context("no rate at saturation")?;
-        scenario.load.delivery_rate = most * f64::from(percent) / 100.0;
+    if cell.kind == Kind::Share {
+        let full = cell::saturation()?.scenario(peer, None, seconds);
+        let most = measure(full.context("a saturation that can be measured")?)?;
+        let most = most.metric("deliveries_per_s").context("no rate at saturation")?;
+        scenario.load.delivery_rate = most * SHARE;
     }
-    measure(cell, scenario)
+    measure(scenario)
 }
 
 /// Payload bytes of one of Throng's deliveries in this cell, as far as it has been measured.
@@ -160,7 +151,7 @@ fn prepared(command: &Command, places: &Places) -> anyhow::Result<Vec<Peer>> {
         return Ok(peers);
     }
     Peer::Floor.prepare(places)?;
-    throng_benches::peer::build(places, "throng-loadgen")?;
+    build(places, "throng-loadgen")?;
     let mut missing = Vec::new();
     for peer in &peers {
         eprintln!("preparing {}", peer.name());
@@ -189,7 +180,7 @@ fn entry_of<'r>(results: &'r mut Results, cell: &Cell, peer: Peer) -> &'r mut En
 }
 
 fn line(run: &Run) -> String {
-    let show = |figure: &str| run.figures.get(figure).map_or("–".into(), |v| table::number(*v));
+    let show = |figure: &str| run.figures.get(figure).map_or("–".into(), |v| number(*v));
     let mut line = format!(
         "{} deliveries/s, p99 {} µs, {} µs CPU each, {} B RSS, {} connects/s",
         show("deliveries_per_s"),
@@ -203,15 +194,6 @@ fn line(run: &Run) -> String {
         line.push_str(reason);
     }
     line
-}
-
-fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
-    let stem = format!("{}-{name}", results.date);
-    let picture = format!("{stem}.svg");
-    environment::write(folder, &picture, &picture::svg(results))?;
-    environment::write(folder, &format!("{stem}.md"), &table::markdown(results, &picture))?;
-    let json = serde_json::to_string_pretty(results)? + "\n";
-    environment::write(folder, &format!("{stem}.json"), &json)
 }
 
 /// Everything was measured, and Throng delivered all it owed, by its own count as well.

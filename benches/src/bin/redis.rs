@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use throng_benches::environment::{self, Places, commit};
-use throng_benches::page;
+use throng_benches::page::Page;
 use throng_benches::redis::{Lab, measure};
 use throng_benches::result::Results;
 
 const SCHEMA: &str = "throng-redis/1";
+const SETTING: &str =
+    "Release build; Redis, PostgreSQL, the nodes and the clients share the cores; loopback.";
 
 /// Exit status: 0 everything was measured; 1 otherwise. A missed target is a result, not a failure.
 #[derive(Parser)]
@@ -29,7 +31,7 @@ struct Command {
     /// The backplane's example `rates`.
     #[arg(long)]
     rates: PathBuf,
-    /// Short: does everything still run? Results are thrown away.
+    /// Short: does everything still run? Results are not kept.
     #[arg(long)]
     quick: bool,
     #[arg(long, default_value_t = 3)]
@@ -63,13 +65,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         is_trial: quick,
         parts: measure(&lab)?,
     };
-    let folder = places.results(quick);
-    let stem = format!("{}-redis", results.date);
-    let heading = page::Heading {
-        title: "Through Redis",
-        setting: "Release build; Redis, PostgreSQL, the nodes and the clients share the cores; loopback.",
-    };
-    environment::write(&folder, &format!("{stem}.md"), &page::markdown(&heading, &results, None))?;
-    let json = serde_json::to_string_pretty(&results)? + "\n";
-    environment::write(&folder, &format!("{stem}.json"), &json)
+    Page::of_parts("Through Redis", SETTING, &results).save(
+        &places.results(quick),
+        "redis",
+        &results,
+    )
 }

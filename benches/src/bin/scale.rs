@@ -2,24 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use throng_benches::environment::{self, Places, commit};
+use throng_benches::environment::{self, Places, build, commit};
 use throng_benches::flags::Flags;
-use throng_benches::page::{self, Heading};
-use throng_benches::peer::build;
+use throng_benches::page::Page;
 use throng_benches::result::Results;
 use throng_benches::scale::{ALL, Lab, Name, add, picture};
 use throng_loadgen::thread::pin;
 
 const SCHEMA: &str = "throng-scale/1";
-const HEADING: Heading<'_> = Heading {
-    title: "Throng at scale",
-    setting: "Server on one core, generator on another, loopback.",
-};
+const SETTING: &str = "Server on one core, generator on another, loopback.";
 
 /// Exit status: 0 everything was measured and nothing was void; 1 otherwise. A missed target is a
 /// result, not a failure.
@@ -111,19 +106,10 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         add(&mut earlier, results);
         results = earlier;
     }
-    save(&results, &folder, name)?;
-    Ok(is_sound)
-}
-
-fn save(results: &Results, folder: &Path, name: &str) -> anyhow::Result<()> {
-    let stem = format!("{}-{name}", results.date);
     let drawn = results.parts.iter().find(|part| part.name == "entry").and_then(picture::svg);
-    let file = format!("{stem}.svg");
-    if let Some(svg) = &drawn {
-        environment::write(folder, &file, svg)?;
-    }
-    let text = page::markdown(&HEADING, results, drawn.is_some().then_some(file.as_str()));
-    environment::write(folder, &format!("{stem}.md"), &text)?;
-    let json = serde_json::to_string_pretty(results)? + "\n";
-    environment::write(folder, &format!("{stem}.json"), &json)
+    let alt = "CPU time and roster bytes per join over the number of members";
+    let picture = drawn.map(|svg| (svg, alt));
+    let page = Page { picture, ..Page::of_parts("Throng at scale", SETTING, &results) };
+    page.save(&folder, name, &results)?;
+    Ok(is_sound)
 }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
+use throng_loadgen::frame::{self, Head};
 use tungstenite::handshake::derive_accept_key;
 
 pub struct Connection {
@@ -36,7 +37,7 @@ impl Connection {
         }
         let mut at = 0;
         while let Some((used, opcode)) = take_frame(&mut self.carry[at..], frames) {
-            if opcode == 8 {
+            if opcode == frame::CLOSE {
                 return false;
             }
             at += used;
@@ -93,35 +94,19 @@ impl Connection {
     }
 }
 
-/// Takes one masked client frame from `bytes`; appends it unmasked to `frames` if it is text.
+/// Takes one client frame from `bytes`; appends it to `frames` as a server's frame if it is text.
 fn take_frame(bytes: &mut [u8], frames: &mut Vec<u8>) -> Option<(usize, u8)> {
-    let &[first, second, ..] = &*bytes else { return None };
-    let (header, len) = match second & 0x7f {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        len => (2, usize::from(len)),
-    };
-    let whole = header + 4 + len;
-    if bytes.len() < whole {
-        return None;
+    match frame::client_head(bytes) {
+        Head::Frame { opcode, header, len, .. } => {
+            let (head, payload) = bytes[..header + len].split_at_mut(header);
+            if opcode == frame::TEXT {
+                let mask = [head[header - 4], head[header - 3], head[header - 2], head[header - 1]];
+                frame::apply_mask(mask, payload);
+                frame::put_unmasked(frames, opcode, payload);
+            }
+            Some((header + len, opcode))
+        }
+        Head::Partial { .. } => None,
+        Head::Malformed(_) => Some((0, frame::CLOSE)),
     }
-    if first & 15 == 1 {
-        frames.push(0x81);
-        frames.push(second & 0x7f);
-        frames.extend_from_slice(&bytes[2..header]);
-        let mask = [bytes[header], bytes[header + 1], bytes[header + 2], bytes[header + 3]];
-        let payload = bytes[header + 4..whole].iter().enumerate();
-        frames.extend(payload.map(|(i, byte)| byte ^ mask[i % 4]));
-    }
-    Some((whole, first & 15))
-}
-
-/// Length of the unmasked frame at the head of `frames`.
-pub fn frame_len(frames: &[u8]) -> Option<usize> {
-    let len = match *frames.get(1)? {
-        126 => 4 + usize::from(u16::from_be_bytes(frames.get(2..4)?.try_into().ok()?)),
-        127 => 10 + u64::from_be_bytes(frames.get(2..10)?.try_into().ok()?) as usize,
-        len => 2 + usize::from(len),
-    };
-    Some(len)
 }

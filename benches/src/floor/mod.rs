@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use throng_loadgen::frame::{self, Head};
 
 use connection::Connection;
 
@@ -65,8 +66,8 @@ pub fn serve(listener: &TcpListener, sending: Sending) -> anyhow::Result<()> {
 }
 
 fn broadcast_each(slots: &mut [Option<Connection>], mut frames: &[u8]) {
-    while let Some(len) = connection::frame_len(frames) {
-        let (frame, rest) = frames.split_at(len);
+    while let Head::Frame { header, len, .. } = frame::head(frames) {
+        let (frame, rest) = frames.split_at(header + len);
         slots.iter_mut().flatten().for_each(|connection| connection.send(frame));
         frames = rest;
     }
@@ -91,7 +92,7 @@ fn accept(
     Ok(())
 }
 
-/// Waits for room in the sockets that were full.
+/// Watches full sockets until they can be written again.
 fn watch(epoll: &Epoll, slots: &mut [Option<Connection>]) -> anyhow::Result<()> {
     for (slot, connection) in slots.iter_mut().enumerate() {
         let Some(connection) = connection else { continue };

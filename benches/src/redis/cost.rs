@@ -7,13 +7,14 @@ use anyhow::ensure;
 use redis::{Commands as _, Connection};
 
 use super::Lab;
-use super::member::{Member, users};
+use super::member::Member;
 use crate::result::{Part, Row};
+use crate::users::users;
 
 const USERS: usize = 1_000;
 const ROOMS: usize = 500;
 const ROOM: u32 = 900;
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The keys by what they are for, and how many bytes they take.
 type Kept = BTreeMap<String, (u64, u64)>;
@@ -35,12 +36,12 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     wait(&mut redis, &format!("throng:presence:{}", ROOM as usize + rooms), 1)?;
     let with_rooms = kept(&mut redis)?;
     let text = format!(
-        "{users_count} users with one session each enter one room; then {rooms} of them enter one \
-         room more each. What the keys take (`MEMORY USAGE`), the streams of the logs left out: they \
-         hold `redis.log_maxlen` entries each, whoever is there."
+        "{users_count} users with one session each enter one room; then {rooms} of them each enter \
+         one more room. What the keys take (`MEMORY USAGE`), without the streams of the logs: they \
+         hold `redis.log_maxlen` entries each, however many users there are."
     );
     let columns = [("keys", "keys"), ("bytes", "bytes of Redis")];
-    let mut part = Part::new("What lies in Redis", text, &columns);
+    let mut part = Part::new("Keys and memory in Redis", text, &columns);
     part.name = "cost".into();
     part.rows = vec![
         each("per user, one session in a room", &before, &with_users, users_count),
@@ -67,7 +68,7 @@ fn each(name: &str, before: &Kept, after: &Kept, count: usize) -> Row {
     Row { name: name.into(), figures, ..Row::default() }
 }
 
-/// This is a Redis of our own, so everything in it may be looked at.
+/// This Redis is used by nothing else, so every key in it may be scanned.
 fn kept(redis: &mut Connection) -> anyhow::Result<Kept> {
     let keys: Vec<String> = redis.scan()?.collect::<Result<_, _>>()?;
     let mut kept = Kept::new();
@@ -86,9 +87,9 @@ fn kept(redis: &mut Connection) -> anyhow::Result<Kept> {
     Ok(kept)
 }
 
-/// It is written behind, so a key is waited for until it has so many fields.
+/// Presence is written behind, so this waits until the key has `fields` fields.
 fn wait(redis: &mut Connection, key: &str, fields: u64) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let found: u64 = redis.hlen(key)?;
         if found >= fields {

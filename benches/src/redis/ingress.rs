@@ -1,5 +1,5 @@
 //! A program publishes broadcasts in the format of socket.io's emitters, at one rate after the
-//! other; a member counts what arrives at his socket.
+//! other; a member counts what arrives at its socket.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use rmpv::Value;
 
-use super::member::{Member, users};
+use super::member::Member;
 use super::{COLUMNS, Lab, Series};
 use crate::result::Part;
 use crate::target::Target;
+use crate::users::users;
 
 const RATES: [usize; 7] = [50_000, 100_000, 150_000, 200_000, 300_000, 400_000, 600_000];
 const TICK: Duration = Duration::from_millis(2);
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What the publisher may fall behind the rate it was to keep.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Share of the rate that the publisher must keep.
 const KEPT: f64 = 0.97;
 const HIGHEST: &str = "highest rate at which all arrived, events/s";
 
@@ -41,18 +42,18 @@ pub(super) fn targets(series: &Series) -> Vec<Target> {
 pub(super) fn run(lab: &Lab, repetition: u32, series: &mut Series) -> anyhow::Result<()> {
     let room = 1_000 + repetition;
     let token = users(&lab.node, 1)?.remove(0);
-    let heard = Member::enter(&lab.node, &token, room)?.listen("news");
+    let arrivals = Member::enter(&lab.node, &token, room)?.listen("notice");
     let mut stream = TcpStream::connect(lab.redis.trim_start_matches("redis://"))?;
     let mut answers = stream.try_clone()?;
     thread::spawn(move || while answers.read(&mut [0; 1 << 16]).is_ok_and(|read| read > 0) {});
     let publish = publication(room);
     // Until the member has entered.
-    let deadline = Instant::now() + PATIENCE;
-    while heard.recv_timeout(Duration::from_millis(50)).is_err() {
+    let deadline = Instant::now() + TIMEOUT;
+    while arrivals.recv_timeout(Duration::from_millis(50)).is_err() {
         ensure!(Instant::now() < deadline, "nothing arrives");
         stream.write_all(&publish)?;
     }
-    while heard.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    while arrivals.recv_timeout(Duration::from_millis(500)).is_ok() {}
     let step = Duration::from_millis(if lab.is_trial { 200 } else { 2_000 });
     let mut highest = 0.0;
     let mut share = 1.0;
@@ -68,7 +69,7 @@ pub(super) fn run(lab: &Lab, repetition: u32, series: &mut Series) -> anyhow::Re
         }
         let offered = sent as f64 / begun.elapsed().as_secs_f64();
         let mut arrived = 0;
-        while heard.recv_timeout(Duration::from_secs(1)).is_ok() {
+        while arrivals.recv_timeout(Duration::from_secs(1)).is_ok() {
             arrived += 1;
         }
         share = f64::from(arrived) / sent as f64;
@@ -89,7 +90,7 @@ fn publication(room: u32) -> Vec<u8> {
     let map = |pairs: Vec<(&str, Value)>| {
         Value::Map(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect())
     };
-    let data = Value::Array(vec!["news".into(), map(vec![("text", "x".repeat(128).into())])]);
+    let data = Value::Array(vec!["notice".into(), map(vec![("text", "x".repeat(128).into())])]);
     let packet = map(vec![("type", 2.into()), ("data", data), ("nsp", "/".into())]);
     let rooms = Value::Array(vec![name.as_str().into()]);
     let options =

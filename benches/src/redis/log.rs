@@ -1,4 +1,4 @@
-//! The log of the rooms through Redis alone: a program of the backplane's own measures it.
+//! The log of the rooms through Redis alone, measured by an example of the backplane.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::result::Part;
 
 pub(super) fn part() -> Part {
     let text = "One room's log, without nodes: entries of one message of 128 characters are \
-                appended in orders of 512 while another connection reads them; then one at a time, \
+                appended in batches of 512 while another connection reads them; then one at a time, \
                 from the append to the end of the read; then events of other programs up to where \
                 they are handed to the shards."
         .into();
@@ -19,8 +19,8 @@ pub(super) fn part() -> Part {
 
 pub(super) fn run(lab: &Lab, series: &mut Series) -> anyhow::Result<()> {
     let output = Command::new(&lab.rates).arg(&lab.redis).output().context("start `rates`")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`rates` ended with {}: {said}", output.status);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`rates` ended with {}: {errors}", output.status);
     let figures: Value = serde_json::from_slice(&output.stdout).context("the output of `rates`")?;
     for (name, figure) in [
         ("log_appended_per_s", "appended, messages/s"),

@@ -6,18 +6,10 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use throng_loadgen::scenario::{Scenario, Users};
-use throng_loadgen::target::Target;
 use tungstenite::{Message, WebSocket};
 
 pub struct Member {
     session: WebSocket<TcpStream>,
-}
-
-/// Tokens of so many users, who exist afterwards if they did not before.
-pub fn users(node: &str, count: usize) -> anyhow::Result<Vec<String>> {
-    let users = Users { register: count, ..Users::default() };
-    throng_loadgen::users::tokens(&Scenario { users, ..Scenario::default() }, &Target::parse(node)?)
 }
 
 impl Member {
@@ -42,7 +34,7 @@ impl Member {
         Ok(())
     }
 
-    /// The way out, for somebody who does not listen.
+    /// The sending side of a session that does not listen.
     pub fn stream(&self) -> anyhow::Result<TcpStream> {
         Ok(self.session.get_ref().try_clone()?)
     }
@@ -58,17 +50,17 @@ impl Member {
         }
     }
 
-    /// When each event of this name arrives, until the session ends or nobody asks any more.
+    /// When each event of this name arrives, until the session ends or the receiver is dropped.
     pub fn listen(mut self, event: &str) -> Receiver<Instant> {
-        let (heard, hears) = channel();
+        let (sender, arrivals) = channel();
         let prefix = format!(r#"42["{event}""#);
         thread::spawn(move || {
             while let Ok(text) = self.text() {
-                if text.starts_with(&prefix) && heard.send(Instant::now()).is_err() {
+                if text.starts_with(&prefix) && sender.send(Instant::now()).is_err() {
                     return;
                 }
             }
         });
-        hears
+        arrivals
     }
 }

@@ -1,5 +1,5 @@
 //! What goes through Redis: from node to node, from other programs to sockets, through the log of
-//! the rooms alone, and what lies there.
+//! the rooms alone, and keys and memory there.
 
 mod cost;
 mod ingress;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::median::median;
 use crate::result::{Part, Row};
 
-/// What runs already, and how often it is measured.
+/// The running nodes and Redis, and how often they are measured.
 pub struct Lab {
     /// Two nodes that share a database and a Redis.
     pub nodes: [String; 2],

@@ -1,6 +1,6 @@
-//! How many clients per second get in.
+//! How many clients per second connect and join.
 
-use throng_loadgen::scenario::{Presence, Scenario};
+use throng_loadgen::scenario::Scenario;
 
 use super::watch::until_empty;
 use super::{Lab, crowd, row};
@@ -21,7 +21,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         format!(
             "{clients} clients with tokens of {} users, 256 at once: TCP, WebSocket upgrade, \
              Engine.IO open, Socket.IO CONNECT; then nothing, or a join of one room of all, or of \
-             rooms of {ROOM}, where every join is told to its room at once (presence: count). One \
+             rooms of {ROOM}, where every join is broadcast to its room at once (presence: count). One \
              shard on its core, one generator thread on another: where the generator's core is \
              full, the rate is the generator's, and the server's CPU time says what one core of it \
              could do.",
@@ -40,17 +40,8 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         [("connect", 0, 1), ("connect, join one room", 1, 1), ("connect, join rooms", 1, many)];
     for _ in 0..lab.repetitions {
         for (name, rooms_per_client, rooms) in kinds {
-            let report = lab.measure(
-                &server,
-                Scenario {
-                    rooms,
-                    rooms_per_client,
-                    presence: Presence::Count,
-                    duration_s: 1.0,
-                    warmup_s: 0.1,
-                    ..crowd(name.into(), clients, &tokens)
-                },
-            )?;
+            let crowd = crowd("scale-connect", name.into(), clients, &tokens)?;
+            let report = lab.measure(&server, Scenario { rooms, rooms_per_client, ..crowd })?;
             until_empty(&server.metrics())?;
             let cpu_us = report.server.cpu_us_per_connect;
             let busy = report.generator.threads.iter().map(|thread| thread.connecting);

@@ -22,13 +22,13 @@ const END: u64 = u64::MAX;
 /// How the receiving side waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    /// It looks again and again, as a shard does that has other work.
+    /// It polls, as a shard with other work does.
     Awake,
     /// It sleeps until the bell rings, as an idle shard does.
     Parked,
 }
 
-/// One side: what it pushes into, what it pops from, and the bell of its own.
+/// One side: its sender, its receiver, and its own bell.
 struct Side {
     to: Sender<u64>,
     from: Receiver<u64>,
@@ -67,7 +67,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         "Cross-shard hop",
         "An item with a time stamp goes over a lane to a thread on the other core, and one comes \
          back: the time from before the push to after the pop, one way, the same clock on both \
-         sides. Awake: the receiver is looking, as a shard with work does at every turn. Parked: \
+         sides. Awake: the receiver polls, as a shard with work does at every turn. Parked: \
          it sleeps on its bell."
             .into(),
         &[("p50_us", "p50, µs"), ("p99_us", "p99, µs"), ("max_us", "max, µs"), ("hops", "hops")],

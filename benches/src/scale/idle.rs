@@ -1,7 +1,7 @@
-//! Memory and CPU of connections that have joined a room and say nothing.
+//! Memory and CPU of connections that have joined a room and send nothing.
 
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::{Presence, Scenario};
+use throng_loadgen::scenario::Presence;
 
 use super::{Lab, crowd, row};
 use crate::result::{Part, Row};
@@ -19,8 +19,8 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     let mut part = Part::new(
         "Idle connections",
         format!(
-            "{clients} people with an account each join rooms of {ROOM} over WebSocket and hear \
-             how many are there, or fewer people hear whole rosters; then nothing but heartbeats \
+            "{clients} users join rooms of {ROOM} over WebSocket and receive the number of \
+             members, or fewer users receive whole rosters; then nothing but heartbeats \
              (every 25 s) for {idle_s} s, or 5 s with whole rosters. Memory is the \
              growth of the server's RSS from before the first connection to after the last roster; \
              what the kernel keeps for the sockets is not in it. {}",
@@ -91,8 +91,8 @@ fn how_many(processes: usize, descriptors: u64) -> String {
     match processes {
         1 => "One server process, one shard.".into(),
         _ => format!(
-            "A process may have {descriptors} descriptors on this machine and nobody may raise \
-             that, so {processes} server processes of one shard each share the connections and the \
+            "A process may have {descriptors} descriptors on this machine, a limit that cannot be \
+             raised, so {processes} server processes of one shard each share the connections and the \
              core."
         ),
     }
@@ -116,16 +116,14 @@ fn all_idle(
             .iter()
             .zip(tokens)
             .map(|(server, tokens)| {
-                let scenario = Scenario {
-                    rooms: clients.div_ceil(ROOM),
-                    presence,
-                    duration_s: idle_s + 1.0,
-                    warmup_s: 1.0,
-                    ..crowd(format!("{clients} idle connections"), clients, &tokens)
-                };
-                scope.spawn(move || lab.measure(server, scenario))
+                let name = format!("{clients} idle connections");
+                let mut scenario = crowd("scale-idle", name, clients, &tokens)?;
+                scenario.rooms = clients.div_ceil(ROOM);
+                scenario.presence = presence;
+                scenario.duration_s = idle_s + scenario.warmup_s;
+                Ok(scope.spawn(move || lab.measure(server, scenario)))
             })
-            .collect();
+            .collect::<anyhow::Result<_>>()?;
         let ended = runs.into_iter().map(|run| {
             run.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a measuring thread panicked")))
         });

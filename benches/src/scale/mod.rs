@@ -1,4 +1,4 @@
-//! Throng by itself, where it hurts: many connections, many at once, all into one room, several
+//! Throng alone under loads that hurt: many connections, many at once, all into one room, several
 //! shards.
 
 mod connect;
@@ -12,12 +12,13 @@ pub mod picture;
 pub mod watch;
 
 use throng_loadgen::report::Report;
-use throng_loadgen::scenario::{Connect, Scenario, Users};
+use throng_loadgen::scenario::{Scenario, Users};
 
 use crate::environment::Places;
-use crate::measure::{Cores, measure};
+use crate::measure::{Cores, measure, scenario};
 use crate::result::{Part, Results, Row};
 use crate::server::{Program, Server};
+use crate::users::users;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
@@ -25,11 +26,11 @@ pub enum Name {
     Idle,
     /// Connects per second, with and without a join.
     Connect,
-    /// Everybody is cut off and comes back.
+    /// All clients are cut off and come back.
     Storm,
-    /// Many enter one room, hearing whole rosters, changes or the number.
+    /// Many enter one room, in each presence mode.
     Entry,
-    /// Four rooms on two shards beside one room on one.
+    /// Four rooms on two shards, compared with the same on one.
     Shards,
     /// One item from one shard to another.
     Hop,
@@ -104,43 +105,30 @@ impl Lab {
     fn measure(&self, server: &Server, scenario: Scenario) -> anyhow::Result<Report> {
         eprint!("{}: ", scenario.name);
         let report = measure(server, scenario, &self.places, &self.cores)?;
-        let said = if report.void { report.void_reasons.join("; ") } else { "done".into() };
-        eprintln!("{said}");
+        let outcome = if report.void { report.void_reasons.join("; ") } else { "done".into() };
+        eprintln!("{outcome}");
         Ok(report)
     }
 
     /// Registers so many users and returns the file of their tokens.
     fn users(&self, server: &Server, count: usize) -> anyhow::Result<std::path::PathBuf> {
         eprintln!("registering {count} users");
-        let scenario = Scenario {
-            users: Users { register: count, ..Users::default() },
-            ..Scenario::default()
-        };
-        let target = throng_loadgen::target::Target::parse(&server.url)?;
-        let tokens = throng_loadgen::users::tokens(&scenario, &target)?;
+        let tokens = users(&server.url, count)?;
         let file = self.places.scratch.join(format!("tokens-{}", server.pid()));
         std::fs::write(&file, tokens.join("\n"))?;
         Ok(file)
     }
 }
 
-/// Local addresses enough for any number of connections here: one has 28 000 ports, and the kernel
-/// searches long for the last of them, those of connections closed a minute ago included.
-fn sources() -> Vec<std::net::IpAddr> {
-    (2..34u8).map(|host| std::net::IpAddr::from([127, 0, 0, host])).collect()
-}
-
-/// Users, and everything else that a run of so many connections at once needs.
-fn crowd(name: String, clients: usize, tokens: &std::path::Path) -> Scenario {
-    Scenario {
-        name,
-        clients,
-        publishers: 0,
-        users: Users { tokens: Some(tokens.to_owned()), ..Users::default() },
-        connect: Connect { concurrency: 256, converge_ms: 600_000, ..Connect::default() },
-        sources: sources(),
-        ..Scenario::default()
-    }
+/// A scenario of `benches/scenarios`, with users of their own for the clients.
+fn crowd(
+    file: &str,
+    name: String,
+    clients: usize,
+    tokens: &std::path::Path,
+) -> anyhow::Result<Scenario> {
+    let users = Users { tokens: Some(tokens.to_owned()), ..Users::default() };
+    Ok(Scenario { name, clients, users, ..scenario(file)? })
 }
 
 /// Puts what was measured into earlier results: further rows of `entry`, other parts anew.

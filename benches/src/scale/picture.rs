@@ -1,6 +1,8 @@
 //! The cost of a join over the size of the room, as a picture.
 
-use throng_loadgen::svg::{Chart, Line, Scale, chart};
+use std::collections::BTreeSet;
+
+use throng_loadgen::picture::{Chart, Line, Panel, Scale, document};
 
 use crate::result::Part;
 
@@ -11,33 +13,21 @@ pub fn svg(part: &Part) -> Option<String> {
         ("cpu_us_per_join", "Server CPU per join, until the last roster is right", "µs"),
         ("roster_kib_per_join", "Roster bytes sent per join, all recipients", "KiB"),
     ];
-    let mut body = String::new();
-    let mut top = 0.0;
-    for (figure, title, y_label) in charts {
+    let panels = charts.into_iter().map(|(figure, title, y_label)| {
         let lines = lines(part, figure);
-        if lines.iter().all(|line| line.points.len() < 2) {
-            return None;
-        }
-        let marks = lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
-        let mut marks: Vec<f64> = marks.collect();
-        marks.sort_by(f64::total_cmp);
-        marks.dedup();
-        let drawn = chart(&Chart {
+        let points = || lines.iter().flat_map(|line| &line.points);
+        let sizes: BTreeSet<usize> = points().map(|point| point.0 as usize).collect();
+        lines.iter().any(|line| line.points.len() > 1).then_some(Panel::Chart(Chart {
             title,
-            x_label: "people who enter the room, 1000 per second",
+            x_label: "users who enter the room, 1000 per second",
             y_label,
             x_scale: Scale::Log,
             y_scale: Scale::Log,
-            x_marks: marks.into_iter().map(|n| (n, format!("{n}"))).collect(),
+            x_marks: sizes.into_iter().map(|n| (n as f64, format!("{n}"))).collect(),
             lines,
-        });
-        body.push_str(&drawn.replacen("<svg ", &format!("<svg y=\"{top}\" height=\"300\" "), 1));
-        top += 310.0;
-    }
-    Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {top}\">\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>{body}</svg>\n"
-    ))
+        }))
+    });
+    Some(document("", &panels.collect::<Option<Vec<_>>>()?))
 }
 
 fn lines(part: &Part, figure: &str) -> Vec<Line> {
@@ -61,7 +51,7 @@ mod tests {
     use crate::result::Row;
 
     #[test]
-    fn each_way_of_hearing_is_a_line() {
+    fn each_presence_mode_is_a_line() {
         let row = |name: &str, value: f64| Row {
             name: name.into(),
             figures: BTreeMap::from([

@@ -1,12 +1,9 @@
-//! What a second shard costs: four rooms of 250 on two shards beside one room of 1000 on one.
-
-use throng_loadgen::scenario::{Connect, Load, Mode, Presence, Scenario, Users};
+//! What a second shard costs: four rooms of 250 on two shards, compared with one shard.
 
 use super::{Lab, row};
+use crate::measure::scenario;
 use crate::result::Part;
 use crate::target::Target;
-
-const CLIENTS: usize = 1_000;
 
 pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     let mut part = Part::new(
@@ -29,27 +26,14 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     for _ in 0..lab.repetitions {
         for (name, rooms, shards) in kinds {
             let server = lab.server(&["--shards", shards], &[])?;
-            let mut report = lab.measure(
-                &server,
-                Scenario {
-                    name: name.into(),
-                    clients: CLIENTS,
-                    rooms,
-                    presence: Presence::Count,
-                    publishers: 16 * rooms,
-                    users: Users { register: 200, ..Users::default() },
-                    connect: Connect { concurrency: 256, ..Connect::default() },
-                    load: Load {
-                        mode: Mode::Closed,
-                        outstanding: 4,
-                        acks: false,
-                        ..Load::default()
-                    },
-                    duration_s: if lab.is_trial { 1.5 } else { 5.0 },
-                    warmup_s: if lab.is_trial { 0.5 } else { 1.5 },
-                    ..Scenario::default()
-                },
-            )?;
+            let mut scenario = scenario("scale-shards")?;
+            scenario.name = name.into();
+            scenario.rooms = rooms;
+            scenario.publishers *= rooms;
+            if lab.is_trial {
+                (scenario.duration_s, scenario.warmup_s) = (1.5, 0.5);
+            }
+            let mut report = lab.measure(&server, scenario)?;
             // A saturated generator slows the loop down; CPU per delivery is not touched by that.
             report.void_reasons.retain(|why| !why.starts_with("generator_saturated"));
             part.rows.push(row(
@@ -64,12 +48,12 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
             ));
         }
     }
-    // Beside the same rooms on one shard, it is the second shard alone that differs.
-    let beside = [(kinds[0].0, "one room on one"), (kinds[1].0, "four rooms on one")];
-    for (other, said) in beside {
+    // From the same rooms on one shard, only the second shard differs.
+    let others = [(kinds[0].0, "one room on one"), (kinds[1].0, "four rooms on one")];
+    for (other, what) in others {
         let cpu = |name: &str| part.median(name, "cpu_us_per_delivery");
         if let Some((one, four)) = cpu(other).zip(cpu(kinds[2].0)) {
-            let what = format!("CPU per delivery, four rooms on two shards beside {said}");
+            let what = format!("CPU per delivery, four rooms on two shards / {what}");
             part.targets.push(Target::at_most(what, four / one, 1.25, "×"));
         }
     }

@@ -1,7 +1,6 @@
-//! Everybody is cut off at once and comes back within ten seconds.
+//! All clients are cut off at once and come back within ten seconds.
 
-use throng_loadgen::phase::{Kind, Phase};
-use throng_loadgen::scenario::Scenario;
+use anyhow::Context as _;
 
 use super::{Lab, crowd, row};
 use crate::result::Part;
@@ -17,36 +16,25 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     let over_s = OVER_S * clients as f64 / lab.clients(CLIENTS) as f64;
     let server = lab.server(&["--shards", "1"], &[])?;
     let tokens = lab.users(&server, clients)?;
-    let storm = Phase {
-        kind: Kind::Reconnect,
-        duration_s: over_s + 2.0,
-        fraction: Some(1.0),
-        over_s: Some(over_s),
-        ..Phase::default()
-    };
-    let report = lab.measure(
-        &server,
-        Scenario {
-            rooms: (clients / ROOM).max(1),
-            phases: vec![Phase::hold("calm", 1.0), storm],
-            warmup_s: 0.5,
-            drain_s: 30.0,
-            ..crowd(format!("{clients} reconnect within {over_s:.1} s"), clients, &tokens)
-        },
-    )?;
+    let name = format!("{clients} reconnect within {over_s:.1} s");
+    let mut scenario = crowd("scale-storm", name, clients, &tokens)?;
+    scenario.rooms = (clients / ROOM).max(1);
+    let storm = scenario.phases.last_mut().context("scale-storm.toml has phases")?;
+    (storm.duration_s, storm.over_s) = (over_s + 2.0, Some(over_s));
+    let report = lab.measure(&server, scenario)?;
     let returned = report.latencies_us.get("return").map_or(0, |waited| waited.count);
     let ms = |name: &str| report.metric(name).map(|us| us / 1e3);
     let mut part = Part::new(
         "Reconnect storm",
         format!(
-            "{clients} people in rooms of {ROOM}, whole rosters; all connections are cut off \
-             without a word, and each comes back at a random moment of the next {over_s:.1} s. The \
-             wait is from that moment to the answered join. Rosters are compared, when all is \
-             still, with who is there by the generator's own accounts."
+            "{clients} users in rooms of {ROOM}, whole rosters; all connections are cut off \
+             without a close frame, and each comes back at a random moment of the next {over_s:.1} s. \
+             The wait is from that moment to the answered join. When nothing changes any more, \
+             rosters are compared with the generator's own list of who is in the room."
         ),
         &[
             ("returned", "came back"),
-            ("return_p50_ms", "p50 until in, ms"),
+            ("return_p50_ms", "p50 until joined, ms"),
             ("return_p99_ms", "p99, ms"),
             ("return_max_ms", "max, ms"),
             ("convergence_max_ms", "last roster right after, ms"),
@@ -70,7 +58,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         ],
     ));
     if let Some(p99_ms) = ms("return.p99").filter(|_| !report.void) {
-        let what = format!("p99 until in, storm of {clients}");
+        let what = format!("p99 until joined, storm of {clients}");
         part.targets.push(Target::at_most(what, p99_ms / 1e3, 2.0, "s"));
         let what = "clients that came back in the storm";
         part.targets.push(Target::at_least(what, returned as f64, clients as f64, ""));

@@ -39,7 +39,7 @@ pub fn sample(url: &str, since: Instant) -> anyhow::Result<Sample> {
     Ok(Sample { at_s: since.elapsed().as_secs_f64(), values })
 }
 
-/// Waits until the server has seen everybody go: the next run must not pay for this one.
+/// Waits until the server has no sessions left: the next run must not pay for this one.
 ///
 /// # Errors
 /// Sessions stay, or the server does not answer.

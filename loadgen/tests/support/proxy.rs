@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use throng_loadgen::frame::{self, Head};
+
 use super::server::read_head;
 
 #[derive(Clone, Copy)]
@@ -27,7 +29,7 @@ pub enum Fault {
     Cut(u32),
 }
 
-/// What went to the clients: counted on the wire, by nobody who takes part.
+/// What went to the clients, counted on the wire.
 #[derive(Default)]
 pub struct Wire {
     pub deliveries: AtomicU64,
@@ -125,23 +127,13 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault, wire: &Wire) {
     }
 }
 
-/// One unmasked frame as it stands, header included.
+/// One frame of the server, header included.
 fn read_whole_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut frame = vec![0; 2];
-    stream.read_exact(&mut frame).ok()?;
-    let more = match frame[1] {
-        126 => 2,
-        127 => 8,
-        _ => 0,
-    };
-    frame.resize(2 + more, 0);
-    stream.read_exact(&mut frame[2..]).ok()?;
-    let len = match more {
-        0 => usize::from(frame[1]),
-        _ => frame[2..].iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
-    };
-    let header = frame.len();
-    frame.resize(header + len, 0);
-    stream.read_exact(&mut frame[header..]).ok()?;
-    Some(frame)
+    let mut bytes = Vec::new();
+    while let Head::Partial { need } = frame::head(&bytes) {
+        let read = bytes.len();
+        bytes.resize(need, 0);
+        stream.read_exact(&mut bytes[read..]).ok()?;
+    }
+    Some(bytes)
 }

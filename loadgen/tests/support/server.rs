@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::{Message, Role, WebSocket};
 
-type Members = HashMap<u64, Sender<Vec<u8>>>;
+type Members = HashMap<u64, Sender<String>>;
 
 #[derive(Default)]
 pub struct Server {
@@ -51,7 +52,7 @@ pub fn start(options: Options) -> (Arc<Server>, String) {
 /// A session that polls, until it upgrades.
 struct Polling {
     conversation: Conversation,
-    queued: Receiver<Vec<u8>>,
+    queued: Receiver<String>,
 }
 
 impl Server {
@@ -88,7 +89,7 @@ impl Server {
         }
     }
 
-    fn conversation(self: &Arc<Self>, path: String) -> (Conversation, Receiver<Vec<u8>>) {
+    fn conversation(self: &Arc<Self>, path: String) -> (Conversation, Receiver<String>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (out, queued) = channel();
         let joined = BTreeSet::new();
@@ -98,7 +99,7 @@ impl Server {
     fn websocket(self: &Arc<Self>, stream: TcpStream, path: String) -> Option<()> {
         let (mut conversation, queued) = self.conversation(path);
         conversation.open();
-        talk(stream, conversation, queued)
+        talk(WebSocket::from_raw_socket(stream, Role::Server, None), conversation, queued)
     }
 
     fn handshake(self: &Arc<Self>, path: String) -> String {
@@ -122,11 +123,11 @@ impl Server {
     fn poll(&self, sid: &str) -> Option<String> {
         let session = self.session(sid)?;
         for _ in 0..1000 {
-            let packets: Vec<Vec<u8>> =
+            let packets: Vec<String> =
                 session.lock().unwrap().as_ref()?.queued.try_iter().collect();
             if !packets.is_empty() {
                 self.polls.fetch_add(1, Ordering::Relaxed);
-                return String::from_utf8(packets.join(&0x1e)).ok();
+                return Some(packets.join("\u{1e}"));
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
@@ -142,38 +143,37 @@ impl Server {
         Some("ok".into())
     }
 
-    fn upgraded(&self, mut stream: TcpStream, sid: &str) -> Option<()> {
+    fn upgraded(&self, stream: TcpStream, sid: &str) -> Option<()> {
         let session = self.session(sid)?.lock().unwrap().take()?;
-        if read_frame(&mut stream)?.1 != "2probe" {
+        let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+        if read_text(&mut socket)? != "2probe" {
             return None;
         }
-        stream.write_all(&frame(b"3probe")).ok()?;
-        if read_frame(&mut stream)?.1 != "5" {
+        socket.send(Message::text("3probe")).ok()?;
+        if read_text(&mut socket)? != "5" {
             return None;
         }
         self.upgrades.fetch_add(1, Ordering::Relaxed);
-        talk(stream, session.conversation, session.queued)
+        talk(socket, session.conversation, session.queued)
     }
 }
 
+/// Reads on this thread and writes on another: each has the socket in a value of its own.
 fn talk(
-    mut stream: TcpStream,
+    mut socket: WebSocket<TcpStream>,
     mut conversation: Conversation,
-    queued: Receiver<Vec<u8>>,
+    queued: Receiver<String>,
 ) -> Option<()> {
-    let mut writer = stream.try_clone().ok()?;
+    let stream = socket.get_ref().try_clone().ok()?;
+    let mut writer = WebSocket::from_raw_socket(stream, Role::Server, None);
     std::thread::spawn(move || {
         while let Ok(packet) = queued.recv() {
-            if writer.write_all(&frame(&packet)).is_err() {
+            if writer.send(Message::text(packet)).is_err() {
                 break;
             }
         }
     });
-    while let Some((opcode, text)) = read_frame(&mut stream) {
-        if opcode == 8 || conversation.text(&text).is_none() {
-            break;
-        }
-    }
+    while read_text(&mut socket).and_then(|text| conversation.text(&text)).is_some() {}
     for room in std::mem::take(&mut conversation.joined) {
         conversation.leave(&room);
     }
@@ -189,7 +189,7 @@ fn header(head: &str, name: &str) -> Option<String> {
 struct Conversation {
     server: Arc<Server>,
     id: u64,
-    out: Sender<Vec<u8>>,
+    out: Sender<String>,
     path: String,
     joined: BTreeSet<String>,
 }
@@ -199,8 +199,8 @@ impl Conversation {
         self.path.contains("EIO=")
     }
 
-    fn say(&self, text: &str) {
-        let _ = self.out.send(text.as_bytes().to_vec());
+    fn send(&self, text: &str) {
+        let _ = self.out.send(text.to_owned());
     }
 
     fn open(&mut self) {
@@ -208,12 +208,12 @@ impl Conversation {
             self.join(self.path.clone());
             return;
         }
-        self.say(r#"0{"sid":"s","upgrades":[],"pingInterval":200,"pingTimeout":20000,"maxPayload":1000000}"#);
+        self.send(r#"0{"sid":"s","upgrades":[],"pingInterval":200,"pingTimeout":20000,"maxPayload":1000000}"#);
         if self.path.contains("EIO=3") {
-            self.say("40");
+            self.send("40");
         } else {
             // A first ping at once: a client that does not answer would show as an error below.
-            self.say("2");
+            self.send("2");
         }
     }
 
@@ -236,10 +236,10 @@ impl Conversation {
             return Some(());
         }
         if text == "2" {
-            self.say("3");
+            self.send("3");
         } else if text == "3" {
         } else if text.starts_with("40") {
-            self.say(r#"40{"sid":"p"}"#);
+            self.send(r#"40{"sid":"p"}"#);
         } else {
             self.event(text.strip_prefix("42")?)?;
         }
@@ -284,12 +284,12 @@ impl Conversation {
             _ => return None,
         };
         if !id.is_empty() {
-            self.say(&format!("43{id}[{answer}]"));
+            self.send(&format!("43{id}[{answer}]"));
         }
         Some(())
     }
 
-    /// Counts and tells under one lock: of two rosters the later one must be heard last.
+    /// Counts and broadcasts under one lock: of two rosters the later one must arrive last.
     fn roster(&self, event: &str, room: &str) {
         let rooms = self.server.rooms.lock().unwrap();
         let Some(members) = rooms.get(room) else { return };
@@ -301,25 +301,8 @@ impl Conversation {
 }
 
 fn broadcast(members: &Members, text: &str) -> usize {
-    members.values().for_each(|member| drop(member.send(text.as_bytes().to_vec())));
+    members.values().for_each(|member| drop(member.send(text.to_owned())));
     members.len()
-}
-
-pub fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match payload.len() {
-        len @ 0..126 => frame.push(len as u8),
-        len @ 126..0x1_0000 => {
-            frame.push(126);
-            frame.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(127);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(payload);
-    frame
 }
 
 pub fn read_head(stream: &mut TcpStream) -> Option<String> {
@@ -332,22 +315,10 @@ pub fn read_head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-fn read_frame(stream: &mut TcpStream) -> Option<(u8, String)> {
-    let mut head = [0; 2];
-    stream.read_exact(&mut head).ok()?;
-    let len = match head[1] & 0x7f {
-        126 => {
-            let mut len = [0; 2];
-            stream.read_exact(&mut len).ok()?;
-            usize::from(u16::from_be_bytes(len))
-        }
-        127 => return None,
-        len => usize::from(len),
-    };
-    let mut mask = [0; 4];
-    stream.read_exact(&mut mask).ok()?;
-    let mut payload = vec![0; len];
-    stream.read_exact(&mut payload).ok()?;
-    payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= mask[i % 4]);
-    Some((head[0] & 15, String::from_utf8(payload).ok()?))
+/// The next text; none when the connection is over.
+fn read_text(socket: &mut WebSocket<TcpStream>) -> Option<String> {
+    match socket.read().ok()? {
+        Message::Text(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
 }

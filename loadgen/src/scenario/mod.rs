@@ -1,7 +1,9 @@
 //! A scenario: everything that decides a run, readable from TOML and echoed in every report.
 
+mod file;
+mod room_sizes;
+
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::arrivals::{Arrivals, Segment};
 use crate::payload::Payload;
 use crate::phase::Phase;
+
+pub use room_sizes::RoomSizes;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -59,65 +63,6 @@ pub enum Completion {
     Own,
     /// The server acknowledged it.
     Ack,
-}
-
-/// `equal`, `zipf:S`, or explicit weights `4,2,1`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum RoomSizes {
-    #[default]
-    Equal,
-    Zipf(f64),
-    Weights(Vec<f64>),
-}
-
-impl FromStr for RoomSizes {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        if text == "equal" {
-            return Ok(Self::Equal);
-        }
-        if let Some(exponent) = text.strip_prefix("zipf:") {
-            return Ok(Self::Zipf(exponent.parse()?));
-        }
-        let weights: Vec<f64> =
-            text.split(',').map(|w| w.trim().parse::<f64>()).collect::<Result<_, _>>()?;
-        ensure!(weights.iter().all(|w| *w > 0.0), "room weights must be positive");
-        Ok(Self::Weights(weights))
-    }
-}
-
-impl TryFrom<String> for RoomSizes {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> anyhow::Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<RoomSizes> for String {
-    fn from(sizes: RoomSizes) -> Self {
-        match sizes {
-            RoomSizes::Equal => "equal".into(),
-            RoomSizes::Zipf(exponent) => format!("zipf:{exponent}"),
-            RoomSizes::Weights(list) => {
-                list.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
-            }
-        }
-    }
-}
-
-impl RoomSizes {
-    /// The weight of each of `rooms` rooms.
-    #[must_use]
-    pub fn weights(&self, rooms: usize) -> Vec<f64> {
-        match self {
-            Self::Equal => vec![1.0; rooms],
-            Self::Zipf(exponent) => (1..=rooms).map(|rank| (rank as f64).powf(-exponent)).collect(),
-            Self::Weights(list) => (0..rooms).map(|room| list[room % list.len()]).collect(),
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,7 +145,7 @@ impl Default for Connect {
     }
 }
 
-/// Bounds beyond which a run is not believed.
+/// Bounds beyond which a run is void.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Distrust {
@@ -234,7 +179,7 @@ pub struct Scenario {
     pub clients: usize,
     pub rooms: usize,
     pub room_sizes: RoomSizes,
-    /// Rooms each client joins; it publishes into its first. 0: nobody joins, nobody publishes.
+    /// Rooms each client joins; it publishes into its first. 0: no joins, no messages.
     pub rooms_per_client: usize,
     /// The number of the first room.
     pub first_room: u32,
@@ -306,14 +251,13 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// Reads a TOML scenario.
+    /// Reads a TOML scenario, and first the one that it names with `extends`.
     ///
     /// # Errors
-    /// The file cannot be read, is not TOML, or has an unknown key.
+    /// A file cannot be read, is not TOML, or has an unknown key.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("scenario {}", path.display()))
+        let table = file::read_table(path)?;
+        table.try_into().with_context(|| format!("scenario {}", path.display()))
     }
 
     /// Seconds from the first due message to the last.
@@ -334,6 +278,18 @@ impl Scenario {
         } else {
             self.phases.clone()
         }
+    }
+
+    /// The name of the phase at `at_s` seconds after the first due message.
+    #[must_use]
+    pub fn phase_at(&self, at_s: f64) -> String {
+        let mut end_s = 0.0;
+        let mut timeline = self.timeline().into_iter();
+        let current = timeline.find(|phase| {
+            end_s += phase.duration_s;
+            at_s < end_s
+        });
+        current.map_or_else(|| "drain".into(), |phase| phase.label())
     }
 
     /// Clients there may be at once, over all phases.

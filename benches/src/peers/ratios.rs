@@ -1,27 +1,27 @@
-//! What Throng promises about itself beside others, held against the results.
+//! What Throng promises compared with other servers, held against the results.
 
-use crate::cell::SATURATION;
-use crate::outcome::{Results, Trust};
-use crate::peer::Peer;
+use super::cell::SATURATION;
+use super::outcome::{Results, Trust};
+use super::peer::Peer;
 use crate::target::Target;
 
 /// Every promise whose cells were measured. A figure that is only a bound, since the generator was
 /// saturated, is taken as it stands: for Throng that errs against it, for others the page says so
-/// beside the number. Only a latency that another server is beaten by must be exact.
+/// next to the number. Only a latency of another server that Throng must undercut has to be exact.
 #[must_use]
 pub fn of(results: &Results) -> Vec<Target> {
     let median = |cell: &str, peer: Peer, figure: &str| {
         let spread = results.entry(cell, peer.name())?.spread(figure)?;
         (!spread.is_void()).then_some(spread.median)
     };
-    let full = SATURATION.name();
+    let full = SATURATION;
     let rate = "deliveries_per_s";
     let mut targets = Vec::new();
-    if let Some(own) = median(&full, Peer::Throng, rate) {
+    if let Some(own) = median(full, Peer::Throng, rate) {
         targets.push(Target::at_least(format!("deliveries/s, {full}"), own, 8e6, ""));
         for (peer, bound) in [(Peer::Socketioxide, 3.0), (Peer::SocketIo, 40.0)] {
-            if let Some(other) = median(&full, peer, rate) {
-                let what = format!("the same beside {}", peer.name());
+            if let Some(other) = median(full, peer, rate) {
+                let what = format!("the same compared with {}", peer.name());
                 targets.push(Target::at_least(what, own / other, bound, "×"));
             }
         }
@@ -31,7 +31,7 @@ pub fn of(results: &Results) -> Vec<Target> {
         if let Some((own, floor_cpu)) =
             median(single, Peer::Throng, cpu).zip(median(single, floor, cpu))
         {
-            let what = format!("CPU per delivery, {single}, beside {}", floor.name());
+            let what = format!("CPU per delivery, {single}, compared with {}", floor.name());
             targets.push(Target::at_most(what, own / floor_cpu, 1.10, "×"));
         }
     }
@@ -40,8 +40,8 @@ pub fn of(results: &Results) -> Vec<Target> {
         for peer in [Peer::SocketIo, Peer::Socketioxide, Peer::Socketify] {
             let entry = results.entry(fixed, peer.name());
             let spread = entry.and_then(|entry| entry.spread(p99));
-            if let Some(other) = spread.filter(|spread| spread.trust == Trust::Stands) {
-                let what = format!("p99, {fixed}, beside {}", peer.name());
+            if let Some(other) = spread.filter(|spread| spread.trust == Trust::Valid) {
+                let what = format!("p99, {fixed}, compared with {}", peer.name());
                 targets.push(Target::at_most(what, own, other.median, "µs"));
             }
         }
@@ -63,12 +63,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::outcome::{Entry, Run};
+    use crate::peers::outcome::{Entry, Run};
 
     #[test]
     fn ratios_are_of_medians_of_the_same_cell() {
         let entry = |server: Peer, rate: f64, void: &str| Entry {
-            cell: SATURATION.name(),
+            cell: SATURATION.into(),
             server: server.name().into(),
             runs: vec![Run {
                 figures: BTreeMap::from([("deliveries_per_s".to_owned(), rate)]),

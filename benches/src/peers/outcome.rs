@@ -26,8 +26,8 @@ pub const FIGURES: [&str; 11] = [
     "bytes_per_frame",
 ];
 
-/// What a saturated generator does not falsify: it slows a closed loop down, and the server's CPU
-/// time is still divided by what was delivered in it.
+/// Figures that a saturated generator does not distort: it slows a closed loop down, and the server's
+/// CPU time is still divided by what was delivered in it.
 const UNMOVED_BY_SATURATION: [&str; 5] = [
     "completeness",
     "server.cpu_us_per_delivery",
@@ -44,7 +44,7 @@ const CONNECTING_MAX: f64 = 0.97;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     pub figures: BTreeMap<String, f64>,
-    /// Messages were due at times fixed before, whatever became of those before them.
+    /// Messages were due at fixed times, independent of earlier messages.
     #[serde(default)]
     pub is_open_loop: bool,
     pub generator_busy: f64,
@@ -86,10 +86,10 @@ impl Run {
     }
 }
 
-/// How far a figure is to be believed.
+/// How far a figure can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
-    Stands,
+    Valid,
     /// The generator was full, and that can only have made the figure worse: it holds a rate down,
     /// and in an open loop its own queue is part of every latency.
     Bound,
@@ -101,21 +101,21 @@ fn is_latency(figure: &str) -> bool {
 }
 
 impl Run {
-    /// How far this run is to be believed about `figure`.
+    /// How far `figure` of this run can be trusted.
     #[must_use]
     pub fn trust(&self, figure: &str) -> Trust {
         if figure == "connects_per_s" && self.generator_connecting > CONNECTING_MAX {
             return Trust::Bound;
         }
         if self.void_reasons.is_empty() {
-            return Trust::Stands;
+            return Trust::Valid;
         }
         let is_saturated_only = self.void_reasons.iter().all(|why| why.starts_with(SATURATED));
         match figure {
             _ if !is_saturated_only => Trust::Void,
             "deliveries_per_s" => Trust::Bound,
             _ if self.is_open_loop && is_latency(figure) => Trust::Bound,
-            _ if UNMOVED_BY_SATURATION.contains(&figure) => Trust::Stands,
+            _ if UNMOVED_BY_SATURATION.contains(&figure) => Trust::Valid,
             _ => Trust::Void,
         }
     }
@@ -154,13 +154,13 @@ impl Spread {
         match self.trust {
             Trust::Bound if is_latency(figure) => "≤ ",
             Trust::Bound => "≥ ",
-            Trust::Stands | Trust::Void => "",
+            Trust::Valid | Trust::Void => "",
         }
     }
 }
 
 impl Entry {
-    /// The spread over the repetitions that stand; if none does, over those that bound the figure,
+    /// The spread over the valid repetitions; if there are none, over those that bound the figure,
     /// or else over the void ones.
     #[must_use]
     pub fn spread(&self, figure: &str) -> Option<Spread> {
@@ -237,7 +237,7 @@ mod tests {
             runs: vec![run(1.0, false), run(9.0, true), run(3.0, false)],
             ..Entry::default()
         };
-        let want = Spread { median: 2.0, low: 1.0, high: 3.0, trust: Trust::Stands };
+        let want = Spread { median: 2.0, low: 1.0, high: 3.0, trust: Trust::Valid };
         assert_eq!(entry.spread("deliveries_per_s"), Some(want));
         entry.runs.retain(|run| !run.void_reasons.is_empty());
         let want = Spread { median: 9.0, low: 9.0, high: 9.0, trust: Trust::Void };
@@ -250,7 +250,7 @@ mod tests {
         let saturated =
             Run { void_reasons: vec!["generator_saturated: x".into()], ..Run::default() };
         assert_eq!(saturated.trust("deliveries_per_s"), Trust::Bound);
-        assert_eq!(saturated.trust("server.cpu_us_per_delivery"), Trust::Stands);
+        assert_eq!(saturated.trust("server.cpu_us_per_delivery"), Trust::Valid);
         assert_eq!(saturated.trust("latency_us.p99"), Trust::Void);
         let open = Run { is_open_loop: true, ..saturated.clone() };
         assert_eq!(open.trust("latency_us.p99"), Trust::Bound);

@@ -1,13 +1,12 @@
-//! The servers: how each is got, started, and named.
+//! The servers: how each is installed, started, and named.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use throng_loadgen::scenario::Protocol;
 
-use crate::cell::{Cell, Load};
-use crate::environment::{Places, commit, said};
+use crate::environment::{Places, build, cargo, commit, output_of, run};
 use crate::server::{Program, free_port};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -91,22 +90,6 @@ impl Peer {
         }
     }
 
-    /// Servers are measured in every cell; a floor where it is the floor of something.
-    #[must_use]
-    pub fn takes_part(self, cell: &Cell) -> bool {
-        let one_by_one = Load::Closed { publishers: 1, outstanding: 1 };
-        match (self, cell.load) {
-            (Self::FloorPerTurn, Load::Generator { .. }) => true,
-            (_, Load::Generator { .. }) => false,
-            (Self::Floor, load) => load == one_by_one || load == Load::Idle,
-            (Self::FloorEqual, load) => load == one_by_one || matches!(load, Load::Fixed { .. }),
-            (Self::FloorPerTurn, Load::Closed { publishers, .. }) => publishers > 1,
-            (Self::FloorPerTurnEqual, Load::Closed { publishers, .. }) => publishers > 1,
-            (Self::FloorPerTurn | Self::FloorPerTurnEqual, _) => false,
-            _ => true,
-        }
-    }
-
     /// Sends as many bytes per message as Throng does.
     #[must_use]
     pub fn has_equal_bytes(self) -> bool {
@@ -134,13 +117,13 @@ impl Peer {
                     return Ok(());
                 }
                 let flags = ["ci", "--omit=dev", "--no-audit", "--no-fund"];
-                check(Command::new("npm").args(flags).current_dir(folder))
+                run(Command::new("npm").args(flags).current_dir(folder))
             }
             Self::Socketioxide => {
                 let manifest = places.peers().join("socketioxide/Cargo.toml");
                 let mut command = Command::new(cargo());
                 command.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
-                check(command.env("CARGO_TARGET_DIR", places.socketioxide_target()))
+                run(command.env("CARGO_TARGET_DIR", places.socketioxide_target()))
             }
             Self::Socketify => prepare_socketify(places),
         }
@@ -203,7 +186,7 @@ impl Peer {
                 let package = places.peers().join("node/node_modules/socket.io/package.json");
                 let text = std::fs::read_to_string(package).unwrap_or_default();
                 let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                let node = said(Command::new("node").arg("--version"));
+                let node = output_of(Command::new("node").arg("--version"));
                 format!("{} on Node {node}", package["version"].as_str().unwrap_or("?"))
             }
             Self::Socketioxide => {
@@ -214,7 +197,7 @@ impl Peer {
             }
             Self::Socketify => {
                 let code = "import importlib.metadata as m; print(m.version('socketify'))";
-                let version = said(Command::new(places.python()).args(["-c", code]));
+                let version = output_of(Command::new(places.python()).args(["-c", code]));
                 format!("socketify {version}")
             }
             Self::Floor | Self::FloorEqual | Self::FloorPerTurn | Self::FloorPerTurnEqual => {
@@ -227,14 +210,14 @@ impl Peer {
 fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
     let folder = places.peers().join("socketify");
     if !places.python().is_file() {
-        check(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(&folder))?;
+        run(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(&folder))?;
     }
     if !folder.join(".venv/installed").is_file() {
         let install = ["-m", "pip", "install", "--quiet", "-r", "requirements.txt"];
-        check(Command::new(places.python()).args(install).current_dir(&folder))?;
+        run(Command::new(places.python()).args(install).current_dir(&folder))?;
         std::fs::write(folder.join(".venv/installed"), "")?;
     }
-    // Its µWebSockets wants libuv, which not every system has: keep a copy beside it.
+    // Its µWebSockets wants libuv, which not every system has: keep a copy next to it.
     let system =
         ["/usr/lib/x86_64-linux-gnu/libuv.so.1", "/usr/lib64/libuv.so.1", "/usr/lib/libuv.so.1"];
     if system.iter().any(|path| Path::new(path).exists())
@@ -243,34 +226,8 @@ fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(places.libuv())?;
-    check(Command::new("apt-get").args(["download", "libuv1"]).current_dir(places.libuv()))
+    run(Command::new("apt-get").args(["download", "libuv1"]).current_dir(places.libuv()))
         .context("libuv.so.1 is not installed and could not be fetched")?;
     let shell = "dpkg -x libuv1_*.deb . && cp usr/lib/*/libuv.so.1 .";
-    check(Command::new("sh").args(["-c", shell]).current_dir(places.libuv()))
-}
-
-/// Builds one of the workspace's own binaries for release.
-///
-/// # Errors
-/// It does not compile.
-pub fn build(places: &Places, binary: &str) -> anyhow::Result<()> {
-    let package = if binary == "floor" { "throng-benches" } else { binary };
-    let mut command = Command::new(cargo());
-    command.args(["build", "--release", "--package", package, "--bin", binary]);
-    check(command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target))
-}
-
-/// The Cargo that runs us, or the one on the path, which chooses its toolchain itself.
-fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-/// Runs a command to its end; what it prints goes to our standard error.
-fn check(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.stdout(std::io::stderr()).status();
-    let status = status.with_context(|| format!("start {:?}", command.get_program()))?;
-    if !status.success() {
-        bail!("{:?} ended with {status}", command.get_program());
-    }
-    Ok(())
+    run(Command::new("sh").args(["-c", shell]).current_dir(places.libuv()))
 }

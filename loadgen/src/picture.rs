@@ -1,8 +1,17 @@
-//! Line charts as SVG text, without scripts or fonts from elsewhere.
+//! Pictures as SVG text, without scripts or external fonts: line charts and bars.
 
-use std::fmt::Write as _;
+use std::fmt::{Result, Write as _};
+
+use crate::table::number;
 
 pub const COLOURS: [&str; 6] = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"];
+pub const GREY: &str = "#9ca3af";
+
+/// One part of a picture, as wide as the picture.
+pub enum Panel<'p> {
+    Chart(Chart<'p>),
+    Bars(Bars),
+}
 
 pub struct Line {
     pub label: String,
@@ -26,12 +35,101 @@ pub struct Chart<'c> {
     pub lines: Vec<Line>,
 }
 
-const WIDTH: f64 = 760.0;
+/// One bar per name, with its number and its spread.
+pub struct Bars {
+    pub title: String,
+    pub bars: Vec<Bar>,
+}
+
+pub struct Bar {
+    pub label: String,
+    pub colour: &'static str,
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Written before and after the number.
+    pub before: &'static str,
+    pub after: &'static str,
+}
+
+const WIDTH: f64 = 860.0;
+/// Of a chart, its axes and title included.
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
+const BAR_LABEL: f64 = 250.0;
+const BAR_NUMBER: f64 = 130.0;
+const BAR_ROW: f64 = 20.0;
+
+/// A picture to be put into a page: no background, text in the page's colour.
+#[must_use]
+pub fn inline(panel: &Panel<'_>) -> String {
+    draw(&[], std::slice::from_ref(panel))
+}
+
+/// A picture that is a file of its own: the panels below a caption, on white.
+#[must_use]
+pub fn document(caption: &str, panels: &[Panel<'_>]) -> String {
+    draw(&[caption], panels)
+}
+
+fn draw(captions: &[&str], panels: &[Panel<'_>]) -> String {
+    let (mut body, mut top) = (String::new(), 0.0);
+    for caption in captions {
+        top += 30.0;
+        body += "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>";
+        body += &format!("<text x=\"10\" y=\"18\" fill=\"#555\">{}</text>\n", escape(caption));
+    }
+    for panel in panels {
+        body += &format!("<g transform=\"translate(0 {top})\">\n");
+        // Writing to a string cannot fail.
+        let _ = match panel {
+            Panel::Chart(chart) => draw_chart(chart, &mut body),
+            Panel::Bars(bars) => draw_bars(bars, &mut body),
+        };
+        body += "</g>\n";
+        top += match panel {
+            Panel::Chart(_) => HEIGHT + 10.0,
+            Panel::Bars(bars) => 38.0 + BAR_ROW * bars.bars.len() as f64,
+        };
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top}\" \
+         font-family=\"system-ui,sans-serif\" font-size=\"11\" role=\"img\">{body}</svg>\n"
+    )
+}
+
+fn draw_bars(bars: &Bars, svg: &mut String) -> Result {
+    let title = escape(&bars.title);
+    writeln!(svg, "<text x=\"10\" y=\"18\" font-size=\"13\" font-weight=\"600\">{title}</text>")?;
+    let most = bars.bars.iter().map(|bar| bar.high).fold(1e-12, f64::max);
+    let scale = (WIDTH - BAR_LABEL - BAR_NUMBER) / most;
+    for (index, bar) in bars.bars.iter().enumerate() {
+        let (label, colour, middle) =
+            (escape(&bar.label), bar.colour, 36.0 + BAR_ROW * index as f64);
+        let (length, low, high) = ((bar.value * scale).max(1.0), bar.low * scale, bar.high * scale);
+        writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>\
+             <rect x=\"{BAR_LABEL}\" y=\"{}\" width=\"{length:.1}\" height=\"16\" fill=\"{colour}\"/>\
+             <path d=\"M{:.1} {middle}H{:.1}\" stroke=\"#111\" stroke-width=\"1.5\"/>\
+             <text x=\"{:.1}\" y=\"{}\">{}{}{}</text>",
+            BAR_LABEL - 8.0,
+            middle + 4.0,
+            middle - 8.0,
+            BAR_LABEL + low,
+            BAR_LABEL + high,
+            BAR_LABEL + high.max(length) + 6.0,
+            middle + 4.0,
+            bar.before,
+            number(bar.value),
+            bar.after
+        )?;
+    }
+    Ok(())
+}
 
 struct Axis {
     low: f64,
@@ -87,14 +185,6 @@ fn nice(step: f64) -> f64 {
         }
 }
 
-#[must_use]
-pub fn chart(chart: &Chart<'_>) -> String {
-    let mut svg = String::new();
-    // Writing to a string cannot fail.
-    let _ = draw(chart, &mut svg);
-    svg
-}
-
 fn bounds(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
     let values = values.filter(|v| v.is_finite() && (scale == Scale::Linear || *v > 0.0));
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
@@ -109,7 +199,7 @@ fn bounds(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
     }
 }
 
-fn draw(chart: &Chart<'_>, svg: &mut String) -> std::fmt::Result {
+fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
     let points = || chart.lines.iter().flat_map(|line| line.points.iter().copied());
     let (x_low, x_high) = match chart.x_scale {
         Scale::Linear => bounds(points().map(|p| p.0), Scale::Linear),
@@ -121,11 +211,7 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> std::fmt::Result {
     let (y_low, y_high) = bounds(points().map(|p| p.1), chart.y_scale);
     let x = Axis { low: x_low, high: x_high, scale: chart.x_scale, from: LEFT, to: WIDTH - RIGHT };
     let y = Axis { low: y_low, high: y_high, scale: chart.y_scale, from: HEIGHT - BOTTOM, to: TOP };
-    writeln!(
-        svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"system-ui,sans-serif\" font-size=\"11\" role=\"img\"><title>{}</title>",
-        escape(chart.title)
-    )?;
+    writeln!(svg, "<title>{}</title>", escape(chart.title))?;
     writeln!(
         svg,
         "<text x=\"{LEFT}\" y=\"16\" font-size=\"14\" font-weight=\"600\" fill=\"currentColor\">{}</text>",
@@ -191,7 +277,6 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> std::fmt::Result {
         )?;
         legend_at -= 14.0 + 6.2 * line.label.chars().count() as f64;
     }
-    svg.push_str("</svg>\n");
     Ok(())
 }
 
@@ -221,7 +306,7 @@ mod tests {
     fn every_point_lies_within_the_frame() {
         for (x_scale, y_scale) in [(Scale::Linear, Scale::Log), (Scale::Log, Scale::Linear)] {
             let points = vec![(1.0, 3.0), (50.0, 9_999.0), (1e4, 17.0)];
-            let svg = chart(&Chart {
+            let svg = inline(&Panel::Chart(Chart {
                 title: "a < b",
                 x_label: "x",
                 y_label: "y",
@@ -229,7 +314,7 @@ mod tests {
                 y_scale,
                 x_marks: Vec::new(),
                 lines: vec![Line { label: "one".into(), points }],
-            });
+            }));
             assert!(svg.contains("a &lt; b"));
             let drawn = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
             assert_eq!(drawn.split(' ').count(), 3);
@@ -240,5 +325,27 @@ mod tests {
                 assert!((TOP - 0.1..=HEIGHT - BOTTOM + 0.1).contains(&y), "{point}");
             }
         }
+    }
+
+    #[test]
+    fn bars_are_as_long_as_their_numbers() {
+        let bar = |value: f64| Bar {
+            label: "a & b".into(),
+            colour: GREY,
+            value,
+            low: value,
+            high: value,
+            before: "≥ ",
+            after: "",
+        };
+        let bars = Bars { title: "rate".into(), bars: vec![bar(200.0), bar(100.0)] };
+        let svg = document("c", &[Panel::Bars(bars)]);
+        let widths: Vec<f64> = svg
+            .split(" width=\"")
+            .filter_map(|rest| rest.split('"').next()?.parse().ok())
+            .collect();
+        assert_eq!(widths.len(), 2, "{svg}");
+        assert!((widths[0] / widths[1] - 2.0).abs() < 0.01);
+        assert!(svg.contains("a &amp; b") && svg.contains("≥ 200"), "{svg}");
     }
 }

@@ -1,0 +1,27 @@
+//! Why a connection ended.
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Eof,
+    Reset,
+    Close(u16),
+    EngineClose,
+    Malformed(&'static str),
+    /// The server refused: HTTP status, CONNECT error, refused join.
+    Refused(String),
+}
+
+impl Ended {
+    /// The name under which the report counts it.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Eof => "closed: end of stream".into(),
+            Self::Reset => "closed: reset".into(),
+            Self::Close(code) => format!("closed: {code}"),
+            Self::EngineClose => "closed: engine".into(),
+            Self::Malformed(what) => format!("malformed: {what}"),
+            Self::Refused(what) => format!("refused: {what}"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One keep-alive HTTP/1.1 connection, for long-polling.
+
+use memchr::memmem;
+use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
+use monoio::net::TcpStream;
+
+use crate::ended::Ended;
+use crate::frame::PAYLOAD_MAX;
+use crate::target::Target;
+
+pub struct Http {
+    stream: TcpStream,
+    authority: String,
+    kept: Vec<u8>,
+}
+
+struct Head {
+    status: u16,
+    len: Option<usize>,
+    is_chunked: bool,
+}
+
+impl Http {
+    #[must_use]
+    pub fn new(stream: TcpStream, target: &Target) -> Self {
+        Self { stream, authority: target.authority.clone(), kept: Vec::new() }
+    }
+
+    /// Sends one request and reads its response.
+    ///
+    /// # Errors
+    /// The connection is lost, or the status is not 200: either ends the session.
+    pub async fn exchange(&mut self, path: &str, body: Option<Vec<u8>>) -> Result<Vec<u8>, Ended> {
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
+        if let Some(body) = &body {
+            request.push_str("Content-Type: text/plain;charset=UTF-8\r\nContent-Length: ");
+            request.push_str(&body.len().to_string());
+            request.push_str("\r\n");
+        }
+        request.push_str("\r\n");
+        let mut bytes = request.into_bytes();
+        bytes.extend(body.into_iter().flatten());
+        self.stream.write_all(bytes).await.0.map_err(|_| Ended::Reset)?;
+        let head = loop {
+            if let Some(end) = memmem::find(&self.kept, b"\r\n\r\n") {
+                let head = parse(&self.kept[..end])?;
+                self.kept.drain(..end + 4);
+                break head;
+            }
+            self.more().await?;
+        };
+        let body = self.body(&head).await?;
+        match head.status {
+            200 => Ok(body),
+            status => Err(Ended::Refused(format!("http {status}"))),
+        }
+    }
+
+    async fn body(&mut self, head: &Head) -> Result<Vec<u8>, Ended> {
+        if !head.is_chunked {
+            return self.take(head.len.unwrap_or(0)).await;
+        }
+        let mut body = Vec::new();
+        loop {
+            let line = loop {
+                if let Some(end) = memmem::find(&self.kept, b"\r\n") {
+                    break end;
+                }
+                self.more().await?;
+            };
+            let size = String::from_utf8_lossy(&self.kept[..line]).into_owned();
+            let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
+                .map_err(|_| Ended::Malformed("chunk size"))?;
+            self.kept.drain(..line + 2);
+            body.extend(self.take(size).await?);
+            self.take(2).await?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    async fn take(&mut self, len: usize) -> Result<Vec<u8>, Ended> {
+        if len > PAYLOAD_MAX {
+            return Err(Ended::Malformed("body too long"));
+        }
+        while self.kept.len() < len {
+            self.more().await?;
+        }
+        Ok(self.kept.drain(..len).collect())
+    }
+
+    async fn more(&mut self) -> Result<(), Ended> {
+        let (read, buffer) = self.stream.read(Vec::with_capacity(16_384)).await;
+        match read {
+            Ok(0) => Err(Ended::Eof),
+            Ok(_) => {
+                self.kept.extend_from_slice(&buffer);
+                Ok(())
+            }
+            Err(_) => Err(Ended::Reset),
+        }
+    }
+}
+
+fn parse(head: &[u8]) -> Result<Head, Ended> {
+    let text = String::from_utf8_lossy(head);
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let mut head = Head {
+        status: status.ok_or(Ended::Malformed("status line"))?,
+        len: None,
+        is_chunked: false,
+    };
+    for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            head.len = value.trim().parse().ok();
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            head.is_chunked = value.trim().eq_ignore_ascii_case("chunked");
+        }
+    }
+    Ok(head)
+}

@@ -1,0 +1,188 @@
+//! One stay in a room: which deliveries are owed, and what the last roster said.
+
+use std::sync::atomic::Ordering;
+
+use super::turn::Turn;
+use crate::ledger::{Ledger, Seen};
+use crate::shared::Shared;
+use crate::stamp::Stamp;
+use crate::stats::Counters;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Out,
+    Joining,
+    In,
+    Leaving,
+}
+
+pub struct Membership {
+    /// Room index.
+    pub room: u16,
+    pub stage: Stage,
+    ledger: Ledger,
+    /// When the join was answered.
+    entered_ns: u64,
+    /// Leaving: messages acknowledged before the leave was sent must still come.
+    owed_until: Vec<u32>,
+    /// Users online by the last roster, and when that number last changed.
+    online: Option<(u32, u64)>,
+}
+
+/// What a member knows of who is in the room.
+pub struct View {
+    pub is_right: bool,
+    /// When the view last changed.
+    pub changed_ns: u64,
+    /// When the room last changed, or the member entered it.
+    pub room_changed_ns: u64,
+}
+
+impl Membership {
+    pub fn new(room: u16) -> Self {
+        Self {
+            room,
+            stage: Stage::Out,
+            ledger: Ledger::default(),
+            entered_ns: 0,
+            owed_until: Vec::new(),
+            online: None,
+        }
+    }
+
+    /// The number of the room in packets.
+    pub fn room_number(&self, shared: &Shared) -> u32 {
+        shared.scenario.first_room + u32::from(self.room)
+    }
+
+    /// The join is answered: everything published from now on is owed.
+    pub fn enter(&mut self, turn: &mut Turn<'_>, user: u32) {
+        let room = &turn.shared.rooms[usize::from(self.room)];
+        self.stage = Stage::In;
+        self.ledger = Ledger::open(room.counts());
+        self.entered_ns = turn.now_ns;
+        room.enter(user, turn.now_ns);
+        turn.local.stats.counters.joins += 1;
+    }
+
+    /// A leave is about to be sent: what is acknowledged by now is still owed.
+    pub fn start_leaving(&mut self, shared: &Shared) {
+        let acked = &shared.rooms[usize::from(self.room)].acked;
+        self.stage = Stage::Leaving;
+        self.owed_until = acked.iter().map(|n| n.load(Ordering::Acquire)).collect();
+    }
+
+    /// The leave is answered.
+    pub fn leave(&mut self, turn: &mut Turn<'_>, user: u32) {
+        let owed_until = std::mem::take(&mut self.owed_until);
+        self.close(turn, &owed_until);
+        turn.shared.rooms[usize::from(self.room)].leave(user, turn.now_ns);
+    }
+
+    /// The connection is lost: only what has come counts as owed.
+    pub fn cut_off(&mut self, turn: &mut Turn<'_>, user: u32) {
+        if matches!(self.stage, Stage::In | Stage::Leaving) {
+            self.close(turn, &[]);
+            turn.shared.rooms[usize::from(self.room)].leave(user, turn.now_ns);
+        }
+        self.stage = Stage::Out;
+    }
+
+    /// The run is over: everything published was owed. The user stays in the room, since other
+    /// threads still compare their rosters with it.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        let owed_until = match self.stage {
+            Stage::In => turn.shared.rooms[usize::from(self.room)].counts(),
+            Stage::Leaving => std::mem::take(&mut self.owed_until),
+            Stage::Out | Stage::Joining => return,
+        };
+        self.close(turn, &owed_until);
+    }
+
+    /// Closes the account: what was owed up to `owed_until` (exclusive, per publisher) is counted.
+    fn close(&mut self, turn: &mut Turn<'_>, owed_until: &[u32]) {
+        let room = &turn.shared.rooms[usize::from(self.room)];
+        let published = room.counts();
+        let refused = room.refused();
+        let counters = &mut turn.local.stats.counters;
+        for publisher in 0..self.ledger.publishers() {
+            let at = usize::from(publisher);
+            let refused = refused.get(&publisher).map_or(&[][..], Vec::as_slice);
+            let until = owed_until.get(at).copied().unwrap_or(0);
+            let tally = self.ledger.close(publisher, until, refused);
+            counters.expected += tally.expected;
+            counters.missing += tally.missing;
+            let seen = self.ledger.next(publisher);
+            counters.unknown += u64::from(seen.saturating_sub(published[at]));
+        }
+        self.ledger = Ledger::default();
+        self.stage = Stage::Out;
+        self.online = None;
+    }
+
+    /// Enters one delivery into the account; true if it was owed and is the first of its number.
+    #[inline]
+    pub fn deliver(&mut self, counters: &mut Counters, stamp: &Stamp) -> bool {
+        let seen = match self.stage {
+            Stage::In | Stage::Leaving => self.ledger.see(stamp.publisher, stamp.n),
+            Stage::Joining => Seen::Edge,
+            Stage::Out => {
+                counters.outside_membership += 1;
+                return false;
+            }
+        };
+        match seen {
+            Seen::InOrder | Seen::Gap => counters.delivered += 1,
+            Seen::OutOfOrder => {
+                counters.delivered += 1;
+                counters.out_of_order += 1;
+            }
+            Seen::Duplicate => counters.duplicated += 1,
+            Seen::Edge => counters.edge += 1,
+            Seen::Unknown => counters.unknown += 1,
+        }
+        matches!(seen, Seen::InOrder | Seen::Gap | Seen::OutOfOrder)
+    }
+
+    /// Deliveries still owed.
+    pub fn owed(&self, shared: &Shared) -> u64 {
+        if self.stage != Stage::In {
+            return 0;
+        }
+        let room = &shared.rooms[usize::from(self.room)];
+        let refused = room.refused();
+        let missing = |publisher: u16| {
+            let end = room.published[usize::from(publisher)].load(Ordering::Acquire);
+            let refused = refused.get(&publisher).map_or(&[][..], Vec::as_slice);
+            self.ledger.close(publisher, end, refused).missing
+        };
+        (0..self.ledger.publishers()).map(missing).sum()
+    }
+
+    /// A roster with this many users online.
+    pub fn roster(&mut self, online: u32, now_ns: u64, shared: &Shared) {
+        if self.online.is_none_or(|(before, _)| before != online) {
+            self.online = Some((online, now_ns));
+            shared.has_rosters.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The member's view of the room; none outside of it, or where the server sends no rosters.
+    pub fn view(&self, shared: &Shared) -> Option<View> {
+        if self.stage != Stage::In {
+            return None;
+        }
+        let room = &shared.rooms[usize::from(self.room)];
+        let Some((online, changed_ns)) = self.online else {
+            let has_rosters = shared.has_rosters.load(Ordering::Relaxed);
+            let wrong = View { is_right: false, changed_ns: 0, room_changed_ns: 0 };
+            return has_rosters.then_some(wrong);
+        };
+        Some(View {
+            is_right: online == room.online.load(Ordering::Acquire),
+            changed_ns,
+            // A further session of a user who is present changes only its own view.
+            room_changed_ns: room.changed_ns.load(Ordering::Acquire).max(self.entered_ns),
+        })
+    }
+}

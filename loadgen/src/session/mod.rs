@@ -1,0 +1,468 @@
+//! One client's conversation as a state machine: bytes in, bytes queued out, accounts kept. No I/O.
+
+mod membership;
+mod requests;
+mod text;
+mod turn;
+mod websocket;
+
+use std::sync::atomic::Ordering;
+
+use memchr::memmem;
+
+use crate::ended::Ended;
+use crate::frame;
+use crate::packets::{self, Opened};
+use crate::plan::Seat;
+use crate::publisher::Publisher;
+use crate::samples::Metric;
+use crate::scenario::{Completion, Mode, Presence, Protocol};
+use crate::shared::Shared;
+use crate::stamp::MAGIC;
+
+use membership::{Membership, Stage, View};
+use requests::{Asked, Pending, Requests};
+use text::{code_of, leading_number, number_after, number_after_last};
+
+pub use turn::{Local, Turn};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    Offline,
+    ExpectUpgrade,
+    /// Upgrading from polling: the probe is out.
+    ExpectProbe,
+    ExpectOpen,
+    ExpectConnect,
+    ExpectJoin,
+    Joined,
+}
+
+pub struct Session {
+    pub seat: Seat,
+    pub state: State,
+    pub started_ns: u64,
+    /// When the client was due to come, until it has arrived.
+    pub due_ns: Option<u64>,
+    /// It was here before.
+    pub is_back: bool,
+    pub asked_ns: u64,
+    /// Expected `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// Client frames not yet handed to the socket.
+    pub out: Vec<u8>,
+    /// The rest of a read that ended within a frame.
+    pub carry: Vec<u8>,
+    pub publisher: Option<Box<Publisher>>,
+    /// Engine.IO 3: the client pings.
+    pub ping_interval_ns: u64,
+    pub ping_due_ns: u64,
+    /// Join again as soon as a leave is answered.
+    pub is_returning: bool,
+    /// Leave or shutdown was ours.
+    pub is_parting: bool,
+    /// Packets are queued as a payload to POST, not as frames.
+    pub is_polling: bool,
+    is_eio3: bool,
+    /// Upgrading: what the polling handshake brought, acted upon once the probe is answered.
+    pub opened_by_polling: Option<Box<Opened>>,
+    fragment: Vec<u8>,
+    memberships: Vec<Membership>,
+    requests: Requests,
+    mask: u32,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(shared: &Shared, seat: Seat) -> Self {
+        let memberships = seat.rooms.iter().map(|room| Membership::new(*room)).collect();
+        let publisher =
+            seat.publisher.map(|index| Box::new(Publisher::new(shared, seat.rooms[0], index)));
+        Self {
+            mask: seat.client.wrapping_mul(0x9e37_79b9) | 1,
+            seat,
+            state: State::Offline,
+            started_ns: 0,
+            due_ns: None,
+            is_back: false,
+            asked_ns: 0,
+            accept: String::new(),
+            out: Vec::new(),
+            carry: Vec::new(),
+            publisher,
+            ping_interval_ns: 0,
+            ping_due_ns: u64::MAX,
+            is_returning: false,
+            is_parting: false,
+            is_polling: false,
+            is_eio3: shared.scenario.protocol == Protocol::Eio3,
+            opened_by_polling: None,
+            fragment: Vec::new(),
+            memberships,
+            requests: Requests::default(),
+        }
+    }
+
+    /// One whole message: an Engine.IO packet, or a raw text.
+    #[inline]
+    pub fn text(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
+        const MESSAGE: &[u8] = b"42[\"message\",";
+        if turn.shared.scenario.protocol == Protocol::Raw || payload.starts_with(MESSAGE) {
+            self.delivery(turn, payload);
+            return Ok(());
+        }
+        self.packet(turn, payload)
+    }
+
+    #[inline]
+    fn delivery(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
+        let local = &mut *turn.local;
+        let Some(stamp) = local.locator.find(payload) else {
+            local.stats.counters.foreign += 1;
+            return;
+        };
+        let counters = &mut local.stats.counters;
+        if stamp.run != turn.shared.run {
+            counters.foreign += 1;
+            return;
+        }
+        let Some(membership) = self.memberships.iter_mut().find(|m| m.room == stamp.room) else {
+            counters.outside_membership += 1;
+            return;
+        };
+        if !membership.deliver(counters, &stamp) {
+            return;
+        }
+        if turn.measured.contains(turn.now_ns) {
+            counters.measured_delivered += 1;
+        }
+        let latency_ns = match turn.now_ns.checked_sub(stamp.intended_ns) {
+            Some(latency_ns) => latency_ns,
+            None => {
+                counters.clock_backwards += 1;
+                0
+            }
+        };
+        if latency_ns > turn.shared.scenario.late_after_ms * 1_000_000 {
+            counters.late += 1;
+        }
+        if turn.measured.contains(stamp.intended_ns) {
+            local.stats.samples.record_delivery_ns(latency_ns);
+        }
+        if let Some(publisher) = &mut self.publisher
+            && publisher.index == stamp.publisher
+            && publisher.room == stamp.room
+            && turn.shared.scenario.load.completion == Completion::Own
+        {
+            publisher.complete(stamp.n);
+        }
+    }
+
+    #[cold]
+    fn packet(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
+        match payload {
+            [b'4', b'2', rest @ ..] => self.event(turn, rest),
+            [b'4', b'3', rest @ ..] => return self.ack(turn, rest),
+            [b'2', ..] => self.send_text(b"3"),
+            b"3probe" if self.state == State::ExpectProbe => self.probed(turn),
+            [b'3', ..] => {}
+            [b'0', rest @ ..] if self.state == State::ExpectOpen => self.opened(turn, rest),
+            [b'4', b'0', ..] if self.state <= State::ExpectConnect => self.connected(turn),
+            [b'4', b'4', rest @ ..] => {
+                let reason = String::from_utf8_lossy(&rest[..rest.len().min(80)]).into_owned();
+                return Err(Ended::Refused(format!("connect {reason}")));
+            }
+            [b'4', b'1', ..] | [b'1', ..] => return Err(Ended::EngineClose),
+            [b'6', ..] => {}
+            _ => turn.local.stats.error("unexpected packet"),
+        }
+        Ok(())
+    }
+
+    fn probed(&mut self, turn: &mut Turn<'_>) {
+        self.send_text(b"5");
+        if let Some(opened) = self.opened_by_polling.take() {
+            self.opened_with(turn, &opened);
+        }
+    }
+
+    /// The polling handshake is done, and the session goes on over polling or the upgraded socket.
+    pub fn opened_with(&mut self, turn: &mut Turn<'_>, opened: &Opened) {
+        self.opened(turn, &opened.json);
+        if opened.is_connected {
+            self.connected(turn);
+        }
+    }
+
+    /// The Engine.IO open packet.
+    fn opened(&mut self, turn: &mut Turn<'_>, json: &[u8]) {
+        let interval_ms = number_after(json, b"\"pingInterval\":").unwrap_or(25_000);
+        self.ping_interval_ns = u64::from(interval_ms) * 1_000_000;
+        self.state = State::ExpectConnect;
+        if turn.shared.scenario.protocol == Protocol::Eio4 {
+            let mut packet = String::from("40");
+            if let Some(token) = turn.shared.tokens.get(self.seat.user as usize) {
+                packet.push_str("{\"api_token\":\"");
+                packet.push_str(token);
+                packet.push_str("\"}");
+            }
+            self.send_text(packet.as_bytes());
+        } else {
+            self.ping_due_ns = turn.now_ns + self.ping_interval_ns;
+        }
+    }
+
+    fn connected(&mut self, turn: &mut Turn<'_>) {
+        turn.local.stats.samples.record_ns(Metric::Handshake, turn.now_ns - self.asked_ns);
+        self.state = State::ExpectJoin;
+        if self.memberships.is_empty() {
+            self.arrived(turn);
+        }
+        for index in 0..self.memberships.len() {
+            self.join(turn, index);
+        }
+    }
+
+    fn arrived(&mut self, turn: &mut Turn<'_>) {
+        self.state = State::Joined;
+        let stats = &mut turn.local.stats;
+        stats.arrived += 1;
+        stats.last_join_ns = turn.now_ns;
+        if let Some(due_ns) = self.due_ns.take() {
+            let metric = if self.is_back { Metric::Return } else { Metric::Entry };
+            stats.samples.record_ns(metric, turn.now_ns.saturating_sub(due_ns));
+        }
+        self.is_back = true;
+    }
+
+    fn join(&mut self, turn: &Turn<'_>, index: usize) {
+        let shared = turn.shared;
+        let room = self.memberships[index].room_number(shared);
+        let presence = match shared.scenario.presence {
+            Presence::Full => "",
+            Presence::Delta => ",\"presence\":\"delta\"",
+            Presence::Count => ",\"presence\":\"count\"",
+        };
+        // Engine.IO 3 has no CONNECT payload to carry the token.
+        let token = match shared.tokens.get(self.seat.user as usize) {
+            Some(token) if shared.scenario.protocol == Protocol::Eio3 => {
+                format!(",\"api_token\":\"{token}\"")
+            }
+            _ => String::new(),
+        };
+        self.memberships[index].stage = Stage::Joining;
+        let id = self.requests.ask(turn.now_ns, Asked::Join(index));
+        let packet = format!("42{id}[\"room\",{{\"roomid\":{room}{presence}{token}}}]");
+        self.send_text(packet.as_bytes());
+    }
+
+    /// Leaves every room joined, to join again once the server answered.
+    pub fn leave_and_return(&mut self, turn: &Turn<'_>) {
+        self.is_returning = true;
+        for index in 0..self.memberships.len() {
+            let membership = &mut self.memberships[index];
+            if membership.stage != Stage::In {
+                continue;
+            }
+            membership.start_leaving(turn.shared);
+            let room = membership.room_number(turn.shared);
+            let id = self.requests.ask(turn.now_ns, Asked::Leave(index));
+            let packet = format!("42{id}[\"roomout\",{{\"roomid\":{room}}}]");
+            self.send_text(packet.as_bytes());
+        }
+    }
+
+    /// The join of a room is answered.
+    fn entered(&mut self, turn: &mut Turn<'_>, index: usize) {
+        self.memberships[index].enter(turn, self.seat.user);
+        if self.memberships.iter().all(|m| m.stage == Stage::In) {
+            self.arrived(turn);
+        }
+    }
+
+    /// It is due and not yet in all its rooms.
+    #[must_use]
+    pub fn is_arriving(&self) -> bool {
+        self.due_ns.is_some() || self.is_returning || self.state == State::ExpectJoin
+    }
+
+    /// Deliveries still owed to this client.
+    #[must_use]
+    pub fn owed(&self, shared: &Shared) -> u64 {
+        self.memberships.iter().map(|membership| membership.owed(shared)).sum()
+    }
+
+    /// What each membership knows of who is in the room; empty where the server sends no rosters.
+    pub fn views(&self, shared: &Shared) -> impl Iterator<Item = View> {
+        self.memberships.iter().filter_map(|membership| membership.view(shared))
+    }
+
+    /// The run is over.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.memberships.iter_mut().for_each(|membership| membership.settle(turn));
+        self.state = State::Offline;
+    }
+
+    /// The connection is lost.
+    pub fn cut_off(&mut self, turn: &mut Turn<'_>) {
+        for membership in &mut self.memberships {
+            membership.cut_off(turn, self.seat.user);
+        }
+        turn.local.stats.arrived -= u64::from(self.state == State::Joined);
+        self.state = State::Offline;
+        self.requests.clear();
+        self.carry = Vec::new();
+        self.fragment = Vec::new();
+        self.out.clear();
+        self.ping_due_ns = u64::MAX;
+        if let Some(publisher) = &mut self.publisher {
+            publisher.forget();
+        }
+    }
+
+    fn ack(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
+        let (id, answer) = leading_number(payload);
+        let Some(pending) = id.and_then(|id| self.requests.take(id)) else {
+            turn.local.stats.error("unexpected ack");
+            return Ok(());
+        };
+        let is_ok = memmem::find(answer, b"\"ok\":false").is_none();
+        match pending.asked {
+            Asked::Join(index) => {
+                if !is_ok {
+                    return Err(Ended::Refused(format!("join {}", code_of(answer))));
+                }
+                let waited_ns = turn.now_ns - pending.since_ns;
+                turn.local.stats.samples.record_ns(Metric::Join, waited_ns);
+                self.entered(turn, index);
+            }
+            Asked::Leave(index) => {
+                turn.local.stats.counters.leaves += 1;
+                self.memberships[index].leave(turn, self.seat.user);
+                if self.is_returning && self.memberships.iter().all(|m| m.stage == Stage::Out) {
+                    self.is_returning = false;
+                    self.state = State::ExpectJoin;
+                    turn.local.stats.arrived -= 1;
+                    for index in 0..self.memberships.len() {
+                        self.join(turn, index);
+                    }
+                }
+            }
+            Asked::Publish(n) => self.publish_answered(turn, &pending, n, is_ok, answer),
+        }
+        Ok(())
+    }
+
+    fn publish_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        pending: &Pending,
+        n: u32,
+        is_ok: bool,
+        answer: &[u8],
+    ) {
+        let Some(publisher) = &mut self.publisher else { return };
+        let room = &turn.shared.rooms[usize::from(publisher.room)];
+        let stats = &mut turn.local.stats;
+        if is_ok {
+            stats.counters.acked += 1;
+            let acked = &room.acked[usize::from(publisher.index)];
+            if acked.load(Ordering::Relaxed) == n {
+                acked.store(n + 1, Ordering::Release);
+            }
+            if turn.measured.contains(pending.since_ns) {
+                let waited_ns = turn.now_ns.saturating_sub(pending.since_ns);
+                stats.samples.record_ns(Metric::Ack, waited_ns);
+            }
+        } else {
+            stats.counters.refused += 1;
+            stats.error(&format!("refused: message {}", code_of(answer)));
+            room.refuse(publisher.index, n);
+        }
+        if !is_ok || turn.shared.scenario.load.completion == Completion::Ack {
+            publisher.complete(n);
+        }
+    }
+
+    fn event(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
+        let starts = |name: &[u8]| payload.starts_with(name);
+        if starts(b"[\"room\"") || starts(b"[\"roomout\"") || starts(b"[\"presence\"") {
+            let counters = &mut turn.local.stats.counters;
+            counters.rosters += 1;
+            counters.roster_bytes_max = counters.roster_bytes_max.max(payload.len() as u64);
+            self.roster(turn.now_ns, turn.shared, payload);
+        } else if starts(b"[\"chat_error\"") {
+            let code = code_of(payload);
+            turn.local.stats.error(&format!("chat_error {code}"));
+        } else if starts(b"[\"login\"") {
+            turn.local.stats.error("login demanded");
+        } else if memmem::find(payload, MAGIC).is_some() {
+            // A message under another event name, or with white space: still a delivery.
+            self.delivery(turn, payload);
+        }
+    }
+
+    /// Only the numbers of the second argument are read: a roster of thousands is not parsed.
+    fn roster(&mut self, now_ns: u64, shared: &Shared, payload: &[u8]) {
+        let Some(online) = number_after_last(payload, b"\"online\":") else { return };
+        let Some(room) = number_after_last(payload, b"\"room\":") else { return };
+        let Some(room) = room.checked_sub(shared.scenario.first_room) else { return };
+        if let Some(membership) = self.memberships.iter_mut().find(|m| u32::from(m.room) == room) {
+            membership.roster(online, now_ns, shared);
+        }
+    }
+
+    /// Sends one message due at `intended_ns`. The caller flushes.
+    pub fn publish(&mut self, turn: &mut Turn<'_>, intended_ns: u64) {
+        let is_measured = turn.measured.contains(intended_ns);
+        let stats = &mut turn.local.stats;
+        let Some(publisher) = &mut self.publisher else { return };
+        if self.state != State::Joined {
+            stats.counters.skipped += 1;
+            return;
+        }
+        if is_measured {
+            stats.counters.measured_published += 1;
+            let late_ns = turn.now_ns.saturating_sub(intended_ns);
+            stats.samples.record_ns(Metric::Lag, late_ns);
+        }
+        stats.counters.published += 1;
+        let load = &turn.shared.scenario.load;
+        let ack = load.acks && turn.shared.scenario.protocol != Protocol::Raw;
+        let id = ack.then_some(self.requests.next_id());
+        let n = publisher.write(turn.shared, intended_ns, id, &mut turn.local.scratch);
+        if load.mode == Mode::Closed {
+            publisher.begin(n, turn.now_ns);
+        }
+        if ack {
+            self.requests.ask(intended_ns, Asked::Publish(n));
+        }
+        let text = std::mem::take(&mut turn.local.scratch);
+        self.send_text(&text);
+        turn.local.scratch = text;
+    }
+
+    /// Queues one Engine.IO packet or raw text.
+    pub fn send_text(&mut self, text: &[u8]) {
+        if self.is_polling {
+            let protocol = if self.is_eio3 { Protocol::Eio3 } else { Protocol::Eio4 };
+            packets::put(protocol, &mut self.out, text);
+            return;
+        }
+        let mask = self.next_mask();
+        frame::put(&mut self.out, frame::TEXT, mask, text);
+    }
+
+    /// Engine.IO 3: the client keeps the connection alive.
+    pub fn ping_if_due(&mut self, now_ns: u64) {
+        if self.ping_due_ns <= now_ns {
+            self.ping_due_ns = now_ns + self.ping_interval_ns;
+            self.send_text(b"2");
+        }
+    }
+
+    fn next_mask(&mut self) -> u32 {
+        self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.mask
+    }
+}
