@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use throng_tests::chat::{Session, register};
 use throng_tests::server::{Plan, fresh_dir, throng};
-use throng_tests::{eventually, http};
+use throng_tests::{Signal, eventually, http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -122,7 +122,7 @@ fn a_data_directory_that_cannot_be_is_told() {
 
 #[test]
 fn a_signal_stops_the_server_and_tells_its_clients() {
-    for (shards, signal) in [(1, "TERM"), (3, "TERM"), (3, "INT")] {
+    for (shards, signal) in [(1, Signal::TERM), (3, Signal::TERM), (3, Signal::INT)] {
         let mut server = Plan::throng(shards).start();
         let user = register(server.address, "stop");
         let mut sessions: Vec<Session> =
@@ -132,10 +132,10 @@ fn a_signal_stops_the_server_and_tells_its_clients() {
         }
         server.signal(signal);
         for session in &mut sessions {
-            assert_eq!(session.ws.end().code(), 1001, "{signal}, {shards} shards");
+            assert_eq!(session.ws.end().code(), 1001, "{signal:?}, {shards} shards");
         }
         let status = server.wait(STOP_WITHIN);
-        assert_eq!(status.code(), Some(0), "{signal}, {shards} shards: {:#?}", server.log());
+        assert_eq!(status.code(), Some(0), "{signal:?}, {shards} shards: {:#?}", server.log());
     }
 }
 
@@ -144,7 +144,7 @@ fn a_silent_connection_does_not_hold_up_the_stop() {
     let mut server = Plan::throng(2).start();
     let _half = http::connect(server.address);
     let _idle = Session::open(server.address, None);
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     assert_eq!(server.wait(STOP_WITHIN).code(), Some(0));
 }
 
@@ -167,7 +167,7 @@ fn the_log_tells_enter_leave_and_end_but_no_secret() {
         eventually("the sessions end", Duration::from_secs(5), || {
             (server.metric("throng_sessions", "") == Some(0.0)).then_some(())
         });
-        server.signal("TERM");
+        server.signal(Signal::TERM);
         server.wait(STOP_WITHIN);
         let log = server.log();
         for line in &log {

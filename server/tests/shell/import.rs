@@ -1,10 +1,10 @@
 //! `throng import` where it cannot: what it says, and what it never says.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn import(args: &[&str]) -> Output {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    Command::new(env!("CARGO_BIN_EXE_throng"))
+    throng_kit::own(env!("CARGO_BIN_EXE_throng"))
         .arg("import")
         .args(args)
         .args(["--data-dir", &dir.path().display().to_string()])

@@ -99,7 +99,7 @@ fn a_client_that_ignores_the_stop_does_not_hold_it_up_for_long() {
 
 #[test]
 fn a_demand_for_io_uring_that_cannot_be_met_ends_the_start() {
-    let demanded = std::process::Command::new(env!("CARGO_BIN_EXE_conformance"))
+    let demanded = throng_kit::own(env!("CARGO_BIN_EXE_conformance"))
         .args(["--io-driver", "io_uring"])
         .env("MONOIO_FORCE_LEGACY_DRIVER", "1")
         .output()
