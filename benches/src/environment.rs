@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use throng_kit::Program;
 
 /// Folders of a run.
 pub struct Places {
@@ -73,7 +74,7 @@ pub fn machine() -> String {
     let is_virtual = std::fs::read_to_string("/proc/cpuinfo")
         .is_ok_and(|cpus| cpus.split_whitespace().any(|flag| flag == "hypervisor"));
     let kind = if is_virtual { ", virtual machine" } else { "" };
-    let rustc = said(Command::new("rustc").arg("--version"));
+    let rustc = said(Program::Rustc.command().arg("--version"));
     format!("{}, {gib}{kind}, {rustc}", throng_loadgen::proc::machine())
 }
 
@@ -81,7 +82,7 @@ pub fn machine() -> String {
 #[must_use]
 pub fn commit(root: &Path) -> String {
     let describe = ["describe", "--always", "--dirty", "--tags"];
-    said(Command::new("git").arg("-C").arg(root).args(describe))
+    said(Program::Git.command().arg("-C").arg(root).args(describe))
 }
 
 /// The command that reproduces the results.

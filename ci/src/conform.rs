@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use std::thread;
 
+use throng_kit::redis::Redis;
+
 use crate::nodes::{Nodes, Plan};
 use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::test::Counts;
@@ -166,7 +168,7 @@ fn bench_redis(args: &[String]) -> Outcome {
     let one = Nodes::start(&server, &Plan { redis: true, ..plan("bench-1", 1, 1) })?;
     let mut bench = command(&release.join("redis").to_string_lossy(), args, ".");
     bench.arg("--nodes").arg(two.urls.join(",")).arg("--node").arg(&one.urls[0]);
-    bench.arg("--redis").arg(one.redis.as_deref().unwrap_or_default());
+    bench.arg("--redis").args(one.redis.as_ref().map(Redis::url));
     bench.arg("--rates").arg(release.join("examples").join("rates"));
     finish(bench)
 }

@@ -37,8 +37,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-reference", &["throng-codec"]),
     ("throng-harness", &["throng-spec", "throng-codec", "throng-reference"]),
     ("throng-loadgen", &[]),
-    ("throng-benches", &["throng-loadgen", "throng-mesh"]),
-    ("throng-tests", &[]),
+    ("throng-benches", &["throng-loadgen", "throng-mesh", "throng-kit"]),
+    ("throng-kit", &[]),
+    ("throng-tests", &["throng-kit"]),
     (
         "throng-sim",
         &[
@@ -50,16 +51,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-harness",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["throng-kit"]),
 ];
 
 /// What only the tests of a package may use besides.
 const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-wire", &["throng-spec"]),
     ("throng-chat", &["throng-spec"]),
-    ("throng", &["throng-spec"]),
+    ("throng", &["throng-spec", "throng-kit"]),
     ("throng-rest", &["throng-spec", "throng-chat"]),
-    ("throng-redis", &["throng-spec"]),
+    ("throng-redis", &["throng-spec", "throng-kit"]),
+    ("throng-store", &["throng-kit"]),
+    ("throng-loadgen", &["throng-kit"]),
+    ("throng-harness", &["throng-kit"]),
     ("throng-benches", &["throng-engine", "throng-chat", "throng-wire"]),
     ("throng-codec", &["throng-spec"]),
 ];

@@ -1,13 +1,13 @@
 // The chat's rules beyond the happy path: every error code, unread counts, history, images, presence
 // forms, and limits, as one modern client sees them.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { Api, png, pngUrl } from './support/api.mjs';
 import { Client } from './support/client.mjs';
+import { program, start } from './support/programs.mjs';
 import { eventually, roomy, Server, shipped } from './support/server.mjs';
 
 for (const shards of [1, 3]) {
@@ -397,7 +397,7 @@ test('a message that cannot be stored is refused, and takes no number', async (t
   // Another program holds the database for writing.
   const script = 'import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n'
     + 'db.execute("BEGIN IMMEDIATE")\nprint("held", flush=True)\nsys.stdin.read()\n';
-  const holder = spawn('python3', ['-c', script, join(server.dir, 'data', 'throng.db')]);
+  const holder = start(program('python3'), ['-c', script, join(server.dir, 'data', 'throng.db')]);
   t.after(() => holder.kill());
   await once(holder.stdout, 'data');
   const refused = await a.ask('message', { roomid: 1, msg: 'lost', img: '' });

@@ -1,19 +1,17 @@
 // `throng import`, as the guide for moving says it: the program against a real MariaDB with the
 // original's schema, and then the server on what it made of it.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 
 import { Api } from './support/api.mjs';
 import { Client } from './support/client.mjs';
 import { MariaDb } from './support/databases.mjs';
-import { binary, Server } from './support/server.mjs';
+import { binary, run } from './support/programs.mjs';
+import { Server } from './support/server.mjs';
 
-const run = promisify(execFile);
 const schema = new URL('../../server/store/tests/common/original.sql', import.meta.url);
 /** PHP's bcrypt of the password `U*U`. */
 const bcrypt = '$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW';

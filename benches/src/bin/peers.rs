@@ -131,7 +131,7 @@ fn measured(
     places: &Places,
     cores: &Cores,
 ) -> anyhow::Result<Report> {
-    let server = Server::start(&peer.program(places)?, places, cores.server)?;
+    let server = Server::start(&peer.program(places)?, cores.server)?;
     let measure = |cell: &Cell, mut scenario: Scenario| {
         scenario.duration_s = cell.duration_s(seconds.duration);
         scenario.warmup_s = seconds.warmup;

@@ -1,13 +1,13 @@
 // The table of faults: what was promised, what people saw, how soon all was right again.
-import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 
 import { LEASE_MS } from './nodes.mjs';
+import { program, root, run } from './programs.mjs';
 
 /** Of the code that is running, whatever is edited meanwhile. */
-const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+const commit = (await run(program('git'), ['-C', root, 'describe', '--always', '--dirty'])).stdout.trim();
 const ms = (value) => (value === undefined ? '–' : `${value}`);
 
 /** Writes `<name>.json` and `<name>.md` into `folder`. */

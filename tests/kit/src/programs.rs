@@ -168,6 +168,17 @@ impl From<Program> for Need {
 }
 
 impl Program {
+    /// The program of that name.
+    ///
+    /// # Panics
+    /// It is not in the table.
+    #[must_use]
+    #[track_caller]
+    pub fn named(name: &str) -> Program {
+        let found = Program::ALL.iter().find(|program| program.name() == name);
+        *found.unwrap_or_else(|| panic!("{name} is not in tests/kit/src/programs.rs"))
+    }
+
     /// Its file name.
     #[must_use]
     pub fn name(self) -> &'static str {
