@@ -230,7 +230,7 @@ fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
         check(own(places.python()).args(install).current_dir(&folder))?;
         std::fs::write(folder.join(".venv/installed"), "")?;
     }
-    // Its µWebSockets wants libuv, which not every system has: keep a copy beside it.
+    // Its µWebSockets wants libuv, which not every system has: keep a copy next to it.
     let system =
         ["/usr/lib/x86_64-linux-gnu/libuv.so.1", "/usr/lib64/libuv.so.1", "/usr/lib/libuv.so.1"];
     if system.iter().any(|path| Path::new(path).exists())

@@ -86,7 +86,7 @@ fn presence_is_right_after_kill_9() {
     }
     server.restart(Signal::KILL);
     let mut back = Session::open(server.address, Some(&users[0]));
-    assert_eq!(back.join(2)["online"], 1, "nobody else has come back");
+    assert_eq!(back.join(2)["online"], 1, "no other user has come back");
 }
 
 #[test]

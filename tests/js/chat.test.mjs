@@ -238,7 +238,7 @@ for (const shards of [1, 3]) {
       assert.equal((await client.next('message'))[0].img, '');
     });
 
-    test('presence by deltas and by number, beside the full roster', async (t) => {
+    test('presence by deltas and by number, next to the full roster', async (t) => {
       const users = await Promise.all(['full', 'delta', 'number', 'guest'].map((n) => api.register(n)));
       const [full, delta, number, guest] = await Promise.all(users.map((user) => open(t, user)));
       await full.join(2);
@@ -321,7 +321,7 @@ test('one order for all: many authors, three shards, every member sees the same 
   for (const client of clients.slice(1)) assert.deepEqual(seen(client), reference);
   for (let who = 0; who < clients.length; who += 1) {
     const own = clients[0].pending('message').map(([m]) => m.msg).filter((msg) => msg.startsWith(`${who}:`));
-    assert.deepEqual(own, Array.from({ length: 40 }, (_, i) => `${who}:${i}`), 'each author in his own order');
+    assert.deepEqual(own, Array.from({ length: 40 }, (_, i) => `${who}:${i}`), 'each author in their own order');
   }
 });
 

@@ -1,5 +1,5 @@
 // The guide for moving from the original, word for word: its nginx configuration in front of the
-// server, and its PHP beside it.
+// server, and its PHP next to it.
 import assert from 'node:assert/strict';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -103,7 +103,7 @@ describe('nginx in front', () => {
   }
 });
 
-describe('PHP beside it', () => {
+describe('PHP next to it', () => {
   /** Runs PHP with what Laravel would give it: the facade `Redis`, on a connection without prefix. */
   async function php(code) {
     const facade = `<?php

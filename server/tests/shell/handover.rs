@@ -108,7 +108,7 @@ fn an_unknown_sid_is_refused_before_the_upgrade() {
 }
 
 #[test]
-fn an_unknown_sid_is_refused_on_a_connection_of_the_front_desk_too() {
+fn an_unknown_sid_is_refused_on_a_connection_of_the_http_thread_too() {
     let server = Server::conformance(&["--shards", "3"]);
     for sid in ["AAAAAAAAAAAAAAAAAAAA", "AQAAAAAAAAAAAAAAAAAA", "_wAAAAAAAAAAAAAAAAAA", "nonsense"]
     {

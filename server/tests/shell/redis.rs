@@ -1,4 +1,4 @@
-//! The server beside a Redis that is there, is not, refuses, and goes away.
+//! The server with a Redis that is up, is down, rejects the login, and stops.
 
 use throng_kit::eventually;
 use throng_kit::redis::Redis;
@@ -71,16 +71,16 @@ fn a_wrong_password_ends_the_start_and_is_not_repeated() {
     for (login, word) in [(":wr0ng@", "authentication"), ("", "authentication")] {
         let url = format!("redis://{login}127.0.0.1:{}", redis.port);
         let output = run(&["serve", "--listen", "127.0.0.1:0", "--redis", &url]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(77), "{said}");
-        assert!(said.contains(word) && !said.contains("wr0ng"), "{said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(77), "{errors}");
+        assert!(errors.contains(word) && !errors.contains("wr0ng"), "{errors}");
     }
     let server = throng(&format!("redis://:right@127.0.0.1:{}", redis.port));
     until_ready_says(&server, "ok");
 }
 
 #[test]
-fn what_another_program_emits_is_heard() {
+fn what_another_program_emits_is_delivered() {
     let redis = Redis::start(&[]);
     let server = throng(&redis.url());
     until("it is subscribed", || {

@@ -1,4 +1,4 @@
-// Services beside the server, Redis in its three arrangements among them: real processes on spare
+// Services next to the server, Redis in its three arrangements among them: real processes on spare
 // ports, with files of their own, ended with the test.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';

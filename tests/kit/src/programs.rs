@@ -85,7 +85,7 @@ programs! {
     CargoNextest    "cargo-nextest"      in "cargo-nextest",    Optional: "runs the tests with retries and timeouts";
 }
 
-/// What is installed beside programs: libraries, headers, extensions.
+/// What is installed in addition: libraries, headers, extensions.
 const LIBRARIES: &[Need] = &[
     Need {
         name: "ensurepip",
