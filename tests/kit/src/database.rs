@@ -26,9 +26,6 @@ pub struct Database {
 
 impl Database {
     /// Makes its files and starts it.
-    ///
-    /// # Errors
-    /// It cannot be made or started.
     pub fn start(kind: Kind) -> Result<Database> {
         let dir = Dir::new("db")?;
         if process::is_root() {
@@ -43,9 +40,6 @@ impl Database {
     }
 
     /// Starts it again after `kill`.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn restart(&mut self) -> Result {
         self.kill();
         let command = self.kind.serve(self.dir.path());
@@ -73,13 +67,11 @@ impl Database {
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join(self.kind.socket_name())
     }
 
     /// The URL of one of its databases.
-    #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.kind.url(&self.socket(), database)
     }
@@ -93,7 +85,6 @@ impl Drop for Database {
 
 impl Kind {
     /// The file name of its socket, which clients derive from the directory.
-    #[must_use]
     pub fn socket_name(self) -> &'static str {
         match self {
             Kind::Postgres => ".s.PGSQL.5432",
@@ -102,10 +93,6 @@ impl Kind {
     }
 
     /// The URL of a database; the empty name is one that always exists.
-    ///
-    /// # Panics
-    /// The socket is not in a directory.
-    #[must_use]
     pub fn url(self, socket: &Path, database: &str) -> String {
         match self {
             Kind::Postgres => {

@@ -19,16 +19,11 @@ pub struct Answer {
 
 impl Answer {
     /// The body as text.
-    #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The body as JSON.
-    ///
-    /// # Panics
-    /// It is not JSON.
-    #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
@@ -37,10 +32,6 @@ impl Answer {
 }
 
 /// Sends a GET request.
-///
-/// # Panics
-/// The server does not answer.
-#[must_use]
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     send(
@@ -51,10 +42,6 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Sends a POST request with a JSON body.
-///
-/// # Panics
-/// The server does not answer.
-#[must_use]
 #[track_caller]
 pub fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
@@ -67,9 +54,6 @@ pub fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
 }
 
 /// Sends any bytes and reads until the server closes; `None` if that is no HTTP answer.
-///
-/// # Panics
-/// The server does not accept.
 #[track_caller]
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(address);
@@ -79,10 +63,6 @@ pub fn send(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 /// A connection with timeouts, so that a server that hangs fails a test.
-///
-/// # Panics
-/// The server does not accept.
-#[must_use]
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server accepts");

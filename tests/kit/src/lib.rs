@@ -49,9 +49,6 @@ impl From<std::io::Error> for Failed {
 }
 
 /// Polls `probe` until it returns a value; for state that no event announces.
-///
-/// # Panics
-/// After `within`.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + within;

@@ -41,17 +41,11 @@ struct State {
 
 impl Process {
     /// Starts `command`.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn start(command: &Command) -> Result<Process> {
         Process::start_as(None, command)
     }
 
     /// Starts `command` as that user, if we are root: database servers refuse to be root.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn start_as(user: Option<&str>, command: &Command) -> Result<Process> {
         let output = Arc::default();
         let child = spawn(user, command, &output)?;
@@ -61,9 +55,6 @@ impl Process {
     }
 
     /// Ends it and starts `command` in its place; the output so far is kept.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn start_again(&mut self, user: Option<&str>, command: &Command) -> Result {
         self.kill();
         self.lines_before = self.output.lock().lines.len();
@@ -72,9 +63,6 @@ impl Process {
     }
 
     /// Waits for a line of output that `find` takes.
-    ///
-    /// # Errors
-    /// There is none `within` that time, or the process has ended; with its last output.
     pub fn wait_for_line<T>(
         &mut self,
         within: Duration,
@@ -98,9 +86,6 @@ impl Process {
     }
 
     /// Polls until it is ready.
-    ///
-    /// # Errors
-    /// It is not `within` that time, or the process has ended; with its last output.
     pub fn wait_until(&mut self, within: Duration, mut is_ready: impl FnMut() -> bool) -> Result {
         let end = Instant::now() + within;
         while !is_ready() {
@@ -123,21 +108,18 @@ impl Process {
     }
 
     /// Every line it wrote so far, of both streams.
-    #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.output.lock().lines.clone()
     }
 
     /// Its process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal; one that has ended gets none.
     pub fn signal(&self, signal: Signal) {
-        // It fails only for a process that has ended.
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+        self::signal(self.pid(), signal);
     }
 
     /// Ends it at once.
@@ -160,9 +142,6 @@ impl Process {
     }
 
     /// Waits for its end.
-    ///
-    /// # Panics
-    /// It has not ended `within` that time.
     #[track_caller]
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let child = &mut self.child;
@@ -179,7 +158,6 @@ impl Process {
     }
 
     /// Resident memory in bytes.
-    #[must_use]
     pub fn rss(&self) -> u64 {
         let text = self.proc("statm");
         let pages: u64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
@@ -187,7 +165,6 @@ impl Process {
     }
 
     /// Processor time used so far, in clock ticks (usually 10 ms).
-    #[must_use]
     pub fn cpu_ticks(&self) -> u64 {
         let stat = self.proc("stat");
         let (_, rest) = stat.rsplit_once(')').expect("the name is in parentheses");
@@ -197,13 +174,11 @@ impl Process {
     }
 
     /// Open file descriptors.
-    #[must_use]
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the process runs").count()
     }
 
     /// The names of its threads.
-    #[must_use]
     pub fn threads(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
         let names =
@@ -237,14 +212,20 @@ impl Output {
     }
 }
 
+/// Sends a signal to any process; one that has ended gets none.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It fails only for a process that has ended.
+        let _ = kill_process(pid, signal);
+    }
+}
+
 /// Whether this process is root.
-#[must_use]
 pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
 /// The options of `setpriv` that make a program that user's, if we are root.
-#[must_use]
 pub fn user_options(user: Option<&str>) -> Vec<&str> {
     match user {
         Some(user) if is_root() => vec!["--reuid", user, "--regid", user, "--clear-groups"],

@@ -19,7 +19,7 @@ pub enum NeededBy {
     Run,
     /// `cargo xtask test`.
     Test,
-    /// A command that checks by itself and does something else without it.
+    /// One command, which installs it itself or does something else without it.
     Optional,
 }
 
@@ -55,11 +55,13 @@ programs! {
     Bash            "bash"               in "bash",             Everything: "runs the scripts";
     Cargo           "cargo"              in "rustup",           Everything: "builds";
     Chown           "chown"              in "coreutils",        Everything: "gives a directory to a database server's user";
+    Cp              "cp"                 in "coreutils",        Everything: "copies settings into the root of `fresh`";
     Dpkg            "dpkg"               in "dpkg",             Everything: "unpacks libuv for a peer of the benches";
     Nice            "nice"               in "coreutils",        Everything: "starves the load generator";
     Rustc           "rustc"              in "rustup",           Everything: "names its version in results";
     Setpriv         "setpriv"            in "util-linux",       Everything: "starts servers as another user and ends them with us";
     Setsid          "setsid"             in "util-linux",       Everything: "starts the nodes under test";
+    Tar             "tar"                in "tar",              Everything: "keeps the root of `fresh`";
     Taskset         "taskset"            in "util-linux",       Everything: "binds servers of the benches to a core";
     Cc              "cc"                 in "build-essential",  Run: "compiles the embedded SQLite";
     Git             "git"                in "git",              Run: "names the commit in results";
@@ -83,6 +85,7 @@ programs! {
     Valgrind        "valgrind"           in "valgrind",         Test: "counts the instructions of a delivery";
     CargoDeny       "cargo-deny"         in "cargo-deny",       Optional: "checks licences and advisories";
     CargoNextest    "cargo-nextest"      in "cargo-nextest",    Optional: "runs the tests with retries and timeouts";
+    Debootstrap     "debootstrap"        in "debootstrap",      Optional: "makes the empty root of `fresh`";
 }
 
 /// What is installed in addition: libraries, headers, extensions.
@@ -147,7 +150,6 @@ impl Need {
     }
 
     /// Whether this machine has it.
-    #[must_use]
     pub fn is_present(&self) -> bool {
         match self.look {
             Look::Program(program) => program.find().is_some(),
@@ -169,10 +171,6 @@ impl From<Program> for Need {
 
 impl Program {
     /// The program of that name.
-    ///
-    /// # Panics
-    /// It is not in the table.
-    #[must_use]
     #[track_caller]
     pub fn named(name: &str) -> Program {
         let found = Program::ALL.iter().find(|program| program.name() == name);
@@ -180,13 +178,11 @@ impl Program {
     }
 
     /// Its file name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
     /// Where it is, if it is installed.
-    #[must_use]
     pub fn find(self) -> Option<PathBuf> {
         let given = match self {
             Program::Chromium => env::var_os("CHROMIUM").map(PathBuf::from),
@@ -208,10 +204,6 @@ impl Program {
     }
 
     /// A command that runs it.
-    ///
-    /// # Panics
-    /// It is not installed.
-    #[must_use]
     #[track_caller]
     pub fn command(self) -> Command {
         let Need { name, package, .. } = self.row();
@@ -223,10 +215,6 @@ impl Program {
 
 /// A command that runs a program of this workspace: one that it builds, a script, an environment
 /// of Python below `target`.
-///
-/// # Panics
-/// The path lies elsewhere: an external program has to be in the table.
-#[must_use]
 #[track_caller]
 pub fn own(path: impl AsRef<Path>) -> Command {
     let path = path.as_ref();
@@ -236,7 +224,6 @@ pub fn own(path: impl AsRef<Path>) -> Command {
 }
 
 /// The same command, run by a program that replaces itself by it, such as `taskset`.
-#[must_use]
 pub fn through(wrapper: Program, args: &[&str], inner: &Command) -> Command {
     let mut command = wrapper.command();
     command.args(args).arg(inner.get_program()).args(inner.get_args());
@@ -253,7 +240,6 @@ pub fn through(wrapper: Program, args: &[&str], inner: &Command) -> Command {
 }
 
 /// The repository's top folder.
-#[must_use]
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -263,13 +249,11 @@ pub fn root() -> &'static Path {
 }
 
 /// Where Cargo builds, honouring `CARGO_TARGET_DIR`.
-#[must_use]
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// Where xtask puts a newer Node when the system's is too old.
-#[must_use]
 pub fn node_dir() -> PathBuf {
     target().join("tools/node/bin")
 }

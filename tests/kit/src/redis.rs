@@ -32,20 +32,12 @@ pub struct Redis {
 
 impl Redis {
     /// With these arguments besides; `{dir}` stands for its directory, `{port}` for its port.
-    ///
-    /// # Panics
-    /// It does not start.
-    #[must_use]
     #[track_caller]
     pub fn start(args: &[&str]) -> Redis {
         Redis::with_files(args, &[])
     }
 
     /// As `start`; `files` (name and text) are written into its directory first.
-    ///
-    /// # Panics
-    /// It does not start.
-    #[must_use]
     #[track_caller]
     pub fn with_files(args: &[&str], files: &[(&str, &str)]) -> Redis {
         let port = spare_port().expect("a free port");
@@ -54,20 +46,12 @@ impl Redis {
     }
 
     /// On a port that is known before.
-    ///
-    /// # Panics
-    /// It does not start.
-    #[must_use]
     #[track_caller]
     pub fn start_at(port: u16) -> Redis {
         Redis::launch(Program::RedisServer, port, &BASE, &[]).expect("Redis starts")
     }
 
     /// A Sentinel with that configuration.
-    ///
-    /// # Panics
-    /// It does not start.
-    #[must_use]
     #[track_caller]
     pub fn sentinel(config: &str) -> Redis {
         let port = spare_port().expect("a free port");
@@ -78,9 +62,6 @@ impl Redis {
     }
 
     /// For those that report errors instead of panicking.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn try_start() -> Result<Redis> {
         Redis::launch(Program::RedisServer, spare_port()?, &BASE, &[])
     }
@@ -100,24 +81,17 @@ impl Redis {
     }
 
     /// Where clients connect.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Runs one command with `redis-cli`; returns what that prints.
-    ///
-    /// # Panics
-    /// `redis-cli` cannot be started.
     pub fn cli(&self, args: &[&str]) -> String {
         let output = self.redis_cli(args).output().expect("redis-cli starts");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// Publishes any bytes to a channel.
-    ///
-    /// # Panics
-    /// `redis-cli` fails.
     pub fn publish(&self, channel: &str, payload: &[u8]) {
         let mut command = self.redis_cli(&["-x", "PUBLISH", channel]);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -150,9 +124,6 @@ impl Redis {
     }
 
     /// Starts it again on the same port; it is empty.
-    ///
-    /// # Panics
-    /// It does not start.
     #[track_caller]
     pub fn restart(&mut self) {
         let started = self.process.start_again(None, &self.command);
@@ -161,9 +132,6 @@ impl Redis {
 }
 
 /// Joins Redis servers that have `--cluster-enabled` to a cluster.
-///
-/// # Panics
-/// `redis-cli` fails.
 #[track_caller]
 pub fn create_cluster<'a>(nodes: impl IntoIterator<Item = &'a Redis>) {
     let mut create = Program::RedisCli.command();

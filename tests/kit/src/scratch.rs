@@ -14,9 +14,6 @@ pub struct Dir(PathBuf);
 
 impl Dir {
     /// Below the system's temporary directory: the path of a socket has to be short.
-    ///
-    /// # Errors
-    /// It cannot be made.
     pub fn new(name: &str) -> io::Result<Dir> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -26,13 +23,11 @@ impl Dir {
     }
 
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where it is; it stays.
-    #[must_use]
     pub fn keep(mut self) -> PathBuf {
         std::mem::take(&mut self.0)
     }
@@ -49,9 +44,6 @@ impl Drop for Dir {
 
 /// A port without a listener, below the range of outgoing connections: it stays free while a server
 /// that was killed is down.
-///
-/// # Errors
-/// There is none.
 pub fn spare_port() -> Result<u16> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();

@@ -24,13 +24,11 @@ pub struct Plan {
 
 impl Plan {
     /// `throng serve` with the configuration as shipped.
-    #[must_use]
     pub fn shipped() -> Self {
         Plan { program: "throng", config: String::new(), args: Vec::new(), env: Vec::new() }
     }
 
     /// The same without the throttle of the API: every test comes from one address.
-    #[must_use]
     pub fn throng(shards: u32) -> Self {
         Plan::shipped()
             .config("[http]\napi_per_minute = 0\n")
@@ -38,43 +36,34 @@ impl Plan {
     }
 
     /// The conformance echo with the protocol's default heartbeat.
-    #[must_use]
     pub fn echo() -> Self {
         Plan { program: "conformance", ..Plan::shipped() }
     }
 
     /// The conformance echo with a heartbeat that does not disturb long cases.
-    #[must_use]
     pub fn conformance() -> Self {
         Plan::echo().args(&["--ping-interval-ms", "25000", "--ping-timeout-ms", "20000"])
     }
 
     /// Adds arguments.
-    #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         self
     }
 
     /// Adds lines to the configuration file.
-    #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
         self
     }
 
     /// Adds a variable to its environment.
-    #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Starts the server.
-    ///
-    /// # Panics
-    /// It is not ready in time.
-    #[must_use]
     #[track_caller]
     pub fn start(self) -> Server {
         let dir = Dir::new("server").expect("the temporary directory is writable");
@@ -98,19 +87,11 @@ impl Plan {
 }
 
 /// A directory that stays when the test ends.
-///
-/// # Panics
-/// The temporary directory is not writable.
-#[must_use]
 pub fn fresh_dir() -> PathBuf {
     Dir::new("it").expect("the temporary directory is writable").keep()
 }
 
 /// Path of a program that this workspace builds: in `E2E_BIN_DIR`, or where this test was built.
-///
-/// # Panics
-/// It is not there.
-#[must_use]
 #[track_caller]
 pub fn binary(name: &str) -> PathBuf {
     let dir = env::var_os("E2E_BIN_DIR").map_or_else(
@@ -126,10 +107,6 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// Runs `throng` with these arguments to its end, in a new directory.
-///
-/// # Panics
-/// It cannot be started.
-#[must_use]
 pub fn throng(args: &[&str]) -> Output {
     let dir = Dir::new("run").expect("the temporary directory is writable");
     let mut command = own(binary("throng"));
@@ -147,9 +124,6 @@ pub struct Server {
 }
 
 /// Waits for the line that says where a server listens.
-///
-/// # Errors
-/// It does not come in time.
 pub fn wait_until_ready(process: &mut Process) -> Result<SocketAddr> {
     process.wait_for_line(READY_WITHIN, |line| {
         line.split_once("listening on http://")?.1.trim().parse().ok()
@@ -158,15 +132,11 @@ pub fn wait_until_ready(process: &mut Process) -> Result<SocketAddr> {
 
 impl Server {
     /// Where clients connect.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Ends the server with a signal and starts it again on the same port and data.
-    ///
-    /// # Panics
-    /// It does not end, or is not ready in time.
     #[track_caller]
     pub fn restart(&mut self, signal: Signal) {
         self.signal(signal);
@@ -177,10 +147,6 @@ impl Server {
     }
 
     /// The sum of all samples of a metric whose labels contain `label`; `None` if there is none.
-    ///
-    /// # Panics
-    /// The server does not answer.
-    #[must_use]
     #[track_caller]
     pub fn metric(&self, name: &str, label: &str) -> Option<f64> {
         let text = http::get(self.address, "/metrics").text();
