@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_spec_is_for_the_tests_of_the_codec_only() {
-        assert_eq!(broken_rules(&metadata("throng-engine", "throng-spec", None)).len(), 1);
-        assert_eq!(broken_rules(&metadata("throng-engine", "throng-spec", Some("dev"))).len(), 0);
+        assert_eq!(broken_rules(&metadata("throng-chat", "throng-spec", None)).len(), 1);
+        assert_eq!(broken_rules(&metadata("throng-chat", "throng-spec", Some("dev"))).len(), 0);
     }
 
     #[test]
