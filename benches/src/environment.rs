@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use throng_kit::Program;
 
 /// Folders of a run.
 pub struct Places {
@@ -70,15 +71,9 @@ pub fn output_of(command: &mut Command) -> String {
 /// It does not compile.
 pub fn build(places: &Places, binary: &str) -> anyhow::Result<()> {
     let package = if binary == "floor" { "throng-benches" } else { binary };
-    let mut command = Command::new(cargo());
+    let mut command = Program::Cargo.command();
     command.args(["build", "--release", "--package", package, "--bin", binary]);
     run(command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target))
-}
-
-/// The Cargo that runs this program, or the one on the path, which chooses its toolchain itself.
-#[must_use]
-pub fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Runs a command to its end; its output goes to standard error.
@@ -103,7 +98,7 @@ pub fn machine() -> String {
     let is_virtual = std::fs::read_to_string("/proc/cpuinfo")
         .is_ok_and(|cpus| cpus.split_whitespace().any(|flag| flag == "hypervisor"));
     let kind = if is_virtual { ", virtual machine" } else { "" };
-    let rustc = output_of(Command::new("rustc").arg("--version"));
+    let rustc = output_of(Program::Rustc.command().arg("--version"));
     format!("{}, {gib}{kind}, {rustc}", throng_loadgen::proc::machine())
 }
 
@@ -111,7 +106,7 @@ pub fn machine() -> String {
 #[must_use]
 pub fn commit(root: &Path) -> String {
     let describe = ["describe", "--always", "--dirty", "--tags"];
-    output_of(Command::new("git").arg("-C").arg(root).args(describe))
+    output_of(Program::Git.command().arg("-C").arg(root).args(describe))
 }
 
 /// The command that reproduces the results.

@@ -1,7 +1,6 @@
 //! One run of the generator, in a process of its own on its own cores.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Context as _;
 use throng_loadgen::report::Report;
@@ -43,7 +42,7 @@ pub fn measure(
     let file = places.scratch.join(format!("scenario-{}.toml", server.pid()));
     std::fs::write(&file, toml::to_string(&scenario)?)?;
     let json = places.scratch.join(format!("report-{}.json", server.pid()));
-    let mut generator = Command::new(places.binaries.join("throng-loadgen"));
+    let mut generator = throng_kit::own(places.binaries.join("throng-loadgen"));
     generator.arg("run").arg(&file).arg("--quiet").arg("--json").arg(&json);
     let output = generator.output().context("start throng-loadgen")?;
     let text = std::fs::read_to_string(&json).with_context(|| {

@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use std::thread;
 
+use throng_kit::redis::Redis;
+
 use crate::nodes::{Nodes, Plan};
 use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::test::Counts;
@@ -52,7 +54,7 @@ pub fn conform(args: &[String]) -> Outcome {
     sum(&counts)
 }
 
-/// A server, and what the harness is told when it runs against it.
+/// A server, and the harness's arguments when it runs against it.
 type Run<'a> = (&'a Plan, &'a [String]);
 
 fn everything<'a>(whole: &'a [String], about_nodes: &'a [String]) -> impl Iterator<Item = Run<'a>> {
@@ -79,11 +81,11 @@ fn sum(counts: &Counts) -> Outcome {
 /// For `test`: the server and the harness that the tests built anyway, with the checks of overflow
 /// that a release build leaves out. The harness's mutants are among its own tests.
 pub fn in_test() -> Outcome<Counts> {
-    // Patience with each answer: two cores carry the servers and all of their clients.
-    let patience = ["--jobs", "4", "--wait", "15"].map(String::from);
+    // Long timeouts: two cores carry the servers and all of their clients.
+    let timeouts = ["--jobs", "4", "--wait", "15"].map(String::from);
     let few = ["--cases", "4"].map(String::from);
-    let about_nodes = [&patience[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
-    let mut runs: Vec<Run<'_>> = everything(&patience, &about_nodes).collect();
+    let about_nodes = [&timeouts[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
+    let mut runs: Vec<Run<'_>> = everything(&timeouts, &about_nodes).collect();
     let second = runs.split_off(runs.len() / 2);
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
     thread::scope(|scope| {
@@ -166,7 +168,7 @@ fn bench_redis(args: &[String]) -> Outcome {
     let one = Nodes::start(&server, &Plan { redis: true, ..plan("bench-1", 1, 1) })?;
     let mut bench = command(&release.join("redis").to_string_lossy(), args, ".");
     bench.arg("--nodes").arg(two.urls.join(",")).arg("--node").arg(&one.urls[0]);
-    bench.arg("--redis").arg(one.redis.as_deref().unwrap_or_default());
+    bench.arg("--redis").args(one.redis.as_ref().map(Redis::url));
     bench.arg("--rates").arg(release.join("examples").join("rates"));
     finish(bench)
 }

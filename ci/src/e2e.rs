@@ -10,7 +10,7 @@ const DIR: &str = "tests/js";
 const FAULTS: &str = "faults.test.mjs";
 
 /// File after file: a failed one runs once more, because it is about real processes, sockets and
-/// browsers on whatever machine this is. What passes only then is counted as flaky and told.
+/// browsers on whatever machine this is. What passes only then is counted as flaky and shown.
 pub fn all() -> Outcome<Counts> {
     let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -60,7 +60,7 @@ fn file_of(profile: &str, file: &str, environment: &[(&str, &str)]) -> Outcome<C
     node.env("E2E_PYTHON_5", setup::python("5"));
     node.env("E2E_RUST_CLIENT", target().join("rust-client").join("debug").join("rust-client"));
     node.envs(environment.iter().copied());
-    if let Some(chromium) = setup::chromium() {
+    if let Some(chromium) = throng_kit::Program::Chromium.find() {
         node.env("CHROMIUM", chromium);
     }
     if env::var_os("NO_COLOR").is_none() && env::var_os("CI").is_some() {

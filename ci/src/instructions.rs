@@ -75,14 +75,11 @@ fn cost(load: &Load) -> Outcome<f64> {
 
 fn collected(load: &Load, turns: u64) -> Outcome<u64> {
     let program = target().join("release/examples/delivery");
-    // In a shell, because valgrind reports on standard error.
-    let script = format!(
-        "exec valgrind --tool=callgrind --callgrind-out-file=/dev/null '{}' {} {} {turns} 2>&1",
-        program.display(),
-        load.members,
-        load.publishes_per_turn
-    );
-    let (succeeded, lines) = run_and_read(command("sh", &["-c", &script], "."))?;
+    let numbers = [load.members, load.publishes_per_turn, turns].map(|number| number.to_string());
+    let mut count =
+        command("valgrind", &["--tool=callgrind", "--callgrind-out-file=/dev/null"], ".");
+    count.arg(program).args(numbers);
+    let (succeeded, lines) = run_and_read(count)?;
     let found = lines.iter().find_map(|line| line.split_once("Collected : "));
     let count = found.and_then(|(_, count)| count.trim().parse().ok());
     match count {

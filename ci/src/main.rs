@@ -10,7 +10,6 @@ mod instructions;
 mod nodes;
 mod process;
 mod run;
-mod services;
 mod setup;
 mod test;
 
@@ -53,6 +52,12 @@ pub enum Failure {
 }
 
 pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl From<throng_kit::Failed> for Failure {
+    fn from(error: throng_kit::Failed) -> Self {
+        Failure::Failed(error.0)
+    }
+}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use throng_kit::database::{Database, Kind};
+use throng_kit::redis::Redis;
+use throng_kit::scratch::spare_port;
+
 use crate::process::{command, finish, root, target};
-use crate::services::{self, Service, spare_port};
 use crate::{Failure, Outcome};
 
 /// How a server under test is set up.
@@ -29,15 +32,15 @@ pub struct Nodes {
     dir: PathBuf,
     pub urls: Vec<String>,
     /// That of the nodes, if they have one.
-    pub redis: Option<String>,
-    services: Vec<Service>,
+    pub redis: Option<Redis>,
+    postgres: Option<Database>,
 }
 
 impl Nodes {
     pub fn start(program: &Path, plan: &Plan) -> Outcome<Nodes> {
         let dir = target().join("conform").join(format!("{}-{}", plan.name, std::process::id()));
         fs::create_dir_all(&dir)?;
-        let mut nodes = Nodes { dir, urls: Vec::new(), redis: None, services: Vec::new() };
+        let mut nodes = Nodes { dir, urls: Vec::new(), redis: None, postgres: None };
         let mut options = format!("--unlimited --shards {}", plan.shards);
         if plan.quick {
             options += QUICK;
@@ -46,15 +49,14 @@ impl Nodes {
             let config = nodes.dir.join("throng.toml");
             let text = format!("[rooms]\ndriver = \"redis\"\n[redis]\n{REDIS}");
             fs::write(&config, text)?;
-            let redis = services::redis()?;
-            options += &format!(" --config {} --redis {}", config.display(), redis.url);
-            nodes.redis = Some(redis.url.clone());
-            nodes.services.push(redis);
+            let redis = Redis::try_start()?;
+            options += &format!(" --config {} --redis {}", config.display(), redis.url());
+            nodes.redis = Some(redis);
         }
         if plan.nodes > 1 {
-            let postgres = services::postgres()?;
-            options += &format!(" --database '{}'", postgres.url);
-            nodes.services.push(postgres);
+            let postgres = Database::start(Kind::Postgres)?;
+            options += &format!(" --database '{}'", postgres.url(""));
+            nodes.postgres = Some(postgres);
         }
         for node in 0..plan.nodes {
             let place = nodes.dir.join(node.to_string());
@@ -70,7 +72,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// What the harness is told to call; it expects `$NODES`.
+    /// What the harness calls to kill and start nodes; it expects `$NODES`.
     pub fn command() -> String {
         root().join("ci").join("node.sh").display().to_string()
     }
@@ -95,7 +97,8 @@ impl Drop for Nodes {
                 let _ = self.order("down", node);
             }
         }
-        self.services.clear();
+        self.redis = None;
+        self.postgres = None;
         for node in 0..self.urls.len() {
             let kept = format!("{}.{node}.log", self.dir.file_name().unwrap_or_default().display());
             let log = self.dir.join(node.to_string()).join("log");

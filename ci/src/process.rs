@@ -1,34 +1,22 @@
-//! Child processes: run one, keep or pass on its output, find one on the path.
+//! Child processes: run one, keep or pass on its output.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::{env, fs, thread};
+use std::{env, thread};
+
+use throng_kit::Program;
+pub use throng_kit::programs::{node_dir, root, target};
 
 use crate::{Failure, Outcome};
 
-/// The repository's top folder.
-pub fn root() -> &'static Path {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        let ci = Path::new(env!("CARGO_MANIFEST_DIR"));
-        ci.parent().expect("ci/ lies in the repository").to_owned()
-    })
-}
-
-/// Where Cargo builds, honouring `CARGO_TARGET_DIR`.
-pub fn target() -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => root().join(dir),
-        None => root().join("target"),
-    }
-}
-
-/// A command that runs in `dir` (relative to the top) with our own Node first on the path.
+/// A command that runs in `dir` (relative to the top) with our own Node first on the path: a program
+/// of the kit's table by its name, or one of ours by its path.
 pub fn command<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Command {
-    let mut command = Command::new(program);
+    let mut command = match program.contains('/') {
+        true => throng_kit::own(program),
+        false => Program::named(program).command(),
+    };
     command.args(args).current_dir(root().join(dir)).stdin(Stdio::null());
     let own = node_dir();
     if own.is_dir() {
@@ -39,11 +27,6 @@ pub fn command<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Command
         }
     }
     command
-}
-
-/// Where a newer Node is put when the system's is too old.
-pub fn node_dir() -> PathBuf {
-    target().join("tools").join("node").join("bin")
 }
 
 /// Runs a command with its output shown; an exit code other than 0 is a failure.
@@ -99,25 +82,18 @@ fn copy_lines(from: impl Read, show: impl Fn(&str)) -> Vec<String> {
     lines
 }
 
-/// What a command prints, if it runs and succeeds.
+/// What a command prints, if it is installed, runs and succeeds.
 pub fn read<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Option<String> {
+    if !is_installed(program) {
+        return None;
+    }
     let output = command(program, args, dir).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-pub fn is_root() -> bool {
-    read("id", &["-u"], ".").is_some_and(|id| id.trim() == "0")
-}
-
-/// Whether a program is on the path.
+/// Whether a program of the kit's table is there.
 pub fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|dir| is_executable(&dir.join(program)))
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    Program::named(program).find().is_some()
 }
 
 /// A heading between steps.

@@ -1,4 +1,5 @@
-//! Installs what a machine lacks, once: system packages, Node packages, Python environments.
+//! Installs what a machine lacks, once: system packages (the kit's table), Node packages, Python
+//! environments.
 //! Each part leaves a stamp with a hash of what it was made from, so a second run does nothing.
 
 use std::collections::hash_map::DefaultHasher;
@@ -6,160 +7,55 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use crate::process::{
-    command, finish, is_installed, is_root, node_dir, read, root, run, say, target,
-};
+use throng_kit::Program;
+use throng_kit::process::is_root;
+use throng_kit::programs::{Need, NeededBy};
+
+use crate::process::{command, finish, is_installed, node_dir, read, root, run, say, target};
 use crate::{Failure, Outcome};
 
 /// Vite needs at least this Node; Debian 12 ships 18.
 const NODE_MIN: (u32, u32) = (20, 19);
 
-/// A program we need and the Debian package that holds it.
-struct Need {
-    present: fn() -> bool,
-    package: &'static str,
-    why: &'static str,
-}
-
-const NODE: Need =
-    Need { present: || is_installed("node"), package: "nodejs", why: "builds the web client" };
-const NPM: Need =
-    Need { present: || is_installed("npm"), package: "npm", why: "fetches JavaScript packages" };
-const CHROMIUM: Need = Need {
-    present: || chromium().is_some(),
-    package: "chromium",
-    why: "runs the web client's tests",
-};
-const REDIS: Need = Need {
-    present: || is_installed("redis-server"),
-    package: "redis-server",
-    why: "runs the tests of the Redis driver",
-};
-const POSTGRES: Need = Need {
-    present: || is_installed("postgres") || Path::new("/usr/lib/postgresql").exists(),
-    package: "postgresql",
-    why: "runs the tests of the store",
-};
-const MARIADB: Need = Need {
-    present: || is_daemon("mariadbd"),
-    package: "mariadb-server",
-    why: "runs the tests of the store",
-};
-const NGINX: Need = Need {
-    present: || is_daemon("nginx"),
-    package: "nginx-light",
-    why: "runs the test of the guide for moving",
-};
-const PHP: Need = Need {
-    present: || is_installed("php"),
-    package: "php-cli",
-    why: "runs the test of the guide for moving",
-};
-const PHP_REDIS: Need = Need {
-    present: || has_php("redis"),
-    package: "php-redis",
-    why: "runs the test of the guide for moving",
-};
-const PHP_MSGPACK: Need = Need {
-    present: || has_php("msgpack"),
-    package: "php-msgpack",
-    why: "runs the test of the guide for moving",
-};
-const PYTHON: Need = Need {
-    present: || read("python3", &["-c", "import ensurepip, venv"], ".").is_some(),
-    package: "python3-venv",
-    why: "runs the Python Socket.IO clients",
-};
-const PKG_CONFIG: Need = Need {
-    present: || is_installed("pkg-config"),
-    package: "pkg-config",
-    why: "builds the Rust Socket.IO client",
-};
-const OPENSSL: Need = Need {
-    present: || Path::new("/usr/include/openssl/ssl.h").exists(),
-    package: "libssl-dev",
-    why: "builds the Rust Socket.IO client",
-};
-const VALGRIND: Need = Need {
-    present: || is_installed("valgrind"),
-    package: "valgrind",
-    why: "counts the instructions of a delivery",
-};
-const CC: Need = Need {
-    present: || is_installed("cc"),
-    package: "build-essential",
-    why: "compiles the embedded SQLite",
-};
-
-/// A daemon, which Debian keeps off the path of ordinary users.
-fn is_daemon(program: &str) -> bool {
-    is_installed(program) || Path::new("/usr/sbin").join(program).exists()
-}
-
-/// Whether PHP is there and has the extension.
-fn has_php(extension: &str) -> bool {
-    let code = format!("exit((int) !extension_loaded('{extension}'));");
-    read("php", &["-r", &code], ".").is_some()
-}
-
 /// What `run` needs: enough to build the web client and the server.
 pub fn for_run() -> Outcome {
-    system(&[CC, NODE, NPM])?;
+    install(Need::up_to(NeededBy::Run))?;
     recent_node()?;
     web_client()
 }
 
 /// What `instructions` needs.
 pub fn for_instructions() -> Outcome {
-    system(&[CC, VALGRIND])
+    install([Program::Cc, Program::Valgrind].map(Need::from))
 }
 
 /// What `test` needs.
 pub fn everything() -> Outcome {
-    system(&[
-        CC,
-        NODE,
-        NPM,
-        CHROMIUM,
-        REDIS,
-        POSTGRES,
-        MARIADB,
-        NGINX,
-        PHP,
-        PHP_REDIS,
-        PHP_MSGPACK,
-        PYTHON,
-        PKG_CONFIG,
-        OPENSSL,
-        VALGRIND,
-    ])?;
+    install(Need::up_to(NeededBy::Test))?;
     for_run()?;
     npm_ci("tests/js")?;
     python_env("4")?;
     python_env("5")
 }
 
-/// The browser: `CHROMIUM`, or the first of the usual names on the path.
-pub fn chromium() -> Option<String> {
-    if let Ok(path) = std::env::var("CHROMIUM") {
-        return Some(path);
-    }
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    names.into_iter().find(|name| is_installed(name)).map(str::to_owned)
-}
-
-fn system(needs: &[Need]) -> Outcome {
-    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.present)()).collect();
+/// Installs what is missing, or lists it when we may not.
+pub fn install(needs: impl IntoIterator<Item = Need>) -> Outcome {
+    let missing: Vec<Need> = needs.into_iter().filter(|need| !need.is_present()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
     if !is_root() || !is_installed("apt-get") {
-        let list: Vec<String> =
-            missing.iter().map(|need| format!("  {:<16} {}", need.package, need.why)).collect();
+        let list: Vec<String> = missing
+            .iter()
+            .map(|need| format!("  {:<20} {:<16} {}", need.name, need.package, need.why))
+            .collect();
         return Err(Failure::Missing(format!(
-            "these programs are missing:\n{}\ninstall them, then run the command again; on Debian \
-             or Ubuntu:\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+            "these programs are missing (with their packages):\n{}\ninstall them, then run the \
+             command again; on Debian or Ubuntu:\n  sudo apt-get update && sudo apt-get install -y \
+             --no-install-recommends {}",
             list.join("\n"),
             packages.join(" ")
         )));
@@ -173,11 +69,10 @@ fn system(needs: &[Need]) -> Outcome {
     );
     install.args(&packages).env("DEBIAN_FRONTEND", "noninteractive");
     finish(install)?;
-    match missing.iter().find(|need| !(need.present)()) {
+    match missing.iter().find(|need| !need.is_present()) {
         None => Ok(()),
-        Some(need) => Err(Failure::Failed(format!(
-            "{} was installed, but what it is for is still missing ({})",
-            need.package, need.why
+        Some(Need { name, package, why, .. }) => Err(Failure::Failed(format!(
+            "{package} was installed, but {name} is still missing; it {why}"
         ))),
     }
 }

@@ -1,7 +1,7 @@
 //! The program as a user runs it: exit codes, lists, reports, determinism.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 use throng_harness::property::runner;
@@ -10,7 +10,7 @@ use throng_reference::Defect;
 use throng_reference::{Options, Reference};
 
 fn harness(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_throng-harness"))
+    throng_kit::own(env!("CARGO_BIN_EXE_throng-harness"))
         .args(args)
         .output()
         .expect("the program runs")

@@ -1,7 +1,5 @@
 //! The reference server passes; every defect is detected by a case that names its clause.
 
-use std::process::Command;
-
 use throng_harness::mutants::{try_all, try_two_correct_nodes};
 use throng_harness::runner::Verdict;
 use throng_reference::Defect;
@@ -10,7 +8,7 @@ use throng_reference::{Options, Reference};
 #[test]
 fn the_reference_server_passes_everything() {
     let server = Reference::start(Options::default()).expect("a free port");
-    let output = Command::new(env!("CARGO_BIN_EXE_throng-harness"))
+    let output = throng_kit::own(env!("CARGO_BIN_EXE_throng-harness"))
         .args([
             "run",
             "--target",

@@ -1,7 +1,6 @@
 //! Rules for the harness itself: no server code, every clause covered, lists that are correct.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use serde_json::Value;
 use throng_harness::cases;
@@ -9,8 +8,8 @@ use throng_harness::skips::{SKIPS, reason};
 use throng_reference::Defect;
 
 fn metadata() -> Value {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
+    let output = throng_kit::Program::Cargo
+        .command()
         .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use support::proxy::{self, Fault};
 use support::server::{self, Options};
 use support::{LENIENT, Outcome, run};
+use throng_kit::Program;
 
 /// 10 clients × 100 messages through a proxy with `fault`.
 #[track_caller]
@@ -146,7 +147,7 @@ fn a_starved_generator_voids_its_own_run() {
         }
         let scenario = "protocol = 'raw'\nclients = 50\npublishers = 5\nduration_s = 1.5\n\
                         warmup_s = 0.3\ncores = [0]\n[load]\nmode = 'closed'\noutstanding = 8\n";
-        let outcome = support::run_as(&["nice", "-n", "19"], &url, scenario, &[]);
+        let outcome = support::run_as(Some((Program::Nice, &["-n", "19"])), &url, scenario, &[]);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         outcome
     });

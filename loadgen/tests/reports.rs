@@ -3,13 +3,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use support::server::{self, Options};
 use support::{LENIENT, run, scratch};
 
 fn tool(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_throng-loadgen")).args(args).output().unwrap()
+    throng_kit::own(env!("CARGO_BIN_EXE_throng-loadgen")).args(args).output().unwrap()
 }
 
 fn text(path: &Path) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use support::server::{self, Options};
 use support::{LENIENT, run};
+use throng_kit::{Process, Signal, TIMEOUT};
 
 #[track_caller]
 fn check_complete(outcome: &support::Outcome, server: &server::Server) {
@@ -164,17 +165,14 @@ fn two_generators_in_one_room_judge_their_own_messages() {
 fn an_interrupt_ends_the_run_with_a_report() {
     let (server, url) = server::start(Options::default());
     let json = support::scratch().join("report.json");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_throng-loadgen"))
-        .args(["run", "--target", &url, "--protocol", "raw", "--clients", "3", "--duration", "60"])
-        .args(["--rate", "50", "--quiet", "--json", json.to_str().unwrap()])
-        .spawn()
-        .unwrap();
-    while server.published.load(Ordering::Relaxed) < 20 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    let kill = ["-INT", &child.id().to_string()];
-    assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
-    child.wait().unwrap();
+    let mut tool = throng_kit::own(env!("CARGO_BIN_EXE_throng-loadgen"));
+    tool.args(["run", "--target", &url, "--protocol", "raw", "--clients", "3", "--duration", "60"]);
+    tool.args(["--rate", "50", "--quiet", "--json", json.to_str().unwrap()]);
+    let mut tool = Process::start(&tool).unwrap();
+    let enough = || server.published.load(Ordering::Relaxed) >= 20;
+    tool.wait_until(TIMEOUT, enough).unwrap();
+    tool.signal(Signal::INT);
+    tool.wait(TIMEOUT);
     let report: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(report["stopped_by"], "interrupt");

@@ -1,5 +1,5 @@
 //! Input that is wrong, hostile or only half there: a typed error or a documented close, a counter,
-//! no panic, and nobody else notices.
+//! no panic, and no effect on other sessions.
 
 use std::io::Write;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn each_broken_packet_has_its_close_code() {
         ("lists nested twenty thousand times", frame(true, TEXT, deep.as_bytes()), 1008),
         ("objects nested eight thousand times", frame(true, TEXT, deep_object.as_bytes()), 1008),
         ("invalid UTF-8", frame(true, TEXT, b"42[\"message\",\"\xff\xfe\"]"), 1007),
-        ("an attachment nobody announced", frame(true, BINARY, &[1, 2, 3]), 1003),
+        ("an attachment that was not announced", frame(true, BINARY, &[1, 2, 3]), 1003),
         ("a frame without a mask", vec![0x81, 1, b'2'], 1002),
         ("a reserved opcode", frame(true, 3, b"x"), 1002),
         ("a continuation of nothing", frame(true, CONTINUATION, b"x"), 1002),
@@ -316,7 +316,7 @@ fn gauges_return_to_zero() {
     {
         assert!(text.contains("\"sid\""), "{text}");
     }
-    // Some say goodbye, some just go.
+    // Some send a disconnect packet, some only close.
     for (index, mut session) in sessions.into_iter().enumerate() {
         match index % 3 {
             0 => session.ws.text("41"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use throng_tests::chat::{Session, register};
 use throng_tests::server::{Plan, fresh_dir, throng};
-use throng_tests::{eventually, http};
+use throng_tests::{Signal, eventually, http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -27,7 +27,7 @@ fn check_refused(args: &[&str], says: &str) {
 }
 
 #[test]
-fn help_tells_every_option() {
+fn help_lists_every_option() {
     let output = throng(&["serve", "--help"]);
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -46,7 +46,7 @@ fn help_tells_every_option() {
         "--connect-timeout-ms",
         "--log",
     ] {
-        assert!(text.contains(option), "serve --help does not tell {option}:\n{text}");
+        assert!(text.contains(option), "serve --help lacks {option}:\n{text}");
     }
     for args in [&["--help"][..], &["help"], &["--version"], &["check-config", "--help"]] {
         assert!(throng(args).status.success(), "{args:?}");
@@ -101,19 +101,19 @@ fn unlimited_is_for_loopback_only() {
 }
 
 #[test]
-fn a_taken_port_is_told() {
+fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     check_refused(&["serve", "--listen", &address], &address);
 }
 
 #[test]
-fn an_address_that_is_none_is_told() {
+fn an_invalid_address_is_named() {
     check_refused(&["serve", "--listen", "nowhere"], "nowhere");
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_is_told() {
+fn an_impossible_data_directory_is_named() {
     let file = fresh_dir().join("a-file");
     fs::write(&file, "").expect("the directory is ours");
     let path = file.to_string_lossy().into_owned();
@@ -121,8 +121,8 @@ fn a_data_directory_that_cannot_be_is_told() {
 }
 
 #[test]
-fn a_signal_stops_the_server_and_tells_its_clients() {
-    for (shards, signal) in [(1, "TERM"), (3, "TERM"), (3, "INT")] {
+fn a_signal_stops_the_server_and_closes_its_clients() {
+    for (shards, signal) in [(1, Signal::TERM), (3, Signal::TERM), (3, Signal::INT)] {
         let mut server = Plan::throng(shards).start();
         let user = register(server.address, "stop");
         let mut sessions: Vec<Session> =
@@ -132,10 +132,10 @@ fn a_signal_stops_the_server_and_tells_its_clients() {
         }
         server.signal(signal);
         for session in &mut sessions {
-            assert_eq!(session.ws.end().code(), 1001, "{signal}, {shards} shards");
+            assert_eq!(session.ws.end().code(), 1001, "{signal:?}, {shards} shards");
         }
         let status = server.wait(STOP_WITHIN);
-        assert_eq!(status.code(), Some(0), "{signal}, {shards} shards: {:#?}", server.log());
+        assert_eq!(status.code(), Some(0), "{signal:?}, {shards} shards: {:#?}", server.log());
     }
 }
 
@@ -144,12 +144,12 @@ fn a_silent_connection_does_not_hold_up_the_stop() {
     let mut server = Plan::throng(2).start();
     let _half = http::connect(server.address);
     let _idle = Session::open(server.address, None);
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     assert_eq!(server.wait(STOP_WITHIN).code(), Some(0));
 }
 
 #[test]
-fn the_log_tells_enter_leave_and_end_but_no_secret() {
+fn the_log_has_join_leave_and_end_but_no_secret() {
     for format in ["text", "json"] {
         let mut server = Plan::throng(2).args(&["--log", format]).env("RUST_LOG", "debug").start();
         let user = register(server.address, "logged");
@@ -167,7 +167,7 @@ fn the_log_tells_enter_leave_and_end_but_no_secret() {
         eventually("the sessions end", Duration::from_secs(5), || {
             (server.metric("throng_sessions", "") == Some(0.0)).then_some(())
         });
-        server.signal("TERM");
+        server.signal(Signal::TERM);
         server.wait(STOP_WITHIN);
         let log = server.log();
         for line in &log {
@@ -176,8 +176,8 @@ fn the_log_tells_enter_leave_and_end_but_no_secret() {
             assert!(!line.contains("a private sentence"), "a message is in the log: {line}");
         }
         let has = |word: &str| log.iter().any(|line| line.to_lowercase().contains(word));
-        assert!(has("enter") || has("join"), "nobody enters: {log:#?}");
-        assert!(has("leave") || has("left"), "nobody leaves: {log:#?}");
+        assert!(has("enter") || has("join"), "no line about a join: {log:#?}");
+        assert!(has("leave") || has("left"), "no line about a leave: {log:#?}");
         assert!(
             has("transport_close") || has("client_disconnect"),
             "no reason of an end: {log:#?}"

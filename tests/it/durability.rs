@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use throng_tests::chat::{Session, User, register};
-use throng_tests::http;
 use throng_tests::server::{Plan, Server};
+use throng_tests::{Signal, http};
 
 /// The whole history of a room: seq to text.
 fn history(server: &Server, user: &User, room: u64) -> BTreeMap<u64, String> {
@@ -54,7 +54,7 @@ fn acked_messages_survive_kill_9() {
                 acked.insert(args[0]["seq"].as_u64().expect("an ack has its seq"), text);
                 seen += 1;
             }
-            server.restart("KILL");
+            server.restart(Signal::KILL);
             let kept = history(&server, &user, 1);
             for (seq, text) in &acked {
                 assert_eq!(kept.get(seq), Some(text), "{shards} shards: acknowledged, then lost");
@@ -84,9 +84,9 @@ fn presence_is_right_after_kill_9() {
     for session in &mut sessions {
         session.join(2);
     }
-    server.restart("KILL");
+    server.restart(Signal::KILL);
     let mut back = Session::open(server.address, Some(&users[0]));
-    assert_eq!(back.join(2)["online"], 1, "nobody else has come back");
+    assert_eq!(back.join(2)["online"], 1, "no other user has come back");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn unread_marks_survive_a_restart() {
     for text in ["unread one", "unread two"] {
         writer.say(1, text);
     }
-    server.restart("TERM");
+    server.restart(Signal::TERM);
     let mut reader = Session::open(server.address, Some(&boris));
     assert_eq!(reader.ask("login", &json!({}))["count"]["room1"], 2);
 }
@@ -116,6 +116,6 @@ fn ephemeral_rooms_keep_no_message() {
     session.join(1);
     assert_eq!(session.say(1, "gone with the wind")["ok"], true);
     assert_eq!(session.event("message")[0]["msg"], "gone with the wind");
-    server.restart("TERM");
+    server.restart(Signal::TERM);
     assert!(history(&server, &user, 1).is_empty());
 }

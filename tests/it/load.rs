@@ -1,7 +1,6 @@
 //! The load generator against the server: both must have counted the same.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 use throng_tests::http;
@@ -19,7 +18,7 @@ fn check(shards: u32, scenario: &str) {
     let (file, json) = (dir.join("scenario.toml"), dir.join("report.json"));
     let metrics = format!("server_metrics = \"{url}/metrics\"\n");
     fs::write(&file, format!("{metrics}{scenario}{LENIENT}")).unwrap();
-    let mut generator = Command::new(binary("throng-loadgen"));
+    let mut generator = throng_kit::own(binary("throng-loadgen"));
     generator.arg("run").arg(&file).args(["--target", &url, "--quiet", "--json"]).arg(&json);
     let output = generator.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

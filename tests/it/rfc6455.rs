@@ -73,7 +73,7 @@ fn a_frame_may_arrive_octet_by_octet() {
     for payload in ["Hello-µ@ßöäüàá-UTF-8!!".repeat(12), "x".repeat(70)] {
         let mut ws = echo(&server);
         for byte in frame(true, TEXT, payload.as_bytes()) {
-            ws.stream.write_all(&[byte]).expect("the server reads");
+            ws.send_raw(&[byte]);
         }
         assert_eq!(ws.message().expect("an answer"), (TEXT, payload.into_bytes()));
         check_clean_close(ws);

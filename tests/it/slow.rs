@@ -34,7 +34,7 @@ fn a_reader_that_stops_is_evicted_and_the_others_go_on() {
     let roster = reader.event("roomout");
     assert_eq!(roster[1]["online"], 2, "after {said} messages: {:#?}", server.log());
     // What was on its way is still there, and behind it the reason.
-    stuck.ws.patience(Duration::from_secs(20));
+    stuck.ws.set_timeout(Duration::from_secs(20));
     let end = stuck.ws.end();
     assert!(matches!(end.code(), 4001 | 1006), "{end:?}");
     assert!(server.rss() < 400 << 20, "{} bytes", server.rss());

@@ -1,13 +1,13 @@
 // The chat's rules beyond the happy path: every error code, unread counts, history, images, presence
 // forms, and limits, as one modern client sees them.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { Api, png, pngUrl } from './support/api.mjs';
 import { Client } from './support/client.mjs';
+import { program, start } from './support/programs.mjs';
 import { eventually, roomy, Server, shipped } from './support/server.mjs';
 
 for (const shards of [1, 3]) {
@@ -238,7 +238,7 @@ for (const shards of [1, 3]) {
       assert.equal((await client.next('message'))[0].img, '');
     });
 
-    test('presence by deltas and by number, beside the full roster', async (t) => {
+    test('presence by deltas and by number, next to the full roster', async (t) => {
       const users = await Promise.all(['full', 'delta', 'number', 'guest'].map((n) => api.register(n)));
       const [full, delta, number, guest] = await Promise.all(users.map((user) => open(t, user)));
       await full.join(2);
@@ -321,7 +321,7 @@ test('one order for all: many authors, three shards, every member sees the same 
   for (const client of clients.slice(1)) assert.deepEqual(seen(client), reference);
   for (let who = 0; who < clients.length; who += 1) {
     const own = clients[0].pending('message').map(([m]) => m.msg).filter((msg) => msg.startsWith(`${who}:`));
-    assert.deepEqual(own, Array.from({ length: 40 }, (_, i) => `${who}:${i}`), 'each author in his own order');
+    assert.deepEqual(own, Array.from({ length: 40 }, (_, i) => `${who}:${i}`), 'each author in their own order');
   }
 });
 
@@ -397,7 +397,7 @@ test('a message that cannot be stored is refused, and takes no number', async (t
   // Another program holds the database for writing.
   const script = 'import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n'
     + 'db.execute("BEGIN IMMEDIATE")\nprint("held", flush=True)\nsys.stdin.read()\n';
-  const holder = spawn('python3', ['-c', script, join(server.dir, 'data', 'throng.db')]);
+  const holder = start(program('python3'), ['-c', script, join(server.dir, 'data', 'throng.db')]);
   t.after(() => holder.kill());
   await once(holder.stdout, 'data');
   const refused = await a.ask('message', { roomid: 1, msg: 'lost', img: '' });

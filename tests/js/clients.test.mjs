@@ -43,7 +43,7 @@ for (const shards of [1, 3]) {
             assert.equal(a.transport, name);
           }
 
-          // Login: an event for everybody, an acknowledgement for who asks.
+          // Login: an event for every client, an acknowledgement for those that ask.
           const welcome = await a.ask('login', { name: anna.email });
           assert.equal(welcome.ok, true);
           assert.deepEqual(
@@ -55,7 +55,7 @@ for (const shards of [1, 3]) {
           assert.ok(Number.isInteger(count.room1));
           assert.equal(count.room2, 0);
 
-          // Join: the joiner is in his own roster, and the roster holds no secret.
+          // Join: the joiner is in their own roster, and the roster holds no secret.
           const joined = await a.ask('room', { roomid: room, name: anna.email });
           assert.equal(joined.ok, true);
           assert.equal(joined.room, room);
@@ -68,13 +68,13 @@ for (const shards of [1, 3]) {
           assert.equal(about.online, 1);
 
           const b = await open(boris);
-          const his = await b.join(String(room));
-          assert.deepEqual(names(his.roster), [local(anna.email), local(boris.email)]);
+          const joined = await b.join(String(room));
+          assert.deepEqual(names(joined.roster), [local(anna.email), local(boris.email)]);
           const [two, meta] = await a.next('room');
           assert.deepEqual(names(two), [local(anna.email), local(boris.email)]);
           assert.equal(meta.online, 2);
 
-          // A message each way; the author sees his e-mail, the other an opaque id.
+          // A message each way; the author sees their e-mail, the other an opaque id.
           const text = 'hello 你好 😀 ü☃ "quoted" \\ \u2028 end';
           const sent = await a.say(room, text);
           assert.deepEqual(Object.keys(sent).sort(), ['id', 'ok', 'seq']);
@@ -99,7 +99,7 @@ for (const shards of [1, 3]) {
           assert.equal(back.seq, 2);
           assert.equal((await b.next('message'))[0].userid, boris.email);
 
-          // A second tab: others see one user, whatever the number of his sessions.
+          // A second tab: others see one user, whatever the number of their sessions.
           a.forget();
           b.forget();
           const tab = await open(anna);
@@ -159,7 +159,7 @@ for (const shards of [1, 3]) {
       }
     });
 
-    test('a token in an event rebinds the connection: the old user leaves his rooms', async (t) => {
+    test('a token in an event rebinds the connection: the old user leaves their rooms', async (t) => {
       nextRoom += 1;
       const room = nextRoom;
       const [anna, boris, carl] = await Promise.all(['anna', 'boris', 'carl'].map((n) => api.register(n)));

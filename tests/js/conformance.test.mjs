@@ -173,7 +173,7 @@ for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/
             const script = /^___eio\[0\]\((".*")\);$/s.exec(opened.text);
             assert.ok(script, opened.text);
             const { sid } = JSON.parse(split3(JSON.parse(script[1]))[0].slice(1));
-            // As the client's form does: an escaped newline and a real one are told apart.
+            // As the client's form does: an escaped newline and a real one are distinguished.
             const said = '4line\nend "q" and \\n as text';
             const escaped = join3(said).replaceAll('\\n', '\\\n').replaceAll('\n', '\\n');
             const pushed = await request(url(`&sid=${sid}&j=1`), {
@@ -202,7 +202,7 @@ for (const [path, eio] of [['/engine.io/', 3], ['/engine.io/', 4], ['/socket.io/
           assert.equal((await get(sid)).status, 400);
         });
 
-        test('a second poll beside the first ends the session', async () => {
+        test('a second poll while the first waits ends the session', async () => {
           const sid = await handshake();
           // Which of the two arrives first is not for us to say.
           const both = await Promise.all([get(sid), get(sid, '&t=burst')]);

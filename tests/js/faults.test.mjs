@@ -82,7 +82,7 @@ const killed = (them) => ({
     scene.absent.add(1);
     await them.nodes[1].end('SIGKILL');
     scene.lose(1);
-    // Clara's mark is the last seq at the sweep, which nobody tells us.
+    // Clara's mark is the last seq at the sweep, which is not sent to us.
     scene.marks.set(scene.users.clara.id, 'unknown');
   },
   during: theyLeave,
@@ -186,11 +186,11 @@ describe('a logout that Redis forgets', () => {
       them.proxies[1].cut();
       const out = await api.call('POST', '/api/logout', { body: { api_token: user.token } });
       assert.equal(out.json?.errno, 0, out.text);
-      // `v` is the kind of entry that tells of logouts.
+      // `v` is the kind of entry that announces logouts.
       const log = () => them.redis.lines('XRANGE', 'throng:log:{0}', '-', '+');
       await eventually('the logout is in Redis', async () => (await log()).includes('v'));
       assert.equal((await person.say('not heard of yet')).ok, true);
-      // Whoever could tell again is gone too; only the database knows.
+      // The node that could announce it again is gone too; only the database knows.
       await here.end('SIGKILL');
       await them.redis.kill();
       await them.redis.up();
@@ -232,7 +232,7 @@ describe('two nodes that keep no messages', () => {
     ...redisKilled(them),
     refuses: 'storage_unavailable',
     promised: ['NODE-30', 'NODE-32', 'NODE-33', 'NODE-34', 'NODE-35'],
-    saw: 'nobody can publish; people come and go within each node',
+    saw: 'no message is accepted; people come and go within each node',
   });
 });
 
@@ -278,7 +278,7 @@ describe('two nodes, and a database that answers late or not at all', () => {
     truth: 'up',
     refuses: 'storage_unavailable',
     promised: ['NODE-20', 'NODE-22', 'NODE-23'],
-    saw: 'as when it is stopped; in the room nobody can publish till the database ends the transaction',
+    saw: 'as when it is stopped; in the room no message is accepted until the database ends the transaction',
   });
 
   them.fault('the database killed, restarted', {
@@ -287,7 +287,7 @@ describe('two nodes, and a database that answers late or not at all', () => {
     truth: 'store',
     refuses: 'storage_unavailable',
     promised: ['CHAT-65', 'NODE-22'],
-    saw: 'nobody can publish; people come and go, and hear each other do so',
+    saw: 'no message is accepted; people come and go, and see each other do so',
   });
 });
 

@@ -1,20 +1,18 @@
 // The guide for moving from the original, word for word: its nginx configuration in front of the
-// server, and its PHP beside it.
+// server, and its PHP next to it.
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 
 import { Api, png, pngUrl } from './support/api.mjs';
 import { Client } from './support/client.mjs';
 import { nodeConfig } from './support/nodes.mjs';
+import { program, run, startService } from './support/programs.mjs';
 import { eventually, Server } from './support/server.mjs';
 import { Redis, sparePort } from './support/services.mjs';
 
-const run = promisify(execFile);
 const guide = await readFile(new URL('../../server/docs/migrating.md', import.meta.url), 'utf8');
 /** The blocks of the guide in a language. */
 const blocks = (language) => [...guide.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(([, text]) => text);
@@ -45,7 +43,7 @@ describe('nginx in front', () => {
   let front;
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'throng-nginx-'));
-    // Its workers are somebody else when we are root.
+    // Its workers have another user when we are root.
     await chmod(dir, 0o755);
     const site = join(dir, 'public');
     await mkdir(join(site, 'storage'), { recursive: true });
@@ -64,8 +62,7 @@ describe('nginx in front', () => {
       text,
       '}',
     ].join('\n'));
-    const program = ['--pdeathsig', 'KILL', '/usr/sbin/nginx', '-p', dir, '-c', join(dir, 'nginx.conf')];
-    nginx = spawn('setpriv', program, { stdio: 'inherit' });
+    nginx = startService(program('nginx'), ['-p', dir, '-c', join(dir, 'nginx.conf')], { stdio: 'inherit' });
     await eventually('nginx answers', () => fetch(front.url).then(({ ok }) => ok, () => false));
   });
   after(async () => {
@@ -106,7 +103,7 @@ describe('nginx in front', () => {
   }
 });
 
-describe('PHP beside it', () => {
+describe('PHP next to it', () => {
   /** Runs PHP with what Laravel would give it: the facade `Redis`, on a connection without prefix. */
   async function php(code) {
     const facade = `<?php
@@ -120,7 +117,7 @@ describe('PHP beside it', () => {
     const dir = await mkdtemp(join(tmpdir(), 'throng-php-'));
     await writeFile(join(dir, 'facade.php'), facade);
     await writeFile(join(dir, 'main.php'), `<?php require 'facade.php'; use Facade as Redis;\n${code}`);
-    const { stdout } = await run('php', ['main.php'], { cwd: dir });
+    const { stdout } = await run(program('php'), ['main.php'], { cwd: dir });
     await rm(dir, { recursive: true });
     return stdout;
   }

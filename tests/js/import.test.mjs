@@ -1,19 +1,17 @@
 // `throng import`, as the guide for moving says it: the program against a real MariaDB with the
 // original's schema, and then the server on what it made of it.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 
 import { Api } from './support/api.mjs';
 import { Client } from './support/client.mjs';
 import { MariaDb } from './support/databases.mjs';
-import { binary, Server } from './support/server.mjs';
+import { binary, run } from './support/programs.mjs';
+import { Server } from './support/server.mjs';
 
-const run = promisify(execFile);
 const schema = new URL('../../server/store/tests/common/original.sql', import.meta.url);
 /** PHP's bcrypt of the password `U*U`. */
 const bcrypt = '$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW';
@@ -50,7 +48,7 @@ async function throngImport(args, env = {}) {
     ({ code, stdout, stderr }) => ({ code, out: stdout, err: stderr }),
   );
   for (const secret of ['secret', bcrypt, ...Object.values(tokens)]) {
-    assert.ok(!`${done.out}${done.err}`.includes(secret), `a secret is told: ${done.out}${done.err}`);
+    assert.ok(!`${done.out}${done.err}`.includes(secret), `a secret is printed: ${done.out}${done.err}`);
   }
   return done;
 }
@@ -77,7 +75,7 @@ function into(name, database) {
       return session;
     };
 
-    test('a dry run tells what would be written', async () => {
+    test('a dry run prints what would be written', async () => {
       const { code, out } = await throngImport(['--dry-run', '--data-dir', data], env);
       assert.equal(code, 0);
       assert.match(out, /^a dry run: nothing was written/);
@@ -85,7 +83,7 @@ function into(name, database) {
       assert.match(out, /messages +5 read +4 written\n +1 .*author does not exist \(id 12\)/);
     });
 
-    test('the import tells what was written, and is refused a second time', async () => {
+    test('the import prints what was written, and is refused a second time', async () => {
       const first = await throngImport(['--data-dir', data], env);
       assert.equal(first.code, 0, first.err);
       assert.match(first.out, /^imported into /);
@@ -96,13 +94,13 @@ function into(name, database) {
       assert.equal(again.out, '');
     });
 
-    test('everybody is still logged in, and unread counts are the same', async (t) => {
+    test('every user is still logged in, and unread counts are the same', async (t) => {
       server = await Server.start({ data, env });
       server.secrets.add(tokens.ann).add(tokens.bob);
       api = new Api(server);
-      const told = await (await open(t, 'ann')).ask('login', {});
-      assert.deepEqual([told.user.id, told.user.name], [3, 'ann']);
-      assert.deepEqual([told.count.room1, told.count.room2], [2, 0]);
+      const login = await (await open(t, 'ann')).ask('login', {});
+      assert.deepEqual([login.user.id, login.user.name], [3, 'ann']);
+      assert.deepEqual([login.count.room1, login.count.room2], [2, 0]);
       const bob = await (await open(t, 'bob')).ask('login', {});
       assert.deepEqual([bob.count.room1, bob.count.room2], [0, 1]);
     });

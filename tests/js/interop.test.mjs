@@ -1,4 +1,4 @@
-// Other programs beside the server: one that reads who is where from Redis, one that emits into
+// Other programs next to the server: one that reads who is where from Redis, one that emits into
 // rooms, and a Socket.IO server of Node that shares rooms with us. All real, on a real Redis.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -106,7 +106,7 @@ describe('who is where, as the original keeps it', () => {
     await eventually('the older is out', async () => (await members(room)).join() === second);
     assert.equal(await fdOf(user), second, 'the close of the older does not erase the newer');
     newer.close();
-    await eventually('nobody is left', async () => (await fdOf(user)) === undefined);
+    await eventually('no session is left', async () => (await fdOf(user)) === undefined);
   });
 
   test('what is not ours is left alone', async (t) => {
@@ -150,7 +150,7 @@ describe('@socket.io/redis-emitter', () => {
     }
   };
 
-  test('into a room: its members and nobody else', async (t) => {
+  test('into a room: its members and no others', async (t) => {
     const { room, inside, outside } = await two(t);
     const emitter = new Emitter(client);
     emitter.to(`room${room}`).emit('news', { x: 1, text: 'ü☃😀', list: [1, 2.5, null, true] }, 'second');

@@ -203,7 +203,7 @@ for (const shards of [1, 3]) {
       assert.equal(meta.room, 2);
       assert.ok(anna.id in roster);
       await other.next('roomout', (left) => !(anna.id in left));
-      assert.deepEqual(page.pending('roomout'), [], 'he would show the wrong roster');
+      assert.deepEqual(page.pending('roomout'), [], 'the page would show the wrong roster');
       await other.say('1', 'only room one');
       await other.next('message');
       await page.say('2', 'only room two');
@@ -249,7 +249,7 @@ for (const shards of [1, 3]) {
       await request(url, { method: 'POST', body: join3(event('room', { roomid: '1' })) });
       await other.next('room', (roster) => anna.id in roster);
       await poll(url, 'room');
-      // Other news may come in between; what is aborted must be a poll that waits.
+      // Other events may come in between; what is aborted must be a poll that waits.
       const controller = new AbortController();
       setTimeout(() => controller.abort(), 100);
       await assert.rejects(async () => {

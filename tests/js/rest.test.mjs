@@ -73,8 +73,8 @@ describe('REST', () => {
     }
     const wrong = await post('/api/login', { name: taken, password: 'wrong-123' });
     assert.deepEqual(wrong.json, { errno: 1, message: 'The e-mail or password is wrong.' });
-    const nobody = await post('/api/login', { name: freshEmail(), password: 'secret-123' });
-    assert.deepEqual(nobody.json, wrong.json, 'no way to tell who is registered');
+    const unknown = await post('/api/login', { name: freshEmail(), password: 'secret-123' });
+    assert.deepEqual(unknown.json, wrong.json, 'the answer does not show who is registered');
   });
 
   test('a token comes by query, body, bearer header, or cookie; without one 401', async () => {

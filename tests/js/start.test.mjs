@@ -1,4 +1,4 @@
-// Nodes that find nothing, both at once: the database has no tables yet, and Redis knows nobody.
+// Nodes that find nothing, both at once: the database has no tables yet, and Redis is empty.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 

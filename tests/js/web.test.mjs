@@ -10,7 +10,7 @@ import { eventually, Server } from './support/server.mjs';
 const local = (email) => email.split('@')[0];
 const by = (id) => `[data-testid="${id}"]`;
 
-/** One person in front of the page: what he does, and what he sees. */
+/** One person in front of the page: what they do, and what they see. */
 class Person {
   constructor({ context, page, errors }, server, name) {
     Object.assign(this, { context, page, errors, server, name });
@@ -201,7 +201,7 @@ for (const shards of [1, 3]) {
       await anna.done();
     });
 
-    test('mistakes at the door are told in words', async () => {
+    test('mistakes at login are explained in words', async () => {
       const anna = await Person.arrive(browser, server, 'anna');
       await anna.register();
       await anna.at('logout').click();
@@ -282,7 +282,7 @@ for (const shards of [1, 3]) {
 }
 
 for (const [device, options] of [['desktop', desktop], ['phone', phone]]) {
-  test(`on a ${device} everybody is back after a restart of the server`, async (t) => {
+  test(`on a ${device} every user is back after a restart of the server`, async (t) => {
     const server = await Server.start({ shards: 3 });
     t.after(() => server.stop());
     const anna = await Person.arrive(browser, server, 'anna', options);

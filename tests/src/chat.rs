@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::http;
 use crate::ws::Ws;
 
-/// A server that needs longer for an answer has lost it. Shorter than a heartbeat, which would
+/// A server that needs longer for an answer has lost the request. Shorter than a heartbeat, which would
 /// otherwise keep a wait alive for ever.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ pub struct User {
     pub token: String,
 }
 
-/// Registers a user nobody has registered before.
+/// Registers a new user.
 #[track_caller]
 pub fn register(address: SocketAddr, prefix: &str) -> User {
     static SERIAL: AtomicU32 = AtomicU32::new(0);

@@ -1,8 +1,11 @@
-//! A WebSocket client that sends exactly the frames it is told to, right or wrong.
+//! A WebSocket client that sends exactly the given frames, valid or not. The codec is `tungstenite`'s.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use tungstenite::Error;
+use tungstenite::protocol::frame::{self, FrameHeader, FrameSocket};
 
 use crate::http;
 
@@ -12,8 +15,6 @@ pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
-
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// One frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,32 +42,26 @@ impl End {
     }
 }
 
-pub struct Ws {
-    pub stream: TcpStream,
-    unread: Vec<u8>,
-}
+pub struct Ws(FrameSocket<TcpStream>);
 
 /// The bytes of one masked frame.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame_with((if fin { 0x80 } else { 0 }) | opcode, payload)
 }
 
-/// The same with any first byte, reserved bits included.
+/// The same with any first byte, reserved bits and opcodes included.
 pub fn frame_with(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        len @ 0..=125 => bytes.push(0x80 | u8::try_from(len).expect("below 126")),
-        len @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&u16::try_from(len).expect("below 65536").to_be_bytes());
-        }
-        len => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&MASK);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let header = FrameHeader {
+        is_final: first & 0x80 != 0,
+        rsv1: first & 0x40 != 0,
+        rsv2: first & 0x20 != 0,
+        rsv3: first & 0x10 != 0,
+        opcode: (first & 0x0f).into(),
+        mask: Some([0x37, 0xfa, 0x21, 0x3d]),
+    };
+    let mut bytes = Vec::new();
+    let frame = frame::Frame::from_payload(header, payload.to_vec().into());
+    frame.format(&mut bytes).expect("a vector takes everything");
     bytes
 }
 
@@ -91,40 +86,23 @@ impl Ws {
     pub fn open(address: SocketAddr, path: &str) -> Ws {
         let mut stream = http::connect(address);
         stream.write_all(upgrade_request(address, path).as_bytes()).expect("the server reads");
-        let mut ws = Ws { stream, unread: Vec::new() };
-        let head = loop {
-            if let Some(end) = ws.unread.windows(4).position(|window| window == b"\r\n\r\n") {
-                let rest = ws.unread.split_off(end + 4);
-                break String::from_utf8(std::mem::replace(&mut ws.unread, rest))
-                    .expect("a text head");
-            }
-            assert!(
-                ws.fill() > 0,
-                "closed during the handshake: {:?}",
-                String::from_utf8_lossy(&ws.unread)
-            );
-        };
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            let count = stream.read(&mut byte).expect("an answer");
+            assert!(count > 0, "closed during the handshake: {}", String::from_utf8_lossy(&head));
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("a text head");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
         assert!(head.to_ascii_lowercase().contains(accept), "{head}");
-        ws
+        Ws(FrameSocket::new(stream))
     }
 
-    fn fill(&mut self) -> usize {
-        let mut chunk = [0; 65536];
-        match self.stream.read(&mut chunk) {
-            Ok(count) => {
-                self.unread.extend_from_slice(&chunk[..count]);
-                count
-            }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("no answer: {error}"),
-        }
-    }
-
-    /// Sends any bytes; an error means the server has closed already, which reading will tell.
+    /// Sends any bytes; an error means that the server has closed already, which reading shows.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.0.get_mut().write_all(bytes);
     }
 
     pub fn send(&mut self, opcode: u8, payload: &[u8]) {
@@ -138,29 +116,15 @@ impl Ws {
     /// The next frame, or `None` when the connection is over.
     #[track_caller]
     pub fn frame(&mut self) -> Option<Frame> {
-        loop {
-            if let Some(frame) = self.take() {
-                return Some(frame);
-            }
-            if self.fill() == 0 {
-                return None;
-            }
-        }
-    }
-
-    fn take(&mut self) -> Option<Frame> {
-        let [first, second, rest @ ..] = &self.unread[..] else { return None };
-        assert!(second & 0x80 == 0, "a server never masks");
-        assert!(first & 0x70 == 0, "no extension was agreed on");
-        let (size, len) = match second & 0x7f {
-            126 => (2, usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?))),
-            127 => (8, usize::try_from(u64::from_be_bytes(rest.get(..8)?.try_into().ok()?)).ok()?),
-            short => (0, usize::from(short)),
+        let frame = match self.0.read(None) {
+            Ok(frame) => frame?,
+            Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("no answer: {error}"),
         };
-        let payload = rest.get(size..size + len)?.to_vec();
-        let frame = Frame { fin: first & 0x80 != 0, opcode: first & 0x0f, payload };
-        self.unread.drain(..2 + size + len);
-        Some(frame)
+        let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = frame.header().clone();
+        assert!(mask.is_none(), "a server never masks");
+        assert!(!(rsv1 || rsv2 || rsv3), "no extension was agreed on");
+        Some(Frame { fin: is_final, opcode: opcode.into(), payload: frame.payload().to_vec() })
     }
 
     /// The next whole message, control frames skipped and pings answered.
@@ -206,7 +170,7 @@ impl Ws {
         }
     }
 
-    /// Reads to the end of the connection and tells how it ended.
+    /// Reads to the end of the connection and returns how it ended.
     #[track_caller]
     pub fn end(&mut self) -> End {
         while let Some(frame) = self.frame() {
@@ -222,7 +186,7 @@ impl Ws {
     }
 
     /// How long reading waits before it fails.
-    pub fn patience(&mut self, limit: Duration) {
-        self.stream.set_read_timeout(Some(limit)).expect("a timeout is valid");
+    pub fn set_timeout(&mut self, limit: Duration) {
+        self.0.get_ref().set_read_timeout(Some(limit)).expect("a timeout is valid");
     }
 }

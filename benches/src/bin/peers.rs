@@ -124,7 +124,7 @@ fn measured(
     places: &Places,
     cores: &Cores,
 ) -> anyhow::Result<Report> {
-    let server = Server::start(&peer.program(places)?, places, cores.server)?;
+    let server = Server::start(&peer.program(places)?, cores.server)?;
     let measure = |mut scenario: Scenario| {
         scenario.server_metrics = (peer == Peer::Throng).then(|| server.metrics());
         measure(&server, scenario, places, cores)

@@ -1,13 +1,14 @@
 //! The servers: how each is installed, started, and named.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context as _;
+use throng_kit::scratch::spare_port;
+use throng_kit::{Program as External, own};
 use throng_loadgen::scenario::Protocol;
 
-use crate::environment::{Places, build, cargo, commit, output_of, run};
-use crate::server::{Program, free_port};
+use crate::environment::{Places, build, commit, output_of, run};
+use crate::server::Program;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Peer {
@@ -117,11 +118,11 @@ impl Peer {
                     return Ok(());
                 }
                 let flags = ["ci", "--omit=dev", "--no-audit", "--no-fund"];
-                run(Command::new("npm").args(flags).current_dir(folder))
+                run(External::Npm.command().args(flags).current_dir(folder))
             }
             Self::Socketioxide => {
                 let manifest = places.peers().join("socketioxide/Cargo.toml");
-                let mut command = Command::new(cargo());
+                let mut command = External::Cargo.command();
                 command.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
                 run(command.env("CARGO_TARGET_DIR", places.socketioxide_target()))
             }
@@ -137,42 +138,36 @@ impl Peer {
         if self == Self::Throng {
             return Program::throng(places, &["--shards", "1"]);
         }
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let port = free_port()?;
-        let port_text = port.to_string();
+        let port = spare_port()?;
         let floor = |sending: &str| {
-            let program = path(places.binaries.join("floor"));
-            let listen = format!("127.0.0.1:{port}");
-            vec![program, "--sending".into(), sending.into(), "--listen".into(), listen]
+            let mut command = own(places.binaries.join("floor"));
+            command.args(["--sending", sending, "--listen", &format!("127.0.0.1:{port}")]);
+            command
         };
-        let command = match self {
-            Self::SocketIo => {
-                vec!["node".into(), path(places.peers().join("node/server.mjs")), port_text]
-            }
+        let mut command = match self {
+            Self::SocketIo => External::Node.command(),
             Self::Socketioxide => {
-                let binary = "release/throng-bench-peer-socketioxide";
-                vec![path(places.socketioxide_target().join(binary)), port_text]
+                own(places.socketioxide_target().join("release/throng-bench-peer-socketioxide"))
             }
-            Self::Socketify => {
-                let server = places.peers().join("socketify/server.py");
-                vec![path(places.python()), path(server), port_text]
-            }
+            Self::Socketify => own(places.python()),
             Self::FloorPerTurn | Self::FloorPerTurnEqual => floor("per-turn"),
             Self::Throng | Self::Floor | Self::FloorEqual => floor("per-message"),
         };
-        let (name, environment) = (self.name().to_owned(), self.environment(places));
-        Ok(Program { name, command, environment, port })
-    }
-
-    /// Environment the command needs.
-    fn environment(self, places: &Places) -> Vec<(&'static str, String)> {
         match self {
-            Self::Socketify => {
-                vec![("LD_LIBRARY_PATH", places.libuv().to_string_lossy().into_owned())]
+            Self::SocketIo => {
+                command.arg(places.peers().join("node/server.mjs")).arg(port.to_string());
+                command.env("NODE_ENV", "production");
             }
-            Self::SocketIo => vec![("NODE_ENV", "production".into())],
-            _ => Vec::new(),
+            Self::Socketioxide => {
+                command.arg(port.to_string());
+            }
+            Self::Socketify => {
+                command.arg(places.peers().join("socketify/server.py")).arg(port.to_string());
+                command.env("LD_LIBRARY_PATH", places.libuv());
+            }
+            _ => {}
         }
+        Ok(Program { name: self.name().to_owned(), command, port })
     }
 
     /// Version text for the report.
@@ -186,7 +181,7 @@ impl Peer {
                 let package = places.peers().join("node/node_modules/socket.io/package.json");
                 let text = std::fs::read_to_string(package).unwrap_or_default();
                 let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                let node = output_of(Command::new("node").arg("--version"));
+                let node = output_of(External::Node.command().arg("--version"));
                 format!("{} on Node {node}", package["version"].as_str().unwrap_or("?"))
             }
             Self::Socketioxide => {
@@ -197,7 +192,7 @@ impl Peer {
             }
             Self::Socketify => {
                 let code = "import importlib.metadata as m; print(m.version('socketify'))";
-                let version = output_of(Command::new(places.python()).args(["-c", code]));
+                let version = output_of(own(places.python()).args(["-c", code]));
                 format!("socketify {version}")
             }
             Self::Floor | Self::FloorEqual | Self::FloorPerTurn | Self::FloorPerTurnEqual => {
@@ -210,11 +205,11 @@ impl Peer {
 fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
     let folder = places.peers().join("socketify");
     if !places.python().is_file() {
-        run(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(&folder))?;
+        run(External::Python.command().args(["-m", "venv", ".venv"]).current_dir(&folder))?;
     }
     if !folder.join(".venv/installed").is_file() {
         let install = ["-m", "pip", "install", "--quiet", "-r", "requirements.txt"];
-        run(Command::new(places.python()).args(install).current_dir(&folder))?;
+        run(own(places.python()).args(install).current_dir(&folder))?;
         std::fs::write(folder.join(".venv/installed"), "")?;
     }
     // Its µWebSockets wants libuv, which not every system has: keep a copy next to it.
@@ -226,8 +221,20 @@ fn prepare_socketify(places: &Places) -> anyhow::Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(places.libuv())?;
-    run(Command::new("apt-get").args(["download", "libuv1"]).current_dir(places.libuv()))
+    run(External::AptGet.command().args(["download", "libuv1"]).current_dir(places.libuv()))
         .context("libuv.so.1 is not installed and could not be fetched")?;
-    let shell = "dpkg -x libuv1_*.deb . && cp usr/lib/*/libuv.so.1 .";
-    run(Command::new("sh").args(["-c", shell]).current_dir(places.libuv()))
+    let package = find(&places.libuv(), |name| name.starts_with("libuv1_"))?;
+    run(External::Dpkg.command().arg("-x").arg(package).arg(places.libuv()))?;
+    // Below a folder named after the architecture.
+    let library = find(&places.libuv().join("usr/lib"), |name| name.contains("-linux-"))?;
+    std::fs::copy(library.join("libuv.so.1"), places.libuv().join("libuv.so.1"))?;
+    Ok(())
+}
+
+/// The file of that folder with such a name.
+fn find(folder: &Path, is_it: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+    let mut files = std::fs::read_dir(folder)?.filter_map(|file| Some(file.ok()?.path()));
+    let name_of = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let file = files.find(|path| name_of(path).is_some_and(|name| is_it(&name)));
+    file.with_context(|| format!("{} lacks a file", folder.display()))
 }

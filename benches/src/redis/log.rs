@@ -1,7 +1,5 @@
 //! The log of the rooms through Redis alone, measured by an example of the backplane.
 
-use std::process::Command;
-
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
@@ -18,7 +16,7 @@ pub(super) fn part() -> Part {
 }
 
 pub(super) fn run(lab: &Lab, series: &mut Series) -> anyhow::Result<()> {
-    let output = Command::new(&lab.rates).arg(&lab.redis).output().context("start `rates`")?;
+    let output = throng_kit::own(&lab.rates).arg(&lab.redis).output().context("start `rates`")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`rates` ended with {}: {errors}", output.status);
     let figures: Value = serde_json::from_slice(&output.stdout).context("the output of `rates`")?;

@@ -97,9 +97,8 @@ impl Lab {
         environment: &[(&'static str, &str)],
     ) -> anyhow::Result<Server> {
         let mut program = Program::throng(&self.places, flags)?;
-        let given = environment.iter().map(|(key, value)| (*key, (*value).to_owned()));
-        program.environment.extend(given);
-        Server::start(&program, &self.places, self.cores.server)
+        program.command.envs(environment.iter().copied());
+        Server::start(&program, self.cores.server)
     }
 
     fn measure(&self, server: &Server, scenario: Scenario) -> anyhow::Result<Report> {

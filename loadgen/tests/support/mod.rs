@@ -6,9 +6,9 @@ pub mod proxy;
 pub mod server;
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
+use throng_kit::Program;
 
 pub struct Outcome {
     pub code: i32,
@@ -30,21 +30,28 @@ pub const LENIENT: &str =
 
 /// Runs `throng-loadgen run` with a scenario given as TOML; no target: the scenario names its own.
 pub fn run(target: &str, scenario: &str, flags: &[&str]) -> Outcome {
-    run_as(&[], target, scenario, flags)
+    run_as(None, target, scenario, flags)
 }
 
 /// The same, started through another program such as `nice -n 19`.
-pub fn run_as(wrapper: &[&str], target: &str, scenario: &str, flags: &[&str]) -> Outcome {
+pub fn run_as(
+    wrapper: Option<(Program, &[&str])>,
+    target: &str,
+    scenario: &str,
+    flags: &[&str],
+) -> Outcome {
     // The drain ends when nothing is owed; a busy machine must not look like loss before that.
     let longer = if scenario.contains("drain_s") { "" } else { "drain_s = 60.0\n" };
     let folder = scratch();
     let file = folder.join("scenario.toml");
     std::fs::write(&file, format!("{longer}{scenario}")).unwrap();
     let json = folder.join("report.json");
-    let program: Vec<&str> =
-        wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_throng-loadgen")]).collect();
-    let mut command = Command::new(program[0]);
-    command.args(&program[1..]).arg("run").arg(&file).args(["--quiet", "--json"]).arg(&json);
+    let tool = throng_kit::own(env!("CARGO_BIN_EXE_throng-loadgen"));
+    let mut command = match wrapper {
+        Some((program, options)) => throng_kit::programs::through(program, options, &tool),
+        None => tool,
+    };
+    command.arg("run").arg(&file).args(["--quiet", "--json"]).arg(&json);
     if !target.is_empty() {
         command.args(["--target", target]);
     }

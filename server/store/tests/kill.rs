@@ -2,12 +2,10 @@
 
 mod common;
 
-use std::process::Stdio;
-
 use common::{bench, text};
+use throng_kit::{Process, TIMEOUT};
 use throng_store::{Options, PasswordCost, Store};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt;
 
 const CHILD_DIR: &str = "THRONG_STORE_TEST_CHILD_DIR";
 
@@ -41,29 +39,17 @@ async fn acknowledged_messages_survive_kill_9() {
     bench.store.close().await;
     let mut acked = 0;
     for round in 1..=3_u64 {
-        let mut child = Command::new(std::env::current_exe().expect("own path"))
-            .args(["--exact", "victim", "--nocapture"])
-            .env(CHILD_DIR, bench.dir.path())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("spawn");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut victim = throng_kit::own(std::env::current_exe().expect("own path"));
+        victim.args(["--exact", "victim", "--nocapture"]).env(CHILD_DIR, bench.dir.path());
+        let mut victim = Process::start(&victim).expect("the victim starts");
         let goal = acked + 20 + 7 * round;
-        while acked < goal {
-            let line = lines.next_line().await.expect("read").expect("the victim ended early");
-            // The test runner writes its own words before the first of ours.
-            if let Some((_, seq)) = line.split_once("acked ") {
-                acked = seq.parse().expect("number");
-            }
-        }
-        child.kill().await.expect("kill");
+        // The test runner writes its own words before the first of ours.
+        let seq = |line: &str| line.split_once("acked ")?.1.parse::<u64>().ok();
+        let reached = victim.wait_for_line(TIMEOUT, |line| seq(line).filter(|seq| *seq >= goal));
+        reached.expect("the victim appends");
+        victim.kill();
         // Reports already in the pipe were acknowledged too.
-        while let Some(line) = lines.next_line().await.expect("read") {
-            if let Some(seq) = line.strip_prefix("acked ") {
-                acked = seq.parse().unwrap_or(acked);
-            }
-        }
+        acked = victim.log().iter().filter_map(|line| seq(line)).max().expect("some");
         let store = Store::open(&url, common::options(&bench.dir)).await.expect("reopen");
         let stands = store.room(1).await.expect("query").expect("room").last_seq;
         assert!(stands >= acked, "acked {acked}, kept {stands}");
@@ -75,7 +61,7 @@ async fn acknowledged_messages_survive_kill_9() {
         let want: Vec<_> = (1..=stands).map(|seq| (seq, seq.to_string())).collect();
         assert_eq!(kept, want, "round {round}");
         let marks = store.reads(1).await.expect("query");
-        assert_eq!(marks, [(1, stands)], "he was in the room, so he had read it all");
+        assert_eq!(marks, [(1, stands)], "they were in the room, so they had read it all");
         store.close().await;
     }
 }

@@ -108,7 +108,7 @@ fn an_unknown_sid_is_refused_before_the_upgrade() {
 }
 
 #[test]
-fn an_unknown_sid_is_refused_on_a_connection_of_the_front_desk_too() {
+fn an_unknown_sid_is_refused_on_a_connection_of_the_http_thread_too() {
     let server = Server::conformance(&["--shards", "3"]);
     for sid in ["AAAAAAAAAAAAAAAAAAAA", "AQAAAAAAAAAAAAAAAAAA", "_wAAAAAAAAAAAAAAAAAA", "nonsense"]
     {
@@ -178,7 +178,7 @@ fn a_second_post_while_one_is_received_ends_the_session() {
     let head = format!("POST {with_sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4fir");
     first.write_all(head.as_bytes()).expect("it takes a piece");
     // The second one may be faster than the first piece; then it is the only one.
-    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::process::TIMEOUT;
     while server.post(&with_sid, "4second").ends_with("ok") {
         assert!(std::time::Instant::now() < deadline, "both are taken");
     }

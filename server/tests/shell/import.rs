@@ -1,10 +1,10 @@
-//! `throng import` where it cannot: what it says, and what it never says.
+//! `throng import` when it cannot: what it prints, and what it never prints.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn import(args: &[&str]) -> Output {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    Command::new(env!("CARGO_BIN_EXE_throng"))
+    throng_kit::own(env!("CARGO_BIN_EXE_throng"))
         .arg("import")
         .args(args)
         .args(["--data-dir", &dir.path().display().to_string()])
@@ -16,10 +16,10 @@ fn import(args: &[&str]) -> Output {
 #[track_caller]
 fn check_refused(args: &[&str], code: i32, says: &str) {
     let output = import(args);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{told}");
-    assert!(told.contains(says), "{told}");
-    assert!(!told.contains("secret"), "{told}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    assert!(errors.contains(says), "{errors}");
+    assert!(!errors.contains("secret"), "{errors}");
     assert!(output.stdout.is_empty());
 }
 
@@ -30,8 +30,8 @@ fn a_source_that_is_no_mysql_is_refused() {
 
 #[test]
 fn a_source_that_does_not_answer_ends_the_import() {
-    let nobody = "mysql://ann:secret@127.0.0.1:1/laravel";
-    check_refused(&["--from", nobody, "--dry-run"], 74, "nothing was imported");
+    let from = "mysql://ann:secret@127.0.0.1:1/laravel";
+    check_refused(&["--from", from, "--dry-run"], 74, "nothing was imported");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn threads_are_named_after_their_role() {
 }
 
 #[test]
-fn a_stop_is_told_to_every_client_and_ends_the_process() {
+fn a_stop_closes_every_client_and_ends_the_process() {
     let mut server = Server::throng(&["--shards", "3"], &[]);
     let path = "/socket.io/?EIO=4&transport=websocket";
     let mut sockets: Vec<_> = (0..9).map(|_| server.websocket(path)).collect();
@@ -83,7 +83,7 @@ fn a_stop_is_told_to_every_client_and_ends_the_process() {
         while socket.read().is_ok() {}
     }
     assert_eq!(server.wait().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(4), "nobody was left to wait for");
+    assert!(started.elapsed() < Duration::from_secs(4), "no client was left to wait for");
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn a_client_that_ignores_the_stop_does_not_hold_it_up_for_long() {
 
 #[test]
 fn a_demand_for_io_uring_that_cannot_be_met_ends_the_start() {
-    let demanded = std::process::Command::new(env!("CARGO_BIN_EXE_conformance"))
+    let demanded = throng_kit::own(env!("CARGO_BIN_EXE_conformance"))
         .args(["--io-driver", "io_uring"])
         .env("MONOIO_FORCE_LEGACY_DRIVER", "1")
         .output()
         .expect("it can be started");
     assert_eq!(demanded.status.code(), Some(69));
-    let said = String::from_utf8_lossy(&demanded.stderr);
-    assert!(said.contains("--io-driver auto"), "{said}");
+    let errors = String::from_utf8_lossy(&demanded.stderr);
+    assert!(errors.contains("--io-driver auto"), "{errors}");
 }

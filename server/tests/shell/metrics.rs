@@ -1,4 +1,4 @@
-//! What the server tells about itself.
+//! What `/metrics` has.
 
 use crate::process::{Server, read_text};
 

@@ -1,56 +1,36 @@
 //! A server process and plain clients for it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::ops::Deref;
+use std::process::ExitStatus;
+use std::time::Duration;
 
+use throng_kit::Signal;
+use throng_kit::server::Plan;
 use tungstenite::{Message, WebSocket};
 
 /// Far above anything a working server needs, so that a hang fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub struct Server {
-    process: Child,
-    pub addr: SocketAddr,
-    _data_dir: Option<tempfile::TempDir>,
-}
+pub struct Server(throng_kit::server::Server);
 
 impl Server {
     /// The echo server with these flags.
     pub fn conformance(flags: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
-        command.args(["--listen", "127.0.0.1:0"]).args(flags);
-        Server::start(command, None)
+        Server(Plan::echo().args(flags).start())
     }
 
     /// The chat server with these flags and settings in the environment.
     pub fn throng(flags: &[&str], settings: &[(&str, &str)]) -> Server {
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir.path());
-        command.args(flags).envs(settings.iter().copied());
-        Server::start(command, Some(data_dir))
-    }
-
-    fn start(mut command: Command, data_dir: Option<tempfile::TempDir>) -> Server {
-        let mut process = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server can be started");
-        let stdout = process.stdout.take().expect("it is piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("it is text");
-        let addr = line.trim().rsplit_once("http://").map(|(_, addr)| addr.to_owned());
-        let addr = addr.and_then(|addr| addr.parse().ok());
-        let addr = addr.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Server { process, addr, _data_dir: data_dir }
+        let plan = Plan::shipped().args(flags);
+        let plan = settings.iter().fold(plan, |plan, (name, value)| plan.env(name, value));
+        Server(plan.start())
     }
 
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let stream = TcpStream::connect(self.0.address).expect("it listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("it is TCP");
         stream
     }
@@ -78,50 +58,20 @@ impl Server {
         ))
     }
 
-    /// Processor time used so far, in clock ticks (usually 10 ms).
-    pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
-            .expect("the process is there");
-        let (_, rest) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks = |index: usize| fields[index].parse::<u64>().expect("it is a number");
-        ticks(11) + ticks(12)
-    }
-
-    pub fn descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
-        open.expect("the process is there").count()
-    }
-
-    pub fn threads(&self) -> Vec<String> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
-        let names = tasks
-            .expect("the process is there")
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.map(|name| name.trim().to_owned()).collect()
-    }
-
     pub fn terminate(&self) {
-        let status = Command::new("kill").arg(self.process.id().to_string()).status();
-        assert!(status.expect("kill is there").success());
+        self.0.signal(Signal::TERM);
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.process.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.0.wait(TIMEOUT)
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl Deref for Server {
+    type Target = throng_kit::Process;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 

@@ -1,12 +1,12 @@
-//! The server beside a Redis that is there, is not, refuses, and goes away.
+//! The server with a Redis that is up, is down, rejects the login, and stops.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
-
+use throng_kit::eventually;
+use throng_kit::redis::Redis;
+use throng_kit::scratch::spare_port;
+use throng_kit::server::throng as run;
 use tungstenite::Message;
 
-use crate::process::{PATIENCE, Server, read_text};
-use crate::redis_server::{Server as Redis, free_port};
+use crate::process::{Server, TIMEOUT, read_text};
 
 fn throng(url: &str) -> Server {
     let timeouts = [
@@ -18,11 +18,7 @@ fn throng(url: &str) -> Server {
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually(what, TIMEOUT, || is_so().then_some(()));
 }
 
 fn until_ready_says(server: &Server, what: &str) {
@@ -52,7 +48,7 @@ fn a_node_joins_and_leaves_without_a_trace() {
 
 #[test]
 fn redis_may_come_late_go_and_come_back_empty() {
-    let port = free_port();
+    let port = spare_port().expect("a free port");
     let server = throng(&format!("redis://127.0.0.1:{port}"));
     until_ready_says(&server, "down: down");
     let mut redis = Redis::start_at(port);
@@ -73,21 +69,18 @@ fn redis_may_come_late_go_and_come_back_empty() {
 fn a_wrong_password_ends_the_start_and_is_not_repeated() {
     let redis = Redis::start(&["--requirepass", "right"]);
     for (login, word) in [(":wr0ng@", "authentication"), ("", "authentication")] {
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
         let url = format!("redis://{login}127.0.0.1:{}", redis.port);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--redis", &url, "--data-dir"]);
-        let output = command.arg(data_dir.path()).output().expect("the server can be started");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(77), "{said}");
-        assert!(said.contains(word) && !said.contains("wr0ng"), "{said}");
+        let output = run(&["serve", "--listen", "127.0.0.1:0", "--redis", &url]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(77), "{errors}");
+        assert!(errors.contains(word) && !errors.contains("wr0ng"), "{errors}");
     }
     let server = throng(&format!("redis://:right@127.0.0.1:{}", redis.port));
     until_ready_says(&server, "ok");
 }
 
 #[test]
-fn what_another_program_emits_is_heard() {
+fn what_another_program_emits_is_delivered() {
     let redis = Redis::start(&[]);
     let server = throng(&redis.url());
     until("it is subscribed", || {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 let serial = 0;
 
-/** A name nobody has registered before in this process. */
+/** A name that this process has not used before. */
 export function freshEmail(prefix = 'user') {
   serial += 1;
   return `${prefix}${process.pid}x${serial}@example.com`;

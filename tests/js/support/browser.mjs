@@ -1,24 +1,11 @@
 // Headless Chromium with screenshots and page errors kept.
-import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+import { program } from './programs.mjs';
 import { artifacts } from './server.mjs';
-
-const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-
-/** `CHROMIUM`, or the first browser found on the path. */
-export function chromiumPath() {
-  const named = process.env.CHROMIUM;
-  if (named?.includes('/')) return named;
-  const wanted = named ? [named] : names;
-  for (const dir of (process.env.PATH ?? '').split(':')) {
-    for (const name of wanted) if (existsSync(join(dir, name))) return join(dir, name);
-  }
-  throw new Error('no Chromium: install it (apt-get install chromium) or set CHROMIUM');
-}
 
 export const desktop = { viewport: { width: 1280, height: 800 } };
 export const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
@@ -27,7 +14,7 @@ export class Browser {
   static async launch() {
     const it = new Browser();
     it.browser = await chromium.launch({
-      executablePath: chromiumPath(),
+      executablePath: process.env.CHROMIUM ?? program('chromium'),
       args: ['--no-sandbox', '--disable-dev-shm-usage'],
     });
     await mkdir(artifacts, { recursive: true });

@@ -1,17 +1,13 @@
 // Database servers of our own, on a socket or a spare port, ended with the test.
-import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
+import { program, run } from './programs.mjs';
 import { eventually } from './server.mjs';
 import { Service, sparePort } from './services.mjs';
 
-const run = promisify(execFile);
-
-/** Neither of them likes to run as root. */
+/** Neither may run as root. */
 async function giveAway(dir, user) {
   if (process.getuid() !== 0) return;
   const [uid, gid] = (await readFile('/etc/passwd', 'utf8'))
@@ -26,7 +22,7 @@ export class Postgres extends Service {
     self.dir = await mkdtemp(join(tmpdir(), 'throng-pg-'));
     await giveAway(self.dir, 'postgres');
     const init = ['-D', join(self.dir, 'data'), '-U', 'throng', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C'];
-    await self.launch(postgresProgram('initdb'), init, 'postgres');
+    await self.launch(program('initdb'), init, 'postgres');
     if (await self.exit) throw new Error(`initdb: ${self.log.join('')}`);
     await self.up();
     return self;
@@ -35,7 +31,7 @@ export class Postgres extends Service {
   async up() {
     const settings = ['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'max_connections=200'];
     const places = ['-D', join(this.dir, 'data'), '-k', this.dir];
-    await this.launch(postgresProgram('postgres'), [...places, ...settings], 'postgres');
+    await this.launch(program('postgres'), [...places, ...settings], 'postgres');
     await eventually('postgres answers', () => this.sql('postgres', 'SELECT 1').catch(() => false), 60_000);
   }
 
@@ -51,7 +47,7 @@ export class Postgres extends Service {
 
   async sql(database, text) {
     const args = ['-h', this.dir, '-U', 'throng', '-d', database, '-Atc', text];
-    return (await run(postgresProgram('psql'), args)).stdout.trim();
+    return (await run(program('psql'), args)).stdout.trim();
   }
 
   /** The URL of a new database. */
@@ -68,13 +64,6 @@ export class Postgres extends Service {
   }
 }
 
-/** Debian keeps these programs in a folder per version. */
-function postgresProgram(name) {
-  const base = '/usr/lib/postgresql';
-  const version = readdirSync(base).sort().at(-1);
-  return join(base, version, 'bin', name);
-}
-
 /** A MariaDB server, which `root` reaches by its socket and others by its port. */
 export class MariaDb extends Service {
   static async start() {
@@ -84,12 +73,12 @@ export class MariaDb extends Service {
     await giveAway(self.dir, 'mysql');
     const data = `--datadir=${join(self.dir, 'data')}`;
     const install = ['--no-defaults', data, '--auth-root-authentication-method=normal', '--skip-test-db'];
-    await self.launch('mariadb-install-db', install, 'mysql');
+    await self.launch(program('mariadb-install-db'), install, 'mysql');
     if (await self.exit) throw new Error(`mariadb-install-db: ${self.log.join('')}`);
     const files = [`--socket=${join(self.dir, 'sock')}`, `--pid-file=${join(self.dir, 'pid')}`];
-    // Not the zone of anybody's machine, nor UTC.
+    // Neither the zone of this machine nor UTC, so that a confusion is seen.
     const settings = ['--bind-address=127.0.0.1', `--port=${self.port}`, '--default-time-zone=+03:00'];
-    await self.launch('/usr/sbin/mariadbd', ['--no-defaults', data, ...files, ...settings], 'mysql');
+    await self.launch(program('mariadbd'), ['--no-defaults', data, ...files, ...settings], 'mysql');
     await eventually('mariadb answers', () => self.sql('mysql', 'SELECT 1').catch(() => false), 60_000);
     return self;
   }
@@ -104,7 +93,7 @@ export class MariaDb extends Service {
 
   async sql(database, text) {
     const login = ['--no-defaults', '-u', 'root', '-S', join(this.dir, 'sock'), '-D', database];
-    return (await run('mariadb', [...login, '-BN', '-e', text])).stdout.trim();
+    return (await run(program('mariadb'), [...login, '-BN', '-e', text])).stdout.trim();
   }
 
   async stop() {

@@ -1,4 +1,4 @@
-// One fault from its beginning until everything is right again, as people and operators see it.
+// One fault from its beginning until everything works again, as people and operators see it.
 import assert from 'node:assert/strict';
 
 import { state } from './nodes.mjs';
@@ -15,8 +15,8 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
  * and everything must be right within 10 s with nothing lost. Answers the row of the table.
  *
  * `truth`: what the nodes in `judged` must say meanwhile: `down` (of Redis) till it ends, `passing`
- * (down for a time), `up`, or `store` (not ready, because the database is away). `refuses`: the
- * code that publishers get; without it nobody may be refused.
+ * (down for a time), `up`, or `store` (not ready, because the database is down). `refuses`: the
+ * code that publishers get; without it no message may be refused.
  */
 export async function play(name, scene, fault) {
   const { breaks, heals, during = () => {}, promised, saw, truth, judged = [0, 1], lasts = 4000, refuses } = fault;
@@ -29,24 +29,24 @@ export async function play(name, scene, fault) {
   if (fritz) {
     await scene.exit(fritz);
     const [anna] = scene.on(0);
-    await eventually('a leave is told on the node itself', () => !anna.roster.includes(fritz.user.id));
+    await eventually('a leave is seen on the node itself', () => !anna.roster.includes(fritz.user.id));
   }
   await during(scene);
   await sleep(Math.max(0, lasts - (Date.now() - begun)));
   const ackedBefore = scene.acked.size;
   const healed = Date.now();
   await heals?.(scene);
-  const upAfter = everybodyUp(scene, healed);
+  const upAfter = everyNodeUp(scene, healed);
   await scene.quiet();
   if (refuses) {
     // A refused message may have been kept all the same; the next one shows its number.
-    await eventually('somebody is acknowledged', () => scene.say(scene.on(0)[0]));
+    await eventually('a message is acknowledged', () => scene.say(scene.on(0)[0]));
   }
   const right = await scene.right(`all is right after: ${name}`, healed, RIGHT_WITHIN_MS);
   const seen = scene.samples.filter(({ at, node }) => at >= begun && at < healed && judged.includes(node));
   checkTruth(seen, { truth, judged, begun });
   const codes = scene.refused.map(({ code }) => code);
-  assert.deepEqual(codes.filter((code) => code !== refuses), [], 'nobody is refused for another reason');
+  assert.deepEqual(codes.filter((code) => code !== refuses), [], 'no message is refused for another reason');
   if (refuses) assert.ok(codes.length > 0, 'publishers were refused');
   else assert.ok(ackedBefore > 5, `people went on chatting: ${ackedBefore} messages`);
   const { lost, repeated } = scene.isEphemeral ? { lost: 0, repeated: 0 } : await scene.checkHistory();
@@ -81,17 +81,17 @@ function checkTruth(seen, { truth, judged, begun }) {
   if (truth === 'store') {
     const late = seen.filter(({ at }) => at > begun + NOTICED_MS);
     assert.ok(late.length > 0, 'the node was asked');
-    assert.deepEqual(late.filter(({ status, store }) => status !== 503 || store === 'ok'), [], '/ready says the store is away');
+    assert.deepEqual(late.filter(({ status, store }) => status !== 503 || store === 'ok'), [], '/ready says that the store is down');
     return;
   }
   assert.deepEqual(seen.filter(({ status }) => status !== 200), [], '/ready stays 200 while people chat');
   for (const node of judged) {
-    const told = seen.filter((sample) => sample.node === node);
-    assert.ok(told.length > 0, `node ${node} was asked`);
+    const samples = seen.filter((sample) => sample.node === node);
+    assert.ok(samples.length > 0, `node ${node} was asked`);
     // `down` lasts till the fault ends; what is there when it has just passed is not looked at.
-    const last = truth === 'down' ? told.slice(-1) : told.filter(isDown).slice(-1);
+    const last = truth === 'down' ? samples.slice(-1) : samples.filter(isDown).slice(-1);
     if (truth === 'up') {
-      assert.deepEqual(told.filter(isDown), [], `node ${node}: /ready and the metric say up`);
+      assert.deepEqual(samples.filter(isDown), [], `node ${node}: /ready and the metric say up`);
     } else {
       assert.equal(last[0]?.up, 0, `node ${node}: the metric says down: ${JSON.stringify(last)}`);
       assert.match(last[0].redis, /^down: /, `node ${node}: /ready says down`);
@@ -99,7 +99,7 @@ function checkTruth(seen, { truth, judged, begun }) {
   }
 }
 
-/** When the last of those who noticed said so. */
+/** When the last of the nodes that noticed said so. */
 function firstDown(seen, begun) {
   const first = new Map();
   for (const sample of seen.filter(isDown)) {
@@ -109,11 +109,11 @@ function firstDown(seen, begun) {
 }
 
 /** How long after `healed` every node says that all is well, in `/ready` and in the metric. */
-async function everybodyUp(scene, healed) {
+async function everyNodeUp(scene, healed) {
   const nodes = scene.nodes.filter((_, index) => !scene.absent.has(index));
   await eventually('every node says that it is up', async () => {
-    const told = await Promise.all(nodes.map((node) => state(node).catch(() => ({}))));
-    return told.every(({ status, redis, up }) => status === 200 && redis === 'ok' && up === 1);
+    const states = await Promise.all(nodes.map((node) => state(node).catch(() => ({}))));
+    return states.every(({ status, redis, up }) => status === 200 && redis === 'ok' && up === 1);
   }, RIGHT_WITHIN_MS);
   return Date.now() - healed;
 }
@@ -144,8 +144,8 @@ function slowest(scene, begun, healed) {
       if (at !== undefined) other = worse(other, at - message.sent);
     }
     // Emil has never been in the room, so all of its messages are unread.
-    const told = scene.outside.includes(scene.emil) && scene.emil.unreadAt.find((it) => it.unread >= seq);
-    if (told) unread = worse(unread, told.at - message.sent);
+    const update = scene.outside.includes(scene.emil) && scene.emil.unreadAt.find((it) => it.unread >= seq);
+    if (update) unread = worse(unread, update.at - message.sent);
   }
   return { ack_ms: ack, other_node_ms: other, unread_ms: unread };
 }

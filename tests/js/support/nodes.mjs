@@ -29,12 +29,12 @@ export function startNode({ redis, database, shards = 2, config = nodeConfig(), 
   });
 }
 
-/** One session of a user: what it was told about one room. */
+/** One session of a user: what it received about one room. */
 export class Person {
   static async open(server, user, room) {
     const person = new Person();
     Object.assign(person, { server, user, room, roster: undefined, heard: [], from: undefined });
-    /** When it heard each message: seq to time; and when it was told how many are unread. */
+    /** When it heard each message: seq to time; and when it received how many are unread. */
     Object.assign(person, { heardAt: new Map(), unreadAt: [] });
     person.client = new Client(server, { token: user.token, transports: ['websocket'], reconnection: false });
     const { socket } = person.client;

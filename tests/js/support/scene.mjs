@@ -61,7 +61,7 @@ export class Scene {
     return person;
   }
 
-  /** Somebody leaves and stays connected. */
+  /** One person leaves and stays connected. */
   async exit(person) {
     const { seq } = await person.leave();
     this.people.splice(this.people.indexOf(person), 1);
@@ -111,7 +111,7 @@ export class Scene {
 
   #say(talker, pending) {
     const outcome = this.say(talker).catch((error) => {
-      // A killed node answers nothing; what it did not acknowledge, nobody was promised.
+      // A killed node answers nothing; what it did not acknowledge was not promised.
       if (!this.absent.has(talker.node)) this.refused.push({ node: talker.node, code: error.message });
     });
     this.#track(pending, outcome);
@@ -131,7 +131,7 @@ export class Scene {
   #sample(node, pending) {
     const sample = { at: Date.now(), node, isRosterRight: this.#wrongRosters([node]) === undefined };
     this.#track(pending, state(this.nodes[node]).then(
-      (told) => this.samples.push({ ...sample, ...told }),
+      (answer) => this.samples.push({ ...sample, ...answer }),
       (error) => this.absent.has(node) || this.samples.push({ ...sample, status: 0, redis: error.message }),
     ));
   }
@@ -179,9 +179,9 @@ export class Scene {
 
   async #wrongUnread() {
     if (this.isEphemeral) {
-      // The database knows no messages, so only sessions are told.
+      // The database knows no messages, so only sessions get numbers.
       const isThere = this.outside.includes(this.emil) && this.last > 0;
-      return isThere ? differs('unread told to emil', this.emil.unreadAt.at(-1)?.unread, this.last) : undefined;
+      return isThere ? differs('unread sent to emil', this.emil.unreadAt.at(-1)?.unread, this.last) : undefined;
     }
     for (const [index, node] of this.nodes.entries()) {
       if (this.absent.has(index)) continue;

@@ -1,26 +1,13 @@
 // A real server process per test file: started on a free port with its own data directory, its log
 // kept, and checked at the end for panics and leaked secrets.
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const root = resolve(fileURLToPath(new URL('../../..', import.meta.url)));
+import { binary, root, start } from './programs.mjs';
 
 export const artifacts = process.env.E2E_ARTIFACTS ?? join(root, 'target', 'artifacts');
-
-/** Path of a server binary: `E2E_BIN_DIR`, else the dev build in `target/`. */
-export function binary(name) {
-  const dir = process.env.E2E_BIN_DIR ?? join(root, 'target', 'debug');
-  const path = join(dir, name);
-  if (!existsSync(path)) {
-    throw new Error(`${path} is missing: build it first, or run the tests with \`cargo xtask test\``);
-  }
-  return path;
-}
 
 /** The configuration most tests use: no API throttle, and as many rooms as tests care to name. */
 export const roomy = `
@@ -74,7 +61,7 @@ export class Server {
 
   /** Starts the process on `port` (0: any) and waits for the line that says it is ready. */
   async launch(port = this.port) {
-    const child = spawn(binary(this.options.bin ?? 'throng'), this.#args(port), {
+    const child = start(binary(this.options.bin ?? 'throng'), this.#args(port), {
       env: { ...process.env, RUST_BACKTRACE: '1', ...this.options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

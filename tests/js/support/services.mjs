@@ -1,19 +1,16 @@
-// Services beside the server, Redis in its three arrangements among them: real processes on spare
+// Services next to the server, Redis in its three arrangements among them: real processes on spare
 // ports, with files of their own, ended with the test.
-import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
 import { createClient } from 'redis';
 
+import { program, run, startService } from './programs.mjs';
 import { eventually } from './server.mjs';
 
-const run = promisify(execFile);
-
-/** A port nobody listens on, below the range of outgoing connections, so that it stays free. */
+/** A port without a listener, below the range of outgoing connections, so that it stays free. */
 export async function sparePort() {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 10_000);
@@ -32,12 +29,8 @@ export class Service {
     this.label = label;
   }
 
-  async launch(program, args, as) {
-    const user = as && process.getuid() === 0 ? ['--reuid', as, '--regid', as, '--clear-groups'] : [];
-    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', ...user, program, ...args], {
-      cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  async launch(path, args, user) {
+    this.child = startService(path, args, { user, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] });
     this.log = [];
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (text) => this.log.push(text.toString()));
@@ -82,9 +75,9 @@ export class Redis extends Service {
     if (sentinel) {
       const file = join(this.dir, 'sentinel.conf');
       await writeFile(file, sentinel);
-      await this.launch('redis-server', [file, '--sentinel', ...common]);
+      await this.launch(program('redis-server'), [file, '--sentinel', ...common]);
     } else {
-      await this.launch('redis-server', [...common, '--save', '', '--appendonly', 'no', ...args]);
+      await this.launch(program('redis-server'), [...common, '--save', '', '--appendonly', 'no', ...args]);
     }
     await eventually(`redis on ${this.port} answers`, async () => {
       const answer = await this.cli('PING').catch((error) => error.message);
@@ -97,7 +90,7 @@ export class Redis extends Service {
   async cli(...args) {
     const login = this.password ? ['-a', this.password, '--no-auth-warning'] : [];
     const all = ['-h', '127.0.0.1', '-p', `${this.port}`, ...login, ...args.map(String)];
-    const { stdout } = await run('redis-cli', all, { timeout: 10_000 });
+    const { stdout } = await run(program('redis-cli'), all, { timeout: 10_000 });
     return stdout.trim();
   }
 
@@ -142,8 +135,8 @@ export class Sentinels {
     await eventually('the replica follows', async () =>
       (await self.replica.cli('INFO', 'replication')).includes('master_link_status:up'));
     await eventually('the sentinels know each other and the replica', async () => {
-      const told = await Promise.all(self.sentinels.map((each) => each.cli('SENTINEL', 'MASTER', 'throng')));
-      return told.every((text) => /num-other-sentinels\n2\n/.test(text) && /num-slaves\n1\n/.test(text));
+      const answers = await Promise.all(self.sentinels.map((each) => each.cli('SENTINEL', 'MASTER', 'throng')));
+      return answers.every((text) => /num-other-sentinels\n2\n/.test(text) && /num-slaves\n1\n/.test(text));
     }, 30_000);
     return self;
   }
@@ -166,7 +159,7 @@ export class RedisCluster {
     // The bus takes the port plus 10,000.
     for (let i = 0; i < 3; i += 1) self.masters.push(await Redis.start({ args }));
     const addresses = self.masters.map(({ port }) => `127.0.0.1:${port}`);
-    await run('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], { timeout: 60_000 });
+    await run(program('redis-cli'), ['--cluster', 'create', ...addresses, '--cluster-yes'], { timeout: 60_000 });
     for (const master of self.masters) {
       await eventually('the cluster stands', async () =>
         (await master.cli('CLUSTER', 'INFO')).includes('cluster_state:ok'), 30_000);
@@ -180,7 +173,7 @@ export class RedisCluster {
 
   /** A command about one key, wherever that is. */
   async lines(...args) {
-    const { stdout } = await run('redis-cli', ['-c', '-p', `${this.masters[0].port}`, ...args.map(String)]);
+    const { stdout } = await run(program('redis-cli'), ['-c', '-p', `${this.masters[0].port}`, ...args.map(String)]);
     const text = stdout.trim();
     return text === '' ? [] : text.split('\n');
   }

@@ -1,23 +1,23 @@
-// The table of faults: what was promised, what people saw, how soon all was right again.
-import { execFileSync } from 'node:child_process';
+// The table of faults: what was promised, what people saw, how soon everything worked again.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 
 import { LEASE_MS } from './nodes.mjs';
+import { program, root, run } from './programs.mjs';
 
 /** Of the code that is running, whatever is edited meanwhile. */
-const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+const commit = (await run(program('git'), ['-C', root, 'describe', '--always', '--dirty'])).stdout.trim();
 const ms = (value) => (value === undefined ? '–' : `${value}`);
 
 /** Writes `<name>.json` and `<name>.md` into `folder`. */
 export async function writeTable(folder, name, rows) {
   const date = new Date().toISOString().slice(0, 10);
   const machine = `${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}`;
-  const told = { schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS, rows };
+  const results = { schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS, rows };
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `${name}.json`), `${JSON.stringify(told, null, 2)}\n`);
-  await writeFile(join(folder, `${name}.md`), page(told));
+  await writeFile(join(folder, `${name}.json`), `${JSON.stringify(results, null, 2)}\n`);
+  await writeFile(join(folder, `${name}.md`), page(results));
 }
 
 function page({ date, machine, commit, command, lease_ms: lease, rows }) {
@@ -40,7 +40,7 @@ function page({ date, machine, commit, command, lease_ms: lease, rows }) {
   return `# Faults, ${date}
 
 \`${command}\`: two nodes of the release build and what they share, real processes, broken one way after
-the other while somebody on each node says ten messages a second and others come, go and count what they have
+the other while one person on each node says ten messages a second and others come, go and count what they have
 not read. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
 
 ## What was promised, and what people saw
@@ -54,12 +54,12 @@ ${promises.join('\n')}
 
 ## Messages, unread numbers and rosters while it lasted
 
-*Lost*: acked and in nobody's history. *Repeated*: in the history, or heard by a session, twice. The slowest of all
+*Lost*: acked and in no history. *Repeated*: in the history, or heard by a session, twice. The slowest of all
 messages that were sent while the fault lasted: until its ack, until a member on the other node heard it, until
-somebody outside the room was told that it is unread. *Rosters wrong*: the longest that a roster differed from who
+a person outside the room was sent that it is unread. *Rosters wrong*: the longest that a roster differed from who
 has a session in the room (the sessions of a stopped node count as being there).
 
-| fault | lasted | acked | refused | lost / repeated | slowest ack | to the other node | unread told | rosters wrong |
+| fault | lasted | acked | refused | lost / repeated | slowest ack | to the other node | unread sent | rosters wrong |
 |---|---|---|---|---|---|---|---|---|
 ${figures.join('\n')}
 

@@ -23,7 +23,7 @@ async fn a_user_is_let_in_to_his_database_with_his_password() {
     add(&redis, "t:s", "a").await.expect("it is done");
     assert_eq!(members(&redis, "t:s").await, ["a"]);
     let other = Err(Failure::Refused { why: "denied" });
-    assert_eq!(add(&redis, "u:s", "a").await, other, "a key that is not his");
+    assert_eq!(add(&redis, "u:s", "a").await, other, "a key that is not theirs");
 
     let login = ["--user", "app", "--pass", "right%password", "--no-auth-warning", "-n"];
     let card = |db: &'static str| server.cli(&[&login[..], &[db, "SCARD", "t:s"]].concat());
@@ -73,7 +73,7 @@ async fn tls_is_spoken_and_the_server_must_be_who_it_says() {
     let wrong_name = executor(&trusting(format!("rediss://127.0.0.1:{}", server.port)));
     assert!(add(&wrong_name, "s", "b").await.is_err(), "the certificate is for another name");
     let distrusting = executor(&settings(&format!("rediss://localhost:{}", server.port)));
-    assert!(add(&distrusting, "s", "c").await.is_err(), "nobody vouches for the certificate");
+    assert!(add(&distrusting, "s", "c").await.is_err(), "no authority signed the certificate");
     let plain = executor(&settings(&format!("redis://localhost:{}", server.port)));
     assert!(add(&plain, "s", "d").await.is_err(), "the server wants TLS");
     assert_eq!(members(&redis, "s").await, ["a"]);

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::executor::settings;
-use crate::server::{PATIENCE, Server, eventually, free_port};
+use crate::server::{Server, TIMEOUT, eventually, free_port};
 
 struct Listener {
     emits: mpsc::Receiver<Arc<Emit>>,
@@ -51,7 +51,7 @@ impl Listener {
     }
 
     async fn next(&mut self) -> Arc<Emit> {
-        timeout(PATIENCE, self.emits.recv()).await.expect("in time").expect("it listens")
+        timeout(TIMEOUT, self.emits.recv()).await.expect("in time").expect("it listens")
     }
 }
 
@@ -167,7 +167,7 @@ async fn messages_are_published_for_the_adapter() {
     egress.publish(RoomId(1), &[message(1), message(2)]);
     let mut heard = other.on_message();
     for seq in 1..=2 {
-        let publication = timeout(PATIENCE, heard.next()).await.expect("in time").expect("one");
+        let publication = timeout(TIMEOUT, heard.next()).await.expect("in time").expect("one");
         let broadcast = Broadcast::decode(publication.get_payload_bytes(), 1024);
         let broadcast = broadcast.expect("a broadcast");
         assert_eq!((&*broadcast.uid, &broadcast.rooms[..]), (UID, &["room1".to_owned()][..]));

@@ -1,11 +1,9 @@
 //! Three masters that share the slots.
 
-use std::process::Command;
-
 use throng_cluster::{Append, EntryId, Order, Outcome};
 
 use crate::executor::{NoDatabase, add, executor, members, settings};
-use crate::server::{Server, eventually, free_port};
+use crate::server::{Server, create_cluster, eventually, free_port};
 use throng_redis::orders::Executor;
 
 struct Cluster([Server; 3]);
@@ -18,11 +16,7 @@ impl Cluster {
             Server::start(&[&args[..], &["--cluster-config-file", "{dir}/nodes.conf"]].concat())
         };
         let cluster = Cluster([start(), start(), start()]);
-        let nodes = cluster.0.iter().map(|node| format!("127.0.0.1:{}", node.port));
-        let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]).args(nodes);
-        let output = create.args(["--cluster-yes"]).output().expect("redis-cli is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        create_cluster(&cluster.0);
         for node in &cluster.0 {
             let is_up = || node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
             eventually("the cluster is up", async || is_up().then_some(())).await;

@@ -51,7 +51,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
 }
 
 impl Bench {
-    /// A second way into the database, beside the store.
+    /// A second way into the database, next to the store.
     pub async fn back_door(&self) -> AnyPool {
         AnyPool::connect(&self.url).await.expect("connect")
     }

@@ -1,11 +1,11 @@
 //! Several nodes on one database.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::time::Instant;
 
+use throng_kit::{Process, TIMEOUT};
 use throng_store::{Options, PasswordCost, Store};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt;
 
 use crate::common::{Bench, bench, text};
 use crate::everywhere;
@@ -156,42 +156,30 @@ async fn victim() {
 
 async fn a_killed_node_loses_nothing_that_was_acknowledged_and_leaves_no_gap() {
     let bench = bench().await;
-    let mut child = Command::new(std::env::current_exe().expect("own path"))
-        .args(["--exact", "nodes::victim", "--nocapture"])
-        .env(CHILD_URL, &bench.url)
-        .env(CHILD_DIR, bench.dir.path())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("spawn");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let mut acked = Vec::new();
-    let mut note = |line: &str| {
-        let Some((_, told)) = line.split_once("acked ") else { return acked.len() };
-        let mut words = told.split(' ');
-        let room: u32 = words.next().and_then(|word| word.parse().ok()).expect("room");
-        let seq: usize = words.next().and_then(|word| word.parse().ok()).expect("seq");
-        acked.push((room, seq, words.next().expect("message").to_owned()));
-        acked.len()
+    let mut victim = throng_kit::own(std::env::current_exe().expect("own path"));
+    victim.args(["--exact", "nodes::victim", "--nocapture"]);
+    victim.env(CHILD_URL, &bench.url).env(CHILD_DIR, bench.dir.path());
+    let mut victim = Process::start(&victim).expect("the victim starts");
+    let acked = |line: &String| {
+        let mut words = line.split_once("acked ")?.1.split(' ');
+        let room: u32 = words.next()?.parse().ok()?;
+        let seq: usize = words.next()?.parse().ok()?;
+        // The last line may be cut; a whole one ends with a dot and a digit.
+        let message = words.next()?;
+        message.rsplit_once('.').filter(|(_, n)| n.len() == 1)?;
+        Some((room, seq, message.to_owned()))
     };
     // We write to the same rooms meanwhile.
     let mut own = 0;
-    loop {
-        let line = lines.next_line().await.expect("read").expect("the victim ended early");
-        if note(&line) >= 100 {
-            break;
-        }
+    let deadline = Instant::now() + TIMEOUT;
+    while victim.log().iter().filter_map(acked).count() < 100 {
+        assert!(Instant::now() < deadline, "{:#?}", victim.log());
         own += 1;
         bench.store.append(1 + own % 2, None, vec![text(2, "own")]).await.expect("append");
     }
-    child.kill().await.expect("kill");
-    while let Some(line) = lines.next_line().await.expect("read") {
-        // The last line may be cut.
-        if line.split(' ').count() == 4 && line.contains('.') {
-            note(&line);
-        }
-    }
-    // The dead node's transaction, if one was open, holds nobody up.
+    victim.kill();
+    let acked: Vec<_> = victim.log().iter().filter_map(acked).collect();
+    // The dead node's transaction, if one was open, blocks no other node.
     let placed = bench.store.append(1, None, vec![text(2, "after")]).await.expect("append");
     let logs = [log(&bench.store, 1).await, log(&bench.store, 2).await];
     assert_eq!(logs[0].len() as u64, placed.first_seq);

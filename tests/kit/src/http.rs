@@ -9,16 +9,21 @@ use serde_json::Value;
 /// A whole answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// The status code.
     pub status: u16,
+    /// Status line and headers.
     pub head: String,
+    /// The body, without the framing of chunks.
     pub body: Vec<u8>,
 }
 
 impl Answer {
+    /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
@@ -26,6 +31,7 @@ impl Answer {
     }
 }
 
+/// Sends a GET request.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     send(
@@ -35,6 +41,7 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     .expect("the server answers")
 }
 
+/// Sends a POST request with a JSON body.
 #[track_caller]
 pub fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
@@ -55,6 +62,7 @@ pub fn send(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     read(&mut stream)
 }
 
+/// A connection with timeouts, so that a server that hangs fails a test.
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server accepts");
