@@ -43,10 +43,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         config.store.node = backplane.process().to_owned();
     }
     let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
-    let store = Store::open(&url, config.store.clone()).await.map_err(|error| {
-        let data_dir = config.store.data_dir.display().to_string();
-        StartError::OpenStore { url: throng_store::without_secrets(&url), data_dir, error }
-    })?;
+    let store = Store::open(&url, config.store.clone()).await;
+    let store = store.map_err(|error| StartError::open_store(&url, &config.store, error))?;
     store.ensure_rooms(&config.rooms).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
     if config.core.ephemeral && config.core.cluster {
