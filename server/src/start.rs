@@ -1,6 +1,6 @@
 //! Why the server did not start.
 
-/// Why the server did not start, or did not go on.
+/// Why the server did not start, or stopped unasked.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("{0}")]

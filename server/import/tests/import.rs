@@ -173,6 +173,6 @@ async fn a_source_that_fails_half_way_leaves_nothing() {
     assert!(matches!(outcome, Err(ImportError::Source(_))), "{outcome:?}");
     assert_eq!(store.user(1).await.expect("query"), None);
     assert_eq!(store.tips().await.expect("query"), []);
-    let strange = Import { from: "postgres://ann:secret@db/x", utc_offset_s: 0, into: None };
-    assert!(matches!(strange.run(|_, _| ()).await, Err(ImportError::SourceUrl)));
+    let postgres = Import { from: "postgres://ann:secret@db/x", utc_offset_s: 0, into: None };
+    assert!(matches!(postgres.run(|_, _| ()).await, Err(ImportError::SourceUrl)));
 }

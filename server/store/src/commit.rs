@@ -167,7 +167,7 @@ impl Committer {
             }
             Err(error) => {
                 // The rollback must end before the callers learn that nothing was kept. A server that
-                // does not answer commits nothing it was not asked to.
+                // does not answer has not received the COMMIT.
                 let _ = self.db.in_time(write.rollback()).await;
                 Err(error)
             }

@@ -96,7 +96,7 @@ impl Db {
         let pool = |connections, session: &str| {
             pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout)
         };
-        // The migration of a large table takes long: no limit of the server's for this connection.
+        // No time limit for this connection: migrating a large table takes long.
         let migrating = pool(1, "").connect_with(connect.clone()).await?;
         migrate(&migrating, dialect).await?;
         migrating.close().await;

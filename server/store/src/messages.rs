@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Messages of a room with `after` < seq ≤ `upto`, in ascending order: the first
-    /// [`FETCH_MESSAGES_MAX`] of them, so that a caller who wants more asks again.
+    /// [`FETCH_MESSAGES_MAX`] of them; call again for the others.
     ///
     /// # Errors
     /// The database failed.
@@ -163,7 +163,7 @@ pub(crate) async fn insert_messages(
     Ok(ids)
 }
 
-/// How many messages one statement takes; at least one, if there are any.
+/// Number of messages whose text fits one statement; at least one, if there are any.
 fn fitting(messages: &[PlacedMessage<'_>]) -> usize {
     let mut bytes = 0;
     let fitting = messages.iter().take_while(|placed| {

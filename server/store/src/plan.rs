@@ -1,5 +1,5 @@
-//! What one transaction is to write: the jobs of a batch in their order, each judged by the last
-//! seq of its room.
+//! The rows that one transaction writes, computed from the jobs of a batch, in their order, and the
+//! last seqs of the rooms.
 
 use crate::job::{Job, Verdict};
 use crate::messages::PlacedMessage;

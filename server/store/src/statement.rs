@@ -61,7 +61,7 @@ pub(crate) async fn insert_rows<T>(
     Ok(())
 }
 
-/// An integer of the database as one of ours.
+/// An integer of the database as a narrower or unsigned one; `what` names it in the error.
 pub(crate) fn narrow<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<T, StoreError> {
     T::try_from(value).map_err(|_| StoreError::Corrupt(what))
 }

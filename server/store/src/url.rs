@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 
-/// Whether a URL names a database that the store knows.
+/// Whether a URL names a database that the store supports.
 #[must_use]
 pub fn is_database_url(url: &str) -> bool {
     match Dialect::of(url) {

@@ -1,4 +1,4 @@
-//! Database servers of our own: started on a socket in a temporary directory, ended with the test.
+//! Database servers of one test, on a socket in a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::Flavor;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Server {
     pub flavor: Flavor,
@@ -56,7 +56,7 @@ impl Server {
             Flavor::Mariadb => {
                 let mut command = as_owner(self.flavor, &program("mariadbd"));
                 command.args(["--no-defaults", "--skip-networking"]);
-                // Not the zone of anybody's machine, nor UTC.
+                // A zone that is neither UTC nor likely to be the machine's.
                 command.args(["--default-time-zone=+03:00"]);
                 command.args(["--innodb-flush-log-at-trx-commit=2"]);
                 for (option, file) in
@@ -70,7 +70,7 @@ impl Server {
         let log = std::fs::File::create(dir.join("log")).expect("log");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         *self.process.lock().expect("lock") = Some(command.spawn().expect("spawn"));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match AnyConnection::connect(&self.url("")).await {
                 Ok(_) => return,
@@ -83,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Ends the process without a chance to say goodbye to anybody.
+    /// Kills the process, with its connections open.
     pub fn kill(&self) {
         let Some(mut process) = self.process.lock().expect("lock").take() else { return };
         // PostgreSQL's "immediate" shutdown; its helpers would outlive a SIGKILL for a moment.
@@ -141,7 +141,7 @@ impl Flavor {
         }
     }
 
-    /// PostgreSQL refuses to run as root, and MariaDB wants to be told.
+    /// Neither PostgreSQL nor MariaDB runs as root by default.
     fn owner(self) -> &'static str {
         if self == Flavor::Postgres { "postgres" } else { "mysql" }
     }
@@ -172,12 +172,12 @@ fn is_root() -> bool {
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{told}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
 }
 
 /// Debian keeps the programs of PostgreSQL in a folder per version, and those of MariaDB in
-/// `sbin`, which is not on everybody's path.
+/// `sbin`, which is not on every path.
 fn program(name: &str) -> PathBuf {
     let mut places: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

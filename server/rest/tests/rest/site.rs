@@ -1,12 +1,10 @@
 //! Files, pages, health, throttle, other origins.
 
-mod common;
-
 use std::net::SocketAddr;
 
+use crate::common::{bench, bench_with, get, request};
 use axum::body::Body;
 use axum::http::Method;
-use common::{bench, bench_with, get, request};
 use serde_json::json;
 use throng_rest::PeerAddr;
 
