@@ -1,10 +1,9 @@
 //! Registration and login.
 
-use crate::common::{Bench, bench, bench_with, cookie_of, field, get, multipart, post, request};
-use axum::body::Body;
-use axum::http::Method;
 use serde_json::{Value, json};
 use throng_store::hash_token;
+
+use crate::common::{bench, post};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("object").keys().map(String::as_str).collect()

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::common::{Bench, Part, bench, bench_with, field, multipart, png, request};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
 use http_body::Frame;
@@ -12,6 +11,8 @@ use serde_json::{Value, json};
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use crate::common::{Bench, Part, bench, bench_with, field, multipart, png, request};
 
 const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
 const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
@@ -163,7 +164,7 @@ async fn an_image_is_kept_under_its_hash_and_served_safely() {
     }
     let head = bench.send(request(Method::HEAD, url, &[], Body::empty())).await;
     assert_eq!((head.status.as_u16(), head.bytes.len()), (200, 0));
-    let part = bench.send(common::get(url, &[("range", "bytes=1-3")])).await;
+    let part = bench.send(crate::common::get(url, &[("range", "bytes=1-3")])).await;
     assert_eq!((part.status.as_u16(), part.bytes.as_slice()), (206, &b"PNG"[..]));
     assert_eq!(bench.store.room(1).await.expect("query").expect("room").last_seq, 0);
 }
@@ -240,13 +241,13 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
     let many: Vec<Part<'_>> = (0..40).map(|_| field("x", "1")).collect();
     let answer = bench.send(multipart("/api/file/uploadimg", &many)).await;
     answer.is(400, json!({ "message": "Bad Request" }));
-    let broken = common::post(
+    let broken = crate::common::post(
         "/api/file/uploadimg",
         "multipart/form-data; boundary=edge",
         "--edge\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf",
     );
     bench.send(broken).await.is(400, json!({ "message": "Bad Request" }));
-    let without_boundary = common::post("/api/file/uploadimg", "multipart/form-data", "x");
+    let without_boundary = crate::common::post("/api/file/uploadimg", "multipart/form-data", "x");
     bench.send(without_boundary).await.is(400, json!({ "message": "Bad Request" }));
 }
 
@@ -266,7 +267,7 @@ impl HttpBody for Stalled {
 }
 
 fn stalled(uri: &str) -> axum::extract::Request {
-    common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
+    crate::common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::common::{bench, bench_with, get, request};
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 use throng_rest::PeerAddr;
+
+use crate::common::{bench, bench_with, get, request};
 
 #[tokio::test]
 async fn default_avatars_are_pictures_without_script() {
@@ -150,7 +151,7 @@ async fn only_listed_origins_may_read_answers() {
         assert_eq!(answer.header("access-control-allow-origin"), listed);
         assert_eq!(answer.header("access-control-allow-credentials"), "true");
     }
-    let closed = common::bench().await;
+    let closed = crate::common::bench().await;
     let answer = closed.send(get("/api/user", &[("origin", listed)])).await;
     assert_eq!(answer.header("access-control-allow-origin"), "");
 }

@@ -2,11 +2,10 @@
 
 use axum::body::Body;
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use throng_store::hash_token;
 
-use crate::common::{
-    Bench, UNAUTHENTICATED, bench, bench_with, cookie_of, field, get, multipart, post, request,
-};
+use crate::common::{Bench, UNAUTHENTICATED, bench, bench_with, cookie_of, get, request};
 
 #[tokio::test]
 async fn a_token_is_taken_from_query_body_or_bearer_in_this_order() {
