@@ -9,8 +9,11 @@ const NAMED_MAX: usize = 5;
 /// What was found and what became of it, by table. Its text is what `throng import` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportReport {
+    /// Rows of `users`; those written became accounts.
     pub users: Tally,
+    /// API tokens of those accounts.
     pub tokens: Tally,
+    /// Rows of `messages`.
     pub messages: Tally,
     /// Rows of `counts`; those written became a read mark.
     pub counts: Tally,
@@ -23,7 +26,9 @@ pub struct ImportReport {
 /// Rows of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Rows read from the source.
     pub read: u64,
+    /// Rows written to the target, or that would be by a dry run.
     pub written: u64,
     /// Rows that were skipped or changed, by reason.
     pub remarks: BTreeMap<&'static str, Remark>,
@@ -32,6 +37,7 @@ pub struct Tally {
 /// Rows that were skipped or changed for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remark {
+    /// Number of rows.
     pub rows: u64,
     /// Ids of the first rows, in the original.
     pub ids: Vec<i64>,

@@ -29,12 +29,14 @@ impl fmt::Debug for Secret {
 pub struct Login {
     /// `None`: the default user.
     pub user: Option<String>,
+    /// `None`: no login.
     pub password: Option<Secret>,
 }
 
 /// Name or address of a server, and its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
+    /// Name or IP address, without brackets.
     pub name: String,
     pub port: u16,
 }
@@ -61,7 +63,9 @@ pub enum Topology {
 /// `rediss`, `rediss+sentinel` and `rediss+cluster` are the same over TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// The servers, and how they are arranged.
     pub topology: Topology,
+    /// Whether connections use TLS.
     pub is_tls: bool,
     /// Login to the servers that hold the data.
     pub login: Login,

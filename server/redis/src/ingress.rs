@@ -27,13 +27,17 @@ const FOREIGN: &str = "foreign";
 
 /// The subscriber, before it runs.
 pub struct Ingress {
+    /// Opens the subscription.
     pub connector: Arc<Connector>,
+    /// The channels to subscribe to.
     pub channels: Channels,
+    /// Names of rooms and users in broadcasts.
     pub names: RoomNames,
     /// Size of a publication.
     pub bytes_max: usize,
     /// How long Redis may take to accept the subscription.
     pub timeout: Duration,
+    /// Counts what is received.
     pub counters: Arc<Counters>,
 }
 

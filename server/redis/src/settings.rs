@@ -7,6 +7,7 @@ use crate::address::Address;
 /// Where Redis is, and the limits of connections.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The servers, and the login.
     pub address: Address,
     /// Certificates of trusted authorities, in PEM; `None` for those of the system.
     pub tls_ca: Option<Vec<u8>>,

@@ -16,12 +16,14 @@ pub struct PeerAddr(pub SocketAddr);
 pub struct Revoked {
     /// SHA-256 of the token.
     pub token_hash: [u8; 32],
+    /// Id of its user.
     pub user: u32,
 }
 
 /// Whether the server can serve clients, and by which checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
+    /// Whether all checks passed.
     pub is_ready: bool,
     /// Name and result of each check, such as `("shards", "ok")`.
     pub checks: Vec<(String, String)>,
@@ -34,7 +36,9 @@ pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 /// called on the router's runtime and must not block.
 #[derive(Clone)]
 pub struct Deps {
+    /// Users, rooms, messages and images.
     pub store: Store,
+    /// Limits and choices.
     pub settings: Settings,
     /// Number of users present in a room.
     pub rooms_online: Arc<dyn Fn(u32) -> u32 + Send + Sync>,

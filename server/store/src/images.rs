@@ -16,7 +16,9 @@ use crate::{ImageError, Store, StoreError};
 /// What an image is for; also its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageKind {
+    /// Images in messages.
     Messages,
+    /// Avatars of users.
     Avatars,
 }
 
@@ -43,6 +45,7 @@ pub enum ImageFormat {
 impl ImageFormat {
     const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
 
+    /// Extension of stored files.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -53,6 +56,7 @@ impl ImageFormat {
         }
     }
 
+    /// MIME type.
     #[must_use]
     pub fn mime(self) -> &'static str {
         match self {
@@ -73,7 +77,9 @@ impl ImageFormat {
 /// A file found under `/storage/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredImage {
+    /// Path of the file, which may be missing.
     pub path: PathBuf,
+    /// Format by the extension.
     pub format: ImageFormat,
 }
 

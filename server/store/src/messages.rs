@@ -18,7 +18,9 @@ pub const FETCH_MESSAGES_MAX: u64 = 1000;
 /// A message to append, validated by the caller. Its seq follows from its place in the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
+    /// Id of the author.
     pub user: u32,
+    /// The text, stored as it is.
     pub msg: String,
     /// Empty, or the path of a stored image.
     pub img: String,
@@ -29,13 +31,17 @@ pub struct NewMessage {
 /// A stored message with the present data of its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
+    /// Unique among all messages of the database.
     pub id: i64,
     pub room: u32,
+    /// Number in the room, from 1 without gaps.
     pub seq: u64,
+    /// Id of the author. E-mail, name and avatar are empty if there is no such user any more.
     pub user: u32,
     pub email: String,
     pub name: String,
     pub avatar: String,
+    /// As in [`NewMessage`], with `img` and `time`.
     pub msg: String,
     pub img: String,
     pub time: String,
@@ -115,7 +121,9 @@ impl Store {
 /// A message with its number in a room, ready to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacedMessage<'a> {
+    /// Id of the room.
     pub room: u32,
+    /// Number in the room, from 1 without gaps.
     pub seq: u64,
     /// Milliseconds since the Unix epoch.
     pub created_at_ms: i64,

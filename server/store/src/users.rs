@@ -12,11 +12,13 @@ use crate::{RegisterError, Store, StoreError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     pub id: u32,
+    /// As it was registered; unique by [`email_key`].
     pub email: String,
     /// Display name: the local part of the e-mail, not unique.
     pub name: String,
+    /// URL, or a path on this server.
     pub avatar: String,
-    /// `YYYY-MM-DD HH:MM:SS`, UTC, as are the other times.
+    /// Times are `YYYY-MM-DD HH:MM:SS`, UTC.
     pub email_verified_at: Option<String>,
     pub created_at: String,
     pub updated_at: String,
@@ -26,6 +28,7 @@ pub struct UserRow {
 #[derive(Clone, Debug)]
 pub struct NewUser {
     pub email: String,
+    /// In plain text; only its hash is stored.
     pub password: String,
     pub avatar: String,
 }
