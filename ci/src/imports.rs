@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-cluster", &["throng-chat", "throng-engine"]),
     ("throng-mesh", &[]),
     ("throng-store", &[]),
+    ("throng-import", &["throng-store"]),
     ("throng-rest", &["throng-store"]),
     ("throng-redis", &["throng-chat", "throng-engine", "throng-cluster"]),
     (
@@ -29,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-cluster",
             "throng-mesh",
             "throng-store",
+            "throng-import",
             "throng-rest",
             "throng-redis",
         ],

@@ -1,5 +1,5 @@
-//! The way to other nodes: a thread beside the shards that steps the cluster's state machine and
-//! carries out what it orders.
+//! The thread between this node's shards and other nodes: it steps the cluster's state machine and
+//! carries out its orders.
 //!
 //! ```text
 //!  shards ── signals ──►┌───────────┐── orders ──► Redis (throng-redis), SQL (store)
@@ -8,8 +8,8 @@
 //!  other programs ── publications ──► ingress ──► shards · messages ──► egress ──► other programs
 //! ```
 //!
-//! A thread of its own, so that neither a busy HTTP thread delays the renewal of the lease nor a
-//! flood of publications the HTTP thread. No shard ever waits for it.
+//! It is a thread of its own so that a busy HTTP thread does not delay the renewal of the lease, and a
+//! flood of publications does not delay the HTTP thread. No shard ever waits for it.
 
 mod actor;
 mod database;
@@ -43,14 +43,14 @@ use inputs::Inputs;
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ShardHandles;
 
-/// News of the HTTP thread that wait.
+/// Reports of the HTTP thread in the queue.
 const NEWS_MAX: usize = 1024;
-/// Events of other programs that wait for the shards.
+/// Events of other programs in the queue.
 const EMITS_MAX: usize = 4096;
-/// Beyond it an order counts as not done. The machine knows of about two seconds.
+/// An order fails after this many command timeouts. The machine assumes about two seconds.
 const ORDER_PATIENCE_FACTOR: u32 = 2;
 
-/// What the operator may set.
+/// Settings of the backplane.
 #[derive(Clone, Debug)]
 pub struct BackplaneConfig {
     pub redis: throng_redis::Settings,
@@ -62,11 +62,11 @@ pub struct BackplaneConfig {
     pub publication_bytes_max: usize,
 }
 
-/// What the HTTP thread tells the backplane.
+/// What the HTTP thread reports to the backplane.
 pub enum News {
     UserChanged(Arc<UserCard>),
     Revoked(TokenHash),
-    /// Messages of a room that no database numbers.
+    /// Messages of a room, to be numbered by Redis.
     Publish {
         room: RoomId,
         batch: Vec<(NewMessage, Arc<UserCard>)>,
@@ -75,8 +75,8 @@ pub enum News {
     Stop,
 }
 
-/// Made before the store is opened, since the store files under the name of this process who is
-/// reading.
+/// A backplane that has not started. It exists before the store is opened, because the store keeps
+/// who is reading under the name of this process.
 pub struct Backplane {
     config: BackplaneConfig,
     connector: Arc<Connector>,
@@ -84,7 +84,7 @@ pub struct Backplane {
     cluster: Cluster,
 }
 
-/// The way to a running backplane.
+/// Handle on a running backplane.
 #[derive(Clone)]
 pub struct BackplaneHandle {
     news: mpsc::Sender<News>,
@@ -92,13 +92,13 @@ pub struct BackplaneHandle {
 }
 
 impl BackplaneHandle {
-    /// Told in the background; forgotten when the backplane has ended.
+    /// Reports in the background; dropped if the backplane has ended.
     pub fn tell(&self, news: News) {
         let sender = self.news.clone();
         tokio::spawn(async move { drop(sender.send(news).await) });
     }
 
-    /// The first number of a batch, or `None` when there is none to be had.
+    /// The first number of a batch, or `None` if Redis did not number it.
     pub async fn number(
         &self,
         room: RoomId,
@@ -112,7 +112,7 @@ impl BackplaneHandle {
 
 impl Backplane {
     /// # Errors
-    /// [`StartError::RedisSettings`] when the certificates are none.
+    /// [`StartError::RedisSettings`] when the certificates are invalid.
     pub fn new(config: BackplaneConfig, seed: Seed) -> Result<Backplane, StartError> {
         let connector = Connector::new(&config.redis)
             .map_err(|error| StartError::RedisSettings(error.to_string()))?;
@@ -127,21 +127,21 @@ impl Backplane {
         self.cluster.process()
     }
 
-    /// One call, to find a wrong password at once. A server that is merely away is no reason not
-    /// to start: it may come back before the clients do.
+    /// Makes one call, to detect a wrong password at once. An unreachable Redis does not prevent the
+    /// start: it may come back before the clients do.
     ///
     /// # Errors
-    /// [`StartError::RedisLogin`] when it refuses the login.
+    /// [`StartError::RedisLogin`] when Redis rejects the login.
     pub async fn probe(&self) -> Result<(), StartError> {
         let redis = &self.config.redis.address;
         let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
         match self.commands.call(probe).await {
-            Ok(_) => tracing::info!(%redis, "redis answers"),
+            Ok(_) => tracing::info!(%redis, "connected to Redis"),
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
                 return Err(StartError::RedisLogin { url: redis.to_string(), failure });
             }
             Err(failure) => {
-                tracing::warn!(%redis, %failure, "redis does not answer; starting without it");
+                tracing::warn!(%redis, %failure, "cannot reach Redis; starting without it");
             }
         }
         Ok(())
@@ -150,7 +150,7 @@ impl Backplane {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// The thread cannot be created.
     pub fn start(
         self,
         store: Store,
@@ -168,10 +168,12 @@ impl Backplane {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
-                Err(error) => return tracing::error!(%error, "the backplane has no runtime"),
+                Err(error) => {
+                    return tracing::error!(%error, "cannot create the runtime of the backplane");
+                }
             };
             runtime.block_on(async move {
-                // Connections belong to the runtime they are made on, so the pool is a new one.
+                // A connection belongs to the runtime it was opened on, so this is a new pool.
                 let commands = Commands::new(Arc::clone(&connector), &config.redis);
                 let timeout = config.redis.command_timeout;
                 let executor = Executor::new(

@@ -1,4 +1,4 @@
-//! The chat server: its parts, put together.
+//! The chat server, assembled from its parts.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,15 +24,15 @@ use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::link::ToShard;
 use throng_runtime::stop::{GRACE, stop};
 
-/// Serves until the operator asks for the end; answers whether the store was drained. Runs on the
-/// HTTP thread.
+/// Serves until SIGTERM or SIGINT; answers whether the store answered every command. Runs on the HTTP
+/// thread.
 ///
-/// 1. The store is opened and the rooms are made.
+/// 1. The store is opened and the rooms are created.
 /// 2. The shards start, and with them the listening sockets.
 /// 3. The HTTP thread starts, and the address is printed.
 ///
 /// # Errors
-/// [`StartError`] for whatever of it fails.
+/// [`StartError`] of the step that failed.
 pub async fn serve(config: Config) -> Result<bool, StartError> {
     let backplane = match config.backplane.clone() {
         Some(settings) => Some(join(settings).await?),
@@ -43,14 +43,12 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         config.store.node = backplane.process().to_owned();
     }
     let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
-    let store = Store::open(&url, config.store.clone()).await.map_err(|error| {
-        let data_dir = config.store.data_dir.display().to_string();
-        StartError::OpenStore { url: throng_store::without_secrets(&url), data_dir, error }
-    })?;
+    let store = Store::open(&url, config.store.clone()).await;
+    let store = store.map_err(|error| StartError::open_store(&url, &config.store, error))?;
     store.ensure_rooms(&config.rooms).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
     if config.core.ephemeral && config.core.cluster {
-        // Redis gives the numbers: those of messages that were kept once count for nothing.
+        // Redis numbers the messages; the seqs of messages in the store do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
     }
     let created = rooms.len().saturating_sub(config.rooms.len());
@@ -116,7 +114,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
 
     until_turning(&mut shards).await?;
     tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
-    // A closed standard output is no reason not to serve.
+    // The server runs with a closed standard output too.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
     tracing::info!("stopping");
@@ -125,11 +123,15 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         leave(&backplane, thread).await;
     }
     store.close().await;
-    tracing::info!(all_told = stopped.all_told, drained = stopped.is_drained, "stopped");
+    tracing::info!(
+        clients_notified = stopped.all_told,
+        store_drained = stopped.is_drained,
+        "stopped"
+    );
     Ok(stopped.is_drained)
 }
 
-/// Gets ready to be a node, and learns whether Redis lets us in.
+/// Prepares the backplane, and checks the login to Redis.
 async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
     let seed = throng_cluster::Seed { random: random()?, started_unix_ms: unix_ms() };
     let backplane = Backplane::new(config, seed)?;
@@ -137,18 +139,20 @@ async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
     Ok(backplane)
 }
 
-/// Tells the other nodes, for as long as a client would wait.
+/// Announces the stop to the other nodes, within [`GRACE`].
 async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
     backplane.tell(News::Stop);
     let ended = tokio::task::spawn_blocking(move || thread.join());
     match tokio::time::timeout(GRACE, ended).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(_) => tracing::error!("the backplane ended badly"),
-        Err(_) => tracing::warn!("the other nodes could not be told; the lease will run out"),
+        Ok(_) => tracing::error!("the backplane thread panicked"),
+        Err(_) => tracing::warn!(
+            "the stop was not announced to the other nodes in time; they will see the lease expire"
+        ),
     }
 }
 
-/// What the HTTP thread asks the shards, and tells them.
+/// What the HTTP API asks the shards and the backplane, and reports to them.
 fn deps(
     config: &Config,
     store: &Store,
@@ -198,7 +202,7 @@ fn deps(
             let turning = shard_stats.iter().all(|stats| stats.has_turned());
             let result = if turning { "ok" } else { "starting" };
             let mut checks = vec![("shards".to_owned(), result.to_owned())];
-            // Chat goes on without Redis, so it never makes the node unready.
+            // Chat works without Redis, so Redis never makes the node unready.
             checks.extend(stats.iter().map(|stats| ("redis".to_owned(), stats.readiness())));
             Readiness { is_ready: turning, checks }
         }),

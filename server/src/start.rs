@@ -1,6 +1,6 @@
 //! Why the server did not start.
 
-/// Why the server did not start, or did not go on.
+/// Why the server did not start, or stopped unasked.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("{0}")]
@@ -10,7 +10,7 @@ pub enum StartError {
     #[error("cannot read the store: {0}")]
     Store(#[from] throng_store::StoreError),
     #[error("{0}; nothing was imported")]
-    Import(#[from] throng_store::ImportError),
+    Import(#[from] throng_import::ImportError),
     #[error("{0}")]
     RedisSettings(String),
     #[error("Redis rejected the login at {url}: {failure}")]
@@ -20,6 +20,16 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// [`StartError::OpenStore`] without the secrets of `url`.
+    pub fn open_store(
+        url: &str,
+        options: &throng_store::Options,
+        error: throng_store::StoreError,
+    ) -> StartError {
+        let data_dir = options.data_dir.display().to_string();
+        StartError::OpenStore { url: throng_store::without_secrets(url), data_dir, error }
+    }
+
     /// Exit status, after sysexits.h where it has one.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -12,7 +12,7 @@ import { MariaDb } from './support/databases.mjs';
 import { binary, run } from './support/programs.mjs';
 import { Server } from './support/server.mjs';
 
-const schema = new URL('../../server/store/tests/common/original.sql', import.meta.url);
+const schema = new URL('../../server/import/tests/original.sql', import.meta.url);
 /** PHP's bcrypt of the password `U*U`. */
 const bcrypt = '$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW';
 const tokens = { ann: 'a'.repeat(60), bob: 'b'.repeat(60) };

@@ -1,8 +1,8 @@
-//! How much goes through Redis on this machine, as JSON; `cargo xtask bench redis [URL]` runs it.
+//! Throughput of Redis on this machine, as JSON; `cargo xtask bench redis [URL]` runs it.
 //!
-//! The log: entries of one message each are appended by one order after the other, as the cluster's
-//! machine does, and read by another connection. The ingress: a program publishes broadcasts for one
-//! room, pipelined, and they come out as events for the shards.
+//! The log: entries of one message each are appended by one order after another, as the cluster's
+//! state machine does, and read by another connection. The ingress: a program publishes broadcasts
+//! for one room, pipelined, and the ingress decodes them into events for the shards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,14 +64,14 @@ async fn main() {
     let (appended, read) = log(&executor).await;
     let (p50, p99) = hop(&executor).await;
     commands.call(Call::new("DEL", STREAM)).await.expect("Redis answers");
-    let mut told = json!({
+    let mut result = json!({
         "log_appended_per_s": appended, "log_read_per_s": read,
         "hop_p50_us": p50, "hop_p99_us": p99,
     });
     let events = ingress(connector, &commands).await;
-    let told = told.as_object_mut().expect("it is one");
-    told.extend(events.as_object().cloned().unwrap_or_default());
-    println!("{}", serde_json::to_string_pretty(told).expect("numbers and words"));
+    let result = result.as_object_mut().expect("an object");
+    result.extend(events.as_object().cloned().unwrap_or_default());
+    println!("{}", serde_json::to_string_pretty(result).expect("numbers and words"));
 }
 
 fn entry(text: &str) -> Append {
@@ -161,7 +161,7 @@ async fn ingress(connector: Arc<Connector>, commands: &Commands) -> Value {
         counters: Arc::clone(&counters),
     };
     tokio::spawn(ingress.run(emits_in));
-    let event = ["news".into(), json!({"text": "x".repeat(128)})];
+    let event = ["alert".into(), json!({"text": "x".repeat(128)})];
     let payload = encode("other!", &event, "room1");
     let call = || Call::new("PUBLISH", &channels.room("room1")).arg(&payload[..]);
     let mut receivers = 0;

@@ -1,8 +1,8 @@
-//! What the classic Redis adapter of Socket.IO publishes, and what we publish for it.
+//! The format of Socket.IO's classic Redis adapter.
 //!
 //! A broadcast is one msgpack array, `[uid, packet, options]`, on a channel named after its room.
-//! Reading is lenient, since every emitter in every language is a little different; writing is
-//! exact, since the adapter of Node decodes outside any `try`.
+//! Reading is lenient, because the emitters of other languages differ slightly; writing is exact,
+//! because Node's adapter decodes outside any `try`.
 
 mod broadcast;
 mod channels;
@@ -10,3 +10,7 @@ mod json;
 
 pub use broadcast::{Broadcast, Malformed, encode, is_from};
 pub use channels::{Channels, Scope};
+
+/// The publisher id of every Throng server. They ignore each other's publications, because they
+/// read each other's messages in the log.
+pub const UID: &str = "throng";

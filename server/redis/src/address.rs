@@ -1,4 +1,4 @@
-//! Where Redis is: the URL the operator wrote, taken apart.
+//! The URL of Redis, parsed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// A password. It prints as dots.
+/// A password. Its `Debug` form hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -24,15 +24,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who we are to a server with access control.
+/// User and password for a server with access control.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Login {
+    /// `None`: the default user.
     pub user: Option<String>,
+    /// `None`: no login.
     pub password: Option<Secret>,
 }
 
+/// Name or address of a server, and its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
+    /// Name or IP address, without brackets.
     pub name: String,
     pub port: u16,
 }
@@ -40,18 +44,15 @@ pub struct Host {
 /// How the servers are arranged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
+    /// One server.
     Single(Host),
-    /// Sentinels that name the master of `service`, and our login there.
-    Sentinel {
-        hosts: Vec<Host>,
-        service: String,
-        login: Login,
-    },
-    /// Some nodes of a cluster; they name the others.
+    /// Sentinels that know the master of `service`, and the login to the sentinels.
+    Sentinel { hosts: Vec<Host>, service: String, login: Login },
+    /// Some nodes of a cluster, which know the others.
     Cluster(Vec<Host>),
 }
 
-/// A Redis URL. It prints without its passwords.
+/// A Redis URL. Its `Display` and `Debug` forms hide passwords.
 ///
 /// ```text
 /// redis://[user:password@]host[:port][/database]
@@ -62,13 +63,17 @@ pub enum Topology {
 /// `rediss`, `rediss+sentinel` and `rediss+cluster` are the same over TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// The servers, and how they are arranged.
     pub topology: Topology,
+    /// Whether connections use TLS.
     pub is_tls: bool,
+    /// Login to the servers that hold the data.
     pub login: Login,
+    /// Number of the database, 0 in a cluster.
     pub database: u16,
 }
 
-/// What is wrong with a URL. Never repeats it: it may hold a password.
+/// Why a URL is invalid. Its text never contains the URL, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("the scheme must be redis, redis+sentinel or redis+cluster, or rediss… for TLS")]
@@ -77,7 +82,7 @@ pub enum AddressError {
     Host,
     #[error("redis:// takes one host; several need redis+sentinel:// or redis+cluster://")]
     TooManyHosts,
-    #[error("redis+sentinel:// needs the service behind the hosts: …/mymaster")]
+    #[error("redis+sentinel:// needs the name of the service after the hosts: …/mymaster")]
     Service,
     #[error("the database must be a number, and 0 in a cluster")]
     Database,
@@ -99,7 +104,7 @@ impl FromStr for Address {
             _ => return Err(AddressError::Scheme),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A password may hold a slash that somebody forgot to encode, so the login goes first.
+        // A password may contain a slash that was not encoded, so the login is split off first.
         let (login, rest) = match rest.rsplit_once('@') {
             Some((login, rest)) => (parse_login(login)?, rest),
             None => (Login::default(), rest),
@@ -169,7 +174,7 @@ fn parse_hosts(text: &str, default_port: u16) -> Result<Vec<Host>, AddressError>
 }
 
 fn parse_host(text: &str, default_port: u16) -> Result<Host, AddressError> {
-    // An IPv6 address stands in brackets, which the resolver does not want to see.
+    // An IPv6 address is in brackets, which the resolver does not accept.
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (name, after) = rest.split_once(']').ok_or(AddressError::Host)?;
@@ -256,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn every_topology_is_read() {
+    fn every_topology_is_parsed() {
         for (url, expected) in [
             ("redis://127.0.0.1", "redis://127.0.0.1:6379"),
             ("redis://r.example:7000/3", "redis://r.example:7000/3"),
@@ -272,7 +277,7 @@ mod tests {
     #[test]
     fn a_password_is_decoded_and_never_shown() {
         let url = "redis+sentinel://me:p%40s%3As@a/main?sentinel_user=s&sentinel_password=secret2";
-        let address: Address = url.parse().expect("it is right");
+        let address: Address = url.parse().expect("a valid URL");
         assert_eq!(address.login.password.as_ref().map(Secret::reveal), Some("p@s:s"));
         let Topology::Sentinel { login, .. } = &address.topology else { panic!("{address}") };
         assert_eq!(login.password.as_ref().map(Secret::reveal), Some("secret2"));
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn an_invalid_url_is_rejected() {
         for (url, expected) in [
             ("127.0.0.1:6379", AddressError::Scheme),
             ("http://a", AddressError::Scheme),

@@ -1,15 +1,15 @@
-//! One command on one key, ready to be sent alone or with others.
+//! One command on one key, sent alone or in a pipeline.
 
 use redis::{Cmd, ToRedisArgs};
 
 use crate::script::Script;
 
-/// A command and the key that says where in a cluster it goes.
+/// A command, and the key that determines its slot in a cluster.
 #[derive(Clone)]
 pub struct Call {
     pub(crate) key: Vec<u8>,
     pub(crate) cmd: Cmd,
-    /// The same with the text of the script, for a server that does not know it.
+    /// The same with the text of the script, for a server that has not loaded it.
     pub(crate) fallback: Option<Cmd>,
 }
 
@@ -38,6 +38,7 @@ impl Call {
         Call { key, cmd, fallback: Some(fallback) }
     }
 
+    /// With one more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl ToRedisArgs) -> Call {
         if let Some(fallback) = &mut self.fallback {

@@ -17,50 +17,60 @@ use crate::failure::Failure;
 use crate::link::Link;
 use crate::settings::Settings;
 
-/// Knows the way to the servers; opens nothing by itself.
+/// Opens connections to the configured servers. Opens none by itself.
 pub struct Connector {
-    way: Way,
+    clients: Clients,
     connect_timeout: Duration,
     command_timeout: Duration,
 }
 
-enum Way {
+enum Clients {
     Single(Box<Client>),
     Sentinel(Box<Mutex<SentinelClient>>),
     Cluster { nodes: Vec<Client>, client: Box<ClusterClient> },
 }
 
-/// The settings cannot be used: no such certificate file, for one.
+/// The settings are unusable: a certificate cannot be read, for example.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the Redis settings: {0}")]
-pub struct Unusable(String);
+pub struct SettingsError(String);
 
 impl Connector {
+    /// Prepares the clients; connects to nothing.
+    ///
     /// # Errors
-    /// When the certificates are none.
-    pub fn new(settings: &Settings) -> Result<Connector, Unusable> {
+    /// [`SettingsError`] when [`Settings::tls_ca`] holds no certificates.
+    pub fn new(settings: &Settings) -> Result<Connector, SettingsError> {
         if settings.address.is_tls {
-            // The first provider stays; whoever came before us took the same.
+            // An earlier call of this process installed the same provider.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let way = way(settings).map_err(|error| Unusable(error.category().to_owned()))?;
+        let clients =
+            clients(settings).map_err(|error| SettingsError(error.category().to_owned()))?;
         Ok(Connector {
-            way,
+            clients,
             connect_timeout: settings.connect_timeout,
             command_timeout: settings.command_timeout,
         })
     }
 
+    /// Whether the servers are a cluster.
     pub fn is_cluster(&self) -> bool {
-        matches!(self.way, Way::Cluster { .. })
+        matches!(self.clients, Clients::Cluster { .. })
     }
 
-    /// A connection for commands that answer at once.
+    /// Opens a connection for commands that do not block.
+    ///
+    /// # Errors
+    /// [`Failure`] of the connection or the login.
     pub async fn commands(&self) -> Result<Link, Failure> {
         self.open(self.command_timeout).await
     }
 
-    /// A connection for commands that may wait up to `block` for something to happen.
+    /// Opens a connection for commands that block for up to `block`.
+    ///
+    /// # Errors
+    /// [`Failure`] of the connection or the login.
     pub async fn blocking(&self, block: Duration) -> Result<Link, Failure> {
         self.open(block + self.command_timeout).await
     }
@@ -69,12 +79,12 @@ impl Connector {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(response));
-        // The crate's own limits cover the socket; this one covers asking sentinels and nodes.
+        // The limits of the crate `redis` cover the socket; this one covers sentinels and nodes too.
         let opened = timeout(self.connect_timeout * 2, async {
-            match &self.way {
-                Way::Single(client) => one(client, &config).await.map(Link::One),
-                Way::Sentinel(_) => one(&self.master().await?, &config).await.map(Link::One),
-                Way::Cluster { client, .. } => {
+            match &self.clients {
+                Clients::Single(client) => one(client, &config).await.map(Link::One),
+                Clients::Sentinel(_) => one(&self.master().await?, &config).await.map(Link::One),
+                Clients::Cluster { client, .. } => {
                     let config = ClusterConfig::new()
                         .set_connection_timeout(self.connect_timeout)
                         .set_response_timeout(response);
@@ -85,14 +95,17 @@ impl Connector {
         opened.await.map_err(|_| Failure::Timeout)?
     }
 
-    /// A connection for subscriptions. A cluster carries publications to all of its nodes, so any
-    /// one of them will do.
+    /// Opens a connection for subscriptions. A cluster broadcasts publications to all of its nodes,
+    /// so any of them can be used.
+    ///
+    /// # Errors
+    /// [`Failure`] of the connection or the login; in a cluster, of the last node tried.
     pub async fn subscriber(&self) -> Result<PubSub, Failure> {
         let mut failure = Failure::Down;
-        let clients = match &self.way {
-            Way::Single(client) => vec![client.as_ref().clone()],
-            Way::Sentinel(_) => vec![self.master().await?],
-            Way::Cluster { nodes, .. } => nodes.clone(),
+        let clients = match &self.clients {
+            Clients::Single(client) => vec![client.as_ref().clone()],
+            Clients::Sentinel(_) => vec![self.master().await?],
+            Clients::Cluster { nodes, .. } => nodes.clone(),
         };
         for client in clients {
             match timeout(self.connect_timeout, client.get_async_pubsub()).await {
@@ -105,7 +118,7 @@ impl Connector {
     }
 
     async fn master(&self) -> Result<Client, Failure> {
-        let Way::Sentinel(sentinel) = &self.way else { return Err(Failure::Down) };
+        let Clients::Sentinel(sentinel) = &self.clients else { return Err(Failure::Down) };
         let asked =
             timeout(self.connect_timeout, async { sentinel.lock().await.async_get_client().await });
         Ok(asked.await.map_err(|_| Failure::Timeout)??)
@@ -119,7 +132,7 @@ async fn one(
     Ok(client.get_multiplexed_async_connection_with_config(config).await?)
 }
 
-fn way(settings: &Settings) -> redis::RedisResult<Way> {
+fn clients(settings: &Settings) -> redis::RedisResult<Clients> {
     let address = &settings.address;
     let certificates = settings
         .tls_ca
@@ -139,8 +152,8 @@ fn way(settings: &Settings) -> redis::RedisResult<Way> {
         None => Client::open(info(host, address.database)?),
     };
     match &address.topology {
-        Topology::Single(host) => Ok(Way::Single(Box::new(client(host)?))),
-        Topology::Sentinel { hosts, service, login: there } => {
+        Topology::Single(host) => Ok(Clients::Single(Box::new(client(host)?))),
+        Topology::Sentinel { hosts, service, login: sentinel_login } => {
             let hosts = hosts.iter().map(|host| addr(host, address.is_tls));
             let mut builder =
                 SentinelClientBuilder::new(hosts, service, SentinelServerType::Master)?
@@ -151,10 +164,10 @@ fn way(settings: &Settings) -> redis::RedisResult<Way> {
             if let Some(password) = &address.login.password {
                 builder = builder.set_client_to_redis_password(password.reveal());
             }
-            if let Some(user) = &there.user {
+            if let Some(user) = &sentinel_login.user {
                 builder = builder.set_client_to_sentinel_username(user);
             }
-            if let Some(password) = &there.password {
+            if let Some(password) = &sentinel_login.password {
                 builder = builder.set_client_to_sentinel_password(password.reveal());
             }
             if address.is_tls {
@@ -165,7 +178,7 @@ fn way(settings: &Settings) -> redis::RedisResult<Way> {
                     .set_client_to_redis_certificates(certificates.clone())
                     .set_client_to_sentinel_certificates(certificates);
             }
-            Ok(Way::Sentinel(Box::new(Mutex::new(builder.build()?))))
+            Ok(Clients::Sentinel(Box::new(Mutex::new(builder.build()?))))
         }
         Topology::Cluster(hosts) => {
             let infos: redis::RedisResult<Vec<_>> =
@@ -175,7 +188,7 @@ fn way(settings: &Settings) -> redis::RedisResult<Way> {
                 builder = builder.certs(certificates);
             }
             let nodes: redis::RedisResult<Vec<_>> = hosts.iter().map(client).collect();
-            Ok(Way::Cluster { nodes: nodes?, client: Box::new(builder.build()?) })
+            Ok(Clients::Cluster { nodes: nodes?, client: Box::new(builder.build()?) })
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What ingress and egress have done.
+//! Counters of ingress and egress.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
+/// Counts since the start of the process.
 #[derive(Debug, Default)]
 pub struct Counters {
     emits: AtomicU64,
@@ -20,24 +21,25 @@ impl Counters {
         self.emits.load(Relaxed)
     }
 
-    /// Messages that Redis took for other programs.
+    /// Messages published for other programs.
     pub fn published(&self) -> u64 {
         self.published.load(Relaxed)
     }
 
-    /// Messages that it did not take, or that did not fit the queue.
+    /// Messages that Redis did not accept, or that did not fit the queue.
     pub fn unpublished(&self) -> u64 {
         self.unpublished.load(Relaxed)
     }
 
+    /// Whether ingress is subscribed now.
     pub fn is_subscribed(&self) -> bool {
         self.is_subscribed.load(Relaxed) == 1
     }
 
-    /// Publications that were not passed on, by why.
+    /// Publications that were not passed on, by reason.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.iter().map(|(why, count)| (*why, *count)).collect()
+        skipped.iter().map(|(reason, count)| (*reason, *count)).collect()
     }
 
     pub(crate) fn count_emit(&self) {
@@ -52,9 +54,9 @@ impl Counters {
         self.unpublished.fetch_add(count as u64, Relaxed);
     }
 
-    pub(crate) fn count_skipped(&self, why: &'static str) {
+    pub(crate) fn count_skipped(&self, reason: &'static str) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        *skipped.entry(why).or_insert(0) += 1;
+        *skipped.entry(reason).or_insert(0) += 1;
     }
 
     pub(crate) fn subscribed(&self, is_subscribed: bool) {

@@ -1,4 +1,4 @@
-//! Publishes our rooms' messages for servers that use the Redis adapter of Socket.IO.
+//! Publishes the messages of our rooms for servers that use Socket.IO's Redis adapter.
 
 use std::sync::Arc;
 
@@ -7,52 +7,52 @@ use throng_core::RoomId;
 use throng_core::cluster::StoredMessage;
 use tokio::sync::mpsc;
 
-use crate::adapter::{Channels, encode};
+use crate::adapter::{Channels, UID, encode};
 use crate::call::Call;
 use crate::counters::Counters;
-use crate::ingress::UID;
 use crate::names::RoomNames;
 use crate::pool::Commands;
 
 /// Publications in one write.
 const BATCH_MAX: usize = 256;
-/// Publications that wait; more are dropped and counted, as the adapter promises nothing.
-const WAITING_MAX: usize = 4096;
+/// Publications in the queue. More are dropped and counted: the adapter guarantees no delivery.
+const QUEUE_MAX: usize = 4096;
 
-/// Takes messages and never waits.
+/// Accepts messages without waiting.
 pub struct Egress {
-    waiting: mpsc::Sender<Call>,
+    queue: mpsc::Sender<Call>,
     channels: Channels,
     names: RoomNames,
     counters: Arc<Counters>,
 }
 
 impl Egress {
-    /// Starts the task that publishes; it ends with the value.
+    /// Starts the task that publishes, which ends when the value is dropped.
     pub fn start(
         commands: Commands,
         channels: Channels,
         names: RoomNames,
         counters: Arc<Counters>,
     ) -> Egress {
-        let (waiting, calls) = mpsc::channel(WAITING_MAX);
+        let (queue, calls) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(publish(commands, calls, Arc::clone(&counters)));
-        Egress { waiting, channels, names, counters }
+        Egress { queue, channels, names, counters }
     }
 
+    /// Queues messages of a room.
     pub fn publish(&self, room: RoomId, messages: &[StoredMessage]) {
         let name = self.names.room(room.0);
         let channel = self.channels.room(&name);
         for message in messages {
             let payload = encode(UID, &event(room, message), &name);
-            if self.waiting.try_send(Call::new("PUBLISH", &channel).arg(payload)).is_err() {
+            if self.queue.try_send(Call::new("PUBLISH", &channel).arg(payload)).is_err() {
                 self.counters.count_unpublished(1);
             }
         }
     }
 }
 
-/// What members other than the author hear.
+/// The event that members other than the author receive.
 fn event(room: RoomId, message: &StoredMessage) -> [serde_json::Value; 2] {
     let StoredMessage { seq, id, author, msg, img, time } = message;
     let body = json!({

@@ -1,38 +1,39 @@
-//! Why Redis did not do what it was asked.
+//! Why a command of Redis failed.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What the caller can act on. Holds no text of the peer but its error code.
+/// Why a command failed, by what the caller can do. Contains no text of the server but its error
+/// code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// No connection, or it broke.
-    #[error("down")]
+    /// No connection, or it was lost.
+    #[error("no connection")]
     Down,
-    /// It did not answer in time; whether it did the work is unknown.
+    /// No answer in time; whether the command was executed is unknown.
     #[error("timeout")]
     Timeout,
-    /// `OOM`: writes are refused until something is freed.
+    /// `OOM`: writes are rejected until memory is freed.
     #[error("out of memory")]
     OutOfMemory,
-    /// Wrong user or password, or none.
+    /// Wrong or missing user or password.
     #[error("authentication failed")]
     Unauthenticated,
-    /// The user has no right to the command or the key.
+    /// The user may not execute the command or access the key.
     #[error("permission denied")]
     Denied,
-    /// The server cannot take writes now: a failover, a replica, a dataset being loaded.
+    /// The server accepts no writes now: a failover, a replica, a dataset being loaded.
     #[error("not writable ({0})")]
     NotWritable(String),
     /// Any other error of the server, by its code.
-    #[error("refused ({0})")]
+    #[error("error {0}")]
     Refused(String),
-    /// The answer is not what the command answers.
+    /// The answer does not have the form of the command's answers.
     #[error("unexpected answer")]
     Unexpected,
 }
 
 impl Failure {
-    /// The connection is of no more use: it may hang, or lead to a server that lost its role.
+    /// Whether to discard the connection: it may hang, or its server may have lost its role.
     pub fn breaks_connection(&self) -> bool {
         matches!(
             self,
@@ -40,7 +41,7 @@ impl Failure {
         )
     }
 
-    /// A word for metrics and `/ready`.
+    /// The label in metrics and `/ready`.
     pub fn name(&self) -> &'static str {
         match self {
             Failure::Down => "down",
@@ -78,9 +79,9 @@ impl From<RedisError> for Failure {
                 "NOAUTH" | "WRONGPASS" => Failure::Unauthenticated,
                 // A master whose replicas are gone, or whose disk is full.
                 "NOREPLICAS" | "MISCONF" | "UNKILLABLE" => Failure::NotWritable(code),
-                // A script says the code of the command that failed in it in its text only.
-                "ERR" if said_by_script(&error, "OOM") => Failure::OutOfMemory,
-                "ERR" if said_by_script(&error, "READONLY") => Failure::NotWritable(code),
+                // The error of a command inside a script has its code in the text only.
+                "ERR" if is_of_script(&error, "OOM") => Failure::OutOfMemory,
+                "ERR" if is_of_script(&error, "READONLY") => Failure::NotWritable(code),
                 _ if matches!(error.kind(), ErrorKind::Server(ResponseError)) => {
                     Failure::Refused("ERR".into())
                 }
@@ -90,7 +91,7 @@ impl From<RedisError> for Failure {
     }
 }
 
-fn said_by_script(error: &RedisError, code: &str) -> bool {
+fn is_of_script(error: &RedisError, code: &str) -> bool {
     error.detail().is_some_and(|detail| detail.contains(code))
 }
 

@@ -1,4 +1,4 @@
-//! Listens to what other programs publish for our rooms.
+//! Receives the broadcasts of other programs for our rooms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,42 +10,45 @@ use throng_core::{RoomId, UserId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::adapter::{Broadcast, Channels, Scope, is_from};
+use crate::adapter::{Broadcast, Channels, Scope, UID, is_from};
 use crate::connector::Connector;
 use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::names::{Named, RoomNames};
 
-/// Between two attempts to connect: at first and at most.
+/// Delay between two attempts to connect, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Publications taken at a time.
+/// Publications read at a time.
 const MESSAGES_MAX: usize = 256;
 
-/// The publisher id of every Throng server: what one of them publishes the others have from its
-/// log.
-pub const UID: &str = "throng";
-/// Why a publication for names that mean no room and no user of ours is not passed on.
+/// Reason for skipping a publication that names none of our rooms and users.
 const FOREIGN: &str = "foreign";
 
-/// What the subscriber needs to know.
+/// The subscriber, before it runs.
 pub struct Ingress {
+    /// Opens the subscription.
     pub connector: Arc<Connector>,
+    /// The channels to subscribe to.
     pub channels: Channels,
+    /// Names of rooms and users in broadcasts.
     pub names: RoomNames,
+    /// Size of a publication.
     pub bytes_max: usize,
+    /// How long Redis may take to accept the subscription.
     pub timeout: Duration,
+    /// Counts what is received.
     pub counters: Arc<Counters>,
 }
 
 impl Ingress {
-    /// Listens until nobody takes the events any more.
+    /// Runs until the receiver of `emits` is dropped.
     pub async fn run(self, emits: mpsc::Sender<Arc<Emit>>) {
         let mut retry = RETRY_MIN;
         while !emits.is_closed() {
             match self.listen(&emits, &mut retry).await {
                 Ok(()) => return,
-                Err(failure) => tracing::debug!(%failure, "not subscribed"),
+                Err(failure) => tracing::debug!(%failure, "the subscription to Redis failed"),
             }
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}
@@ -55,9 +58,9 @@ impl Ingress {
         }
     }
 
-    /// One connection, from its subscription to its end. One pattern for all rooms, as the adapter of
-    /// Node has it: a subscription per room would begin after its first member is there, and miss
-    /// what is published in between.
+    /// Runs one connection. It subscribes to one pattern for all rooms, as Node's adapter does: a
+    /// subscription per room would start after its first member has joined, and miss what is
+    /// published in between.
     async fn listen(
         &self,
         emits: &mpsc::Sender<Arc<Emit>>,
@@ -73,7 +76,7 @@ impl Ingress {
         if emits.is_closed() { Ok(()) } else { Err(Failure::Down) }
     }
 
-    /// Takes one publication and those behind it; false when there will be no more.
+    /// Reads the publications that have arrived; false at the end of the connection.
     async fn take(
         &self,
         messages: &mut (impl Stream<Item = Msg> + Unpin),
@@ -95,8 +98,8 @@ impl Ingress {
     fn read(&self, message: &Msg) -> Option<Emit> {
         let scope = self.channels.scope(message.get_channel_name())?;
         let bytes = message.get_payload_bytes();
-        // What is for rooms of others, a socket's own among them, or of ourselves, may be most of what
-        // comes: it is known at a glance.
+        // Publications for rooms of other programs, and our own, may be most of them: both are
+        // recognised without decoding.
         if matches!(scope, Scope::Room(name) if self.names.meaning(name).is_none()) {
             self.counters.count_skipped(FOREIGN);
             return None;
@@ -114,8 +117,8 @@ impl Ingress {
         if broadcast.uid == UID {
             return None;
         }
-        // The channel of one room says the same as the broadcast; where it does not, both the
-        // adapter of Node and we believe the broadcast.
+        // The broadcast normally names the room of its channel; where they differ, the broadcast
+        // counts, as in Node's adapter.
         let to = match (broadcast.rooms.is_empty(), scope) {
             (true, Scope::Named) => None,
             (true, Scope::Room(name)) => Some(self.audiences(&[name.to_owned()])),
@@ -129,10 +132,10 @@ impl Ingress {
         Some(Emit { to, except, event: broadcast.event.into() })
     }
 
-    /// Names of rooms and users; others mean nobody.
+    /// The rooms and users among the names.
     fn audiences(&self, names: &[String]) -> Box<[Audience]> {
         let known = names.iter().filter_map(|name| self.names.meaning(name));
-        let audiences = known.map(|named| match named {
+        let audiences = known.map(|meaning| match meaning {
             Named::Room(id) => Audience::Room(RoomId(id)),
             Named::User(id) => Audience::User(UserId(id)),
         });
@@ -140,7 +143,7 @@ impl Ingress {
     }
 }
 
-/// Tells of the end of the subscription, however it comes.
+/// Records the end of the subscription when it is dropped.
 struct Subscribed<'a>(&'a Counters);
 
 impl Drop for Subscribed<'_> {

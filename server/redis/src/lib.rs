@@ -1,4 +1,23 @@
-//! The backplane: everything that speaks to Redis.
+//! Everything that talks to Redis: the logs, leases and sets of the cluster, and the broadcasts of
+//! Socket.IO's Redis adapter.
+//!
+//! ```text
+//!  cluster ── orders ──► orders ──► pool, reader ──► link ──► Redis
+//!  shards ◄── emits ──── ingress ◄── adapter ◄── subscription ──┤
+//!  shards ── messages ─► egress ──► adapter ──► pool ───────────┘
+//! ```
+//!
+//! | module | content |
+//! |---|---|
+//! | `address`, `settings` | the operator's URL and limits |
+//! | `connector`, `link`, `pool` | opening connections, one connection, the pool for commands |
+//! | `call`, `script`, `reply` | commands, Lua scripts, answers |
+//! | `orders`, `reader` | the orders of the cluster's state machine; blocking reads of the logs |
+//! | `adapter`, `names` | the adapter's format and channels; names of rooms and users |
+//! | `ingress`, `egress`, `counters` | broadcasts of other programs, our messages for them, and their counters |
+//! | `failure` | why a command failed |
+//!
+//! Every call has a time limit. Nothing scans or empties the database, and no log shows a password.
 #![forbid(unsafe_code)]
 
 pub mod adapter;
@@ -14,6 +33,7 @@ pub mod names;
 pub mod orders;
 pub mod pool;
 mod reader;
+mod reply;
 pub mod script;
 pub mod settings;
 

@@ -1,4 +1,4 @@
-//! An open connection that takes many calls at once.
+//! An open connection, for many calls at once.
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
@@ -9,9 +9,10 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 use crate::call::Call;
 use crate::failure::Failure;
 
-/// Calls in one write. More are sent behind it, so that neither side holds a long answer.
+/// Calls in one pipeline. More are sent after its answers, so that neither side buffers long ones.
 const PIPELINE_MAX: usize = 1024;
 
+/// An open connection to one server, or to a cluster.
 pub enum Link {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
@@ -21,11 +22,11 @@ pub enum Link {
 pub type Answer = Result<Value, Failure>;
 
 impl Link {
-    /// Answers each call, in their order. Calls on one key are done in their order; in a cluster,
-    /// calls on different keys may overtake each other.
+    /// The answers to the calls, in their order. Calls on one key are executed in their order; in a
+    /// cluster, calls on different keys may be executed in another order.
     ///
     /// # Errors
-    /// When the connection failed: nothing is known of any of the calls.
+    /// The connection failed; which of the calls were executed is unknown.
     pub async fn run(&mut self, calls: &[Call]) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::with_capacity(calls.len());
         for calls in calls.chunks(PIPELINE_MAX) {
@@ -41,14 +42,14 @@ impl Link {
                 return Err(Failure::Unexpected);
             }
             for (call, result) in calls.iter().zip(results) {
-                answers.push(self.settle(call, result).await);
+                answers.push(self.answer(call, result).await);
             }
         }
         Ok(answers)
     }
 
-    /// Sends the text of a script to a server that has forgotten it.
-    async fn settle(&mut self, call: &Call, result: RedisResult<Value>) -> Answer {
+    /// The answer, after sending the text of a script to a server that has not loaded it.
+    async fn answer(&mut self, call: &Call, result: RedisResult<Value>) -> Answer {
         match (result, &call.fallback) {
             (Err(error), Some(fallback))
                 if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
@@ -67,7 +68,7 @@ impl Link {
     }
 }
 
-/// One pipeline per slot, all at once: a pipeline may not leave its slot.
+/// Sends one pipeline per slot, all at once: a pipeline is limited to one slot.
 async fn by_slot(
     connection: &ClusterConnection,
     calls: &[Call],

@@ -1,15 +1,16 @@
-//! The names under which rooms and users are known to other programs.
+//! The names of rooms and users in other programs.
 
-/// How a room is called in the original's sets and in the channels of Socket.IO.
+/// Names of rooms in the original's sets and in the channels of Socket.IO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomNames {
     before: String,
     after: String,
 }
 
-/// Whom a name means.
+/// What a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
+    /// The room of this id.
     Room(u32),
     /// The room of one user's own connections, `uid_7`.
     User(u32),
@@ -18,7 +19,7 @@ pub enum Named {
 const USER: &str = "uid_";
 
 impl RoomNames {
-    /// `pattern` holds `{id}` once: `room{id}`.
+    /// `pattern` contains `{id}` once: `room{id}`. `None` if a name could mean two rooms.
     pub fn new(pattern: &str) -> Option<RoomNames> {
         let (before, after) = pattern.split_once("{id}")?;
         let is_ambiguous = after.contains("{id}")
@@ -27,15 +28,17 @@ impl RoomNames {
         (!is_ambiguous).then(|| RoomNames { before: before.to_owned(), after: after.to_owned() })
     }
 
+    /// Name of a room.
     pub fn room(&self, id: u32) -> String {
         format!("{}{id}{}", self.before, self.after)
     }
 
+    /// Name of the room of one user's connections.
     pub fn user(&self, id: u32) -> String {
         format!("{USER}{id}")
     }
 
-    /// The name by the pattern, or the number alone.
+    /// What `name` refers to: a name of the pattern, or an id alone.
     pub fn meaning(&self, name: &str) -> Option<Named> {
         if let Some(user) = name.strip_prefix(USER) {
             return number(user).map(Named::User);
@@ -48,7 +51,7 @@ impl RoomNames {
     }
 }
 
-/// Digits as a number is written: no sign, no zero in front.
+/// A number without a sign and leading zeros.
 fn number(text: &str) -> Option<u32> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| is_plain)

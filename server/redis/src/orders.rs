@@ -1,5 +1,5 @@
-//! The machine's orders as commands of Redis and calls of the database. Each is answered once, in
-//! bounded time.
+//! Carries out the orders of the cluster's state machine, as commands of Redis and calls of the
+//! database. Each order has one outcome, within a time limit.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::Value;
 use redis::streams::StreamInfoStreamReply;
-use throng_cluster::{Append, EntryId, Failure as Told, Fields, Order, Outcome, Write};
+use throng_cluster::{Append, EntryId, Failure as OrderFailure, Order, Outcome, Write};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
 use tokio::sync::Mutex;
@@ -18,51 +18,61 @@ use crate::connector::Connector;
 use crate::failure::Failure;
 use crate::pool::Commands;
 use crate::reader::Reader;
+use crate::reply::{fields, optional_text, texts};
 use crate::script;
 
-/// What the machine asks of the shared SQL database. `Err` when it does not answer.
+/// The shared SQL database, as the machine uses it.
 pub trait Database: Send + Sync + 'static {
+    /// The last seq of every room.
     fn tips(&self) -> impl Future<Output = Result<Vec<(RoomId, Seq)>, DatabaseDown>> + Send;
+    /// The data of a user, or `None` if there is no such user.
     fn card(
         &self,
         user: UserId,
     ) -> impl Future<Output = Result<Option<Arc<UserCard>>, DatabaseDown>> + Send;
+    /// Raises the read marks of the users who were reading on a process that has ended.
     fn settle(&self, process: &str) -> impl Future<Output = Result<(), DatabaseDown>> + Send;
 }
 
+/// The database did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseDown;
 
-/// Carries orders out, several at a time.
+/// Carries out orders, several at a time.
 pub struct Executor<D> {
     commands: Commands,
     reader: Mutex<Reader>,
     database: D,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<D: Database> Executor<D> {
+    /// `timeout`: how long an order may take, beyond the time for which it blocks.
     pub fn new(
         connector: Arc<Connector>,
         commands: Commands,
         database: D,
-        patience: Duration,
+        timeout: Duration,
     ) -> Executor<D> {
-        Executor { commands, reader: Mutex::new(Reader::new(connector)), database, patience }
+        Executor { commands, reader: Mutex::new(Reader::new(connector)), database, timeout }
     }
 
+    /// Carries out one order.
+    ///
     /// # Errors
-    /// What the machine needs to know of what went wrong.
-    pub async fn execute(&self, order: Order) -> Result<Outcome, Told> {
-        let patience = match &order {
-            Order::Read { block_ms, .. } => self.patience + Duration::from_millis(*block_ms),
-            _ => self.patience,
+    /// `Refused` when the order was not done and the connection is good; `Broken` when it is unknown
+    /// what was done.
+    pub async fn execute(&self, order: Order) -> Result<Outcome, OrderFailure> {
+        let limit = match &order {
+            Order::Read { block_ms, .. } => self.timeout + Duration::from_millis(*block_ms),
+            _ => self.timeout,
         };
-        let done = timeout(patience, self.done(order)).await;
-        done.unwrap_or(Err(Told::Broken { why: Failure::Timeout.name() }))
+        timeout(limit, self.run(order))
+            .await
+            .unwrap_or(Err(OrderFailure::Broken { why: Failure::Timeout.name() }))
     }
 
-    async fn done(&self, order: Order) -> Result<Outcome, Told> {
+    async fn run(&self, order: Order) -> Result<Outcome, OrderFailure> {
         match order {
             Order::Claim { key, value, ttl_ms } => {
                 self.held(Call::script(&script::CLAIM, &[&key]).arg(value).arg(ttl_ms)).await
@@ -77,7 +87,8 @@ impl<D: Database> Executor<D> {
             Order::Values { keys } => {
                 let calls: Vec<_> = keys.iter().map(|key| Call::new("GET", key)).collect();
                 let values = self.all(&calls).await?;
-                Ok(Outcome::Values(values.into_iter().map(optional).collect::<Result<_, _>>()?))
+                let values = values.into_iter().map(|value| read(optional_text, value));
+                Ok(Outcome::Values(values.collect::<Result<_, _>>()?))
             }
             Order::Write { writes } => {
                 let calls: Vec<_> = writes.into_iter().map(write).collect();
@@ -85,14 +96,14 @@ impl<D: Database> Executor<D> {
                 Ok(Outcome::Done)
             }
             Order::Members { key } => {
-                Ok(Outcome::Members(texts(self.one(Call::new("SMEMBERS", &key)).await?)?))
+                Ok(Outcome::Members(read(texts, self.one(Call::new("SMEMBERS", &key)).await?)?))
             }
             Order::Sample { key, count } => {
                 let sample = Call::new("SRANDMEMBER", &key).arg(count);
-                Ok(Outcome::Members(texts(self.one(sample).await?)?))
+                Ok(Outcome::Members(read(texts, self.one(sample).await?)?))
             }
             Order::Fields { key } => {
-                Ok(Outcome::Fields(fields(self.one(Call::new("HGETALL", &key)).await?)?))
+                Ok(Outcome::Fields(read(fields, self.one(Call::new("HGETALL", &key)).await?)?))
             }
             Order::Append { maxlen, entries } => {
                 let calls: Vec<_> =
@@ -108,7 +119,7 @@ impl<D: Database> Executor<D> {
                     .arg(maxlen);
                 let call =
                     fields.into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value));
-                let first: u64 = read(self.one(call).await?)?;
+                let first = read(parsed, self.one(call).await?)?;
                 Ok(Outcome::Numbered { first: Seq(first) })
             }
             Order::Read { from, count, block_ms } => {
@@ -129,42 +140,42 @@ impl<D: Database> Executor<D> {
         }
     }
 
-    async fn held(&self, call: Call) -> Result<Outcome, Told> {
-        let is_held: i64 = read(self.one(call).await?)?;
+    async fn held(&self, call: Call) -> Result<Outcome, OrderFailure> {
+        let is_held: i64 = read(parsed, self.one(call).await?)?;
         Ok(Outcome::Held(is_held == 1))
     }
 
-    async fn tails(&self, streams: &[String]) -> Result<Outcome, Told> {
+    async fn tails(&self, streams: &[String]) -> Result<Outcome, OrderFailure> {
         let calls: Vec<_> = streams.iter().map(|key| Call::sub("XINFO", "STREAM", key)).collect();
         let answers = self.commands.run(&calls).await.map_err(|failure| broken(&failure))?;
         let tails = answers.into_iter().map(|answer| match answer {
             Ok(value) => {
-                let info: StreamInfoStreamReply = read(value)?;
+                let info: StreamInfoStreamReply = read(parsed, value)?;
                 let id = EntryId::parse(&info.last_generated_id);
                 Ok(Some(id.ok_or(broken(&Failure::Unexpected))?))
             }
-            // The one error this command has for a key: there is none.
+            // The only error of this command: the key does not exist.
             Err(Failure::Refused(code)) if code == "ERR" => Ok(None),
-            Err(failure) => Err(told(&failure)),
+            Err(failure) => Err(order_failure(&failure)),
         });
-        Ok(Outcome::Tails(tails.collect::<Result<_, Told>>()?))
+        Ok(Outcome::Tails(tails.collect::<Result<_, OrderFailure>>()?))
     }
 
-    async fn one(&self, call: Call) -> Result<Value, Told> {
+    async fn one(&self, call: Call) -> Result<Value, OrderFailure> {
         let mut values = self.all(&[call]).await?;
         values.pop().ok_or(broken(&Failure::Unexpected))
     }
 
-    /// All answers, or the worst failure of any.
-    async fn all(&self, calls: &[Call]) -> Result<Vec<Value>, Told> {
+    /// All answers, or the worst failure.
+    async fn all(&self, calls: &[Call]) -> Result<Vec<Value>, OrderFailure> {
         let answers = self.commands.run(calls).await.map_err(|failure| broken(&failure))?;
         let mut values = Vec::with_capacity(answers.len());
         let mut refused = None;
         for answer in answers {
             match answer {
                 Ok(value) => values.push(value),
-                Err(failure) => match told(&failure) {
-                    broken @ Told::Broken { .. } => return Err(broken),
+                Err(failure) => match order_failure(&failure) {
+                    broken @ OrderFailure::Broken { .. } => return Err(broken),
                     other => refused = Some(other),
                 },
             }
@@ -198,53 +209,38 @@ fn append(maxlen: u64, Append { stream, fields }: Append) -> Call {
     fields.into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value))
 }
 
-fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, Told> {
-    redis::from_redis_value(value).map_err(|_| broken(&Failure::Unexpected))
+/// Reads an answer. An unexpected one means that the connection is of no more use.
+fn read<T>(
+    parse: impl FnOnce(Value) -> Result<T, Failure>,
+    value: Value,
+) -> Result<T, OrderFailure> {
+    parse(value).map_err(|failure| broken(&failure))
 }
 
-/// What is not UTF-8 is none of ours; it is read all the same.
-pub(crate) fn text(value: Value) -> Result<String, Failure> {
-    let bytes: Vec<u8> = redis::from_redis_value(value)?;
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-}
-
-fn optional(value: Value) -> Result<Option<String>, Told> {
-    match value {
-        Value::Nil => Ok(None),
-        value => text(value).map(Some).map_err(|failure| broken(&failure)),
-    }
-}
-
-fn texts(value: Value) -> Result<Vec<String>, Told> {
-    let values = value.into_sequence().map_err(|_| broken(&Failure::Unexpected))?;
-    values.into_iter().map(|value| text(value).map_err(|failure| broken(&failure))).collect()
-}
-
-fn fields(value: Value) -> Result<Fields, Told> {
-    let pairs = value.into_map_iter().map_err(|_| broken(&Failure::Unexpected))?;
-    let texts = pairs.map(|(name, value)| Ok((text(name)?, text(value)?)));
-    texts.collect::<Result<_, Failure>>().map_err(|failure| broken(&failure))
+fn parsed<T: redis::FromRedisValue>(value: Value) -> Result<T, Failure> {
+    Ok(redis::from_redis_value(value)?)
 }
 
 /// The failure of one command on a connection that answers.
-fn told(failure: &Failure) -> Told {
+fn order_failure(failure: &Failure) -> OrderFailure {
     let why = failure.name();
     match failure {
-        Failure::OutOfMemory | Failure::Denied | Failure::Refused(_) => Told::Refused { why },
+        Failure::OutOfMemory | Failure::Denied | Failure::Refused(_) => {
+            OrderFailure::Refused { why }
+        }
         Failure::Down
         | Failure::Timeout
         | Failure::NotWritable(_)
         | Failure::Unauthenticated
-        | Failure::Unexpected => Told::Broken { why },
+        | Failure::Unexpected => OrderFailure::Broken { why },
     }
 }
 
-/// The failure of a connection, whatever the server said when it refused it.
-fn broken(failure: &Failure) -> Told {
-    Told::Broken { why: failure.name() }
+/// The failure of a connection, of whatever kind.
+fn broken(failure: &Failure) -> OrderFailure {
+    OrderFailure::Broken { why: failure.name() }
 }
 
-fn database_down(_: DatabaseDown) -> Told {
-    Told::Broken { why: "database" }
+fn database_down(_: DatabaseDown) -> OrderFailure {
+    OrderFailure::Broken { why: "database" }
 }

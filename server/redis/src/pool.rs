@@ -1,4 +1,4 @@
-//! Connections for commands, kept and replaced by bb8.
+//! Connections for commands, pooled by bb8.
 
 use std::sync::Arc;
 
@@ -12,37 +12,38 @@ use crate::failure::Failure;
 use crate::link::{Answer, Link};
 use crate::settings::Settings;
 
-/// The way to issue commands. Cheap to clone.
+/// Sends commands. A clone uses the same pool.
 #[derive(Clone)]
 pub struct Commands {
-    pool: Pool<Maker>,
-    /// The last connection that could not be made.
-    refused: watch::Sender<Option<Failure>>,
+    pool: Pool<Manager>,
+    /// Why the last attempt to connect failed.
+    failed: watch::Sender<Option<Failure>>,
 }
 
-/// bb8 makes connections on its own and leaves those who wait for one in the dark.
+/// Passes on why connecting failed: bb8 connects in the background and reports only a timeout to
+/// callers.
 #[derive(Debug)]
-struct Tells(watch::Sender<Option<Failure>>);
+struct FailureSink(watch::Sender<Option<Failure>>);
 
-impl ErrorSink<Failure> for Tells {
+impl ErrorSink<Failure> for FailureSink {
     fn sink(&self, failure: Failure) {
         self.0.send_replace(Some(failure));
     }
 
     fn boxed_clone(&self) -> Box<dyn ErrorSink<Failure>> {
-        Box::new(Tells(self.0.clone()))
+        Box::new(FailureSink(self.0.clone()))
     }
 }
 
-struct Maker(Arc<Connector>);
+struct Manager(Arc<Connector>);
 
-/// A pooled connection; once broken it is thrown away.
+/// A pooled connection, discarded once it is broken.
 struct Pooled {
     link: Link,
     is_broken: bool,
 }
 
-impl ManageConnection for Maker {
+impl ManageConnection for Manager {
     type Connection = Pooled;
     type Error = Failure;
 
@@ -61,28 +62,29 @@ impl ManageConnection for Maker {
 }
 
 impl Commands {
+    /// A pool of at most [`Settings::connections_max`] connections, opened on demand.
     pub fn new(connector: Arc<Connector>, settings: &Settings) -> Commands {
-        let refused = watch::Sender::new(None);
+        let failed = watch::Sender::new(None);
         let pool = Pool::builder()
             .max_size(settings.connections_max)
-            // A failure is told at once; when to try again is decided by whoever asks.
+            // A failure is reported at once; the caller decides when to retry.
             .retry_connection(false)
-            // A round trip before every use would double the latency; a broken connection is
-            // found by its first call, which is retried by its caller anyway.
+            // A round trip before every use would double the latency. A broken connection fails its
+            // first call, which the caller retries anyway.
             .test_on_check_out(false)
-            .error_sink(Box::new(Tells(refused.clone())))
+            .error_sink(Box::new(FailureSink(failed.clone())))
             .connection_timeout(settings.connect_timeout * 3)
-            .build_unchecked(Maker(connector));
-        Commands { pool, refused }
+            .build_unchecked(Manager(connector));
+        Commands { pool, failed }
     }
 
-    /// Answers each call in their order; see [`Link::run`].
+    /// The answers to the calls, in their order; see [`Link::run`].
     ///
     /// # Errors
-    /// When there is no connection or it failed: nothing is known of any of the calls.
+    /// There is no connection, or it failed; which of the calls were executed is unknown.
     pub async fn run(&self, calls: &[Call]) -> Result<Vec<Answer>, Failure> {
         let mut pooled = self.get().await?;
-        // A caller that gives up half-way leaves answers behind that nobody takes.
+        // If the future is dropped half-way, unread answers remain in the connection.
         pooled.is_broken = true;
         let answers = pooled.link.run(calls).await?;
         let is_lost =
@@ -91,21 +93,21 @@ impl Commands {
         Ok(answers)
     }
 
-    async fn get(&self) -> Result<PooledConnection<'_, Maker>, Failure> {
-        let mut refused = self.refused.subscribe();
+    async fn get(&self) -> Result<PooledConnection<'_, Manager>, Failure> {
+        let mut failed = self.failed.subscribe();
         tokio::select! {
             biased;
             pooled = self.pool.get() => Ok(pooled?),
-            Ok(()) = refused.changed() => {
-                Err(refused.borrow_and_update().clone().unwrap_or(Failure::Down))
+            Ok(()) = failed.changed() => {
+                Err(failed.borrow_and_update().clone().unwrap_or(Failure::Down))
             }
         }
     }
 
-    /// One call.
+    /// The answer to one call.
     ///
     /// # Errors
-    /// What the server or the connection says.
+    /// [`Failure`] of the call or the connection.
     pub async fn call(&self, call: Call) -> Answer {
         let mut answers = self.run(&[call]).await?;
         answers.pop().unwrap_or(Ok(Value::Nil))

@@ -19,8 +19,8 @@ impl Script {
     }
 }
 
-/// `key value ms`: takes a lease that is free, or ours because the answer to an earlier claim was
-/// lost; 1 if so.
+/// `key value ms`: takes a lease that is free, or already ours because the answer to an earlier claim
+/// was lost. Answers 1 if the lease is ours.
 pub static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local held = redis.call('GET', KEYS[1]) \
@@ -29,7 +29,7 @@ pub static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `key value ms`: prolongs the lease if it is ours; 1 if so.
+/// `key value ms`: extends the lease if it is ours; answers 1 if so.
 pub static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -37,7 +37,7 @@ pub static RENEW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `key value`: gives the lease back if it is ours.
+/// `key value`: releases the lease if it is ours.
 pub static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -45,8 +45,8 @@ pub static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `key user fd`: the newest connection of a user wins, whoever writes last. The low 43 bits of an
-/// fd are the moment of its connection; both numbers are below 2^53, where Lua is exact.
+/// `key user fd`: stores the newest connection of a user, in whatever order they are written. The low
+/// 43 bits of an fd are the time of its connection; both numbers are below 2^53, where Lua is exact.
 pub static BIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local stamp = 8796093022208 \
@@ -58,7 +58,7 @@ pub static BIND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `key user fd`: the close of an old connection must not erase a newer one.
+/// `key user fd`: removes the connection of a user, unless a newer one was stored.
 pub static UNBIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end \
@@ -66,7 +66,7 @@ pub static UNBIND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `key prefix`: deletes the fields that begin so.
+/// `key prefix`: deletes the fields that begin with the prefix.
 pub static DELETE_PREFIX: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local count = 0 \
@@ -79,8 +79,8 @@ pub static DELETE_PREFIX: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `counters stream room at_least count maxlen field value …`: gives the next `count` numbers of a
-/// room and logs who has them; answers the first.
+/// `counters stream room at_least count maxlen field value …`: takes the next `count` numbers of a
+/// room and logs the messages that get them; answers the first.
 pub static NUMBER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') \

@@ -10,22 +10,22 @@ use throng_store::{NewUser, RegisterError, TokenScope, UserRow, hash_token};
 use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
 use crate::input::Body;
-use crate::{Desk, DeskState, Revoked, avatars, session_cookie, validate};
+use crate::{Api, ApiState, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
 const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
 
-pub(crate) async fn register(State(desk): State<Desk>, body: Body) -> Result<Response, Refusal> {
-    let new = match new_user(&desk, &body).await? {
+pub(crate) async fn register(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+    let new = match new_user(&api, &body).await? {
         Ok(new) => new,
         Err(text) => return Ok(errno(1, text)),
     };
-    let user = match desk.deps.store.register(new).await {
+    let user = match api.deps.store.register(new).await {
         Ok(user) => user,
         Err(RegisterError::EmailTaken) => return Ok(errno(1, NAME_TAKEN)),
         Err(RegisterError::Store(error)) => return Err(error.into()),
     };
-    let token = desk.deps.store.issue_token(user.id, TokenScope::Api).await?;
+    let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
     let body = json!({
         "errno": 0,
         "user": {
@@ -39,56 +39,56 @@ pub(crate) async fn register(State(desk): State<Desk>, body: Body) -> Result<Res
         },
         "message": "Registered",
     });
-    with_session_cookie(&desk, &user, ok(body)).await
+    with_session_cookie(&api, &user, ok(body)).await
 }
 
-pub(crate) async fn login(State(desk): State<Desk>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn login(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let fields = validate::login_name(&body)
         .and_then(|name| validate::login_password(&body).map(|password| (name, password)));
     let (name, password) = match fields {
         Ok(fields) => fields,
         Err(text) => return Ok(errno(1, text)),
     };
-    let Some(user) = desk.deps.store.verify_login(&name, password).await? else {
+    let Some(user) = api.deps.store.verify_login(&name, password).await? else {
         return Ok(errno(1, WRONG_LOGIN));
     };
-    let token = desk.deps.store.issue_token(user.id, TokenScope::Api).await?;
+    let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
     let body = json!({
         "errno": 0,
         "user": user_value(&user, Some(&token)),
         "message": "Logged in",
     });
-    with_session_cookie(&desk, &user, ok(body)).await
+    with_session_cookie(&api, &user, ok(body)).await
 }
 
 pub(crate) async fn logout(
-    State(desk): State<Desk>,
+    State(api): State<Api>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let Identity { user, token } = identify(&desk, &parts, Some(&body)).await?;
+    let Identity { user, token } = identify(&api, &parts, Some(&body)).await?;
     let hash = token.as_deref().and_then(hash_token).ok_or(Refusal::Unauthenticated)?;
-    desk.deps.store.revoke(hash).await?;
-    revoke_cookie(&desk, &parts.headers).await?;
-    (desk.deps.on_revoked)(Revoked { token_hash: hash, user: user.id });
+    api.deps.store.revoke(hash).await?;
+    revoke_cookie(&api, &parts.headers).await?;
+    (api.deps.on_revoked)(Revoked { token_hash: hash, user: user.id });
     let mut response = ok(json!({ "errno": 0, "message": "Logged out" }));
-    let clear = session_cookie::clear(desk.deps.settings.cookie_secure);
+    let clear = session_cookie::clear(api.deps.settings.cookie_secure);
     response.headers_mut().insert(header::SET_COOKIE, clear);
     Ok(response)
 }
 
-pub(crate) async fn user(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
-    let identity = identify(&desk, &parts, None).await?;
+pub(crate) async fn user(State(api): State<Api>, parts: Parts) -> Result<Response, Refusal> {
+    let identity = identify(&api, &parts, None).await?;
     Ok(ok(user_value(&identity.user, identity.token.as_deref())))
 }
 
-/// Checks the fields in the order of the original's validator; the first fault is the answer.
-async fn new_user(desk: &DeskState, body: &Body) -> Result<Result<NewUser, &'static str>, Refusal> {
+/// Checks the fields in the order of the original's validator; answers the first fault.
+async fn new_user(api: &ApiState, body: &Body) -> Result<Result<NewUser, &'static str>, Refusal> {
     let email = match validate::registered_name(body) {
         Ok(email) => email,
         Err(text) => return Ok(Err(text)),
     };
-    if desk.deps.store.is_email_taken(&email).await? {
+    if api.deps.store.is_email_taken(&email).await? {
         return Ok(Err(NAME_TAKEN));
     }
     let rest = validate::registered_password(body)
@@ -100,21 +100,21 @@ async fn new_user(desk: &DeskState, body: &Body) -> Result<Result<NewUser, &'sta
 }
 
 async fn with_session_cookie(
-    desk: &DeskState,
+    api: &ApiState,
     user: &UserRow,
     mut response: Response,
 ) -> Result<Response, Refusal> {
-    let store = &desk.deps.store;
+    let store = &api.deps.store;
     let token = store.issue_token(user.id, TokenScope::Cookie).await?;
     let lifetime = store.options().token_lifetime;
-    let set = session_cookie::set(&token, lifetime, desk.deps.settings.cookie_secure);
+    let set = session_cookie::set(&token, lifetime, api.deps.settings.cookie_secure);
     response.headers_mut().insert(header::SET_COOKIE, set);
     Ok(response)
 }
 
-async fn revoke_cookie(desk: &DeskState, headers: &HeaderMap) -> Result<(), Refusal> {
+async fn revoke_cookie(api: &ApiState, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(hash) = session_cookie::read(headers).and_then(|token| hash_token(&token)) {
-        desk.deps.store.revoke(hash).await?;
+        api.deps.store.revoke(hash).await?;
     }
     Ok(())
 }

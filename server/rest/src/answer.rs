@@ -1,4 +1,4 @@
-//! Answers in the shapes of the original application.
+//! Responses in the formats of the original application.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,15 +6,16 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use throng_store::StoreError;
 
-/// A request that was not served, whatever its route.
+/// Why a request of any route was refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
+    /// No valid token.
     Unauthenticated,
     /// The body is larger than its route allows.
     TooLarge,
-    /// The body broke off or is not what its content type says.
+    /// The body is truncated, or not of its content type.
     BadBody,
-    /// The store is busy or failed; the client may try again.
+    /// The store is busy or failed; the client may retry.
     Store(StoreError),
 }
 
@@ -31,7 +32,7 @@ impl IntoResponse for Refusal {
             Self::TooLarge => message(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
             Self::Store(error) => {
-                tracing::warn!(%error, "the store did not serve a request");
+                tracing::warn!(%error, "a request failed in the store");
                 let mut response = message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 response

@@ -1,4 +1,4 @@
-//! Avatars for users who have none: sixteen small pictures.
+//! Avatars for users without an uploaded one: sixteen small pictures.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -9,7 +9,7 @@ use crate::answer;
 
 const AVATARS: u32 = 16;
 
-/// The avatar of an e-mail: always the same one, so that a user is recognised.
+/// Path of the avatar for an e-mail, always the same one.
 pub(crate) fn default_for(email: &str) -> String {
     let digest = Sha256::digest(email.to_lowercase().as_bytes());
     format!("/avatars/{}.svg", u32::from(digest[0]) % AVATARS)

@@ -1,4 +1,4 @@
-//! What the front desk needs from the rest of the server.
+//! What the API needs from the rest of the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,51 +7,57 @@ use throng_store::{Store, UserRow};
 
 use crate::Settings;
 
-/// The other end of the connection a request came on; the shell puts it into the extensions.
+/// Address of the client or proxy that sent a request; belongs into the extensions of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// A token that opens nothing any more.
+/// A token that was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
+    /// SHA-256 of the token.
     pub token_hash: [u8; 32],
+    /// Id of its user.
     pub user: u32,
 }
 
-/// Whether the server can serve, and what that was judged by.
+/// Whether the server can serve clients, and by which checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
+    /// Whether all checks passed.
     pub is_ready: bool,
-    /// Name of a check and its result in a word, such as `("shards", "ok")`.
+    /// Name and result of each check, such as `("shards", "ok")`.
     pub checks: Vec<(String, String)>,
 }
 
-/// Told after every request: its route, not its path, and the status of its answer.
+/// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
-/// The store, the settings, and questions and news for the shards. The closures are called on the
-/// front desk's runtime and must not block.
+/// The store, the settings, and closures that ask the shards and notify them. The closures are
+/// called on the router's runtime and must not block.
 #[derive(Clone)]
 pub struct Deps {
+    /// Users, rooms, messages and images.
     pub store: Store,
+    /// Limits and choices.
     pub settings: Settings,
-    /// Users present in a room.
+    /// Number of users present in a room.
     pub rooms_online: Arc<dyn Fn(u32) -> u32 + Send + Sync>,
-    /// Whether a user (first) has a session in a room (second): he has read all of it.
+    /// Whether a user (first) has a session in a room (second), so that they have read all of it.
     pub is_present: Arc<dyn Fn(u32, u32) -> bool + Send + Sync>,
-    /// After a logout: sessions that hold the token lose their identity.
+    /// Called after a logout: sessions with the token lose their identity.
     pub on_revoked: Arc<dyn Fn(Revoked) + Send + Sync>,
-    /// After a change of the avatar.
+    /// Called after a change of an avatar.
     pub on_user_changed: Arc<dyn Fn(&UserRow) + Send + Sync>,
+    /// Called after every request.
     pub on_request: OnRequest,
-    /// The Prometheus text of the whole server.
+    /// The metrics of the whole server in Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Readiness of everything but the store, which the front desk asks itself.
+    /// Readiness of everything but the store, which the API checks itself.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
 }
 
 impl Deps {
-    /// A front desk with nobody behind it: no rooms occupied, no listeners.
+    /// Dependencies without shards: all rooms are empty, and notifications go nowhere.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What machines ask: alive, ready, how much.
+//! Health, readiness and metrics.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,16 +6,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::Desk;
+use crate::Api;
 use crate::answer::ok;
 
 pub(crate) async fn health() -> Response {
     ok(json!({ "status": "ok" }))
 }
 
-pub(crate) async fn ready(State(desk): State<Desk>) -> Response {
-    let readiness = (desk.deps.ready)();
-    let store = desk.deps.store.ping().await;
+pub(crate) async fn ready(State(api): State<Api>) -> Response {
+    let readiness = (api.deps.ready)();
+    let store = api.deps.store.ping().await;
     let mut checks: Map<String, Value> =
         readiness.checks.into_iter().map(|(name, result)| (name, result.into())).collect();
     checks.insert("store".into(), if store.is_ok() { "ok" } else { "unavailable" }.into());
@@ -24,7 +24,7 @@ pub(crate) async fn ready(State(desk): State<Desk>) -> Response {
     (status, Json(json!({ "ready": is_ready, "checks": checks }))).into_response()
 }
 
-pub(crate) async fn metrics(State(desk): State<Desk>) -> Response {
+pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], (desk.deps.metrics)()).into_response()
+    ([(header::CONTENT_TYPE, kind)], (api.deps.metrics)()).into_response()
 }

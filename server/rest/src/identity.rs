@@ -1,41 +1,41 @@
-//! Who asks: the token of a request, wherever it is.
+//! The user of a request, by its token.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use serde_json::Value;
 use throng_store::{UserRow, hash_token};
 
-use crate::DeskState;
+use crate::ApiState;
 use crate::answer::Refusal;
 use crate::input::{Body, query_value};
 use crate::session_cookie;
 
-/// An authenticated user and what proved him.
+/// An authenticated user, and by what.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub user: UserRow,
-    /// The API token as presented; `None` if a cookie proved him.
+    /// The API token as it was sent; `None` for a cookie.
     pub token: Option<String>,
 }
 
 impl Identity {
-    /// As the original spells it: one's own e-mail, or an opaque id of somebody else.
-    pub fn spell(&self, user: u32, email: &str) -> String {
+    /// The `userid` of a user in the original's format: the own e-mail, or an opaque id of others.
+    pub fn userid(&self, user: u32, email: &str) -> String {
         if user == self.user.id { email.to_owned() } else { format!("u{user}") }
     }
 }
 
-/// Authenticates by the first token present: query, body, `Authorization: Bearer`. For reading, and
-/// only if no `api_token` parameter is there at all, the session cookie serves too: a page whose
-/// user logged out sends an empty one.
+/// Authenticates by the first token of the query, the body and `Authorization: Bearer`. GET and HEAD
+/// accept the session cookie too, but not with an `api_token` parameter, even an empty one: that is
+/// what a page sends after its user logged out.
 ///
 /// Spec: REST-3, REST-4, REST-5, REST-11.
 pub(crate) async fn identify(
-    desk: &DeskState,
+    api: &ApiState,
     parts: &Parts,
     body: Option<&Body>,
 ) -> Result<Identity, Refusal> {
-    let store = &desk.deps.store;
+    let store = &api.deps.store;
     let in_query = query_value(parts.uri.query().unwrap_or(""), "api_token");
     let is_reading = parts.method == Method::GET || parts.method == Method::HEAD;
     let may_use_cookie = is_reading && in_query.is_none();
@@ -46,7 +46,7 @@ pub(crate) async fn identify(
             None | Some(Value::Null | Value::Bool(false) | Value::String(_)) => {
                 bearer(&parts.headers)
             }
-            // A database that compares loosely takes a number for many a token; we take none.
+            // A database that compares loosely accepts a number for some tokens; we accept none.
             Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 return Err(Refusal::Unauthenticated);
             }
@@ -63,7 +63,7 @@ pub(crate) async fn identify(
     Ok(Identity { user, token: None })
 }
 
-/// The original client writes the words of JSON where it has no token.
+/// The original client sends JSON's `false` or `null` where it has no token.
 fn is_present(token: &str) -> bool {
     !matches!(token, "" | "false" | "null")
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Refusal;
 
-/// The fields of a body. What is no JSON object and no form has none, as in the original.
+/// The fields of a body. A body that is neither a JSON object nor a form has none, as in the original.
 #[derive(Debug, Default)]
 pub(crate) struct Body(Map<String, Value>);
 
@@ -17,8 +17,8 @@ impl Body {
         Self(fields)
     }
 
-    /// A field as it came; `None` if it is missing, null or an empty string, which the original
-    /// does not tell apart.
+    /// A field as it was sent; `None` if it is missing, null or an empty string, which are the same
+    /// to the original.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| match value {
             Value::Null => false,

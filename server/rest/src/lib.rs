@@ -1,8 +1,21 @@
-//! The front desk: everything that is HTTP and no transport of Socket.IO — the REST API of the
-//! original application, uploads and stored files, the web client, health and metrics.
+//! The HTTP API as an axum router: the original application's REST API, uploads and stored files,
+//! the web client, health and metrics. The transports of Socket.IO are not part of it.
 //!
-//! It knows the store and nothing of the shards: what it needs from them comes as closures in
-//! [`Deps`]. The shell puts [`PeerAddr`] into the extensions of every request.
+//! It uses the store and knows nothing of the shards: what it needs from them are closures in
+//! [`Deps`]. The caller of [`router`] puts [`PeerAddr`] into the extensions of every request.
+//!
+//! | module | paths |
+//! |---|---|
+//! | `account` | `/api/register`, `/api/login`, `/api/logout`, `/api/user` |
+//! | `rooms` | `/api/rooms`, `/api/history/message` |
+//! | `uploads`, `stored_files` | `/api/file/…`, `/storage/…` |
+//! | `robot` | `/api/robot` |
+//! | `avatars`, `pages` | `/avatars/…`, and every path without a route |
+//! | `health` | `/health`, `/ready`, `/metrics` |
+//!
+//! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses;
+//! `throttle` and `request_log` are layers around the routes; `deps` and `settings` are the crate's
+//! inputs.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -42,31 +55,31 @@ use robot::Robot;
 use throttle::Throttle;
 
 /// State of the handlers.
-type Desk = Arc<DeskState>;
+type Api = Arc<ApiState>;
 
-struct DeskState {
+struct ApiState {
     deps: Deps,
     robot: Robot,
-    upload_slots: uploads::Slots,
+    upload_slots: uploads::UploadSlots,
 }
 
-/// The whole front desk as one service.
+/// All routes as one service, for requests with [`PeerAddr`] in their extensions.
 ///
 /// Spec: the REST clauses.
 pub fn router(deps: Deps) -> Router {
     let settings = deps.settings.clone();
     let request_log = request_log::RequestLog::new(&deps);
-    let desk: Desk = Arc::new(DeskState {
+    let api: Api = Arc::new(ApiState {
         robot: Robot::new(settings.robot_url.clone()),
-        upload_slots: uploads::Slots::new(settings.uploads_at_once_max),
+        upload_slots: uploads::UploadSlots::new(settings.uploads_at_once_max),
         deps,
     });
     let uploads = Router::new()
         .route("/api/file/uploadimg", post(uploads::message_image))
         .route("/api/file/avatar", post(uploads::avatar))
         .layer(DefaultBodyLimit::max(settings.upload_bytes_max))
-        .layer(from_fn_with_state(settings.upload_timeout, patience));
-    let mut api = Router::new()
+        .layer(from_fn_with_state(settings.upload_timeout, time_limit));
+    let mut routes = Router::new()
         .route("/api/register", post(account::register))
         .route("/api/login", post(account::login))
         .route("/api/logout", post(account::logout))
@@ -78,7 +91,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/api/", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))
         .layer(DefaultBodyLimit::max(settings.body_bytes_max))
-        .layer(from_fn_with_state(settings.request_timeout, patience))
+        .layer(from_fn_with_state(settings.request_timeout, time_limit))
         .merge(uploads)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -86,11 +99,11 @@ pub fn router(deps: Deps) -> Router {
             HeaderValue::from_static("no-store"),
         ));
     if let Some(throttle) = Throttle::new(&settings) {
-        api = api.layer(from_fn_with_state(Arc::new(throttle), throttle::check));
+        routes = routes.layer(from_fn_with_state(Arc::new(throttle), throttle::check));
     }
-    // Outermost, so that a page of another origin can read a refusal too.
+    // Outermost, so that a page of another origin can read refusals too.
     if let Some(cors) = cors(&settings.allowed_origins) {
-        api = api.layer(cors);
+        routes = routes.layer(cors);
     }
     Router::new()
         .route("/health", get(health::health))
@@ -100,14 +113,14 @@ pub fn router(deps: Deps) -> Router {
         .route("/storage/{*path}", get(stored_files::serve))
         .fallback(pages::serve)
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .merge(api)
+        .merge(routes)
         .layer(from_fn(headers_for_all))
         .layer(from_fn_with_state(Arc::new(request_log), request_log::log))
-        .with_state(desk)
+        .with_state(api)
 }
 
-/// A client that sends its body slowly must not hold a place for ever.
-async fn patience(
+/// Ends a request after a time limit, because a client may send its body slowly.
+async fn time_limit(
     State(timeout): State<Duration>,
     request: axum::extract::Request,
     next: axum::middleware::Next,
@@ -118,7 +131,7 @@ async fn patience(
     }
 }
 
-/// Tokens travel in query strings of the original client: its URLs must not leave the origin.
+/// The original client puts tokens into query strings, so its URLs must not leave the origin.
 async fn headers_for_all(
     request: axum::extract::Request,
     next: axum::middleware::Next,

@@ -1,4 +1,4 @@
-//! The front end: the embedded web client, or a folder of the operator's.
+//! The front end: the embedded web client, or a directory of the operator.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,7 +12,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::{Desk, answer};
+use crate::{Api, answer};
 
 #[derive(RustEmbed)]
 #[folder = "../web/dist"]
@@ -21,26 +21,26 @@ struct WebClient;
 
 const INDEX: &str = "index.html";
 
-/// For our own client only: other front ends, such as the original's page, have inline scripts.
+/// Policy of our own client only: other front ends, such as the original's page, use inline scripts.
 const CLIENT_POLICY: &str = "default-src 'self'; img-src 'self' data: blob: https: http:; \
      style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; object-src 'none'; \
      base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
-/// Everything that has no route of its own.
-pub(crate) async fn serve(State(desk): State<Desk>, request: Request) -> Response {
+/// Serves every path without a route of its own.
+pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer::method_not_allowed().await;
     }
     if is_reserved(request.uri().path()) {
         return not_found();
     }
-    match &desk.deps.settings.static_dir {
+    match &api.deps.settings.static_dir {
         Some(folder) => serve_folder(folder, request).await,
         None => serve_client(request.uri().path(), request.headers(), WebClient::get),
     }
 }
 
-/// Whether a path belongs to another part of the server, which did not know it.
+/// Whether a path belongs to another part of the server, where it does not exist.
 ///
 /// Spec: REST-73.
 fn is_reserved(path: &str) -> bool {
@@ -53,7 +53,7 @@ fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "Not Found").into_response()
 }
 
-/// The embedded client. `find` gives a file of it by relative path.
+/// Serves the embedded client. `find` returns a file of it by its relative path.
 fn serve_client(
     path: &str,
     headers: &HeaderMap,
@@ -66,9 +66,10 @@ fn serve_client(
         return embedded(name, &file, headers);
     }
     let Some(index) = find(INDEX) else { return not_built() };
-    // A path without an extension is a place inside the client, which finds its own way.
-    let is_place = is_plain && !name.rsplit('/').next().is_some_and(|last| last.contains('.'));
-    if is_place {
+    // A path without an extension is a route inside the client.
+    let is_client_route =
+        is_plain && !name.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    if is_client_route {
         return embedded(INDEX, &index, headers);
     }
     not_found()
@@ -76,7 +77,7 @@ fn serve_client(
 
 fn embedded(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
-    // Vite names what lies in assets/ after its content.
+    // Vite names the files in assets/ by a hash of their content.
     let cache = if name.starts_with("assets/") {
         "public, max-age=31536000, immutable"
     } else {
@@ -119,7 +120,7 @@ fn not_built() -> Response {
     (headers, PAGE).into_response()
 }
 
-/// A folder as it is, without what is never meant for browsers.
+/// Serves a directory, without the files that are never meant for browsers.
 async fn serve_folder(folder: &Path, request: Request) -> Response {
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
     let is_private = path.split('/').any(|segment| segment.starts_with('.'))

@@ -43,7 +43,7 @@ pub(crate) async fn log(
     response
 }
 
-/// Path and query of a URI with the values of secret parameters taken out: fit for a log.
+/// Path and query of a URI for logs, without the values of secret parameters.
 #[must_use]
 pub fn redact(uri: &Uri) -> String {
     let Some(query) = uri.query() else { return uri.path().to_owned() };
@@ -51,7 +51,7 @@ pub fn redact(uri: &Uri) -> String {
         .split('&')
         .map(|pair| {
             let name = pair.split('=').next().unwrap_or("");
-            // A name may come percent-encoded; any other parameter may be misspelt, but not secret.
+            // The name may be percent-encoded, and a misspelt name may still hold a secret.
             let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
             let is_secret = ["token", "sid", "password"]
                 .iter()

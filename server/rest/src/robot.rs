@@ -1,4 +1,4 @@
-//! The robot that answers in the original's chat: an upstream of the operator's, or a canned word.
+//! The robot of the original's chat: answers of an upstream of the operator, or a fixed text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,42 +10,42 @@ use form_urlencoded::byte_serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use crate::Desk;
+use crate::Api;
 use crate::answer::{Refusal, ok};
 use crate::identity::identify;
 use crate::input::query_value;
 
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 const INFO_CHARS_MAX: usize = 1000;
-const ASKED_AT_ONCE_MAX: usize = 4;
+const REQUESTS_AT_ONCE_MAX: usize = 4;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Codes of the original's upstream: the client shows the text of this one.
+/// Code of the original's upstream for an answer whose text the client shows.
 const CODE_TEXT: u32 = 100_000;
-/// Any other code: the client shows its own excuse.
+/// Any other code makes the client show an apology of its own.
 const CODE_UNAVAILABLE: u32 = 40_002;
 
 pub(crate) struct Robot {
-    /// With `{info}` and `{id}` where the question and the asker go.
+    /// With `{info}` for the question and `{id}` for the user.
     url: Option<String>,
     agent: ureq::Agent,
-    asked: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 impl Robot {
     pub fn new(url: Option<String>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
-            // The operator named one place; an answer must not send us to another.
+            // The operator configured one place; a response must not redirect us to another.
             .max_redirects(0)
             .build();
-        Self { url, agent: config.into(), asked: Arc::new(Semaphore::new(ASKED_AT_ONCE_MAX)) }
+        Self { url, agent: config.into(), slots: Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX)) }
     }
 
-    /// The JSON text of an answer, in the upstream's words.
+    /// The answer as JSON text in the upstream's format.
     async fn answer(&self, info: &str, id: &str) -> String {
         let Some(template) = &self.url else {
-            return told(
+            return answer_text(
                 CODE_TEXT,
                 "I am only a placeholder: the operator has not connected a robot yet.",
             );
@@ -53,8 +53,8 @@ impl Robot {
         let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let url = template.replace("{info}", &encode(info)).replace("{id}", &encode(id));
         let agent = self.agent.clone();
-        let Ok(permit) = self.asked.clone().try_acquire_owned() else {
-            return told(CODE_UNAVAILABLE, "The robot is busy.");
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            return answer_text(CODE_UNAVAILABLE, "The robot is busy.");
         };
         let asked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -62,30 +62,30 @@ impl Robot {
             response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()
         });
         match asked.await {
-            // The original page parses the text as it comes, so it must be an object of JSON.
+            // The original page parses the text unchecked, so it must be a JSON object.
             Ok(Ok(text)) if serde_json::from_str::<Map<String, Value>>(&text).is_ok() => text,
             Ok(outcome) => {
-                // The URL may hold the operator's key, so only the kind of failure is told.
-                let kind = outcome.err().map_or("answer", |error| kind_of(&error));
-                tracing::warn!(kind, "the robot's upstream gave no answer");
-                told(CODE_UNAVAILABLE, "The robot is not available.")
+                // The URL may hold the operator's key, so only the kind of failure is logged.
+                let kind = outcome.err().map_or("invalid response", |error| kind_of(&error));
+                tracing::warn!(kind, "the robot's upstream did not answer");
+                answer_text(CODE_UNAVAILABLE, "The robot is not available.")
             }
-            Err(_) => told(CODE_UNAVAILABLE, "The robot is not available."),
+            Err(_) => answer_text(CODE_UNAVAILABLE, "The robot is not available."),
         }
     }
 }
 
-pub(crate) async fn ask(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
-    identify(&desk, &parts, None).await?;
+pub(crate) async fn ask(State(api): State<Api>, parts: Parts) -> Result<Response, Refusal> {
+    identify(&api, &parts, None).await?;
     let query = parts.uri.query().unwrap_or("");
     let info = query_value(query, "info").unwrap_or_default();
     let info: String = info.trim().chars().take(INFO_CHARS_MAX).collect();
     let id: String =
         query_value(query, "id").unwrap_or_default().chars().take(INFO_CHARS_MAX).collect();
-    Ok(ok(json!({ "data": desk.robot.answer(&info, &id).await })))
+    Ok(ok(json!({ "data": api.robot.answer(&info, &id).await })))
 }
 
-fn told(code: u32, text: &str) -> String {
+fn answer_text(code: u32, text: &str) -> String {
     json!({ "code": code, "text": text }).to_string()
 }
 
@@ -95,7 +95,7 @@ fn kind_of(error: &ureq::Error) -> &'static str {
         ureq::Error::Timeout(_) => "timeout",
         ureq::Error::HostNotFound => "host not found",
         ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "connection",
-        ureq::Error::BodyExceedsLimit(_) => "answer too large",
+        ureq::Error::BodyExceedsLimit(_) => "response too large",
         _ => "other",
     }
 }

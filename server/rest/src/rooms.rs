@@ -8,21 +8,21 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use throng_store::MessageRow;
 
-use crate::Desk;
+use crate::Api;
 use crate::answer::{Refusal, ok};
 use crate::identity::{Identity, identify};
 use crate::input::query_number;
 
-pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
-    let Identity { user, .. } = identify(&desk, &parts, None).await?;
-    let store = &desk.deps.store;
-    // In this order a user who leaves meanwhile is either still present here, or his mark is in
-    // the queue that `flush` waits for.
+pub(crate) async fn list(State(api): State<Api>, parts: Parts) -> Result<Response, Refusal> {
+    let Identity { user, .. } = identify(&api, &parts, None).await?;
+    let store = &api.deps.store;
+    // In this order a user who leaves meanwhile is either still present here, or their read mark is
+    // in the queue that `flush` waits for.
     let rooms = store.rooms().await?;
     let is_present: Vec<bool> =
-        rooms.iter().map(|room| (desk.deps.is_present)(user.id, room.id)).collect();
+        rooms.iter().map(|room| (api.deps.is_present)(user.id, room.id)).collect();
     store.flush().await?;
-    // The same order for sessions on other nodes: whoever is not reading any more has his mark.
+    // The same order for sessions on other nodes: a user who stopped reading has a read mark.
     let elsewhere = store.reading(user.id).await?;
     let reads: HashMap<u32, u64> = store.reads(user.id).await?.into_iter().collect();
     let rooms: Vec<Value> = rooms
@@ -38,7 +38,7 @@ pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Respo
             json!({
                 "id": room.id,
                 "name": room.name,
-                "online": (desk.deps.rooms_online)(room.id),
+                "online": (api.deps.rooms_online)(room.id),
                 "seq": room.last_seq,
                 "unread": unread,
             })
@@ -47,8 +47,8 @@ pub(crate) async fn list(State(desk): State<Desk>, parts: Parts) -> Result<Respo
     Ok(ok(json!({ "errno": 0, "rooms": rooms })))
 }
 
-pub(crate) async fn history(State(desk): State<Desk>, parts: Parts) -> Result<Response, Refusal> {
-    let identity = identify(&desk, &parts, None).await?;
+pub(crate) async fn history(State(api): State<Api>, parts: Parts) -> Result<Response, Refusal> {
+    let identity = identify(&api, &parts, None).await?;
     let query = parts.uri.query().unwrap_or("");
     let current = query_number(query, "current");
     let room = u32::try_from(query_number(query, "roomid")).unwrap_or(0);
@@ -57,7 +57,7 @@ pub(crate) async fn history(State(desk): State<Desk>, parts: Parts) -> Result<Re
         return Ok(ok(refused));
     }
     let anchor_total = query_number(query, "total");
-    let Some(page) = desk.deps.store.history(room, current, anchor_total).await? else {
+    let Some(page) = api.deps.store.history(room, current, anchor_total).await? else {
         return Ok(ok(refused));
     };
     let rows: Vec<Value> = page.rows.iter().map(|row| message_value(row, &identity)).collect();
@@ -69,7 +69,7 @@ pub(crate) async fn history(State(desk): State<Desk>, parts: Parts) -> Result<Re
 fn message_value(row: &MessageRow, reader: &Identity) -> Value {
     json!({
         "id": row.id,
-        "userid": reader.spell(row.user, &row.email),
+        "userid": reader.userid(row.user, &row.email),
         "username": row.name,
         "src": row.avatar,
         "msg": row.msg,

@@ -1,4 +1,4 @@
-//! The cookie that lets our own pages read without a token, as the original page does after a
+//! The cookie with which our own pages read without a token, as the original page does after a
 //! reconnect.
 
 use std::time::Duration;

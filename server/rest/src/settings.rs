@@ -1,32 +1,31 @@
-//! Settings of the front desk.
+//! Settings of the HTTP API.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Bounds and choices; every field has a default.
+/// Limits and choices. Sizes are in bytes.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Requests to `/api` per minute and client address, bursts included; 0 switches it off.
+    /// Requests to `/api` per minute and client address, bursts included; 0 for no limit.
     pub api_per_minute: u32,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Body of a JSON or form request.
+    /// Size of the body of a JSON or form request.
     pub body_bytes_max: usize,
-    /// Body of an upload, its multipart frame included.
+    /// Size of the body of an upload, with its multipart framing.
     pub upload_bytes_max: usize,
-    /// Uploads held in memory at once, of users who show their token before the body, and again
-    /// as many of others; more wait.
+    /// Uploads in memory at once whose token precedes the body, and as many others; more wait.
     pub uploads_at_once_max: usize,
-    /// Time for a whole request of the API but an upload, its body's arrival included.
+    /// How long a request of the API may take, with the arrival of its body; uploads excepted.
     pub request_timeout: Duration,
-    /// The same for an upload.
+    /// How long an upload may take.
     pub upload_timeout: Duration,
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
-    /// Another front end to serve instead of the embedded one.
+    /// Directory of a front end to serve instead of the embedded one.
     pub static_dir: Option<PathBuf>,
-    /// Where `/api/robot` asks: `{info}` and `{id}` are replaced, and the answer is passed on.
+    /// Upstream of `/api/robot`, with `{info}` for the question and `{id}` for the user.
     pub robot_url: Option<String>,
     /// Marks the session cookie `Secure`: for servers reached over HTTPS.
     pub cookie_secure: bool,

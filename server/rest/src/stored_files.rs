@@ -1,4 +1,4 @@
-//! Uploaded images on their way back to browsers.
+//! Serving of uploaded images.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,14 +6,14 @@ use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use crate::{Desk, answer};
+use crate::{Api, answer};
 
-/// Only the exact paths the store makes lead to a file; every other is not found.
-pub(crate) async fn serve(State(desk): State<Desk>, request: Request) -> Response {
-    let Some(image) = desk.deps.store.stored_image(request.uri().path()) else {
+/// Serves the paths that the store makes; every other path is not found.
+pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response {
+    let Some(image) = api.deps.store.stored_image(request.uri().path()) else {
         return answer::not_found().await;
     };
-    let mime = image.format.mime().parse::<mime::Mime>().expect("a constant of ours");
+    let mime = image.format.mime().parse::<mime::Mime>().expect("the store's MIME types are valid");
     let Ok(served) = ServeFile::new_with_mime(&image.path, &mime).oneshot(request).await;
     let mut response = served.into_response();
     if response.status() == StatusCode::NOT_FOUND {

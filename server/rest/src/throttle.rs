@@ -1,4 +1,4 @@
-//! So many requests to the API per client address.
+//! Rate limit of the API per client address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::{PeerAddr, Settings, answer};
 type Limiter =
     RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
 
-/// Checks between two sweeps of addresses that have been quiet.
+/// Checks between two removals of idle addresses.
 const SWEEP_EVERY: u32 = 1024;
 
 pub(crate) struct Throttle {
@@ -32,7 +32,7 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// `None` if the settings switch it off.
+    /// `None` if the settings have no limit.
     pub fn new(settings: &Settings) -> Option<Self> {
         let per_minute = NonZeroU32::new(settings.api_per_minute)?;
         Some(Self {
@@ -45,7 +45,7 @@ impl Throttle {
         })
     }
 
-    /// How many more requests this client may make at once, or how long it has to wait.
+    /// How many further requests this client may make now, or how long it has to wait.
     fn take(&self, client: IpAddr) -> Result<u32, Duration> {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
@@ -62,7 +62,7 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    // A preflight is the browser's own question and answered by the layer around this one.
+    // A preflight is answered by the layer around this one.
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
@@ -87,8 +87,8 @@ fn number(value: u128) -> HeaderValue {
     HeaderValue::from_str(&value.to_string()).expect("digits are visible ASCII")
 }
 
-/// The address a request counts for: its peer, or, if that is a trusted proxy, the last address
-/// before the trusted ones. Of IPv6 the network counts, since a subscriber owns all of it.
+/// The address that a request is counted for: its peer, or, if that is a trusted proxy, the last
+/// forwarded address that is not one. For IPv6 the /64 network, because a subscriber owns all of it.
 fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted_proxies: &[IpAddr]) -> IpAddr {
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
     let address = if trusted_proxies.contains(&peer) {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_may_speak_for_others() {
+    fn only_a_trusted_proxy_may_forward_addresses() {
         check_client("1.2.3.4", &["9.9.9.9"], "1.2.3.4");
         check_client("10.0.0.1", &["9.9.9.9"], "9.9.9.9");
         check_client("::ffff:10.0.0.1", &["9.9.9.9"], "9.9.9.9");

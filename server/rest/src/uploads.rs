@@ -13,35 +13,35 @@ use tokio::sync::Semaphore;
 use crate::answer::{Refusal, ok};
 use crate::identity::identify;
 use crate::input::{Body, content_type};
-use crate::{Desk, DeskState};
+use crate::{Api, ApiState};
 
 const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
 const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
 
-/// Fields of a multipart body beyond which it is refused; the original client sends three.
+/// Fields of a multipart body; the original client sends three.
 const FIELDS_MAX: usize = 16;
 
-/// Places for uploads in memory. Strangers, whose token may be in the body, have their own, so that
-/// they cannot take those of users.
-pub(crate) struct Slots {
-    known: Semaphore,
-    strange: Semaphore,
+/// Slots for uploads in memory. Uploads whose token may be in the body have slots of their own, so
+/// that anonymous clients cannot occupy those of users.
+pub(crate) struct UploadSlots {
+    identified: Semaphore,
+    anonymous: Semaphore,
 }
 
-impl Slots {
+impl UploadSlots {
     pub fn new(at_once_max: usize) -> Self {
         let slots = || Semaphore::new(at_once_max.max(1));
-        Self { known: slots(), strange: slots() }
+        Self { identified: slots(), anonymous: slots() }
     }
 }
 
-/// Keeps an image for a message; the message itself comes by socket.
+/// Stores an image for a message; the message itself is sent over the socket.
 pub(crate) async fn message_image(
-    State(desk): State<Desk>,
+    State(api): State<Api>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (parts, upload) = receive(&desk, request).await?;
-    identify(&desk, &parts, Some(&upload.fields)).await?;
+    let (parts, upload) = receive(&api, request).await?;
+    identify(&api, &parts, Some(&upload.fields)).await?;
     let room = upload
         .fields
         .trimmed("roomid")
@@ -49,31 +49,28 @@ pub(crate) async fn message_image(
     let (Some(room), Some(file)) = (room, upload.file) else {
         return Ok(refused(BAD_MESSAGE_IMAGE));
     };
-    if desk.deps.store.room(room).await?.is_none() {
+    if api.deps.store.room(room).await?.is_none() {
         return Ok(refused(BAD_MESSAGE_IMAGE));
     }
-    match desk.deps.store.save_image(ImageKind::Messages, file).await {
+    match api.deps.store.save_image(ImageKind::Messages, file).await {
         Ok(url) => Ok(ok(json!({ "errno": 200, "msg": "Saved", "url": url }))),
         Err(error) => refused_image(error, BAD_MESSAGE_IMAGE),
     }
 }
 
-/// Keeps an image and makes it the user's avatar.
-pub(crate) async fn avatar(
-    State(desk): State<Desk>,
-    request: Request,
-) -> Result<Response, Refusal> {
-    let (parts, upload) = receive(&desk, request).await?;
-    let identity = identify(&desk, &parts, Some(&upload.fields)).await?;
+/// Stores an image and makes it the user's avatar.
+pub(crate) async fn avatar(State(api): State<Api>, request: Request) -> Result<Response, Refusal> {
+    let (parts, upload) = receive(&api, request).await?;
+    let identity = identify(&api, &parts, Some(&upload.fields)).await?;
     let Some(file) = upload.file else {
         return Ok(refused(BAD_AVATAR));
     };
-    let url = match desk.deps.store.save_image(ImageKind::Avatars, file).await {
+    let url = match api.deps.store.save_image(ImageKind::Avatars, file).await {
         Ok(url) => url,
         Err(error) => return refused_image(error, BAD_AVATAR),
     };
-    if let Some(user) = desk.deps.store.set_avatar(identity.user.id, &url).await? {
-        (desk.deps.on_user_changed)(&user);
+    if let Some(user) = api.deps.store.set_avatar(identity.user.id, &url).await? {
+        (api.deps.on_user_changed)(&user);
     }
     Ok(ok(json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" })))
 }
@@ -83,17 +80,18 @@ pub(crate) async fn avatar(
 struct Upload {
     /// Text fields, the token among them.
     fields: Body,
-    /// The field `file`. Its name and type are the client's words and not looked at: the original
-    /// client sends cropped PNG under the name and type of the picture it was cropped from.
+    /// The field `file`. The client's file name and type are ignored: the original client sends cropped
+    /// PNG under the name and type of the picture it was cropped from.
     file: Option<Bytes>,
 }
 
-/// Reads the whole body, which its route bounds. A body that is no multipart has no fields.
-async fn receive(desk: &DeskState, request: Request) -> Result<(Parts, Upload), Refusal> {
+/// Reads the whole body, whose size the route limits. Any other body than multipart has no file.
+async fn receive(api: &ApiState, request: Request) -> Result<(Parts, Upload), Refusal> {
     // The head of the request is needed before and after the body.
     let (parts, body) = request.into_parts();
-    let is_known = identify(desk, &parts, None).await.is_ok();
-    let slots = if is_known { &desk.upload_slots.known } else { &desk.upload_slots.strange };
+    let is_identified = identify(api, &parts, None).await.is_ok();
+    let slots =
+        if is_identified { &api.upload_slots.identified } else { &api.upload_slots.anonymous };
     let _slot = slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
     let is_multipart =
         content_type(&parts.headers).is_some_and(|kind| kind.starts_with("multipart/form-data"));

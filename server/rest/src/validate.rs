@@ -19,7 +19,7 @@ pub(crate) fn registered_name(body: &Body) -> Result<String, &'static str> {
     const TOO_LONG: &str = "The name may not be greater than 100 characters.";
     match login_name(body) {
         Ok(name) if too_long(&name) => Err(TOO_LONG),
-        // The original has no bound for the parts of an address, only for the whole.
+        // The original limits the length of the whole address, not of its parts.
         Err(NOT_AN_EMAIL) => match body.trimmed("name") {
             Some(Value::String(name)) if too_long(&name) && has_long_part(&name) => Err(TOO_LONG),
             _ => Err(NOT_AN_EMAIL),
@@ -42,7 +42,7 @@ pub(crate) fn login_password(body: &Body) -> Result<String, &'static str> {
     match body.field("password") {
         None => Err("The password field is required."),
         Some(Value::Array(items)) if items.is_empty() => Err("The password field is required."),
-        // The original's `required` looks through blanks, though it does not remove them.
+        // The original's `required` rejects blanks, though it does not trim them.
         Some(Value::String(text)) if text.trim().is_empty() => {
             Err("The password field is required.")
         }
@@ -59,7 +59,7 @@ pub(crate) fn registered_password(body: &Body) -> Result<String, &'static str> {
     Ok(password)
 }
 
-/// The avatar: an `http(s)` URL, or a path of ours. No network is asked whether it exists.
+/// The avatar: an `http(s)` URL, or a path of this server. Whether it exists is not checked.
 pub(crate) fn registered_src(body: &Body) -> Result<Option<String>, &'static str> {
     let src = match body.trimmed("src") {
         None => return Ok(None),
@@ -93,7 +93,7 @@ fn is_avatar_url(src: &str) -> bool {
     let is_plain =
         !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>\\".contains(c));
     let is_web = || {
-        // The original page sends URLs without the scheme.
+        // The original page sends URLs without a scheme.
         let whole = if src.starts_with("//") { format!("https:{src}") } else { src.to_owned() };
         Url::parse(&whole)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())

@@ -1,4 +1,4 @@
-//! The order of a graceful stop.
+//! The graceful stop.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::http::Running;
 use crate::launch::Shards;
 use crate::link::ToShard;
 
-/// How long clients may take to hear of the stop.
+/// How long the clients may take to receive the notice of a stop.
 pub const GRACE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopped {
-    /// Every client heard of it in time.
+    /// Every client was notified in time.
     pub all_told: bool,
-    /// Every thread ended and the store has answered every command.
+    /// Every thread ended, and the store answered every command.
     pub is_drained: bool,
 }
 
-/// 1. Shards stop accepting, close their sessions politely and give the leaves to the rooms.
-/// 2. Once nothing is open and nothing is owed, or [`GRACE`] is over, HTTP connections end.
+/// 1. Shards stop accepting, close their sessions with a reason and report the leaves to the rooms.
+/// 2. When nothing is open and nothing is owed, or [`GRACE`] is over, HTTP connections end.
 /// 3. The threads end.
 /// 4. `workers` end: tasks of the caller that take what the shards sent last.
 ///
-/// A client cannot make a stop fail: those that do not end are cut off.
+/// A client cannot make a stop fail: connections that stay open are cut.
 pub async fn stop<A: App>(
     shards: Shards<A>,
     mut http: Running,
@@ -39,9 +39,12 @@ pub async fn stop<A: App>(
     let was_heard = tokio::time::timeout_at(deadline, asked).await.is_ok();
     let is_quiet = quiet(&shards, deadline).await;
     if !is_quiet {
-        tracing::warn!(grace_s = GRACE.as_secs(), "clients were cut off: the grace is over");
+        tracing::warn!(
+            grace_s = GRACE.as_secs(),
+            "cutting the remaining connections: the grace period is over"
+        );
     }
-    // A moment more, so that the last answers of polling sessions get out.
+    // Some time more for the last responses to polling sessions.
     let desk_deadline = deadline.max(Instant::now() + Duration::from_millis(500));
     let desk_ended = tokio::time::timeout_at(desk_deadline, http.stop()).await.is_ok();
 
@@ -57,7 +60,7 @@ pub async fn stop<A: App>(
     Stopped { all_told: was_heard && is_quiet && desk_ended, is_drained: shards_ended && drained }
 }
 
-/// Quiet twice in a row: what one shard gave to another has been taken.
+/// Waits until all shards are quiet twice in a row, when no lane between them holds anything.
 async fn quiet<A: App>(shards: &Shards<A>, deadline: Instant) -> bool {
     let mut in_a_row = 0;
     while in_a_row < 2 {

@@ -1,4 +1,4 @@
-//! The loop: what happened goes to the machine, what it asks for is done.
+//! The loop of the backplane: passes events to the state machine and carries out its effects.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use throng_chat::Notice;
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ToShard;
 
-/// Signals and events taken in one round.
+/// Signals, or events of other programs, taken at a time.
 const ROUND_MAX: usize = 256;
-/// Inputs that wait for shards before no more signals and events are taken.
+/// Inputs in the queue for shards. At this many, no signals and events are taken.
 const INPUTS_MAX: usize = 4096;
 /// How old the published stats may be.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
@@ -35,7 +35,7 @@ pub(super) struct Actor<D> {
     executor: Arc<Executor<D>>,
     inputs: Inputs,
     egress: Option<Egress>,
-    /// Who waits for numbers, in the order of asking per room.
+    /// Publishers that wait for numbers, per room in the order of their requests.
     numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
     stats: Arc<RedisStats>,
     clock: Clock,
@@ -64,7 +64,7 @@ impl<D: Database> Actor<D> {
         }
     }
 
-    /// Runs until the machine has said all that there is to say after [`News::Stop`].
+    /// Runs until the machine has finished after [`News::Stop`].
     pub async fn run(
         mut self,
         mut signals: Vec<mpsc::Receiver<Signal>>,
@@ -143,15 +143,15 @@ impl<D: Database> Actor<D> {
         self.step(event);
     }
 
-    /// Does what can be done at once, and starts what cannot. True when that was news to the
-    /// machine, which may have asked for more.
+    /// Applies the effects, and starts the orders. True if inputs were taken, so that the machine was
+    /// stepped and may have more effects.
     fn apply(&mut self, orders: &mut JoinSet<(OrderId, Result<Outcome, Failure>)>) -> bool {
         for (id, order) in self.effects.orders.drain(..) {
             let executor = Arc::clone(&self.executor);
             orders.spawn(async move { (id, executor.execute(order).await) });
         }
         for note in self.effects.notes.drain(..) {
-            // A node that leaves has no use for Redis: that is no news.
+            // A node that stops loses Redis by design; that is not logged.
             if !(self.is_stopping && matches!(note, Note::Down { .. })) {
                 notes::write(note);
             }
@@ -159,7 +159,7 @@ impl<D: Database> Actor<D> {
         for (room, first) in self.effects.numbered.drain(..) {
             let Some(waiting) = self.numbering.get_mut(&room) else { continue };
             if let Some(asker) = waiting.pop_front() {
-                // The shard may be gone.
+                // The publisher may have stopped waiting.
                 let _ = asker.send(first);
             }
             if waiting.is_empty() {
@@ -172,7 +172,7 @@ impl<D: Database> Actor<D> {
         for card in self.effects.changed.drain(..) {
             self.inputs.push_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card))));
         }
-        // The machine pauses its reading by what it finds here, so the rest is left with it.
+        // The machine stops reading when inputs pile up here, so the rest stays in its effects.
         let free = INPUTS_MAX.saturating_sub(self.inputs.len());
         let taken = self.effects.inputs.len().min(free);
         for input in self.effects.inputs.drain(..taken) {
@@ -186,11 +186,11 @@ impl<D: Database> Actor<D> {
     }
 }
 
-/// Waits for signals of any shard and takes some of each. Pending when all shards have ended.
+/// Waits for signals of any shard and takes some of each. Never completes when all shards have ended.
 async fn some(signals: &mut [mpsc::Receiver<Signal>], taken: &mut Vec<Signal>) {
     std::future::poll_fn(|cx| {
         for lane in signals.iter_mut() {
-            // An ended lane is ready with nothing.
+            // A closed channel is ready without an item.
             let _ = lane.poll_recv_many(cx, taken, ROUND_MAX);
         }
         if taken.is_empty() { Poll::Pending } else { Poll::Ready(()) }

@@ -1,4 +1,4 @@
-//! The shared database, as the cluster's machine asks it.
+//! The shared database for the cluster's state machine.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::store_worker::card;
 
-/// Calls run on the HTTP thread's runtime, where the store's connections are at home.
+/// Runs calls on the HTTP thread's runtime, to which the store's connections belong.
 pub struct StoreDatabase {
     store: Store,
     http: Handle,
@@ -29,7 +29,7 @@ impl StoreDatabase {
         match self.http.spawn(call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                tracing::warn!(call = name, %error, "the store did not serve the backplane");
+                tracing::warn!(call = name, %error, "a call of the backplane failed in the store");
                 Err(DatabaseDown)
             }
             // The HTTP thread has ended.

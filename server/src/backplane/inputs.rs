@@ -1,4 +1,4 @@
-//! Inputs on their way to the shards, in order, while inboxes are full.
+//! The ordered queue of inputs for shards whose inboxes are full.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ impl Inputs {
         self.waiting.is_empty()
     }
 
-    /// To the home of the room it is about, or to all shards.
+    /// Queues an input for the home of its room, or for all shards if it has no room.
     pub fn push(&mut self, input: ClusterInput) {
         let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         match input.room() {
@@ -44,13 +44,13 @@ impl Inputs {
         self.waiting.extend((0..shards).map(|shard| (ShardId(shard), make())));
     }
 
-    /// Hands on what fits. The first that does not fit holds up the others: shards empty their
-    /// inboxes every turn.
+    /// Sends the inputs until one does not fit. It delays those after it, but not for long: shards
+    /// empty their inboxes every turn.
     pub fn hand_on(&mut self) {
         while let Some((shard, item)) = self.waiting.pop_front() {
             let Some(handle) = self.handles.to(shard) else { continue };
             if let Err(item) = handle.try_send(item) {
-                // A shard that is gone takes nothing any more.
+                // The inputs of a shard that has ended are dropped.
                 if !handle.is_gone() {
                     self.waiting.push_front((shard, item));
                     return;
@@ -59,7 +59,7 @@ impl Inputs {
         }
     }
 
-    /// Waits until the first one fits.
+    /// Waits until the first input fits.
     pub async fn until_free_slot(&self) {
         let first = self.waiting.front().and_then(|(shard, _)| self.handles.to(*shard));
         match first {

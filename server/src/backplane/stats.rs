@@ -1,10 +1,11 @@
-//! What the backplane shows: to `/ready` and to the metrics.
+//! The stats of the backplane for `/ready` and the metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use throng_cluster::Status;
 use throng_redis::counters::Counters;
 
+/// The state of the cluster machine and the counters of the adapter.
 #[derive(Debug, Default)]
 pub struct RedisStats {
     status: Mutex<Status>,
@@ -20,7 +21,7 @@ impl RedisStats {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// For `/ready`: one word, and why not.
+    /// The result of the check `redis` of `/ready`.
     pub fn readiness(&self) -> String {
         let status = self.status();
         match (status.is_up, status.why) {

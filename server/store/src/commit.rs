@@ -1,5 +1,5 @@
-//! Group commit: one task writes what all rooms asked for while its last transaction ran, in one
-//! transaction, in the order of the calls.
+//! Group commit: one task writes everything that was requested while its last transaction ran, in
+//! one transaction, in the order of the calls.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -11,84 +11,29 @@ use sqlx::{AnyConnection, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_ms;
-use crate::db::{ATTEMPTS_MAX, Db, narrow, statement_lengths};
-use crate::dialect::values;
+use crate::db::{ATTEMPTS_MAX, Db};
 use crate::fault::is_transient;
-use crate::messages::{insert_messages, widen};
-use crate::plan::{MessageIds, Plan, Stands, Verdict, appended, rooms_of};
+use crate::job::{Appended, Job, Verdict, rooms_of};
+use crate::messages::{MessageIds, insert_messages};
+use crate::plan::Plan;
 use crate::reading::note_reading;
 use crate::reads::raise_marks;
-use crate::rooms::raise_rooms;
+use crate::rooms::{LastSeqs, raise_rooms};
+use crate::statement::{narrow, statement_chunks, values, widen};
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
-
-/// Where an append was placed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Seq of its first message, or of the next one if there was none.
-    pub first_seq: u64,
-    /// Ids of its messages, in their order.
-    pub ids: Vec<i64>,
-}
-
-/// What waits for the next transaction, with the way back to its caller.
-pub(crate) enum Job {
-    Append {
-        room: u32,
-        first_seq: Option<u64>,
-        messages: Vec<NewMessage>,
-        reply: oneshot::Sender<Result<Appended, AppendError>>,
-    },
-    SaveRead {
-        user: u32,
-        room: u32,
-        seq: u64,
-        is_reading: bool,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    /// Answered when everything before it was.
-    Flush { reply: oneshot::Sender<Result<(), StoreError>> },
-}
-
-impl Job {
-    /// A caller who went away needs no answer.
-    fn answer(self, verdict: Verdict, ids: &MessageIds) {
-        match self {
-            Job::Append { room, messages, reply, .. } => {
-                let answer = match verdict {
-                    Verdict::Placed { first_seq } => {
-                        appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
-                    }
-                    Verdict::OutOfSequence { last_seq } => {
-                        Err(AppendError::OutOfSequence { last_seq })
-                    }
-                    Verdict::UnknownRoom | Verdict::Done => Err(AppendError::UnknownRoom),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::SaveRead { reply, .. } | Job::Flush { reply } => drop(reply.send(Ok(()))),
-        }
-    }
-
-    fn refuse(self, error: StoreError) {
-        match self {
-            Job::Append { reply, .. } => drop(reply.send(Err(error.into()))),
-            Job::SaveRead { reply, .. } | Job::Flush { reply } => drop(reply.send(Err(error))),
-        }
-    }
-}
 
 impl Store {
     /// Appends messages to a room; answers their seqs and ids once they are durable. They follow
-    /// the room's last message without a gap, in this order. A caller who is the only writer of
-    /// the room says by `first_seq` which seq that is; `None` leaves it to the database, so that
+    /// the room's last message without a gap, in this order. The only writer of a room gives the
+    /// seq of the first message as `first_seq`; `None` leaves the numbers to the database, so that
     /// several nodes may append to one room.
     ///
-    /// The call takes its place in the order when it is made, not when its future is polled; the
-    /// messages are written even if the future is dropped.
+    /// The order is the order of the calls, not of the first polls of their futures; the messages
+    /// are written even if the future is dropped.
     ///
     /// # Errors
-    /// [`AppendError::OutOfSequence`] when `first_seq` is not the one after the room's last. When
-    /// a transaction fails, all its callers are told, and nothing of it stays.
+    /// [`AppendError::OutOfSequence`] when `first_seq` does not follow the room's last seq. When a
+    /// transaction fails, all its callers get the error, and nothing of it is kept.
     pub fn append(
         &self,
         room: u32,
@@ -104,9 +49,8 @@ impl Store {
     }
 
     /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Notes whether
-    /// the user is in the room on this node: if the process ends meanwhile, [`Store::settle`] takes
-    /// it that he has read everything that was said. Takes its place in the order as
-    /// [`Store::append`] does.
+    /// the user is reading the room on this node: if the process ends meanwhile, [`Store::settle`]
+    /// counts everything in the room as read. Ordered with the calls of [`Store::append`].
     ///
     /// # Errors
     /// The queue is full or the transaction failed.
@@ -125,7 +69,7 @@ impl Store {
         }
     }
 
-    /// Waits until everything queued before is committed.
+    /// Waits until everything queued before this call is committed.
     ///
     /// # Errors
     /// The queue is full or the store is closed.
@@ -187,7 +131,7 @@ impl Committer {
         }
     }
 
-    /// Tries until the batch is committed, or failed in a way that does not pass by itself.
+    /// Repeats the transaction until it is committed or fails for a reason that will not pass.
     async fn write_batch(&self, jobs: &[Job]) -> Result<Written, StoreError> {
         let mut doubtful = None;
         let mut attempt = 1;
@@ -196,7 +140,7 @@ impl Committer {
                 Err(error)
                     if attempt < ATTEMPTS_MAX && (doubtful.is_some() || is_transient(&error)) =>
                 {
-                    tracing::debug!(%error, attempt, "a group commit is tried again");
+                    tracing::debug!(%error, attempt, "retrying a group commit");
                     self.metrics.commit_retries.fetch_add(1, Relaxed);
                     attempt += 1;
                 }
@@ -205,8 +149,8 @@ impl Committer {
         }
     }
 
-    /// `doubtful`: what an earlier try has written and nobody knows whether it was committed,
-    /// since the connection was lost before the answer.
+    /// `doubtful`: what an earlier attempt has written, if it is unknown whether that was committed
+    /// because the connection was lost before the answer.
     async fn try_batch(
         &self,
         jobs: &[Job],
@@ -222,8 +166,8 @@ impl Committer {
                 Ok(written)
             }
             Err(error) => {
-                // The rollback must be over before anybody is told that nothing stays. A server that
-                // does not answer commits nothing it was not asked to.
+                // The rollback must end before the callers learn that nothing was kept. A server that
+                // does not answer has not received the COMMIT.
                 let _ = self.db.in_time(write.rollback()).await;
                 Err(error)
             }
@@ -237,8 +181,8 @@ impl Committer {
         doubtful: &mut Option<Written>,
     ) -> Result<Written, StoreError> {
         let dialect = self.db.dialect;
-        // This waits for the end of the transaction in doubt, if that goes on somewhere.
-        let stands = self.lock_rooms(write, &rooms_of(jobs)).await?;
+        // This waits for the end of the transaction in doubt, if it is still running.
+        let last_seqs = self.lock_rooms(write, &rooms_of(jobs)).await?;
         if let Some(written) = doubtful.take_if(|written| !written.ids.is_empty()) {
             match self.is_kept(write, &written).await {
                 Ok(true) => return Ok(written),
@@ -250,7 +194,7 @@ impl Committer {
             }
         }
         *doubtful = None;
-        let plan = Plan::new(jobs, &stands, now_ms());
+        let plan = Plan::new(jobs, &last_seqs, now_ms());
         let ids = insert_messages(write, dialect, &plan.messages).await?;
         raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;
@@ -258,35 +202,35 @@ impl Committer {
         Ok(Written { verdicts: plan.verdicts, ids })
     }
 
-    /// Where those of the rooms that exist stand. They are locked in the order of their ids, so
-    /// that two nodes cannot wait for each other.
+    /// Locks the rooms that exist and reads their last seqs. They are locked in the order of their
+    /// ids, so that two nodes cannot wait for each other.
     async fn lock_rooms(
         &self,
         write: &mut AnyConnection,
         rooms: &BTreeSet<u32>,
-    ) -> Result<Stands, StoreError> {
+    ) -> Result<LastSeqs, StoreError> {
         let dialect = self.db.dialect;
-        let mut stands = Stands::new();
-        let mut rest = rooms.iter();
-        for length in statement_lengths(rooms.len()) {
+        let mut last_seqs = LastSeqs::new();
+        let rooms: Vec<u32> = rooms.iter().copied().collect();
+        for chunk in statement_chunks(&rooms) {
             let mut select = dialect.query(format!(
                 "SELECT id, last_seq FROM rooms WHERE id IN {} ORDER BY id{}",
-                values(1, length),
+                values(1, chunk.len()),
                 dialect.for_update()
             ));
-            for room in rest.by_ref().take(length) {
+            for room in chunk {
                 select = select.bind(i64::from(*room));
             }
             for row in select.fetch_all(&mut *write).await? {
                 let room = narrow(row.try_get(0)?, "room id")?;
-                stands.insert(room, narrow(row.try_get(1)?, "last seq of a room")?);
+                last_seqs.insert(room, narrow(row.try_get(1)?, "last seq of a room")?);
             }
         }
-        Ok(stands)
+        Ok(last_seqs)
     }
 
-    /// Whether a batch is in the database. One message speaks for all of it, and no database gives
-    /// an id twice.
+    /// Whether a batch is in the database. It is if one of its messages is, and no database gives an
+    /// id twice.
     async fn is_kept(
         &self,
         write: &mut AnyConnection,

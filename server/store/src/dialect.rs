@@ -1,5 +1,4 @@
-//! What differs between the databases, in one place: everything else is written once, with `?` for
-//! its parameters.
+//! What differs between the databases. All other SQL is written once, with `?` for its parameters.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,6 +9,9 @@ use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
+/// A statement whose parameters are bound one by one.
+pub(crate) type Statement = Query<'static, Any, AnyArguments>;
+
 /// A family of databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -19,7 +21,7 @@ pub(crate) enum Dialect {
     Mysql,
 }
 
-/// What becomes of a row whose key is there already.
+/// What an `INSERT` does with a row whose key exists.
 pub(crate) enum OnConflict {
     Keep,
     Replace {
@@ -54,9 +56,9 @@ impl Dialect {
         }
     }
 
-    /// A statement of ours: constant text, perhaps with repeated groups of parameters, never with
-    /// a value inside.
-    pub fn query(self, sql: impl Into<Cow<'static, str>>) -> Query<'static, Any, AnyArguments> {
+    /// A statement: constant text, perhaps with repeated groups of parameters, never with a value
+    /// inside.
+    pub fn query(self, sql: impl Into<Cow<'static, str>>) -> Statement {
         let sql = sql.into();
         sqlx::query(AssertSqlSafe(match self {
             Self::Sqlite | Self::Mysql => sql,
@@ -64,8 +66,8 @@ impl Dialect {
         }))
     }
 
-    /// SQLite's transactions own the write lock from their start, so that they cannot fail
-    /// half-way for want of it.
+    /// SQLite's transactions take the write lock when they begin, so that they cannot fail half-way
+    /// because another one holds it.
     pub fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
@@ -73,8 +75,9 @@ impl Dialect {
         }
     }
 
-    /// What a connection to a server is told first: how long a statement may take, and a transaction
-    /// may say nothing. A node that was stopped in the middle of one holds its locks no longer.
+    /// First statement on a connection to a server. `limit` bounds how long a statement may take and
+    /// how long a transaction may stay idle, so that a node that was suspended inside a transaction
+    /// holds its locks no longer than that.
     pub fn session(self, limit: Duration) -> String {
         let ms = limit.as_millis().max(1);
         let seconds = limit.as_secs().max(1);
@@ -83,8 +86,8 @@ impl Dialect {
             Self::Postgres => format!(
                 "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}"
             ),
-            // Fewer locks than MySQL's default; every statement of ours that must see the newest row
-            // locks it. What is in the comment only MariaDB reads; MySQL has no such limits.
+            // Fewer locks than MySQL's default; each of our statements that must see the newest row
+            // locks it. Only MariaDB reads the comment; MySQL does not have these limits.
             Self::Mysql => format!(
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
                  SET SESSION innodb_lock_wait_timeout = {seconds} \
@@ -93,7 +96,7 @@ impl Dialect {
         }
     }
 
-    /// Ends a `SELECT` whose rows nobody else may change before the transaction ends.
+    /// End of a `SELECT` that locks its rows until the transaction ends.
     pub fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -101,12 +104,12 @@ impl Dialect {
         }
     }
 
-    /// Whether `INSERT … RETURNING` is understood. MariaDB does, MySQL does not.
+    /// Whether the family supports `INSERT … RETURNING`: MariaDB does, MySQL does not.
     pub fn has_returning(self) -> bool {
         self != Self::Mysql
     }
 
-    /// Ends an `INSERT`. `key`: the columns of the unique key, with commas.
+    /// End of an `INSERT`. `key`: the columns of the unique key, with commas.
     pub fn on_conflict(self, key: &str, then: &OnConflict) -> String {
         let larger = if self == Self::Sqlite { "max" } else { "GREATEST" };
         match (self, then) {
@@ -134,20 +137,14 @@ impl Dialect {
         }
     }
 
-    /// PostgreSQL has no NUL in text, and one such message would fail the batch of everybody: as
-    /// in HTML, U+FFFD stands for it.
+    /// PostgreSQL has no NUL in text, and one such message would fail the whole batch: as in HTML,
+    /// U+FFFD replaces it.
     pub fn text(self, text: &str) -> String {
         match self {
             Self::Postgres if text.contains('\0') => text.replace('\0', "\u{fffd}"),
             _ => text.to_owned(),
         }
     }
-}
-
-/// `(?, ?), (?, ?)`: parameters of `rows` rows of `width` columns.
-pub(crate) fn values(rows: usize, width: usize) -> String {
-    let row = format!("({})", vec!["?"; width].join(", "));
-    vec![row; rows].join(", ")
 }
 
 /// The text with `$1`, `$2` … for its question marks.
@@ -168,12 +165,12 @@ mod tests {
     #[test]
     fn parameters_are_numbered_for_postgres() {
         assert_eq!(numbered("SELECT 1"), "SELECT 1");
-        let sql = format!("INSERT INTO t VALUES {} WHERE x = ?", values(2, 2));
-        assert_eq!(numbered(&sql), "INSERT INTO t VALUES ($1, $2), ($3, $4) WHERE x = $5");
+        let sql = "INSERT INTO t VALUES (?, ?), (?, ?) WHERE x = ?";
+        assert_eq!(numbered(sql), "INSERT INTO t VALUES ($1, $2), ($3, $4) WHERE x = $5");
     }
 
     #[test]
-    fn the_scheme_tells_the_database() {
+    fn the_scheme_names_the_database() {
         let of = Dialect::of;
         assert_eq!(of("sqlite:throng.db"), Some(Dialect::Sqlite));
         assert_eq!(of("postgresql://a@b/c"), Some(Dialect::Postgres));

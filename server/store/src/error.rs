@@ -1,8 +1,8 @@
-//! What can go wrong, told apart by whose fault it is and what to do next.
+//! Errors, by whose fault they are and what to do next.
 
 use std::sync::Arc;
 
-/// The store could not do its work; nothing of the failed call was kept.
+/// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// A bounded queue is full. Try again later.
@@ -11,21 +11,21 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// The database refused or failed. Shared, since one failed commit answers many callers.
+    /// The database failed. Shared, because one failed commit answers many callers.
     #[error("database: {0}")]
     Database(#[from] Arc<sqlx::Error>),
-    /// The database did not answer in time: see `Options::answer_timeout`. Whether what was asked
-    /// has been done is open.
-    #[error("the database does not answer")]
+    /// The database did not answer within [`crate::Options::answer_timeout`]. Whether it did what
+    /// was asked is unknown.
+    #[error("the database did not answer in time")]
     Unanswered,
     /// The migrations of the database could not be applied.
     #[error("migration: {0}")]
     Migration(Arc<sqlx::migrate::MigrateError>),
     /// The data directory could not be read or written.
-    #[error("file: {0}")]
+    #[error("data directory: {0}")]
     File(Arc<std::io::Error>),
-    /// A stored value does not have the shape this version writes.
-    #[error("the database holds a value that cannot be right: {0}")]
+    /// A stored value does not have the form that this version writes.
+    #[error("the database holds an invalid value: {0}")]
     Corrupt(&'static str),
     /// The database URL names no database that this build supports.
     #[error("unsupported database URL: {0}")]
@@ -33,13 +33,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The database itself said no.
+    /// The database itself reported the error.
     pub(crate) fn is_answer(&self) -> bool {
         let Self::Database(error) = self else { return false };
         matches!(error.as_ref(), sqlx::Error::Database(_))
     }
 
-    /// A unique key is there already.
+    /// The unique key exists already.
     pub(crate) fn is_taken(&self) -> bool {
         let Self::Database(error) = self else { return false };
         matches!(error.as_ref(), sqlx::Error::Database(error) if error.is_unique_violation())
@@ -67,9 +67,10 @@ impl From<std::io::Error> for StoreError {
 /// Why a user was not registered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// Another account has this e-mail, in whatever spelling.
+    /// Another account has this e-mail, compared by [`crate::email_key`].
     #[error("the e-mail is taken")]
     EmailTaken,
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -77,28 +78,31 @@ pub enum RegisterError {
 /// Why messages were not appended; none of the call's messages was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
+    /// The room does not exist.
     #[error("the room does not exist")]
     UnknownRoom,
-    /// The first seq is not the one after the room's last: the caller's counter is wrong, usually
-    /// because an earlier append failed. `last_seq` is where the room stands.
-    #[error("the room stands at seq {last_seq}")]
+    /// The first seq does not follow the room's `last_seq`: the caller's counter is wrong, usually
+    /// because an earlier append failed.
+    #[error("the room's last seq is {last_seq}")]
     OutOfSequence { last_seq: u64 },
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why bytes were not taken as an image.
+/// Why an image was not stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ImageError {
     /// Neither PNG, JPEG, GIF nor WebP by its content.
     #[error("not a PNG, JPEG, GIF or WebP image")]
     Unsupported,
-    /// More bytes than `Options::image_bytes_max`.
+    /// More bytes than [`crate::Options::image_bytes_max`].
     #[error("the image is too large")]
     TooLarge,
-    /// Larger, in pixels, than a browser should be asked to decode.
+    /// More pixels than [`crate::Options::image_pixels_max`].
     #[error("the image has too many pixels")]
     TooManyPixels,
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! Uploaded images: judged by content, kept once under their hash.
+//! Uploaded images: checked by content, stored once under their hash.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,16 @@ use imagesize::ImageType;
 use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
-use crate::db::Asked;
 use crate::dialect::OnConflict;
-use crate::messages::widen;
+use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
 
 /// What an image is for; also its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageKind {
+    /// Images in messages.
     Messages,
+    /// Avatars of users.
     Avatars,
 }
 
@@ -32,7 +33,7 @@ impl ImageKind {
     }
 }
 
-/// The formats every browser shows and no browser runs.
+/// The formats that every browser shows and none executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFormat {
     Png,
@@ -44,6 +45,7 @@ pub enum ImageFormat {
 impl ImageFormat {
     const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
 
+    /// Extension of stored files.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -54,6 +56,7 @@ impl ImageFormat {
         }
     }
 
+    /// MIME type.
     #[must_use]
     pub fn mime(self) -> &'static str {
         match self {
@@ -74,16 +77,18 @@ impl ImageFormat {
 /// A file found under `/storage/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredImage {
+    /// Path of the file, which may be missing.
     pub path: PathBuf,
+    /// Format by the extension.
     pub format: ImageFormat,
 }
 
 impl Store {
-    /// Keeps an image and answers the path of its URL, `/storage/images/<kind>/<2>/<hash>.<ext>`.
-    /// The format follows from the content alone; the same content is kept once.
+    /// Stores an image and answers the path of its URL, `/storage/images/<kind>/<2>/<hash>.<ext>`.
+    /// The format follows from the content alone; equal content is stored once.
     ///
     /// # Errors
-    /// [`ImageError`]; nothing is kept.
+    /// [`ImageError`]; nothing is stored.
     pub async fn save_image(&self, kind: ImageKind, bytes: Bytes) -> Result<String, ImageError> {
         let options = self.options();
         if bytes.len() > options.image_bytes_max {
@@ -104,16 +109,8 @@ impl Store {
             "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?){}",
             self.db().dialect.on_conflict("kind, hash", &OnConflict::Keep)
         );
-        self.db()
-            .query(sql)
-            .bind(kind.name())
-            .bind(hash)
-            .bind(format.mime())
-            .bind(widen(length))
-            .bind(now_ms())
-            .execute(&self.db().writer)
-            .in_time(self.db())
-            .await?;
+        let insert = self.db().query(sql).bind(kind.name()).bind(hash).bind(format.mime());
+        self.db().execute(insert.bind(widen(length)).bind(now_ms())).await?;
         Ok(url)
     }
 
@@ -123,14 +120,14 @@ impl Store {
     pub fn stored_image(&self, url_path: &str) -> Option<StoredImage> {
         let relative = url_path.strip_prefix("/storage/images/")?;
         let mut segments = relative.split('/');
-        let (kind, shelf, file) = (segments.next()?, segments.next()?, segments.next()?);
+        let (kind, prefix, file) = (segments.next()?, segments.next()?, segments.next()?);
         let (hash, extension) = file.split_once('.')?;
         let format = ImageFormat::of_extension(extension)?;
         let is_ours = segments.next().is_none()
             && [ImageKind::Messages, ImageKind::Avatars].iter().any(|own| own.name() == kind)
             && hash.len() == 64
             && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && &hash[..2] == shelf;
+            && &hash[..2] == prefix;
         is_ours.then(|| StoredImage { path: self.images_dir().join(relative), format })
     }
 
@@ -139,7 +136,7 @@ impl Store {
     }
 }
 
-/// Decodes `data:image/<png|jpeg|gif|webp>;base64,…`. The bytes are not yet judged.
+/// Decodes `data:image/<png|jpeg|gif|webp>;base64,…`. The bytes are not checked yet.
 ///
 /// # Errors
 /// [`ImageError::TooLarge`] by the length alone, before anything is decoded;
@@ -163,7 +160,7 @@ pub fn decode_data_url(url: &str, bytes_max: usize) -> Result<Bytes, ImageError>
     Ok(bytes.into())
 }
 
-/// The format by content; the header must be whole and of a sane size.
+/// The format by content. The header must be complete and its size at most `pixels_max`.
 fn sniff(bytes: &[u8], pixels_max: u64) -> Result<ImageFormat, ImageError> {
     let format = match imagesize::image_type(bytes) {
         Ok(ImageType::Png) => ImageFormat::Png,
@@ -182,7 +179,7 @@ fn sniff(bytes: &[u8], pixels_max: u64) -> Result<ImageFormat, ImageError> {
     Ok(format)
 }
 
-/// Writes the file whole or not at all; a file of that name has that content already.
+/// Writes the file whole or not at all. A file of that name and length has that content.
 fn write_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let is_there = std::fs::metadata(path).is_ok_and(|found| found.len() == bytes.len() as u64);
     if is_there {

@@ -1,10 +1,19 @@
-//! What Throng keeps: users, tokens, rooms, messages, read marks and uploaded images.
+//! Durable data of the chat: users, tokens, rooms, messages, read marks and uploaded images.
 //!
-//! One [`Store`] per process, cheap to clone, driven by a tokio runtime, on SQLite, PostgreSQL,
-//! MySQL or MariaDB; several processes may share a database server. What differs between the
-//! databases is in `dialect`. Messages and read marks go
-//! through group commit and are durable when their call answers; everything else is one statement
-//! or one transaction per call. The SQL of each concern is in the module of its name.
+//! A process opens one [`Store`], which is cheap to clone and needs a tokio runtime. The database is
+//! SQLite, PostgreSQL, MySQL or MariaDB; several nodes may share a database server. Messages and
+//! read marks go through the group commit and are durable when their call answers. Every other call
+//! is one statement or one transaction.
+//!
+//! | module | content |
+//! |---|---|
+//! | `users`, `tokens`, `password` | accounts, tokens, password hashes |
+//! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
+//! | `images` | uploaded images: files, and their rows |
+//! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
+//! | `load` | another application's data into an empty store |
+//! | `statement`, `dialect`, `db` | statements of many rows, what differs between databases, connections |
+//! | `url`, `options`, `error`, `fault`, `metrics`, `clock` | settings, errors, counters, time |
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -14,7 +23,8 @@ mod dialect;
 mod error;
 mod fault;
 mod images;
-mod import;
+mod job;
+mod load;
 mod messages;
 mod metrics;
 mod options;
@@ -23,7 +33,9 @@ mod plan;
 mod reading;
 mod reads;
 mod rooms;
+mod statement;
 mod tokens;
+mod url;
 mod users;
 
 use std::sync::Arc;
@@ -32,29 +44,33 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use clock::format_datetime;
-pub use commit::Appended;
-pub use db::{is_database_url, is_server_url, without_secrets};
 pub use error::{AppendError, ImageError, RegisterError, StoreError};
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
-pub use import::{Import, ImportError, ImportReport, Remark, Tally};
-pub use messages::{FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES};
+pub use job::Appended;
+pub use load::{Load, LoadedUser};
+pub use messages::{
+    FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES, PlacedMessage,
+};
 pub use metrics::{LATENCY_BUCKETS_US, LatencyHistogram, StoreMetrics};
 pub use options::{Options, PasswordCost, Synchronous};
+pub use password::is_bcrypt;
 pub use rooms::RoomRow;
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
-pub use users::{NewUser, UserRow};
+pub use url::{is_database_url, is_server_url, without_secrets};
+pub use users::{NewUser, UserRow, email_key};
 
-use commit::{Committer, Job};
+use commit::Committer;
 use db::Db;
+use job::Job;
 use password::Passwords;
 
 /// How long [`Store::ping`] waits.
-pub const PING_PATIENCE: Duration = Duration::from_secs(2);
+pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long [`Store::close`] waits.
-pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A handle on the store.
+/// The store. A clone is another handle on it.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -69,11 +85,12 @@ struct Shared {
 }
 
 impl Store {
-    /// Opens the database, creates what is missing, applies pending migrations, and starts the
-    /// group commit on the current tokio runtime.
+    /// Opens the database, creates what is missing, applies pending migrations, settles the users
+    /// who were reading on an earlier node of this name, and starts the group commit on the current
+    /// tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for a database this build does not know; otherwise what failed.
+    /// [`StoreError::Url`] for a URL of an unsupported database; otherwise what failed.
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&options.data_dir)?;
         let metrics = Arc::new(StoreMetrics::default());
@@ -93,11 +110,13 @@ impl Store {
         Ok(store)
     }
 
+    /// Counters since [`Store::open`].
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {
         &self.shared.metrics
     }
 
+    /// What the store was opened with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.shared.options
@@ -109,28 +128,29 @@ impl Store {
         self.shared.commit_queue.max_capacity() - self.shared.commit_queue.capacity()
     }
 
-    /// Whether the database answers, within [`PING_PATIENCE`].
+    /// Checks that the database answers within [`PING_TIMEOUT`].
     ///
     /// # Errors
-    /// It does not.
+    /// [`StoreError::Unanswered`], or the error of the database.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let answer = self.db().query("SELECT 1").execute(&self.db().readers);
-        // A server that is stopped or cut off does not even refuse.
-        tokio::time::timeout(PING_PATIENCE, answer).await.map_err(|_| StoreError::Unanswered)??;
+        // A server that is suspended or unreachable does not report an error.
+        tokio::time::timeout(PING_TIMEOUT, answer).await.map_err(|_| StoreError::Unanswered)??;
         Ok(())
     }
 
-    /// Commits what is queued and closes the database; later calls fail. A database that does not
-    /// answer is waited for [`CLOSE_PATIENCE`], not longer.
+    /// Commits what is queued and closes the database, within [`CLOSE_TIMEOUT`]; later calls fail.
     pub async fn close(&self) {
         let closing = async {
             if let Err(error) = self.flush().await {
-                tracing::warn!(%error, "the store was closed with work in its queue");
+                tracing::warn!(%error, "closing the store: queued work was not committed");
             }
             self.db().close().await;
         };
-        if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
-            tracing::warn!("the database did not answer; what was queued may be lost");
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!(
+                "closing the store: the database did not answer in time; queued work may be lost"
+            );
         }
     }
 

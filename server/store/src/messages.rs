@@ -1,42 +1,47 @@
-//! Messages of a room: history by page, and what a node has missed.
+//! Messages of a room: history by page, and the messages that a node has missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{Asked, narrow, statement_length, statement_lengths};
-use crate::dialect::{Dialect, values};
-use crate::plan::MessageIds;
+use crate::dialect::Dialect;
+use crate::statement::{narrow, statement_chunks, statement_length, values, widen};
 use crate::{Store, StoreError};
 
 /// Messages on a page of history.
 pub const PAGE_MESSAGES: u64 = 20;
 
-/// Messages that one [`Store::fetch`] answers at most.
+/// Most messages in the answer of one [`Store::fetch`].
 pub const FETCH_MESSAGES_MAX: u64 = 1000;
 
-/// A message to append: validated by the caller; its seq follows from its place in the call.
+/// A message to append, validated by the caller. Its seq follows from its place in the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
+    /// Id of the author.
     pub user: u32,
+    /// The text, stored as it is.
     pub msg: String,
     /// Empty, or the path of a stored image.
     pub img: String,
-    /// The time string as it is broadcast.
+    /// The time as it is broadcast: RFC 3339, UTC.
     pub time: String,
 }
 
-/// A stored message with its author as he is today.
+/// A stored message with the present data of its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
+    /// Unique among all messages of the database.
     pub id: i64,
     pub room: u32,
+    /// Number in the room, from 1 without gaps.
     pub seq: u64,
+    /// Id of the author. E-mail, name and avatar are empty if there is no such user any more.
     pub user: u32,
     pub email: String,
     pub name: String,
     pub avatar: String,
+    /// As in [`NewMessage`], with `img` and `time`.
     pub msg: String,
     pub img: String,
     pub time: String,
@@ -82,7 +87,7 @@ impl Store {
     }
 
     /// Messages of a room with `after` < seq ≤ `upto`, in ascending order: the first
-    /// [`FETCH_MESSAGES_MAX`] of them, so that a caller who wants more asks again.
+    /// [`FETCH_MESSAGES_MAX`] of them; call again for the others.
     ///
     /// # Errors
     /// The database failed.
@@ -102,35 +107,34 @@ impl Store {
         after: u64,
         upto: u64,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        self.db().query(
+        let select = self.db().query(
             "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
                     COALESCE(u.avatar, ''), m.msg, m.img, m.time
              FROM messages m LEFT JOIN users u ON u.id = m.user_id
              WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq",
-        )
-        .bind(i64::from(room))
-        .bind(widen(after))
-        .bind(widen(upto))
-        .fetch_all(&self.db().readers)
-        .in_time(self.db())
-        .await?
-        .iter()
-        .map(read_message)
-        .collect()
+        );
+        let select = select.bind(i64::from(room)).bind(widen(after)).bind(widen(upto));
+        self.db().rows(select).await?.iter().map(read_message).collect()
     }
 }
 
-/// A message with its place, ready to be written.
-#[derive(Debug)]
-pub(crate) struct PlacedMessage<'a> {
+/// A message with its number in a room, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedMessage<'a> {
+    /// Id of the room.
     pub room: u32,
+    /// Number in the room, from 1 without gaps.
     pub seq: u64,
-    pub created_at: i64,
+    /// Milliseconds since the Unix epoch.
+    pub created_at_ms: i64,
     pub message: &'a NewMessage,
 }
 
-/// Text in one statement: database servers bound the length of a packet.
-const STATEMENT_BYTES: usize = 1 << 20;
+/// Ids of inserted messages by room and seq.
+pub(crate) type MessageIds = HashMap<(u32, u64), i64>;
+
+/// Text in one statement: database servers limit the size of a packet.
+const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
 /// Inserts messages inside the caller's transaction.
 pub(crate) async fn insert_messages(
@@ -148,7 +152,7 @@ pub(crate) async fn insert_messages(
             values(length, 7),
             if dialect.has_returning() { " RETURNING id, room_id, seq" } else { "" }
         ));
-        for PlacedMessage { room, seq, created_at, message } in chunk {
+        for PlacedMessage { room, seq, created_at_ms, message } in chunk {
             insert = insert
                 .bind(i64::from(*room))
                 .bind(widen(*seq))
@@ -156,29 +160,29 @@ pub(crate) async fn insert_messages(
                 .bind(dialect.text(&message.msg))
                 .bind(dialect.text(&message.img))
                 .bind(dialect.text(&message.time))
-                .bind(*created_at);
+                .bind(*created_at_ms);
         }
-        // The order of returned rows is not promised, hence the room and seq beside each id.
+        // The order of returned rows is not promised, hence the room and seq with each id.
         read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;
     }
     if !dialect.has_returning() {
-        ask_ids(write, dialect, messages, &mut ids).await?;
+        select_ids(write, dialect, messages, &mut ids).await?;
     }
     Ok(ids)
 }
 
-/// How many messages one statement takes; at least one, if there are any.
+/// Number of messages whose text fits one statement; at least one, if there are any.
 fn fitting(messages: &[PlacedMessage<'_>]) -> usize {
     let mut bytes = 0;
     let fitting = messages.iter().take_while(|placed| {
         bytes += placed.message.msg.len() + placed.message.img.len();
-        bytes <= STATEMENT_BYTES
+        bytes <= STATEMENT_BYTES_MAX
     });
     fitting.count().max(messages.len().min(1))
 }
 
-/// Asks for the ids of messages just inserted, by the range of seqs of each room.
-async fn ask_ids(
+/// Selects the ids of messages just inserted, by the range of seqs of each room.
+async fn select_ids(
     write: &mut AnyConnection,
     dialect: Dialect,
     messages: &[PlacedMessage<'_>],
@@ -189,12 +193,12 @@ async fn ask_ids(
         let range = ranges.entry(placed.room).or_insert((placed.seq, placed.seq));
         *range = (range.0.min(placed.seq), range.1.max(placed.seq));
     }
-    let mut rest = ranges.iter();
-    for length in statement_lengths(ranges.len()) {
-        let those = vec!["room_id = ? AND seq BETWEEN ? AND ?"; length].join(" OR ");
+    let ranges: Vec<_> = ranges.into_iter().collect();
+    for chunk in statement_chunks(&ranges) {
+        let those = vec!["room_id = ? AND seq BETWEEN ? AND ?"; chunk.len()].join(" OR ");
         let mut select =
             dialect.query(format!("SELECT id, room_id, seq FROM messages WHERE {those}"));
-        for (room, (first, last)) in rest.by_ref().take(length) {
+        for (room, (first, last)) in chunk {
             select = select.bind(i64::from(*room)).bind(widen(*first)).bind(widen(*last));
         }
         read_ids(&select.fetch_all(&mut *write).await?, ids)?;
@@ -209,11 +213,6 @@ fn read_ids(rows: &[AnyRow], ids: &mut MessageIds) -> Result<(), StoreError> {
         ids.insert((room, seq), row.try_get(0)?);
     }
     Ok(())
-}
-
-/// Seqs count single messages and never come near the sign bit.
-pub(crate) fn widen(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 fn read_message(row: &AnyRow) -> Result<MessageRow, StoreError> {

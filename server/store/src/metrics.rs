@@ -1,9 +1,9 @@
-//! Counters of the group commit, read by the shell's exporter.
+//! Counters of the store, read by the metrics endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of the latency buckets, in microseconds; one more bucket holds the rest.
+/// Upper bounds of the latency buckets, in microseconds; a further bucket has no bound.
 pub const LATENCY_BUCKETS_US: [u64; 14] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000,
@@ -14,13 +14,13 @@ pub const LATENCY_BUCKETS_US: [u64; 14] = [
 pub struct StoreMetrics {
     /// Transactions committed.
     pub commits: AtomicU64,
-    /// Transactions that failed; all their callers were told.
+    /// Transactions that failed; all their callers got the error.
     pub commit_failures: AtomicU64,
-    /// Transactions tried again after a conflict or a lost connection.
+    /// Transactions repeated after a conflict or a lost connection.
     pub commit_retries: AtomicU64,
     /// Calls given up because a database server did not answer.
     pub unanswered: AtomicU64,
-    /// Appends and saves answered by a commit, whatever the answer.
+    /// Appends and saves answered by a transaction, failed ones included.
     pub jobs: AtomicU64,
     /// Messages committed.
     pub messages: AtomicU64,
@@ -30,7 +30,7 @@ pub struct StoreMetrics {
     pub commit_latency: LatencyHistogram,
 }
 
-/// A histogram with fixed buckets; each counts its own range only.
+/// A histogram of latencies with fixed buckets.
 #[derive(Debug, Default)]
 pub struct LatencyHistogram {
     buckets: [AtomicU64; LATENCY_BUCKETS_US.len() + 1],
@@ -51,11 +51,13 @@ impl LatencyHistogram {
         std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed))
     }
 
+    /// Sum of all latencies, in microseconds.
     #[must_use]
     pub fn sum_us(&self) -> u64 {
         self.sum_us.load(Relaxed)
     }
 
+    /// Number of latencies.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets().iter().sum()

@@ -3,62 +3,65 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a commit promises, in SQLite's words.
+/// What a commit guarantees, in SQLite's terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// A commit is in the operating system's hands: it survives `kill -9` of the server. A power
-    /// loss or kernel crash may take the commits since the last WAL checkpoint, never corrupt the
-    /// file.
+    /// A commit is handed to the operating system: it survives `kill -9` of the server. A power loss
+    /// or kernel crash may lose the commits since the last WAL checkpoint, but not corrupt the file.
     #[default]
     Normal,
-    /// Every commit is flushed to the device: it survives a power loss as well, at the price of
-    /// one flush per group commit.
+    /// Every commit is flushed to the device: it survives a power loss too, and costs one flush per
+    /// group commit.
     Full,
 }
 
-/// How dear a password hash is.
+/// How expensive a password hash is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordCost {
     /// argon2id with 19 MiB and two passes, the OWASP minimum.
     #[default]
     Standard,
-    /// The cheapest argon2id there is: for load tests on a loopback address only.
+    /// The cheapest argon2id, for load tests on a loopback address only.
     Cheapest,
 }
 
-/// Settings of a [`crate::Store`]. Every queue and every stored thing has its bound here.
+/// Settings of a [`crate::Store`], with the bound of every queue and of everything stored.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Uploaded images live below it, and the database unless its URL says otherwise.
+    /// Directory of uploaded images, and of the database unless its URL names another place.
     pub data_dir: PathBuf,
-    /// Name of this node among those that share the database. Whoever was reading on a node of
-    /// this name before is settled by [`crate::Store::open`].
+    /// Name of this node among those that share the database. [`crate::Store::open`] settles the
+    /// users who were reading on an earlier node of this name.
     pub node: String,
+    /// What a commit to SQLite guarantees.
     pub synchronous: Synchronous,
+    /// How expensive new password hashes are.
     pub password_cost: PasswordCost,
-    /// Password hashes computed at once; each holds a core.
+    /// Password hashes computed at once; each occupies a core.
     pub password_jobs: usize,
-    /// Callers that may wait for a password hash; more are answered `Busy`.
+    /// Callers that may wait for a password hash; more get [`crate::StoreError::Busy`].
     pub password_waiters_max: usize,
-    /// Connections that read at once.
+    /// Connections for reading.
     pub readers: u32,
-    /// Connections to a database server that write: the group commit and a few accounts. SQLite has
-    /// one.
+    /// Connections to a database server for writing: the group commit and a few accounts. SQLite
+    /// has one.
     pub writers: u32,
-    /// How long a connection is waited for, or SQLite's lock.
+    /// How long a call waits for a connection, or for SQLite's lock.
     pub busy_timeout: Duration,
-    /// What a database server has not answered by then is given up. After twice that time the server
-    /// ends the statement itself, and a transaction that says nothing.
+    /// How long a database server may take to answer. After twice that time the server itself ends
+    /// the statement, or the idle transaction.
     pub answer_timeout: Duration,
-    /// Appends and saves that may wait for a commit; more are answered `Busy`.
+    /// Appends and saves that may wait for a commit; more get [`crate::StoreError::Busy`].
     pub commit_queue_max: usize,
     /// Appends and saves taken into one transaction.
     pub commit_batch_max: usize,
+    /// How long a token is valid.
     pub token_lifetime: Duration,
-    /// Tokens a user may hold per scope; a new one beyond it ends the oldest.
+    /// Tokens of a user per scope; a new one beyond that revokes the oldest.
     pub tokens_per_user_max: u32,
+    /// Size of an uploaded image, in bytes.
     pub image_bytes_max: usize,
-    /// Width times height.
+    /// Width times height of an uploaded image.
     pub image_pixels_max: u64,
 }
 
@@ -93,12 +96,16 @@ impl Options {
         format!("sqlite://{}", self.data_dir.join("throng.db").display())
     }
 
-    /// Fitted to load tests: cheap hashes and a long queue for them.
+    /// The same for load tests: cheap hashes, and long queues.
     #[must_use]
     pub fn unlimited(mut self) -> Self {
         self.password_cost = PasswordCost::Cheapest;
         self.password_waiters_max = 1 << 20;
         self.commit_queue_max = 1 << 20;
         self
+    }
+
+    pub(crate) fn token_lifetime_ms(&self) -> i64 {
+        i64::try_from(self.token_lifetime.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! Password hashes: argon2id for ours, bcrypt verified for imported users.
+//! Password hashes: argon2id, and bcrypt of imported users.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ pub(crate) struct Passwords {
     jobs: Arc<Semaphore>,
     waiters: Arc<AtomicUsize>,
     waiters_max: usize,
-    /// Verified against for unknown users, so that they cost what known ones cost.
+    /// Verified against for unknown users, so that they take as long as known ones.
     dummy: Arc<str>,
 }
 
-/// What a password turned out to be.
+/// Result of a verification.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Wrong,
     Right,
-    /// Right, and its hash is weaker than today's: here is a new one.
+    /// Right, but its stored hash is weaker than a new one, which this is.
     Upgrade(String),
 }
 
@@ -44,7 +44,7 @@ impl Passwords {
             waiters_max: options.password_waiters_max,
             dummy: "".into(),
         };
-        passwords.dummy = passwords.hash("nobody has this password".to_owned()).await?.into();
+        passwords.dummy = passwords.hash("no account has this password".to_owned()).await?.into();
         Ok(passwords)
     }
 
@@ -53,7 +53,7 @@ impl Passwords {
         self.run(move || hash_with(&params, &password)).await?
     }
 
-    /// Checks `password` against `stored`; `None` stands for an unknown user and is always wrong.
+    /// Checks `password` against `stored`; `None` means an unknown user and is always wrong.
     pub async fn verify(
         &self,
         password: String,
@@ -81,7 +81,7 @@ impl Passwords {
     ) -> Result<T, StoreError> {
         let _waiter = Waiter::enter(&self.waiters, self.waiters_max).ok_or(StoreError::Busy)?;
         let permit = self.jobs.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        // The permit moves into the job: a caller who goes away must not let one more job start.
+        // The permit moves into the job: a dropped caller must not let one more job start.
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             job()
@@ -114,7 +114,9 @@ fn hash_with(params: &Params, password: &str) -> Result<String, StoreError> {
         .map_err(|_| StoreError::Corrupt("password hash parameters"))
 }
 
-pub(crate) fn is_bcrypt(stored: &str) -> bool {
+/// Whether a stored password hash is bcrypt.
+#[must_use]
+pub fn is_bcrypt(stored: &str) -> bool {
     ["$2y$", "$2b$", "$2a$"].iter().any(|prefix| stored.starts_with(prefix))
 }
 
@@ -126,7 +128,7 @@ fn matches(password: &str, stored: &str) -> bool {
         .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// Costs only ever grow: a server started once with cheap hashes must not weaken stored ones.
+/// Costs only grow: a server started once with cheap hashes must not weaken stored ones.
 fn is_weaker(stored: &str, params: &Params) -> bool {
     if is_bcrypt(stored) {
         return true;
@@ -167,12 +169,12 @@ mod tests {
     async fn the_dummy_password_opens_nothing() {
         let options = Options { password_cost: PasswordCost::Cheapest, ..Options::new("unused") };
         let passwords = Passwords::new(&options).await.expect("passwords");
-        let verdict = passwords.verify("nobody has this password".into(), None).await;
+        let verdict = passwords.verify("no account has this password".into(), None).await;
         assert_eq!(verdict.expect("run"), Verdict::Wrong);
     }
 
     #[tokio::test]
-    async fn one_waiter_too_many_is_refused() {
+    async fn a_waiter_beyond_the_bound_is_refused() {
         let options = Options {
             password_cost: PasswordCost::Cheapest,
             password_waiters_max: 1,
@@ -192,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn a_dearer_hash_is_never_replaced_by_a_cheaper_one() {
-        let dear = hash_with(&Params::default(), "secret").expect("hash");
+    fn an_expensive_hash_is_never_replaced_by_a_cheaper_one() {
+        let expensive = hash_with(&Params::default(), "secret").expect("hash");
         let cheap_hash = hash_with(&cheap(), "secret").expect("hash");
-        assert!(!is_weaker(&dear, &cheap()));
+        assert!(!is_weaker(&expensive, &cheap()));
         assert!(is_weaker(&cheap_hash, &Params::default()));
-        assert!(!is_weaker(&dear, &Params::default()));
+        assert!(!is_weaker(&expensive, &Params::default()));
     }
 }

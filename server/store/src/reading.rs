@@ -1,32 +1,27 @@
-//! Who is in a room now, by the node he is connected to: when that node ends, he has read to the
-//! end of everything that was said.
+//! Which users are reading which rooms, by the node they are connected to: when that node ends,
+//! they have read every message of those rooms.
 
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{Asked, narrow, statement_lengths};
-use crate::dialect::{Dialect, OnConflict, values};
+use crate::dialect::{Dialect, OnConflict};
 use crate::reads::{RAISE_MARK, ReadMarks};
+use crate::statement::{insert_rows, narrow, statement_chunks};
 use crate::{Store, StoreError};
 
 impl Store {
-    /// The rooms that the user is in by a session of any node.
+    /// The rooms that the user is reading in a session on any node.
     ///
     /// # Errors
     /// The database failed.
     pub async fn reading(&self, user: u32) -> Result<Vec<u32>, StoreError> {
-        self.db()
-            .query("SELECT DISTINCT room_id FROM reading WHERE user_id = ? ORDER BY room_id")
-            .bind(i64::from(user))
-            .fetch_all(&self.db().readers)
-            .in_time(self.db())
-            .await?
-            .iter()
-            .map(|row| narrow(row.try_get(0)?, "room id"))
-            .collect()
+        let select = "SELECT DISTINCT room_id FROM reading WHERE user_id = ? ORDER BY room_id";
+        let rows = self.db().rows(self.db().query(select).bind(i64::from(user))).await?;
+        rows.iter().map(|row| narrow(row.try_get(0)?, "room id")).collect()
     }
 
-    /// Takes it that whoever was reading on `node` has read every room he was in to its end, and
-    /// forgets that he is there. For a node that has ended; a second call changes nothing.
+    /// Settles the rooms of a node that has ended: raises the read mark of each user who was
+    /// reading there to the end of the room, and forgets that they are reading. A second call
+    /// changes nothing.
     ///
     /// # Errors
     /// The database failed; nothing was changed.
@@ -52,32 +47,25 @@ impl Store {
     }
 }
 
-/// Notes who came and who left, inside the caller's transaction.
+/// Notes who began to read a room and who left it, inside the caller's transaction.
 pub(crate) async fn note_reading(
     write: &mut AnyConnection,
     dialect: Dialect,
     node: &str,
     marks: &ReadMarks,
 ) -> Result<(), StoreError> {
-    let (came, left): (Vec<_>, Vec<_>) = marks.iter().partition(|(_, (_, is_reading))| *is_reading);
-    let mut rest = came.iter();
-    for length in statement_lengths(came.len()) {
-        let mut insert = dialect.query(format!(
-            "INSERT INTO reading (node, user_id, room_id) VALUES {}{}",
-            values(length, 3),
-            dialect.on_conflict("node, user_id, room_id", &OnConflict::Keep)
-        ));
-        for ((user, room), _) in rest.by_ref().take(length) {
-            insert = insert.bind(node.to_owned()).bind(i64::from(*user)).bind(i64::from(*room));
-        }
-        insert.execute(&mut *write).await?;
-    }
-    let mut rest = left.iter();
-    for length in statement_lengths(left.len()) {
-        let those = vec!["user_id = ? AND room_id = ?"; length].join(" OR ");
+    let (reading, left): (Vec<_>, Vec<_>) = marks.iter().partition(|(_, mark)| mark.is_reading);
+    let into = "reading (node, user_id, room_id)";
+    let keep = dialect.on_conflict("node, user_id, room_id", &OnConflict::Keep);
+    let insert = insert_rows(write, dialect, into, &keep, &reading, |insert, ((user, room), _)| {
+        insert.bind(node.to_owned()).bind(i64::from(*user)).bind(i64::from(*room))
+    });
+    insert.await?;
+    for chunk in statement_chunks(&left) {
+        let those = vec!["user_id = ? AND room_id = ?"; chunk.len()].join(" OR ");
         let sql = format!("DELETE FROM reading WHERE node = ? AND ({those})");
         let mut delete = dialect.query(sql).bind(node.to_owned());
-        for ((user, room), _) in rest.by_ref().take(length) {
+        for ((user, room), _) in chunk {
             delete = delete.bind(i64::from(*user)).bind(i64::from(*room));
         }
         delete.execute(&mut *write).await?;

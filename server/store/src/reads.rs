@@ -1,32 +1,32 @@
-//! Read marks: how far a user has read each room.
+//! Read marks: the last seq that a user has read in each room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{Asked, LOOKUP_KEYS_MAX, narrow, padded, statement_lengths};
-use crate::dialect::{Dialect, OnConflict, values};
-use crate::messages::widen;
+use crate::dialect::{Dialect, OnConflict};
+use crate::statement::{LOOKUP_KEYS_MAX, insert_rows, narrow, padded, values, widen};
 use crate::{Store, StoreError};
 
-/// The highest mark of each (user, room) of a batch, and whether the user is in the room now.
-pub(crate) type ReadMarks = BTreeMap<(u32, u32), (u64, bool)>;
+/// What a batch says of one user in one room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadMark {
+    /// The highest of the batch.
+    pub seq: u64,
+    /// Whether the user is in the room after the batch.
+    pub is_reading: bool,
+}
+
+/// The marks of a batch, by user and room.
+pub(crate) type ReadMarks = BTreeMap<(u32, u32), ReadMark>;
 
 impl Store {
-    /// The user's marks as (room, seq); a room without one was never read.
+    /// The user's marks as (room, seq), by room; a room without a mark was never read.
     ///
     /// # Errors
     /// The database failed.
     pub async fn reads(&self, user: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        self.db()
-            .query("SELECT room_id, seq FROM read_marks WHERE user_id = ? ORDER BY room_id")
-            .bind(i64::from(user))
-            .fetch_all(&self.db().readers)
-            .in_time(self.db())
-            .await?
-            .iter()
-            .map(|row| Ok((narrow(row.try_get(0)?, "room id")?, narrow(row.try_get(1)?, "seq")?)))
-            .collect()
+        Ok(self.reads_all(&[user]).await?.pop().unwrap_or_default())
     }
 
     /// [`Store::reads`] of many users, in their order.
@@ -38,15 +38,15 @@ impl Store {
         let distinct: Vec<u32> = BTreeSet::from_iter(users.iter().copied()).into_iter().collect();
         for asked in distinct.chunks(LOOKUP_KEYS_MAX) {
             let keys = padded(asked);
-            let mut query = self.db().query(format!(
+            let mut select = self.db().query(format!(
                 "SELECT user_id, room_id, seq FROM read_marks WHERE user_id IN {}
                  ORDER BY user_id, room_id",
                 values(1, keys.len())
             ));
             for user in keys {
-                query = query.bind(i64::from(user));
+                select = select.bind(i64::from(user));
             }
-            for row in query.fetch_all(&self.db().readers).in_time(self.db()).await? {
+            for row in self.db().rows(select).await? {
                 let user = narrow(row.try_get(0)?, "user id")?;
                 let mark = (narrow(row.try_get(1)?, "room id")?, narrow(row.try_get(2)?, "seq")?);
                 found.entry(user).or_default().push(mark);
@@ -56,7 +56,7 @@ impl Store {
     }
 }
 
-/// What becomes of a mark that is there already: it never falls.
+/// What becomes of an existing mark: it never falls.
 pub(crate) const RAISE_MARK: OnConflict = OnConflict::Raise { table: "read_marks", column: "seq" };
 
 /// Raises marks inside the caller's transaction.
@@ -65,17 +65,12 @@ pub(crate) async fn raise_marks(
     dialect: Dialect,
     marks: &ReadMarks,
 ) -> Result<(), StoreError> {
-    let mut rest = marks.iter();
-    for length in statement_lengths(marks.len()) {
-        let mut upsert = dialect.query(format!(
-            "INSERT INTO read_marks (user_id, room_id, seq) VALUES {}{}",
-            values(length, 3),
-            dialect.on_conflict("user_id, room_id", &RAISE_MARK)
-        ));
-        for ((user, room), (seq, _)) in rest.by_ref().take(length) {
-            upsert = upsert.bind(i64::from(*user)).bind(i64::from(*room)).bind(widen(*seq));
-        }
-        upsert.execute(&mut *write).await?;
-    }
-    Ok(())
+    let into = "read_marks (user_id, room_id, seq)";
+    let raise = dialect.on_conflict("user_id, room_id", &RAISE_MARK);
+    let marks: Vec<_> = marks.iter().collect();
+    let insert =
+        insert_rows(write, dialect, into, &raise, &marks, |insert, ((user, room), mark)| {
+            insert.bind(i64::from(*user)).bind(i64::from(*room)).bind(widen(mark.seq))
+        });
+    insert.await
 }

@@ -1,16 +1,19 @@
 //! The rooms that exist.
 
+use std::collections::BTreeMap;
+
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::clock::now_ms;
-use crate::db::{Asked, narrow, statement_lengths};
-use crate::dialect::{Dialect, OnConflict, values};
-use crate::messages::widen;
-use crate::plan::Stands;
+use crate::dialect::{Dialect, OnConflict};
+use crate::statement::{narrow, statement_chunks, values, widen};
 use crate::{Store, StoreError};
 
-/// A room and where it stands.
+/// Seqs of the newest messages, by room.
+pub(crate) type LastSeqs = BTreeMap<u32, u64>;
+
+/// A room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRow {
     pub id: u32,
@@ -25,32 +28,16 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn rooms(&self) -> Result<Vec<RoomRow>, StoreError> {
-        self.db()
-            .query("SELECT id, name, last_seq FROM rooms ORDER BY id")
-            .fetch_all(&self.db().readers)
-            .in_time(self.db())
-            .await?
-            .iter()
-            .map(read_room)
-            .collect()
+        let select = self.db().query("SELECT id, name, last_seq FROM rooms ORDER BY id");
+        self.db().rows(select).await?.iter().map(read_room).collect()
     }
 
-    /// Where every room stands, by id: (room, seq of its newest message).
+    /// The last seq of every room, by id: (room, seq of its newest message).
     ///
     /// # Errors
     /// The database failed.
     pub async fn tips(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        self.db()
-            .query("SELECT id, last_seq FROM rooms ORDER BY id")
-            .fetch_all(&self.db().readers)
-            .in_time(self.db())
-            .await?
-            .iter()
-            .map(|row| {
-                let room = narrow(row.try_get(0)?, "room id")?;
-                Ok((room, narrow(row.try_get(1)?, "last seq of a room")?))
-            })
-            .collect()
+        Ok(self.rooms().await?.into_iter().map(|room| (room.id, room.last_seq)).collect())
     }
 
     /// The room with this id.
@@ -58,17 +45,12 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn room(&self, id: u32) -> Result<Option<RoomRow>, StoreError> {
-        self.db()
-            .query("SELECT id, name, last_seq FROM rooms WHERE id = ?")
-            .bind(i64::from(id))
-            .fetch_optional(&self.db().readers)
-            .in_time(self.db())
-            .await?
-            .map(|row| read_room(&row))
-            .transpose()
+        let select = self.db().query("SELECT id, name, last_seq FROM rooms WHERE id = ?");
+        let row = self.db().row(select.bind(i64::from(id))).await?;
+        row.map(|row| read_room(&row)).transpose()
     }
 
-    /// Makes the configured rooms exist under their configured names. Other rooms stay.
+    /// Creates the configured rooms, and renames those that exist. Other rooms stay.
     ///
     /// # Errors
     /// The database failed; no room was changed.
@@ -108,36 +90,34 @@ impl Store {
             "INSERT INTO rooms (id, name, created_at) VALUES (?, ?, ?){}",
             self.db().dialect.on_conflict("id", &OnConflict::Keep)
         );
-        self.db()
-            .query(sql)
-            .bind(i64::from(id))
-            .bind(format!("Room {id}"))
-            .bind(now_ms())
-            .execute(&self.db().writer)
-            .in_time(self.db())
-            .await?;
+        let insert = self.db().query(sql).bind(i64::from(id)).bind(default_name(id));
+        self.db().execute(insert.bind(now_ms())).await?;
         self.room(id).await?.ok_or(StoreError::Corrupt("a room just created is missing"))
     }
 }
 
-/// Notes where rooms stand now, inside the caller's transaction.
+/// Name of a room that was not configured.
+pub(crate) fn default_name(id: u32) -> String {
+    format!("Room {id}")
+}
+
+/// Writes the new last seqs of rooms, inside the caller's transaction.
 pub(crate) async fn raise_rooms(
     write: &mut AnyConnection,
     dialect: Dialect,
-    raised: &Stands,
+    raised: &LastSeqs,
 ) -> Result<(), StoreError> {
-    let mut rest = raised.iter();
-    for length in statement_lengths(raised.len()) {
-        let chunk: Vec<_> = rest.by_ref().take(length).collect();
+    let raised: Vec<_> = raised.iter().collect();
+    for chunk in statement_chunks(&raised) {
         let mut update = dialect.query(format!(
             "UPDATE rooms SET last_seq = CASE id {}END WHERE id IN {}",
-            "WHEN ? THEN ? ".repeat(length),
-            values(1, length)
+            "WHEN ? THEN ? ".repeat(chunk.len()),
+            values(1, chunk.len())
         ));
-        for (room, last_seq) in &chunk {
+        for (room, last_seq) in chunk {
             update = update.bind(i64::from(**room)).bind(widen(**last_seq));
         }
-        for (room, _) in &chunk {
+        for (room, _) in chunk {
             update = update.bind(i64::from(**room));
         }
         update.execute(&mut *write).await?;

@@ -1,4 +1,4 @@
-//! Tokens: random, shown once, stored as SHA-256 only, several per user, with an end.
+//! Tokens: random, shown once, stored as SHA-256 only; several per user, each with an expiry.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,14 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::clock::now_ms;
-use crate::db::{Asked, LOOKUP_KEYS_MAX, narrow, padded};
-use crate::dialect::values;
-use crate::users::read_user;
+use crate::statement::{LOOKUP_KEYS_MAX, narrow, padded, values};
+use crate::users::{USER_COLUMNS, read_user};
 use crate::{Store, StoreError, UserRow};
 
 /// Characters of a token, each of `[A-Za-z0-9]`: 357 random bits.
 pub const TOKEN_CHARS: usize = 60;
 
-/// What a token opens.
+/// What a token permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenScope {
     /// Everything its user may do.
@@ -34,12 +33,12 @@ impl TokenScope {
     }
 }
 
-/// Hash under which a token is stored; `None` if `token` has not the shape of one.
+/// Hash under which a token is stored; `None` if `token` does not have the form of one.
 #[must_use]
 pub fn hash_token(token: &str) -> Option<[u8; 32]> {
-    let has_shape =
+    let is_well_formed =
         token.len() == TOKEN_CHARS && token.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    has_shape.then(|| Sha256::digest(token.as_bytes()).into())
+    is_well_formed.then(|| Sha256::digest(token.as_bytes()).into())
 }
 
 impl Store {
@@ -64,7 +63,6 @@ impl Store {
     ) -> Result<(), StoreError> {
         let options = self.options();
         let now = now_ms();
-        let lifetime_ms = i64::try_from(options.token_lifetime.as_millis()).unwrap_or(i64::MAX);
         let mut write = self.db().write().await?;
         self.db()
             .query("DELETE FROM tokens WHERE expires_at <= ?")
@@ -78,7 +76,7 @@ impl Store {
         .bind(i64::from(user))
         .bind(scope.name())
         .bind(now)
-        .bind(now.saturating_add(lifetime_ms))
+        .bind(now.saturating_add(options.token_lifetime_ms()))
         .execute(&mut *write)
         .await?;
         let oldest_kept = self.db().query(
@@ -110,8 +108,8 @@ impl Store {
         self.token_owner(hash, TokenScope::Api).await
     }
 
-    /// The users of unexpired `Api` tokens, in the order of `hashes`: what many connections ask at
-    /// once is one statement.
+    /// The users of unexpired `Api` tokens, in the order of `hashes`: one statement for many
+    /// connections.
     ///
     /// # Errors
     /// The database failed.
@@ -122,21 +120,16 @@ impl Store {
         let mut found: HashMap<Vec<u8>, UserRow> = HashMap::with_capacity(hashes.len());
         for asked in hashes.chunks(LOOKUP_KEYS_MAX) {
             let keys = padded(asked);
-            let mut query = self
-                .db()
-                .query(format!(
-                    "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
-                            u.updated_at, t.hash
-                     FROM tokens t JOIN users u ON u.id = t.user_id
-                     WHERE t.scope = ? AND t.expires_at > ? AND t.hash IN {}",
-                    values(1, keys.len())
-                ))
-                .bind(TokenScope::Api.name())
-                .bind(now_ms());
+            let select = self.db().query(format!(
+                "SELECT {USER_COLUMNS}, t.hash FROM tokens t JOIN users u ON u.id = t.user_id
+                 WHERE t.scope = ? AND t.expires_at > ? AND t.hash IN {}",
+                values(1, keys.len())
+            ));
+            let mut select = select.bind(TokenScope::Api.name()).bind(now_ms());
             for hash in keys {
-                query = query.bind(hash.to_vec());
+                select = select.bind(hash.to_vec());
             }
-            for row in query.fetch_all(&self.db().readers).in_time(self.db()).await? {
+            for row in self.db().rows(select).await? {
                 found.insert(row.try_get(7)?, read_user(&row)?);
             }
         }
@@ -156,45 +149,28 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn revoke(&self, hash: [u8; 32]) -> Result<Option<u32>, StoreError> {
-        let owner = self
-            .db()
-            .query("SELECT user_id FROM tokens WHERE hash = ?")
-            .bind(hash.to_vec())
-            .fetch_optional(&self.db().writer)
-            .in_time(self.db())
-            .await?;
+        let select = self.db().query("SELECT user_id FROM tokens WHERE hash = ?");
+        let owner = self.db().row_of_writer(select.bind(hash.to_vec())).await?;
         let Some(owner) = owner else { return Ok(None) };
-        let deleted = self
-            .db()
-            .query("DELETE FROM tokens WHERE hash = ?")
-            .bind(hash.to_vec())
-            .execute(&self.db().writer)
-            .in_time(self.db())
-            .await?;
-        // Of two who end one token at once, one has ended it.
+        let delete = self.db().query("DELETE FROM tokens WHERE hash = ?").bind(hash.to_vec());
+        let deleted = self.db().execute(delete).await?;
+        // Of two calls that end one token at once, one has ended it.
         let is_ended = deleted.rows_affected() > 0;
         is_ended.then(|| narrow(owner.try_get(0)?, "user id of a token")).transpose()
     }
 
-    /// The comparison is of SHA-256 values inside an index: its timing tells nothing about a token.
+    /// Compares SHA-256 values inside an index: the timing reveals nothing about a token.
     async fn token_owner(
         &self,
         hash: [u8; 32],
         scope: TokenScope,
     ) -> Result<Option<UserRow>, StoreError> {
-        self.db().query(
-            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
-             FROM tokens t JOIN users u ON u.id = t.user_id
-             WHERE t.hash = ? AND t.scope = ? AND t.expires_at > ?",
-        )
-        .bind(hash.to_vec())
-        .bind(scope.name())
-        .bind(now_ms())
-        .fetch_optional(&self.db().readers)
-        .in_time(self.db())
-        .await?
-        .map(|row| read_user(&row))
-        .transpose()
+        let select = self.db().query(format!(
+            "SELECT {USER_COLUMNS} FROM tokens t JOIN users u ON u.id = t.user_id
+             WHERE t.hash = ? AND t.scope = ? AND t.expires_at > ?"
+        ));
+        let select = select.bind(hash.to_vec()).bind(scope.name()).bind(now_ms());
+        self.db().row(select).await?.map(|row| read_user(&row)).transpose()
     }
 }
 
@@ -203,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_sixty_ascii_alphanumerics_have_the_shape_of_a_token() {
+    fn a_token_is_sixty_ascii_alphanumerics() {
         assert!(hash_token(&"a".repeat(60)).is_some());
         assert!(hash_token(&"a".repeat(59)).is_none());
         assert!(hash_token(&"a".repeat(61)).is_none());

@@ -4,28 +4,31 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::clock::{format_datetime, now_ms};
-use crate::db::{Asked, narrow};
 use crate::password::Verdict;
+use crate::statement::narrow;
 use crate::{RegisterError, Store, StoreError};
 
-/// A user as others may see him, and his e-mail.
+/// A user: what others may see, and the e-mail, which they may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     pub id: u32,
+    /// As it was registered; unique by [`email_key`].
     pub email: String,
     /// Display name: the local part of the e-mail, not unique.
     pub name: String,
+    /// URL, or a path on this server.
     pub avatar: String,
-    /// `YYYY-MM-DD HH:MM:SS`, UTC, as are the other times.
+    /// Times are `YYYY-MM-DD HH:MM:SS`, UTC.
     pub email_verified_at: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }
 
-/// A user to be: validated by the caller.
+/// An account to create, validated by the caller.
 #[derive(Clone, Debug)]
 pub struct NewUser {
     pub email: String,
+    /// In plain text; only its hash is stored.
     pub password: String,
     pub avatar: String,
 }
@@ -36,28 +39,26 @@ impl Store {
     /// # Errors
     /// [`RegisterError::EmailTaken`], compared without regard to case.
     pub async fn register(&self, new: NewUser) -> Result<UserRow, RegisterError> {
-        // Spares the hash when the answer is known; the unique index decides the race.
+        // Spares the hash when the e-mail is known to be taken; the unique index decides races.
         if self.is_email_taken(&new.email).await? {
             return Err(RegisterError::EmailTaken);
         }
         let password_hash = self.passwords().hash(new.password).await?;
         let name = new.email.rsplit_once('@').map_or(new.email.as_str(), |(local, _)| local);
         let now = now_ms();
-        let inserted = self.db().query(
+        let insert = self.db().query(
             "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(name)
-        .bind(&new.email)
-        .bind(email_key(&new.email))
-        .bind(password_hash)
-        .bind(&new.avatar)
-        .bind(now)
-        .bind(now)
-        .execute(&self.db().writer)
-        .in_time(self.db())
-        .await;
-        match inserted {
+        );
+        let insert = insert
+            .bind(name)
+            .bind(&new.email)
+            .bind(email_key(&new.email))
+            .bind(password_hash)
+            .bind(&new.avatar)
+            .bind(now)
+            .bind(now);
+        match self.db().execute(insert).await {
             Ok(_) => {
                 let user = self.user_by_email(&new.email).await?;
                 user.ok_or(StoreError::Corrupt("a user just created is missing").into())
@@ -68,11 +69,9 @@ impl Store {
     }
 
     async fn user_by_email(&self, email: &str) -> Result<Option<UserRow>, StoreError> {
-        let sql = "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
-                          u.updated_at
-                   FROM users u WHERE u.email_key = ?";
-        let row = self.db().query(sql).bind(email_key(email)).fetch_optional(&self.db().writer);
-        row.in_time(self.db()).await?.map(|row| read_user(&row)).transpose()
+        let sql = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.email_key = ?");
+        let select = self.db().query(sql).bind(email_key(email));
+        self.db().row_of_writer(select).await?.map(|row| read_user(&row)).transpose()
     }
 
     /// Whether an account has this e-mail, in whatever spelling.
@@ -80,18 +79,12 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn is_email_taken(&self, email: &str) -> Result<bool, StoreError> {
-        let row = self
-            .db()
-            .query("SELECT 1 FROM users WHERE email_key = ?")
-            .bind(email_key(email))
-            .fetch_optional(&self.db().readers)
-            .in_time(self.db())
-            .await?;
-        Ok(row.is_some())
+        let select = self.db().query("SELECT 1 FROM users WHERE email_key = ?");
+        Ok(self.db().row(select.bind(email_key(email))).await?.is_some())
     }
 
-    /// The user with this e-mail and password, if both are right. An unknown e-mail takes the time
-    /// of a known one. A bcrypt hash of an imported user is replaced by argon2id on the way.
+    /// The user with this e-mail and password, if both are correct. An unknown e-mail takes as long
+    /// as a known one. An imported user's bcrypt hash is replaced by an argon2id hash.
     ///
     /// # Errors
     /// [`StoreError::Busy`] when too many callers wait for a hash.
@@ -100,17 +93,9 @@ impl Store {
         email: &str,
         password: String,
     ) -> Result<Option<UserRow>, StoreError> {
-        let found = self
-            .db()
-            .query(
-                "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at,
-                    u.updated_at, u.password_hash
-             FROM users u WHERE u.email_key = ?",
-            )
-            .bind(email_key(email))
-            .fetch_optional(&self.db().readers)
-            .in_time(self.db())
-            .await?;
+        let sql =
+            format!("SELECT {USER_COLUMNS}, u.password_hash FROM users u WHERE u.email_key = ?");
+        let found = self.db().row(self.db().query(sql).bind(email_key(email))).await?;
         let (user, stored) = match found {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
             None => (None, None),
@@ -121,15 +106,11 @@ impl Store {
             Verdict::Wrong => Ok(None),
             Verdict::Right => Ok(Some(user)),
             Verdict::Upgrade(upgraded) => {
-                // Only if nobody changed the password meanwhile.
-                self.db()
-                    .query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")
-                    .bind(upgraded)
-                    .bind(i64::from(user.id))
-                    .bind(stored)
-                    .execute(&self.db().writer)
-                    .in_time(self.db())
-                    .await?;
+                // Only if the password was not changed meanwhile.
+                let update =
+                    "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?";
+                let update = self.db().query(update).bind(upgraded).bind(i64::from(user.id));
+                self.db().execute(update.bind(stored)).await?;
                 Ok(Some(user))
             }
         }
@@ -140,41 +121,34 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn user(&self, id: u32) -> Result<Option<UserRow>, StoreError> {
-        self.db().query(
-            "SELECT u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at
-             FROM users u WHERE u.id = ?",
-        )
-        .bind(i64::from(id))
-        .fetch_optional(&self.db().readers)
-        .in_time(self.db())
-        .await?
-        .map(|row| read_user(&row))
-        .transpose()
+        let sql = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.id = ?");
+        let row = self.db().row(self.db().query(sql).bind(i64::from(id))).await?;
+        row.map(|row| read_user(&row)).transpose()
     }
 
-    /// Changes a user's avatar; answers the user as he is now, or `None` if there is no such user.
+    /// Changes a user's avatar; answers the changed user, or `None` if there is no such user.
     ///
     /// # Errors
     /// The database failed.
     pub async fn set_avatar(&self, id: u32, avatar: &str) -> Result<Option<UserRow>, StoreError> {
-        self.db()
-            .query("UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?")
-            .bind(avatar)
-            .bind(now_ms())
-            .bind(i64::from(id))
-            .execute(&self.db().writer)
-            .in_time(self.db())
-            .await?;
+        let update = self.db().query("UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?");
+        let update = update.bind(avatar).bind(now_ms()).bind(i64::from(id));
+        self.db().execute(update).await?;
         self.user(id).await
     }
 }
 
-/// Two spellings of one address are one account.
-pub(crate) fn email_key(email: &str) -> String {
+/// Key under which an account's e-mail is unique: two spellings of one address are one account.
+#[must_use]
+pub fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
 
-/// Reads `id, email, name, avatar, email_verified_at, created_at, updated_at`, first in the row.
+/// The columns of a [`UserRow`], of the table `users` under the name `u`.
+pub(crate) const USER_COLUMNS: &str =
+    "u.id, u.email, u.name, u.avatar, u.email_verified_at, u.created_at, u.updated_at";
+
+/// Reads [`USER_COLUMNS`], first in the row.
 pub(crate) fn read_user(row: &AnyRow) -> Result<UserRow, StoreError> {
     Ok(UserRow {
         id: narrow(row.try_get(0)?, "user id")?,

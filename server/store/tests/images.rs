@@ -29,9 +29,9 @@ async fn the_four_formats_are_kept_under_their_hash_and_own_extension() {
         let image = bytes(base64);
         let url = bench.store.save_image(ImageKind::Messages, image.clone()).await.expect("save");
         let name = url.strip_prefix("/storage/images/messages/").expect("folder");
-        let (shelf, file) = name.split_once('/').expect("shelf");
+        let (prefix, file) = name.split_once('/').expect("prefix");
         let (hash, own_extension) = file.split_once('.').expect("extension");
-        assert_eq!((hash.len(), &hash[..2], own_extension), (64, shelf, extension));
+        assert_eq!((hash.len(), &hash[..2], own_extension), (64, prefix, extension));
         let stored = bench.store.stored_image(&url).expect("own URL");
         assert_eq!(stored.format, format);
         assert_eq!(std::fs::read(&stored.path).expect("read"), image);
@@ -109,7 +109,7 @@ async fn only_own_urls_name_a_file() {
     let hash = "ab".repeat(32);
     let own = format!("/storage/images/messages/ab/{hash}.png");
     assert!(bench.store.stored_image(&own).is_some());
-    let strange = [
+    let other = [
         format!("/storage/images/messages/ab/{hash}.svg"),
         format!("/storage/images/messages/ab/{hash}"),
         format!("/storage/images/messages/cd/{hash}.png"),
@@ -125,7 +125,7 @@ async fn only_own_urls_name_a_file() {
         format!("/storage/images/messages/ab/{}.png", "é".repeat(32)),
         String::new(),
     ];
-    for url in strange {
+    for url in other {
         assert_eq!(bench.store.stored_image(&url), None, "{url}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 const CHILD_DIR: &str = "THRONG_STORE_TEST_CHILD_DIR";
 
-/// The victim: appends for ever and reports each acknowledged seq on its standard output.
+/// The victim: appends until it is killed, and prints each acknowledged seq.
 #[tokio::test]
 async fn victim() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
@@ -51,17 +51,17 @@ async fn acknowledged_messages_survive_kill_9() {
         // Reports already in the pipe were acknowledged too.
         acked = victim.log().iter().filter_map(|line| seq(line)).max().expect("some");
         let store = Store::open(&url, common::options(&bench.dir)).await.expect("reopen");
-        let stands = store.room(1).await.expect("query").expect("room").last_seq;
-        assert!(stands >= acked, "acked {acked}, kept {stands}");
+        let last_seq = store.room(1).await.expect("query").expect("room").last_seq;
+        assert!(last_seq >= acked, "acked {acked}, kept {last_seq}");
         let mut kept = Vec::new();
-        for page in (1..=stands.div_ceil(20)).rev() {
-            let page = store.history(1, page, stands).await.expect("query").expect("room");
+        for page in (1..=last_seq.div_ceil(20)).rev() {
+            let page = store.history(1, page, last_seq).await.expect("query").expect("room");
             kept.extend(page.rows.into_iter().map(|row| (row.seq, row.msg)));
         }
-        let want: Vec<_> = (1..=stands).map(|seq| (seq, seq.to_string())).collect();
+        let want: Vec<_> = (1..=last_seq).map(|seq| (seq, seq.to_string())).collect();
         assert_eq!(kept, want, "round {round}");
         let marks = store.reads(1).await.expect("query");
-        assert_eq!(marks, [(1, stands)], "they were in the room, so they had read it all");
+        assert_eq!(marks, [(1, last_seq)], "a user in the room has read all of it");
         store.close().await;
     }
 }

@@ -1,5 +1,4 @@
-//! A database that an earlier version of the server has left behind. Only SQLite has had more than
-//! one schema so far.
+//! A database of an earlier version of the server. Only SQLite has had more than one schema so far.
 
 mod common;
 
@@ -34,7 +33,7 @@ async fn an_older_schema_is_brought_up_to_date_with_all_that_is_in_it() {
         let page = store.history(1, 1, 0).await.expect("query").expect("room 1");
         let texts: Vec<&str> = page.rows.iter().map(|row| row.msg.as_str()).collect();
         assert_eq!(texts, ["one", "two"], "{opened}");
-        // Who was in a room has read all of it, since the process that knew better is gone.
+        // A user who was reading a room has read all of it: the process that knew more has ended.
         assert_eq!(store.reads(1).await.expect("query"), [(1, 2), (2, 0)], "{opened}");
         assert_eq!(store.tips().await.expect("query"), [(1, 2), (2, 1)], "{opened}");
         store.close().await;

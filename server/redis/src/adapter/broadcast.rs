@@ -1,49 +1,54 @@
-//! One broadcast, to and from its bytes.
+//! Encoding and decoding of one broadcast.
 
 use rmpv::{Value, ValueRef};
 
 use super::json;
 
-/// Levels of arrays and maps; JSON of clients is bounded alike. The decoder counts a level twice,
-/// as a value and as what is in it.
+/// Nesting of arrays and maps, as for the JSON of clients. The decoder counts each level twice, for
+/// the value and for its content.
 const LEVELS_MAX: usize = 64;
-/// Rooms and exceptions of one broadcast that are looked at.
+/// Rooms, and exceptions, of one broadcast.
 const NAMES_MAX: usize = 1024;
 /// The packet type of an event, with binary or without.
 const EVENT: u64 = 2;
-/// Events that a client would take for its own state.
+/// Names of events that a client emits itself.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// An event for some rooms, as another program published it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broadcast {
-    /// Who published; a publisher ignores itself.
+    /// Id of the publisher, which ignores its own broadcasts.
     pub uid: String,
     /// The event and its arguments as a JSON array.
     pub event: String,
-    /// Nobody named means everybody; somebody in several of them hears it once.
+    /// The receivers; empty for everyone. A session in several of the rooms gets the event once.
     pub rooms: Vec<String>,
+    /// Rooms whose members do not get the event.
     pub except: Vec<String>,
 }
 
 /// Why a publication is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
+    /// More bytes than the setting allows.
     TooLarge,
-    /// No msgpack, cut off, or too deep.
+    /// Not msgpack, truncated, or nested too deeply.
     Unreadable,
     /// Msgpack, but not a broadcast of an event.
     NotABroadcast,
+    /// For another namespace than `/`.
     OtherNamespace,
     /// An argument is binary: our events are text.
     Binary,
+    /// The event's name is reserved.
     Reserved,
+    /// Too many rooms or exceptions.
     TooManyNames,
 }
 
 impl Malformed {
-    /// A word for metrics.
+    /// The label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Malformed::TooLarge => "too_large",
@@ -58,7 +63,7 @@ impl Malformed {
 }
 
 impl Broadcast {
-    /// Reads a publication. What follows the broadcast is ignored.
+    /// Decodes a publication of at most `bytes_max` bytes; what follows the broadcast is ignored.
     ///
     /// # Errors
     /// [`Malformed`] says why it is not passed on.
@@ -97,8 +102,8 @@ impl Broadcast {
     }
 }
 
-/// Whether it begins as all that [`encode`] writes for `uid`. One that says the same in other bytes has
-/// to be decoded.
+/// Whether a publication begins as everything that [`encode`] writes for `uid`. An equal broadcast in
+/// other bytes is found only by decoding.
 pub fn is_from(uid: &str, bytes: &[u8]) -> bool {
     const ARRAY_OF_3: u8 = 0x93;
     const SHORT_TEXT: u8 = 0xa0;
@@ -110,7 +115,7 @@ pub fn is_from(uid: &str, bytes: &[u8]) -> bool {
     }
 }
 
-/// Writes the broadcast of one event to one room, in the order of the adapter's own keys.
+/// Encodes the broadcast of one event to one room, with the keys in the order of the adapter.
 pub fn encode(uid: &str, arguments: &[serde_json::Value], room: &str) -> Vec<u8> {
     let data = arguments.iter().map(msgpack).collect();
     let packet = map([
@@ -125,7 +130,7 @@ pub fn encode(uid: &str, arguments: &[serde_json::Value], room: &str) -> Vec<u8>
     ]);
     let broadcast = Value::Array(vec![Value::from(uid), packet, options]);
     let mut bytes = Vec::new();
-    rmpv::encode::write_value(&mut bytes, &broadcast).expect("a vector takes all");
+    rmpv::encode::write_value(&mut bytes, &broadcast).expect("writing to a vector does not fail");
     bytes
 }
 
@@ -159,7 +164,7 @@ fn field<'a>(map: &'a ValueRef<'a>, name: &str) -> Option<&'a ValueRef<'a>> {
     found.map(|(_, value)| value)
 }
 
-/// Text, or a number that stands for it: `to(42)` names the room with the number.
+/// A string, or an integer in its place: `to(42)` names the room `42`.
 fn text(value: &ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::String(text) => text.as_str().map(str::to_owned),

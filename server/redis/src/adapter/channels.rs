@@ -1,31 +1,31 @@
-//! The names of the channels.
+//! The names of channels.
 
 /// The channels of the namespace `/` below one key.
 #[derive(Clone, Debug)]
 pub struct Channels {
-    everyone: String,
+    /// The channel of broadcasts that name their receivers, and prefix of the channels of rooms.
+    prefix: String,
 }
 
-/// To whom a channel carries.
+/// The receivers of the broadcasts on a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// Everybody, or the several rooms that the broadcast itself names.
+    /// Named by the broadcast: everyone, or several rooms.
     Named,
-    /// The room of this name.
+    /// The members of this room.
     Room(&'a str),
 }
 
 impl Channels {
     /// `key` is the option `key` of the adapters, by default `socket.io`.
     pub fn new(key: &str) -> Channels {
-        Channels { everyone: format!("{key}#/#") }
+        Channels { prefix: format!("{key}#/#") }
     }
 
-    /// A pattern of Redis for all of them. Other channels that match it are none of ours; see
-    /// [`Channels::scope`].
+    /// A Redis pattern that matches all of them, and others; see [`Channels::scope`].
     pub fn pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.everyone.len() + 1);
-        for letter in self.everyone.chars() {
+        let mut pattern = String::with_capacity(self.prefix.len() + 1);
+        for letter in self.prefix.chars() {
             if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
                 pattern.push('\\');
             }
@@ -34,13 +34,15 @@ impl Channels {
         pattern + "*"
     }
 
+    /// The channel of a room.
     pub fn room(&self, name: &str) -> String {
-        format!("{}{name}#", self.everyone)
+        format!("{}{name}#", self.prefix)
     }
 
-    /// A room may hold `#`, so its name is cut out and never split.
+    /// The receivers, or `None` for a channel that is not one of these. The name of a room may
+    /// contain `#`, so prefix and suffix are stripped instead of splitting at `#`.
     pub fn scope<'a>(&self, channel: &'a str) -> Option<Scope<'a>> {
-        match channel.strip_prefix(&self.everyone)? {
+        match channel.strip_prefix(&self.prefix)? {
             "" => Some(Scope::Named),
             rest => rest.strip_suffix('#').map(Scope::Room),
         }
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_no_pattern() {
+    fn a_key_is_escaped_in_the_pattern() {
         assert_eq!(Channels::new("socket.io").pattern(), "socket.io#/#*");
         assert_eq!(Channels::new(r"a*[b]?\").pattern(), r"a\*\[b\]\?\\#/#*");
     }

@@ -1,4 +1,4 @@
-//! From msgpack, as JavaScript writes it, to the JSON that JavaScript would have made of it.
+//! msgpack as JavaScript writes it, converted to the JSON that JavaScript would have written.
 
 use std::fmt::Write;
 
@@ -10,10 +10,10 @@ use time::macros::format_description;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IsBinary;
 
-/// `undefined` of JavaScript, as its encoder writes it.
+/// JavaScript's `undefined`, as its encoder writes it.
 const UNDEFINED: i8 = 0;
 const TIMESTAMP: i8 = -1;
-/// Above it a double is no exact integer, and is written as one only by accident.
+/// Largest double below which every integer is exact.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn write(value: &ValueRef<'_>, text: &mut String) -> Result<(), IsBinary> {
@@ -61,7 +61,7 @@ pub(super) fn write(value: &ValueRef<'_>, text: &mut String) -> Result<(), IsBin
     Ok(())
 }
 
-/// Keys of objects are text, whatever they were.
+/// Keys of objects are strings, whatever they were in msgpack.
 fn write_key(key: &ValueRef<'_>, text: &mut String) -> Result<(), IsBinary> {
     let mut written = String::new();
     write(key, &mut written)?;
@@ -88,7 +88,7 @@ fn write_text(string: &str, text: &mut String) {
 }
 
 fn put(text: &mut String, value: impl std::fmt::Display) {
-    write!(text, "{value}").expect("a string takes all");
+    write!(text, "{value}").expect("writing to a string does not fail");
 }
 
 /// The three lengths of the timestamp extension.

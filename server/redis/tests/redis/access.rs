@@ -1,4 +1,4 @@
-//! Who may, and over what.
+//! Logins, permissions and TLS.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use throng_cluster::{Failure, Order};
@@ -16,14 +16,14 @@ fn guarded() -> Server {
 }
 
 #[tokio::test]
-async fn a_user_is_let_in_to_his_database_with_his_password() {
+async fn a_user_with_a_password_may_use_a_database() {
     let server = guarded();
     let url = format!("redis://app:right%25password@127.0.0.1:{}/2", server.port);
     let redis = executor(&settings(&url));
     add(&redis, "t:s", "a").await.expect("it is done");
     assert_eq!(members(&redis, "t:s").await, ["a"]);
     let other = Err(Failure::Refused { why: "denied" });
-    assert_eq!(add(&redis, "u:s", "a").await, other, "a key that is not theirs");
+    assert_eq!(add(&redis, "u:s", "a").await, other, "a key that the user may not access");
 
     let login = ["--user", "app", "--pass", "right%password", "--no-auth-warning", "-n"];
     let card = |db: &'static str| server.cli(&[&login[..], &[db, "SCARD", "t:s"]].concat());
@@ -33,7 +33,7 @@ async fn a_user_is_let_in_to_his_database_with_his_password() {
 #[tokio::test]
 async fn a_wrong_password_and_a_wrong_user_are_denied() {
     let server = guarded();
-    for login in ["app:wrong@", "nobody:right@", ":wrong@", ""] {
+    for login in ["app:wrong@", "unknown:right@", ":wrong@", ""] {
         let redis = executor(&settings(&format!("redis://{login}127.0.0.1:{}", server.port)));
         let denied = Err(Failure::Broken { why: "auth" });
         assert_eq!(add(&redis, "t:s", "a").await, denied, "{login}");
@@ -51,7 +51,7 @@ async fn a_user_who_may_only_read_is_refused_writes() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_and_the_server_must_be_who_it_says() {
+async fn tls_works_and_the_certificate_is_checked() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let files = [("cert.pem", &*cert.pem()), ("key.pem", &*signing_key.serialize_pem())];
@@ -73,7 +73,7 @@ async fn tls_is_spoken_and_the_server_must_be_who_it_says() {
     let wrong_name = executor(&trusting(format!("rediss://127.0.0.1:{}", server.port)));
     assert!(add(&wrong_name, "s", "b").await.is_err(), "the certificate is for another name");
     let distrusting = executor(&settings(&format!("rediss://localhost:{}", server.port)));
-    assert!(add(&distrusting, "s", "c").await.is_err(), "no authority signed the certificate");
+    assert!(add(&distrusting, "s", "c").await.is_err(), "the certificate is not trusted");
     let plain = executor(&settings(&format!("redis://localhost:{}", server.port)));
     assert!(add(&plain, "s", "d").await.is_err(), "the server wants TLS");
     assert_eq!(members(&redis, "s").await, ["a"]);

@@ -8,10 +8,10 @@ use serde_json::json;
 use throng_core::cluster::{Audience, Emit, StoredMessage};
 use throng_core::input::UserCard;
 use throng_core::{RoomId, Seq, UserId};
-use throng_redis::adapter::{Broadcast, Channels, encode};
+use throng_redis::adapter::{Broadcast, Channels, UID, encode};
 use throng_redis::counters::Counters;
 use throng_redis::egress::Egress;
-use throng_redis::ingress::{Ingress, UID};
+use throng_redis::ingress::Ingress;
 use throng_redis::names::RoomNames;
 use throng_redis::{Commands, Connector};
 use tokio::sync::mpsc;
@@ -56,7 +56,7 @@ impl Listener {
 }
 
 fn broadcast(uid: &str, text: &str, room: &str) -> Vec<u8> {
-    encode(uid, &["news".into(), json!({ "text": text })], room)
+    encode(uid, &["alert".into(), json!({ "text": text })], room)
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn one_subscription_is_enough_for_every_room() {
     assert_eq!(server.cli(&["PUBSUB", "CHANNELS"]), "", "no channel by its name");
     server.publish("socket.io#/#room1#", &broadcast(UID, "of a server like us", "room1"));
     server.publish("socket.io#/#room1#", &broadcast("other!", &"x".repeat(1024), "room1"));
-    server.publish("socket.io#/#", &broadcast("other!", "nobody we know", "lobby"));
+    server.publish("socket.io#/#", &broadcast("other!", "no room of ours", "lobby"));
     server.publish("socket.io#/#7eHxbKnqCAAAB#", b"for a socket: not even read");
     server.publish("socket.io#/#room1", b"not a channel of the adapter");
     server.publish("socket.io#/#room1#", &broadcast("other!", "one", "room1"));
@@ -79,14 +79,14 @@ async fn one_subscription_is_enough_for_every_room() {
     let user = Audience::User(UserId(7));
     for (text, to) in [("one", room(1)), ("two", room(1)), ("three", user), ("four", room(2))] {
         let emit = listener.next().await;
-        assert_eq!(&*emit.event, format!(r#"["news",{{"text":"{text}"}}]"#));
+        assert_eq!(&*emit.event, format!(r#"["alert",{{"text":"{text}"}}]"#));
         assert_eq!(emit.to.as_deref(), Some(&[to][..]));
     }
     assert_eq!(listener.counters.emits(), 4);
     assert_eq!(listener.counters.skipped(), [("foreign", 2), ("too_large", 1)]);
 }
 
-/// For a pattern Redis wants the very text in the list of channels, not one that covers it.
+/// Redis permits a pattern only if the same text is in the list of channels, not a wider pattern.
 #[tokio::test]
 async fn the_rights_that_the_guide_asks_for_are_enough_to_listen() {
     let server = Server::start(&[]);
@@ -165,9 +165,10 @@ async fn messages_are_published_for_the_adapter() {
         time: "2026-01-01T10:00:00.000Z".into(),
     };
     egress.publish(RoomId(1), &[message(1), message(2)]);
-    let mut heard = other.on_message();
+    let mut publications = other.on_message();
     for seq in 1..=2 {
-        let publication = timeout(TIMEOUT, heard.next()).await.expect("in time").expect("one");
+        let publication =
+            timeout(TIMEOUT, publications.next()).await.expect("in time").expect("one");
         let broadcast = Broadcast::decode(publication.get_payload_bytes(), 1024);
         let broadcast = broadcast.expect("a broadcast");
         assert_eq!((&*broadcast.uid, &broadcast.rooms[..]), (UID, &["room1".to_owned()][..]));

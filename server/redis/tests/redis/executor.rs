@@ -35,8 +35,8 @@ pub fn settings(url: &str) -> Settings {
     }
 }
 
-/// One that gives up soon, for servers that do not answer.
-pub fn impatient(url: &str) -> Settings {
+/// Settings with short timeouts, for servers that do not answer.
+pub fn with_short_timeouts(url: &str) -> Settings {
     let timeout = Duration::from_millis(300);
     Settings { connect_timeout: timeout, command_timeout: timeout, ..settings(url) }
 }

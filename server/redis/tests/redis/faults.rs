@@ -2,7 +2,7 @@
 
 use throng_cluster::{EntryId, Failure, Order, Outcome};
 
-use crate::executor::{add, executor, impatient, members, settings};
+use crate::executor::{add, executor, members, settings, with_short_timeouts};
 use crate::server::{Server, eventually};
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_server_that_was_killed_and_came_back_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_read_that_waits_is_told_of_the_end_of_the_server() {
+async fn a_blocking_read_fails_at_the_end_of_the_server() {
     let mut server = Server::start(&[]);
     let redis = executor(&settings(&server.url()));
     add(&redis, "s", "a").await.expect("it is up");
@@ -46,7 +46,7 @@ async fn a_read_that_waits_is_told_of_the_end_of_the_server() {
 #[tokio::test]
 async fn a_server_that_is_stopped_times_out_and_is_used_again() {
     let server = Server::start(&[]);
-    let redis = executor(&impatient(&server.url()));
+    let redis = executor(&with_short_timeouts(&server.url()));
     add(&redis, "s", "a").await.expect("it is done");
     server.pause();
     assert_eq!(add(&redis, "s", "b").await, Err(Failure::Broken { why: "timeout" }));
@@ -57,9 +57,9 @@ async fn a_server_that_is_stopped_times_out_and_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_pause_times_out() {
+async fn a_paused_server_times_out() {
     let server = Server::start(&[]);
-    let redis = executor(&impatient(&server.url()));
+    let redis = executor(&with_short_timeouts(&server.url()));
     add(&redis, "s", "a").await.expect("it is done");
     server.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]);
     assert_eq!(add(&redis, "s", "b").await, Err(Failure::Broken { why: "timeout" }));

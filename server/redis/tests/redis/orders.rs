@@ -60,7 +60,7 @@ async fn writes_change_sets_and_hashes() {
 }
 
 #[tokio::test]
-async fn the_newest_connection_is_bound_whoever_writes_last() {
+async fn the_newest_connection_is_bound_in_any_order_of_writes() {
     let server = Server::start(&[]);
     let redis = executor(&settings(&server.url()));
     let (old, new) = (Fd::new(900, 1_700_000_000_000), Fd::new(1, 1_700_000_000_001));

@@ -2,7 +2,7 @@
 
 use throng_cluster::Failure;
 
-use crate::executor::{add, executor, impatient, members, settings};
+use crate::executor::{add, executor, members, settings, with_short_timeouts};
 use crate::server::{Server, eventually};
 
 /// A master, a replica that follows it, and a sentinel that watches both.
@@ -25,7 +25,7 @@ async fn after_a_failover_the_new_master_is_used() {
         || sentinel.cli(&["SENTINEL", "REPLICAS", "main"]).contains("master-link-status\nok");
     eventually("the sentinel knows the replica", async || knows_replica().then_some(())).await;
     let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
-    let redis = executor(&impatient(&url));
+    let redis = executor(&with_short_timeouts(&url));
     eventually("written by way of the sentinel", async || add(&redis, "s", "a").await.ok()).await;
     assert_eq!(master.cli(&["SMEMBERS", "s"]), "a");
     eventually("replicated", async || (replica.cli(&["SCARD", "s"]) == "1").then_some(())).await;

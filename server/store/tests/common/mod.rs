@@ -18,7 +18,7 @@ pub enum Flavor {
 }
 
 tokio::task_local! {
-    /// Where new databases are made; without it, each is a file of its own.
+    /// The server of new databases; without it, each is a file.
     pub static SERVER: Arc<Server>;
 }
 
@@ -51,7 +51,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
 }
 
 impl Bench {
-    /// A second way into the database, next to the store.
+    /// A second connection to the database, next to the store.
     pub async fn back_door(&self) -> AnyPool {
         AnyPool::connect(&self.url).await.expect("connect")
     }

@@ -1,4 +1,4 @@
-//! Database servers of our own: started on a socket in a temporary directory, ended with the test.
+//! Database servers of one test, on a socket in a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

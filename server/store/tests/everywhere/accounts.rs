@@ -60,7 +60,7 @@ async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
     assert!(matches!(outcome, Err(RegisterError::EmailTaken)), "{outcome:?}");
 }
 
-async fn login_wants_the_right_password_and_any_spelling_of_the_email() {
+async fn login_needs_the_password_and_accepts_any_spelling_of_the_email() {
     let bench = bench().await;
     let user = bench.user("Bob@example.org").await;
     assert_eq!((user.name.as_str(), user.email.as_str()), ("Bob", "Bob@example.org"));
@@ -71,7 +71,7 @@ async fn login_wants_the_right_password_and_any_spelling_of_the_email() {
     assert_eq!(login("bob@EXAMPLE.org", "secret").await, Some(user));
     assert_eq!(login("bob@example.org", "Secret").await, None);
     assert_eq!(login("bob@example.org", "").await, None);
-    assert_eq!(login("nobody@example.org", "secret").await, None);
+    assert_eq!(login("unknown@example.org", "secret").await, None);
 }
 
 async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
@@ -102,7 +102,7 @@ async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
 }
 
 #[tokio::test]
-async fn a_token_is_stored_as_its_hash_and_opens_its_scope_only() {
+async fn a_token_is_stored_as_its_hash_and_is_valid_in_its_scope_only() {
     let bench = bench().await;
     let user = bench.user("c@example.org").await;
     let api = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
@@ -120,13 +120,13 @@ async fn a_token_is_stored_as_its_hash_and_opens_its_scope_only() {
     file.extend(std::fs::read(bench.dir.path().join("throng.db-wal")).expect("read"));
     for token in [&api, &cookie] {
         let is_found = file.windows(token.len()).any(|window| window == token.as_bytes());
-        assert!(!is_found, "a token was written in the clear");
+        assert!(!is_found, "a token was stored in plain text");
         let is_hash_found = file.windows(32).any(|window| window == hash(token));
         assert!(is_hash_found, "this search would not find a token either");
     }
 }
 
-async fn a_revoked_token_opens_nothing_and_the_others_stay() {
+async fn a_revoked_token_is_invalid_and_the_others_stay() {
     let bench = bench().await;
     let user = bench.user("d@example.org").await;
     let first = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
@@ -156,7 +156,7 @@ async fn one_token_beyond_the_bound_ends_the_oldest_of_its_scope() {
     let user = bench.user("f@example.org").await;
     let other = bench.user("g@example.org").await;
     let cookie = bench.store.issue_token(user.id, TokenScope::Cookie).await.expect("issue");
-    let strange = bench.store.issue_token(other.id, TokenScope::Api).await.expect("issue");
+    let of_other = bench.store.issue_token(other.id, TokenScope::Api).await.expect("issue");
     let mut tokens = Vec::new();
     for _ in 0..2 {
         tokens.push(bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue"));
@@ -166,7 +166,7 @@ async fn one_token_beyond_the_bound_ends_the_oldest_of_its_scope() {
     assert!(is_open(&tokens[0]).await && is_open(&tokens[1]).await);
     tokens.push(bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue"));
     assert!(!is_open(&tokens[0]).await);
-    assert!(is_open(&tokens[1]).await && is_open(&tokens[2]).await && is_open(&strange).await);
+    assert!(is_open(&tokens[1]).await && is_open(&tokens[2]).await && is_open(&of_other).await);
     assert!(bench.store.authenticate_cookie(hash(&cookie)).await.expect("query").is_some());
 }
 
@@ -195,7 +195,7 @@ async fn a_token_needs_a_user() {
     assert!(matches!(outcome, Err(StoreError::Database(_))), "{outcome:?}");
 }
 
-async fn a_new_avatar_is_seen_by_the_next_question() {
+async fn a_new_avatar_is_in_the_next_answer() {
     let bench = bench().await;
     let user = bench.user("h@example.org").await;
     let changed =
@@ -208,12 +208,12 @@ async fn a_new_avatar_is_seen_by_the_next_question() {
 
 everywhere! {
     of_concurrent_registrations_of_one_email_exactly_one_succeeds,
-    login_wants_the_right_password_and_any_spelling_of_the_email,
+    login_needs_the_password_and_accepts_any_spelling_of_the_email,
     an_imported_bcrypt_hash_logs_in_and_becomes_argon2id,
-    a_revoked_token_opens_nothing_and_the_others_stay,
+    a_revoked_token_is_invalid_and_the_others_stay,
     a_token_ends_at_its_time_and_is_removed_by_the_next_one,
     one_token_beyond_the_bound_ends_the_oldest_of_its_scope,
     many_tokens_are_looked_up_at_once_and_answered_in_order,
     a_token_needs_a_user,
-    a_new_avatar_is_seen_by_the_next_question,
+    a_new_avatar_is_in_the_next_answer,
 }

@@ -10,7 +10,7 @@ async fn last_seq(bench: &Bench, room: u32) -> u64 {
     bench.store.room(room).await.expect("query").expect("room").last_seq
 }
 
-/// Holds what every append must have, so that jobs pile up until it is dropped.
+/// Holds a lock that every append needs, so that jobs queue until it is dropped.
 async fn held_lock(bench: &Bench) -> sqlx::Transaction<'static, sqlx::Any> {
     let pool = bench.back_door().await;
     if bench.flavor == Flavor::Sqlite {
@@ -71,17 +71,17 @@ async fn what_waits_is_committed_together_and_in_order() {
     assert_eq!(bench.store.metrics().messages.load(Relaxed), 1500);
     assert_eq!(bench.store.metrics().commit_latency.count(), commits);
     let page = bench.store.history(2, 1, 0).await.expect("query").expect("room");
-    let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
-    assert_eq!(told, (981..=1000).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+    let rows: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(rows, (981..=1000).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
 async fn ids_belong_to_their_messages() {
     let bench = bench().await;
     let ids = bench.store.append(1, Some(1), texts(1, 1, 300)).await.expect("append").ids;
     let page = bench.store.history(1, 15, 0).await.expect("query").expect("room");
-    let told: Vec<_> = page.rows.iter().map(|row| (row.msg.clone(), row.id)).collect();
+    let rows: Vec<_> = page.rows.iter().map(|row| (row.msg.clone(), row.id)).collect();
     let want: Vec<_> = (1..=20).map(|n: usize| (n.to_string(), ids[n - 1])).collect();
-    assert_eq!(told, want);
+    assert_eq!(rows, want);
 }
 
 async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
@@ -102,8 +102,8 @@ async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
     assert_eq!(empty.await.expect("append"), Appended { first_seq: 1, ids: Vec::new() });
     let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
-    let told: Vec<_> = page.rows.iter().map(|row| row.msg.as_str()).collect();
-    assert_eq!(told, ["1", "2", "3", "right"]);
+    let rows: Vec<_> = page.rows.iter().map(|row| row.msg.as_str()).collect();
+    assert_eq!(rows, ["1", "2", "3", "right"]);
 }
 
 async fn an_append_without_a_number_gets_the_next() {
@@ -121,8 +121,8 @@ async fn an_append_without_a_number_gets_the_next() {
     let next = bench.store.append(1, None, texts(1, 6, 6)).await.expect("append");
     assert_eq!(next.first_seq, 6);
     let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
-    let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
-    assert_eq!(told, (1..=6).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+    let rows: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
+    assert_eq!(rows, (1..=6).map(|n| (n, n.to_string())).collect::<Vec<_>>());
     assert_eq!(page.rows[5].id, next.ids[0]);
 }
 
@@ -187,7 +187,7 @@ async fn a_commit_that_fails_takes_its_whole_batch_with_it() {
              FOR EACH ROW EXECUTE FUNCTION fault()",
             "DROP TRIGGER fault ON messages",
         ),
-        // It has no deferred constraints: nothing of ours can fail at its COMMIT.
+        // It has no deferred constraints, so no statement fails at its COMMIT.
         Flavor::Mariadb => return,
     };
     check_failed_batch(&bench, fault, heal).await;

@@ -1,4 +1,5 @@
-//! What only a database server can do: serve several nodes from the start, lose a transaction to another, cut a connection, go away.
+//! Faults of database servers: conflicts, cut connections, no answer, a restart. And a new database
+//! that two nodes open at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::Scenario;
 use crate::common::{Bench, Flavor, SERVER, bench, bench_with, options, text, texts};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The first two times that somebody says `unlucky`, his transaction is a deadlock's victim; who
-/// says `doomed` always is. Numbers of a sequence are not taken back by a rollback.
+/// A trigger that makes a transaction with the message `unlucky` the victim of a deadlock, the first
+/// two times, and one with `doomed` every time. A rollback does not reset the sequence that counts.
 fn conflicts(flavor: Flavor) -> &'static str {
     match flavor {
         Flavor::Sqlite => panic!("SQLite has one writer"),
@@ -42,7 +43,7 @@ fn conflicts(flavor: Flavor) -> &'static str {
     }
 }
 
-async fn a_lost_conflict_is_tried_again_a_bounded_number_of_times() {
+async fn a_lost_conflict_is_retried_a_bounded_number_of_times() {
     let bench = bench().await;
     let back_door = bench.back_door().await;
     sqlx::raw_sql(conflicts(bench.flavor)).execute(&back_door).await.expect("fault");
@@ -73,15 +74,15 @@ async fn two_nodes_may_open_a_new_database_at_once() {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// The server never hears of the COMMIT.
+    /// The server does not receive the COMMIT.
     Before,
-    /// The server has committed; its answer gets lost.
+    /// The server has committed, and its answer is lost.
     After,
     /// The same, and the server cannot be reached for a while.
     ForLong,
 }
 
-/// Stands between a store and its server, and cuts the connection at the next COMMIT when armed.
+/// A proxy between a store and its server. When armed, it cuts the connection at the next COMMIT.
 struct Proxy {
     dir: tempfile::TempDir,
     flavor: Flavor,
@@ -104,7 +105,7 @@ impl Proxy {
                 if gone.load(Relaxed) {
                     continue;
                 }
-                let upstream = UnixStream::connect(&server).await.expect("the server is there");
+                let upstream = UnixStream::connect(&server).await.expect("the server is up");
                 tokio::spawn(relay(
                     client,
                     upstream,
@@ -145,7 +146,7 @@ async fn relay(
                     cuts.fetch_add(1, Relaxed);
                     is_gone.store(cut == Cut::ForLong, Relaxed);
                     if cut != Cut::Before && server.write_all(bytes).await.is_ok() {
-                        // Its answer is the proof that it has committed.
+                        // Its answer proves that it has committed.
                         let _ = server.read(&mut down).await;
                     }
                     return;
@@ -180,7 +181,7 @@ async fn check_cut_commit(cut: Cut) {
     let ids: Vec<_> = rows[2..].iter().map(|row| row.id).collect();
     assert_eq!((placed.first_seq, placed.ids), (3, ids), "{cut:?}");
     assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 2)], "{cut:?}");
-    // A batch without a message leaves no trace to look for; it is simply written again.
+    // A batch without a message has no row to look for; it is written again.
     proxy.is_armed.store(true, Relaxed);
     store.save_read(7, 1, 4, false).await.expect("save across the cut");
     assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 4)], "{cut:?}");
@@ -195,8 +196,8 @@ async fn a_commit_that_was_not_answered_is_not_repeated() {
     check_cut_commit(Cut::After).await;
 }
 
-/// Nobody can tell the callers what became of it. Whoever comes next is told where the room stands.
-async fn a_commit_that_stays_in_doubt_holds_nobody_up() {
+/// The callers get an error, though the messages may have been kept. The next append gets the next seq.
+async fn a_commit_that_stays_in_doubt_blocks_no_other() {
     let bench = bench().await;
     let server = SERVER.with(Arc::clone);
     let proxy = Proxy::start(bench.flavor, server.socket(), Cut::ForLong);
@@ -215,37 +216,37 @@ async fn a_commit_that_stays_in_doubt_holds_nobody_up() {
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
-async fn what_is_not_answered_in_time_is_given_up() {
+async fn a_statement_without_an_answer_in_time_fails() {
     let bench = bench_with(|options| options.answer_timeout = Duration::from_millis(400)).await;
     let back_door = bench.back_door().await;
     let mut lock = back_door.begin().await.expect("begin");
     let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
     rooms.fetch_all(&mut *lock).await.expect("lock");
     let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
-    let stuck = tokio::time::timeout(PATIENCE, stuck).await.expect("it ends by itself");
+    let stuck = tokio::time::timeout(TIMEOUT, stuck).await.expect("it ends in time");
     assert!(matches!(stuck, Err(AppendError::Store(StoreError::Unanswered))), "{stuck:?}");
     assert!(bench.store.metrics().unanswered.load(Relaxed) >= 1);
     lock.rollback().await.expect("release");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let placed = loop {
         match bench.store.append(1, None, vec![text(1, "after")]).await {
             Ok(placed) => break placed,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     };
-    assert_eq!(placed.first_seq, 1, "nothing of what was given up stays");
+    assert_eq!(placed.first_seq, 1, "nothing of the failed append is kept");
 }
 
-async fn a_stop_does_not_wait_for_ever() {
+async fn closing_has_a_time_limit() {
     let bench = bench().await;
     let back_door = bench.back_door().await;
     let mut lock = back_door.begin().await.expect("begin");
     let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
     rooms.fetch_all(&mut *lock).await.expect("lock");
     let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
-    tokio::time::timeout(PATIENCE, bench.store.close()).await.expect("it ends by itself");
+    tokio::time::timeout(TIMEOUT, bench.store.close()).await.expect("it ends in time");
     lock.rollback().await.expect("release");
-    // Its outcome is open until the lock goes; then it is one of the two.
+    // Whether it is committed is decided once the lock is released.
     let kept = match stuck.await {
         Ok(placed) => {
             assert_eq!(placed.first_seq, 1);
@@ -258,7 +259,7 @@ async fn a_stop_does_not_wait_for_ever() {
 }
 
 async fn until_pinged(bench: &Bench) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while let Err(error) = bench.store.ping().await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -269,9 +270,9 @@ async fn a_server_that_comes_back_is_used_again() {
     let bench = bench_with(|options| options.busy_timeout = Duration::from_millis(300)).await;
     let server = SERVER.with(Arc::clone);
     bench.store.append(1, None, vec![text(1, "before")]).await.expect("append");
-    bench.store.ping().await.expect("it is there");
+    bench.store.ping().await.expect("it is up");
     server.kill();
-    bench.store.ping().await.expect_err("it is gone");
+    bench.store.ping().await.expect_err("it is down");
     let lost = bench.store.append(1, None, vec![text(1, "lost")]).await;
     assert!(matches!(lost, Err(AppendError::Store(StoreError::Database(_)))), "{lost:?}");
     assert!(bench.store.room(1).await.is_err());
@@ -279,16 +280,16 @@ async fn a_server_that_comes_back_is_used_again() {
     until_pinged(&bench).await;
     let placed = bench.store.append(1, None, vec![text(1, "after")]).await.expect("append");
     assert_eq!(placed.first_seq, 2);
-    let told = bench.store.fetch(1, 0, 10).await.expect("fetch");
-    assert_eq!(told.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
+    let rows = bench.store.fetch(1, 0, 10).await.expect("fetch");
+    assert_eq!(rows.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
 }
 
 pub const SCENARIOS: &[Scenario] = &[
     ("two_nodes_may_open_a_new_database_at_once", || {
         Box::pin(two_nodes_may_open_a_new_database_at_once())
     }),
-    ("a_lost_conflict_is_tried_again_a_bounded_number_of_times", || {
-        Box::pin(a_lost_conflict_is_tried_again_a_bounded_number_of_times())
+    ("a_lost_conflict_is_retried_a_bounded_number_of_times", || {
+        Box::pin(a_lost_conflict_is_retried_a_bounded_number_of_times())
     }),
     ("a_commit_that_never_arrived_is_made_again", || {
         Box::pin(a_commit_that_never_arrived_is_made_again())
@@ -296,13 +297,13 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a_commit_that_was_not_answered_is_not_repeated", || {
         Box::pin(a_commit_that_was_not_answered_is_not_repeated())
     }),
-    ("a_commit_that_stays_in_doubt_holds_nobody_up", || {
-        Box::pin(a_commit_that_stays_in_doubt_holds_nobody_up())
+    ("a_commit_that_stays_in_doubt_blocks_no_other", || {
+        Box::pin(a_commit_that_stays_in_doubt_blocks_no_other())
     }),
-    ("what_is_not_answered_in_time_is_given_up", || {
-        Box::pin(what_is_not_answered_in_time_is_given_up())
+    ("a_statement_without_an_answer_in_time_fails", || {
+        Box::pin(a_statement_without_an_answer_in_time_fails())
     }),
-    ("a_stop_does_not_wait_for_ever", || Box::pin(a_stop_does_not_wait_for_ever())),
+    ("closing_has_a_time_limit", || Box::pin(closing_has_a_time_limit())),
     ("a_server_that_comes_back_is_used_again", || {
         Box::pin(a_server_that_comes_back_is_used_again())
     }),

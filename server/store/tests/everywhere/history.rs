@@ -66,7 +66,7 @@ async fn messages_that_arrive_while_paging_neither_repeat_nor_hide_one() {
     assert_eq!(page(&bench, 1, 0).await.1, 55);
 }
 
-async fn history_tells_the_message_as_sent_and_the_author_as_he_is() {
+async fn history_has_the_message_as_sent_and_the_author_as_now() {
     let bench = bench().await;
     let user = bench.user("Zoë@example.org").await;
     let mut message = text(user.id, "你好 &lt;b> \u{1f600} \\ ' \u{1}");
@@ -143,7 +143,7 @@ async fn a_read_mark_only_rises() {
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
 }
 
-async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
+async fn the_end_of_a_node_settles_its_readers_only() {
     let bench = bench_with(|options| options.node = "one".into()).await;
     let other = bench.node("two").await;
     bench.store.save_read(1, 1, 0, true).await.expect("save");
@@ -163,7 +163,7 @@ async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
     assert_eq!(bench.store.reading(4).await.expect("query"), [1]);
     assert_eq!(other.reading(3).await.expect("query"), [77]);
     assert!(other.reading(2).await.expect("query").is_empty());
-    bench.store.settle("nobody").await.expect("settle");
+    bench.store.settle("unknown").await.expect("settle");
     assert_eq!(marks().await, [vec![(1, 0)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]]);
     other.settle("one").await.expect("settle");
     let settled = [vec![(1, 3)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]];
@@ -172,7 +172,7 @@ async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
     bench.store.append(1, None, texts(1, 4, 5)).await.expect("append");
     other.settle("one").await.expect("settle again");
     assert_eq!(marks().await, settled, "what is settled is forgotten");
-    // A node that comes back under its name settles what it left behind.
+    // A node that starts again under its name settles its earlier readers.
     other.close().await;
     bench.node("two").await;
     assert_eq!(bench.store.reads(4).await.expect("query"), [(1, 5)]);
@@ -181,10 +181,10 @@ async fn the_end_of_a_node_settles_its_readers_and_nobody_elses() {
 everywhere! {
     pages_are_ranges_below_the_anchor,
     messages_that_arrive_while_paging_neither_repeat_nor_hide_one,
-    history_tells_the_message_as_sent_and_the_author_as_he_is,
+    history_has_the_message_as_sent_and_the_author_as_now,
     what_was_missed_is_fetched_in_order_and_in_bounds,
     a_room_that_does_not_exist_has_no_history,
     configured_rooms_get_their_names_and_keep_their_messages,
     a_read_mark_only_rises,
-    the_end_of_a_node_settles_its_readers_and_nobody_elses,
+    the_end_of_a_node_settles_its_readers_only,
 }

@@ -1,6 +1,5 @@
-//! What the store promises, on every database it runs on. Each scenario is a test on SQLite, and a
-//! step of the test of each database server: those are started once and get a new database for
-//! each scenario.
+//! The guarantees of the store, on every database. Each scenario is a test on SQLite, and a step of
+//! the test of each database server, which is started once and gets a new database per scenario.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -44,7 +43,7 @@ async fn mariadb() {
 async fn check(flavor: Flavor) {
     let server = Arc::new(Server::start(flavor).await);
     let everywhere = [accounts::SCENARIOS, commit::SCENARIOS, history::SCENARIOS, nodes::SCENARIOS];
-    // The last ones end the server.
+    // The last scenarios kill the server.
     for (name, scenario) in everywhere.into_iter().chain([faults::SCENARIOS]).flatten() {
         eprintln!("{flavor:?}: {name}");
         SERVER.scope(Arc::clone(&server), scenario()).await;

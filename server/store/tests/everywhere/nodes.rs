@@ -20,7 +20,7 @@ async fn make_rooms(bench: &Bench) {
     }
 }
 
-/// The whole log of a room; its seqs have no gap.
+/// All messages of a room; checks that its seqs have no gap.
 async fn log(store: &Store, room: u32) -> Vec<(i64, String)> {
     let last_seq = store.room(room).await.expect("query").expect("room").last_seq;
     let mut log = Vec::new();
@@ -38,7 +38,7 @@ async fn appends_of_two_nodes_are_one_order_without_gap() {
     let bench = bench().await;
     make_rooms(&bench).await;
     let nodes = [bench.store.clone(), bench.node("two").await];
-    let mut told: BTreeMap<u32, Vec<(u64, i64, String)>> = BTreeMap::new();
+    let mut answers: BTreeMap<u32, Vec<(u64, i64, String)>> = BTreeMap::new();
     let mut under_way = tokio::task::JoinSet::new();
     for (node, store) in nodes.iter().enumerate() {
         let store = store.clone();
@@ -69,21 +69,21 @@ async fn appends_of_two_nodes_are_one_order_without_gap() {
             appends += 1;
             let before = last.insert(room, placed.first_seq);
             assert!(before < Some(placed.first_seq), "a node's own order is kept");
-            let told = told.entry(room).or_default();
-            told.push((placed.first_seq, placed.ids[0], first.clone()));
-            told.push((placed.first_seq + 1, placed.ids[1], format!("{first}+")));
+            let answers = answers.entry(room).or_default();
+            answers.push((placed.first_seq, placed.ids[0], first.clone()));
+            answers.push((placed.first_seq + 1, placed.ids[1], format!("{first}+")));
         }
     }
     assert_eq!(appends, 2 * EACH);
     let mut ids = BTreeSet::new();
     for room in 1..=ROOMS {
-        let mut told = told.remove(&room).expect("every room was written to");
-        told.sort();
+        let mut answers = answers.remove(&room).expect("every room was written to");
+        answers.sort();
         let kept: Vec<_> = (1_u64..)
             .zip(log(&nodes[1], room).await)
             .map(|(seq, (id, msg))| (seq, id, msg))
             .collect();
-        assert_eq!(told, kept, "room {room}");
+        assert_eq!(answers, kept, "room {room}");
         ids.extend(kept.into_iter().map(|(_, id, _)| id));
     }
     assert_eq!(ids.len(), 2 * 2 * EACH, "ids are unique");
@@ -128,11 +128,11 @@ async fn two_nodes_may_settle_a_third_at_once() {
     }
 }
 
-/// The victim: appends for ever and reports each acknowledged message on its standard output.
+/// The victim: appends until it is killed, and prints each acknowledged message.
 #[tokio::test]
 async fn victim() {
     let Ok(url) = std::env::var(CHILD_URL) else { return };
-    let dir = std::env::var_os(CHILD_DIR).expect("it comes with the other");
+    let dir = std::env::var_os(CHILD_DIR).expect("set with the URL");
     let options = Options {
         password_cost: PasswordCost::Cheapest,
         node: "victim".into(),

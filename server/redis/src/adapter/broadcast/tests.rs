@@ -95,7 +95,7 @@ fn a_cut_broadcast_is_unreadable_at_every_length() {
 
 fn written(value: &rmpv::Value) -> Vec<u8> {
     let mut bytes = Vec::new();
-    rmpv::encode::write_value(&mut bytes, value).expect("a vector takes all");
+    rmpv::encode::write_value(&mut bytes, value).expect("writing to a vector does not fail");
     bytes
 }
 

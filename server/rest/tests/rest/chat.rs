@@ -1,19 +1,18 @@
 //! Rooms, history, uploads, the robot.
 
-mod common;
-
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
-use common::{Bench, Part, bench, bench_with, field, multipart, png, request};
 use http_body::Frame;
 use serde_json::{Value, json};
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use crate::common::{Bench, Part, bench, bench_with, field, multipart, png, request};
 
 const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
 const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
@@ -44,7 +43,7 @@ async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
             "errno": 0,
             "rooms": [
                 { "id": 1, "name": "Lobby", "online": 11, "seq": 5, "unread": 2 },
-                // The user is in room 2 now, so he has read it.
+                // The user is in room 2 now, so they have read it.
                 { "id": 2, "name": "Lounge", "online": 12, "seq": 5, "unread": 0 },
                 { "id": 7, "name": "Room 7", "online": 17, "seq": 0, "unread": 0 },
             ],
@@ -53,7 +52,7 @@ async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
 }
 
 #[tokio::test]
-async fn history_tells_one_s_own_email_and_hides_those_of_others() {
+async fn history_has_the_own_email_and_hides_those_of_others() {
     let bench = bench().await;
     let (ann, token) = user(&bench, "ann@b.c").await;
     let (bob, _) = user(&bench, "bob@b.c").await;
@@ -98,8 +97,8 @@ async fn pages_of_history_are_anchored_by_the_first_answer() {
         );
         let data = bench.get(&uri).await.json()["data"].clone();
         let rows = data["data"].as_array().expect("rows");
-        let told: Vec<u64> = rows.iter().map(|row| row["seq"].as_u64().expect("seq")).collect();
-        (told, data["total"].as_u64().expect("total"))
+        let seqs: Vec<u64> = rows.iter().map(|row| row["seq"].as_u64().expect("seq")).collect();
+        (seqs, data["total"].as_u64().expect("total"))
     };
     write(1, 41).await;
     assert_eq!(page("1", "0").await, ((22..=41).collect(), 41));
@@ -165,7 +164,7 @@ async fn an_image_is_kept_under_its_hash_and_served_safely() {
     }
     let head = bench.send(request(Method::HEAD, url, &[], Body::empty())).await;
     assert_eq!((head.status.as_u16(), head.bytes.len()), (200, 0));
-    let part = bench.send(common::get(url, &[("range", "bytes=1-3")])).await;
+    let part = bench.send(crate::common::get(url, &[("range", "bytes=1-3")])).await;
     assert_eq!((part.status.as_u16(), part.bytes.as_slice()), (206, &b"PNG"[..]));
     assert_eq!(bench.store.room(1).await.expect("query").expect("room").last_seq, 0);
 }
@@ -201,7 +200,7 @@ async fn an_upload_without_room_or_image_is_refused() {
 }
 
 #[tokio::test]
-async fn a_new_avatar_loads_from_the_root_and_is_told_to_the_shards() {
+async fn a_new_avatar_loads_from_the_root_and_the_shards_are_notified() {
     let bench = bench().await;
     let (id, token) = user(&bench, "ann@b.c").await;
     let file = Part { name: "file", file: Some(("me.jpg", "image/jpeg")), body: &png() };
@@ -211,8 +210,8 @@ async fn a_new_avatar_loads_from_the_root_and_is_told_to_the_shards() {
     assert_eq!(body, json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" }));
     assert!(url.starts_with("/storage/images/avatars/"), "{url}");
     assert_eq!(bench.get(&url).await.status, 200);
-    let told = bench.get(&format!("/api/user?api_token={token}")).await.json();
-    assert_eq!(told["avatar"], url.as_str());
+    let answer = bench.get(&format!("/api/user?api_token={token}")).await.json();
+    assert_eq!(answer["avatar"], url.as_str());
     let changed = bench.changed.lock().expect("lock").clone();
     assert_eq!(
         changed.iter().map(|user| (user.id, user.avatar.as_str())).collect::<Vec<_>>(),
@@ -242,13 +241,13 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
     let many: Vec<Part<'_>> = (0..40).map(|_| field("x", "1")).collect();
     let answer = bench.send(multipart("/api/file/uploadimg", &many)).await;
     answer.is(400, json!({ "message": "Bad Request" }));
-    let broken = common::post(
+    let broken = crate::common::post(
         "/api/file/uploadimg",
         "multipart/form-data; boundary=edge",
         "--edge\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf",
     );
     bench.send(broken).await.is(400, json!({ "message": "Bad Request" }));
-    let without_boundary = common::post("/api/file/uploadimg", "multipart/form-data", "x");
+    let without_boundary = crate::common::post("/api/file/uploadimg", "multipart/form-data", "x");
     bench.send(without_boundary).await.is(400, json!({ "message": "Bad Request" }));
 }
 
@@ -268,7 +267,7 @@ impl HttpBody for Stalled {
 }
 
 fn stalled(uri: &str) -> axum::extract::Request {
-    common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
+    crate::common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
 }
 
 #[tokio::test]
@@ -284,17 +283,17 @@ async fn a_body_that_does_not_arrive_is_given_up() {
 }
 
 #[tokio::test]
-async fn strangers_who_stall_their_uploads_hold_up_no_user() {
+async fn stalled_anonymous_uploads_do_not_delay_users() {
     let bench = bench_with(|settings, _| settings.uploads_at_once_max = 1).await;
     let (_, token) = user(&bench, "ann@b.c").await;
     let uri = format!("/api/file/uploadimg?api_token={token}");
     let file = Part { name: "file", file: Some(("a.png", "image/png")), body: &png() };
     let of_user = multipart(&uri, &[file, field("roomid", "1")]);
-    let of_stranger = upload("/api/file/uploadimg", &token, "1", &png(), "image/png");
+    let anonymous = upload("/api/file/uploadimg", &token, "1", &png(), "image/png");
     tokio::select! {
         biased;
         answer = bench.send(stalled("/api/file/avatar")) => panic!("{}", answer.status),
-        answer = bench.send(of_stranger) => panic!("a place was free: {}", answer.status),
+        answer = bench.send(anonymous) => panic!("a slot was free: {}", answer.status),
         answer = bench.send(of_user) => assert_eq!(answer.json()["errno"], 200),
     }
 }

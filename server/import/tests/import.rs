@@ -1,5 +1,6 @@
-//! The original application's data, taken over from a real MariaDB into every database.
+//! The original application's data, imported from a real MariaDB into every database.
 
+#[path = "../../store/tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
@@ -8,11 +9,12 @@ use common::servers::Server;
 use common::{Flavor, options};
 use sqlx::AnyPool;
 use tempfile::TempDir;
-use throng_store::{Import, ImportError, ImportReport, NewUser, Remark, Store, hash_token};
+use throng_import::{Import, ImportError, ImportReport, Remark, Tally};
+use throng_store::{NewUser, Store, hash_token};
 
-const SCHEMA: &str = include_str!("common/original.sql");
+const SCHEMA: &str = include_str!("original.sql");
 
-/// The hash of `U*U` in the clothes of PHP; the letters of the tokens tell their owners.
+/// The hash of `U*U` with PHP's prefix; the letters of the tokens name their owners.
 const ROWS: &str = "
     INSERT INTO users (id, name, email, email_verified_at, password, avatar, api_token,
                        created_at, updated_at) VALUES
@@ -57,7 +59,7 @@ fn remarks(remarks: &BTreeMap<&'static str, Remark>) -> Vec<(&'static str, Vec<i
 }
 
 fn check_report(report: &ImportReport) {
-    let counted = |tally: &throng_store::Tally| (tally.read, tally.written);
+    let counted = |tally: &Tally| (tally.read, tally.written);
     assert_eq!(counted(&report.users), (6, 4));
     let reasons = remarks(&report.users.remarks);
     assert_eq!(reasons.len(), 3, "{reasons:?}");
@@ -76,12 +78,12 @@ fn check_report(report: &ImportReport) {
     // Skipped: 2, 5, 6, 8; written as all unread: 4.
     assert_eq!(rows, 5, "{:?}", report.counts.remarks);
     assert_eq!((report.rooms, report.marks), (3, 4 * 2));
-    let told = format!("{report:?}");
-    assert!(!told.contains("$2y$") && !told.contains("aaaa"), "no secret is told");
+    let text = format!("{report:?}{report}");
+    assert!(!text.contains("$2y$") && !text.contains("aaaa"), "the report holds a secret");
 }
 
 async fn check_target(store: &Store) {
-    // Who they are, and that they can come in as before.
+    // The users, who can log in as before.
     let ann = store.user(1).await.expect("query").expect("ann");
     assert_eq!((ann.email.as_str(), ann.name.as_str()), ("Ann@example.org", "ann"));
     assert_eq!(ann.avatar, "https://a.example/1.png");
@@ -96,15 +98,15 @@ async fn check_target(store: &Store) {
         store.authenticate(hash).await.expect("query").map(|user| user.id)
     };
     assert_eq!((owner("a").await, owner("d").await, owner("c").await), (Some(1), Some(6), None));
-    // What was said.
+    // The messages.
     let page = store.history(1, 1, 0).await.expect("query").expect("room 1");
-    let told: Vec<_> = page
+    let messages: Vec<_> = page
         .rows
         .iter()
         .map(|row| (row.seq, row.user, row.msg.as_str(), row.img.as_str(), row.time.as_str()))
         .collect();
     assert_eq!(
-        told,
+        messages,
         [
             (1, 1, "first 你好 \u{1f600}", "", "2020-02-02T20:05:06Z"),
             (2, 2, "", "/storage/x.png", "2020-02-02T20:05:07Z"),
@@ -112,12 +114,12 @@ async fn check_target(store: &Store) {
         ]
     );
     assert_eq!(store.tips().await.expect("query"), [(1, 3), (2, 1), (7, 0)]);
-    // Unread as the original would have shown it: 2 and 0, all of it, none.
+    // Unread as the original would have shown them: 2 and 0, all, none.
     assert_eq!(store.reads(1).await.expect("query"), [(1, 1), (2, 1)]);
     assert_eq!(store.reads(2).await.expect("query"), [(1, 0), (2, 1)]);
     assert_eq!(store.reads(5).await.expect("query"), [(1, 3), (2, 1)]);
     assert_eq!(store.reads(6).await.expect("query"), [(1, 3), (2, 1)]);
-    // Life goes on: new ids and seqs follow.
+    // New ids and seqs follow.
     let new =
         NewUser { email: "new@example.org".into(), password: "s".into(), avatar: "/n".into() };
     assert_eq!(store.register(new).await.expect("register").id, 7);
@@ -135,10 +137,10 @@ async fn check_import(from: &str, target: &str) {
     assert_eq!(store.user(1).await.expect("query"), None, "a dry run writes nothing");
 
     let import = Import { from, utc_offset_s, into: Some(&store) };
-    let mut heard = Vec::new();
-    let report = import.run(|table, rows| heard.push((table, rows))).await.expect("import");
+    let mut progress = Vec::new();
+    let report = import.run(|table, rows| progress.push((table, rows))).await.expect("import");
     check_report(&report);
-    assert_eq!(heard, [("users", 6), ("messages", 7), ("counts", 9)]);
+    assert_eq!(progress, [("users", 6), ("messages", 7), ("counts", 9)]);
     assert_eq!(store.room(1).await.expect("query").expect("room").name, "Lobby");
     check_target(&store).await;
 
@@ -148,7 +150,7 @@ async fn check_import(from: &str, target: &str) {
 }
 
 #[tokio::test]
-async fn the_original_is_taken_over_whole() {
+async fn the_original_is_imported_whole() {
     let mariadb = Server::start(Flavor::Mariadb).await;
     let from = original(&mariadb).await;
     let dir = TempDir::new().expect("tempdir");
@@ -171,6 +173,6 @@ async fn a_source_that_fails_half_way_leaves_nothing() {
     assert!(matches!(outcome, Err(ImportError::Source(_))), "{outcome:?}");
     assert_eq!(store.user(1).await.expect("query"), None);
     assert_eq!(store.tips().await.expect("query"), []);
-    let strange = Import { from: "postgres://ann:secret@db/x", utc_offset_s: 0, into: None };
-    assert!(matches!(strange.run(|_, _| ()).await, Err(ImportError::SourceUrl)));
+    let postgres = Import { from: "postgres://ann:secret@db/x", utc_offset_s: 0, into: None };
+    assert!(matches!(postgres.run(|_, _| ()).await, Err(ImportError::SourceUrl)));
 }

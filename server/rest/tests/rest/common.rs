@@ -1,4 +1,4 @@
-#![allow(dead_code, reason = "each test binary uses a part")]
+//! The router on a store of its own, and requests for it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,9 @@ use throng_rest::{Deps, PeerAddr, Revoked, Settings, router};
 use throng_store::{Options, PasswordCost, Store, UserRow};
 use tower::ServiceExt;
 
+/// Answer to a request without a valid token.
+pub const UNAUTHENTICATED: &str = "Unauthenticated.";
+
 pub const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 pub fn png() -> Vec<u8> {
@@ -23,7 +26,7 @@ pub fn png() -> Vec<u8> {
 pub struct Bench {
     pub dir: TempDir,
     pub store: Store,
-    pub desk: Router,
+    pub api: Router,
     pub revoked: Arc<Mutex<Vec<Revoked>>>,
     pub changed: Arc<Mutex<Vec<UserRow>>>,
     pub requests: Arc<Mutex<Vec<(String, u16)>>>,
@@ -59,7 +62,7 @@ pub async fn bench() -> Bench {
     bench_with(|_, _| ()).await
 }
 
-/// A front desk without throttle unless `change` sets one.
+/// The API without throttle unless `change` sets one.
 pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
     let mut options =
@@ -80,7 +83,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Ben
     deps.rooms_online = Arc::new(|room| 10 + room);
     deps.is_present = Arc::new(|_, room| room == 2);
     deps.metrics = Arc::new(|| "throng_rooms 2\n".to_owned());
-    Bench { dir, store, desk: router(deps), revoked, changed, requests }
+    Bench { dir, store, api: router(deps), revoked, changed, requests }
 }
 
 impl Bench {
@@ -89,7 +92,7 @@ impl Bench {
         if request.extensions().get::<PeerAddr>().is_none() {
             request.extensions_mut().insert(PeerAddr(peer));
         }
-        let response = self.desk.clone().oneshot(request).await.expect("infallible");
+        let response = self.api.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("body").to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
@@ -103,7 +106,7 @@ impl Bench {
         self.send(post(uri, "application/json", body.to_string())).await
     }
 
-    /// Registers and answers the user as told, with his token.
+    /// Registers a user; answers the user and the token.
     pub async fn register(&self, email: &str) -> Value {
         let body = json!({ "name": email, "password": "secret" });
         let answer = self.post("/api/register", body).await;

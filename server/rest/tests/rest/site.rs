@@ -1,14 +1,13 @@
 //! Files, pages, health, throttle, other origins.
 
-mod common;
-
 use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::http::Method;
-use common::{bench, bench_with, get, request};
 use serde_json::json;
 use throng_rest::PeerAddr;
+
+use crate::common::{bench, bench_with, get, request};
 
 #[tokio::test]
 async fn default_avatars_are_pictures_without_script() {
@@ -152,7 +151,7 @@ async fn only_listed_origins_may_read_answers() {
         assert_eq!(answer.header("access-control-allow-origin"), listed);
         assert_eq!(answer.header("access-control-allow-credentials"), "true");
     }
-    let closed = common::bench().await;
+    let closed = crate::common::bench().await;
     let answer = closed.send(get("/api/user", &[("origin", listed)])).await;
     assert_eq!(answer.header("access-control-allow-origin"), "");
 }

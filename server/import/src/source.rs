@@ -5,11 +5,11 @@ use std::str::FromStr;
 use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
-use super::ImportError;
-use crate::StoreError;
-use crate::dialect::Dialect;
+use throng_store::StoreError;
 
-pub(super) struct LegacyUser {
+use crate::ImportError;
+
+pub(crate) struct LegacyUser {
     pub id: i64,
     pub name: String,
     pub email: String,
@@ -21,7 +21,7 @@ pub(super) struct LegacyUser {
     pub updated: Option<String>,
 }
 
-pub(super) struct LegacyMessage {
+pub(crate) struct LegacyMessage {
     pub id: i64,
     pub user: i64,
     pub room: i64,
@@ -30,16 +30,28 @@ pub(super) struct LegacyMessage {
     pub created: Option<String>,
 }
 
-pub(super) struct LegacyCount {
+pub(crate) struct LegacyCount {
     pub id: i64,
     pub user: i64,
     pub room: i64,
     pub count: i64,
 }
 
-/// The source, in one snapshot.
-pub(super) struct Source {
+/// The source, in one snapshot. Each table is read page by page, in the order of its ids.
+pub(crate) struct Source {
     connection: AnyConnection,
+    users: Table,
+    messages: Table,
+    counts: Table,
+}
+
+/// A table and how far it was read.
+#[derive(Clone, Copy)]
+struct Table {
+    /// Selects the rows after an id; the first column is the id.
+    select: &'static str,
+    /// Id of the last row read.
+    after: i64,
 }
 
 const USERS: &str = "\
@@ -59,14 +71,13 @@ const COUNTS: &str = "\
 
 impl Source {
     pub async fn open(url: &str) -> Result<Self, ImportError> {
-        if Dialect::of(url) != Some(Dialect::Mysql) {
+        if !["mysql:", "mariadb:"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(ImportError::SourceUrl);
         }
         sqlx::any::install_default_drivers();
         let connect = AnyConnectOptions::from_str(url).map_err(unreadable)?;
         let mut connection = connect.connect().await.map_err(unreadable)?;
-        // Times must come back as the application wrote them: it wrote them by the server's own
-        // zone, where sqlx asks for UTC.
+        // Times must be read as the application wrote them: in the server's own zone. sqlx sets UTC.
         for statement in [
             "SET SESSION time_zone = @@GLOBAL.time_zone",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -74,14 +85,13 @@ impl Source {
         ] {
             connection.execute(statement).await.map_err(unreadable)?;
         }
-        Ok(Self { connection })
+        let table = |select| Table { select, after: 0 };
+        let (users, messages, counts) = (table(USERS), table(MESSAGES), table(COUNTS));
+        Ok(Self { connection, users, messages, counts })
     }
 
-    pub async fn users_after(
-        &mut self,
-        after: &mut i64,
-    ) -> Result<Option<Vec<LegacyUser>>, ImportError> {
-        self.page(USERS, after, |row| {
+    pub async fn users(&mut self) -> Result<Option<Vec<LegacyUser>>, ImportError> {
+        page(&mut self.connection, &mut self.users, |row| {
             Ok(LegacyUser {
                 id: row.try_get(0)?,
                 name: row.try_get(1)?,
@@ -97,11 +107,8 @@ impl Source {
         .await
     }
 
-    pub async fn messages_after(
-        &mut self,
-        after: &mut i64,
-    ) -> Result<Option<Vec<LegacyMessage>>, ImportError> {
-        self.page(MESSAGES, after, |row| {
+    pub async fn messages(&mut self) -> Result<Option<Vec<LegacyMessage>>, ImportError> {
+        page(&mut self.connection, &mut self.messages, |row| {
             Ok(LegacyMessage {
                 id: row.try_get(0)?,
                 user: row.try_get(1)?,
@@ -114,11 +121,8 @@ impl Source {
         .await
     }
 
-    pub async fn counts_after(
-        &mut self,
-        after: &mut i64,
-    ) -> Result<Option<Vec<LegacyCount>>, ImportError> {
-        self.page(COUNTS, after, |row| {
+    pub async fn counts(&mut self) -> Result<Option<Vec<LegacyCount>>, ImportError> {
+        page(&mut self.connection, &mut self.counts, |row| {
             Ok(LegacyCount {
                 id: row.try_get(0)?,
                 user: row.try_get(1)?,
@@ -130,23 +134,22 @@ impl Source {
     }
 
     pub async fn close(self) {
-        // Nothing was changed, so a failure to say goodbye means nothing.
+        // Nothing was changed, so a failure to close does no harm.
         let _ = self.connection.close().await;
     }
+}
 
-    /// The next rows, ordered by the id in their first column; `None` after the last.
-    async fn page<T>(
-        &mut self,
-        sql: &'static str,
-        after: &mut i64,
-        read: impl Fn(&AnyRow) -> Result<T, sqlx::Error>,
-    ) -> Result<Option<Vec<T>>, ImportError> {
-        let query = Dialect::Mysql.query(sql).bind(*after);
-        let rows = query.fetch_all(&mut self.connection).await.map_err(unreadable)?;
-        let Some(last) = rows.last() else { return Ok(None) };
-        *after = last.try_get(0).map_err(unreadable)?;
-        rows.iter().map(read).collect::<Result<_, _>>().map(Some).map_err(unreadable)
-    }
+/// The next rows of a table; `None` after the last.
+async fn page<T>(
+    connection: &mut AnyConnection,
+    table: &mut Table,
+    read: impl Fn(&AnyRow) -> Result<T, sqlx::Error>,
+) -> Result<Option<Vec<T>>, ImportError> {
+    let query = sqlx::query(table.select).bind(table.after);
+    let rows = query.fetch_all(connection).await.map_err(unreadable)?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    table.after = last.try_get(0).map_err(unreadable)?;
+    rows.iter().map(read).collect::<Result<_, _>>().map(Some).map_err(unreadable)
 }
 
 fn unreadable(error: sqlx::Error) -> ImportError {

@@ -1,0 +1,187 @@
+//! Tokens, the session cookie, logout.
+
+use axum::body::Body;
+use axum::http::Method;
+use serde_json::{Value, json};
+use throng_store::hash_token;
+
+use crate::common::{Bench, UNAUTHENTICATED, bench, bench_with, cookie_of, get, request};
+
+#[tokio::test]
+async fn a_token_is_taken_from_query_body_or_bearer_in_this_order() {
+    let bench = bench().await;
+    let ann = bench.register("ann@b.c").await["api_token"].as_str().expect("token").to_owned();
+    let bob = bench.register("bob@b.c").await["api_token"].as_str().expect("token").to_owned();
+    let name = async |uri: String, headers: &[(&str, &str)]| {
+        bench.send(get(&uri, headers)).await.json()["name"].clone()
+    };
+    let bearer = format!("Bearer {bob}");
+    let bearer: &[(&str, &str)] = &[("authorization", &bearer)];
+    assert_eq!(name("/api/user".into(), bearer).await, "bob");
+    for absent in ["", "false", "null"] {
+        assert_eq!(name(format!("/api/user?api_token={absent}"), bearer).await, "bob");
+    }
+    assert_eq!(name(format!("/api/user?api_token={ann}"), bearer).await, "ann");
+    let lower = format!("bearer {bob}");
+    assert_eq!(name("/api/user".into(), &[("authorization", &lower)]).await, "bob");
+
+    // The body, seen through a route that reads one: whose token ends?
+    let logout = |body: Value, uri: &str| {
+        request(
+            Method::POST,
+            uri,
+            &[("content-type", "application/json"), bearer[0]],
+            Body::from(body.to_string()),
+        )
+    };
+    let ended = async |request| {
+        bench.send(request).await.is(200, json!({ "errno": 0, "message": "Logged out" }));
+        bench.revoked.lock().expect("lock").pop().expect("revoked").token_hash
+    };
+    let of_body = logout(json!({ "api_token": ann }), "/api/logout");
+    assert_eq!(Some(ended(of_body).await), hash_token(&ann));
+    let of_bearer = logout(json!({ "api_token": "" }), "/api/logout");
+    assert_eq!(Some(ended(of_bearer).await), hash_token(&bob));
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_no_reason_to_look_for_another() {
+    let bench = bench().await;
+    let user = bench.register("ann@b.c").await;
+    let token = user["api_token"].as_str().expect("token");
+    let bearer = format!("Bearer {token}");
+    let other = "a".repeat(60);
+    for uri in [format!("/api/user?api_token={other}"), "/api/user?api_token=0".into()] {
+        let answer = bench.send(get(&uri, &[("authorization", &bearer)])).await;
+        answer.is(401, json!({ "message": UNAUTHENTICATED }));
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_a_wrong_type_or_shape_open_nothing() {
+    let bench = bench().await;
+    let token = bench.register("ann@b.c").await["api_token"].as_str().expect("token").to_owned();
+    let bodies = [
+        json!({ "api_token": 1 }),
+        json!({ "api_token": 0 }),
+        json!({ "api_token": true }),
+        json!({ "api_token": false }),
+        json!({ "api_token": null }),
+        json!({ "api_token": "" }),
+        json!({ "api_token": [token] }),
+        json!({ "api_token": { "0": token } }),
+        json!({ "api_token": &token[..59] }),
+        json!({ "api_token": format!("{token}a") }),
+        json!({ "api_token": format!(" {token}") }),
+        json!({ "api_token": "%".repeat(60) }),
+        json!({}),
+    ];
+    for body in bodies {
+        let answer = bench.post("/api/logout", body.clone()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()),
+            (401, json!({ "message": UNAUTHENTICATED })),
+            "{body}"
+        );
+    }
+    let swapped: String =
+        token
+            .chars()
+            .map(|c| {
+                if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
+            })
+            .collect();
+    for uri in [
+        "/api/user".to_owned(),
+        "/api/user?api_token=1".into(),
+        format!("/api/user?api_token[]={token}"),
+        format!("/api/user?api_token={swapped}"),
+        format!("/api/user?API_TOKEN={token}"),
+    ] {
+        bench.get(&uri).await.is(401, json!({ "message": UNAUTHENTICATED }));
+    }
+    for value in ["Bearer", "Bearer ", &format!("Basic {token}"), &token] {
+        let answer = bench.send(get("/api/user", &[("authorization", value)])).await;
+        answer.is(401, json!({ "message": UNAUTHENTICATED }));
+    }
+    assert!(bench.revoked.lock().expect("lock").is_empty());
+    assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 200);
+}
+
+async fn login_cookie(bench: &Bench) -> (String, String) {
+    bench.register("ann@b.c").await;
+    let body = json!({ "name": "ann@b.c", "password": "secret" });
+    let answer = bench.post("/api/login", body).await;
+    let token = answer.json()["user"]["api_token"].as_str().expect("token").to_owned();
+    (cookie_of(&answer), token)
+}
+
+#[tokio::test]
+async fn the_cookie_is_out_of_reach_of_scripts_and_other_sites() {
+    let bench = bench().await;
+    let body = json!({ "name": "ann@b.c", "password": "secret" });
+    let answer = bench.post("/api/register", body).await;
+    let set = answer.header("set-cookie");
+    let (value, attributes) = set.split_once("; ").expect("attributes");
+    assert!(value.strip_prefix("throng_session=").and_then(hash_token).is_some(), "{set}");
+    let mut attributes: Vec<_> = attributes.split("; ").collect();
+    attributes.sort_unstable();
+    assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/api", "SameSite=Strict"]);
+
+    let secure = bench_with(|settings, _| settings.cookie_secure = true).await;
+    let body = json!({ "name": "ann@b.c", "password": "secret" });
+    let answer = secure.post("/api/register", body).await;
+    assert!(answer.header("set-cookie").contains("; Secure"));
+}
+
+#[tokio::test]
+async fn the_cookie_reads_and_does_nothing_else() {
+    let bench = bench().await;
+    let (cookie, token) = login_cookie(&bench).await;
+    let jar = format!("other=1; {cookie}");
+    let with_cookie: &[(&str, &str)] = &[("cookie", &jar)];
+    let answer = bench.send(get("/api/user", with_cookie)).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["name"]), (200, &json!("ann")));
+    assert_eq!(answer.json().get("api_token"), None);
+    let history = bench.send(get("/api/history/message?roomid=1&current=1", with_cookie)).await;
+    assert_eq!(history.json()["data"]["errno"], 0);
+
+    // A page whose user logged out sends an empty token: the cookie must not identify them.
+    for uri in ["/api/user?api_token=", "/api/user?api_token=false", "/api/user?api_token"] {
+        assert_eq!(bench.send(get(uri, with_cookie)).await.status, 401, "{uri}");
+    }
+    let logout = request(Method::POST, "/api/logout", with_cookie, Body::empty());
+    assert_eq!(bench.send(logout).await.status, 401);
+    let value = cookie.strip_prefix("throng_session=").expect("value");
+    let uri = format!("/api/user?api_token={value}");
+    assert_eq!(bench.get(&uri).await.status, 401, "a cookie's token is no API token");
+    let swapped = format!("throng_session={token}");
+    let answer = bench.send(get("/api/user", &[("cookie", &swapped)])).await;
+    assert_eq!(answer.status, 401, "an API token is no cookie");
+}
+
+#[tokio::test]
+async fn logout_ends_the_token_and_the_cookie_and_says_so_to_the_shards() {
+    let bench = bench().await;
+    let (cookie, token) = login_cookie(&bench).await;
+    let uri = format!("/api/logout?api_token={token}");
+    let logout = request(Method::POST, &uri, &[("cookie", &cookie)], Body::empty());
+    let answer = bench.send(logout).await;
+    answer.is(200, json!({ "errno": 0, "message": "Logged out" }));
+    assert!(answer.header("set-cookie").starts_with("throng_session=; "));
+    assert!(answer.header("set-cookie").contains("Max-Age=0"));
+    let revoked = bench.revoked.lock().expect("lock").clone();
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(Some(revoked[0].token_hash), hash_token(&token));
+    assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 401);
+    assert_eq!(bench.send(get("/api/user", &[("cookie", &cookie)])).await.status, 401);
+    let again = request(Method::POST, &uri, &[], Body::empty());
+    assert_eq!(bench.send(again).await.status, 401);
+}
+
+#[tokio::test]
+async fn an_expired_token_opens_nothing() {
+    let bench = bench_with(|_, options| options.token_lifetime = std::time::Duration::ZERO).await;
+    let token = bench.register("ann@b.c").await["api_token"].as_str().expect("token").to_owned();
+    assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 401);
+}
