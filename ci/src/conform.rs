@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Stdio;
 use std::thread;
 
+use crate::counts::{Counts, judged, plain_counts};
 use crate::nodes::{Nodes, Plan};
 use crate::process::{command, finish, run, run_and_read_as, say, target};
-use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
 const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
@@ -118,7 +118,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     }
     harness.args(args);
     let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
-    Ok(crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines)))
+    Ok(judged("harness", succeeded, plain_counts(&lines)))
 }
 
 /// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and

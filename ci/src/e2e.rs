@@ -2,8 +2,8 @@
 
 use std::{env, fs};
 
+use crate::counts::{Counts, judged, plain};
 use crate::process::{command, root, run, run_and_read, say, target};
-use crate::test::{Counts, judged, plain};
 use crate::{Failure, Outcome, setup};
 
 const DIR: &str = "tests/js";

@@ -3,16 +3,24 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod circles;
 mod conform;
+mod counts;
 mod e2e;
+mod files;
+mod fuzz;
 mod imports;
 mod instructions;
+mod links;
+mod modules;
 mod nodes;
 mod process;
+mod purity;
 mod run;
 mod services;
 mod setup;
 mod test;
+mod words;
 
 use std::process::ExitCode;
 
@@ -67,9 +75,10 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "run" => run::run(&rest),
         "test" => test::test(&rest),
-        "check" => check::check(),
+        "check" => check::check(&rest),
         "conform" => conform::conform(&rest),
         "bench" => conform::bench(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "faults" => e2e::faults(),
         "instructions" => instructions::instructions(),
         "sim" => conform::sim(&rest),

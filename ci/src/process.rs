@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs, thread};
 
+use serde_json::Value;
+
 use crate::{Failure, Outcome};
 
 /// The repository's top folder.
@@ -103,6 +105,14 @@ fn copy_lines(from: impl Read, show: impl Fn(&str)) -> Vec<String> {
 pub fn read<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Option<String> {
     let output = command(program, args, dir).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What Cargo says of the packages of this workspace.
+pub fn metadata() -> Outcome<Value> {
+    let args = ["metadata", "--no-deps", "--format-version", "1", "--offline"];
+    let text = read("cargo", &args, ".")
+        .ok_or_else(|| Failure::Failed("cargo metadata failed".to_owned()))?;
+    serde_json::from_str(&text).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 pub fn is_root() -> bool {
