@@ -85,6 +85,11 @@ const VALGRIND: Need = Need {
     package: "valgrind",
     why: "counts the instructions of a delivery",
 };
+const DEBOOTSTRAP: Need = Need {
+    present: || is_daemon("debootstrap"),
+    package: "debootstrap",
+    why: "makes the empty Debian of `cargo xtask fresh`",
+};
 const CC: Need = Need {
     present: || is_installed("cc"),
     package: "build-essential",
@@ -112,6 +117,11 @@ pub fn for_run() -> Outcome {
 /// What `instructions` needs.
 pub fn for_instructions() -> Outcome {
     system(&[CC, VALGRIND])
+}
+
+/// What `fresh` needs.
+pub fn for_fresh() -> Outcome {
+    system(&[DEBOOTSTRAP])
 }
 
 /// What `test` needs.
