@@ -10,7 +10,7 @@ const DIR: &str = "tests/js";
 const FAULTS: &str = "faults.test.mjs";
 
 /// File after file: a failed one runs once more, because it is about real processes, sockets and
-/// browsers on whatever machine this is. What passes only then is counted as flaky and told.
+/// browsers on a shared machine. One that passes only then is counted and reported as flaky.
 pub fn all() -> Outcome<Counts> {
     let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

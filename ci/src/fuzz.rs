@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::counts::Counts;
 use crate::process::{command, finish, line_of, read, root, say, target};
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, setup};
 
 const DIR: &str = "server/wire/fuzz";
 const SECONDS: u64 = 60;
@@ -33,6 +33,7 @@ const FLAGS: &[&str] = &[
 pub fn fuzz(args: &[String]) -> Outcome {
     let all = targets()?;
     let (chosen, seconds) = parse(args, &all).map_err(Failure::Usage)?;
+    setup::for_fuzz()?;
     let program_dir = build()?;
     let mut failed = Vec::new();
     for name in chosen {

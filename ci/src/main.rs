@@ -57,7 +57,7 @@ usage: cargo xtask <command> [arguments]
 
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 something must be installed by hand.";
 
-/// Why a command did not succeed; the message is for the person at the terminal.
+/// Why a command did not succeed; the message is shown at the terminal.
 pub enum Failure {
     /// A step failed; its own output is above.
     Failed(String),

@@ -80,8 +80,8 @@ impl Tree {
             syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         self.files.push(path.to_owned());
         let file = self.files.len() - 1;
-        let beside = path.parent().unwrap_or(Path::new(""));
-        self.add_module(file, parent, &parsed.items, (beside, folder), load)
+        let here = path.parent().unwrap_or(Path::new(""));
+        self.add_module(file, parent, &parsed.items, (here, folder), load)
     }
 
     fn add_module(
@@ -89,7 +89,7 @@ impl Tree {
         file: usize,
         parent: Option<usize>,
         items: &[syn::Item],
-        (beside, folder): (&Path, &Path),
+        (here, folder): (&Path, &Path),
         load: Load<'_>,
     ) -> Result<usize, String> {
         let mut reader = Reader::default();
@@ -110,7 +110,7 @@ impl Tree {
                     self.add_module(file, Some(number), items, (&inner, &inner), load)?
                 }
                 (None, Some(path)) => {
-                    let path = beside.join(path);
+                    let path = here.join(path);
                     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
                     self.add_file(&path, Some(number), &folder, load)?
                 }

@@ -70,7 +70,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// What the harness is told to call; it expects `$NODES`.
+    /// The harness's `--node-command`; it expects `$NODES`.
     pub fn command() -> String {
         root().join("ci").join("node.sh").display().to_string()
     }

@@ -90,6 +90,8 @@ const DEBOOTSTRAP: Need = Need {
     package: "debootstrap",
     why: "makes the empty Debian of `cargo xtask fresh`",
 };
+const CXX: Need =
+    Need { present: || is_installed("c++"), package: "g++", why: "compiles libFuzzer" };
 const CC: Need = Need {
     present: || is_installed("cc"),
     package: "build-essential",
@@ -124,6 +126,11 @@ pub fn for_fresh() -> Outcome {
     system(&[DEBOOTSTRAP])
 }
 
+/// What `fuzz` needs.
+pub fn for_fuzz() -> Outcome {
+    system(&[CC, CXX])
+}
+
 /// What `test` needs.
 pub fn everything() -> Outcome {
     system(&[
@@ -142,6 +149,7 @@ pub fn everything() -> Outcome {
         PKG_CONFIG,
         OPENSSL,
         VALGRIND,
+        CXX,
     ])?;
     for_run()?;
     npm_ci("tests/js")?;

@@ -1,11 +1,12 @@
 //! Words that were retired must not come back: `ci/words.txt` lists each with its replacement.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::files;
-use crate::{Failure, Outcome};
+use crate::process::target;
+use crate::{Failure, Outcome, files};
 
 const LIST: &str = "ci/words.txt";
 const CHECKED: &[&str] = &["rs", "md", "ts", "vue", "mjs", "js", "toml", "sh", "sql", "html"];
@@ -42,7 +43,10 @@ pub fn check() -> Outcome {
     if places.is_empty() {
         return Ok(());
     }
-    Err(Failure::Failed(report(&words, &places)))
+    let all = target().join("artifacts").join("retired-words.txt");
+    fs::create_dir_all(all.parent().expect("the file lies in a folder"))?;
+    fs::write(&all, shown(&words, &places).join("\n"))?;
+    Err(Failure::Failed(format!("{}\nall lines: {}", report(&words, &places), all.display())))
 }
 
 /// `pattern -> replacement`, then perhaps ` | prose`, ` | only PATH…`, ` | not PATH…`.
@@ -118,14 +122,17 @@ fn prose<'a>(path: &str, line: &'a str, is_code: bool) -> Option<&'a str> {
     Some(&line[at..])
 }
 
+/// `PATH:LINE: PATTERN -> REPLACEMENT: TEXT`
+fn shown(words: &[Word], places: &[Place]) -> Vec<String> {
+    let line = |Place { path, line, word, text }: &Place| {
+        let Word { pattern, instead, .. } = &words[*word];
+        format!("{path}:{line}: {pattern} -> {instead}: {text}")
+    };
+    places.iter().map(line).collect()
+}
+
 fn report(words: &[Word], places: &[Place]) -> String {
-    let mut lines = Vec::new();
-    for Place { path, line, word, text } in places.iter().take(SHOWN_MAX) {
-        lines.push(format!(
-            "{path}:{line}: {} -> {}: {text}",
-            words[*word].pattern, words[*word].instead
-        ));
-    }
+    let mut lines = shown(words, &places[..places.len().min(SHOWN_MAX)]);
     if places.len() > SHOWN_MAX {
         lines.push(format!("… and {} more", places.len() - SHOWN_MAX));
     }
