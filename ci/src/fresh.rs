@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{finish, is_root, read, root, run, run_and_read, say, target};
+use crate::process::{command, is_root, read, root, run, run_and_read, say, target};
 use crate::{Failure, Outcome, setup};
 
 /// What a person has who has installed Rust and cloned the project: Git, and a linker.
@@ -189,8 +189,8 @@ impl Fresh {
             .ok_or_else(|| Failure::Failed("rustc --print sysroot failed".to_owned()))?;
         fs::create_dir_all(self.dir.join(TOOLCHAIN))?;
         // Ends with us, and the namespaces with it.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]);
+        let enter = ["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"];
+        let mut command = command("setpriv", &enter, "/");
         command.args(["--kill-child", "sh", "-ec", ENTER, "enter"]);
         command.arg(&self.dir).arg(toolchain.trim()).args(["/usr/bin/env", "-i"]);
         command.args(["HOME=/root", "TERM=dumb", "LANG=C.UTF-8"]);
@@ -255,12 +255,8 @@ fn try_server(child: &mut Child) -> Outcome {
     expect("GET", "/", "", "<script")?;
     let user = r#"{"name":"fresh@example.org","password":"a fresh password"}"#;
     expect("POST", "/api/register", user, "api_token")?;
-    let server = youngest(child.id());
-    finish({
-        let mut kill = Command::new("kill");
-        kill.args(["-TERM", &server.to_string()]);
-        kill
-    })?;
+    let kill = format!("kill -TERM {}", youngest(child.id()));
+    run("bash", &["-c", &kill], "/")?;
     let deadline = Instant::now() + STOP_TIMEOUT;
     loop {
         match child.try_wait()? {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -112,8 +111,8 @@ fn fuzz_one(program_dir: &Path, name: &str, seconds: u64) -> Outcome<bool> {
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&findings)?;
     write_seeds(name, &seeds)?;
-    let mut run = Command::new(program_dir.join(name));
-    run.current_dir(root()).arg(format!("-max_total_time={seconds}"));
+    let time = format!("-max_total_time={seconds}");
+    let mut run = command(&program_dir.join(name).to_string_lossy(), &[time], ".");
     run.arg(format!("-artifact_prefix={}/", findings.display()));
     // A slow input is a finding too.
     run.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
@@ -121,7 +120,7 @@ fn fuzz_one(program_dir: &Path, name: &str, seconds: u64) -> Outcome<bool> {
     let line = line_of(&run);
     let log = findings.join("log");
     let file = fs::File::create(&log)?;
-    let status = run.stdout(file.try_clone()?).stderr(file).stdin(Stdio::null()).status()?;
+    let status = run.stdout(file.try_clone()?).stderr(file).status()?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     if !status.success() {

@@ -1,6 +1,6 @@
-//! Each pure crate has a `clippy.toml` that forbids clocks, sockets, threads, files and random
-//! maps. Clippy reads one such file per crate and does not merge it with the one at the top, so
-//! each must be the one at the top followed by `ci/pure.toml`.
+//! Each pure crate has `ci/pure.toml` as its `clippy.toml`, which forbids clocks, sockets, threads,
+//! files and random maps. Clippy reads one such file per crate and does not merge it with the one
+//! at the top, so `ci/pure.toml` has to repeat the lines of that.
 
 use std::fs;
 use std::path::Path;
@@ -11,17 +11,24 @@ use crate::imports::PURE;
 use crate::process::{metadata, root};
 use crate::{Failure, Outcome, files};
 
+const PURE_FILE: &str = "ci/pure.toml";
+
 pub fn check() -> Outcome {
-    let want = want(&files::text("clippy.toml")?, &files::text("ci/pure.toml")?);
-    let broken = broken(&metadata()?, &want);
+    let pure = files::text(PURE_FILE)?;
+    let mut broken = missing_lines(&files::text("clippy.toml")?, &pure);
+    broken.extend(impure_crates(&metadata()?, &pure));
     if broken.is_empty() { Ok(()) } else { Err(Failure::Failed(broken.join("\n"))) }
 }
 
-fn want(top: &str, pure: &str) -> String {
-    format!("{top}{pure}")
+fn missing_lines(top: &str, pure: &str) -> Vec<String> {
+    let settings = top.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    settings
+        .filter(|setting| pure.lines().all(|line| line != *setting))
+        .map(|setting| format!("{PURE_FILE} lacks a line of clippy.toml: {setting}"))
+        .collect()
 }
 
-fn broken(metadata: &Value, want: &str) -> Vec<String> {
+fn impure_crates(metadata: &Value, want: &str) -> Vec<String> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let is_pure = |package: &&Value| PURE.iter().any(|pure| package["name"] == *pure);
     packages.filter(is_pure).filter_map(|package| differs(package, want)).collect()
@@ -33,17 +40,19 @@ fn differs(package: &Value, want: &str) -> Option<String> {
     let shown = file.strip_prefix(root()).unwrap_or(&file).display();
     let why = match fs::read_to_string(&file) {
         Ok(text) if text == want => return None,
-        Ok(_) => "is not clippy.toml followed by ci/pure.toml",
+        Ok(_) => "differs from ci/pure.toml",
         Err(_) => "is missing",
     };
-    Some(format!("{shown} {why}: cat clippy.toml ci/pure.toml > {shown}"))
+    let folders = manifest.strip_prefix(root()).unwrap_or(manifest).components().count() - 1;
+    let up = "../".repeat(folders);
+    Some(format!("{shown} {why}: ln -sf {up}{PURE_FILE} {shown}"))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::broken;
+    use super::{impure_crates, missing_lines};
     use crate::process::root;
 
     #[test]
@@ -55,13 +64,21 @@ mod tests {
             {"name": "throng-store", "manifest_path": manifest("server/nowhere/Cargo.toml")},
         ]});
         assert_eq!(
-            broken(&metadata, "other"),
+            impure_crates(&metadata, "other"),
             [
                 "server/nowhere/clippy.toml is missing: \
-                 cat clippy.toml ci/pure.toml > server/nowhere/clippy.toml",
-                "clippy.toml is not clippy.toml followed by ci/pure.toml: \
-                 cat clippy.toml ci/pure.toml > clippy.toml",
+                 ln -sf ../../ci/pure.toml server/nowhere/clippy.toml",
+                "clippy.toml differs from ci/pure.toml: ln -sf ci/pure.toml clippy.toml",
             ]
+        );
+    }
+
+    #[test]
+    fn a_setting_that_is_not_repeated_is_found() {
+        assert_eq!(missing_lines("# a comment\n\na = 1\nb = 2\n", "b = 2\na = 1\n").len(), 0);
+        assert_eq!(
+            missing_lines("a = 1", "a = 2"),
+            ["ci/pure.toml lacks a line of clippy.toml: a = 1"]
         );
     }
 }
