@@ -209,7 +209,7 @@ impl Fresh {
         let start = Instant::now();
         let mut command = self.command("cargo xtask run")?;
         let mut child = command.spawn()?;
-        let tried = try_server(&mut child);
+        let tried = try_server(&mut child, &self.dir.join(CLONE).join("data"));
         let took = start.elapsed().as_secs();
         if tried.is_err() {
             // The namespace ends with its parent.
@@ -240,10 +240,14 @@ impl Fresh {
     }
 }
 
-/// Waits until the page is served, registers a user, and stops the server.
-fn try_server(child: &mut Child) -> Outcome {
+/// Waits until the server that keeps its data there is up, fetches its page, registers a user, and
+/// stops it.
+fn try_server(child: &mut Child, data: &Path) -> Outcome {
     let deadline = Instant::now() + BUILD_TIMEOUT;
-    while !ask("GET", "/health", "").is_ok_and(|(status, _)| status == 200) {
+    // Without its data, what answers is another server of this machine.
+    let is_up =
+        || data.exists() && ask("GET", "/health", "").is_ok_and(|(status, _)| status == 200);
+    while !is_up() {
         if let Some(status) = child.try_wait()? {
             return Err(Failure::Failed(format!("cargo xtask run ended early: {status}")));
         }
