@@ -18,10 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-runtime", &["throng-tables", "throng-wire", "throng-engine", "throng-mesh"]),
     ("throng-chat", &["throng-tables", "throng-wire", "throng-engine"]),
     ("throng-cluster", &["throng-tables", "throng-engine", "throng-chat"]),
-    (
-        "throng-redis",
-        &["throng-tables", "throng-engine", "throng-chat", "throng-cluster"],
-    ),
+    ("throng-redis", &["throng-tables", "throng-engine", "throng-chat", "throng-cluster"]),
     ("throng-store", &["throng-tables"]),
     ("throng-import", &["throng-store"]),
     ("throng-rest", &["throng-tables", "throng-store"]),
