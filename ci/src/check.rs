@@ -1,41 +1,96 @@
-//! `cargo xtask check`: what needs no running server.
+//! `cargo xtask check`: what can be judged without a running server.
 
+use std::time::Instant;
+
+use crate::counts::Counts;
 use crate::process::{is_installed, root, run, say};
-use crate::{Failure, Outcome, imports};
+use crate::{Failure, Outcome, circles, imports, links, purity, words};
 
-pub fn check() -> Outcome {
-    let mut failed = Vec::new();
-    let mut step = |name: &'static str, work: &dyn Fn() -> Outcome| {
-        say(name);
-        if let Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) = work() {
-            eprintln!("{why}");
-            failed.push(name);
-        }
-    };
-    step("formatting", &|| run("cargo", &["fmt", "--all", "--check"], "."));
-    step("lints", &|| {
+/// What became of one check that did not fail.
+enum Verdict {
+    Passed,
+    /// Why it did not run.
+    Skipped(&'static str),
+}
+
+type Check = (&'static str, fn() -> Outcome<Verdict>);
+
+/// The quick ones first.
+const CHECKS: &[Check] = &[
+    ("formatting", || passed(run("cargo", &["fmt", "--all", "--check"], "."))),
+    ("import directions between packages", || passed(imports::check())),
+    ("import circles between files", || passed(circles::check())),
+    ("rules of the pure crates", || passed(purity::check())),
+    ("links in Markdown", || passed(links::check())),
+    ("retired words", || passed(words::check())),
+    ("web client: eslint", || web("lint")),
+    ("web client: types", || web("check")),
+    ("licences and advisories", deny),
+    ("clippy", || {
         let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        run("cargo", &args, ".")
-    });
-    step("import directions", &imports::check);
-    step("licences and advisories", &|| {
-        if is_installed("cargo-deny") {
-            return run("cargo", &["deny", "--workspace", "check"], ".");
-        }
-        println!("skipped: install cargo-deny (cargo install --locked cargo-deny) to run it");
-        Ok(())
-    });
-    step("web client types", &|| {
-        if root().join("server/web/node_modules").is_dir() {
-            return run("npm", &["run", "--silent", "check"], "server/web");
-        }
-        println!("skipped: run `cargo xtask setup` first");
-        Ok(())
-    });
-    if failed.is_empty() {
-        println!("\nall checks passed");
-        Ok(())
-    } else {
-        Err(Failure::Failed(format!("failed: {}", failed.join(", "))))
+        passed(run("cargo", &args, "."))
+    }),
+];
+
+/// `cargo xtask check [NAME…]`: all of them, or those whose names contain one of the words.
+pub fn check(wanted: &[String]) -> Outcome {
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|want| name.contains(want));
+    if !CHECKS.iter().any(|(name, _)| is_wanted(name)) {
+        let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::Usage(format!("no such check: {}", names.join(", "))));
     }
+    let counts = all(is_wanted);
+    println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    match counts.failed {
+        0 => Ok(()),
+        failed => Err(Failure::Failed(format!("{failed} checks failed"))),
+    }
+}
+
+/// For `test`: every check counts as one.
+pub fn in_test() -> Outcome<Counts> {
+    Ok(all(|_| true))
+}
+
+fn all(is_wanted: impl Fn(&str) -> bool) -> Counts {
+    let mut counts = Counts::default();
+    for (name, work) in CHECKS.iter().filter(|(name, _)| is_wanted(name)) {
+        say(name);
+        let start = Instant::now();
+        let verdict = work();
+        let seconds = start.elapsed().as_secs_f64();
+        match verdict {
+            Ok(Verdict::Passed) => {
+                println!("ok     {name}, {seconds:.1} s");
+                counts.passed += 1;
+            }
+            Ok(Verdict::Skipped(why)) => {
+                println!("skip   {name}: {why}");
+                counts.skipped += 1;
+            }
+            Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
+                println!("{why}\nFAILED {name}, {seconds:.1} s");
+                counts.failed += 1;
+            }
+        }
+    }
+    counts
+}
+
+fn passed(outcome: Outcome) -> Outcome<Verdict> {
+    outcome.map(|()| Verdict::Passed)
+}
+
+fn deny() -> Outcome<Verdict> {
+    if !is_installed("cargo-deny") {
+        return Ok(Verdict::Skipped("`cargo install --locked cargo-deny` makes it run"));
+    }
+    passed(run("cargo", &["deny", "--workspace", "check"], "."))
+}
+
+fn web(script: &str) -> Outcome<Verdict> {
+    if !root().join("server/web/node_modules").is_dir() {
+        return Ok(Verdict::Skipped("`cargo xtask setup` makes it run"));
+    }
+    passed(run("npm", &["run", "--silent", script], "server/web"))
 }

@@ -6,9 +6,9 @@ use std::thread;
 
 use throng_kit::redis::Redis;
 
+use crate::counts::{Counts, judged, plain_counts};
 use crate::nodes::{Nodes, Plan};
 use crate::process::{command, finish, run, run_and_read_as, say, target};
-use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
 const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
@@ -54,7 +54,7 @@ pub fn conform(args: &[String]) -> Outcome {
     sum(&counts)
 }
 
-/// A server, and the harness's arguments when it runs against it.
+/// A server, and the arguments of the harness that runs against it.
 type Run<'a> = (&'a Plan, &'a [String]);
 
 fn everything<'a>(whole: &'a [String], about_nodes: &'a [String]) -> impl Iterator<Item = Run<'a>> {
@@ -81,11 +81,11 @@ fn sum(counts: &Counts) -> Outcome {
 /// For `test`: the server and the harness that the tests built anyway, with the checks of overflow
 /// that a release build leaves out. The harness's mutants are among its own tests.
 pub fn in_test() -> Outcome<Counts> {
-    // Long timeouts: two cores carry the servers and all of their clients.
-    let timeouts = ["--jobs", "4", "--wait", "15"].map(String::from);
+    // A long timeout for each answer: two cores carry the servers and all of their clients.
+    let whole = ["--jobs", "4", "--wait", "15"].map(String::from);
     let few = ["--cases", "4"].map(String::from);
-    let about_nodes = [&timeouts[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
-    let mut runs: Vec<Run<'_>> = everything(&timeouts, &about_nodes).collect();
+    let about_nodes = [&whole[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
+    let mut runs: Vec<Run<'_>> = everything(&whole, &about_nodes).collect();
     let second = runs.split_off(runs.len() / 2);
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
     thread::scope(|scope| {
@@ -105,9 +105,9 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     let targets = nodes.urls.join(",");
     let Plan { name, nodes: count, shards, redis, quick } = plan;
     let driver = if *redis { "redis" } else { "table" };
-    let pace = if *quick { "quick" } else { "default" };
+    let heartbeats = if *quick { "quick" } else { "default" };
     say(&format!(
-        "{name}: {count} node(s), {shards} shard(s), driver {driver}, {pace} heartbeats: {targets}"
+        "{name}: {count} node(s), {shards} shard(s), driver {driver}, {heartbeats} heartbeats: {targets}"
     ));
     let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
     let report = target().join("artifacts").join(format!("harness-{name}"));
@@ -120,7 +120,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     }
     harness.args(args);
     let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
-    Ok(crate::test::judged("harness", succeeded, crate::test::plain_counts(&lines)))
+    Ok(judged("harness", succeeded, plain_counts(&lines)))
 }
 
 /// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and

@@ -2,15 +2,15 @@
 
 use std::{env, fs};
 
+use crate::counts::{Counts, judged, plain};
 use crate::process::{command, root, run, run_and_read, say, target};
-use crate::test::{Counts, judged, plain};
 use crate::{Failure, Outcome, setup};
 
 const DIR: &str = "tests/js";
 const FAULTS: &str = "faults.test.mjs";
 
 /// File after file: a failed one runs once more, because it is about real processes, sockets and
-/// browsers on whatever machine this is. What passes only then is counted as flaky and shown.
+/// browsers on a shared machine. One that passes only then is counted and reported as flaky.
 pub fn all() -> Outcome<Counts> {
     let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

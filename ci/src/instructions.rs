@@ -1,8 +1,8 @@
 //! What a delivery costs the core, in instructions: the same on every machine, so that a slower hot
 //! path fails a test instead of waiting for a quiet machine to notice.
 
+use crate::counts::Counts;
 use crate::process::{command, run, run_and_read, say, target};
-use crate::test::Counts;
 use crate::{Failure, Outcome, setup};
 
 /// Share by which a count may exceed its budget: compilers and libraries differ a little.

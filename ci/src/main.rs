@@ -1,17 +1,25 @@
-//! `cargo xtask`: everything the project does to itself, so that a developer, a workflow and a
-//! newcomer run the same commands.
+//! `cargo xtask`: the project's automation, the same commands for developers and for CI.
 #![forbid(unsafe_code)]
 
 mod check;
+mod circles;
 mod conform;
+mod counts;
 mod e2e;
+mod files;
+mod fresh;
+mod fuzz;
 mod imports;
 mod instructions;
+mod links;
+mod modules;
 mod nodes;
 mod process;
+mod purity;
 mod run;
 mod setup;
 mod test;
+mod words;
 
 use std::process::ExitCode;
 
@@ -22,26 +30,33 @@ usage: cargo xtask <command> [arguments]
 
   run [ARGS…]      install what is missing, build the web client and the release server, and run
                    `throng serve` on 127.0.0.1:8090; ARGS go to `throng serve`
-  test [STEP…]     install what is missing and run every test; steps: web rust client e2e
-                   conform instructions
-  check            formatting, lints, licences and advisories, import directions, web types
+  test [STEP…]     install what is missing and run every test; steps: check web rust client e2e
+                   conform instructions fuzz
+  check [NAME…]    what needs no running server: formatting, import directions between packages and
+                   circles between files, rules of the pure crates, links in Markdown, retired words
+                   (ci/words.txt), eslint and types of the web client, licences and advisories, clippy;
+                   all, or those whose names contain a NAME
+  fresh [--only run|test] [--keep]
+                   run `cargo xtask run` and `cargo xtask test` on the current commit in an empty Debian
+                   made by debootstrap below target/fresh; as root. --keep leaves it there
+  fuzz [TARGET…] [--seconds N]  fuzz the codecs, 60 seconds per target (see server/wire/fuzz/README.md)
   conform [PLAN…] [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
                    driver `redis`, and as two and three nodes, and its mutants; ARGS go to
                    `throng-harness run`
   instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
-  bench peers|scale|redis [ARGS…]  the runs whose results are kept: beside other servers, at scale, and
+  bench peers|scale|redis [ARGS…]  the runs whose results are kept: next to other servers, at scale, and
                    through Redis (see benches/README.md)
-  bench redis URL  what goes through that Redis alone
-  faults           break whatever two nodes need, one thing after the other, and write the table of what
-                   people saw to benches/results
+  bench redis URL  the throughput of that Redis alone
+  faults           break each thing that two nodes need, one after the other, and write the table of what
+                   users saw to benches/results
   sim [ARGS…]      deterministic simulation of the shards, such as `--minutes 5` or `--seed N`
   setup            only install what is missing
   help             this text
 
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 something must be installed by hand.";
 
-/// Why a command did not succeed; the message is for the person at the terminal.
+/// Why a command did not succeed; the message is shown at the terminal.
 pub enum Failure {
     /// A step failed; its own output is above.
     Failed(String),
@@ -72,9 +87,11 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "run" => run::run(&rest),
         "test" => test::test(&rest),
-        "check" => check::check(),
+        "check" => check::check(&rest),
         "conform" => conform::conform(&rest),
         "bench" => conform::bench(&rest),
+        "fresh" => fresh::fresh(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "faults" => e2e::faults(),
         "instructions" => instructions::instructions(),
         "sim" => conform::sim(&rest),

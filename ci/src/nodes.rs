@@ -72,7 +72,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// What the harness calls to kill and start nodes; it expects `$NODES`.
+    /// The harness's `--node-command`; it expects `$NODES`.
     pub fn command() -> String {
         root().join("ci").join("node.sh").display().to_string()
     }

@@ -8,6 +8,8 @@ use std::{env, thread};
 use throng_kit::Program;
 pub use throng_kit::programs::{node_dir, root, target};
 
+use serde_json::Value;
+
 use crate::{Failure, Outcome};
 
 /// A command that runs in `dir` (relative to the top) with our own Node first on the path: a program
@@ -89,6 +91,14 @@ pub fn read<S: AsRef<OsStr>>(program: &str, args: &[S], dir: &str) -> Option<Str
     }
     let output = command(program, args, dir).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What Cargo says of the packages of this workspace.
+pub fn metadata() -> Outcome<Value> {
+    let args = ["metadata", "--no-deps", "--format-version", "1", "--offline"];
+    let text = read("cargo", &args, ".")
+        .ok_or_else(|| Failure::Failed("cargo metadata failed".to_owned()))?;
+    serde_json::from_str(&text).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Whether a program of the kit's table is there.

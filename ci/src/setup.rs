@@ -29,6 +29,16 @@ pub fn for_instructions() -> Outcome {
     install([Program::Cc, Program::Valgrind].map(Need::from))
 }
 
+/// What `fresh` needs.
+pub fn for_fresh() -> Outcome {
+    install([Program::Debootstrap.into()])
+}
+
+/// What `fuzz` needs.
+pub fn for_fuzz() -> Outcome {
+    install([Program::Cc, Program::Cxx].map(Need::from))
+}
+
 /// What `test` needs.
 pub fn everything() -> Outcome {
     install(Need::up_to(NeededBy::Test))?;

@@ -17,4 +17,5 @@ pub use trace::{Citation, citations};
 pub use vector::{Direction, Origin, Protocol, Vector, Verdict, vector_files, vectors};
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests read the files of the data")]
 mod tests;

@@ -1,8 +1,7 @@
 //! Who is where, as other threads may read it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::Hash;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::ids::{RoomId, UserId};
 
@@ -40,11 +39,11 @@ pub enum PresenceChange {
 /// one shard, so the views of all shards never speak of the same room.
 #[derive(Debug, Default)]
 pub struct Presence {
-    online: HashMap<RoomId, u32>,
+    online: BTreeMap<RoomId, u32>,
     /// Sessions of a user in a room; no entry is 0.
-    sessions: HashMap<(UserId, RoomId), u32>,
+    sessions: BTreeMap<(UserId, RoomId), u32>,
     /// Rooms a user is in.
-    rooms: HashMap<UserId, u32>,
+    rooms: BTreeMap<UserId, u32>,
 }
 
 impl Extend<PresenceChange> for Presence {
@@ -91,14 +90,14 @@ impl Presence {
 }
 
 /// Whether it was the first.
-fn raise<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) -> bool {
+fn raise<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
     let count = counts.entry(key).or_insert(0);
     *count += 1;
     *count == 1
 }
 
 /// Whether it was the last.
-fn lower<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) -> bool {
+fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
     let Entry::Occupied(mut count) = counts.entry(key) else { return false };
     *count.get_mut() -= 1;
     let is_last = *count.get() == 0;

@@ -36,7 +36,7 @@ fn a_node_joins_and_leaves_without_a_trace() {
     until_ready_says(&server, "ok");
     assert!(redis.cli(&["HVALS", "throng:nodes"]).contains(r#""ready":true"#));
     let text = server.get("/metrics");
-    for line in ["throng_redis_up 1", "throng_redis_lease 1", "throng_redis_peers 0"] {
+    for line in ["throng_backplane_up 1", "throng_backplane_lease 1", "throng_backplane_peers 0"] {
         assert!(text.contains(&format!("\n{line}\n")), "{line} in\n{text}");
     }
     server.terminate();
@@ -55,7 +55,7 @@ fn redis_may_come_late_go_and_come_back_empty() {
     until_ready_says(&server, "ok");
     redis.kill();
     until_ready_says(&server, "down: ");
-    assert!(server.get("/metrics").contains("\nthrong_redis_up 0\n"));
+    assert!(server.get("/metrics").contains("\nthrong_backplane_up 0\n"));
     redis.restart();
     until_ready_says(&server, "ok");
     until("it is registered again", || redis.cli(&["HLEN", "throng:nodes"]) == "1");

@@ -12,4 +12,4 @@ const built = fileURLToPath(new URL("../dist", import.meta.url));
 const mock = await startMock({ port: Number(values.port), dist: existsSync(built) ? built : null });
 const users = seed(mock.state);
 animate(mock, users, values.quiet ? 3_600_000 : 8_000);
-console.log(`mock listening on ${mock.url}; log in as mara@example.org with "password"`);
+process.stdout.write(`mock listening on ${mock.url}; log in as mara@example.org with "password"\n`);

@@ -4,8 +4,34 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createApi, type Session } from "../src/net/api";
 import { createChat, type Chat } from "../src/state/chat";
 
-const startMock = start as (options?: Record<string, unknown>) => Promise<any>;
-let mock: any;
+interface MockRoom {
+  seq: number;
+  version: number;
+  messages: { msg: string }[];
+  members: Map<unknown, unknown>;
+}
+interface MockSocket {
+  emit: () => boolean;
+  conn: {
+    close: () => void;
+    transport: { socket: { close: (code: number, reason: string) => void } };
+  };
+}
+/** What these tests use of the mock, which is plain JavaScript. */
+interface Mock {
+  url: string;
+  port: number;
+  stop: () => Promise<void>;
+  publish: (user: unknown, room: MockRoom, message: { msg: string; img: string; time: string }) => void;
+  faults: Record<string, ((event: string) => unknown) | undefined>;
+  state: { rooms: { get: (id: number) => MockRoom } } & ReturnType<typeof createState>;
+  io: {
+    disconnectSockets: () => void;
+    sockets: { sockets: { values: () => Iterable<MockSocket> & { next: () => { value: MockSocket } } } };
+  };
+}
+const startMock = start as unknown as (options?: Record<string, unknown>) => Promise<Mock>;
+let mock: Mock;
 let started: Chat[];
 let expired: string[];
 

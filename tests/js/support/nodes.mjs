@@ -85,5 +85,5 @@ export class Person {
 export async function state(server) {
   const [ready, metrics] = await Promise.all([fetch(`${server.url}/ready`), server.metrics()]);
   const { checks } = await ready.json();
-  return { status: ready.status, redis: checks?.redis, store: checks?.store, up: metrics.sum('throng_redis_up') };
+  return { status: ready.status, redis: checks?.redis, store: checks?.store, up: metrics.sum('throng_backplane_up') };
 }

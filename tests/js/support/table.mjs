@@ -65,7 +65,7 @@ ${figures.join('\n')}
 
 ## What the nodes said of themselves, and when all was right again
 
-\`/ready\` and the metric \`throng_redis_up\`, asked ten times a second: which status and words, how soon the last
+\`/ready\` and the metric \`throng_backplane_up\`, asked ten times a second: which status and words, how soon the last
 of the nodes concerned said that it is down, and how long after the end of the fault all said that they are up. Right
 again: how long after the end of the fault each was so for good, on every node; *all* includes looking at it once more.
 

@@ -63,6 +63,7 @@ programs! {
     Setsid          "setsid"             in "util-linux",       Everything: "starts the nodes under test";
     Tar             "tar"                in "tar",              Everything: "keeps the root of `fresh`";
     Taskset         "taskset"            in "util-linux",       Everything: "binds servers of the benches to a core";
+    Cxx             "c++"                in "g++",              Test: "compiles libFuzzer";
     Cc              "cc"                 in "build-essential",  Run: "compiles the embedded SQLite";
     Git             "git"                in "git",              Run: "names the commit in results";
     Node            "node"               in "nodejs",           Run: "builds the web client";

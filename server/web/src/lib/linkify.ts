@@ -1,6 +1,6 @@
 export type Segment = { kind: "text"; text: string } | { kind: "link"; text: string; href: string };
 
-const CANDIDATE = /(?:https?:\/\/|www\.)[^\s<>"'`\u0000-\u001f]+/giu;
+const CANDIDATE = /(?:https?:\/\/|www\.)[^\s<>"'`\p{Cc}]+/giu;
 const TRAILING = /[.,;:!?*_~…]$/u;
 const PAIRS: Record<string, string> = { ")": "(", "]": "[", "}": "{" };
 
@@ -51,7 +51,7 @@ export function decodeStored(message: string): string {
   return message.replaceAll("&lt;", "<");
 }
 
-const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s])+$/u;
+const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|\u200d|\ufe0f|\s)+$/u;
 
 /** Up to three emoji alone are shown large. */
 export function isJumbo(message: string): boolean {

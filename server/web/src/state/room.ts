@@ -99,6 +99,7 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
     async loadOlder(): Promise<void> {
       if (isLoadingOlder.value || isLoading.value || !before.value) return;
       isLoadingOlder.value = true;
+      hasHistoryFailed.value = false;
       const total = before.value;
       try {
         const page = await fetchPage(total);

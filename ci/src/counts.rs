@@ -1,0 +1,140 @@
+//! What test runners report: their closing lines, read as numbers.
+
+/// Numbers read from a test runner's own closing lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    /// Passed, but only at the second try.
+    pub flaky: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, more: Counts) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+        self.flaky += more.flaky;
+    }
+}
+
+/// A runner that failed without saying which test counts as one failure.
+pub fn judged(name: &str, succeeded: bool, mut counts: Counts) -> Counts {
+    if !succeeded && counts.failed == 0 {
+        eprintln!("xtask: {name}: the runner itself failed");
+        counts.failed = 1;
+    }
+    counts
+}
+
+/// `     Summary [  1.2s] 12 tests run: 11 passed (1 slow, 1 flaky), 1 failed, 2 skipped`
+pub fn nextest(lines: &[String]) -> Counts {
+    let mut lines = lines.iter().rev().map(|line| plain(line));
+    let text = lines.find(|line| line.contains("Summary [")).unwrap_or_default();
+    let bad = number_before(&text, "failed") + number_before(&text, "timed out");
+    Counts {
+        passed: number_before(&text, "passed"),
+        failed: bad,
+        skipped: number_before(&text, "skipped"),
+        flaky: number_before(&text, "flaky"),
+    }
+}
+
+/// `test result: FAILED. 10 passed; 1 failed; 2 ignored; …`, once per test binary.
+pub fn libtest(lines: &[String]) -> Counts {
+    let mut all = Counts::default();
+    for line in lines.iter().filter(|line| line.starts_with("test result:")) {
+        all.passed += number_before(line, "passed");
+        all.failed += number_before(line, "failed");
+        all.skipped += number_before(line, "ignored");
+    }
+    all
+}
+
+/// `      Tests  1 failed | 12 passed | 2 skipped (15)`
+pub fn vitest(lines: &[String]) -> Counts {
+    let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+    let line = lines.iter().rev().find(|line| line.trim_start().starts_with("Tests "));
+    let text = line.map(String::as_str).unwrap_or_default();
+    Counts {
+        passed: number_before(text, "passed"),
+        failed: number_before(text, "failed"),
+        skipped: number_before(text, "skipped"),
+        flaky: 0,
+    }
+}
+
+/// The last `N passed, N failed[, N skipped][, N errors]` of a runner that closes with such a line.
+pub fn plain_counts(lines: &[String]) -> Counts {
+    let is_closing = |line: &&String| line.contains(" passed, ") && line.contains(" failed");
+    let text = lines.iter().rev().find(is_closing).map(|line| plain(line)).unwrap_or_default();
+    Counts {
+        passed: number_before(&text, "passed"),
+        failed: number_before(&text, "failed") + number_before(&text, "errors"),
+        skipped: number_before(&text, "skipped"),
+        flaky: 0,
+    }
+}
+
+fn number_before(text: &str, word: &str) -> u64 {
+    let Some(at) = text.find(word) else { return 0 };
+    let digits = text[..at].trim_end().rsplit(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// Without terminal colours.
+pub fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find('\u{1b}') {
+        text.push_str(&rest[..at]);
+        rest = rest[at..].split_once('m').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, libtest, nextest, plain_counts, vitest};
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
+        Counts { passed, failed, skipped, flaky: 0 }
+    }
+
+    #[test]
+    fn nextest_summary_is_read() {
+        let text = "     \u{1b}[31mSummary\u{1b}[0m [   0.012s] 14 tests run: 11 passed (1 slow, 2 flaky), 2 failed, 1 timed out, 3 skipped";
+        assert_eq!(nextest(&lines(text)), Counts { flaky: 2, ..counts(11, 3, 3) });
+    }
+
+    #[test]
+    fn nextest_summary_survives_a_reset_before_the_bracket() {
+        let text = "Summary [0.1s] 1 test run: 1 passed, 0 skipped";
+        assert_eq!(nextest(&lines(text)), counts(1, 0, 0));
+    }
+
+    #[test]
+    fn libtest_results_add_up() {
+        let text = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n\
+                    test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured";
+        assert_eq!(libtest(&lines(text)), counts(7, 2, 1));
+    }
+
+    #[test]
+    fn vitest_line_is_read_with_its_colours() {
+        let text = "\u{1b}[2m Test Files \u{1b}[22m 2 passed (2)\n      Tests  1 failed | 12 passed | 2 skipped (15)";
+        assert_eq!(vitest(&lines(text)), counts(12, 1, 2));
+    }
+
+    #[test]
+    fn errors_of_the_harness_are_failures() {
+        let text = "210 passed, 1 failed, 0 warned, 4 skipped, 2 errors in 3.1 s (seed 7)";
+        assert_eq!(plain_counts(&lines(text)), counts(210, 3, 4));
+    }
+}

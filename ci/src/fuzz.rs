@@ -1,0 +1,223 @@
+//! The fuzz targets of `server/wire/fuzz`, built by the stable compiler and run by libFuzzer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::counts::Counts;
+use crate::process::{command, finish, line_of, read, root, say, target};
+use crate::{Failure, Outcome, setup};
+
+const DIR: &str = "server/wire/fuzz";
+const SECONDS: u64 = 60;
+/// For `test`: one minute over all targets, because there are four.
+const SECONDS_IN_TEST: u64 = 15;
+/// The end of libFuzzer's log that is shown when a target fails.
+const LINES_SHOWN: usize = 40;
+/// Coverage feedback for libFuzzer, which `cargo fuzz` would switch on the same way; but no
+/// sanitizer, which needs a nightly compiler. Assertions and checks of overflow stay on.
+const FLAGS: &[&str] = &[
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+    "-Cdebug-assertions=on",
+    "-Coverflow-checks=on",
+];
+
+/// `cargo xtask fuzz [TARGET] [--seconds N]`
+pub fn fuzz(args: &[String]) -> Outcome {
+    let all = targets()?;
+    let (chosen, seconds) = parse(args, &all).map_err(Failure::Usage)?;
+    setup::for_fuzz()?;
+    let program_dir = build()?;
+    let mut failed = Vec::new();
+    for name in chosen {
+        if !fuzz_one(&program_dir, name, seconds)? {
+            failed.push(name.as_str());
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("failed: {}", failed.join(", "))))
+}
+
+/// For `test`: every target counts as one.
+pub fn in_test() -> Outcome<Counts> {
+    let program_dir = build()?;
+    let mut counts = Counts::default();
+    for name in &targets()? {
+        let passed = fuzz_one(&program_dir, name, SECONDS_IN_TEST)?;
+        counts.passed += u64::from(passed);
+        counts.failed += u64::from(!passed);
+    }
+    Ok(counts)
+}
+
+fn parse<'a>(args: &[String], all: &'a [String]) -> Result<(Vec<&'a String>, u64), String> {
+    let mut chosen = Vec::new();
+    let mut seconds = SECONDS;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--seconds" {
+            let number = args.next().and_then(|number| number.parse().ok());
+            seconds = number.filter(|seconds| *seconds > 0).ok_or("--seconds needs a number")?;
+        } else if let Some(name) = all.iter().find(|name| *name == arg) {
+            chosen.push(name);
+        } else {
+            return Err(format!("no fuzz target `{arg}`: {}", all.join(" ")));
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(all);
+    }
+    Ok((chosen, seconds))
+}
+
+/// The names of the files in `targets/`.
+fn targets() -> Outcome<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(root().join(DIR).join("targets"))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Builds all targets into a folder of their own and returns where the programs are.
+fn build() -> Outcome<PathBuf> {
+    say("building the fuzz targets");
+    // With a target named, the flags are not for build scripts and macros.
+    let host = read("rustc", &["--print", "host-tuple"], ".")
+        .ok_or_else(|| Failure::Failed("rustc --print host-tuple failed".to_owned()))?;
+    let host = host.trim();
+    let dir = target().join("fuzz");
+    let mut build = command("cargo", &["build", "--release", "--locked", "--target", host], DIR);
+    build.env("CARGO_TARGET_DIR", &dir).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    finish(build)?;
+    Ok(dir.join(host).join("release"))
+}
+
+/// Runs one target. It passes when no input failed and libFuzzer reported coverage.
+fn fuzz_one(program_dir: &Path, name: &str, seconds: u64) -> Outcome<bool> {
+    say(&format!("fuzz {name}, {seconds} s"));
+    let corpus = target().join("fuzz").join("corpus").join(name);
+    let seeds = target().join("fuzz").join("seeds").join(name);
+    let findings = target().join("artifacts").join("fuzz").join(name);
+    fs::create_dir_all(&corpus)?;
+    fs::create_dir_all(&findings)?;
+    write_seeds(name, &seeds)?;
+    let time = format!("-max_total_time={seconds}");
+    let mut run = command(&program_dir.join(name).to_string_lossy(), &[time], ".");
+    run.arg(format!("-artifact_prefix={}/", findings.display()));
+    // A slow input is a finding too.
+    run.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
+    run.arg(&corpus).arg(&seeds);
+    let line = line_of(&run);
+    let log = findings.join("log");
+    let file = fs::File::create(&log)?;
+    let status = run.stdout(file.try_clone()?).stderr(file).status()?;
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    if !status.success() {
+        println!("{}", lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n"));
+        println!("FAILED {name}: the input is in {}; run: {line}", findings.display());
+        return Ok(false);
+    }
+    let covered = |mark: &str| lines.iter().find_map(|line| coverage(line, mark));
+    let (Some(before), Some(after)) = (covered("INITED"), covered("DONE")) else {
+        println!("FAILED {name}: libFuzzer reported no coverage: {}", log.display());
+        return Ok(false);
+    };
+    println!("ok     {name}: coverage {before} -> {after}; log in {}", log.display());
+    Ok(true)
+}
+
+/// The number after `cov:` in a line of libFuzzer such as `#2 INITED cov: 17 ft: 17 corp: 1/1b`.
+fn coverage(line: &str, mark: &str) -> Option<u64> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != mark);
+    words.find(|word| *word == "cov:")?;
+    words.next()?.parse().ok()
+}
+
+/// The golden vectors of the spec, each as a file for the target that decodes its form.
+fn write_seeds(name: &str, dir: &Path) -> Outcome {
+    fs::create_dir_all(dir)?;
+    let vectors = root().join("protocol-spec").join("vectors");
+    let mut number = 0;
+    for entry in fs::read_dir(vectors)? {
+        for line in fs::read_to_string(entry?.path())?.lines() {
+            let vector: Value =
+                serde_json::from_str(line).map_err(|error| Failure::Failed(error.to_string()))?;
+            if let Some(seed) = seed(name, &vector) {
+                fs::write(dir.join(number.to_string()), seed)?;
+                number += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seed(name: &str, vector: &Value) -> Option<Vec<u8>> {
+    let form = vector["form"].as_str()?;
+    let start: &[u8] = match (name, form) {
+        // The first byte says how the rest is cut.
+        ("ws", "ws-frame") => &[7],
+        ("eio", "frame-text" | "frame-binary" | "payload-text" | "payload-binary") => &[],
+        ("eio", "jsonp-post") | ("http", "http") | ("sio", "sio") => &[],
+        _ => return None,
+    };
+    let bytes = match (vector["text"].as_str(), vector["bytes"].as_str()) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(hex)) => {
+            let digits = hex.as_bytes().chunks(2);
+            let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            digits.map(byte).collect::<Option<_>>()?
+        }
+        _ => return None,
+    };
+    Some([start, &bytes].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{coverage, parse, seed, targets};
+
+    #[test]
+    fn coverage_is_read_from_libfuzzer() {
+        let line = "#2\tINITED cov: 17 ft: 18 corp: 1/1b exec/s: 0 rss: 27Mb";
+        assert_eq!(coverage(line, "INITED"), Some(17));
+        assert_eq!(coverage(line, "DONE"), None);
+    }
+
+    #[test]
+    fn arguments_name_targets_and_seconds() {
+        let all = ["eio", "ws"].map(str::to_owned);
+        let args = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(parse(&[], &all), Ok((all.iter().collect(), 60)));
+        assert_eq!(parse(&args("ws --seconds 5"), &all), Ok((vec![&all[1]], 5)));
+        assert!(parse(&args("gone"), &all).is_err());
+        assert!(parse(&args("ws --seconds 0"), &all).is_err());
+    }
+
+    #[test]
+    fn vectors_become_seeds_of_the_target_that_decodes_them() {
+        let frame = json!({"form": "ws-frame", "bytes": "8105"});
+        assert_eq!(seed("ws", &frame), Some(vec![7, 0x81, 0x05]));
+        assert_eq!(seed("http", &frame), None);
+        let payload = json!({"form": "payload-text", "text": "1:6"});
+        assert_eq!(seed("eio", &payload), Some(b"1:6".to_vec()));
+        assert_eq!(seed("sio", &payload), None);
+    }
+
+    #[test]
+    fn every_target_is_found() {
+        assert_eq!(targets().ok(), Some(["eio", "http", "sio", "ws"].map(str::to_owned).to_vec()));
+    }
+}
