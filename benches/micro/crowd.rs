@@ -29,13 +29,13 @@ impl Crowd {
         let settings = Settings {
             engine: throng_engine::Settings {
                 ping_interval_ms: 1_000_000_000,
-                ..throng_engine::Settings::DEFAULT
+                ..throng_engine::Settings::default()
             },
             ephemeral: true,
             publish_per_s: 0,
             join_per_s: 0,
-            sessions_per_user: u32::MAX,
-            ..Settings::DEFAULT
+            sessions_per_user_max: u32::MAX,
+            ..Settings::default()
         };
         let seed = Seed { placement: [1; 16], random: [2; 32], started_unix_ms: 0 };
         let room = RoomInfo { id: RoomId(1), name: "Lobby".into(), last_seq: Seq(0) };

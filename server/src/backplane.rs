@@ -34,7 +34,7 @@ use throng_store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-pub use stats::RedisStats;
+pub use stats::{NodeGauges, RedisStats};
 
 use crate::start::StartError;
 use actor::Actor;
@@ -56,10 +56,6 @@ pub struct BackplaneConfig {
     pub redis: throng_redis::Settings,
     pub cluster: throng_cluster::Settings,
     pub names: RoomNames,
-    /// The option `key` of the adapters of Socket.IO.
-    pub adapter_channel: String,
-    pub is_publishing: bool,
-    pub publication_bytes_max: usize,
 }
 
 /// What the HTTP thread reports to the backplane.
@@ -133,7 +129,7 @@ impl Backplane {
     /// # Errors
     /// [`StartError::RedisLogin`] when Redis rejects the login.
     pub async fn probe(&self) -> Result<(), StartError> {
-        let redis = &self.config.redis.address;
+        let redis = &self.config.redis.url;
         let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
         match self.commands.call(probe).await {
             Ok(_) => tracing::info!(%redis, "connected to Redis"),
@@ -175,16 +171,16 @@ impl Backplane {
             runtime.block_on(async move {
                 // A connection belongs to the runtime it was opened on, so this is a new pool.
                 let commands = Commands::new(Arc::clone(&connector), &config.redis);
-                let timeout = config.redis.command_timeout;
+                let timeout = config.redis.command_timeout();
                 let executor = Executor::new(
                     Arc::clone(&connector),
                     commands.clone(),
                     database,
                     timeout * ORDER_PATIENCE_FACTOR,
                 );
-                let channels = Channels::new(&config.adapter_channel);
+                let channels = Channels::new(&config.redis.adapter_channel);
                 let counters = Arc::clone(&stats.adapter);
-                let egress = config.is_publishing.then(|| {
+                let egress = config.redis.adapter_publish.then(|| {
                     let (channels, names) = (channels.clone(), config.names.clone());
                     Egress::start(commands, channels, names, Arc::clone(&counters))
                 });
@@ -193,7 +189,7 @@ impl Backplane {
                     connector,
                     channels,
                     names: config.names,
-                    bytes_max: config.publication_bytes_max,
+                    bytes_max: config.redis.adapter_bytes_max,
                     timeout,
                     counters,
                 };

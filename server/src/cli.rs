@@ -1,28 +1,29 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use figment::value::Value;
+use throng_tables::settings::{Kind, Setting};
 
-use crate::config::Flags;
+use crate::config::{self, Flags, Shown};
 
 const EXIT_CODES: &str = "\
 Exit status:
    0  stopped on request
    1  stopped on request, but the store did not finish in time
    2  wrong usage of the command line
-  69  io_uring was demanded and is not usable
+  69  io_uring was required and is not usable
   70  a shard ended unexpectedly
-  71  the address cannot be bound, or the system is out of something
+  71  the address cannot be bound, or the system is out of a resource
   74  the store cannot be opened
-  77  Redis refuses the login, or the user has no right to the keys
+  77  Redis rejected the login, or the user has no right to the keys
   78  the configuration is wrong";
 
 /// A chat-room server for Socket.IO clients, old and new.
 #[derive(Parser)]
-#[command(name = "throng", version, about, after_help = "Start here: throng serve --help")]
+#[command(name = "throng", version, about, after_help = "Start here: throng serve -h")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -37,15 +38,16 @@ pub enum Command {
     /// Engine.IO 3 and 4) on that one port. It prints `throng listening on http://ADDR:PORT` on
     /// standard output once it does.
     ///
-    /// Every setting comes from, in rising order: built-in default, the file of --config (TOML),
-    /// the environment (THRONG_PING_INTERVAL_MS; THRONG_LIMITS__PUBLISH_PER_S for
-    /// `limits.publish_per_s`), the flags below. `throng check-config --explain` lists them all.
-    #[command(after_long_help = SERVE_HELP)]
+    /// A setting has one name: `publish_per_s` in the table [limits] of the file (TOML) is
+    /// --limits-publish-per-s here and THRONG_LIMITS__PUBLISH_PER_S in the environment. A flag wins
+    /// over the environment, the environment over the file, the file over the default. -h lists the
+    /// flags used most, --help all of them; `throng check-config --explain` prints their values.
+    #[command(after_long_help = format!("{SERVE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Serve(ServeArgs),
-    /// Read the configuration as `serve` would, say what is wrong with it, and exit.
+    /// Check the configuration as `serve` would read it, and exit.
     #[command(after_long_help = EXIT_CODES)]
     CheckConfig {
-        /// Print every setting with its value, unit, range and origin.
+        /// Print every setting with its value, unit, range, origin and description.
         #[arg(long)]
         explain: bool,
         #[command(flatten)]
@@ -58,6 +60,9 @@ pub enum Command {
     /// marks already is refused, so a second import changes nothing. Stop the server before.
     #[command(after_long_help = IMPORT_HELP)]
     Import(ImportArgs),
+    /// Write the pages settings.md and metrics.md into a directory.
+    #[command(hide = true)]
+    Docs { dir: PathBuf },
 }
 
 const IMPORT_HELP: &str = "\
@@ -68,8 +73,8 @@ What becomes of it:
   tokens    keep working for 30 days; they are stored as hashes.
   messages  are numbered per room, in the order of their ids. One whose author does not exist is
             skipped.
-  counts    become read marks: everybody has as many unread messages as before, at most as many as
-            the room has. Who has no row has read everything. Of several rows about one user and
+  counts    become read marks: users have as many unread messages as before, at most as many as the
+            room has. A user without a row has read everything. Of several rows about one user and
             room the first counts, as in the original.
   rooms     appear as `Room <id>`; `rooms.list` names them.
 Uploaded images are files: copy the original's storage/app/public to where its URLs are served.
@@ -86,7 +91,7 @@ Exit status:
   74  the source or the target failed, or the target is not empty; nothing was imported
   78  the configuration is wrong";
 
-const SERVE_HELP: &str = "\
+const SERVE_EXAMPLES: &str = "\
 Examples:
   throng serve
       Try it: open http://127.0.0.1:8090 in two browsers.
@@ -97,126 +102,160 @@ Examples:
   throng serve --static-dir ./public
       Serve another front end instead of the embedded one.
   throng serve --unlimited --ephemeral --shards 1
-      A load test on this machine.
+      A load test on this machine.";
 
-Exit status:
-   0  stopped on request
-   1  stopped on request, but the store did not finish in time
-   2  wrong usage of the command line
-  69  io_uring was demanded and is not usable
-  70  a shard ended unexpectedly
-  71  the address cannot be bound, or the system is out of something
-  74  the store cannot be opened
-  77  Redis refuses the login, or the user has no right to the keys
-  78  the configuration is wrong";
-
-#[derive(Args, Default)]
+#[derive(Args)]
 pub struct ServeArgs {
-    /// Settings in TOML.
-    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG", help_heading = "Where")]
+    /// File of settings in TOML.
+    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Address to serve; port 0 picks a free one [default: 127.0.0.1:8090]
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "Where")]
-    listen: Option<SocketAddr>,
-    /// Directory of the database and the uploaded images [default: ./data]
-    #[arg(long, value_name = "DIR", help_heading = "Where")]
-    data_dir: Option<String>,
-    /// Database: sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME, or mysql://… for MySQL and
-    /// MariaDB; of the last two, the database must exist. A command line is seen by others: put a
-    /// password into the file or THRONG_DATABASE [default: throng.db in the data directory]
-    #[arg(long, value_name = "URL", help_heading = "Where")]
-    database: Option<String>,
-    /// Redis, as redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://…, redis+sentinel://HOST,…/SERVICE
-    /// or redis+cluster://HOST,…: shares rooms with the other nodes there, and shows who is where
-    #[arg(long, value_name = "URL", help_heading = "Where")]
-    redis: Option<String>,
-    /// Serve this front end instead of the embedded one.
-    #[arg(long, value_name = "DIR", help_heading = "Where")]
-    static_dir: Option<String>,
-
-    /// Threads that hold connections and rooms [default: the cores]
-    #[arg(long, value_name = "N", help_heading = "How")]
-    shards: Option<u32>,
-    /// How sockets are waited for: auto takes io_uring where it is permitted, else epoll
-    /// [default: auto]
-    #[arg(long, value_name = "auto|io_uring|legacy", help_heading = "How")]
-    io_driver: Option<String>,
-    /// Lift rate limits and limits per user and address; loopback only, for load tests.
-    #[arg(long, help_heading = "How")]
-    unlimited: bool,
-    /// Rooms keep no messages; an ack then means accepted.
-    #[arg(long, help_heading = "How")]
-    ephemeral: bool,
-    /// Form of the log on standard error [default: text]
-    #[arg(long, value_name = "text|json", help_heading = "How")]
-    log: Option<String>,
-
-    /// Time between heartbeats [default: 25000]
-    #[arg(long, value_name = "MS", help_heading = "Protocol")]
-    ping_interval_ms: Option<u32>,
-    /// Time a client has to answer a heartbeat [default: 20000]
-    #[arg(long, value_name = "MS", help_heading = "Protocol")]
-    ping_timeout_ms: Option<u32>,
-    /// Time an Engine.IO 4 client has to connect to a namespace [default: 45000]
-    #[arg(long, value_name = "MS", help_heading = "Protocol")]
-    connect_timeout_ms: Option<u32>,
-    /// Largest message or polling body a client may send [default: 4194304]
-    #[arg(long, value_name = "BYTES", help_heading = "Protocol")]
-    max_payload: Option<u32>,
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
 #[derive(Args)]
 pub struct ImportArgs {
-    /// The original's database, as mysql://USER:PASSWORD@HOST/NAME. A command line is seen by
-    /// others: THRONG_IMPORT_FROM is not.
+    /// The original's database, as mysql://USER:PASSWORD@HOST/NAME. The command line is visible to
+    /// other users: prefer THRONG_IMPORT_FROM.
     #[arg(long, value_name = "URL", env = "THRONG_IMPORT_FROM", hide_env_values = true)]
     pub from: String,
-    /// Settings in TOML, for the target.
+    /// File of settings in TOML, for the target.
     #[arg(long, value_name = "FILE", env = "THRONG_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Directory of the target [default: ./data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Database of the target, as for `throng serve` [default: throng.db in the data directory]
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    #[command(flatten)]
+    pub target: TargetFlags,
     /// `timezone` of the original's config/app.php: UTC, Asia/Shanghai, or an offset such as
     /// +08:00. Its times are wall clock times of that zone, to the second.
     #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai", allow_hyphen_values = true)]
     pub timezone: String,
-    /// Read and judge everything, write nothing.
+    /// Read and check everything, write nothing.
     #[arg(long)]
     pub dry_run: bool,
 }
 
-impl ImportArgs {
-    /// What was given of the settings, under the names of the file.
-    pub fn flags(&self) -> Flags {
-        let mut flags = Flags::default();
-        flags.set("data_dir", self.data_dir.clone());
-        flags.set("database", self.database.clone());
-        flags
+/// A flag for each setting.
+pub struct SettingFlags(pub Flags);
+
+/// The settings that say where data is kept.
+pub struct TargetFlags(pub Flags);
+
+struct Flag {
+    shown: Shown,
+    name: String,
+    help: String,
+    heading: String,
+}
+
+/// Made once, since clap wants its names to live as long as the program.
+static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
+    let flags = config::defaults().into_iter().map(|shown| Flag {
+        name: shown.setting.flag(),
+        help: config::docs::help(&shown),
+        heading: match shown.setting.section {
+            "" => "Settings".to_owned(),
+            section => format!("Settings of [{section}]"),
+        },
+        shown,
+    });
+    flags.collect()
+});
+
+impl Flag {
+    fn is_of_target(&self) -> bool {
+        ["data_dir", "database"].contains(&self.shown.key.as_str())
+    }
+
+    fn arg(&'static self) -> Arg {
+        let Setting { section, kind, unit, .. } = self.shown.setting;
+        let arg = Arg::new(self.name.as_str())
+            .long(self.name.as_str())
+            .help(self.help.as_str())
+            .help_heading(self.heading.as_str())
+            .value_name(match (kind, *unit) {
+                (Kind::Number, "ms") => "MS",
+                (Kind::Number, "bytes") => "BYTES",
+                (Kind::Number, _) => "N",
+                (Kind::Switch, _) => "true|false",
+                (Kind::Text, _) => "VALUE",
+                (Kind::List, _) => "LIST",
+            })
+            .value_parser(match kind {
+                Kind::Number => number,
+                Kind::Switch => switch,
+                Kind::Text => text,
+                Kind::List => list,
+            });
+        let arg = match kind {
+            Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+            _ => arg,
+        };
+        match self.shown.key.as_str() {
+            // The one flag with a second, shorter name.
+            "redis.url" => arg.visible_alias("redis"),
+            _ => arg.hide_short_help(!section.is_empty()),
+        }
     }
 }
 
-impl ServeArgs {
-    /// What was given, under the names of the file.
-    pub fn flags(&self) -> Flags {
-        let mut flags = Flags::default();
-        flags.set("listen", self.listen.map(|listen| listen.to_string()));
-        flags.set("data_dir", self.data_dir.clone());
-        flags.set("database", self.database.clone());
-        flags.set("redis.url", self.redis.clone());
-        flags.set("static_dir", self.static_dir.clone());
-        flags.set("shards", self.shards);
-        flags.set("io_driver", self.io_driver.clone());
-        flags.set("unlimited", self.unlimited.then(|| Value::from(true)));
-        flags.set("ephemeral", self.ephemeral.then(|| Value::from(true)));
-        flags.set("log", self.log.clone());
-        flags.set("ping_interval_ms", self.ping_interval_ms);
-        flags.set("ping_timeout_ms", self.ping_timeout_ms);
-        flags.set("connect_timeout_ms", self.connect_timeout_ms);
-        flags.set("max_payload", self.max_payload);
-        flags
+// The parsers look at the form only; the table judges the value, together with all others.
+
+fn number(text: &str) -> Result<Value, String> {
+    text.parse::<i64>().map(Value::from).map_err(|_| "expected a whole number".to_owned())
+}
+
+fn switch(text: &str) -> Result<Value, String> {
+    text.parse::<bool>().map(Value::from).map_err(|_| "expected true or false".to_owned())
+}
+
+fn text(text: &str) -> Result<Value, String> {
+    Ok(Value::from(text))
+}
+
+/// As in the environment: TOML.
+fn list(text: &str) -> Result<Value, String> {
+    text.parse::<Value>().map_err(|never| match never {})
+}
+
+fn with_flags(command: clap::Command, is_wanted: fn(&Flag) -> bool) -> clap::Command {
+    command.args(FLAGS.iter().filter(|flag| is_wanted(flag)).map(Flag::arg))
+}
+
+fn found(matches: &ArgMatches, is_wanted: fn(&Flag) -> bool) -> Flags {
+    let mut flags = Flags::default();
+    for flag in FLAGS.iter().filter(|flag| is_wanted(flag)) {
+        if let Some(value) = matches.get_one::<Value>(&flag.name) {
+            flags.set(&flag.shown.key, value.clone());
+        }
     }
+    flags
+}
+
+macro_rules! flags {
+    ($($flags:ident: $is_wanted:expr;)+) => {$(
+        impl Args for $flags {
+            fn augment_args(command: clap::Command) -> clap::Command {
+                with_flags(command, $is_wanted)
+            }
+
+            fn augment_args_for_update(command: clap::Command) -> clap::Command {
+                with_flags(command, $is_wanted)
+            }
+        }
+
+        impl FromArgMatches for $flags {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                Ok($flags(found(matches, $is_wanted)))
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    )+};
+}
+
+flags! {
+    SettingFlags: |_| true;
+    TargetFlags: Flag::is_of_target;
 }

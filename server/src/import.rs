@@ -14,7 +14,7 @@ use crate::start::StartError;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// No client waits for an import, so one statement may take as long as it needs.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const ANSWER_TIMEOUT_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Imports, with progress on standard error and the report on standard output.
 ///
@@ -27,11 +27,11 @@ pub async fn import(args: &ImportArgs, config: Config) -> Result<(), StartError>
             args.timezone
         ))
     })?;
-    let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
+    let url = config.database_url();
     let (store, target) = if args.dry_run {
         (None, "a dry run: nothing was written; this is what would be".to_owned())
     } else {
-        let options = Options { answer_timeout: ANSWER_TIMEOUT, ..config.store.clone() };
+        let options = Options { answer_timeout_ms: ANSWER_TIMEOUT_MS, ..config.store.clone() };
         let store = Store::open(&url, options).await;
         let store = store.map_err(|error| StartError::open_store(&url, &config.store, error))?;
         (Some(store), format!("imported into {}", without_secrets(&url)))

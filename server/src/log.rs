@@ -5,7 +5,7 @@ use std::io;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+use crate::config::table::LogFormat;
 
 /// Lines that wait for a slow reader of standard error; further lines are dropped.
 const LINES_MAX: usize = 16 * 1024;

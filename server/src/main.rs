@@ -7,18 +7,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use throng::cli::{Cli, Command, ImportArgs, ServeArgs};
-use throng::config::{self, Config, Faults, Flags, Shown};
+use throng::config::{self, Config, Faults, Flags, Shown, docs};
 use throng::import::import;
 use throng::log;
+use throng::metrics;
 use throng::serve::serve;
 use throng::start::StartError;
 use throng_runtime::lifetime::on_http_thread;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(args) => run(&args),
-        Command::CheckConfig { explain, serve } => check(&serve, explain),
+        Command::Serve(args) => run(args),
+        Command::CheckConfig { explain, serve } => check(serve, explain),
         Command::Import(args) => take_over(args),
+        Command::Docs { dir } => write_docs(&dir),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("throng: {error}");
@@ -26,32 +28,31 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: &ServeArgs) -> Result<ExitCode, StartError> {
-    let (config, _) = load(args.config.as_deref(), args.flags())?;
-    let _log = log::start(config.log, &config.log_filter);
+fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
+    let (config, _) = load(args.config.as_deref(), args.settings.0)?;
+    let _log = log::start(config.server.log, &config.server.log_filter.0);
     let is_drained = on_http_thread(async move || serve(config).await)?;
     Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
-    let (config, _) = load(args.config.as_deref(), args.flags())?;
+    let (config, _) = load(args.config.as_deref(), args.target.0.clone())?;
     on_http_thread(async move || import(&args, config).await)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(args: &ServeArgs, explain: bool) -> Result<ExitCode, StartError> {
-    let (_, shown) = load(args.config.as_deref(), args.flags())?;
-    let mut out = std::io::stdout().lock();
-    if explain {
-        let width = shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
-        for Shown { key, value, unit, allowed, origin } in shown {
-            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-            let line = format!("{key:width$} = {value}{unit}  ({allowed}; from {origin})");
-            // A reader that went away wants no more lines.
-            let _ = writeln!(out, "{line}");
-        }
-    } else {
-        let _ = writeln!(out, "configuration OK");
+fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
+    let (_, shown) = load(args.config.as_deref(), args.settings.0)?;
+    let text = if is_explained { docs::explain(&shown) } else { "configuration OK\n".to_owned() };
+    // A reader that went away wants no more lines.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_docs(dir: &Path) -> Result<ExitCode, StartError> {
+    let pages = [("settings.md", docs::markdown()), ("metrics.md", metrics::markdown())];
+    for (name, page) in pages {
+        std::fs::write(dir.join(name), page).map_err(throng_runtime::StartError::System)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,27 +1,120 @@
-//! What the server tells Prometheus.
+//! The page `/metrics`: every table of metrics, in the text format of Prometheus.
+//!
+//! A metric is declared once, in the `metrics!` table of the code that counts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use throng_store::{LATENCY_BUCKETS_US, Store};
-
-use crate::backplane::RedisStats;
-use crate::serve::read;
 use throng_chat::{Chat, Presence, UserId};
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
-use throng_runtime::stats::ShardStats;
+use throng_runtime::stats::{RuntimeCounters, ShardStats};
+use throng_store::{COMMIT_SECONDS, LATENCY_BUCKETS_US, LatencyHistogram, Store, StoreCounters};
+use throng_tables::metrics::{Family, Kind, Series, Table};
+
+use crate::backplane::{NodeGauges, RedisStats};
+use crate::config::docs::REGENERATE;
+use crate::serve::read;
 
 /// Routes a client can make up are counted as one.
 const ROUTES_MAX: usize = 256;
+
+throng_tables::metrics! {
+    /// What is looked up when `/metrics` is asked.
+    struct ProcessGauges: u64, "";
+
+    Gauge users_online "users": "Users present in at least one room.";
+    Gauge store_queue_depth "jobs": "Appends and saves that wait for a commit.";
+
+    [labelled]
+    Gauge connections "connections": "Open TCP connections." {
+        connections_websocket: transport = "websocket";
+        connections_http: transport = "http";
+    }
+    Gauge build_info "": "Always 1; the label is the version." {
+        build_info: version = env!("CARGO_PKG_VERSION");
+    }
+}
+
+/// The only family whose labels depend on what clients ask.
+const HTTP_REQUESTS: Family = Family {
+    name: "http_requests",
+    kind: Kind::Counter,
+    unit: "requests",
+    help: "HTTP requests answered, by route and status.",
+    series: Series::Dynamic(&["route", "status"]),
+};
+
+/// All families, by what they are about.
+const PAGE: &[(&str, &[Family])] = &[
+    ("Process", ProcessGauges::FAMILIES),
+    ("Sessions", throng_engine::Counters::FAMILIES),
+    ("Rooms and messages", throng_chat::Counters::FAMILIES),
+    ("Shard loops and connections", RuntimeCounters::FAMILIES),
+    ("HTTP thread", &[HTTP_REQUESTS]),
+    ("Store", StoreCounters::FAMILIES),
+    ("Store, time of a commit", &[COMMIT_SECONDS]),
+    ("This node among others (with Redis)", NodeGauges::FAMILIES),
+    ("Log and orders (with Redis)", throng_cluster::Counters::FAMILIES),
+    ("Other programs (with Redis)", throng_redis::counters::Counters::FAMILIES),
+];
+
+/// Every family, in the order of the page.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    PAGE.iter().flat_map(|(_, families)| *families)
+}
+
+/// The page `metrics.md`.
+pub fn markdown() -> String {
+    let mut page = format!(
+        "# Metrics\n\n\
+         Made by `{REGENERATE}` from the tables in the source; do not edit.\n\n\
+         `GET /metrics` answers in the text format of Prometheus. Counters begin at 0 with the process.\n"
+    );
+    for (title, families) in PAGE {
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n"
+        );
+        for family in *families {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} | {} |",
+                family.exported(),
+                family.kind.name(),
+                family.unit,
+                labels(family),
+                family.help
+            );
+        }
+    }
+    page
+}
+
+/// `reason`: its values.
+fn labels(family: &Family) -> String {
+    let name = |(index, label): (usize, &'static str)| {
+        let Series::Fixed(series) = family.series else { return format!("`{label}`") };
+        let mut values: Vec<String> = Vec::new();
+        for (_, value) in series.iter().map(|labels| labels[index]) {
+            let value =
+                if label == "version" { "the version".into() } else { format!("`{value}`") };
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        format!("`{label}`: {}", values.join(", "))
+    };
+    let labels: Vec<String> = family.labels().into_iter().enumerate().map(name).collect();
+    labels.join("; ")
+}
 
 pub struct Metrics {
     registry: Registry,
@@ -97,249 +190,109 @@ impl fmt::Debug for Source {
     }
 }
 
-type Labels = Vec<(&'static str, String)>;
-
 impl Source {
-    fn sum(&self, name: &str) -> u64 {
-        self.shard_stats.iter().map(|stats| stats.value(name).unwrap_or(0)).sum()
+    /// The sum over all shards.
+    fn sum(&self, values: impl Fn(&ShardStats) -> Vec<u64>) -> Vec<u64> {
+        let mut sum = Vec::new();
+        for stats in self.shard_stats.iter() {
+            let values = values(stats);
+            sum.resize(values.len(), 0);
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+        sum
+    }
+
+    fn process(&self) -> ProcessGauges {
+        let websockets = self.shard_stats.iter().filter_map(|stats| stats.value("pipes")).sum();
+        let users: BTreeSet<UserId> = read(&self.views, |view| view.users().collect::<Vec<_>>())
+            .into_iter()
+            .flatten()
+            .collect();
+        ProcessGauges {
+            users_online: users.len() as u64,
+            store_queue_depth: self.store.commit_queue_depth() as u64,
+            connections_websocket: websockets,
+            connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),
+            build_info: 1,
+        }
     }
 }
 
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let e = &mut encoder;
-        self.connections(e)?;
-        self.chat(e)?;
-        self.transport(e)?;
-        self.store(e)?;
-        if let Some(stats) = &self.backplane {
-            backplane(e, stats)?;
-        }
+        table(e, ProcessGauges::FAMILIES, &self.process().values())?;
+        table(e, throng_engine::Counters::FAMILIES, &self.sum(ShardStats::engine))?;
+        table(e, throng_chat::Counters::FAMILIES, &self.sum(ShardStats::app))?;
+        table(e, RuntimeCounters::FAMILIES, &self.sum(ShardStats::runtime))?;
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let requests = requests.iter().map(|((route, status), count)| {
-            (vec![("route", route.clone()), ("status", status.to_string())], *count)
-        });
-        counters(e, "http_requests", "HTTP requests by route and status", requests)?;
-        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-        gauges(e, "build_info", "Always 1; the build is in the labels", [(version, 1)])
+        let mut metric = descriptor(e, &HTTP_REQUESTS)?;
+        for ((route, status), count) in requests.iter() {
+            let labels = [("route", route.clone()), ("status", status.to_string())];
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
+        let store = self.store.metrics();
+        table(e, StoreCounters::FAMILIES, &store.counters.values())?;
+        histogram(e, &COMMIT_SECONDS, &store.commit_latency)?;
+        if let Some(stats) = &self.backplane {
+            let status = stats.status();
+            table(e, NodeGauges::FAMILIES, &NodeGauges::from(&status).values())?;
+            table(e, throng_cluster::Counters::FAMILIES, &status.counters.values())?;
+            table(e, throng_redis::counters::Counters::FAMILIES, &stats.adapter.values())?;
+        }
+        Ok(())
     }
 }
 
-impl Source {
-    fn connections(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let websockets = self.sum("pipes");
-        let others = u64::from(self.limiter.connections()).saturating_sub(websockets);
-        gauges(
-            e,
-            "connections",
-            "Open TCP connections",
-            [
-                (vec![("transport", "websocket".into())], websockets),
-                (vec![("transport", "http".into())], others),
-            ],
-        )?;
-        let kinds = [
-            ("websocket", "eio3", "ws_eio3"),
-            ("websocket", "eio4", "ws_eio4"),
-            ("polling", "eio3", "polling_eio3"),
-            ("polling", "eio4", "polling_eio4"),
-        ];
-        let by_kind = |prefix: &str| {
-            kinds.map(|(transport, protocol, suffix)| {
-                let labels: Labels =
-                    vec![("transport", transport.into()), ("protocol", protocol.into())];
-                (labels, self.sum(&format!("{prefix}_{suffix}")))
-            })
-        };
-        gauges(e, "sessions", "Open sessions", by_kind("sessions"))?;
-        counters(e, "sessions_opened", "Sessions opened", by_kind("opened"))?;
-        let closed = self.family("closed_", "reason");
-        counters(e, "sessions_closed", "Sessions ended, by reason", closed)?;
-        counter(e, "upgrades", "Sessions moved to a WebSocket", self.sum("upgrades"))?;
-        counter(e, "handshakes_refused", "Handshakes refused", self.sum("handshakes_refused"))?;
-        counter(e, "connections_accepted", "Connections accepted", self.sum("accepted"))?;
-        let refused = self.sum("refused_connections");
-        counter(e, "connections_refused", "Connections over a limit", refused)?;
-        let late = self.sum("head_timeouts");
-        counter(e, "handshake_timeouts", "Connections without a request in time", late)?;
-        let handed = self.sum("handed_over");
-        counter(e, "connections_handed_over", "Connections given to the HTTP thread", handed)
-    }
-
-    fn chat(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        gauge(e, "rooms", "Rooms known", self.sum("rooms"))?;
-        gauge(e, "members", "Sessions in rooms", self.sum("members"))?;
-        let users: BTreeSet<UserId> = read(&self.views, |view| view.users().collect::<Vec<_>>())
-            .into_iter()
-            .flatten()
-            .collect();
-        let users = users.len() as u64;
-        gauge(e, "users_online", "Users present in one room or more", users)?;
-        counter(e, "joins", "Sessions that entered a room", self.sum("joins"))?;
-        counter(e, "leaves", "Sessions that left a room", self.sum("leaves"))?;
-        counter(e, "events_in", "Events that clients sent", self.sum("events_in"))?;
-        counter(e, "messages_in", "Messages on their way to a room", self.sum("messages_in"))?;
-        counter(e, "deliveries", "Messages handed to member sessions", self.sum("deliveries"))?;
-        counter(e, "events_out", "Events sent", self.sum("events_out"))?;
-        counter(e, "shed", "Frames dropped that may be dropped", self.sum("shed"))?;
-        counter(e, "evictions", "Clients closed by a limit", self.sum("evictions"))?;
-        let broadcasts = self.sum("roster_broadcasts");
-        counter(e, "roster_broadcasts", "Rosters and presence changes sent to rooms", broadcasts)?;
-        counter(e, "roster_bytes", "Bytes of them, recipients included", self.sum("roster_bytes"))?;
-        let news = self.sum("roster_news_bytes");
-        counter(e, "roster_news_bytes", "Those of them that each member hears once", news)?;
-        let put_off = self.sum("rosters_put_off");
-        counter(e, "rosters_put_off", "Rosters left to a later turn by a full one", put_off)?;
-        counters(e, "refusals", "Requests refused, by code", self.family("refused_", "code"))
-    }
-
-    fn transport(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        counter(e, "turns", "Turns of the shard loops", self.sum("turns"))?;
-        counter(e, "flushes", "Sends", self.sum("flushes"))?;
-        counter(e, "bytes_in", "Bytes received on WebSockets", self.sum("bytes_in"))?;
-        counter(e, "bytes_out", "Bytes sent on WebSockets", self.sum("bytes_out"))?;
-        let depth = self.family("lane_depth_", "lane");
-        gauges(e, "lane_depth", "Items that wait in lanes", depth)?;
-        let refusals = self.family("lane_refusals_", "lane");
-        counters(e, "lane_refusals", "Requests refused because a lane was full", refusals)?;
-        counter(e, "logs_dropped", "Log lines dropped", self.sum("logs_dropped"))
-    }
-
-    fn store(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let metrics = self.store.metrics();
-        counter(e, "store_commits", "Transactions committed", metrics.commits.load(Relaxed))?;
-        let failures = metrics.commit_failures.load(Relaxed);
-        counter(e, "store_commit_failures", "Transactions that failed", failures)?;
-        let retries = metrics.commit_retries.load(Relaxed);
-        counter(e, "store_commit_retries", "Transactions tried again", retries)?;
-        let unanswered = metrics.unanswered.load(Relaxed);
-        counter(e, "store_unanswered", "Calls the database did not answer in time", unanswered)?;
-        let depth = self.store.commit_queue_depth() as u64;
-        gauge(e, "store_queue_depth", "Appends and saves that wait for a commit", depth)?;
-        let latency = &metrics.commit_latency;
-        let bounds = LATENCY_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets()).collect();
-        let mut metric = e.encode_descriptor(
-            "store_commit_seconds",
-            "Time of a transaction",
-            None,
-            MetricType::Histogram,
-        )?;
-        let sum_s = latency.sum_us() as f64 / 1e6;
-        metric.encode_histogram::<NoLabelSet>(sum_s, latency.count(), &buckets, None)
-    }
-
-    /// All core or shell counters whose name begins with `prefix`, labelled by the rest of it.
-    fn family(&self, prefix: &str, label: &'static str) -> Vec<(Labels, u64)> {
-        use throng_engine::CounterTable as _;
-        let names = throng_engine::Counters::NAMES
-            .iter()
-            .chain(throng_chat::Counters::NAMES)
-            .chain(throng_runtime::stats::RuntimeCounters::NAMES);
-        let family = names.filter_map(|name| {
-            let rest = name.strip_prefix(prefix).filter(|_| *name != "refused_connections")?;
-            Some((vec![(label, rest.to_owned())], self.sum(name)))
-        });
-        family.collect()
-    }
-}
-
-fn backplane(e: &mut DescriptorEncoder<'_>, stats: &RedisStats) -> fmt::Result {
-    let s = stats.status();
-    let c = s.counters;
-    gauge(e, "backplane_up", "1 while Redis does what it is asked", u64::from(s.is_up))?;
-    gauge(e, "backplane_lease", "1 while this node holds its lease", u64::from(s.node.is_some()))?;
-    gauge(e, "backplane_peers", "Other nodes that live", u64::from(s.peers))?;
-    gauge(e, "backplane_lag_ms", "Age of the last log entry when it was read", s.lag_ms)?;
-    let waiting = [
-        ("presence", s.dirty_presence),
-        ("map", s.dirty_map),
-        ("telling", s.unlogged),
-        ("loading", s.loading),
-        ("sweeping", s.sweeping),
-    ];
-    let waiting = waiting.map(|(what, count)| (vec![("what", what.to_owned())], count));
-    gauges(e, "backplane_waiting", "Facts that Redis does not show yet, or that we lack", waiting)?;
-    let help = "Bytes of messages that wait to be told to other nodes";
-    gauge(e, "backplane_backlog_bytes", help, s.backlog_bytes)?;
-    let counted = [
-        ("entries_appended", c.entries_appended),
-        ("messages_appended", c.messages_appended),
-        ("entries_read", c.entries_read),
-        ("entries_skipped", c.entries_skipped),
-        ("entries_late", c.entries_late),
-        ("writes", c.writes),
-        ("leases_lost", c.leases_lost),
-        ("resyncs", c.resyncs),
-        ("swept", c.swept_items),
-        ("tips_polled", c.tips_polled),
-        ("outcomes_unexpected", c.outcomes_unexpected),
-    ];
-    let counted = counted.map(|(what, count)| (vec![("what", what.to_owned())], count));
-    counters(e, "backplane_events", "What the backplane has done", counted)?;
-    let orders = [
-        ("done", c.orders - c.orders_broken - c.orders_refused),
-        ("broken", c.orders_broken),
-        ("refused", c.orders_refused),
-    ];
-    let orders = orders.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count));
-    counters(e, "backplane_orders", "Orders to Redis and the database", orders)?;
-    let bounds = [
-        ("backlog", c.backlog_full),
-        ("numbering", c.numbering_full),
-        ("peers", c.peers_full),
-        ("controls", c.controls_full),
-    ];
-    let bounds = bounds.map(|(bound, count)| (vec![("bound", bound.to_owned())], count));
-    counters(e, "backplane_bounds_hit", "Bounds of the backplane that were hit", bounds)?;
-
-    let adapter = &stats.adapter;
-    let is_subscribed = u64::from(adapter.is_subscribed());
-    gauge(e, "adapter_subscribed", "1 while other programs are listened to", is_subscribed)?;
-    counter(e, "adapter_events_in", "Events of other programs taken", adapter.emits())?;
-    let skipped = adapter.skipped().into_iter();
-    let skipped = skipped.map(|(why, count)| (vec![("why", why.to_owned())], count));
-    counters(e, "adapter_skipped", "Publications not passed on", skipped)?;
-    let help = "Messages published for other programs";
-    counter(e, "adapter_published", help, adapter.published())?;
-    let help = "Messages that could not be published for other programs";
-    counter(e, "adapter_unpublished", help, adapter.unpublished())
-}
-
-fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
-    ConstCounter::new(value).encode(metric)
-}
-
-fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    ConstGauge::new(as_gauge(value)).encode(metric)
-}
-
-fn counters(
-    e: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    family: impl IntoIterator<Item = (Labels, u64)>,
-) -> fmt::Result {
-    let mut metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (labels, value) in family {
-        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+/// Writes the families of one table, with a value for each of its series.
+fn table(e: &mut DescriptorEncoder<'_>, families: &[Family], values: &[u64]) -> fmt::Result {
+    let mut values = values.iter().copied();
+    for family in families {
+        let Series::Fixed(series) = family.series else { continue };
+        let mut metric = descriptor(e, family)?;
+        for labels in series {
+            let value = values.next().expect("a value for each series");
+            if labels.is_empty() {
+                write_value(family.kind, value, metric)?;
+                break;
+            }
+            write_value(family.kind, value, metric.encode_family(labels)?)?;
+        }
     }
     Ok(())
 }
 
-fn gauges(
-    e: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    family: impl IntoIterator<Item = (Labels, u64)>,
-) -> fmt::Result {
-    let mut metric = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in family {
-        ConstGauge::new(as_gauge(value)).encode(metric.encode_family(&labels)?)?;
+fn descriptor<'e>(
+    e: &'e mut DescriptorEncoder<'_>,
+    family: &Family,
+) -> Result<MetricEncoder<'e>, fmt::Error> {
+    let kind = match family.kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+    };
+    e.encode_descriptor(family.name, family.help, None, kind)
+}
+
+fn write_value(kind: Kind, value: u64, metric: MetricEncoder<'_>) -> fmt::Result {
+    match kind {
+        Kind::Counter => ConstCounter::new(value).encode(metric),
+        Kind::Gauge | Kind::Histogram => ConstGauge::new(as_gauge(value)).encode(metric),
     }
-    Ok(())
+}
+
+fn histogram(
+    e: &mut DescriptorEncoder<'_>,
+    family: &Family,
+    latency: &LatencyHistogram,
+) -> fmt::Result {
+    let bounds = LATENCY_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets()).collect();
+    let sum_s = latency.sum_us() as f64 / 1e6;
+    let mut metric = descriptor(e, family)?;
+    metric.encode_histogram::<NoLabelSet>(sum_s, latency.count(), &buckets, None)
 }
 
 fn as_gauge(value: u64) -> i64 {

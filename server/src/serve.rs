@@ -42,35 +42,37 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     if let Some(backplane) = &backplane {
         config.store.node = backplane.process().to_owned();
     }
-    let url = config.database.clone().unwrap_or_else(|| config.store.default_url());
+    let url = config.database_url();
     let store = Store::open(&url, config.store.clone()).await;
     let store = store.map_err(|error| StartError::open_store(&url, &config.store, error))?;
-    store.ensure_rooms(&config.rooms).await?;
+    let listed = &config.server.list;
+    let listed: Vec<_> = listed.iter().map(|room| (room.id, room.name.clone())).collect();
+    store.ensure_rooms(&listed).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
     if config.core.ephemeral && config.core.cluster {
         // Redis numbers the messages; the seqs of messages in the store do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
     }
-    let created = rooms.len().saturating_sub(config.rooms.len());
+    let created = rooms.len().saturating_sub(listed.len());
     let created = u32::try_from(created).unwrap_or(u32::MAX);
-    let rooms_to_create = config.core.rooms_auto_create_max.saturating_sub(created);
+    let rooms_to_create = config.core.auto_create_max.saturating_sub(created);
 
-    let connections_max = raise_descriptor_limit(config.connections_max);
+    let connections_max = raise_descriptor_limit(config.server.connections_max);
     let policy = Arc::new(config.policy.clone());
     let launch = Launch {
-        listen: config.listen,
-        shards: config.shards,
+        listen: config.server.listen,
+        shards: config.server.shards,
         tuning: config.tuning.clone(),
         lanes: config.lanes,
         policy: Arc::clone(&policy),
         limiter: ConnectionLimiter::new(
             connections_max,
-            config.connections_per_ip_max,
-            config.http.trusted_proxies.clone(),
+            config.server.connections_per_ip_max,
+            config.rest.trusted_proxies.clone(),
         ),
         clock: Clock::start(),
     };
-    let seeds = seeds(config.shards)?;
+    let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
     let clock = launch.clock;
     let start = Start { settings: config.core.clone(), rooms: rooms.into() };
@@ -100,7 +102,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
             ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
         }),
         max_payload: config.core.engine.max_payload as usize,
-        request_timeout_ms: config.request_timeout_ms,
+        request_timeout_ms: config.server.request_timeout_ms,
         on_request,
     };
     let numbers = backplane.clone().filter(|_| config.core.ephemeral);
@@ -113,7 +115,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let http = http::start(ends.handles, ends.handed, settings);
 
     until_turning(&mut shards).await?;
-    tracing::info!(addr = %shards.addr, shards = config.shards, "listening");
+    tracing::info!(addr = %shards.addr, shards = config.server.shards, "listening");
     // The server runs with a closed standard output too.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     until_asked_to_stop(&mut shards).await?;
@@ -206,7 +208,7 @@ fn deps(
             checks.extend(stats.iter().map(|stats| ("redis".to_owned(), stats.readiness())));
             Readiness { is_ready: turning, checks }
         }),
-        ..Deps::new(store.clone(), config.http.clone())
+        ..Deps::new(store.clone(), config.rest.clone())
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
         for (sizes, repeats) in [(usual, BUDGETS.repeats), (large, LARGE_REPEATS)] {
             let Some(most) = sizes.last() else { continue };
             let budget = repeats.to_string();
-            let environment = [("THRONG_PRESENCE__BUDGET_BYTES_PER_S", budget.as_str())];
+            let environment = [("THRONG_PRESENCE__ROSTER_REPEAT_BYTES_PER_S", budget.as_str())];
             let server = lab.server(&["--shards", "1"], &environment)?;
             let tokens = lab.users(&server, scaled(lab, *most))?;
             let budgets = Budgets { repeats, ..BUDGETS };

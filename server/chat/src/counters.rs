@@ -1,50 +1,59 @@
-//! What the chat counts.
+//! What the chat counts: plain numbers, one for each thing that can happen.
 
-throng_engine::counters! {
-    /// What the chat counts; what the engine counts is in [`throng_engine::Counters`].
-    Counters:
-    /// Gauges.
-    rooms,
-    members,
-    users_online,
-    joins,
-    leaves,
-    messages_in,
-    shed,
-    roster_broadcasts,
-    roster_bytes,
-    /// Those of them that are paid as news.
-    roster_news_bytes,
-    /// Told in a later turn, because this one had told enough.
-    rosters_put_off,
-    lane_refusals_request,
-    lane_refusals_delivery,
-    lane_refusals_store,
-    lane_refusals_signal,
-    refused_unauthenticated,
-    refused_invalid_argument,
-    refused_unknown_event,
-    refused_unknown_room,
-    refused_not_member,
-    refused_too_large,
-    refused_rate_limited,
-    refused_room_limit,
-    refused_busy,
-    refused_storage_unavailable,
-    refused_binary_unsupported,
-    refused_image_invalid,
-    /// Sessions that ended and whose use of their rates there was no room to remember.
-    debts_forgotten,
-    /// Messages of other nodes, and such as were too far ahead to keep.
-    cluster_messages,
-    cluster_beyond,
-    /// What the cluster said of rooms that are not ours, or with numbers that cannot be.
-    cluster_ignored,
-    /// Asked of the log what others said and this node missed.
-    fetches,
-    fetches_failed,
-    /// Users of other nodes beyond the bound.
-    remote_present_refused,
-    /// Events of other programs handed to sessions.
-    emitted,
+throng_tables::metrics! {
+    /// The counters and gauges of the chat of one shard; those of the engine are in
+    /// [`throng_engine::Counters`].
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Counters: u64, "";
+
+    Gauge rooms "rooms": "Known rooms.";
+    Gauge members "sessions": "Sessions in rooms; a session in two rooms counts twice.";
+    Gauge users_on_shards "users": "Users with a session, added up over the shards: a user with \
+        sessions on two shards counts twice.";
+    Counter joins "sessions": "Sessions that entered a room.";
+    Counter leaves "sessions": "Sessions that left a room.";
+    Counter messages_in "messages": "Messages accepted for a room.";
+    Counter emitted "events": "Events of other programs handed to sessions.";
+    Counter shed "events": "Unread counts postponed because the client reads too slowly; a later \
+        one replaces them.";
+    Counter debts_forgotten "sessions": "Ended sessions whose use of their rates was not \
+        remembered, because too many were.";
+    Counter roster_broadcasts "events": "Rosters and presence changes sent to rooms.";
+    Counter roster_bytes "bytes": "Bytes of rosters and presence changes, times their recipients.";
+    Counter roster_news_bytes "bytes": "The part of roster_bytes that each member must receive \
+        once: first rosters and the changes for members in mode delta.";
+    Counter rosters_put_off "rosters": "Rosters postponed to a later turn because this one had \
+        sent enough.";
+    Counter cluster_messages "messages": "Messages received from other nodes.";
+    Counter cluster_beyond "messages": "Messages of other nodes dropped because they were too far \
+        ahead to keep; they are read from the log later.";
+    Counter cluster_ignored "entries": "Entries of other nodes about rooms of other shards, or \
+        with impossible numbers.";
+    Counter fetches "requests": "Requests to read missed messages of other nodes from the log.";
+    Counter fetches_failed "requests": "Such requests that failed: until one succeeds, the room \
+        delivers nothing new of other nodes.";
+    Counter remote_present_refused "users": "Users of other nodes not added to a roster because \
+        the bound was reached: rosters are incomplete.";
+
+    [labelled]
+    Counter lane_refusals "requests": "Requests refused because a lane was full." {
+        lane_refusals_request: lane = "request";
+        lane_refusals_delivery: lane = "delivery";
+        lane_refusals_store: lane = "store";
+        lane_refusals_signal: lane = "signal";
+    }
+    Counter refusals "requests": "Requests refused, by error code." {
+        refused_unauthenticated: code = "unauthenticated";
+        refused_invalid_argument: code = "invalid_argument";
+        refused_unknown_event: code = "unknown_event";
+        refused_unknown_room: code = "unknown_room";
+        refused_not_member: code = "not_member";
+        refused_too_large: code = "too_large";
+        refused_rate_limited: code = "rate_limited";
+        refused_room_limit: code = "room_limit";
+        refused_busy: code = "busy";
+        refused_storage_unavailable: code = "storage_unavailable";
+        refused_binary_unsupported: code = "binary_unsupported";
+        refused_image_invalid: code = "image_invalid";
+    }
 }

@@ -334,7 +334,7 @@ impl Edge {
         self.ask_for_tokens(now, cx.lanes);
         self.tell_changes(cx.engine, cx.counters);
         self.tell_connections(cx);
-        cx.counters.users_online = self.users.len() as u64;
+        cx.counters.users_on_shards = self.users.len() as u64;
     }
 
     fn retry(&mut self, at: Now) {

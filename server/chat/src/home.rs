@@ -252,7 +252,7 @@ impl Home {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
-        let max = self.settings.rooms_auto_create_max;
+        let max = self.settings.auto_create_max;
         if max == 0 {
             return join.refuse(Refusal::UnknownRoom, lanes);
         }

@@ -10,87 +10,86 @@ pub struct RoomInfo {
     pub last_seq: Seq,
 }
 
-/// When a session that joins a room leaves the room it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exclusive {
-    /// Engine.IO 3 sessions only.
-    Legacy,
-    Always,
-    Never,
+throng_tables::choices! {
+    /// When a session that joins a room leaves the room it is in.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Exclusive {
+        /// Engine.IO 3 sessions only.
+        Legacy = "legacy",
+        /// Every session.
+        Always = "always",
+        /// No session: it is in several rooms at once.
+        Never = "never",
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Those of the engine.
-    pub engine: throng_engine::Settings,
+throng_tables::settings! {
+    /// Limits and choices of the chat.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Settings;
 
-    /// Bytes of a session's events that wait for a reply of the store.
-    pub pending_bytes_max: u32,
-    pub pending_events_max: u32,
+    [""]
+    /// Rooms keep no messages; an ack then means accepted, not stored.
+    ephemeral: bool = false;
 
-    pub rooms_per_session: u32,
-    /// Sessions of one user on this shard.
-    pub sessions_per_user: u32,
-    pub message_chars_max: u32,
-    pub image_bytes_max: u32,
-    /// Events that are not images are bounded by this, whatever `max_payload` says.
-    pub event_bytes_max: u32,
-    /// 0 means no limit.
-    pub publish_per_s: u32,
-    pub publish_burst: u32,
-    pub join_per_s: u32,
-    pub join_burst: u32,
-
-    pub exclusive: Exclusive,
-    pub grace_ms: u32,
-    pub rooms_auto_create_max: u32,
-    /// Of a room: whole rosters told again, and the least that a small event counts as.
-    pub roster_budget_bytes_per_s: u64,
-    /// Of a room: what a member must hear once, first rosters and the changes of delta members.
-    pub roster_news_bytes_per_s: u64,
-    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes. No more
-    /// than 64 times as much in a second.
-    pub roster_bytes_per_turn: u64,
-    pub unread_window_ms: u32,
+    ["limits"]
+    /// Sessions of one user on one shard; one more is closed.
+    sessions_per_user_max: u32 = 64, "sessions", 1..=1 << 24;
+    /// Rooms one session may be in.
+    rooms_per_session_max: u32 = 64, "rooms", 1..=1 << 20;
+    /// Bytes of one session's events that wait for an answer of the store.
+    pending_bytes_max: u32 = 8 * 1024 * 1024, "bytes", 4096..=1 << 30;
+    /// Events of one session that wait for an answer of the store.
+    pending_events_max: u32 = 1024, "events", 1..=1 << 20;
+    /// Characters of one message.
+    message_chars_max: u32 = 2000, "characters", 1..=1 << 20;
+    /// Bytes of one decoded image.
+    image_bytes_max: u32 = 3 * 1024 * 1024, "bytes", 1..=64 << 20;
+    /// Bytes of one event without an image, whatever `max_payload` says.
+    event_bytes_max: u32 = 64 * 1024, "bytes", 1024..=16 << 20;
+    /// Messages a session may publish; 0: no limit.
+    publish_per_s: u32 = 20, "messages per second", 0..=1 << 20;
+    /// Messages a session may publish at once.
+    publish_burst: u32 = 60, "messages", 1..=1 << 20;
+    /// Joins of a session; 0: no limit.
+    join_per_s: u32 = 10, "joins per second", 0..=1 << 20;
+    /// Joins of a session at once.
+    join_burst: u32 = 40, "joins", 1..=1 << 20;
     /// Messages of one room that wait for the commit before theirs.
-    pub room_backlog_max: u32,
-    /// Rooms keep no messages; an ack means accepted.
-    pub ephemeral: bool,
+    room_backlog_max: u32 = 4096, "messages", 1..=1 << 20;
+    /// Shortest time between two reports of unread counts to one session.
+    unread_window_ms: u32 = 500, "ms", 10..=60_000;
+
+    ["rooms"]
+    /// Who leaves the room they are in when they join another: sessions of Engine.IO 3 (legacy),
+    /// all, or none.
+    exclusive: Exclusive = Exclusive::Legacy;
+    /// Rooms that joins may create; 0: joining an unknown room is refused.
+    auto_create_max: u32 = 0, "rooms", 0..=1 << 20;
+
+    ["presence"]
+    /// Time a user stays in the roster after their last session has left.
+    grace_ms: u32 = 0, "ms", 0..=600_000;
+    /// Roster bytes of one room for whole rosters sent again to those who had one; an event counts
+    /// as 1024 bytes at least.
+    roster_repeat_bytes_per_s: u64 = 32 * 1024 * 1024, "bytes per second", 1024..=1 << 40;
+    /// Roster bytes of one room for what each member must receive once: first rosters, and changes
+    /// for members in mode delta.
+    roster_update_bytes_per_s: u64 = 512 * 1024 * 1024, "bytes per second", 1024..=1 << 40;
+
+    ["shard"]
+    /// Roster bytes that all rooms of a shard may send in one turn; a send counts as 8 KiB more. In a
+    /// second they may send 64 times as much.
+    roster_bytes_per_turn: u64 = 16 * 1024 * 1024, "bytes", 1024..=1 << 40;
+
+    fixed
+    /// Those of the engine.
+    engine: throng_engine::Settings = throng_engine::Settings::default();
     /// One of several nodes: the store numbers messages, and others have members too.
-    pub cluster: bool,
+    cluster: bool = false;
     /// The store numbers messages for one node too: what a database server has committed without
     /// saying so takes numbers that home does not know of.
-    pub store_numbers: bool,
-    /// Pairs of a user and another node that has him in a room of this shard.
-    pub remote_present_max: u32,
-}
-
-impl Settings {
-    /// Production defaults.
-    pub const DEFAULT: Settings = Settings {
-        engine: throng_engine::Settings::DEFAULT,
-        pending_bytes_max: 8 * 1024 * 1024,
-        pending_events_max: 1024,
-        rooms_per_session: 64,
-        sessions_per_user: 64,
-        message_chars_max: 2000,
-        image_bytes_max: 3 * 1024 * 1024,
-        event_bytes_max: 64 * 1024,
-        publish_per_s: 20,
-        publish_burst: 60,
-        join_per_s: 10,
-        join_burst: 40,
-        exclusive: Exclusive::Legacy,
-        grace_ms: 0,
-        rooms_auto_create_max: 0,
-        roster_budget_bytes_per_s: 32 * 1024 * 1024,
-        roster_news_bytes_per_s: 512 * 1024 * 1024,
-        roster_bytes_per_turn: 16 * 1024 * 1024,
-        unread_window_ms: 500,
-        room_backlog_max: 4096,
-        ephemeral: false,
-        cluster: false,
-        store_numbers: false,
-        remote_present_max: 1_000_000,
-    };
+    store_numbers: bool = false;
+    /// Pairs of a user and another node that has them in a room of this shard.
+    remote_present_max: u32 = 1_000_000;
 }

@@ -25,8 +25,8 @@ pub(crate) struct RosterThrottle {
 impl RosterThrottle {
     pub(crate) fn new(settings: &Settings) -> RosterThrottle {
         RosterThrottle {
-            room_bytes_per_s: settings.roster_budget_bytes_per_s,
-            room_news_bytes_per_s: settings.roster_news_bytes_per_s,
+            room_bytes_per_s: settings.roster_repeat_bytes_per_s,
+            room_news_bytes_per_s: settings.roster_update_bytes_per_s,
             turn_bytes: settings.roster_bytes_per_turn.max(1),
             turn: Now::default(),
             told: 0,
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn a_turn_tells_its_worth_and_then_pauses_as_long() {
-        let mut throttle = RosterThrottle::new(&Settings::DEFAULT);
-        let worth = Settings::DEFAULT.roster_bytes_per_turn;
+        let mut throttle = RosterThrottle::new(&Settings::default());
+        let worth = Settings::default().roster_bytes_per_turn;
         let now = Now(1_000_000_000);
         throttle.spend(now, worth / 4, 0);
         assert!(throttle.is_open(now), "there is something left of this turn");

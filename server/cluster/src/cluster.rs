@@ -288,7 +288,6 @@ impl Cluster {
     fn order(&mut self, purpose: Purpose, order: Order, effects: &mut Effects) {
         let id = OrderId(self.next_order);
         self.next_order += 1;
-        self.counters.orders += 1;
         if let Order::Write { writes } = &order {
             self.counters.writes += writes.len() as u64;
         }

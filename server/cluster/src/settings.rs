@@ -1,86 +1,60 @@
 //! Settings of a node as plain numbers and names.
 
-/// What the operator can set, and the bounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Prefix of every key of Throng: `throng:`.
-    pub prefix: String,
-    /// The original's hash user → fd: `socket_id`, with the prefix that Laravel is configured with.
-    pub socket_id_key: String,
-    /// Prefix of the original's sets: `swoole:`.
-    pub map_prefix: String,
-    /// Name of a room in the original's sets: `room{id}`.
-    pub room_name: String,
-    /// Number of streams that the rooms are spread over; the same on every node.
-    pub log_streams: u16,
-    /// Entries kept per stream, approximately.
-    pub log_maxlen: u64,
-    /// A node that does not renew its lease for this long is dead. Other nodes notice within a tenth
-    /// of this time more, and sweep what it left behind.
-    pub lease_ms: u64,
-    /// How often the tips of all rooms are read from SQL while Redis cannot be used.
-    pub outage_poll_ms: u64,
-    /// How often they are read while Redis can be used: messages of a node that is cut off, or that
-    /// dies right after it stored them, are in no log.
-    pub idle_poll_ms: u64,
-    /// The address of this node in the registry, for operators: `host:port`.
-    pub address: String,
+throng_tables::settings! {
+    /// What the operator may set, and the bounds.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Settings;
+
+    ["redis"]
+    /// Prefix of Throng's own keys; the same on every node.
+    prefix: String = "throng:".to_owned();
+    /// Key of the original's hash from user to fd, with the prefix that Laravel gives it.
+    socket_id_key: String = "socket_id".to_owned();
+    /// Prefix of the original's sets.
+    map_prefix: String = "swoole:".to_owned();
+    /// Name of a room in the original's sets, with {id} in it.
+    room_name: String = "room{id}".to_owned();
+    /// Streams over which the logs of the rooms are spread; the same on every node.
+    log_streams: u16 = 16, "streams", 1..=1024;
+    /// Entries kept in each stream, about.
+    log_maxlen: u64 = 10_000, "entries", 100..=1 << 30;
+    /// A node that is silent for so long is gone. Must be above `redis.connect_timeout_ms` and
+    /// `redis.command_timeout_ms` together.
+    lease_ms: u64 = 8_000, "ms", 1_000..=600_000;
+    /// Time between two looks into the database for messages of other nodes while Redis is down.
+    outage_poll_ms: u64 = 500, "ms", 50..=60_000;
+    /// Name of this node in the registry of nodes, for operators.
+    node_name: String = String::new() => "the listen address";
+
+    fixed
+    /// Time between two looks into the database while Redis is up: what a node commits that is cut
+    /// off, or dies in that moment, is in no log.
+    idle_poll_ms: u64 = 5_000;
     /// There is no SQL log: Redis numbers the messages.
-    pub ephemeral: bool,
-
-    /// Inputs that may wait for the shards before reading pauses.
-    pub inputs_max: usize,
+    ephemeral: bool = false;
+    /// Inputs that wait for shards before reading pauses.
+    inputs_max: usize = 4_096;
     /// Commands in one `Write`.
-    pub writes_max: usize,
-    /// Entries in one `Append`, approximately.
-    pub append_max: usize,
-    /// Bytes of messages in one `Append`, approximately.
-    pub append_bytes_max: usize,
-    /// Bytes of committed messages that may wait to be appended. Messages above it are announced as
-    /// a tip, and other nodes read them from SQL.
-    pub backlog_bytes_max: usize,
-    /// Publishes that may wait for their numbers from Redis (`ephemeral`).
-    pub numbering_max: usize,
+    writes_max: usize = 1_024;
+    /// Entries in one `Append`, about.
+    append_max: usize = 512;
+    /// Bytes of the entries in one `Append`, about.
+    append_bytes_max: usize = 512 * 1024;
+    /// Bytes of committed messages that wait to be appended. Of those beyond it only the number of
+    /// the last is sent, and nodes that lack them read them from SQL.
+    backlog_bytes_max: usize = 8 * 1024 * 1024;
+    /// Publishes that wait for a number of Redis (`ephemeral`).
+    numbering_max: usize = 1_024;
     /// Entries per stream in one `Read`.
-    pub read_count: u32,
-    /// How long one `Read` waits for entries.
-    pub read_block_ms: u64,
-    /// Other nodes that this one knows at a time.
-    pub peers_max: usize,
-    /// Revoked tokens, changed users, freed users and settled processes that may wait to be
-    /// appended, each.
-    pub controls_max: usize,
-    /// Larger entries are skipped.
-    pub entry_bytes_max: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            prefix: "throng:".into(),
-            socket_id_key: "socket_id".into(),
-            map_prefix: "swoole:".into(),
-            room_name: "room{id}".into(),
-            log_streams: 16,
-            log_maxlen: 10_000,
-            lease_ms: 8_000,
-            outage_poll_ms: 500,
-            idle_poll_ms: 5_000,
-            address: String::new(),
-            ephemeral: false,
-            inputs_max: 4_096,
-            writes_max: 1_024,
-            append_max: 512,
-            append_bytes_max: 512 * 1024,
-            backlog_bytes_max: 8 * 1024 * 1024,
-            numbering_max: 1_024,
-            read_count: 128,
-            read_block_ms: 1_000,
-            peers_max: 256,
-            controls_max: 4_096,
-            entry_bytes_max: 4 * 1024 * 1024,
-        }
-    }
+    read_count: u32 = 128;
+    /// Time one `Read` waits for entries.
+    read_block_ms: u64 = 1_000;
+    /// Nodes this one knows at a time.
+    peers_max: usize = 256;
+    /// Revoked tokens, changed users and freed users that wait to be sent, each.
+    controls_max: usize = 4_096;
+    /// Longest entry that is decoded.
+    entry_bytes_max: usize = 4 * 1024 * 1024;
 }
 
 /// What distinguishes this process from every other; random numbers of the operating system in

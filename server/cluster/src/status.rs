@@ -36,35 +36,41 @@ pub struct Status {
     pub counters: Counters,
 }
 
-/// Counters that never decrease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub entries_appended: u64,
-    pub messages_appended: u64,
-    pub entries_read: u64,
-    /// Entries that were malformed, empty, too large or from a later version.
-    pub entries_skipped: u64,
-    /// Entries that came again, or after later ones.
-    pub entries_late: u64,
-    pub orders: u64,
-    pub orders_broken: u64,
-    pub orders_refused: u64,
-    /// Outcomes of orders that were not in flight.
-    pub outcomes_unexpected: u64,
-    pub writes: u64,
-    pub leases_lost: u64,
-    pub resyncs: u64,
-    pub swept_incarnations: u64,
-    pub swept_items: u64,
-    pub tips_polled: u64,
-    /// Batches of messages that were announced as a tip only, because the backlog was full.
-    pub backlog_full: u64,
-    /// Publishes that were refused because too many waited for a number.
-    pub numbering_full: u64,
-    /// Times that a live node was not adopted because of `peers_max`.
-    pub peers_full: u64,
-    /// Controls that were dropped because of `controls_max`.
-    pub controls_full: u64,
-    /// Rooms that were read again because too many changes came during the read.
-    pub loads_repeated: u64,
+throng_tables::metrics! {
+    /// What one node counts.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Counters: u64, "backplane_";
+
+    [labelled]
+    Counter events "events": "What the backplane has done. entries_skipped: unreadable log \
+        entries; entries_late: entries that came twice or after later ones; resyncs: logs read \
+        again after a gap; loads_repeated: presence of another node read again; \
+        outcomes_unexpected: outcomes of orders that were not in flight." {
+        entries_appended: what = "entries_appended";
+        messages_appended: what = "messages_appended";
+        entries_read: what = "entries_read";
+        entries_skipped: what = "entries_skipped";
+        entries_late: what = "entries_late";
+        writes: what = "writes";
+        leases_lost: what = "leases_lost";
+        resyncs: what = "resyncs";
+        swept_incarnations: what = "swept_incarnations";
+        swept_items: what = "swept";
+        tips_polled: what = "tips_polled";
+        loads_repeated: what = "loads_repeated";
+        outcomes_unexpected: what = "outcomes_unexpected";
+    }
+    Counter orders "orders": "Orders to Redis and the database, by outcome." {
+        orders_done: outcome = "done";
+        orders_broken: outcome = "broken";
+        orders_refused: outcome = "refused";
+    }
+    Counter bounds_hit "events": "Bounds of the backplane that were hit. backlog: messages of \
+        which only the number was sent; numbering: publishes refused; peers: nodes not taken in; \
+        controls: changes of users or tokens not sent." {
+        backlog_full: bound = "backlog";
+        numbering_full: bound = "numbering";
+        peers_full: bound = "peers";
+        controls_full: bound = "controls";
+    }
 }

@@ -1,6 +1,6 @@
 //! The boundary between the engine and an application.
 
-use crate::counters::CounterTable;
+use crate::CounterTable;
 use crate::ids::ShardId;
 use crate::lanes::Lanes;
 use crate::now::Now;
@@ -42,7 +42,7 @@ pub trait App: Sized + 'static {
     /// State of one shard that other threads may read.
     type View: Default + Extend<Self::Change> + Send + 'static;
     /// The application's own counters.
-    type Counters: CounterTable;
+    type Counters: CounterTable + Clone + Default + Send + 'static;
 
     /// The namespaces served; the index is the namespace's number. At most eight.
     const NAMESPACES: &'static [&'static str] = &["/"];

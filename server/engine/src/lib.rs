@@ -42,7 +42,7 @@
 //! # let seed = Seed { placement: [0; 16], random: [0; 32], started_unix_ms: 0 };
 //! # let place = Place { shard: ShardId(0), shards: 1, seed };
 //! let settings = throng_engine::rooms::Settings::new(|| Lobby);
-//! let shard = Shard::<App>::new(&Settings::DEFAULT, &settings, &place);
+//! let shard = Shard::<App>::new(&Settings::default(), &settings, &place);
 //! assert_eq!(shard.next_deadline(), None, "nothing is due before the first connection");
 //! ```
 //!
@@ -68,7 +68,7 @@ mod shard;
 mod timers;
 
 pub use app::{App, Cx, Place};
-pub use counters::{CounterTable, Counters};
+pub use counters::Counters;
 pub use effect::{Answer, Effects, LaneSlots};
 pub use ids::{PipeId, PollId, SessionId, ShardId, Sid};
 pub use input::{Input, PipeEnd};
@@ -80,3 +80,5 @@ pub use request::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Trans
 pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, judge};
 pub use settings::{Seed, Settings};
 pub use shard::Shard;
+pub use throng_tables::metrics;
+pub use throng_tables::metrics::Table as CounterTable;

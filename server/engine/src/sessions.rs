@@ -211,7 +211,7 @@ impl Engine {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.live >= self.settings.sessions_max.min(SessionId::SLOTS_MAX)
+        self.live >= self.settings.sessions_per_shard_max.min(SessionId::SLOTS_MAX)
     }
 
     fn insert(&mut self, make: impl FnOnce(SessionId, [u8; 11]) -> Session) -> SessionId {

@@ -12,57 +12,43 @@ pub struct Seed {
     pub started_unix_ms: i64,
 }
 
-/// The same on all shards of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Time between two pings of an idle session, in ms.
-    pub ping_interval_ms: u32,
-    /// Time for the answer to a ping, in ms.
-    pub ping_timeout_ms: u32,
-    /// Time for the first CONNECT of a session, in ms.
-    pub connect_timeout_ms: u32,
-    /// Time from the probe of an upgrade to its end, in ms.
-    pub upgrade_timeout_ms: u32,
-    /// Bytes of one message or polling body.
-    pub max_payload: u32,
-    /// Polling may be upgraded to WebSocket, and is advertised so.
-    pub allow_upgrades: bool,
-    /// Frames of one fragmented WebSocket message.
-    pub fragments_max: u32,
-    /// Sessions of this shard; one more is refused.
-    pub sessions_max: u32,
-    /// Bytes queued for one client before it is evicted as a slow consumer.
-    pub outbound_bytes_max: u32,
-    /// Packets queued for a polling client between two polls.
-    pub poll_packets_max: u32,
-    /// Binary attachments of one packet.
-    pub attachments_max: u32,
-    /// Nested arrays and objects of one packet.
-    pub json_depth_max: u32,
-    /// Items of the lane from this shard to itself.
-    pub own_lane_max: u32,
-}
+throng_tables::settings! {
+    /// Limits and timeouts of the engine, the same on all shards of a process.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Settings;
 
-impl Settings {
-    /// Production defaults.
-    pub const DEFAULT: Settings = Settings {
-        ping_interval_ms: 25_000,
-        ping_timeout_ms: 20_000,
-        connect_timeout_ms: 45_000,
-        upgrade_timeout_ms: 10_000,
-        max_payload: 4 * 1024 * 1024,
-        allow_upgrades: true,
-        fragments_max: 1024,
-        sessions_max: 200_000,
-        outbound_bytes_max: 8 * 1024 * 1024,
-        poll_packets_max: 4096,
-        attachments_max: 10,
-        json_depth_max: 64,
-        own_lane_max: 1024,
-    };
-}
+    [""]
+    /// Time between two heartbeats.
+    ping_interval_ms: u32 = 25_000, "ms", 50..=3_600_000;
+    /// Time a client has to answer a heartbeat.
+    ping_timeout_ms: u32 = 20_000, "ms", 50..=3_600_000;
+    /// Time an Engine.IO 4 client has to connect to a namespace.
+    connect_timeout_ms: u32 = 45_000, "ms", 50..=3_600_000;
+    /// Largest WebSocket message or long-polling body a client may send. At most
+    /// `limits.outbound_bytes_max`.
+    max_payload: u32 = 4 * 1024 * 1024, "bytes", 1024..=256 << 20;
 
-const _: () = assert!(
-    Settings::DEFAULT.max_payload <= Settings::DEFAULT.outbound_bytes_max,
-    "one payload must fit the queue"
-);
+    ["engine"]
+    /// Time a client has to finish an upgrade from long-polling to WebSocket.
+    upgrade_timeout_ms: u32 = 10_000, "ms", 50..=3_600_000;
+    /// Long-polling sessions may upgrade to WebSocket, and the handshake says so.
+    allow_upgrades: bool = true;
+    /// Fragments of one WebSocket message.
+    fragments_max: u32 = 1024, "frames", 1..=1 << 20;
+    /// Binary attachments of one Socket.IO packet.
+    attachments_max: u32 = 10, "attachments", 0..=1000;
+    /// Nesting of the JSON in a packet.
+    json_depth_max: u32 = 64, "levels", 4..=128;
+
+    ["limits"]
+    /// Sessions of one shard; one more is refused.
+    sessions_per_shard_max: u32 = 200_000, "sessions", 1..=1 << 24;
+    /// Bytes queued for one client; beyond it the client is closed as a slow consumer.
+    outbound_bytes_max: u32 = 8 * 1024 * 1024, "bytes", 4096..=1 << 30;
+    /// Packets queued for a long-polling client between two polls.
+    poll_packets_max: u32 = 4096, "packets", 16..=1 << 20;
+
+    ["shard"]
+    /// Items of the lane from a shard to itself.
+    own_lane_max: u32 = 1024, "items", 16..=1 << 20;
+}

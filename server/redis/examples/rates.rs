@@ -46,11 +46,11 @@ impl Database for NoDatabase {
 async fn main() {
     let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1".to_owned());
     let settings = Settings {
-        address: url.parse().expect("a Redis URL"),
-        tls_ca: None,
-        connect_timeout: Duration::from_secs(2),
-        command_timeout: Duration::from_secs(10),
+        url: url.parse().expect("a Redis URL"),
+        connect_timeout_ms: 2_000,
+        command_timeout_ms: 10_000,
         connections_max: 4,
+        ..Settings::default()
     };
     let connector = Arc::new(Connector::new(&settings).expect("usable settings"));
     let commands = Commands::new(Arc::clone(&connector), &settings);

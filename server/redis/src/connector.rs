@@ -41,7 +41,7 @@ impl Connector {
     /// # Errors
     /// [`SettingsError`] when [`Settings::tls_ca`] holds no certificates.
     pub fn new(settings: &Settings) -> Result<Connector, SettingsError> {
-        if settings.address.is_tls {
+        if settings.url.is_tls {
             // An earlier call of this process installed the same provider.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
@@ -49,8 +49,8 @@ impl Connector {
             clients(settings).map_err(|error| SettingsError(error.category().to_owned()))?;
         Ok(Connector {
             clients,
-            connect_timeout: settings.connect_timeout,
-            command_timeout: settings.command_timeout,
+            connect_timeout: settings.connect_timeout(),
+            command_timeout: settings.command_timeout(),
         })
     }
 
@@ -133,12 +133,12 @@ async fn one(
 }
 
 fn clients(settings: &Settings) -> redis::RedisResult<Clients> {
-    let address = &settings.address;
+    let address = &settings.url;
     let certificates = settings
         .tls_ca
         .as_ref()
         .filter(|_| address.is_tls)
-        .map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) });
+        .map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca.pem.clone()) });
     let info = |host: &Host, database: u16| -> redis::RedisResult<ConnectionInfo> {
         let redis = login(RedisConnectionInfo::default(), &address.login)
             .set_db(i64::from(database))

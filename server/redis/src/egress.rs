@@ -1,6 +1,7 @@
 //! Publishes the messages of our rooms for servers that use Socket.IO's Redis adapter.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::json;
 use throng_core::RoomId;
@@ -46,7 +47,7 @@ impl Egress {
         for message in messages {
             let payload = encode(UID, &event(room, message), &name);
             if self.queue.try_send(Call::new("PUBLISH", &channel).arg(payload)).is_err() {
-                self.counters.count_unpublished(1);
+                self.counters.unpublished.fetch_add(1, Relaxed);
             }
         }
     }
@@ -74,8 +75,8 @@ async fn publish(commands: Commands, mut calls: mpsc::Receiver<Call>, counters: 
     while calls.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let answers = commands.run(&batch).await;
         let done = answers.map_or(0, |answers| answers.iter().filter(|a| a.is_ok()).count());
-        counters.count_published(done);
-        counters.count_unpublished(batch.len() - done);
+        counters.published.fetch_add(done as u64, Relaxed);
+        counters.unpublished.fetch_add((batch.len() - done) as u64, Relaxed);
         batch.clear();
     }
 }

@@ -1,6 +1,8 @@
 //! Receives the broadcasts of other programs for our rooms.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -21,9 +23,6 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Publications read at a time.
 const MESSAGES_MAX: usize = 256;
-
-/// Reason for skipping a publication that names none of our rooms and users.
-const FOREIGN: &str = "foreign";
 
 /// The subscriber, before it runs.
 pub struct Ingress {
@@ -70,7 +69,7 @@ impl Ingress {
         let subscribing = timeout(self.timeout, sink.psubscribe(self.channels.pattern()));
         subscribing.await.map_err(|_| Failure::Timeout)??;
         *retry = RETRY_MIN;
-        self.counters.subscribed(true);
+        self.counters.subscribed.store(1, Relaxed);
         let _subscribed = Subscribed(&self.counters);
         while self.take(&mut messages, emits).await {}
         if emits.is_closed() { Ok(()) } else { Err(Failure::Down) }
@@ -87,8 +86,8 @@ impl Ingress {
         for message in chunk {
             let Some(emit) = self.read(&message) else { continue };
             match emits.try_send(Arc::new(emit)) {
-                Ok(()) => self.counters.count_emit(),
-                Err(mpsc::error::TrySendError::Full(_)) => self.counters.count_skipped("busy"),
+                Ok(()) => count(&self.counters.events_in),
+                Err(mpsc::error::TrySendError::Full(_)) => count(&self.counters.skipped_busy),
                 Err(mpsc::error::TrySendError::Closed(_)) => return false,
             }
         }
@@ -101,7 +100,7 @@ impl Ingress {
         // Publications for rooms of other programs, and our own, may be most of them: both are
         // recognised without decoding.
         if matches!(scope, Scope::Room(name) if self.names.meaning(name).is_none()) {
-            self.counters.count_skipped(FOREIGN);
+            count(&self.counters.skipped_foreign);
             return None;
         }
         if is_from(UID, bytes) {
@@ -110,7 +109,7 @@ impl Ingress {
         let broadcast = match Broadcast::decode(bytes, self.bytes_max) {
             Ok(broadcast) => broadcast,
             Err(malformed) => {
-                self.counters.count_skipped(malformed.name());
+                count(self.counters.malformed(malformed));
                 return None;
             }
         };
@@ -125,7 +124,7 @@ impl Ingress {
             (false, _) => Some(self.audiences(&broadcast.rooms)),
         };
         if to.as_ref().is_some_and(|to| to.is_empty()) {
-            self.counters.count_skipped(FOREIGN);
+            count(&self.counters.skipped_foreign);
             return None;
         }
         let except = self.audiences(&broadcast.except);
@@ -148,6 +147,10 @@ struct Subscribed<'a>(&'a Counters);
 
 impl Drop for Subscribed<'_> {
     fn drop(&mut self) {
-        self.0.subscribed(false);
+        self.0.subscribed.store(0, Relaxed);
     }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }

@@ -73,7 +73,7 @@ impl Commands {
             // first call, which the caller retries anyway.
             .test_on_check_out(false)
             .error_sink(Box::new(FailureSink(failed.clone())))
-            .connection_timeout(settings.connect_timeout * 3)
+            .connection_timeout(settings.connect_timeout() * 3)
             .build_unchecked(Manager(connector));
         Commands { pool, failed }
     }

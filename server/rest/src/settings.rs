@@ -1,50 +1,40 @@
-//! Settings of the HTTP API.
+//! Settings of the REST API and the static files.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Limits and choices. Sizes are in bytes.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Requests to `/api` per minute and client address, bursts included; 0 for no limit.
-    pub api_per_minute: u32,
-    /// Proxies whose `X-Forwarded-For` is trusted.
-    pub trusted_proxies: Vec<IpAddr>,
-    /// Size of the body of a JSON or form request.
-    pub body_bytes_max: usize,
-    /// Size of the body of an upload, with its multipart framing.
-    pub upload_bytes_max: usize,
-    /// Uploads in memory at once whose token precedes the body, and as many others; more wait.
-    pub uploads_at_once_max: usize,
-    /// How long a request of the API may take, with the arrival of its body; uploads excepted.
-    pub request_timeout: Duration,
-    /// How long an upload may take.
-    pub upload_timeout: Duration,
-    /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
-    pub allowed_origins: Vec<String>,
-    /// Directory of a front end to serve instead of the embedded one.
-    pub static_dir: Option<PathBuf>,
-    /// Upstream of `/api/robot`, with `{info}` for the question and `{id}` for the user.
-    pub robot_url: Option<String>,
-    /// Marks the session cookie `Secure`: for servers reached over HTTPS.
-    pub cookie_secure: bool,
-}
+throng_tables::settings! {
+    /// Bounds and choices.
+    #[derive(Clone, Debug)]
+    pub struct Settings;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            api_per_minute: 60,
-            trusted_proxies: Vec::new(),
-            body_bytes_max: 64 * 1024,
-            upload_bytes_max: 4 * 1024 * 1024 + 16 * 1024,
-            uploads_at_once_max: 16,
-            request_timeout: Duration::from_secs(30),
-            upload_timeout: Duration::from_secs(120),
-            allowed_origins: Vec::new(),
-            static_dir: None,
-            robot_url: None,
-            cookie_secure: false,
-        }
-    }
+    [""]
+    /// Directory of another front end to serve instead of the embedded one.
+    static_dir: Option<PathBuf> = None => "embedded client";
+
+    ["http"]
+    /// Requests to `/api` per client address; 0: no limit.
+    api_per_minute: u32 = 60, "requests per minute", 0..=1 << 20;
+    /// Addresses of the proxies whose `X-Forwarded-For` is trusted.
+    trusted_proxies: Vec<IpAddr> = Vec::new();
+    /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
+    robot_url: Option<String> = None => "canned answer";
+    /// Mark the session cookie `Secure`: for servers reached over HTTPS.
+    cookie_secure: bool = false;
+    /// Largest body of an upload, its multipart frame included.
+    upload_bytes_max: usize = 4 * 1024 * 1024 + 16 * 1024, "bytes", 1024..=256 << 20;
+
+    fixed
+    /// Largest body of a JSON or form request, in bytes.
+    body_bytes_max: usize = 64 * 1024;
+    /// Uploads held in memory at once, of users who show their token before the body, and again
+    /// as many of others; more wait.
+    uploads_at_once_max: usize = 16;
+    /// Time for a whole request of the API but an upload, its body's arrival included.
+    request_timeout: Duration = Duration::from_secs(30);
+    /// The same for an upload.
+    upload_timeout: Duration = Duration::from_secs(120);
+    /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
+    allowed_origins: Vec<String> = Vec::new();
 }

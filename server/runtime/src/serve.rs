@@ -48,8 +48,8 @@ impl Options {
         Options {
             listen,
             shards: u8::try_from(cores).unwrap_or(u8::MAX),
-            engine: Settings::DEFAULT,
-            tuning: Tuning::DEFAULT,
+            engine: Settings::default(),
+            tuning: Tuning::default(),
             policy: HttpPolicy {
                 engine_paths: vec![("/socket.io".into(), Endpoint::SocketIo)],
                 allowed_origins: Vec::new(),

@@ -37,54 +37,44 @@ use crate::request::HttpPolicy;
 use crate::stats::ShardStats;
 use turn::Worker;
 
-/// How sockets are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IoDriver {
-    /// io_uring where the system permits it.
-    Auto,
-    IoUring,
-    /// epoll.
-    Legacy,
-}
-
-impl std::str::FromStr for IoDriver {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<IoDriver, String> {
-        match name {
-            "auto" => Ok(IoDriver::Auto),
-            "io_uring" => Ok(IoDriver::IoUring),
-            "legacy" => Ok(IoDriver::Legacy),
-            _ => Err("one of auto, io_uring, legacy".into()),
-        }
+throng_tables::choices! {
+    /// How a shard waits for sockets.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum IoDriver {
+        /// io_uring where the system permits it.
+        Auto = "auto",
+        /// io_uring, or the process does not start.
+        IoUring = "io_uring",
+        /// epoll.
+        Legacy = "legacy",
     }
 }
 
-/// Settings of the shard loop; those of the core are with its [`App`].
-#[derive(Clone, Debug)]
-pub struct Tuning {
-    pub io_driver: IoDriver,
-    pub is_pinned: bool,
-    /// How long a connection may take to send its request head.
-    pub handshake_timeout_ms: u32,
-    /// Holds the flush back to collect more frames per send; 0 sends at once.
-    pub flush_linger_us: u32,
-    pub accepts_per_turn: u32,
-    pub pipes_per_turn: u32,
-    /// Bytes read from one pipe in one turn.
-    pub read_bytes_max: usize,
-}
+throng_tables::settings! {
+    /// Settings of the shard loop; those of the core are with its [`App`].
+    #[derive(Clone, Debug)]
+    pub struct Tuning;
 
-impl Tuning {
-    pub const DEFAULT: Tuning = Tuning {
-        io_driver: IoDriver::Auto,
-        is_pinned: true,
-        handshake_timeout_ms: 10_000,
-        flush_linger_us: 0,
-        accepts_per_turn: 64,
-        pipes_per_turn: 512,
-        read_bytes_max: 256 * 1024,
-    };
+    [""]
+    /// How a shard waits for sockets: auto uses io_uring where the system permits it, else epoll;
+    /// legacy always uses epoll.
+    io_driver: IoDriver = IoDriver::Auto;
+
+    ["shard"]
+    /// Pin each shard to a core.
+    pinned: bool = true;
+    /// Time a flush is delayed to collect more frames per send; 0: none.
+    flush_linger_us: u32 = 0, "us", 0..=100_000;
+    /// Connections a shard accepts in one turn.
+    accepts_per_turn: u32 = 64, "connections", 1..=4096;
+    /// WebSockets a shard reads in one turn.
+    pipes_per_turn: u32 = 512, "connections", 1..=1 << 16;
+    /// Bytes a shard reads from one WebSocket in one turn.
+    read_bytes_max: usize = 256 * 1024, "bytes", 4096..=16 << 20;
+
+    ["http"]
+    /// Time a new connection has to send its request head.
+    handshake_timeout_ms: u32 = 10_000, "ms", 50..=600_000;
 }
 
 /// Everything a shard is given at its start.
@@ -114,7 +104,7 @@ pub fn spawn<A: App>(
     let name = format!("shard-{}", plan.shard.0);
     std::thread::Builder::new().name(name).spawn(move || {
         let _until_end = until_end;
-        if plan.tuning.is_pinned {
+        if plan.tuning.pinned {
             pin(plan.shard);
         }
         let driver = plan.tuning.io_driver;

@@ -4,26 +4,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use throng_engine::{CounterTable, Counters};
 
-throng_engine::counters! {
-    /// What the runtime itself counts.
-    RuntimeCounters:
-    /// Gauge: WebSocket byte streams.
-    pipes,
-    /// Gauge: connections whose request head is awaited.
-    heads,
-    accepted,
-    refused_connections,
-    handed_over,
-    head_timeouts,
-    turns,
-    flushes,
-    bytes_out,
-    /// Gauges: items that wait in the lanes to this shard.
-    lane_depth_request,
-    lane_depth_delivery,
-    /// Gauge: commands the store has not answered.
-    lane_depth_store,
-    logs_dropped,
+throng_tables::metrics! {
+    /// What the loop of one shard counts.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct RuntimeCounters: u64, "";
+
+    Gauge pipes "connections": "Open WebSocket connections.";
+    Gauge heads "connections": "Connections that have not sent their request head yet.";
+    Counter connections_accepted "connections": "Connections accepted.";
+    Counter connections_refused "connections": "Connections refused because of a limit.";
+    Counter connections_handed_over "connections": "Connections passed to the HTTP thread.";
+    Counter handshake_timeouts "connections": "Connections closed because no request came in time.";
+    Counter turns "turns": "Turns of the shard loops.";
+    Counter flushes "sends": "Sends to WebSockets.";
+    Counter bytes_out "bytes": "Bytes sent on WebSockets.";
+    Counter logs_dropped "lines": "Log lines dropped because the log could not keep up.";
+
+    [labelled]
+    Gauge lane_depth "items": "Items that wait in the lanes to a shard; store: commands the store \
+        has not answered." {
+        lane_depth_request: lane = "request";
+        lane_depth_delivery: lane = "delivery";
+        lane_depth_store: lane = "store";
+    }
 }
 
 /// One shard's published numbers.
@@ -51,6 +54,10 @@ impl Table {
                 published.store(value, Ordering::Relaxed);
             }
         });
+    }
+
+    fn values(&self) -> Vec<u64> {
+        self.values.iter().map(|value| value.load(Ordering::Relaxed)).collect()
     }
 
     fn value(&self, name: &str) -> Option<u64> {
@@ -91,6 +98,21 @@ impl ShardStats {
     /// The shard has made its first turn.
     pub fn has_turned(&self) -> bool {
         self.value("turns").is_some_and(|turns| turns > 0)
+    }
+
+    /// The published values of [`Counters`], in the order of its names.
+    pub fn engine(&self) -> Vec<u64> {
+        self.engine.values()
+    }
+
+    /// The published values of the application's counters, in the order of their names.
+    pub fn app(&self) -> Vec<u64> {
+        self.app.values()
+    }
+
+    /// The published values of [`RuntimeCounters`], in the order of its names.
+    pub fn runtime(&self) -> Vec<u64> {
+        self.runtime.values()
     }
 
     /// One counter of the engine, the application or the runtime by its name.

@@ -1,5 +1,8 @@
 use std::io::Write;
 
+use throng_tables::settings::Kind;
+
+use super::table::RoomEntry;
 use super::*;
 
 fn load_toml(text: &str, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
@@ -9,15 +12,15 @@ fn load_toml(text: &str, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
 }
 
 fn faults(text: &str) -> Vec<Fault> {
-    load_toml(text, Flags::default()).expect_err("this is wrong").0
+    load_toml(text, Flags::default()).expect_err("it is not valid").0
 }
 
 #[test]
 fn without_anything_the_defaults_hold() {
-    let (config, shown) = load(None, Flags::default()).expect("the defaults are right");
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8090");
-    assert_eq!(config.rooms, [(1, "Lobby".into()), (2, "Lounge".into())]);
-    let defaults = Settings::DEFAULT;
+    let (config, shown) = load(None, Flags::default()).expect("the defaults are valid");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8090");
+    assert_eq!(config.server.list, [RoomEntry::new(1, "Lobby"), RoomEntry::new(2, "Lounge")]);
+    let defaults = Settings::default();
     assert_eq!(config.core, defaults);
     assert!(shown.iter().all(|shown| shown.origin == "default"));
 }
@@ -25,13 +28,14 @@ fn without_anything_the_defaults_hold() {
 #[test]
 fn flags_win_over_the_file() {
     let mut flags = Flags::default();
-    flags.set("shards", Some(3_u32));
+    flags.set("shards", 3_u32);
     let toml = "shards = 2\nping_interval_ms = 1000\n[http]\nengine_paths = [\"/x/\"]\n";
-    let (config, shown) = load_toml(toml, flags).expect("this is right");
-    assert_eq!((config.shards, config.core.engine.ping_interval_ms), (3, 1000));
+    let (config, shown) = load_toml(toml, flags).expect("it is valid");
+    assert_eq!((config.server.shards, config.core.engine.ping_interval_ms), (3, 1000));
     assert_eq!(config.policy.endpoint("/x"), Some(Endpoint::SocketIo));
     assert_eq!(config.policy.endpoint("/socket.io"), None);
-    let origin = |key| &shown.iter().find(|shown| shown.key == key).expect("it is shown").origin;
+    let origin =
+        |key: &str| &shown.iter().find(|shown| shown.key == key).expect("it is shown").origin;
     assert_eq!(origin("shards"), "command line");
     assert!(origin("ping_interval_ms").starts_with('/'), "{}", origin("ping_interval_ms"));
     assert_eq!(origin("max_payload"), "default");
@@ -75,8 +79,8 @@ fn a_database_is_one_we_know_and_its_password_is_never_shown() {
         "mariadb://ann:secret@db.example/throng",
     ] {
         let (config, shown) =
-            load_toml(&format!("database = \"{url}\""), Flags::default()).expect("this is right");
-        assert_eq!(config.database.as_deref(), Some(url));
+            load_toml(&format!("database = \"{url}\""), Flags::default()).expect("it is valid");
+        assert_eq!(config.database_url(), url);
         let shown = shown.iter().find(|shown| shown.key == "database").expect("it is shown");
         assert!(!shown.value.contains("secret"), "{}", shown.value);
         assert!(shown.value.contains(url.split(':').next().expect("scheme")), "{}", shown.value);
@@ -94,15 +98,15 @@ fn rooms_have_distinct_ids() {
     let twins = "[[rooms.list]]\nid = 4\nname = \"a\"\n[[rooms.list]]\nid = 4\nname = \"b\"\n";
     assert!(faults(twins)[0].contains("same id"));
     let (config, _) = load_toml("rooms.list = [{ id = 9, name = \"Nine\" }]", Flags::default())
-        .expect("this is right");
-    assert_eq!(config.rooms, [(9, "Nine".into())]);
+        .expect("it is valid");
+    assert_eq!(config.server.list, [RoomEntry::new(9, "Nine")]);
 }
 
 #[test]
 fn unlimited_lifts_rates_on_loopback_only() {
     let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
     assert_eq!((config.core.publish_per_s, config.core.join_per_s), (0, 0));
-    assert_eq!((config.connections_per_ip_max, config.http.api_per_minute), (0, 0));
+    assert_eq!((config.server.connections_per_ip_max, config.rest.api_per_minute), (0, 0));
     let public = faults("unlimited = true\nlisten = \"0.0.0.0:80\"\n");
     assert!(public[0].contains("loopback"));
 }
@@ -119,43 +123,44 @@ fn origins_are_listed_as_browsers_send_them() {
         assert_eq!(faults(&toml).len(), 1, "{wrong}");
     }
     let toml = "[http]\nallowed_origins = [\"https://chat.example:8443\", \"null\"]\n";
-    let (config, _) = load_toml(toml, Flags::default()).expect("this is right");
+    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
     assert_eq!(config.policy.allowed_origins.len(), 2);
 }
 
 #[test]
 fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
-    let (config, _) = load(None, Flags::default()).expect("the defaults are right");
+    let (config, _) = load(None, Flags::default()).expect("the defaults are valid");
     assert!(config.backplane.is_none() && !config.core.cluster);
     let mut flags = Flags::default();
-    flags.set("redis.url", Some("redis://u:s3cret@r.example/2"));
-    let (config, shown) = load_toml("[redis]\nlease_ms = 5000\n", flags).expect("this is right");
+    flags.set("redis.url", "redis://u:s3cret@r.example/2");
+    let (config, shown) = load_toml("[redis]\nlease_ms = 5000\n", flags).expect("it is valid");
     let backplane = config.backplane.expect("the driver is redis");
     assert!(config.core.cluster);
-    assert_eq!((backplane.redis.address.database, backplane.cluster.lease_ms), (2, 5000));
+    assert_eq!((backplane.redis.url.database, backplane.cluster.lease_ms), (2, 5000));
     let url = shown.iter().find(|shown| shown.key == "redis.url").expect("it is shown");
     assert_eq!(url.value, "redis://u:…@r.example:6379/2");
 
     let table = "[rooms]\ndriver = \"table\"\n[redis]\nurl = \"redis://r\"\n";
-    let (config, _) = load_toml(table, Flags::default()).expect("this is right");
+    let (config, _) = load_toml(table, Flags::default()).expect("it is valid");
     assert!(config.backplane.is_none(), "the driver that is named wins");
     let driver = "[rooms]\ndriver = \"redis\"\n";
-    let (config, _) = load_toml(driver, Flags::default()).expect("this is right");
-    let address = config.backplane.expect("the driver is redis").redis.address;
+    let (config, _) = load_toml(driver, Flags::default()).expect("it is valid");
+    let address = config.backplane.expect("the driver is redis").redis.url;
     assert_eq!(address.to_string(), "redis://127.0.0.1:6379");
 }
 
 #[test]
 fn a_database_server_numbers_the_messages_and_has_its_limits() {
-    let (config, _) = load_toml("database = \"sqlite:x.db\"\n", Flags::default()).expect("right");
+    let (config, _) =
+        load_toml("database = \"sqlite:x.db\"\n", Flags::default()).expect("it is valid");
     assert!(!config.core.store_numbers, "a file has one writer");
     let toml = "database = \"postgres://db/throng\"\n[store]\nreaders = 9\nwriters = 3\n\
                 answer_timeout_ms = 700\nbusy_timeout_ms = 300\n";
-    let (config, _) = load_toml(toml, Flags::default()).expect("this is right");
+    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
     assert!(config.core.store_numbers && !config.core.cluster);
     let store = config.store;
     assert_eq!((store.readers, store.writers), (9, 3));
-    let limits = (store.answer_timeout.as_millis(), store.busy_timeout.as_millis());
+    let limits = (store.answer_timeout_ms, store.busy_timeout_ms);
     assert_eq!(limits, (700, 300));
 }
 
@@ -170,5 +175,53 @@ fn a_wrong_redis_setting_is_said_without_the_password() {
     ] {
         let wrong = faults(&format!("[redis]\n{toml}\n"));
         assert!(wrong.len() == 1 && wrong[0].contains(part), "{toml}: {wrong:?}");
+    }
+}
+
+#[test]
+fn a_default_is_a_value_that_may_be_written() {
+    for shown in defaults() {
+        let key = &shown.key;
+        assert!(!shown.setting.description.trim().is_empty(), "{key} has no description");
+        if shown.setting.default.is_some() || shown.value == "none" {
+            continue;
+        }
+        let value = match shown.setting.kind {
+            Kind::Number | Kind::Switch => shown.value.clone(),
+            Kind::Text => format!("\"{}\"", shown.value),
+            Kind::List => continue,
+        };
+        let toml = match shown.setting.section {
+            "" => format!("{} = {value}\n", shown.setting.name),
+            section => format!("[{section}]\n{} = {value}\n", shown.setting.name),
+        };
+        let (_, written) = load_toml(&toml, Flags::default()).expect("the default is valid");
+        let written = written.iter().find(|written| written.key == *key).expect("it is shown");
+        assert_eq!(written.value, shown.value, "{key}");
+        assert!(written.origin.starts_with('/'), "{key}: {}", written.origin);
+    }
+}
+
+#[test]
+fn a_setting_has_one_name() {
+    let all = defaults();
+    for (index, shown) in all.iter().enumerate() {
+        let setting = shown.setting;
+        assert_eq!(shown.key.replace('.', "_").replace('_', "-"), setting.flag());
+        let name = shown.key.to_uppercase().replace('.', "__");
+        assert_eq!(setting.environment(), format!("THRONG_{name}"));
+        let twin = all[..index].iter().find(|other| other.setting.flag() == setting.flag());
+        assert!(twin.is_none(), "{} is declared twice", shown.key);
+    }
+}
+
+#[test]
+fn the_pages_are_those_of_the_tables() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (name, page) in
+        [("settings.md", docs::markdown()), ("metrics.md", crate::metrics::markdown())]
+    {
+        let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
+        assert!(kept == page, "server/docs/{name} is stale: run `{}`", docs::REGENERATE);
     }
 }

@@ -82,7 +82,7 @@ impl Store {
     fn enqueue(&self, job: Job) -> Result<(), StoreError> {
         self.commit_queue().try_send(job).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => {
-                self.metrics().refusals.fetch_add(1, Relaxed);
+                self.metrics().counters.refusals.fetch_add(1, Relaxed);
                 StoreError::Busy
             }
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
@@ -111,18 +111,18 @@ impl Committer {
         let started = Instant::now();
         let jobs = batch.len() as u64;
         let outcome = self.write_batch(batch).await;
-        self.metrics.jobs.fetch_add(jobs, Relaxed);
+        self.metrics.counters.jobs.fetch_add(jobs, Relaxed);
         match outcome {
             Ok(Written { verdicts, ids }) => {
-                self.metrics.commits.fetch_add(1, Relaxed);
-                self.metrics.messages.fetch_add(ids.len() as u64, Relaxed);
+                self.metrics.counters.commits.fetch_add(1, Relaxed);
+                self.metrics.counters.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
                 for (job, verdict) in batch.drain(..).zip(verdicts) {
                     job.answer(verdict, &ids);
                 }
             }
             Err(error) => {
-                self.metrics.commit_failures.fetch_add(1, Relaxed);
+                self.metrics.counters.commit_failures.fetch_add(1, Relaxed);
                 tracing::error!(%error, jobs, "a group commit failed");
                 for job in batch.drain(..) {
                     job.refuse(error.clone());
@@ -141,7 +141,7 @@ impl Committer {
                     if attempt < ATTEMPTS_MAX && (doubtful.is_some() || is_transient(&error)) =>
                 {
                     tracing::debug!(%error, attempt, "retrying a group commit");
-                    self.metrics.commit_retries.fetch_add(1, Relaxed);
+                    self.metrics.counters.commit_retries.fetch_add(1, Relaxed);
                     attempt += 1;
                 }
                 outcome => return outcome,

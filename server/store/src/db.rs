@@ -47,7 +47,7 @@ impl Db {
             Dialect::Sqlite => Self::open_file(url, options).await?,
             Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await?,
         };
-        let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout);
+        let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout());
         Ok(Self { dialect, writer, readers, answer_timeout, metrics })
     }
 
@@ -65,7 +65,7 @@ impl Db {
         let file = file.filename(path);
         let pragmas = format!(
             "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = {}",
-            options.busy_timeout.as_millis(),
+            options.busy_timeout().as_millis(),
             match options.synchronous {
                 Synchronous::Normal => "NORMAL",
                 Synchronous::Full => "FULL",
@@ -92,9 +92,9 @@ impl Db {
     ) -> Result<(AnyPool, AnyPool), StoreError> {
         let connect = AnyConnectOptions::from_str(url)?;
         // So that a statement given up here ends on the server too, a moment later.
-        let session = dialect.session(options.answer_timeout * 2);
+        let session = dialect.session(options.answer_timeout() * 2);
         let pool = |connections, session: &str| {
-            pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout)
+            pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout())
         };
         // No time limit for this connection: migrating a large table takes long.
         let migrating = pool(1, "").connect_with(connect.clone()).await?;
@@ -119,7 +119,7 @@ impl Db {
         match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(E::into),
             Err(_) => {
-                self.metrics.unanswered.fetch_add(1, Relaxed);
+                self.metrics.counters.unanswered.fetch_add(1, Relaxed);
                 Err(StoreError::Unanswered)
             }
         }

@@ -51,7 +51,9 @@ pub use load::{Load, LoadedUser};
 pub use messages::{
     FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES, PlacedMessage,
 };
-pub use metrics::{LATENCY_BUCKETS_US, LatencyHistogram, StoreMetrics};
+pub use metrics::{
+    COMMIT_SECONDS, LATENCY_BUCKETS_US, LatencyHistogram, StoreCounters, StoreMetrics,
+};
 pub use options::{Options, PasswordCost, Synchronous};
 pub use password::is_bcrypt;
 pub use rooms::RoomRow;

@@ -3,30 +3,44 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use throng_tables::metrics::{Family, Kind, Series};
+
 /// Upper bounds of the latency buckets, in microseconds; a further bucket has no bound.
 pub const LATENCY_BUCKETS_US: [u64; 14] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000,
 ];
 
-/// Counts since the store was opened.
+/// Time of a transaction, from its first statement to the end of its commit.
+pub const COMMIT_SECONDS: Family = Family {
+    name: "store_commit_seconds",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    help: "Time of a transaction, from its first statement to the end of its commit.",
+    series: Series::Fixed(&[&[]]),
+};
+
+throng_tables::metrics! {
+    /// Counts since the store was opened.
+    #[derive(Debug, Default)]
+    pub struct StoreCounters: AtomicU64, "store_";
+
+    Counter commits "transactions": "Transactions committed.";
+    Counter commit_failures "transactions": "Transactions that failed.";
+    Counter commit_retries "transactions": "Transactions repeated after a conflict or a lost \
+        connection.";
+    Counter unanswered "calls": "Calls that the database server did not answer in time.";
+    Counter jobs "jobs": "Appends and saves answered by a commit, whatever the answer.";
+    Counter messages "messages": "Messages committed.";
+    Counter refusals "jobs": "Appends and saves refused because the queue was full.";
+}
+
+/// What the group commit counts and measures.
 #[derive(Debug, Default)]
 pub struct StoreMetrics {
-    /// Transactions committed.
-    pub commits: AtomicU64,
-    /// Transactions that failed; all their callers got the error.
-    pub commit_failures: AtomicU64,
-    /// Transactions repeated after a conflict or a lost connection.
-    pub commit_retries: AtomicU64,
-    /// Calls given up because a database server did not answer.
-    pub unanswered: AtomicU64,
-    /// Appends and saves answered by a transaction, failed ones included.
-    pub jobs: AtomicU64,
-    /// Messages committed.
-    pub messages: AtomicU64,
-    /// Appends and saves refused because the queue was full.
-    pub refusals: AtomicU64,
-    /// Time from the first statement of a transaction to the end of its commit.
+    /// The counters.
+    pub counters: StoreCounters,
+    /// The histogram of [`COMMIT_SECONDS`].
     pub commit_latency: LatencyHistogram,
 }
 

@@ -91,6 +91,38 @@ impl Cell for AtomicU64 {
     }
 }
 
+/// A struct that [`metrics!`](crate::metrics!) has declared.
+pub trait Table {
+    /// The fields, in the order of [`Table::read`].
+    const NAMES: &'static [&'static str];
+    /// The families; their series are in the order of [`Table::read`].
+    const FAMILIES: &'static [Family];
+
+    /// Calls `each` with every value.
+    fn read(&self, each: impl FnMut(u64));
+
+    /// All values.
+    fn values(&self) -> Vec<u64> {
+        let mut values = Vec::with_capacity(Self::NAMES.len());
+        self.read(|value| values.push(value));
+        values
+    }
+
+    /// The value of one field.
+    fn value(&self, name: &str) -> Option<u64> {
+        let index = Self::NAMES.iter().position(|known| *known == name)?;
+        Some(self.values()[index])
+    }
+}
+
+/// For what counts nothing.
+impl Table for () {
+    const NAMES: &'static [&'static str] = &[];
+    const FAMILIES: &'static [Family] = &[];
+
+    fn read(&self, _each: impl FnMut(u64)) {}
+}
+
 /// Declares a struct of counters and gauges, and what `/metrics` says of them.
 ///
 /// The struct is followed by the type of its fields and by what all names begin with. First come the
@@ -112,6 +144,8 @@ impl Cell for AtomicU64 {
 ///         refused_late: reason = "late";
 ///     }
 /// }
+///
+/// use throng_tables::metrics::Table;
 ///
 /// let kitchen = Kitchen { meals: 3, refused_late: 1, ..Kitchen::default() };
 /// assert_eq!(Kitchen::NAMES, ["meals", "guests", "refused_full", "refused_late"]);
@@ -137,15 +171,13 @@ macro_rules! metrics {
             $($($(#[doc = $helps] pub $field: $cell,)+)+)?
         }
 
-        impl $table {
-            /// The fields, in the order of [`Self::values`].
-            pub const NAMES: &'static [&'static str] = &[
+        impl $crate::metrics::Table for $table {
+            const NAMES: &'static [&'static str] = &[
                 $(stringify!($name),)*
                 $($($(stringify!($field),)+)+)?
             ];
 
-            /// The families; their series are in the order of [`Self::values`].
-            pub const FAMILIES: &'static [$crate::metrics::Family] = &[
+            const FAMILIES: &'static [$crate::metrics::Family] = &[
                 $($crate::metrics::Family {
                     name: concat!($prefix, stringify!($name)),
                     kind: $crate::metrics::Kind::$kind,
@@ -164,12 +196,9 @@ macro_rules! metrics {
                 },)+)?
             ];
 
-            /// The value of each series.
-            pub fn values(&self) -> [u64; Self::NAMES.len()] {
-                [
-                    $($crate::metrics::Cell::read(&self.$name),)*
-                    $($($($crate::metrics::Cell::read(&self.$field),)+)+)?
-                ]
+            fn read(&self, mut each: impl FnMut(u64)) {
+                $(each($crate::metrics::Cell::read(&self.$name));)*
+                $($($(each($crate::metrics::Cell::read(&self.$field));)+)+)?
             }
         }
     };

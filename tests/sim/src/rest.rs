@@ -433,7 +433,7 @@ impl World {
             "sessions_polling_eio3",
             "sessions_polling_eio4",
             "members",
-            "users_online",
+            "users_on_shards",
         ];
         for name in names {
             let gauge = self.counter(name);

@@ -163,14 +163,14 @@ impl Scenario {
             outbound_bytes_max: if tight { 8 * 1024 } else { 64 * 1024 },
             poll_packets_max: if tight { 64 } else { 1024 },
             own_lane_max: lane_max,
-            ..throng_engine::Settings::DEFAULT
+            ..throng_engine::Settings::default()
         };
         let mut settings = Settings {
             engine,
             pending_bytes_max: 64 * 1024,
             pending_events_max: if tight { 6 } else { 1024 },
-            sessions_per_user: if tight { 3 } else { 64 },
-            rooms_per_session: if tight { 2 } else { 64 },
+            sessions_per_user_max: if tight { 3 } else { 64 },
+            rooms_per_session_max: if tight { 2 } else { 64 },
             room_backlog_max: if tight { 2 } else { 4096 },
             publish_per_s: if unlimited { 0 } else { 20 },
             publish_burst: 8,
@@ -178,14 +178,14 @@ impl Scenario {
             join_burst: 6,
             exclusive: draw.pick(&[Exclusive::Legacy, Exclusive::Never, Exclusive::Always]),
             grace_ms: draw.pick(&[0, 0, 300, 2_000]),
-            rooms_auto_create_max: if creates { 8 } else { 0 },
-            roster_budget_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
-            roster_news_bytes_per_s: if tight { 8_000 } else { 512 * 1024 * 1024 },
+            auto_create_max: if creates { 8 } else { 0 },
+            roster_repeat_bytes_per_s: if tight { 4_000 } else { 32 * 1024 * 1024 },
+            roster_update_bytes_per_s: if tight { 8_000 } else { 512 * 1024 * 1024 },
             roster_bytes_per_turn: if tight { 20_000 } else { 16 * 1024 * 1024 },
             unread_window_ms: draw.pick(&[500, 20, 100]),
             ephemeral: draw.chance(64),
             cluster: nodes > 1,
-            ..Settings::DEFAULT
+            ..Settings::default()
         };
         let tabs = (0..3 + draw.below(8))
             .map(|_| Profile {

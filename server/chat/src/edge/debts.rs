@@ -93,7 +93,7 @@ mod tests {
     use throng_engine::Now;
 
     fn debts() -> Debts {
-        Debts::new(&Settings::DEFAULT, &Keyed::new([7; 16]))
+        Debts::new(&Settings::default(), &Keyed::new([7; 16]))
     }
 
     fn used(now: Now, count: u32) -> Rates {

@@ -107,9 +107,9 @@ impl Edge {
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
-        let rooms_max = self.settings.rooms_per_session as usize;
+        let rooms_max = self.settings.rooms_per_session_max as usize;
         let is_exclusive = self.is_exclusive(conn, cx.engine);
-        if self.settings.rooms_auto_create_max == 0 && !self.tips.contains_key(&room) {
+        if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
         let card = self.users.get(&user).map(|user| user.card.clone());
@@ -169,7 +169,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        if self.settings.rooms_auto_create_max == 0 && !self.tips.contains_key(&room) {
+        if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
         let Some(local) = self.local(conn) else { return Ok(()) };
@@ -210,7 +210,7 @@ impl Edge {
         if msg.chars().nth(self.settings.message_chars_max as usize).is_some() {
             return Err(Refusal::TooLarge);
         }
-        if !self.tips.contains_key(&room) && self.settings.rooms_auto_create_max == 0 {
+        if !self.tips.contains_key(&room) && self.settings.auto_create_max == 0 {
             return Err(Refusal::UnknownRoom);
         }
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);

@@ -114,7 +114,7 @@ impl Edge {
         if old.is_some_and(|old| old.user != user) {
             self.unbind(conn, cx);
         }
-        let sessions_max = self.settings.sessions_per_user as usize;
+        let sessions_max = self.settings.sessions_per_user_max as usize;
         let shards = self.shards;
         let entry = self.users.entry(user).or_insert_with(|| {
             Box::new(LocalUser {

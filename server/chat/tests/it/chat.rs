@@ -206,7 +206,7 @@ fn a_legacy_session_is_in_one_room_and_reconnects_without_a_token() {
 
 #[test]
 fn a_modern_session_may_be_in_many_rooms_up_to_the_bound() {
-    let mut world = World::new(1, Settings { rooms_per_session: 2, ..settings() });
+    let mut world = World::new(1, Settings { rooms_per_session_max: 2, ..settings() });
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
     room(alice, &mut world, 2);

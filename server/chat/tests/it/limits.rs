@@ -58,7 +58,10 @@ fn sessions_beyond_the_bound_are_refused_at_the_door() {
     let mut world = World::new(
         1,
         Settings {
-            engine: throng_engine::Settings { sessions_max: 2, ..throng_engine::Settings::DEFAULT },
+            engine: throng_engine::Settings {
+                sessions_per_shard_max: 2,
+                ..throng_engine::Settings::default()
+            },
             ..settings()
         },
     );
@@ -76,7 +79,7 @@ fn sessions_beyond_the_bound_are_refused_at_the_door() {
 
 #[test]
 fn sessions_of_one_user_are_bounded() {
-    let mut world = World::new(1, Settings { sessions_per_user: 2, ..settings() });
+    let mut world = World::new(1, Settings { sessions_per_user_max: 2, ..settings() });
     for _ in 0..2 {
         let tab = world.connect(0, Some(1));
         assert!(room(tab, &mut world, 1)[0].starts_with(r#"42["room""#));
@@ -91,7 +94,7 @@ fn a_slow_reader_is_evicted_and_nobody_else_notices() {
     let limits = Settings {
         engine: throng_engine::Settings {
             outbound_bytes_max: 20_000,
-            ..throng_engine::Settings::DEFAULT
+            ..throng_engine::Settings::default()
         },
         publish_per_s: 0,
         ..settings()
@@ -119,7 +122,7 @@ fn a_slow_reader_is_evicted_and_nobody_else_notices() {
 #[test]
 fn full_lanes_refuse_and_lose_nothing() {
     let limits = Settings {
-        engine: throng_engine::Settings { own_lane_max: 12, ..throng_engine::Settings::DEFAULT },
+        engine: throng_engine::Settings { own_lane_max: 12, ..throng_engine::Settings::default() },
         publish_per_s: 0,
         join_per_s: 0,
         ..settings()
@@ -189,7 +192,7 @@ fn one_event_may_not_be_larger_than_its_bound() {
 
 #[test]
 fn rooms_are_created_only_where_allowed() {
-    let mut world = World::new(3, Settings { rooms_auto_create_max: 100, ..settings() });
+    let mut world = World::new(3, Settings { auto_create_max: 100, ..settings() });
     let alice = world.connect(0, Some(1));
     world.send(alice, r#"421["room",{"roomid":4711}]"#);
     let heard = world.take(alice).join("\n");

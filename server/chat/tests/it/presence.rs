@@ -107,7 +107,7 @@ fn delta_members_get_a_snapshot_and_then_changes() {
 
 #[test]
 fn rosters_beyond_the_budget_are_late_but_right() {
-    let budget = Settings { roster_budget_bytes_per_s: 4000, ..settings() };
+    let budget = Settings { roster_repeat_bytes_per_s: 4000, ..settings() };
     let mut world = World::new(1, budget);
     let clients: Vec<Client> = (1..=10).map(|user| world.connect(0, Some(user))).collect();
     for client in &clients {
@@ -147,8 +147,8 @@ fn a_crowd_that_hears_changes_is_told_everything_once_and_within_the_bound() {
         let mut world = World::new(
             shards,
             Settings {
-                roster_budget_bytes_per_s: budget,
-                roster_news_bytes_per_s: news,
+                roster_repeat_bytes_per_s: budget,
+                roster_update_bytes_per_s: news,
                 ..settings()
             },
         );
@@ -185,7 +185,11 @@ fn rosters_of_a_crowd_go_to_one_after_the_other_and_arrive_within_the_bound() {
     let (budget, news) = (150_000, 300_000);
     let mut world = World::new(
         1,
-        Settings { roster_budget_bytes_per_s: budget, roster_news_bytes_per_s: news, ..settings() },
+        Settings {
+            roster_repeat_bytes_per_s: budget,
+            roster_update_bytes_per_s: news,
+            ..settings()
+        },
     );
     let clients: Vec<Client> =
         (1..=CROWD).map(|user| world.connect(0, Some(user as u32))).collect();

@@ -216,7 +216,7 @@ fn the_server_pings_engine_io_4_and_times_the_pong_absolutely() {
         engine: throng_engine::Settings {
             ping_interval_ms: 300,
             ping_timeout_ms: 200,
-            ..throng_engine::Settings::DEFAULT
+            ..throng_engine::Settings::default()
         },
         ..settings()
     };
@@ -242,7 +242,7 @@ fn a_late_request_meets_the_deadline_and_not_the_tick() {
         engine: throng_engine::Settings {
             ping_interval_ms: 300,
             ping_timeout_ms: 200,
-            ..throng_engine::Settings::DEFAULT
+            ..throng_engine::Settings::default()
         },
         ..settings()
     };
@@ -263,7 +263,7 @@ fn engine_io_3_clients_ping_and_are_answered_with_their_data() {
         engine: throng_engine::Settings {
             ping_interval_ms: 300,
             ping_timeout_ms: 200,
-            ..throng_engine::Settings::DEFAULT
+            ..throng_engine::Settings::default()
         },
         ..settings()
     };
@@ -285,7 +285,7 @@ fn a_client_that_never_connects_is_closed() {
         Settings {
             engine: throng_engine::Settings {
                 connect_timeout_ms: 1000,
-                ..throng_engine::Settings::DEFAULT
+                ..throng_engine::Settings::default()
             },
             ..settings()
         },
@@ -308,7 +308,7 @@ fn a_client_that_leaves_its_namespace_and_stays_is_closed() {
                 Settings {
                     engine: throng_engine::Settings {
                         connect_timeout_ms,
-                        ..throng_engine::Settings::DEFAULT
+                        ..throng_engine::Settings::default()
                     },
                     ..settings()
                 },
@@ -400,7 +400,7 @@ fn a_payload_beyond_the_bound_is_too_big() {
         Settings {
             engine: throng_engine::Settings {
                 max_payload: 1000,
-                ..throng_engine::Settings::DEFAULT
+                ..throng_engine::Settings::default()
             },
             ..settings()
         },

@@ -94,7 +94,7 @@ pub struct Client {
 }
 
 pub fn settings() -> Settings {
-    Settings::DEFAULT
+    Settings::default()
 }
 
 pub fn token(user: u32) -> String {

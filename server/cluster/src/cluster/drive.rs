@@ -123,7 +123,7 @@ impl Cluster {
         let record = Record {
             id: self.lease.id,
             ready,
-            addr: self.settings.address.clone(),
+            addr: self.settings.node_name.clone(),
             started: self.seed.started_unix_ms,
         };
         let json = serde_json::to_string(&record).expect("a record is numbers and a string");

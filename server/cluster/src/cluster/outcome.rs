@@ -62,6 +62,7 @@ impl Cluster {
     fn note(&mut self, now: Now, purpose: &Purpose, outcome: &Result<Outcome, Failure>) {
         match outcome {
             Ok(_) => {
+                self.counters.orders_done += 1;
                 self.health.mark_answered(now);
                 // Reads need neither memory nor write permission, so they prove nothing about writes.
                 let writes = matches!(

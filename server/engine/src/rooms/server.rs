@@ -40,17 +40,15 @@ impl<H> Settings<H> {
     }
 }
 
-crate::counters! {
+throng_tables::metrics! {
     /// What [`Rooms`] counts.
-    Counters:
-    /// Gauge: rooms that have their home on this shard.
-    rooms,
-    /// Sessions that entered a room.
-    joins,
-    /// Sessions that left a room and stayed.
-    leaves,
-    /// Times that a request lane was full.
-    lane_refusals_request,
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Counters: u64, "";
+
+    Gauge rooms "rooms": "Rooms that have their home on this shard.";
+    Counter joins "sessions": "Sessions that entered a room.";
+    Counter leaves "sessions": "Sessions that left a room and stayed connected.";
+    Counter lane_refusals_request "requests": "Requests refused because the request lane was full.";
 }
 
 /// The application of named rooms: a [`Handler`] on any number of shards.

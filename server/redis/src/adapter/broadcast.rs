@@ -47,21 +47,6 @@ pub enum Malformed {
     TooManyNames,
 }
 
-impl Malformed {
-    /// The label in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Malformed::TooLarge => "too_large",
-            Malformed::Unreadable => "unreadable",
-            Malformed::NotABroadcast => "not_a_broadcast",
-            Malformed::OtherNamespace => "other_namespace",
-            Malformed::Binary => "binary",
-            Malformed::Reserved => "reserved",
-            Malformed::TooManyNames => "too_many_names",
-        }
-    }
-}
-
 impl Broadcast {
     /// Decodes a publication of at most `bytes_max` bytes; what follows the broadcast is ignored.
     ///

@@ -3,6 +3,7 @@
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use throng_cluster::{Failure, Order};
 use throng_redis::Settings;
+use throng_redis::settings::PemFile;
 
 use crate::executor::{add, executor, members, settings};
 use crate::server::Server;
@@ -64,8 +65,8 @@ async fn tls_works_and_the_certificate_is_checked() {
         ["--tls-auth-clients", "no"],
     ];
     let server = Server::with_files(args.as_flattened(), &files);
-    let trusting =
-        |url: String| Settings { tls_ca: Some(cert.pem().into_bytes()), ..settings(&url) };
+    let authority = PemFile { path: "cert.pem".into(), pem: cert.pem().into_bytes() };
+    let trusting = |url: String| Settings { tls_ca: Some(authority.clone()), ..settings(&url) };
     let redis = executor(&trusting(format!("rediss://localhost:{}", server.port)));
     add(&redis, "s", "a").await.expect("it is done");
     assert_eq!(members(&redis, "s").await, ["a"]);

@@ -27,18 +27,17 @@ impl Database for NoDatabase {
 
 pub fn settings(url: &str) -> Settings {
     Settings {
-        address: url.parse().expect("a URL"),
-        tls_ca: None,
-        connect_timeout: Duration::from_secs(5),
-        command_timeout: Duration::from_secs(5),
+        url: url.parse().expect("a URL"),
+        connect_timeout_ms: 5_000,
+        command_timeout_ms: 5_000,
         connections_max: 4,
+        ..Settings::default()
     }
 }
 
 /// Settings with short timeouts, for servers that do not answer.
 pub fn with_short_timeouts(url: &str) -> Settings {
-    let timeout = Duration::from_millis(300);
-    Settings { connect_timeout: timeout, command_timeout: timeout, ..settings(url) }
+    Settings { connect_timeout_ms: 300, command_timeout_ms: 300, ..settings(url) }
 }
 
 pub fn executor(settings: &Settings) -> Executor<NoDatabase> {

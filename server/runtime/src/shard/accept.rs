@@ -48,18 +48,18 @@ impl<A: App> Worker<A> {
 
     fn admit(&mut self, now: Now, fd: OwnedFd, peer: SocketAddr) {
         let stream = TcpStream::from(fd);
-        self.counters.accepted += 1;
+        self.counters.connections_accepted += 1;
         let deadline = now.plus_ms(u64::from(self.tuning.handshake_timeout_ms));
         let permit = self.limiter.admit(peer.ip());
         let is_refused = permit.is_none();
         if is_refused && self.refused_open >= REFUSED_MAX {
-            self.counters.refused_connections += 1;
+            self.counters.connections_refused += 1;
             return;
         }
         let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, permit };
         let pipe = self.pipes.insert_head(head, deadline);
         if is_refused {
-            self.counters.refused_connections += 1;
+            self.counters.connections_refused += 1;
             self.refused_open += 1;
             self.refuse(pipe, 503, OVERLOADED);
         } else {

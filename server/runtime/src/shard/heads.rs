@@ -113,7 +113,7 @@ impl<A: App> Worker<A> {
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
-            self.counters.refused_connections += 1;
+            self.counters.connections_refused += 1;
             let _ = (&back.stream).write(&http::refusal(503, OVERLOADED));
         }
     }
@@ -125,7 +125,7 @@ impl<A: App> Worker<A> {
         let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
         let Head { stream, bytes: prefix, peer, permit, .. } = *head;
         let Some(permit) = permit else { return };
-        self.counters.handed_over += 1;
+        self.counters.connections_handed_over += 1;
         slot.send(Handed { stream, prefix, peer, permit });
     }
 
@@ -160,7 +160,7 @@ impl<A: App> Worker<A> {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
             let Some(head) = self.pipes.head_mut(pipe) else { continue };
             if head.permit.is_some() {
-                self.counters.head_timeouts += 1;
+                self.counters.handshake_timeouts += 1;
                 let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
             }
             self.drop_head(pipe);

@@ -65,9 +65,9 @@ fn options(args: &Args) -> Options {
             ping_interval_ms: args.ping_interval_ms,
             ping_timeout_ms: args.ping_timeout_ms,
             max_payload: args.max_payload,
-            ..Settings::DEFAULT
+            ..Settings::default()
         },
-        tuning: Tuning { io_driver: args.io_driver, ..Tuning::DEFAULT },
+        tuning: Tuning { io_driver: args.io_driver, ..Tuning::default() },
         policy: HttpPolicy {
             engine_paths: vec![
                 ("/engine.io".into(), Endpoint::EngineIo),

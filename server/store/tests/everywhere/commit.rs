@@ -65,10 +65,10 @@ async fn what_waits_is_committed_together_and_in_order() {
     read.await.expect("save");
     assert_eq!(ids.len(), 1500, "every message has its own id");
     assert_eq!((last_seq(&bench, 1).await, last_seq(&bench, 2).await), (500, 1000));
-    let commits = bench.store.metrics().commits.load(Relaxed);
+    let commits = bench.store.metrics().counters.commits.load(Relaxed);
     assert_eq!(commits, 1, "one transaction for 1001 jobs");
-    assert_eq!(bench.store.metrics().jobs.load(Relaxed), 1001);
-    assert_eq!(bench.store.metrics().messages.load(Relaxed), 1500);
+    assert_eq!(bench.store.metrics().counters.jobs.load(Relaxed), 1001);
+    assert_eq!(bench.store.metrics().counters.messages.load(Relaxed), 1500);
     assert_eq!(bench.store.metrics().commit_latency.count(), commits);
     let page = bench.store.history(2, 1, 0).await.expect("query").expect("room");
     let rows: Vec<_> = page.rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
@@ -145,7 +145,7 @@ async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static s
         assert!(matches!(&answer, Err(AppendError::Store(StoreError::Database(_)))), "{answer:?}");
     }
     assert!(matches!(read.await, Err(StoreError::Database(_))));
-    assert_eq!(bench.store.metrics().commit_failures.load(Relaxed), 1);
+    assert_eq!(bench.store.metrics().counters.commit_failures.load(Relaxed), 1);
     assert_eq!((last_seq(bench, 1).await, last_seq(bench, 2).await), (1, 0));
     assert_eq!(bench.store.reads(9).await.expect("query"), []);
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM messages")
@@ -202,7 +202,7 @@ async fn one_job_beyond_the_queue_is_refused_at_once() {
     assert_eq!(bench.store.commit_queue_depth(), 4);
     let refused = bench.store.append(1, Some(5), vec![text(1, "too many")]).await;
     assert!(matches!(refused, Err(AppendError::Store(StoreError::Busy))), "{refused:?}");
-    assert_eq!(bench.store.metrics().refusals.load(Relaxed), 1);
+    assert_eq!(bench.store.metrics().counters.refusals.load(Relaxed), 1);
 }
 
 async fn a_batch_takes_no_more_than_its_bound() {
@@ -212,7 +212,7 @@ async fn a_batch_takes_no_more_than_its_bound() {
     for append in appends {
         append.await.expect("append");
     }
-    assert_eq!(bench.store.metrics().commits.load(Relaxed), 10);
+    assert_eq!(bench.store.metrics().counters.commits.load(Relaxed), 10);
 }
 
 async fn a_dropped_future_does_not_take_its_messages_back() {

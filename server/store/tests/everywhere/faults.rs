@@ -51,10 +51,13 @@ async fn a_lost_conflict_is_retried_a_bounded_number_of_times() {
     let placed = bench.store.append(1, None, batch).await.expect("append");
     assert_eq!((placed.first_seq, placed.ids.len()), (1, 2));
     let metrics = bench.store.metrics();
-    assert_eq!((metrics.commits.load(Relaxed), metrics.commit_retries.load(Relaxed)), (1, 2));
+    assert_eq!(
+        (metrics.counters.commits.load(Relaxed), metrics.counters.commit_retries.load(Relaxed)),
+        (1, 2)
+    );
     let doomed = bench.store.append(1, None, vec![text(1, "doomed")]).await;
     assert!(matches!(doomed, Err(AppendError::Store(StoreError::Database(_)))), "{doomed:?}");
-    assert_eq!(metrics.commit_retries.load(Relaxed), 2 + 4);
+    assert_eq!(metrics.counters.commit_retries.load(Relaxed), 2 + 4);
     let placed = bench.store.append(1, None, vec![text(1, "after")]).await.expect("append");
     assert_eq!(placed.first_seq, 3);
 }
@@ -174,7 +177,7 @@ async fn check_cut_commit(cut: Cut) {
     let placed = store.append(1, Some(3), texts(1, 3, 5)).await.expect("append across the cut");
     save.await.expect("save across the cut");
     assert_eq!(proxy.cuts.load(Relaxed), 1, "{cut:?}");
-    assert_eq!(store.metrics().commit_retries.load(Relaxed), 1, "{cut:?}");
+    assert_eq!(store.metrics().counters.commit_retries.load(Relaxed), 1, "{cut:?}");
     let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
     let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>(), "{cut:?}");
@@ -201,13 +204,13 @@ async fn a_commit_that_stays_in_doubt_blocks_no_other() {
     let bench = bench().await;
     let server = SERVER.with(Arc::clone);
     let proxy = Proxy::start(bench.flavor, server.socket(), Cut::ForLong);
-    let options = Options { busy_timeout: Duration::from_millis(200), ..options(&bench.dir) };
+    let options = Options { busy_timeout_ms: 200, ..options(&bench.dir) };
     let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
     store.append(1, None, texts(1, 1, 2)).await.expect("append");
     proxy.is_armed.store(true, Relaxed);
     let doubtful = store.append(1, None, texts(1, 3, 4)).await;
     assert!(matches!(doubtful, Err(AppendError::Store(StoreError::Database(_)))), "{doubtful:?}");
-    assert_eq!(store.metrics().commit_failures.load(Relaxed), 1);
+    assert_eq!(store.metrics().counters.commit_failures.load(Relaxed), 1);
     proxy.is_gone.store(false, Relaxed);
     let placed = store.append(1, None, texts(1, 5, 5)).await.expect("append");
     assert_eq!(placed.first_seq, 5);
@@ -217,7 +220,7 @@ async fn a_commit_that_stays_in_doubt_blocks_no_other() {
 }
 
 async fn a_statement_without_an_answer_in_time_fails() {
-    let bench = bench_with(|options| options.answer_timeout = Duration::from_millis(400)).await;
+    let bench = bench_with(|options| options.answer_timeout_ms = 400).await;
     let back_door = bench.back_door().await;
     let mut lock = back_door.begin().await.expect("begin");
     let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
@@ -225,7 +228,7 @@ async fn a_statement_without_an_answer_in_time_fails() {
     let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
     let stuck = tokio::time::timeout(TIMEOUT, stuck).await.expect("it ends in time");
     assert!(matches!(stuck, Err(AppendError::Store(StoreError::Unanswered))), "{stuck:?}");
-    assert!(bench.store.metrics().unanswered.load(Relaxed) >= 1);
+    assert!(bench.store.metrics().counters.unanswered.load(Relaxed) >= 1);
     lock.rollback().await.expect("release");
     let deadline = Instant::now() + TIMEOUT;
     let placed = loop {
@@ -267,7 +270,7 @@ async fn until_pinged(bench: &Bench) {
 }
 
 async fn a_server_that_comes_back_is_used_again() {
-    let bench = bench_with(|options| options.busy_timeout = Duration::from_millis(300)).await;
+    let bench = bench_with(|options| options.busy_timeout_ms = 300).await;
     let server = SERVER.with(Arc::clone);
     bench.store.append(1, None, vec![text(1, "before")]).await.expect("append");
     bench.store.ping().await.expect("it is up");

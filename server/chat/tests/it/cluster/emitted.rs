@@ -53,7 +53,7 @@ fn who_does_not_read_emitted_events_is_evicted() {
         Settings {
             engine: throng_engine::Settings {
                 outbound_bytes_max: 20_000,
-                ..throng_engine::Settings::DEFAULT
+                ..throng_engine::Settings::default()
             },
             ..cluster()
         },

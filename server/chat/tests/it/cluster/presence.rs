@@ -64,7 +64,7 @@ fn the_presence_of_a_node_is_replaced_and_ends_with_it() {
 #[test]
 fn a_room_that_only_others_knew_is_looked_up() {
     on_shards(|shards| {
-        let mut world = World::new(shards, Settings { rooms_auto_create_max: 9, ..cluster() });
+        let mut world = World::new(shards, Settings { auto_create_max: 9, ..cluster() });
         world.store.rooms.insert(RoomId(77), Seq(4));
         let users = vec![world.store.card(3)];
         world.cluster(ClusterInput::NodePresence { room: RoomId(77), node: NODE, users });

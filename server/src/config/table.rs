@@ -1,0 +1,182 @@
+//! The settings of the binary itself. Those of the engine and the chat, the shard loop, the REST API,
+//! the store, the cluster and Redis stand in their own crates and modules, next to what they set.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use throng_tables::settings::{Kind, Raw, Value};
+
+throng_tables::settings! {
+    /// Where and whom the process serves.
+    #[derive(Clone, Debug)]
+    pub struct ServerSettings;
+
+    [""]
+    /// Address to serve; port 0 picks a free one.
+    listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8090));
+    /// Threads that hold connections and rooms.
+    shards: u8 = cores(), "threads", 1..=255 => "one per core";
+    /// Database. A database of a server must exist. The command line is visible to other users: put a
+    /// password into the file or the environment.
+    database: Option<DatabaseUrl> = None => "throng.db in data_dir";
+    /// Lift rate limits and limits per user and address, for load tests; needs a loopback address.
+    unlimited: bool = false;
+    /// Format of the log on standard error.
+    log: LogFormat = LogFormat::Text;
+    /// Lowest level that is logged, for all modules or for some.
+    log_filter: LogFilter = LogFilter("info".to_owned());
+
+    ["limits"]
+    /// Open connections of the process.
+    connections_max: u32 = 200_000, "connections", 1..=1 << 24;
+    /// Open connections of one address; 0: no limit.
+    connections_per_ip_max: u32 = 4096, "connections", 0..=1 << 24;
+
+    ["rooms"]
+    /// Rooms that exist from the start, with `id` (1 to 999999999) and `name`.
+    list: Vec<RoomEntry> = vec![RoomEntry::new(1, "Lobby"), RoomEntry::new(2, "Lounge")];
+    /// Who else has rooms: no other node (table), or all nodes with the same Redis (redis).
+    driver: Option<Driver> = None => "redis if redis.url is set, else table";
+
+    ["http"]
+    /// Time a client has to send the head or the body of an HTTP request.
+    request_timeout_ms: u32 = 30_000, "ms", 100..=3_600_000;
+    /// Paths that serve Socket.IO.
+    engine_paths: Vec<EnginePath> = vec![EnginePath("/socket.io".into()), EnginePath("/ws".into())];
+    /// Origins of other sites whose pages may connect and call the API.
+    allowed_origins: Vec<Origin> = Vec::new();
+
+    ["shard"]
+    /// Items of the lane from one shard to another for requests.
+    request_lane_max: usize = 4096, "items", 16..=1 << 20;
+    /// Items of the lane from one shard to another for deliveries.
+    delivery_lane_max: usize = 8192, "items", 16..=1 << 20;
+}
+
+fn cores() -> u8 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u8::try_from(cores).unwrap_or(u8::MAX)
+}
+
+throng_tables::choices! {
+    /// One line per event, for people or for programs.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum LogFormat {
+        Text = "text",
+        Json = "json",
+    }
+}
+
+throng_tables::choices! {
+    /// Who has rooms, as the original names its drivers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Driver {
+        Table = "table",
+        Redis = "redis",
+    }
+}
+
+/// The URL of a database that the store can open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl Value for DatabaseUrl {
+    type Bounds = ();
+    const KIND: Kind = Kind::Text;
+
+    fn allowed((): &()) -> String {
+        "sqlite://PATH, postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME"
+            .into()
+    }
+
+    fn read(raw: &Raw, (): &()) -> Option<DatabaseUrl> {
+        let url = raw.text().filter(|url| throng_store::is_database_url(url))?;
+        Some(DatabaseUrl(url.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        throng_store::without_secrets(&self.0)
+    }
+
+    fn show_wrong(raw: &Raw) -> String {
+        raw.text().map_or_else(|| "no text".to_owned(), throng_store::without_secrets)
+    }
+}
+
+/// Declares a text that must fulfil a condition: `parse` answers what is kept of it.
+macro_rules! checked_texts {
+    ($($(#[$meta:meta])* $name:ident: $allowed:literal, $parse:expr;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(pub String);
+
+        impl Value for $name {
+            type Bounds = ();
+            const KIND: Kind = Kind::Text;
+
+            fn allowed((): &()) -> String {
+                $allowed.to_owned()
+            }
+
+            fn read(raw: &Raw, (): &()) -> Option<Self> {
+                let parse: fn(&str) -> Option<&str> = $parse;
+                parse(raw.text()?).map(|text| $name(text.to_owned()))
+            }
+
+            fn show(&self) -> String {
+                self.0.clone()
+            }
+        }
+    )+};
+}
+
+checked_texts! {
+    /// What is logged.
+    LogFilter: "a filter such as info or throng=debug", |text| {
+        tracing_subscriber::EnvFilter::try_new(text).is_ok().then_some(text)
+    };
+    /// A path of HTTP requests, without its trailing slash.
+    EnginePath: "paths such as \"/socket.io\"", |text| {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        (path.len() > 1 && path.starts_with('/')).then_some(path)
+    };
+    /// Scheme, host and perhaps a port, as browsers send it: no path.
+    Origin: "origins such as \"https://chat.example\", or \"null\"", |text| {
+        let is_origin = text.split_once("://").is_some_and(|(scheme, rest)| {
+            !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '*', ' '])
+        });
+        (is_origin || text == "null").then_some(text)
+    };
+}
+
+/// One room that exists from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomEntry {
+    pub id: u32,
+    pub name: String,
+}
+
+impl RoomEntry {
+    pub fn new(id: u32, name: &str) -> RoomEntry {
+        RoomEntry { id, name: name.to_owned() }
+    }
+}
+
+impl Value for RoomEntry {
+    type Bounds = ();
+    const KIND: Kind = Kind::Text;
+
+    fn allowed((): &()) -> String {
+        "tables with `id` (1 to 999999999) and `name`".to_owned()
+    }
+
+    fn read(raw: &Raw, (): &()) -> Option<RoomEntry> {
+        let Raw::Table(table) = raw else { return None };
+        let id = u32::read(table.get("id")?, &(1..=999_999_999))?;
+        let name = String::read(table.get("name")?, &())?;
+        Some(RoomEntry { id, name })
+    }
+
+    fn show(&self) -> String {
+        format!("{} {}", self.id, self.name)
+    }
+}
