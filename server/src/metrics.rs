@@ -21,7 +21,6 @@ use throng_tables::metrics::{Family, Kind, Series, Table};
 
 use crate::backplane::{NodeGauges, RedisStats};
 use crate::config::docs::REGENERATE;
-use crate::serve::read;
 
 /// Routes a client can make up are counted as one.
 const ROUTES_MAX: usize = 256;
@@ -297,6 +296,14 @@ fn histogram(
 
 fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Reads the presence of each shard.
+pub(crate) fn read<T>(
+    views: &[Arc<Mutex<Presence>>],
+    mut of: impl FnMut(&Presence) -> T,
+) -> Vec<T> {
+    views.iter().map(|view| of(&view.lock().unwrap_or_else(PoisonError::into_inner))).collect()
 }
 
 #[cfg(test)]

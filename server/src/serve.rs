@@ -1,18 +1,18 @@
 //! The chat server, assembled from its parts.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::task::JoinSet;
 
-use throng_chat::{Chat, Notice, Presence, RoomId, Seq, Start, TokenHash, UserId};
+use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
 use throng_rest::{Deps, Readiness};
 use throng_store::Store;
 
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, News};
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, read};
 use crate::session_log;
 use crate::start::StartError;
 use crate::store_worker::{self, StoreWorker, card, room_info};
@@ -210,12 +210,4 @@ fn deps(
         }),
         ..Deps::new(store.clone(), config.rest.clone())
     }
-}
-
-/// Reads the presence of each shard.
-pub(crate) fn read<T>(
-    views: &[Arc<Mutex<Presence>>],
-    mut of: impl FnMut(&Presence) -> T,
-) -> Vec<T> {
-    views.iter().map(|view| of(&view.lock().unwrap_or_else(PoisonError::into_inner))).collect()
 }

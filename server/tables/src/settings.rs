@@ -316,7 +316,7 @@ pub fn alternatives(words: &[impl Display]) -> String {
 ///     pub struct Kitchen;
 ///
 ///     [""]
-///     /// Name over the door.
+///     /// Name of the kitchen.
 ///     name: String = "Throng".to_owned();
 ///     ["oven"]
 ///     /// Temperature at the start.
