@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use throng_store::{LATENCY_BUCKETS_US, Store};
 
 use crate::backplane::RedisStats;
-use crate::serve::read;
+use crate::presence::read;
 use throng_chat::{Chat, Presence, UserId};
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;

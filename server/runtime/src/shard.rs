@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! collect   what is ready: replies, inbox, deliveries, requests, new connections, bytes
-//! step      one call into the core per item, with one `now`
+//! step      one call of `Shard::step` per item, with one `now`
 //! apply     effects: lanes, commands, answers, closes, logs
-//! flush     one send per pipe that has something to say, until it is time to collect again
+//! flush     one send per pipe that has bytes, until it is time to collect again
 //! park      unless something is ready: until a socket, the bell or the next deadline
 //! ```
 //!
-//! Nothing here waits inside a turn, and no chat rule lives here.
+//! Nothing here waits inside a turn, and no rule of an application lives here.
 
 mod accept;
 mod alarm;
@@ -32,16 +32,17 @@ use throng_mesh::LaneEnds;
 
 use crate::clock::Clock;
 use crate::limiter::ConnectionLimiter;
-use crate::link::ShardEnds;
+use crate::link::ShardChannels;
 use crate::request::HttpPolicy;
 use crate::stats::ShardStats;
 use turn::Worker;
 
-/// How sockets are waited for.
+/// How a shard waits for its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoDriver {
-    /// io_uring where the system permits it.
+    /// `io_uring` where the system permits it, else epoll.
     Auto,
+    /// `io_uring` or no start.
     IoUring,
     /// epoll.
     Legacy,
@@ -55,27 +56,32 @@ impl std::str::FromStr for IoDriver {
             "auto" => Ok(IoDriver::Auto),
             "io_uring" => Ok(IoDriver::IoUring),
             "legacy" => Ok(IoDriver::Legacy),
-            _ => Err("one of auto, io_uring, legacy".into()),
+            _ => Err("expected auto, io_uring or legacy".into()),
         }
     }
 }
 
-/// Settings of the shard loop; those of the core are with its [`App`].
+/// Settings of the shard loop; those of the engine are [`throng_engine::Settings`].
 #[derive(Clone, Debug)]
 pub struct Tuning {
+    /// How a shard waits for its sockets.
     pub io_driver: IoDriver,
+    /// Whether each shard stays on one core.
     pub is_pinned: bool,
-    /// How long a connection may take to send its request head.
+    /// How long a connection may take to send its request head, in ms.
     pub handshake_timeout_ms: u32,
-    /// Holds the flush back to collect more frames per send; 0 sends at once.
+    /// How long a flush waits for more frames, in µs; 0 sends at once.
     pub flush_linger_us: u32,
+    /// Connections accepted in one turn.
     pub accepts_per_turn: u32,
+    /// Ready sockets reported in one turn.
     pub pipes_per_turn: u32,
     /// Bytes read from one pipe in one turn.
     pub read_bytes_max: usize,
 }
 
 impl Tuning {
+    /// Production defaults.
     pub const DEFAULT: Tuning = Tuning {
         io_driver: IoDriver::Auto,
         is_pinned: true,
@@ -87,42 +93,53 @@ impl Tuning {
     };
 }
 
-/// Everything a shard is given at its start.
-pub struct Plan<A: App> {
-    pub shard: ShardId,
+/// What all shards of a server have in common.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// Number of shards, at least 1.
     pub shards: u8,
+    /// Settings of the shard loop.
     pub tuning: Tuning,
-    pub clock: Clock,
-    pub listener: TcpListener,
-    pub lane_ends: LaneEnds<A::Request, A::Delivery>,
-    pub ends: ShardEnds<A>,
-    pub limiter: Arc<ConnectionLimiter>,
-    pub stats: Arc<ShardStats>,
-    pub view: Arc<Mutex<A::View>>,
+    /// Paths of the engine, and the origins that may use it.
     pub policy: Arc<HttpPolicy>,
+    /// Counts the connections of all shards.
+    pub limiter: Arc<ConnectionLimiter>,
+    /// The clock of the process.
+    pub clock: Clock,
 }
 
-/// Starts the thread `shard-N`. `make` builds the logic on it, and `until_end` is dropped last.
+/// What one shard starts with.
+pub(crate) struct Plan<A: App> {
+    pub(crate) id: ShardId,
+    pub(crate) config: ShardConfig,
+    pub(crate) listener: TcpListener,
+    pub(crate) lane_ends: LaneEnds<A::Request, A::Delivery>,
+    pub(crate) channels: ShardChannels<A>,
+    pub(crate) stats: Arc<ShardStats>,
+    pub(crate) view: Arc<Mutex<A::View>>,
+}
+
+/// Starts the thread `shard-N`. `make` builds the shard on it; `until_end` is dropped when it ends.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn spawn<A: App>(
+pub(crate) fn spawn<A: App>(
     plan: Plan<A>,
     make: impl FnOnce() -> Shard<A> + Send + 'static,
     until_end: impl Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    let name = format!("shard-{}", plan.shard.0);
+    let name = format!("shard-{}", plan.id.0);
     std::thread::Builder::new().name(name).spawn(move || {
         let _until_end = until_end;
-        if plan.tuning.is_pinned {
-            pin(plan.shard);
+        if plan.config.tuning.is_pinned {
+            pin(plan.id);
         }
-        let driver = plan.tuning.io_driver;
-        block_on(plan.shard, driver, Worker::run(plan, make()))?
+        let driver = plan.config.tuning.io_driver;
+        block_on(plan.id, driver, Worker::run(plan, make()))?
     })
 }
 
-/// Ring slots. A shard waits for one thing at a time.
+/// Ring slots. A shard waits for one descriptor at a time.
 const RING_ENTRIES: u32 = 64;
 
 fn block_on<T>(
@@ -149,7 +166,7 @@ fn block_on<T>(
     Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(work))
 }
 
-/// Which driver `auto` takes on this machine.
+/// Whether this system permits `io_uring`, which [`IoDriver::Auto`] then uses.
 pub fn is_io_uring_usable() -> bool {
     monoio::utils::detect_uring()
 }

@@ -11,18 +11,27 @@ throng_engine::counters! {
     pipes,
     /// Gauge: connections whose request head is awaited.
     heads,
+    /// Connections accepted.
     accepted,
+    /// Connections refused: too many, or the HTTP thread or a shard is overloaded.
     refused_connections,
+    /// Connections handed over to the HTTP thread.
     handed_over,
+    /// Connections whose request head took too long.
     head_timeouts,
+    /// Turns of the loop.
     turns,
+    /// Sends that took at least one byte.
     flushes,
+    /// Bytes sent on WebSockets.
     bytes_out,
-    /// Gauges: items that wait in the lanes to this shard.
+    /// Gauge: requests that wait in the lanes to this shard.
     lane_depth_request,
+    /// Gauge: deliveries that wait in the lanes to this shard.
     lane_depth_delivery,
-    /// Gauge: commands the store has not answered.
+    /// Gauge: commands without a reply.
     lane_depth_store,
+    /// Lines of the log dropped: the channel was full.
     logs_dropped,
 }
 
@@ -83,13 +92,13 @@ impl ShardStats {
         self.is_quiet.store(is_quiet, Ordering::Release);
     }
 
-    /// Nothing is open and nothing is owed: the shard may end.
+    /// No connection is open, and nothing waits in a queue: the shard may end.
     pub fn is_quiet(&self) -> bool {
         self.is_quiet.load(Ordering::Acquire)
     }
 
     /// The shard has made its first turn.
-    pub fn has_turned(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         self.value("turns").is_some_and(|turns| turns > 0)
     }
 
