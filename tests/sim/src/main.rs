@@ -88,7 +88,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Some(_) => {
-                tell(seed, options, &report, args.shrink);
+                print_failure(seed, options, &report, args.shrink);
                 ExitCode::FAILURE
             }
         };
@@ -122,7 +122,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
         turns += report.turns;
         if let Some(violation) = &report.violation {
             if !args.keep_going {
-                tell(seed, options, &report, args.shrink);
+                print_failure(seed, options, &report, args.shrink);
                 return ExitCode::FAILURE;
             }
             failures.entry(violation.checker).or_default().push(seed);
@@ -137,7 +137,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
         runs as f64 / seconds
     );
     let still = marks.iter().filter(|(_, count)| **count == 0).map(|(name, _)| &**name);
-    // What is back at 0 when everybody has left says nothing.
+    // A gauge that is back at 0 after all have left says nothing.
     let gauges =
         |name: &&str| name.starts_with("sessions_") || ["members", "users_online"].contains(name);
     let still: Vec<&str> = still.filter(|name| !gauges(name)).collect();
@@ -149,7 +149,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
 }
 
 /// One failure, and the line that repeats it.
-fn tell(seed: u64, options: Options, report: &Report, shrinks: bool) {
+fn print_failure(seed: u64, options: Options, report: &Report, shrinks: bool) {
     let Some(violation) = &report.violation else { return };
     println!("{}: {}", violation.checker, violation.text);
     if shrinks {
