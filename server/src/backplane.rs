@@ -1,4 +1,4 @@
-//! The thread between this node's shards and other nodes: it steps the cluster's state machine and
+//! The way to other nodes: a thread next to the shards that steps the cluster's state machine and
 //! carries out its orders.
 //!
 //! ```text
@@ -14,15 +14,14 @@
 mod actor;
 mod database;
 mod inputs;
-mod notes;
+mod log;
 mod stats;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use throng_chat::UserCard;
 use throng_chat::cluster::Signal;
-use throng_chat::{Chat, NewMessage, RoomId, Seq, TokenHash};
+use throng_chat::{Chat, NewMessage, RoomId, Seq, TokenHash, UserCard};
 use throng_cluster::{Cluster, Seed};
 use throng_redis::adapter::Channels;
 use throng_redis::egress::Egress;
@@ -43,36 +42,45 @@ use inputs::Inputs;
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ShardHandles;
 
-/// Reports of the HTTP thread in the queue.
-const NEWS_MAX: usize = 1024;
-/// Events of other programs in the queue.
+/// Changes of the HTTP thread that wait.
+const CHANGES_MAX: usize = 1024;
+/// Events of other programs that wait for the shards.
 const EMITS_MAX: usize = 4096;
-/// An order fails after this many command timeouts. The machine assumes about two seconds.
-const ORDER_PATIENCE_FACTOR: u32 = 2;
+/// An order that takes longer counts as not done. The state machine allows about two seconds.
+const ORDER_TIMEOUT_FACTOR: u32 = 2;
 
 /// Settings of the backplane.
 #[derive(Clone, Debug)]
 pub struct BackplaneConfig {
+    /// Address, login and timeouts.
     pub redis: throng_redis::Settings,
+    /// Lease and prefix of the keys.
     pub cluster: throng_cluster::Settings,
+    /// Names of rooms for other programs.
     pub names: RoomNames,
 }
 
-/// What the HTTP thread reports to the backplane.
-pub enum News {
+/// A change on this node that other nodes learn of.
+pub enum Change {
+    /// A user has a new name or avatar.
     UserChanged(Arc<UserCard>),
+    /// A token is no longer valid.
     Revoked(TokenHash),
-    /// Messages of a room, to be numbered by Redis.
+    /// Messages of a room that the database does not number.
     Publish {
+        /// The room.
         room: RoomId,
+        /// Messages with the card of their author.
         batch: Vec<(NewMessage, Arc<UserCard>)>,
+        /// Receives the number of the first one; `None` if Redis gave none.
         first: oneshot::Sender<Option<Seq>>,
     },
+    /// The node leaves.
     Stop,
 }
 
-/// A backplane that has not started. It exists before the store is opened, because the store keeps
-/// who is reading under the name of this process.
+/// Made before the store is opened, because the store files reading users under the name of this
+/// process.
 pub struct Backplane {
     config: BackplaneConfig,
     connector: Arc<Connector>,
@@ -83,32 +91,33 @@ pub struct Backplane {
 /// Handle on a running backplane.
 #[derive(Clone)]
 pub struct BackplaneHandle {
-    news: mpsc::Sender<News>,
+    changes: mpsc::Sender<Change>,
+    /// What the backplane publishes.
     pub stats: Arc<RedisStats>,
 }
 
 impl BackplaneHandle {
-    /// Reports in the background; dropped if the backplane has ended.
-    pub fn tell(&self, news: News) {
-        let sender = self.news.clone();
-        tokio::spawn(async move { drop(sender.send(news).await) });
+    /// Sends without waiting; dropped when the backplane has ended.
+    pub fn send(&self, change: Change) {
+        let sender = self.changes.clone();
+        tokio::spawn(async move { drop(sender.send(change).await) });
     }
 
-    /// The first number of a batch, or `None` if Redis did not number it.
+    /// Has a batch numbered; returns its first number, or `None` when Redis gives none.
     pub async fn number(
         &self,
         room: RoomId,
         batch: Vec<(NewMessage, Arc<UserCard>)>,
     ) -> Option<Seq> {
         let (first, answer) = oneshot::channel();
-        self.news.send(News::Publish { room, batch, first }).await.ok()?;
+        self.changes.send(Change::Publish { room, batch, first }).await.ok()?;
         answer.await.ok().flatten()
     }
 }
 
 impl Backplane {
     /// # Errors
-    /// [`StartError::RedisSettings`] when the certificates are invalid.
+    /// [`StartError::RedisSettings`] when the certificates cannot be read.
     pub fn new(config: BackplaneConfig, seed: Seed) -> Result<Backplane, StartError> {
         let connector = Connector::new(&config.redis)
             .map_err(|error| StartError::RedisSettings(error.to_string()))?;
@@ -123,7 +132,7 @@ impl Backplane {
         self.cluster.process()
     }
 
-    /// Makes one call, to detect a wrong password at once. An unreachable Redis does not prevent the
+    /// Makes one call, to find a wrong password at once. An unreachable Redis does not prevent the
     /// start: it may come back before the clients do.
     ///
     /// # Errors
@@ -146,7 +155,7 @@ impl Backplane {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The thread cannot be created.
+    /// [`throng_runtime::StartError::System`] when the thread cannot be started.
     pub fn start(
         self,
         store: Store,
@@ -156,9 +165,9 @@ impl Backplane {
         clock: Clock,
     ) -> Result<(BackplaneHandle, JoinHandle<()>), StartError> {
         let Backplane { config, connector, cluster, .. } = self;
-        let (news_in, news) = mpsc::channel(NEWS_MAX);
+        let (changes_in, changes) = mpsc::channel(CHANGES_MAX);
         let stats = Arc::new(RedisStats::default());
-        let handle = BackplaneHandle { news: news_in, stats: Arc::clone(&stats) };
+        let handle = BackplaneHandle { changes: changes_in, stats: Arc::clone(&stats) };
         let database = StoreDatabase::new(store, Handle::current());
         let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -169,14 +178,14 @@ impl Backplane {
                 }
             };
             runtime.block_on(async move {
-                // A connection belongs to the runtime it was opened on, so this is a new pool.
+                // Connections belong to the runtime that made them, so this is a new pool.
                 let commands = Commands::new(Arc::clone(&connector), &config.redis);
                 let timeout = config.redis.command_timeout();
                 let executor = Executor::new(
                     Arc::clone(&connector),
                     commands.clone(),
                     database,
-                    timeout * ORDER_PATIENCE_FACTOR,
+                    timeout * ORDER_TIMEOUT_FACTOR,
                 );
                 let channels = Channels::new(&config.redis.adapter_channel);
                 let counters = Arc::clone(&stats.adapter);
@@ -196,7 +205,7 @@ impl Backplane {
                 let listening = tokio::spawn(ingress.run(emits_in));
                 let inputs = Inputs::new(handles, placement);
                 let actor = Actor::new(cluster, executor, inputs, egress, stats, clock);
-                actor.run(signals, news, emits).await;
+                actor.run(signals, changes, emits).await;
                 listening.abort();
             });
         });

@@ -1,5 +1,5 @@
-//! The `throng` server: settings, start and stop, and everything that the chat on the shards needs
-//! from outside: the store, the REST API, other nodes, metrics and logs.
+//! The `throng` server: settings, start and stop, and what the chat on the shards uses: the store, the
+//! REST API, other nodes, metrics and logs.
 //!
 //! ```text
 //!  shards (throng-runtime, throng-chat) ── commands ──► store_worker ──► store (SQL)
@@ -16,6 +16,8 @@ pub mod config;
 pub mod import;
 pub mod log;
 pub mod metrics;
+mod presence;
+mod rows;
 pub mod serve;
 mod session_log;
 pub mod start;

@@ -19,6 +19,7 @@ use throng_runtime::stats::{RuntimeCounters, ShardStats};
 use throng_store::{COMMIT_SECONDS, LATENCY_BUCKETS_US, LatencyHistogram, Store, StoreCounters};
 use throng_tables::metrics::{Family, Kind, Series, Table};
 
+use crate::presence::read;
 use crate::backplane::{NodeGauges, RedisStats};
 use crate::config::docs::REGENERATE;
 
@@ -296,14 +297,6 @@ fn histogram(
 
 fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Reads the presence of each shard.
-pub(crate) fn read<T>(
-    views: &[Arc<Mutex<Presence>>],
-    mut of: impl FnMut(&Presence) -> T,
-) -> Vec<T> {
-    views.iter().map(|view| of(&view.lock().unwrap_or_else(PoisonError::into_inner))).collect()
 }
 
 #[cfg(test)]

@@ -1,30 +1,32 @@
-//! The chat server, assembled from its parts.
+//! Starts and stops the parts of the chat server.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::task::JoinSet;
-
 use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
 use throng_rest::{Deps, Readiness};
 use throng_store::Store;
+use tokio::task::JoinSet;
 
-use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, News};
+use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, Change};
 use crate::config::Config;
-use crate::metrics::{Metrics, read};
+use crate::metrics::Metrics;
+use crate::presence;
+use crate::rows::{card, room_info};
 use crate::session_log;
 use crate::start::StartError;
-use crate::store_worker::{self, StoreWorker, card, room_info};
+use crate::store_worker::{self, StoreWorker};
 use throng_runtime::clock::Clock;
 use throng_runtime::http::{self, HttpSettings, OnRequest};
 use throng_runtime::launch::{Launch, Shards, random, seeds, unix_ms};
-use throng_runtime::lifetime::{raise_descriptor_limit, until_asked_to_stop, until_turning};
+use throng_runtime::lifetime::{raise_descriptor_limit, wait_for_stop_signal, wait_until_started};
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::link::ToShard;
+use throng_runtime::shard::ShardConfig;
 use throng_runtime::stop::{GRACE, stop};
 
-/// Serves until SIGTERM or SIGINT; answers whether the store answered every command. Runs on the HTTP
+/// Serves until SIGTERM or SIGINT; returns whether all commands reached the store. Runs on the HTTP
 /// thread.
 ///
 /// 1. The store is opened and the rooms are created.
@@ -32,7 +34,7 @@ use throng_runtime::stop::{GRACE, stop};
 /// 3. The HTTP thread starts, and the address is printed.
 ///
 /// # Errors
-/// [`StartError`] of the step that failed.
+/// [`StartError`] for the first step that fails.
 pub async fn serve(config: Config) -> Result<bool, StartError> {
     let backplane = match config.backplane.clone() {
         Some(settings) => Some(join(settings).await?),
@@ -50,7 +52,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     store.ensure_rooms(&listed).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
     if config.core.ephemeral && config.core.cluster {
-        // Redis numbers the messages; the seqs of messages in the store do not count.
+        // Redis numbers the messages: the numbers of messages stored earlier do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
     }
     let created = rooms.len().saturating_sub(listed.len());
@@ -61,24 +63,26 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let policy = Arc::new(config.policy.clone());
     let launch = Launch {
         listen: config.server.listen,
-        shards: config.server.shards,
-        tuning: config.tuning.clone(),
         lanes: config.lanes,
-        policy: Arc::clone(&policy),
-        limiter: ConnectionLimiter::new(
-            connections_max,
-            config.server.connections_per_ip_max,
-            config.rest.trusted_proxies.clone(),
-        ),
-        clock: Clock::start(),
+        config: ShardConfig {
+            shards: config.server.shards,
+            tuning: config.tuning.clone(),
+            policy: Arc::clone(&policy),
+            limiter: ConnectionLimiter::new(
+                connections_max,
+                config.server.connections_per_ip_max,
+                config.rest.trusted_proxies.clone(),
+            ),
+            clock: Clock::start(),
+        },
     };
     let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
-    let clock = launch.clock;
+    let clock = launch.config.clock;
     let start = Start { settings: config.core.clone(), rooms: rooms.into() };
-    let (mut shards, mut ends) = launch.go::<Chat>(&config.core.engine, &start, seeds)?;
+    let (mut shards, mut channels) = launch.start::<Chat>(&config.core.engine, &start, seeds)?;
 
-    let signals = std::mem::take(&mut ends.signals);
+    let signals = std::mem::take(&mut channels.signals);
     let (backplane, backplane_thread) = match backplane {
         Some(backplane) => {
             let handles = shards.handles.clone();
@@ -108,17 +112,17 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let numbers = backplane.clone().filter(|_| config.core.ephemeral);
     let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
     let mut workers = JoinSet::new();
-    workers.spawn(session_log::write(ends.logs));
-    for (commands, handle) in ends.commands.into_iter().zip(ends.handles.iter()) {
+    workers.spawn(session_log::write(channels.logs));
+    for (commands, handle) in channels.commands.into_iter().zip(channels.handles.iter()) {
         workers.spawn(store_worker::work(commands, handle.clone(), Arc::clone(&worker)));
     }
-    let http = http::start(ends.handles, ends.handed, settings);
+    let http = http::start(channels.handles, channels.handovers, settings);
 
-    until_turning(&mut shards).await?;
+    wait_until_started(&mut shards).await?;
     tracing::info!(addr = %shards.addr, shards = config.server.shards, "listening");
     // The server runs with a closed standard output too.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
-    until_asked_to_stop(&mut shards).await?;
+    wait_for_stop_signal(&mut shards).await?;
     tracing::info!("stopping");
     let stopped = stop(shards, http, workers).await;
     if let (Some(backplane), Some(thread)) = (backplane, backplane_thread) {
@@ -126,14 +130,14 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     }
     store.close().await;
     tracing::info!(
-        clients_notified = stopped.all_told,
+        clients_notified = stopped.all_notified,
         store_drained = stopped.is_drained,
         "stopped"
     );
     Ok(stopped.is_drained)
 }
 
-/// Prepares the backplane, and checks the login to Redis.
+/// Prepares the backplane, and checks that Redis accepts the login.
 async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
     let seed = throng_cluster::Seed { random: random()?, started_unix_ms: unix_ms() };
     let backplane = Backplane::new(config, seed)?;
@@ -141,20 +145,22 @@ async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
     Ok(backplane)
 }
 
-/// Announces the stop to the other nodes, within [`GRACE`].
+/// Announces to the other nodes that this one leaves; gives up after [`GRACE`].
 async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
-    backplane.tell(News::Stop);
+    backplane.send(Change::Stop);
     let ended = tokio::task::spawn_blocking(move || thread.join());
     match tokio::time::timeout(GRACE, ended).await {
         Ok(Ok(Ok(()))) => {}
         Ok(_) => tracing::error!("the backplane thread panicked"),
-        Err(_) => tracing::warn!(
-            "the stop was not announced to the other nodes in time; they will see the lease expire"
-        ),
+        Err(_) => {
+            tracing::warn!(
+                "the stop was not announced to the other nodes in time; they will see the lease expire"
+            )
+        }
     }
 }
 
-/// What the HTTP API asks the shards and the backplane, and reports to them.
+/// What the REST API reads from the shards and sends to them.
 fn deps(
     config: &Config,
     store: &Store,
@@ -173,15 +179,16 @@ fn deps(
     let stats = backplane.map(|backplane| Arc::clone(&backplane.stats));
     Deps {
         rooms_online: Arc::new(move |room| {
-            read(&online, |view| view.online(RoomId(room))).into_iter().flatten().sum()
+            presence::read(&online, |view| view.online(RoomId(room))).into_iter().flatten().sum()
         }),
         is_present: Arc::new(move |user, room| {
-            read(&present, |view| view.is_present(UserId(user), RoomId(room))).contains(&true)
+            presence::read(&present, |view| view.is_present(UserId(user), RoomId(room)))
+                .contains(&true)
         }),
         on_revoked: Arc::new(move |revoked| {
             let handles = revoking.clone();
             if let Some(backplane) = &revoking_elsewhere {
-                backplane.tell(News::Revoked(TokenHash(revoked.token_hash)));
+                backplane.send(Change::Revoked(TokenHash(revoked.token_hash)));
             }
             tokio::spawn(async move {
                 handles
@@ -193,7 +200,7 @@ fn deps(
             let handles = changing.clone();
             let card = Arc::new(card(user));
             if let Some(backplane) = &changing_elsewhere {
-                backplane.tell(News::UserChanged(Arc::clone(&card)));
+                backplane.send(Change::UserChanged(Arc::clone(&card)));
             }
             tokio::spawn(async move {
                 handles.send_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card)))).await;
@@ -201,12 +208,12 @@ fn deps(
         }),
         metrics: Arc::new(move || metrics.text()),
         ready: Arc::new(move || {
-            let turning = shard_stats.iter().all(|stats| stats.has_turned());
-            let result = if turning { "ok" } else { "starting" };
+            let is_ready = shard_stats.iter().all(|stats| stats.has_started());
+            let result = if is_ready { "ok" } else { "starting" };
             let mut checks = vec![("shards".to_owned(), result.to_owned())];
             // Chat works without Redis, so Redis never makes the node unready.
             checks.extend(stats.iter().map(|stats| ("redis".to_owned(), stats.readiness())));
-            Readiness { is_ready: turning, checks }
+            Readiness { is_ready, checks }
         }),
         ..Deps::new(store.clone(), config.rest.clone())
     }

@@ -1,4 +1,4 @@
-//! One line for each enter, leave and end of a connection. No payload, no token, no sid.
+//! One line for each join, leave and end of a session. No payload, no token, no sid.
 
 use throng_chat::LogLine;
 use tokio::sync::mpsc;

@@ -1,26 +1,26 @@
-//! Commands of the shards, carried out by the store. Each is answered exactly once.
+//! Carries out the commands of the shards on the store. Each gets exactly one reply.
 
 mod lookups;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use throng_chat::cluster::StoredMessage;
-use throng_chat::{Appended, Command, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown, UserId};
-use throng_chat::{Chat, ImageFault, UserCard};
-use throng_store::{
-    AppendError, ImageError, ImageKind, MessageRow, RoomRow, Store, StoreError, UserRow,
+use throng_chat::{
+    Appended, Chat, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown,
+    UserCard, UserId,
 };
+use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::backplane::BackplaneHandle;
+use crate::rows::{card, message, room_info, stored_message};
 use lookups::Lookups;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
 
 /// The store as the shards see it.
 pub struct StoreWorker {
     store: Store,
-    /// Numbers the messages that the store does not keep.
+    /// Numbers messages where the store keeps none.
     numbers: Option<BackplaneHandle>,
     /// Rooms that clients may still create.
     rooms_to_create: Mutex<u32>,
@@ -36,8 +36,8 @@ impl StoreWorker {
     }
 }
 
-/// Starts commands as they come, so that appends keep their order, and answers each when it is
-/// done. Ends when the shard has.
+/// Starts commands in the order they arrive, so that appends keep their order, and replies to each when
+/// it is done. Ends after the shard has.
 pub async fn work(
     mut commands: mpsc::Receiver<Command>,
     handle: ShardHandle<Chat>,
@@ -45,7 +45,7 @@ pub async fn work(
 ) {
     let mut under_way = tokio::task::JoinSet::new();
     let mut batch = Vec::new();
-    // A shard has so many commands unanswered at most, so this needs no bound of its own.
+    // Bounded by the commands that a shard may have unanswered.
     let mut lookups = Lookups::default();
     let mut looking = tokio::task::JoinSet::new();
     loop {
@@ -88,7 +88,7 @@ fn start(
         }
         Command::Append { room, first_seq, batch } => {
             let batch = batch.into_iter().map(message).collect();
-            // The call takes its place in the order, not the task.
+            // The call, not the task, decides the order.
             let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
             under_way.spawn(async move {
                 let outcome = match appended.await {
@@ -194,13 +194,13 @@ impl StoreWorker {
         Ok(Appended { first_seq, ids })
     }
 
-    /// Where Redis gives the numbers, those of messages that were kept once count for nothing.
+    /// Where Redis numbers the messages, the numbers of messages stored earlier do not count.
     fn room_info(&self, row: RoomRow) -> RoomInfo {
         let info = room_info(row);
         if self.numbers.is_some() { RoomInfo { last_seq: Seq(0), ..info } } else { info }
     }
 
-    /// Held across the calls: two shards must not both take the last free room.
+    /// The lock is held across the calls: two shards must not both create the last room.
     async fn create_room(&self, room: RoomId) -> Result<Option<RoomInfo>, StoreDown> {
         let failed = |error: StoreError| store_failed("create_room", &error);
         let mut rooms_to_create = self.rooms_to_create.lock().await;
@@ -217,51 +217,13 @@ impl StoreWorker {
 }
 
 fn append_failed(room: RoomId, error: &AppendError) -> StoreDown {
-    tracing::warn!(room = room.0, %error, "messages were not stored");
+    tracing::warn!(room = room.0, %error, "messages could not be stored");
     StoreDown
 }
 
-pub(super) fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
-    tracing::warn!(call, %error, "the store did not serve a shard");
+fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
+    tracing::warn!(call, %error, "the store failed a command");
     StoreDown
-}
-
-fn message(message: NewMessage) -> throng_store::NewMessage {
-    throng_store::NewMessage {
-        user: message.user.0,
-        msg: message.msg.into(),
-        img: message.img.into(),
-        time: message.time.into(),
-    }
-}
-
-fn stored_message(row: MessageRow) -> StoredMessage {
-    StoredMessage {
-        seq: Seq(row.seq),
-        id: row.id,
-        author: Arc::new(UserCard {
-            id: UserId(row.user),
-            email: row.email.into(),
-            name: row.name.into(),
-            avatar: row.avatar.into(),
-        }),
-        msg: row.msg.into(),
-        img: row.img.into(),
-        time: row.time.into(),
-    }
-}
-
-pub fn room_info(row: RoomRow) -> RoomInfo {
-    RoomInfo { id: RoomId(row.id), name: row.name.into(), last_seq: Seq(row.last_seq) }
-}
-
-pub fn card(user: &UserRow) -> UserCard {
-    UserCard {
-        id: UserId(user.id),
-        email: user.email.as_str().into(),
-        name: user.name.as_str().into(),
-        avatar: user.avatar.as_str().into(),
-    }
 }
 
 #[cfg(test)]
@@ -274,7 +236,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_asked_while_a_lookup_is_under_way_is_answered_as_well() {
+    async fn lookups_that_arrive_during_another_are_answered_as_well() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}", dir.path().join("t.db").display());
         let options = Options {
@@ -283,10 +245,10 @@ mod tests {
         };
         let store = Store::open(&url, options).await.expect("a new database");
         let bell = Arc::new(Bell::new().expect("a descriptor"));
-        let (mut shards, mut ends) = throng_runtime::link::link::<Chat>(&[bell]);
+        let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);
-        let handle = ends.handles.iter().next().expect("there is one shard").clone();
-        let commands = ends.commands.remove(0);
+        let handle = http.handles.iter().next().expect("there is one shard").clone();
+        let commands = http.commands.remove(0);
         let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
         for n in 0..200 {
             let conn = SessionId::new(ShardId(0), n, 1);

@@ -1,25 +1,28 @@
-//! The one clock of the process.
+//! The clock that all threads of the process share.
 
 use std::time::{Duration, Instant};
 
 use throng_engine::Now;
 
-/// Counts from the start of the process, alike on all threads.
+/// Monotonic time since the start of the process, equal on all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
+    /// A clock whose time zero is now. Start one per process.
     pub fn start() -> Clock {
         Clock { origin: Instant::now() }
     }
 
+    /// The current time.
     pub fn now(&self) -> Now {
         let since_start = self.origin.elapsed().as_nanos();
         Now(u64::try_from(since_start).expect("a process runs less than five centuries"))
     }
 
+    /// The same moment for timers of the standard library and of tokio.
     pub fn instant(&self, at: Now) -> Instant {
         self.origin + Duration::from_nanos(at.0)
     }

@@ -1,32 +1,32 @@
-//! Why a server did not start, or did not go on.
+//! Why a server did not start, or stopped by itself.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// Why a server did not start, or did not go on.
+/// Why a server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is in use, or not one of this machine.
+    /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {addr}: {error}")]
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// No thread, descriptor or randomness was to be had.
+    /// The system gave no thread, descriptor or randomness.
     #[error("system error: {0}")]
     System(io::Error),
-    /// The `io_uring` driver was demanded.
+    /// The setting demands the `io_uring` driver, and the system does not permit it.
     #[error("io_uring is not usable on this system; try `--io-driver auto`")]
     IoUringUnavailable,
-    /// The thread of a shard ended without being asked.
+    /// The thread of a shard ended before the stop.
     #[error("shard {0} ended unexpectedly")]
     ShardEnded(u8),
 }
 
 impl StartError {
-    /// Exit status, after sysexits.h where it has one.
+    /// Exit status: 69, 70 or 71, as in sysexits.h.
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Bind { .. } | StartError::System(_) => 71,

@@ -1,10 +1,11 @@
-//! The HTTP thread: one thread with a tokio runtime for everything that is HTTP and no WebSocket.
+//! The HTTP thread: one thread with a tokio runtime for HTTP requests other than WebSocket upgrades.
 //!
-//! Shards hand connections over, and the HTTP thread hands polling requests and upgraded
-//! connections back.
+//! Shards hand connections over. The HTTP thread sends polling requests to the shards, and hands
+//! upgraded connections back to them.
 
 mod polling;
 mod prefixed;
+mod request;
 mod serve;
 mod upgrade;
 
@@ -16,33 +17,32 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use serve::PeerAddr;
-
 use throng_engine::App;
 
-use crate::link::{Handed, ShardHandles};
+use crate::link::{Handover, ShardHandles};
 use crate::request::HttpPolicy;
 
 /// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
 const LARGE_BODIES_MAX: usize = 64;
 
-/// Called with the route and status of a request.
+/// Called with the path and the status of each request.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
 /// How HTTP is served.
 pub struct HttpSettings {
-    /// Where the engine is served, and to whom.
+    /// Paths of the engine, and the origins that may use it.
     pub policy: Arc<HttpPolicy>,
-    /// Everything that is not the engine.
+    /// Serves all other paths. Requests carry a [`PeerAddr`].
     pub router: Router,
-    /// Bytes of a polling body.
+    /// Bytes of the longest polling body (LIM-1).
     pub max_payload: usize,
     /// How long a client may take to send a request head or body, in ms.
     pub request_timeout_ms: u32,
-    /// Told of each request of the engine.
+    /// Called after each request to the engine.
     pub on_request: OnRequest,
 }
 
-/// What every connection of the HTTP thread shares.
+/// Shared by all connections of the HTTP thread.
 struct HttpServer<A: App> {
     handles: ShardHandles<A>,
     settings: HttpSettings,
@@ -51,16 +51,16 @@ struct HttpServer<A: App> {
     receiving: polling::Receiving,
 }
 
-/// The task that serves connections. It ends when the shards are gone.
+/// The task that serves connections. It ends when all shards have ended.
 pub struct Running {
     connections: tokio::task::JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
-/// Starts serving on the current tokio runtime.
+/// Starts to serve `handovers` on the current tokio runtime.
 pub fn start<A: App>(
     handles: ShardHandles<A>,
-    handed: mpsc::Receiver<Handed>,
+    handovers: mpsc::Receiver<Handover>,
     settings: HttpSettings,
 ) -> Running {
     let (stop, stopping) = watch::channel(false);
@@ -71,28 +71,28 @@ pub fn start<A: App>(
         large_bodies: Semaphore::new(LARGE_BODIES_MAX),
         receiving: polling::Receiving::default(),
     });
-    let connections = tokio::spawn(take_connections(http, handed, stopping));
+    let connections = tokio::spawn(serve_all(http, handovers, stopping));
     Running { connections, stop }
 }
 
 impl Running {
-    /// Lets requests under way finish and ends the connections. Call it when the shards have
-    /// closed theirs and still run.
+    /// Lets requests in progress finish, then closes the connections. Call it after the shards have
+    /// closed their sessions and while they still run.
     pub async fn stop(&mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.connections).await;
     }
 }
 
-async fn take_connections<A: App>(
+async fn serve_all<A: App>(
     http: Arc<HttpServer<A>>,
-    mut handed: mpsc::Receiver<Handed>,
+    mut handovers: mpsc::Receiver<Handover>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            next = handed.recv() => {
+            next = handovers.recv() => {
                 let Some(next) = next else { break };
                 connections.spawn(serve::serve(Arc::clone(&http), next, stopping.clone()));
             }
@@ -100,6 +100,6 @@ async fn take_connections<A: App>(
             _ = stopping.changed() => break,
         }
     }
-    drop(handed);
+    drop(handovers);
     while connections.join_next().await.is_some() {}
 }

@@ -10,8 +10,15 @@
 //! A shard serves WebSockets itself and hands every other connection to the HTTP thread. No rule of
 //! an application lives here.
 //!
-//! [`serve`] is all that a simple application needs; [`launch::Launch`], [`http::start`] and
-//! [`stop::stop`] are its parts.
+//! [`serve()`] is all that a simple application needs; `examples/rooms.rs` is one. A server with a
+//! store or routes of its own calls the parts in this order:
+//!
+//! 1. [`launch::Launch::start`] binds the address and starts the shards.
+//! 2. [`http::start`] serves what is not a WebSocket.
+//! 3. [`lifetime::wait_until_started`], then [`lifetime::wait_for_stop_signal`].
+//! 4. [`stop::stop`] ends sessions, threads and workers, in that order.
+//!
+//! Settings are a value, [`Options`]; errors are [`StartError`], with an exit status for each.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

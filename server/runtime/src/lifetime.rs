@@ -1,4 +1,4 @@
-//! From the start of the HTTP thread to the request to stop.
+//! The HTTP thread, the wait for the shards, and the wait for the signal to stop.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::StartError;
 use crate::launch::Shards;
 
-/// Runs `work` on the thread `http` with a runtime of its own, and answers its result.
+/// Runs `work` on a thread named `http` with its own tokio runtime, and returns its result.
 ///
 /// # Errors
-/// When the thread or the runtime cannot be had; else what `work` says.
+/// [`StartError::System`] when the thread or the runtime cannot be made; else the error of `work`.
 pub fn on_http_thread<T: Send + 'static, E: From<StartError> + Send + 'static>(
     work: impl AsyncFnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
@@ -25,12 +25,12 @@ pub fn on_http_thread<T: Send + 'static, E: From<StartError> + Send + 'static>(
     }
 }
 
-/// Completes when every shard has turned once: sockets, ring and timers are in place.
+/// Completes when every shard has made its first turn: sockets, ring and timers are in place.
 ///
 /// # Errors
-/// [`StartError::ShardEnded`] when one could not get them.
-pub async fn until_turning<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
-    while !shards.are_turning() {
+/// [`StartError::ShardEnded`] when a shard could not create them.
+pub async fn wait_until_started<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
+    while !shards.have_started() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
             ended = shards.ended.recv() => {
@@ -41,11 +41,11 @@ pub async fn until_turning<A: App>(shards: &mut Shards<A>) -> Result<(), StartEr
     Ok(())
 }
 
-/// Completes when the operator asks for the end.
+/// Completes at SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`StartError::ShardEnded`] when a shard ended without being asked.
-pub async fn until_asked_to_stop<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
+/// [`StartError::ShardEnded`] when a shard ends before that.
+pub async fn wait_for_stop_signal<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
     tokio::select! {
@@ -55,11 +55,11 @@ pub async fn until_asked_to_stop<A: App>(shards: &mut Shards<A>) -> Result<(), S
     }
 }
 
-/// Descriptors kept for the database, uploads and the machinery itself.
+/// Descriptors reserved for the database, uploads and the server's own needs.
 const DESCRIPTORS_RESERVED: u64 = 512;
 
-/// Asks for as many descriptors as the system gives, and answers how many connections may be open:
-/// a connection is refused by us before it is refused by the kernel.
+/// Raises the limit of open files to the hard limit, and returns how many connections may be open:
+/// at most `connections_max`, and few enough that the kernel never refuses a descriptor.
 pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

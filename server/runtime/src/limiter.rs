@@ -1,22 +1,23 @@
-//! How many connections are let in, in all and from one address.
+//! How many connections are accepted, in total and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by all shards. A connection holds its [`Permit`] wherever it goes.
+/// Counts open connections; all shards share it. A connection keeps its [`Permit`] when it moves to
+/// another thread. Spec: LIM-5.
 pub struct ConnectionLimiter {
     connections_max: u32,
     /// 0 means no limit.
     connections_per_ip_max: u32,
-    /// Proxies, which speak for many.
+    /// Proxies, whose connections carry many clients.
     exempt: Vec<IpAddr>,
     connections: AtomicU32,
     per_ip: Mutex<HashMap<IpAddr, u32>>,
 }
 
-/// Room for one connection, given back when dropped.
+/// One connection's place in the count, given back when dropped.
 pub struct Permit {
     limiter: Arc<ConnectionLimiter>,
     /// The address it is counted for, if there is a bound for it.
@@ -24,6 +25,7 @@ pub struct Permit {
 }
 
 impl ConnectionLimiter {
+    /// `connections_per_ip_max`: 0 is no limit. `exempt`: addresses that only the total bounds.
     pub fn new(
         connections_max: u32,
         connections_per_ip_max: u32,
@@ -38,11 +40,12 @@ impl ConnectionLimiter {
         })
     }
 
+    /// Connections that are open now, on all shards.
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// `None` when the server, or this address, has as many connections as it may.
+    /// `None` when the server or this address has reached its limit.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Permit> {
         let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).ok()?;
@@ -99,7 +102,7 @@ mod tests {
         let first = limiter.admit(HERE);
         assert!(first.is_some());
         assert!(limiter.admit(HERE).is_none());
-        assert_eq!(limiter.connections(), 1, "a refused connection takes no room");
+        assert_eq!(limiter.connections(), 1, "a refused connection is not counted");
         let other = limiter.admit(THERE);
         assert!(other.is_some());
         drop(first);
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_speaks_for_many() {
+    fn a_trusted_proxy_is_bounded_by_the_total_only() {
         let limiter = ConnectionLimiter::new(3, 1, vec![HERE]);
         let open: Vec<_> = (0..3).map(|_| limiter.admit(HERE)).collect();
         assert!(open.iter().all(Option::is_some));

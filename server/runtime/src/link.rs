@@ -1,4 +1,4 @@
-//! What passes between the shards and the HTTP thread.
+//! The channels between the shards and the HTTP thread.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -11,81 +11,108 @@ use crate::limiter::Permit;
 
 /// Commands of one shard that may be unanswered. Replies have as many slots, so they always fit.
 pub const COMMANDS_MAX: usize = 4096;
-/// Signals of one shard that the backplane has not taken.
+/// Signals of one shard that wait for the backplane.
 pub const SIGNALS_MAX: usize = 4096;
-/// Items of the HTTP thread that wait for one shard.
+/// Items that wait in the inbox of one shard.
 const INBOX_MAX: usize = 1024;
 /// Connections that wait for the HTTP thread.
-const HANDED_MAX: usize = 1024;
+const HANDOVERS_MAX: usize = 1024;
 const LOGS_MAX: usize = 8192;
 
-/// From the HTTP thread to one shard.
+/// An item of a shard's inbox.
 pub enum ToShard<A: App> {
+    /// A polling request.
     Http {
+        /// Number of this request.
         poll: PollId,
+        /// Its fields.
         request: EngineRequest,
+        /// The whole body of a POST, or why it could not be read; empty for a GET.
         body: Result<Vec<u8>, BodyFault>,
+        /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },
+    /// The client of a polling request closed its connection before the answer.
     HttpGone {
+        /// Number of the request.
         poll: PollId,
     },
-    /// Does the session that this handshake names live there?
+    /// Asks whether the shard has the session that this handshake names.
     HasSession {
+        /// The handshake.
         request: EngineRequest,
+        /// Where the answer goes.
         answer: oneshot::Sender<bool>,
     },
-    /// A WebSocket handshake that came in elsewhere, and what the client sent behind it.
+    /// A WebSocket connection that another thread accepted.
     Upgraded(Box<Upgraded>),
     /// For the application.
     Notice(A::Notice),
-    /// Stop accepting and close everything, politely.
+    /// Stop accepting, and close all sessions with a close frame or an answer.
     Stop,
     /// End the thread.
     Exit,
 }
 
+/// A WebSocket connection on its way to the shard that owns its session.
 pub struct Upgraded {
+    /// The socket, non-blocking.
     pub stream: TcpStream,
+    /// Its place in the count of connections.
     pub permit: Permit,
+    /// Whether the `101` answer is still to be sent.
     pub accept: Accept,
+    /// The handshake.
     pub request: EngineRequest,
+    /// Bytes that were read behind the handshake.
     pub leftover: Vec<u8>,
 }
 
 /// A connection on its way from a shard to the HTTP thread.
-pub struct Handed {
+pub struct Handover {
+    /// The socket, non-blocking.
     pub stream: TcpStream,
-    /// What was read of it.
+    /// Bytes that were read from it.
     pub prefix: Vec<u8>,
+    /// Address of the client.
     pub peer: SocketAddr,
+    /// Its place in the count of connections.
     pub permit: Permit,
 }
 
-/// A shard's ends.
-pub struct ShardEnds<A: App> {
+/// One shard's channels to the other threads.
+pub struct ShardChannels<A: App> {
+    /// Items of the HTTP thread, the backplane and other shards.
     pub inbox: mpsc::Receiver<ToShard<A>>,
+    /// Replies to commands.
     pub replies: mpsc::Receiver<A::Reply>,
+    /// Commands, at most [`COMMANDS_MAX`] of them unanswered.
     pub commands: mpsc::Sender<A::Command>,
+    /// Signals for other nodes.
     pub signals: mpsc::Sender<A::Signal>,
-    pub handed: mpsc::Sender<Handed>,
+    /// Connections for the HTTP thread.
+    pub handovers: mpsc::Sender<Handover>,
+    /// Lines of the log; dropped when the channel is full.
     pub logs: mpsc::Sender<A::Log>,
-    /// To the other shards, for handshakes that name a session of theirs.
+    /// The other shards, for handshakes that name one of their sessions.
     pub handles: ShardHandles<A>,
 }
 
-/// The HTTP thread's ends.
-pub struct HttpEnds<A: App> {
+/// The HTTP thread's channels to the shards.
+pub struct HttpChannels<A: App> {
+    /// The ways into the shards.
     pub handles: ShardHandles<A>,
-    /// One per shard.
+    /// Commands of each shard.
     pub commands: Vec<mpsc::Receiver<A::Command>>,
-    /// One per shard; silent unless there is a backplane.
+    /// Signals of each shard; none unless the application is one of several nodes.
     pub signals: Vec<mpsc::Receiver<A::Signal>>,
-    pub handed: mpsc::Receiver<Handed>,
+    /// Connections that are not WebSockets, of all shards.
+    pub handovers: mpsc::Receiver<Handover>,
+    /// Lines of the log, of all shards.
     pub logs: mpsc::Receiver<A::Log>,
 }
 
-/// The way into one shard. Rings its bell.
+/// The way into one shard from another thread. Sending wakes the shard.
 pub struct ShardHandle<A: App> {
     inbox: mpsc::Sender<ToShard<A>>,
     replies: mpsc::Sender<A::Reply>,
@@ -102,22 +129,25 @@ impl<A: App> Clone for ShardHandle<A> {
     }
 }
 
-/// The shard is gone: the server is stopping.
+/// The thread of the shard has ended: the server is stopping.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ShardGone;
+pub struct ShardEnded;
 
 impl<A: App> ShardHandle<A> {
     /// Waits while the shard's inbox is full.
     ///
     /// # Errors
-    /// [`ShardGone`] when its thread has ended.
-    pub async fn send(&self, item: ToShard<A>) -> Result<(), ShardGone> {
-        self.inbox.send(item).await.map_err(|_| ShardGone)?;
+    /// [`ShardEnded`]: the item is lost.
+    pub async fn send(&self, item: ToShard<A>) -> Result<(), ShardEnded> {
+        self.inbox.send(item).await.map_err(|_| ShardEnded)?;
         self.bell.ring();
         Ok(())
     }
 
-    /// Gives the item back when the shard's inbox is full or its thread has ended.
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// The item, when the inbox is full or the thread has ended; [`ShardHandle::has_ended`] says which.
     pub fn try_send(&self, item: ToShard<A>) -> Result<(), ToShard<A>> {
         self.inbox.try_send(item).map_err(mpsc::error::TrySendError::into_inner)?;
         self.bell.ring();
@@ -125,21 +155,22 @@ impl<A: App> ShardHandle<A> {
     }
 
     /// The thread of the shard has ended.
-    pub fn is_gone(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.inbox.is_closed()
     }
 
     /// Waits until the inbox has a free slot.
     pub async fn has_free_slot(&self) {
-        // When the shard is gone, whoever sends next will learn it.
+        // If the shard has ended, the next send fails.
         drop(self.inbox.reserve().await);
     }
 
+    /// Replies to one command. Never waits: each unanswered command has its slot.
     pub fn reply(&self, reply: A::Reply) {
         self.reply_all([reply]);
     }
 
-    /// Never waits: an unanswered command has its slot. One ring for all.
+    /// Replies to several commands and wakes the shard once. Never waits.
     pub fn reply_all(&self, replies: impl IntoIterator<Item = A::Reply>) {
         for reply in replies {
             match self.replies.try_send(reply) {
@@ -151,11 +182,6 @@ impl<A: App> ShardHandle<A> {
             }
         }
         self.bell.ring();
-    }
-
-    /// Items that wait in the inbox.
-    pub fn depth(&self) -> usize {
-        self.inbox.max_capacity() - self.inbox.capacity()
     }
 }
 
@@ -169,14 +195,17 @@ impl<A: App> Clone for ShardHandles<A> {
 }
 
 impl<A: App> ShardHandles<A> {
+    /// The handle of one shard; `None` if there is no such shard.
     pub fn to(&self, shard: ShardId) -> Option<&ShardHandle<A>> {
         self.0.get(usize::from(shard.0))
     }
 
+    /// All handles, by the number of the shard.
     pub fn iter(&self) -> impl Iterator<Item = &ShardHandle<A>> {
         self.0.iter()
     }
 
+    /// The number of shards.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -184,15 +213,16 @@ impl<A: App> ShardHandles<A> {
     /// Sends the same to every shard.
     pub async fn send_all(&self, make: impl Fn() -> ToShard<A>) {
         for handle in self.iter() {
-            // A shard that is gone needs no message.
+            // A shard that has ended needs no item.
             let _ = handle.send(make()).await;
         }
     }
 }
 
-/// Makes the channels between the HTTP thread and the shards that sleep on `bells`.
-pub fn link<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardEnds<A>>, HttpEnds<A>) {
-    let (handed_in, handed) = mpsc::channel(HANDED_MAX);
+/// Makes the channels between the HTTP thread and as many shards as there are `bells`; each shard
+/// sleeps on its bell.
+pub fn channels<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardChannels<A>>, HttpChannels<A>) {
+    let (handovers_in, handovers) = mpsc::channel(HANDOVERS_MAX);
     let (logs_in, logs) = mpsc::channel(LOGS_MAX);
     let mut handles = Vec::new();
     let mut receivers = Vec::new();
@@ -205,21 +235,21 @@ pub fn link<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardEnds<A>>, HttpEnds<A>) {
     let handles = ShardHandles(handles.into());
     let mut commands = Vec::new();
     let mut signals = Vec::new();
-    let ends = receivers.into_iter().map(|(inbox, replies)| {
+    let shards = receivers.into_iter().map(|(inbox, replies)| {
         let (commands_in, commands_out) = mpsc::channel(COMMANDS_MAX);
         commands.push(commands_out);
         let (signals_in, signals_out) = mpsc::channel(SIGNALS_MAX);
         signals.push(signals_out);
-        ShardEnds {
+        ShardChannels {
             inbox,
             replies,
             commands: commands_in,
             signals: signals_in,
-            handed: handed_in.clone(),
+            handovers: handovers_in.clone(),
             logs: logs_in.clone(),
             handles: handles.clone(),
         }
     });
-    let ends = ends.collect();
-    (ends, HttpEnds { handles, commands, signals, handed, logs })
+    let shards = shards.collect();
+    (shards, HttpChannels { handles, commands, signals, handovers, logs })
 }

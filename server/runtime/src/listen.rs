@@ -7,14 +7,14 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const BACKLOG: i32 = 4096;
-/// How long a peer may leave bytes unacknowledged before the kernel gives it up.
+/// How long a peer may leave bytes unacknowledged before the kernel closes the connection.
 const UNACKED_MAX: Duration = Duration::from_secs(60);
 
 /// Binds `shards` sockets that share `addr`, so that the kernel spreads connections over them. With
 /// port 0 the first one picks the port.
 ///
 /// # Errors
-/// What the operating system says; usually that the address is in use or not ours.
+/// The error of the operating system; usually that the address is in use or of another machine.
 pub fn bind(addr: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
     if addr.port() != 0 {
         // Two servers of one user could share a port unnoticed: SO_REUSEPORT would split their

@@ -1,44 +1,54 @@
-//! From an HTTP request to what the core judges. The shard's fast path and the HTTP thread share it.
+//! The fields of an HTTP request that the engine judges. Shards and the HTTP thread share this.
 
 use std::net::IpAddr;
 
 use throng_engine::{Eio, Endpoint, EngineRequest, Method, Transport};
 use throng_wire::{eio, http};
 
-/// Where the engine is served, and to whom.
+/// Paths of the engine, and the origins that may use it.
 #[derive(Clone, Debug)]
 pub struct HttpPolicy {
-    /// Paths without their trailing slash.
+    /// Paths without their trailing slash, each with what is served there (TRN-1).
     pub engine_paths: Vec<(String, Endpoint)>,
-    /// Origins besides the server's own; `*` stands for all.
+    /// Origins other than the server's own; `*` stands for all (TRN-60).
     pub allowed_origins: Vec<String>,
 }
 
-/// The fields of a request that matter to the engine.
+/// The fields of a request that matter to the engine, as sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields<'a> {
+    /// `GET`, `POST` and so on.
     pub method: &'a str,
+    /// The query without its `?`, undecoded; may be empty.
     pub query: &'a str,
+    /// The `Host` header.
     pub host: Option<&'a str>,
+    /// The `Origin` header.
     pub origin: Option<&'a str>,
+    /// The `Authorization` header.
     pub authorization: Option<&'a str>,
+    /// The `Content-Type` header.
     pub content_type: Option<&'a str>,
 }
 
 impl HttpPolicy {
-    /// What is served at `path`, with or without the trailing slash.
+    /// What is served at `path`, with or without the trailing slash (TRN-2).
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.engine_paths.iter().find(|(served, _)| served == path).map(|(_, endpoint)| *endpoint)
     }
 
-    /// A request without `Origin` does not come from a page of another site.
+    /// Whether a page of `origin` may use the engine. A request without `Origin` may: no browser
+    /// sends it for a page of another site (TRN-60).
     pub fn is_origin_allowed(&self, origin: Option<&str>, host: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
         host.is_some_and(|host| http::is_same_origin(origin, host))
             || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
     }
 
+    /// Reads query and headers. The shard that owns the session judges the result.
+    ///
+    /// Spec: TRN-3, TRN-5.
     pub fn engine_request(
         &self,
         endpoint: Endpoint,
@@ -75,7 +85,7 @@ impl HttpPolicy {
     }
 }
 
-/// What the original page sends when it has no token yet counts as none.
+/// The original page sends these words while it has no token (TRN-5).
 fn is_given(token: &&str) -> bool {
     !matches!(*token, "" | "false" | "null")
 }

@@ -1,4 +1,4 @@
-//! The whole way of a server that is nothing but its application.
+//! A whole server for one application: start, serve, stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +12,30 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::http::{self, HttpSettings};
 use crate::launch::{Launch, seeds};
-use crate::lifetime::{on_http_thread, raise_descriptor_limit, until_asked_to_stop, until_turning};
+use crate::lifetime::{
+    on_http_thread, raise_descriptor_limit, wait_for_stop_signal, wait_until_started,
+};
 use crate::limiter::ConnectionLimiter;
 use crate::request::HttpPolicy;
-use crate::shard::Tuning;
+use crate::shard::{ShardConfig, Tuning};
 use crate::stop::stop;
 
-/// What a server needs to know besides its application.
+/// Settings of a server that do not depend on its application.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use throng_engine::Endpoint;
+/// use throng_runtime::{Options, shard::Tuning};
+///
+/// let options = Options {
+///     shards: 2,
+///     tuning: Tuning { is_pinned: false, ..Tuning::DEFAULT },
+///     ..Options::new(SocketAddr::from(([127, 0, 0, 1], 0)))
+/// };
+/// assert_eq!(options.engine.ping_interval_ms, 25_000);
+/// assert_eq!(options.policy.endpoint("/socket.io/"), Some(Endpoint::SocketIo));
+/// assert!(options.policy.allowed_origins.is_empty(), "pages of the server's own origin only");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Address to serve; port 0 picks a free one.
@@ -27,9 +44,9 @@ pub struct Options {
     pub shards: u8,
     /// Limits of the engine.
     pub engine: Settings,
-    /// The shard loop.
+    /// Settings of the shard loop.
     pub tuning: Tuning,
-    /// Where the engine is served, and to pages of which origins.
+    /// Paths of the engine, and the origins that may use it.
     pub policy: HttpPolicy,
     /// Connections that may be open; the limit of open files may bound them further.
     pub connections_max: u32,
@@ -66,7 +83,7 @@ impl Options {
 /// accepts connections.
 ///
 /// # Errors
-/// [`StartError`] when the server cannot start, or a shard ends by itself.
+/// [`StartError`] when the server cannot start, or when a shard ends before the stop.
 pub fn serve<A: App>(
     options: Options,
     app: A::Settings,
@@ -84,19 +101,21 @@ async fn run<A: App>(
     let policy = Arc::new(options.policy);
     let launch = Launch {
         listen: options.listen,
-        shards: options.shards,
-        tuning: options.tuning,
         lanes: options.lanes,
-        policy: Arc::clone(&policy),
-        limiter: ConnectionLimiter::new(
-            connections_max,
-            options.connections_per_ip_max,
-            Vec::new(),
-        ),
-        clock: Clock::start(),
+        config: ShardConfig {
+            shards: options.shards,
+            tuning: options.tuning,
+            policy: Arc::clone(&policy),
+            limiter: ConnectionLimiter::new(
+                connections_max,
+                options.connections_per_ip_max,
+                Vec::new(),
+            ),
+            clock: Clock::start(),
+        },
     };
     let seeds = seeds(options.shards)?;
-    let (mut shards, ends) = launch.go::<A>(&options.engine, &app, seeds)?;
+    let (mut shards, channels) = launch.start::<A>(&options.engine, &app, seeds)?;
     let settings = HttpSettings {
         policy,
         router: Router::new(),
@@ -104,10 +123,10 @@ async fn run<A: App>(
         request_timeout_ms: options.request_timeout_ms,
         on_request: Arc::new(|_, _| {}),
     };
-    let http = http::start(ends.handles, ends.handed, settings);
-    until_turning(&mut shards).await?;
+    let http = http::start(channels.handles, channels.handovers, settings);
+    wait_until_started(&mut shards).await?;
     on_listening(shards.addr);
-    until_asked_to_stop(&mut shards).await?;
+    wait_for_stop_signal(&mut shards).await?;
     stop(shards, http, JoinSet::new()).await;
     Ok(())
 }

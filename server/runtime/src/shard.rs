@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! collect   what is ready: replies, inbox, deliveries, requests, new connections, bytes
-//! step      one call into the core per item, with one `now`
+//! step      one call of `Shard::step` per item, with one `now`
 //! apply     effects: lanes, commands, answers, closes, logs
-//! flush     one send per pipe that has something to say, until it is time to collect again
+//! flush     one send per pipe that has bytes, until it is time to collect again
 //! park      unless something is ready: until a socket, the bell or the next deadline
 //! ```
 //!
-//! Nothing here waits inside a turn, and no chat rule lives here.
+//! Nothing here waits inside a turn, and no rule of an application lives here.
 
 mod accept;
 mod alarm;
@@ -32,7 +32,7 @@ use throng_mesh::LaneEnds;
 
 use crate::clock::Clock;
 use crate::limiter::ConnectionLimiter;
-use crate::link::ShardEnds;
+use crate::link::ShardChannels;
 use crate::request::HttpPolicy;
 use crate::stats::ShardStats;
 use turn::Worker;
@@ -51,7 +51,7 @@ throng_tables::choices! {
 }
 
 throng_tables::settings! {
-    /// Settings of the shard loop; those of the core are with its [`App`].
+    /// Settings of the shard loop; those of the engine are [`throng_engine::Settings`].
     #[derive(Clone, Debug)]
     pub struct Tuning;
 
@@ -77,42 +77,53 @@ throng_tables::settings! {
     handshake_timeout_ms: u32 = 10_000, "ms", 50..=600_000;
 }
 
-/// Everything a shard is given at its start.
-pub struct Plan<A: App> {
-    pub shard: ShardId,
+/// What all shards of a server have in common.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// Number of shards, at least 1.
     pub shards: u8,
+    /// Settings of the shard loop.
     pub tuning: Tuning,
-    pub clock: Clock,
-    pub listener: TcpListener,
-    pub lane_ends: LaneEnds<A::Request, A::Delivery>,
-    pub ends: ShardEnds<A>,
-    pub limiter: Arc<ConnectionLimiter>,
-    pub stats: Arc<ShardStats>,
-    pub view: Arc<Mutex<A::View>>,
+    /// Paths of the engine, and the origins that may use it.
     pub policy: Arc<HttpPolicy>,
+    /// Counts the connections of all shards.
+    pub limiter: Arc<ConnectionLimiter>,
+    /// The clock of the process.
+    pub clock: Clock,
 }
 
-/// Starts the thread `shard-N`. `make` builds the logic on it, and `until_end` is dropped last.
+/// What one shard starts with.
+pub(crate) struct Plan<A: App> {
+    pub(crate) id: ShardId,
+    pub(crate) config: ShardConfig,
+    pub(crate) listener: TcpListener,
+    pub(crate) lane_ends: LaneEnds<A::Request, A::Delivery>,
+    pub(crate) channels: ShardChannels<A>,
+    pub(crate) stats: Arc<ShardStats>,
+    pub(crate) view: Arc<Mutex<A::View>>,
+}
+
+/// Starts the thread `shard-N`. `make` builds the shard on it; `until_end` is dropped when it ends.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn spawn<A: App>(
+pub(crate) fn spawn<A: App>(
     plan: Plan<A>,
     make: impl FnOnce() -> Shard<A> + Send + 'static,
     until_end: impl Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    let name = format!("shard-{}", plan.shard.0);
+    let name = format!("shard-{}", plan.id.0);
     std::thread::Builder::new().name(name).spawn(move || {
         let _until_end = until_end;
-        if plan.tuning.pinned {
-            pin(plan.shard);
+        if plan.config.tuning.pinned {
+            pin(plan.id);
         }
-        let driver = plan.tuning.io_driver;
-        block_on(plan.shard, driver, Worker::run(plan, make()))?
+        let driver = plan.config.tuning.io_driver;
+        block_on(plan.id, driver, Worker::run(plan, make()))?
     })
 }
 
-/// Ring slots. A shard waits for one thing at a time.
+/// Ring slots. A shard waits for one descriptor at a time.
 const RING_ENTRIES: u32 = 64;
 
 fn block_on<T>(
@@ -139,7 +150,7 @@ fn block_on<T>(
     Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(work))
 }
 
-/// Which driver `auto` takes on this machine.
+/// Whether this system permits `io_uring`, which [`IoDriver::Auto`] then uses.
 pub fn is_io_uring_usable() -> bool {
     monoio::utils::detect_uring()
 }

@@ -90,13 +90,13 @@ impl ShardStats {
         self.is_quiet.store(is_quiet, Ordering::Release);
     }
 
-    /// Nothing is open and nothing is owed: the shard may end.
+    /// No connection is open, and nothing waits in a queue: the shard may end.
     pub fn is_quiet(&self) -> bool {
         self.is_quiet.load(Ordering::Acquire)
     }
 
     /// The shard has made its first turn.
-    pub fn has_turned(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         self.value("turns").is_some_and(|turns| turns > 0)
     }
 

@@ -1,4 +1,4 @@
-//! The graceful stop.
+//! The steps of a graceful stop.
 
 use std::time::Duration;
 
@@ -10,25 +10,26 @@ use crate::http::Running;
 use crate::launch::Shards;
 use crate::link::ToShard;
 
-/// How long the clients may take to receive the notice of a stop.
+/// How long clients may take to receive their close, and workers to finish.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at the shards.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopped {
-    /// Every client was notified in time.
-    pub all_told: bool,
-    /// Every thread ended, and the store answered every command.
+    /// Every client was notified within [`GRACE`].
+    pub all_notified: bool,
+    /// Every shard ended without an error, and every worker finished.
     pub is_drained: bool,
 }
 
-/// 1. Shards stop accepting, close their sessions with a reason and report the leaves to the rooms.
-/// 2. When nothing is open and nothing is owed, or [`GRACE`] is over, HTTP connections end.
-/// 3. The threads end.
-/// 4. `workers` end: tasks of the caller that take what the shards sent last.
+/// 1. Shards stop accepting, close their sessions, and report the leaves to the rooms.
+/// 2. Once no connection is open and no command unanswered, or after [`GRACE`], HTTP connections end.
+/// 3. The threads of the shards end.
+/// 4. `workers` end: tasks of the caller that process the last commands and logs of the shards.
 ///
-/// A client cannot make a stop fail: connections that stay open are cut.
+/// A client cannot delay the stop: after [`GRACE`] its connection is closed.
 pub async fn stop<A: App>(
     shards: Shards<A>,
     mut http: Running,
@@ -36,7 +37,7 @@ pub async fn stop<A: App>(
 ) -> Stopped {
     let deadline = Instant::now() + GRACE;
     let asked = shards.handles.send_all(|| ToShard::Stop);
-    let was_heard = tokio::time::timeout_at(deadline, asked).await.is_ok();
+    let was_delivered = tokio::time::timeout_at(deadline, asked).await.is_ok();
     let is_quiet = quiet(&shards, deadline).await;
     if !is_quiet {
         tracing::warn!(
@@ -44,9 +45,9 @@ pub async fn stop<A: App>(
             "cutting the remaining connections: the grace period is over"
         );
     }
-    // Some time more for the last responses to polling sessions.
-    let desk_deadline = deadline.max(Instant::now() + Duration::from_millis(500));
-    let desk_ended = tokio::time::timeout_at(desk_deadline, http.stop()).await.is_ok();
+    // Some more time, so that the last answers of polling sessions are sent.
+    let http_deadline = deadline.max(Instant::now() + Duration::from_millis(500));
+    let http_ended = tokio::time::timeout_at(http_deadline, http.stop()).await.is_ok();
 
     shards.handles.send_all(|| ToShard::Exit).await;
     let Shards { threads, handles, .. } = shards;
@@ -57,10 +58,13 @@ pub async fn stop<A: App>(
     drop(handles);
     let drain = async { while workers.join_next().await.is_some() {} };
     let drained = tokio::time::timeout(GRACE, drain).await.is_ok();
-    Stopped { all_told: was_heard && is_quiet && desk_ended, is_drained: shards_ended && drained }
+    Stopped {
+        all_notified: was_delivered && is_quiet && http_ended,
+        is_drained: shards_ended && drained,
+    }
 }
 
-/// Waits until all shards are quiet twice in a row, when no lane between them holds anything.
+/// Waits until all shards are quiet twice in a row: then no item is left between two of them.
 async fn quiet<A: App>(shards: &Shards<A>, deadline: Instant) -> bool {
     let mut in_a_row = 0;
     while in_a_row < 2 {

@@ -1,13 +1,12 @@
-//! The loop of the backplane: passes events to the state machine and carries out its effects.
+//! The loop: events go into the cluster's state machine, and its effects are carried out.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use throng_chat::RoomId;
-use throng_chat::Seq;
 use throng_chat::cluster::{ClusterInput, Emit, Signal};
+use throng_chat::{Notice, RoomId, Seq};
 use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
 use throng_redis::egress::Egress;
 use throng_redis::orders::{Database, Executor};
@@ -17,17 +16,16 @@ use tokio::time::{Instant, sleep_until};
 
 use super::inputs::Inputs;
 use super::stats::RedisStats;
-use super::{News, notes};
-use throng_chat::Notice;
+use super::{Change, log};
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ToShard;
 
-/// Signals, or events of other programs, taken at a time.
-const ROUND_MAX: usize = 256;
-/// Inputs in the queue for shards. At this many, no signals and events are taken.
+/// Signals and events taken at once.
+const TAKEN_MAX: usize = 256;
+/// Inputs that wait for shards; above it no signals and events are taken.
 const INPUTS_MAX: usize = 4096;
-/// How old the published stats may be.
-const SHOW_EVERY: Duration = Duration::from_millis(50);
+/// Between two publications of the stats.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct Actor<D> {
     cluster: Cluster,
@@ -35,7 +33,7 @@ pub(super) struct Actor<D> {
     executor: Arc<Executor<D>>,
     inputs: Inputs,
     egress: Option<Egress>,
-    /// Publishers that wait for numbers, per room in the order of their requests.
+    /// Senders that wait for a number, in order, per room.
     numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
     stats: Arc<RedisStats>,
     clock: Clock,
@@ -64,44 +62,44 @@ impl<D: Database> Actor<D> {
         }
     }
 
-    /// Runs until the machine has finished after [`News::Stop`].
+    /// Runs until the state machine has stopped, after [`Change::Stop`].
     pub async fn run(
         mut self,
         mut signals: Vec<mpsc::Receiver<Signal>>,
-        mut news: mpsc::Receiver<News>,
+        mut changes: mpsc::Receiver<Change>,
         mut emits: mpsc::Receiver<Arc<Emit>>,
     ) {
         let mut orders = JoinSet::new();
         let mut some_signals = Vec::new();
-        let mut show_at = Instant::now();
+        let mut publish_at = Instant::now();
         self.step(Event::Tick);
         loop {
             while self.apply(&mut orders) {}
             let now = Instant::now();
-            if now >= show_at {
-                self.stats.show(self.cluster.status());
-                show_at = now + SHOW_EVERY;
+            if now >= publish_at {
+                self.stats.publish(self.cluster.status());
+                publish_at = now + PUBLISH_EVERY;
             }
             if self.cluster.is_stopped() {
                 return;
             }
             let deadline = self.cluster.next_deadline().map(|at| self.clock.instant(at).into());
-            let wake_at = deadline.map_or(show_at, |at: Instant| at.min(show_at));
-            let has_room = self.inputs.len() < INPUTS_MAX;
+            let wake_at = deadline.map_or(publish_at, |at: Instant| at.min(publish_at));
+            let has_space = self.inputs.len() < INPUTS_MAX;
             tokio::select! {
                 Some(done) = orders.join_next(), if !orders.is_empty() => {
                     let (order, outcome) = done.expect("orders do not panic and are not aborted");
                     self.step(Event::Outcome { order, outcome });
                 }
-                () = some(&mut signals, &mut some_signals), if has_room => {
+                () = take_signals(&mut signals, &mut some_signals), if has_space => {
                     for signal in some_signals.drain(..) {
                         self.signal(signal);
                     }
                 }
-                Some(item) = news.recv() => self.news(item),
-                Some(emit) = emits.recv(), if has_room => {
+                Some(change) = changes.recv() => self.change(change),
+                Some(emit) = emits.recv(), if has_space => {
                     self.inputs.push(ClusterInput::Emit(emit));
-                    for _ in 1..ROUND_MAX {
+                    for _ in 1..TAKEN_MAX {
                         let Ok(emit) = emits.try_recv() else { break };
                         self.inputs.push(ClusterInput::Emit(emit));
                     }
@@ -127,15 +125,15 @@ impl<D: Database> Actor<D> {
         self.step(Event::Signal(signal));
     }
 
-    fn news(&mut self, news: News) {
-        let event = match news {
-            News::UserChanged(card) => Event::UserChanged(card),
-            News::Revoked(token) => Event::Revoked(token),
-            News::Publish { room, batch, first } => {
+    fn change(&mut self, change: Change) {
+        let event = match change {
+            Change::UserChanged(card) => Event::UserChanged(card),
+            Change::Revoked(token) => Event::Revoked(token),
+            Change::Publish { room, batch, first } => {
                 self.numbering.entry(room).or_default().push_back(first);
                 Event::Publish { room, batch }
             }
-            News::Stop => {
+            Change::Stop => {
                 self.is_stopping = true;
                 Event::Stop
             }
@@ -143,24 +141,24 @@ impl<D: Database> Actor<D> {
         self.step(event);
     }
 
-    /// Applies the effects, and starts the orders. True if inputs were taken, so that the machine was
-    /// stepped and may have more effects.
+    /// Carries out or starts the effects. True when the state machine was stepped again and may have
+    /// more.
     fn apply(&mut self, orders: &mut JoinSet<(OrderId, Result<Outcome, Failure>)>) -> bool {
         for (id, order) in self.effects.orders.drain(..) {
             let executor = Arc::clone(&self.executor);
             orders.spawn(async move { (id, executor.execute(order).await) });
         }
         for note in self.effects.notes.drain(..) {
-            // A node that stops loses Redis by design; that is not logged.
+            // A node that leaves drops its connection to Redis: that is not worth a line.
             if !(self.is_stopping && matches!(note, Note::Down { .. })) {
-                notes::write(note);
+                log::write(note);
             }
         }
         for (room, first) in self.effects.numbered.drain(..) {
             let Some(waiting) = self.numbering.get_mut(&room) else { continue };
-            if let Some(asker) = waiting.pop_front() {
-                // The publisher may have stopped waiting.
-                let _ = asker.send(first);
+            if let Some(sender) = waiting.pop_front() {
+                // The shard may have ended.
+                let _ = sender.send(first);
             }
             if waiting.is_empty() {
                 self.numbering.remove(&room);
@@ -172,13 +170,13 @@ impl<D: Database> Actor<D> {
         for card in self.effects.changed.drain(..) {
             self.inputs.push_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card))));
         }
-        // The machine stops reading when inputs pile up here, so the rest stays in its effects.
+        // The state machine reads no more while inputs are left here, so what does not fit stays.
         let free = INPUTS_MAX.saturating_sub(self.inputs.len());
         let taken = self.effects.inputs.len().min(free);
         for input in self.effects.inputs.drain(..taken) {
             self.inputs.push(input);
         }
-        self.inputs.hand_on();
+        self.inputs.send_waiting();
         if taken > 0 {
             self.step(Event::Tick);
         }
@@ -186,12 +184,12 @@ impl<D: Database> Actor<D> {
     }
 }
 
-/// Waits for signals of any shard and takes some of each. Never completes when all shards have ended.
-async fn some(signals: &mut [mpsc::Receiver<Signal>], taken: &mut Vec<Signal>) {
+/// Waits for signals of any shard and takes some of each. Pending when all shards have ended.
+async fn take_signals(signals: &mut [mpsc::Receiver<Signal>], taken: &mut Vec<Signal>) {
     std::future::poll_fn(|cx| {
         for lane in signals.iter_mut() {
-            // A closed channel is ready without an item.
-            let _ = lane.poll_recv_many(cx, taken, ROUND_MAX);
+            // A closed channel is ready with nothing.
+            let _ = lane.poll_recv_many(cx, taken, TAKEN_MAX);
         }
         if taken.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     })

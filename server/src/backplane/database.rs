@@ -1,16 +1,15 @@
-//! The shared database for the cluster's state machine.
+//! The shared database, as the cluster's state machine uses it.
 
 use std::sync::Arc;
 
-use throng_chat::UserCard;
-use throng_chat::{RoomId, Seq, UserId};
+use throng_chat::{RoomId, Seq, UserCard, UserId};
 use throng_redis::orders::{Database, DatabaseDown};
 use throng_store::{Store, StoreError};
 use tokio::runtime::Handle;
 
-use crate::store_worker::card;
+use crate::rows::card;
 
-/// Runs calls on the HTTP thread's runtime, to which the store's connections belong.
+/// Calls run on the HTTP thread's runtime, to which the store's connections belong.
 pub struct StoreDatabase {
     store: Store,
     http: Handle,

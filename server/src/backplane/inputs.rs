@@ -1,4 +1,4 @@
-//! The ordered queue of inputs for shards whose inboxes are full.
+//! Inputs on their way to the shards, in order; they wait while inboxes are full.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ impl Inputs {
         self.waiting.is_empty()
     }
 
-    /// Queues an input for the home of its room, or for all shards if it has no room.
+    /// Sends the input to its room's home, or to all shards if it concerns no room.
     pub fn push(&mut self, input: ClusterInput) {
         let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         match input.room() {
@@ -44,14 +44,14 @@ impl Inputs {
         self.waiting.extend((0..shards).map(|shard| (ShardId(shard), make())));
     }
 
-    /// Sends the inputs until one does not fit. It delays those after it, but not for long: shards
-    /// empty their inboxes every turn.
-    pub fn hand_on(&mut self) {
+    /// Sends what fits. The first that does not fit delays the others: shards empty their inboxes
+    /// every turn.
+    pub fn send_waiting(&mut self) {
         while let Some((shard, item)) = self.waiting.pop_front() {
             let Some(handle) = self.handles.to(shard) else { continue };
             if let Err(item) = handle.try_send(item) {
-                // The inputs of a shard that has ended are dropped.
-                if !handle.is_gone() {
+                // For a shard that has ended the item is dropped.
+                if !handle.has_ended() {
                     self.waiting.push_front((shard, item));
                     return;
                 }

@@ -1,4 +1,4 @@
-//! The stats of the backplane for `/ready` and the metrics.
+//! What the backplane publishes for `/ready` and the metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,7 +53,7 @@ pub struct RedisStats {
 }
 
 impl RedisStats {
-    pub(super) fn show(&self, status: Status) {
+    pub(super) fn publish(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
@@ -61,7 +61,7 @@ impl RedisStats {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The result of the check `redis` of `/ready`.
+    /// For `/ready`: one word, and the reason if it is `down`.
     pub fn readiness(&self) -> String {
         let status = self.status();
         match (status.is_up, status.why) {

@@ -1,5 +1,5 @@
-//! What many sessions ask the store at once: whose token is this, what has this user read. What
-//! gathers while one statement is under way is the next: the more they are, the less each costs.
+//! Lookups of many sessions in one statement: the user of a token, the read marks of a user. Lookups
+//! that arrive while a statement runs form the next one: the more there are, the less each costs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use throng_engine::SessionId;
 use throng_store::Store;
 use tokio::task::JoinSet;
 
-use super::{card, store_failed};
+use super::store_failed;
+use crate::rows::card;
 use throng_runtime::link::ShardHandle;
 
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Lookups {
         None
     }
 
-    /// Asks all that has gathered.
+    /// Starts all lookups that have gathered.
     pub(super) fn start(
         &mut self,
         store: &Store,

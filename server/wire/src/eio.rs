@@ -14,7 +14,9 @@ pub use crate::Fault;
 /// The Engine.IO protocol of a session: the `EIO` parameter of its handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
+    /// `EIO=3`: socket.io-client 2 and older.
     V3,
+    /// `EIO=4`: socket.io-client 3 and newer.
     V4,
 }
 

@@ -1,6 +1,6 @@
 //! The server's side of RFC 6455: reads masked client frames, writes unmasked ones.
 //!
-//! No extension is ever negotiated, so the reserved bits must be zero.
+//! No extension is ever negotiated, so the reserved bits must be zero. Spec: TRN-50 to TRN-59.
 
 mod boundary;
 mod encode;

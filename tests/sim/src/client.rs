@@ -1,14 +1,14 @@
-//! The machine part of every client: transports, heartbeats, CONNECT, upgrades. What people do
-//! with it is in `steps`.
+//! The automatic part of every client: transports, heartbeats, CONNECT, upgrades. What users do is in
+//! `steps`.
 
 use throng_codec::engine::{self, Frame as EngineFrame, Packet, Protocol};
 use throng_codec::payload;
 use throng_engine::{Answer, EngineRequest, Method, PipeEnd, PollId, Transport};
 
 use crate::frames::{self, Frame};
-use crate::scenario::{Shows, Way};
+use crate::scenario::{Shows, TransportUse};
 use crate::session::{Carrier, Phase, Polling, Session, Upgrade};
-use crate::world::{Carries, Desk, World};
+use crate::world::{HttpInput, PollKind, World};
 
 impl World {
     /// A new session of the tab; what it had before is forgotten.
@@ -33,7 +33,7 @@ impl World {
         }
         self.sessions.push(session);
         self.tabs[tab].session = Some(number);
-        let is_pipe = profile.way == Way::WebSocket;
+        let is_pipe = profile.way == TransportUse::WebSocket;
         let transport = if is_pipe { Transport::Websocket } else { Transport::Polling };
         let mut request = self.request(number, transport);
         if profile.shows == Shows::Handshake {
@@ -44,7 +44,7 @@ impl World {
             let slot = self.open_pipe(shard, number, request);
             self.sessions[number].carrier = Carrier::Pipe(slot);
         } else {
-            let poll = self.http(number, Carries::Handshake, request, Vec::new());
+            let poll = self.http(number, PollKind::Handshake, request, Vec::new());
             self.sessions[number].carrier =
                 Carrier::Polling(Polling { get: Some(poll), post: None, outgoing: Vec::new() });
         }
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    fn drive_polling(&mut self, index: usize, way: Way) {
+    fn drive_polling(&mut self, index: usize, way: TransportUse) {
         let session = &mut self.sessions[index];
         let Carrier::Polling(polling) = &session.carrier else { return };
         let is_idle = polling.get.is_none() && polling.post.is_none();
@@ -100,7 +100,8 @@ impl World {
             Upgrade::Draining(_) => return,
             Upgrade::No | Upgrade::Probing(_) => {}
         }
-        if way == Way::Upgrading && session.upgrade == Upgrade::No && session.is_connected {
+        if way == TransportUse::Upgrading && session.upgrade == Upgrade::No && session.is_connected
+        {
             let shard = session.shard;
             let request = self.request(index, Transport::Websocket);
             let slot = self.open_pipe(shard, index, request);
@@ -113,19 +114,19 @@ impl World {
         let session = &mut self.sessions[index];
         let protocol = session.protocol;
         let Carrier::Polling(polling) = &mut session.carrier else { return };
-        let wants_get = polling.get.is_none() && !session.is_deaf;
+        let wants_get = polling.get.is_none() && !session.is_not_receiving;
         let outgoing =
             if polling.post.is_none() { std::mem::take(&mut polling.outgoing) } else { Vec::new() };
         if wants_get {
             let request = self.request(index, Transport::Polling);
-            let poll = self.http(index, Carries::Get, request, Vec::new());
+            let poll = self.http(index, PollKind::Get, request, Vec::new());
             self.polling(index, |polling| polling.get = Some(poll));
         }
         if !outgoing.is_empty() {
             let body = payload::encode_text(protocol, &outgoing).into_bytes();
             let request =
                 EngineRequest { method: Method::Post, ..self.request(index, Transport::Polling) };
-            let poll = self.http(index, Carries::Post, request, body);
+            let poll = self.http(index, PollKind::Post, request, body);
             self.polling(index, |polling| polling.post = Some(poll));
         }
     }
@@ -143,7 +144,7 @@ impl World {
         if pipe.is_shut || pipe.end.is_some() || pipe.session != Some(index) {
             // The server closed the new transport; the old one goes on.
             session.upgrade = Upgrade::No;
-            self.tabs[self.sessions[index].tab].profile.way = Way::Polling;
+            self.tabs[self.sessions[index].tab].profile.way = TransportUse::Polling;
             return;
         }
         pipe.up.extend(frames::text("5"));
@@ -164,20 +165,21 @@ impl World {
     // ---- what comes back ----------------------------------------------------------------------
 
     pub fn answered(&mut self, poll: PollId, answer: &Answer) {
-        let Some((index, carries)) = self.polls.remove(&poll) else {
+        let Some((index, kind)) = self.polls.remove(&poll) else {
             if !self.gone.contains(&poll) {
-                self.facts.fail("answer-once", format!("nobody waits for {poll:?}: {answer:?}"));
+                self.facts
+                    .fail("answer-once", format!("no request waits for {poll:?}: {answer:?}"));
             }
             return;
         };
         self.facts.trace.number(u64::from(answer.status));
         let session = &mut self.sessions[index];
-        match (&mut session.carrier, carries) {
-            (Carrier::Polling(polling), Carries::Get | Carries::Handshake) => polling.get = None,
-            (Carrier::Polling(polling), Carries::Post) => polling.post = None,
+        match (&mut session.carrier, kind) {
+            (Carrier::Polling(polling), PollKind::Get | PollKind::Handshake) => polling.get = None,
+            (Carrier::Polling(polling), PollKind::Post) => polling.post = None,
             _ => {}
         }
-        if session.is_half_open || session.phase == Phase::Closed || carries == Carries::Rubbish {
+        if session.is_half_open || session.phase == Phase::Closed || kind == PollKind::Invalid {
             return;
         }
         if answer.status != 200 {
@@ -186,7 +188,7 @@ impl World {
             session.close();
             return self.drop_probe(index);
         }
-        if carries == Carries::Post {
+        if kind == PollKind::Post {
             if &answer.body[..] != b"ok" {
                 self.facts.fail("well-formed", format!("a POST is answered {answer:?}"));
             }
@@ -198,7 +200,7 @@ impl World {
             Ok(packets) => {
                 for packet in packets {
                     if let EngineFrame::Text(text) = engine::encode(protocol, &packet) {
-                        self.sessions[index].hear(&text, self.now.0, &mut self.facts);
+                        self.sessions[index].receive(&text, self.now.0, &mut self.facts);
                     }
                 }
                 if self.sessions[index].phase == Phase::Closed {
@@ -213,7 +215,7 @@ impl World {
     pub fn read_pipe(&mut self, shard: usize, slot: usize) {
         let pipe = &mut self.nodes[shard].pipes[slot];
         let Some(index) = pipe.session.filter(|_| pipe.end.is_none()) else {
-            // Nobody reads any more.
+            // The client has closed its side.
             pipe.down.clear();
             if pipe.is_shut {
                 pipe.end.get_or_insert(PipeEnd::Eof);
@@ -257,7 +259,7 @@ impl World {
             let session = &mut self.sessions[index];
             match frames::take(&mut session.partial) {
                 Ok(None) => return,
-                Ok(Some(Frame::Text(text))) => session.hear(&text, now, &mut self.facts),
+                Ok(Some(Frame::Text(text))) => session.receive(&text, now, &mut self.facts),
                 Ok(Some(Frame::Close(code))) => {
                     self.facts.trace.line(|| format!("  s{index} <- close {code}"));
                     session.close_code = Some(code);
@@ -322,7 +324,7 @@ impl World {
                 pipe.end = Some(PipeEnd::Eof);
                 pipe.up.clear();
             }
-            self.tabs[session.tab].profile.way = Way::Polling;
+            self.tabs[session.tab].profile.way = TransportUse::Polling;
         }
     }
 
@@ -372,13 +374,13 @@ impl World {
                 for poll in [polling.get.take(), polling.post.take()].into_iter().flatten() {
                     self.polls.remove(&poll);
                     self.gone.insert(poll);
-                    self.nodes[shard].desk.push_back(Desk::HttpGone(poll));
+                    self.nodes[shard].http_inputs.push_back(HttpInput::HttpGone(poll));
                 }
             }
         }
     }
 
-    /// The peer vanishes: nothing arrives in either direction, and nobody is told.
+    /// The peer vanishes: nothing arrives in either direction, and neither side is notified.
     pub fn vanish(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         session.is_half_open = true;

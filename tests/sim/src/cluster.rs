@@ -1,87 +1,21 @@
-//! Several nodes: the state machine of each, the model Redis between them, and what fails there.
+//! What several nodes do: signals and inputs, numbers, time, and faults between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use throng_chat::cluster::{ClusterInput, Signal, home_of};
 use throng_chat::{Appended, NewMessage, Reply, RoomId, Seq, StoreDown};
 use throng_cluster::model::{Mode, Server};
-use throng_cluster::{Cluster, Effects, Event, Failure, Order, OrderId, Outcome, Seed, Settings};
+use throng_cluster::{Event, Failure, Order, OrderId, Outcome};
 use throng_engine::{Now, ShardId};
 
+use crate::backplane::Backplane;
 use crate::canary::Canary;
 use crate::entropy::Draw;
-use crate::world::{Desk, Node, World};
+use crate::scenario::ClusterFault;
+use crate::world::{HttpInput, Node, World};
 
-/// A lease this short lapses within a run.
-const LEASE_MS: u64 = 4_000;
 /// By then every node reads the logs.
 const STARTED_MS: u64 = 2_000;
-/// Wall clock at the start.
-const UNIX_MS: u64 = 1_760_000_000_000;
-
-/// What may go wrong between nodes, one switch each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Answers of Redis take up to half a second.
-    RedisSlow,
-    /// Connections are refused for a while.
-    RedisGone,
-    /// It comes back with nothing in it.
-    RedisEmptied,
-    /// It takes commands and does them much later.
-    RedisPaused,
-    /// It has no memory for writes.
-    RedisFull,
-    /// A node does nothing for longer than its lease, and goes on.
-    NodeAsleep,
-    /// A node is killed; a new process takes its place later.
-    NodeKilled,
-    /// One node does not reach Redis, and the others do.
-    NodeCut,
-}
-
-impl Fault {
-    pub const ALL: [Fault; 8] = [
-        Fault::RedisSlow,
-        Fault::RedisGone,
-        Fault::RedisEmptied,
-        Fault::RedisPaused,
-        Fault::RedisFull,
-        Fault::NodeAsleep,
-        Fault::NodeKilled,
-        Fault::NodeCut,
-    ];
-}
-
-/// One process beside its shards.
-pub struct Process {
-    pub cluster: Cluster,
-    /// As Redis knows it: no other process has had it.
-    number: u32,
-    effects: Effects,
-    /// Killed, and not yet replaced.
-    pub is_dead: bool,
-    pub is_asleep: bool,
-    /// Shards that wait for numbers, and for how many, in the order of asking.
-    askers: BTreeMap<RoomId, VecDeque<(usize, u64)>>,
-    /// What came while it slept.
-    waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
-}
-
-/// Everything between the nodes; there is none of it around a node alone.
-pub struct Backplane {
-    pub redis: Server,
-    pub processes: Vec<Process>,
-    is_ephemeral: bool,
-    /// What the database has answered and is on its way, in the order of arrival.
-    answers: VecDeque<(Now, u32, OrderId, Result<Outcome, Failure>)>,
-    started: u64,
-    /// For canaries that strike once in a while.
-    strikes: u64,
-    /// Redis has forgotten what it had.
-    pub was_emptied: bool,
-    pub was_killed: bool,
-}
 
 impl World {
     pub fn start_backplane(&mut self) {
@@ -106,16 +40,16 @@ impl World {
         self.backplane = Some(backplane);
         self.name_processes();
         for node in 0..nodes {
-            self.tell_process(node, Event::Tick);
+            self.step_process(node, Event::Tick);
         }
         if self.scenario.settings.ephemeral {
             self.facts.is_unavailable_doubtful = true;
-            // A node that comes to rooms that keep nothing does not know how far they are.
+            // A node that joins does not know the last numbers of rooms that store nothing.
             self.advance(STARTED_MS);
         }
     }
 
-    /// The store files under the name of the process who is reading.
+    /// The store files users that are reading under the name of the process.
     fn name_processes(&mut self) {
         let Some(backplane) = &self.backplane else { return };
         let shards = usize::from(self.scenario.shards);
@@ -139,7 +73,7 @@ impl World {
         !(process.is_dead || process.is_asleep)
     }
 
-    /// The shard that a client reaches who wants this one.
+    /// The shard that a client reaches when it wants this one.
     pub fn reachable(&self, shard: usize) -> usize {
         let Some(backplane) = &self.backplane else { return shard };
         let total = self.nodes.len();
@@ -149,7 +83,7 @@ impl World {
         candidates.into_iter().find(|shard| !is_dead(shard)).unwrap_or(shard)
     }
 
-    /// Tells processes apart.
+    /// Distinguishes processes.
     pub fn place_of(&self, shard: usize) -> u64 {
         let Some(backplane) = &self.backplane else { return 0 };
         u64::from(backplane.processes[self.node_of(shard)].number)
@@ -162,7 +96,7 @@ impl World {
         for signal in signals {
             self.facts.trace.line(|| format!("  node {node} > {signal:?}"));
             if !self.is_spoiled_signal(&signal) {
-                self.tell_process(node, Event::Signal(signal));
+                self.step_process(node, Event::Signal(signal));
             }
         }
     }
@@ -193,12 +127,12 @@ impl World {
         backplane.strikes.is_multiple_of(every)
     }
 
-    /// The process hears of something, and what it wants done is done.
-    pub fn tell_process(&mut self, node: usize, event: Event) {
-        self.tell_process_at(self.now, node, event);
+    /// Steps a process, and carries out its effects.
+    pub fn step_process(&mut self, node: usize, event: Event) {
+        self.step_process_at(self.now, node, event);
     }
 
-    fn tell_process_at(&mut self, now: Now, node: usize, event: Event) {
+    fn step_process_at(&mut self, now: Now, node: usize, event: Event) {
         let Some(backplane) = &mut self.backplane else { return };
         let process = &mut backplane.processes[node];
         if process.is_dead {
@@ -228,7 +162,7 @@ impl World {
         for input in effects.inputs {
             self.facts.trace.line(|| format!("  node {node} < {input:?}"));
             if !self.is_spoiled_input(&input) {
-                self.hand(node, &input);
+                self.deliver_input(node, &input);
             }
         }
         for (room, first) in effects.numbered {
@@ -237,12 +171,12 @@ impl World {
         let shards = self.shards_of(node);
         for token in effects.revoked {
             for shard in &mut self.nodes[shards.clone()] {
-                shard.desk.push_back(Desk::Revoked(token));
+                shard.http_inputs.push_back(HttpInput::Revoked(token));
             }
         }
         for card in effects.changed {
             for shard in &mut self.nodes[shards.clone()] {
-                shard.desk.push_back(Desk::UserChanged(card.clone()));
+                shard.http_inputs.push_back(HttpInput::UserChanged(card.clone()));
             }
         }
     }
@@ -258,7 +192,7 @@ impl World {
             (Some(batch), Some(backplane)) if !self.store.is_down => {
                 let askers = &mut backplane.processes[node].askers;
                 askers.entry(room).or_default().push_back((shard, count));
-                self.tell_process(node, Event::Publish { room, batch });
+                self.step_process(node, Event::Publish { room, batch });
             }
             _ => self.nodes[shard]
                 .replies
@@ -270,7 +204,7 @@ impl World {
         let Some(backplane) = &mut self.backplane else { return };
         let askers = backplane.processes[node].askers.get_mut(&room);
         let Some((shard, count)) = askers.and_then(VecDeque::pop_front) else {
-            return self.facts.fail("liveness", format!("nobody asked for numbers of {room:?}"));
+            return self.facts.fail("liveness", format!("no shard waits for numbers of {room:?}"));
         };
         let outcome = first.ok_or(StoreDown).map(|first_seq| {
             let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq as i64).collect();
@@ -279,8 +213,8 @@ impl World {
         self.nodes[shard].replies.push_back(Reply::Appended { room, outcome });
     }
 
-    /// Gives the input to the shards that must hear it.
-    fn hand(&mut self, node: usize, input: &ClusterInput) {
+    /// Gives the input to the shards that it concerns.
+    fn deliver_input(&mut self, node: usize, input: &ClusterInput) {
         let shards = self.shards_of(node);
         let placement = Node::placement(node);
         let home = input.room().map(|room| home_of(placement, room, self.scenario.shards));
@@ -311,8 +245,8 @@ impl World {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// Lets Redis and the processes do what is due until `until`, but no longer than until a shard
-    /// has something to hear. Returns how far it came.
+    /// Runs Redis and the processes up to `until`, or until a shard has an input. Returns the time
+    /// reached.
     pub fn run_backplane(&mut self, until: Now) -> Now {
         let mut steps = 0;
         while let Some(at) = self.next_of_backplane().filter(|at| *at <= until) {
@@ -323,7 +257,7 @@ impl World {
             self.take_answers(at);
             for node in 0..usize::from(self.scenario.nodes) {
                 if self.tick_of(node).is_some_and(|due| due <= at) {
-                    self.tell_process_at(at, node, Event::Tick);
+                    self.step_process_at(at, node, Event::Tick);
                 }
             }
             steps += 1;
@@ -331,14 +265,14 @@ impl World {
                 self.facts.fail("liveness", "the processes never come to rest".into());
                 break;
             }
-            if self.nodes.iter().any(Node::has_news) {
+            if self.nodes.iter().any(Node::has_outside_input) {
                 return at.min(until);
             }
         }
         until
     }
 
-    /// The same up to now, whatever shards have to hear.
+    /// The same up to now, whatever inputs shards have.
     pub fn run_backplane_fully(&mut self) {
         while self.next_of_backplane().is_some_and(|at| at <= self.now) && !self.has_failed() {
             self.run_backplane(self.now);
@@ -369,20 +303,20 @@ impl World {
 
     fn answer(&mut self, at: Now, client: u32, order: OrderId, outcome: Result<Outcome, Failure>) {
         let Some(backplane) = &mut self.backplane else { return };
-        // What an earlier process asked is nothing to the present one.
+        // An answer to an earlier process is dropped.
         let place = backplane.processes.iter().position(|process| process.number == client);
         let Some(node) = place else { return };
         if backplane.processes[node].is_asleep {
             backplane.processes[node].waiting.push((order, outcome));
         } else {
-            self.tell_process_at(at, node, Event::Outcome { order, outcome });
+            self.step_process_at(at, node, Event::Outcome { order, outcome });
         }
     }
 
     // ---- faults ---------------------------------------------------------------------------------
 
     pub fn cluster_fails(&mut self, draw: &mut Draw<'_>) {
-        let fault = draw.pick(&Fault::ALL);
+        let fault = draw.pick(&ClusterFault::ALL);
         let node = draw.below(usize::from(self.scenario.nodes));
         let is_end = draw.chance(128);
         if !self.scenario.has_of_cluster(fault) {
@@ -393,26 +327,26 @@ impl World {
         let Some(backplane) = &mut self.backplane else { return };
         let redis = &mut backplane.redis;
         match fault {
-            Fault::RedisSlow => redis.latency_ms = if is_end { (0, 2) } else { (0, 500) },
-            Fault::RedisGone if is_end => redis.set_mode(now, Mode::Up),
-            Fault::RedisGone => redis.set_mode(now, Mode::Down),
-            Fault::RedisEmptied => {
+            ClusterFault::RedisSlow => redis.latency_ms = if is_end { (0, 2) } else { (0, 500) },
+            ClusterFault::RedisGone if is_end => redis.set_mode(now, Mode::Up),
+            ClusterFault::RedisGone => redis.set_mode(now, Mode::Down),
+            ClusterFault::RedisEmptied => {
                 redis.set_mode(now, Mode::Down);
                 redis.redis.clear();
                 redis.set_mode(now, Mode::Up);
                 backplane.was_emptied = true;
             }
-            Fault::RedisPaused if is_end => redis.set_mode(now, Mode::Up),
-            Fault::RedisPaused => redis.set_mode(now, Mode::Paused),
-            Fault::RedisFull => redis.redis.is_full = !is_end,
-            Fault::NodeCut if is_end => {
+            ClusterFault::RedisPaused if is_end => redis.set_mode(now, Mode::Up),
+            ClusterFault::RedisPaused => redis.set_mode(now, Mode::Paused),
+            ClusterFault::RedisFull => redis.redis.is_full = !is_end,
+            ClusterFault::NodeCut if is_end => {
                 redis.mend(backplane.processes[node].number);
             }
-            Fault::NodeCut => redis.cut(backplane.processes[node].number),
-            Fault::NodeAsleep if is_end => self.wake(node),
-            Fault::NodeAsleep => backplane.processes[node].is_asleep = true,
-            Fault::NodeKilled if is_end => self.replace(node),
-            Fault::NodeKilled => self.kill(node),
+            ClusterFault::NodeCut => redis.cut(backplane.processes[node].number),
+            ClusterFault::NodeAsleep if is_end => self.wake(node),
+            ClusterFault::NodeAsleep => backplane.processes[node].is_asleep = true,
+            ClusterFault::NodeKilled if is_end => self.replace(node),
+            ClusterFault::NodeKilled => self.kill(node),
         }
         self.facts.mark(fault.name());
     }
@@ -443,12 +377,12 @@ impl World {
             return;
         }
         for (order, outcome) in std::mem::take(&mut process.waiting) {
-            self.tell_process(node, Event::Outcome { order, outcome });
+            self.step_process(node, Event::Outcome { order, outcome });
         }
-        self.tell_process(node, Event::Tick);
+        self.step_process(node, Event::Tick);
     }
 
-    /// `kill -9`: its clients lose their connections, what it asked of others may still happen.
+    /// `kill -9`: its clients lose their connections; its orders may still be carried out.
     fn kill(&mut self, node: usize) {
         let shards = self.shards_of(node);
         let Some(backplane) = &mut self.backplane else { return };
@@ -461,11 +395,11 @@ impl World {
         process.is_dead = true;
         process.is_asleep = false;
         backplane.was_killed = true;
-        self.shaken.extend(self.store.forget(&shards));
+        self.users_in_doubt.extend(self.store.forget(&shards));
         self.lanes.clear(shards.clone());
         for index in 0..self.sessions.len() {
             if shards.contains(&self.sessions[index].shard) {
-                self.shaken.extend(self.sessions[index].shown.iter().copied());
+                self.users_in_doubt.extend(self.sessions[index].shown.iter().copied());
                 self.sessions[index].close();
             }
         }
@@ -487,47 +421,6 @@ impl World {
         for shard in self.shards_of(node) {
             self.replace_shard(shard);
         }
-        self.tell_process(node, Event::Tick);
-    }
-}
-
-impl Backplane {
-    fn start(&mut self) -> Process {
-        self.started += 1;
-        let mut random = [7; 16];
-        random[..8].copy_from_slice(&self.started.to_le_bytes());
-        let settings = Settings {
-            log_streams: 2,
-            // What keeps nothing must not be trimmed under those who sleep.
-            log_maxlen: if self.is_ephemeral { 100_000 } else { 40 },
-            ephemeral: self.is_ephemeral,
-            lease_ms: LEASE_MS,
-            outage_poll_ms: 200,
-            ..Settings::default()
-        };
-        Process {
-            number: self.started as u32,
-            cluster: Cluster::new(settings, Seed { random, started_unix_ms: UNIX_MS }),
-            effects: Effects::default(),
-            is_dead: false,
-            is_asleep: false,
-            askers: BTreeMap::new(),
-            waiting: Vec::new(),
-        }
-    }
-}
-
-impl Fault {
-    fn name(self) -> &'static str {
-        match self {
-            Fault::RedisSlow => "redis_slow",
-            Fault::RedisGone => "redis_gone",
-            Fault::RedisEmptied => "redis_emptied",
-            Fault::RedisPaused => "redis_paused",
-            Fault::RedisFull => "redis_full",
-            Fault::NodeAsleep => "node_asleep",
-            Fault::NodeKilled => "node_killed",
-            Fault::NodeCut => "node_cut",
-        }
+        self.step_process(node, Event::Tick);
     }
 }

@@ -31,7 +31,7 @@ pub struct Publish {
     pub padding: usize,
 }
 
-/// One numbered message, as the first client heard it.
+/// One numbered message, as the first client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: i64,
@@ -46,15 +46,15 @@ pub struct Facts {
     pub trace: Trace,
     pub publishes: Vec<Publish>,
     pub log: BTreeMap<(u32, u64), Entry>,
-    /// The newest number of each room that anybody was told.
+    /// The newest number of each room that any client received.
     pub tips: BTreeMap<u32, u64>,
-    /// Where each tag was heard.
-    pub heard: BTreeMap<usize, (u32, u64)>,
+    /// Room and number under which each tag was received.
+    pub places: BTreeMap<usize, (u32, u64)>,
     pub rosters: BTreeMap<(u32, u64), Roster>,
     /// `message` events that clients received.
     pub received: u64,
     pub violation: Option<Violation>,
-    /// Who is told that the storage is unavailable does not know whether he was heard (NODE-35).
+    /// A publish that is refused with `storage_unavailable` may take effect later (NODE-35).
     pub is_unavailable_doubtful: bool,
     /// Checkers that are not held, to look past a known defect.
     pub ignored: &'static [&'static str],
@@ -82,7 +82,7 @@ impl Facts {
         *known = seq.max(*known);
     }
 
-    /// A message was heard or acked under a number.
+    /// A message was received or acked under a number.
     pub fn numbered(&mut self, room: u32, seq: u64, entry: Entry) {
         self.tip(room, seq);
         if let Some(known) = self.log.get(&(room, seq)) {
@@ -94,7 +94,7 @@ impl Facts {
             }
             return;
         }
-        if let Some(elsewhere) = self.heard.insert(entry.tag, (room, seq))
+        if let Some(elsewhere) = self.places.insert(entry.tag, (room, seq))
             && elsewhere != (room, seq)
         {
             let text = format!("#{} is at {elsewhere:?} and at {:?}", entry.tag, (room, seq));

@@ -33,7 +33,7 @@ pub fn text(payload: &str) -> Vec<u8> {
     masked(0x81, payload.as_bytes())
 }
 
-/// Takes one whole frame off the front of `bytes`; `Ok(None)` if there is none yet.
+/// Takes one whole frame off the front of `bytes`; `Ok(None)` if it is not complete.
 pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Frame>, String> {
     let [first, second, rest @ ..] = &bytes[..] else { return Ok(None) };
     let (header, len) = match *second {

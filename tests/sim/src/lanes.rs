@@ -50,7 +50,7 @@ impl Lanes {
     }
 
     /// What `from` may send in this turn.
-    pub fn room(&self, from: usize, commands: u32, signals: u32) -> LaneSlots {
+    pub fn free_slots(&self, from: usize, commands: u32, signals: u32) -> LaneSlots {
         let free = |len: usize| {
             let extra = u32::from(self.canary == Some(Canary::LaneTooRoomy));
             (self.max + extra).saturating_sub(len as u32)

@@ -2,19 +2,20 @@
 //! README.md says what is injected, what is checked, and how much that is worth.
 #![forbid(unsafe_code)]
 
+pub mod backplane;
 pub mod canary;
 pub mod client;
 pub mod cluster;
 pub mod entropy;
 pub mod facts;
 mod frames;
-mod hear;
 pub mod lanes;
 pub mod mirror;
-pub mod rest;
+mod receive;
 pub mod run;
 pub mod scenario;
 pub mod session;
+pub mod settled;
 pub mod shrink;
 pub mod steps;
 pub mod store;

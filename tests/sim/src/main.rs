@@ -88,7 +88,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Some(_) => {
-                tell(seed, options, &report, args.shrink);
+                print_failure(seed, options, &report, args.shrink);
                 ExitCode::FAILURE
             }
         };
@@ -122,7 +122,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
         turns += report.turns;
         if let Some(violation) = &report.violation {
             if !args.keep_going {
-                tell(seed, options, &report, args.shrink);
+                print_failure(seed, options, &report, args.shrink);
                 return ExitCode::FAILURE;
             }
             failures.entry(violation.checker).or_default().push(seed);
@@ -150,7 +150,7 @@ fn explore(args: &Args, canary: Option<Canary>, plain: Options) -> ExitCode {
 }
 
 /// One failure, and the line that repeats it.
-fn tell(seed: u64, options: Options, report: &Report, shrinks: bool) {
+fn print_failure(seed: u64, options: Options, report: &Report, shrinks: bool) {
     let Some(violation) = &report.violation else { return };
     println!("{}: {}", violation.checker, violation.text);
     if shrinks {

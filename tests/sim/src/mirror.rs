@@ -1,4 +1,4 @@
-//! What Redis holds at rest: exactly who is where, and nothing of those who are no more.
+//! What Redis holds once everything has settled: exactly the sessions there are, and nothing of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ impl World {
         }
     }
 
-    /// Rooms and users of the sessions on a node; room 0 is everybody with a name.
+    /// Rooms and users of the sessions on a node; room 0 stands for all users.
     fn places(&self, node: usize) -> Places {
         let mut places = Places::new();
         for session in self.sessions.iter().filter(|session| session.is_live()) {
@@ -96,7 +96,7 @@ impl World {
         (!shown.is_empty()).then(|| format!("Redis shows those who are no more: {shown:?}"))
     }
 
-    /// The original's map: every user with a session, at a session of his, in the rooms of it.
+    /// The original's map: every user with a session, at one of their sessions, in the rooms of it.
     fn fault_of_map(
         &self,
         keys: &BTreeMap<String, Value>,

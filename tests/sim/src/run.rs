@@ -51,7 +51,8 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps panics of the cores quiet: they are findings, and the trace tells more than a backtrace.
+/// Keeps panics of the shards off the terminal: they are findings, and the trace says more than a
+/// backtrace.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
         PANIC.with_borrow_mut(|text| *text = Some(info.to_string()));
@@ -112,7 +113,8 @@ fn describe(scenario: &Scenario) -> String {
         .filter(|fault| scenario.has(*fault))
         .map(|fault| format!("{fault:?}"))
         .collect();
-    let of_cluster = crate::cluster::Fault::ALL.into_iter().filter(|f| scenario.has_of_cluster(*f));
+    let of_cluster =
+        crate::scenario::ClusterFault::ALL.into_iter().filter(|f| scenario.has_of_cluster(*f));
     faults.extend(of_cluster.map(|fault| format!("{fault:?}")));
     let s = &scenario.settings;
     format!(

@@ -6,7 +6,6 @@ use throng_chat::Settings;
 use throng_chat::settings::Exclusive;
 use throng_codec::engine::Protocol;
 
-use crate::cluster::Fault as ClusterFault;
 use crate::entropy::Draw;
 
 /// Everything that may go wrong, one switch each. Lanes never lose, repeat or reorder: the real
@@ -25,7 +24,7 @@ pub enum Fault {
     StoppedReader,
     /// A connection ends in the middle of anything.
     AbruptClose,
-    /// Everybody reconnects at once.
+    /// All clients reconnect at once.
     ReconnectStorm,
     /// Bytes that are no packet.
     Malformed,
@@ -74,8 +73,58 @@ impl Fault {
     ];
 }
 
+/// What may go wrong between nodes, one switch each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ClusterFault {
+    /// Answers of Redis take up to half a second.
+    RedisSlow,
+    /// Connections are refused for a while.
+    RedisGone,
+    /// It comes back with nothing in it.
+    RedisEmptied,
+    /// It takes commands and does them much later.
+    RedisPaused,
+    /// It has no memory for writes.
+    RedisFull,
+    /// A node does nothing for longer than its lease, and goes on.
+    NodeAsleep,
+    /// A node is killed; a new process takes its place later.
+    NodeKilled,
+    /// One node does not reach Redis, and the others do.
+    NodeCut,
+}
+
+impl ClusterFault {
+    pub const ALL: [ClusterFault; 8] = [
+        ClusterFault::RedisSlow,
+        ClusterFault::RedisGone,
+        ClusterFault::RedisEmptied,
+        ClusterFault::RedisPaused,
+        ClusterFault::RedisFull,
+        ClusterFault::NodeAsleep,
+        ClusterFault::NodeKilled,
+        ClusterFault::NodeCut,
+    ];
+}
+
+impl ClusterFault {
+    /// As the marks of a report name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClusterFault::RedisSlow => "redis_slow",
+            ClusterFault::RedisGone => "redis_gone",
+            ClusterFault::RedisEmptied => "redis_emptied",
+            ClusterFault::RedisPaused => "redis_paused",
+            ClusterFault::RedisFull => "redis_full",
+            ClusterFault::NodeAsleep => "node_asleep",
+            ClusterFault::NodeKilled => "node_killed",
+            ClusterFault::NodeCut => "node_cut",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportUse {
     WebSocket,
     Polling,
     /// Polling first, then an upgrade.
@@ -114,7 +163,7 @@ pub enum Shows {
 pub struct Profile {
     pub user: u32,
     pub shard: usize,
-    pub way: Way,
+    pub way: TransportUse,
     pub protocol: Protocol,
     pub shows: Shows,
     pub mode: Mode,
@@ -191,7 +240,12 @@ impl Scenario {
             .map(|_| Profile {
                 user: 1 + draw.below(users as usize) as u32,
                 shard: draw.below(usize::from(nodes) * usize::from(shards)),
-                way: draw.pick(&[Way::WebSocket, Way::WebSocket, Way::Polling, Way::Upgrading]),
+                way: draw.pick(&[
+                    TransportUse::WebSocket,
+                    TransportUse::WebSocket,
+                    TransportUse::Polling,
+                    TransportUse::Upgrading,
+                ]),
                 protocol: draw.pick(&[Protocol::Eio4, Protocol::Eio4, Protocol::Eio3]),
                 shows: draw.pick(&[Shows::Connect, Shows::Handshake, Shows::FirstEvent]),
                 mode: draw.pick(&[Mode::Full, Mode::Full, Mode::Delta, Mode::Count]),
@@ -225,7 +279,7 @@ impl Scenario {
     }
 
     pub fn has_of_cluster(&self, fault: ClusterFault) -> bool {
-        // Where nothing is kept, what Redis forgets is gone, and so is what a node knew that dies.
+        // Rooms that store nothing lose their messages with Redis, or with the node.
         let is_loss = matches!(fault, ClusterFault::RedisEmptied | ClusterFault::NodeKilled);
         self.cluster_faults & 1 << fault as u8 != 0 && !(self.settings.ephemeral && is_loss)
     }

@@ -35,11 +35,11 @@ pub enum Kind {
     Leave,
     Publish(usize),
     /// DISCONNECT of Socket.IO; answered by the next CONNECT.
-    Goodbye,
+    Disconnect,
     /// The server may have taken the identity away.
     Revoked,
     /// Refused whatever happens; the number says which kind.
-    Nonsense(u8),
+    Invalid(u8),
 }
 
 /// Whether the event shows the token of another user.
@@ -80,10 +80,10 @@ impl Op {
     }
 }
 
-/// What the session hears of one room.
+/// What the session has received of one room.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// The newest message heard, or the number the join was answered with.
+    /// The newest message received, or the number in the ack of the join.
     pub last: Option<u64>,
     /// A join without an ack is under way, so messages may begin anywhere.
     pub is_loose: bool,
@@ -159,7 +159,7 @@ pub struct Session {
     pub counts: BTreeMap<u32, u64>,
     /// The peer has vanished: it neither reads nor writes.
     pub is_half_open: bool,
-    pub is_deaf: bool,
+    pub is_not_receiving: bool,
     /// Answers to pings wait.
     pub holds_pongs: bool,
     pub pings_held: u32,
@@ -202,7 +202,7 @@ impl Session {
             views: BTreeMap::new(),
             counts: BTreeMap::new(),
             is_half_open: false,
-            is_deaf: false,
+            is_not_receiving: false,
             holds_pongs: false,
             pings_held: 0,
             ping_at: u64::MAX,
@@ -263,8 +263,8 @@ impl Session {
                 {
                     at = Standing::Out;
                 }
-                (Kind::Goodbye | Kind::Revoked, Answer::Ok) => at = Standing::Out,
-                (Kind::Goodbye | Kind::Revoked, Answer::Pending) => at.doubt(),
+                (Kind::Disconnect | Kind::Revoked, Answer::Ok) => at = Standing::Out,
+                (Kind::Disconnect | Kind::Revoked, Answer::Pending) => at.doubt(),
                 _ => {}
             }
         }
@@ -299,7 +299,7 @@ impl Session {
 
     // ---- speaking -----------------------------------------------------------------------------
 
-    /// Sends one Engine.IO packet by whatever carries the session.
+    /// Sends one Engine.IO packet over the transport of the session.
     pub fn send(&mut self, packet: Packet) {
         match &mut self.carrier {
             Carrier::Pipe(_) => {
@@ -347,7 +347,7 @@ impl Session {
                 }
                 "message"
             }
-            Kind::Nonsense(which) => match which % 5 {
+            Kind::Invalid(which) => match which % 5 {
                 0 => "dance",
                 1 => {
                     body["roomid"] = json!("first");
@@ -363,7 +363,7 @@ impl Session {
                 }
                 _ => return self.ask_binary(),
             },
-            Kind::Goodbye | Kind::Revoked => return,
+            Kind::Disconnect | Kind::Revoked => return,
         };
         let mut rebind = Rebind::No;
         let was_unsure = self.user.is_none();
@@ -371,7 +371,7 @@ impl Session {
             body["api_token"] = json!(token);
             if self.user != Some(Some(user)) {
                 rebind = Rebind::To(user);
-                // Until the answer is here, nobody knows.
+                // Unknown until the answer arrives.
                 self.user = None;
             }
             self.tokens.insert(token.to_owned());
@@ -410,7 +410,7 @@ impl Session {
         self.next_ack += 1;
         let id = self.next_ack;
         self.acks.insert(id, self.ops.len());
-        self.push(Kind::Nonsense(4), Answer::Pending);
+        self.push(Kind::Invalid(4), Answer::Pending);
         if let Some(op) = self.ops.last_mut() {
             op.ack = Some(id);
         }
@@ -451,11 +451,11 @@ impl Session {
         self.ask(Kind::Publish(tag), room, None, is_quiet, facts);
     }
 
-    /// The server has been told something that may end the identity of the session.
+    /// Something reached the server that may end the identity of the session.
     pub fn note(&mut self, kind: Kind) {
         match kind {
             Kind::Revoked => self.user = None,
-            Kind::Goodbye => self.void_acks.append(&mut self.acks),
+            Kind::Disconnect => self.void_acks.append(&mut self.acks),
             _ => {}
         }
         self.push(kind, Answer::Pending);

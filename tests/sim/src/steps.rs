@@ -9,7 +9,7 @@ use crate::entropy::Draw;
 use crate::frames;
 use crate::scenario::{Fault, Mode};
 use crate::session::{Carrier, Kind, Standing, Upgrade};
-use crate::world::{Carries, Desk, World};
+use crate::world::{HttpInput, PollKind, World};
 
 impl World {
     pub fn step(&mut self, draw: &mut Draw<'_>) {
@@ -20,7 +20,7 @@ impl World {
         self.run_backplane_fully();
         match draw.byte() {
             0..=104 => self.some_turn(draw),
-            105..=204 => self.somebody_acts(draw),
+            105..=204 => self.a_user_acts(draw),
             205..=222 => {
                 let replies = self.store.serve(draw);
                 self.reply(replies);
@@ -44,7 +44,7 @@ impl World {
         let by = u64::from(draw.byte());
         let next = self.next_due().unwrap_or(self.now);
         let soon = self.now.plus_ms(by);
-        // Without jumps nobody is late for a deadline.
+        // Without jumps no deadline is missed.
         self.now = self.now.max(if by > 200 { next } else { soon.min(next.max(self.now)) });
         let now = self.now;
         self.facts.trace.line(|| format!("it is {} ms", now.0 / 1_000_000));
@@ -52,7 +52,7 @@ impl World {
 
     // ---- people -------------------------------------------------------------------------------
 
-    fn somebody_acts(&mut self, draw: &mut Draw<'_>) {
+    fn a_user_acts(&mut self, draw: &mut Draw<'_>) {
         let tab = draw.below(self.tabs.len());
         let Some(index) = self.tabs[tab].session.filter(|s| self.sessions[*s].is_live()) else {
             let is_gone = self.tabs[tab].session.is_none_or(|index| {
@@ -94,7 +94,7 @@ impl World {
             return;
         }
         if session.user == Some(None) {
-            // Nobody yet: the first event shows the token.
+            // Anonymous: the first event shows the token.
             let shown = Some((profile.user, &*token));
             return session.ask(Kind::Login, 0, shown, false, &mut self.facts);
         }
@@ -114,7 +114,7 @@ impl World {
             170..=199 => session.ask(Kind::Leave, room, None, draw.chance(16), facts),
             200..=219 => session.ask(Kind::Login, 0, None, false, facts),
             220..=223 => {
-                let kind = Kind::Nonsense(draw.byte());
+                let kind = Kind::Invalid(draw.byte());
                 session.ask(kind, room, None, draw.chance(64), facts);
             }
             // From outside of the room, or inside: it does not know.
@@ -124,15 +124,15 @@ impl World {
                     socket::Kind::Disconnect,
                     None,
                 ))));
-                session.note(Kind::Goodbye);
+                session.note(Kind::Disconnect);
                 session.connect_again();
                 facts.trace.line(|| "  and says 41, 40".to_owned());
             }
             237..=241 => {
-                // Some say goodbye first, as Socket.IO clients do.
+                // Some close the session first, as Socket.IO clients do.
                 if draw.chance(100) {
                     session.send(Packet::message("1"));
-                    session.note(Kind::Goodbye);
+                    session.note(Kind::Disconnect);
                     self.autopilot();
                     return self.hang_up(index, PipeEnd::Eof);
                 }
@@ -148,9 +148,9 @@ impl World {
                 let card = self.store.rename(profile.user);
                 let node = self.node_of(self.sessions[index].shard);
                 for shard in self.shards_of(node) {
-                    self.nodes[shard].desk.push_back(Desk::UserChanged(card.clone()));
+                    self.nodes[shard].http_inputs.push_back(HttpInput::UserChanged(card.clone()));
                 }
-                self.tell_process(node, Event::UserChanged(card));
+                self.step_process(node, Event::UserChanged(card));
             }
             _ if self.scenario.has(Fault::Rebind) => {
                 let other = draw.below(self.tabs.len());
@@ -198,7 +198,7 @@ impl World {
     fn session_fails(&mut self, fault: Fault, index: usize, tab: usize, draw: &mut Draw<'_>) {
         match fault {
             Fault::HalfOpen => self.vanish(index),
-            Fault::StoppedReader => self.set_deaf(index, draw.chance(176)),
+            Fault::StoppedReader => self.set_not_receiving(index, draw.chance(176)),
             Fault::AbruptClose => {
                 let end = if draw.chance(128) { PipeEnd::Eof } else { PipeEnd::Failed };
                 self.hang_up(index, end);
@@ -216,11 +216,11 @@ impl World {
         }
     }
 
-    pub fn set_deaf(&mut self, index: usize, is_deaf: bool) {
+    pub fn set_not_receiving(&mut self, index: usize, is_not_receiving: bool) {
         let session = &mut self.sessions[index];
-        session.is_deaf = is_deaf;
+        session.is_not_receiving = is_not_receiving;
         let shard = session.shard;
-        if is_deaf {
+        if is_not_receiving {
             return;
         }
         let mut slots = Vec::new();
@@ -271,9 +271,9 @@ impl World {
         self.revoked.insert(token);
         let node = self.node_of(self.reachable(self.tabs[tab].profile.shard));
         for shard in self.shards_of(node) {
-            self.nodes[shard].desk.push_back(Desk::Revoked(hash));
+            self.nodes[shard].http_inputs.push_back(HttpInput::Revoked(hash));
         }
-        self.tell_process(node, Event::Revoked(hash));
+        self.step_process(node, Event::Revoked(hash));
     }
 
     fn malformed(&mut self, index: usize, draw: &mut Draw<'_>) {
@@ -296,7 +296,7 @@ impl World {
             Carrier::Pipe(_) => {
                 let session = &mut self.sessions[index];
                 if bytes.ends_with(&frames::masked(0x81, b"41")[2..]) {
-                    session.note(Kind::Goodbye);
+                    session.note(Kind::Disconnect);
                 }
                 session.wire.extend(bytes);
             }
@@ -307,7 +307,7 @@ impl World {
     fn rubbish_post(&mut self, index: usize, body: Vec<u8>) {
         let request =
             EngineRequest { method: Method::Post, ..self.request(index, Transport::Polling) };
-        self.http(index, Carries::Rubbish, request, body);
+        self.http(index, PollKind::Invalid, request, body);
     }
 
     /// Breaks off an upgrade, or breaks the rules of polling.
@@ -316,17 +316,17 @@ impl World {
         match (&session.carrier, &session.upgrade) {
             (Carrier::Polling(_), Upgrade::Probing(_) | Upgrade::Draining(_)) => {
                 self.drop_probe(index);
-                self.tabs[tab].profile.way = crate::scenario::Way::Upgrading;
+                self.tabs[tab].profile.way = crate::scenario::TransportUse::Upgrading;
             }
             // A second poll: the session is lost by it.
             (Carrier::Polling(polling), Upgrade::No)
                 if polling.get.is_some() && draw.chance(64) =>
             {
                 let request = self.request(index, Transport::Polling);
-                self.http(index, Carries::Rubbish, request, Vec::new());
+                self.http(index, PollKind::Invalid, request, Vec::new());
             }
             (Carrier::Polling(_), Upgrade::No) => {
-                self.tabs[tab].profile.way = crate::scenario::Way::Upgrading;
+                self.tabs[tab].profile.way = crate::scenario::TransportUse::Upgrading;
             }
             // A second WebSocket for a session that has one.
             (Carrier::Pipe(_), _) => {
@@ -336,7 +336,7 @@ impl World {
                 let pipe = &mut self.nodes[shard].pipes[slot];
                 pipe.up.extend(frames::text("2probe"));
                 pipe.up.extend(frames::text("5"));
-                // Nobody listens there.
+                // What arrives there is not read.
                 pipe.session = None;
             }
         }

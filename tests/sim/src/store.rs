@@ -93,7 +93,7 @@ impl Store {
         hash
     }
 
-    /// Changes the user's name; every shard is to hear of it.
+    /// Changes the user's name; every shard is to be notified.
     pub fn rename(&mut self, user: u32) -> Arc<UserCard> {
         let entry = &mut self.users[user as usize - 1];
         let mut card = UserCard::clone(entry);
@@ -277,7 +277,7 @@ impl Store {
         self.users.get(user.0 as usize - 1).cloned()
     }
 
-    /// The process of these shards is killed: what it asked for is done or not, nobody hears of it.
+    /// The process of these shards is killed: its commands are carried out or not, without a reply.
     /// Returns the users whose marks were on their way (UNR-14).
     pub fn forget(&mut self, shards: &std::ops::Range<usize>) -> Vec<u32> {
         let lost = self.writes.iter().filter_map(|(shard, command)| match command {

@@ -14,8 +14,8 @@ use throng_engine::{
     Transport,
 };
 
+use crate::backplane::Backplane;
 use crate::canary::Canary;
-use crate::cluster::Backplane;
 use crate::entropy::Draw;
 use crate::facts::Facts;
 use crate::lanes::Lanes;
@@ -29,11 +29,11 @@ const SOCKET_BYTES: usize = 2048;
 
 pub struct Node {
     pub shard: Shard,
-    /// Handshakes on their way in.
-    pub doors: VecDeque<(PipeId, EngineRequest)>,
-    pub desk: VecDeque<Desk>,
+    /// WebSocket handshakes that the shard has not taken.
+    pub handshakes: VecDeque<(PipeId, EngineRequest)>,
+    pub http_inputs: VecDeque<HttpInput>,
     pub replies: VecDeque<Reply>,
-    /// What other nodes say.
+    /// Inputs from other nodes.
     pub cluster: VecDeque<ClusterInput>,
     /// Pipes that wait to be offered to their sockets.
     pub dirty: VecDeque<PipeId>,
@@ -44,8 +44,8 @@ pub struct Node {
     pub unanswered: u32,
 }
 
-/// What comes from the front desk.
-pub enum Desk {
+/// Inputs of the HTTP thread, and of the REST API on it.
+pub enum HttpInput {
     Http(PollId, EngineRequest, Vec<u8>),
     HttpGone(PollId),
     Revoked(TokenHash),
@@ -58,7 +58,7 @@ pub struct Pipe {
     pub generation: u32,
     /// Not free for another connection.
     pub is_taken: bool,
-    /// The shard has heard of it and not of its end.
+    /// The shard was given its handshake, and not yet its end.
     pub is_open: bool,
     pub session: Option<usize>,
     pub is_probe: bool,
@@ -74,12 +74,12 @@ pub struct Pipe {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carries {
+pub enum PollKind {
     Handshake,
     Get,
     Post,
-    /// Sent to break the rules; the answer means nothing.
-    Rubbish,
+    /// Sent to break the rules; the answer is not checked.
+    Invalid,
 }
 
 pub struct Tab {
@@ -97,7 +97,7 @@ pub struct World {
     pub tabs: Vec<Tab>,
     pub facts: Facts,
     pub now: Now,
-    pub polls: BTreeMap<PollId, (usize, Carries)>,
+    pub polls: BTreeMap<PollId, (usize, PollKind)>,
     pub gone: BTreeSet<PollId>,
     next_poll: u64,
     pub canary: Option<Canary>,
@@ -107,8 +107,8 @@ pub struct World {
     pub revoked: BTreeSet<String>,
     pub turns: u64,
     pub backplane: Option<Backplane>,
-    /// Users of a node that was killed: how far they have read is known when that is noticed.
-    pub shaken: BTreeSet<u32>,
+    /// Users of a node that was killed: their read marks may be lost (UNR-14).
+    pub users_in_doubt: BTreeSet<u32>,
 }
 
 impl World {
@@ -145,7 +145,7 @@ impl World {
             revoked: BTreeSet::new(),
             turns: 0,
             backplane: None,
-            shaken: BTreeSet::new(),
+            users_in_doubt: BTreeSet::new(),
             scenario,
         };
         world.start_backplane();
@@ -188,7 +188,7 @@ impl World {
             is_taken: true,
             ..Pipe::default()
         };
-        node.doors.push_back((PipeId { slot: slot as u32, generation }, request));
+        node.handshakes.push_back((PipeId { slot: slot as u32, generation }, request));
         slot
     }
 
@@ -212,15 +212,15 @@ impl World {
     pub fn http(
         &mut self,
         session: usize,
-        carries: Carries,
+        kind: PollKind,
         request: EngineRequest,
         body: Vec<u8>,
     ) -> PollId {
         self.next_poll += 1;
         let poll = PollId(self.next_poll);
-        self.polls.insert(poll, (session, carries));
+        self.polls.insert(poll, (session, kind));
         let shard = self.sessions[session].shard;
-        self.nodes[shard].desk.push_back(Desk::Http(poll, request, body));
+        self.nodes[shard].http_inputs.push_back(HttpInput::Http(poll, request, body));
         poll
     }
 
@@ -236,7 +236,7 @@ impl World {
         }
         self.turns += 1;
         let commands = self.scenario.commands_max.saturating_sub(self.nodes[index].unanswered);
-        let room = self.lanes.room(index, commands, self.scenario.signals_max);
+        let slots = self.lanes.free_slots(index, commands, self.scenario.signals_max);
         let mut effects = Effects::default();
         let mut is_moving = false;
         let splits = self.scenario.has(Fault::SplitBytes);
@@ -244,7 +244,7 @@ impl World {
         let shards = usize::from(self.scenario.shards);
         let first = index - index % shards;
         let node = &mut self.nodes[index];
-        node.shard.begin(self.now, &room);
+        node.shard.begin(self.now, &slots);
 
         for slot in 0..node.pipes.len() {
             let pipe = &mut node.pipes[slot];
@@ -303,7 +303,7 @@ impl World {
             is_moving = true;
             node.shard.step(Input::Notice(Notice::Cluster(input)), &mut effects);
         }
-        while let Some((pipe, request)) = node.doors.pop_front() {
+        while let Some((pipe, request)) = node.handshakes.pop_front() {
             is_moving = true;
             node.pipes[pipe.slot as usize].is_open = true;
             let accept = Accept::Write("key".into());
@@ -323,14 +323,16 @@ impl World {
             let id = PipeId { slot: slot as u32, generation: pipe.generation };
             node.shard.step(Input::Bytes { pipe: id, bytes: &mut bytes }, &mut effects);
         }
-        while let Some(desk) = node.desk.pop_front() {
+        while let Some(input) = node.http_inputs.pop_front() {
             is_moving = true;
-            let input = match desk {
-                Desk::Http(poll, request, body) => Input::Http { poll, request, body: Ok(body) },
-                Desk::HttpGone(poll) => Input::HttpGone { poll },
-                Desk::Revoked(token) => Input::Notice(Notice::Revoked(token)),
-                Desk::UserChanged(card) => Input::Notice(Notice::UserChanged(card)),
-                Desk::Stop => Input::Stop,
+            let input = match input {
+                HttpInput::Http(poll, request, body) => {
+                    Input::Http { poll, request, body: Ok(body) }
+                }
+                HttpInput::HttpGone(poll) => Input::HttpGone { poll },
+                HttpInput::Revoked(token) => Input::Notice(Notice::Revoked(token)),
+                HttpInput::UserChanged(card) => Input::Notice(Notice::UserChanged(card)),
+                HttpInput::Stop => Input::Stop,
             };
             node.shard.step(input, &mut effects);
         }
@@ -354,7 +356,9 @@ impl World {
         let pipes = node.pipes.iter();
         self.lanes.waits_for(index)
             || !(node.cluster.is_empty() && node.dirty.is_empty())
-            || !(node.doors.is_empty() && node.desk.is_empty() && node.replies.is_empty())
+            || !(node.handshakes.is_empty()
+                && node.http_inputs.is_empty()
+                && node.replies.is_empty())
             || pipes.into_iter().any(|p| p.is_open && (!p.up.is_empty() || p.end.is_some()))
     }
 
@@ -462,10 +466,14 @@ impl World {
                 return is_moving;
             }
             let session = entry.session;
-            let is_deaf =
-                session.is_some_and(|s| self.sessions[s].is_deaf || self.sessions[s].is_half_open);
-            let space =
-                if is_deaf { SOCKET_BYTES.saturating_sub(entry.down.len()) } else { offered };
+            let is_not_receiving = session.is_some_and(|s| {
+                self.sessions[s].is_not_receiving || self.sessions[s].is_half_open
+            });
+            let space = if is_not_receiving {
+                SOCKET_BYTES.saturating_sub(entry.down.len())
+            } else {
+                offered
+            };
             let count = offered.min(space);
             let bytes: Vec<u8> = slices[..filled]
                 .iter()
@@ -490,7 +498,7 @@ impl World {
                 Flushed::Close => entry.is_shut = true,
                 Flushed::More | Flushed::Empty => {}
             }
-            if !is_deaf {
+            if !is_not_receiving {
                 self.read_pipe(index, slot);
             }
             // What `writable` marked dirty once more.
@@ -515,12 +523,12 @@ impl World {
             self.reply(replies);
             self.run_backplane(self.now);
             let awake = (0..self.nodes.len()).filter(|index| self.is_awake(*index));
-            is_moving |= awake.into_iter().any(|index| self.nodes[index].has_news());
+            is_moving |= awake.into_iter().any(|index| self.nodes[index].has_outside_input());
             if !is_moving {
                 return;
             }
         }
-        self.facts.fail("liveness", "the shards do not come to rest".into());
+        self.facts.fail("liveness", "the shards never become idle".into());
     }
 
     pub fn reply(&mut self, replies: Vec<(usize, Reply)>) {
@@ -529,7 +537,7 @@ impl World {
         }
     }
 
-    /// The next moment at which somebody wants to act.
+    /// The next deadline of a shard or a client.
     pub fn next_due(&self) -> Option<Now> {
         let awake = (0..self.nodes.len()).filter(|index| self.is_awake(*index));
         let shards = awake.filter_map(|index| self.nodes[index].shard.next_deadline());
@@ -547,7 +555,7 @@ impl World {
             let until = due.unwrap_or(end);
             let reached = self.run_backplane(until);
             if reached < until {
-                // A shard has something to hear before that.
+                // A shard has an input before that.
                 self.now = self.now.max(reached);
                 continue;
             }
@@ -573,8 +581,8 @@ impl Node {
         let place = Place { shard, shards: scenario.shards, seed };
         Node {
             shard: throng_chat::shard(&start, &place),
-            doors: VecDeque::new(),
-            desk: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            http_inputs: VecDeque::new(),
             replies: VecDeque::new(),
             cluster: VecDeque::new(),
             dirty: VecDeque::new(),
@@ -584,9 +592,9 @@ impl Node {
         }
     }
 
-    /// What comes from outside of the shards has come.
-    pub fn has_news(&self) -> bool {
-        !(self.cluster.is_empty() && self.desk.is_empty() && self.replies.is_empty())
+    /// An input from outside of the shards waits.
+    pub fn has_outside_input(&self) -> bool {
+        !(self.cluster.is_empty() && self.http_inputs.is_empty() && self.replies.is_empty())
     }
 
     /// Each process draws its own.

@@ -10,22 +10,20 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use throng_engine::BodyFault;
-use throng_engine::{Answer, App, Endpoint, EngineRequest, PollId, ShardId, Sid};
+use throng_engine::{Answer, App, BodyFault, Endpoint, EngineRequest, PollId};
 use tokio::sync::oneshot;
 
 use super::HttpServer;
-use super::serve::text;
+use super::request::{engine_request, owner, plain};
 use crate::link::{ShardHandle, ToShard};
-use crate::request::Fields;
 
-/// Bodies up to this size are read without asking for a slot.
+/// Bodies up to this size do not count towards [`super::LARGE_BODIES_MAX`].
 const SMALL_BODY_BYTES: u64 = 64 * 1024;
 
-/// Why a body did not come.
+/// Why a request has no body.
 enum NoBody {
     Fault(BodyFault),
-    /// The client was slow or broke off.
+    /// The client was too slow, or closed the connection.
     Broken,
 }
 
@@ -44,34 +42,6 @@ pub(super) async fn poll<A: App>(
     };
     cors.apply(&mut response);
     response
-}
-
-/// The fields of a request to the engine; the shard judges them.
-pub(super) fn engine_request<A: App, T>(
-    http: &HttpServer<A>,
-    endpoint: Endpoint,
-    peer: SocketAddr,
-    request: &Request<T>,
-) -> EngineRequest {
-    let fields = Fields {
-        method: request.method().as_str(),
-        query: request.uri().query().unwrap_or_default(),
-        host: text(request, header::HOST),
-        origin: text(request, header::ORIGIN),
-        authorization: text(request, header::AUTHORIZATION),
-        content_type: text(request, header::CONTENT_TYPE),
-    };
-    http.settings.policy.engine_request(endpoint, fields, peer.ip())
-}
-
-/// The shard that owns the session the request names, or one in turn for a new session.
-pub(super) fn owner<A: App>(http: &HttpServer<A>, sid: Option<&str>) -> ShardId {
-    let named = sid.and_then(Sid::parse).map(|sid| sid.shard());
-    let count = http.handles.count();
-    named.filter(|shard| usize::from(shard.0) < count).unwrap_or_else(|| {
-        let turn = http.next_poll.load(Ordering::Relaxed) % count as u64;
-        ShardId(u8::try_from(turn).expect("there are at most 255 shards"))
-    })
 }
 
 async fn exchange<A: App>(
@@ -109,6 +79,7 @@ async fn exchange<A: App>(
     }
 }
 
+/// A request that waits for the shard; the shard is notified if the client gives up.
 struct Waiting<'a, A: App> {
     handle: &'a ShardHandle<A>,
     poll: PollId,
@@ -129,24 +100,25 @@ impl<A: App> Drop for Waiting<'_, A> {
     }
 }
 
-/// Sessions with a POST that is being received. A second one would be ordered by chance.
+/// Sessions whose POST is being received. The order of two at once would be undefined (TRN-37).
 #[derive(Default)]
 pub(super) struct Receiving(Mutex<HashSet<Box<str>>>);
 
-struct Turn<'a> {
+/// The right to receive one POST of the session.
+struct Slot<'a> {
     receiving: &'a Receiving,
     sid: &'a str,
 }
 
 impl Receiving {
-    /// `None` while another POST of the session has the turn.
-    fn begin<'a>(&'a self, sid: &'a str) -> Option<Turn<'a>> {
+    /// `None` while another POST of the session is being received.
+    fn begin<'a>(&'a self, sid: &'a str) -> Option<Slot<'a>> {
         let mut sids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sids.insert(sid.into()).then(|| Turn { receiving: self, sid })
+        sids.insert(sid.into()).then(|| Slot { receiving: self, sid })
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let mut sids = self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner);
         sids.remove(self.sid);
@@ -159,7 +131,7 @@ async fn receive<A: App>(
     body: Incoming,
 ) -> Result<Vec<u8>, NoBody> {
     let Some(sid) = sid else { return read_body(http, body).await };
-    let Some(_turn) = http.receiving.begin(sid) else {
+    let Some(_slot) = http.receiving.begin(sid) else {
         return Err(NoBody::Fault(BodyFault::Overlapping));
     };
     read_body(http, body).await
@@ -189,15 +161,9 @@ fn respond(answer: Answer, closes: bool) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if closes {
-        // The rest of the body is not worth reading.
+        // The rest of the body will not be read.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
-}
-
-pub(super) fn plain(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
     response
 }
 
@@ -215,7 +181,7 @@ fn preflight(request: &Request<Incoming>, is_allowed: bool) -> Response<Body> {
     response
 }
 
-/// What a browser needs to let a page of an allowed origin read the answer.
+/// What a browser needs before a page of an allowed origin may read the answer.
 struct Cors(Option<HeaderValue>);
 
 impl Cors {

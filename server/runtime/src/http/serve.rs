@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, header};
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,34 +17,31 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::prefixed::Prefixed;
-use super::{HttpServer, polling, upgrade};
-use crate::limiter::Permit;
-use crate::link::Handed;
+use super::upgrade::{self, SharedPermit};
+use super::{HttpServer, polling};
+use crate::link::Handover;
 
 /// The address of the peer, as an extension of each request to [`super::HttpSettings::router`].
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// How long a request under way may take once the server is stopping.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A connection's permit; an upgrade takes it along.
-pub(super) type SharedTicket = Arc<Mutex<Option<Permit>>>;
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve<A: App>(
     http: Arc<HttpServer<A>>,
-    handed: Handed,
+    connection: Handover,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Handed { stream, prefix, peer, permit } = handed;
+    let Handover { stream, prefix, peer, permit } = connection;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(%error, "a connection could not be registered");
+            tracing::warn!(%error, "a connection could not be registered with the runtime");
             return;
         }
     };
-    let permit: SharedTicket = Arc::new(Mutex::new(Some(permit)));
+    let permit: SharedPermit = Arc::new(Mutex::new(Some(permit)));
     let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
     let held = Arc::clone(&permit);
     let service =
@@ -57,9 +54,9 @@ pub(super) async fn serve<A: App>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = asked_to_stop(&mut stopping) => {
+        () = stop_requested(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(STOP_PATIENCE, connection).await {
+            match tokio::time::timeout(STOP_TIMEOUT, connection).await {
                 Ok(ended) => ended,
                 Err(_) => Ok(()),
             }
@@ -68,19 +65,19 @@ pub(super) async fn serve<A: App>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection of the HTTP thread failed");
     }
-    // Unless an upgrade took it.
+    // An upgrade may have taken it.
     drop(permit.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
-/// Also when whoever would ask is gone.
-async fn asked_to_stop(stopping: &mut watch::Receiver<bool>) {
+/// Completes also when the sender is gone.
+async fn stop_requested(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 async fn answer<A: App>(
     http: Arc<HttpServer<A>>,
     peer: SocketAddr,
-    permit: SharedTicket,
+    permit: SharedPermit,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     if let Some(endpoint) = http.settings.policy.endpoint(request.uri().path()) {
@@ -95,9 +92,4 @@ async fn answer<A: App>(
     }
     request.extensions_mut().insert(PeerAddr(peer));
     http.settings.router.clone().oneshot(request.map(Body::new)).await
-}
-
-/// The text of a header, if it is there and is text.
-pub(super) fn text<T>(request: &Request<T>, name: header::HeaderName) -> Option<&str> {
-    request.headers().get(name)?.to_str().ok()
 }

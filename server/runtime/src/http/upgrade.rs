@@ -2,25 +2,26 @@
 //! connections. hyper answers it; the bare connection then goes to the shard.
 
 use std::net::SocketAddr;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use throng_engine::Accept;
-use throng_engine::{App, Endpoint, EngineRequest, judge};
+use throng_engine::{Accept, App, Endpoint, EngineRequest, judge};
 use throng_wire::http::EngineError;
 use throng_wire::ws;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
-use super::polling::{engine_request, owner, plain};
 use super::prefixed::Prefixed;
-use super::serve::{SharedTicket, text};
+use super::request::{engine_request, owner, plain, text};
 use crate::limiter::Permit;
 use crate::link::{ShardHandle, ToShard, Upgraded};
+
+/// A connection's permit; an upgrade takes it along.
+pub(super) type SharedPermit = Arc<Mutex<Option<Permit>>>;
 
 /// Other upgrades, such as the `h2c` of some HTTP clients, may be ignored and are.
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
@@ -32,7 +33,7 @@ pub(super) async fn upgrade<A: App>(
     http: &HttpServer<A>,
     endpoint: Endpoint,
     peer: SocketAddr,
-    permit: SharedTicket,
+    permit: SharedPermit,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let engine = engine_request(http, endpoint, peer, &request);
@@ -58,7 +59,7 @@ pub(super) async fn upgrade<A: App>(
         return refuse(error.status(), error.json());
     }
     // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
-    // has been handed on.
+    // has reached the shard.
     let Some(permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
@@ -89,7 +90,7 @@ async fn hand_back<A: App>(
     let upgraded = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
-            tracing::debug!(%error, "an upgrade was broken off");
+            tracing::debug!(%error, "the client broke off an upgrade");
             return;
         }
     };

@@ -14,7 +14,7 @@ use super::turn::Worker;
 
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE_MS: u64 = 100;
-/// Refused connections that are kept until the client has read why.
+/// Refused connections that stay open until the client has read the answer.
 const REFUSED_MAX: u32 = 256;
 const OVERLOADED: &str = r#"{"code":503,"message":"Too many connections"}"#;
 
@@ -24,13 +24,15 @@ impl<A: App> Worker<A> {
             return;
         }
         self.accept_paused_until = None;
-        for _ in 0..self.tuning.accepts_per_turn {
+        for _ in 0..self.config.tuning.accepts_per_turn {
             let Some(listener) = &self.listener else { return };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(listener, flags) {
                 Ok((fd, Some(peer))) => match SocketAddr::try_from(peer) {
                     Ok(peer) => self.admit(now, fd, peer),
-                    Err(error) => tracing::debug!(%error, "a connection without an address"),
+                    Err(error) => {
+                        tracing::debug!(%error, "accepted a connection without an address")
+                    }
                 },
                 Ok((_, None)) | Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -49,8 +51,8 @@ impl<A: App> Worker<A> {
     fn admit(&mut self, now: Now, fd: OwnedFd, peer: SocketAddr) {
         let stream = TcpStream::from(fd);
         self.counters.connections_accepted += 1;
-        let deadline = now.plus_ms(u64::from(self.tuning.handshake_timeout_ms));
-        let permit = self.limiter.admit(peer.ip());
+        let deadline = now.plus_ms(u64::from(self.config.tuning.handshake_timeout_ms));
+        let permit = self.config.limiter.admit(peer.ip());
         let is_refused = permit.is_none();
         if is_refused && self.refused_open >= REFUSED_MAX {
             self.counters.connections_refused += 1;
@@ -68,7 +70,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Clients that come from now on find no listener.
+    /// Closes the listener and all connections whose head has not arrived.
     pub(super) fn stop_accepting(&mut self) {
         self.listener = None;
         self.is_stopping = true;

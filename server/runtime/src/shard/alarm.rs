@@ -1,4 +1,4 @@
-//! The next deadline as a readable descriptor. A turn changes it only when it moves forward.
+//! The next deadline as a readable descriptor, set anew only for an earlier deadline.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,9 +1,8 @@
-//! What the logic asked for.
+//! Carries out the effects of a turn.
 
 use std::sync::PoisonError;
-use throng_engine::App;
-use throng_engine::PipeEnd;
 
+use throng_engine::{App, PipeEnd};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::turn::Worker;
@@ -12,16 +11,16 @@ impl<A: App> Worker<A> {
     pub(super) fn apply(&mut self) {
         for (to, request) in self.effects.requests.drain(..) {
             let pushed = self.lane_ends.requests_out[usize::from(to.0)].push(request);
-            assert!(pushed.is_ok(), "the logic never emits more than fits");
+            assert!(pushed.is_ok(), "the engine never emits more than fits");
         }
         for (to, delivery) in self.effects.deliveries.drain(..) {
             let pushed = self.lane_ends.deliveries_out[usize::from(to.0)].push(delivery);
-            assert!(pushed.is_ok(), "the logic never emits more than fits");
+            assert!(pushed.is_ok(), "the engine never emits more than fits");
         }
         self.lane_ends.ring();
         for (poll, answer) in self.effects.answers.drain(..) {
             if let Some(waiting) = self.polls.remove(&poll) {
-                // The client may have given up in the meantime.
+                // The client may have closed its connection.
                 let _ = waiting.send(answer);
             }
         }
@@ -30,10 +29,10 @@ impl<A: App> Worker<A> {
             self.command(command);
         }
         for signal in self.effects.signals.drain(..) {
-            match self.ends.signals.try_send(signal) {
+            match self.channels.signals.try_send(signal) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_)) => unreachable!("the logic never emits more than fits"),
-                // The backplane has ended: the server is past its grace.
+                Err(TrySendError::Full(_)) => unreachable!("the engine never emits more than fits"),
+                // The backplane has ended: the grace is over.
                 Err(TrySendError::Closed(_)) => {}
             }
         }
@@ -46,17 +45,17 @@ impl<A: App> Worker<A> {
             view.extend(self.effects.changes.drain(..));
         }
         for line in self.effects.logs.drain(..) {
-            if self.ends.logs.try_send(line).is_err() {
+            if self.channels.logs.try_send(line).is_err() {
                 self.counters.logs_dropped += 1;
             }
         }
     }
 
     fn command(&mut self, command: A::Command) {
-        match self.ends.commands.try_send(command) {
+        match self.channels.commands.try_send(command) {
             Ok(()) => self.commands_unanswered += 1,
             Err(TrySendError::Full(_)) => unreachable!("unanswered commands fit the lane"),
-            // The HTTP thread has ended: the server is past its grace.
+            // The HTTP thread has ended: the grace is over.
             Err(TrySendError::Closed(_)) => {}
         }
     }

@@ -1,63 +1,64 @@
-//! One send per pipe that has something to say.
+//! One send per pipe that has bytes.
 //!
-//! A send costs about as much as the bytes of fifty messages, so a pipe waits for its turn among all
-//! that have something to send, and then gets everything that came meanwhile. Between the sends of a
-//! large room the shard goes on reading: what it hears then leaves with the rest of the round, instead
-//! of waiting for its end.
+//! A send costs about as much as the bytes of fifty messages, so all pipes that have bytes are sent to
+//! in a round, and each send takes everything that was queued until then. Between the sends of a large
+//! room the shard goes on reading: what it receives then leaves with the rest of the round instead of
+//! waiting for its end.
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
-use throng_engine::PipeEnd;
-use throng_engine::{App, Flushed, PipeId};
+use throng_engine::{App, Flushed, PipeEnd, PipeId};
 
 use super::turn::Worker;
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
 
-/// How long a turn sends, as a multiple of what it took so far: hearing a message costs a look at
-/// each member of its room, and must not take the time from sending.
+/// How long a turn sends, as a multiple of its time so far: a delivery costs a look at each member of
+/// its room, and must not take the time from sending.
 const SENDING_SHARE: u64 = 8;
 const SENDING_NS_MIN: u64 = 250_000;
 /// Sends between two looks at the clock.
 const SENDS_PER_LOOK: u32 = 16;
 
-/// How long a peer may take to end a connection that we have ended.
+/// How long a peer may take to close a connection whose sending side is shut.
 const CLOSING_MS: u64 = 1_000;
 
 impl<A: App> Worker<A> {
-    /// Takes down what we have ended and the peer has not.
+    /// Closes connections that the peer has not closed in time.
     pub(super) fn end_overdue_closing(&mut self) {
         while let Some((_, pipe)) = self.closing.pop_front_if(|(due, _)| *due <= self.now) {
             self.end_later(pipe, PipeEnd::Failed);
         }
     }
 
-    /// Sends to pipes that have something to say, in turn, unless they may linger for more. The rest
-    /// of them wait for the next turn, which may have more for them.
+    /// Sends to pipes that have bytes, unless they wait for more (`flush_linger_us`). What does not
+    /// fit this turn is sent in the next one.
     pub(super) fn flush(&mut self) {
         let was_empty = self.dirty.is_empty();
-        self.state.outbox().take_dirty(&mut self.dirty);
+        self.shard.outbox().take_dirty(&mut self.dirty);
         if self.dirty.is_empty() {
             return;
         }
-        if was_empty && self.tuning.flush_linger_us > 0 {
-            let linger_ns = u64::from(self.tuning.flush_linger_us) * 1000;
+        if was_empty && self.config.tuning.flush_linger_us > 0 {
+            let linger_ns = u64::from(self.config.tuning.flush_linger_us) * 1000;
             self.flush_at = Some(self.now.plus_ns(linger_ns));
         }
         if self.flush_at.is_some_and(|at| at > self.now) {
             return;
         }
         self.flush_at = None;
-        let begun = self.clock.now();
+        let begun = self.config.clock.now();
         let most_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
         for sends in 1_u32.. {
             let Some(pipe) = self.dirty.pop_front() else { return };
             self.flush_pipe(pipe);
-            if sends.is_multiple_of(SENDS_PER_LOOK) && self.clock.now().since(begun) >= most_ns {
+            if sends.is_multiple_of(SENDS_PER_LOOK)
+                && self.config.clock.now().since(begun) >= most_ns
+            {
                 return;
             }
         }
@@ -68,7 +69,7 @@ impl<A: App> Worker<A> {
         let fd = open.stream.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         loop {
-            let outbox = self.state.outbox();
+            let outbox = self.shard.outbox();
             let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
             let count = outbox.slices(pipe, &mut pieces);
             let pieces = &pieces[..count];
@@ -93,13 +94,13 @@ impl<A: App> Worker<A> {
             match outbox.sent(pipe, sent) {
                 Flushed::Empty => return self.note_full(pipe, false),
                 Flushed::More if sent == offered => {
-                    // It took everything; there are more pieces.
+                    // The socket accepted everything, and there are more pieces.
                     outbox.writable(pipe);
                     continue;
                 }
                 Flushed::More => return self.note_full(pipe, true),
-                // The peer sees the end behind the last bytes and has a moment to end as well:
-                // closing with unread input would reset the connection and take those bytes along.
+                // The peer reads the last bytes and then the end, and has some time to close its
+                // side: closing with unread input would reset the connection and lose those bytes.
                 Flushed::Close => {
                     if shutdown(fd, Shutdown::Write).is_err() {
                         self.end_later(pipe, PipeEnd::Failed);
@@ -111,7 +112,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Whether the pipe must tell when it takes bytes again.
+    /// While its socket is full, a pipe is watched until it is writable.
     fn note_full(&mut self, pipe: PipeId, is_full: bool) {
         let Some(open) = self.pipes.open_mut(pipe) else { return };
         if open.is_full == is_full {

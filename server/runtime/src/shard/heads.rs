@@ -1,17 +1,17 @@
-//! The first request of a connection: a WebSocket of this shard, or the HTTP thread's.
+//! The first request of a connection decides where it belongs: to this shard, another one, or the
+//! HTTP thread.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
-use throng_engine::Accept;
-use throng_engine::{App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
+use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
 use throng_wire::http::{self, EngineError};
 use throng_wire::ws;
 
 use super::pipes::{Head, Pipes};
 use super::readiness::{Readiness, Source};
 use super::turn::Worker;
-use crate::link::{Handed, ToShard, Upgraded};
+use crate::link::{Handover, ToShard, Upgraded};
 use crate::request::{Fields, HttpPolicy};
 
 const OVERLOADED: &str = r#"{"code":503,"message":"The server is overloaded"}"#;
@@ -56,15 +56,15 @@ impl<A: App> Worker<A> {
             return self.watch_head(pipe);
         }
         let verdict = if head.bytes.is_empty() {
-            judge(&self.buffer[..count], head, &self.policy, self.shard, self.shards)
+            judge(&self.buffer[..count], head, &self.config.policy, self.id, self.config.shards)
         } else {
             let mut bytes = std::mem::take(&mut head.bytes);
             bytes.extend_from_slice(&self.buffer[..count]);
-            let verdict = judge(&bytes, head, &self.policy, self.shard, self.shards);
+            let verdict = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
             head.bytes = bytes;
             verdict
         };
-        // From here on everything that came is in one place.
+        // From here on `head.bytes` holds everything that arrived and is needed.
         if head.bytes.is_empty() {
             match verdict {
                 Verdict::NeedMore | Verdict::HttpServer => {
@@ -80,11 +80,11 @@ impl<A: App> Worker<A> {
             Verdict::NeedMore => self.watch_head(pipe),
             Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
             Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
-            Verdict::Upgrade { owner, accept, request, .. } if owner == self.shard => {
+            Verdict::Upgrade { owner, accept, request, .. } if owner == self.id => {
                 self.upgrade(pipe, accept, request);
             }
             Verdict::Upgrade { owner, accept, request, .. } => {
-                self.pass_on(pipe, owner, accept, request);
+                self.send_to_owner(pipe, owner, accept, request);
             }
             Verdict::HttpServer => self.hand_over(pipe),
         }
@@ -98,17 +98,25 @@ impl<A: App> Worker<A> {
             return;
         }
         let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
-        self.state.step(input, &mut self.effects);
+        self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
-            self.state.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+            self.shard.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
         }
     }
 
     /// The handshake names a session of another shard.
-    fn pass_on(&mut self, pipe: PipeId, owner: ShardId, accept: Box<str>, request: EngineRequest) {
-        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
+    fn send_to_owner(
+        &mut self,
+        pipe: PipeId,
+        owner: ShardId,
+        accept: Box<str>,
+        request: EngineRequest,
+    ) {
+        let Some(head) = detach(&mut self.pipes, &self.readiness, pipe) else { return };
         let Head { stream, bytes: leftover, permit, .. } = *head;
-        let (Some(permit), Some(handle)) = (permit, self.ends.handles.to(owner)) else { return };
+        let (Some(permit), Some(handle)) = (permit, self.channels.handles.to(owner)) else {
+            return;
+        };
         let accept = Accept::Write(accept);
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
@@ -119,22 +127,22 @@ impl<A: App> Worker<A> {
     }
 
     fn hand_over(&mut self, pipe: PipeId) {
-        let Ok(slot) = self.ends.handed.try_reserve() else {
+        let Ok(slot) = self.channels.handovers.try_reserve() else {
             return self.refuse(pipe, 503, OVERLOADED);
         };
-        let Some(head) = take_away(&mut self.pipes, &self.readiness, pipe) else { return };
+        let Some(head) = detach(&mut self.pipes, &self.readiness, pipe) else { return };
         let Head { stream, bytes: prefix, peer, permit, .. } = *head;
         let Some(permit) = permit else { return };
         self.counters.connections_handed_over += 1;
-        slot.send(Handed { stream, prefix, peer, permit });
+        slot.send(Handover { stream, prefix, peer, permit });
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
         self.refuse_with(pipe, &http::refusal(status, json));
     }
 
-    /// Answers, and keeps the connection until the client has closed it or its time is up: closing
-    /// with unread bytes would reset it and the client might never see the answer.
+    /// Answers, and keeps the connection until the client closes it or the handshake timeout: closing
+    /// with unread bytes would reset it, and the client might never see the answer.
     fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
         let Some(head) = self.pipes.head_mut(pipe) else { return };
         let is_sent = (&head.stream).write_all(answer).is_ok();
@@ -155,7 +163,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Heads that took too long are told so and closed.
+    /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
             let Some(head) = self.pipes.head_mut(pipe) else { continue };
@@ -183,8 +191,8 @@ impl<A: App> Worker<A> {
     }
 }
 
-/// A head for another thread: this one no longer waits for it.
-fn take_away(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<Head>> {
+/// Takes a head out for another thread, and stops watching it.
+fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<Head>> {
     let head = pipes.take_head(pipe)?;
     if head.is_watched {
         readiness.remove(&head.stream);
@@ -220,7 +228,7 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
     let Some(key) = upgrade.key else {
         return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
-    // Sids that no shard can own are refused right here.
+    // A sid that no shard can own is refused by this one.
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);

@@ -1,4 +1,4 @@
-//! Items from other shards and from the HTTP thread.
+//! Items of other shards and of the HTTP thread.
 
 use throng_engine::{App, Input, ShardId};
 
@@ -13,7 +13,7 @@ const INBOX_PER_TURN: usize = 256;
 const REQUESTS_PER_TURN: usize = 1024;
 
 impl<A: App> Worker<A> {
-    /// Free slots now: the logic never emits more than that in this turn.
+    /// Counts the free slots: the engine never emits more than that in this turn.
     pub(super) fn measure_lanes(&mut self) {
         let slots = &mut self.slots;
         let count = |free: usize| u32::try_from(free).unwrap_or(u32::MAX);
@@ -25,20 +25,20 @@ impl<A: App> Worker<A> {
         slots
             .deliveries
             .extend(self.lane_ends.deliveries_out.iter().map(|lane| count(lane.free_slots())));
-        slots.signals = count(self.ends.signals.capacity());
+        slots.signals = count(self.channels.signals.capacity());
         slots.commands = count(crate::link::COMMANDS_MAX - self.commands_unanswered);
     }
 
     pub(super) fn take_replies(&mut self) {
-        while let Ok(reply) = self.ends.replies.try_recv() {
+        while let Ok(reply) = self.channels.replies.try_recv() {
             self.commands_unanswered -= 1;
-            self.state.step(Input::Reply(reply), &mut self.effects);
+            self.shard.step(Input::Reply(reply), &mut self.effects);
         }
     }
 
     pub(super) fn take_inbox(&mut self) {
         for _ in 0..INBOX_PER_TURN {
-            let Ok(item) = self.ends.inbox.try_recv() else { return };
+            let Ok(item) = self.channels.inbox.try_recv() else { return };
             let input = match item {
                 ToShard::Http { poll, request, body, answer } => {
                     self.polls.insert(poll, answer);
@@ -49,8 +49,8 @@ impl<A: App> Worker<A> {
                     Input::HttpGone { poll }
                 }
                 ToShard::HasSession { request, answer } => {
-                    // Who asked may have given up.
-                    let _ = answer.send(self.state.has_session(&request));
+                    // The client may have closed its connection.
+                    let _ = answer.send(self.shard.has_session(&request));
                     continue;
                 }
                 ToShard::Upgraded(upgraded) => {
@@ -67,7 +67,7 @@ impl<A: App> Worker<A> {
                     return;
                 }
             };
-            self.state.step(input, &mut self.effects);
+            self.shard.step(input, &mut self.effects);
         }
     }
 
@@ -81,31 +81,31 @@ impl<A: App> Worker<A> {
             return self.pipes.release(pipe);
         }
         let input = Input::Upgrade { pipe, accept, request };
-        self.state.step(input, &mut self.effects);
+        self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
-            self.state.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
+            self.shard.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
         }
     }
 
-    /// Deliveries never make the logic send, so all of them can be taken.
+    /// A delivery never needs a slot of a lane, so all of them are taken.
     pub(super) fn take_deliveries(&mut self) {
         for (from, lane) in self.lane_ends.deliveries_in.iter_mut().enumerate() {
-            // What a peer pushes meanwhile is for the next turn: the turn stays bounded.
+            // Deliveries pushed from now on are for the next turn, so that this one is bounded.
             for _ in 0..lane.len() {
                 let Some(delivery) = lane.pop() else { break };
                 let from = ShardId(from as u8);
-                self.state.step(Input::Delivery { from, delivery }, &mut self.effects);
+                self.shard.step(Input::Delivery { from, delivery }, &mut self.effects);
             }
         }
     }
 
-    /// Takes requests, one peer after the other, while their worst-case fan-out fits.
+    /// Takes requests, one of each peer in turn, while their worst-case fan-out fits.
     pub(super) fn take_requests(&mut self) {
         self.is_stalled = false;
         let peers = self.lane_ends.requests_in.len();
         let mut empty_in_a_row = 0;
         for _ in 0..REQUESTS_PER_TURN {
-            if !self.state.takes_requests() {
+            if !self.shard.takes_requests() {
                 self.is_stalled = self.lane_ends.requests_in.iter().any(|lane| !lane.is_empty());
                 return;
             }
@@ -120,7 +120,7 @@ impl<A: App> Worker<A> {
             };
             let Some((from, request)) = request else { return };
             empty_in_a_row = 0;
-            self.state.step(Input::Request { from, request }, &mut self.effects);
+            self.shard.step(Input::Request { from, request }, &mut self.effects);
         }
     }
 }

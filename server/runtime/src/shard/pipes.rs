@@ -12,25 +12,25 @@ pub(super) struct Head {
     pub(super) stream: TcpStream,
     /// Whether its readiness is reported: once the first read came too early.
     pub(super) is_watched: bool,
-    /// What came so far.
+    /// Bytes that arrived so far.
     pub(super) bytes: Vec<u8>,
     pub(super) peer: SocketAddr,
-    /// `None` once it was refused: what still comes is thrown away until the client closes.
+    /// `None` once it was refused: further bytes are dropped until the client closes.
     pub(super) permit: Option<Permit>,
 }
 
 /// A WebSocket byte stream.
 pub(super) struct Open {
     pub(super) stream: TcpStream,
-    /// The shard is told when it takes bytes: it did not take all of them.
+    /// The socket did not accept all bytes, and is watched until it is writable.
     pub(super) is_full: bool,
-    /// Held for its drop.
-    _ticket: Permit,
+    /// Given back when the stream is closed.
+    _permit: Permit,
 }
 
 impl Open {
     pub(super) fn new(stream: TcpStream, permit: Permit) -> Open {
-        Open { stream, is_full: false, _ticket: permit }
+        Open { stream, is_full: false, _permit: permit }
     }
 }
 
@@ -49,7 +49,7 @@ struct Slot {
 pub(super) struct Pipes {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Deadlines of heads, oldest first; all have the same patience.
+    /// Deadlines of heads, oldest first; all have the same timeout.
     awaited: VecDeque<(Now, PipeId)>,
     open: u32,
     heads: u32,
@@ -149,8 +149,8 @@ impl Pipes {
         Some(head)
     }
 
-    /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the core hears
-    /// of the end before it hears of the next tenant.
+    /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the engine
+    /// sees the end of this pipe before the next one in its slot.
     pub(super) fn take_open(&mut self, pipe: PipeId) -> Option<Open> {
         let place = self.place_mut(pipe)?;
         if !matches!(place, Place::Open(_)) {
@@ -168,7 +168,7 @@ impl Pipes {
         self.free.push(pipe.slot);
     }
 
-    /// The next head whose patience has run out.
+    /// The next head that took too long.
     pub(super) fn overdue_head(&mut self, now: Now) -> Option<PipeId> {
         while let Some((deadline, pipe)) = self.awaited.front().copied() {
             if !self.is_head(pipe) {

@@ -4,17 +4,16 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use throng_engine::PipeEnd;
-use throng_engine::{App, Input, PipeId};
+use throng_engine::{App, Input, PipeEnd, PipeId};
 
 use super::turn::Worker;
 
-/// Bytes read in one turn before what they cause is sent.
+/// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 
 impl<A: App> Worker<A> {
-    /// Reads pipes that are ready, each once, up to the bounds of a turn; the rest stay ready. What
-    /// has more to read is reported again.
+    /// Reads each ready pipe once, up to the bounds of a turn; the rest stay ready. A pipe with more
+    /// to read is reported again.
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
         for _ in 0..self.ready.len() {
@@ -37,7 +36,7 @@ impl<A: App> Worker<A> {
             Ok(count) => {
                 self.read_bytes += count;
                 let bytes = &mut self.buffer[..count];
-                self.state.step(Input::Bytes { pipe, bytes }, &mut self.effects);
+                self.shard.step(Input::Bytes { pipe, bytes }, &mut self.effects);
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.end_now(pipe, PipeEnd::Failed),
@@ -46,11 +45,11 @@ impl<A: App> Worker<A> {
 
     fn end_now(&mut self, pipe: PipeId, end: PipeEnd) {
         self.pipes.take_open(pipe);
-        self.state.step(Input::PipeClosed { pipe, end }, &mut self.effects);
+        self.shard.step(Input::PipeClosed { pipe, end }, &mut self.effects);
         self.pipes.release(pipe);
     }
 
-    /// Closes a pipe outside the stepping part of a turn: the core hears of it in the next one.
+    /// Closes a pipe outside of the step part of a turn; the engine learns of it in the next turn.
     pub(super) fn end_later(&mut self, pipe: PipeId, end: PipeEnd) {
         if self.pipes.take_open(pipe).is_some() {
             self.gone.push((pipe, end));
@@ -59,7 +58,7 @@ impl<A: App> Worker<A> {
 
     pub(super) fn report_gone(&mut self) {
         for (pipe, end) in std::mem::take(&mut self.gone) {
-            self.state.step(Input::PipeClosed { pipe, end }, &mut self.effects);
+            self.shard.step(Input::PipeClosed { pipe, end }, &mut self.effects);
             self.pipes.release(pipe);
         }
     }

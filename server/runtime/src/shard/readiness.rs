@@ -1,8 +1,8 @@
-//! What is ready: one epoll set for everything a shard waits for, and the runtime sleeps on the set.
+//! One epoll set holds everything that a shard waits for; the runtime sleeps on the set.
 //!
-//! An idle connection costs no memory of ours here, and waiting for it again costs no system call:
-//! sockets stay in the set, level-triggered, until they are closed. A wait of the runtime per
-//! connection is a task and two boxes for as long as it is idle, and a submission per read.
+//! An idle connection costs no user memory here, and waiting for it again costs no system call:
+//! sockets stay in the set, level-triggered, until they are closed. A wait of the runtime for each
+//! connection would be a task and two boxes while it is idle, and a submission per read.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ pub(super) enum Source {
     Pipe(PipeId),
 }
 
-/// The slot of sources that are no pipe; slots of pipes are bounded by descriptors.
+/// The slot of sources other than pipes; descriptors run out long before a pipe has it.
 const NO_PIPE: u32 = u32::MAX;
 
 impl Source {
@@ -48,14 +48,14 @@ impl Source {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
     pub(super) source: Source,
-    /// There is something to read; an end or an error counts, for the read tells which.
+    /// A read will not block: there are bytes, an end or an error.
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
 }
 
 pub(super) struct Readiness {
     set: OwnedFd,
-    /// The set as the runtime sees it: of its stream types this one keeps no addresses.
+    /// The set as a type that the runtime can wait for; this one stores no addresses.
     watched: UnixStream,
     found: Vec<epoll::Event>,
     found_max: usize,
@@ -84,7 +84,7 @@ impl Readiness {
         let _ = epoll::delete(&self.set, fd);
     }
 
-    /// Reports also when the pipe takes bytes, or no longer.
+    /// Starts or stops to report when the pipe is writable.
     pub(super) fn report_writable(
         &self,
         fd: impl AsFd,
@@ -95,12 +95,12 @@ impl Readiness {
         Ok(epoll::modify(&self.set, fd, Source::Pipe(pipe).data(), flags)?)
     }
 
-    /// Looks what is ready now; true if anything is, also if it was found before and not taken.
+    /// Collects what is ready now. True if anything is, or was found earlier and not taken.
     pub(super) fn look(&mut self) -> bool {
         if self.found.is_empty() {
             self.found.reserve(self.found_max);
             let spare = rustix::buffer::spare_capacity(&mut self.found);
-            // An interruption is like nothing found: the runtime's wait comes next.
+            // After an interruption nothing is found, and the runtime waits next.
             let _ = epoll::wait(&self.set, spare, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         }
         !self.found.is_empty()
@@ -119,7 +119,7 @@ impl Readiness {
 
     /// Sleeps until anything is ready.
     pub(super) async fn sleep(&self) {
-        // An error is found again by the system call that it makes fail.
+        // An error shows again in the system call that follows.
         let _ = self.watched.readable(false).await;
     }
 }

@@ -1,50 +1,44 @@
-//! One turn after the other.
+//! The loop of a shard: one turn after the other, and the wait between them.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use throng_engine::PipeEnd;
-use throng_engine::{Answer, App, Effects, LaneSlots, Now, PipeId, PollId, Shard, ShardId};
+use throng_engine::{
+    Answer, App, Effects, LaneSlots, Now, PipeEnd, PipeId, PollId, Shard, ShardId,
+};
 use throng_mesh::{LaneEnds, Receiver};
 use tokio::sync::oneshot;
 
 use super::alarm::Alarm;
 use super::pipes::Pipes;
 use super::readiness::{Readiness, Source};
-use super::{Plan, Tuning};
-use crate::clock::Clock;
-use crate::limiter::ConnectionLimiter;
-use crate::link::ShardEnds;
-use crate::request::HttpPolicy;
+use super::{Plan, ShardConfig};
+use crate::link::ShardChannels;
 use crate::stats::{RuntimeCounters, ShardStats};
 
-/// Next look at lanes that were too full for what the logic owes or for a request's fan-out. A
-/// peer that drains them has no reason to ring.
-const PRESSED_RETRY_NS: u64 = 250_000;
+/// Next look at lanes without the free slots that pending deliveries or a request's fan-out need. A
+/// peer that empties them does not ring.
+const FULL_LANE_RETRY_NS: u64 = 250_000;
 
 pub(super) struct Worker<A: App> {
-    pub(super) shard: ShardId,
-    pub(super) shards: u8,
-    pub(super) tuning: Tuning,
-    pub(super) policy: Arc<HttpPolicy>,
-    pub(super) limiter: Arc<ConnectionLimiter>,
-    pub(super) clock: Clock,
+    pub(super) id: ShardId,
+    pub(super) config: ShardConfig,
     pub(super) now: Now,
 
-    pub(super) state: Shard<A>,
+    pub(super) shard: Shard<A>,
     pub(super) effects: Effects<A>,
     pub(super) slots: LaneSlots,
 
     pub(super) pipes: Pipes,
     /// Connections to read, in the order they became ready.
     pub(super) ready: VecDeque<PipeId>,
-    /// Pipes taken down since the last turn, of which the logic has not heard.
+    /// Pipes closed since the last turn; the engine learns of them in the next one.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
-    /// Pipes that have something to send, in the order in which they are offered to their sockets.
+    /// Pipes that have bytes to send, in the order of their sends.
     pub(super) dirty: VecDeque<PipeId>,
-    /// Pipes that we have ended, and when to take them down.
+    /// Pipes whose sending side is shut, and when to close them.
     pub(super) closing: VecDeque<(Now, PipeId)>,
     pub(super) flush_at: Option<Now>,
     pub(super) buffer: Box<[u8]>,
@@ -58,9 +52,9 @@ pub(super) struct Worker<A: App> {
 
     pub(super) lane_ends: LaneEnds<A::Request, A::Delivery>,
     pub(super) next_peer: usize,
-    /// Requests wait because their fan-out may not fit.
+    /// Requests wait: their fan-out might not fit the delivery lanes.
     pub(super) is_stalled: bool,
-    pub(super) ends: ShardEnds<A>,
+    pub(super) channels: ShardChannels<A>,
     pub(super) polls: HashMap<PollId, oneshot::Sender<Answer>>,
     pub(super) commands_unanswered: usize,
 
@@ -75,9 +69,9 @@ pub(super) struct Worker<A: App> {
 }
 
 impl<A: App> Worker<A> {
-    /// Runs until the HTTP thread says [`crate::link::ToShard::Exit`].
-    pub(super) async fn run(plan: Plan<A>, state: Shard<A>) -> io::Result<()> {
-        let mut worker = Worker::new(plan, state)?;
+    /// Runs until [`crate::link::ToShard::Exit`].
+    pub(super) async fn run(plan: Plan<A>, shard: Shard<A>) -> io::Result<()> {
+        let mut worker = Worker::new(plan, shard)?;
         while !worker.is_ending {
             worker.turn();
             worker.park().await;
@@ -85,19 +79,15 @@ impl<A: App> Worker<A> {
         Ok(())
     }
 
-    fn new(plan: Plan<A>, state: Shard<A>) -> io::Result<Worker<A>> {
-        let readiness = Readiness::new(plan.tuning.pipes_per_turn as usize)?;
+    fn new(plan: Plan<A>, shard: Shard<A>) -> io::Result<Worker<A>> {
+        let readiness = Readiness::new(plan.config.tuning.pipes_per_turn as usize)?;
         let alarm = Alarm::new()?;
         readiness.add(&*plan.lane_ends.bell, Source::Bell)?;
         readiness.add(&alarm, Source::Alarm)?;
         let mut worker = Worker {
-            shard: plan.shard,
-            shards: plan.shards,
-            policy: plan.policy,
-            limiter: plan.limiter,
-            clock: plan.clock,
-            now: plan.clock.now(),
-            state,
+            id: plan.id,
+            now: plan.config.clock.now(),
+            shard,
             effects: Effects::default(),
             slots: LaneSlots::default(),
             pipes: Pipes::default(),
@@ -106,7 +96,7 @@ impl<A: App> Worker<A> {
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
             flush_at: None,
-            buffer: vec![0; plan.tuning.read_bytes_max].into(),
+            buffer: vec![0; plan.config.tuning.read_bytes_max].into(),
             read_bytes: 0,
             refused_open: 0,
             listener: Some(plan.listener),
@@ -115,7 +105,7 @@ impl<A: App> Worker<A> {
             lane_ends: plan.lane_ends,
             next_peer: 0,
             is_stalled: false,
-            ends: plan.ends,
+            channels: plan.channels,
             polls: HashMap::new(),
             commands_unanswered: 0,
             readiness,
@@ -125,16 +115,16 @@ impl<A: App> Worker<A> {
             view: plan.view,
             is_stopping: false,
             is_ending: false,
-            tuning: plan.tuning,
+            config: plan.config,
         };
         worker.watch_listener()?;
         Ok(worker)
     }
 
     fn turn(&mut self) {
-        self.now = self.clock.now();
+        self.now = self.config.clock.now();
         self.measure_lanes();
-        self.state.begin(self.now, &self.slots);
+        self.shard.begin(self.now, &self.slots);
 
         self.end_overdue_closing();
         self.report_gone();
@@ -144,11 +134,11 @@ impl<A: App> Worker<A> {
         self.take_requests();
         self.drop_overdue_heads();
         self.accept(self.now);
-        // Bytes before the inbox: a client that has sent its upgrade packet on the WebSocket may
-        // already ask over HTTP, and must find itself upgraded.
+        // Bytes before the inbox: a client may send its upgrade packet on the WebSocket and the next
+        // request over HTTP, and the request must find the session upgraded.
         self.read_ready();
         self.take_inbox();
-        self.state.settle(&mut self.effects);
+        self.shard.settle(&mut self.effects);
 
         self.apply();
         self.flush();
@@ -156,7 +146,7 @@ impl<A: App> Worker<A> {
     }
 
     fn sort_ready(&mut self) {
-        // What the last turn left comes first: what is ready is found again.
+        // Pipes left over from the last turn come first; epoll reports the others again.
         if !self.ready.is_empty() || !self.readiness.look() {
             return;
         }
@@ -167,7 +157,7 @@ impl<A: App> Worker<A> {
                 Source::Alarm => self.alarm.clear(),
                 Source::Pipe(pipe) => {
                     if ready.is_writable {
-                        self.state.outbox().writable(pipe);
+                        self.shard.outbox().writable(pipe);
                     }
                     if ready.is_readable {
                         self.ready.push_back(pipe);
@@ -193,7 +183,7 @@ impl<A: App> Worker<A> {
             && self.gone.is_empty()
             && self.commands_unanswered == 0
             && self.lane_ends.is_idle();
-        let (engine, app) = (&self.state.engine().counters, self.state.app().counters());
+        let (engine, app) = (&self.shard.engine().counters, self.shard.app().counters());
         self.stats.publish(engine, app, &self.counters, is_quiet);
     }
 
@@ -205,20 +195,20 @@ impl<A: App> Worker<A> {
             || !self.gone.is_empty()
             || self.is_ending
             || (can_accept && self.listener.is_some());
-        // A busy shard does not even park: its peers make no system call for it.
+        // A busy shard does not park, so its peers make no system call to wake it.
         if has_work || self.readiness.look() {
             return;
         }
         if let Some(deadline) = self.next_deadline() {
-            // What is still due after the turn waits for room in a lane.
+            // A deadline that is still due after the turn waits for a free slot in a lane.
             let is_blocked = deadline <= self.now;
-            let deadline = if is_blocked { self.now.plus_ns(PRESSED_RETRY_NS) } else { deadline };
-            self.alarm.set(&self.clock, deadline);
+            let deadline = if is_blocked { self.now.plus_ns(FULL_LANE_RETRY_NS) } else { deadline };
+            self.alarm.set(&self.config.clock, deadline);
         }
         let is_asleep = self.lane_ends.bell.park(|| {
             let is_idle = self.lane_ends.deliveries_in.iter().all(Receiver::is_empty)
                 && (self.is_stalled || self.lane_ends.requests_in.iter().all(Receiver::is_empty));
-            is_idle && self.ends.inbox.is_empty() && self.ends.replies.is_empty()
+            is_idle && self.channels.inbox.is_empty() && self.channels.replies.is_empty()
         });
         if is_asleep {
             self.readiness.sleep().await;
@@ -227,7 +217,7 @@ impl<A: App> Worker<A> {
     }
 
     fn next_deadline(&self) -> Option<Now> {
-        let is_pressed = self.is_stalled
+        let is_lane_nearly_full = self.is_stalled
             || self
                 .lane_ends
                 .requests_out
@@ -239,12 +229,12 @@ impl<A: App> Worker<A> {
                 .iter()
                 .any(|lane| lane.free_slots() < lane.capacity() / 4);
         [
-            self.state.next_deadline(),
+            self.shard.next_deadline(),
             self.pipes.next_deadline(),
             self.flush_at,
             self.closing.front().map(|(due, _)| *due),
             self.accept_paused_until,
-            is_pressed.then(|| self.now.plus_ns(PRESSED_RETRY_NS)),
+            is_lane_nearly_full.then(|| self.now.plus_ns(FULL_LANE_RETRY_NS)),
         ]
         .into_iter()
         .flatten()

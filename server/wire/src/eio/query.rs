@@ -5,11 +5,13 @@ use std::borrow::Cow;
 pub struct Query<'a> {
     /// `EIO`: the protocol the client speaks.
     pub eio: Option<Cow<'a, str>>,
+    /// `transport`: `polling`, `websocket`, or anything else that the client sent.
     pub transport: Option<Cow<'a, str>>,
+    /// `sid`: the session that the request belongs to; absent in a handshake.
     pub sid: Option<Cow<'a, str>>,
     /// The client cannot receive binary: any `b64` that is not empty, as in the reference server.
     pub b64: bool,
-    /// `j`: the answer is a JSONP call with this index. What is no digit in it is dropped, as in the
+    /// `j`: the answer is a JSONP call with this index. Characters other than digits are dropped, as in the
     /// reference server; an index without any digit, or of more than 32 bits, is 0.
     pub jsonp: Option<u32>,
     /// `api_token`, as given: may be empty or the word `false`.
@@ -17,6 +19,8 @@ pub struct Query<'a> {
 }
 
 /// Reads the parameters that concern the engine out of `query` (without its `?`).
+///
+/// Spec: TRN-3, TRN-5, TRN-70, TRN-73.
 pub fn query(query: &str) -> Query<'_> {
     let mut found = Query::default();
     let mut b64 = None;

@@ -1,15 +1,24 @@
-/// What the engine refuses a request with: status and JSON body of the reference server.
+/// Why the engine refuses a request: status and JSON body of the reference server.
+///
+/// Spec: TRN-10 to TRN-19.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngineError {
+    /// `transport` is missing or unknown (TRN-11).
     TransportUnknown,
+    /// No session with this `sid` is open (TRN-13).
     SessionUnknown,
+    /// A handshake that is not a GET (TRN-15).
     BadHandshakeMethod,
+    /// The request does not fit its transport (TRN-14, TRN-16).
     BadRequest,
+    /// The `Origin` is not accepted (TRN-12).
     Forbidden,
+    /// `EIO` is neither 3 nor 4 (TRN-17).
     UnsupportedVersion,
 }
 
 impl EngineError {
+    /// The HTTP status: 400 or 403.
     pub fn status(self) -> u16 {
         match self {
             EngineError::Forbidden => 403,
@@ -21,6 +30,7 @@ impl EngineError {
         }
     }
 
+    /// The JSON body, `{"code":…,"message":…}`.
     pub fn json(self) -> &'static str {
         match self {
             EngineError::TransportUnknown => r#"{"code":0,"message":"Transport unknown"}"#,
@@ -36,7 +46,7 @@ impl EngineError {
 }
 
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
-/// [`accept_key`](crate::ws::accept_key).
+/// [`accept_key`](crate::ws::accept_key). Spec: TRN-51.
 pub fn switching_protocols(accept: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -3,34 +3,44 @@ use httparse::{Header, Status};
 
 use crate::Fault;
 
-/// The longest request head that is taken.
+/// Bytes of the longest request head that is accepted (LIM-8).
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 64;
 
+/// What the first bytes of a connection hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head<'a> {
+    /// The head is not complete.
     NeedMore,
-    /// `len`: bytes of the head; a body or WebSocket frames may follow.
+    /// A whole head; a body or WebSocket frames may follow.
     Complete {
+        /// Bytes of the head.
         len: usize,
+        /// The fields of it that matter to the server.
         request: Request<'a>,
     },
 }
 
+/// The parts of a request head that matter to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
+    /// `GET`, `POST` and so on, as sent.
     pub method: &'a str,
     /// Without the query; undecoded.
     pub path: &'a str,
     /// After the first `?`; empty if none; undecoded.
     pub query: &'a str,
+    /// `Host`, if it is given and is text.
     pub host: Option<&'a str>,
+    /// `Origin`, if it is given and is text.
     pub origin: Option<&'a str>,
+    /// `Authorization`, if it is given and is text.
     pub authorization: Option<&'a str>,
     /// Set if the client asks to go on as WebSocket.
     pub upgrade: Option<Upgrade<'a>>,
 }
 
+/// A request to go on as WebSocket. Spec: TRN-50 to TRN-52.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upgrade<'a> {
     /// `Sec-WebSocket-Key`, if it is one: base64 of 16 bytes.

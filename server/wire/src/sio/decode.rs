@@ -25,17 +25,26 @@ impl Default for Limits {
 /// ERROR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
+    /// Opens a namespace, or confirms that it is open.
     Connect,
+    /// Leaves a namespace.
     Disconnect,
+    /// A name and arguments, in a JSON array.
     Event,
+    /// The answer to an event with an id.
     Ack,
+    /// The server refuses a namespace.
     ConnectError,
+    /// An event with attachments.
     BinaryEvent,
+    /// An ack with attachments.
     BinaryAck,
 }
 
+/// One Socket.IO packet without its attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
+    /// Its type.
     pub kind: Kind,
     /// Binary messages that follow this packet and belong to it.
     pub attachments: u32,
@@ -44,6 +53,7 @@ pub struct Packet<'a> {
     /// The query that protocol 4 clients put behind a namespace when they connect to it, without
     /// its `?`; empty if none.
     pub query: &'a str,
+    /// Id of the ack that an event asks for, or that an ack answers.
     pub ack: Option<u64>,
     /// Valid JSON of the shape the kind asks for.
     pub data: Option<&'a str>,

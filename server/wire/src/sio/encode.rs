@@ -31,8 +31,8 @@ pub fn end_event(out: &mut String) {
     out.push(']');
 }
 
-/// Appends an event packet whose name and arguments are one JSON array, `42[…]`. Whoever made the
-/// array vouches for its syntax.
+/// Appends an event packet whose name and arguments are one JSON array, `42[…]`. The caller
+/// guarantees that it is valid JSON.
 pub fn put_event_array(out: &mut String, array: &str) {
     out.push_str("42");
     out.push_str(array);
@@ -76,6 +76,7 @@ pub fn put_connect_error(out: &mut String, version: Version, namespace: &str, me
     }
 }
 
+/// Appends a disconnect packet, `41`.
 pub fn put_disconnect(out: &mut String, namespace: &str) {
     out.push_str("41");
     put_namespace(out, namespace);

@@ -13,25 +13,27 @@ pub fn put_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
         .expect("writing to a Vec cannot fail");
 }
 
+/// One whole, unmasked text frame.
 pub fn text_frame(payload: &str) -> Bytes {
     frame(OpCode::Data(Data::Text), payload.as_bytes())
 }
 
+/// One whole, unmasked binary frame.
 pub fn binary_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Data(Data::Binary), payload)
 }
 
-/// `payload`: at most 125 bytes; what is longer is cut.
+/// A ping. `payload`: at most 125 bytes; what is longer is cut.
 pub fn ping_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Ping), &payload[..payload.len().min(125)])
 }
 
-/// `payload`: that of the ping it answers, at most 125 bytes; what is longer is cut.
+/// A pong. `payload`: that of the ping it answers, at most 125 bytes; what is longer is cut.
 pub fn pong_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Pong), &payload[..payload.len().min(125)])
 }
 
-/// `reason` is cut at a character boundary to what a close frame can hold.
+/// A close frame. `reason` is cut at a character boundary to what a close frame can hold.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut end = reason.len().min(CLOSE_REASON_BYTES_MAX);
     while !reason.is_char_boundary(end) {

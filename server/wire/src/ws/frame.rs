@@ -77,9 +77,9 @@ impl Header {
         if length >> 63 != 0 {
             return Err(Fault::LengthOverflow);
         }
-        let room = context.message_bytes_max.saturating_sub(buffered);
+        let free = context.message_bytes_max.saturating_sub(buffered);
         let payload = match usize::try_from(length) {
-            Ok(payload) if !is_data || payload <= room => payload,
+            Ok(payload) if !is_data || payload <= free => payload,
             _ => return Err(Fault::MessageTooLarge),
         };
         let Some(mask) = bytes.get(mask_at..mask_at + 4).and_then(|b| b.try_into().ok()) else {

@@ -16,10 +16,15 @@ pub struct Limits {
 /// One whole message, or one control frame. Text is valid UTF-8; a close code is one that may be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'m> {
+    /// Text, its fragments joined.
     Text(&'m mut str),
+    /// Bytes, their fragments joined.
     Binary(&'m mut [u8]),
+    /// At most 125 bytes, to be sent back in a pong.
     Ping(&'m [u8]),
+    /// At most 125 bytes.
     Pong(&'m [u8]),
+    /// Code and reason, if the close frame has a body.
     Close(Option<(u16, &'m str)>),
 }
 

@@ -47,9 +47,9 @@ pub fn repeats(seed: u64, options: Options) {
     assert_eq!(first.digest, second.digest, "seed {seed}");
     assert_eq!(first.turns, second.turns, "seed {seed}");
     // Keeping the lines changes nothing.
-    let told = run_seed(seed, Options { is_readable: true, ..options });
-    assert_eq!(first.digest, told.digest, "seed {seed}");
-    assert!(!told.lines.is_empty());
+    let readable = run_seed(seed, Options { is_readable: true, ..options });
+    assert_eq!(first.digest, readable.digest, "seed {seed}");
+    assert!(!readable.lines.is_empty());
 }
 
 pub fn repro(seed: u64, options: Options) -> String {

@@ -1,5 +1,5 @@
-//! The liveness phase: heal everything, add no work, and hold what is left against the rules that
-//! hold at rest.
+//! The liveness phase: end all faults, add no work, and check the rules that hold once everything has
+//! settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use throng_engine::PipeEnd;
 use crate::facts::Outcome;
 use crate::scenario::Mode;
 use crate::session::{Answer, Kind, Phase, Rebind, Standing};
-use crate::world::{Desk, World};
+use crate::world::{HttpInput, World};
 
 type Part = fn(&mut World);
 
@@ -23,10 +23,10 @@ impl World {
             ("reconnect", World::reconnect),
             ("revoked", World::check_revoked),
             ("resync", World::resync),
-            ("rest", World::check_rest),
+            ("settled", World::check_settled),
             ("probe", World::probe),
-            ("rest again", World::check_rest),
-            ("goodbye", World::all_leave),
+            ("settled again", World::check_settled),
+            ("all leave", World::all_leave),
         ];
         for (name, phase) in phases {
             if self.has_failed() {
@@ -47,7 +47,7 @@ impl World {
         for index in 0..self.sessions.len() {
             if self.sessions[index].is_live() {
                 self.release_pongs(index);
-                self.set_deaf(index, false);
+                self.set_not_receiving(index, false);
             }
         }
         self.advance(self.scenario.settle_ms());
@@ -85,14 +85,14 @@ impl World {
         self.advance(3_000);
     }
 
-    /// Who has only shown tokens that are dead by now is nobody (CHAT-11).
+    /// A session that has only shown tokens revoked by now has no identity (CHAT-11).
     fn check_revoked(&mut self) {
         let mut asked = Vec::new();
         for index in self.live() {
             let session = &mut self.sessions[index];
-            let is_nobody = !session.tokens.is_empty()
+            let is_anonymous = !session.tokens.is_empty()
                 && session.tokens.iter().all(|token| self.revoked.contains(token));
-            if is_nobody && session.can_speak() && session.pending() == 0 {
+            if is_anonymous && session.can_speak() && session.pending() == 0 {
                 asked.push((index, session.ops.len()));
                 session.ask(Kind::Login, 0, None, false, &mut self.facts);
             }
@@ -115,7 +115,7 @@ impl World {
                 break;
             }
         }
-        // Rosters within their bound, marks saved, counts told.
+        // Time for delayed rosters, read marks and counts.
         self.advance(20_000);
         for index in self.live() {
             let session = &self.sessions[index];
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// True while somebody is not sure.
+    /// True while a session is not sure.
     fn resync_once(&mut self) -> bool {
         let mut is_unsure = false;
         for index in self.live() {
@@ -188,10 +188,10 @@ impl World {
         present
     }
 
-    fn check_rest(&mut self) {
+    fn check_settled(&mut self) {
         self.check_lanes();
         let present = self.present();
-        let nobody = BTreeSet::new();
+        let none = BTreeSet::new();
         let mut members = 0;
         for index in self.live() {
             for room in 1..=self.scenario.rooms_named {
@@ -199,7 +199,7 @@ impl World {
                     continue;
                 }
                 members += 1;
-                self.check_view(index, room, present.get(&room).unwrap_or(&nobody));
+                self.check_view(index, room, present.get(&room).unwrap_or(&none));
             }
             self.check_counts(index, &present);
         }
@@ -217,14 +217,16 @@ impl World {
     fn check_lanes(&mut self) {
         let held = self.lanes.held();
         if held > 0 {
-            return self.facts.fail("liveness", format!("lanes hold {held} items at rest"));
+            return self
+                .facts
+                .fail("liveness", format!("lanes hold {held} items after everything has settled"));
         }
         let unanswered: u32 = self.nodes.iter().map(|node| node.unanswered).sum();
         if unanswered > 0 || !self.store.is_idle() {
             self.facts.fail("liveness", format!("{unanswered} commands have no answer"));
         }
-        let stray = self.polls.iter().find(|(_, (session, carries))| {
-            *carries == crate::world::Carries::Post && self.sessions[*session].is_live()
+        let stray = self.polls.iter().find(|(_, (session, kind))| {
+            *kind == crate::world::PollKind::Post && self.sessions[*session].is_live()
         });
         if let Some((poll, (session, _))) = stray {
             let text = format!("POST {poll:?} of session {session} has no answer");
@@ -238,7 +240,7 @@ impl World {
         let view = session.view(room).clone();
         if view.last != Some(last) {
             let text = format!(
-                "session {index} heard room {room} up to {:?}, its last is {last}",
+                "session {index} received room {room} up to {:?}, its last is {last}",
                 view.last
             );
             self.facts.fail("complete", text);
@@ -258,7 +260,7 @@ impl World {
         }
     }
 
-    /// UNR-2 for every number that the client has been told.
+    /// UNR-2 for every number that the client has received.
     fn check_counts(&mut self, index: usize, present: &BTreeMap<u32, BTreeSet<u32>>) {
         if self.scenario.settings.ephemeral {
             return;
@@ -266,26 +268,26 @@ impl World {
         let session = &self.sessions[index];
         let Some(Some(user)) = session.user else { return };
         for room in 1..=self.scenario.rooms_named {
-            let Some(told) = session.counts.get(&room).copied() else { continue };
+            let Some(known) = session.counts.get(&room).copied() else { continue };
             if session.is_in(room) {
                 continue;
             }
-            if self.shaken.contains(&user) {
+            if self.users_in_doubt.contains(&user) {
                 continue;
             }
             let is_reading = present.get(&room).is_some_and(|users| users.contains(&user));
             let mark = self.store.reads.get(&(user, room)).copied().unwrap_or(0);
             let truth = if is_reading { 0 } else { self.store.last_seq(room) - mark };
-            if told != truth {
+            if known != truth {
                 let text = format!(
-                    "session {index} of user {user} knows {told} unread in room {room}, it is {truth}"
+                    "session {index} of user {user} knows {known} unread in room {room}, it is {truth}"
                 );
                 return self.facts.fail("unread", text);
             }
         }
     }
 
-    /// The store has what was heard, and nothing else.
+    /// The store has what clients received, and nothing else.
     fn check_store(&mut self) {
         if self.scenario.settings.ephemeral {
             return;
@@ -337,7 +339,7 @@ impl World {
         }
     }
 
-    /// A member may not be told that it is none (CHAT-63).
+    /// A member may not be refused as a stranger (CHAT-63).
     fn check_refusals(&mut self) {
         let mut broken = None;
         for session in &self.sessions {
@@ -348,7 +350,7 @@ impl World {
             for (index, op) in session.ops.iter().enumerate() {
                 let Answer::Refused(code) = &op.answer else { continue };
                 // A DISCONNECT behind it leaves at once, whatever waits (SIO-60).
-                if session.ops[index..].iter().any(|op| op.kind == Kind::Goodbye) {
+                if session.ops[index..].iter().any(|op| op.kind == Kind::Disconnect) {
                     continue;
                 }
                 let is_stranger = matches!(&**code, "not_member" | "unknown_room");
@@ -384,7 +386,9 @@ impl World {
                 }
             }
             if !self.has_failed() && !self.is_accepted_since(tag) {
-                let text = format!("session {index} cannot publish to room {room} at rest");
+                let text = format!(
+                    "session {index} cannot publish to room {room} after everything has settled"
+                );
                 self.facts.fail("liveness", text);
             }
         }
@@ -408,7 +412,7 @@ impl World {
         let is_stop = self.facts.publishes.len().is_multiple_of(4);
         if is_stop {
             for node in &mut self.nodes {
-                node.desk.push_back(Desk::Stop);
+                node.http_inputs.push_back(HttpInput::Stop);
             }
         }
         let leavers = if is_stop { Vec::new() } else { self.live() };
@@ -448,7 +452,7 @@ impl World {
         self.check_lanes();
         self.check_mirror();
         for node in &mut self.nodes {
-            node.desk.push_back(Desk::Stop);
+            node.http_inputs.push_back(HttpInput::Stop);
         }
         self.advance(100);
         for node in &mut self.nodes {

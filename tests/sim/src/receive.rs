@@ -1,4 +1,4 @@
-//! What a session hears, held against what it may hear. Most of the safety rules are here.
+//! What a session receives, checked against what it may receive. Most safety rules are here.
 
 use serde_json::Value;
 use throng_codec::engine::{self, Packet};
@@ -14,7 +14,7 @@ impl Session {
     }
 
     /// One Engine.IO packet.
-    pub fn hear(&mut self, text: &str, now: u64, facts: &mut Facts) {
+    pub fn receive(&mut self, text: &str, now: u64, facts: &mut Facts) {
         facts.trace.note(text.as_bytes());
         let number = self.number;
         facts.trace.line(|| format!("  s{number} <- {}", shorten(text)));
@@ -67,13 +67,13 @@ impl Session {
                 let is_settled = self.ops[..count]
                     .iter()
                     .all(|op| op.ack.is_none() || op.answer != Answer::Pending);
-                for op in self.ops[..count].iter_mut().filter(|op| op.kind == Kind::Goodbye) {
+                for op in self.ops[..count].iter_mut().filter(|op| op.kind == Kind::Disconnect) {
                     if is_settled {
                         op.answer = Answer::Ok;
                     }
                 }
             }
-            _ if !self.is_connected && !self.ops.iter().any(|op| op.kind == Kind::Goodbye) => {
+            _ if !self.is_connected && !self.ops.iter().any(|op| op.kind == Kind::Disconnect) => {
                 self.fail(facts, "connect-first", format!("{packet:?} before CONNECT"));
             }
             socket::Kind::Event => {
@@ -147,7 +147,7 @@ impl Session {
             Kind::Leave => {
                 facts.mark("leave_acked");
                 let may_end = self.may_end_after(room, index);
-                // It has read the room; if nobody can tell whether, nor can it.
+                // It has read the room, unless it is not known to have been a member.
                 match before {
                     Standing::In => {
                         self.counts.entry(room).and_modify(|count| *count = 0);
@@ -163,7 +163,8 @@ impl Session {
                 view.roster = None;
                 view.mode = None;
                 if is_strict && last != seq {
-                    let text = format!("left room {room} at {seq:?} having heard up to {last:?}");
+                    let text =
+                        format!("left room {room} at {seq:?} having received up to {last:?}");
                     self.fail(facts, "gapless", text);
                 }
             }
@@ -178,8 +179,8 @@ impl Session {
                     self.fail(facts, "membership", format!("#{tag} accepted from outside {room}"));
                 }
             }
-            Kind::Goodbye | Kind::Revoked => {}
-            Kind::Nonsense(_) => self.fail(facts, "acks", format!("nonsense accepted: {body}")),
+            Kind::Disconnect | Kind::Revoked => {}
+            Kind::Invalid(_) => self.fail(facts, "acks", format!("nonsense accepted: {body}")),
         }
     }
 
@@ -187,7 +188,7 @@ impl Session {
     fn may_end_after(&self, room: u32, index: usize) -> bool {
         self.ops[index + 1..].iter().any(|op| match op.kind {
             Kind::Join(_) => (self.is_exclusive && op.room != room) || op.rebind != Rebind::No,
-            Kind::Goodbye | Kind::Revoked => true,
+            Kind::Disconnect | Kind::Revoked => true,
             _ => op.rebind != Rebind::No,
         })
     }
@@ -202,7 +203,7 @@ impl Session {
             && !is_doubtful
         {
             facts.publishes[tag].outcome = Outcome::Refused;
-            if let Some(place) = facts.heard.get(&tag).copied() {
+            if let Some(place) = facts.places.get(&tag).copied() {
                 self.fail(
                     facts,
                     "refused-unheard",
@@ -242,7 +243,7 @@ impl Session {
         }
         view.mode = Some(mode);
         view.snapshots_owed += 1;
-        // Who is in the room reads it (UNR-4), and is told no number for it.
+        // A member reads its room (UNR-4), and gets no unread number for it.
         if let Some(count) = self.counts.get_mut(&room) {
             *count = 0;
         }
@@ -335,11 +336,11 @@ impl Session {
             .filter_map(|(user, entry)| Some((user.parse().ok()?, entry.to_string())))
             .collect();
         let is_leaving = self.has_pending(room, |kind| *kind == Kind::Leave);
-        let is_farewell = is_leaving && name == "roomout" && roster.is_empty();
+        let is_last_roster = is_leaving && name == "roomout" && roster.is_empty();
         if !self.meta(room, meta, facts) {
             return;
         }
-        if is_farewell {
+        if is_last_roster {
             return;
         }
         let version = meta["version"].as_u64().unwrap_or(0);
@@ -389,7 +390,7 @@ impl Session {
             self.fail(facts, "version", format!("room {room} falls from {known}: {meta}"));
         }
         if is_strict && last != Some(seq) {
-            let text = format!("roster at {seq} of room {room} having heard {last:?}");
+            let text = format!("roster at {seq} of room {room} having received {last:?}");
             self.fail(facts, "gapless", text);
         }
         true
@@ -407,15 +408,15 @@ impl Session {
         let version = body["version"].as_u64().unwrap_or(0);
         let online = body["online"].as_u64().unwrap_or(0);
         let view = self.view(room);
-        let heard = if body.get("joined").is_some() { Mode::Delta } else { Mode::Count };
-        if heard == Mode::Count {
+        let mode = if body.get("joined").is_some() { Mode::Delta } else { Mode::Count };
+        if mode == Mode::Count {
             view.snapshots_owed = view.snapshots_owed.saturating_sub(1);
         }
-        if view.mode.is_some_and(|mode| mode != heard) && !is_moving {
+        if view.mode.is_some_and(|asked| asked != mode) && !is_moving {
             let mode = view.mode;
             return self.fail(facts, "mode", format!("{body} in mode {mode:?}"));
         }
-        if heard == Mode::Count || view.mode.is_none() {
+        if mode == Mode::Count || view.mode.is_none() {
             return;
         }
         let is_unsure = view.is_unsure;

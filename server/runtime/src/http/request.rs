@@ -1,0 +1,50 @@
+//! What a request asks of the engine, which shard answers it, and an answer without a body.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use throng_engine::{App, Endpoint, EngineRequest, ShardId, Sid};
+
+use super::HttpServer;
+use crate::request::Fields;
+
+/// The fields of a request to the engine; the shard judges them.
+pub(super) fn engine_request<A: App, T>(
+    http: &HttpServer<A>,
+    endpoint: Endpoint,
+    peer: SocketAddr,
+    request: &Request<T>,
+) -> EngineRequest {
+    let fields = Fields {
+        method: request.method().as_str(),
+        query: request.uri().query().unwrap_or_default(),
+        host: text(request, header::HOST),
+        origin: text(request, header::ORIGIN),
+        authorization: text(request, header::AUTHORIZATION),
+        content_type: text(request, header::CONTENT_TYPE),
+    };
+    http.settings.policy.engine_request(endpoint, fields, peer.ip())
+}
+
+/// The shard that owns the session the request names, or one in turn for a new session.
+pub(super) fn owner<A: App>(http: &HttpServer<A>, sid: Option<&str>) -> ShardId {
+    let named = sid.and_then(Sid::parse).map(|sid| sid.shard());
+    let count = http.handles.count();
+    named.filter(|shard| usize::from(shard.0) < count).unwrap_or_else(|| {
+        let turn = http.next_poll.load(Ordering::Relaxed) % count as u64;
+        ShardId(u8::try_from(turn).expect("there are at most 255 shards"))
+    })
+}
+
+/// The value of a header, if it is given and is text.
+pub(super) fn text<T>(request: &Request<T>, name: header::HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+pub(super) fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
