@@ -182,4 +182,9 @@ impl App for Chat {
     fn counters(&self) -> &Counters {
         &self.counters
     }
+
+    fn check(&self, engine: &Engine, _lanes: &Lanes) {
+        self.edge.check(engine);
+        self.home.check();
+    }
 }

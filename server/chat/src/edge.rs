@@ -1,5 +1,6 @@
 //! The members this shard serves: identities, memberships, what they say and what they hear.
 
+mod check;
 mod cluster;
 mod debts;
 mod deliveries;
@@ -182,6 +183,11 @@ impl Edge {
         find(&mut self.locals, conn)
     }
 
+    /// The session, in the handling of one of its own events or of something that found it.
+    fn live(&mut self, conn: SessionId) -> &mut Local {
+        self.local(conn).expect("an edge keeps a session until it has handled its end")
+    }
+
     pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
         match session_event {
             SessionEvent::Opened { session: conn, token } => {
@@ -225,9 +231,7 @@ impl Edge {
     /// waits for its token.
     fn disconnected(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         self.leave_all(conn, cx);
-        if let Some(local) = self.local(conn)
-            && let Some(pending) = &mut local.pending
-        {
+        if let Some(pending) = &mut self.live(conn).pending {
             pending.queue.push_back(Queued::Disconnected);
         }
     }
@@ -244,7 +248,7 @@ impl Edge {
         conn: SessionId,
         which: impl Fn(&Membership) -> bool,
     ) -> Vec<Owed> {
-        let Some(local) = self.local(conn) else { return Vec::new() };
+        let local = self.live(conn);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .rooms
             .iter()
@@ -262,13 +266,12 @@ impl Edge {
     }
 
     fn moved(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         let places: SmallVec<[(RoomId, u32); 4]> =
             local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
-            if let Some(room) = self.rooms.get_mut(&room) {
-                room.members.moved(index, cx.engine);
-            }
+            let room = self.rooms.get_mut(&room).expect("a member's room is known");
+            room.members.moved(index, cx.engine);
         }
     }
 
@@ -280,7 +283,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let now = cx.engine.now();
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));

@@ -1,5 +1,6 @@
 //! The rooms this shard owns: it alone gives their messages an order and knows their members.
 
+mod check;
 mod log;
 mod messages;
 mod reading;
@@ -33,6 +34,7 @@ use signals::Untold;
 use throng_engine::Full;
 use throng_engine::Now;
 use throng_engine::Place;
+use throng_engine::canary::{Canary, is_armed};
 use throng_engine::{Keyed, Map};
 
 /// Joins and publishes that wait for one room to be created.
@@ -103,6 +105,8 @@ pub(crate) struct Home {
     tips_due: Vec<RoomId>,
     next_id: i64,
     retry_at: Option<Now>,
+    /// No room has changed since the last settle.
+    is_settled: bool,
     throttle: RosterThrottle,
     scratch: String,
 }
@@ -138,6 +142,7 @@ impl Home {
             tips_due: Vec::new(),
             next_id: 0,
             retry_at: None,
+            is_settled: true,
             scratch: String::new(),
         }
     }
@@ -216,7 +221,7 @@ impl Home {
             return self.create(room_id, join, lanes, counters);
         }
         self.flush_batch(room_id, lanes);
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.members();
         let change = room.roster.join(join.conn, &join.user, join.presence_mode);
         let entered = (room.roster.members() - before) as u64;
@@ -310,7 +315,7 @@ impl Home {
             return;
         }
         self.flush_batch(room_id, lanes);
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let card = room.roster.card_of(conn).cloned();
         let change = room.roster.leave(conn);
         let left = u64::from(change.is_some());
@@ -363,12 +368,14 @@ impl Home {
     // ---- end of turn --------------------------------------------------------------------------
 
     fn mark_dirty(&mut self, room_id: RoomId) {
-        if let Some(room) = self.rooms.get_mut(&room_id)
-            && !room.is_dirty
-        {
-            room.is_dirty = true;
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        if !std::mem::replace(&mut room.is_dirty, true) {
             self.dirty.push(room_id);
+            if is_armed(Canary::ListRoomTwice) {
+                self.dirty.push(room_id);
+            }
         }
+        self.is_settled = false;
     }
 
     fn retry(&mut self, at: Now) {
@@ -386,7 +393,7 @@ impl Home {
             dirty.rotate_left(1);
         }
         for room_id in dirty {
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             room.is_dirty = false;
             if room.batch.is_some() {
                 if lanes.delivery_slots_min() == 0 {
@@ -399,7 +406,7 @@ impl Home {
             }
             self.start_append(room_id, now, lanes);
             self.start_fetch(room_id, now, lanes, counters);
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             let seq = room.log.seq();
             if let Some(at) = room.roster.tell(now, seq, &mut self.throttle, lanes, counters) {
                 self.mark_dirty(room_id);
@@ -412,6 +419,7 @@ impl Home {
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;
+        self.is_settled = true;
     }
 
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
@@ -448,8 +456,9 @@ impl Home {
         }
     }
 
+    /// A room that changed after the turn has settled is settled at once.
     pub(crate) fn next_deadline(&self) -> Option<Now> {
-        self.retry_at
+        if self.is_settled { self.retry_at } else { Some(self.now) }
     }
 }
 

@@ -98,7 +98,7 @@ fn raise<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
 
 /// Whether it was the last.
 fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
-    let Entry::Occupied(mut count) = counts.entry(key) else { return false };
+    let Entry::Occupied(mut count) = counts.entry(key) else { return false }; // None to lower.
     *count.get_mut() -= 1;
     let is_last = *count.get() == 0;
     if is_last {

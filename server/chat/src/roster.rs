@@ -3,6 +3,7 @@
 mod block;
 mod budgets;
 mod changes;
+mod check;
 mod tell;
 mod whole;
 

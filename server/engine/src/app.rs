@@ -95,7 +95,7 @@ pub trait App: Sized + 'static {
     fn counters(&self) -> &Self::Counters;
 
     /// Asserts the application's invariants, together with the engine's. Costs as much as it
-    /// likes: it runs after each step of tests and simulation, never in production.
+    /// likes: it runs after each turn of tests and simulation, never in production.
     ///
     /// # Panics
     /// When an index does not point back, a number does not add up, or something is owed without a

@@ -52,6 +52,8 @@
 #![warn(missing_docs)]
 
 mod app;
+#[doc(hidden)]
+pub mod canary;
 mod counters;
 mod effect;
 mod ids;

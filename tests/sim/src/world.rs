@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use throng_chat::cluster::ClusterInput;
 use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, TokenHash};
@@ -335,7 +336,10 @@ impl World {
             node.shard.step(input, &mut effects);
         }
         node.shard.settle(&mut effects);
-        node.shard.check();
+        if catch_unwind(AssertUnwindSafe(|| node.shard.check())).is_err() {
+            let text = crate::run::take_panic();
+            self.facts.fail("invariant", text);
+        }
         is_moving |= self.apply(index, effects);
         // A turn may end before it has come to all pipes that have something to send.
         let most = match &mut draw {

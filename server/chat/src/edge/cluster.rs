@@ -13,6 +13,11 @@ pub(super) struct Connections {
 }
 
 impl Connections {
+    /// Whether a signal about a session has not been sent.
+    pub(super) fn are_owed(&self) -> bool {
+        !(self.changed.is_empty() && self.ended.is_empty())
+    }
+
     pub(super) fn ended(&mut self, conn: SessionId, is_signalled: bool) {
         self.changed.remove(&conn);
         if is_signalled {
@@ -26,6 +31,7 @@ impl Edge {
     pub(super) fn note_connection(&mut self, conn: SessionId) {
         if self.settings.cluster {
             self.connections.changed.insert(conn);
+            self.retry(Now::default());
         }
     }
 
@@ -34,6 +40,7 @@ impl Edge {
             let (conn, state) = if let Some(conn) = self.connections.ended.pop_front() {
                 (conn, None)
             } else if let Some(conn) = self.connections.changed.pop_first() {
+                // An answer of home about a session that has ended names it once more.
                 let Some(local) = self.local(conn) else { continue };
                 let state = local.state();
                 if state.is_none() && !local.is_signalled {
@@ -46,7 +53,7 @@ impl Edge {
             };
             cx.lanes.signal(Signal::Connection { conn, state });
         }
-        if !(self.connections.ended.is_empty() && self.connections.changed.is_empty()) {
+        if self.connections.are_owed() {
             cx.counters.lane_refusals_signal += 1;
             self.retry(cx.engine.now().plus_ms(LANE_RETRY_MS));
         }

@@ -3,7 +3,8 @@
 use super::*;
 
 impl Edge {
-    /// Forgets one membership and takes the session out of the fan-out.
+    /// Forgets one membership and takes the session out of the fan-out. There may be none: home
+    /// answers a leave after the session has ended, and one of a room that it was never in.
     pub(super) fn end_membership(&mut self, conn: SessionId, membership_id: MembershipId) {
         self.note_connection(conn);
         let Some(local) = self.local(conn) else { return };
@@ -13,20 +14,16 @@ impl Edge {
             return;
         };
         let Membership { room: room_id, index, .. } = local.rooms.remove(place);
-        let Some(index) = index else { return };
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let Some(index) = index else { return }; // Home has not confirmed it.
+        let room = self.rooms.get_mut(&room_id).expect("a member's room is known");
         let moved = room.members.remove(index);
         if room.members.is_empty() {
             self.rooms.remove(&room_id);
         }
-        if let Some(moved) = moved
-            && let Some(local) = self.local(moved)
-            && let Some(membership) = local
-                .rooms
-                .iter_mut()
-                .find(|membership| membership.room == room_id && membership.index.is_some())
-        {
-            membership.index = Some(index);
+        if let Some(moved) = moved {
+            let mut memberships = self.live(moved).rooms.iter_mut();
+            let membership = memberships.find(|m| m.room == room_id && m.index.is_some());
+            membership.expect("a member has a membership").index = Some(index);
         }
     }
 

@@ -16,6 +16,13 @@ pub(super) struct TokenChecks {
     retry_at: Now,
 }
 
+impl TokenChecks {
+    /// Whether tokens are to be checked and the store has not been asked for any.
+    pub(super) fn are_owed(&self) -> bool {
+        !(self.is_asked || self.due.is_empty())
+    }
+}
+
 impl Edge {
     /// Every token that sessions act for, or are about to, is asked for once more.
     pub(crate) fn check_tokens(&mut self) {

@@ -64,6 +64,20 @@ impl Loading {
     }
 }
 
+impl Loading {
+    /// Asserts that marks on the way are waited for, and that each one missing is asked for.
+    /// `is_due`: the edge will ask at its next settle; `has_failed`: it will after a pause.
+    pub(super) fn check(&self, is_due: bool, has_failed: bool) {
+        let owed = self.watch_owed.len();
+        assert!(owed as u32 <= self.homes_missing, "a home that was not asked has not answered");
+        assert!(owed == 0 || is_due, "homes that were not asked will be");
+        assert!(!self.is_asked || self.answers_due > 0, "an asked store owes an answer");
+        let is_coming = self.homes_missing > 0 || self.is_asked || is_due || has_failed;
+        assert!(is_coming || !self.is_again, "counts that were sent before are loaded again");
+        assert!(is_coming || self.waiting.is_empty(), "a login waits only for what is asked for");
+    }
+}
+
 /// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
 #[derive(Default)]
 pub(super) struct Marks(SmallVec<[Mark; 1]>);
@@ -99,6 +113,7 @@ impl Marks {
 
 impl Edge {
     pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
+        // Homes report to every edge; this one may have no session of the user.
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
             Reads::Loading(loading) => {
@@ -108,21 +123,26 @@ impl Edge {
                 if marks.raise(mark) {
                     entry.untold.insert(mark.room);
                     self.untold_users.insert(user);
+                    self.retry(self.next_count_at);
                 }
             }
         }
     }
 
-    pub(super) fn watched(&mut self, user: UserId, news: &[Mark]) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading(loading) = &mut entry.reads else { return };
+    /// A home has answered; false if the user's last session has ended since, or all homes have
+    /// answered.
+    pub(super) fn watched(&mut self, user: UserId, known: &[Mark], now: Now) -> bool {
+        let Some(entry) = self.users.get_mut(&user) else { return false };
+        let Reads::Loading(loading) = &mut entry.reads else { return false };
         loading.homes_missing = loading.homes_missing.saturating_sub(1);
-        for mark in news {
+        for mark in known {
             loading.marks.raise(*mark);
         }
         if loading.homes_missing == 0 {
             self.loading.insert(user);
+            self.retry(now);
         }
+        true
     }
 
     /// Asks for all marks once more: other nodes may have moved them unheard.
@@ -145,7 +165,8 @@ impl Edge {
             }
         }
         for user in std::mem::take(&mut self.loading) {
-            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
+            // The marks may have come in the turn in which a `login` asked for them.
             let Reads::Loading(loading) = &mut entry.reads else { continue };
             let Loading { homes_missing, watch_owed, is_asked, answers_due, .. } = &mut **loading;
             watch_owed.retain(|shard| {
@@ -171,8 +192,13 @@ impl Edge {
         outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading(loading) = &mut entry.reads else { return };
+        let loading = |entry: &&mut Box<LocalUser>| matches!(entry.reads, Reads::Loading(_));
+        let Some(entry) = self.users.get_mut(&user).filter(loading) else {
+            // The user's last session ended while the store was asked.
+            cx.engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let Reads::Loading(loading) = &mut entry.reads else { unreachable!("filtered above") };
         let Loading { is_asked, answers_due, is_again, marks, waiting, .. } = &mut **loading;
         *answers_due = answers_due.saturating_sub(1);
         if *answers_due > 0 || !std::mem::take(is_asked) {
@@ -218,8 +244,8 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
-        let Some(entry) = self.users.get(&user) else { return };
-        let Reads::Ready(marks) = &entry.reads else { return };
+        let entry = self.users.get(&user).expect("an identified session is listed with its user");
+        let Reads::Ready(marks) = &entry.reads else { unreachable!("the caller has the marks") };
         let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
         let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
         cx.engine.emit_event(conn, &frames::count(&json));
@@ -247,7 +273,8 @@ impl Edge {
         };
         let mut news: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
         for user in users {
-            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
+            // Counts follow when the marks have been loaded.
             let Reads::Ready(marks) = &entry.reads else { continue };
             let mut rooms = std::mem::take(&mut entry.untold);
             let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
@@ -275,11 +302,13 @@ impl Edge {
         engine: &mut Engine,
         counters: &mut Counters,
     ) {
+        // What was shed may be of a session that has ended since, or lost its identity.
         let Some(local) = self.local(conn) else { return };
         let Some(user) = local.identity.map(|identity| identity.user) else { return };
         rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
-        let Some(Reads::Ready(marks)) = self.users.get(&user).map(|entry| &entry.reads) else {
-            return;
+        let entry = self.users.get(&user).expect("an identified session is listed with its user");
+        let Reads::Ready(marks) = &entry.reads else {
+            return; // Counts follow when the marks have been loaded.
         };
         if rooms.is_empty() {
             return;

@@ -191,7 +191,7 @@ impl Log {
     /// The store has answered and its messages were offered. If it had nothing, what is missing
     /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
-        let Some(after) = self.fetching.take() else { return };
+        let Some(after) = self.fetching.take() else { return }; // Not asked: not acted on.
         self.fetch_at = now;
         if self.seq > after || !self.is_missing() {
             return;
@@ -204,6 +204,22 @@ impl Log {
                 self.known = self.seq;
             }
         }
+    }
+}
+
+impl Log {
+    /// Asserts that what is kept ahead is ahead, counted and bounded.
+    pub(super) fn check(&self) {
+        assert!(self.known >= self.seq, "what was handed on is known");
+        if let (Some((first, _)), Some((last, _))) =
+            (self.ahead.first_key_value(), self.ahead.last_key_value())
+        {
+            assert!(*first > self.next(), "a message that is next is handed on");
+            assert!(*last <= self.known, "a kept message is known");
+        }
+        let own = self.ahead.values().filter(|entry| entry.origin.is_some()).count();
+        assert_eq!(own, self.own_ahead, "own messages kept ahead are counted");
+        assert!(self.ahead.len() - own <= AHEAD_MAX, "messages kept ahead are bounded");
     }
 }
 

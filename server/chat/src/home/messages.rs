@@ -69,6 +69,7 @@ impl Home {
 
     /// The store has committed the room's batch, or could not.
     pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
+        // A room is kept while it commits; an answer about another is not acted on.
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let committed = std::mem::take(&mut room.committing);
         match outcome {
@@ -103,8 +104,8 @@ impl Home {
 
     /// Hands the room's numbered messages to every edge with members.
     pub(super) fn flush_batch(&mut self, room_id: RoomId, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let Some(batch) = room.batch.take() else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        let Some(batch) = room.batch.take() else { return }; // Nothing was numbered.
         let messages = Arc::new(batch);
         for to in lanes.shards() {
             // A publisher may have left meanwhile; its edge still owes it the ack.
@@ -118,7 +119,7 @@ impl Home {
     }
 
     pub(super) fn start_append(&mut self, room_id: RoomId, now: Now, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         // The batch before must be heard and told first, so that neither can pile up.
         let is_busy = !room.committing.is_empty() || room.is_telling || room.log.owes_own();
         if is_busy || room.backlog.is_empty() {
@@ -161,7 +162,7 @@ impl Home {
                 self.tips_due.push(room_id);
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a room whose tip is due is known");
             room.is_tip_due = false;
             let seq = room.log.seq();
             for to in lanes.shards() {

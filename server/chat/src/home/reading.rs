@@ -25,7 +25,23 @@ pub(super) struct LatelyLeft {
     order: VecDeque<(Now, UserId, RoomId)>,
 }
 
+impl Unsaved {
+    /// Whether the store has been asked to save it.
+    pub(super) fn is_saving(&self) -> bool {
+        self.is_saving
+    }
+}
+
 impl LatelyLeft {
+    /// Asserts that every mark will be forgotten, and that there are not too many.
+    pub(super) fn check(&self) {
+        assert!(self.order.len() <= LEFT_MAX, "marks of users who left are bounded");
+        let ends: BTreeSet<_> = self.order.iter().copied().collect();
+        for ((user, room), (_, until)) in &self.marks {
+            assert!(ends.contains(&(*until, *user, *room)), "a mark of a user who left ends");
+        }
+    }
+
     fn note(&mut self, now: Now, user: UserId, room: RoomId, seq: Seq) {
         let until = now.plus_ms(LEFT_MS);
         let seq = seq.max(self.seq(user, room));
@@ -34,7 +50,7 @@ impl LatelyLeft {
         while self.order.front().is_some_and(|(until, _, _)| *until <= now)
             || self.order.len() > LEFT_MAX
         {
-            let Some((until, user, room)) = self.order.pop_front() else { return };
+            let (until, user, room) = self.order.pop_front().expect("it was looked at above");
             if self.marks.get(&(user, room)).is_some_and(|(_, latest)| *latest == until) {
                 self.marks.remove(&(user, room));
             }
@@ -126,10 +142,8 @@ impl Home {
             if lanes.delivery_slots_min() <= RESERVED_SLOTS {
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
-            let Some(((user, _), Mark { room, seq, is_reading })) = self.readings.pop_first()
-            else {
-                return;
-            };
+            let first = self.readings.pop_first().expect("it was looked at above");
+            let ((user, _), Mark { room, seq, is_reading }) = first;
             for to in lanes.shards() {
                 lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
             }
@@ -189,6 +203,7 @@ impl Home {
         outcome: Result<(), StoreDown>,
     ) {
         let room = saved.room;
+        // An earlier answer has confirmed the same mark.
         let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
         let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
         if is_latest && outcome.is_ok() {
@@ -210,6 +225,7 @@ impl Home {
                 return self.retry(self.save_at);
             }
             let Some(mark) = self.marks.get_mut(&(user, room)) else {
+                // An earlier answer has confirmed the same mark.
                 self.unsaved.pop_first();
                 continue;
             };

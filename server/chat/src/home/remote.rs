@@ -109,9 +109,8 @@ impl Home {
     pub(super) fn found(&mut self, info: &RoomInfo) {
         self.unknown.remove(&info.id);
         self.add_room(info);
-        if let Some(room) = self.rooms.get_mut(&info.id) {
-            room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
-        }
+        let room = self.rooms.get_mut(&info.id).expect("it was added above");
+        room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
         self.note_tip(info.id);
         self.catch_up(info.id);
     }
@@ -119,7 +118,8 @@ impl Home {
     /// There is no such room; who was said to be in it is nowhere.
     fn forget_room(&mut self, room_id: RoomId) {
         self.unknown.remove(&room_id);
-        let Some(room) = self.rooms.remove(&room_id) else { return };
+        let room = self.rooms.remove(&room_id).expect("an unconfirmed room is kept meanwhile");
+        self.dirty.retain(|dirty| *dirty != room_id);
         self.remote_present -= room.roster.remote();
         for user in room.roster.users() {
             self.end_elsewhere(user, room_id, Seq(0), false);
@@ -129,7 +129,7 @@ impl Home {
     // ---- messages -----------------------------------------------------------------------------
 
     fn heard(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let mut read = Seq(0);
         for message in messages {
             let seq = message.seq;
@@ -157,15 +157,14 @@ impl Home {
             counters.cluster_ignored += 1;
             return;
         }
-        if let Some(room) = self.rooms.get_mut(&room_id) {
-            room.log.expect(seq, self.now);
-        }
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        room.log.expect(seq, self.now);
         self.catch_up(room_id);
     }
 
     /// A room in which nobody of this node is needs no messages, only their number.
     fn catch_up(&mut self, room_id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if room.log.is_missing() && room.roster.members() == 0 {
             for (seq, entry) in room.log.skip_all() {
                 let accept = |origin| Verdict { origin, outcome: Ok((entry.id, seq)) };
@@ -183,8 +182,8 @@ impl Home {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let Some(at) = room.log.fetch_at() else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        let Some(at) = room.log.fetch_at() else { return }; // Nothing is missing, or it was asked for.
         let (after, upto) = room.log.missing();
         let at = if at > now {
             at
@@ -205,6 +204,7 @@ impl Home {
         outcome: Result<Vec<StoredMessage>, StoreDown>,
         counters: &mut Counters,
     ) {
+        // A room is kept while it fetches; an answer about another is not acted on.
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         match outcome {
             Ok(messages) => {
@@ -235,7 +235,7 @@ impl Home {
         card: &Arc<UserCard>,
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if self.remote_present >= self.settings.remote_present_max as usize {
             counters.remote_present_refused += 1;
             return;
@@ -250,10 +250,12 @@ impl Home {
     }
 
     fn leave_elsewhere(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.remote();
         let is_new = room.roster.leave_elsewhere(node, user);
-        self.remote_present -= before - room.roster.remote();
+        if !is_armed(Canary::KeepRemote) {
+            self.remote_present -= before - room.roster.remote();
+        }
         // Whoever was not known to be there has read all the same.
         let is_present = room.roster.has(user);
         self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
@@ -268,7 +270,7 @@ impl Home {
         users: &[Arc<UserCard>],
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get(&room_id) else { return };
+        let room = self.rooms.get(&room_id).expect("the caller found the room");
         let present: BTreeSet<UserId> = users.iter().map(|card| card.id).collect();
         let mut gone = room.roster.users_of(node);
         gone.retain(|user| !present.contains(user));
@@ -311,9 +313,8 @@ impl Home {
 
     pub(super) fn tell_others(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         for room_id in self.untold.tell(lanes) {
-            if let Some(room) = self.rooms.get_mut(&room_id) {
-                room.is_telling = false;
-            }
+            let room = self.rooms.get_mut(&room_id);
+            room.expect("a room is kept until its batch is sent").is_telling = false;
             self.mark_dirty(room_id);
         }
         if !self.untold.is_empty() {

@@ -43,6 +43,20 @@ impl Untold {
         self.committed.push_back((room, messages.into()));
     }
 
+    /// Asserts that each batch that is not sent is awaited by its room, and is the only one of it.
+    pub(super) fn check(&self, is_awaited: impl Fn(&RoomId) -> bool) {
+        for (index, (room, _)) in self.committed.iter().enumerate() {
+            assert!(is_awaited(room), "a batch that is not sent is awaited");
+            let mut others = self.committed.iter().take(index);
+            assert!(!others.any(|(other, _)| other == room), "a room has one batch at most");
+        }
+    }
+
+    /// Batches that are not sent.
+    pub(super) fn batches(&self) -> usize {
+        self.committed.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.present.is_empty() && self.committed.is_empty()
     }

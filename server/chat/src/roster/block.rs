@@ -51,7 +51,7 @@ impl Roster {
     /// The block as the event `name` for somebody who has heard the messages up to `seq`.
     pub(super) fn block_frame(&mut self, name: &'static str, seq: Seq) -> Bytes {
         let room = self.room;
-        let Some(block) = &mut self.telling.block else { return Bytes::new() };
+        let block = self.telling.block.as_mut().expect("the caller took a block");
         match &block.frame {
             Some((known, at, frame)) if *known == name && *at == seq => frame.clone(),
             _ => {

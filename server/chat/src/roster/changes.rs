@@ -92,7 +92,7 @@ impl Roster {
     }
 
     fn go_on_with_changes(&mut self, turn: &mut Turn<'_>) {
-        let Some(mut round) = self.telling.changes.take() else { return };
+        let Some(mut round) = self.telling.changes.take() else { return }; // There is no round.
         let mut group = Group { frame: round.frame(turn.seq), ..Group::default() };
         let len = group.frame.len();
         while let Some(conn) = round.queue.front().copied() {

@@ -21,6 +21,7 @@ use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
 use throng_engine::Now;
+use throng_engine::canary::{Canary, is_armed};
 
 /// Lane slots that one call of [`Roster::tell`] may take: one for the number and one for those who
 /// wait for it, one for changes, and two each for whole rosters and first ones, since a newer block
@@ -92,7 +93,7 @@ impl Telling {
     pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
         self.serials.remove(&conn);
         if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
-            self.listening -= 1;
+            self.listening -= u32::from(!is_armed(Canary::KeepReceiver));
         }
     }
 
@@ -100,6 +101,43 @@ impl Telling {
     fn rest(&mut self) {
         self.serials.clear();
         self.block = None;
+    }
+
+    /// The present places in the queue for a whole roster.
+    pub(super) fn waiting_places(&self) -> BTreeSet<(SessionId, u64)> {
+        self.waiting.iter().map(|waiting| (waiting.conn, waiting.serial)).collect()
+    }
+
+    /// Whether a member that waits in this mode will be served.
+    pub(super) fn is_queued_at(
+        &self,
+        conn: SessionId,
+        presence_mode: PresenceMode,
+        places: &BTreeSet<(SessionId, u64)>,
+    ) -> bool {
+        match presence_mode {
+            PresenceMode::Full | PresenceMode::Delta => {
+                self.serials.get(&conn).is_some_and(|serial| places.contains(&(conn, *serial)))
+            }
+            PresenceMode::Count => self.counting.contains(&conn),
+        }
+    }
+
+    /// Asserts what must hold between two turns. `receivers`: delta members with their first roster.
+    pub(super) fn check(&self, receivers: u32, version: u64, is_present: impl Fn(&UserId) -> bool) {
+        assert_eq!(self.listening, receivers, "receivers of changes are counted");
+        assert!(self.told <= version, "no change of the future was sent");
+        let Untold { joined, left, .. } = &self.untold;
+        assert!(joined.is_disjoint(left), "a user joined or left, not both");
+        assert!(joined.iter().all(&is_present), "a user who joined is present");
+        assert!(!left.iter().any(&is_present), "a user who left is not present");
+        let is_past = |block: &Block| block.version <= version && block.serial <= self.last_serial;
+        assert!(self.block.as_ref().is_none_or(is_past), "a block is of the past");
+    }
+
+    /// Whether anything waits to be sent.
+    pub(super) fn is_owing(&self) -> bool {
+        self.untold.is_any() || self.is_queued()
     }
 
     fn is_queued(&self) -> bool {
@@ -194,7 +232,7 @@ impl Roster {
             self.telling = Telling { budgets, told, last_serial, ..Telling::default() };
             return None;
         }
-        if !(self.telling.untold.is_any() || self.telling.is_queued()) {
+        if !self.telling.is_owing() {
             self.telling.rest();
             return None;
         }

@@ -124,10 +124,9 @@ impl Roster {
             group.frame = self.block_frame(name, turn.seq);
         }
         group.add(conn);
-        if let Some(block) = &mut self.telling.block {
-            block.uses += 1;
-            self.telling.serials.insert(conn, block.serial);
-        }
+        let block = self.telling.block.as_mut().expect("the caller took a block");
+        block.uses += 1;
+        self.telling.serials.insert(conn, block.serial);
         group.frame.len()
     }
 }

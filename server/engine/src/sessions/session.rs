@@ -63,6 +63,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Its identifier.
+    pub fn id(&self) -> SessionId {
+        self.conn
+    }
+
     /// The protocol generation.
     pub fn version(&self) -> Version {
         self.version
