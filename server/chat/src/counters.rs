@@ -13,9 +13,9 @@ throng_engine::counters! {
     shed,
     roster_broadcasts,
     roster_bytes,
-    /// Those of them that are paid as news.
+    /// Those of them that members must get once: first rosters and changes.
     roster_news_bytes,
-    /// Told in a later turn, because this one had told enough.
+    /// Put off to a later turn, because this one had sent enough.
     rosters_put_off,
     lane_refusals_request,
     lane_refusals_delivery,
@@ -33,7 +33,7 @@ throng_engine::counters! {
     refused_storage_unavailable,
     refused_binary_unsupported,
     refused_image_invalid,
-    /// Sessions that ended and whose use of their rates there was no room to remember.
+    /// Sessions that ended and whose use of their rates was beyond what is remembered.
     debts_forgotten,
     /// Messages of other nodes, and such as were too far ahead to keep.
     cluster_messages,

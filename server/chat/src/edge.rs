@@ -1,4 +1,4 @@
-//! The members this shard serves: identities, memberships, what they say and what they hear.
+//! The members this shard serves: identities, memberships, requests and deliveries.
 
 mod check;
 mod cluster;
@@ -70,7 +70,7 @@ struct Local {
     last_membership_id: MembershipId,
     rates: Rates,
     pending: Option<Box<PendingEvents>>,
-    /// Others were told whose session it is.
+    /// Other nodes have been sent whose session it is.
     is_signalled: bool,
 }
 
@@ -94,8 +94,8 @@ struct LocalUser {
     card: Arc<UserCard>,
     sessions: SmallVec<[SessionId; 2]>,
     reads: Reads,
-    /// Rooms whose `count` the user has not been told.
-    untold: BTreeSet<RoomId>,
+    /// Rooms whose `count` has changed and has not been sent to the user.
+    unsent: BTreeSet<RoomId>,
 }
 
 pub(crate) struct Edge {
@@ -108,17 +108,17 @@ pub(crate) struct Edge {
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
-    /// Last message of every room, as far as this edge has heard.
+    /// Last message of every room, as far as this edge knows.
     tips: BTreeMap<RoomId, Seq>,
     changed_tips: BTreeSet<RoomId>,
-    untold_users: BTreeSet<UserId>,
+    unsent_users: BTreeSet<UserId>,
     /// Sessions that read too slowly for their last `count`, and its rooms.
     shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
     next_count_at: Now,
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
-    owed: VecDeque<Owed>,
+    leaves_due: VecDeque<LeaveDue>,
     /// Members whose session ended, until their grace is over.
-    lingering: VecDeque<(Now, Owed)>,
+    lingering: VecDeque<(Now, LeaveDue)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
     /// Users whose marks the store could not give.
@@ -130,7 +130,7 @@ pub(crate) struct Edge {
     retry_at: Option<Now>,
 }
 
-struct Owed {
+struct LeaveDue {
     room: RoomId,
     conn: SessionId,
     membership_id: MembershipId,
@@ -164,10 +164,10 @@ impl Edge {
             keyed,
             tips: rooms.iter().map(|room| (room.id, room.last_seq)).collect(),
             changed_tips: BTreeSet::new(),
-            untold_users: BTreeSet::new(),
+            unsent_users: BTreeSet::new(),
             shed: BTreeMap::new(),
             next_count_at: Now::default(),
-            owed: VecDeque::new(),
+            leaves_due: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
             reads_failed: BTreeSet::new(),
@@ -238,16 +238,16 @@ impl Edge {
 
     fn leave_all(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         for owed in self.end_memberships(conn, |_| true) {
-            self.owe(owed, cx);
+            self.send_leave(owed, cx);
         }
     }
 
-    /// Takes the session out of rooms at once; returns the leaves that homes must hear of.
+    /// Takes the session out of rooms at once; returns the leaves that homes must get.
     fn end_memberships(
         &mut self,
         conn: SessionId,
         which: impl Fn(&Membership) -> bool,
-    ) -> Vec<Owed> {
+    ) -> Vec<LeaveDue> {
         let local = self.live(conn);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .rooms
@@ -259,7 +259,7 @@ impl Edge {
         for (room, membership_id, is_leaving) in ended {
             self.end_membership(conn, membership_id);
             if !is_leaving {
-                owed.push(Owed { room, conn, membership_id, answer: None });
+                owed.push(LeaveDue { room, conn, membership_id, answer: None });
             }
         }
         owed
@@ -291,7 +291,7 @@ impl Edge {
             if has_grace {
                 self.lingering.push_back((due, owed));
             } else {
-                self.owe(owed, cx);
+                self.send_leave(owed, cx);
             }
         }
         self.locals[conn.slot() as usize] = None;
@@ -324,19 +324,19 @@ impl Edge {
                 self.retry(due);
                 break;
             }
-            self.owed.extend(self.lingering.pop_front().map(|(_, owed)| owed));
+            self.leaves_due.extend(self.lingering.pop_front().map(|(_, owed)| owed));
         }
-        if !self.owed.is_empty() {
-            self.pay(cx);
-            if !self.owed.is_empty() {
+        if !self.leaves_due.is_empty() {
+            self.send_leaves_due(cx);
+            if !self.leaves_due.is_empty() {
                 cx.counters.lane_refusals_request += 1;
                 self.retry(now.plus_ms(LANE_RETRY_MS));
             }
         }
         self.load(now, cx.lanes);
         self.ask_for_tokens(now, cx.lanes);
-        self.tell_changes(cx.engine, cx.counters);
-        self.tell_connections(cx);
+        self.send_counts(cx.engine, cx.counters);
+        self.send_connections(cx);
         cx.counters.users_online = self.users.len() as u64;
     }
 
@@ -348,7 +348,7 @@ impl Edge {
         self.retry_at
     }
 
-    /// Stopping: nobody comes back, so grace ends now.
+    /// Stopping: no client comes back, so grace ends now.
     pub(crate) fn stop(&mut self) {
         for (due, _) in &mut self.lingering {
             *due = Now::default();

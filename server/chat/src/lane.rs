@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::user::UserCard;
 
-/// How a member wants to hear of the roster.
+/// How a member wants roster changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceMode {
     /// Whole rosters in `room` and `roomout`.
@@ -20,7 +20,7 @@ pub enum PresenceMode {
     Count,
 }
 
-/// Tells a session's memberships apart: an answer about an earlier one in a room must not touch
+/// Identifies a membership among those of its session: an answer about an earlier one in a room must not touch
 /// the present one. Grows with each membership of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MembershipId(pub u32);
@@ -51,7 +51,7 @@ pub enum Request {
         message: Box<Publish>,
         ack: AckId,
     },
-    /// The edge has its first session of `user` and wants to know what he is reading.
+    /// The edge has its first session of `user` and wants to know what they are reading.
     Watch {
         user: UserId,
         edge: ShardId,
@@ -115,7 +115,7 @@ pub enum Delivery {
         why: Refusal,
         ack: AckId,
     },
-    /// The message was heard before its commit was known to be this node's.
+    /// The message was handed on before its commit was known to be this node's.
     PublishAccepted {
         conn: SessionId,
         ack: AckId,
@@ -127,20 +127,20 @@ pub enum Delivery {
         room: RoomId,
         messages: Arc<Batch>,
     },
-    /// One frame for all members of the room that hear this way.
+    /// One frame for all members of the room in this presence mode.
     Roster {
         room: RoomId,
         presence_mode: PresenceMode,
         frame: Bytes,
     },
-    /// One frame for some members, when their turn has come: a whole roster, or what is to be heard
+    /// One frame for some members, when their turn has come: a whole roster, or a change
     /// after it.
     Snapshot {
         room: RoomId,
         conns: SmallVec<[SessionId; 2]>,
         frame: Bytes,
     },
-    /// `user` began or stopped reading `room`; `seq` is what he has read.
+    /// `user` began or stopped reading `room`; `seq` is their read mark.
     Reading {
         user: UserId,
         room: RoomId,
@@ -181,7 +181,7 @@ pub struct Sequenced {
     pub author: UserId,
     /// For the author's own sessions.
     pub own: Bytes,
-    /// For everybody else: this part of [`Batch::shared`].
+    /// For all others: this part of [`Batch::shared`].
     pub shared: std::ops::Range<usize>,
     pub seq: Seq,
     pub id: i64,

@@ -73,7 +73,7 @@ impl Presence {
         }
     }
 
-    /// Users in the room, if its home is on this shard and anybody has ever been in it.
+    /// Users in the room, if its home is on this shard and any user has ever been in it.
     pub fn online(&self, room: RoomId) -> Option<u32> {
         self.online.get(&room).copied()
     }

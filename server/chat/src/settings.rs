@@ -44,11 +44,11 @@ pub struct Settings {
     pub exclusive: Exclusive,
     pub grace_ms: u32,
     pub rooms_auto_create_max: u32,
-    /// Of a room: whole rosters told again, and the least that a small event counts as.
+    /// Of a room: whole rosters sent again, and the least that a small event counts as.
     pub roster_budget_bytes_per_s: u64,
-    /// Of a room: what a member must hear once, first rosters and the changes of delta members.
+    /// Of a room: what a member must get once, first rosters and the changes of delta members.
     pub roster_news_bytes_per_s: u64,
-    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB beside its bytes. No more
+    /// Roster traffic of one turn, of all rooms; a send counts as 8 KiB and its bytes. No more
     /// than 64 times as much in a second.
     pub roster_bytes_per_turn: u64,
     pub unread_window_ms: u32,
@@ -61,7 +61,7 @@ pub struct Settings {
     /// The store numbers messages for one node too: what a database server has committed without
     /// saying so takes numbers that home does not know of.
     pub store_numbers: bool,
-    /// Pairs of a user and another node that has him in a room of this shard.
+    /// Pairs of a user and another node that the user is on in a room of this shard.
     pub remote_present_max: u32,
 }
 

@@ -52,7 +52,7 @@ pub enum Command {
     Reads {
         user: UserId,
     },
-    /// `is_reading`: the user is in the room, so after a crash he has read all of it.
+    /// `is_reading`: the user is in the room, so after a crash they have read all of it.
     SaveRead {
         user: UserId,
         room: RoomId,

@@ -18,7 +18,7 @@
 //! ```
 //! use throng_engine::rooms::{Event, Handler, Rooms, Socket};
 //!
-//! /// `say(room, text, ack)`: everybody in the room hears `said`.
+//! /// `say(room, text, ack)`: every member of the room receives `said`.
 //! struct Lobby;
 //!
 //! impl Handler for Lobby {

@@ -111,6 +111,7 @@ impl Slot {
 /// What is left of a pipe's bytes after a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
+    /// Nothing: the pipe is offered again when it has new bytes.
     Empty,
     /// Bytes remain: wait until the socket is writable, then call [`Outbox::writable`].
     More,
@@ -309,7 +310,7 @@ impl Outbox {
         let of_span = count - own;
         if of_span < slot.span.len() {
             // The common bytes do not wait for a slow socket. A frame under way stays whole, so
-            // that it can be told where it ends.
+            // that its end can be found.
             let rest = self.common.get(slot.span);
             let from = frame_at(rest, of_span).start;
             let pending = slot.pending.get_or_insert_with(|| self.spares.take());

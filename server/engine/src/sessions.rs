@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The engine knows nothing of rooms or users. An application (chat, or the echo of the
-//! conformance binary) reads the session_events and answers through `emit`.
+//! conformance binary) reads the session events and answers through `emit`.
 
 mod check;
 mod handshake;
@@ -38,7 +38,7 @@ use pipe::Pipe;
 use polling::Polling;
 use session::Beat;
 
-/// What an application hears of sessions. Owned, so that handling one may change anything.
+/// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
     /// An Engine.IO session exists.
     Opened {
@@ -296,6 +296,7 @@ impl Engine {
         }
     }
 
+    /// Sends one binary Engine.IO message, without Socket.IO.
     pub fn emit_binary(&mut self, conn: SessionId, bytes: &[u8]) {
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;
@@ -354,7 +355,8 @@ impl Engine {
 
     // ---- end ----------------------------------------------------------------------------------
 
-    /// Ends a session: tells the client why, as far as its transport can, and the application.
+    /// Ends a session. The client is sent the reason, as far as its transport can carry it, and the
+    /// application gets [`SessionEvent::Ended`].
     pub fn end(&mut self, conn: SessionId, reason: CloseReason) {
         if self.session(conn).is_none() {
             return; // A session ends once, for the first reason that is found.

@@ -80,14 +80,14 @@ impl Edge {
                     assert!(loading.waiting.iter().all(is_known), "only live sessions wait");
                 }
                 Reads::Ready(_) => {
-                    let is_owed = !user.untold.is_empty();
-                    assert_eq!(is_owed, self.untold_users.contains(id), "owed counts are listed");
+                    let is_owed = !user.unsent.is_empty();
+                    assert_eq!(is_owed, self.unsent_users.contains(id), "owed counts are listed");
                     assert!(!self.reads_failed.contains(id), "marks that came did not fail");
                 }
             }
         }
         assert_eq!(sessions, identities, "every identified session is listed with its user");
-        for id in self.loading.iter().chain(&self.reads_failed).chain(&self.untold_users) {
+        for id in self.loading.iter().chain(&self.reads_failed).chain(&self.unsent_users) {
             assert!(self.users.contains_key(id), "only users with sessions are waited for");
         }
     }
@@ -95,7 +95,7 @@ impl Edge {
     fn check_owed(&self) {
         let mut seen = BTreeSet::new();
         let lingering = self.lingering.iter().map(|(_, owed)| owed);
-        for Owed { room, conn, membership_id, .. } in self.owed.iter().chain(lingering) {
+        for LeaveDue { room, conn, membership_id, .. } in self.leaves_due.iter().chain(lingering) {
             assert!(seen.insert((*conn, *membership_id)), "a leave is owed once");
             let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
             let Some(local) = local.filter(|local| local.conn == *conn) else { continue };
@@ -103,7 +103,7 @@ impl Edge {
             let is_over = membership.is_none_or(|other| other.is_leaving && other.room == *room);
             assert!(is_over, "a membership whose leave is owed is not live");
         }
-        for (_, Owed { conn, .. }) in &self.lingering {
+        for (_, LeaveDue { conn, .. }) in &self.lingering {
             let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
             assert!(local.is_none_or(|local| local.conn != *conn), "grace follows a session's end");
         }
@@ -114,10 +114,10 @@ impl Edge {
 
     fn check_deadlines(&self) {
         let owes = [
-            ("leaves", !(self.owed.is_empty() && self.lingering.is_empty())),
+            ("leaves", !(self.leaves_due.is_empty() && self.lingering.is_empty())),
             ("read marks", !(self.loading.is_empty() && self.reads_failed.is_empty())),
             ("tips", !self.changed_tips.is_empty()),
-            ("counts", !(self.untold_users.is_empty() && self.shed.is_empty())),
+            ("counts", !(self.unsent_users.is_empty() && self.shed.is_empty())),
             ("signals", self.connections.are_owed()),
             ("token checks", self.token_checks.are_owed()),
         ];

@@ -1,14 +1,14 @@
-//! What the cluster hears of sessions, and what other programs say to them.
+//! What is reported to the cluster about sessions, and the events of other programs for them.
 
 use super::*;
 use crate::cluster::{Audience, ConnState, Emit, Signal};
 
-/// Sessions of which something is to be told.
+/// Sessions whose change has not been reported.
 #[derive(Default)]
 pub(super) struct Connections {
     changed: BTreeSet<SessionId>,
-    /// Told before and over now. No more than there were sessions when the lane filled up: who is
-    /// not told of needs no end.
+    /// Reported before and ended now. No more than there were sessions when the lane filled up: the
+    /// end of a session that was never reported is not reported either.
     ended: VecDeque<SessionId>,
 }
 
@@ -35,7 +35,7 @@ impl Edge {
         }
     }
 
-    pub(super) fn tell_connections(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn send_connections(&mut self, cx: &mut Context<'_>) {
         while cx.lanes.signal_slots() > 0 {
             let (conn, state) = if let Some(conn) = self.connections.ended.pop_front() {
                 (conn, None)
@@ -59,7 +59,7 @@ impl Edge {
         }
     }
 
-    /// Whoever is told may know nothing any more.
+    /// Reports all sessions again: the receivers may have lost what they knew.
     pub(crate) fn announce(&mut self) {
         for local in self.locals.iter().flatten() {
             if local.identity.is_some() {
@@ -68,7 +68,7 @@ impl Edge {
         }
     }
 
-    /// Hands an event of another program to everybody it is for.
+    /// Hands an event of another program to the sessions it is for.
     pub(crate) fn emit(&mut self, emit: &Emit, engine: &mut Engine, counters: &mut Counters) {
         let mut conns: Vec<SessionId> = match &emit.to {
             None => self.locals.iter().flatten().map(|local| local.conn).collect(),

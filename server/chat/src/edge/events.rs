@@ -1,4 +1,4 @@
-//! What clients say, acted upon.
+//! Requests of clients, carried out.
 
 use throng_engine::canary::{Canary, is_armed};
 
@@ -98,7 +98,7 @@ impl Edge {
                 loading.waiting.push((conn, ack));
                 self.loading.insert(user);
             }
-            Reads::Ready(_) => self.tell_counts(conn, user, ack, cx),
+            Reads::Ready(_) => self.answer_login(conn, user, ack, cx),
         }
     }
 
@@ -130,7 +130,7 @@ impl Edge {
         }
         let membership_id =
             known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Join { room, conn, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
@@ -150,7 +150,7 @@ impl Edge {
         if is_exclusive {
             // In the order asked, whatever the home says: what comes next is from the new room.
             for owed in self.end_memberships(conn, |membership| membership.room != room) {
-                self.owe(owed, cx);
+                self.send_leave(owed, cx);
             }
         }
         Ok(())
@@ -183,18 +183,18 @@ impl Edge {
             .iter_mut()
             .find(|membership| membership.room == room && !membership.is_leaving);
         if let Some(membership) = membership {
-            // The membership lasts until home has answered, so that the leaver hears everything that was
-            // said before it left.
+            // The membership lasts until home has answered, so that the leaver receives everything
+            // that was published before it left.
             membership.is_leaving = true;
             let membership_id = membership.membership_id;
-            self.owe(Owed { room, conn, membership_id, answer: Some(ack) }, cx);
+            self.send_leave(LeaveDue { room, conn, membership_id, answer: Some(ack) }, cx);
             return Ok(());
         }
         local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
         let membership_id = local.last_membership_id;
         let now = cx.engine.now();
         self.take_join_token(conn, now)?;
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Leave { room, conn, membership_id, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
@@ -258,7 +258,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Publish { room, conn, message, ack };
         if cx.lanes.request(to, request).is_err() {

@@ -121,7 +121,7 @@ impl Edge {
                 card: card.clone(),
                 sessions: SmallVec::new(),
                 reads: Reads::new(shards),
-                untold: BTreeSet::new(),
+                unsent: BTreeSet::new(),
             })
         });
         entry.card = card;
@@ -171,7 +171,7 @@ impl Edge {
             self.users.remove(&user);
             self.loading.remove(&user);
             self.reads_failed.remove(&user);
-            self.untold_users.remove(&user);
+            self.unsent_users.remove(&user);
         }
         unanswered
     }

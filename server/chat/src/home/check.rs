@@ -20,9 +20,9 @@ impl Home {
         self.check_reading(sums.users);
         self.check_creating();
         self.check_marks();
-        self.untold.check(|id| self.rooms.get(id).is_some_and(|room| room.is_telling));
-        let sending = self.rooms.values().filter(|room| room.is_telling).count();
-        assert_eq!(sending, self.untold.batches(), "a batch is awaited while it is not sent");
+        self.unsent.check(|id| self.rooms.get(id).is_some_and(|room| room.is_commit_unsent));
+        let sending = self.rooms.values().filter(|room| room.is_commit_unsent).count();
+        assert_eq!(sending, self.unsent.batches(), "a batch is awaited while it is not sent");
         self.check_deadlines();
     }
 
@@ -43,10 +43,10 @@ impl Home {
             for (place, room) in rooms.iter().enumerate() {
                 assert!(!rooms[..place].contains(room), "a user reads a room once");
                 let room = self.rooms.get(room).expect("a room that is read is known");
-                assert!(room.roster.has(*user), "whoever reads a room is present in it");
+                assert!(room.roster.has(*user), "a user that reads a room is present in it");
             }
         }
-        assert_eq!(listed, present, "whoever is present in a room reads it");
+        assert_eq!(listed, present, "a user that is present in a room reads it");
     }
 
     fn check_creating(&self) {
@@ -80,7 +80,7 @@ impl Home {
             ("read marks", !self.unsaved.is_empty()),
             ("readings", !self.readings.is_empty()),
             ("room look-ups", !self.loads_due.is_empty()),
-            ("signals", !self.untold.is_empty()),
+            ("signals", !self.unsent.is_empty()),
         ];
         for (what, is_owed) in owes {
             assert!(
@@ -113,10 +113,10 @@ impl Room {
         }
         let is_listening = self.roster.members() > 0;
         assert!(
-            !(is_listening && self.roster.is_owing()) || self.is_dirty,
+            !(is_listening && self.roster.has_unsent()) || self.is_dirty,
             "owed rosters are sent"
         );
-        let is_busy = !self.committing.is_empty() || self.is_telling || self.log.owes_own();
+        let is_busy = !self.committing.is_empty() || self.is_commit_unsent || self.log.awaits_own();
         assert!(self.backlog.is_empty() || is_busy || self.is_dirty, "a backlog is committed");
         assert!(self.log.fetch_at().is_none() || self.is_dirty, "missing messages are fetched");
     }

@@ -1,4 +1,4 @@
-//! What other nodes say about this home's rooms. It is taken as it comes: unknown rooms are looked
+//! What other nodes report about this home's rooms. It is taken as it comes: unknown rooms are looked
 //! up, repetitions change nothing, and numbers that cannot be are ignored.
 
 use super::log::{Entry, SEQ_MAX};
@@ -21,7 +21,7 @@ impl Home {
             return;
         }
         match input {
-            ClusterInput::Messages { room, messages } => self.heard(room, messages, counters),
+            ClusterInput::Messages { room, messages } => self.receive(room, messages, counters),
             ClusterInput::Tip { room, seq } => self.expect(room, seq, counters),
             ClusterInput::Present { room, node, joined, left } => {
                 for card in joined {
@@ -47,8 +47,8 @@ impl Home {
                 }
             }
             ClusterInput::Announce => self.announce(),
-            // Who missed it may be another.
-            ClusterInput::Resync => self.tell_unsaved_again(),
+            // Another node may have missed it.
+            ClusterInput::Resync => self.repeat_unsaved(),
             ClusterInput::Emit(_) => {}
         }
     }
@@ -65,7 +65,7 @@ impl Home {
         self.add_room(&RoomInfo { id: room, name: Box::default(), last_seq: Seq(0) });
         self.unknown.insert(room);
         self.loads_due.insert(room);
-        // Whoever wants to enter it now waits until it is known.
+        // Joins wait until it is known.
         self.creating.entry(room).or_default();
         true
     }
@@ -128,7 +128,7 @@ impl Home {
 
     // ---- messages -----------------------------------------------------------------------------
 
-    fn heard(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
+    fn receive(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let mut read = Seq(0);
         for message in messages {
@@ -139,7 +139,7 @@ impl Home {
             }
             read = read.max(seq);
             match room.take(self.now, seq, Entry::from(message), &mut self.scratch) {
-                Taken::Heard | Taken::Waits => counters.cluster_messages += 1,
+                Taken::InOrder | Taken::Waits => counters.cluster_messages += 1,
                 Taken::Beyond => counters.cluster_beyond += 1,
                 Taken::Known(_) => {}
             }
@@ -162,7 +162,7 @@ impl Home {
         self.catch_up(room_id);
     }
 
-    /// A room in which nobody of this node is needs no messages, only their number.
+    /// A room without members of this node needs no messages, only their number.
     fn catch_up(&mut self, room_id: RoomId) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if room.log.is_missing() && room.roster.members() == 0 {
@@ -256,13 +256,13 @@ impl Home {
         if !is_armed(Canary::KeepRemote) {
             self.remote_present -= before - room.roster.remote();
         }
-        // Whoever was not known to be there has read all the same.
+        // A user that was not known to be there has read all the same.
         let is_present = room.roster.has(user);
         self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
         self.note_online(room_id, is_new);
     }
 
-    /// Sets whom the node has in the room.
+    /// Sets which users the node has in the room.
     fn replace(
         &mut self,
         room_id: RoomId,
@@ -290,7 +290,7 @@ impl Home {
         self.mark_dirty(room_id);
     }
 
-    /// How many are online in rooms that other nodes changed, for the front desk.
+    /// How many are online in rooms that other nodes changed, for the REST API.
     pub(super) fn log_online(&mut self, lanes: &mut Lanes) {
         for room in std::mem::take(&mut self.online_changed) {
             let online = self.rooms.get(&room).map_or(0, |known| known.roster.online());
@@ -298,26 +298,26 @@ impl Home {
         }
     }
 
-    // ---- telling others -----------------------------------------------------------------------
+    // ---- signals ------------------------------------------------------------------------------
 
-    /// The others may know nothing of this node any more: tells them who is here.
+    /// The others may have lost what they knew of this node: sends them who is here.
     fn announce(&mut self) {
-        self.tell_unsaved_again();
+        self.repeat_unsaved();
         self.save_readers_again();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {
-                self.untold.again(*id, card, room.log.seq());
+                self.unsent.repeat(*id, card, room.log.seq());
             }
         }
     }
 
-    pub(super) fn tell_others(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
-        for room_id in self.untold.tell(lanes) {
+    pub(super) fn send_signals(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
+        for room_id in self.unsent.send(lanes) {
             let room = self.rooms.get_mut(&room_id);
-            room.expect("a room is kept until its batch is sent").is_telling = false;
+            room.expect("a room is kept until its batch is sent").is_commit_unsent = false;
             self.mark_dirty(room_id);
         }
-        if !self.untold.is_empty() {
+        if !self.unsent.is_empty() {
             counters.lane_refusals_signal += 1;
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }

@@ -12,7 +12,7 @@ impl Roster {
         let mut edges = vec![0; self.edges.len()];
         let mut presence_mode = [0; 3];
         let mut receivers = 0;
-        let queued = self.telling.waiting_places();
+        let queued = self.updates.waiting_places();
         for (conn, member) in &self.members {
             *sessions.entry(member.user).or_default() += 1;
             edges[usize::from(conn.shard().0)] += 1;
@@ -20,7 +20,7 @@ impl Roster {
             let is_delta = member.presence_mode == PresenceMode::Delta;
             receivers += u32::from(is_delta && !member.is_waiting);
             if member.is_waiting {
-                let is_queued = self.telling.is_queued_at(*conn, member.presence_mode, &queued);
+                let is_queued = self.updates.is_queued_at(*conn, member.presence_mode, &queued);
                 assert!(is_queued, "a member that waits is queued");
             }
         }
@@ -38,11 +38,11 @@ impl Roster {
         }
         assert!(sessions.is_empty(), "a member's user is present");
         assert_eq!(self.remote, remote, "remote users are counted");
-        self.telling.check(receivers, self.version, |user| self.users.contains_key(user));
+        self.updates.check(receivers, self.version, |user| self.users.contains_key(user));
     }
 
-    /// Whether a member has not been sent what it is to hear.
-    pub(crate) fn is_owing(&self) -> bool {
-        self.telling.is_owing()
+    /// Whether a member has not been sent what it is to get.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.updates.has_unsent()
     }
 }

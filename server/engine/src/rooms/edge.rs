@@ -21,7 +21,7 @@ pub enum RoomRequest {
         room: Arc<str>,
         /// The session.
         session: SessionId,
-        /// Tells its memberships apart.
+        /// Identifies the membership among those of the session.
         serial: u32,
     },
     /// A session leaves.

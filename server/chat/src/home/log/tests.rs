@@ -48,7 +48,7 @@ fn a_tip_is_fetched_at_once() {
     log.expect(Seq(5), Now(3));
     assert_eq!(log.fetch_at(), Some(Now(3)));
     log.expect(Seq(1), Now(0));
-    assert_eq!(log.fetch_at(), Some(Now(3)), "what is known is no news");
+    assert_eq!(log.fetch_at(), Some(Now(3)), "what is known changes nothing");
 }
 
 #[test]
