@@ -21,13 +21,18 @@ pub struct NodeIx(pub u16);
 /// A message that has its number, whichever node gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
+    /// Its number in the room.
     pub seq: Seq,
+    /// Its number in the store.
     pub id: i64,
     /// The e-mail may be missing: what travels between nodes holds none, and home knows that of
     /// every author with a session here.
     pub author: Arc<UserCard>,
+    /// The text; may be empty.
     pub msg: Box<str>,
+    /// URL of the image; empty without one.
     pub img: Box<str>,
+    /// ISO 8601, as its publisher or this server's clock says.
     pub time: Box<str>,
 }
 
@@ -46,9 +51,12 @@ pub enum Signal {
     Committed { room: RoomId, messages: Arc<[StoredMessage]> },
 }
 
+/// Whose session it is and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnState {
+    /// The user it acts for.
     pub user: UserId,
+    /// The rooms it is a member of.
     pub rooms: SmallVec<[RoomId; 2]>,
 }
 
@@ -101,6 +109,7 @@ impl ClusterInput {
 pub struct Emit {
     /// `None`: every session that has connected the namespace. An empty list: none.
     pub to: Option<Box<[Audience]>>,
+    /// Sessions in one of these do not receive it.
     pub except: Box<[Audience]>,
     /// The JSON array of the event: `["news",{"a":1}]`. Its maker vouches for the syntax.
     pub event: Box<str>,

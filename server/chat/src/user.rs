@@ -7,9 +7,13 @@ use crate::ids::UserId;
 /// What everyone may know about a user, and the e-mail, which only the user may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserCard {
+    /// The user.
     pub id: UserId,
+    /// Only the user's own sessions get it; may be empty.
     pub email: Box<str>,
+    /// As others see it.
     pub name: Box<str>,
+    /// URL or path of the picture.
     pub avatar: Box<str>,
 }
 

@@ -51,7 +51,7 @@ fn only_the_simulation_has_canaries_in_its_cores() {
 macro_rules! canaries {
     (
         $($name:ident: $canary:ident within $seeds:literal,)*
-        inside: $($inner_name:ident: $inner:ident within $inner_seeds:literal,)*
+        @inside $($inner_name:ident: $inner:ident within $inner_seeds:literal,)*
     ) => {
         $(
             #[test]
@@ -101,7 +101,7 @@ canaries! {
     a_dead_node_that_lives_on_is_caught: DropNodeGone within 40,
     unheard_messages_are_caught: DropMessages within 40,
     a_session_that_stays_in_the_map_is_caught: KeepConnection within 40,
-    inside:
+    @inside
     a_pipe_listed_twice_is_caught: ListPipeTwice within 40,
     a_holder_of_shared_bytes_that_is_none_is_caught: KeepHolder within 40,
     uncounted_bytes_of_a_poll_are_caught: UncountedPollBytes within 40,
