@@ -28,7 +28,6 @@ pub enum Canary {
 }
 
 #[cfg(all(feature = "canary", debug_assertions))]
-#[expect(clippy::disallowed_macros, reason = "a simulation runs its shards on one thread")]
 mod armed {
     use std::cell::Cell;
 
