@@ -19,9 +19,9 @@ use throng_runtime::stats::{RuntimeCounters, ShardStats};
 use throng_store::{COMMIT_SECONDS, LATENCY_BUCKETS_US, LatencyHistogram, Store, StoreCounters};
 use throng_tables::metrics::{Family, Kind, Series, Table};
 
-use crate::presence::read;
 use crate::backplane::{NodeGauges, RedisStats};
 use crate::config::docs::REGENERATE;
+use crate::presence::read;
 
 /// Routes a client can make up are counted as one.
 const ROUTES_MAX: usize = 256;

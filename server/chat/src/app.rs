@@ -17,7 +17,7 @@ use crate::settings::{RoomInfo, Settings};
 use crate::store::{Command, Reply};
 use crate::user::UserCard;
 
-/// What a chat is told at its start.
+/// What a chat is given at its start.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// Limits.
@@ -55,7 +55,7 @@ impl Chat {
             ClusterInput::Emit(emit) => self.edge.emit(emit, cx.engine, &mut self.counters),
             ClusterInput::Announce => self.edge.announce(),
             ClusterInput::Resync => {
-                self.edge.read_again();
+                self.edge.reload_marks();
                 self.edge.check_tokens();
             }
             _ => {}
@@ -181,5 +181,10 @@ impl App for Chat {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn check(&self, engine: &Engine, _lanes: &Lanes) {
+        self.edge.check(engine);
+        self.home.check();
     }
 }

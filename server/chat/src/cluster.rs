@@ -1,6 +1,6 @@
 //! What passes between this node's shards and the rest of the cluster, as plain data.
 //!
-//! A shard tells what others must know as [`Signal`]s and hears of other nodes by
+//! A shard reports what others must know as [`Signal`]s and receives what other nodes report as
 //! [`crate::Input::Cluster`]. Who is a node, what is mirrored and what is read again after a fault
 //! is decided elsewhere; here the two sides only agree on words.
 //!
@@ -13,32 +13,37 @@ use smallvec::SmallVec;
 use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::user::UserCard;
 
-/// Another node, for as long as it holds its lease. Never given twice in one process, so what is
-/// said late about a dead node cannot touch the one that took its place.
+/// Another node, for as long as it holds its lease. Never given twice in one process, so a late
+/// report about a dead node cannot touch the one that took its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeIx(pub u16);
 
-/// A message that has its number, whoever gave it.
+/// A message that has its number, whichever node gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
+    /// Its number in the room.
     pub seq: Seq,
+    /// Its number in the store.
     pub id: i64,
     /// The e-mail may be missing: what travels between nodes holds none, and home knows that of
     /// every author with a session here.
     pub author: Arc<UserCard>,
+    /// The text; may be empty.
     pub msg: Box<str>,
+    /// URL of the image; empty without one.
     pub img: Box<str>,
+    /// ISO 8601, as its publisher or this server's clock says.
     pub time: Box<str>,
 }
 
 /// What other nodes, or the application next door, must know of this one.
 ///
-/// A signal is the present state of its subject. What does not fit the lane is told later, and
-/// only its newest state; nothing is lost and nothing is told in the wrong order.
+/// A signal is the present state of its subject. What does not fit the lane is sent later, and
+/// only its newest state; nothing is lost and nothing is sent in the wrong order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// From home: the user's first session of this node entered the room, or its last one left.
-    /// `seq` is what he has read. Repeated when his card changes.
+    /// `seq` is their read mark. Repeated when their card changes.
     Present { room: RoomId, user: Arc<UserCard>, is_present: bool, seq: Seq },
     /// From edge: whose session it is and where; `None` once it is over.
     Connection { conn: SessionId, state: Option<ConnState> },
@@ -46,13 +51,16 @@ pub enum Signal {
     Committed { room: RoomId, messages: Arc<[StoredMessage]> },
 }
 
+/// Whose session it is and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnState {
+    /// The user it acts for.
     pub user: UserId,
+    /// The rooms it is a member of.
     pub rooms: SmallVec<[RoomId; 2]>,
 }
 
-/// What the cluster tells a shard. Inputs that name a room go to its [`home_of`], all others to
+/// What a shard receives from the cluster. Inputs that name a room go to its [`home_of`], all others to
 /// every shard; a shard ignores a room that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterInput {
@@ -60,18 +68,18 @@ pub enum ClusterInput {
     Messages { room: RoomId, messages: Vec<StoredMessage> },
     /// The room has messages up to `seq`; home fetches what it lacks.
     Tip { room: RoomId, seq: Seq },
-    /// Who entered a room on another node, and who left it and what he has read.
+    /// Who entered a room on another node, and who left it, with their read mark.
     Present { room: RoomId, node: NodeIx, joined: Vec<Arc<UserCard>>, left: Vec<(UserId, Seq)> },
     /// How far users had read when they left a room on a node, whose presence of them says nothing
     /// any more, or nothing yet.
     Read { room: RoomId, marks: Vec<(UserId, Seq)> },
-    /// Everybody the node has in the room; replaces what was known.
+    /// All users that the node has in the room; replaces what was known.
     NodePresence { room: RoomId, node: NodeIx, users: Vec<Arc<UserCard>> },
-    /// The node's lease is gone, and with it everybody it had.
+    /// The node's lease is gone, and with it all users it had.
     NodeGone { node: NodeIx },
-    /// Tell everything anew: all presence, all connections.
+    /// Report everything anew: all presence, all connections.
     Announce,
-    /// What others said may have been missed, or a dead node's marks have been settled: how far
+    /// Reports of other nodes may have been lost, or a dead node's marks have been settled: how far
     /// users have read, and whether their tokens have ended, is asked of the store again.
     Resync,
     /// An event of another program for our clients.
@@ -79,7 +87,7 @@ pub enum ClusterInput {
 }
 
 impl ClusterInput {
-    /// The room whose home must hear it; `None`: every shard.
+    /// The room whose home must get it; `None`: every shard.
     pub fn room(&self) -> Option<RoomId> {
         match self {
             ClusterInput::Messages { room, .. }
@@ -96,13 +104,14 @@ impl ClusterInput {
 }
 
 /// An event that another program emits through Redis. Every session that is in one of `to` and in
-/// none of `except` hears it once. It has no place in the order of a room's messages.
+/// none of `except` receives it once. It has no place in the order of a room's messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emit {
-    /// `None`: everybody who has connected the namespace. An empty list: nobody.
+    /// `None`: every session that has connected the namespace. An empty list: none.
     pub to: Option<Box<[Audience]>>,
+    /// Sessions in one of these do not receive it.
     pub except: Box<[Audience]>,
-    /// The JSON array of the event: `["news",{"a":1}]`. Whoever makes it vouches for its syntax.
+    /// The JSON array of the event: `["news",{"a":1}]`. Its maker vouches for the syntax.
     pub event: Box<str>,
 }
 

@@ -1,5 +1,6 @@
-//! The members this shard serves: identities, memberships, what they say and what they hear.
+//! The members this shard serves: identities, memberships, requests and deliveries.
 
+mod check;
 mod cluster;
 mod debts;
 mod deliveries;
@@ -69,7 +70,7 @@ struct Local {
     last_membership_id: MembershipId,
     rates: Rates,
     pending: Option<Box<PendingEvents>>,
-    /// Others were told whose session it is.
+    /// Other nodes have been sent whose session it is.
     is_signalled: bool,
 }
 
@@ -93,8 +94,8 @@ struct LocalUser {
     card: Arc<UserCard>,
     sessions: SmallVec<[SessionId; 2]>,
     reads: Reads,
-    /// Rooms whose `count` the user has not been told.
-    untold: BTreeSet<RoomId>,
+    /// Rooms whose `count` has changed and has not been sent to the user.
+    unsent: BTreeSet<RoomId>,
 }
 
 pub(crate) struct Edge {
@@ -107,17 +108,17 @@ pub(crate) struct Edge {
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
-    /// Last message of every room, as far as this edge has heard.
+    /// Last message of every room, as far as this edge knows.
     tips: BTreeMap<RoomId, Seq>,
     changed_tips: BTreeSet<RoomId>,
-    untold_users: BTreeSet<UserId>,
+    unsent_users: BTreeSet<UserId>,
     /// Sessions that read too slowly for their last `count`, and its rooms.
     shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
     next_count_at: Now,
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
-    owed: VecDeque<Owed>,
+    leaves_due: VecDeque<LeaveDue>,
     /// Members whose session ended, until their grace is over.
-    lingering: VecDeque<(Now, Owed)>,
+    lingering: VecDeque<(Now, LeaveDue)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
     /// Users whose marks the store could not give.
@@ -129,7 +130,7 @@ pub(crate) struct Edge {
     retry_at: Option<Now>,
 }
 
-struct Owed {
+struct LeaveDue {
     room: RoomId,
     conn: SessionId,
     membership_id: MembershipId,
@@ -163,10 +164,10 @@ impl Edge {
             keyed,
             tips: rooms.iter().map(|room| (room.id, room.last_seq)).collect(),
             changed_tips: BTreeSet::new(),
-            untold_users: BTreeSet::new(),
+            unsent_users: BTreeSet::new(),
             shed: BTreeMap::new(),
             next_count_at: Now::default(),
-            owed: VecDeque::new(),
+            leaves_due: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
             reads_failed: BTreeSet::new(),
@@ -180,6 +181,11 @@ impl Edge {
 
     fn local(&mut self, conn: SessionId) -> Option<&mut Local> {
         find(&mut self.locals, conn)
+    }
+
+    /// The session, in the handling of one of its own events or of something that found it.
+    fn live(&mut self, conn: SessionId) -> &mut Local {
+        self.local(conn).expect("an edge keeps a session until it has handled its end")
     }
 
     pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
@@ -225,26 +231,24 @@ impl Edge {
     /// waits for its token.
     fn disconnected(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         self.leave_all(conn, cx);
-        if let Some(local) = self.local(conn)
-            && let Some(pending) = &mut local.pending
-        {
+        if let Some(pending) = &mut self.live(conn).pending {
             pending.queue.push_back(Queued::Disconnected);
         }
     }
 
     fn leave_all(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         for owed in self.end_memberships(conn, |_| true) {
-            self.owe(owed, cx);
+            self.send_leave(owed, cx);
         }
     }
 
-    /// Takes the session out of rooms at once; returns the leaves that homes must hear of.
+    /// Takes the session out of rooms at once; returns the leaves that homes must get.
     fn end_memberships(
         &mut self,
         conn: SessionId,
         which: impl Fn(&Membership) -> bool,
-    ) -> Vec<Owed> {
-        let Some(local) = self.local(conn) else { return Vec::new() };
+    ) -> Vec<LeaveDue> {
+        let local = self.live(conn);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .rooms
             .iter()
@@ -255,20 +259,19 @@ impl Edge {
         for (room, membership_id, is_leaving) in ended {
             self.end_membership(conn, membership_id);
             if !is_leaving {
-                owed.push(Owed { room, conn, membership_id, answer: None });
+                owed.push(LeaveDue { room, conn, membership_id, answer: None });
             }
         }
         owed
     }
 
     fn moved(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         let places: SmallVec<[(RoomId, u32); 4]> =
             local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
-            if let Some(room) = self.rooms.get_mut(&room) {
-                room.members.moved(index, cx.engine);
-            }
+            let room = self.rooms.get_mut(&room).expect("a member's room is known");
+            room.members.moved(index, cx.engine);
         }
     }
 
@@ -280,7 +283,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let now = cx.engine.now();
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
@@ -288,7 +291,7 @@ impl Edge {
             if has_grace {
                 self.lingering.push_back((due, owed));
             } else {
-                self.owe(owed, cx);
+                self.send_leave(owed, cx);
             }
         }
         self.locals[conn.slot() as usize] = None;
@@ -321,19 +324,19 @@ impl Edge {
                 self.retry(due);
                 break;
             }
-            self.owed.extend(self.lingering.pop_front().map(|(_, owed)| owed));
+            self.leaves_due.extend(self.lingering.pop_front().map(|(_, owed)| owed));
         }
-        if !self.owed.is_empty() {
-            self.pay(cx);
-            if !self.owed.is_empty() {
+        if !self.leaves_due.is_empty() {
+            self.send_leaves_due(cx);
+            if !self.leaves_due.is_empty() {
                 cx.counters.lane_refusals_request += 1;
                 self.retry(now.plus_ms(LANE_RETRY_MS));
             }
         }
         self.load(now, cx.lanes);
         self.ask_for_tokens(now, cx.lanes);
-        self.tell_changes(cx.engine, cx.counters);
-        self.tell_connections(cx);
+        self.send_counts(cx.engine, cx.counters);
+        self.send_connections(cx);
         cx.counters.users_on_shards = self.users.len() as u64;
     }
 
@@ -345,7 +348,7 @@ impl Edge {
         self.retry_at
     }
 
-    /// Stopping: nobody comes back, so grace ends now.
+    /// Stopping: no client comes back, so grace ends now.
     pub(crate) fn stop(&mut self) {
         for (due, _) in &mut self.lingering {
             *due = Now::default();

@@ -1,5 +1,6 @@
 //! The rooms this shard owns: it alone gives their messages an order and knows their members.
 
+mod check;
 mod log;
 mod messages;
 mod reading;
@@ -28,11 +29,12 @@ use crate::store::StoreDown;
 use crate::user::UserCard;
 use log::Log;
 use messages::{Verdict, Waiting, refuse_publish};
-use reading::{LatelyLeft, TELLING_MAX, Unsaved};
-use signals::Untold;
+use reading::{LatelyLeft, READINGS_MAX, Unsaved};
+use signals::UnsentSignals;
 use throng_engine::Full;
 use throng_engine::Now;
 use throng_engine::Place;
+use throng_engine::canary::{Canary, is_armed};
 use throng_engine::{Keyed, Map};
 
 /// Joins and publishes that wait for one room to be created.
@@ -48,11 +50,11 @@ struct Room {
     committing: Vec<Waiting>,
     /// Behind them.
     backlog: VecDeque<Waiting>,
-    /// Other nodes have not been told of the last commit.
-    is_telling: bool,
+    /// The last commit has not been sent to other nodes.
+    is_commit_unsent: bool,
     /// Numbered and not yet handed to the edges.
     batch: Option<Batch>,
-    /// The edges have not heard of `seq` yet.
+    /// `seq` has not been sent to the edges.
     is_tip_due: bool,
     is_dirty: bool,
 }
@@ -72,13 +74,13 @@ pub(crate) struct Home {
     settings: Settings,
     keyed: Keyed,
     rooms: Map<RoomId, Room>,
-    /// Rooms that have something to tell at the end of the turn.
+    /// Rooms that have something to send at the end of the turn.
     dirty: Vec<RoomId>,
     /// Requests about rooms that the store is creating.
     creating: Map<RoomId, Vec<Request>>,
-    /// Those whose room the store has decided on; they go through when lanes have room.
+    /// Those whose room the store has decided on; they go on when lanes have free slots.
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
-    /// Answers to publishes; they go out when lanes have room.
+    /// Answers to publishes; they go out when lanes have free slots.
     verdicts: VecDeque<Verdict>,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
@@ -87,22 +89,24 @@ pub(crate) struct Home {
     marks: BTreeMap<(UserId, RoomId), Unsaved>,
     unsaved: BTreeSet<(UserId, RoomId)>,
     save_at: Now,
-    /// Who began or stopped reading on other nodes, and the edges have not heard.
+    /// Who began or stopped reading on other nodes, and the edges have not been sent it.
     readings: BTreeMap<(UserId, RoomId), Mark>,
     lately_left: LatelyLeft,
-    /// Pairs of a user and another node that has him in a room.
+    /// Pairs of a user and another node that the user is on in a room.
     remote_present: usize,
     online_changed: BTreeSet<RoomId>,
-    /// Rooms that other nodes spoke of and the store has not confirmed.
+    /// Rooms that other nodes named and the store has not confirmed.
     unknown: BTreeSet<RoomId>,
     loads_due: BTreeSet<RoomId>,
     load_at: Now,
-    /// What other nodes have not been told.
-    untold: Untold,
+    /// What has not been sent to other nodes.
+    unsent: UnsentSignals,
     next_tip_at: Now,
     tips_due: Vec<RoomId>,
     next_id: i64,
     retry_at: Option<Now>,
+    /// No room has changed since the last settle.
+    is_settled: bool,
     throttle: RosterThrottle,
     scratch: String,
 }
@@ -133,11 +137,12 @@ impl Home {
             unknown: BTreeSet::new(),
             loads_due: BTreeSet::new(),
             load_at: Now::default(),
-            untold: Untold::default(),
+            unsent: UnsentSignals::default(),
             next_tip_at: Now::default(),
             tips_due: Vec::new(),
             next_id: 0,
             retry_at: None,
+            is_settled: true,
             scratch: String::new(),
         }
     }
@@ -152,7 +157,7 @@ impl Home {
             roster,
             committing: Vec::new(),
             backlog: VecDeque::new(),
-            is_telling: false,
+            is_commit_unsent: false,
             batch: None,
             is_tip_due: false,
             is_dirty: false,
@@ -160,9 +165,9 @@ impl Home {
     }
 
     /// A request may cause, per edge: the batch so far, an answer, a `Reading`, and what
-    /// [`Roster::tell`] keeps free.
+    /// [`Roster::send_updates`] keeps free.
     pub(crate) fn takes_requests(&self, lanes: &Lanes) -> bool {
-        lanes.delivery_slots_min() >= RESERVED_SLOTS && self.readings.len() < TELLING_MAX
+        lanes.delivery_slots_min() >= RESERVED_SLOTS && self.readings.len() < READINGS_MAX
     }
 
     pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
@@ -216,7 +221,7 @@ impl Home {
             return self.create(room_id, join, lanes, counters);
         }
         self.flush_batch(room_id, lanes);
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.members();
         let change = room.roster.join(join.conn, &join.user, join.presence_mode);
         let entered = (room.roster.members() - before) as u64;
@@ -310,7 +315,7 @@ impl Home {
             return;
         }
         self.flush_batch(room_id, lanes);
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let card = room.roster.card_of(conn).cloned();
         let change = room.roster.leave(conn);
         let left = u64::from(change.is_some());
@@ -318,9 +323,9 @@ impl Home {
         counters.leaves += left;
         let (seq, online) = (room.log.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
-        // A leaver that asked for an ack still hears the roster it leaves behind.
+        // A leaver that asked for an ack still gets the roster it leaves behind.
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
-            .then(|| room.roster.farewell(seq, change.is_none()));
+            .then(|| room.roster.last_roster(seq, change.is_none()));
         lanes.deliver(
             conn.shard(),
             Delivery::Left {
@@ -351,7 +356,7 @@ impl Home {
                 if self.settings.cluster
                     && let Some(card) = room.roster.card_here(card.id)
                 {
-                    self.untold.again(*id, card, room.log.seq());
+                    self.unsent.repeat(*id, card, room.log.seq());
                 }
             }
         }
@@ -363,12 +368,14 @@ impl Home {
     // ---- end of turn --------------------------------------------------------------------------
 
     fn mark_dirty(&mut self, room_id: RoomId) {
-        if let Some(room) = self.rooms.get_mut(&room_id)
-            && !room.is_dirty
-        {
-            room.is_dirty = true;
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        if !std::mem::replace(&mut room.is_dirty, true) {
             self.dirty.push(room_id);
+            if is_armed(Canary::ListRoomTwice) {
+                self.dirty.push(room_id);
+            }
         }
+        self.is_settled = false;
     }
 
     fn retry(&mut self, at: Now) {
@@ -377,16 +384,16 @@ impl Home {
 
     pub(crate) fn settle(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         self.retry_at = None;
-        self.tell_others(now, lanes, counters);
         self.settle_replies(now, lanes, counters);
-        self.tell_readings(now, lanes);
+        self.send_signals(now, lanes, counters);
+        self.send_readings(now, lanes);
         let mut dirty = std::mem::take(&mut self.dirty);
         if dirty.len() > 1 {
-            // A room that always has something to tell must not always be the first.
+            // A room that always has something to send must not always be the first.
             dirty.rotate_left(1);
         }
         for room_id in dirty {
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             room.is_dirty = false;
             if room.batch.is_some() {
                 if lanes.delivery_slots_min() == 0 {
@@ -399,9 +406,11 @@ impl Home {
             }
             self.start_append(room_id, now, lanes);
             self.start_fetch(room_id, now, lanes, counters);
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             let seq = room.log.seq();
-            if let Some(at) = room.roster.tell(now, seq, &mut self.throttle, lanes, counters) {
+            if let Some(at) =
+                room.roster.send_updates(now, seq, &mut self.throttle, lanes, counters)
+            {
                 self.mark_dirty(room_id);
                 self.retry(at);
             }
@@ -412,6 +421,7 @@ impl Home {
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;
+        self.is_settled = true;
     }
 
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
@@ -448,8 +458,9 @@ impl Home {
         }
     }
 
+    /// A room that changed after the turn has settled is settled at once.
     pub(crate) fn next_deadline(&self) -> Option<Now> {
-        self.retry_at
+        if self.is_settled { self.retry_at } else { Some(self.now) }
     }
 }
 

@@ -4,9 +4,11 @@ use std::fmt;
 
 pub use throng_engine::{SessionId, ShardId};
 
+/// A user, as the database numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub u32);
 
+/// A room, by its number: 1 to 999,999,999 where a client names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u32);
 

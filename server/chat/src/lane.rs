@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::user::UserCard;
 
-/// How a member wants to hear of the roster.
+/// How a member wants roster changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceMode {
     /// Whole rosters in `room` and `roomout`.
@@ -20,7 +20,7 @@ pub enum PresenceMode {
     Count,
 }
 
-/// Tells a session's memberships apart: an answer about an earlier one in a room must not touch
+/// Identifies a membership among those of its session: an answer about an earlier one in a room must not touch
 /// the present one. Grows with each membership of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MembershipId(pub u32);
@@ -28,8 +28,10 @@ pub struct MembershipId(pub u32);
 /// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
 pub type AckId = Option<u64>;
 
+/// What an edge asks of a home.
 #[derive(Debug)]
 pub enum Request {
+    /// The session enters the room, or asks for the roster again.
     Join {
         room: RoomId,
         conn: SessionId,
@@ -39,23 +41,11 @@ pub enum Request {
         ack: AckId,
     },
     /// Owed by the edge until it fits the lane; `wants_answer` unless the session is gone.
-    Leave {
-        room: RoomId,
-        conn: SessionId,
-        membership_id: MembershipId,
-        answer: Option<AckId>,
-    },
-    Publish {
-        room: RoomId,
-        conn: SessionId,
-        message: Box<Publish>,
-        ack: AckId,
-    },
-    /// The edge has its first session of `user` and wants to know what he is reading.
-    Watch {
-        user: UserId,
-        edge: ShardId,
-    },
+    Leave { room: RoomId, conn: SessionId, membership_id: MembershipId, answer: Option<AckId> },
+    /// A message for the room.
+    Publish { room: RoomId, conn: SessionId, message: Box<Publish>, ack: AckId },
+    /// The edge has its first session of `user` and wants to know what they are reading.
+    Watch { user: UserId, edge: ShardId },
 }
 
 impl Request {
@@ -70,15 +60,21 @@ impl Request {
     }
 }
 
+/// A message that has no number yet.
 #[derive(Debug)]
 pub struct Publish {
+    /// The text; may be empty.
     pub msg: Box<str>,
+    /// URL of the image; empty without one.
     pub img: Box<str>,
+    /// ISO 8601.
     pub time: Box<str>,
 }
 
+/// What a home sends to an edge.
 #[derive(Debug)]
 pub enum Delivery {
+    /// The session is a member; `seq` is the room's last message.
     Joined {
         room: RoomId,
         conn: SessionId,
@@ -88,18 +84,10 @@ pub enum Delivery {
         online: u32,
         ack: AckId,
     },
-    JoinRefused {
-        conn: SessionId,
-        membership_id: MembershipId,
-        why: Refusal,
-        ack: AckId,
-    },
+    /// The session is no member, or stays the member that it was.
+    JoinRefused { conn: SessionId, membership_id: MembershipId, why: Refusal, ack: AckId },
     /// There is no such room to leave.
-    LeaveRefused {
-        conn: SessionId,
-        why: Refusal,
-        ack: AckId,
-    },
+    LeaveRefused { conn: SessionId, why: Refusal, ack: AckId },
     /// The member is out. `frame` is its last event of the room, unless it asked for an ack.
     Left {
         room: RoomId,
@@ -110,66 +98,40 @@ pub enum Delivery {
         frame: Option<Bytes>,
         ack: AckId,
     },
-    PublishRefused {
-        conn: SessionId,
-        why: Refusal,
-        ack: AckId,
-    },
-    /// The message was heard before its commit was known to be this node's.
-    PublishAccepted {
-        conn: SessionId,
-        ack: AckId,
-        id: i64,
-        seq: Seq,
-    },
+    /// The message is not in the room.
+    PublishRefused { conn: SessionId, why: Refusal, ack: AckId },
+    /// The message was handed on before its commit was known to be this node's.
+    PublishAccepted { conn: SessionId, ack: AckId, id: i64, seq: Seq },
     /// Messages of one room, in order, that became durable together.
-    FanOut {
-        room: RoomId,
-        messages: Arc<Batch>,
-    },
-    /// One frame for all members of the room that hear this way.
-    Roster {
-        room: RoomId,
-        presence_mode: PresenceMode,
-        frame: Bytes,
-    },
-    /// One frame for some members, when their turn has come: a whole roster, or what is to be heard
+    FanOut { room: RoomId, messages: Arc<Batch> },
+    /// One frame for all members of the room in this presence mode.
+    Roster { room: RoomId, presence_mode: PresenceMode, frame: Bytes },
+    /// One frame for some members, when their turn has come: a whole roster, or a change
     /// after it.
-    Snapshot {
-        room: RoomId,
-        conns: SmallVec<[SessionId; 2]>,
-        frame: Bytes,
-    },
-    /// `user` began or stopped reading `room`; `seq` is what he has read.
-    Reading {
-        user: UserId,
-        room: RoomId,
-        seq: Seq,
-        is_reading: bool,
-    },
+    Snapshot { room: RoomId, conns: SmallVec<[SessionId; 2]>, frame: Bytes },
+    /// `user` began or stopped reading `room`; `seq` is their read mark.
+    Reading { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.
-    Watched {
-        user: UserId,
-        marks: Box<[Mark]>,
-    },
+    Watched { user: UserId, marks: Box<[Mark]> },
     /// The room's last message is `seq`.
-    Tip {
-        room: RoomId,
-        seq: Seq,
-    },
+    Tip { room: RoomId, seq: Seq },
 }
 
 /// How far a user has read a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
+    /// The room.
     pub room: RoomId,
+    /// The last message that the user has read.
     pub seq: Seq,
+    /// The user is in the room, so all of it counts as read.
     pub is_reading: bool,
 }
 
 /// Consecutive messages of one room.
 #[derive(Debug)]
 pub struct Batch {
+    /// In order; not empty.
     pub messages: Vec<Sequenced>,
     /// The shared frames of all messages, end to end, for members who wrote none of them.
     pub shared: Vec<u8>,
@@ -178,15 +140,19 @@ pub struct Batch {
 /// One numbered message with its two ready frames.
 #[derive(Debug)]
 pub struct Sequenced {
+    /// Who wrote it.
     pub author: UserId,
     /// For the author's own sessions.
     pub own: Bytes,
-    /// For everybody else: this part of [`Batch::shared`].
+    /// For all others: this part of [`Batch::shared`].
     pub shared: std::ops::Range<usize>,
+    /// Its number in the room.
     pub seq: Seq,
+    /// Its number in the store.
     pub id: i64,
     /// The session of this node that published, and the ack it wants.
     pub publisher: Option<SessionId>,
+    /// Under which id `publisher` waits for the answer.
     pub ack: AckId,
 }
 

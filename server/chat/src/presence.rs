@@ -73,7 +73,7 @@ impl Presence {
         }
     }
 
-    /// Users in the room, if its home is on this shard and anybody has ever been in it.
+    /// Users in the room, if its home is on this shard and any user has ever been in it.
     pub fn online(&self, room: RoomId) -> Option<u32> {
         self.online.get(&room).copied()
     }
@@ -98,7 +98,7 @@ fn raise<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
 
 /// Whether it was the last.
 fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
-    let Entry::Occupied(mut count) = counts.entry(key) else { return false };
+    let Entry::Occupied(mut count) = counts.entry(key) else { return false }; // None to lower.
     *count.get_mut() -= 1;
     let is_last = *count.get() == 0;
     if is_last {

@@ -5,18 +5,11 @@ use crate::ids::{RoomId, SessionId, UserId};
 /// One line for the operator. No payload, no token, no sid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
-    Entered {
-        conn: SessionId,
-        user: UserId,
-        room: RoomId,
-        online: u32,
-    },
-    Left {
-        conn: SessionId,
-        user: UserId,
-        room: RoomId,
-        online: u32,
-    },
+    /// A user's first session entered the room; `online` users are in it now.
+    Entered { conn: SessionId, user: UserId, room: RoomId, online: u32 },
+    /// A user's last session left the room; `online` users are in it now.
+    Left { conn: SessionId, user: UserId, room: RoomId, online: u32 },
+    /// A session ended after `lifetime_ms`, having sent `messages_in` Engine.IO messages.
     Ended {
         conn: SessionId,
         user: Option<UserId>,

@@ -85,7 +85,7 @@ pub(crate) struct ClientEvent {
 /// Why an event asks for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Refused whoever sent it.
+    /// Refused for every sender.
     Event(Refusal),
     /// Refused once it is known who sent it: an argument is wrong.
     Argument(Refusal),

@@ -1,9 +1,10 @@
-//! Who is in one room: members by session, users by presence, and what must still be told.
+//! Who is in one room: members by session, users by presence, and what has not been sent to them yet.
 
 mod block;
 mod budgets;
 mod changes;
-mod tell;
+mod check;
+mod updates;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ use super::lane::PresenceMode;
 use crate::cluster::NodeIx;
 use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::user::UserCard;
-use tell::Telling;
 use throng_engine::Map;
+use updates::Updates;
 
 /// Lane slots that roster traffic leaves free for requests.
 pub(crate) const RESERVED_SLOTS: u32 = 8;
@@ -42,14 +43,14 @@ pub(crate) struct Roster {
     room: RoomId,
     members: Map<SessionId, Member>,
     users: BTreeMap<UserId, Present>,
-    /// Pairs of a user and another node that has him.
+    /// Pairs of a user and another node that the user is on.
     remote: usize,
     /// Members per edge.
     edges: Vec<u32>,
-    /// Members by how they hear, indexed by `PresenceMode as usize`.
+    /// Members per presence mode, indexed by `PresenceMode as usize`.
     presence_mode: [u32; 3],
     version: u64,
-    telling: Telling,
+    updates: Updates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Roster {
             edges: vec![0; usize::from(shards)],
             presence_mode: [0; 3],
             version: 0,
-            telling: Telling::default(),
+            updates: Updates::default(),
         }
     }
 
@@ -106,11 +107,11 @@ impl Roster {
         let user = card.id;
         if let Some(member) = self.members.get_mut(&conn) {
             let user = member.user;
-            self.telling.left(conn, member);
+            self.updates.left(conn, member);
             self.presence_mode[member.presence_mode as usize] -= 1;
             self.presence_mode[presence_mode as usize] += 1;
             *member = Member { user, presence_mode, is_waiting: true };
-            self.telling.entered(conn, presence_mode, self.version);
+            self.updates.entered(conn, presence_mode, self.version);
             return Change { is_new: false, is_new_here: false, user };
         }
         self.members.insert(conn, Member { user, presence_mode, is_waiting: true });
@@ -123,10 +124,10 @@ impl Roster {
         if is_new {
             self.appeared(user);
         } else if is_new_here {
-            // Other nodes do not know his e-mail.
+            // Other nodes do not know the e-mail.
             self.rename(card);
         }
-        self.telling.entered(conn, presence_mode, self.version);
+        self.updates.entered(conn, presence_mode, self.version);
         Change { is_new, is_new_here, user }
     }
 
@@ -135,7 +136,7 @@ impl Roster {
         let member = self.members.remove(&conn)?;
         self.edges[usize::from(conn.shard().0)] -= 1;
         self.presence_mode[member.presence_mode as usize] -= 1;
-        self.telling.left(conn, &member);
+        self.updates.left(conn, &member);
         let user = member.user;
         let present = self.users.get_mut(&user).expect("a member's user is present");
         present.sessions -= 1;
@@ -149,32 +150,32 @@ impl Roster {
 
     fn appeared(&mut self, user: UserId) {
         self.version += 1;
-        self.telling.untold.full = true;
-        self.telling.untold.joined_any = true;
-        self.telling.untold.count = true;
-        self.telling.untold.left.remove(&user);
-        self.telling.untold.joined.insert(user);
+        self.updates.unsent.full = true;
+        self.updates.unsent.joined_any = true;
+        self.updates.unsent.count = true;
+        self.updates.unsent.left.remove(&user);
+        self.updates.unsent.joined.insert(user);
     }
 
     fn vanished(&mut self, user: UserId) {
         self.users.remove(&user);
         self.version += 1;
-        self.telling.untold.full = true;
-        self.telling.untold.count = true;
-        self.telling.untold.joined.remove(&user);
-        self.telling.untold.left.insert(user);
+        self.updates.unsent.full = true;
+        self.updates.unsent.count = true;
+        self.updates.unsent.joined.remove(&user);
+        self.updates.unsent.left.insert(user);
     }
 
-    /// A present user changed name or avatar. True if he is present.
+    /// A present user changed name or avatar. True if the user is present.
     pub(crate) fn rename(&mut self, card: &Arc<UserCard>) -> bool {
         let Some(present) = self.users.get_mut(&card.id) else { return false };
         let is_seen = present.card.name != card.name || present.card.avatar != card.avatar;
         present.card = card.knowing(&present.card);
         if is_seen {
             self.version += 1;
-            self.telling.untold.full = true;
-            self.telling.untold.joined_any = true;
-            self.telling.untold.joined.insert(card.id);
+            self.updates.unsent.full = true;
+            self.updates.unsent.joined_any = true;
+            self.updates.unsent.joined.insert(card.id);
         }
         true
     }
@@ -203,7 +204,7 @@ impl Roster {
         self.users.keys().copied()
     }
 
-    /// The node has the user. True if nobody had him before.
+    /// The user is on the node. True if they were present nowhere before.
     pub(crate) fn enter_elsewhere(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
         let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
         let is_new = present.sessions == 0 && present.nodes.is_empty();
@@ -219,7 +220,7 @@ impl Roster {
         is_new
     }
 
-    /// The node has the user no longer. True if nobody else has him.
+    /// The user is on the node no longer. True if they are present nowhere now.
     pub(crate) fn leave_elsewhere(&mut self, node: NodeIx, user: UserId) -> bool {
         let Some(present) = self.users.get_mut(&user) else { return false };
         let Some(place) = present.nodes.iter().position(|other| *other == node) else {
@@ -234,7 +235,7 @@ impl Roster {
         is_new
     }
 
-    /// Whom the node has.
+    /// The users on the node.
     pub(crate) fn users_of(&self, node: NodeIx) -> Vec<UserId> {
         if self.remote == 0 {
             return Vec::new();
@@ -260,7 +261,7 @@ impl Roster {
     }
 
     /// `roomout` with the present roster, for a leaver or a stranger.
-    pub(crate) fn farewell(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
+    pub(crate) fn last_roster(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
         if is_stranger {
             return frames::roster("roomout", "{}", self.meta(seq));
         }

@@ -12,73 +12,57 @@ use crate::user::UserCard;
 /// One message on its way into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
+    /// Who wrote it.
     pub user: UserId,
+    /// The text; may be empty.
     pub msg: Box<str>,
+    /// URL of the image; empty without one.
     pub img: Box<str>,
+    /// ISO 8601.
     pub time: Box<str>,
 }
 
 /// Work for the store; each is answered by exactly one [`crate::Reply`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Authenticate {
-        conn: SessionId,
-        token: TokenHash,
-    },
+    /// Whose token is it?
+    Authenticate { conn: SessionId, token: TokenHash },
     /// Sessions act for these tokens, and a logout of theirs may have been missed.
-    CheckTokens {
-        tokens: Box<[TokenHash]>,
-    },
+    CheckTokens { tokens: Box<[TokenHash]> },
     /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
     /// gives the next free numbers, in the order of the commits of all nodes.
-    Append {
-        room: RoomId,
-        first_seq: Option<Seq>,
-        batch: Vec<NewMessage>,
-    },
-    CreateRoom {
-        room: RoomId,
-    },
+    Append { room: RoomId, first_seq: Option<Seq>, batch: Vec<NewMessage> },
+    /// Creates the room if it does not exist and the limit allows it.
+    CreateRoom { room: RoomId },
     /// Another node spoke of a room that this one does not know. Creates nothing.
-    LoadRoom {
-        room: RoomId,
-    },
+    LoadRoom { room: RoomId },
     /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
-    Fetch {
-        room: RoomId,
-        after: Seq,
-        upto: Seq,
-    },
-    Reads {
-        user: UserId,
-    },
-    /// `is_reading`: the user is in the room, so after a crash he has read all of it.
-    SaveRead {
-        user: UserId,
-        room: RoomId,
-        seq: Seq,
-        is_reading: bool,
-    },
-    SaveImage {
-        conn: SessionId,
-        bytes: Bytes,
-    },
+    Fetch { room: RoomId, after: Seq, upto: Seq },
+    /// All read marks of the user.
+    Reads { user: UserId },
+    /// `is_reading`: the user is in the room, so after a crash they have read all of it.
+    SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
+    /// Checks and keeps an image.
+    SaveImage { conn: SessionId, bytes: Bytes },
 }
 
 /// The store could not do it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreDown;
 
+/// Why an image was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFault {
     /// Not an accepted image, or too big.
     Invalid,
+    /// The store could not do it now.
     StoreDown,
 }
 
 /// Where a batch stands in its room: the first message is `first_seq`, the others follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
+    /// Number of the first message.
     pub first_seq: Seq,
     /// Message ids in the order of the batch.
     pub ids: Vec<i64>,
@@ -93,34 +77,18 @@ pub enum Reply {
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
     /// Those of the tokens that are unknown or expired by now.
-    TokensChecked {
-        tokens: Box<[TokenHash]>,
-        outcome: Result<Vec<TokenHash>, StoreDown>,
-    },
-    Appended {
-        room: RoomId,
-        outcome: Result<Appended, StoreDown>,
-    },
+    TokensChecked { tokens: Box<[TokenHash]>, outcome: Result<Vec<TokenHash>, StoreDown> },
+    /// Where the batch stands, now that it is durable.
+    Appended { room: RoomId, outcome: Result<Appended, StoreDown> },
     /// `Ok(None)`: may not be created (the limit is reached).
-    RoomCreated {
-        room: RoomId,
-        outcome: Result<Option<RoomInfo>, StoreDown>,
-    },
+    RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// `Ok(None)`: there is no such room.
-    RoomLoaded {
-        room: RoomId,
-        outcome: Result<Option<RoomInfo>, StoreDown>,
-    },
+    RoomLoaded { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// What the log has of the range, in order. Nothing means that it has nothing there.
-    Fetched {
-        room: RoomId,
-        outcome: Result<Vec<StoredMessage>, StoreDown>,
-    },
+    Fetched { room: RoomId, outcome: Result<Vec<StoredMessage>, StoreDown> },
     /// What the user has read, per room; rooms never read are absent.
-    Reads {
-        user: UserId,
-        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
-    },
+    Reads { user: UserId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
+    /// The mark of `SaveRead`, and whether it is durable.
     ReadSaved {
         user: UserId,
         room: RoomId,
@@ -129,8 +97,5 @@ pub enum Reply {
         outcome: Result<(), StoreDown>,
     },
     /// The URL under which the image is served.
-    ImageSaved {
-        conn: SessionId,
-        outcome: Result<Box<str>, ImageFault>,
-    },
+    ImageSaved { conn: SessionId, outcome: Result<Box<str>, ImageFault> },
 }

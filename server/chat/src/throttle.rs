@@ -1,15 +1,15 @@
-//! How much of rosters may be told: by each room over time, and by all rooms of a shard together.
+//! How much of rosters may be sent: by each room over time, and by all rooms of a shard together.
 //!
-//! When many rooms change faster than they can be told, those who has_session, join and talk must not wait
-//! for it: a turn tells so much and no more, and then comes a pause about as long as the telling
-//! was. What changes in the meantime is told together.
+//! When many rooms change faster than updates can be sent, logins, joins and messages must not wait
+//! for it: a turn sends so much and no more, and then comes a pause about as long as the sending
+//! was. What changes in the meantime is sent together.
 
 use crate::settings::Settings;
 use throng_engine::Now;
 
-/// Beside its bytes a send takes as much of a turn as so many would: a system call.
+/// In addition to its bytes a send takes as much of a turn as so many would: a system call.
 const SEND_BYTES: u64 = 8 * 1024;
-/// How often in a second a whole turn's worth may be told. By default that is about half of a core.
+/// How often in a second a whole turn's worth may be sent. By default that is about half of a core.
 const TURNS_PER_S: u64 = 64;
 
 pub(crate) struct RosterThrottle {
@@ -17,9 +17,9 @@ pub(crate) struct RosterThrottle {
     pub(crate) room_bytes_per_s: u64,
     pub(crate) room_news_bytes_per_s: u64,
     turn_bytes: u64,
-    /// The last turn that told anything, and how much.
+    /// The last turn that sent anything, and how much.
     turn: Now,
-    told: u64,
+    spent: u64,
 }
 
 impl RosterThrottle {
@@ -29,28 +29,29 @@ impl RosterThrottle {
             room_news_bytes_per_s: settings.roster_update_bytes_per_s,
             turn_bytes: settings.roster_bytes_per_turn.max(1),
             turn: Now::default(),
-            told: 0,
+            spent: 0,
         }
     }
 
     pub(crate) fn is_open(&self, now: Now) -> bool {
-        if now == self.turn { self.told < self.turn_bytes } else { self.open_at() <= now }
+        if now == self.turn { self.spent < self.turn_bytes } else { self.open_at() <= now }
     }
 
-    /// When the next turn may tell.
+    /// When the next turn may send.
     pub(crate) fn open_at(&self) -> Now {
         // A broadcast cannot be divided: the largest is more than a turn's worth.
-        let told = self.told.min(self.turn_bytes);
-        let pause_ns = u128::from(told) * 1_000_000_000 / u128::from(self.turn_bytes * TURNS_PER_S);
+        let spent = self.spent.min(self.turn_bytes);
+        let pause_ns =
+            u128::from(spent) * 1_000_000_000 / u128::from(self.turn_bytes * TURNS_PER_S);
         self.turn.plus_ns(pause_ns as u64)
     }
 
     /// `bytes` in so many sends.
     pub(crate) fn spend(&mut self, now: Now, bytes: u64, sends: u64) {
         if now != self.turn {
-            (self.turn, self.told) = (now, 0);
+            (self.turn, self.spent) = (now, 0);
         }
-        self.told = self.told.saturating_add(bytes + sends * SEND_BYTES);
+        self.spent = self.spent.saturating_add(bytes + sends * SEND_BYTES);
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_tells_its_worth_and_then_pauses_as_long() {
+    fn a_turn_sends_its_worth_and_then_pauses_as_long() {
         let mut throttle = RosterThrottle::new(&Settings::default());
         let worth = Settings::default().roster_bytes_per_turn;
         let now = Now(1_000_000_000);

@@ -10,17 +10,17 @@ use crate::settings::Seed;
 /// An application on the engine: what sessions, rooms and lanes mean.
 ///
 /// An application has two roles on every shard. As *edge* it serves the sessions that the shard
-/// accepted: it hears their [`SessionEvent`]s and sends [`App::Request`]s. As *home* it owns the
+/// accepted: it gets their [`SessionEvent`]s and sends [`App::Request`]s. As *home* it owns the
 /// rooms whose keyed hash falls on the shard: it takes requests and sends [`App::Delivery`]s. Both
 /// roles speak only in these items, also when they are on the same shard, so an application that is
-/// right on one shard is right on many.
+/// correct on one shard is correct on many.
 ///
 /// Nothing here may wait, and nothing may read a clock: [`Engine::now`] is the time.
 ///
 /// [`crate::rooms::Rooms`] is a ready-made application for those that need no more than named rooms
 /// to broadcast in.
 pub trait App: Sized + 'static {
-    /// What the application is told at its start, the same on all shards.
+    /// What the application is given at its start, the same on all shards.
     type Settings: Clone + Send + Sync + 'static;
     /// From an edge to a home.
     type Request: Send + 'static;
@@ -31,7 +31,7 @@ pub trait App: Sized + 'static {
     type Command: Send + 'static;
     /// The answer to a command; each command gets exactly one.
     type Reply: Send + 'static;
-    /// What other nodes hear of this shard.
+    /// What this shard reports to other nodes.
     type Signal: Send + 'static;
     /// What other threads of this process report to the shard.
     type Notice: Send + 'static;
@@ -95,7 +95,7 @@ pub trait App: Sized + 'static {
     fn counters(&self) -> &Self::Counters;
 
     /// Asserts the application's invariants, together with the engine's. Costs as much as it
-    /// likes: it runs after each step of tests and simulation, never in production.
+    /// likes: it runs after each turn of tests and simulation, never in production.
     ///
     /// # Panics
     /// When an index does not point back, a number does not add up, or something is owed without a

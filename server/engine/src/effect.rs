@@ -57,7 +57,10 @@ pub struct LaneSlots {
 /// An HTTP answer of the polling transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// HTTP status.
     pub status: u16,
+    /// Value of `Content-Type`.
     pub content_type: &'static str,
+    /// The whole body.
     pub body: Bytes,
 }

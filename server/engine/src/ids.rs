@@ -15,21 +15,27 @@ pub struct ShardId(pub u8);
 pub struct SessionId(pub u64);
 
 impl SessionId {
+    /// Slots of one shard: sessions that can live at the same time.
     pub const SLOTS_MAX: u32 = 1 << 24;
 
+    /// # Panics
+    /// When `slot` is not below [`SessionId::SLOTS_MAX`].
     pub fn new(shard: ShardId, slot: u32, generation: u32) -> SessionId {
         assert!(slot < Self::SLOTS_MAX, "the session table is bounded below 2^24");
         SessionId(u64::from(shard.0) << 56 | u64::from(slot) << 32 | u64::from(generation))
     }
 
+    /// The shard that accepted the session.
     pub const fn shard(self) -> ShardId {
         ShardId((self.0 >> 56) as u8)
     }
 
+    /// Its place in the shard's table.
     pub const fn slot(self) -> u32 {
         (self.0 >> 32) as u32 & (Self::SLOTS_MAX - 1)
     }
 
+    /// How many sessions had the slot before, and one; wraps around.
     pub const fn generation(self) -> u32 {
         self.0 as u32
     }
@@ -50,7 +56,9 @@ impl fmt::Display for SessionId {
 /// One WebSocket byte stream of this shard, numbered by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PipeId {
+    /// Its place in the caller's table.
     pub slot: u32,
+    /// Tells the pipes of one slot apart.
     pub generation: u32,
 }
 
@@ -64,6 +72,7 @@ pub struct PollId(pub u64);
 pub struct Sid([u8; 15]);
 
 impl Sid {
+    /// `random` must be unpredictable: it is what makes the sid a secret.
     pub fn new(shard: ShardId, slot: u32, random: [u8; 11]) -> Sid {
         let mut raw = [0; 15];
         raw[0] = shard.0;
@@ -84,14 +93,17 @@ impl Sid {
         ShardId(self.0[0])
     }
 
+    /// The session's place in its shard's table.
     pub const fn slot(&self) -> u32 {
         u32::from_be_bytes([0, self.0[1], self.0[2], self.0[3]])
     }
 
+    /// The secret part, 11 bytes; compare it in constant time.
     pub fn random(&self) -> &[u8] {
         &self.0[4..]
     }
 
+    /// As it is sent: 20 characters of base64url.
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }

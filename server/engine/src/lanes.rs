@@ -146,6 +146,18 @@ impl<A: App> Lanes<A> {
         self.out.changes.push(change);
     }
 
+    /// Asserts that a turn has handed on everything but requests that its own home does not take.
+    pub(crate) fn check(&self) {
+        assert!(self.own_deliveries.is_empty(), "a turn handles the deliveries to its own edge");
+        assert!(self.own_requests.len() <= self.own_max as usize, "own requests are bounded");
+        let Effects { requests, deliveries, commands, signals, answers, closes, logs, changes } =
+            &self.out;
+        assert!(requests.is_empty() && deliveries.is_empty(), "a turn hands on its items");
+        assert!(commands.is_empty() && signals.is_empty(), "a turn hands on commands and signals");
+        assert!(answers.is_empty() && closes.is_empty(), "these are the engine's");
+        assert!(logs.is_empty() && changes.is_empty(), "a turn hands on logs and changes");
+    }
+
     pub(crate) fn drain_into(&mut self, effects: &mut Effects<A>) {
         effects.requests.append(&mut self.out.requests);
         effects.deliveries.append(&mut self.out.deliveries);

@@ -18,7 +18,7 @@
 //! ```
 //! use throng_engine::rooms::{Event, Handler, Rooms, Socket};
 //!
-//! /// `say(room, text, ack)`: everybody in the room hears `said`.
+//! /// `say(room, text, ack)`: every member of the room receives `said`.
 //! struct Lobby;
 //!
 //! impl Handler for Lobby {
@@ -50,8 +50,12 @@
 //! [`Outbox`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// The simulation runs all shards of a world on one thread, so that is what a canary is armed for.
+#![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]
 
 mod app;
+#[doc(hidden)]
+pub mod canary;
 mod counters;
 mod effect;
 mod ids;

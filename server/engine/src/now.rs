@@ -5,14 +5,17 @@
 pub struct Now(pub u64);
 
 impl Now {
+    /// `ms` milliseconds later; at most the end of time.
     pub const fn plus_ms(self, ms: u64) -> Now {
         Now(self.0.saturating_add(ms.saturating_mul(1_000_000)))
     }
 
+    /// `ns` nanoseconds later; at most the end of time.
     pub const fn plus_ns(self, ns: u64) -> Now {
         Now(self.0.saturating_add(ns))
     }
 
+    /// Nanoseconds since `earlier`; 0 if that is later.
     pub const fn since(self, earlier: Now) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -7,6 +7,7 @@
 //! bytes themselves, and only what it does not take is copied. Large frames are shared by reference
 //! count.
 
+mod check;
 mod common;
 mod spares;
 
@@ -16,6 +17,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 use throng_wire::ws::frame_at;
 
+use crate::canary::{Canary, is_armed};
 use crate::ids::PipeId;
 use common::Common;
 pub(crate) use common::Span;
@@ -99,6 +101,9 @@ impl Slot {
         if !self.is_dirty && !self.is_blocked {
             self.is_dirty = true;
             dirty.push(pipe);
+            if is_armed(Canary::ListPipeTwice) {
+                dirty.push(pipe);
+            }
         }
     }
 }
@@ -106,6 +111,7 @@ impl Slot {
 /// What is left of a pipe's bytes after a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
+    /// Nothing: the pipe is offered again when it has new bytes.
     Empty,
     /// Bytes remain: wait until the socket is writable, then call [`Outbox::writable`].
     More,
@@ -194,11 +200,11 @@ impl Outbox {
     /// Another topic, or another block: what is held moves out of the way.
     #[cold]
     fn push_behind(&mut self, pipe: PipeId, span: Span) -> usize {
-        let Some(pending) = self.pending(pipe) else { return 0 };
+        let pending = self.pending(pipe).expect("the caller found the pipe");
         let queued = pending.bytes + span.len();
-        if let Some(slot) = find(&mut self.slots, pipe) {
-            self.common.extend(&mut slot.span, span);
-        }
+        let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
+        let is_held = self.common.extend(&mut slot.span, span);
+        assert!(is_held, "what was held has moved out of the way");
         queued
     }
 
@@ -210,10 +216,10 @@ impl Outbox {
 
     /// Drops what is queued, except the frame of which a part has been sent already.
     pub(crate) fn cut(&mut self, pipe: PipeId) {
-        let Some(slot) = find(&mut self.slots, pipe) else { return };
+        let slot = find(&mut self.slots, pipe).expect("a session's pipe is open");
         // A frame under way has left the common bytes.
         self.common.release(&mut slot.span);
-        let Some(pending) = slot.pending.as_mut() else { return };
+        let Some(pending) = slot.pending.as_mut() else { return }; // It had only shared bytes.
         pending.parts.truncate(1);
         let keep = match pending.parts.front_mut() {
             Some(Part::Copied(bytes)) => {
@@ -295,7 +301,7 @@ impl Outbox {
     }
 
     fn sent_some(&mut self, pipe: PipeId, count: usize) -> Flushed {
-        let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
+        let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         slot.is_dirty = false;
         let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
         if let Some(pending) = slot.pending.as_mut() {
@@ -304,7 +310,7 @@ impl Outbox {
         let of_span = count - own;
         if of_span < slot.span.len() {
             // The common bytes do not wait for a slow socket. A frame under way stays whole, so
-            // that it can be told where it ends.
+            // that its end can be found.
             let rest = self.common.get(slot.span);
             let from = frame_at(rest, of_span).start;
             let pending = slot.pending.get_or_insert_with(|| self.spares.take());
@@ -336,6 +342,8 @@ impl Outbox {
     }
 }
 
+/// The pipe, unless it has ended. By design a pipe is named after its end: by members that leave
+/// later in the turn, and by the shell that was about to offer it. It has nothing to send then.
 #[inline]
 fn find(slots: &mut [Slot], pipe: PipeId) -> Option<&mut Slot> {
     slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)

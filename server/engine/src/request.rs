@@ -15,17 +15,22 @@ pub enum BodyFault {
 pub enum Accept {
     /// The core writes it, with this `Sec-WebSocket-Accept` value.
     Write(Box<str>),
-    /// It has been written already (the front desk held the connection).
+    /// It has been written already: the HTTP thread held the connection.
     Done,
 }
 
 /// One Engine.IO HTTP request, parsed but not judged.
 #[derive(Clone, Debug)]
 pub struct EngineRequest {
+    /// What its path names.
     pub endpoint: Endpoint,
+    /// The HTTP method.
     pub method: Method,
+    /// `transport` of the query.
     pub transport: Transport,
+    /// `EIO` of the query.
     pub eio: Eio,
+    /// `sid` of the query: the session that the request belongs to.
     pub sid: Option<Box<str>>,
     /// EIO3 `b64`: the client cannot read binary polling bodies.
     pub b64: bool,
@@ -37,12 +42,14 @@ pub struct EngineRequest {
     pub origin_allowed: bool,
     /// The POST body is `application/octet-stream` (EIO3 binary payload).
     pub octet_stream: bool,
+    /// The client's address.
     pub peer: IpAddr,
 }
 
 /// What is served at the request's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
+    /// Socket.IO on Engine.IO.
     SocketIo,
     /// Engine.IO messages without Socket.IO on top (`conformance` only).
     EngineIo,
@@ -50,23 +57,34 @@ pub enum Endpoint {
     RawEcho,
 }
 
+/// The methods that the transports know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// A handshake or a poll.
     Get,
+    /// Packets of the client.
     Post,
+    /// Refused.
     Other,
 }
 
+/// The transport that the query names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// HTTP long-polling.
     Polling,
+    /// WebSocket.
     Websocket,
+    /// Missing or anything else.
     Unknown,
 }
 
+/// The Engine.IO protocol that the query names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eio {
+    /// `EIO=3`.
     V3,
+    /// `EIO=4`.
     V4,
     /// Missing or anything else.
     Unsupported,

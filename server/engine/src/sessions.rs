@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The engine knows nothing of rooms or users. An application (chat, or the echo of the
-//! conformance binary) reads the session_events and answers through `emit`.
+//! conformance binary) reads the session events and answers through `emit`.
 
+mod check;
 mod handshake;
 mod packets;
 mod pipe;
@@ -37,7 +38,7 @@ use pipe::Pipe;
 use polling::Polling;
 use session::Beat;
 
-/// What an application hears of sessions. Owned, so that handling one may change anything.
+/// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
     /// An Engine.IO session exists.
     Opened {
@@ -205,6 +206,11 @@ impl Engine {
         slot.session.as_deref().filter(|session| session.conn == conn)
     }
 
+    /// The live sessions, in the order of their slots.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
     pub(crate) fn session_mut(&mut self, conn: SessionId) -> Option<&mut Session> {
         let slot = self.slots.get_mut(conn.slot() as usize)?;
         slot.session.as_deref_mut().filter(|session| session.conn == conn)
@@ -233,15 +239,26 @@ impl Engine {
         conn
     }
 
+    /// A session that its caller knows to live.
+    fn live(&self, conn: SessionId) -> &Session {
+        self.session(conn).expect("its pipe or its request was looked at in this call")
+    }
+
+    /// As [`Engine::live`].
+    fn live_mut(&mut self, conn: SessionId) -> &mut Session {
+        self.session_mut(conn).expect("its pipe or its request was looked at in this call")
+    }
+
     /// Makes sure that a timer fires at `deadline` or before.
     fn arm(&mut self, conn: SessionId, deadline: Now) {
         let fires = self.timers.schedule(deadline, Timer::Session(conn));
-        if let Some(session) = self.session_mut(conn) {
-            session.timer_at = fires;
-        }
+        self.live_mut(conn).timer_at = fires;
     }
 
     // ---- output -------------------------------------------------------------------------------
+    //
+    // Output for a session that has ended is dropped: the application learns of the end when it
+    // handles `SessionEvent::Ended`, and what it does before that comes too late by design.
 
     /// Sends one Engine.IO text packet, type digit included.
     pub fn emit(&mut self, conn: SessionId, packet: &str) {
@@ -279,6 +296,7 @@ impl Engine {
         }
     }
 
+    /// Sends one binary Engine.IO message, without Socket.IO.
     pub fn emit_binary(&mut self, conn: SessionId, bytes: &[u8]) {
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;
@@ -337,13 +355,14 @@ impl Engine {
 
     // ---- end ----------------------------------------------------------------------------------
 
-    /// Ends a session: tells the client why, as far as its transport can, and the application.
+    /// Ends a session. The client is sent the reason, as far as its transport can carry it, and the
+    /// application gets [`SessionEvent::Ended`].
     pub fn end(&mut self, conn: SessionId, reason: CloseReason) {
-        let Some(slot) = self.slots.get_mut(conn.slot() as usize) else { return };
-        if slot.session.as_ref().is_none_or(|session| session.conn != conn) {
-            return;
+        if self.session(conn).is_none() {
+            return; // A session ends once, for the first reason that is found.
         }
-        let Some(mut session) = slot.session.take() else { return };
+        let session = self.slots[conn.slot() as usize].session.take();
+        let mut session = session.expect("it was found above");
         let reason = match reason {
             CloseReason::TransportClose if session.has_left => CloseReason::ClientDisconnect,
             other => other,
@@ -408,6 +427,7 @@ impl Engine {
 
     fn session_timer(&mut self, conn: SessionId) {
         let now = self.now;
+        // Timers are never removed early, so the session may have ended.
         let Some(session) = self.session(conn) else { return };
         if session.timer_at > now {
             return; // A younger timer took over.
@@ -423,7 +443,7 @@ impl Engine {
     fn heartbeat(&mut self, conn: SessionId) {
         let now = self.now;
         let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         if session.is_connect_overdue(now) {
             return self.end(conn, CloseReason::ConnectTimeout);
         }
@@ -465,13 +485,5 @@ impl Engine {
                 self.end(conn, CloseReason::ServerStop);
             }
         }
-    }
-}
-
-impl Engine {
-    /// Asserts the invariants of sessions and pipes.
-    pub(crate) fn check(&self) {
-        let live = self.slots.iter().filter(|slot| slot.session.is_some()).count();
-        assert_eq!(live, self.live as usize, "live sessions are counted");
     }
 }

@@ -143,12 +143,13 @@ impl<A: App> Shard<A> {
         &self.app
     }
 
-    /// Asserts all invariants. For tests and simulation, after each step.
+    /// Asserts all invariants. For tests and simulation, after each [`Shard::settle`].
     ///
     /// # Panics
     /// When one does not hold.
     pub fn check(&self) {
         self.engine.check();
+        self.lanes.check();
         self.app.check(&self.engine, &self.lanes);
     }
 }

@@ -32,6 +32,21 @@ impl Timers {
         Now(tick * TICK_NS)
     }
 
+    /// Whether the timer fires at exactly this moment.
+    pub(crate) fn fires_at(&self, at: Now, timer: Timer) -> bool {
+        self.buckets.get(&(at.0 / TICK_NS)).is_some_and(|timers| timers.contains(&timer))
+    }
+
+    /// Whether the timer will fire at all.
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.buckets.values().any(|timers| timers.contains(&timer))
+    }
+
+    /// When a timer for this deadline fires at the latest.
+    pub(crate) fn fires_by(at: Now) -> Now {
+        Now(at.0.div_ceil(TICK_NS).saturating_mul(TICK_NS))
+    }
+
     pub(crate) fn next(&self) -> Option<Now> {
         self.buckets.first_key_value().map(|(tick, _)| Now(tick * TICK_NS))
     }

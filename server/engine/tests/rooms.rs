@@ -110,7 +110,7 @@ impl World {
         let shards = (0..SHARDS).map(|index| {
             let seed = Seed { placement: [3; 16], random: [index as u8; 32], started_unix_ms: 0 };
             let place = Place { shard: ShardId(index as u8), shards: SHARDS as u8, seed };
-            let settings = Settings { own_lane_max: lane_max as u32, ..Settings::DEFAULT };
+            let settings = Settings { own_lane_max: lane_max as u32, ..Settings::default() };
             Shard::new(&settings, &RoomSettings::new(Plain), &place)
         });
         let mut world = World {

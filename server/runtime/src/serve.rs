@@ -29,7 +29,7 @@ use crate::stop::stop;
 ///
 /// let options = Options {
 ///     shards: 2,
-///     tuning: Tuning { is_pinned: false, ..Tuning::DEFAULT },
+///     tuning: Tuning { pinned: false, ..Tuning::default() },
 ///     ..Options::new(SocketAddr::from(([127, 0, 0, 1], 0)))
 /// };
 /// assert_eq!(options.engine.ping_interval_ms, 25_000);

@@ -1,5 +1,7 @@
-//! Deliberate defects at the world's boundary. A checker that has never been seen to fail proves
-//! nothing, so each of these must be caught.
+//! Deliberate defects, at the world's boundary or inside a core. A checker that has never been seen
+//! to fail proves nothing, so each of these must be caught.
+
+use throng_engine::canary::Canary as Inner;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canary {
@@ -51,10 +53,12 @@ pub enum Canary {
     DropMessages,
     /// The end of a session is not told to the map.
     KeepConnection,
+    /// Inside a core: only `Shard::check` can see it.
+    Core(Inner),
 }
 
 impl Canary {
-    pub const ALL: [Canary; 24] = [
+    pub const ALL: [Canary; 33] = [
         Canary::DropFanOut,
         Canary::DoubleFanOut,
         Canary::SwapDeliveries,
@@ -79,14 +83,52 @@ impl Canary {
         Canary::DropNodeGone,
         Canary::DropMessages,
         Canary::KeepConnection,
+        Canary::Core(Inner::ListPipeTwice),
+        Canary::Core(Inner::KeepHolder),
+        Canary::Core(Inner::UncountedPollBytes),
+        Canary::Core(Inner::NoConnectTimer),
+        Canary::Core(Inner::KeepPoll),
+        Canary::Core(Inner::UncountedPendingBytes),
+        Canary::Core(Inner::ListRoomTwice),
+        Canary::Core(Inner::KeepReceiver),
+        Canary::Core(Inner::KeepRemote),
     ];
 
     /// Whether it needs several nodes.
     pub fn is_of_cluster(self) -> bool {
-        self as u8 >= Canary::NumberTwice as u8
+        match self {
+            Canary::Core(inner) => inner == Inner::KeepRemote,
+            Canary::NumberTwice
+            | Canary::FetchNothing
+            | Canary::DropPresent
+            | Canary::KeepPresent
+            | Canary::DropNodeGone
+            | Canary::DropMessages
+            | Canary::KeepConnection => true,
+            _ => false,
+        }
+    }
+
+    /// Arms the canary inside the cores of this thread, and disarms all others.
+    pub fn arm(canary: Option<Canary>) {
+        let inner = match canary {
+            Some(Canary::Core(inner)) => Some(inner),
+            _ => None,
+        };
+        #[cfg(debug_assertions)]
+        throng_engine::canary::arm(inner);
+        assert!(cfg!(debug_assertions) || inner.is_none(), "only debug builds have these canaries");
+    }
+
+    /// As it is written on the command line.
+    pub fn name(self) -> String {
+        match self {
+            Canary::Core(inner) => format!("{inner:?}"),
+            other => format!("{other:?}"),
+        }
     }
 
     pub fn parse(name: &str) -> Option<Canary> {
-        Canary::ALL.into_iter().find(|canary| format!("{canary:?}").eq_ignore_ascii_case(name))
+        Canary::ALL.into_iter().find(|canary| canary.name().eq_ignore_ascii_case(name))
     }
 }

@@ -59,11 +59,17 @@ pub fn quiet_panics() {
     }));
 }
 
+/// What the last panic of this thread said.
+pub(crate) fn take_panic() -> String {
+    PANIC.with_borrow_mut(Option::take).unwrap_or_default()
+}
+
 pub fn run_seed(seed: u64, options: Options) -> Report {
     run(&Stream::from_seed(seed), options)
 }
 
 pub fn run(stream: &Stream, options: Options) -> Report {
+    Canary::arm(options.canary);
     let scenario = Scenario::draw(&mut stream.prelude(), options.nodes, options.shards);
     let trace = if options.is_readable { Trace::readable() } else { Trace::default() };
     let mut world = World::new(scenario, trace, options.canary);
@@ -82,8 +88,7 @@ pub fn run(stream: &Stream, options: Options) -> Report {
         world.heal_and_check();
     }));
     if end.is_err() {
-        let text = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
-        world.facts.fail("no-panic", text);
+        world.facts.fail("no-panic", take_panic());
     }
     report(world)
 }

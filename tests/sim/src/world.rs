@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use throng_chat::cluster::ClusterInput;
 use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, TokenHash};
@@ -244,6 +245,7 @@ impl World {
         let shards = usize::from(self.scenario.shards);
         let first = index - index % shards;
         let node = &mut self.nodes[index];
+        let is_due = node.shard.next_deadline().is_some_and(|at| at <= self.now);
         node.shard.begin(self.now, &slots);
 
         for slot in 0..node.pipes.len() {
@@ -337,7 +339,12 @@ impl World {
             node.shard.step(input, &mut effects);
         }
         node.shard.settle(&mut effects);
-        node.shard.check();
+        // A turn in which nothing came and nothing was due has changed nothing.
+        let has_changed = is_moving || is_due;
+        if has_changed && catch_unwind(AssertUnwindSafe(|| node.shard.check())).is_err() {
+            let text = crate::run::take_panic();
+            self.facts.fail("invariant", text);
+        }
         is_moving |= self.apply(index, effects);
         // A turn may end before it has come to all pipes that have something to send.
         let most = match &mut draw {

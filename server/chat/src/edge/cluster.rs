@@ -1,18 +1,23 @@
-//! What the cluster hears of sessions, and what other programs say to them.
+//! What is reported to the cluster about sessions, and the events of other programs for them.
 
 use super::*;
 use crate::cluster::{Audience, ConnState, Emit, Signal};
 
-/// Sessions of which something is to be told.
+/// Sessions whose change has not been reported.
 #[derive(Default)]
 pub(super) struct Connections {
     changed: BTreeSet<SessionId>,
-    /// Told before and over now. No more than there were sessions when the lane filled up: who is
-    /// not told of needs no end.
+    /// Reported before and ended now. No more than there were sessions when the lane filled up: the
+    /// end of a session that was never reported is not reported either.
     ended: VecDeque<SessionId>,
 }
 
 impl Connections {
+    /// Whether a signal about a session has not been sent.
+    pub(super) fn are_owed(&self) -> bool {
+        !(self.changed.is_empty() && self.ended.is_empty())
+    }
+
     pub(super) fn ended(&mut self, conn: SessionId, is_signalled: bool) {
         self.changed.remove(&conn);
         if is_signalled {
@@ -26,14 +31,16 @@ impl Edge {
     pub(super) fn note_connection(&mut self, conn: SessionId) {
         if self.settings.cluster {
             self.connections.changed.insert(conn);
+            self.retry(Now::default());
         }
     }
 
-    pub(super) fn tell_connections(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn send_connections(&mut self, cx: &mut Context<'_>) {
         while cx.lanes.signal_slots() > 0 {
             let (conn, state) = if let Some(conn) = self.connections.ended.pop_front() {
                 (conn, None)
             } else if let Some(conn) = self.connections.changed.pop_first() {
+                // An answer of home about a session that has ended names it once more.
                 let Some(local) = self.local(conn) else { continue };
                 let state = local.state();
                 if state.is_none() && !local.is_signalled {
@@ -46,13 +53,13 @@ impl Edge {
             };
             cx.lanes.signal(Signal::Connection { conn, state });
         }
-        if !(self.connections.ended.is_empty() && self.connections.changed.is_empty()) {
+        if self.connections.are_owed() {
             cx.counters.lane_refusals_signal += 1;
             self.retry(cx.engine.now().plus_ms(LANE_RETRY_MS));
         }
     }
 
-    /// Whoever is told may know nothing any more.
+    /// Reports all sessions again: the receivers may have lost what they knew.
     pub(crate) fn announce(&mut self) {
         for local in self.locals.iter().flatten() {
             if local.identity.is_some() {
@@ -61,7 +68,7 @@ impl Edge {
         }
     }
 
-    /// Hands an event of another program to everybody it is for.
+    /// Hands an event of another program to the sessions it is for.
     pub(crate) fn emit(&mut self, emit: &Emit, engine: &mut Engine, counters: &mut Counters) {
         let mut conns: Vec<SessionId> = match &emit.to {
             None => self.locals.iter().flatten().map(|local| local.conn).collect(),

@@ -18,7 +18,10 @@ impl Edge {
                 }
             }
             Delivery::JoinRefused { conn, membership_id, why, ack } => {
-                let Some(local) = self.local(conn) else { return };
+                let Some(local) = self.local(conn) else {
+                    engine.counters.stale_deliveries += 1;
+                    return;
+                };
                 if let Some(membership) = local
                     .rooms
                     .iter_mut()
@@ -37,6 +40,9 @@ impl Edge {
                 engine.emit_event(conn, &frames::refusal("roomout", why, ack));
             }
             Delivery::Left { room, conn, membership_id, seq, online, frame, ack } => {
+                if self.local(conn).is_none() {
+                    engine.counters.stale_deliveries += 1;
+                }
                 self.end_membership(conn, membership_id);
                 let is_connected = engine.session(conn).is_some_and(|s| s.is_connected(0));
                 if let Some(frame) = frame.filter(|_| is_connected) {
@@ -47,10 +53,12 @@ impl Edge {
                 }
             }
             Delivery::PublishRefused { conn, why, ack } => {
-                if self.local(conn).is_some() {
-                    *why.counter(counters) += 1;
-                    engine.emit_event(conn, &frames::refusal("message", why, ack));
+                if self.local(conn).is_none() {
+                    engine.counters.stale_deliveries += 1;
+                    return;
                 }
+                *why.counter(counters) += 1;
+                engine.emit_event(conn, &frames::refusal("message", why, ack));
             }
             Delivery::PublishAccepted { conn, ack, id, seq } => {
                 if let Some(ack) = ack {
@@ -69,10 +77,15 @@ impl Edge {
             Delivery::Reading { user, room, seq, is_reading } => {
                 self.note_mark(user, Mark { room, seq, is_reading });
             }
-            Delivery::Watched { user, marks } => self.watched(user, &marks),
+            Delivery::Watched { user, marks } => {
+                if !self.watched(user, &marks, engine.now()) {
+                    engine.counters.stale_deliveries += 1;
+                }
+            }
             Delivery::Tip { room, seq } => {
                 self.tips.insert(room, seq);
                 self.changed_tips.insert(room);
+                self.retry(self.next_count_at);
             }
         }
     }
@@ -88,7 +101,7 @@ impl Edge {
             engine.counters.stale_deliveries += 1;
             return;
         };
-        let Some(identity) = local.identity else { return };
+        let user = local.identity.map(|identity| identity.user);
         // The membership is over already if its end overtook this answer.
         let Some(membership) =
             local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
@@ -99,22 +112,19 @@ impl Edge {
         membership.joining = membership.joining.saturating_sub(1);
         let room_id = membership.room;
         if let Some(index) = membership.index {
-            if let Some(room) = self.rooms.get_mut(&room_id) {
-                let tag = &mut room.members.get_mut(index).tag;
-                tag.has_roster &= tag.presence_mode == presence_mode;
-                tag.presence_mode = presence_mode;
-            }
+            let room = self.rooms.get_mut(&room_id).expect("a member's room is known");
+            let tag = &mut room.members.get_mut(index).tag;
+            tag.has_roster &= tag.presence_mode == presence_mode;
+            tag.presence_mode = presence_mode;
             return;
         }
+        let user = user.expect("only an identified session has memberships");
         let room = self.rooms.entry(room_id).or_default();
-        let tag = MemberTag { user: identity.user, presence_mode, has_roster: false };
+        let tag = MemberTag { user, presence_mode, has_roster: false };
         let index = room.members.add(conn, tag, engine);
-        if let Some(local) = self.local(conn)
-            && let Some(membership) =
-                local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
-        {
-            membership.index = Some(index);
-        }
+        let mut memberships = self.live(conn).rooms.iter_mut();
+        let membership = memberships.find(|membership| membership.membership_id == membership_id);
+        membership.expect("it was found above").index = Some(index);
     }
 
     /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
@@ -161,13 +171,15 @@ impl Edge {
                 .filter(|membership| membership.room == room)
                 .find_map(|membership| membership.index)
         });
-        if let Some(index) = index
-            && let Some(room) = self.rooms.get_mut(&room)
-        {
-            room.members.get_mut(index).tag.has_roster = true;
-            engine.counters.events_out += 1;
-            engine.emit_frame(conn, frame);
-        }
+        let Some(index) = index else {
+            // The member left while the frame was under way.
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let room = self.rooms.get_mut(&room).expect("a member's room is known");
+        room.members.get_mut(index).tag.has_roster = true;
+        engine.counters.events_out += 1;
+        engine.emit_frame(conn, frame);
     }
 
     pub(super) fn roster(
@@ -177,7 +189,11 @@ impl Edge {
         frame: &Bytes,
         engine: &mut Engine,
     ) {
-        let Some(room) = self.rooms.get_mut(&room) else { return };
+        let Some(room) = self.rooms.get_mut(&room) else {
+            // The last member here left while the frame was under way.
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
         room.members.broadcast(frame, engine, |member| {
             let tag = &mut member.tag;
             if tag.presence_mode != presence_mode {

@@ -1,4 +1,6 @@
-//! What clients say, acted upon.
+//! Requests of clients, carried out.
+
+use throng_engine::canary::{Canary, is_armed};
 
 use super::*;
 
@@ -18,12 +20,14 @@ impl Edge {
     pub(super) fn event(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let (events_max, bytes_max) =
             (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         if let Some(pending) = &mut local.pending {
             if pending.queue.len() >= events_max || pending.bytes + event.bytes > bytes_max {
                 return cx.engine.end(conn, CloseReason::Limit);
             }
-            pending.bytes += event.bytes;
+            if !is_armed(Canary::UncountedPendingBytes) {
+                pending.bytes += event.bytes;
+            }
             pending.queue.push_back(Queued::Event(event));
             return;
         }
@@ -57,7 +61,7 @@ impl Edge {
         request: Result<ClientRequest, Fault>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let Some(local) = self.local(conn) else { return Ok(()) };
+        let local = self.live(conn);
         let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
         let request = request.map_err(|(Fault::Event(why) | Fault::Argument(why))| why)?;
         match request {
@@ -76,7 +80,7 @@ impl Edge {
 
     pub(super) fn take_join_token(&mut self, conn: SessionId, now: Now) -> Result<(), Refusal> {
         let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
-        let is_taken = self.local(conn).is_some_and(|l| l.rates.joins.take(now, per_s, burst));
+        let is_taken = self.live(conn).rates.joins.take(now, per_s, burst);
         is_taken.then_some(()).ok_or(Refusal::RateLimited)
     }
 
@@ -87,13 +91,14 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
+        let entry =
+            self.users.get_mut(&user).expect("an identified session is listed with its user");
         match &mut entry.reads {
             Reads::Loading(loading) => {
                 loading.waiting.push((conn, ack));
                 self.loading.insert(user);
             }
-            Reads::Ready(_) => self.tell_counts(conn, user, ack, cx),
+            Reads::Ready(_) => self.answer_login(conn, user, ack, cx),
         }
     }
 
@@ -112,10 +117,10 @@ impl Edge {
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
-        let card = self.users.get(&user).map(|user| user.card.clone());
-        let card = card.ok_or(Refusal::Unauthenticated)?;
+        let entry = self.users.get(&user).expect("an identified session is listed with its user");
+        let card = entry.card.clone();
         self.take_join_token(conn, now)?;
-        let Some(local) = self.local(conn) else { return Ok(()) };
+        let local = self.live(conn);
         let known =
             local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
         let known = known.map(|membership| membership.membership_id);
@@ -125,14 +130,14 @@ impl Edge {
         }
         let membership_id =
             known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Join { room, conn, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
         }
-        let Some(local) = self.local(conn) else { return Ok(()) };
+        let local = self.live(conn);
         match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
             Some(membership) => membership.joining = membership.joining.saturating_add(1),
             None => {
@@ -145,7 +150,7 @@ impl Edge {
         if is_exclusive {
             // In the order asked, whatever the home says: what comes next is from the new room.
             for owed in self.end_memberships(conn, |membership| membership.room != room) {
-                self.owe(owed, cx);
+                self.send_leave(owed, cx);
             }
         }
         Ok(())
@@ -172,24 +177,24 @@ impl Edge {
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
-        let Some(local) = self.local(conn) else { return Ok(()) };
+        let local = self.live(conn);
         let membership = local
             .rooms
             .iter_mut()
             .find(|membership| membership.room == room && !membership.is_leaving);
         if let Some(membership) = membership {
-            // The membership lasts until home has answered, so that the leaver hears everything that was
-            // said before it left.
+            // The membership lasts until home has answered, so that the leaver receives everything
+            // that was published before it left.
             membership.is_leaving = true;
             let membership_id = membership.membership_id;
-            self.owe(Owed { room, conn, membership_id, answer: Some(ack) }, cx);
+            self.send_leave(LeaveDue { room, conn, membership_id, answer: Some(ack) }, cx);
             return Ok(());
         }
         local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
         let membership_id = local.last_membership_id;
         let now = cx.engine.now();
         self.take_join_token(conn, now)?;
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Leave { room, conn, membership_id, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
@@ -216,7 +221,7 @@ impl Edge {
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
         let time = time.unwrap_or_else(|| self.server_time(now));
-        let Some(local) = self.local(conn) else { return Ok(()) };
+        let local = self.live(conn);
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
         }
@@ -233,12 +238,11 @@ impl Edge {
                     cx.counters.lane_refusals_store += 1;
                     return Err(Refusal::Busy);
                 }
-                if let Some(local) = self.local(conn) {
-                    let waiting = Waiting::Image { room, publish, ack };
-                    match &mut local.pending {
-                        Some(pending) => pending.waiting = waiting,
-                        None => local.pending = Some(PendingEvents::new(waiting)),
-                    }
+                let waiting = Waiting::Image { room, publish, ack };
+                let local = self.live(conn);
+                match &mut local.pending {
+                    Some(pending) => pending.waiting = waiting,
+                    None => local.pending = Some(PendingEvents::new(waiting)),
                 }
                 return Ok(());
             }
@@ -254,7 +258,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        self.pay_first(conn, room, cx)?;
+        self.send_leave_first(conn, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Publish { room, conn, message, ack };
         if cx.lanes.request(to, request).is_err() {
@@ -271,14 +275,21 @@ impl Edge {
         outcome: Result<Box<str>, ImageFault>,
         cx: &mut Context<'_>,
     ) {
-        let Some(local) = self.local(conn) else { return };
-        let Some(pending) = local.pending.as_mut() else { return };
-        if !matches!(pending.waiting, Waiting::Image { .. }) {
+        let is_awaited = |local: &&mut Local| {
+            let waiting = local.pending.as_ref().map(|pending| &pending.waiting);
+            matches!(waiting, Some(Waiting::Image { .. }))
+        };
+        let Some(local) = self.local(conn).filter(is_awaited) else {
+            // The session ended while its image was being saved.
+            cx.engine.counters.stale_deliveries += 1;
             return;
-        }
+        };
+        let pending = local.pending.as_mut().expect("it awaits the image");
         let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
         let waiting = std::mem::replace(&mut pending.waiting, Waiting::Identity(token));
-        let Waiting::Image { room, mut publish, ack } = waiting else { return };
+        let Waiting::Image { room, mut publish, ack } = waiting else {
+            unreachable!("it awaits the image");
+        };
         let result = match outcome {
             Ok(url) => {
                 publish.img = url;

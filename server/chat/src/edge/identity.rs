@@ -9,7 +9,7 @@ impl Edge {
         auth: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) {
-        let Some(auth) = auth else { return };
+        let Some(auth) = auth else { return }; // A CONNECT without a payload.
         match request::connect_token(auth) {
             Ok(Some(token)) => self.identify(conn, token, cx),
             Err(why) => {
@@ -22,7 +22,7 @@ impl Edge {
 
     /// Asks whose token this is; events wait meanwhile.
     pub(super) fn identify(&mut self, conn: SessionId, token: TokenHash, cx: &mut Context<'_>) {
-        let Some(local) = self.local(conn) else { return };
+        let local = self.live(conn);
         if local.identity.is_some_and(|identity| identity.token == token) {
             return;
         }
@@ -47,11 +47,12 @@ impl Edge {
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
-        let Some(local) = self.local(conn) else { return };
-        let Some(pending) = local.pending.as_mut() else { return };
-        if !pending.asks_for(token) {
-            return; // The answer to a token that a newer one has replaced.
-        }
+        let pending = self.local(conn).and_then(|local| local.pending.as_mut());
+        let Some(pending) = pending.filter(|pending| pending.asks_for(token)) else {
+            // The session ended while its token was looked up.
+            cx.engine.counters.stale_deliveries += 1;
+            return;
+        };
         let outcome = if pending.is_revoked { Ok(None) } else { outcome };
         let event = match std::mem::replace(&mut pending.waiting, Waiting::Identity(token)) {
             Waiting::Event(_, event) => Some(event),
@@ -78,8 +79,8 @@ impl Edge {
 
     /// Handles what waited, until something has to wait again.
     pub(super) fn resume(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        let Some(local) = self.local(conn) else { return };
-        let Some(pending) = local.pending.take() else { return };
+        let local = self.live(conn);
+        let pending = local.pending.take().expect("a session resumes after it waited");
         if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
             // `act` has to wait for an answer again.
             local.pending = Some(pending);
@@ -92,8 +93,7 @@ impl Edge {
                 Queued::Identity(token) => self.identify(conn, token, cx),
                 Queued::Disconnected => self.leave_all(conn, cx),
             }
-            let Some(local) = self.local(conn) else { return };
-            if let Some(pending) = &mut local.pending {
+            if let Some(pending) = &mut self.live(conn).pending {
                 pending.bytes = queue.iter().map(Queued::bytes).sum();
                 pending.queue = queue;
                 return;
@@ -121,7 +121,7 @@ impl Edge {
                 card: card.clone(),
                 sessions: SmallVec::new(),
                 reads: Reads::new(shards),
-                untold: BTreeSet::new(),
+                unsent: BTreeSet::new(),
             })
         });
         entry.card = card;
@@ -137,11 +137,10 @@ impl Edge {
         }
         let now = cx.engine.now();
         let is_other = old.is_none_or(|old| old.user != user);
-        if let Some(local) = find(&mut self.locals, conn) {
-            local.identity = Some(Identity { user, token });
-            if is_other {
-                self.debts.take_over(now, user, &mut local.rates);
-            }
+        let local = find(&mut self.locals, conn).expect("the caller found the session");
+        local.identity = Some(Identity { user, token });
+        if is_other {
+            self.debts.take_over(now, user, &mut local.rates);
         }
         self.note_connection(conn);
     }
@@ -149,8 +148,7 @@ impl Edge {
     /// Takes the identity away, and the rooms with it.
     pub(super) fn unbind(&mut self, conn: SessionId, cx: &mut Context<'_>) {
         self.leave_all(conn, cx);
-        let Some(local) = self.local(conn) else { return };
-        let Some(identity) = local.identity.take() else { return };
+        let identity = self.live(conn).identity.take().expect("only a bound session is unbound");
         self.note_connection(conn);
         for ack in self.forget_session(identity.user, conn) {
             self.refuse(conn, "login", Refusal::Unauthenticated, ack, cx);
@@ -159,7 +157,8 @@ impl Edge {
 
     /// Returns the `login`s of the session that still wait for their counts.
     pub(super) fn forget_session(&mut self, user: UserId, conn: SessionId) -> Vec<AckId> {
-        let Some(entry) = self.users.get_mut(&user) else { return Vec::new() };
+        let entry =
+            self.users.get_mut(&user).expect("an identified session is listed with its user");
         entry.sessions.retain(|other| *other != conn);
         let mut unanswered = Vec::new();
         if let Reads::Loading(loading) = &mut entry.reads {
@@ -172,7 +171,7 @@ impl Edge {
             self.users.remove(&user);
             self.loading.remove(&user);
             self.reads_failed.remove(&user);
-            self.untold_users.remove(&user);
+            self.unsent_users.remove(&user);
         }
         unanswered
     }

@@ -3,7 +3,8 @@
 use super::*;
 
 impl Edge {
-    /// Forgets one membership and takes the session out of the fan-out.
+    /// Forgets one membership and takes the session out of the fan-out. There may be none: home
+    /// answers a leave after the session has ended, and one of a room that it was never in.
     pub(super) fn end_membership(&mut self, conn: SessionId, membership_id: MembershipId) {
         self.note_connection(conn);
         let Some(local) = self.local(conn) else { return };
@@ -13,59 +14,55 @@ impl Edge {
             return;
         };
         let Membership { room: room_id, index, .. } = local.rooms.remove(place);
-        let Some(index) = index else { return };
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let Some(index) = index else { return }; // Home has not confirmed it.
+        let room = self.rooms.get_mut(&room_id).expect("a member's room is known");
         let moved = room.members.remove(index);
         if room.members.is_empty() {
             self.rooms.remove(&room_id);
         }
-        if let Some(moved) = moved
-            && let Some(local) = self.local(moved)
-            && let Some(membership) = local
-                .rooms
-                .iter_mut()
-                .find(|membership| membership.room == room_id && membership.index.is_some())
-        {
-            membership.index = Some(index);
+        if let Some(moved) = moved {
+            let mut memberships = self.live(moved).rooms.iter_mut();
+            let membership = memberships.find(|m| m.room == room_id && m.index.is_some());
+            membership.expect("a member has a membership").index = Some(index);
         }
     }
 
     /// Sends a leave now if nothing older waits, else at the end of the turn.
-    pub(super) fn owe(&mut self, owed: Owed, cx: &mut Context<'_>) {
-        self.owed.push_back(owed);
-        if self.owed.len() == 1 {
-            self.pay(cx);
+    pub(super) fn send_leave(&mut self, owed: LeaveDue, cx: &mut Context<'_>) {
+        self.leaves_due.push_back(owed);
+        if self.leaves_due.len() == 1 {
+            self.send_leaves_due(cx);
         }
     }
 
     /// A leave that the session owes the room must reach home before anything else about the two.
-    pub(super) fn pay_first(
+    pub(super) fn send_leave_first(
         &mut self,
         conn: SessionId,
         room: RoomId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let owes = |edge: &Edge| edge.owed.iter().any(|o| o.conn == conn && o.room == room);
+        let owes = |edge: &Edge| edge.leaves_due.iter().any(|o| o.conn == conn && o.room == room);
         if owes(self) {
-            self.pay(cx);
+            self.send_leaves_due(cx);
         }
         if owes(self) { Err(Refusal::Busy) } else { Ok(()) }
     }
 
-    /// Sends owed leaves in order, as far as lanes have room.
-    pub(super) fn pay(&mut self, cx: &mut Context<'_>) {
+    /// Sends owed leaves in order, as far as lanes have free slots.
+    pub(super) fn send_leaves_due(&mut self, cx: &mut Context<'_>) {
         let mut kept = VecDeque::new();
         // One full lane must not hold back the others, but its own order must stand.
         let mut full = SmallVec::<[crate::ids::ShardId; 4]>::new();
-        while let Some(owed) = self.owed.pop_front() {
+        while let Some(owed) = self.leaves_due.pop_front() {
             let to = home_of(&self.keyed, owed.room, self.shards);
-            let Owed { room, conn, membership_id, answer } = owed;
+            let LeaveDue { room, conn, membership_id, answer } = owed;
             let request = Request::Leave { room, conn, membership_id, answer };
             if full.contains(&to) || cx.lanes.request(to, request).is_err() {
                 full.push(to);
-                kept.push_back(Owed { room, conn, membership_id, answer });
+                kept.push_back(LeaveDue { room, conn, membership_id, answer });
             }
         }
-        self.owed = kept;
+        self.leaves_due = kept;
     }
 }

@@ -1,9 +1,9 @@
-//! Tokens that may have ended unheard. Of a logout on another node Redis tells, and Redis may have
-//! forgotten it; the store has not.
+//! Tokens that may have ended unnoticed. Redis reports a logout on another node, and the report may
+//! be lost; the store knows it.
 
 use super::*;
 
-/// Tokens in one question. There is one at a time: whoever connects is not to wait behind them.
+/// Tokens in one question. There is one at a time: a new connection must not wait behind them.
 pub(super) const TOKENS_MAX: usize = 512;
 /// Until they are asked for again that the store could not judge.
 const CHECK_RETRY_MS: u64 = 1_000;
@@ -14,6 +14,13 @@ pub(super) struct TokenChecks {
     due: BTreeSet<TokenHash>,
     is_asked: bool,
     retry_at: Now,
+}
+
+impl TokenChecks {
+    /// Whether tokens are to be checked and the store has not been asked for any.
+    pub(super) fn are_owed(&self) -> bool {
+        !(self.is_asked || self.due.is_empty())
+    }
 }
 
 impl Edge {
@@ -45,7 +52,7 @@ impl Edge {
         });
     }
 
-    /// `outcome`: those of `tokens` that nobody may act for any more.
+    /// `outcome`: those of `tokens` that are not valid any more.
     pub(crate) fn tokens_checked(
         &mut self,
         tokens: &[TokenHash],

@@ -1,4 +1,4 @@
-//! How far users have read, and what they are told of it.
+//! How far users have read, and the counts that are sent to them.
 
 use super::*;
 
@@ -18,12 +18,12 @@ pub(super) enum Reads {
 #[derive(Default)]
 pub(super) struct Loading {
     homes_missing: u32,
-    watch_owed: Vec<u8>,
+    unasked_homes: Vec<u8>,
     /// The store is being asked.
     is_asked: bool,
     /// Answers of the store under way; only the last one counts.
     answers_due: u32,
-    /// The user has been told counts before.
+    /// The user has been sent counts before.
     is_again: bool,
     marks: Marks,
     /// Sessions that wait for their `count`.
@@ -35,7 +35,7 @@ impl Reads {
         Reads::Loading(Box::new(Loading::of(shards)))
     }
 
-    /// Everybody is asked anew, whatever was asked before.
+    /// Homes and store are asked again, whatever was asked before.
     fn ask_again(&mut self, shards: u8) {
         match self {
             Reads::Ready(marks) => {
@@ -46,8 +46,8 @@ impl Reads {
             }
             Reads::Loading(loading) => {
                 // Answers to earlier questions still come.
-                loading.homes_missing += u32::from(shards) - loading.watch_owed.len() as u32;
-                loading.watch_owed = (0..shards).collect();
+                loading.homes_missing += u32::from(shards) - loading.unasked_homes.len() as u32;
+                loading.unasked_homes = (0..shards).collect();
                 loading.is_asked = false;
             }
         }
@@ -58,9 +58,23 @@ impl Loading {
     fn of(shards: u8) -> Loading {
         Loading {
             homes_missing: u32::from(shards),
-            watch_owed: (0..shards).collect(),
+            unasked_homes: (0..shards).collect(),
             ..Loading::default()
         }
+    }
+}
+
+impl Loading {
+    /// Asserts that marks on the way are waited for, and that each one missing is asked for.
+    /// `is_due`: the edge will ask at its next settle; `has_failed`: it will after a pause.
+    pub(super) fn check(&self, is_due: bool, has_failed: bool) {
+        let owed = self.unasked_homes.len();
+        assert!(owed as u32 <= self.homes_missing, "a home that was not asked has not answered");
+        assert!(owed == 0 || is_due, "homes that were not asked will be");
+        assert!(!self.is_asked || self.answers_due > 0, "an asked store owes an answer");
+        let is_coming = self.homes_missing > 0 || self.is_asked || is_due || has_failed;
+        assert!(is_coming || !self.is_again, "counts that were sent before are loaded again");
+        assert!(is_coming || self.waiting.is_empty(), "a login waits only for what is asked for");
     }
 }
 
@@ -74,14 +88,14 @@ impl Marks {
         self.0.get(index)
     }
 
-    /// Homes say anew who is reading.
+    /// Homes report anew who is reading.
     fn not_reading(mut self) -> Marks {
         self.0.iter_mut().for_each(|mark| mark.is_reading = false);
         self
     }
 
     /// A user never reads less: of two nodes the one that is behind takes nothing back. True if the
-    /// mark says anything new.
+    /// mark changes.
     pub(super) fn raise(&mut self, mark: Mark) -> bool {
         match self.0.binary_search_by_key(&mark.room, |known| known.room) {
             Ok(index) => {
@@ -99,6 +113,7 @@ impl Marks {
 
 impl Edge {
     pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
+        // Homes report to every edge; this one may have no session of the user.
         let Some(entry) = self.users.get_mut(&user) else { return };
         match &mut entry.reads {
             Reads::Loading(loading) => {
@@ -106,27 +121,32 @@ impl Edge {
             }
             Reads::Ready(marks) => {
                 if marks.raise(mark) {
-                    entry.untold.insert(mark.room);
-                    self.untold_users.insert(user);
+                    entry.unsent.insert(mark.room);
+                    self.unsent_users.insert(user);
+                    self.retry(self.next_count_at);
                 }
             }
         }
     }
 
-    pub(super) fn watched(&mut self, user: UserId, news: &[Mark]) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading(loading) = &mut entry.reads else { return };
+    /// A home has answered; false if the user's last session has ended since, or all homes have
+    /// answered.
+    pub(super) fn watched(&mut self, user: UserId, known: &[Mark], now: Now) -> bool {
+        let Some(entry) = self.users.get_mut(&user) else { return false };
+        let Reads::Loading(loading) = &mut entry.reads else { return false };
         loading.homes_missing = loading.homes_missing.saturating_sub(1);
-        for mark in news {
+        for mark in known {
             loading.marks.raise(*mark);
         }
         if loading.homes_missing == 0 {
             self.loading.insert(user);
+            self.retry(now);
         }
+        true
     }
 
-    /// Asks for all marks once more: other nodes may have moved them unheard.
-    pub(crate) fn read_again(&mut self) {
+    /// Asks for all marks once more: other nodes may have moved them, and the report was lost.
+    pub(crate) fn reload_marks(&mut self) {
         let shards = self.shards;
         for (user, entry) in &mut self.users {
             entry.reads.ask_again(shards);
@@ -145,10 +165,12 @@ impl Edge {
             }
         }
         for user in std::mem::take(&mut self.loading) {
-            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
+            // The marks may have come in the turn in which a `login` asked for them.
             let Reads::Loading(loading) = &mut entry.reads else { continue };
-            let Loading { homes_missing, watch_owed, is_asked, answers_due, .. } = &mut **loading;
-            watch_owed.retain(|shard| {
+            let Loading { homes_missing, unasked_homes, is_asked, answers_due, .. } =
+                &mut **loading;
+            unasked_homes.retain(|shard| {
                 let to = crate::ids::ShardId(*shard);
                 lanes.request(to, Request::Watch { user, edge: own }).is_err()
             });
@@ -157,7 +179,7 @@ impl Edge {
                 *is_asked = lanes.command(Command::Reads { user }).is_ok();
                 *answers_due += u32::from(*is_asked);
             }
-            let is_sent = watch_owed.is_empty() && (!is_store_next || *is_asked);
+            let is_sent = unasked_homes.is_empty() && (!is_store_next || *is_asked);
             if !is_sent {
                 self.loading.insert(user);
                 self.retry(now.plus_ms(LANE_RETRY_MS));
@@ -171,33 +193,39 @@ impl Edge {
         outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        let Reads::Loading(loading) = &mut entry.reads else { return };
+        let loading = |entry: &&mut Box<LocalUser>| matches!(entry.reads, Reads::Loading(_));
+        let Some(entry) = self.users.get_mut(&user).filter(loading) else {
+            // The user's last session ended while the store was asked.
+            cx.engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let Reads::Loading(loading) = &mut entry.reads else { unreachable!("filtered above") };
         let Loading { is_asked, answers_due, is_again, marks, waiting, .. } = &mut **loading;
         *answers_due = answers_due.saturating_sub(1);
         if *answers_due > 0 || !std::mem::take(is_asked) {
-            return; // An answer from before everybody was asked again.
+            return; // An answer from before the homes were asked again.
         }
         let is_again = *is_again;
         let waiting = std::mem::take(waiting);
         match outcome {
             Ok(saved) => {
-                // What homes said is newer than what the store knew, unless it is of another node.
+                // What homes reported is newer than what the store knew, unless it is of another node.
                 for (room, seq) in saved {
                     let is_reading = marks.get(room).is_some_and(|mark| mark.is_reading);
                     marks.raise(Mark { room, seq, is_reading });
                 }
                 let marks = std::mem::take(marks);
                 entry.reads = Reads::Ready(marks);
+                self.reads_failed.remove(&user);
                 if is_again {
-                    entry.untold.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
-                    self.untold_users.insert(user);
+                    entry.unsent.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
+                    self.unsent_users.insert(user);
                 }
                 for (conn, ack) in waiting {
-                    self.tell_counts(conn, user, ack, cx);
+                    self.answer_login(conn, user, ack, cx);
                 }
             }
-            // The next `login` asks again, unless the user has been told counts already.
+            // The next `login` asks again, unless the user has been sent counts already.
             Err(StoreDown) => {
                 if is_again {
                     self.reads_failed.insert(user);
@@ -211,15 +239,15 @@ impl Edge {
     }
 
     /// Answers `login`.
-    pub(super) fn tell_counts(
+    pub(super) fn answer_login(
         &mut self,
         conn: SessionId,
         user: UserId,
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
-        let Some(entry) = self.users.get(&user) else { return };
-        let Reads::Ready(marks) = &entry.reads else { return };
+        let entry = self.users.get(&user).expect("an identified session is listed with its user");
+        let Reads::Ready(marks) = &entry.reads else { unreachable!("the caller has the marks") };
         let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
         let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
         cx.engine.emit_event(conn, &frames::count(&json));
@@ -228,10 +256,10 @@ impl Edge {
         }
     }
 
-    /// Tells users elsewhere what changed since the last time, once per window.
-    pub(super) fn tell_changes(&mut self, engine: &mut Engine, counters: &mut Counters) {
+    /// Sends users the counts of other rooms that changed since the last time, once per window.
+    pub(super) fn send_counts(&mut self, engine: &mut Engine, counters: &mut Counters) {
         let now = engine.now();
-        if self.changed_tips.is_empty() && self.untold_users.is_empty() && self.shed.is_empty() {
+        if self.changed_tips.is_empty() && self.unsent_users.is_empty() && self.shed.is_empty() {
             return;
         }
         if self.next_count_at > now {
@@ -239,28 +267,29 @@ impl Edge {
         }
         self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms).max(1));
         let changed = std::mem::take(&mut self.changed_tips);
-        let untold = std::mem::take(&mut self.untold_users);
+        let unsent = std::mem::take(&mut self.unsent_users);
         let users: Vec<UserId> = if changed.is_empty() {
-            untold.into_iter().collect()
+            unsent.into_iter().collect()
         } else {
             self.users.keys().copied().collect()
         };
-        let mut news: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
+        let mut counts: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
         for user in users {
-            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
+            // Counts follow when the marks have been loaded.
             let Reads::Ready(marks) = &entry.reads else { continue };
-            let mut rooms = std::mem::take(&mut entry.untold);
+            let mut rooms = std::mem::take(&mut entry.unsent);
             let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
             rooms.extend(changed.iter().filter(|room| !is_reading(room)));
             if rooms.is_empty() {
                 continue;
             }
             for conn in &entry.sessions {
-                news.entry(*conn).or_default().extend(&rooms);
+                counts.entry(*conn).or_default().extend(&rooms);
             }
         }
-        for (conn, rooms) in news {
-            self.tell_session(conn, rooms, engine, counters);
+        for (conn, rooms) in counts {
+            self.send_count(conn, rooms, engine, counters);
         }
         if !self.shed.is_empty() {
             self.retry(self.next_count_at);
@@ -268,18 +297,20 @@ impl Edge {
     }
 
     /// One `count` for one session, or a note to try again when it reads too slowly.
-    fn tell_session(
+    fn send_count(
         &mut self,
         conn: SessionId,
         mut rooms: BTreeSet<RoomId>,
         engine: &mut Engine,
         counters: &mut Counters,
     ) {
+        // What was shed may be of a session that has ended since, or lost its identity.
         let Some(local) = self.local(conn) else { return };
         let Some(user) = local.identity.map(|identity| identity.user) else { return };
         rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
-        let Some(Reads::Ready(marks)) = self.users.get(&user).map(|entry| &entry.reads) else {
-            return;
+        let entry = self.users.get(&user).expect("an identified session is listed with its user");
+        let Reads::Ready(marks) = &entry.reads else {
+            return; // Counts follow when the marks have been loaded.
         };
         if rooms.is_empty() {
             return;

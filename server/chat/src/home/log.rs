@@ -17,12 +17,12 @@ pub(super) const AHEAD_MAX: usize = 1024;
 /// Two nodes commit at the same time and the later number arrives first: that long is waited
 /// before the log is asked.
 pub(super) const GAP_GRACE_MS: u64 = 50;
-/// The same where nobody keeps messages: all of them come through Redis, in order, so a later one
-/// from there says what is lost. Whoever waits for his own waits no longer than this for them.
+/// The same where messages are not kept: all of them come through Redis, in order, so a later one
+/// from there says what is lost. A publisher waits no longer than this for them.
 const UNKEPT_GRACE_MS: u64 = 5_000;
 /// Until the log is asked again after it did not answer.
 pub(super) const FETCH_RETRY_MS: u64 = 500;
-/// Numbers live in signed columns; what is beyond this is nobody's message.
+/// Numbers live in signed columns; what is beyond this is no message.
 pub(super) const SEQ_MAX: Seq = Seq(1 << 53);
 
 /// A message that has its number.
@@ -42,9 +42,9 @@ pub(super) struct Origin {
 
 /// Where an entry stands.
 pub(super) enum Place {
-    /// It is the next one and counted as heard.
+    /// It is the next one and counted as taken.
     Next(Entry),
-    /// It was heard before.
+    /// It was taken before.
     Known(Entry),
     /// It waits for the one before it.
     Ahead,
@@ -79,7 +79,7 @@ impl Log {
         }
     }
 
-    /// Of a room whose messages nobody keeps.
+    /// Of a room whose messages are not kept.
     pub(super) fn unkept(seq: Seq) -> Log {
         Log { gap_grace_ms: UNKEPT_GRACE_MS, ..Log::new(seq) }
     }
@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// A session of this node waits for a message that others precede.
-    pub(super) fn owes_own(&self) -> bool {
+    pub(super) fn awaits_own(&self) -> bool {
         self.own_ahead > 0
     }
 
@@ -144,7 +144,7 @@ impl Log {
         }
     }
 
-    /// Somebody said that the room has messages up to `seq`.
+    /// A node reported that the room has messages up to `seq`.
     pub(super) fn expect(&mut self, seq: Seq, fetch_at: Now) {
         if seq <= self.seq {
             return;
@@ -154,7 +154,7 @@ impl Log {
         self.fetch_at = if is_new_gap { fetch_at } else { self.fetch_at.min(fetch_at) };
     }
 
-    /// Nobody listens: what is missing needs not be heard. Returns the own messages among what was
+    /// The room has no members here: what is missing is not needed. Returns the own messages among what was
     /// kept, which are still owed their acks.
     pub(super) fn skip_all(&mut self) -> Vec<(Seq, Entry)> {
         self.seq = self.seq.max(self.known);
@@ -191,7 +191,7 @@ impl Log {
     /// The store has answered and its messages were offered. If it had nothing, what is missing
     /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
-        let Some(after) = self.fetching.take() else { return };
+        let Some(after) = self.fetching.take() else { return }; // Not asked: not acted on.
         self.fetch_at = now;
         if self.seq > after || !self.is_missing() {
             return;
@@ -204,6 +204,22 @@ impl Log {
                 self.known = self.seq;
             }
         }
+    }
+}
+
+impl Log {
+    /// Asserts that what is kept ahead is ahead, counted and bounded.
+    pub(super) fn check(&self) {
+        assert!(self.known >= self.seq, "what was handed on is known");
+        if let (Some((first, _)), Some((last, _))) =
+            (self.ahead.first_key_value(), self.ahead.last_key_value())
+        {
+            assert!(*first > self.next(), "a message that is next is handed on");
+            assert!(*last <= self.known, "a kept message is known");
+        }
+        let own = self.ahead.values().filter(|entry| entry.origin.is_some()).count();
+        assert_eq!(own, self.own_ahead, "own messages kept ahead are counted");
+        assert!(self.ahead.len() - own <= AHEAD_MAX, "messages kept ahead are bounded");
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) struct Verdict {
 
 /// What became of a numbered message.
 pub(super) enum Taken {
-    Heard,
-    /// It was heard before; its publisher may still wait.
+    InOrder,
+    /// It was taken before; its publisher may still wait.
     Known(Option<Verdict>),
     /// For the one before it.
     Waits,
@@ -69,6 +69,7 @@ impl Home {
 
     /// The store has committed the room's batch, or could not.
     pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
+        // A room is kept while it commits; an answer about another is not acted on.
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         let committed = std::mem::take(&mut room.committing);
         match outcome {
@@ -87,11 +88,11 @@ impl Home {
                     }
                 }
                 if self.settings.cluster {
-                    room.is_telling = true;
-                    self.untold.committed(room_id, messages);
+                    room.is_commit_unsent = true;
+                    self.unsent.committed(room_id, messages);
                 }
             }
-            // Nobody has seen these numbers: the next batch takes them, unless the store gives them.
+            // These numbers were never sent: the next batch takes them, unless the store gives them.
             Ok(_) | Err(StoreDown) => {
                 let outcome = Err(Refusal::StorageUnavailable);
                 let refuse = |waiting: Waiting| Verdict { origin: waiting.origin, outcome };
@@ -103,14 +104,14 @@ impl Home {
 
     /// Hands the room's numbered messages to every edge with members.
     pub(super) fn flush_batch(&mut self, room_id: RoomId, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let Some(batch) = room.batch.take() else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        let Some(batch) = room.batch.take() else { return }; // Nothing was numbered.
         let messages = Arc::new(batch);
         for to in lanes.shards() {
             // A publisher may have left meanwhile; its edge still owes it the ack.
-            let owes_ack =
+            let has_publisher =
                 || messages.messages.iter().any(|m| m.publisher.is_some_and(|p| p.shard() == to));
-            if room.roster.has_edge(to) || owes_ack() {
+            if room.roster.has_edge(to) || has_publisher() {
                 lanes.deliver(to, Delivery::FanOut { room: room_id, messages: messages.clone() });
             }
         }
@@ -118,9 +119,9 @@ impl Home {
     }
 
     pub(super) fn start_append(&mut self, room_id: RoomId, now: Now, lanes: &mut Lanes) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        // The batch before must be heard and told first, so that neither can pile up.
-        let is_busy = !room.committing.is_empty() || room.is_telling || room.log.owes_own();
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        // The batch before must be handed on and sent first, so that neither can pile up.
+        let is_busy = !room.committing.is_empty() || room.is_commit_unsent || room.log.awaits_own();
         if is_busy || room.backlog.is_empty() {
             return;
         }
@@ -140,7 +141,7 @@ impl Home {
     // ---- tips ---------------------------------------------------------------------------------
 
     pub(super) fn note_tip(&mut self, room_id: RoomId) {
-        // Clients hear of no room that may not exist.
+        // Clients are sent no room that may not exist.
         if let Some(room) = self.rooms.get_mut(&room_id)
             && !(room.is_tip_due || self.unknown.contains(&room_id))
         {
@@ -161,7 +162,7 @@ impl Home {
                 self.tips_due.push(room_id);
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
-            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            let room = self.rooms.get_mut(&room_id).expect("a room whose tip is due is known");
             room.is_tip_due = false;
             let seq = room.log.seq();
             for to in lanes.shards() {
@@ -174,13 +175,13 @@ impl Home {
 
 impl Room {
     /// Takes a numbered message into the room's order, and with it what waited for it. One that was
-    /// heard before only answers its publisher.
+    /// taken before only answers its publisher.
     pub(super) fn take(&mut self, now: Now, seq: Seq, entry: Entry, scratch: &mut String) -> Taken {
         match self.log.offer(now, seq, entry) {
             Place::Next(entry) => {
                 self.write(seq, entry, scratch);
                 self.hand_on(scratch);
-                Taken::Heard
+                Taken::InOrder
             }
             Place::Known(Entry { id, origin, .. }) => {
                 Taken::Known(origin.map(|origin| Verdict { origin, outcome: Ok((id, seq)) }))
@@ -206,7 +207,7 @@ impl Room {
         let start = batch.shared.len();
         frames::put_message(&mut batch.shared, scratch, &author, false, &publish, key);
         let shared = start..batch.shared.len();
-        // Other nodes do not tell the e-mail.
+        // Other nodes do not send the e-mail.
         let here = author.email.is_empty().then(|| self.roster.card_here(author.id)).flatten();
         let author = here.map_or_else(|| author.clone(), |here| author.knowing(here));
         let mut own = Vec::with_capacity(shared.len() + author.email.len());

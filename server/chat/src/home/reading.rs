@@ -5,9 +5,9 @@ use super::*;
 /// A mark that could not be saved is tried again after this.
 const SAVE_RETRY_MS: u64 = 1_000;
 /// Changes of other nodes that wait for the edges before home takes more of them.
-pub(super) const TELLING_MAX: usize = 1024;
-/// The node on which a user left saves how far he has read. For this long it is known here too, in
-/// case he comes here before that is done.
+pub(super) const READINGS_MAX: usize = 1024;
+/// The node on which a user left saves the read mark. For this long it is known here too, in
+/// case the user comes here before that is done.
 const LEFT_MS: u64 = 10_000;
 const LEFT_MAX: usize = 4096;
 
@@ -25,7 +25,23 @@ pub(super) struct LatelyLeft {
     order: VecDeque<(Now, UserId, RoomId)>,
 }
 
+impl Unsaved {
+    /// Whether the store has been asked to save it.
+    pub(super) fn is_saving(&self) -> bool {
+        self.is_saving
+    }
+}
+
 impl LatelyLeft {
+    /// Asserts that every mark will be forgotten, and that there are not too many.
+    pub(super) fn check(&self) {
+        assert!(self.order.len() <= LEFT_MAX, "marks of users who left are bounded");
+        let ends: BTreeSet<_> = self.order.iter().copied().collect();
+        for ((user, room), (_, until)) in &self.marks {
+            assert!(ends.contains(&(*until, *user, *room)), "a mark of a user who left ends");
+        }
+    }
+
     fn note(&mut self, now: Now, user: UserId, room: RoomId, seq: Seq) {
         let until = now.plus_ms(LEFT_MS);
         let seq = seq.max(self.seq(user, room));
@@ -34,7 +50,7 @@ impl LatelyLeft {
         while self.order.front().is_some_and(|(until, _, _)| *until <= now)
             || self.order.len() > LEFT_MAX
         {
-            let Some((until, user, room)) = self.order.pop_front() else { return };
+            let (until, user, room) = self.order.pop_front().expect("it was looked at above");
             if self.marks.get(&(user, room)).is_some_and(|(_, latest)| *latest == until) {
                 self.marks.remove(&(user, room));
             }
@@ -53,8 +69,8 @@ impl LatelyLeft {
 }
 
 impl Home {
-    /// The user's first session of this node entered, or the last one left. `is_new`: no other node
-    /// has him.
+    /// The user's first session of this node entered, or the last one left. `is_new`: the user is
+    /// on no other node.
     pub(super) fn note_reading(
         &mut self,
         card: &Arc<UserCard>,
@@ -69,7 +85,7 @@ impl Home {
         }
         let mark = Mark { seq, ..mark };
         if is_new {
-            // What is said now replaces what was to be said.
+            // What is sent now replaces what was to be sent.
             self.readings.remove(&(user, room));
             for to in lanes.shards() {
                 lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
@@ -80,7 +96,7 @@ impl Home {
             self.save(card.clone(), mark);
         }
         if self.settings.cluster {
-            self.untold.changed(room, card, is_reading, seq);
+            self.unsent.changed(room, card, is_reading, seq);
         }
     }
 
@@ -91,15 +107,15 @@ impl Home {
         self.unsaved.insert(key);
     }
 
-    /// The first other node has him.
+    /// The user is on a first other node.
     pub(super) fn begin_elsewhere(&mut self, user: UserId, room: RoomId) {
         self.note_where(user, room, true);
-        // How far his node has come is told when he leaves.
+        // How far their node has come is reported when they leave.
         self.readings.insert((user, room), Mark { room, seq: Seq(0), is_reading: true });
     }
 
-    /// He left another node having read so far. While he is present, here or elsewhere, it counts
-    /// for the time when he is not: he may leave that node before it has come as far.
+    /// The user left another node having read so far. While they are present, here or elsewhere, it
+    /// counts for the time when they are not: they may leave that node before it has come as far.
     pub(super) fn end_elsewhere(&mut self, user: UserId, room: RoomId, seq: Seq, is_present: bool) {
         self.lately_left.note(self.now, user, room, seq);
         if !is_present {
@@ -120,16 +136,14 @@ impl Home {
         }
     }
 
-    /// Tells the edges who began or stopped reading on other nodes.
-    pub(super) fn tell_readings(&mut self, now: Now, lanes: &mut Lanes) {
+    /// Sends the edges who began or stopped reading on other nodes.
+    pub(super) fn send_readings(&mut self, now: Now, lanes: &mut Lanes) {
         while !self.readings.is_empty() {
             if lanes.delivery_slots_min() <= RESERVED_SLOTS {
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
-            let Some(((user, _), Mark { room, seq, is_reading })) = self.readings.pop_first()
-            else {
-                return;
-            };
+            let first = self.readings.pop_first().expect("it was looked at above");
+            let ((user, _), Mark { room, seq, is_reading }) = first;
             for to in lanes.shards() {
                 lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
             }
@@ -141,7 +155,7 @@ impl Home {
         let mut marks: Vec<Mark> = reading
             .filter_map(|room| {
                 let known = self.rooms.get(room)?;
-                // What is heard here says nothing of how far another node has come.
+                // The messages here say nothing of how far another node has come.
                 let is_here = known.roster.card_here(user).is_some();
                 let seq = if is_here { known.log.seq() } else { Seq(0) };
                 Some(Mark { room: *room, seq, is_reading: true })
@@ -160,7 +174,7 @@ impl Home {
         lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
     }
 
-    /// Other nodes may have taken this one for dead, and its readers for gone: the store hears again
+    /// Other nodes may have taken this one for dead, and its readers for gone: the store is sent again
     /// who is here.
     pub(super) fn save_readers_again(&mut self) {
         if self.settings.ephemeral {
@@ -174,10 +188,10 @@ impl Home {
         present.into_iter().for_each(|(card, mark)| self.save(card, mark));
     }
 
-    /// What of marks was told before may be lost, and those who ask the store would not find it.
-    pub(super) fn tell_unsaved_again(&mut self) {
+    /// Marks that were sent before may be lost, and a node that asks the store would not find them.
+    pub(super) fn repeat_unsaved(&mut self) {
         for ((_, room), mark) in self.marks.iter().filter(|(_, mark)| !mark.is_reading) {
-            self.untold.changed(*room, &mark.card, false, mark.seq);
+            self.unsent.changed(*room, &mark.card, false, mark.seq);
         }
     }
 
@@ -189,6 +203,7 @@ impl Home {
         outcome: Result<(), StoreDown>,
     ) {
         let room = saved.room;
+        // An earlier answer has confirmed the same mark.
         let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
         let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
         if is_latest && outcome.is_ok() {
@@ -210,6 +225,7 @@ impl Home {
                 return self.retry(self.save_at);
             }
             let Some(mark) = self.marks.get_mut(&(user, room)) else {
+                // An earlier answer has confirmed the same mark.
                 self.unsaved.pop_first();
                 continue;
             };

@@ -1,4 +1,4 @@
-//! What other nodes say about this home's rooms. It is taken as it comes: unknown rooms are looked
+//! What other nodes report about this home's rooms. It is taken as it comes: unknown rooms are looked
 //! up, repetitions change nothing, and numbers that cannot be are ignored.
 
 use super::log::{Entry, SEQ_MAX};
@@ -21,7 +21,7 @@ impl Home {
             return;
         }
         match input {
-            ClusterInput::Messages { room, messages } => self.heard(room, messages, counters),
+            ClusterInput::Messages { room, messages } => self.receive(room, messages, counters),
             ClusterInput::Tip { room, seq } => self.expect(room, seq, counters),
             ClusterInput::Present { room, node, joined, left } => {
                 for card in joined {
@@ -47,8 +47,8 @@ impl Home {
                 }
             }
             ClusterInput::Announce => self.announce(),
-            // Who missed it may be another.
-            ClusterInput::Resync => self.tell_unsaved_again(),
+            // Another node may have missed it.
+            ClusterInput::Resync => self.repeat_unsaved(),
             ClusterInput::Emit(_) => {}
         }
     }
@@ -65,7 +65,7 @@ impl Home {
         self.add_room(&RoomInfo { id: room, name: Box::default(), last_seq: Seq(0) });
         self.unknown.insert(room);
         self.loads_due.insert(room);
-        // Whoever wants to enter it now waits until it is known.
+        // Joins wait until it is known.
         self.creating.entry(room).or_default();
         true
     }
@@ -109,9 +109,8 @@ impl Home {
     pub(super) fn found(&mut self, info: &RoomInfo) {
         self.unknown.remove(&info.id);
         self.add_room(info);
-        if let Some(room) = self.rooms.get_mut(&info.id) {
-            room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
-        }
+        let room = self.rooms.get_mut(&info.id).expect("it was added above");
+        room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
         self.note_tip(info.id);
         self.catch_up(info.id);
     }
@@ -119,7 +118,8 @@ impl Home {
     /// There is no such room; who was said to be in it is nowhere.
     fn forget_room(&mut self, room_id: RoomId) {
         self.unknown.remove(&room_id);
-        let Some(room) = self.rooms.remove(&room_id) else { return };
+        let room = self.rooms.remove(&room_id).expect("an unconfirmed room is kept meanwhile");
+        self.dirty.retain(|dirty| *dirty != room_id);
         self.remote_present -= room.roster.remote();
         for user in room.roster.users() {
             self.end_elsewhere(user, room_id, Seq(0), false);
@@ -128,8 +128,8 @@ impl Home {
 
     // ---- messages -----------------------------------------------------------------------------
 
-    fn heard(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+    fn receive(&mut self, room_id: RoomId, messages: Vec<StoredMessage>, counters: &mut Counters) {
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let mut read = Seq(0);
         for message in messages {
             let seq = message.seq;
@@ -139,7 +139,7 @@ impl Home {
             }
             read = read.max(seq);
             match room.take(self.now, seq, Entry::from(message), &mut self.scratch) {
-                Taken::Heard | Taken::Waits => counters.cluster_messages += 1,
+                Taken::InOrder | Taken::Waits => counters.cluster_messages += 1,
                 Taken::Beyond => counters.cluster_beyond += 1,
                 Taken::Known(_) => {}
             }
@@ -157,15 +157,14 @@ impl Home {
             counters.cluster_ignored += 1;
             return;
         }
-        if let Some(room) = self.rooms.get_mut(&room_id) {
-            room.log.expect(seq, self.now);
-        }
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        room.log.expect(seq, self.now);
         self.catch_up(room_id);
     }
 
-    /// A room in which nobody of this node is needs no messages, only their number.
+    /// A room without members of this node needs no messages, only their number.
     fn catch_up(&mut self, room_id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if room.log.is_missing() && room.roster.members() == 0 {
             for (seq, entry) in room.log.skip_all() {
                 let accept = |origin| Verdict { origin, outcome: Ok((entry.id, seq)) };
@@ -183,8 +182,8 @@ impl Home {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
-        let Some(at) = room.log.fetch_at() else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        let Some(at) = room.log.fetch_at() else { return }; // Nothing is missing, or it was asked for.
         let (after, upto) = room.log.missing();
         let at = if at > now {
             at
@@ -205,6 +204,7 @@ impl Home {
         outcome: Result<Vec<StoredMessage>, StoreDown>,
         counters: &mut Counters,
     ) {
+        // A room is kept while it fetches; an answer about another is not acted on.
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         match outcome {
             Ok(messages) => {
@@ -235,7 +235,7 @@ impl Home {
         card: &Arc<UserCard>,
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if self.remote_present >= self.settings.remote_present_max as usize {
             counters.remote_present_refused += 1;
             return;
@@ -250,17 +250,19 @@ impl Home {
     }
 
     fn leave_elsewhere(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.remote();
         let is_new = room.roster.leave_elsewhere(node, user);
-        self.remote_present -= before - room.roster.remote();
-        // Whoever was not known to be there has read all the same.
+        if !is_armed(Canary::KeepRemote) {
+            self.remote_present -= before - room.roster.remote();
+        }
+        // A user that was not known to be there has read all the same.
         let is_present = room.roster.has(user);
         self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
         self.note_online(room_id, is_new);
     }
 
-    /// Sets whom the node has in the room.
+    /// Sets which users the node has in the room.
     fn replace(
         &mut self,
         room_id: RoomId,
@@ -268,7 +270,7 @@ impl Home {
         users: &[Arc<UserCard>],
         counters: &mut Counters,
     ) {
-        let Some(room) = self.rooms.get(&room_id) else { return };
+        let room = self.rooms.get(&room_id).expect("the caller found the room");
         let present: BTreeSet<UserId> = users.iter().map(|card| card.id).collect();
         let mut gone = room.roster.users_of(node);
         gone.retain(|user| !present.contains(user));
@@ -288,7 +290,7 @@ impl Home {
         self.mark_dirty(room_id);
     }
 
-    /// How many are online in rooms that other nodes changed, for the front desk.
+    /// How many are online in rooms that other nodes changed, for the REST API.
     pub(super) fn log_online(&mut self, lanes: &mut Lanes) {
         for room in std::mem::take(&mut self.online_changed) {
             let online = self.rooms.get(&room).map_or(0, |known| known.roster.online());
@@ -296,27 +298,26 @@ impl Home {
         }
     }
 
-    // ---- telling others -----------------------------------------------------------------------
+    // ---- signals ------------------------------------------------------------------------------
 
-    /// The others may know nothing of this node any more: tells them who is here.
+    /// The others may have lost what they knew of this node: sends them who is here.
     fn announce(&mut self) {
-        self.tell_unsaved_again();
+        self.repeat_unsaved();
         self.save_readers_again();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {
-                self.untold.again(*id, card, room.log.seq());
+                self.unsent.repeat(*id, card, room.log.seq());
             }
         }
     }
 
-    pub(super) fn tell_others(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
-        for room_id in self.untold.tell(lanes) {
-            if let Some(room) = self.rooms.get_mut(&room_id) {
-                room.is_telling = false;
-            }
+    pub(super) fn send_signals(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
+        for room_id in self.unsent.send(lanes) {
+            let room = self.rooms.get_mut(&room_id);
+            room.expect("a room is kept until its batch is sent").is_commit_unsent = false;
             self.mark_dirty(room_id);
         }
-        if !self.untold.is_empty() {
+        if !self.unsent.is_empty() {
             counters.lane_refusals_signal += 1;
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }

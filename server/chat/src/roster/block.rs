@@ -1,4 +1,4 @@
-//! A whole roster, encoded once for everybody who is given it.
+//! A whole roster, encoded once for all members that get it.
 //!
 //! In a room that ten thousand enter it is a megabyte, and all of them want it: it is taken when the
 //! one there is will not do, not for each of them, and the members' pipes share its bytes.
@@ -15,7 +15,7 @@ const USES_MAX: u32 = 16;
 
 pub(super) struct Block {
     pub(super) version: u64,
-    /// Tells blocks, and other things that happen to a roster, apart and orders them.
+    /// Identifies and orders blocks and other things that happen to a roster.
     pub(super) serial: u64,
     pub(super) uses: u32,
     online: u32,
@@ -34,24 +34,24 @@ impl Block {
 impl Roster {
     /// Sees to it that the block is of the present version.
     pub(super) fn take_block(&mut self) {
-        if self.telling.block.as_ref().is_some_and(|block| block.version == self.version) {
+        if self.updates.block.as_ref().is_some_and(|block| block.version == self.version) {
             return;
         }
         let block = Block {
             version: self.version,
-            serial: self.telling.next_serial(),
+            serial: self.updates.next_serial(),
             uses: 0,
             online: self.online(),
             json: self.json(),
             frame: None,
         };
-        self.telling.block = Some(block);
+        self.updates.block = Some(block);
     }
 
-    /// The block as the event `name` for somebody who has heard the messages up to `seq`.
+    /// The block as the event `name` for a member that has received the messages up to `seq`.
     pub(super) fn block_frame(&mut self, name: &'static str, seq: Seq) -> Bytes {
         let room = self.room;
-        let Some(block) = &mut self.telling.block else { return Bytes::new() };
+        let block = self.updates.block.as_mut().expect("the caller took a block");
         match &block.frame {
             Some((known, at, frame)) if *known == name && *at == seq => frame.clone(),
             _ => {

@@ -1,7 +1,7 @@
-//! What a room may tell of its roster in a second (PRES-52).
+//! What a room may send of its roster in a second (PRES-52).
 //!
-//! Whole rosters told again to those who had one grow with the square of the room on every change, and
-//! merging changes saves them: they have a small budget. What a member must hear once, merging does not
+//! Whole rosters sent again to members that had one grow with the square of the room on every change, and
+//! merging changes saves them: they have a small budget. What a member must get once, merging does not
 //! save: the first roster, and, in mode delta, each entry that comes or goes. It has a large one. Each is
 //! halved when two kinds of it wait, so that neither keeps the other waiting.
 
@@ -14,7 +14,7 @@ const EVENT_BYTES: u64 = 1024;
 
 #[derive(Default)]
 pub(super) struct Budgets {
-    /// Of the small one: whole rosters, and the events of those who hear changes or the number.
+    /// Of the small one: whole rosters, and the events of members in mode delta or count.
     pub(super) again: Budget,
     pub(super) events: Budget,
     /// Of the large one: first rosters, and changes.
@@ -29,14 +29,14 @@ pub(super) struct Rates {
     pub(super) events: u64,
     pub(super) first: u64,
     pub(super) changes: u64,
-    /// So much may be told at once; more is told to one member after the other.
+    /// So much may be sent at once; more is sent to one member after the other.
     pub(super) at_once: u64,
 }
 
 impl Rates {
-    /// `presence_mode`: members by how they hear.
+    /// `presence_mode`: members per presence mode.
     pub(super) fn new(throttle: &RosterThrottle, [full, delta, count]: [u32; 3]) -> Rates {
-        // A sixteenth is kept back for what is told at once before it is paid.
+        // A sixteenth is kept back for what is sent at once before it is paid.
         let (small, large) = (throttle.room_bytes_per_s, throttle.room_news_bytes_per_s);
         let (small, large) = (small - small / 16, large - large / 16);
         let half = |bytes: u64, is_shared: bool| if is_shared { (bytes / 2).max(1) } else { bytes };

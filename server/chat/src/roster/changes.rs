@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::Roster;
 use super::budgets::cost;
-use super::tell::{Group, Turn};
+use super::updates::{Group, Turn};
 use crate::frames::{self, Meta};
 use crate::ids::{Seq, SessionId};
 use crate::lane::PresenceMode;
 
 /// A change on its way to one member after the other.
 pub(super) struct Round {
-    /// What it tells; `meta` is of the moment it was taken, but for its `seq`.
+    /// Its content; `meta` is of the moment it was taken, but for its `seq`.
     meta: Meta,
     joined: String,
     left: String,
@@ -23,7 +23,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// For members who have heard the messages up to `seq`.
+    /// For members that have received the messages up to `seq`.
     fn frame(&mut self, seq: Seq) -> Bytes {
         if self.frame.is_empty() || self.meta.seq != seq {
             self.meta.seq = seq;
@@ -34,35 +34,35 @@ impl Round {
 }
 
 impl Roster {
-    pub(super) fn tell_changes(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_changes(&mut self, turn: &mut Turn<'_>) {
         if self.presence_mode[PresenceMode::Delta as usize] == 0 {
-            self.telling.untold.forget_changes();
-            self.telling.changes = None;
+            self.updates.unsent.forget_changes();
+            self.updates.changes = None;
             return;
         }
-        if self.telling.listening == 0 {
-            // Whoever waits for his first roster needs no changes, if that is not older than they.
-            self.telling.untold.forget_changes();
-            self.telling.told = self.version;
+        if self.updates.receivers == 0 {
+            // Members that wait for a first roster need no changes, if that roster is not older.
+            self.updates.unsent.forget_changes();
+            self.updates.sent_version = self.version;
         }
-        if self.telling.changes.is_none() && self.telling.untold.is_changed() {
-            if !(turn.can_pay(&self.telling.budgets.events)
-                && turn.can_pay(&self.telling.budgets.changes))
+        if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
+            if !(turn.can_pay(&self.updates.budgets.events)
+                && turn.can_pay(&self.updates.budgets.changes))
             {
                 return;
             }
             self.begin_changes(turn);
         }
         self.go_on_with_changes(turn);
-        if self.telling.changes.is_none() && self.telling.untold.is_changed() {
-            // Of what came during a round the next one tells.
+        if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
+            // What changed during a round is sent in the next one.
             turn.come_back(turn.now.plus_ms(1));
         }
     }
 
     fn begin_changes(&mut self, turn: &mut Turn<'_>) {
-        let joined = std::mem::take(&mut self.telling.untold.joined);
-        let left = std::mem::take(&mut self.telling.untold.left);
+        let joined = std::mem::take(&mut self.updates.unsent.joined);
+        let left = std::mem::take(&mut self.updates.unsent.left);
         let cards = joined.iter().filter_map(|user| self.users.get(user));
         let entries: Vec<String> = cards.map(|present| frames::entry(&present.card)).collect();
         let ids: Vec<String> = left.iter().map(|user| user.0.to_string()).collect();
@@ -71,49 +71,49 @@ impl Roster {
             joined: entries.join(","),
             left: ids.join(","),
             frame: Bytes::new(),
-            serial: self.telling.next_serial(),
+            serial: self.updates.next_serial(),
             queue: VecDeque::new(),
         };
         let frame = round.frame(turn.seq);
-        let listeners = u64::from(self.telling.listening);
-        self.telling.told = self.version;
-        self.telling.budgets.events.spend(turn.now, cost(listeners, 0), turn.rates.events);
-        let bytes = listeners * frame.len() as u64;
+        let receivers = u64::from(self.updates.receivers);
+        self.updates.sent_version = self.version;
+        self.updates.budgets.events.spend(turn.now, cost(receivers, 0), turn.rates.events);
+        let bytes = receivers * frame.len() as u64;
         if bytes <= turn.rates.at_once {
-            self.telling.budgets.changes.spend(turn.now, bytes, turn.rates.changes);
+            self.updates.budgets.changes.spend(turn.now, bytes, turn.rates.changes);
             self.broadcast(PresenceMode::Delta, &frame, true, turn);
             return;
         }
         round.queue = self.members_who(|member| {
             member.presence_mode == PresenceMode::Delta && !member.is_waiting
         });
-        self.telling.changes = Some(round);
+        self.updates.changes = Some(round);
         turn.counters.roster_broadcasts += 1;
     }
 
     fn go_on_with_changes(&mut self, turn: &mut Turn<'_>) {
-        let Some(mut round) = self.telling.changes.take() else { return };
+        let Some(mut round) = self.updates.changes.take() else { return }; // There is no round.
         let mut group = Group { frame: round.frame(turn.seq), ..Group::default() };
         let len = group.frame.len();
         while let Some(conn) = round.queue.front().copied() {
-            let is_listening = self.members.get(&conn).is_some_and(|member| {
-                // Whoever got a whole roster since has heard it.
-                let serial = self.telling.serials.get(&conn).copied().unwrap_or(0);
+            let is_receiver = self.members.get(&conn).is_some_and(|member| {
+                // A member that got a whole roster since has this change.
+                let serial = self.updates.serials.get(&conn).copied().unwrap_or(0);
                 member.presence_mode == PresenceMode::Delta
                     && !member.is_waiting
                     && serial < round.serial
             });
-            if is_listening {
-                if !turn.can_pay(&self.telling.budgets.changes) {
+            if is_receiver {
+                if !turn.can_pay(&self.updates.budgets.changes) {
                     break;
                 }
-                self.telling.budgets.changes.spend(turn.now, len as u64, turn.rates.changes);
+                self.updates.budgets.changes.spend(turn.now, len as u64, turn.rates.changes);
                 turn.count(1, len, true);
                 group.add(conn);
             }
             round.queue.pop_front();
         }
         turn.give(&mut group);
-        self.telling.changes = (!round.queue.is_empty()).then_some(round);
+        self.updates.changes = (!round.queue.is_empty()).then_some(round);
     }
 }

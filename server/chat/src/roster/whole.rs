@@ -1,112 +1,114 @@
-//! Whole rosters: told again to those who had one, and told to those who wait for their first.
+//! Whole rosters: sent again to members that had one, and sent to those that wait for their first.
 
 use super::Roster;
 use super::budgets::cost;
-use super::tell::{Group, Turn, Waiting};
+use super::updates::{Group, Turn, Waiting};
 use crate::ids::SessionId;
 use crate::lane::PresenceMode;
 
 impl Roster {
-    pub(super) fn tell_again(&mut self, turn: &mut Turn<'_>) {
-        let listeners = u64::from(self.presence_mode[PresenceMode::Full as usize]);
-        if listeners == 0 {
-            self.telling.untold.full = false;
-            self.telling.untold.joined_any = false;
-            self.telling.again.clear();
+    pub(super) fn send_again(&mut self, turn: &mut Turn<'_>) {
+        let receivers = u64::from(self.presence_mode[PresenceMode::Full as usize]);
+        if receivers == 0 {
+            self.updates.unsent.full = false;
+            self.updates.unsent.joined_any = false;
+            self.updates.again.clear();
             return;
         }
-        if self.telling.again.is_empty() && self.telling.untold.full {
-            if !turn.can_pay(&self.telling.budgets.again) {
+        if self.updates.again.is_empty() && self.updates.unsent.full {
+            if !turn.can_pay(&self.updates.budgets.again) {
                 return;
             }
-            self.telling.untold.full = false;
-            self.telling.again_joined_any = std::mem::take(&mut self.telling.untold.joined_any);
+            self.updates.unsent.full = false;
+            self.updates.again_joined_any = std::mem::take(&mut self.updates.unsent.joined_any);
             self.take_block();
             let frame = self.block_frame(self.again_name(), turn.seq);
-            let price = cost(listeners, frame.len());
+            let price = cost(receivers, frame.len());
             if price <= turn.rates.at_once {
-                self.telling.told = self.version;
-                self.telling.budgets.again.spend(turn.now, price, turn.rates.again);
+                self.updates.sent_version = self.version;
+                self.updates.budgets.again.spend(turn.now, price, turn.rates.again);
                 self.broadcast(PresenceMode::Full, &frame, false, turn);
-                // It is the first roster of everybody who still waits for one.
-                let waiting: Vec<SessionId> = self.telling.waiting.iter().map(|w| w.conn).collect();
+                // It is the first roster of all members that still wait for one.
+                let waiting: Vec<SessionId> = self.updates.waiting.iter().map(|w| w.conn).collect();
                 for conn in waiting {
                     self.stop_waiting(conn, PresenceMode::Full);
                 }
                 return;
             }
-            self.telling.again = self.members_who(|member| {
+            self.updates.again = self.members_who(|member| {
                 member.presence_mode == PresenceMode::Full && !member.is_waiting
             });
             turn.counters.roster_broadcasts += 1;
         }
         self.go_on_again(turn);
-        if self.telling.again.is_empty() && self.telling.untold.full {
+        if self.updates.again.is_empty() && self.updates.unsent.full {
             turn.come_back(turn.now.plus_ms(1));
         }
     }
 
     fn again_name(&self) -> &'static str {
-        let joined_any = self.telling.again_joined_any || self.telling.untold.joined_any;
+        let joined_any = self.updates.again_joined_any || self.updates.unsent.joined_any;
         if joined_any { "room" } else { "roomout" }
     }
 
     fn go_on_again(&mut self, turn: &mut Turn<'_>) {
         let mut group = Group::default();
-        while let Some(conn) = self.telling.again.front().copied() {
-            let is_listening = self.members.get(&conn).is_some_and(|member| {
+        while let Some(conn) = self.updates.again.front().copied() {
+            let is_receiver = self.members.get(&conn).is_some_and(|member| {
                 member.presence_mode == PresenceMode::Full && !member.is_waiting
             });
-            let block = self.telling.block.as_ref();
+            let block = self.updates.block.as_ref();
             let has_it = block.is_some_and(|block| {
-                self.telling.serials.get(&conn).is_some_and(|given| *given == block.serial)
+                self.updates.serials.get(&conn).is_some_and(|given| *given == block.serial)
             });
             let is_newest = block.is_some_and(|block| block.version == self.version);
-            if !is_listening || has_it && is_newest {
-                self.telling.again.pop_front();
+            if !is_receiver || has_it && is_newest {
+                self.updates.again.pop_front();
                 continue;
             }
-            if !turn.can_pay(&self.telling.budgets.again) {
+            if !turn.can_pay(&self.updates.budgets.again) {
                 break;
             }
             let will_do = block.is_some_and(|block| {
-                block.version >= self.telling.told && !block.is_worn(self.version) && !has_it
+                block.version >= self.updates.sent_version
+                    && !block.is_worn(self.version)
+                    && !has_it
             });
             if !will_do {
                 turn.give(&mut group);
                 self.take_block();
             }
-            self.telling.again.pop_front();
+            self.updates.again.pop_front();
             let len = self.add_to(&mut group, conn, self.again_name(), turn);
-            self.telling.budgets.again.spend(turn.now, cost(1, len), turn.rates.again);
+            self.updates.budgets.again.spend(turn.now, cost(1, len), turn.rates.again);
             turn.count(1, len, false);
         }
         turn.give(&mut group);
     }
 
-    pub(super) fn tell_first(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_first(&mut self, turn: &mut Turn<'_>) {
         let mut group = Group::default();
-        while let Some(Waiting { conn, serial, version }) = self.telling.waiting.front() {
+        while let Some(Waiting { conn, serial, version }) = self.updates.waiting.front() {
             let (conn, version) = (*conn, *version);
-            let is_latest = self.telling.serials.get(&conn) == Some(serial);
+            let is_latest = self.updates.serials.get(&conn) == Some(serial);
             let member = self.members.get(&conn).filter(|member| member.is_waiting && is_latest);
             let Some(presence_mode) = member.map(|member| member.presence_mode) else {
-                self.telling.waiting.pop_front();
+                self.updates.waiting.pop_front();
                 continue;
             };
-            if !turn.can_pay(&self.telling.budgets.first) {
+            if !turn.can_pay(&self.updates.budgets.first) {
                 break;
             }
-            let least = version.max(self.telling.told);
-            if self.telling.block.as_ref().is_none_or(|block| block.version < least) {
+            let least = version.max(self.updates.sent_version);
+            if self.updates.block.as_ref().is_none_or(|block| block.version < least) {
                 turn.give(&mut group);
                 self.take_block();
             }
-            self.telling.waiting.pop_front();
+            self.updates.waiting.pop_front();
             self.stop_waiting(conn, presence_mode);
-            self.telling.listening += u32::from(presence_mode == PresenceMode::Delta);
+            self.updates.receivers += u32::from(presence_mode == PresenceMode::Delta);
             let len = self.add_to(&mut group, conn, "room", turn);
-            self.telling.budgets.first.spend(turn.now, len as u64, turn.rates.first);
+            self.updates.budgets.first.spend(turn.now, len as u64, turn.rates.first);
             turn.count(1, len, true);
         }
         turn.give(&mut group);
@@ -124,10 +126,9 @@ impl Roster {
             group.frame = self.block_frame(name, turn.seq);
         }
         group.add(conn);
-        if let Some(block) = &mut self.telling.block {
-            block.uses += 1;
-            self.telling.serials.insert(conn, block.serial);
-        }
+        let block = self.updates.block.as_mut().expect("the caller took a block");
+        block.uses += 1;
+        self.updates.serials.insert(conn, block.serial);
         group.frame.len()
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::canary::{Canary, is_armed};
+
 /// Above this, pipes get copies: whole lanes full of batches may come before a pipe is offered any.
 const COMMON_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A block that is never without holders ends here, and the topic goes on in another.
@@ -144,11 +146,46 @@ impl Common {
     pub(super) fn release(&mut self, held: &mut Span) {
         if !held.is_empty() {
             let block = &mut self.blocks[held.block as usize];
-            block.holders -= 1;
+            block.holders -= u32::from(!is_armed(Canary::KeepHolder));
             if block.holders == 0 {
                 self.list(held.block);
             }
             *held = Span::default();
         }
+    }
+}
+
+impl Common {
+    /// Asserts that blocks, their holders and their bytes are counted right. `spans`: of all pipes.
+    pub(super) fn check(&self, spans: impl Iterator<Item = Span>) {
+        let mut holders = vec![0; self.blocks.len()];
+        for span in spans.filter(|span| !span.is_empty()) {
+            let block = &self.blocks[span.block as usize];
+            assert!(span.end as usize <= block.bytes.len(), "a span lies in its block");
+            holders[span.block as usize] += 1;
+        }
+        let mut lists = vec![(0, 0); self.blocks.len()];
+        self.unheld.iter().for_each(|index| lists[*index as usize].0 += 1);
+        self.vacant.iter().for_each(|index| lists[*index as usize].1 += 1);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (listed, vacant) = lists[index];
+            assert_eq!(block.holders, holders[index], "holders are pipes with a span of the block");
+            assert_eq!(listed, u32::from(block.is_listed), "a block is listed once if it says so");
+            assert!(vacant + listed <= 1, "a block is vacant, or held, or about to be looked at");
+            assert!(vacant == 0 || block.bytes.is_empty(), "a vacant block is empty");
+            let is_kept = block.holders > 0 || block.is_listed || vacant > 0;
+            assert!(is_kept, "bytes that no pipe holds are looked at and freed");
+        }
+        for (topic, index) in &self.open {
+            assert_eq!(self.blocks[*index as usize].topic, *topic, "an open block is its topic's");
+        }
+        let bytes: usize = self.blocks.iter().map(|block| block.bytes.len()).sum();
+        assert_eq!(bytes, self.bytes, "bytes accounted are bytes held");
+        let vacant = self.vacant.iter().map(|index| self.blocks[*index as usize].bytes.capacity());
+        assert_eq!(
+            vacant.sum::<usize>(),
+            self.spare_bytes,
+            "spare capacity is that of vacant blocks"
+        );
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Spares {
 impl Spares {
     pub(super) fn take(&mut self) -> Box<Pending> {
         let Some(pending) = self.kept.pop() else { return Box::default() };
-        self.bytes -= room_of(&pending);
+        self.bytes -= capacity_of(&pending);
         pending
     }
 
@@ -30,15 +30,24 @@ impl Spares {
             Some(Part::Copied(bytes)) => bytes.clear(),
             _ => pending.parts.clear(),
         }
-        let room = room_of(&pending);
-        if self.kept.len() < COUNT_MAX && self.bytes + room <= BYTES_MAX {
-            self.bytes += room;
+        let capacity = capacity_of(&pending);
+        if self.kept.len() < COUNT_MAX && self.bytes + capacity <= BYTES_MAX {
+            self.bytes += capacity;
             self.kept.push(pending);
         }
     }
 }
 
-fn room_of(pending: &Pending) -> usize {
+impl Spares {
+    /// Asserts that the kept capacity is counted and bounded.
+    pub(super) fn check(&self) {
+        let held: usize = self.kept.iter().map(|pending| capacity_of(pending)).sum();
+        assert_eq!(held, self.bytes, "spare capacity accounted is capacity held");
+        assert!(self.bytes <= BYTES_MAX && self.kept.len() <= COUNT_MAX, "spares are bounded");
+    }
+}
+
+fn capacity_of(pending: &Pending) -> usize {
     match pending.parts.front() {
         Some(Part::Copied(bytes)) => bytes.capacity(),
         _ => 0,
@@ -61,7 +70,7 @@ mod tests {
         spares.keep(used(100));
         let pending = spares.take();
         assert_eq!((pending.bytes, pending.sent, pending.parts.len()), (0, 0, 1));
-        assert!(room_of(&pending) >= 100);
+        assert!(capacity_of(&pending) >= 100);
         assert_eq!(spares.bytes, 0);
     }
 

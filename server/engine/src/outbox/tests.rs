@@ -215,7 +215,7 @@ fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
     for _ in 0..3 {
         let span = outbox.share(1, &frame(b'a', 3)).expect("there is room");
         outbox.push_span(PIPE, span);
-        // Another room, of which the pipe hears nothing.
+        // Another room, of which the pipe gets nothing.
         outbox.share(2, &frame(b'b', 3)).expect("there is room");
     }
     let mut slices = [IoSlice::new(&[]); 4];
@@ -230,7 +230,7 @@ fn a_room_that_never_rests_does_not_keep_what_was_sent() {
     pipes.iter().for_each(|pipe| outbox.open(*pipe));
     let text = frame(b'a', 125).repeat(8 * 1024);
     for round in 0..300 {
-        // 300 MB in all, and always somebody who holds the last of it.
+        // 300 MB in all, and always a pipe that holds the last of it.
         let span = outbox.share(1, &text).expect("what was sent is gone");
         pipes.iter().for_each(|pipe| {
             outbox.push_span(*pipe, span);

@@ -21,7 +21,7 @@ pub enum RoomRequest {
         room: Arc<str>,
         /// The session.
         session: SessionId,
-        /// Tells its memberships apart.
+        /// Identifies the membership among those of the session.
         serial: u32,
     },
     /// A session leaves.
@@ -73,7 +73,7 @@ impl RoomRequest {
 /// From the home of a room to an edge.
 #[derive(Debug)]
 pub enum RoomDelivery {
-    /// The session hears the room from now on.
+    /// The session is a member from now on.
     Joined {
         /// The room.
         room: Arc<str>,
@@ -82,7 +82,7 @@ pub enum RoomDelivery {
         /// The membership.
         serial: u32,
     },
-    /// The session hears the room no more.
+    /// The session is a member no longer.
     Left {
         /// The room.
         room: Arc<str>,
@@ -247,7 +247,7 @@ impl Edge {
         let Some(local) = self.local_mut(session) else { return false };
         let membership = local.memberships.iter_mut().find(|m| m.room == slot && !m.is_leaving);
         let Some(membership) = membership else { return false };
-        // The membership lasts until home has answered: what was sent before is still heard.
+        // The membership lasts until home has answered: what was sent before still arrives.
         membership.is_leaving = true;
         let serial = membership.serial;
         let room = Arc::clone(&self.room(slot).name);
@@ -255,9 +255,9 @@ impl Edge {
         true
     }
 
-    /// The session has left the namespace, or has ended: it hears nothing more, at once.
+    /// The session has left the namespace, or has ended: it receives nothing more, at once.
     pub(super) fn leave_all(&mut self, session: SessionId) {
-        let Some(local) = self.local_mut(session) else { return };
+        let local = self.local_mut(session).expect("a session is known until its end");
         for membership in std::mem::take(&mut local.memberships) {
             let room = Arc::clone(&self.room(membership.room).name);
             if !membership.is_leaving {
@@ -356,8 +356,11 @@ impl Edge {
                 counters.leaves += 1;
             }
             RoomDelivery::Emit { room, frame } => {
-                // The last member here may have ended meanwhile.
-                let Some(slot) = self.names.get(&room).copied() else { return };
+                let Some(slot) = self.names.get(&room).copied() else {
+                    // The last member here ended while the frame was under way.
+                    engine.counters.stale_deliveries += 1;
+                    return;
+                };
                 let members = &self.room(slot).members;
                 members.fan_out(
                     slot,
@@ -375,7 +378,7 @@ impl Edge {
 
     /// The session has moved to a WebSocket.
     pub(super) fn moved(&mut self, session: SessionId, engine: &Engine) {
-        let Some(local) = self.local(session) else { return };
+        let local = self.local(session).expect("a session is known until its end");
         let places: SmallVec<[(u32, u32); 4]> =
             local.memberships.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
@@ -431,7 +434,7 @@ impl Edge {
 
     // ---- invariants ---------------------------------------------------------------------------
 
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, engine: &Engine) {
         let mut references = vec![0; self.rooms.len()];
         let mut members = 0;
         for local in &self.locals {
@@ -450,6 +453,7 @@ impl Edge {
             assert_eq!(self.names.get(&room.name), Some(&(slot as u32)), "a name points back");
             assert_eq!(room.references, references[slot], "references are memberships");
             assert!(room.references > 0, "a room without memberships is forgotten");
+            room.members.check(engine);
         }
         assert_eq!(self.names.len() + self.free.len(), self.rooms.len(), "a slot is used or free");
         let listed: usize = self.rooms.iter().flatten().map(|room| room.members.len()).sum();

@@ -110,7 +110,7 @@ impl Socket<'_> {
         Room { session: self.session, name, edge: self.edge }
     }
 
-    /// Disconnects the client: it hears `io server disconnect` and does not come back by itself.
+    /// Disconnects the client: it reports `io server disconnect` and does not come back by itself.
     pub fn disconnect(&mut self) {
         let mut packet = String::new();
         sio::put_disconnect(&mut packet, "/");

@@ -41,7 +41,7 @@ impl Home {
                 deliver(session.shard(), RoomDelivery::Left { room, session, serial });
             }
             RoomRequest::Emit { room, frame } => {
-                let Some(counts) = self.rooms.get(&room) else { return };
+                let Some(counts) = self.rooms.get(&room) else { return }; // It has no members.
                 for (shard, count) in counts.iter().enumerate() {
                     if *count > 0 {
                         let (room, frame) = (Arc::clone(&room), frame.clone());

@@ -57,6 +57,17 @@ impl<T> Members<T> {
         &mut self.list[index as usize]
     }
 
+    /// Asserts that every member is a session of this shard, with the pipe that the session has.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn check(&self, engine: &Engine) {
+        for member in &self.list {
+            let session = engine.session(member.session).expect("a member is a live session");
+            assert_eq!(member.pipe, session.pipe(), "a member has its session's pipe");
+        }
+    }
+
     /// All members.
     pub fn iter(&self) -> std::slice::Iter<'_, Member<T>> {
         self.list.iter()

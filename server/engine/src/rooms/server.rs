@@ -186,8 +186,8 @@ impl<H: Handler> App for Rooms<H> {
         &self.counters
     }
 
-    fn check(&self, _engine: &Engine, _lanes: &Lanes<Self>) {
-        self.edge.check();
+    fn check(&self, engine: &Engine, _lanes: &Lanes<Self>) {
+        self.edge.check(engine);
         self.home.check();
     }
 }

@@ -104,9 +104,7 @@ impl Engine {
                 if !is_free || !self.settings.allow_upgrades {
                     return self.close_pipe(pipe, 1008, "");
                 }
-                if let Some(session) = self.session_mut(conn) {
-                    session.probe = Some(pipe);
-                }
+                self.live_mut(conn).probe = Some(pipe);
                 let due = self.now.plus_ms(u64::from(self.settings.upgrade_timeout_ms));
                 self.timers.schedule(due, Timer::Probe(pipe));
             }
@@ -178,7 +176,7 @@ impl Engine {
             messages_in: 0,
             has_left: false,
         });
-        let sid = self.session(conn).map(|session| session.sid().text()).unwrap_or_default();
+        let sid = self.live(conn).sid().text();
         let mut open = String::with_capacity(128);
         Open { sid: &sid, upgrades_websocket, ping_interval_ms, ping_timeout_ms, max_payload }
             .write(&mut open);
@@ -200,7 +198,7 @@ enum Verified {
     RawEcho,
 }
 
-/// What a request may go on to, as far as it can be told without a session.
+/// What a request may go on to, as far as is known without its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// A new session of this protocol.
@@ -211,8 +209,8 @@ pub enum Admission {
     RawEcho,
 }
 
-/// Judges a request to the engine, in the order of the reference server. Whoever holds the
-/// connection may ask; the shard that owns the session decides about the session itself.
+/// Judges a request to the engine, in the order of the reference server. Any thread that holds
+/// the connection may ask; the shard that owns the session decides about the session itself.
 ///
 /// # Errors
 /// The refusal, with its status and JSON body.

@@ -6,6 +6,7 @@ use throng_wire::sio;
 
 use super::session::{Assembly, Beat};
 use super::{CloseReason, Engine, SessionEvent};
+use crate::canary::{Canary, is_armed};
 use crate::ids::SessionId;
 use crate::now::Now;
 use crate::request::Endpoint;
@@ -15,7 +16,7 @@ impl Engine {
         let now = self.now;
         let interval_ms = u64::from(self.settings.ping_interval_ms);
         let timeout_ms = u64::from(self.settings.ping_timeout_ms);
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         let version = session.version;
         if version == Version::V3 {
             // Any packet is a sign of life.
@@ -48,7 +49,7 @@ impl Engine {
     }
 
     fn message(&mut self, conn: SessionId, data: eio::Data<'_>) {
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         session.messages_in += 1;
         match (session.endpoint, data) {
             (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(conn, text),
@@ -72,7 +73,7 @@ impl Engine {
         let Ok(packet) = sio::decode(text, &limits) else {
             return self.end(conn, CloseReason::ParseError);
         };
-        let Some(session) = self.session(conn) else { return };
+        let session = self.live(conn);
         if session.assembly.is_some() {
             // Attachments of the packet before this one are missing.
             return self.end(conn, CloseReason::ParseError);
@@ -145,7 +146,7 @@ impl Engine {
 
     fn attachment(&mut self, conn: SessionId, bytes: &[u8]) {
         let max_payload = self.settings.max_payload as usize;
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         let Some(mut assembly) = session.assembly.take() else {
             return self.end(conn, CloseReason::Protocol(1003));
         };
@@ -160,9 +161,7 @@ impl Engine {
 
     fn assemble(&mut self, conn: SessionId, assembly: Assembly) {
         if assembly.missing > 0 {
-            if let Some(session) = self.session_mut(conn) {
-                session.assembly = Some(Box::new(assembly));
-            }
+            self.live_mut(conn).assembly = Some(Box::new(assembly));
             return;
         }
         let Assembly { namespace, ack, data, attachments, .. } = assembly;
@@ -177,17 +176,17 @@ impl Engine {
         });
     }
 
-    /// Whoever has left his last namespace closes, or connects again in time (SIO-63).
+    /// A client that has left its last namespace closes, or connects again in time (SIO-63).
     fn disconnect_namespace(&mut self, conn: SessionId, namespace: u8) {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         session.connected &= !(1 << namespace);
         if session.connected > 0 {
             return;
         }
         session.has_left = true;
         session.connect_by = connect_by;
-        if connect_by < session.timer_at {
+        if connect_by < session.timer_at && !is_armed(Canary::NoConnectTimer) {
             self.arm(conn, connect_by);
         }
     }
@@ -200,7 +199,7 @@ impl Engine {
         auth: Option<Box<str>>,
     ) {
         let random = self.random_bytes::<15>();
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         session.connected |= 1 << namespace;
         session.has_left = false;
         session.connect_by = Now(u64::MAX);

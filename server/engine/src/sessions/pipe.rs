@@ -4,6 +4,7 @@ use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
 use super::{Carrier, CloseReason, Engine, SessionEvent};
+use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::input::PipeEnd;
 use crate::timers::Timer;
@@ -30,8 +31,8 @@ pub(super) enum Role {
 
 #[derive(Default)]
 pub(super) struct Pipe {
-    generation: u32,
-    role: Role,
+    pub(super) generation: u32,
+    pub(super) role: Role,
     decoder: ws::Decoder,
 }
 
@@ -87,7 +88,7 @@ impl Engine {
 
     /// The probe came to nothing: polls are held again.
     fn end_probe(&mut self, conn: SessionId) {
-        let Some(session) = self.session_mut(conn) else { return };
+        let session = self.live_mut(conn);
         session.probe = None;
         if let Carrier::Polling(polling) = &mut session.carrier {
             polling.is_released = false;
@@ -131,7 +132,7 @@ impl Engine {
                 fragments_max: self.settings.fragments_max,
             },
         };
-        let Some(entry) = self.pipe_mut(pipe) else { return };
+        let entry = self.pipe_mut(pipe).expect("a pipe with a role is open");
         // Taken out so that a message may borrow from it while the engine changes.
         let mut decoder = std::mem::take(&mut entry.decoder);
         loop {
@@ -147,9 +148,7 @@ impl Engine {
                 return;
             }
         }
-        if let Some(entry) = self.pipe_mut(pipe) {
-            entry.decoder = decoder;
-        }
+        self.pipe_mut(pipe).expect("only the shell ends a pipe").decoder = decoder;
     }
 
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
@@ -181,7 +180,7 @@ impl Engine {
                 let code = reason.map_or(1000, |(code, _)| code);
                 match self.role(pipe) {
                     Role::Session(conn) => {
-                        // Echo the client's code before the session's own farewell.
+                        // Echo the client's code before the session's own close.
                         self.close_pipe(pipe, code, "");
                         self.end(conn, CloseReason::TransportClose);
                     }
@@ -208,7 +207,7 @@ impl Engine {
     }
 
     fn text_packet(&mut self, conn: SessionId, text: &str) {
-        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        let version = self.live(conn).version;
         match eio::decode_text(version, text) {
             Ok(packet) => self.packet(conn, packet),
             Err(_) => self.end(conn, CloseReason::ParseError),
@@ -216,7 +215,7 @@ impl Engine {
     }
 
     fn binary_packet(&mut self, conn: SessionId, bytes: &[u8]) {
-        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        let version = self.live(conn).version;
         match eio::decode_binary(version, bytes) {
             Ok(packet) => self.packet(conn, packet),
             Err(_) => self.end(conn, CloseReason::ParseError),
@@ -225,17 +224,13 @@ impl Engine {
 
     /// `2probe` is answered and releases the parked poll; `5` moves the session.
     fn probe_text(&mut self, pipe: PipeId, conn: SessionId, is_probed: bool, text: &str) {
-        let version = self.session(conn).map_or(eio::Version::V4, |session| session.version);
+        let version = self.live(conn).version;
         match eio::decode_text(version, text).map(|packet| (packet.kind, packet.data)) {
             Ok((Kind::Ping, eio::Data::Text("probe"))) if !is_probed => {
                 self.outbox.push(pipe, &ws::text_frame("3probe"));
                 self.set_role(pipe, Role::Probe { conn, is_probed: true });
-                if let Some(session) = self.session_mut(conn)
-                    && let Carrier::Polling(polling) = &mut session.carrier
-                {
-                    polling.is_released = true;
-                    self.ready_polls.push(conn);
-                }
+                self.polling_mut(conn).is_released = true;
+                self.ready_polls.push(conn);
             }
             Ok((Kind::Upgrade, _)) if is_probed => self.move_to_pipe(pipe, conn),
             _ => self.drop_pipe(pipe, 1008),
@@ -247,10 +242,7 @@ impl Engine {
         self.answer_poll(conn);
         self.set_role(pipe, Role::Session(conn));
         let mut counters = std::mem::take(&mut self.counters);
-        let Some(session) = self.session_mut(conn) else {
-            self.counters = counters;
-            return;
-        };
+        let session = self.live_mut(conn);
         *session.gauge(&mut counters) -= 1;
         let carrier = std::mem::replace(&mut session.carrier, Carrier::Pipe(pipe));
         session.probe = None;
@@ -258,7 +250,9 @@ impl Engine {
         counters.upgrades += 1;
         self.counters = counters;
         if let Carrier::Polling(polling) = carrier {
-            self.forget_polls(&polling);
+            if !is_armed(Canary::KeepPoll) {
+                self.forget_polls(&polling);
+            }
             for packet in polling.queue {
                 match packet {
                     eio::payload::Out::Text(text) => {

@@ -8,6 +8,7 @@ use throng_wire::eio::{Kind, Version};
 use throng_wire::http::EngineError;
 
 use super::{Carrier, CloseReason, Engine};
+use crate::canary::{Canary, is_armed};
 use crate::effect::Answer;
 use crate::ids::{PollId, SessionId};
 use crate::request::BodyFault;
@@ -57,13 +58,20 @@ impl Engine {
         self.answers.push((poll, Answer { status: error.status(), content_type: JSON, body }));
     }
 
+    /// The transport of a session that its caller knows to poll.
+    pub(super) fn polling_mut(&mut self, conn: SessionId) -> &mut Polling {
+        match &mut self.live_mut(conn).carrier {
+            Carrier::Polling(polling) => polling,
+            Carrier::Pipe(_) => unreachable!("the caller looked at its transport"),
+        }
+    }
+
     pub(super) fn queue_for_poll(&mut self, conn: SessionId, packet: Out) {
         let packets_max = self.settings.poll_packets_max as usize;
-        let Some(session) = self.session_mut(conn) else { return };
-        let Carrier::Polling(polling) = &mut session.carrier else { return };
-        polling.bytes += match &packet {
-            Out::Text(bytes) | Out::Binary(bytes) => bytes.len(),
-        };
+        let polling = self.polling_mut(conn);
+        if !is_armed(Canary::UncountedPollBytes) {
+            polling.bytes += bytes_of(&packet);
+        }
         polling.queue.push_back(packet);
         let (bytes, packets) = (polling.bytes, polling.queue.len());
         if packets > packets_max {
@@ -77,8 +85,7 @@ impl Engine {
 
     /// GET: parks until there is something to carry.
     pub(super) fn poll(&mut self, conn: SessionId, poll: PollId, jsonp: Option<u32>) {
-        let Some(session) = self.session_mut(conn) else { return };
-        let Carrier::Polling(polling) = &mut session.carrier else { return };
+        let polling = self.polling_mut(conn);
         if polling.parked.is_some() {
             self.refuse_poll(poll, EngineError::BadRequest);
             return self.end(conn, CloseReason::PollingOverlap);
@@ -100,7 +107,7 @@ impl Engine {
         is_jsonp: bool,
         body: Result<Vec<u8>, BodyFault>,
     ) {
-        let Some(version) = self.session(conn).map(|session| session.version) else { return };
+        let version = self.live(conn).version;
         let body = match body {
             Ok(body) => body,
             Err(BodyFault::TooLarge) => {
@@ -145,24 +152,17 @@ impl Engine {
 
     /// The client closes: its parked poll ends with a noop, as upstream does.
     fn release(&mut self, conn: SessionId) {
-        if let Some(session) = self.session_mut(conn)
-            && let Carrier::Polling(polling) = &mut session.carrier
-        {
-            polling.is_released = true;
-            self.answer_poll(conn);
-        }
+        self.polling_mut(conn).is_released = true;
+        self.answer_poll(conn);
     }
 
     /// The client's connection ended before it got the answer to a poll: the client is gone. The
     /// answer may be on its way already; what it carried is lost, and with it the session.
     pub(crate) fn http_gone(&mut self, poll: PollId) {
+        // Another poll has followed it, or the session has ended or moved to a WebSocket.
         let Some(conn) = self.polls.remove(&poll) else { return };
-        if let Some(session) = self.session_mut(conn)
-            && let Carrier::Polling(polling) = &mut session.carrier
-        {
-            polling.parked = None;
-            self.end(conn, CloseReason::TransportClose);
-        }
+        self.polling_mut(conn).parked = None;
+        self.end(conn, CloseReason::TransportClose);
     }
 
     pub(super) fn answer_polls(&mut self) {
@@ -173,10 +173,11 @@ impl Engine {
 
     /// Answers the parked poll if there is something to carry or it may not be held.
     pub(super) fn answer_poll(&mut self, conn: SessionId) {
+        // Since it was listed, the session may have ended, or moved to a WebSocket.
         let Some(session) = self.session_mut(conn) else { return };
         let version = session.version;
         let Carrier::Polling(polling) = &mut session.carrier else { return };
-        let Some(parked) = polling.parked else { return };
+        let Some(parked) = polling.parked else { return }; // No poll waits.
         if polling.queue.is_empty() {
             if !polling.is_released {
                 return;
@@ -198,7 +199,7 @@ impl Engine {
         reason: CloseReason,
     ) {
         self.forget_polls(polling);
-        let Some(parked) = polling.parked.take() else { return };
+        let Some(parked) = polling.parked.take() else { return }; // No poll waits.
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         if reason == CloseReason::SlowConsumer {
             packets.clear();
@@ -228,6 +229,12 @@ fn encode(version: Version, b64: bool, jsonp: Option<u32>, packets: &[Out]) -> A
             let content_type = if is_binary { BINARY } else { TEXT };
             Answer { status: 200, content_type, body: Bytes::from(body) }
         }
+    }
+}
+
+pub(super) fn bytes_of(packet: &Out) -> usize {
+    match packet {
+        Out::Text(bytes) | Out::Binary(bytes) => bytes.len(),
     }
 }
 

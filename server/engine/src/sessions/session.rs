@@ -58,11 +58,16 @@ pub struct Session {
     pub(crate) connect_by: Now,
     pub(crate) assembly: Option<Box<Assembly>>,
     pub(crate) messages_in: u64,
-    /// The client left its last namespace: the close that follows is its own will.
+    /// The client left its last namespace, so a close that follows was meant.
     pub(crate) has_left: bool,
 }
 
 impl Session {
+    /// Its identifier.
+    pub fn id(&self) -> SessionId {
+        self.conn
+    }
+
     /// The protocol generation.
     pub fn version(&self) -> Version {
         self.version
@@ -99,18 +104,22 @@ impl Session {
         self.connect_by <= now
     }
 
+    /// Whether the client has connected the namespace of that index.
     pub fn is_connected(&self, namespace: u8) -> bool {
         self.connected & (1 << namespace) != 0
     }
 
+    /// Whether it is on long-polling.
     pub fn is_polling(&self) -> bool {
         matches!(self.carrier, Carrier::Polling(_))
     }
 
+    /// `polling` or `websocket`, as logs and metrics name it.
     pub fn transport_name(&self) -> &'static str {
         if self.is_polling() { "polling" } else { "websocket" }
     }
 
+    /// `eio3` or `eio4`, as logs and metrics name it.
     pub fn protocol_name(&self) -> &'static str {
         match self.version {
             Version::V3 => "eio3",
@@ -140,24 +149,36 @@ impl Session {
 /// Why a session ended; the words of the log and the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
+    /// The client closed its transport.
     TransportClose,
+    /// The connection failed.
     TransportError,
+    /// No heartbeat came in time.
     PingTimeout,
+    /// No CONNECT came in time.
     ConnectTimeout,
+    /// The client closed after it had left its last namespace.
     ClientDisconnect,
+    /// A packet could not be decoded, or was out of place.
     ParseError,
     /// The WebSocket rules were broken; the code says which.
     Protocol(u16),
+    /// A message was longer than `max_payload`.
     TooLarge,
+    /// Too many bytes waited for the client.
     SlowConsumer,
+    /// The client went beyond a limit of the application.
     Limit,
     /// The application disconnected the client.
     ServerDisconnect,
+    /// The server is stopping.
     ServerStop,
+    /// Two polls, or two POSTs, at once.
     PollingOverlap,
 }
 
 impl CloseReason {
+    /// As logs and metrics name it.
     pub fn name(self) -> &'static str {
         match self {
             CloseReason::TransportClose => "transport_close",

@@ -1,6 +1,9 @@
 //! Each deliberate defect is caught within a stated number of seeds. README.md has the measured
 //! rates; the numbers here leave room for the rare ones.
 
+use std::path::Path;
+
+use throng_engine::canary::Canary as Inner;
 use throng_sim::canary::Canary;
 use throng_sim::run::{Options, quiet_panics, run_seed};
 
@@ -12,18 +15,60 @@ fn is_caught_within(canary: Canary, seeds: u64) {
     assert!(caught, "{canary:?} was not caught in {seeds} seeds");
 }
 
+/// Only the invariants of `Shard::check` see these: nothing that a client receives depends on them.
+fn is_caught_by_check_within(canary: Inner, seeds: u64) {
+    quiet_panics();
+    let canary = Canary::Core(canary);
+    let (nodes, shards) = if canary.is_of_cluster() { (2, 1) } else { (1, 3) };
+    let options = Options { nodes, canary: Some(canary), ..Options::new(shards) };
+    let mut violations = (0..seeds).filter_map(|seed| run_seed(seed, options).violation);
+    let checker = violations.next().map(|violation| violation.checker);
+    assert_eq!(checker, Some("invariant"), "{canary:?} in {seeds} seeds");
+}
+
+/// Packages name the feature in their manifests; only the simulation may switch it on.
+#[test]
+fn only_the_simulation_has_canaries_in_its_cores() {
+    fn visit(dir: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let is_skipped = name.to_str().is_none_or(|n| n.starts_with('.') || n == "target");
+            if path.is_dir() && !is_skipped && name != "node_modules" {
+                visit(&path, found);
+            } else if name == "Cargo.toml" {
+                let text = std::fs::read_to_string(&path).expect("a manifest");
+                let uses = text.lines().any(|line| line.contains("\"canary\""));
+                found.extend(uses.then(|| path.display().to_string()));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a workspace");
+    let mut found = Vec::new();
+    visit(root, &mut found);
+    assert_eq!(found, [root.join("tests/sim/Cargo.toml").display().to_string()]);
+}
+
 macro_rules! canaries {
-    ($($name:ident: $canary:ident within $seeds:literal,)*) => {
+    (
+        $($name:ident: $canary:ident within $seeds:literal,)*
+        @inside $($inner_name:ident: $inner:ident within $inner_seeds:literal,)*
+    ) => {
         $(
             #[test]
             fn $name() {
                 is_caught_within(Canary::$canary, $seeds);
             }
         )*
+        $(
+            #[test]
+            fn $inner_name() {
+                is_caught_by_check_within(Inner::$inner, $inner_seeds);
+            }
+        )*
 
         #[test]
         fn no_canary_is_forgotten() {
-            let held = [$(Canary::$canary),*];
+            let held = [$(Canary::$canary,)* $(Canary::Core(Inner::$inner),)*];
             for canary in Canary::ALL {
                 assert!(held.contains(&canary), "{canary:?} is not held");
             }
@@ -56,4 +101,14 @@ canaries! {
     a_dead_node_that_lives_on_is_caught: DropNodeGone within 40,
     unheard_messages_are_caught: DropMessages within 40,
     a_session_that_stays_in_the_map_is_caught: KeepConnection within 40,
+    @inside
+    a_pipe_listed_twice_is_caught: ListPipeTwice within 40,
+    a_holder_of_shared_bytes_that_is_none_is_caught: KeepHolder within 40,
+    uncounted_bytes_of_a_poll_are_caught: UncountedPollBytes within 40,
+    a_missing_connect_timer_is_caught: NoConnectTimer within 200,
+    a_poll_that_outlives_its_session_is_caught: KeepPoll within 40,
+    uncounted_pending_bytes_are_caught: UncountedPendingBytes within 40,
+    a_room_listed_twice_is_caught: ListRoomTwice within 40,
+    a_receiver_that_left_is_caught: KeepReceiver within 60,
+    a_remote_user_that_left_is_caught: KeepRemote within 40,
 }

@@ -48,7 +48,7 @@ fn a_tip_is_fetched_at_once() {
     log.expect(Seq(5), Now(3));
     assert_eq!(log.fetch_at(), Some(Now(3)));
     log.expect(Seq(1), Now(0));
-    assert_eq!(log.fetch_at(), Some(Now(3)), "what is known is no news");
+    assert_eq!(log.fetch_at(), Some(Now(3)), "what is known changes nothing");
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn what_waits_is_bounded_and_own_messages_are_never_dropped() {
     let beyond = Seq(2 + AHEAD_MAX as u64);
     assert!(matches!(log.offer(Now(0), beyond, entry(0, false)), Place::Beyond));
     assert!(matches!(log.offer(Now(0), beyond, entry(0, true)), Place::Ahead));
-    assert!(log.owes_own());
+    assert!(log.awaits_own());
     offer(&mut log, &[1]);
-    assert!(!log.owes_own());
+    assert!(!log.awaits_own());
     assert_eq!(log.seq(), beyond);
 }
 
@@ -72,7 +72,7 @@ fn an_own_message_replaces_its_copy_from_elsewhere() {
     offer(&mut log, &[3]);
     log.offer(Now(0), Seq(3), entry(30, true));
     log.offer(Now(0), Seq(3), entry(31, false));
-    assert!(log.owes_own());
+    assert!(log.awaits_own());
     assert_eq!(offer(&mut log, &[2, 1]), [1, 2, 30]);
 }
 
@@ -105,5 +105,5 @@ fn a_room_without_listeners_skips_and_still_owes_its_acks() {
     log.offer(Now(0), Seq(9), entry(9, false));
     let owed: Vec<i64> = log.skip_all().into_iter().map(|(_, entry)| entry.id).collect();
     assert_eq!((owed, log.seq()), (vec![7], Seq(9)));
-    assert!(!log.owes_own() && !log.is_missing());
+    assert!(!log.awaits_own() && !log.is_missing());
 }

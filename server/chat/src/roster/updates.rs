@@ -1,8 +1,8 @@
-//! Who is told what of the roster, and when.
+//! Which member is sent what of the roster, and when.
 //!
-//! A change is told at the end of the turn, to all at once, where that is little. Where it is much,
-//! members are told one after the other, as fast as the budget allows, and what changes meanwhile is
-//! told together after that. Nothing is dropped: what is untold is state.
+//! A change is sent at the end of the turn, to all at once, where that is little. Where it is much,
+//! members get it one after the other, as fast as the budget allows, and what changes meanwhile is
+//! sent together after that. Nothing is dropped: what has not been sent is state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,56 +21,57 @@ use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
 use throng_engine::Now;
+use throng_engine::canary::{Canary, is_armed};
 
-/// Lane slots that one call of [`Roster::tell`] may take: one for the number and one for those who
+/// Lane slots that one call of [`Roster::send_updates`] may take: one for the number and one for those who
 /// wait for it, one for changes, and two each for whole rosters and first ones, since a newer block
 /// may be taken on the way.
 const SLOTS_MAX: u32 = 7;
 
-/// What the last telling did not say yet.
+/// Changes that no update contains yet.
 #[derive(Default)]
-pub(super) struct Untold {
-    /// For members who hear whole rosters: changed at all, and did anybody join.
+pub(super) struct Unsent {
+    /// For members in mode full: whether anything changed, and whether a user joined.
     pub(super) full: bool,
     pub(super) joined_any: bool,
-    /// For members who hear changes: each user is in at most one of the two.
+    /// For members in mode delta: each user is in at most one of the two.
     pub(super) joined: BTreeSet<UserId>,
     pub(super) left: BTreeSet<UserId>,
     pub(super) count: bool,
 }
 
-/// Somebody who waits for a whole roster.
+/// A member that waits for a whole roster.
 pub(super) struct Waiting {
     pub(super) conn: SessionId,
-    /// His latest place; an older one is void.
+    /// Its latest place; an older one is void.
     pub(super) serial: u64,
-    /// He is in the roster since, or asked then: an older one will not do.
+    /// It is in the roster since, or asked then: an older one will not do.
     pub(super) version: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Telling {
-    pub(super) untold: Untold,
+pub(super) struct Updates {
+    pub(super) unsent: Unsent,
     pub(super) block: Option<Block>,
-    /// A change of this version was told: whoever gets an older roster after that would miss it.
-    pub(super) told: u64,
+    /// A change of this version was sent: a member that gets an older roster later would miss it.
+    pub(super) sent_version: u64,
     /// Members who wait for a whole roster, in the order of their coming.
     pub(super) waiting: VecDeque<Waiting>,
     /// Members who wait for the number.
     counting: Vec<SessionId>,
-    /// Full members whose roster is old, and whether somebody joined since it was the newest.
+    /// Full members whose roster is old, and whether a user joined since it was the newest.
     pub(super) again: VecDeque<SessionId>,
     pub(super) again_joined_any: bool,
     pub(super) changes: Option<Round>,
-    /// Delta members who have their first roster, and so hear changes.
-    pub(super) listening: u32,
-    /// While anybody is queued: the place of those who wait, and of others the block they were given.
+    /// Delta members that have their first roster, and so receive changes.
+    pub(super) receivers: u32,
+    /// While any member is queued: the place of those that wait, and of others the block they were given.
     pub(super) serials: BTreeMap<SessionId, u64>,
     last_serial: u64,
     pub(super) budgets: Budgets,
 }
 
-impl Telling {
+impl Updates {
     pub(super) fn next_serial(&mut self) -> u64 {
         self.last_serial += 1;
         self.last_serial
@@ -88,18 +89,55 @@ impl Telling {
         }
     }
 
-    /// It hears no more, or in another way.
+    /// It receives no more, or in another mode.
     pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
         self.serials.remove(&conn);
         if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
-            self.listening -= 1;
+            self.receivers -= u32::from(!is_armed(Canary::KeepReceiver));
         }
     }
 
-    /// Nobody is queued: what serves the queues goes.
+    /// No member is queued: what serves the queues goes.
     fn rest(&mut self) {
         self.serials.clear();
         self.block = None;
+    }
+
+    /// The present places in the queue for a whole roster.
+    pub(super) fn waiting_places(&self) -> BTreeSet<(SessionId, u64)> {
+        self.waiting.iter().map(|waiting| (waiting.conn, waiting.serial)).collect()
+    }
+
+    /// Whether a member that waits in this mode will be served.
+    pub(super) fn is_queued_at(
+        &self,
+        conn: SessionId,
+        presence_mode: PresenceMode,
+        places: &BTreeSet<(SessionId, u64)>,
+    ) -> bool {
+        match presence_mode {
+            PresenceMode::Full | PresenceMode::Delta => {
+                self.serials.get(&conn).is_some_and(|serial| places.contains(&(conn, *serial)))
+            }
+            PresenceMode::Count => self.counting.contains(&conn),
+        }
+    }
+
+    /// Asserts what must hold between two turns. `receivers`: delta members with their first roster.
+    pub(super) fn check(&self, receivers: u32, version: u64, is_present: impl Fn(&UserId) -> bool) {
+        assert_eq!(self.receivers, receivers, "receivers of changes are counted");
+        assert!(self.sent_version <= version, "no change of the future was sent");
+        let Unsent { joined, left, .. } = &self.unsent;
+        assert!(joined.is_disjoint(left), "a user joined or left, not both");
+        assert!(joined.iter().all(&is_present), "a user who joined is present");
+        assert!(!left.iter().any(&is_present), "a user who left is not present");
+        let is_past = |block: &Block| block.version <= version && block.serial <= self.last_serial;
+        assert!(self.block.as_ref().is_none_or(is_past), "a block is of the past");
+    }
+
+    /// Whether anything waits to be sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.is_any() || self.is_queued()
     }
 
     fn is_queued(&self) -> bool {
@@ -108,7 +146,7 @@ impl Telling {
     }
 }
 
-/// One call of [`Roster::tell`].
+/// One call of [`Roster::send_updates`].
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
     pub(super) seq: Seq,
@@ -145,11 +183,11 @@ impl Turn<'_> {
         true
     }
 
-    pub(super) fn count(&mut self, events: u64, bytes: usize, is_news: bool) {
+    pub(super) fn count(&mut self, events: u64, bytes: usize, is_owed_once: bool) {
         let bytes = events * bytes as u64;
         self.throttle.spend(self.now, bytes, events);
         self.counters.roster_bytes += bytes;
-        if is_news {
+        if is_owed_once {
             self.counters.roster_news_bytes += bytes;
         }
     }
@@ -179,9 +217,9 @@ impl Group {
 }
 
 impl Roster {
-    /// Tells members what they have not been told, as far as lanes and budget allow. Returns when
+    /// Sends members what they have not been sent, as far as lanes and budget allow. Returns when
     /// to come back if something remains.
-    pub(crate) fn tell(
+    pub(crate) fn send_updates(
         &mut self,
         now: Now,
         seq: Seq,
@@ -190,12 +228,13 @@ impl Roster {
         counters: &mut Counters,
     ) -> Option<Now> {
         if self.members.is_empty() {
-            let Telling { budgets, told, last_serial, .. } = std::mem::take(&mut self.telling);
-            self.telling = Telling { budgets, told, last_serial, ..Telling::default() };
+            let Updates { budgets, sent_version, last_serial, .. } =
+                std::mem::take(&mut self.updates);
+            self.updates = Updates { budgets, sent_version, last_serial, ..Updates::default() };
             return None;
         }
-        if !(self.telling.untold.is_any() || self.telling.is_queued()) {
-            self.telling.rest();
+        if !self.updates.has_unsent() {
+            self.updates.rest();
             return None;
         }
         if lanes.delivery_slots_min() < RESERVED_SLOTS + SLOTS_MAX {
@@ -204,43 +243,43 @@ impl Roster {
         let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
         let (again, is_put_off) = (None, false);
         let mut turn = Turn { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
-        self.tell_number(&mut turn);
-        self.tell_changes(&mut turn);
-        self.tell_again(&mut turn);
-        self.tell_first(&mut turn);
+        self.send_number(&mut turn);
+        self.send_changes(&mut turn);
+        self.send_again(&mut turn);
+        self.send_first(&mut turn);
         turn.counters.rosters_put_off += u64::from(turn.is_put_off);
         let again = turn.again;
-        if !self.telling.is_queued() {
-            self.telling.rest();
+        if !self.updates.is_queued() {
+            self.updates.rest();
         }
         again
     }
 
     // ---- the number ---------------------------------------------------------------------------
 
-    fn tell_number(&mut self, turn: &mut Turn<'_>) {
-        let listeners = u64::from(self.presence_mode[PresenceMode::Count as usize]);
-        let is_due = std::mem::take(&mut self.telling.untold.count) && listeners > 0;
+    fn send_number(&mut self, turn: &mut Turn<'_>) {
+        let receivers = u64::from(self.presence_mode[PresenceMode::Count as usize]);
+        let is_due = std::mem::take(&mut self.updates.unsent.count) && receivers > 0;
         if is_due {
-            if turn.can_pay(&self.telling.budgets.events) {
+            if turn.can_pay(&self.updates.budgets.events) {
                 let frame = frames::presence_count(self.meta(turn.seq));
-                let price = cost(listeners, frame.len());
-                self.telling.budgets.events.spend(turn.now, price, turn.rates.events);
+                let price = cost(receivers, frame.len());
+                self.updates.budgets.events.spend(turn.now, price, turn.rates.events);
                 self.broadcast(PresenceMode::Count, &frame, false, turn);
-                for conn in std::mem::take(&mut self.telling.counting) {
+                for conn in std::mem::take(&mut self.updates.counting) {
                     self.stop_waiting(conn, PresenceMode::Count);
                 }
                 return;
             }
-            self.telling.untold.count = true;
+            self.updates.unsent.count = true;
         }
-        // Whoever comes to a room that has no budget left need not wait for so little.
-        if self.telling.counting.is_empty() || !turn.shard_can_pay() {
+        // A member that enters a room without budget need not wait for so little.
+        if self.updates.counting.is_empty() || !turn.shard_can_pay() {
             return;
         }
         let frame = frames::presence_count(self.meta(turn.seq));
         let mut group = Group { frame, ..Group::default() };
-        for conn in std::mem::take(&mut self.telling.counting) {
+        for conn in std::mem::take(&mut self.updates.counting) {
             if self.stop_waiting(conn, PresenceMode::Count) {
                 group.add(conn);
                 turn.count(1, group.frame.len(), true);
@@ -256,7 +295,7 @@ impl Roster {
         members.filter(|(_, member)| which(member)).map(|(conn, _)| *conn).collect()
     }
 
-    /// True if the member waited, and hears this way.
+    /// True if the member waited, and is in this mode.
     pub(super) fn stop_waiting(&mut self, conn: SessionId, presence_mode: PresenceMode) -> bool {
         match self.members.get_mut(&conn) {
             Some(member) if member.presence_mode == presence_mode => {
@@ -266,19 +305,19 @@ impl Roster {
         }
     }
 
-    /// One frame for everybody who hears this way.
+    /// One frame for all members in this mode.
     pub(super) fn broadcast(
         &self,
         presence_mode: PresenceMode,
         frame: &Bytes,
-        is_news: bool,
+        is_owed_once: bool,
         turn: &mut Turn<'_>,
     ) {
-        let listeners = match presence_mode {
-            PresenceMode::Delta => self.telling.listening,
+        let receivers = match presence_mode {
+            PresenceMode::Delta => self.updates.receivers,
             PresenceMode::Full | PresenceMode::Count => self.presence_mode[presence_mode as usize],
         };
-        turn.count(u64::from(listeners), frame.len(), is_news);
+        turn.count(u64::from(receivers), frame.len(), is_owed_once);
         turn.counters.roster_broadcasts += 1;
         for to in turn.lanes.shards() {
             if self.has_edge(to) {
@@ -290,7 +329,7 @@ impl Roster {
     }
 }
 
-impl Untold {
+impl Unsent {
     pub(super) fn is_changed(&self) -> bool {
         !(self.joined.is_empty() && self.left.is_empty())
     }

@@ -1,0 +1,131 @@
+//! What must hold of an edge between two turns.
+
+use super::unread::Reads;
+use super::*;
+
+impl Edge {
+    /// Asserts that sessions, memberships, members and users point at each other, that bytes are
+    /// counted, and that nothing is owed without a deadline.
+    pub(crate) fn check(&self, engine: &Engine) {
+        let mut members = 0;
+        let mut identities = 0;
+        for (slot, local) in self.locals.iter().enumerate() {
+            let Some(local) = local else { continue };
+            assert_eq!(local.conn.slot() as usize, slot, "a session knows its slot");
+            assert!(engine.session(local.conn).is_some(), "an edge serves live sessions");
+            members += self.check_memberships(local);
+            identities += usize::from(local.identity.is_some());
+            if let Some(pending) = &local.pending {
+                let held: usize = pending.queue.iter().map(Queued::bytes).sum();
+                assert_eq!(pending.bytes, held, "bytes accounted are bytes held");
+            }
+        }
+        let locals = self.locals.iter().flatten().count();
+        assert_eq!(locals, engine.sessions().count(), "an edge serves all live sessions");
+        for room in self.rooms.values() {
+            assert!(!room.members.is_empty(), "a room without members is forgotten");
+            room.members.check(engine);
+        }
+        let listed: usize = self.rooms.values().map(|room| room.members.len()).sum();
+        assert_eq!(listed, members, "members are memberships that home has confirmed");
+        self.check_users(identities);
+        self.check_owed();
+        self.check_deadlines();
+    }
+
+    /// Returns how many of the session's memberships are in the fan-out.
+    fn check_memberships(&self, local: &Local) -> usize {
+        let mut members = 0;
+        for (place, membership) in local.rooms.iter().enumerate() {
+            let Membership { room, membership_id, joining, index, .. } = *membership;
+            let identity = local.identity.expect("only an identified session has memberships");
+            assert!(joining > 0 || index.is_some(), "a membership is awaited or confirmed");
+            let others = || local.rooms[..place].iter();
+            let is_twin = |other: &Membership| other.membership_id == membership_id;
+            assert!(!others().any(is_twin), "a membership has its own identifier");
+            let of_room = |other: &&Membership| other.room == room;
+            let is_second = |other: &Membership| !(other.is_leaving || membership.is_leaving);
+            assert!(!others().filter(of_room).any(is_second), "a session joins a room once");
+            let Some(index) = index else { continue };
+            members += 1;
+            let is_double = |other: &Membership| other.index.is_some();
+            assert!(!others().filter(of_room).any(is_double), "a session is a room's member once");
+            let room = self.rooms.get(&room).expect("a member's room is known");
+            let member = room.members.iter().as_slice().get(index as usize);
+            let member = member.expect("an index points to a member");
+            assert_eq!(member.session, local.conn, "a member points back to its session");
+            assert_eq!(member.tag.user, identity.user, "a member is its session's user");
+        }
+        members
+    }
+
+    fn check_users(&self, identities: usize) {
+        let mut sessions = 0;
+        for (id, user) in &self.users {
+            assert_eq!(user.card.id, *id, "a user has their own card");
+            assert!(!user.sessions.is_empty(), "a user without sessions is forgotten");
+            sessions += user.sessions.len();
+            for (place, conn) in user.sessions.iter().enumerate() {
+                assert!(!user.sessions[..place].contains(conn), "a session is listed once");
+                let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
+                let local = local.filter(|local| local.conn == *conn);
+                let identity = local.and_then(|local| local.identity);
+                let is_theirs = identity.is_some_and(|identity| identity.user == *id);
+                assert!(is_theirs, "a listed session has its user's identity");
+            }
+            match &user.reads {
+                Reads::Loading(loading) => {
+                    loading.check(self.loading.contains(id), self.reads_failed.contains(id));
+                    let is_known = |(conn, _): &(SessionId, AckId)| user.sessions.contains(conn);
+                    assert!(loading.waiting.iter().all(is_known), "only live sessions wait");
+                }
+                Reads::Ready(_) => {
+                    let is_owed = !user.unsent.is_empty();
+                    assert_eq!(is_owed, self.unsent_users.contains(id), "owed counts are listed");
+                    assert!(!self.reads_failed.contains(id), "marks that came did not fail");
+                }
+            }
+        }
+        assert_eq!(sessions, identities, "every identified session is listed with its user");
+        for id in self.loading.iter().chain(&self.reads_failed).chain(&self.unsent_users) {
+            assert!(self.users.contains_key(id), "only users with sessions are waited for");
+        }
+    }
+
+    fn check_owed(&self) {
+        let mut seen = BTreeSet::new();
+        let lingering = self.lingering.iter().map(|(_, owed)| owed);
+        for LeaveDue { room, conn, membership_id, .. } in self.leaves_due.iter().chain(lingering) {
+            assert!(seen.insert((*conn, *membership_id)), "a leave is owed once");
+            let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
+            let Some(local) = local.filter(|local| local.conn == *conn) else { continue };
+            let membership = local.rooms.iter().find(|other| other.membership_id == *membership_id);
+            let is_over = membership.is_none_or(|other| other.is_leaving && other.room == *room);
+            assert!(is_over, "a membership whose leave is owed is not live");
+        }
+        for (_, LeaveDue { conn, .. }) in &self.lingering {
+            let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
+            assert!(local.is_none_or(|local| local.conn != *conn), "grace follows a session's end");
+        }
+        assert!(self.lingering.iter().is_sorted_by_key(|(due, _)| *due), "grace ends in order");
+        let is_known = |room: &RoomId| self.tips.contains_key(room);
+        assert!(self.changed_tips.iter().all(is_known), "a changed tip is known");
+    }
+
+    fn check_deadlines(&self) {
+        let owes = [
+            ("leaves", !(self.leaves_due.is_empty() && self.lingering.is_empty())),
+            ("read marks", !(self.loading.is_empty() && self.reads_failed.is_empty())),
+            ("tips", !self.changed_tips.is_empty()),
+            ("counts", !(self.unsent_users.is_empty() && self.shed.is_empty())),
+            ("signals", self.connections.are_owed()),
+            ("token checks", self.token_checks.are_owed()),
+        ];
+        for (what, is_owed) in owes {
+            assert!(
+                !is_owed || self.next_deadline().is_some(),
+                "{what} are owed without a deadline"
+            );
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What must hold of all queued bytes between two turns.
+
+use super::{Outbox, Slot};
+use crate::ids::PipeId;
+
+impl Outbox {
+    /// Asserts that every byte is accounted for, and that every pipe with bytes will be offered.
+    pub(crate) fn check(&self) {
+        let mut listed: Vec<PipeId> = self.dirty.clone();
+        listed.sort_unstable();
+        for pair in listed.windows(2) {
+            assert_ne!(pair[0], pair[1], "a pipe is listed as dirty once");
+        }
+        for pipe in &listed {
+            let slot = &self.slots[pipe.slot as usize];
+            let is_present = slot.generation == pipe.generation;
+            assert!(!is_present || slot.is_dirty, "a listed pipe is marked dirty");
+        }
+        for slot in &self.slots {
+            slot.check();
+        }
+        self.common.check(self.slots.iter().map(|slot| slot.span));
+        self.spares.check();
+    }
+
+    /// Whether anything is queued for the pipe.
+    pub(crate) fn is_idle(&self, pipe: PipeId) -> bool {
+        let slot = self.slots.get(pipe.slot as usize);
+        slot.filter(|slot| slot.generation == pipe.generation)
+            .is_none_or(|slot| slot.span.is_empty() && slot.pending.is_none())
+    }
+}
+
+impl Slot {
+    fn check(&self) {
+        let Slot { is_dirty, is_blocked, span, .. } = *self;
+        assert!(!(is_dirty && is_blocked), "a blocked pipe is not offered");
+        assert!(!is_blocked || span.is_empty(), "shared bytes do not wait for a blocked pipe");
+        let has_bytes = !span.is_empty() || self.pending.is_some();
+        assert!(!has_bytes || is_dirty || is_blocked, "a pipe with bytes will be offered");
+        if let Some(pending) = &self.pending {
+            let held: usize = pending.parts.iter().map(|part| part.as_slice().len()).sum();
+            assert_eq!(pending.bytes + pending.sent, held, "bytes accounted are bytes held");
+        }
+    }
+}
