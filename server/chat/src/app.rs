@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use throng_engine::{App, Cx, Engine, Keyed, Now, Place, SessionEvent, Shard, home_of};
+use throng_engine::{App, Cx, Engine, Items, Keyed, Now, Place, SessionEvent, Shard, home_of};
 
 use crate::Lanes;
 use crate::cluster::{ClusterInput, Signal};
@@ -78,8 +78,7 @@ macro_rules! edge {
     };
 }
 
-impl App for Chat {
-    type Settings = Start;
+impl Items for Chat {
     type Request = Request;
     type Delivery = Delivery;
     type Command = Command;
@@ -88,6 +87,10 @@ impl App for Chat {
     type Notice = Notice;
     type Log = LogLine;
     type Change = PresenceChange;
+}
+
+impl App for Chat {
+    type Settings = Start;
     type View = Presence;
     type Counters = Counters;
 

@@ -4,6 +4,7 @@ mod block;
 mod budgets;
 mod changes;
 mod check;
+mod turn;
 mod updates;
 mod whole;
 

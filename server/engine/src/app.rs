@@ -2,6 +2,7 @@
 
 use crate::CounterTable;
 use crate::ids::ShardId;
+use crate::items::Items;
 use crate::lanes::Lanes;
 use crate::now::Now;
 use crate::sessions::{Engine, SessionEvent};
@@ -10,8 +11,8 @@ use crate::settings::Seed;
 /// An application on the engine: what sessions, rooms and lanes mean.
 ///
 /// An application has two roles on every shard. As *edge* it serves the sessions that the shard
-/// accepted: it gets their [`SessionEvent`]s and sends [`App::Request`]s. As *home* it owns the
-/// rooms whose keyed hash falls on the shard: it takes requests and sends [`App::Delivery`]s. Both
+/// accepted: it gets their [`SessionEvent`]s and sends [`Items::Request`]s. As *home* it owns the
+/// rooms whose keyed hash falls on the shard: it takes requests and sends [`Items::Delivery`]s. Both
 /// roles speak only in these items, also when they are on the same shard, so an application that is
 /// correct on one shard is correct on many.
 ///
@@ -19,26 +20,9 @@ use crate::settings::Seed;
 ///
 /// [`crate::rooms::Rooms`] is a ready-made application for those that need no more than named rooms
 /// to broadcast in.
-pub trait App: Sized + 'static {
+pub trait App: Items {
     /// What the application is given at its start, the same on all shards.
     type Settings: Clone + Send + Sync + 'static;
-    /// From an edge to a home.
-    type Request: Send + 'static;
-    /// From a home to an edge. Handling one never emits a request or a delivery, so deliveries
-    /// always drain and no cycle of full lanes can block.
-    type Delivery: Send + 'static;
-    /// Work for the world outside the shard, such as a database.
-    type Command: Send + 'static;
-    /// The answer to a command; each command gets exactly one.
-    type Reply: Send + 'static;
-    /// What this shard reports to other nodes.
-    type Signal: Send + 'static;
-    /// What other threads of this process report to the shard.
-    type Notice: Send + 'static;
-    /// A line for the operator.
-    type Log: Send + 'static;
-    /// A change of the shard's [`App::View`].
-    type Change: Send + 'static;
     /// State of one shard that other threads may read.
     type View: Default + Extend<Self::Change> + Send + 'static;
     /// The application's own counters.

@@ -1,18 +1,17 @@
 //! Everything a shard can ask for. Plain data: printable, comparable, countable.
 
-use bytes::Bytes;
-
-use crate::app::App;
 use crate::ids::{PipeId, PollId, ShardId};
+use crate::items::Items;
+use crate::request::Answer;
 
 /// Filled by [`crate::Shard::step`] and [`crate::Shard::settle`], drained by the caller once per
 /// turn.
-pub struct Effects<A: App> {
+pub struct Effects<A: Items> {
     /// For the homes on other shards.
     pub requests: Vec<(ShardId, A::Request)>,
     /// For the edges on other shards.
     pub deliveries: Vec<(ShardId, A::Delivery)>,
-    /// Each is answered by exactly one [`App::Reply`].
+    /// Each is answered by exactly one [`Items::Reply`].
     pub commands: Vec<A::Command>,
     /// For other nodes.
     pub signals: Vec<A::Signal>,
@@ -26,7 +25,7 @@ pub struct Effects<A: App> {
     pub changes: Vec<A::Change>,
 }
 
-impl<A: App> Default for Effects<A> {
+impl<A: Items> Default for Effects<A> {
     fn default() -> Effects<A> {
         Effects {
             requests: Vec::new(),
@@ -52,15 +51,4 @@ pub struct LaneSlots {
     pub commands: u32,
     /// Of the lane of signals.
     pub signals: u32,
-}
-
-/// An HTTP answer of the polling transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Value of `Content-Type`.
-    pub content_type: &'static str,
-    /// The whole body.
-    pub body: Bytes,
 }

@@ -58,7 +58,7 @@ impl fmt::Display for SessionId {
 pub struct PipeId {
     /// Its place in the caller's table.
     pub slot: u32,
-    /// Tells the pipes of one slot apart.
+    /// Distinguishes the pipes of one slot.
     pub generation: u32,
 }
 

@@ -1,11 +1,11 @@
 //! Everything that can happen to a shard.
 
-use crate::app::App;
 use crate::ids::{PipeId, PollId, ShardId};
+use crate::items::Items;
 use crate::request::{Accept, BodyFault, EngineRequest};
 
 /// Closed on purpose: this page is the whole surface.
-pub enum Input<'a, A: App> {
+pub enum Input<'a, A: Items> {
     /// A WebSocket handshake. The caller has checked the RFC 6455 headers; the engine checks the
     /// Engine.IO side and answers through the outbox, refusal included.
     Upgrade {
@@ -58,7 +58,7 @@ pub enum Input<'a, A: App> {
         /// One item of the delivery lane.
         delivery: A::Delivery,
     },
-    /// The answer to an [`App::Command`].
+    /// The answer to an [`Items::Command`].
     Reply(A::Reply),
     /// From another thread of this process.
     Notice(A::Notice),

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::app::App;
 use crate::effect::{Effects, LaneSlots};
 use crate::ids::ShardId;
+use crate::items::Items;
 
 /// The sending side of every lane of one shard.
-pub struct Lanes<A: App> {
+pub struct Lanes<A: Items> {
     own: ShardId,
     own_max: u32,
     slots: LaneSlots,
@@ -21,7 +21,7 @@ pub struct Lanes<A: App> {
 #[derive(Debug)]
 pub struct Full<T>(pub T);
 
-impl<A: App> Lanes<A> {
+impl<A: Items> Lanes<A> {
     pub(crate) fn new(own: ShardId, shards: u8, own_max: u32) -> Lanes<A> {
         let slots = LaneSlots {
             requests: vec![0; usize::from(shards)],
@@ -85,7 +85,7 @@ impl<A: App> Lanes<A> {
     /// Sends an item to an edge.
     ///
     /// # Panics
-    /// Without a free slot: [`App::takes_requests`] and [`Lanes::delivery_slots`] come first.
+    /// Without a free slot: [`crate::App::takes_requests`] and [`Lanes::delivery_slots`] come first.
     pub fn deliver(&mut self, to: ShardId, delivery: A::Delivery) {
         if to == self.own {
             self.own_deliveries.push_back(delivery);
@@ -141,7 +141,7 @@ impl<A: App> Lanes<A> {
         self.out.logs.push(line);
     }
 
-    /// Changes the [`App::View`] of this shard.
+    /// Changes the [`crate::App::View`] of this shard.
     pub fn change(&mut self, change: A::Change) {
         self.out.changes.push(change);
     }

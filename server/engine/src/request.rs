@@ -1,6 +1,8 @@
-//! Requests of the Engine.IO transports, parsed but not judged.
+//! Requests of the Engine.IO transports, parsed but not judged, and the answers.
 
 use std::net::IpAddr;
+
+use bytes::Bytes;
 
 /// Why a POST has no body to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,4 +90,15 @@ pub enum Eio {
     V4,
     /// Missing or anything else.
     Unsupported,
+}
+
+/// An HTTP answer of the polling transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Value of `Content-Type`.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: Bytes,
 }

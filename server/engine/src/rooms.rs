@@ -9,8 +9,10 @@ mod handler;
 mod home;
 mod members;
 mod server;
+mod settings;
 
 pub use edge::{RoomDelivery, RoomRequest};
 pub use handler::{Ack, Event, Handler, Room, Socket};
 pub use members::{Member, Members};
-pub use server::{Counters, Rooms, Settings};
+pub use server::Rooms;
+pub use settings::{Counters, Settings};

@@ -13,6 +13,7 @@ mod check;
 mod handshake;
 mod packets;
 mod pipe;
+mod poll_queue;
 mod polling;
 mod session;
 
@@ -26,16 +27,14 @@ pub use handshake::{Admission, judge};
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 
-use crate::app::App;
 use crate::counters::Counters;
-use crate::effect::{Answer, Effects};
 use crate::ids::{PipeId, PollId, SessionId, ShardId};
 use crate::now::Now;
 use crate::outbox::Outbox;
+use crate::request::Answer;
 use crate::settings::Settings;
 use crate::timers::{Timer, Timers};
 use pipe::Pipe;
-use polling::Polling;
 use session::Beat;
 
 /// What the engine reports to the application. Owned, so that handling one may change anything.
@@ -51,7 +50,7 @@ pub enum SessionEvent {
     Connected {
         /// The session.
         session: SessionId,
-        /// Index in [`App::NAMESPACES`].
+        /// Index in [`crate::App::NAMESPACES`].
         namespace: u8,
         /// The Socket.IO id that the client knows as `socket.id`.
         id: Box<str>,
@@ -62,7 +61,7 @@ pub enum SessionEvent {
     Event {
         /// The session.
         session: SessionId,
-        /// Index in [`App::NAMESPACES`].
+        /// Index in [`crate::App::NAMESPACES`].
         namespace: u8,
         /// The client waits for an answer under this id.
         ack: Option<u64>,
@@ -406,10 +405,14 @@ impl Engine {
 
     /// Moves what the turn produced for the shell into `effects`, and answers polls that have
     /// something to carry.
-    pub(crate) fn finish_turn<A: App>(&mut self, effects: &mut Effects<A>) {
+    pub(crate) fn finish_turn(
+        &mut self,
+        answers: &mut Vec<(PollId, Answer)>,
+        closes: &mut Vec<PipeId>,
+    ) {
         self.answer_polls();
-        effects.answers.append(&mut self.answers);
-        effects.closes.append(&mut self.closes);
+        answers.append(&mut self.answers);
+        closes.append(&mut self.closes);
     }
 
     /// Fires what is due.

@@ -90,7 +90,7 @@ impl<A: App> Shard<A> {
             }
             self.pump();
         }
-        self.engine.finish_turn(effects);
+        self.engine.finish_turn(&mut effects.answers, &mut effects.closes);
         self.lanes.drain_into(effects);
     }
 

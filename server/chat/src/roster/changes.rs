@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Roster;
 use super::budgets::cost;
-use super::updates::{Group, Turn};
+use super::turn::{Group, Turn};
 use crate::frames::{self, Meta};
 use crate::ids::{Seq, SessionId};
 use crate::lane::PresenceMode;

@@ -7,17 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::block::Block;
 use super::budgets::{Budgets, Rates, cost};
 use super::changes::Round;
+use super::turn::{Group, Turn};
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::Lanes;
-use crate::bucket::Budget;
 use crate::counters::Counters;
 use crate::frames;
-use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{Seq, SessionId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
 use throng_engine::Now;
@@ -143,76 +142,6 @@ impl Updates {
     fn is_queued(&self) -> bool {
         let is_waiting = !(self.waiting.is_empty() && self.counting.is_empty());
         is_waiting || !self.again.is_empty() || self.changes.is_some()
-    }
-}
-
-/// One call of [`Roster::send_updates`].
-pub(super) struct Turn<'a> {
-    pub(super) now: Now,
-    pub(super) seq: Seq,
-    room: RoomId,
-    pub(super) rates: Rates,
-    throttle: &'a mut RosterThrottle,
-    lanes: &'a mut Lanes,
-    pub(super) counters: &'a mut Counters,
-    /// When to come back.
-    again: Option<Now>,
-    is_put_off: bool,
-}
-
-impl Turn<'_> {
-    pub(super) fn come_back(&mut self, at: Now) {
-        self.again = Some(self.again.map_or(at, |old| old.min(at)));
-    }
-
-    /// Whether the room and the shard can pay; if not, comes back when they can.
-    pub(super) fn can_pay(&mut self, budget: &Budget) -> bool {
-        if !budget.is_open(self.now) {
-            self.come_back(budget.open_at());
-            return false;
-        }
-        self.shard_can_pay()
-    }
-
-    fn shard_can_pay(&mut self) -> bool {
-        if !self.throttle.is_open(self.now) {
-            self.come_back(self.throttle.open_at());
-            self.is_put_off = true;
-            return false;
-        }
-        true
-    }
-
-    pub(super) fn count(&mut self, events: u64, bytes: usize, is_owed_once: bool) {
-        let bytes = events * bytes as u64;
-        self.throttle.spend(self.now, bytes, events);
-        self.counters.roster_bytes += bytes;
-        if is_owed_once {
-            self.counters.roster_news_bytes += bytes;
-        }
-    }
-
-    pub(super) fn give(&mut self, group: &mut Group) {
-        for (shard, conns) in group.conns.drain(..) {
-            let frame = group.frame.clone();
-            self.lanes.deliver(shard, Delivery::Snapshot { room: self.room, conns, frame });
-        }
-    }
-}
-
-/// Members who are given the same frame.
-#[derive(Default)]
-pub(super) struct Group {
-    pub(super) frame: Bytes,
-    pub(super) conns: SmallVec<[(ShardId, SmallVec<[SessionId; 2]>); 2]>,
-}
-
-impl Group {
-    pub(super) fn add(&mut self, conn: SessionId) {
-        match self.conns.iter_mut().find(|(shard, _)| *shard == conn.shard()) {
-            Some((_, conns)) => conns.push(conn),
-            None => self.conns.push((conn.shard(), SmallVec::from_slice(&[conn]))),
-        }
     }
 }
 

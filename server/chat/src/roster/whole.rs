@@ -2,7 +2,8 @@
 
 use super::Roster;
 use super::budgets::cost;
-use super::updates::{Group, Turn, Waiting};
+use super::turn::{Group, Turn};
+use super::updates::Waiting;
 use crate::ids::SessionId;
 use crate::lane::PresenceMode;
 

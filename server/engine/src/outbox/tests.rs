@@ -113,12 +113,12 @@ fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
         let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(|letter| frame(letter, 10));
         outbox.push(PIPE, &a);
         for part in [[&b[..], &c].concat(), d.clone()] {
-            let span = outbox.share(1, &part).expect("there is room");
+            let span = outbox.share(1, &part).expect("it has space");
             outbox.push_span(PIPE, span);
         }
         assert_eq!(outbox.queued(PIPE), 4 * 12);
         outbox.push(PIPE, &e);
-        let span = outbox.share(1, &a).expect("there is room");
+        let span = outbox.share(1, &a).expect("it has space");
         assert_eq!(outbox.push_span(PIPE, span), 6 * 12);
         let (wire, state) = drain(&mut outbox, limit);
         assert_eq!(wire, [a.clone(), b, c, d, e, a].concat(), "limit {limit}");
@@ -131,11 +131,11 @@ fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
     let mut outbox = Outbox::default();
     outbox.open(PIPE);
     let text = [frame(b'a', 3), frame(b'b', 3)].concat();
-    let span = outbox.share(1, &text).expect("there is room");
+    let span = outbox.share(1, &text).expect("it has space");
     outbox.push_span(PIPE, span);
     assert_eq!(outbox.sent(PIPE, 7), Flushed::More, "two bytes into the second frame");
     // Another turn, in which the pipe is blocked.
-    let next = outbox.share(1, &frame(b'c', 3)).expect("there is room");
+    let next = outbox.share(1, &frame(b'c', 3)).expect("it has space");
     assert_eq!(outbox.push_span(PIPE, next), 3 + 5);
     outbox.writable(PIPE);
     let (wire, state) = drain(&mut outbox, 100);
@@ -149,7 +149,7 @@ fn cutting_drops_common_bytes_behind_the_frame_under_way() {
     for (sent, kept) in [(0, 0), (2, 5), (5, 5), (7, 10)] {
         let mut outbox = Outbox::default();
         outbox.open(PIPE);
-        let span = outbox.share(1, &text).expect("there is room");
+        let span = outbox.share(1, &text).expect("it has space");
         outbox.push_span(PIPE, span);
         if sent > 0 {
             outbox.sent(PIPE, sent);
@@ -164,7 +164,7 @@ fn too_many_common_bytes_are_refused_until_they_were_sent() {
     let mut outbox = Outbox::default();
     outbox.open(PIPE);
     let megabytes = vec![b'x'; 40 * 1024 * 1024];
-    let span = outbox.share(1, &megabytes).expect("there is room");
+    let span = outbox.share(1, &megabytes).expect("it has space");
     outbox.push_span(PIPE, span);
     assert!(outbox.share(1, &megabytes).is_none());
     outbox.sent(PIPE, megabytes.len());
@@ -183,7 +183,7 @@ fn common_bytes_outlive_other_holders_and_other_topics() {
         for round in 0..9u8 {
             for (topic, members) in [(1, &[0, 1][..]), (2, &[1, 2])] {
                 let text = frame(b'a' + 2 * round + topic, 3 + round);
-                let span = outbox.share(topic.into(), &text).expect("there is room");
+                let span = outbox.share(topic.into(), &text).expect("it has space");
                 for member in members {
                     outbox.push_span(pipes[*member], span);
                     want[*member].extend_from_slice(&text);
@@ -213,10 +213,10 @@ fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
     let mut outbox = Outbox::default();
     outbox.open(PIPE);
     for _ in 0..3 {
-        let span = outbox.share(1, &frame(b'a', 3)).expect("there is room");
+        let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
         outbox.push_span(PIPE, span);
         // Another room, of which the pipe gets nothing.
-        outbox.share(2, &frame(b'b', 3)).expect("there is room");
+        outbox.share(2, &frame(b'b', 3)).expect("it has space");
     }
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(outbox.slices(PIPE, &mut slices), 1);

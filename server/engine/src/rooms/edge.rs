@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::members::Members;
-use super::server::{Counters, Settings};
+use super::settings::{Counters, Settings};
 use crate::ids::{SessionId, ShardId};
 use crate::maps::{Keyed, Map, home_of};
 use crate::sessions::Engine;

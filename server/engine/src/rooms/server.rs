@@ -7,49 +7,14 @@ use throng_wire::sio;
 use super::edge::{Edge, RoomDelivery, RoomRequest};
 use super::handler::{Event, Handler, Socket};
 use super::home::Home;
+use super::settings::{Counters, Settings};
 use crate::app::{App, Cx, Place};
 use crate::ids::SessionId;
+use crate::items::Items;
 use crate::lanes::{Full, Lanes};
 use crate::maps::Keyed;
 use crate::now::Now;
 use crate::sessions::{CloseReason, Engine, SessionEvent};
-
-/// Limits of [`Rooms`], and its handler.
-#[derive(Clone, Debug)]
-pub struct Settings<H> {
-    /// Cloned for each shard.
-    pub handler: H,
-    /// Rooms that one client may be in.
-    pub rooms_per_session_max: u32,
-    /// Bytes of a room's name.
-    pub name_bytes_max: u32,
-    /// Bytes of events and acks that may wait for other shards before the client that adds more is
-    /// disconnected.
-    pub waiting_bytes_max: u32,
-}
-
-impl<H> Settings<H> {
-    /// Production defaults.
-    pub fn new(handler: H) -> Settings<H> {
-        Settings {
-            handler,
-            rooms_per_session_max: 64,
-            name_bytes_max: 256,
-            waiting_bytes_max: 64 << 20,
-        }
-    }
-}
-
-throng_tables::metrics! {
-    /// What [`Rooms`] counts.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct Counters: u64, "";
-
-    Gauge rooms "rooms": "Rooms that have their home on this shard.";
-    Counter joins "sessions": "Sessions that entered a room.";
-    Counter leaves "sessions": "Sessions that left a room and stayed connected.";
-    Counter lane_refusals_request "requests": "Requests refused because the request lane was full.";
-}
 
 /// The application of named rooms: a [`Handler`] on any number of shards.
 pub struct Rooms<H> {
@@ -99,8 +64,7 @@ impl<H: Handler> Rooms<H> {
     }
 }
 
-impl<H: Handler> App for Rooms<H> {
-    type Settings = Settings<H>;
+impl<H: Handler> Items for Rooms<H> {
     type Request = RoomRequest;
     type Delivery = RoomDelivery;
     type Command = Infallible;
@@ -109,6 +73,10 @@ impl<H: Handler> App for Rooms<H> {
     type Notice = Infallible;
     type Log = Infallible;
     type Change = Infallible;
+}
+
+impl<H: Handler> App for Rooms<H> {
+    type Settings = Settings<H>;
     type View = Vec<Infallible>;
     type Counters = Counters;
 

@@ -4,7 +4,8 @@ use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
 use super::pipe::Role;
-use super::polling::{Polling, form};
+use super::poll_queue::Polling;
+use super::polling::form;
 use super::session::{Beat, Session};
 use super::{Carrier, Engine, SessionEvent};
 use crate::ids::{PipeId, PollId, SessionId, Sid};
@@ -73,7 +74,7 @@ impl Engine {
                 self.counters.handshakes_refused += 1;
                 let body = bytes::Bytes::from_static(OVERLOADED.as_bytes());
                 let answer =
-                    crate::effect::Answer { status: 503, content_type: "application/json", body };
+                    crate::request::Answer { status: 503, content_type: "application/json", body };
                 self.answers.push((poll, answer));
             }
             Ok(Verified::New(version)) => {

@@ -1,17 +1,15 @@
 //! The polling transport of a session: what waits for the next GET, and what a POST carries.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{Kind, Version};
 use throng_wire::http::EngineError;
 
+use super::poll_queue::{Parked, Polling};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
-use crate::effect::Answer;
 use crate::ids::{PollId, SessionId};
-use crate::request::BodyFault;
+use crate::request::{Answer, BodyFault};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const BINARY: &str = "application/octet-stream";
@@ -19,37 +17,6 @@ const SCRIPT: &str = "text/javascript; charset=UTF-8";
 const JSON: &str = "application/json";
 /// Packets in one POST; a client that has more sends another.
 const POST_PACKETS_MAX: usize = 1024;
-
-pub(crate) struct Polling {
-    pub(super) queue: VecDeque<Out>,
-    pub(super) bytes: usize,
-    pub(super) parked: Option<Parked>,
-    /// The last GET, parked or answered.
-    pub(super) last: Option<PollId>,
-    /// The session's handshake asked for base64 instead of binary bodies.
-    pub(super) b64: bool,
-    /// A probe is under way: a poll is not held back.
-    pub(super) is_released: bool,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Parked {
-    pub(super) poll: PollId,
-    pub(super) jsonp: Option<u32>,
-}
-
-impl Polling {
-    pub(super) fn new(b64: bool) -> Polling {
-        Polling {
-            queue: VecDeque::new(),
-            bytes: 0,
-            parked: None,
-            last: None,
-            b64,
-            is_released: false,
-        }
-    }
-}
 
 impl Engine {
     pub(super) fn refuse_poll(&mut self, poll: PollId, error: EngineError) {

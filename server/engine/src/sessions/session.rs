@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use throng_wire::eio::Version;
 
-use super::Polling;
+use super::poll_queue::Polling;
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId, Sid};
 use crate::now::Now;

@@ -3,14 +3,13 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use throng_engine::{App, Cx, Engine, Lanes, Place, SessionEvent, SessionId};
+use throng_engine::{App, Cx, Engine, Items, Lanes, Place, SessionEvent, SessionId};
 use throng_wire::sio;
 
 /// Echoes; sends nothing to other shards or to a store.
 pub struct Echo;
 
-impl App for Echo {
-    type Settings = ();
+impl Items for Echo {
     type Request = Infallible;
     type Delivery = Infallible;
     type Command = Infallible;
@@ -19,6 +18,10 @@ impl App for Echo {
     type Notice = Infallible;
     type Log = Infallible;
     type Change = Infallible;
+}
+
+impl App for Echo {
+    type Settings = ();
     type View = Vec<Infallible>;
     type Counters = ();
 

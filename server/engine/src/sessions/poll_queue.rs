@@ -1,0 +1,38 @@
+//! What waits for the next GET of a polling session.
+
+use std::collections::VecDeque;
+
+use throng_wire::eio::payload::Out;
+
+use crate::ids::PollId;
+
+pub(crate) struct Polling {
+    pub(super) queue: VecDeque<Out>,
+    pub(super) bytes: usize,
+    pub(super) parked: Option<Parked>,
+    /// The last GET, parked or answered.
+    pub(super) last: Option<PollId>,
+    /// The session's handshake asked for base64 instead of binary bodies.
+    pub(super) b64: bool,
+    /// A probe is under way: a poll is not held back.
+    pub(super) is_released: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Parked {
+    pub(super) poll: PollId,
+    pub(super) jsonp: Option<u32>,
+}
+
+impl Polling {
+    pub(super) fn new(b64: bool) -> Polling {
+        Polling {
+            queue: VecDeque::new(),
+            bytes: 0,
+            parked: None,
+            last: None,
+            b64,
+            is_released: false,
+        }
+    }
+}
