@@ -51,7 +51,7 @@ impl Crowd {
         for slot in 0..members {
             crowd.enter(slot);
         }
-        // What is owed of rosters and counts is told before anything is measured.
+        // Rosters and counts that are due are sent before anything is measured.
         for _ in 0..100 {
             crowd.now = crowd.now.plus_ms(100);
             crowd.turn(|_, _| {});

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_reordering_are_told_apart() {
+    fn duplicates_and_reordering_are_distinguished() {
         let want = [Seen::Gap, Seen::OutOfOrder, Seen::Duplicate, Seen::OutOfOrder, Seen::InOrder];
         check(&[12, 11, 11, 10, 13], &want, 14, 4, 0);
         check(&[10, 10], &[Seen::InOrder, Seen::Duplicate], 11, 1, 0);

@@ -93,7 +93,7 @@ fn a_slow_path_shows_in_every_percentile() {
 #[test]
 fn a_stall_counts_for_every_message_that_was_due_in_it() {
     // A closed loop would send one message into the stall and report one slow delivery.
-    let outcome = spoiled(Fault::Stall(20, Duration::from_millis(400)), "late_after_ms = 100");
+    let outcome = spoiled(Fault::Pause(20, Duration::from_millis(400)), "late_after_ms = 100");
     check(&outcome, 0.0, 0.0, 0.0, 0);
     let late = outcome.number("late");
     // 300 ms at 100/s for each of 10 clients.

@@ -53,7 +53,7 @@ fn each_broken_packet_has_its_close_code() {
         ("an object for an event", frame(true, TEXT, b"42{}"), 1008),
         ("an event without a name", frame(true, TEXT, b"42[]"), 1008),
         ("an object for a name", frame(true, TEXT, b"42[{}]"), 1008),
-        ("an ack id that is none", frame(true, TEXT, b"42abc[\"message\"]"), 1008),
+        ("an ack id that is no number", frame(true, TEXT, b"42abc[\"message\"]"), 1008),
         (
             "an ack id without an end",
             frame(true, TEXT, format!("42{}[\"message\"]", "9".repeat(400)).as_bytes()),

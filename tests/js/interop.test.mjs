@@ -215,7 +215,7 @@ describe('a Socket.IO server of Node with @socket.io/redis-adapter', () => {
         socket.join(room);
         done();
       });
-      socket.on('tell', (room, text) => node.to(room).emit('news', text));
+      socket.on('forward', (room, text) => node.to(room).emit('news', text));
     });
     await new Promise((done) => http.listen(0, '127.0.0.1', done));
     url = `http://127.0.0.1:${http.address().port}`;
@@ -234,7 +234,7 @@ describe('a Socket.IO server of Node with @socket.io/redis-adapter', () => {
     await new Promise((done) => theirs.once('connect', done));
     await theirs.emitWithAck('enter', `room${room}`);
 
-    theirs.emit('tell', `room${room}`, 'from Node');
+    theirs.emit('forward', `room${room}`, 'from Node');
     assert.deepEqual(await ours.next('news'), ['from Node']);
 
     const heard = new Promise((done) => theirs.once('message', done));

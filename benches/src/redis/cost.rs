@@ -37,7 +37,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
     let with_rooms = kept(&mut redis)?;
     let text = format!(
         "{users_count} users with one session each enter one room; then {rooms} of them each enter \
-         one more room. What the keys take (`MEMORY USAGE`), without the streams of the logs: they \
+         another room. What the keys take (`MEMORY USAGE`), without the streams of the logs: they \
          hold `redis.log_maxlen` entries each, however many users there are."
     );
     let columns = [("keys", "keys"), ("bytes", "bytes of Redis")];

@@ -24,7 +24,7 @@ pub enum Fault {
     /// Everything takes this much longer.
     Delay(Duration),
     /// Once, after so many deliveries, nothing moves for this long.
-    Stall(u32, Duration),
+    Pause(u32, Duration),
     /// After so many deliveries the connection is cut.
     Cut(u32),
 }
@@ -114,7 +114,7 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault, wire: &Wire) {
                 true
             }
             Fault::Delay(by) => queue.send((now + by, frame)).is_ok(),
-            Fault::Stall(after, by) if seen == after => {
+            Fault::Pause(after, by) if seen == after => {
                 std::thread::sleep(by);
                 pass(frame)
             }

@@ -36,7 +36,7 @@ pub struct StoredMessage {
     pub time: Box<str>,
 }
 
-/// What other nodes, or the application next door, must know of this one.
+/// What other nodes, or another application on this node, must know of this node.
 ///
 /// A signal is the present state of its subject. What does not fit the lane is sent later, and
 /// only its newest state; nothing is lost and nothing is sent in the wrong order.
@@ -64,7 +64,7 @@ pub struct ConnState {
 /// every shard; a shard ignores a room that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterInput {
-    /// Numbered messages, in any order, also such as are known already.
+    /// Numbered messages, in any order; some may be known already.
     Messages { room: RoomId, messages: Vec<StoredMessage> },
     /// The room has messages up to `seq`; home fetches what it lacks.
     Tip { room: RoomId, seq: Seq },
@@ -124,7 +124,7 @@ pub enum Audience {
     User(UserId),
 }
 
-/// The shard a room is at home on; `placement` is [`crate::Seed::placement`].
+/// The home shard of a room; `placement` is [`crate::Seed::placement`].
 pub fn home_of(placement: [u8; 16], room: RoomId, shards: u8) -> ShardId {
     throng_engine::home_of(&throng_engine::Keyed::new(placement), room, shards)
 }

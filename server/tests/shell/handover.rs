@@ -10,7 +10,7 @@ use crate::process::{Server, read_answer, read_text, sid_of, websocket_on};
 const KEY: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[test]
-fn the_front_desk_answers_what_is_no_websocket() {
+fn the_http_thread_answers_what_is_no_websocket() {
     let server = Server::throng(&["--shards", "2"], &[]);
     let answer = server.get("/health");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -33,7 +33,7 @@ fn a_request_in_pieces_loses_no_byte_on_the_way() {
 }
 
 #[test]
-fn a_connection_of_the_front_desk_can_become_a_websocket() {
+fn a_connection_of_the_http_thread_can_become_a_websocket() {
     let server = Server::conformance(&["--shards", "2", "--ping-interval-ms", "20000"]);
     for round in 0..4 {
         let mut stream = server.connect();

@@ -21,9 +21,9 @@ pub enum Canary {
     DropRoster,
     /// A first roster never comes.
     DropSnapshot,
-    /// What a user reads is not told to one edge.
+    /// What a user reads is not sent to one edge.
     DropReading,
-    /// The last number of a room is not told to one edge.
+    /// The last number of a room is not sent to one edge.
     DropTip,
     /// Requests and deliveries share a lane.
     OneLane,
@@ -45,13 +45,13 @@ pub enum Canary {
     FetchNothing,
     /// One of three arrivals and departures of other nodes is not heard.
     DropPresent,
-    /// One of five arrivals and departures here is not told to others.
+    /// One of five arrivals and departures here is not sent to other nodes.
     KeepPresent,
     /// Nobody hears that a node is gone.
     DropNodeGone,
     /// One of three batches of messages from other nodes is not heard, nor how far they are.
     DropMessages,
-    /// The end of a session is not told to the map.
+    /// The end of a session is not sent to the map.
     KeepConnection,
     /// Inside a core: only `Shard::check` can see it.
     Core(Inner),

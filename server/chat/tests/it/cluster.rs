@@ -1,10 +1,10 @@
 //! NODE: one node of several, as its own clients see the others.
 
+mod announcing;
 mod emitted;
 mod order;
 mod presence;
 mod reading;
-mod telling;
 mod tokens;
 
 use std::sync::Arc;

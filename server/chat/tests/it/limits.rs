@@ -54,7 +54,7 @@ fn reconnecting_does_not_fill_the_bucket() {
 }
 
 #[test]
-fn sessions_beyond_the_bound_are_refused_at_the_door() {
+fn sessions_beyond_the_bound_are_refused_when_they_connect() {
     let mut world = World::new(
         1,
         Settings {

@@ -140,15 +140,15 @@ fn number(message: &str, key: &str) -> u64 {
 }
 
 #[test]
-fn a_crowd_that_hears_changes_is_told_everything_once_and_within_the_bound() {
+fn members_in_mode_delta_receive_each_user_once_and_within_the_bound() {
     const CROWD: u64 = 120;
-    let (budget, news) = (400_000, 200_000);
+    let (budget, update_budget) = (400_000, 200_000);
     for shards in [1, 3] {
         let mut world = World::new(
             shards,
             Settings {
                 roster_repeat_bytes_per_s: budget,
-                roster_update_bytes_per_s: news,
+                roster_update_bytes_per_s: update_budget,
                 ..settings()
             },
         );
@@ -161,7 +161,7 @@ fn a_crowd_that_hears_changes_is_told_everything_once_and_within_the_bound() {
             world.advance(5);
         }
         let all = CROWD * roster_bytes(CROWD);
-        let bound = 50 + 2000 * 1024 * CROWD / budget + 2000 * all / news;
+        let bound = 50 + 2000 * 1024 * CROWD / budget + 2000 * all / update_budget;
         world.advance(bound);
         let mut entries = 0;
         for client in &clients {
@@ -172,22 +172,22 @@ fn a_crowd_that_hears_changes_is_told_everything_once_and_within_the_bound() {
             assert_eq!(number(last, r#""online":"#), CROWD, "{last}");
             entries += heard.iter().map(|m| m.matches(r#""id":"#).count() as u64).sum::<u64>();
         }
-        assert!(entries >= CROWD * CROWD, "all are told of all");
+        assert!(entries >= CROWD * CROWD, "each receives all users");
         assert!(entries < CROWD * CROWD * 5 / 4, "{entries} entries, and hardly twice");
         let took_ms = world.now.since(start) / 1_000_000;
-        assert!(world.counter("roster_news_bytes") <= news * took_ms / 1000);
+        assert!(world.counter("roster_news_bytes") <= update_budget * took_ms / 1000);
     }
 }
 
 #[test]
 fn rosters_of_a_crowd_go_to_one_after_the_other_and_arrive_within_the_bound() {
     const CROWD: u64 = 60;
-    let (budget, news) = (150_000, 300_000);
+    let (budget, update_budget) = (150_000, 300_000);
     let mut world = World::new(
         1,
         Settings {
             roster_repeat_bytes_per_s: budget,
-            roster_update_bytes_per_s: news,
+            roster_update_bytes_per_s: update_budget,
             ..settings()
         },
     );
@@ -198,7 +198,7 @@ fn rosters_of_a_crowd_go_to_one_after_the_other_and_arrive_within_the_bound() {
         world.advance(5);
     }
     let all = CROWD * roster_bytes(CROWD);
-    world.advance(50 + 2000 * all / budget + 2000 * all / news);
+    world.advance(50 + 2000 * all / budget + 2000 * all / update_budget);
     let versions = |world: &mut World| -> Vec<u64> {
         let last = |client| world.take(client).last().map_or(0, |m| number(m, r#""version":"#));
         clients.iter().copied().map(last).collect()
@@ -206,30 +206,30 @@ fn rosters_of_a_crowd_go_to_one_after_the_other_and_arrive_within_the_bound() {
     assert_eq!(versions(&mut world), [CROWD; CROWD as usize]);
     let quiet = world.counter("roster_bytes");
     world.advance(5_000);
-    assert_eq!(world.counter("roster_bytes"), quiet, "then there is nothing to tell");
+    assert_eq!(world.counter("roster_bytes"), quiet, "then there is nothing to send");
 
-    // Somebody comes: all are told again, which is more than the room may tell at once.
-    let (start, told) = (world.now, world.counter("roster_bytes"));
-    let news_told = world.counter("roster_news_bytes");
+    // A user joins: all get the roster again, which is more than the room may send at once.
+    let (start, before) = (world.now, world.counter("roster_bytes"));
+    let updates_before = world.counter("roster_news_bytes");
     let late = world.connect(0, Some(99));
     world.send(late, r#"42["room",{"roomid":1}]"#);
-    assert_eq!(number(&world.take(late)[0], r#""version":"#), CROWD + 1, "news do not wait");
+    assert_eq!(number(&world.take(late)[0], r#""version":"#), CROWD + 1, "it does not wait");
     let half = 1000 * all / budget / 2;
     world.advance(half);
     let so_far = versions(&mut world).iter().filter(|version| **version == CROWD + 1).count();
     assert!((1..CROWD as usize).contains(&so_far), "{so_far} after {half} ms");
     world.advance(2000 * all / budget);
     let later = versions(&mut world).iter().filter(|version| **version == CROWD + 1).count();
-    assert_eq!(so_far + later, CROWD as usize, "each is told once");
-    let again = world.counter("roster_bytes") - told;
-    let again = again - (world.counter("roster_news_bytes") - news_told);
+    assert_eq!(so_far + later, CROWD as usize, "each gets the roster once");
+    let again = world.counter("roster_bytes") - before;
+    let again = again - (world.counter("roster_news_bytes") - updates_before);
     let took_ms = world.now.since(start) / 1_000_000;
     assert!(again <= budget * took_ms / 1000, "{again} bytes in {took_ms} ms");
 }
 
 #[test]
-fn a_turn_tells_so_much_and_leaves_the_rest_to_a_later_one() {
-    // One roster of one member is more than a turn may tell.
+fn a_turn_sends_a_limited_amount_and_leaves_the_rest_to_a_later_one() {
+    // One roster of one member is more than a turn may send.
     let mut world = World::new(1, Settings { roster_bytes_per_turn: 1024, ..settings() });
     let clients: Vec<Client> = (1..=5).map(|user| world.connect(0, Some(user))).collect();
     for client in &clients {
@@ -244,19 +244,19 @@ fn a_turn_tells_so_much_and_leaves_the_rest_to_a_later_one() {
         world.send_quietly(late, &format!(r#"42["room",{{"roomid":{room}}}]"#));
     }
     world.turn(0);
-    let told = |world: &mut World| -> Vec<usize> {
+    let received = |world: &mut World| -> Vec<usize> {
         clients.iter().map(|client| world.take(*client).len()).collect()
     };
-    assert_eq!(told(&mut world), [1; 5], "one room is told");
+    assert_eq!(received(&mut world), [1; 5], "one room gets its roster");
     assert_eq!(world.counter("rosters_put_off") - before, 1);
     world.run();
-    assert_eq!(told(&mut world), [0; 5], "no more at once");
+    assert_eq!(received(&mut world), [0; 5], "no more at once");
     let next = world.next_deadline().expect("one room remains");
     assert!(next <= world.now.plus_ms(16));
     world.advance(16);
-    assert_eq!(told(&mut world), [1; 5], "and then the other");
+    assert_eq!(received(&mut world), [1; 5], "and then the other");
     world.advance(1000);
-    assert_eq!(told(&mut world), [0; 5]);
+    assert_eq!(received(&mut world), [0; 5]);
 }
 
 #[test]

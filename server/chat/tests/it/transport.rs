@@ -1,4 +1,4 @@
-//! TRN, EIO and SIO: doors, heartbeats, polling, the upgrade, packets that break the rules.
+//! TRN, EIO and SIO: handshakes, heartbeats, polling, the upgrade, packets that break the rules.
 
 use throng_chat::Settings;
 use throng_engine::{Eio, EngineRequest, Method, PipeEnd, Transport};
@@ -16,7 +16,7 @@ fn with_sid(sid: &str, transport: Transport, eio: Eio, method: Method) -> Engine
 }
 
 #[test]
-fn the_door_judges_in_the_order_of_the_reference_server() {
+fn requests_are_checked_in_the_order_of_the_reference_server() {
     let mut world = World::new(1, settings());
     let cases = [
         (
@@ -62,7 +62,7 @@ fn polling_carries_a_whole_conversation_in_both_protocols() {
             _ => format!("40\x1e42[\"room\",{{\"roomid\":\"1\"}}]\x1e{say}"),
         };
         let parked = world.http(0, get.clone(), Ok(""));
-        assert_eq!(world.answer(parked), None, "a poll waits for news");
+        assert_eq!(world.answer(parked), None, "a poll waits for a packet");
         let posted = world.http(0, post, Ok(&body));
         assert_eq!(world.answer(posted), Some((200, "ok".to_owned())));
         let mut heard = world.answer(parked).map(|answer| answer.1).unwrap_or_default();
@@ -323,7 +323,7 @@ fn a_client_that_leaves_its_namespace_and_stays_is_closed() {
                 _ => world.send(client, "3"),
             };
             world.send(client, "41");
-            // Whoever comes back in time stays, and has all of it the next time.
+            // A client that reconnects in time stays, and has the full timeout again the next time.
             world.advance(900);
             world.send(client, "40");
             world.advance(900);
@@ -335,8 +335,8 @@ fn a_client_that_leaves_its_namespace_and_stays_is_closed() {
                 world.advance(step);
                 ping(&mut world);
                 waited += step;
-                let told = world.take(client);
-                assert!(!told.concat().contains("close"), "{told:?} after {waited} ms");
+                let sent = world.take(client);
+                assert!(!sent.concat().contains("close"), "{sent:?} after {waited} ms");
             }
             world.advance(20);
             assert!(world.take(client).contains(&"close:4003".to_owned()), "{connect_timeout_ms}");

@@ -551,7 +551,7 @@ impl Store {
         }
     }
 
-    /// The user as other nodes tell of him: without an e-mail.
+    /// The user as other nodes announce them: without an e-mail address.
     pub fn card(&self, user: u32) -> Arc<UserCard> {
         let card = UserCard::clone(&self.users[user as usize - 1]);
         Arc::new(UserCard { email: "".into(), ..card })

@@ -300,13 +300,13 @@ impl Cluster {
     fn earliest(&self, now: Now) -> Option<Now> {
         let (is_broken, is_refused) = (self.health.is_broken(), self.health.is_refused());
         let is_held = self.lease.is_held() && !is_broken;
-        let is_telling = self.lease.is_announced() && self.lease.is_trusted(now) && !is_refused;
+        let is_sending = self.lease.is_announced() && self.lease.is_trusted(now) && !is_refused;
         let times = [
             (is_broken || is_refused).then_some(self.health.retry_at).filter(|at| *at > now),
             (is_held && !self.busy.lease).then_some(self.lease.renew_at),
             is_held.then_some(self.lease.held_until).filter(|at| *at > now),
             self.registry_due(),
-            (is_telling && !self.busy.append && !is_broken).then_some(self.beat_at),
+            (is_sending && !self.busy.append && !is_broken).then_some(self.beat_at),
             self.tips_at(),
             self.sweeps.depart_at().filter(|at| *at > now),
             self.sweeps.next_at(self.lease.verified_at, self.may_sweep_redis(now) && !is_refused),

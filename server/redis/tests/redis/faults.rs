@@ -81,7 +81,7 @@ async fn a_full_server_refuses_writes_and_answers_reads() {
     assert_eq!(redis.execute(claim.clone()).await, refused, "in a script too");
     assert_eq!(members(&redis, "s").await, ["a"]);
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-    add(&redis, "s", "c").await.expect("there is room again");
+    add(&redis, "s", "c").await.expect("memory is free again");
     assert_eq!(redis.execute(claim).await, Ok(Outcome::Held(true)));
 }
 

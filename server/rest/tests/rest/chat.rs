@@ -252,9 +252,9 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
 }
 
 /// A body that never ends.
-struct Stalled;
+struct Endless;
 
-impl HttpBody for Stalled {
+impl HttpBody for Endless {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -267,7 +267,7 @@ impl HttpBody for Stalled {
 }
 
 fn stalled(uri: &str) -> axum::extract::Request {
-    crate::common::post(uri, "multipart/form-data; boundary=edge", Body::new(Stalled))
+    crate::common::post(uri, "multipart/form-data; boundary=edge", Body::new(Endless))
 }
 
 #[tokio::test]

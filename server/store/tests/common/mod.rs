@@ -52,7 +52,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
 
 impl Bench {
     /// A second connection to the database, next to the store.
-    pub async fn back_door(&self) -> AnyPool {
+    pub async fn second_db(&self) -> AnyPool {
         AnyPool::connect(&self.url).await.expect("connect")
     }
 

@@ -43,7 +43,7 @@ async fn of_concurrent_registrations_of_one_email_exactly_one_succeeds() {
 #[tokio::test]
 async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
     let bench = bench().await;
-    let back_door = bench.back_door().await;
+    let second_db = bench.second_db().await;
     // Another writer takes the address between the check and the insert.
     sqlx::raw_sql(
         "CREATE TRIGGER rival BEFORE INSERT ON users WHEN NEW.name = 'eve' BEGIN
@@ -51,7 +51,7 @@ async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
            VALUES ('rival', NEW.email, NEW.email_key, 'x', 'x', 0, 0);
          END",
     )
-    .execute(&back_door)
+    .execute(&second_db)
     .await
     .expect("trigger");
     let new =
@@ -77,19 +77,19 @@ async fn login_needs_the_password_and_accepts_any_spelling_of_the_email() {
 async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
     let bench = bench().await;
     bench.user("old@example.org").await;
-    let back_door = bench.back_door().await;
+    let second_db = bench.second_db().await;
     sqlx::raw_sql(
         "UPDATE users
             SET password_hash = '$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'",
     )
-    .execute(&back_door)
+    .execute(&second_db)
     .await
     .expect("update");
     let login =
         async |password: &str| bench.store.verify_login("old@example.org", password.into()).await;
     let stored = async || {
         sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")
-            .fetch_one(&back_door)
+            .fetch_one(&second_db)
             .await
             .expect("select")
     };
@@ -143,9 +143,9 @@ async fn a_token_ends_at_its_time_and_is_removed_by_the_next_one() {
     let token = bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
     assert_eq!(bench.store.authenticate(hash(&token)).await.expect("query"), None);
     bench.store.issue_token(user.id, TokenScope::Api).await.expect("issue");
-    let back_door = bench.back_door().await;
+    let second_db = bench.second_db().await;
     let kept = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM tokens")
-        .fetch_one(&back_door)
+        .fetch_one(&second_db)
         .await
         .expect("count");
     assert_eq!(kept, 1, "the second has taken the place of the first");

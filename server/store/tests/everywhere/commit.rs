@@ -12,7 +12,7 @@ async fn last_seq(bench: &Bench, room: u32) -> u64 {
 
 /// Holds a lock that every append needs, so that jobs queue until it is dropped.
 async fn held_lock(bench: &Bench) -> sqlx::Transaction<'static, sqlx::Any> {
-    let pool = bench.back_door().await;
+    let pool = bench.second_db().await;
     if bench.flavor == Flavor::Sqlite {
         return pool.begin_with("BEGIN IMMEDIATE").await.expect("lock");
     }
@@ -127,9 +127,9 @@ async fn an_append_without_a_number_gets_the_next() {
 }
 
 async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static str) {
-    let back_door = bench.back_door().await;
+    let second_db = bench.second_db().await;
     bench.store.append(1, Some(1), vec![text(1, "before")]).await.expect("append");
-    sqlx::raw_sql(fault).execute(&back_door).await.expect("fault");
+    sqlx::raw_sql(fault).execute(&second_db).await.expect("fault");
     let lock = held_lock(bench).await;
     let answers = [
         bench.store.append(1, Some(2), vec![text(1, "innocent")]),
@@ -149,12 +149,12 @@ async fn check_failed_batch(bench: &Bench, fault: &'static str, heal: &'static s
     assert_eq!((last_seq(bench, 1).await, last_seq(bench, 2).await), (1, 0));
     assert_eq!(bench.store.reads(9).await.expect("query"), []);
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM messages")
-        .fetch_one(&back_door)
+        .fetch_one(&second_db)
         .await
         .expect("count");
     assert_eq!(rows, 1, "no row of the failed batch stays");
 
-    sqlx::raw_sql(heal).execute(&back_door).await.expect("heal");
+    sqlx::raw_sql(heal).execute(&second_db).await.expect("heal");
     bench.store.append(1, Some(2), vec![text(1, "poison")]).await.expect("append after healing");
     assert_eq!(last_seq(bench, 1).await, 2);
 }

@@ -45,8 +45,8 @@ fn conflicts(flavor: Flavor) -> &'static str {
 
 async fn a_lost_conflict_is_retried_a_bounded_number_of_times() {
     let bench = bench().await;
-    let back_door = bench.back_door().await;
-    sqlx::raw_sql(conflicts(bench.flavor)).execute(&back_door).await.expect("fault");
+    let second_db = bench.second_db().await;
+    sqlx::raw_sql(conflicts(bench.flavor)).execute(&second_db).await.expect("fault");
     let batch = vec![text(1, "before"), text(1, "unlucky")];
     let placed = bench.store.append(1, None, batch).await.expect("append");
     assert_eq!((placed.first_seq, placed.ids.len()), (1, 2));
@@ -64,11 +64,11 @@ async fn a_lost_conflict_is_retried_a_bounded_number_of_times() {
 
 async fn two_nodes_may_open_a_new_database_at_once() {
     let bench = bench().await;
-    let back_door = bench.back_door().await;
+    let second_db = bench.second_db().await;
     let tables = ["tokens", "users", "rooms", "messages", "read_marks", "reading", "files"];
     for table in tables.into_iter().chain(["_sqlx_migrations"]) {
         let sql = sqlx::AssertSqlSafe(format!("DROP TABLE {table}"));
-        sqlx::raw_sql(sql).execute(&back_door).await.expect("drop");
+        sqlx::raw_sql(sql).execute(&second_db).await.expect("drop");
     }
     let (one, two) = tokio::join!(bench.node("one"), bench.node("two"));
     one.create_room(7).await.expect("create");
@@ -221,8 +221,8 @@ async fn a_commit_that_stays_in_doubt_blocks_no_other() {
 
 async fn a_statement_without_an_answer_in_time_fails() {
     let bench = bench_with(|options| options.answer_timeout_ms = 400).await;
-    let back_door = bench.back_door().await;
-    let mut lock = back_door.begin().await.expect("begin");
+    let second_db = bench.second_db().await;
+    let mut lock = second_db.begin().await.expect("begin");
     let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
     rooms.fetch_all(&mut *lock).await.expect("lock");
     let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);
@@ -242,8 +242,8 @@ async fn a_statement_without_an_answer_in_time_fails() {
 
 async fn closing_has_a_time_limit() {
     let bench = bench().await;
-    let back_door = bench.back_door().await;
-    let mut lock = back_door.begin().await.expect("begin");
+    let second_db = bench.second_db().await;
+    let mut lock = second_db.begin().await.expect("begin");
     let rooms = sqlx::query("SELECT id FROM rooms ORDER BY id FOR UPDATE");
     rooms.fetch_all(&mut *lock).await.expect("lock");
     let stuck = bench.store.append(1, None, vec![text(1, "stuck")]);

@@ -1,5 +1,5 @@
 //! Each deliberate defect is caught within a stated number of seeds. README.md has the measured
-//! rates; the numbers here leave room for the rare ones.
+//! rates; the numbers here leave a margin for the rare ones.
 
 use std::path::Path;
 

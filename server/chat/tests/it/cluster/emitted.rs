@@ -30,9 +30,9 @@ fn an_emitted_event_reaches_its_audience_once() {
                 world.take(client);
             }
             emit(&mut world, to, except);
-            let news = r#"42["news",{"a":1}]"#;
+            let expected = r#"42["news",{"a":1}]"#;
             let got =
-                everyone.map(|client| world.take(client).iter().filter(|m| *m == news).count());
+                everyone.map(|client| world.take(client).iter().filter(|m| *m == expected).count());
             assert_eq!(got, want, "to {to:?} except {except:?} on {shards} shards");
         };
         check(Some(&[one]), &[], [1, 0, 0, 0]);

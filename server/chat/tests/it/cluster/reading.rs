@@ -75,7 +75,7 @@ fn how_far_a_lost_nodes_users_have_read_is_asked_of_the_store() {
         world.cluster(tip(3));
         assert_eq!(count_of_room_1(bob, &mut world), "0");
         world.cluster(ClusterInput::NodeGone { node: NODE });
-        // He had left at 2, and nobody could say so.
+        // The user had left at 2, but the node was gone before it could report that.
         world.store.reads.insert((UserId(2), RoomId(1)), Seq(2));
         world.store.is_down = true;
         world.cluster(ClusterInput::Resync);
@@ -83,8 +83,8 @@ fn how_far_a_lost_nodes_users_have_read_is_asked_of_the_store() {
         world.store.is_down = false;
         world.take(bob);
         world.advance(2000);
-        let told = world.take(bob).concat();
-        assert!(told.contains(r#""room1":1"#), "{told} on {shards} shards");
+        let sent = world.take(bob).concat();
+        assert!(sent.contains(r#""room1":1"#), "{sent} on {shards} shards");
         assert_eq!(count_of_room_1(bob, &mut world), "1");
     });
 }
@@ -104,7 +104,7 @@ fn marks_asked_for_twice_are_those_of_the_second_answer() {
 }
 
 #[test]
-fn what_a_user_has_read_elsewhere_counts_whenever_it_is_told() {
+fn what_a_user_has_read_elsewhere_counts_whenever_it_is_reported() {
     on_shards(|shards| {
         let mut world = World::new(shards, cluster());
         let alice = world.connect(0, Some(1));

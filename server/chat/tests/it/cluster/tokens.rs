@@ -1,4 +1,4 @@
-//! Logouts on other nodes of which nobody told.
+//! Logouts on other nodes that were not reported to this one.
 
 use super::*;
 use crate::world::token;

@@ -1,4 +1,4 @@
-//! What others are told.
+//! The signals that a node sends to other nodes.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn others_hear_of_the_first_session_and_of_the_last() {
         for tab in tabs {
             room(tab, &mut world, 1);
         }
-        // Another node has him as well: that is its own affair.
+        // The user has a session on another node too, which reports it itself.
         let input = joined(&world, NODE, &[1]);
         world.cluster(input);
         say(tabs[0], &mut world, 1, "1");
@@ -24,24 +24,24 @@ fn others_hear_of_the_first_session_and_of_the_last() {
 }
 
 #[test]
-fn commits_are_told_with_their_numbers() {
+fn commits_are_announced_with_their_numbers() {
     let mut world = World::new(1, cluster());
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
     let one = world.store.commit_elsewhere(1, 9, "one");
     world.take_signals();
     say(alice, &mut world, 1, "two");
-    let told = world.take_signals();
-    let [Signal::Committed { room: RoomId(1), messages: told }] = &told[..] else {
-        panic!("{told:?}");
+    let signals = world.take_signals();
+    let [Signal::Committed { room: RoomId(1), messages }] = &signals[..] else {
+        panic!("{signals:?}");
     };
-    assert_eq!((told[0].seq, &*told[0].msg, told[0].id), (Seq(2), "two", 1));
-    world.cluster(messages(&[one]));
-    assert!(world.take_signals().is_empty(), "what others said is not told to them");
+    assert_eq!((messages[0].seq, &*messages[0].msg, messages[0].id), (Seq(2), "two", 1));
+    world.cluster(super::messages(&[one]));
+    assert!(world.take_signals().is_empty(), "messages of other nodes are not sent back");
 }
 
 #[test]
-fn sessions_are_told_with_user_and_rooms() {
+fn sessions_are_announced_with_user_and_rooms() {
     let mut world = World::new(1, cluster());
     let stranger = world.connect(0, None);
     let alice = world.connect(0, Some(1));
@@ -61,7 +61,7 @@ fn sessions_are_told_with_user_and_rooms() {
 }
 
 #[test]
-fn a_full_lane_delays_signals_and_only_the_newest_state_is_told() {
+fn a_full_lane_delays_signals_and_only_the_newest_state_is_sent() {
     let mut world = World::new(1, cluster());
     let alice = world.connect(0, Some(1));
     world.take_signals();
@@ -78,13 +78,13 @@ fn a_full_lane_delays_signals_and_only_the_newest_state_is_told() {
     assert!(world.counter("lane_refusals_signal") > 0);
     world.signals_max = 1;
     world.advance(50);
-    let told = world.take_signals();
-    assert_eq!(present(&told), [(1, true, 0), (2, false, 0)], "what Bob has read is told");
-    assert_eq!(states(&told).len(), 1);
+    let signals = world.take_signals();
+    assert_eq!(present(&signals), [(1, true, 0), (2, false, 0)], "with the read mark of Bob");
+    assert_eq!(states(&signals).len(), 1);
 }
 
 #[test]
-fn a_room_commits_no_more_than_it_can_tell() {
+fn a_room_commits_no_more_than_it_can_announce() {
     let mut world = World::new(1, Settings { room_backlog_max: 2, publish_per_s: 0, ..cluster() });
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
@@ -101,7 +101,7 @@ fn a_room_commits_no_more_than_it_can_tell() {
 }
 
 #[test]
-fn an_announcement_tells_everything_anew() {
+fn an_announcement_sends_everything_again() {
     on_shards(|shards| {
         let mut world = World::new(shards, cluster());
         let alice = world.connect(0, Some(1));
@@ -116,15 +116,15 @@ fn an_announcement_tells_everything_anew() {
         // Another node took this one for dead: nobody of it reads any more.
         world.store.reading.clear();
         world.cluster(ClusterInput::Announce);
-        let told = world.take_signals();
-        assert_eq!(present(&told), [(1, true, 0)], "on {shards} shards");
+        let signals = world.take_signals();
+        assert_eq!(present(&signals), [(1, true, 0)], "on {shards} shards");
         assert_eq!(Vec::from_iter(&world.store.reading), [&(1, 1)], "on {shards} shards");
-        assert_eq!(states(&told).len(), 2);
+        assert_eq!(states(&signals).len(), 2);
     });
 }
 
 #[test]
-fn a_new_name_is_told_and_heard() {
+fn a_new_name_is_sent_and_received() {
     let mut world = World::new(1, cluster());
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
@@ -139,7 +139,7 @@ fn a_new_name_is_told_and_heard() {
     assert_eq!(present(&world.take_signals()), [(1, true, 0)]);
     assert!(world.take(alice).concat().contains(r#""2":{"id":2,"name":"new""#));
     say(alice, &mut world, 1, "hi");
-    assert!(world.take(alice).concat().contains("user1@example.com"), "his mail is kept");
+    assert!(world.take(alice).concat().contains("user1@example.com"), "the e-mail address is kept");
 }
 
 #[test]
