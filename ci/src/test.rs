@@ -101,11 +101,18 @@ fn rust() -> Outcome<Counts> {
     } else {
         &["test", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
     };
+    // A test starts the example that the page of the engine shows.
+    run("cargo", &["build", "--workspace", "--examples"], ".")?;
     let mut tests = command("cargo", args, ".");
     tests.env("E2E_BIN_DIR", target().join("debug"));
     let (succeeded, lines) = run_and_read(tests)?;
     let counts = if has_nextest { nextest(&lines) } else { libtest(&lines) };
-    Ok(judged("cargo test", succeeded, counts))
+    let mut counts = judged("cargo test", succeeded, counts);
+    // Neither runner above runs the examples in the documentation.
+    let docs = command("cargo", &["test", "--workspace", "--doc", "--no-fail-fast"], ".");
+    let (succeeded, lines) = run_and_read(docs)?;
+    counts.add(judged("cargo test --doc", succeeded, libtest(&lines)));
+    Ok(counts)
 }
 
 fn web() -> Outcome<Counts> {

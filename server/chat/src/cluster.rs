@@ -1,7 +1,7 @@
 //! What passes between this node's shards and the rest of the cluster, as plain data.
 //!
 //! A shard reports what others must know as [`Signal`]s and receives what other nodes report as
-//! [`crate::Input::Cluster`]. Who is a node, what is mirrored and what is read again after a fault
+//! [`crate::Notice::Cluster`]. Who is a node, what is mirrored and what is read again after a fault
 //! is decided elsewhere; here the two sides only agree on words.
 //!
 //! Spec: NODE.

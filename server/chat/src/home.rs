@@ -187,8 +187,11 @@ impl Home {
             Request::Publish { conn, ack, .. } if is_full => {
                 refuse_publish(conn, Refusal::Busy, ack, lanes);
             }
-            // Leaves are never refused: there are no more than joins before them.
-            request => waiting.push(request),
+            // A leave is never refused: there are no more of them than joins before them.
+            request @ (Request::Join { .. } | Request::Publish { .. } | Request::Leave { .. }) => {
+                waiting.push(request);
+            }
+            Request::Watch { .. } => unreachable!("it names no room"),
         }
     }
 

@@ -40,7 +40,7 @@ pub enum Request {
         presence_mode: PresenceMode,
         ack: AckId,
     },
-    /// Owed by the edge until it fits the lane; `wants_answer` unless the session is gone.
+    /// Owed by the edge until it fits the lane; `answer` is `None` once the session is gone.
     Leave { room: RoomId, conn: SessionId, membership_id: MembershipId, answer: Option<AckId> },
     /// A message for the room.
     Publish { room: RoomId, conn: SessionId, message: Box<Publish>, ack: AckId },

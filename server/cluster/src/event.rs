@@ -35,9 +35,9 @@ pub struct Effects {
     pub orders: Vec<(OrderId, Order)>,
     /// For the shards. While `Settings::inputs_max` or more wait here, nothing is read.
     pub inputs: Vec<ClusterInput>,
-    /// Tokens revoked on other nodes: [`throng_chat::Input::Revoked`] on every shard.
+    /// Tokens revoked on other nodes: [`throng_chat::Notice::Revoked`] on every shard.
     pub revoked: Vec<TokenHash>,
-    /// Users changed on other nodes: [`throng_chat::Input::UserChanged`] on every shard.
+    /// Users changed on other nodes: [`throng_chat::Notice::UserChanged`] on every shard.
     pub changed: Vec<Arc<UserCard>>,
     /// One per [`Event::Publish`]: the first number, or `None` if Redis gave none.
     pub numbered: Vec<(RoomId, Option<Seq>)>,

@@ -9,8 +9,8 @@ throng_tables::metrics! {
     Counter handshakes_refused "handshakes": "Engine.IO handshakes refused.";
     Counter events_in "events": "Events received from clients.";
     Counter deliveries "messages": "Messages handed to member sessions.";
-    Counter stale_deliveries "deliveries": "Answers to a join that came after the session had left \
-        the room or ended.";
+    Counter stale_deliveries "deliveries": "Deliveries and replies that came after the session had \
+        left the room or ended.";
     Counter events_out "events": "Events sent to clients.";
     Counter bytes_in "bytes": "Bytes received on WebSockets.";
     Counter evictions "sessions": "Sessions closed because they exceeded a limit.";

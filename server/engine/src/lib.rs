@@ -19,6 +19,7 @@
 //! use throng_engine::rooms::{Event, Handler, Rooms, Socket};
 //!
 //! /// `say(room, text, ack)`: every member of the room receives `said`.
+//! #[derive(Clone)]
 //! struct Lobby;
 //!
 //! impl Handler for Lobby {
@@ -29,10 +30,10 @@
 //!     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
 //!         match (event.name(), event.args::<(String, String)>()) {
 //!             ("say", Ok((room, text))) => {
-//!                 socket.room(&room).emit("said", &[&text]);
-//!                 socket.room(&room).ack(event.ack(), &[&true]);
+//!                 socket.room(&room).emit("said", &text);
+//!                 socket.room(&room).ack(event.ack(), true);
 //!             }
-//!             _ => socket.ack(event.ack(), &[&false]),
+//!             _ => socket.ack(event.ack(), false),
 //!         }
 //!     }
 //! }
@@ -41,7 +42,7 @@
 //! # use throng_engine::{App as _, Place, Seed, Settings, Shard, ShardId};
 //! # let seed = Seed { placement: [0; 16], random: [0; 32], started_unix_ms: 0 };
 //! # let place = Place { shard: ShardId(0), shards: 1, seed };
-//! let settings = throng_engine::rooms::Settings::new(|| Lobby);
+//! let settings = throng_engine::rooms::Settings::new(Lobby);
 //! let shard = Shard::<App>::new(&Settings::default(), &settings, &place);
 //! assert_eq!(shard.next_deadline(), None, "nothing is due before the first connection");
 //! ```

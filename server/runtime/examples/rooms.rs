@@ -7,6 +7,7 @@
 //! socket.emit("say", { room: "lobby", text: "hello" }, ({ ok }) => {});   // said { room, id, text }
 //! socket.emit("leave", "lobby", ({ ok }) => {});  // left { room, id }, as when a client disconnects
 //! ```
+//! An Engine.IO 3 client is known by its session id, which is a secret: see `Socket::id`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -12,7 +12,9 @@ use crate::sessions::{CloseReason, Engine};
 /// Gives events their meaning. One value per shard, made by cloning the one in
 /// [`super::Settings`].
 ///
-/// Nothing here may wait: work that takes longer than a millisecond holds up the whole shard.
+/// Nothing here may wait: work that takes longer than a millisecond holds up the whole shard. A panic
+/// ends the server, so that it is not run on with a broken state. Fields of the handler are one
+/// shard's own: state that clients of several shards share belongs behind a lock of the application.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// A client connected the namespace `/`.
     fn connected(&mut self, socket: &mut Socket<'_>) {
@@ -82,6 +84,9 @@ impl Socket<'_> {
     }
 
     /// Sends an event with one argument to this client.
+    ///
+    /// # Panics
+    /// When `data` has no JSON: a map whose keys are not strings.
     pub fn emit(&mut self, name: &str, data: impl Serialize) {
         let mut packet = String::new();
         sio::put_event(&mut packet, "/", None, name, &[&json(&data)]);
@@ -89,6 +94,9 @@ impl Socket<'_> {
     }
 
     /// Answers an event at once; nothing happens when the client asked for no answer.
+    ///
+    /// # Panics
+    /// When `data` has no JSON: a map whose keys are not strings.
     pub fn ack(&mut self, ack: Ack, data: impl Serialize) {
         if let Some(packet) = ack_packet(ack, &data) {
             self.engine.emit_event(self.session, &packet);
@@ -105,7 +113,9 @@ impl Socket<'_> {
         self.edge.is_in(self.session, room)
     }
 
-    /// A room. What is done with one room happens in the order in which it is done, on all shards.
+    /// A room. What one client does with a room happens in the order in which it is done. What
+    /// clients of different shards do gets one order for all members: that in which it reaches the
+    /// room's home, which is not always the order in which their handlers ran.
     pub fn room<'r>(&'r mut self, name: &'r str) -> Room<'r> {
         Room { session: self.session, name, edge: self.edge }
     }
@@ -139,6 +149,9 @@ impl Room<'_> {
     }
 
     /// Sends an event with one argument to every member, the client included if it is one.
+    ///
+    /// # Panics
+    /// When `data` has no JSON: a map whose keys are not strings.
     pub fn emit(&mut self, name: &str, data: impl Serialize) {
         let mut packet = String::new();
         sio::put_event(&mut packet, "/", None, name, &[&json(&data)]);
@@ -146,6 +159,9 @@ impl Room<'_> {
     }
 
     /// Answers an event of the client once everything done with the room before has taken effect.
+    ///
+    /// # Panics
+    /// When `data` has no JSON: a map whose keys are not strings.
     pub fn ack(&mut self, ack: Ack, data: impl Serialize) {
         if let Some(packet) = ack_packet(ack, &data) {
             self.edge.ack(self.session, self.name, packet);
