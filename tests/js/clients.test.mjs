@@ -68,8 +68,8 @@ for (const shards of [1, 3]) {
           assert.equal(about.online, 1);
 
           const b = await open(boris);
-          const joined = await b.join(String(room));
-          assert.deepEqual(names(joined.roster), [local(anna.email), local(boris.email)]);
+          const second = await b.join(String(room));
+          assert.deepEqual(names(second.roster), [local(anna.email), local(boris.email)]);
           const [two, meta] = await a.next('room');
           assert.deepEqual(names(two), [local(anna.email), local(boris.email)]);
           assert.equal(meta.online, 2);
