@@ -31,7 +31,7 @@ const LOADS: &[Load] = &[
         members: 1000,
         publishes_per_turn: 64,
         turns: 20,
-        budget: 35.0,
+        budget: 26.0,
     },
 ];
 
