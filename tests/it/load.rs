@@ -10,8 +10,10 @@ use throng_tests::server::{Plan, binary, fresh_dir};
 const LENIENT: &str =
     "drain_s = 60.0\n[distrust]\nbusy_max = 2.0\nstarved_max = 2.0\nlag_p99_max_ms = 60000.0\n";
 
+/// `cut_max`: deliveries that the server may have counted for clients whose connection was cut before
+/// the bytes left the server.
 #[track_caller]
-fn check(shards: u32, scenario: &str) {
+fn check(shards: u32, scenario: &str, cut_max: u64) {
     let server = Plan::throng(shards).args(&["--unlimited", "--ephemeral"]).start();
     let url = format!("http://{}", server.address);
     let dir = fresh_dir();
@@ -33,7 +35,11 @@ fn check(shards: u32, scenario: &str) {
     }
     let came = number("delivered") + number("edge");
     assert!(came > 1_000, "{said}");
-    assert_eq!(report["server"]["counted_deliveries"], came, "{said}");
+    let counted = report["server"]["counted_deliveries"].as_u64().expect("the server was asked");
+    assert!(
+        (came..=came + cut_max).contains(&counted),
+        "{counted} counted, {came} received\n{said}"
+    );
     let text = http::get(server.address, "/metrics").text();
     let counted = |metric: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
@@ -47,7 +53,7 @@ fn check(shards: u32, scenario: &str) {
 fn the_servers_metrics_agree_with_the_generator() {
     let scenario = "clients = 30\npublishers = 4\nduration_s = 1.5\nwarmup_s = 0.3\n\
                     users = { register = 10 }\nload = { rate = 120.0, arrivals = \"poisson\" }\n";
-    check(1, scenario);
+    check(1, scenario, 0);
 }
 
 #[test]
@@ -56,5 +62,6 @@ fn they_agree_over_shards_rooms_and_people_who_come_and_go() {
                     users = { register = 30 }\nload = { rate = 200.0 }\n\
                     phases = [{ kind = \"churn\", duration_s = 1.5, per_s = 40.0 }, \
                     { kind = \"reconnect\", duration_s = 1.5, fraction = 0.5, over_s = 0.5 }]\n";
-    check(3, scenario);
+    // Twelve clients are cut, each with a message or two under way on a busy machine.
+    check(3, scenario, 24);
 }
