@@ -45,12 +45,6 @@ pub use settings::{RoomInfo, Settings};
 pub use store::{Appended, Command, ImageFault, NewMessage, Reply, StoreDown};
 pub use user::UserCard;
 
-pub mod input {
-    pub use crate::store::*;
-    pub use crate::user::UserCard;
-}
-pub use throng_engine::{Now, SessionId, ShardId};
-
 /// One shard of the chat.
 pub type Shard = throng_engine::Shard<Chat>;
 /// What can happen to it.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 use throng_cluster::{Append, EntryId, Order, Outcome};
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
 use throng_redis::adapter::{Channels, encode};
 use throng_redis::counters::Counters;
 use throng_redis::ingress::Ingress;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::json;
-use throng_core::RoomId;
-use throng_core::cluster::StoredMessage;
+use throng_chat::RoomId;
+use throng_chat::cluster::StoredMessage;
 use tokio::sync::mpsc;
 
 use crate::adapter::{Channels, UID, encode};
@@ -84,8 +84,8 @@ async fn publish(commands: Commands, mut calls: mpsc::Receiver<Call>, counters: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use throng_core::input::UserCard;
-    use throng_core::{Seq, UserId};
+    use throng_chat::UserCard;
+    use throng_chat::{Seq, UserId};
 
     #[test]
     fn the_event_is_the_one_of_the_spec_and_holds_no_email() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use redis::Msg;
-use throng_core::cluster::{Audience, Emit};
-use throng_core::{RoomId, UserId};
+use throng_chat::cluster::{Audience, Emit};
+use throng_chat::{RoomId, UserId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 

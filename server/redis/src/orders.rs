@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use redis::Value;
 use redis::streams::StreamInfoStreamReply;
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 use throng_cluster::{Append, EntryId, Failure as OrderFailure, Order, Outcome, Write};
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use throng_core::cluster::{Audience, Emit, StoredMessage};
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
+use throng_chat::UserCard;
+use throng_chat::cluster::{Audience, Emit, StoredMessage};
+use throng_chat::{RoomId, Seq, UserId};
 use throng_redis::adapter::{Broadcast, Channels, UID, encode};
 use throng_redis::counters::Counters;
 use throng_redis::egress::Egress;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use throng_chat::UserCard;
+use throng_chat::{RoomId, Seq, UserId};
 use throng_cluster::{Failure, Order, Outcome, Write};
-use throng_core::input::UserCard;
-use throng_core::{RoomId, Seq, UserId};
 use throng_redis::orders::{Database, DatabaseDown, Executor};
 use throng_redis::{Commands, Connector, Settings};
 

@@ -1,7 +1,7 @@
 //! What each order does to one server.
 
+use throng_chat::{RoomId, Seq, UserId};
 use throng_cluster::{Append, EntryId, Fd, Order, Outcome, StreamEntries, Write};
-use throng_core::{RoomId, Seq, UserId};
 
 use crate::executor::{add, executor, members, settings};
 use crate::server::Server;
