@@ -12,6 +12,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Transaction};
 
 use crate::dialect::{Dialect, Statement};
 use crate::fault::is_transient;
+use crate::migrations;
 use crate::url::without_secrets;
 use crate::{Options, StoreError, StoreMetrics, Synchronous};
 
@@ -77,7 +78,7 @@ impl Db {
             .min_connections(1)
             .connect_with(connect(file.clone().create_if_missing(true))?)
             .await?;
-        Dialect::Sqlite.migrations().run(&writer).await?;
+        migrations::of(Dialect::Sqlite).run(&writer).await?;
         let cache = format!("{pragmas}; PRAGMA cache_size = -{READER_CACHE_KIB}");
         let readers = pool(options.readers, cache)
             .connect_with(connect(file.create_if_missing(false).read_only(true))?)
@@ -177,7 +178,7 @@ async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
         let lock = "SELECT GET_LOCK('throng.migrations', 600)";
         connection.execute(lock).await?;
     }
-    dialect.migrations().run(&mut *connection).await?;
+    migrations::of(dialect).run(&mut *connection).await?;
     if dialect == Dialect::Mysql {
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
     }

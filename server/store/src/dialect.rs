@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use sqlx::any::AnyArguments;
-use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
@@ -34,10 +33,6 @@ pub(crate) enum OnConflict {
     },
 }
 
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
-static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
-
 impl Dialect {
     pub fn of(url: &str) -> Option<Self> {
         match url.split_once(':')?.0 {
@@ -45,14 +40,6 @@ impl Dialect {
             "postgres" | "postgresql" => Some(Self::Postgres),
             "mysql" | "mariadb" => Some(Self::Mysql),
             _ => None,
-        }
-    }
-
-    pub fn migrations(self) -> &'static Migrator {
-        match self {
-            Self::Sqlite => &SQLITE,
-            Self::Postgres => &POSTGRES,
-            Self::Mysql => &MYSQL,
         }
     }
 

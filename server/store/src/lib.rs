@@ -27,6 +27,7 @@ mod job;
 mod load;
 mod messages;
 mod metrics;
+mod migrations;
 mod options;
 mod password;
 mod plan;

@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::options;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use throng_store::Store;
 
@@ -24,7 +27,8 @@ async fn an_older_schema_is_brought_up_to_date_with_all_that_is_in_it() {
     let url = options.default_url();
     let file: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
     let old = SqlitePool::connect_with(file.create_if_missing(true)).await.expect("create");
-    sqlx::migrate!("migrations/sqlite").run_to(1, &old).await.expect("the first schema");
+    let migrations = Migrator::new(Path::new("migrations/sqlite")).await.expect("the files");
+    migrations.run_to(1, &old).await.expect("the first schema");
     sqlx::raw_sql(ROWS).execute(&old).await.expect("rows");
     old.close().await;
 
