@@ -274,21 +274,19 @@ impl Context {
         std::thread::sleep(time);
     }
 
-    /// Calls `found` until it yields, for changes that no event announces.
-    pub fn eventually<T>(
+    /// Asks until `holds` says yes, for changes that no event announces.
+    pub fn eventually(
         &self,
         what: &str,
-        mut found: impl FnMut() -> Result<Option<T>, Stop>,
-    ) -> Result<T, Stop> {
+        mut holds: impl FnMut() -> Result<bool, Stop>,
+    ) -> Outcome {
         let deadline = Instant::now() + self.wait();
-        loop {
-            if let Some(value) = found()? {
-                return Ok(value);
-            }
+        while !holds()? {
             if Instant::now() >= deadline {
                 return fail(what, format!("not within {:?}", self.wait()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 }

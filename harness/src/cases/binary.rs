@@ -1,14 +1,6 @@
 //! Chapter 3: binary packets.
 
-use serde_json::{Value, json};
-use throng_codec::engine::{Kind, Packet, Protocol};
-
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::combo::EVERY;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal};
+use super::prelude::*;
 
 cases! {
     stray_binary "bin.stray" ["SIO-51", "LIM-43"] over EVERY needs NOTHING
@@ -58,7 +50,7 @@ fn bad_counts(context: &Context) -> Outcome {
         bad.push(format!("51-[\"message\",{}]", placeholder(num)));
     }
     for text in bad {
-        kills_session(context, &text, 1008)?;
+        dies_of(context, &text, true)?;
     }
     Ok(())
 }
@@ -94,10 +86,8 @@ fn unsupported(context: &Context) -> Outcome {
     guest.socket.send_engine(&Packet::message(head))?;
     guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
     let error = guest.event("chat_error")?;
-    equal("code", &error.arg(0)["code"], &json!("binary_unsupported"))?;
-    equal("event", &error.arg(0)["event"], &json!("message"))?;
-    guest.say(room, "plain")?;
-    witness.message_with("plain")?;
+    has_fields(error.arg(0), json!({ "code": "binary_unsupported", "event": "message" }))?;
+    guest.say_to(&witness, room, "plain")?;
     equal("the messages received", &witness.messages(room).len(), &1)
 }
 

@@ -1,16 +1,6 @@
 //! Chapter 5: many users who join and leave at once.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, is_roster_of};
-use crate::combo::{EVERY, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
     leaves_at_once "pres.leaves-at-once" ["PRES-21", "PRES-4", "PRES-24", "PRES-23"] over EVERY needs CHAT
@@ -34,9 +24,7 @@ fn leaves_at_once(context: &Context) -> Outcome {
     let all_users: Vec<u64> =
         guests.iter().map(|guest| guest.user.id).chain([watcher.user.id]).collect();
     for round in 0..4 {
-        for guest in &guests {
-            guest.join(room)?;
-        }
+        join_all(&guests, room)?;
         watcher.roster_of(room, &all_users)?;
         context.step(format!("round {round}: six leave at once"));
         let barrier = std::sync::Barrier::new(guests.len());
@@ -53,7 +41,7 @@ fn leaves_at_once(context: &Context) -> Outcome {
         context.eventually(&what, || {
             let events = watcher.socket.events();
             let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == [watcher.user.id]).then_some(()))
+            Ok(last.is_some_and(|event| ids(event.arg(0)) == [watcher.user.id]))
         })?;
         watcher.socket.skip();
     }
@@ -63,12 +51,7 @@ fn leaves_at_once(context: &Context) -> Outcome {
 fn burst_converges(context: &Context) -> Outcome {
     let room = context.room()?;
     let crowd = crowd(context, 24)?;
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     let (leave, stay) = crowd.split_at(12);
     for (index, guest) in leave.iter().enumerate() {
         if index % 2 == 0 {
@@ -82,7 +65,7 @@ fn burst_converges(context: &Context) -> Outcome {
         context.eventually("the roster at rest", || {
             let events = guest.socket.events();
             let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == wanted).then_some(()))
+            Ok(last.is_some_and(|event| ids(event.arg(0)) == wanted))
         })?;
     }
     for guest in stay.iter().take(3) {
@@ -99,27 +82,21 @@ fn above_100(context: &Context) -> Outcome {
     for guest in &crowd {
         guest.socket.emit("room", &[json!({ "roomid": room, "presence": "count" })])?;
     }
-    watcher.socket.wait_event(context.wait(), "presence with 104 online", |event| {
+    watcher.event_where("presence with 104 online", |event| {
         event.name == "presence" && event.arg(0)["online"] == json!(104)
     })?;
-    let last = context.observer("last")?;
-    last.join(room)?;
+    let last = observer_in(context, room, "last")?;
     let event = last.event("room")?;
     let mut wanted: Vec<u64> = crowd.iter().map(|guest| guest.user.id).collect();
     wanted.extend([watcher.user.id, last.user.id]);
     users_are("the users in the roster", event.arg(0), &wanted)?;
-    equal("online", &event.arg(1)["online"], &json!(105))
+    has_fields(event.arg(1), json!({ "online": 105 }))
 }
 
 fn budget(context: &Context) -> Outcome {
     let room = context.room()?;
     let (crowd, movers) = (crowd(context, 40)?, crowd(context, 4)?);
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
     for index in 0..40 {
@@ -132,8 +109,7 @@ fn budget(context: &Context) -> Outcome {
         };
         slowest = slowest.max(before.elapsed());
         let before = Instant::now();
-        crowd[0].say(room, &format!("prompt {index}"))?;
-        crowd[39].message_with(&format!("prompt {index}"))?;
+        crowd[0].say_to(&crowd[39], room, &format!("prompt {index}"))?;
         slowest = slowest.max(before.elapsed());
     }
     let took = start.elapsed();

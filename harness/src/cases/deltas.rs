@@ -1,18 +1,9 @@
 //! Chapter 5: delta and count members.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, roster_ids};
+use super::prelude::*;
 use crate::client::state::Event;
-use crate::combo::{EVERY, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 cases! {
     delta "delta.events" ["PRES-30", "PRES-31", "PRES-32", "PRES-33", "PRES-34"] over EVERY needs CHAT
@@ -70,7 +61,7 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
                 users.remove(&user);
             }
             users.extend(joined);
-            equal("online", &delta["online"], &json!(users.len()))?;
+            has_fields(&delta, json!({ "online": users.len() }))?;
             deltas += 1;
         }
     }
@@ -93,7 +84,7 @@ fn delta(context: &Context) -> Outcome {
     first.socket.hang_up();
     let wanted: BTreeSet<u64> = [follower.user.id, guest.user.id].into_iter().collect();
     context.eventually("the updates add up to the correct roster", || {
-        Ok((follow(&follower.socket.events(), room)?.0 == wanted).then_some(()))
+        Ok(follow(&follower.socket.events(), room)?.0 == wanted)
     })?;
     let (_, deltas) = follow(&follower.socket.events(), room)?;
     require(deltas > 0, "presence events", || "none".to_owned())?;
@@ -107,23 +98,18 @@ fn delta_same_as_full(context: &Context) -> Outcome {
     let follower = context.guest("follower")?;
     follower.join_as(room, "delta")?;
     let crowd = crowd(context, 8)?;
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     for guest in &crowd[..5] {
         guest.emit("roomout", json!({ "roomid": room }))?;
     }
     let stay: Vec<u64> = crowd[5..].iter().map(|guest| guest.user.id).collect();
     let wanted = sorted(&[stay, vec![full.user.id, follower.user.id]].concat());
     context.eventually("the full member's roster at rest", || {
-        Ok((last_roster(context, &full, room)? == wanted).then_some(()))
+        Ok(last_roster(context, &full, room)? == wanted)
     })?;
     context.eventually("the delta member's roster at rest", || {
         let (users, _) = follow(&follower.socket.events(), room)?;
-        Ok((users.into_iter().collect::<Vec<_>>() == wanted).then_some(()))
+        Ok(users.into_iter().collect::<Vec<_>>() == wanted)
     })
 }
 
@@ -136,12 +122,12 @@ fn count(context: &Context) -> Outcome {
     let event = counter.event("presence")?;
     equal("online in the answer", &event.arg(0)["online"], &json!(2))?;
     guest.join(room)?;
-    counter.socket.wait_event(context.wait(), "presence with 3 online", |event| {
+    counter.event_where("presence with 3 online", |event| {
         event.name == "presence" && event.arg(0)["online"] == json!(3)
     })?;
     guest.leave(room)?;
     first.socket.hang_up();
-    counter.socket.wait_event(context.wait(), "presence with 1 online", |event| {
+    counter.event_where("presence with 1 online", |event| {
         event.name == "presence" && event.arg(0)["online"] == json!(1)
     })?;
     for event in counter.socket.events().iter().filter(|event| event.name == "presence") {
@@ -150,8 +136,7 @@ fn count(context: &Context) -> Outcome {
     let events = counter.socket.events();
     let stray = events.iter().find(|event| is_roster_of(event, room));
     nothing("no roster", stray)?;
-    counter.say(room, "a count member talks")?;
-    counter.message_with("a count member talks")?;
+    counter.say_to(&counter, room, "a count member talks")?;
     counter.leave(room)?;
     let event = counter.event("roomout")?;
     let users = ids(event.arg(0));
@@ -165,15 +150,14 @@ fn mode_changes(context: &Context) -> Outcome {
     guest.event("presence")?;
     guest.join(room)?;
     guest.event("room")?;
-    let other = context.observer("other")?;
-    other.join(room)?;
+    let other = observer_in(context, room, "other")?;
     guest.roster_of(room, &[guest.user.id, other.user.id])?;
     guest.join_as(room, "count")?;
     guest.event("presence")?;
     guest.socket.skip();
     other.leave(room)?;
     let event = guest.event("presence")?;
-    equal("online", &event.arg(0)["online"], &json!(1))
+    has_fields(event.arg(0), json!({ "online": 1 }))
 }
 
 fn many_deltas(context: &Context) -> Outcome {
@@ -188,13 +172,13 @@ fn many_deltas(context: &Context) -> Outcome {
     let wanted: BTreeSet<u64> = followers.iter().chain(&full).map(|guest| guest.user.id).collect();
     for guest in &followers {
         context.eventually("a delta member's roster", || {
-            Ok((follow(&guest.socket.events(), room)?.0 == wanted).then_some(()))
+            Ok(follow(&guest.socket.events(), room)?.0 == wanted)
         })?;
     }
     for guest in &full {
         context.eventually("a full member's roster", || {
             let last = last_roster(context, guest, room)?;
-            Ok(last.iter().eq(&wanted).then_some(()))
+            Ok(last.iter().eq(&wanted))
         })?;
     }
     for guest in &followers {

@@ -1,20 +1,10 @@
 //! Chapter 2: handshake, packets, closing.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use throng_codec::engine::{Data, Frame, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 
-use super::support::*;
-use crate::capabilities::{CHAT, ECHO, NOTHING};
-use crate::case::cases;
-use crate::client::chat::message;
-use crate::client::http::Request;
-use crate::client::options::Transport;
-use crate::combo::{E3P, E3W, EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, POLLING, WEBSOCKET};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     open "eio.open" ["EIO-1", "EIO-2", "EIO-4", "EIO-5"] over EVERY needs NOTHING
@@ -119,8 +109,7 @@ fn sid_is_secret(context: &Context) -> Outcome {
         guest.say(room, "hello")?;
     }
     guests[2].leave(room)?;
-    guests[0].say(room, "last")?;
-    guests[1].message_with("last")?;
+    guests[0].say_to(&guests[1], room, "last")?;
     for guest in &guests {
         let mut seen: Vec<String> =
             guest.socket.events().iter().map(|event| format!("{:?}", event.args)).collect();
@@ -144,9 +133,7 @@ fn sid_is_secret(context: &Context) -> Outcome {
 fn malformed(context: &Context) -> Outcome {
     for text in ["", "7", "9x", "x", "-1", "😀", " 2", "a4"] {
         context.step(format!("sends {text:?}"));
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send(text)?;
-        closes_with(&mut socket, 1008, CLOSES)?;
+        closes_after(context, 1008, |socket| socket.send(text))?;
     }
     Ok(())
 }
@@ -193,9 +180,7 @@ fn binary_payload_attachments(context: &Context) -> Outcome {
 
 fn bad_binary(context: &Context) -> Outcome {
     for bytes in [vec![], vec![7, 1, 2]] {
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_frame(&Frame::Binary(bytes))?;
-        closes_with(&mut socket, 1008, CLOSES)?;
+        closes_after(context, 1008, |socket| socket.send_frame(&Frame::Binary(bytes)))?;
     }
     Ok(())
 }
@@ -205,7 +190,7 @@ fn binary_answers(context: &Context) -> Outcome {
     socket.send_engine(&Packet::message(r#"51-["message",{"_placeholder":true,"num":0}]"#))?;
     socket.send_engine(&Packet::binary([1, 2, 3, 4]))?;
     context.eventually("the attachment comes back", || {
-        Ok(socket.binaries().contains(&vec![1, 2, 3, 4]).then_some(()))
+        Ok(socket.binaries().contains(&vec![1, 2, 3, 4]))
     })?;
     if context.combo == E3P {
         context.step("with b64=1 the answer is text");
@@ -299,8 +284,7 @@ fn close_by_post(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let mut held = hold(context, &poller)?;
     let response = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
-    status(&response, 200)?;
-    equal("the body", &response.text(), &"ok".to_owned())?;
+    is_ok(&response)?;
     let answer = held.receive(context.wait())?;
     status(&answer, 200)?;
     let packets = poller.decode(&answer)?;
@@ -310,9 +294,7 @@ fn close_by_post(context: &Context) -> Outcome {
 }
 
 fn close_on_websocket(context: &Context) -> Outcome {
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send("1")?;
-    closes_with(&mut socket, 1000, CLOSES)
+    closes_after(context, 1000, |socket| socket.send("1"))
 }
 
 fn close_while_polling(context: &Context) -> Outcome {
@@ -338,22 +320,19 @@ fn close_between_polls(context: &Context) -> Outcome {
 
 fn dead_connection(context: &Context) -> Outcome {
     let room = context.room()?;
-    let mut witness = context.observer("witness")?;
-    witness.join(room)?;
+    let mut witness = observer_in(context, room, "witness")?;
     // Wait less than the heartbeat, which would end the session of a server that missed FIN and RST.
     witness.wait = witness.wait.min(context.capabilities().ping_timeout().mul_f64(0.8));
     for reset in [false, true] {
         context.step(if reset { "RST" } else { "FIN" });
-        let mut guest = context.guest("guest")?;
-        guest.join(room)?;
+        let mut guest = guest_in(context, room)?;
         witness.roster_of(room, &[witness.user.id, guest.user.id])?;
         if reset {
             guest.socket.reset();
         } else {
             guest.socket.hang_up();
         }
-        let event = witness.roster_of(room, &[witness.user.id])?;
-        equal("the event", &event.name, &"roomout".to_owned())?;
+        sees_leave(&witness, room, &[witness.user.id])?;
     }
     Ok(())
 }

@@ -1,14 +1,6 @@
 //! Chapter 7: errors.
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-use crate::combo::EVERY;
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, require};
+use super::prelude::*;
 
 cases! {
     with_ack "err.with-ack" ["ERR-1", "ERR-4", "ERR-5", "ERR-7"] over EVERY needs CHAT
@@ -86,7 +78,7 @@ fn with_ack(context: &Context) -> Outcome {
         require(!text.is_empty() && text.is_ascii(), "an English text", || answer.to_string())?;
     }
     guest.say(room, "still here")?;
-    let event = guest.socket.wait_event(context.wait(), "the message", |event| {
+    let event = guest.event_where("the message", |event| {
         event.name == "message" || event.name == "chat_error"
     })?;
     equal("the next event", &event.name, &"message".to_owned())
@@ -94,8 +86,7 @@ fn with_ack(context: &Context) -> Outcome {
 
 fn without_ack(context: &Context) -> Outcome {
     let (room, guest) = refusable(context)?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let witness = observer_in(context, room, "witness")?;
     for (name, arg, code) in refused_events(room) {
         context.step(format!("{name} that is refused as {code}"));
         guest.emit(name, arg)?;
@@ -106,10 +97,9 @@ fn without_ack(context: &Context) -> Outcome {
         require(code.split(" or ").any(|code| code == observed), code, || {
             error.arg(0).to_string()
         })?;
-        equal("event", &error.arg(0)["event"], &json!(name))?;
+        has_fields(error.arg(0), json!({ "event": name }))?;
     }
-    guest.say(room, "still here")?;
-    witness.message_with("still here")?;
+    guest.say_to(&witness, room, "still here")?;
     let stray = witness.socket.events().into_iter().find(|event| event.name == "chat_error");
     nothing("no error for others", stray)
 }
@@ -129,7 +119,7 @@ fn no_identity(context: &Context) -> Outcome {
         context.step(format!("{name} {arg}"));
         let answer = socket.ask(name, std::slice::from_ref(&arg), context.wait())?;
         refuses(&answer, "unauthenticated")?;
-        equal("message", &answer["message"], &json!(LOGIN_TEXT))?;
+        has_fields(&answer, json!({ "message": LOGIN_TEXT }))?;
         require(socket.event_count() == 0, "no event besides the ack", || {
             format!("{:?}", socket.events())
         })?;
@@ -157,7 +147,7 @@ fn long_name(context: &Context) -> Outcome {
     guest.emit(&name, json!({}))?;
     let error = guest.event("chat_error")?;
     let wanted: String = name.chars().take(64).collect();
-    equal("event", &error.arg(0)["event"], &json!(wanted))
+    has_fields(error.arg(0), json!({ "event": wanted }))
 }
 
 fn unknown_event(context: &Context) -> Outcome {
@@ -201,8 +191,7 @@ fn order_of_errors(context: &Context) -> Outcome {
     refuses(&guest.ask("message", json!({ "roomid": unknown, "msg": 1 }))?, "invalid_argument")?;
     let answer = guest.ask("message", message(unknown, "x"))?;
     refuses_as(&answer, "unknown_room or not_member")?;
-    let other = context.observer("other")?;
-    other.join(room)?;
+    let _other = observer_in(context, room, "other")?;
     refuses(&guest.ask("message", json!({ "roomid": room, "msg": "" }))?, "invalid_argument")?;
     refuses(&guest.ask("message", message(room, "x"))?, "not_member")
 }

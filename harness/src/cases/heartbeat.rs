@@ -1,20 +1,6 @@
 //! Chapter 2: heartbeats, with the times that the target announces.
 
-use std::time::{Duration, Instant};
-
-use throng_codec::engine::{Kind, Packet};
-
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::{is_roster_of, roster_ids};
-use crate::client::options::Transport;
-use crate::client::socket::Socket;
-use crate::client::websocket::RawSocket;
-use crate::combo::{EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, ONLY_E4P, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use super::prelude::*;
 
 /// Allowed delay where the protocol sets only a lower bound.
 const SLACK: Duration = Duration::from_millis(1_500);
@@ -178,9 +164,7 @@ fn pongs_keep_alive(context: &Context) -> Outcome {
 fn closed_by(context: &Context, packet: &Packet) -> Outcome {
     match context.combo.transport {
         Transport::Websocket => {
-            let (mut socket, _) = context.connected_websocket()?;
-            socket.send(&texts(std::slice::from_ref(packet)).concat())?;
-            closes_with(&mut socket, 1008, Duration::from_secs(3))
+            closes_after(context, 1008, |socket| socket.send(&texts(std::slice::from_ref(packet)).concat()))
         }
         Transport::Polling => {
             let poller = context.poller()?;
@@ -269,8 +253,7 @@ fn eio3_any_packet(context: &Context) -> Outcome {
 fn half_open(context: &Context) -> Outcome {
     let bound = context.capabilities().silence_bound();
     context.affordable(bound)?;
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
     guest.socket.mute();
     let start = Instant::now();
     let timeout = bound + context.wait();

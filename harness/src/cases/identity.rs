@@ -1,19 +1,6 @@
 //! Chapter 4: identity and login.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, message, roster_ids};
-use crate::client::options::Options;
-use crate::client::rest::{PASSWORD, User};
-use crate::client::socket::Socket;
-use crate::combo::{EIO4, EVERY, NONE};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
     sources "id.sources" ["CHAT-2", "SIO-19"] over EVERY needs CHAT
@@ -193,22 +180,19 @@ fn invalid_token_in_event(context: &Context) -> Outcome {
     let mut forged = message(room, "forged");
     forged["api_token"] = json!("z".repeat(60));
     refuses(&guest.ask("message", forged)?, "unauthenticated")?;
-    guest.say(room, "genuine")?;
-    witness.message_with("genuine")?;
+    guest.say_to(&witness, room, "genuine")?;
     equal("the messages received", &witness.messages(room).len(), &1)
 }
 
 fn other_user(context: &Context) -> Outcome {
     let (room, elsewhere) = (context.room()?, context.room()?);
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let witness = observer_in(context, room, "witness")?;
+    let guest = guest_in(context, room)?;
     witness.roster_of(room, &[witness.user.id, guest.user.id])?;
     let second = context.user()?;
     let arg = json!({ "roomid": elsewhere, "api_token": second.token });
     accepts(&guest.ask("room", arg)?)?;
-    let event = guest.socket.wait_event(context.wait(), "the new room's roster", |event| {
+    let event = guest.event_where("the new room's roster", |event| {
         is_roster_of(event, elsewhere)
     })?;
     users_are("the users in the new room", event.arg(0), &[second.id])?;
@@ -238,7 +222,7 @@ fn logout(context: &Context) -> Outcome {
     gone.join(room)?;
     witness.roster_of(room, &[witness.user.id, user.id])?;
     let answer = context.rest().post("/api/logout", &json!({ "api_token": user.token }))?;
-    equal("errno", &answer.json()["errno"], &json!(0))?;
+    has_fields(&answer.json(), json!({ "errno": 0 }))?;
     witness.roster_of(room, &[witness.user.id])?;
     acts_as(context, &gone.socket, None)?;
     acts_as(context, &kept.socket, Some(&again))?;
@@ -262,7 +246,7 @@ fn keeps_open(context: &Context) -> Outcome {
 
 fn cookie(context: &Context) -> Outcome {
     let user = context.user()?;
-    let body = json!({ "name": user.email, "password": PASSWORD });
+    let body = credentials(&user.email);
     let answer = context.rest().post("/api/login", &body)?;
     let (cookie, _) = set_cookie(&answer)?;
     for value in [cookie, user.token.clone()] {
@@ -277,8 +261,7 @@ fn cookie(context: &Context) -> Outcome {
 fn not_inherited(context: &Context) -> Outcome {
     let room = context.room()?;
     for _ in 0..4 {
-        let guest = context.guest("guest")?;
-        guest.join(room)?;
+        let guest = guest_in(context, room)?;
         guest.socket.close();
         context.pause(Duration::from_millis(30));
         let socket = context.socket()?;
@@ -296,7 +279,7 @@ fn login_count(context: &Context) -> Outcome {
     guest.emit("login", json!({ "name": guest.user.email }))?;
     // Updates contain changed rooms only; the answer contains room 1, which does not change.
     let what = "a count of all rooms";
-    let event = guest.socket.wait_event(context.wait(), what, |event| {
+    let event = guest.event_where(what, |event| {
         event.name == "count" && event.arg(0).get("room1").is_some()
     })?;
     equal("the number of arguments", &event.args.len(), &1)?;
@@ -323,7 +306,7 @@ fn login_ack(context: &Context) -> Outcome {
     let answer = guest.ask("login", json!({}))?;
     let wanted =
         json!({ "id": guest.user.id, "name": guest.user.name, "avatar": guest.user.avatar });
-    equal("user", &answer["user"], &wanted)?;
+    has_fields(&answer, json!({ "user": wanted }))?;
     let events = guest.socket.events();
     let same = events.iter().any(|e| e.name == "count" && *e.arg(0) == answer["count"]);
     require(same, "an event count that equals that of the ack", || format!("{}", answer["count"]))
@@ -331,8 +314,7 @@ fn login_ack(context: &Context) -> Outcome {
 
 fn not_needed(context: &Context) -> Outcome {
     let (room, guest, witness) = guest_and_witness(context)?;
-    guest.say(room, "never logged in")?;
-    witness.message_with("never logged in")?;
+    guest.say_to(&witness, room, "never logged in")?;
     guest.leave(room)?;
     Ok(())
 }

@@ -1,14 +1,8 @@
 //! Chapter 4: images in messages.
 
 use data_encoding::BASE64;
-use serde_json::json;
 
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::combo::{EIO4, EVERY};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require, skip};
+use super::prelude::*;
 
 cases! {
     image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
@@ -61,7 +55,7 @@ fn image(context: &Context) -> Outcome {
     let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": url }))?;
     accepts(&answer)?;
     let event = two.message_of(&answer)?;
-    equal("img", &event.arg(0)["img"], &json!(url))
+    has_fields(event.arg(0), json!({ "img": url }))
 }
 
 fn bad_image(context: &Context) -> Outcome {
@@ -85,8 +79,7 @@ fn bad_image(context: &Context) -> Outcome {
         let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?;
         refuses_input(&answer, "image_invalid", &img[..img.len().min(60)])?;
     }
-    one.say(room, "the end")?;
-    two.message_with("the end")?;
+    one.say_to(&two, room, "the end")?;
     equal("the messages received", &two.messages(room).len(), &1)
 }
 

@@ -1,7 +1,9 @@
 //! The conformance cases, one table per part of a chapter of the protocol.
 
 mod acks;
+mod alive;
 mod binary;
+mod checks;
 mod crowds;
 mod deltas;
 mod disconnect;
@@ -16,12 +18,13 @@ mod messages;
 mod namespaces;
 mod nodes;
 mod polling;
+mod prelude;
 mod presence;
 mod rates;
 mod rest;
 mod rooms;
+mod scenes;
 mod socketio;
-mod support;
 mod tabs;
 mod transport;
 mod unread;

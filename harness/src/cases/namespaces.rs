@@ -1,19 +1,7 @@
 //! Chapter 3: namespaces.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::NOTHING;
-use crate::case::cases;
-use crate::client::options::Options;
+use super::prelude::*;
 use crate::client::transcript::Direction;
-use crate::combo::{EIO3, EIO4, EVERY};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, require};
 
 cases! {
     packet_form "sio.packet-form" ["SIO-1", "SIO-3", "SIO-4", "SIO-2"] over EVERY needs NOTHING
@@ -70,7 +58,7 @@ fn namespace_refused(context: &Context) -> Outcome {
     })?;
     socket.send_engine(&Packet::message("0"))?;
     context.eventually("CONNECT for / is answered", || {
-        Ok((socket.id() != socket.open().sid).then_some(()))
+        Ok(socket.id() != socket.open().sid)
     })?;
     socket.send_engine(&Packet::message("0/after-nope,{\"token\":\"x\"}"))?;
     socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
@@ -97,7 +85,7 @@ fn event_elsewhere(context: &Context) -> Outcome {
         "3/nope,1[]",
         "51-/nope,[\"a\",{\"_placeholder\":true,\"num\":0}]",
     ] {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }

@@ -1,20 +1,9 @@
 //! Chapter 1: long-polling.
 
-use std::time::Duration;
-
-use throng_codec::engine::{Kind, Packet, Protocol};
 use throng_codec::payload;
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::message;
-use crate::client::http::Request;
+use super::prelude::*;
 use crate::client::poller::is_message;
-use crate::combo::{ONLY_E3P, ONLY_E4P, POLLING};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, require};
 
 cases! {
     handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
@@ -112,7 +101,7 @@ fn order(context: &Context) -> Outcome {
     let mut observed = Vec::new();
     for _ in 0..30 {
         let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
+        poller.answer_pings(&packets)?;
         let names = packets.iter().filter(|packet| is_message(packet, "4/")).map(|packet| {
             let text = texts(std::slice::from_ref(packet)).concat();
             text.trim_start_matches("44").split(',').next().unwrap_or("").to_owned()
@@ -263,7 +252,7 @@ fn any_content_type(context: &Context) -> Outcome {
         let request = Request { method: "POST", path: &path, headers, body: b"40/nope," };
         status(&context.fetch(&request)?, 200)?;
         let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
+        poller.answer_pings(&packets)?;
     }
     is_alive(&poller)
 }
@@ -294,12 +283,9 @@ fn binary_payload(context: &Context) -> Outcome {
 }
 
 fn whole_session(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
-    guest.say(room, "by post")?;
-    witness.message_with("by post")?;
-    witness.say(room, "by poll")?;
-    guest.message_with("by poll")?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
+    guest.say_to(&witness, room, "by post")?;
+    witness.say_to(&guest, room, "by poll")?;
     guest.leave(room)?;
     witness.roster_of(room, &[witness.user.id])?;
     guest.join(room)?;

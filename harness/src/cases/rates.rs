@@ -1,16 +1,6 @@
 //! Chapter 4 and 8: limits on rate and size of events.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, message};
-use crate::combo::{EIO4, EVERY};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, require, skip};
+use super::prelude::*;
 
 cases! {
     burst "msg.burst" ["LIM-22"] over EVERY needs CHAT

@@ -1,16 +1,6 @@
 //! Chapter 4: joining and leaving rooms.
 
-use std::time::Duration;
-
-use serde_json::json;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, message};
-use crate::combo::{EIO3, EIO4, EVERY, NONE};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require, skip};
+use super::prelude::*;
 
 cases! {
     room_ids "room.ids" ["CHAT-18", "CHAT-49"] over EVERY needs CHAT
@@ -65,7 +55,7 @@ fn room_ids(context: &Context) -> Outcome {
     one.roster_of(room, &[one.user.id, two.user.id])?;
     accepts(&two.ask("message", json!({ "roomid": room.to_string(), "msg": "by string" }))?)?;
     let event = one.message_with("by string")?;
-    equal("roomid", &event["roomid"], &json!(room))
+    has_fields(&event, json!({ "roomid": room }))
 }
 
 fn bad_ids(context: &Context) -> Outcome {
@@ -143,15 +133,13 @@ fn join(context: &Context) -> Outcome {
     equal("the number of arguments", &event.args.len(), &2)?;
     users_are("the users", event.arg(0), &[one.user.id])?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
-    equal("room", &event.arg(1)["room"], &json!(room))?;
-    equal("online", &event.arg(1)["online"], &json!(1))?;
+    has_fields(event.arg(1), json!({ "room": room, "online": 1 }))?;
     let answer = two.join(room)?;
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 2, "seq": 0 }))?;
     let event = two.event("room")?;
     users_are("the users", event.arg(0), &[one.user.id, two.user.id])?;
     one.roster_of(room, &[one.user.id, two.user.id])?;
-    two.say(room, "I am a member")?;
-    one.message_with("I am a member")?;
+    two.say_to(&one, room, "I am a member")?;
     Ok(())
 }
 
@@ -189,18 +177,16 @@ fn join_is_effective(context: &Context) -> Outcome {
 }
 
 fn repeated(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[guest.user.id, witness.user.id])?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
     context.pause(QUIET);
     let seen = witness.socket.event_count();
     guest.socket.skip();
     let answer = guest.join(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&answer, json!({ "online": 2 }))?;
     let event = guest.event("room")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     no_roster_since(context, &witness, seen, room)?;
-    guest.say(room, "once")?;
-    guest.message_with("once")?;
+    guest.say_to(&guest, room, "once")?;
     context.pause(QUIET);
     equal("the copies of a message", &guest.messages(room).len(), &1)
 }
@@ -213,8 +199,7 @@ fn many(context: &Context) -> Outcome {
         guest.join(room)?;
     }
     for room in rooms {
-        talker.say(room, &format!("in {room}"))?;
-        guest.message_with(&format!("in {room}"))?;
+        talker.say_to(&guest, room, &format!("in {room}"))?;
     }
     talker.roster_of(rooms[0], &[guest.user.id, talker.user.id])?;
     Ok(())
@@ -229,14 +214,12 @@ fn one_at_a_time(context: &Context) -> Outcome {
     guest.join(first)?;
     witness.roster_of(first, &[witness.user.id, guest.user.id])?;
     guest.join(second)?;
-    let event = witness.roster_of(first, &[witness.user.id])?;
-    equal("the event for the old room", &event.name, &"roomout".to_owned())?;
+    sees_leave(&witness, first, &[witness.user.id])?;
     other.roster_of(second, &[other.user.id, guest.user.id])?;
     // The acknowledgement may arrive before the roster.
     guest.roster_of(second, &[other.user.id, guest.user.id])?;
     witness.say(first, "in the old room")?;
-    other.say(second, "in the new room")?;
-    guest.message_with("in the new room")?;
+    other.say_to(&guest, second, "in the new room")?;
     context.pause(QUIET);
     let events = guest.socket.events();
     let about_old: Vec<_> = events
@@ -300,7 +283,7 @@ fn leave(context: &Context) -> Outcome {
     witness.roster_of(room, &[guest.user.id, witness.user.id])?;
     context.step("the tab leaves, the user stays");
     let answer = tab.leave(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&answer, json!({ "online": 2 }))?;
     let event = tab.event("roomout")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     context.step("the last session leaves");
@@ -313,8 +296,7 @@ fn leave(context: &Context) -> Outcome {
         &[witness.user.id],
     )?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
-    let event = witness.roster_of(room, &[witness.user.id])?;
-    equal("the event for the others", &event.name, &"roomout".to_owned())?;
+    sees_leave(&witness, room, &[witness.user.id])?;
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")
 }
 
@@ -328,7 +310,7 @@ fn leave_outside(context: &Context) -> Outcome {
     guest.emit("roomout", json!({ "roomid": room }))?;
     let event = guest.event("roomout")?;
     equal("the roster", event.arg(0), &json!({}))?;
-    equal("room", &event.arg(1)["room"], &json!(room))?;
+    has_fields(event.arg(1), json!({ "room": room }))?;
     no_roster_since(context, &witness, seen, room)
 }
 
@@ -337,8 +319,7 @@ fn nothing_after_leave(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     for round in 0..4 {
         guest.join(room)?;
-        talker.say(room, &format!("sync {round}"))?;
-        guest.message_with(&format!("sync {round}"))?;
+        talker.say_to(&guest, room, &format!("sync {round}"))?;
         for index in 0..10 {
             talker.emit("message", message(room, &format!("{round}.{index}")))?;
         }

@@ -1,20 +1,7 @@
 //! Chapter 3: packets and connect.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::{APPLICATION, CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::options::{Options, Transport};
+use super::prelude::*;
 use crate::client::transcript::Direction;
-use crate::combo::{EIO3, EIO4, EVERY, ONLY_E4W};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require, skip};
 
 cases! {
     malformed "sio.malformed" ["SIO-5", "SIO-6", "SIO-2", "LIM-45"] over EVERY needs NOTHING
@@ -68,14 +55,14 @@ fn malformed(context: &Context) -> Outcome {
     for text in
         ["", "7", "9[]", "x", "2[\"a\"", "2[\"a\"]x", "2{\"a\":1}", "2[\"a\",}", "2[\"\\ud\"]"]
     {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }
 
 fn wrong_payloads(context: &Context) -> Outcome {
     for text in ["2", "2[]", "2\"a\"", "2[{}]", "2[null]", "31{}", "31", "1{}", "1[\"x\"]"] {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }
@@ -109,11 +96,11 @@ fn depth(context: &Context) -> Outcome {
     let socket = context.socket()?;
     socket.send_engine(&Packet::message(nested(30)))?;
     goes_on(context, &socket)?;
-    kills_session(context, &nested(200), 1008)
+    dies_of(context, &nested(200), true)
 }
 
 fn big_ack_id(context: &Context) -> Outcome {
-    kills_session(context, "29999999999999999999999999[\"nope\",{}]", 1008)
+    dies_of(context, "29999999999999999999999999[\"nope\",{}]", true)
 }
 
 fn ack_ids(context: &Context) -> Outcome {
@@ -240,8 +227,7 @@ fn utf8_json(context: &Context) -> Outcome {
     let (room, one, two) = guest_and_witness(context)?;
     for text in ["你好 😀 é", "\u{0} \u{1f} \u{7f}", "\"quoted\\ \\u0041", "a\u{2028}b\u{fffd}"]
     {
-        one.say(room, text)?;
-        two.message_with(text)?;
+        one.say_to(&two, room, text)?;
     }
     one.leave(room)?;
     // Invalid UTF-8 or JSON ends the client's session with a protocol error.

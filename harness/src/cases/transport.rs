@@ -1,21 +1,9 @@
 //! Chapter 1: paths, query, refusals, origins.
 
-use std::time::Duration;
-
-use serde_json::json;
 use throng_codec::websocket::accept_key as accept_of;
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::http::{Request, Response, percent_encode};
-use crate::client::options::{Options, Transport};
-use crate::client::socket::Socket;
-use crate::client::websocket::{KEY, RawSocket, upgrade};
-use crate::combo::{EVERY, NONE, POLLING, WEBSOCKET};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
+use crate::client::websocket::{KEY, upgrade};
 
 cases! {
     paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
@@ -358,15 +346,13 @@ fn fault_is_private(context: &Context) -> Outcome {
     for (index, text) in ["", "9", "4", "42[", "42{}", "4x", "451-[]", "x"].iter().enumerate() {
         let (mut socket, _) = context.connected_websocket()?;
         socket.send(text)?;
-        one.say(room, &format!("calm {index}"))?;
-        let event = two.message_with(&format!("calm {index}"))?;
-        equal("roomid", &event["roomid"], &json!(room))?;
+        let event = one.say_to(&two, room, &format!("calm {index}"))?;
+        has_fields(&event, json!({ "roomid": room }))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
     // A frame that announces more than any limit, without its payload.
     socket.send_bytes(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
-    one.say(room, "still calm")?;
-    two.message_with("still calm")?;
+    one.say_to(&two, room, "still calm")?;
     require(one.socket.is_open() && two.socket.is_open(), "both sessions stay open", || {
         format!("{:?} {:?}", one.socket.ending(), two.socket.ending())
     })

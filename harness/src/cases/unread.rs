@@ -1,17 +1,6 @@
 //! Chapter 6: unread numbers.
 
-use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, message};
-use crate::client::rest::User;
-use crate::combo::{EVERY, NONE};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, Stop, equal, require};
+use super::prelude::*;
 
 cases! {
     never_there "unread.never-there" ["UNR-2", "UNR-3", "UNR-1"] over EVERY needs CHAT
@@ -83,8 +72,7 @@ fn settled(
 }
 
 fn talker(context: &Context, room: u64, messages: u64) -> Result<Chat, Stop> {
-    let talker = context.observer("talker")?;
-    talker.join(room)?;
+    let talker = observer_in(context, room, "talker")?;
     talk(&talker, room, messages)?;
     Ok(talker)
 }
@@ -106,8 +94,7 @@ fn never_there(context: &Context) -> Outcome {
 fn reading(context: &Context) -> Outcome {
     let room = context.room()?;
     let talker = talker(context, room, 3)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let guest = guest_in(context, room)?;
     is_unread(context, &guest, room, 0)?;
     talk(&talker, room, 4)?;
     guest.message_with("number 3")?;
@@ -184,7 +171,7 @@ fn updates(context: &Context) -> Outcome {
     talker.join(room)?;
     talk(&talker, room, 6)?;
     context.eventually("a count of 7", || {
-        Ok((counts(&guest, from, room).last() == Some(&7)).then_some(()))
+        Ok(counts(&guest, from, room).last() == Some(&7))
     })?;
     let numbers = counts(&guest, from, room);
     require(numbers.is_sorted() && !numbers.contains(&1), "growing numbers above 1", || {
@@ -211,7 +198,7 @@ fn window(context: &Context) -> Outcome {
     }
     let last = Instant::now();
     context.eventually("the last number", || {
-        Ok((counts(&guest, from, room).last() == Some(&sent)).then_some(()))
+        Ok(counts(&guest, from, room).last() == Some(&sent))
     })?;
     let late = last.elapsed();
     require(
@@ -242,7 +229,7 @@ fn own_numbers(context: &Context) -> Outcome {
     context.eventually("3 for one and 1 for the other", || {
         let early_counts = counts(&early, early_from, room);
         let late_counts = counts(&late, late_from, room);
-        Ok((early_counts.last() == Some(&3) && late_counts.last() == Some(&1)).then_some(()))
+        Ok(early_counts.last() == Some(&3) && late_counts.last() == Some(&1))
     })?;
     is_unread(context, &early, room, 3)?;
     is_unread(context, &late, room, 1)?;
@@ -281,7 +268,7 @@ fn entering(context: &Context) -> Outcome {
     let from = tab.socket.event_count();
     guest.join(room)?;
     context.eventually("a count of 0", || {
-        Ok((counts(&tab, from, room).last() == Some(&0)).then_some(()))
+        Ok(counts(&tab, from, room).last() == Some(&0))
     })
 }
 

@@ -1,20 +1,6 @@
 //! Chapter 2: the upgrade from polling to WebSocket.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-use throng_codec::engine::{Kind, Packet};
-
-use super::support::*;
-use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::message;
-use crate::client::poller::Poller;
-use crate::client::websocket::RawSocket;
-use crate::combo::{ONLY_E4P, POLLING};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     probe "up.probe" ["EIO-70", "EIO-73"] over POLLING needs UPGRADE
@@ -88,8 +74,7 @@ fn releases_poll(context: &Context) -> Outcome {
     status(&response, 200)?;
     let kinds: Vec<Kind> = poller.decode(&response)?.iter().map(|packet| packet.kind).collect();
     equal("the packets of the held poll", &kinds, &vec![Kind::Noop])?;
-    let took = start.elapsed();
-    require(took < Duration::from_millis(500), "at once", || format!("after {took:?}"))?;
+    within("at once", start, Duration::from_millis(500))?;
     let start = Instant::now();
     let packets = poller.poll()?;
     let took = start.elapsed();
@@ -125,8 +110,7 @@ fn moves(context: &Context) -> Outcome {
 
 fn nothing_lost(context: &Context) -> Outcome {
     let (room, talker) = watched_room(context)?;
-    let mut guest = context.guest("guest")?;
-    guest.join(room)?;
+    let mut guest = guest_in(context, room)?;
     talker.roster_of(room, &[talker.user.id, guest.user.id])?;
     let count = 120;
     let texts: Vec<String> = (0..count).map(|index| format!("number {index}")).collect();
@@ -148,8 +132,7 @@ fn nothing_lost(context: &Context) -> Outcome {
     guest.message_with(&texts[count - 1])?;
     context.pause(QUIET);
     equal("the messages", &guest.texts(room), &texts)?;
-    guest.say(room, "on the WebSocket")?;
-    talker.message_with("on the WebSocket")?;
+    guest.say_to(&talker, room, "on the WebSocket")?;
     Ok(())
 }
 
@@ -215,7 +198,7 @@ fn timeout(context: &Context) -> Outcome {
         }
         // A poll that begins at the end of the upgrade waits for the next packet.
         let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
+        poller.answer_pings(&packets)?;
     };
     let closed = closed || socket.wait_close(CLOSES).is_some();
     require(closed, "the WebSocket is closed after the upgrade timeout", || {

@@ -1,18 +1,8 @@
 //! Chapter 1: WebSocket framing.
 
-use std::time::Duration;
-
-use throng_codec::engine::{Frame, Protocol};
 use throng_codec::websocket::{Mask, frame};
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::websocket::RawSocket;
-use crate::combo::WEBSOCKET;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     unmasked "ws.unmasked" ["TRN-53", "LIM-42"] over WEBSOCKET needs NOTHING
@@ -54,9 +44,7 @@ cases! {
 }
 
 fn unmasked(context: &Context) -> Outcome {
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server))?;
-    closes_with(&mut socket, 1002, CLOSES)
+    closes_after(context, 1002, |socket| socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server)))
 }
 
 fn bad_frames(context: &Context) -> Outcome {
@@ -72,9 +60,7 @@ fn bad_frames(context: &Context) -> Outcome {
     ];
     for (name, first, payload) in frames {
         context.step(name);
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(first, payload)?;
-        closes_with(&mut socket, 1002, CLOSES)?;
+        closes_after(context, 1002, |socket| socket.send_raw(first, payload))?;
     }
     context.step("a new message inside a fragmented one");
     let (mut socket, _) = context.connected_websocket()?;
@@ -86,9 +72,7 @@ fn bad_frames(context: &Context) -> Outcome {
 fn bad_utf8(context: &Context) -> Outcome {
     let texts: [&[u8]; 4] = [b"4\xc3\x28", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80", b"4\xff"];
     for text in texts {
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x81, text)?;
-        closes_with(&mut socket, 1007, CLOSES)?;
+        closes_after(context, 1007, |socket| socket.send_raw(0x81, text))?;
     }
     context.step("in fragments, the character cut and never finished");
     let (mut socket, _) = context.connected_websocket()?;

@@ -2,15 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
-use crate::capabilities::CHAT;
-use crate::case::cases;
+use crate::cases::prelude::*;
 use crate::cases::images::{GIF, JPEG, PNG, WEBP};
-use crate::cases::support::*;
-use crate::combo::NONE;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require};
 
 cases! {
     upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
@@ -150,8 +143,7 @@ fn avatar(context: &Context) -> Outcome {
     let response = rest.upload("/api/file/avatar", fields, Some(("me.jpg", "image/jpeg", PNG)))?;
     let answer = response.json();
     has_exactly("the answer", &answer, &["errno", "data", "msg"])?;
-    equal("errno", &answer["errno"], &json!(0))?;
-    equal("msg", &answer["msg"], &json!("Saved"))?;
+    has_fields(&answer, json!({ "errno": 0, "msg": "Saved" }))?;
     let url = answer["data"]["url"].as_str().unwrap_or("").to_owned();
     require(url.starts_with("/storage/images/avatars/"), "/storage/images/avatars/…", || {
         url.clone()

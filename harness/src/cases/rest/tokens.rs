@@ -1,15 +1,6 @@
 //! Chapter 9: tokens and the session cookie.
 
-use serde_json::{Value, json};
-
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::cases::support::*;
-use crate::client::http::{Request, Response};
-use crate::client::rest::{PASSWORD, User};
-use crate::combo::NONE;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require};
+use crate::cases::prelude::*;
 
 cases! {
     token_order "rest.token-order" ["REST-3", "REST-11"] over NONE needs CHAT
@@ -49,7 +40,7 @@ fn token_order(context: &Context) -> Outcome {
     let rest = context.rest();
     let (one, two, three) = (context.user()?, context.user()?, context.user()?);
     let bearer = |user: &User| format!("Bearer {}", user.token);
-    let body = json!({ "name": three.email, "password": PASSWORD });
+    let body = credentials(&three.email);
     let third = format!("throng_session={}", set_cookie(&rest.post("/api/login", &body)?)?.0);
     let by_cookie = |_: &User| third.clone();
     let ask = |path: &str, authorization: &str, cookie: &str| {
@@ -110,7 +101,7 @@ fn token_order(context: &Context) -> Outcome {
 fn cookie(context: &Context) -> Outcome {
     let rest = context.rest();
     let user = context.user()?;
-    let body = json!({ "name": user.email, "password": PASSWORD });
+    let body = credentials(&user.email);
     let (value, attributes) = set_cookie(&rest.post("/api/login", &body)?)?;
     for wanted in ["httponly", "samesite=strict", "path=/api"] {
         require(attributes.contains(wanted), &format!("the attribute {wanted}"), || {
@@ -118,7 +109,7 @@ fn cookie(context: &Context) -> Outcome {
         })?;
     }
     let email = context.run.fresh_email();
-    set_cookie(&rest.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?)?;
+    set_cookie(&rest.post("/api/register", &credentials(&email))?)?;
     let cookie = format!("other=1; throng_session={value}; x=y");
     let headers = &[("Cookie", cookie.as_str())];
     let get = |path: &str| rest.call(&Request { headers, ..Request::get(path) });
@@ -173,8 +164,8 @@ fn user(context: &Context) -> Outcome {
     let answer = rest.get_as("/api/user", &user.token)?.json();
     let bare = ["id", "name", "email", "email_verified_at", "avatar", "created_at", "updated_at"];
     has_exactly("the user by token", &answer, &[bare.as_slice(), &["api_token"]].concat())?;
-    equal("api_token", &answer["api_token"], &json!(user.token))?;
-    let login = rest.post("/api/login", &json!({ "name": user.email, "password": PASSWORD }))?;
+    has_fields(&answer, json!({ "api_token": user.token }))?;
+    let login = rest.post("/api/login", &credentials(&user.email))?;
     let cookie = format!("throng_session={}", set_cookie(&login)?.0);
     let headers = &[("Cookie", cookie.as_str())];
     let response = rest.call(&Request { headers, ..Request::get("/api/user") })?;
