@@ -159,6 +159,14 @@ impl Context {
         }
     }
 
+    /// The open packet of a new session over the case's protocol and transport.
+    pub fn open(&self) -> Result<Open, ClientError> {
+        match self.combo.transport {
+            Transport::Polling => Ok(self.poller()?.open),
+            Transport::Websocket => Ok(self.bare_websocket()?.1),
+        }
+    }
+
     pub fn poller(&self) -> Result<Poller, ClientError> {
         self.poller_with("")
     }
@@ -275,11 +283,7 @@ impl Context {
     }
 
     /// Asks until `holds` says yes, for changes that no event announces.
-    pub fn eventually(
-        &self,
-        what: &str,
-        mut holds: impl FnMut() -> Result<bool, Stop>,
-    ) -> Outcome {
+    pub fn eventually(&self, what: &str, mut holds: impl FnMut() -> Result<bool, Stop>) -> Outcome {
         let deadline = Instant::now() + self.wait();
         while !holds()? {
             if Instant::now() >= deadline {

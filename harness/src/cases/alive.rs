@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use throng_codec::engine::{Data, Packet};
+use throng_codec::engine::{Data, Kind, Packet};
 
 use super::checks::{UNKNOWN_SID, nothing, refused, status};
 use crate::client::ClientError;
 use crate::client::options::Transport;
 use crate::client::poller::{Poller, is_message};
 use crate::client::socket::Socket;
-use crate::client::websocket::RawSocket;
+use crate::client::websocket::{CloseFrame, RawSocket};
 use crate::context::Context;
 use crate::outcome::{Outcome, equal, fail, require};
 
@@ -20,6 +20,12 @@ pub const ASK: &str = "0/nope,";
 
 pub fn is_answer(packet: &Packet, namespace: &str) -> bool {
     is_message(packet, &format!("4{namespace},"))
+}
+
+/// The answer to [`ASK`] is among these packets.
+pub fn is_answered(packets: &[Packet]) -> Outcome {
+    let found = packets.iter().any(|packet| is_answer(packet, "/nope"));
+    require(found, "an answer", || format!("{:?}", texts(packets)))
 }
 
 /// The polling session is usable: a CONNECT is answered.
@@ -38,7 +44,7 @@ pub fn is_alive_on(context: &Context, socket: &mut RawSocket) -> Outcome {
 
 /// The session is usable: a CONNECT is answered.
 pub fn goes_on(context: &Context, socket: &Socket) -> Outcome {
-    socket.send_engine(&Packet::message(ASK))?;
+    socket.send_message(ASK)?;
     socket.wait_packet(context.wait(), "an answer", |packet| packet.namespace == "/nope")?;
     Ok(())
 }
@@ -52,14 +58,24 @@ pub fn is_gone(poller: &Poller) -> Outcome {
     refused(&poller.get()?, UNKNOWN_SID)
 }
 
-/// The server closes the WebSocket with this code.
-pub fn closes_with(socket: &mut RawSocket, code: u16, wait: Duration) -> Outcome {
+/// The server closes the WebSocket within `wait`, in a way that `fits`.
+pub fn closes(
+    socket: &mut RawSocket,
+    expected: &str,
+    wait: Duration,
+    fits: impl FnOnce(&CloseFrame) -> bool,
+) -> Outcome {
     let close = socket.wait_close(wait);
-    let fits = close.as_ref().is_some_and(|close| close.code == code);
-    require(fits, &format!("a close frame with code {code}"), || match close {
+    require(close.as_ref().is_some_and(fits), expected, || match close {
         Some(close) => format!("close code {} {:?}", close.code, close.reason),
         None => "the connection stays open".to_owned(),
     })
+}
+
+/// The server closes the WebSocket with this code.
+pub fn closes_with(socket: &mut RawSocket, code: u16, wait: Duration) -> Outcome {
+    let expected = format!("a close frame with code {code}");
+    closes(socket, &expected, wait, |close| close.code == code)
 }
 
 /// The server ends TCP within `wait`, after its close frame.
@@ -112,6 +128,10 @@ pub fn ends_with(context: &Context, socket: &Socket, code: u16) -> Outcome {
         (Transport::Polling, Some(_)) => Ok(()),
         (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &code),
     }
+}
+
+pub fn kinds(packets: &[Packet]) -> Vec<Kind> {
+    packets.iter().map(|packet| packet.kind).collect()
 }
 
 pub fn texts(packets: &[Packet]) -> Vec<String> {

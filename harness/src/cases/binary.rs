@@ -31,26 +31,17 @@ fn stray_binary(context: &Context) -> Outcome {
 
 fn interrupted(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    let head = "51-[\"message\",{\"_placeholder\":true,\"num\":0}]";
-    socket.send_engine(&Packet::message(head))?;
-    let _ = socket.send_engine(&Packet::message("2[\"message\",{}]"));
+    socket.send_message("51-[\"message\",{\"_placeholder\":true,\"num\":0}]")?;
+    let _ = socket.send_message("2[\"message\",{}]");
     ends_with(context, &socket, 1008)
 }
 
 fn bad_counts(context: &Context) -> Outcome {
     let placeholder = |num: &str| format!("{{\"_placeholder\":true,\"num\":{num}}}");
-    let mut bad = vec![
-        format!("5[\"message\",{}]", placeholder("0")),
-        format!("5-[\"message\",{}]", placeholder("0")),
-        format!("5x-[\"message\",{}]", placeholder("0")),
-        format!("51000-[\"message\",{}]", placeholder("0")),
-        format!("511-[\"message\",{}]", placeholder("0")),
-    ];
-    for num in ["1", "-1", "0.5", "\"0\"", "null", "18446744073709551615"] {
-        bad.push(format!("51-[\"message\",{}]", placeholder(num)));
-    }
-    for text in bad {
-        dies_of(context, &text, true)?;
+    let counts = ["5", "5-", "5x-", "51000-", "511-"].map(|count| (count, "0"));
+    let nums = ["1", "-1", "0.5", "\"0\"", "null", "18446744073709551615"].map(|num| ("51-", num));
+    for (count, num) in counts.into_iter().chain(nums) {
+        dies_of(context, &format!("{count}[\"message\",{}]", placeholder(num)), true)?;
     }
     Ok(())
 }
@@ -59,32 +50,21 @@ fn ten_attachments(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let list: Vec<Value> = (0..10).map(|num| json!({ "_placeholder": true, "num": num })).collect();
     let head = format!("510-5[\"message\",{}]", json!({ "files": list }));
-    guest.socket.send_engine(&Packet::message(head))?;
-    for index in 0..10u8 {
-        guest.socket.send_engine(&Packet::binary(vec![index; 10]))?;
-    }
+    guest.socket.send_binary(&head, &[&[7; 10][..]; 10])?;
     refuses(&guest.socket.wait_ack(5, context.wait())?, "binary_unsupported")
 }
 
 fn unsupported(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    let guest = context.guest("guest")?;
-    witness.join(room)?;
-    guest.join(room)?;
+    let (room, guest, witness) = guest_and_witness(context)?;
     let img = json!({ "_placeholder": true, "num": 0 });
     let arg = json!({ "msg": "with binary", "img": img, "roomid": room });
     for (index, name) in ["message", "room", "login", "roomout"].iter().enumerate() {
         // Ids that no helper of this session used.
         let id = 1_000 + index as u64;
-        let head = format!("51-{id}[\"{name}\",{arg}]");
-        guest.socket.send_engine(&Packet::message(head))?;
-        guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
+        guest.socket.send_binary(&format!("51-{id}[\"{name}\",{arg}]"), &[&[1, 2, 3]])?;
         refuses(&guest.socket.wait_ack(id, context.wait())?, "binary_unsupported")?;
     }
-    let head = format!("51-[\"message\",{arg}]");
-    guest.socket.send_engine(&Packet::message(head))?;
-    guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
+    guest.socket.send_binary(&format!("51-[\"message\",{arg}]"), &[&[1, 2, 3]])?;
     let error = guest.event("chat_error")?;
     has_fields(error.arg(0), json!({ "code": "binary_unsupported", "event": "message" }))?;
     guest.say_to(&witness, room, "plain")?;
@@ -93,8 +73,7 @@ fn unsupported(context: &Context) -> Outcome {
 
 fn heartbeat_between(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let head = "51-77[\"message\",{\"_placeholder\":true,\"num\":0}]";
-    guest.socket.send_engine(&Packet::message(head))?;
+    guest.socket.send_message("51-77[\"message\",{\"_placeholder\":true,\"num\":0}]")?;
     match guest.socket.protocol() {
         Protocol::Eio3 => {
             guest.socket.send_engine(&Packet::text(Kind::Ping, "between"))?;

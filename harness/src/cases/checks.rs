@@ -4,13 +4,18 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use throng_codec::socket as sio;
 
-use crate::client::chat::roster_ids;
+use crate::client::chat::{Chat, roster_ids};
 use crate::client::http::Response;
 use crate::client::rest::{PASSWORD, Rest, User};
 use crate::client::socket::Socket;
 use crate::client::state::Event;
 use crate::outcome::{Outcome, Stop, equal, fail, require};
+
+/// Names of Socket.IO's own events.
+pub const RESERVED_NAMES: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Engine.IO's errors: code, status, message.
 pub const UNKNOWN_TRANSPORT: (u64, u16, &str) = (0, 400, "Transport unknown");
@@ -80,9 +85,14 @@ pub fn has_fields(value: &Value, wanted: Value) -> Outcome {
     wanted.iter().try_for_each(|(name, wanted)| equal(name, &value[name], wanted))
 }
 
+pub fn are_integers(value: &Value, fields: &[&str]) -> Outcome {
+    let fits = fields.iter().all(|field| value[*field].is_u64());
+    require(fits, &format!("integers in {fields:?}"), || value.to_string())
+}
+
 /// The items of a JSON list, to go through values that clients may send.
 pub fn each(list: Value) -> Vec<Value> {
-    let Value::Array(items) = list else { panic!("the values are a list") };
+    let Value::Array(items) = list else { panic!("{list} is no list") };
     items
 }
 
@@ -99,6 +109,16 @@ pub fn refuses(answer: &Value, code: &str) -> Outcome {
         &format!("an acknowledgement {{ok: false, code: {code:?}}}"),
         || format!("{answer}"),
     )
+}
+
+/// With one of several codes: a server that creates rooms on demand may treat any room as existing
+/// (CHAT-20).
+pub fn refuses_as(answer: &Value, codes: &str) -> Outcome {
+    let observed = answer["code"].as_str().unwrap_or("");
+    let fits = answer["ok"] == json!(false) && codes.split(" or ").any(|code| code == observed);
+    require(fits, &format!("an acknowledgement {{ok: false, code: {codes}}}"), || {
+        answer.to_string()
+    })
 }
 
 pub fn accepts(answer: &Value) -> Outcome {
@@ -118,6 +138,13 @@ pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
     fail("a cookie throng_session", format!("{:?}", response.headers))
 }
 
+/// 20 characters of base64url: a session's `sid` or its socket id.
+pub fn is_plain_id(what: &str, id: &str) -> Outcome {
+    let is_plain = id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let expected = format!("{what} of 20 characters of A-Z a-z 0-9 - _");
+    require(id.len() == 20 && is_plain, &expected, || id.to_owned())
+}
+
 /// Fails if something was found.
 pub fn nothing<T: fmt::Debug>(expected: &str, found: Option<T>) -> Outcome {
     match found {
@@ -126,9 +153,11 @@ pub fn nothing<T: fmt::Debug>(expected: &str, found: Option<T>) -> Outcome {
     }
 }
 
-/// An acknowledgement that refuses `input` with this code.
-pub fn refuses_input(answer: &Value, code: &str, input: impl fmt::Display) -> Outcome {
-    require(answer["code"] == json!(code), code, || format!("{answer} for {input}"))
+/// The event is refused with this code.
+pub fn refuses_event(chat: &Chat, name: &str, arg: &Value, code: &str) -> Outcome {
+    let answer = chat.ask(name, arg.clone())?;
+    let fits = answer["ok"] == json!(false) && answer["code"] == code;
+    require(fits, code, || format!("{answer} for {name} {:.80}", arg.to_string()))
 }
 
 pub fn ids(roster: &Value) -> Vec<u64> {
@@ -143,6 +172,15 @@ pub fn users_are(what: &str, roster: &Value, users: &[u64]) -> Outcome {
 /// No event of the session is `unwanted`.
 pub fn never(expected: &str, socket: &Socket, unwanted: impl Fn(&Event) -> bool) -> Outcome {
     nothing(expected, socket.events().into_iter().find(unwanted))
+}
+
+/// The server has sent no Socket.IO packet that is `unwanted`, events and acknowledgements aside.
+pub fn no_packet(
+    expected: &str,
+    socket: &Socket,
+    unwanted: impl Fn(&sio::Packet) -> bool,
+) -> Outcome {
+    nothing(expected, socket.others().into_iter().find(unwanted))
 }
 
 /// Value of the session cookie of a log-in, as a request header's value.

@@ -19,29 +19,18 @@ cases! {
 
 fn leaves_at_once(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
-    let guests: Vec<Chat> =
-        (0..6).map(|index| context.observer(&format!("guest{index}"))).collect::<Result<_, _>>()?;
-    let all_users: Vec<u64> =
-        guests.iter().map(|guest| guest.user.id).chain([watcher.user.id]).collect();
+    let guests = crowd(context, 6)?;
+    let all_users = [users_of(&guests), vec![watcher.user.id]].concat();
     for round in 0..4 {
         join_all(&guests, room)?;
         watcher.roster_of(room, &all_users)?;
         context.step(format!("round {round}: six leave at once"));
-        let barrier = std::sync::Barrier::new(guests.len());
-        std::thread::scope(|scope| {
-            for guest in &guests {
-                let barrier = &barrier;
-                scope.spawn(move || {
-                    barrier.wait();
-                    guest.emit("roomout", json!({ "roomid": room }))
-                });
-            }
-        });
-        let what = "a roster with the watcher alone".to_owned();
-        context.eventually(&what, || {
-            let events = watcher.socket.events();
-            let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == [watcher.user.id]))
+        at_the_same_time(
+            &guests,
+            |_, guest| Ok(guest.emit("roomout", json!({ "roomid": room }))?),
+        )?;
+        context.eventually("a roster with the watcher alone", || {
+            Ok(watcher.roster(room) == [watcher.user.id])
         })?;
         watcher.socket.skip();
     }
@@ -60,16 +49,12 @@ fn burst_converges(context: &Context) -> Outcome {
             guest.socket.hang_up();
         }
     }
-    let wanted = sorted(&stay.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    let wanted = sorted(&users_of(stay));
     for guest in stay {
-        context.eventually("the roster at rest", || {
-            let events = guest.socket.events();
-            let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == wanted))
-        })?;
+        context.eventually("the roster at rest", || Ok(guest.roster(room) == wanted))?;
     }
     for guest in stay.iter().take(3) {
-        equal("the last roster", &last_roster(context, guest, room)?, &wanted)?;
+        equal("the last roster", &last_roster(context, guest, room), &wanted)?;
     }
     Ok(())
 }
@@ -82,12 +67,10 @@ fn above_100(context: &Context) -> Outcome {
     for guest in &crowd {
         guest.socket.emit("room", &[json!({ "roomid": room, "presence": "count" })])?;
     }
-    watcher.event_where("presence with 104 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(104)
-    })?;
+    watcher.online(104)?;
     let last = observer_in(context, room, "last")?;
     let event = last.event("room")?;
-    let mut wanted: Vec<u64> = crowd.iter().map(|guest| guest.user.id).collect();
+    let mut wanted = users_of(&crowd);
     wanted.extend([watcher.user.id, last.user.id]);
     users_are("the users in the roster", event.arg(0), &wanted)?;
     has_fields(event.arg(1), json!({ "online": 105 }))
@@ -129,8 +112,8 @@ fn budget(context: &Context) -> Outcome {
     for mover in &movers {
         mover.leave(room)?;
     }
-    let wanted = sorted(&crowd.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    let wanted = sorted(&users_of(&crowd));
     let dead = crowd.iter().find_map(|guest| guest.socket.ending());
     nothing("no session lost", dead)?;
-    equal("the roster at rest", &last_roster(context, &crowd[30], room)?, &wanted)
+    equal("the roster at rest", &last_roster(context, &crowd[30], room), &wanted)
 }

@@ -42,19 +42,15 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
             let Some(users) = &mut users else {
                 return fail("the snapshot before the first presence", delta.to_string());
             };
-            let joined: Vec<u64> = delta["joined"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| entry["id"].as_u64())
-                .collect();
-            let left: Vec<u64> =
-                delta["left"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            let list = |key: &str| delta[key].as_array().cloned().unwrap_or_default();
+            let entries = list("joined");
+            let joined: Vec<u64> = entries.iter().filter_map(|e| e["id"].as_u64()).collect();
+            let left: Vec<u64> = list("left").iter().filter_map(Value::as_u64).collect();
             let named: BTreeSet<u64> = joined.iter().chain(&left).copied().collect();
             require(named.len() == joined.len() + left.len(), "each user at most once", || {
                 delta.to_string()
             })?;
-            for entry in delta["joined"].as_array().into_iter().flatten() {
+            for entry in &entries {
                 has_exactly("an entry of joined", entry, &["id", "name", "avatar", "src"])?;
             }
             for user in left {
@@ -69,9 +65,8 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
 }
 
 fn delta(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (first, guest) = (context.observer("first")?, context.observer("guest")?);
-    first.join(room)?;
+    let (room, first) = watched_room(context)?;
+    let guest = context.observer("guest")?;
     let follower = context.guest("follower")?;
     follower.join_as(room, "delta")?;
     for _ in 0..3 {
@@ -102,10 +97,10 @@ fn delta_same_as_full(context: &Context) -> Outcome {
     for guest in &crowd[..5] {
         guest.emit("roomout", json!({ "roomid": room }))?;
     }
-    let stay: Vec<u64> = crowd[5..].iter().map(|guest| guest.user.id).collect();
+    let stay = users_of(&crowd[5..]);
     let wanted = sorted(&[stay, vec![full.user.id, follower.user.id]].concat());
     context.eventually("the full member's roster at rest", || {
-        Ok(last_roster(context, &full, room)? == wanted)
+        Ok(last_roster(context, &full, room) == wanted)
     })?;
     context.eventually("the delta member's roster at rest", || {
         let (users, _) = follow(&follower.socket.events(), room)?;
@@ -114,33 +109,25 @@ fn delta_same_as_full(context: &Context) -> Outcome {
 }
 
 fn count(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (first, guest) = (context.observer("first")?, context.observer("guest")?);
-    first.join(room)?;
+    let (room, first) = watched_room(context)?;
+    let guest = context.observer("guest")?;
     let counter = context.guest("counter")?;
     counter.join_as(room, "count")?;
     let event = counter.event("presence")?;
     equal("online in the answer", &event.arg(0)["online"], &json!(2))?;
     guest.join(room)?;
-    counter.event_where("presence with 3 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(3)
-    })?;
+    counter.online(3)?;
     guest.leave(room)?;
     first.socket.hang_up();
-    counter.event_where("presence with 1 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(1)
-    })?;
+    counter.online(1)?;
     for event in counter.socket.events().iter().filter(|event| event.name == "presence") {
         has_exactly("presence", event.arg(0), &["room", "seq", "version", "online"])?;
     }
-    let events = counter.socket.events();
-    let stray = events.iter().find(|event| is_roster_of(event, room));
-    nothing("no roster", stray)?;
+    never("no roster", &counter.socket, |event| is_roster_of(event, room))?;
     counter.say_to(&counter, room, "a count member talks")?;
     counter.leave(room)?;
     let event = counter.event("roomout")?;
-    let users = ids(event.arg(0));
-    require(users.is_empty(), "an empty roster", || format!("{users:?}"))
+    users_are("an empty roster", event.arg(0), &[])
 }
 
 fn mode_changes(context: &Context) -> Outcome {
@@ -177,8 +164,7 @@ fn many_deltas(context: &Context) -> Outcome {
     }
     for guest in &full {
         context.eventually("a full member's roster", || {
-            let last = last_roster(context, guest, room)?;
-            Ok(last.iter().eq(&wanted))
+            Ok(last_roster(context, guest, room).iter().eq(&wanted))
         })?;
     }
     for guest in &followers {

@@ -40,8 +40,7 @@ fn then_close(context: &Context) -> Outcome {
     poller.connect()?;
     status(&poller.post_message("1")?, 200)?;
     context.pause(Duration::from_millis(100));
-    let answer = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
-    is_ok(&answer)
+    is_ok(&poller.post_packets(&[Packet::text(Kind::Close, "")])?)
 }
 
 fn silent_afterwards(context: &Context) -> Outcome {
@@ -61,20 +60,16 @@ fn silent_afterwards(context: &Context) -> Outcome {
 }
 
 fn lingering(context: &Context) -> Outcome {
-    let timeout = if context.run.slow { Duration::from_secs(50) } else { Duration::from_secs(6) };
     let socket = context.socket()?;
     socket.disconnect()?;
-    match socket.wait_end(timeout) {
+    match socket.wait_end(connect_timeout(context)) {
         Some(ending) => equal("the close code", &ending.code, &4003),
-        None if context.run.slow => {
-            fail("close code 4003", format!("the session is open after {timeout:?}"))
-        }
-        None => skip(format!("the target waits longer than {timeout:?}; run with --slow")),
+        None => outlives_connect_timeout(context),
     }
 }
 
 fn elsewhere(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message("1/other,"))?;
+    socket.send_message("1/other,")?;
     goes_on(context, &socket)
 }

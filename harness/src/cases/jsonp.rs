@@ -40,8 +40,7 @@ fn jsonp(context: &Context) -> Outcome {
         header(&response, "Cache-Control", "no-store")?;
         let text = unwrap_jsonp(&response, index)?;
         let packets = payload::decode_body_text(context.combo.protocol, &text)?;
-        let first = packets.first().map(|packet| packet.kind);
-        equal("the first packet", &first, &Some(Kind::Open))?;
+        equal("the first packet", &kinds(&packets).first(), &Some(&Kind::Open))?;
     }
     Ok(())
 }

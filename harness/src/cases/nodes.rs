@@ -1,7 +1,6 @@
 //! Chapter 10: several nodes that are one server.
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use super::prelude::*;
 
@@ -42,10 +41,6 @@ fn on(context: &Context, node: usize, user: &User, label: &str) -> Result<Chat, 
 /// A new user with one session on each node.
 fn one_per_node(context: &Context, label: &str) -> Result<Vec<Chat>, Stop> {
     (0..context.nodes()).map(|node| on(context, node, &context.user()?, label)).collect()
-}
-
-fn users_of(chats: &[Chat]) -> Vec<u64> {
-    chats.iter().map(|chat| chat.user.id).collect()
 }
 
 fn accounts(context: &Context) -> Outcome {
@@ -109,9 +104,9 @@ fn one_user(context: &Context) -> Outcome {
     let user = context.user()?;
     let witnesses = one_per_node(context, "witness")?;
     join_all(&witnesses, room)?;
-    let tabs = (0..context.nodes())
+    let tabs: Vec<Chat> = (0..context.nodes())
         .map(|node| on(context, node, &user, "tab"))
-        .collect::<Result<Vec<Chat>, Stop>>()?;
+        .collect::<Result<_, _>>()?;
     join_all(&tabs, room)?;
     let all_users: Vec<u64> = users_of(&witnesses).into_iter().chain([user.id]).collect();
     for chat in witnesses.iter().chain(&tabs) {
@@ -122,13 +117,8 @@ fn one_user(context: &Context) -> Outcome {
     context.pause(LAG);
     for (index, tab) in tabs.iter().enumerate() {
         for witness in &witnesses {
-            let left = witness
-                .socket
-                .events()
-                .into_iter()
-                .any(|event| is_roster_of(&event, room) && event.name == "roomout");
-            require(!left, "no roomout before the last leave", || {
-                format!("a roomout after {index} tabs")
+            never(&format!("no roomout after {index} tabs"), &witness.socket, |event| {
+                is_roster_of(event, room) && event.name == "roomout"
             })?;
         }
         // When the message after the leave arrives, everything before it has been sent.
@@ -152,29 +142,15 @@ fn messages(context: &Context) -> Outcome {
     let members = one_per_node(context, "member")?;
     join_all(&members, room)?;
     all_see(&members, room, &users_of(&members))?;
-    thread::scope(|scope| {
-        let talking: Vec<_> = members
-            .iter()
-            .enumerate()
-            .map(|(node, member)| scope.spawn(move || talk(member, room, node)))
-            .collect();
-        talking.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Stop::Error("a talking thread panicked".to_owned())),
-        })
-    })?;
+    at_the_same_time(&members, |node, member| talk(member, room, node))?;
     let total = EACH * members.len();
     let wanted: Vec<u64> = (1..=total as u64).collect();
-    let mut order: Option<Vec<Value>> = None;
+    let mut order: Option<Vec<String>> = None;
     for (node, member) in members.iter().enumerate() {
-        context.eventually(&format!("{total} messages on node {node}"), || {
-            Ok(member.messages(room).len() >= total)
-        })?;
-        let messages = member.messages(room);
-        let seqs: Vec<u64> =
-            messages.iter().filter_map(|message| message["seq"].as_u64()).collect();
-        equal(&format!("the order on node {node}"), &seqs, &wanted)?;
-        let texts: Vec<Value> = messages.iter().map(|message| message["msg"].clone()).collect();
+        let what = format!("{total} messages on node {node}");
+        context.eventually(&what, || Ok(member.seqs(room).len() >= total))?;
+        equal(&format!("the order on node {node}"), &member.seqs(room), &wanted)?;
+        let texts = member.texts(room);
         let first = order.get_or_insert_with(|| texts.clone());
         equal(&format!("the texts on node {node}"), &texts, first)?;
         let page = context.rest_at(node).history(&member.user.token, room, 1, 0)?;
@@ -185,15 +161,10 @@ fn messages(context: &Context) -> Outcome {
 
 /// Some messages without waiting for their acknowledgements.
 fn talk(member: &Chat, room: u64, node: usize) -> Outcome {
-    let ids = (0..EACH)
-        .map(|index| {
-            let text = format!("{node}.{index}");
-            member.socket.emit_with_id("message", &[message(room, &text)])
-        })
-        .collect::<Result<Vec<u64>, _>>()?;
+    let texts = (0..EACH).map(|index| format!("{node}.{index}"));
+    let answers = member.ask_all(texts.map(|text| ("message", message(room, &text))))?;
     let mut seqs = BTreeSet::new();
-    for id in ids {
-        let answer = member.socket.wait_ack(id, member.wait)?;
+    for answer in answers {
         let seq = answer["seq"].as_u64();
         require(seq.is_some_and(|seq| seqs.insert(seq)), "an ack with a new seq", || {
             answer.to_string()

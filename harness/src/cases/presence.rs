@@ -46,13 +46,12 @@ fn roster(context: &Context) -> Outcome {
         has_exactly("the entry", entry, &["id", "name", "avatar", "src"])?;
         equal("the entry", entry, &wanted)?;
     }
-    guests[0].leave(room)?;
-    guests[1].leave(room)?;
-    guests[2].leave(room)?;
-    let event =
-        guests[2].socket.wait_event(context.wait(), "the session's own roomout", |event| {
-            event.name == "roomout" && event.arg(1)["online"] == json!(0)
-        })?;
+    for guest in &guests {
+        guest.leave(room)?;
+    }
+    let event = guests[2].event_where("the session's own roomout", |event| {
+        event.name == "roomout" && event.arg(1)["online"] == 0
+    })?;
     equal("an empty roster", event.arg(0), &json!({}))
 }
 
@@ -70,17 +69,12 @@ fn meta(context: &Context) -> Outcome {
         if is_roster_of(&event, room) {
             has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
             let meta = event.arg(1);
-            let integers =
-                ["room", "seq", "online", "version"].iter().all(|key| meta[*key].is_u64());
-            require(integers, "integer fields", || meta.to_string())?;
+            are_integers(meta, &["room", "seq", "online", "version"])?;
             let users = event.arg(0).as_object().map_or(0, serde_json::Map::len);
-            has_fields(&meta, json!({ "online": users }))?;
-            require(
-                meta["seq"].as_u64().is_some_and(|own| own >= seq),
-                &format!("seq of {seq} or more"),
-                || meta.to_string(),
-            )?;
-            seq = meta["seq"].as_u64().unwrap_or(0);
+            has_fields(meta, json!({ "online": users }))?;
+            let own = meta["seq"].as_u64().unwrap_or(0);
+            require(own >= seq, &format!("seq of {seq} or more"), || meta.to_string())?;
+            seq = own;
         } else if event.name == "message" && event.arg(0)["roomid"] == json!(room) {
             let own = event.arg(0)["seq"].as_u64().unwrap_or(0);
             require(own > seq, &format!("a message with a seq above {seq}"), || {
@@ -125,7 +119,7 @@ fn version(context: &Context) -> Outcome {
 fn join_and_leave(context: &Context) -> Outcome {
     let room = context.room()?;
     let watchers = [context.guest("watcher")?, context.observer("second")?];
-    let base: Vec<u64> = watchers.iter().map(|watcher| watcher.user.id).collect();
+    let base = users_of(&watchers);
     join_all(&watchers, room)?;
     for round in 0..4 {
         let guest = observer_in(context, room, "guest")?;
@@ -136,9 +130,7 @@ fn join_and_leave(context: &Context) -> Outcome {
         } else {
             guest.socket.hang_up();
         }
-        for watcher in &watchers {
-            sees_leave(&watcher, room, &base)?;
-        }
+        watchers.iter().try_for_each(|watcher| sees_leave(watcher, room, &base))?;
     }
     Ok(())
 }
@@ -152,9 +144,7 @@ fn only_members(context: &Context) -> Outcome {
         guest.leave(room)?;
     }
     context.pause(QUIET);
-    let events = stranger.socket.events();
-    let stray = events.iter().find(|event| is_roster_of(event, room));
-    nothing("no roster event of another room", stray)
+    never("no roster event of another room", &stranger.socket, |event| is_roster_of(event, room))
 }
 
 fn back_within_a_flush(context: &Context) -> Outcome {
@@ -165,7 +155,7 @@ fn back_within_a_flush(context: &Context) -> Outcome {
     }
     guest.join(room)?;
     let wanted = sorted(&[guest.user.id, watcher.user.id]);
-    equal("the last roster", &last_roster(context, &watcher, room)?, &wanted)
+    equal("the last roster", &last_roster(context, &watcher, room), &wanted)
 }
 
 fn avatar_change(context: &Context) -> Outcome {

@@ -60,53 +60,28 @@ fn room_ids(context: &Context) -> Outcome {
 
 fn bad_ids(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let mut args = vec![json!({})];
-    let ids = [
-        json!(false),
-        json!(null),
-        json!(""),
-        json!(0),
-        json!("0"),
-        json!(-1),
-        json!("-1"),
-        json!(1.5),
-        json!("1.5"),
-        json!(" 1"),
-        json!("1 "),
-        json!("+1"),
-        json!("0x1"),
-        json!("one"),
-        json!(true),
-        json!([1]),
-        json!({ "id": 1 }),
-        json!(1_000_000_000u64),
-        json!("1000000000"),
-        json!("١"),
-    ];
-    args.extend(ids.into_iter().map(|id| json!({ "roomid": id })));
-    for arg in args {
+    let numbers = each(json!([0, -1, 1.5, 1_000_000_000]));
+    let texts =
+        each(json!(["", "0", "-1", "1.5", " 1", "1 ", "+1", "0x1", "one", "1000000000", "١"]));
+    let others = each(json!([false, null, true, [1], { "id": 1 }]));
+    let ids = [numbers, texts, others].concat();
+    let args = ids.into_iter().map(|id| json!({ "roomid": id }));
+    for arg in args.chain([json!({})]) {
         for name in ["room", "roomout"] {
-            let answer = guest.ask(name, arg.clone())?;
-            refuses_input(&answer, "invalid_argument", format!("{name} {arg}"))?;
+            refuses_event(&guest, name, &arg, "invalid_argument")?;
         }
     }
     Ok(())
 }
 
 fn unknown(context: &Context) -> Outcome {
-    // Rooms are created by the first join; this room has none.
-    let room = 1 + (context.run.fresh_room() + 400_000_000) % 999_000_000;
+    let room = unknown_room(context.run.fresh_room());
     let guest = context.guest("guest")?;
     let said = guest.ask("message", message(room, "no such room"))?;
     let left = guest.ask("roomout", json!({ "roomid": room }))?;
     if context.capabilities().rooms_on_demand {
         // A server may treat any room as existing: then the session is not a member of it.
-        let code = said["code"].as_str().unwrap_or("");
-        require(
-            matches!(code, "unknown_room" | "not_member"),
-            "unknown_room or not_member",
-            || said.to_string(),
-        )?;
+        refuses_as(&said, "unknown_room or not_member")?;
         return require(
             left["ok"] == json!(true) || left["code"] == json!("unknown_room"),
             "ok as for a session that is not a member, or unknown_room",
@@ -150,28 +125,22 @@ fn join_is_effective(context: &Context) -> Outcome {
     for round in 0..6 {
         talker.say(room, &format!("before {round}"))?;
         let seen = guest.socket.event_count();
-        let joined = guest.join(room)?;
-        let from = joined["seq"].as_u64().unwrap_or(0);
+        let from = guest.join(room)?["seq"].as_u64().unwrap_or(0);
         for index in 0..5 {
             talker.emit("message", message(room, &format!("round {round} number {index}")))?;
         }
         guest.message_with(&format!("round {round} number 4"))?;
-        let left = guest.leave(room)?;
-        let to = left["seq"].as_u64().unwrap_or(0);
+        let to = guest.leave(room)?["seq"].as_u64().unwrap_or(0);
         allowed.push((from + 1, to));
-        let observed: Vec<u64> = guest
-            .socket
-            .events_since(seen)
-            .iter()
-            .filter(|event| event.name == "message")
-            .filter_map(|event| event.arg(0)["seq"].as_u64())
-            .collect();
+        let events = guest.socket.events_since(seen);
+        let messages = events.iter().filter(|event| event.name == "message");
+        let observed: Vec<u64> =
+            messages.filter_map(|event| event.arg(0)["seq"].as_u64()).collect();
         let wanted: Vec<u64> = (from + 1..=from + 5).collect();
         equal("the seq of the messages after the join", &observed, &wanted)?;
     }
     context.pause(QUIET);
-    let seqs: Vec<u64> =
-        guest.messages(room).iter().filter_map(|event| event["seq"].as_u64()).collect();
+    let seqs = guest.seqs(room);
     let stray = seqs.iter().find(|seq| !allowed.iter().any(|(from, to)| (from..=to).contains(seq)));
     require(stray.is_none(), "no message from outside the membership", || format!("seq {stray:?}"))
 }
@@ -181,8 +150,7 @@ fn repeated(context: &Context) -> Outcome {
     context.pause(QUIET);
     let seen = witness.socket.event_count();
     guest.socket.skip();
-    let answer = guest.join(room)?;
-    has_fields(&answer, json!({ "online": 2 }))?;
+    has_fields(&guest.join(room)?, json!({ "online": 2 }))?;
     let event = guest.event("room")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     no_roster_since(context, &witness, seen, room)?;
@@ -222,15 +190,11 @@ fn one_at_a_time(context: &Context) -> Outcome {
     other.say_to(&guest, second, "in the new room")?;
     context.pause(QUIET);
     let events = guest.socket.events();
-    let about_old: Vec<_> = events
-        .iter()
-        .skip_while(|event| !is_roster_of(event, second))
-        .filter(|event| {
-            is_roster_of(event, first)
-                || event.name == "message" && event.arg(0)["roomid"] == json!(first)
-        })
-        .collect();
-    require(about_old.is_empty(), "nothing more about the old room", || format!("{about_old:?}"))?;
+    let mut later = events.iter().skip_while(|event| !is_roster_of(event, second));
+    let about_old = later.find(|event| {
+        is_roster_of(event, first) || event.name == "message" && event.arg(0)["roomid"] == first
+    });
+    nothing("nothing more about the old room", about_old)?;
     refuses(&guest.ask("message", message(first, "back there"))?, "not_member")
 }
 
@@ -257,21 +221,13 @@ fn room_limit(context: &Context) -> Outcome {
 fn presence_values(context: &Context) -> Outcome {
     let room = context.room()?;
     let guest = context.guest("guest")?;
-    for value in [json!("full"), json!("delta"), json!("count"), json!(null)] {
+    for value in each(json!(["full", "delta", "count", null])) {
         accepts(&guest.ask("room", json!({ "roomid": room, "presence": value }))?)?;
         guest.leave(room)?;
     }
-    for value in [
-        json!("Full"),
-        json!(""),
-        json!("none"),
-        json!(1),
-        json!(true),
-        json!(false),
-        json!(["full"]),
-    ] {
-        let answer = guest.ask("room", json!({ "roomid": room, "presence": value }))?;
-        refuses_input(&answer, "invalid_argument", format!("presence {value}"))?;
+    for value in each(json!(["Full", "", "none", 1, true, false, ["full"]])) {
+        let arg = json!({ "roomid": room, "presence": value });
+        refuses_event(&guest, "room", &arg, "invalid_argument")?;
     }
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")
 }
@@ -282,19 +238,14 @@ fn leave(context: &Context) -> Outcome {
     tab.join(room)?;
     witness.roster_of(room, &[guest.user.id, witness.user.id])?;
     context.step("the tab leaves, the user stays");
-    let answer = tab.leave(room)?;
-    has_fields(&answer, json!({ "online": 2 }))?;
+    has_fields(&tab.leave(room)?, json!({ "online": 2 }))?;
     let event = tab.event("roomout")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     context.step("the last session leaves");
     let answer = guest.leave(room)?;
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 1, "seq": 0 }))?;
     let event = guest.event("roomout")?;
-    users_are(
-        "the users in the roster for the session that left",
-        event.arg(0),
-        &[witness.user.id],
-    )?;
+    users_are("the users for the session that left", event.arg(0), &[witness.user.id])?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
     sees_leave(&witness, room, &[witness.user.id])?;
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")

@@ -1,11 +1,13 @@
 //! Set-ups that many cases share: rooms with sessions in them, and polls that the server holds.
 
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::alive::{ASK, is_answer, texts};
-use super::checks::{ids, nothing};
+use super::alive::{ASK, is_answered};
+use super::checks::nothing;
 use crate::client::ClientError;
 use crate::client::chat::{Chat, is_roster_of};
 use crate::client::http::{Connection, Request};
@@ -13,9 +15,8 @@ use crate::client::options::Options;
 use crate::client::poller::Poller;
 use crate::client::rest::User;
 use crate::client::socket::Socket;
-use crate::client::state::Event;
 use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use crate::outcome::{Outcome, Stop, equal, fail, skip};
 
 /// A new room with the session under test in it.
 pub fn guest_in_room(context: &Context) -> Result<(u64, Chat), Stop> {
@@ -97,6 +98,27 @@ pub fn all_see(chats: &[Chat], room: u64, users: &[u64]) -> Outcome {
     Ok(())
 }
 
+/// Each does the same on a thread of its own; all begin at the same moment.
+pub fn at_the_same_time(chats: &[Chat], act: impl Fn(usize, &Chat) -> Outcome + Sync) -> Outcome {
+    let barrier = Barrier::new(chats.len());
+    thread::scope(|scope| {
+        let acting: Vec<_> = chats
+            .iter()
+            .enumerate()
+            .map(|(index, chat)| {
+                let (barrier, act) = (&barrier, &act);
+                scope.spawn(move || {
+                    barrier.wait();
+                    act(index, chat)
+                })
+            })
+            .collect();
+        acting.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))
+        })
+    })
+}
+
 /// Each gets the message.
 pub fn all_hear(chats: &[Chat], text: &str) -> Outcome {
     for chat in chats {
@@ -109,6 +131,11 @@ pub fn all_hear(chats: &[Chat], text: &str) -> Outcome {
 pub fn sees_leave(witness: &Chat, room: u64, left: &[u64]) -> Outcome {
     let event = witness.roster_of(room, left)?;
     equal("the event", &event.name, &"roomout".to_owned())
+}
+
+/// The id of a room that no case creates: a run uses ascending ids.
+pub fn unknown_room(room: u64) -> u64 {
+    1 + (room + 500_000_000) % 999_000_000
 }
 
 pub fn users_of(chats: &[Chat]) -> Vec<u64> {
@@ -132,18 +159,15 @@ pub fn asking_socket(context: &Context) -> Result<(Socket, &'static str), Stop> 
 }
 
 /// The member's last roster of the room, once no roster event has arrived for a while.
-pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Result<Vec<u64>, Stop> {
-    let rosters = || -> Vec<Event> {
-        chat.socket.events().into_iter().filter(|event| is_roster_of(event, room)).collect()
-    };
-    let mut seen = rosters().len();
+pub fn last_roster(context: &Context, chat: &Chat, room: u64) -> Vec<u64> {
+    let mut from = chat.socket.event_count();
     loop {
         context.pause(QUIET);
-        let now = rosters();
-        if now.len() == seen {
-            return Ok(now.last().map(|event| ids(event.arg(0))).unwrap_or_default());
+        let events = chat.socket.events_since(from);
+        if !events.iter().any(|event| is_roster_of(event, room)) {
+            return chat.roster(room);
         }
-        seen = now.len();
+        from += events.len();
     }
 }
 
@@ -165,10 +189,7 @@ pub fn max_payload(context: &Context) -> Result<usize, Stop> {
 /// A poll that the server holds, once it has sent everything that was due.
 pub fn hold(context: &Context, poller: &Poller) -> Result<Connection, Stop> {
     poller.post_message(ASK)?;
-    let packets = poller.poll()?;
-    require(packets.iter().any(|packet| is_answer(packet, "/nope")), "an answer", || {
-        format!("{:?}", texts(&packets))
-    })?;
+    is_answered(&poller.poll()?)?;
     context.step("the server has nothing more to send");
     let mut connection = context.connection()?;
     connection.send(&Request::get(&poller.path()))?;
@@ -189,8 +210,17 @@ pub fn hold(context: &Context, poller: &Poller) -> Result<Connection, Stop> {
     }
 }
 
-/// How long a case waits for a time that the server does not announce; a target may be configured
-/// with less than the default, which only --slow waits for.
+/// How long a case waits for the connect timeout. The server does not announce it: the default is
+/// 45 s, a target may be configured with less.
 pub fn connect_timeout(context: &Context) -> Duration {
     Duration::from_secs(if context.run.slow { 50 } else { 6 })
+}
+
+/// The session is still open after [`connect_timeout`].
+pub fn outlives_connect_timeout(context: &Context) -> Outcome {
+    let timeout = connect_timeout(context);
+    if context.run.slow {
+        return fail("close code 4003", format!("the session is open after {timeout:?}"));
+    }
+    skip(format!("the target waits longer than {timeout:?} for CONNECT; run with --slow"))
 }

@@ -37,27 +37,20 @@ fn one_tab_leaves(context: &Context) -> Outcome {
     let (room, witness) = watched_room(context)?;
     let user = context.user()?;
     let stays = context.chat(&user, "stays")?;
-    let answer = stays.join(room)?;
-    has_fields(&answer, json!({ "online": 2 }))?;
+    has_fields(&stays.join(room)?, json!({ "online": 2 }))?;
     witness.roster_of(room, &[witness.user.id, user.id])?;
     context.pause(QUIET);
-    for way in ["roomout", "close", "reset"] {
+    for way in ["roomout", "close", "RST"] {
         context.step(format!("a second tab joins and ends by {way}"));
         let seen = witness.socket.event_count();
         let mut tab = context.chat(&user, "tab")?;
-        let answer = tab.join(room)?;
-        has_fields(&answer, json!({ "online": 2 }))?;
-        match way {
-            "roomout" => drop(tab.leave(room)?),
-            "close" => tab.socket.close(),
-            _ => tab.socket.reset(),
-        }
+        has_fields(&tab.join(room)?, json!({ "online": 2 }))?;
+        tab.end_by(way, room)?;
         no_roster_since(context, &witness, seen, room)?;
         witness.say_to(&stays, room, &format!("after {way}"))?;
         stays.say(room, &format!("still here after {way}"))?;
     }
-    let answer = witness.join(room)?;
-    has_fields(&answer, json!({ "online": 2 }))?;
+    has_fields(&witness.join(room)?, json!({ "online": 2 }))?;
     stays.leave(room)?;
     witness.roster_of(room, &[witness.user.id])?;
     Ok(())
@@ -70,12 +63,7 @@ fn every_way(context: &Context) -> Outcome {
         let mut guest = guest_in(context, room)?;
         witness.roster_of(room, &[witness.user.id, guest.user.id])?;
         let start = Instant::now();
-        match way {
-            "close" => guest.socket.close(),
-            "41" => guest.socket.disconnect()?,
-            "FIN" => guest.socket.hang_up(),
-            _ => guest.socket.reset(),
-        }
+        guest.end_by(way, room)?;
         sees_leave(&witness, room, &[witness.user.id])?;
         within("at once", start, Duration::from_millis(2_500))?;
     }

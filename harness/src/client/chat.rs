@@ -37,6 +37,16 @@ impl Chat {
         self.socket.ask(name, &[arg], self.wait)
     }
 
+    /// Emits events without waiting in between; returns their acknowledgements.
+    pub fn ask_all<'a>(
+        &self,
+        events: impl IntoIterator<Item = (&'a str, Value)>,
+    ) -> Result<Vec<Value>, ClientError> {
+        let ids = events.into_iter().map(|(name, arg)| self.socket.emit_with_id(name, &[arg]));
+        let ids = ids.collect::<Result<Vec<u64>, _>>()?;
+        ids.into_iter().map(|id| self.socket.wait_ack(id, self.wait)).collect()
+    }
+
     pub fn emit(&self, name: &str, arg: Value) -> Result<(), ClientError> {
         self.socket.emit(name, &[arg])
     }
@@ -52,6 +62,19 @@ impl Chat {
 
     pub fn leave(&self, room: u64) -> Result<Value, ClientError> {
         self.expect_ok("roomout", json!({ "roomid": room }))
+    }
+
+    /// Leaves the room in one of the ways that cases are about.
+    pub fn end_by(&mut self, way: &str, room: u64) -> Result<(), ClientError> {
+        match way {
+            "roomout" => drop(self.leave(room)?),
+            "41" => self.socket.disconnect()?,
+            "close" => self.socket.close(),
+            "FIN" => self.socket.hang_up(),
+            "RST" => self.socket.reset(),
+            other => panic!("{other} is no way to leave"),
+        }
+        Ok(())
     }
 
     pub fn say(&self, room: u64, text: &str) -> Result<Value, ClientError> {
@@ -95,9 +118,8 @@ impl Chat {
 
     pub fn message_with(&self, text: &str) -> Result<Value, ClientError> {
         let what = format!("the message {text:?}");
-        let event = self.event_where(&what, |event| {
-            event.name == "message" && event.arg(0)["msg"] == text
-        })?;
+        let event = self
+            .event_where(&what, |event| event.name == "message" && event.arg(0)["msg"] == text)?;
         Ok(event.arg(0).clone())
     }
 
@@ -115,6 +137,13 @@ impl Chat {
         self.event_where(&what, |event| {
             is_roster_of(event, room) && roster_ids(event.arg(0)) == wanted
         })
+    }
+
+    /// The user ids of the last roster of the room, ascending; none before the first.
+    pub fn roster(&self, room: u64) -> Vec<u64> {
+        let events = self.socket.events();
+        let last = events.iter().rev().find(|event| is_roster_of(event, room));
+        last.map(|event| roster_ids(event.arg(0)).into_iter().collect()).unwrap_or_default()
     }
 
     pub fn messages(&self, room: u64) -> Vec<Value> {

@@ -75,10 +75,7 @@ impl Poller {
     }
 
     /// Polls, answering pings, until a packet is `wanted`; returns all packets up to then.
-    pub fn poll_until(
-        &self,
-        wanted: impl Fn(&Packet) -> bool,
-    ) -> Result<Vec<Packet>, ClientError> {
+    pub fn poll_until(&self, wanted: impl Fn(&Packet) -> bool) -> Result<Vec<Packet>, ClientError> {
         let mut seen = Vec::new();
         for _ in 0..POLLS_MAX {
             let packets = self.poll()?;

@@ -141,6 +141,17 @@ impl Socket {
         self.send_engine(&Packet::message(sio::encode(packet)))
     }
 
+    /// Text as an Engine.IO message.
+    pub fn send_message(&self, text: impl Into<String>) -> Result<(), ClientError> {
+        self.send_engine(&Packet::message(text))
+    }
+
+    /// A binary event: its text, then its attachments.
+    pub fn send_binary(&self, head: &str, attachments: &[&[u8]]) -> Result<(), ClientError> {
+        self.send_message(head)?;
+        attachments.iter().try_for_each(|bytes| self.send_engine(&Packet::binary(*bytes)))
+    }
+
     pub fn send_engine(&self, packet: &Packet) -> Result<(), ClientError> {
         self.shared.send(packet)
     }
@@ -196,6 +207,11 @@ impl Socket {
         wanted: impl Fn(&sio::Packet) -> bool,
     ) -> Result<sio::Packet, ClientError> {
         self.wait_for(wait, what, |state| state.others.iter().find(|p| wanted(p)).cloned())
+    }
+
+    /// The packets that `wait_packet` looks at.
+    pub fn others(&self) -> Vec<sio::Packet> {
+        self.shared.state().others.clone()
     }
 
     pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, ClientError> {

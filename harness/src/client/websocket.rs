@@ -174,17 +174,31 @@ impl RawSocket {
         }
     }
 
+    /// Reads text messages until one is `wanted`.
+    pub fn receive_where(
+        &mut self,
+        wait: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, ClientError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let text = self.receive_text(deadline.saturating_duration_since(Instant::now()))?;
+            if wanted(&text) {
+                return Ok(text);
+            }
+        }
+    }
+
     /// Reads until the peer closes; `None` if it does not within `wait`.
     pub fn wait_close(&mut self, wait: Duration) -> Option<CloseFrame> {
         let deadline = Instant::now() + wait;
-        loop {
+        while self.closed.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.receive(left) {
-                Ok(_) => {}
-                Err(ClientError::Timeout(_)) => return None,
-                Err(_) => return self.closed.clone(),
+            if let Err(ClientError::Timeout(_)) = self.receive(left) {
+                return None;
             }
         }
+        self.closed.clone()
     }
 
     pub fn closed(&self) -> Option<&CloseFrame> {

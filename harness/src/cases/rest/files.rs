@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::cases::prelude::*;
 use crate::cases::images::{GIF, JPEG, PNG, WEBP};
+use crate::cases::prelude::*;
 
 cases! {
     upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
@@ -90,7 +90,7 @@ fn upload_faults(context: &Context) -> Outcome {
     let (room, guest) = guest_in_room(context)?;
     let token = guest.user.token.as_str();
     let room_text = room.to_string();
-    let nowhere = (1 + (room + 300_000_000) % 999_000_000).to_string();
+    let nowhere = unknown_room(room).to_string();
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>".as_slice();
     let html = b"<html><script>alert(1)</script>".as_slice();
     let files = [
