@@ -25,10 +25,8 @@ fn leaves_at_once(context: &Context) -> Outcome {
         join_all(&guests, room)?;
         watcher.roster_of(room, &all_users)?;
         context.step(format!("round {round}: six leave at once"));
-        at_the_same_time(
-            &guests,
-            |_, guest| Ok(guest.emit("roomout", json!({ "roomid": room }))?),
-        )?;
+        let left = together(&guests, |_, guest| guest.emit("roomout", json!({ "roomid": room })));
+        left.into_iter().collect::<Result<(), _>>()?;
         context.eventually("a roster with the watcher alone", || {
             Ok(watcher.roster(room) == [watcher.user.id])
         })?;

@@ -233,12 +233,11 @@ fn one_order(context: &Context) -> Outcome {
         context.observer("four")?,
     ];
     join_all(&members, room)?;
-    at_the_same_time(&members, |who, member| {
-        for index in 0..25 {
-            member.emit("message", message(room, &format!("{who}.{index}")))?;
-        }
-        Ok(())
-    })?;
+    let sent = together(&members, |who, member| {
+        (0..25)
+            .try_for_each(|index| member.emit("message", message(room, &format!("{who}.{index}"))))
+    });
+    sent.into_iter().collect::<Result<(), _>>()?;
     let wanted: Vec<u64> = (1..=100).collect();
     let mut orders = Vec::new();
     for member in &members {

@@ -142,7 +142,8 @@ fn messages(context: &Context) -> Outcome {
     let members = one_per_node(context, "member")?;
     join_all(&members, room)?;
     all_see(&members, room, &users_of(&members))?;
-    at_the_same_time(&members, |node, member| talk(member, room, node))?;
+    let talked = together(&members, |node, member| talk(member, room, node));
+    talked.into_iter().collect::<Outcome>()?;
     let total = EACH * members.len();
     let wanted: Vec<u64> = (1..=total as u64).collect();
     let mut order: Option<Vec<String>> = None;

@@ -24,3 +24,4 @@ pub use crate::client::websocket::RawSocket;
 pub use crate::combo::*;
 pub use crate::context::{Context, QUIET};
 pub use crate::outcome::{Outcome, Stop, equal, fail, require, skip};
+pub use crate::together::together;

@@ -1,7 +1,5 @@
 //! Set-ups that many cases share: rooms with sessions in them, and polls that the server holds.
 
-use std::sync::Barrier;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -96,27 +94,6 @@ pub fn all_see(chats: &[Chat], room: u64, users: &[u64]) -> Outcome {
         chat.roster_of(room, users)?;
     }
     Ok(())
-}
-
-/// Each does the same on a thread of its own; all begin at the same moment.
-pub fn at_the_same_time(chats: &[Chat], act: impl Fn(usize, &Chat) -> Outcome + Sync) -> Outcome {
-    let barrier = Barrier::new(chats.len());
-    thread::scope(|scope| {
-        let acting: Vec<_> = chats
-            .iter()
-            .enumerate()
-            .map(|(index, chat)| {
-                let (barrier, act) = (&barrier, &act);
-                scope.spawn(move || {
-                    barrier.wait();
-                    act(index, chat)
-                })
-            })
-            .collect();
-        acting.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Stop::Error("a thread panicked".to_owned())))
-        })
-    })
 }
 
 /// Each gets the message.
