@@ -57,7 +57,7 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
                 users.remove(&user);
             }
             users.extend(joined);
-            has_fields(&delta, json!({ "online": users.len() }))?;
+            has_fields(delta, json!({ "online": users.len() }))?;
             deltas += 1;
         }
     }

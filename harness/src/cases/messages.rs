@@ -82,7 +82,7 @@ fn author(context: &Context) -> Outcome {
     equal("userid for the author", &own["userid"], &json!(one.user.email))?;
     equal("userid for others", &seen["userid"], &json!(one.user.public_id()))?;
     for event in [&own, &seen] {
-        has_fields(&event, json!({ "username": one.user.name, "src": one.user.avatar }))?;
+        has_fields(event, json!({ "username": one.user.name, "src": one.user.avatar }))?;
     }
     for (user, event) in [(&one.user, &own), (&two.user, &seen)] {
         let page = context.rest().history(&user.token, room, 1, 0)?;
@@ -308,7 +308,7 @@ fn acked_is_stored(context: &Context) -> Outcome {
         let Some(row) = rows.last() else {
             return fail("the message in the history", page.to_string());
         };
-        has_fields(&row, json!({ "msg": text, "id": answer["id"], "seq": answer["seq"] }))?;
+        has_fields(row, json!({ "msg": text, "id": answer["id"], "seq": answer["seq"] }))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ fn register(context: &Context) -> Outcome {
     let user = &answer["user"];
     let fields = ["id", "name", "email", "avatar", "api_token", "created_at", "updated_at"];
     has_exactly("user", user, &fields)?;
-    has_fields(&user, json!({ "email": email, "name": email.split('@').next() }))?;
+    has_fields(user, json!({ "email": email, "name": email.split('@').next() }))?;
     require(user["id"].is_u64(), "an integer id", || user.to_string())?;
     require(is_time(&user["created_at"]) && is_time(&user["updated_at"]), "times", || {
         user.to_string()

@@ -31,7 +31,7 @@ fn rooms(context: &Context) -> Outcome {
     let Some(entry) = rooms.iter().find(|entry| entry["id"] == json!(room)) else {
         return fail(format!("the room {room}"), format!("{} other rooms", rooms.len()));
     };
-    has_fields(&entry, json!({ "online": 1, "seq": 1, "unread": 1 }))
+    has_fields(entry, json!({ "online": 1, "seq": 1, "unread": 1 }))
 }
 
 fn history_shape(context: &Context) -> Outcome {
