@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::clock::{SECOND_NS, now_ns, seconds};
 use crate::samples::{Metric, Samples};
@@ -22,10 +22,17 @@ impl Live {
     #[must_use]
     pub fn new(is_live: bool, shared: &Shared) -> Self {
         let total_ms = (shared.scenario.total_s() * 1e3) as u64;
-        let all = MultiProgress::new();
         if !is_live {
-            all.set_draw_target(ProgressDrawTarget::hidden());
+            let hidden = ProgressBar::hidden;
+            return Self {
+                bar: hidden(),
+                detail: hidden(),
+                shown_ns: 0,
+                delivered: 0,
+                published: 0,
+            };
         }
+        let all = MultiProgress::new();
         let bar = all.add(ProgressBar::new(total_ms));
         let detail = all.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{prefix:>10} {wide_bar} {elapsed} {msg}") {

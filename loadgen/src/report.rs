@@ -166,14 +166,30 @@ impl Report {
     /// A number by its SLO name: `delivery.p99`, `completeness`, `errors`, `server.cpu_us_per_delivery`, ….
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
-        match name.split_once('.') {
-            Some(("latency_us", figure)) => field(&self.latency_us, figure),
-            Some(("server", figure)) => field(&self.server, figure),
-            Some(("generator", figure)) => field(&self.generator, figure),
-            Some((histogram, figure)) => field(self.latencies_us.get(histogram)?, figure),
-            None if name == "errors" => Some(self.errors.values().sum::<u64>() as f64),
-            None => field(self, name),
+        if let Some((histogram, figure)) = name.split_once('.') {
+            if let Some(percentiles) = self.latencies_us.get(histogram) {
+                return field(percentiles, figure);
+            }
+            return match histogram {
+                "latency_us" => field(&self.latency_us, figure),
+                "server" => field(&self.server, figure),
+                "generator" => field(&self.generator, figure),
+                _ => None,
+            };
         }
+        if name == "errors" {
+            return Some(self.errors.values().sum::<u64>() as f64);
+        }
+        let own = [
+            ("completeness", self.completeness),
+            ("deliveries_per_s", self.deliveries_per_s),
+            ("publishes_per_s", self.publishes_per_s),
+            ("connects_per_s", self.connects_per_s),
+            ("joined", self.joined as f64),
+        ];
+        own.iter()
+            .find_map(|(own, value)| (*own == name).then_some(*value))
+            .or_else(|| field(&self.counters, name))
     }
 }
 

@@ -186,11 +186,16 @@ impl Conductor {
             now_ns() + nanos(pace_s) + scenario.connect.timeout_ms.saturating_mul(2_000_000);
         loop {
             self.pause(Duration::from_millis(5));
-            if let Some(stopped_by) = self.stopped_by(threads) {
-                return Some(stopped_by);
+            if self.interrupt.is_set() {
+                return Some("interrupt".into());
             }
-            let mut gauges = self.shared.gauges.iter();
-            if gauges.all(|g| g.connected.load(Ordering::Acquire)) || now_ns() > deadline_ns {
+            if threads.iter().any(JoinHandle::is_finished) {
+                return Some("generator thread ended".into());
+            }
+            if self.shared.gauges.iter().all(|g| g.connected.load(Ordering::Acquire)) {
+                break;
+            }
+            if now_ns() > deadline_ns {
                 break;
             }
         }
@@ -209,8 +214,11 @@ impl Conductor {
         loop {
             self.pause(Duration::from_millis(10));
             let waited_ms = (now_ns() - started_ns) / 1_000_000;
-            let is_right = self.have_all_seen(Stage::Settling)
-                && self.shared.sum(|gauges| &gauges.unconverged) == 0;
+            let seen = |stage| {
+                move |g: &crate::shared::Gauges| g.seen_stage.load(Ordering::Acquire) >= stage
+            };
+            let is_seen = self.shared.gauges.iter().all(seen(Stage::Settling as u8));
+            let is_right = is_seen && self.shared.sum(|gauges| &gauges.unconverged) == 0;
             if waited_ms >= settle_ms && (is_right || waited_ms >= longest_ms)
                 || self.interrupt.is_set()
             {
@@ -253,8 +261,11 @@ impl Conductor {
                 return None;
             }
             self.pause(left.min(Duration::from_millis(100)));
-            if let Some(stopped_by) = self.stopped_by(threads) {
-                return Some(stopped_by);
+            if self.interrupt.is_set() {
+                return Some("interrupt".into());
+            }
+            if threads.iter().any(JoinHandle::is_finished) {
+                return Some("generator thread ended".into());
             }
             let gone = self.shared.sum(|gauges| &gauges.failed);
             if gone >= self.shared.scenario.clients as u64 {
@@ -272,7 +283,11 @@ impl Conductor {
         self.shared.enter_stage(Stage::Draining);
         loop {
             self.pause(Duration::from_millis(10));
-            let is_settled = self.have_all_seen(Stage::Draining)
+            let gauges = &self.shared.gauges;
+            let is_seen = |g: &crate::shared::Gauges| {
+                g.seen_stage.load(Ordering::Acquire) >= Stage::Draining as u8
+            };
+            let is_settled = gauges.iter().all(is_seen)
                 && self.shared.sum(|gauges| &gauges.owed) == 0
                 && self.shared.sum(|gauges| &gauges.awaited) == 0
                 && self.shared.sum(|gauges| &gauges.unconverged) == 0;
@@ -282,20 +297,6 @@ impl Conductor {
         }
         // Duplicates come after what they duplicate: give them a moment to show.
         self.pause(Duration::from_millis(100));
-    }
-
-    /// What ends the run before its time.
-    fn stopped_by(&self, threads: &[JoinHandle<anyhow::Result<ThreadResult>>]) -> Option<String> {
-        if self.interrupt.is_set() {
-            return Some("interrupt".into());
-        }
-        threads.iter().any(JoinHandle::is_finished).then(|| "generator thread ended".into())
-    }
-
-    /// All threads have entered the stage.
-    fn have_all_seen(&self, stage: Stage) -> bool {
-        let mut gauges = self.shared.gauges.iter();
-        gauges.all(|gauges| gauges.seen_stage.load(Ordering::Acquire) >= stage as u8)
     }
 
     fn pause(&mut self, time: Duration) {
