@@ -130,9 +130,7 @@ fn read_known(path: Option<&Path>) -> Result<Known, (u8, String)> {
     let Some(path) = path else {
         return Ok(Known::default());
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|why| (USAGE, format!("{}: {why}", path.display())))?;
-    let known = Known::parse(&text);
+    let known = Known::parse(&read(path)?);
     let unknown = known.unknown(|id| cases::find(id).is_some());
     if unknown.is_empty() {
         Ok(known)
@@ -187,9 +185,6 @@ fn show_progress(report: &Report, finished: usize, total: usize) {
 }
 
 fn write_reports(args: &RunArgs, summary: &Summary<'_>) -> Result<(), (u8, String)> {
-    let write = |path: &Path, text: String| {
-        std::fs::write(path, text).map_err(|why| (USAGE, format!("{}: {why}", path.display())))
-    };
     if let Some(path) = &args.junit {
         write(path, junit::render(summary).map_err(|why| (USAGE, why))?)?;
     }
@@ -200,6 +195,14 @@ fn write_reports(args: &RunArgs, summary: &Summary<'_>) -> Result<(), (u8, Strin
         write(path, html::render(summary))?;
     }
     Ok(())
+}
+
+fn write(path: &Path, text: String) -> Result<(), (u8, String)> {
+    std::fs::write(path, text).map_err(|why| (USAGE, format!("{}: {why}", path.display())))
+}
+
+fn read(path: &Path) -> Result<String, (u8, String)> {
+    std::fs::read_to_string(path).map_err(|why| (USAGE, format!("{}: {why}", path.display())))
 }
 
 fn list(args: &ListArgs) -> Exit {
@@ -283,9 +286,7 @@ fn explain(id: &str) -> Exit {
 }
 
 fn replay(args: &ReplayArgs) -> Exit {
-    let text = std::fs::read_to_string(&args.file)
-        .map_err(|why| (USAGE, format!("{}: {why}", args.file.display())))?;
-    let script: Script = serde_json::from_str(&text)
+    let script: Script = serde_json::from_str(&read(&args.file)?)
         .map_err(|why| (USAGE, format!("{} is not a script: {why}", args.file.display())))?;
     let (nodes, capabilities) = reach(&args.target)?;
     if !capabilities.chat || !capabilities.rooms_on_demand {
@@ -371,8 +372,7 @@ fn latency(args: &LatencyArgs) -> Exit {
         );
     }
     if let Some(path) = &args.json {
-        std::fs::write(path, format!("{:#}\n", measured.to_json()))
-            .map_err(|why| (USAGE, format!("{}: {why}", path.display())))?;
+        write(path, format!("{:#}\n", measured.to_json()))?;
     }
     let mut code = CONFORMS;
     if !measured.is_complete() {
@@ -398,14 +398,7 @@ fn mutants(args: &MutantsArgs) -> Exit {
         }
         return Ok(CONFORMS);
     }
-    let chosen = args
-        .only
-        .iter()
-        .map(|name| {
-            Defect::parse(name)
-                .ok_or((USAGE, format!("unknown defect {name:?}; see `mutants --list`")))
-        })
-        .collect::<Result<Vec<Defect>, _>>()?;
+    let chosen = args.only.iter().map(|name| defect(name)).collect::<Result<Vec<Defect>, _>>()?;
     let chosen = if chosen.is_empty() { Defect::ALL.to_vec() } else { chosen };
     let trials = try_all(&chosen, args.jobs, &|trial| {
         let verdict = match &trial.killed_by {
@@ -421,22 +414,20 @@ fn mutants(args: &MutantsArgs) -> Exit {
         );
     });
     if let Some(path) = &args.json {
-        std::fs::write(path, format!("{:#}\n", json!(trials)))
-            .map_err(|why| (USAGE, format!("{}: {why}", path.display())))?;
+        write(path, format!("{:#}\n", json!(trials)))?;
     }
     let killed = trials.iter().filter(|trial| trial.killed_by.is_some()).count();
     println!("{killed} killed, {} survived", trials.len() - killed);
     Ok(if killed == trials.len() { CONFORMS } else { BROKEN })
 }
 
+fn defect(name: &str) -> Result<Defect, (u8, String)> {
+    Defect::parse(name)
+        .ok_or_else(|| (USAGE, format!("unknown defect {name:?}; see `mutants --list`")))
+}
+
 fn reference(args: &ReferenceArgs) -> Exit {
-    let defect = match &args.defect {
-        None => None,
-        Some(name) => Some(
-            Defect::parse(name)
-                .ok_or_else(|| (USAGE, format!("unknown defect {name:?}; see `mutants --list`")))?,
-        ),
-    };
+    let defect = args.defect.as_deref().map(defect).transpose()?;
     let options = Options { defect, ..Options::default() };
     let server = Reference::start_at(&args.listen, options)
         .map_err(|why| (USAGE, format!("{}: {why}", args.listen.join(","))))?;

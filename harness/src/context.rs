@@ -159,6 +159,14 @@ impl Context {
         }
     }
 
+    /// The open packet of a new session over the case's protocol and transport.
+    pub fn open(&self) -> Result<Open, ClientError> {
+        match self.combo.transport {
+            Transport::Polling => Ok(self.poller()?.open),
+            Transport::Websocket => Ok(self.bare_websocket()?.1),
+        }
+    }
+
     pub fn poller(&self) -> Result<Poller, ClientError> {
         self.poller_with("")
     }
@@ -274,21 +282,15 @@ impl Context {
         std::thread::sleep(time);
     }
 
-    /// Calls `found` until it yields, for changes that no event announces.
-    pub fn eventually<T>(
-        &self,
-        what: &str,
-        mut found: impl FnMut() -> Result<Option<T>, Stop>,
-    ) -> Result<T, Stop> {
+    /// Asks until `holds` says yes, for changes that no event announces.
+    pub fn eventually(&self, what: &str, mut holds: impl FnMut() -> Result<bool, Stop>) -> Outcome {
         let deadline = Instant::now() + self.wait();
-        loop {
-            if let Some(value) = found()? {
-                return Ok(value);
-            }
+        while !holds()? {
             if Instant::now() >= deadline {
                 return fail(what, format!("not within {:?}", self.wait()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 }

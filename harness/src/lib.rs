@@ -43,3 +43,4 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod skips;
+mod together;

@@ -40,6 +40,16 @@ fn write(name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+fn report(path: impl AsRef<std::path::Path>) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a report")).expect("JSON")
+}
+
+/// The names of all results of a report.
+fn names(report: &Value) -> Vec<String> {
+    let results = report["results"].as_array().expect("results");
+    results.iter().map(|result| result["name"].to_string()).collect()
+}
+
 const MSG: &str = "msg.author[eio4/websocket]";
 
 #[test]
@@ -110,8 +120,7 @@ fn without_keep_going_the_run_stops_at_the_first_violated_must() {
     let url = server.url();
     let args = ["run", "--target", &url, "--filter", "msg", "--jobs", "1", "--json", &json];
     assert_eq!(code(&args), 1);
-    let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
+    let report = report(&json);
     let not_run = report["results"].as_array().expect("results").iter().filter(|result| {
         result["reason"].as_str().is_some_and(|reason| reason.starts_with("not run"))
     });
@@ -122,56 +131,34 @@ fn without_keep_going_the_run_stops_at_the_first_violated_must() {
 fn shards_share_the_cases_without_overlap() {
     let server = correct();
     let url = server.url();
-    let mut names = Vec::new();
+    let mut parts = Vec::new();
     for shard in ["1/3", "2/3", "3/3"] {
         let json = temp(&format!("shard{}", &shard[..1])).display().to_string();
         let args = ["run", "--target", &url, "--filter", "trn", "--shard", shard, "--json", &json];
         assert_eq!(code(&args), 0);
-        let report: Value =
-            serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
-        let results = report["results"].as_array().expect("results").clone();
-        names.extend(results.iter().map(|result| result["name"].to_string()));
+        parts.extend(names(&report(&json)));
     }
     let json = temp("whole").display().to_string();
     assert_eq!(code(&["run", "--target", &url, "--filter", "trn", "--json", &json]), 0);
-    let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(&json).expect("a report")).expect("JSON");
-    let mut whole: Vec<String> = report["results"]
-        .as_array()
-        .expect("results")
-        .iter()
-        .map(|result| result["name"].to_string())
-        .collect();
-    names.sort();
+    let mut whole = names(&report(&json));
+    parts.sort();
     whole.sort();
-    assert_eq!(names, whole);
+    assert_eq!(parts, whole);
 }
 
 #[test]
 fn reports_have_the_documented_shape() {
     let server = wrong(Defect::EmailToAll);
     let (junit, json, html) = (temp("junit"), temp("json"), temp("html"));
-    let args = [
-        "run",
-        "--target",
-        &server.url(),
-        "--filter",
-        "msg.author",
-        "--keep-going",
-        "--junit",
-        &junit.display().to_string(),
-        "--json",
-        &json.display().to_string(),
-        "--html",
-        &html.display().to_string(),
-    ];
-    assert_eq!(code(&args), 1);
+    let (url, run) = (server.url(), ["run", "--filter", "msg.author", "--keep-going", "--target"]);
+    let files = [&junit, &json, &html].map(|path| path.display().to_string());
+    let reports = ["--junit", &files[0], "--json", &files[1], "--html", &files[2]];
+    assert_eq!(code(&[&run[..], &[&url], &reports].concat()), 1);
     let junit = std::fs::read_to_string(junit).expect("JUnit");
     assert!(junit.contains("<testsuite name=\"msg\"") && junit.contains("<failure"), "{junit}");
     let html = std::fs::read_to_string(html).expect("HTML");
     assert!(html.contains("CHAT-39") && !html.contains("src=\"http"), "self-contained");
-    let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(json).expect("JSON")).expect("JSON");
+    let report = report(json);
     let schema: Value =
         serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
     has_required("report", &report, &schema);
@@ -227,20 +214,9 @@ fn a_broken_script_is_saved_and_replays() {
     let server = wrong(Defect::UnreadOffByOne);
     let dir = temp("scripts");
     let url = server.url();
-    let args = [
-        "run",
-        "--target",
-        &url,
-        "--filter",
-        "prop.chat",
-        "--seed",
-        "3",
-        "--cases",
-        "20",
-        "--scripts",
-        &dir.display().to_string(),
-    ];
-    assert_eq!(code(&args), 1);
+    let run = ["run", "--filter", "prop.chat", "--seed", "3", "--cases", "20"];
+    let scripts = dir.display().to_string();
+    assert_eq!(code(&[&run[..], &["--target", &url, "--scripts", &scripts]].concat()), 1);
     let script = dir.join("chat-3.json");
     let text = std::fs::read_to_string(&script).expect("a saved script");
     let parsed: Script = serde_json::from_str(&text).expect("a script");

@@ -18,7 +18,7 @@ impl World {
         let Some(&user) = self.tokens.get(token) else {
             return false;
         };
-        let old = self.sessions.get(sid).and_then(|session| session.user);
+        let old = self.user_of(sid);
         if old.is_some_and(|old| old != user) {
             self.leave_all(sid);
         }
@@ -46,7 +46,7 @@ impl World {
         let outcome = match name {
             "login" => self.login(sid, user, id),
             "room" => self.join(sid, user, &data, id),
-            "roomout" => self.roomout(sid, user, &data, id),
+            "roomout" => self.roomout(sid, &data, id),
             _ => self.message(sid, user, &data, id),
         };
         if let Err((code, message)) = outcome {
@@ -102,7 +102,7 @@ impl World {
             }
             self.rooms.insert(room, Room::default());
         }
-        let is_member = self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid));
+        let is_member = self.is_member(sid, room);
         let joined = self.rooms.values().filter(|room| room.members.contains_key(sid)).count();
         if !is_member && joined >= self.options.rooms_per_session_max {
             return Err(("room_limit", "No more rooms for this session"));
@@ -121,42 +121,31 @@ impl World {
         if is_broadcast {
             self.broadcast_change(room, Some(sid), Some(sid), &[user], &[], was_present);
         }
-        if let Some(id) = id {
-            let answer = self.standing(room);
-            self.ack(sid, id, answer);
-        }
+        self.ack_standing(sid, room, id);
         self.entered(user, room, was_present);
         Ok(())
     }
 
-    fn roomout(
-        &mut self,
-        sid: &str,
-        _user: u64,
-        data: &Value,
-        id: Option<u64>,
-    ) -> Result<(), Refusal> {
+    fn roomout(&mut self, sid: &str, data: &Value, id: Option<u64>) -> Result<(), Refusal> {
         let room = room_id(&data["roomid"])?;
         if !self.rooms.contains_key(&room) {
             return Err(("unknown_room", "There is no such room"));
         }
-        let is_member = self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid));
-        if is_member {
+        if self.is_member(sid, room) {
             self.leave(sid, room, true);
         } else if id.is_none() {
             let meta = self.meta(room);
             self.emit(sid, "roomout", &[json!({}), meta]);
         }
-        if let Some(id) = id {
-            let answer = self.standing(room);
-            self.ack(sid, id, answer);
-        }
+        self.ack_standing(sid, room, id);
         Ok(())
     }
 
-    fn standing(&self, room: u64) -> Value {
-        let seq = self.rooms.get(&room).map_or(0, |room| room.seq);
-        json!({ "ok": true, "room": room, "online": self.online(room), "seq": seq })
+    fn ack_standing(&mut self, sid: &str, room: u64, id: Option<u64>) {
+        if let Some(id) = id {
+            let (online, seq) = (self.online(room), self.seq(room));
+            self.ack(sid, id, json!({ "ok": true, "room": room, "online": online, "seq": seq }));
+        }
     }
 
     pub fn rooms_of(&self, sid: &str) -> Vec<u64> {

@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
 
 use crate::chat::{Refusal, room_id};
 use crate::defect::Defect;
 use crate::files::{self, Folder};
-use crate::world::{Message, World};
+use crate::world::{self, Message, World};
 
 const TIME_CHARS_MAX: usize = 64;
 
@@ -105,7 +103,7 @@ impl World {
     }
 
     pub fn deliver(&mut self, sid: &str, room: u64, message: &Message) {
-        let reader = self.sessions.get(sid).and_then(|session| session.user);
+        let reader = self.user_of(sid);
         let event = self.message_json(room, message, reader);
         self.emit(sid, "message", &[event]);
     }
@@ -135,7 +133,7 @@ impl World {
             hit(13, deliveries)
         };
         if self.has(Defect::SwappedForOne) || self.has(Defect::RemoteOrderSwapped) {
-            let reader = self.sessions.get(sid).and_then(|session| session.user);
+            let reader = self.user_of(sid);
             if let Some((owner, earlier)) = held_back
                 && owner == sid
             {
@@ -168,8 +166,8 @@ impl World {
         let last = self.rooms.get(&room).and_then(|room| room.messages.last().cloned());
         if let Some(message) = last {
             let event = self.message_json(room, &message, None);
-            let packet = Packet::message(sio::encode(&sio::Packet::event("message", &[event])));
-            self.late.push((Instant::now() + Duration::from_millis(1), sid.to_owned(), packet));
+            let at = Instant::now() + Duration::from_millis(1);
+            self.late.push((at, sid.to_owned(), world::event("message", &[event])));
         }
     }
 

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
 
 use crate::defect::Defect;
-use crate::world::{Mode, World};
+use crate::world::{Mode, World, event};
 
 impl World {
     pub fn present(&self, room: u64) -> BTreeSet<u64> {
@@ -78,7 +76,7 @@ impl World {
     }
 
     pub fn enter(&mut self, sid: &str, room: u64, mode: Mode) {
-        let user = self.sessions.get(sid).and_then(|session| session.user);
+        let user = self.user_of(sid);
         let was_present = user.is_some_and(|user| self.is_present(user, room));
         if let Some(room) = self.rooms.get_mut(&room) {
             room.members.insert(sid.to_owned(), mode);
@@ -127,12 +125,9 @@ impl World {
         let mut delta = meta.clone();
         delta["joined"] = joined.iter().map(|&user| self.entry(user)).collect();
         delta["left"] = if self.has(Defect::DeltaWithoutLeft) { json!([]) } else { json!(left) };
-        let encode = |name: &str, args: &[Value]| {
-            Packet::message(sio::encode(&sio::Packet::event(name, args)))
-        };
-        let full = encode(name, &[roster, meta.clone()]);
-        let delta = encode("presence", &[delta]);
-        let count = encode("presence", &[meta]);
+        let full = event(name, &[roster, meta.clone()]);
+        let delta = event("presence", &[delta]);
+        let count = event("presence", &[meta]);
         let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else {
             return;
         };
@@ -153,7 +148,7 @@ impl World {
 
     /// Ends one membership; `answered` when the client requested it.
     pub fn leave(&mut self, sid: &str, room: u64, answered: bool) {
-        let user = self.sessions.get(sid).and_then(|session| session.user);
+        let user = self.user_of(sid);
         let tabs_leave_too = self.has(Defect::TabCloseRemovesUser);
         let loses_rejoin = self.has(Defect::InvisibleAfterRejoin);
         let in_burst = self.has(Defect::LeaveLostInBurst);

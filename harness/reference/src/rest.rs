@@ -290,10 +290,8 @@ impl World {
     }
 
     fn room_json(&self, user: u64, id: u64) -> Value {
-        let seq = self.rooms.get(&id).map_or(0, |room| room.seq);
-        let unread = self.unread(user, id);
-        json!({ "id": id, "name": format!("Room {id}"), "online": self.online(id), "seq": seq,
-                "unread": unread })
+        let (online, seq, unread) = (self.online(id), self.seq(id), self.unread(user, id));
+        json!({ "id": id, "name": format!("Room {id}"), "online": online, "seq": seq, "unread": unread })
     }
 
     fn upload(&mut self, call: &Call, folder: Folder) -> Option<String> {

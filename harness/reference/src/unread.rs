@@ -11,7 +11,7 @@ const ROOMS_COUNTED_MAX: usize = 1_000;
 
 impl World {
     pub fn unread(&self, user: u64, room: u64) -> u64 {
-        let seq = self.rooms.get(&room).map_or(0, |room| room.seq);
+        let seq = self.seq(room);
         if self.is_present(user, room) && !self.has(Defect::CountsReaders) {
             return 0;
         }
@@ -35,7 +35,7 @@ impl World {
         if was_present {
             return;
         }
-        let seq = self.rooms.get(&room).map_or(0, |room| room.seq);
+        let seq = self.seq(room);
         let had = seq.saturating_sub(self.reads.get(&(user, room)).copied().unwrap_or(0));
         self.reads.insert((user, room), seq);
         if had > 0 {
@@ -57,7 +57,7 @@ impl World {
         if self.tab_left.remove(&(user, room)) && self.has(Defect::UnreadDoubled) {
             return;
         }
-        let seq = self.rooms.get(&room).map_or(0, |room| room.seq);
+        let seq = self.seq(room);
         let mark = if self.has(Defect::UnreadOffByOne) { seq.saturating_sub(1) } else { seq };
         self.reads.insert((user, room), mark);
     }

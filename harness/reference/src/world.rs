@@ -283,7 +283,7 @@ impl World {
     }
 
     pub fn emit(&mut self, sid: &str, name: &str, args: &[Value]) {
-        self.send(sid, &sio::Packet::event(name, args));
+        self.send_encoded(sid, &event(name, args));
     }
 
     /// Ends all sessions of a node.
@@ -303,6 +303,19 @@ impl World {
 
     pub fn user(&self, id: u64) -> Option<&User> {
         self.users.get((id as usize).checked_sub(1)?)
+    }
+
+    /// The user whose identity the session has.
+    pub fn user_of(&self, sid: &str) -> Option<u64> {
+        self.sessions.get(sid)?.user
+    }
+
+    pub fn seq(&self, room: u64) -> u64 {
+        self.rooms.get(&room).map_or(0, |room| room.seq)
+    }
+
+    pub fn is_member(&self, sid: &str, room: u64) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.members.contains_key(sid))
     }
 
     /// Timers: heartbeats, deadlines, unread updates.
@@ -341,6 +354,11 @@ impl World {
         }
         self.flush_counts(now);
     }
+}
+
+/// An event, encoded.
+pub fn event(name: &str, args: &[Value]) -> Packet {
+    Packet::message(sio::encode(&sio::Packet::event(name, args)))
 }
 
 /// 20 characters of base64url: 120 random bits.

@@ -1,14 +1,6 @@
 //! Chapter 3: binary packets.
 
-use serde_json::{Value, json};
-use throng_codec::engine::{Kind, Packet, Protocol};
-
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::combo::EVERY;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal};
+use super::prelude::*;
 
 cases! {
     stray_binary "bin.stray" ["SIO-51", "LIM-43"] over EVERY needs NOTHING
@@ -39,26 +31,17 @@ fn stray_binary(context: &Context) -> Outcome {
 
 fn interrupted(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    let head = "51-[\"message\",{\"_placeholder\":true,\"num\":0}]";
-    socket.send_engine(&Packet::message(head))?;
-    let _ = socket.send_engine(&Packet::message("2[\"message\",{}]"));
+    socket.send_message("51-[\"message\",{\"_placeholder\":true,\"num\":0}]")?;
+    let _ = socket.send_message("2[\"message\",{}]");
     ends_with(context, &socket, 1008)
 }
 
 fn bad_counts(context: &Context) -> Outcome {
     let placeholder = |num: &str| format!("{{\"_placeholder\":true,\"num\":{num}}}");
-    let mut bad = vec![
-        format!("5[\"message\",{}]", placeholder("0")),
-        format!("5-[\"message\",{}]", placeholder("0")),
-        format!("5x-[\"message\",{}]", placeholder("0")),
-        format!("51000-[\"message\",{}]", placeholder("0")),
-        format!("511-[\"message\",{}]", placeholder("0")),
-    ];
-    for num in ["1", "-1", "0.5", "\"0\"", "null", "18446744073709551615"] {
-        bad.push(format!("51-[\"message\",{}]", placeholder(num)));
-    }
-    for text in bad {
-        kills_session(context, &text, 1008)?;
+    let counts = ["5", "5-", "5x-", "51000-", "511-"].map(|count| (count, "0"));
+    let nums = ["1", "-1", "0.5", "\"0\"", "null", "18446744073709551615"].map(|num| ("51-", num));
+    for (count, num) in counts.into_iter().chain(nums) {
+        dies_of(context, &format!("{count}[\"message\",{}]", placeholder(num)), true)?;
     }
     Ok(())
 }
@@ -67,44 +50,30 @@ fn ten_attachments(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let list: Vec<Value> = (0..10).map(|num| json!({ "_placeholder": true, "num": num })).collect();
     let head = format!("510-5[\"message\",{}]", json!({ "files": list }));
-    guest.socket.send_engine(&Packet::message(head))?;
-    for index in 0..10u8 {
-        guest.socket.send_engine(&Packet::binary(vec![index; 10]))?;
-    }
+    guest.socket.send_binary(&head, &[&[7; 10][..]; 10])?;
     refuses(&guest.socket.wait_ack(5, context.wait())?, "binary_unsupported")
 }
 
 fn unsupported(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let witness = context.observer("witness")?;
-    let guest = context.guest("guest")?;
-    witness.join(room)?;
-    guest.join(room)?;
+    let (room, guest, witness) = guest_and_witness(context)?;
     let img = json!({ "_placeholder": true, "num": 0 });
     let arg = json!({ "msg": "with binary", "img": img, "roomid": room });
     for (index, name) in ["message", "room", "login", "roomout"].iter().enumerate() {
         // Ids that no helper of this session used.
         let id = 1_000 + index as u64;
-        let head = format!("51-{id}[\"{name}\",{arg}]");
-        guest.socket.send_engine(&Packet::message(head))?;
-        guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
+        guest.socket.send_binary(&format!("51-{id}[\"{name}\",{arg}]"), &[&[1, 2, 3]])?;
         refuses(&guest.socket.wait_ack(id, context.wait())?, "binary_unsupported")?;
     }
-    let head = format!("51-[\"message\",{arg}]");
-    guest.socket.send_engine(&Packet::message(head))?;
-    guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
+    guest.socket.send_binary(&format!("51-[\"message\",{arg}]"), &[&[1, 2, 3]])?;
     let error = guest.event("chat_error")?;
-    equal("code", &error.arg(0)["code"], &json!("binary_unsupported"))?;
-    equal("event", &error.arg(0)["event"], &json!("message"))?;
-    guest.say(room, "plain")?;
-    witness.message_with("plain")?;
+    has_fields(error.arg(0), json!({ "code": "binary_unsupported", "event": "message" }))?;
+    guest.say_to(&witness, room, "plain")?;
     equal("the messages received", &witness.messages(room).len(), &1)
 }
 
 fn heartbeat_between(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let head = "51-77[\"message\",{\"_placeholder\":true,\"num\":0}]";
-    guest.socket.send_engine(&Packet::message(head))?;
+    guest.socket.send_message("51-77[\"message\",{\"_placeholder\":true,\"num\":0}]")?;
     match guest.socket.protocol() {
         Protocol::Eio3 => {
             guest.socket.send_engine(&Packet::text(Kind::Ping, "between"))?;

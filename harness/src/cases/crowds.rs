@@ -1,16 +1,6 @@
 //! Chapter 5: many users who join and leave at once.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, is_roster_of};
-use crate::combo::{EVERY, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
     leaves_at_once "pres.leaves-at-once" ["PRES-21", "PRES-4", "PRES-24", "PRES-23"] over EVERY needs CHAT
@@ -29,31 +19,16 @@ cases! {
 
 fn leaves_at_once(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
-    let guests: Vec<Chat> =
-        (0..6).map(|index| context.observer(&format!("guest{index}"))).collect::<Result<_, _>>()?;
-    let all_users: Vec<u64> =
-        guests.iter().map(|guest| guest.user.id).chain([watcher.user.id]).collect();
+    let guests = crowd(context, 6)?;
+    let all_users = [users_of(&guests), vec![watcher.user.id]].concat();
     for round in 0..4 {
-        for guest in &guests {
-            guest.join(room)?;
-        }
+        join_all(&guests, room)?;
         watcher.roster_of(room, &all_users)?;
         context.step(format!("round {round}: six leave at once"));
-        let barrier = std::sync::Barrier::new(guests.len());
-        std::thread::scope(|scope| {
-            for guest in &guests {
-                let barrier = &barrier;
-                scope.spawn(move || {
-                    barrier.wait();
-                    guest.emit("roomout", json!({ "roomid": room }))
-                });
-            }
-        });
-        let what = "a roster with the watcher alone".to_owned();
-        context.eventually(&what, || {
-            let events = watcher.socket.events();
-            let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == [watcher.user.id]).then_some(()))
+        let left = together(&guests, |_, guest| guest.emit("roomout", json!({ "roomid": room })));
+        left.into_iter().collect::<Result<(), _>>()?;
+        context.eventually("a roster with the watcher alone", || {
+            Ok(watcher.roster(room) == [watcher.user.id])
         })?;
         watcher.socket.skip();
     }
@@ -63,12 +38,7 @@ fn leaves_at_once(context: &Context) -> Outcome {
 fn burst_converges(context: &Context) -> Outcome {
     let room = context.room()?;
     let crowd = crowd(context, 24)?;
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     let (leave, stay) = crowd.split_at(12);
     for (index, guest) in leave.iter().enumerate() {
         if index % 2 == 0 {
@@ -77,16 +47,12 @@ fn burst_converges(context: &Context) -> Outcome {
             guest.socket.hang_up();
         }
     }
-    let wanted = sorted(&stay.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    let wanted = sorted(&users_of(stay));
     for guest in stay {
-        context.eventually("the roster at rest", || {
-            let events = guest.socket.events();
-            let last = events.iter().rev().find(|event| is_roster_of(event, room));
-            Ok(last.is_some_and(|event| ids(event.arg(0)) == wanted).then_some(()))
-        })?;
+        context.eventually("the roster at rest", || Ok(guest.roster(room) == wanted))?;
     }
     for guest in stay.iter().take(3) {
-        equal("the last roster", &last_roster(context, guest, room)?, &wanted)?;
+        equal("the last roster", &last_roster(context, guest, room), &wanted)?;
     }
     Ok(())
 }
@@ -99,27 +65,19 @@ fn above_100(context: &Context) -> Outcome {
     for guest in &crowd {
         guest.socket.emit("room", &[json!({ "roomid": room, "presence": "count" })])?;
     }
-    watcher.socket.wait_event(context.wait(), "presence with 104 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(104)
-    })?;
-    let last = context.observer("last")?;
-    last.join(room)?;
+    watcher.online(104)?;
+    let last = observer_in(context, room, "last")?;
     let event = last.event("room")?;
-    let mut wanted: Vec<u64> = crowd.iter().map(|guest| guest.user.id).collect();
+    let mut wanted = users_of(&crowd);
     wanted.extend([watcher.user.id, last.user.id]);
     users_are("the users in the roster", event.arg(0), &wanted)?;
-    equal("online", &event.arg(1)["online"], &json!(105))
+    has_fields(event.arg(1), json!({ "online": 105 }))
 }
 
 fn budget(context: &Context) -> Outcome {
     let room = context.room()?;
     let (crowd, movers) = (crowd(context, 40)?, crowd(context, 4)?);
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
     for index in 0..40 {
@@ -132,8 +90,7 @@ fn budget(context: &Context) -> Outcome {
         };
         slowest = slowest.max(before.elapsed());
         let before = Instant::now();
-        crowd[0].say(room, &format!("prompt {index}"))?;
-        crowd[39].message_with(&format!("prompt {index}"))?;
+        crowd[0].say_to(&crowd[39], room, &format!("prompt {index}"))?;
         slowest = slowest.max(before.elapsed());
     }
     let took = start.elapsed();
@@ -153,8 +110,8 @@ fn budget(context: &Context) -> Outcome {
     for mover in &movers {
         mover.leave(room)?;
     }
-    let wanted = sorted(&crowd.iter().map(|guest| guest.user.id).collect::<Vec<_>>());
+    let wanted = sorted(&users_of(&crowd));
     let dead = crowd.iter().find_map(|guest| guest.socket.ending());
     nothing("no session lost", dead)?;
-    equal("the roster at rest", &last_roster(context, &crowd[30], room)?, &wanted)
+    equal("the roster at rest", &last_roster(context, &crowd[30], room), &wanted)
 }

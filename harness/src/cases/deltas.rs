@@ -1,18 +1,9 @@
 //! Chapter 5: delta and count members.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, roster_ids};
+use super::prelude::*;
 use crate::client::state::Event;
-use crate::combo::{EVERY, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
 
 cases! {
     delta "delta.events" ["PRES-30", "PRES-31", "PRES-32", "PRES-33", "PRES-34"] over EVERY needs CHAT
@@ -51,26 +42,22 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
             let Some(users) = &mut users else {
                 return fail("the snapshot before the first presence", delta.to_string());
             };
-            let joined: Vec<u64> = delta["joined"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| entry["id"].as_u64())
-                .collect();
-            let left: Vec<u64> =
-                delta["left"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            let list = |key: &str| delta[key].as_array().cloned().unwrap_or_default();
+            let entries = list("joined");
+            let joined: Vec<u64> = entries.iter().filter_map(|e| e["id"].as_u64()).collect();
+            let left: Vec<u64> = list("left").iter().filter_map(Value::as_u64).collect();
             let named: BTreeSet<u64> = joined.iter().chain(&left).copied().collect();
             require(named.len() == joined.len() + left.len(), "each user at most once", || {
                 delta.to_string()
             })?;
-            for entry in delta["joined"].as_array().into_iter().flatten() {
+            for entry in &entries {
                 has_exactly("an entry of joined", entry, &["id", "name", "avatar", "src"])?;
             }
             for user in left {
                 users.remove(&user);
             }
             users.extend(joined);
-            equal("online", &delta["online"], &json!(users.len()))?;
+            has_fields(delta, json!({ "online": users.len() }))?;
             deltas += 1;
         }
     }
@@ -78,9 +65,8 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
 }
 
 fn delta(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (first, guest) = (context.observer("first")?, context.observer("guest")?);
-    first.join(room)?;
+    let (room, first) = watched_room(context)?;
+    let guest = context.observer("guest")?;
     let follower = context.guest("follower")?;
     follower.join_as(room, "delta")?;
     for _ in 0..3 {
@@ -93,7 +79,7 @@ fn delta(context: &Context) -> Outcome {
     first.socket.hang_up();
     let wanted: BTreeSet<u64> = [follower.user.id, guest.user.id].into_iter().collect();
     context.eventually("the updates add up to the correct roster", || {
-        Ok((follow(&follower.socket.events(), room)?.0 == wanted).then_some(()))
+        Ok(follow(&follower.socket.events(), room)?.0 == wanted)
     })?;
     let (_, deltas) = follow(&follower.socket.events(), room)?;
     require(deltas > 0, "presence events", || "none".to_owned())?;
@@ -107,55 +93,41 @@ fn delta_same_as_full(context: &Context) -> Outcome {
     let follower = context.guest("follower")?;
     follower.join_as(room, "delta")?;
     let crowd = crowd(context, 8)?;
-    for guest in &crowd {
-        guest.emit("room", json!({ "roomid": room }))?;
-    }
-    for guest in &crowd {
-        guest.event("room")?;
-    }
+    join_at_once(&crowd, room)?;
     for guest in &crowd[..5] {
         guest.emit("roomout", json!({ "roomid": room }))?;
     }
-    let stay: Vec<u64> = crowd[5..].iter().map(|guest| guest.user.id).collect();
+    let stay = users_of(&crowd[5..]);
     let wanted = sorted(&[stay, vec![full.user.id, follower.user.id]].concat());
     context.eventually("the full member's roster at rest", || {
-        Ok((last_roster(context, &full, room)? == wanted).then_some(()))
+        Ok(last_roster(context, &full, room) == wanted)
     })?;
     context.eventually("the delta member's roster at rest", || {
         let (users, _) = follow(&follower.socket.events(), room)?;
-        Ok((users.into_iter().collect::<Vec<_>>() == wanted).then_some(()))
+        Ok(users.into_iter().collect::<Vec<_>>() == wanted)
     })
 }
 
 fn count(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (first, guest) = (context.observer("first")?, context.observer("guest")?);
-    first.join(room)?;
+    let (room, first) = watched_room(context)?;
+    let guest = context.observer("guest")?;
     let counter = context.guest("counter")?;
     counter.join_as(room, "count")?;
     let event = counter.event("presence")?;
     equal("online in the answer", &event.arg(0)["online"], &json!(2))?;
     guest.join(room)?;
-    counter.socket.wait_event(context.wait(), "presence with 3 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(3)
-    })?;
+    counter.online(3)?;
     guest.leave(room)?;
     first.socket.hang_up();
-    counter.socket.wait_event(context.wait(), "presence with 1 online", |event| {
-        event.name == "presence" && event.arg(0)["online"] == json!(1)
-    })?;
+    counter.online(1)?;
     for event in counter.socket.events().iter().filter(|event| event.name == "presence") {
         has_exactly("presence", event.arg(0), &["room", "seq", "version", "online"])?;
     }
-    let events = counter.socket.events();
-    let stray = events.iter().find(|event| is_roster_of(event, room));
-    nothing("no roster", stray)?;
-    counter.say(room, "a count member talks")?;
-    counter.message_with("a count member talks")?;
+    never("no roster", &counter.socket, |event| is_roster_of(event, room))?;
+    counter.say_to(&counter, room, "a count member talks")?;
     counter.leave(room)?;
     let event = counter.event("roomout")?;
-    let users = ids(event.arg(0));
-    require(users.is_empty(), "an empty roster", || format!("{users:?}"))
+    users_are("an empty roster", event.arg(0), &[])
 }
 
 fn mode_changes(context: &Context) -> Outcome {
@@ -165,15 +137,14 @@ fn mode_changes(context: &Context) -> Outcome {
     guest.event("presence")?;
     guest.join(room)?;
     guest.event("room")?;
-    let other = context.observer("other")?;
-    other.join(room)?;
+    let other = observer_in(context, room, "other")?;
     guest.roster_of(room, &[guest.user.id, other.user.id])?;
     guest.join_as(room, "count")?;
     guest.event("presence")?;
     guest.socket.skip();
     other.leave(room)?;
     let event = guest.event("presence")?;
-    equal("online", &event.arg(0)["online"], &json!(1))
+    has_fields(event.arg(0), json!({ "online": 1 }))
 }
 
 fn many_deltas(context: &Context) -> Outcome {
@@ -188,13 +159,12 @@ fn many_deltas(context: &Context) -> Outcome {
     let wanted: BTreeSet<u64> = followers.iter().chain(&full).map(|guest| guest.user.id).collect();
     for guest in &followers {
         context.eventually("a delta member's roster", || {
-            Ok((follow(&guest.socket.events(), room)?.0 == wanted).then_some(()))
+            Ok(follow(&guest.socket.events(), room)?.0 == wanted)
         })?;
     }
     for guest in &full {
         context.eventually("a full member's roster", || {
-            let last = last_roster(context, guest, room)?;
-            Ok(last.iter().eq(&wanted).then_some(()))
+            Ok(last_roster(context, guest, room).iter().eq(&wanted))
         })?;
     }
     for guest in &followers {

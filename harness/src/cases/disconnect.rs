@@ -1,19 +1,6 @@
 //! Chapter 3: Socket.IO disconnect.
 
-use std::time::Duration;
-
-use serde_json::json;
-use throng_codec::engine::{Kind, Packet};
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::chat::message;
-use crate::client::socket::Socket;
-use crate::combo::{EVERY, POLLING, WEBSOCKET};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, skip};
+use super::prelude::*;
 
 cases! {
     leaves "dis.leaves" ["SIO-60", "SIO-61", "CHAT-80", "CHAT-50"] over EVERY needs CHAT
@@ -34,13 +21,11 @@ cases! {
 }
 
 fn leaves(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
     guest.event("room")?;
     let before = events_of_rooms(&guest.socket);
-    guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
-    let event = witness.roster_of(room, &[witness.user.id])?;
-    equal("the event", &event.name, &"roomout".to_owned())?;
+    guest.socket.disconnect()?;
+    sees_leave(&witness, room, &[witness.user.id])?;
     context.pause(QUIET);
     equal("events for the session that left", &events_of_rooms(&guest.socket), &before)
 }
@@ -55,14 +40,12 @@ fn then_close(context: &Context) -> Outcome {
     poller.connect()?;
     status(&poller.post_message("1")?, 200)?;
     context.pause(Duration::from_millis(100));
-    let answer = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
-    status(&answer, 200)?;
-    equal("the body", &answer.text(), &"ok".to_owned())
+    is_ok(&poller.post_packets(&[Packet::text(Kind::Close, "")])?)
 }
 
 fn silent_afterwards(context: &Context) -> Outcome {
     let (room, guest, witness) = guest_and_witness(context)?;
-    guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
+    guest.socket.disconnect()?;
     witness.roster_of(room, &[witness.user.id])?;
     // Packets that were on their way when 41 was sent do not count.
     context.pause(QUIET);
@@ -77,20 +60,16 @@ fn silent_afterwards(context: &Context) -> Outcome {
 }
 
 fn lingering(context: &Context) -> Outcome {
-    let timeout = if context.run.slow { Duration::from_secs(50) } else { Duration::from_secs(6) };
     let socket = context.socket()?;
-    socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?;
-    match socket.wait_end(timeout) {
+    socket.disconnect()?;
+    match socket.wait_end(connect_timeout(context)) {
         Some(ending) => equal("the close code", &ending.code, &4003),
-        None if context.run.slow => {
-            fail("close code 4003", format!("the session is open after {timeout:?}"))
-        }
-        None => skip(format!("the target waits longer than {timeout:?}; run with --slow")),
+        None => outlives_connect_timeout(context),
     }
 }
 
 fn elsewhere(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message("1/other,"))?;
+    socket.send_message("1/other,")?;
     goes_on(context, &socket)
 }

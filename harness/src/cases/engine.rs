@@ -1,20 +1,10 @@
 //! Chapter 2: handshake, packets, closing.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use throng_codec::engine::{Data, Frame, Kind, Packet, Protocol};
-use throng_codec::payload::{self, Body};
+use throng_codec::payload;
 
-use super::support::*;
-use crate::capabilities::{CHAT, ECHO, NOTHING};
-use crate::case::cases;
-use crate::client::chat::message;
-use crate::client::http::Request;
-use crate::client::options::Transport;
-use crate::combo::{E3P, E3W, EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, POLLING, WEBSOCKET};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     open "eio.open" ["EIO-1", "EIO-2", "EIO-4", "EIO-5"] over EVERY needs NOTHING
@@ -77,33 +67,22 @@ cases! {
 }
 
 fn open(context: &Context) -> Outcome {
+    let open = context.open()?;
+    is_plain_id("a sid", &open.sid)?;
     let by_polling = context.combo.transport == Transport::Polling;
-    let open = if by_polling { context.poller()?.open } else { context.bare_websocket()?.1 };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    require(
-        open.sid.len() == 20 && open.sid.chars().all(plain),
-        "a sid of 20 characters of A-Z a-z 0-9 - _",
-        || open.sid.clone(),
-    )?;
-    let wanted: Vec<String> = if by_polling { vec!["websocket".to_owned()] } else { Vec::new() };
-    equal("upgrades", &open.upgrades, &wanted)?;
-    require(
-        !open.ping_interval.is_zero() && !open.ping_timeout.is_zero(),
-        "pingInterval and pingTimeout above 0",
-        || open.raw.to_string(),
-    )?;
-    require(open.max_payload.is_some_and(|max| max > 0), "maxPayload above 0", || {
-        open.raw.to_string()
-    })
+    let upgrades = if by_polling { json!(["websocket"]) } else { json!([]) };
+    has_fields(&open.raw, json!({ "upgrades": upgrades }))?;
+    for name in ["pingInterval", "pingTimeout", "maxPayload"] {
+        let is_positive = open.raw[name].as_u64().is_some_and(|value| value > 0);
+        require(is_positive, &format!("{name} above 0"), || open.raw.to_string())?;
+    }
+    Ok(())
 }
 
 fn sids_differ(context: &Context) -> Outcome {
     let mut sids = BTreeSet::new();
     for _ in 0..60 {
-        let sid = match context.combo.transport {
-            Transport::Polling => context.poller()?.sid,
-            Transport::Websocket => context.bare_websocket()?.1.sid,
-        };
+        let sid = context.open()?.sid;
         require(sids.insert(sid.clone()), "a new sid", || format!("{sid} a second time"))?;
     }
     let tails: BTreeSet<&str> = sids.iter().filter_map(|sid| sid.get(8..14)).collect();
@@ -114,13 +93,12 @@ fn sid_is_secret(context: &Context) -> Outcome {
     let room = context.room()?;
     let guests = [context.guest("one")?, context.guest("two")?, context.guest("three")?];
     for guest in &guests {
-        guest.ask("login", serde_json::json!({ "api_token": guest.user.token }))?;
+        guest.ask("login", json!({ "api_token": guest.user.token }))?;
         guest.join(room)?;
         guest.say(room, "hello")?;
     }
     guests[2].leave(room)?;
-    guests[0].say(room, "last")?;
-    guests[1].message_with("last")?;
+    guests[0].say_to(&guests[1], room, "last")?;
     for guest in &guests {
         let mut seen: Vec<String> =
             guest.socket.events().iter().map(|event| format!("{:?}", event.args)).collect();
@@ -144,9 +122,7 @@ fn sid_is_secret(context: &Context) -> Outcome {
 fn malformed(context: &Context) -> Outcome {
     for text in ["", "7", "9x", "x", "-1", "😀", " 2", "a4"] {
         context.step(format!("sends {text:?}"));
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send(text)?;
-        closes_with(&mut socket, 1008, CLOSES)?;
+        closes_after(context, 1008, |socket| socket.send(text))?;
     }
     Ok(())
 }
@@ -155,9 +131,7 @@ fn malformed(context: &Context) -> Outcome {
 fn binary_event(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
-    let head = Packet::message(format!("52-7[\"message\",{placeholders}]"));
-    guest.socket.send_engine(&head)?;
-    guest.socket.send_engine(&Packet::binary([1, 2, 3]))?;
+    guest.socket.send_binary(&format!("52-7[\"message\",{placeholders}]"), &[&[1, 2, 3]])?;
     context.pause(QUIET);
     let early = guest.socket.acks();
     require(early.is_empty(), "no answer before the last attachment", || format!("{early:?}"))?;
@@ -167,61 +141,45 @@ fn binary_event(context: &Context) -> Outcome {
     } else {
         guest.socket.send_engine(&Packet::binary([255, 254]))?;
     }
-    let answer = guest.socket.wait_ack(7, context.wait())?;
-    refuses(&answer, "binary_unsupported")?;
-    accepts(&guest.ask("login", serde_json::json!({}))?)
+    refuses(&guest.socket.wait_ack(7, context.wait())?, "binary_unsupported")?;
+    accepts(&guest.ask("login", json!({}))?)
 }
 
 fn binary_payload_attachments(context: &Context) -> Outcome {
     let user = context.user()?;
     let poller = context.poller_of(&user)?;
-    let packets = [
-        Packet::message(r#"51-3["message",{"_placeholder":true,"num":0}]"#),
-        Packet::binary([9, 8, 7]),
-    ];
-    let body = payload::encode_octets(&packets);
-    let path = poller.path();
-    let headers = &[("Content-Type", "application/octet-stream")];
-    status(&context.fetch(&Request { method: "POST", path: &path, headers, body: &body })?, 200)?;
+    let head = Packet::message(r#"51-3["message",{"_placeholder":true,"num":0}]"#);
+    let body = payload::encode_octets(&[head, Packet::binary([9, 8, 7])]);
+    status(&poller.post_as("application/octet-stream", &body)?, 200)?;
     let seen = texts(&poller.poll()?).concat();
-    require(
-        seen.contains("433[") && seen.contains("binary_unsupported"),
-        "ack 3 with binary_unsupported",
-        || seen.clone(),
-    )
+    let is_refused = seen.contains("433[") && seen.contains("binary_unsupported");
+    require(is_refused, "ack 3 with binary_unsupported", || seen)
 }
 
 fn bad_binary(context: &Context) -> Outcome {
     for bytes in [vec![], vec![7, 1, 2]] {
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_frame(&Frame::Binary(bytes))?;
-        closes_with(&mut socket, 1008, CLOSES)?;
+        closes_after(context, 1008, |socket| socket.send_frame(&Frame::Binary(bytes)))?;
     }
     Ok(())
 }
 
 fn binary_answers(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message(r#"51-["message",{"_placeholder":true,"num":0}]"#))?;
-    socket.send_engine(&Packet::binary([1, 2, 3, 4]))?;
+    let head = Packet::message(r#"51-["message",{"_placeholder":true,"num":0}]"#);
+    let attachment = Packet::binary([1, 2, 3, 4]);
+    socket.send_engine(&head)?;
+    socket.send_engine(&attachment)?;
     context.eventually("the attachment comes back", || {
-        Ok(socket.binaries().contains(&vec![1, 2, 3, 4]).then_some(()))
+        Ok(socket.binaries().contains(&vec![1, 2, 3, 4]))
     })?;
     if context.combo == E3P {
         context.step("with b64=1 the answer is text");
         let poller = context.poller_with("&b64=1")?;
-        let packets = [
-            Packet::message(r#"51-["message",{"_placeholder":true,"num":0}]"#),
-            Packet::binary([1, 2, 3, 4]),
-        ];
-        poller.post_packets(&packets)?;
+        poller.post_packets(&[head, attachment])?;
         for _ in 0..4 {
             let response = poller.get()?;
-            require(response.has_type("text/plain"), "a text payload", || {
-                format!("{:?}", response.header("content-type"))
-            })?;
-            let body = Body::Text(response.text());
-            let packets = payload::decode(Protocol::Eio3, &body)?;
+            has_type(&response, "text/plain")?;
+            let packets = payload::decode_body_text(Protocol::Eio3, &response.text())?;
             if packets.iter().any(|packet| packet.data == Data::Binary(vec![1, 2, 3, 4])) {
                 return Ok(());
             }
@@ -244,7 +202,7 @@ fn ignored_packets(context: &Context) -> Outcome {
 fn one_open(context: &Context) -> Outcome {
     let socket = context.socket()?;
     for index in 0..5 {
-        socket.send_engine(&Packet::message(format!("0/n{index},")))?;
+        socket.send_message(format!("0/n{index},"))?;
     }
     socket.wait_packet(context.wait(), "the last answer", |packet| packet.namespace == "/n4")?;
     context.pause(QUIET);
@@ -259,14 +217,9 @@ fn many_in_one(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let packets: Vec<Packet> = (0..3).map(|n| Packet::message(format!("0/m{n},"))).collect();
     status(&poller.post_packets(&packets)?, 200)?;
-    let mut seen = String::new();
-    for _ in 0..4 {
-        seen.push_str(&texts(&poller.poll()?).concat());
-        if seen.contains("44/m2,") {
-            break;
-        }
-    }
-    require((0..3).all(|n| seen.contains(&format!("44/m{n},"))), "three answers", || seen.clone())
+    let seen = poller.poll_until(|packet| is_answer(packet, "/m2"))?;
+    let is_answered = |n| seen.iter().any(|packet| is_answer(packet, &format!("/m{n}")));
+    require((0..3).all(is_answered), "three answers", || format!("{:?}", texts(&seen)))
 }
 
 fn utf16_lengths(context: &Context) -> Outcome {
@@ -274,15 +227,9 @@ fn utf16_lengths(context: &Context) -> Outcome {
     let text = "hi ü☃😀 你好";
     poller.post_message(&format!("2[\"message\",{}]", message(room, text)))?;
     witness.message_with(text)?;
-    let mut seen = String::new();
-    for _ in 0..5 {
-        // A wrong length makes the payload undecodable here.
-        seen.push_str(&texts(&poller.poll()?).concat());
-        if seen.contains("☃😀") {
-            return Ok(());
-        }
-    }
-    fail("the message by polling", seen)
+    // A wrong length makes the payload undecodable here.
+    poller.poll_until(|packet| texts(std::slice::from_ref(packet)).concat().contains("☃😀"))?;
+    Ok(())
 }
 
 fn order(context: &Context) -> Outcome {
@@ -298,21 +245,14 @@ fn order(context: &Context) -> Outcome {
 fn close_by_post(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let mut held = hold(context, &poller)?;
-    let response = poller.post_packets(&[Packet::text(Kind::Close, "")])?;
-    status(&response, 200)?;
-    equal("the body", &response.text(), &"ok".to_owned())?;
-    let answer = held.receive(context.wait())?;
-    status(&answer, 200)?;
-    let packets = poller.decode(&answer)?;
-    let kinds: Vec<Kind> = packets.iter().map(|packet| packet.kind).collect();
-    equal("the packets of the held poll", &kinds, &vec![Kind::Noop])?;
+    is_ok(&poller.post_packets(&[Packet::text(Kind::Close, "")])?)?;
+    let packets = poller.packets(held.receive(context.wait())?)?;
+    equal("the packets of the held poll", &kinds(&packets), &vec![Kind::Noop])?;
     is_gone(&poller)
 }
 
 fn close_on_websocket(context: &Context) -> Outcome {
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send("1")?;
-    closes_with(&mut socket, 1000, CLOSES)
+    closes_after(context, 1000, |socket| socket.send("1"))
 }
 
 fn close_while_polling(context: &Context) -> Outcome {
@@ -321,11 +261,8 @@ fn close_while_polling(context: &Context) -> Outcome {
     let mut held = hold(context, &poller)?;
     // The session ends; whether the POST still gets ok does not matter here.
     let _ = poller.post_message("9");
-    let answer = held.receive(context.wait())?;
-    status(&answer, 200)?;
-    let packets = poller.decode(&answer)?;
-    let last = packets.last().map(|packet| packet.kind);
-    equal("the last packet of the held poll", &last, &Some(Kind::Close))?;
+    let packets = poller.packets(held.receive(context.wait())?)?;
+    equal("the last packet of the held poll", &kinds(&packets).last(), &Some(&Kind::Close))?;
     is_gone(&poller)
 }
 
@@ -338,22 +275,15 @@ fn close_between_polls(context: &Context) -> Outcome {
 
 fn dead_connection(context: &Context) -> Outcome {
     let room = context.room()?;
-    let mut witness = context.observer("witness")?;
-    witness.join(room)?;
+    let mut witness = observer_in(context, room, "witness")?;
     // Wait less than the heartbeat, which would end the session of a server that missed FIN and RST.
     witness.wait = witness.wait.min(context.capabilities().ping_timeout().mul_f64(0.8));
-    for reset in [false, true] {
-        context.step(if reset { "RST" } else { "FIN" });
-        let mut guest = context.guest("guest")?;
-        guest.join(room)?;
+    for way in ["FIN", "RST"] {
+        context.step(way);
+        let mut guest = guest_in(context, room)?;
         witness.roster_of(room, &[witness.user.id, guest.user.id])?;
-        if reset {
-            guest.socket.reset();
-        } else {
-            guest.socket.hang_up();
-        }
-        let event = witness.roster_of(room, &[witness.user.id])?;
-        equal("the event", &event.name, &"roomout".to_owned())?;
+        guest.end_by(way, room)?;
+        sees_leave(&witness, room, &[witness.user.id])?;
     }
     Ok(())
 }

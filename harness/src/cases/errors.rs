@@ -1,14 +1,6 @@
 //! Chapter 7: errors.
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-use crate::combo::EVERY;
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, require};
+use super::prelude::*;
 
 cases! {
     with_ack "err.with-ack" ["ERR-1", "ERR-4", "ERR-5", "ERR-7"] over EVERY needs CHAT
@@ -34,21 +26,6 @@ cases! {
         expects "identity is checked first, then argument, room, membership";
 }
 
-/// One of several codes: a server that creates rooms on demand may treat any room as existing
-/// (CHAT-20).
-fn refuses_as(answer: &Value, codes: &str) -> Outcome {
-    let observed = answer["code"].as_str().unwrap_or("");
-    let fits = answer["ok"] == json!(false) && codes.split(" or ").any(|code| code == observed);
-    require(fits, &format!("an acknowledgement {{ok: false, code: {codes}}}"), || {
-        answer.to_string()
-    })
-}
-
-/// The id of a room that no case creates: a run uses ascending ids.
-fn unknown_room(room: u64) -> u64 {
-    1 + (room + 500_000_000) % 999_000_000
-}
-
 /// Events for each error code that a black-box test can cause.
 fn refused_events(room: u64) -> Vec<(&'static str, Value, &'static str)> {
     let long = "x".repeat(2_001);
@@ -60,22 +37,13 @@ fn refused_events(room: u64) -> Vec<(&'static str, Value, &'static str)> {
         ("message", json!({ "msg": 7, "roomid": room }), "invalid_argument"),
         ("message", message(unknown_room(room), "nowhere"), "unknown_room or not_member"),
         ("message", message(room, &long), "too_large"),
-        (
-            "message",
-            json!({ "msg": "", "img": "javascript:alert(1)", "roomid": room }),
-            "image_invalid",
-        ),
+        ("message", json!({ "img": "javascript:alert(1)", "roomid": room }), "image_invalid"),
         ("shout", json!({}), "unknown_event"),
     ]
 }
 
-fn refusable(context: &Context) -> Result<(u64, Chat), Stop> {
-    let (room, guest) = guest_in_room(context)?;
-    Ok((room, guest))
-}
-
 fn with_ack(context: &Context) -> Outcome {
-    let (room, guest) = refusable(context)?;
+    let (room, guest) = guest_in_room(context)?;
     guest.event("room")?;
     for (name, arg, code) in refused_events(room) {
         context.step(format!("{name} that is refused as {code}"));
@@ -86,16 +54,15 @@ fn with_ack(context: &Context) -> Outcome {
         require(!text.is_empty() && text.is_ascii(), "an English text", || answer.to_string())?;
     }
     guest.say(room, "still here")?;
-    let event = guest.socket.wait_event(context.wait(), "the message", |event| {
+    let event = guest.event_where("the message", |event| {
         event.name == "message" || event.name == "chat_error"
     })?;
     equal("the next event", &event.name, &"message".to_owned())
 }
 
 fn without_ack(context: &Context) -> Outcome {
-    let (room, guest) = refusable(context)?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let (room, guest) = guest_in_room(context)?;
+    let witness = observer_in(context, room, "witness")?;
     for (name, arg, code) in refused_events(room) {
         context.step(format!("{name} that is refused as {code}"));
         guest.emit(name, arg)?;
@@ -106,12 +73,10 @@ fn without_ack(context: &Context) -> Outcome {
         require(code.split(" or ").any(|code| code == observed), code, || {
             error.arg(0).to_string()
         })?;
-        equal("event", &error.arg(0)["event"], &json!(name))?;
+        has_fields(error.arg(0), json!({ "event": name }))?;
     }
-    guest.say(room, "still here")?;
-    witness.message_with("still here")?;
-    let stray = witness.socket.events().into_iter().find(|event| event.name == "chat_error");
-    nothing("no error for others", stray)
+    guest.say_to(&witness, room, "still here")?;
+    never("no error for others", &witness.socket, |event| event.name == "chat_error")
 }
 
 const LOGIN_TEXT: &str = "Login to enter chat room";
@@ -129,7 +94,7 @@ fn no_identity(context: &Context) -> Outcome {
         context.step(format!("{name} {arg}"));
         let answer = socket.ask(name, std::slice::from_ref(&arg), context.wait())?;
         refuses(&answer, "unauthenticated")?;
-        equal("message", &answer["message"], &json!(LOGIN_TEXT))?;
+        has_fields(&answer, json!({ "message": LOGIN_TEXT }))?;
         require(socket.event_count() == 0, "no event besides the ack", || {
             format!("{:?}", socket.events())
         })?;
@@ -139,15 +104,8 @@ fn no_identity(context: &Context) -> Outcome {
     equal("the event", &event.name, &"login".to_owned())?;
     equal("its arguments", &event.args, &vec![json!(LOGIN_TEXT)])?;
     witness.say(room, "alone")?;
-    let rosters: Vec<usize> = witness
-        .socket
-        .events()
-        .iter()
-        .filter(|event| is_roster_of(event, room))
-        .map(|event| roster_ids(event.arg(0)).len())
-        .collect();
-    require(rosters.iter().all(|&users| users == 1), "no other user joined the room", || {
-        format!("rosters of {rosters:?} users")
+    never("no other user joined the room", &witness.socket, |event| {
+        is_roster_of(event, room) && roster_ids(event.arg(0)).len() != 1
     })
 }
 
@@ -157,7 +115,7 @@ fn long_name(context: &Context) -> Outcome {
     guest.emit(&name, json!({}))?;
     let error = guest.event("chat_error")?;
     let wanted: String = name.chars().take(64).collect();
-    equal("event", &error.arg(0)["event"], &json!(wanted))
+    has_fields(error.arg(0), json!({ "event": wanted }))
 }
 
 fn unknown_event(context: &Context) -> Outcome {
@@ -173,11 +131,8 @@ fn unknown_event(context: &Context) -> Outcome {
 fn bad_argument(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     for name in ["login", "room", "roomout", "message"] {
-        for arg in
-            [json!(null), json!("1"), json!(1), json!([]), json!([{ "roomid": 1 }]), json!(true)]
-        {
-            let answer = guest.ask(name, arg.clone())?;
-            refuses_input(&answer, "invalid_argument", format!("{name} with {arg}"))?;
+        for arg in each(json!([null, "1", 1, [], [{ "roomid": 1 }], true])) {
+            refuses_event(&guest, name, &arg, "invalid_argument")?;
         }
     }
     for name in ["room", "roomout", "message"] {
@@ -199,10 +154,8 @@ fn order_of_errors(context: &Context) -> Outcome {
     let unknown = unknown_room(room);
     context.step("with identity, outside the room");
     refuses(&guest.ask("message", json!({ "roomid": unknown, "msg": 1 }))?, "invalid_argument")?;
-    let answer = guest.ask("message", message(unknown, "x"))?;
-    refuses_as(&answer, "unknown_room or not_member")?;
-    let other = context.observer("other")?;
-    other.join(room)?;
+    refuses_as(&guest.ask("message", message(unknown, "x"))?, "unknown_room or not_member")?;
+    let _other = observer_in(context, room, "other")?;
     refuses(&guest.ask("message", json!({ "roomid": room, "msg": "" }))?, "invalid_argument")?;
     refuses(&guest.ask("message", message(room, "x"))?, "not_member")
 }

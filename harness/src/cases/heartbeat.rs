@@ -1,20 +1,6 @@
 //! Chapter 2: heartbeats, with the times that the target announces.
 
-use std::time::{Duration, Instant};
-
-use throng_codec::engine::{Kind, Packet};
-
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::{is_roster_of, roster_ids};
-use crate::client::options::Transport;
-use crate::client::socket::Socket;
-use crate::client::websocket::RawSocket;
-use crate::combo::{EIO3, EIO4, EVERY, ONLY_E3P, ONLY_E3W, ONLY_E4P, ONLY_E4W};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use super::prelude::*;
 
 /// Allowed delay where the protocol sets only a lower bound.
 const SLACK: Duration = Duration::from_millis(1_500);
@@ -74,37 +60,30 @@ fn open_and_time(context: &Context) -> Result<(RawSocket, Instant, Duration, Dur
     Ok((socket, before, interval, timeout))
 }
 
-fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, ClientError> {
-    let deadline = Instant::now() + wait;
-    loop {
-        let text = socket.receive_text(deadline.saturating_duration_since(Instant::now()))?;
-        if text == "2" {
-            return Ok(Instant::now());
-        }
-        if text.starts_with('2') {
-            return Err(ClientError::Protocol(format!("a ping with data: {text:?}")));
-        }
-    }
+fn next_ping(socket: &mut RawSocket, wait: Duration) -> Result<Instant, Stop> {
+    let text = socket.receive_where(wait, |text| text.starts_with('2'))?;
+    let at = Instant::now();
+    equal("the ping", &text.as_str(), &"2")?;
+    Ok(at)
+}
+
+/// The measured time is at least `bound`.
+fn not_before(what: &str, bound: Duration, took: Duration) -> Outcome {
+    require(took + ROUNDING >= bound, &format!("{what} not before {bound:?}"), || {
+        format!("after {took:?}")
+    })
 }
 
 fn first_ping(context: &Context) -> Outcome {
     let (mut socket, opened, interval, timeout) = open_and_time(context)?;
     context.affordable(interval * 2 + timeout)?;
     let first = next_ping(&mut socket, interval + SLACK)?;
-    require(
-        first - opened + ROUNDING >= interval,
-        &format!("the first ping after {interval:?}"),
-        || format!("it comes after {:?}", first - opened),
-    )?;
+    not_before("the first ping", interval, first - opened)?;
     context.pause(timeout.mul_f64(0.4).min(Duration::from_secs(2)));
     let answered = Instant::now();
     socket.send("3")?;
     let second = next_ping(&mut socket, interval + SLACK)?;
-    require(
-        second - answered + ROUNDING >= interval,
-        &format!("the second ping {interval:?} after the pong"),
-        || format!("it comes after {:?}", second - answered),
-    )
+    not_before("the second ping after the pong", interval, second - answered)
 }
 
 fn punctual(context: &Context) -> Outcome {
@@ -119,18 +98,8 @@ fn punctual(context: &Context) -> Outcome {
 fn no_pong(context: &Context) -> Outcome {
     let (mut socket, opened, interval, timeout) = open_and_time(context)?;
     context.affordable(interval + timeout)?;
-    let close = socket.wait_close(interval + timeout + SLACK);
-    let took = opened.elapsed();
-    match close {
-        Some(close) if close.code == 4002 => {}
-        Some(close) => return fail("close code 4002", format!("{close:?}")),
-        None => return fail("close code 4002", format!("the session is open after {took:?}")),
-    }
-    require(
-        took + ROUNDING >= interval + timeout,
-        "not before interval and timeout are over",
-        || format!("after {took:?}"),
-    )
+    closes_with(&mut socket, 4002, interval + timeout + SLACK)?;
+    not_before("the end", interval + timeout, opened.elapsed())
 }
 
 fn no_poll(context: &Context) -> Outcome {
@@ -178,9 +147,8 @@ fn pongs_keep_alive(context: &Context) -> Outcome {
 fn closed_by(context: &Context, packet: &Packet) -> Outcome {
     match context.combo.transport {
         Transport::Websocket => {
-            let (mut socket, _) = context.connected_websocket()?;
-            socket.send(&texts(std::slice::from_ref(packet)).concat())?;
-            closes_with(&mut socket, 1008, Duration::from_secs(3))
+            let text = texts(std::slice::from_ref(packet)).concat();
+            closes_after(context, 1008, |socket| socket.send(&text))
         }
         Transport::Polling => {
             let poller = context.poller()?;
@@ -214,14 +182,10 @@ fn eio3_no_server_ping(context: &Context) -> Outcome {
     let listen = (interval.mul_f64(1.3)).min(interval + context.capabilities().ping_timeout() / 2);
     context.affordable(listen)?;
     let (mut socket, _) = context.connected_websocket()?;
-    let deadline = Instant::now() + listen;
-    loop {
-        match socket.receive_text(deadline.saturating_duration_since(Instant::now())) {
-            Err(ClientError::Timeout(_)) => return Ok(()),
-            Ok(text) if text.starts_with('2') => return fail("no ping", format!("{text:?}")),
-            Ok(_) => {}
-            Err(other) => return Err(other.into()),
-        }
+    match socket.receive_where(listen, |text| text.starts_with('2')) {
+        Err(ClientError::Timeout(_)) => Ok(()),
+        Ok(text) => fail("no ping", format!("{text:?}")),
+        Err(other) => Err(other.into()),
     }
 }
 
@@ -230,15 +194,8 @@ fn eio3_silence(context: &Context) -> Outcome {
     context.affordable(bound)?;
     let before = Instant::now();
     let (mut socket, _) = context.connected_websocket()?;
-    let close = socket.wait_close(bound + SLACK);
-    let took = before.elapsed();
-    match close {
-        Some(close) if close.code == 4002 => {}
-        other => return fail("close code 4002", format!("{other:?} after {took:?}")),
-    }
-    require(took + ROUNDING >= bound, &format!("not before {bound:?}"), || {
-        format!("after {took:?}")
-    })
+    closes_with(&mut socket, 4002, bound + SLACK)?;
+    not_before("the end", bound, before.elapsed())
 }
 
 fn eio3_any_packet(context: &Context) -> Outcome {
@@ -269,20 +226,15 @@ fn eio3_any_packet(context: &Context) -> Outcome {
 fn half_open(context: &Context) -> Outcome {
     let bound = context.capabilities().silence_bound();
     context.affordable(bound)?;
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
     guest.socket.mute();
     let start = Instant::now();
     let timeout = bound + context.wait();
-    let gone = witness.socket.wait_event(timeout, "the roster without the silent user", |event| {
+    witness.socket.wait_event(timeout, "the roster without the silent user", |event| {
         is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&guest.user.id)
-    });
-    gone?;
-    let took = start.elapsed();
-    require(took <= bound + SLACK, &format!("within {bound:?}"), || format!("after {took:?}"))?;
-    keep(&guest.socket);
+    })?;
+    within(&format!("within {bound:?}"), start, bound + SLACK)?;
+    // Until here the connection of the silent peer is open.
+    drop(guest);
     Ok(())
 }
-
-/// Keeps the connection of the silent peer open until here.
-fn keep(_socket: &Socket) {}

@@ -1,19 +1,6 @@
 //! Chapter 4: identity and login.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, message, roster_ids};
-use crate::client::options::Options;
-use crate::client::rest::{PASSWORD, User};
-use crate::client::socket::Socket;
-use crate::combo::{EIO4, EVERY, NONE};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
     sources "id.sources" ["CHAT-2", "SIO-19"] over EVERY needs CHAT
@@ -76,18 +63,21 @@ fn acts_as(context: &Context, socket: &Socket, user: Option<&User>) -> Outcome {
     }
 }
 
+/// A new session with these options acts as this user.
+fn connects_as(context: &Context, options: Options, user: Option<&User>) -> Outcome {
+    acts_as(context, &context.socket_with(options)?, user)
+}
+
 fn sources(context: &Context) -> Outcome {
-    let user = context.user()?;
-    let other = context.user()?;
-    let connect = |options: Options| context.socket_with(options);
+    let (user, other) = (context.user()?, context.user()?);
     context.step("in the query");
-    let socket = connect(Options { token: Some(user.token.clone()), ..context.options() })?;
-    acts_as(context, &socket, Some(&user))?;
+    let token = Some(user.token.clone());
+    connects_as(context, Options { token, ..context.options() }, Some(&user))?;
     context.step("as bearer");
-    let socket = connect(Options { bearer: Some(other.token.clone()), ..context.options() })?;
-    acts_as(context, &socket, Some(&other))?;
+    let bearer = Some(other.token.clone());
+    connects_as(context, Options { bearer, ..context.options() }, Some(&other))?;
     context.step("in an event");
-    let socket = connect(context.options())?;
+    let socket = context.socket()?;
     acts_as(context, &socket, None)?;
     let arg = json!({ "api_token": user.token });
     accepts(&socket.ask("login", &[arg], context.wait())?)?;
@@ -96,50 +86,28 @@ fn sources(context: &Context) -> Outcome {
 
 fn connect_payload(context: &Context) -> Outcome {
     let (one, two) = (context.user()?, context.user()?);
-    let connect = |token: Option<&User>, auth: Value| {
-        let options = Options {
-            token: token.map(|user| user.token.clone()),
-            auth: Some(auth),
-            ..context.options()
-        };
-        context.socket_with(options)
+    let connects_as = |query: Option<&User>, auth: Value, user: Option<&User>| {
+        let token = query.map(|user| user.token.clone());
+        connects_as(context, Options { token, auth: Some(auth), ..context.options() }, user)
     };
-    let socket = connect(None, json!({ "api_token": one.token }))?;
-    acts_as(context, &socket, Some(&one))?;
-    let socket = connect(None, json!({ "token": two.token }))?;
-    acts_as(context, &socket, Some(&two))?;
-    let socket = connect(None, json!({ "token": two.token, "api_token": one.token }))?;
-    acts_as(context, &socket, Some(&one))?;
+    connects_as(None, json!({ "api_token": one.token }), Some(&one))?;
+    connects_as(None, json!({ "token": two.token }), Some(&two))?;
+    connects_as(None, json!({ "token": two.token, "api_token": one.token }), Some(&one))?;
     context.step("one token in the query, another in the payload");
-    let socket = connect(Some(&one), json!({ "api_token": two.token }))?;
-    acts_as(context, &socket, Some(&two))?;
+    connects_as(Some(&one), json!({ "api_token": two.token }), Some(&two))?;
     context.step("invalid tokens");
-    for auth in [
-        json!({ "api_token": "x" }),
-        json!({ "api_token": 1 }),
-        json!({ "api_token": "z".repeat(60) }),
-    ] {
-        let socket = connect(Some(&one), auth.clone())?;
-        acts_as(context, &socket, Some(&one))?;
-        let socket = connect(None, auth)?;
-        acts_as(context, &socket, None)?;
+    for token in each(json!(["x", 1, "z".repeat(60)])) {
+        connects_as(Some(&one), json!({ "api_token": token }), Some(&one))?;
+        connects_as(None, json!({ "api_token": token }), None)?;
     }
     Ok(())
 }
 
 fn query_before_bearer(context: &Context) -> Outcome {
     let (one, two) = (context.user()?, context.user()?);
-    let connect = |query: &str| {
-        let options = Options {
-            token: Some(query.to_owned()),
-            bearer: Some(two.token.clone()),
-            ..context.options()
-        };
-        context.socket_with(options)
-    };
-    acts_as(context, &connect(&one.token)?, Some(&one))?;
-    for absent in ["", "false", "null"] {
-        acts_as(context, &connect(absent)?, Some(&two))?;
+    for (query, user) in [(one.token.as_str(), &one), ("", &two), ("false", &two), ("null", &two)] {
+        let (token, bearer) = (Some(query.to_owned()), Some(two.token.clone()));
+        connects_as(context, Options { token, bearer, ..context.options() }, Some(user))?;
     }
     Ok(())
 }
@@ -147,11 +115,9 @@ fn query_before_bearer(context: &Context) -> Outcome {
 fn no_token_in_event(context: &Context) -> Outcome {
     let room = context.room()?;
     let guest = context.guest("guest")?;
-    for token in [None, Some(json!(false)), Some(json!(null)), Some(json!(""))] {
-        let mut arg = json!({ "roomid": room });
-        if let Some(token) = token {
-            arg["api_token"] = token;
-        }
+    let tokens = each(json!([false, null, ""])).into_iter();
+    let args = tokens.map(|token| json!({ "roomid": room, "api_token": token }));
+    for arg in args.chain([json!({ "roomid": room })]) {
         accepts(&guest.ask("room", arg)?)?;
         let event = guest.event("room")?;
         require(
@@ -167,22 +133,13 @@ fn invalid_token_in_event(context: &Context) -> Outcome {
     let (room, witness) = watched_room(context)?;
     let guest = context.guest("guest")?;
     let twisted: String = guest.user.token.chars().rev().collect();
-    let tokens = [
-        json!(1),
-        json!(0),
-        json!(true),
-        json!([guest.user.token]),
-        json!({ "token": guest.user.token }),
-        json!("short"),
-        json!("z".repeat(60)),
-        json!(twisted),
-        json!(format!("{} ", guest.user.token)),
-        json!("false"),
-    ];
-    for token in tokens {
+    let own = &guest.user.token;
+    let types = each(json!([1, 0, true, [own], { "token": own }]));
+    let texts = each(json!(["short", "z".repeat(60), twisted, format!("{own} "), "false"]));
+    for token in [types, texts].concat() {
         context.step(format!("api_token: {token}"));
         let arg = json!({ "roomid": room, "api_token": token });
-        refuses(&guest.ask("room", arg.clone())?, "unauthenticated")?;
+        refuses(&guest.ask("room", arg)?, "unauthenticated")?;
         refuses(&guest.ask("login", json!({ "api_token": token }))?, "unauthenticated")?;
     }
     guest.emit("room", json!({ "roomid": room, "api_token": 1 }))?;
@@ -193,24 +150,20 @@ fn invalid_token_in_event(context: &Context) -> Outcome {
     let mut forged = message(room, "forged");
     forged["api_token"] = json!("z".repeat(60));
     refuses(&guest.ask("message", forged)?, "unauthenticated")?;
-    guest.say(room, "genuine")?;
-    witness.message_with("genuine")?;
+    guest.say_to(&witness, room, "genuine")?;
     equal("the messages received", &witness.messages(room).len(), &1)
 }
 
 fn other_user(context: &Context) -> Outcome {
     let (room, elsewhere) = (context.room()?, context.room()?);
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
-    let guest = context.guest("guest")?;
-    guest.join(room)?;
+    let witness = observer_in(context, room, "witness")?;
+    let guest = guest_in(context, room)?;
     witness.roster_of(room, &[witness.user.id, guest.user.id])?;
     let second = context.user()?;
     let arg = json!({ "roomid": elsewhere, "api_token": second.token });
     accepts(&guest.ask("room", arg)?)?;
-    let event = guest.socket.wait_event(context.wait(), "the new room's roster", |event| {
-        is_roster_of(event, elsewhere)
-    })?;
+    let what = "the new room's roster";
+    let event = guest.event_where(what, |event| is_roster_of(event, elsewhere))?;
     users_are("the users in the new room", event.arg(0), &[second.id])?;
     witness.roster_of(room, &[witness.user.id])?;
     refuses(&guest.ask("message", message(room, "as the old user"))?, "not_member")?;
@@ -227,7 +180,7 @@ fn same_user(context: &Context) -> Outcome {
     accepts(&guest.ask("message", arg)?)?;
     witness.message_with("with the second token")?;
     let users = sorted(&[guest.user.id, witness.user.id]);
-    equal("the last roster", &last_roster(context, &witness, room)?, &users)
+    equal("the last roster", &last_roster(context, &witness, room), &users)
 }
 
 fn logout(context: &Context) -> Outcome {
@@ -238,7 +191,7 @@ fn logout(context: &Context) -> Outcome {
     gone.join(room)?;
     witness.roster_of(room, &[witness.user.id, user.id])?;
     let answer = context.rest().post("/api/logout", &json!({ "api_token": user.token }))?;
-    equal("errno", &answer.json()["errno"], &json!(0))?;
+    has_fields(&answer.json(), json!({ "errno": 0 }))?;
     witness.roster_of(room, &[witness.user.id])?;
     acts_as(context, &gone.socket, None)?;
     acts_as(context, &kept.socket, Some(&again))?;
@@ -262,14 +215,10 @@ fn keeps_open(context: &Context) -> Outcome {
 
 fn cookie(context: &Context) -> Outcome {
     let user = context.user()?;
-    let body = json!({ "name": user.email, "password": PASSWORD });
-    let answer = context.rest().post("/api/login", &body)?;
-    let (cookie, _) = set_cookie(&answer)?;
-    for value in [cookie, user.token.clone()] {
-        let headers = vec![("Cookie".to_owned(), format!("throng_session={value}"))];
-        let options = Options { headers, ..context.options() };
-        let socket = context.socket_with(options)?;
-        acts_as(context, &socket, None)?;
+    let of_login = session_cookie(&context.rest(), &user)?;
+    for cookie in [of_login, format!("throng_session={}", user.token)] {
+        let headers = vec![("Cookie".to_owned(), cookie)];
+        connects_as(context, Options { headers, ..context.options() }, None)?;
     }
     Ok(())
 }
@@ -277,12 +226,10 @@ fn cookie(context: &Context) -> Outcome {
 fn not_inherited(context: &Context) -> Outcome {
     let room = context.room()?;
     for _ in 0..4 {
-        let guest = context.guest("guest")?;
-        guest.join(room)?;
+        let guest = guest_in(context, room)?;
         guest.socket.close();
         context.pause(Duration::from_millis(30));
-        let socket = context.socket()?;
-        acts_as(context, &socket, None)?;
+        connects_as(context, context.options(), None)?;
     }
     Ok(())
 }
@@ -295,8 +242,7 @@ fn login_count(context: &Context) -> Outcome {
     guest.socket.skip();
     guest.emit("login", json!({ "name": guest.user.email }))?;
     // Updates contain changed rooms only; the answer contains room 1, which does not change.
-    let what = "a count of all rooms";
-    let event = guest.socket.wait_event(context.wait(), what, |event| {
+    let event = guest.event_where("a count of all rooms", |event| {
         event.name == "count" && event.arg(0).get("room1").is_some()
     })?;
     equal("the number of arguments", &event.args.len(), &1)?;
@@ -323,7 +269,7 @@ fn login_ack(context: &Context) -> Outcome {
     let answer = guest.ask("login", json!({}))?;
     let wanted =
         json!({ "id": guest.user.id, "name": guest.user.name, "avatar": guest.user.avatar });
-    equal("user", &answer["user"], &wanted)?;
+    has_fields(&answer, json!({ "user": wanted }))?;
     let events = guest.socket.events();
     let same = events.iter().any(|e| e.name == "count" && *e.arg(0) == answer["count"]);
     require(same, "an event count that equals that of the ack", || format!("{}", answer["count"]))
@@ -331,8 +277,7 @@ fn login_ack(context: &Context) -> Outcome {
 
 fn not_needed(context: &Context) -> Outcome {
     let (room, guest, witness) = guest_and_witness(context)?;
-    guest.say(room, "never logged in")?;
-    witness.message_with("never logged in")?;
+    guest.say_to(&witness, room, "never logged in")?;
     guest.leave(room)?;
     Ok(())
 }

@@ -1,14 +1,8 @@
 //! Chapter 4: images in messages.
 
 use data_encoding::BASE64;
-use serde_json::json;
 
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::combo::{EIO4, EVERY};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require, skip};
+use super::prelude::*;
 
 cases! {
     image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
@@ -44,11 +38,8 @@ fn image(context: &Context) -> Outcome {
     let mut url = String::new();
     for (kind, bytes) in [("png", PNG), ("gif", GIF), ("jpeg", JPEG), ("webp", WEBP)] {
         context.step(format!("sends a {kind}"));
-        let arg = json!({ "roomid": room, "msg": "", "img": data_url(kind, bytes) });
-        let answer = one.ask("message", arg)?;
-        accepts(&answer)?;
-        let event = two.message_of(&answer)?;
-        url = event.arg(0)["img"].as_str().unwrap_or("").to_owned();
+        let img = img_of(&one, &two, room, &data_url(kind, bytes))?;
+        url = img.as_str().unwrap_or("").to_owned();
         require(url.starts_with("/storage/images/"), "a path below /storage/images/", || {
             url.clone()
         })?;
@@ -58,35 +49,38 @@ fn image(context: &Context) -> Outcome {
         header(&file, "Content-Type", &format!("image/{kind}"))?;
     }
     context.step("sends a path of the server as img");
-    let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": url }))?;
+    equal("img", &img_of(&one, &two, room, &url)?, &json!(url))
+}
+
+/// What `two` gets as the image when `one` sends `img`.
+fn img_of(one: &Chat, two: &Chat, room: u64, img: &str) -> Result<Value, Stop> {
+    let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?;
     accepts(&answer)?;
-    let event = two.message_of(&answer)?;
-    equal("img", &event.arg(0)["img"], &json!(url))
+    Ok(two.message_of(&answer)?.arg(0)["img"].clone())
 }
 
 fn bad_image(context: &Context) -> Outcome {
     let (room, one, two) = guest_and_witness(context)?;
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>";
-    for img in [
-        "https://evil.example/x.png".to_owned(),
-        "javascript:alert(1)".to_owned(),
-        "x".to_owned(),
-        "/etc/passwd".to_owned(),
-        "/storage/../secret".to_owned(),
-        format!("/storage/{}", "x".repeat(600)),
-        data_url("svg+xml", svg),
-        data_url("png", svg),
-        data_url("jpeg", b"just text"),
-        "data:image/png;base64,%%%%".to_owned(),
-        "data:image/png;base64,".to_owned(),
-        "data:text/html;base64,PGI+".to_owned(),
-        "data:image/png,plain".to_owned(),
-    ] {
-        let answer = one.ask("message", json!({ "roomid": room, "msg": "", "img": img }))?;
-        refuses_input(&answer, "image_invalid", &img[..img.len().min(60)])?;
+    let long = format!("/storage/{}", "x".repeat(600));
+    let false_images =
+        [data_url("svg+xml", svg), data_url("png", svg), data_url("jpeg", b"just text"), long];
+    let texts = [
+        "https://evil.example/x.png",
+        "javascript:alert(1)",
+        "x",
+        "/etc/passwd",
+        "/storage/../secret",
+        "data:image/png;base64,%%%%",
+        "data:image/png;base64,",
+        "data:text/html;base64,PGI+",
+        "data:image/png,plain",
+    ];
+    for img in texts.map(str::to_owned).into_iter().chain(false_images) {
+        let arg = json!({ "roomid": room, "msg": "", "img": img });
+        refuses_event(&one, "message", &arg, "image_invalid")?;
     }
-    one.say(room, "the end")?;
-    two.message_with("the end")?;
+    one.say_to(&two, room, "the end")?;
     equal("the messages received", &two.messages(room).len(), &1)
 }
 

@@ -1,16 +1,8 @@
 //! Chapter 1: JSONP.
 
-use throng_codec::engine::{Kind, Packet};
 use throng_codec::payload;
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::chat::message;
-use crate::client::http::{Request, Response, percent_encode};
-use crate::combo::POLLING;
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     jsonp "poll.jsonp" ["TRN-70", "TRN-32"] over POLLING needs NOTHING
@@ -48,8 +40,7 @@ fn jsonp(context: &Context) -> Outcome {
         header(&response, "Cache-Control", "no-store")?;
         let text = unwrap_jsonp(&response, index)?;
         let packets = payload::decode_body_text(context.combo.protocol, &text)?;
-        let first = packets.first().map(|packet| packet.kind);
-        equal("the first packet", &first, &Some(Kind::Open))?;
+        equal("the first packet", &kinds(&packets).first(), &Some(&Kind::Open))?;
     }
     Ok(())
 }
@@ -86,8 +77,7 @@ fn jsonp_post(context: &Context) -> Outcome {
     let headers = &[("Content-Type", "application/x-www-form-urlencoded")];
     let request = Request { method: "POST", path: &path, headers, body: form.as_bytes() };
     let response = context.fetch(&request)?;
-    status(&response, 200)?;
-    equal("the body", &response.text(), &"ok".to_owned())?;
+    is_ok(&response)?;
     witness.message_with("one\ntwo\\three")?;
     Ok(())
 }

@@ -1,20 +1,10 @@
 //! Chapter 8: limits that the other chapters do not cover.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
 use throng_codec::websocket::{Mask, frame};
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::{is_roster_of, message, roster_ids};
-use crate::client::socket::Socket;
+use super::prelude::*;
+use crate::client::state::Event;
 use crate::client::websocket::upgrade;
-use crate::combo::{NONE, ONLY_E4W, WEBSOCKET};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require, skip};
 
 cases! {
     half_a_request "lim.half-a-request" ["LIM-5"] over NONE needs NOTHING
@@ -72,46 +62,36 @@ fn large_head(context: &Context) -> Outcome {
 }
 
 fn slow_consumer(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (talker, witness) = (context.observer("talker")?, context.observer("witness")?);
-    let sleeper = context.guest("sleeper")?;
-    talker.join(room)?;
-    witness.join(room)?;
-    sleeper.join(room)?;
+    let (room, sleeper, witness) = guest_and_witness(context)?;
+    let talker = observer_in(context, room, "talker")?;
     let all_users = [talker.user.id, witness.user.id, sleeper.user.id];
-    talker.roster_of(room, &all_users)?;
+    witness.roster_of(room, &all_users)?;
+    let mut seen = witness.socket.event_count();
     sleeper.socket.mute();
     // 2000 scalar values of four bytes each are 8 KB on the wire and to every member.
     let text = "😀".repeat(2_000);
     let start = Instant::now();
     let timeout = Duration::from_secs(8);
-    let mut sent = 0u64;
+    let mut sent = 0;
     while start.elapsed() < timeout {
         let answer = talker.ask("message", message(room, &text))?;
         if answer["code"] == json!("rate_limited") {
-            let limited = "the target limits messages: the queue cannot be filled in time";
-            return skip(limited);
+            return skip("the target limits messages: the queue cannot be filled in time");
         }
         sent += 1;
-        let gone = !witness
-            .socket
-            .events()
-            .iter()
-            .rev()
-            .take(40)
-            .all(|event| event.name == "message" || event.name == "count");
-        let alone = gone
-            && witness.socket.events().iter().rev().any(|event| {
-                is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&sleeper.user.id)
-            });
-        if alone {
+        let events = witness.socket.events_since(seen);
+        seen += events.len();
+        let is_gone = |event: &Event| {
+            is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&sleeper.user.id)
+        };
+        if events.iter().any(is_gone) {
             let last = talker.say(room, "the end")?;
             let event = witness.message_with("the end")?;
-            equal("seq", &event["seq"], &last["seq"])?;
+            has_fields(&event, json!({ "seq": last["seq"] }))?;
             return equal(
                 "the messages the witness got",
                 &witness.messages(room).len(),
-                &(sent as usize + 1),
+                &(sent + 1),
             );
         }
     }
@@ -122,32 +102,23 @@ fn sessions_per_user(context: &Context) -> Outcome {
     let user = context.user()?;
     let mut sessions: Vec<Socket> = Vec::new();
     for index in 0..70 {
-        let chat = match context.chat(&user, &format!("tab{index}")) {
-            Ok(chat) => chat,
+        match context.chat(&user, &format!("tab{index}")) {
+            Ok(chat) => sessions.push(chat.socket),
             Err(why) => {
-                return require(why.to_string().contains("4004"), "close code 4004", || {
-                    why.to_string()
-                });
+                let why = why.to_string();
+                return require(why.contains("4004"), "close code 4004", || why.clone());
             }
-        };
-        sessions.push(chat.socket);
+        }
     }
-    let ended = sessions
-        .iter()
-        .filter_map(|socket| socket.wait_end(Duration::from_millis(5)).map(|ending| ending.code));
-    match ended.into_iter().next() {
-        Some(code) => equal("the close code", &code, &4004),
+    match sessions.iter().find_map(|socket| socket.wait_end(Duration::from_millis(5))) {
+        Some(ending) => equal("the close code", &ending.code, &4004),
         None => skip("70 sessions of one user are accepted: the limit is lifted"),
     }
 }
 
 fn lifted(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let ids: Vec<u64> = (0..40)
-        .map(|_| guest.socket.emit_with_id("login", &[json!({})]))
-        .collect::<Result<_, _>>()?;
-    for id in ids {
-        let answer = guest.socket.wait_ack(id, context.wait())?;
+    for answer in guest.ask_all((0..40).map(|_| ("login", json!({}))))? {
         let fine = answer["ok"] == json!(true) || answer["code"] == json!("rate_limited");
         require(fine, "ok or rate_limited", || answer.to_string())?;
     }
@@ -160,12 +131,7 @@ fn close_is_prompt(context: &Context) -> Outcome {
     socket.send("x")?;
     closes_with(&mut socket, 1008, Duration::from_secs(2))?;
     // The close frame has been answered; the connection must end.
-    let ended = socket.receive(Duration::from_millis(1_500));
-    require(
-        !matches!(ended, Err(ClientError::Timeout(_)) | Ok(_)),
-        "the end of TCP within 1 s",
-        || format!("{ended:?}"),
-    )?;
+    tcp_ends(&mut socket, Duration::from_millis(1_500))?;
     context.step("does not answer it");
     let (mut connection, _) =
         upgrade(context.target(), &context.handshake_path(), &[], &context.log)?;

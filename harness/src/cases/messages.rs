@@ -1,14 +1,6 @@
 //! Chapter 4: messages, order, durability.
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::message;
-use crate::combo::EVERY;
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     reaches_members "msg.reaches-members" ["CHAT-37", "CHAT-38", "CHAT-49", "CHAT-52"] over EVERY needs CHAT
@@ -62,24 +54,19 @@ fn reaches_members(context: &Context) -> Outcome {
     let room = context.room()?;
     let members = [context.guest("one")?, context.observer("two")?, context.observer("three")?];
     let outside = context.guest("outside")?;
-    for member in &members {
-        member.join(room)?;
-    }
+    join_all(&members, room)?;
     let answer = members[0].say(room, "to the members")?;
     for member in &members {
         let event = member.message_with("to the members")?;
         has_exactly("the message", &event, &FIELDS)?;
-        let integers = ["roomid", "id", "seq"].iter().all(|key| event[*key].is_u64());
-        require(integers, "roomid, id and seq as integers", || event.to_string())?;
-        equal("roomid", &event["roomid"], &json!(room))?;
-        equal("seq", &event["seq"], &answer["seq"])?;
+        are_integers(&event, &["roomid", "id", "seq"])?;
+        has_fields(&event, json!({ "roomid": room, "seq": answer["seq"] }))?;
     }
     context.pause(QUIET);
     for member in &members {
         equal("the copies of the message", &member.messages(room).len(), &1)?;
     }
-    let stray = outside.socket.events().into_iter().find(|event| event.name == "message");
-    nothing("no message outside the room", stray)
+    never("no message outside the room", &outside.socket, |event| event.name == "message")
 }
 
 fn author(context: &Context) -> Outcome {
@@ -95,8 +82,7 @@ fn author(context: &Context) -> Outcome {
     equal("userid for the author", &own["userid"], &json!(one.user.email))?;
     equal("userid for others", &seen["userid"], &json!(one.user.public_id()))?;
     for event in [&own, &seen] {
-        equal("username", &event["username"], &json!(one.user.name))?;
-        equal("src", &event["src"], &json!(one.user.avatar))?;
+        has_fields(event, json!({ "username": one.user.name, "src": one.user.avatar }))?;
     }
     for (user, event) in [(&one.user, &own), (&two.user, &seen)] {
         let page = context.rest().history(&user.token, room, 1, 0)?;
@@ -125,7 +111,7 @@ fn text_unchanged(context: &Context) -> Outcome {
     ] {
         let answer = one.say(room, text)?;
         let event = two.message_of(&answer)?;
-        equal("msg", &event.arg(0)["msg"], &json!(text))?;
+        has_fields(event.arg(0), json!({ "msg": text }))?;
     }
     let page = context.rest().history(&two.user.token, room, 1, 0)?;
     equal("msg in the history", &page["data"][0]["msg"], &json!("<b>&lt;&amp;</b>"))
@@ -134,15 +120,14 @@ fn text_unchanged(context: &Context) -> Outcome {
 fn types(context: &Context) -> Outcome {
     let (room, guest) = guest_in_room(context)?;
     accepts(&guest.ask("message", json!({ "roomid": room, "msg": "no img" }))?)?;
-    equal("img", &guest.message_with("no img")?["img"], &json!(""))?;
+    has_fields(&guest.message_with("no img")?, json!({ "img": "" }))?;
     accepts(&guest.ask("message", json!({ "roomid": room, "msg": "null img", "img": null }))?)?;
-    equal("img", &guest.message_with("null img")?["img"], &json!(""))?;
-    for bad in [json!(1), json!(true), json!(false), json!([]), json!({}), json!(0)] {
+    has_fields(&guest.message_with("null img")?, json!({ "img": "" }))?;
+    for bad in each(json!([1, true, false, [], {}, 0])) {
         let as_msg = json!({ "roomid": room, "msg": bad, "img": "" });
         let as_img = json!({ "roomid": room, "msg": "x", "img": bad });
         for arg in [as_msg, as_img] {
-            let answer = guest.ask("message", arg.clone())?;
-            refuses_input(&answer, "invalid_argument", format!("{arg}"))?;
+            refuses_event(&guest, "message", &arg, "invalid_argument")?;
         }
     }
     Ok(())
@@ -190,16 +175,9 @@ fn time(context: &Context) -> Outcome {
         equal("time", &send(&json!(time))?, &json!(time))?;
     }
     let long = format!("2026-11-23T00:31:11.{}Z", "1".repeat(60));
-    for time in [
-        json!("yesterday"),
-        json!(""),
-        json!(1_700_000_000),
-        json!(null),
-        json!("2026-13-45T99:99:99Z"),
-        json!("<script>"),
-        json!(long),
-        json!({}),
-    ] {
+    let month_13 = "2026-13-45T99:99:99Z";
+    for time in each(json!(["yesterday", "", 1_700_000_000, null, month_13, "<script>", long, {}]))
+    {
         let observed = send(&time)?;
         let text = observed.as_str().unwrap_or("");
         let shape: String =
@@ -221,7 +199,7 @@ fn not_member(context: &Context) -> Outcome {
     tab.join(room)?;
     refuses(&outside.ask("message", message(room, "not this tab"))?, "not_member")?;
     let answer = tab.say(room, "this tab")?;
-    equal("seq", &answer["seq"], &json!(1))?;
+    has_fields(&answer, json!({ "seq": 1 }))?;
     inside.message_with("this tab")?;
     equal("the messages received", &inside.messages(room).len(), &1)?;
     let page = context.rest().history(&user.token, room, 1, 0)?;
@@ -233,7 +211,7 @@ fn refused_no_trace(context: &Context) -> Outcome {
     let stranger = context.observer("stranger")?;
     for index in 1..=3u64 {
         let answer = guest.say(room, &format!("good {index}"))?;
-        equal("seq", &answer["seq"], &json!(index))?;
+        has_fields(&answer, json!({ "seq": index }))?;
         refuses(&stranger.ask("message", message(room, "from outside"))?, "not_member")?;
         refuses(&guest.ask("message", json!({ "roomid": room, "msg": "" }))?, "invalid_argument")?;
         refuses(&guest.ask("message", message(room, &"x".repeat(3_000)))?, "too_large")?;
@@ -254,45 +232,26 @@ fn one_order(context: &Context) -> Outcome {
         context.observer("three")?,
         context.observer("four")?,
     ];
-    for member in &members {
-        member.join(room)?;
-    }
-    std::thread::scope(|scope| {
-        let sending: Vec<_> = members
-            .iter()
-            .enumerate()
-            .map(|(who, member)| {
-                scope.spawn(move || {
-                    (0..25).try_for_each(|index| {
-                        member.emit("message", message(room, &format!("{who}.{index}")))
-                    })
-                })
-            })
-            .collect();
-        sending.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
-    })?;
+    join_all(&members, room)?;
+    let sent = together(&members, |who, member| {
+        (0..25)
+            .try_for_each(|index| member.emit("message", message(room, &format!("{who}.{index}"))))
+    });
+    sent.into_iter().collect::<Result<(), _>>()?;
     let wanted: Vec<u64> = (1..=100).collect();
     let mut orders = Vec::new();
     for member in &members {
-        let seqs = context.eventually("100 messages", || {
-            let messages = member.messages(room);
-            Ok((messages.len() >= 100).then_some(messages))
-        })?;
-        let numbers: Vec<u64> = seqs.iter().filter_map(|m| m["seq"].as_u64()).collect();
-        equal("the seq of the messages", &numbers, &wanted)?;
-        orders.push(seqs.iter().map(|m| m["msg"].clone()).collect::<Vec<_>>());
+        context.eventually("100 messages", || Ok(member.seqs(room).len() >= 100))?;
+        equal("the seq of the messages", &member.seqs(room), &wanted)?;
+        orders.push(member.texts(room));
     }
     require(orders.iter().all(|order| *order == orders[0]), "one order for all", || {
         "members got the messages in different orders".to_owned()
     })?;
     for who in 0..4 {
         let prefix = format!("{who}.");
-        let own: Vec<String> = orders[0]
-            .iter()
-            .filter_map(|text| text.as_str())
-            .filter(|text| text.starts_with(&prefix))
-            .map(str::to_owned)
-            .collect();
+        let own: Vec<String> =
+            orders[0].iter().filter(|text| text.starts_with(&prefix)).cloned().collect();
         let wanted: Vec<String> = (0..25).map(|index| format!("{who}.{index}")).collect();
         equal("the order of one author", &own, &wanted)?;
     }
@@ -304,31 +263,28 @@ fn event_order(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     for round in 0..5 {
         let inside = format!("inside {round}");
-        let join = guest.socket.emit_with_id("room", &[json!({ "roomid": room })])?;
-        let first = guest.socket.emit_with_id("message", &[message(room, &inside)])?;
-        let leave = guest.socket.emit_with_id("roomout", &[json!({ "roomid": room })])?;
-        let second = guest.socket.emit_with_id("message", &[message(room, "outside")])?;
-        accepts(&guest.socket.wait_ack(join, context.wait())?)?;
-        accepts(&guest.socket.wait_ack(first, context.wait())?)?;
-        accepts(&guest.socket.wait_ack(leave, context.wait())?)?;
-        refuses(&guest.socket.wait_ack(second, context.wait())?, "not_member")?;
+        let answers = guest.ask_all([
+            ("room", json!({ "roomid": room })),
+            ("message", message(room, &inside)),
+            ("roomout", json!({ "roomid": room })),
+            ("message", message(room, "outside")),
+        ])?;
+        answers[..3].iter().try_for_each(accepts)?;
+        refuses(&answers[3], "not_member")?;
         witness.message_with(&inside)?;
     }
     Ok(())
 }
 
 fn ack_equals_event(context: &Context) -> Outcome {
-    let (room, other) = (context.room()?, context.room()?);
-    let (guest, witness) = (context.guest("guest")?, context.observer("witness")?);
-    witness.join(room)?;
-    guest.join(room)?;
+    let (room, guest, witness) = guest_and_witness(context)?;
+    let other = context.room()?;
     let mut ids = Vec::new();
     for index in 0..5 {
         let text = format!("number {index}");
         let answer = guest.say(room, &text)?;
         let event = witness.message_with(&text)?;
-        equal("id", &answer["id"], &event["id"])?;
-        equal("seq", &answer["seq"], &event["seq"])?;
+        has_fields(&answer, json!({ "id": event["id"], "seq": event["seq"] }))?;
         ids.push(event["id"].as_u64().unwrap_or(0));
     }
     witness.leave(room)?;
@@ -352,9 +308,7 @@ fn acked_is_stored(context: &Context) -> Outcome {
         let Some(row) = rows.last() else {
             return fail("the message in the history", page.to_string());
         };
-        equal("msg", &row["msg"], &json!(text))?;
-        equal("id", &row["id"], &answer["id"])?;
-        equal("seq", &row["seq"], &answer["seq"])?;
+        has_fields(row, json!({ "msg": text, "id": answer["id"], "seq": answer["seq"] }))?;
     }
     Ok(())
 }
@@ -367,7 +321,6 @@ fn none_from_before(context: &Context) -> Outcome {
     }
     guest.join(room)?;
     context.pause(QUIET);
-    talker.say(room, "after")?;
-    guest.message_with("after")?;
+    talker.say_to(&guest, room, "after")?;
     equal("the messages", &guest.texts(room), &vec!["after".to_owned()])
 }

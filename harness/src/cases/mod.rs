@@ -1,7 +1,13 @@
 //! The conformance cases, one table per part of a chapter of the protocol.
+//!
+//! Each table begins with `prelude`, the vocabulary that cases share: `scenes` sets up rooms with
+//! sessions in them, `checks` judges values, acknowledgements, events and HTTP answers, `alive` tells
+//! whether a session is usable or has ended as it must.
 
 mod acks;
+mod alive;
 mod binary;
+mod checks;
 mod crowds;
 mod deltas;
 mod disconnect;
@@ -16,12 +22,13 @@ mod messages;
 mod namespaces;
 mod nodes;
 mod polling;
+mod prelude;
 mod presence;
 mod rates;
 mod rest;
 mod rooms;
+mod scenes;
 mod socketio;
-mod support;
 mod tabs;
 mod transport;
 mod unread;

@@ -1,19 +1,7 @@
 //! Chapter 3: namespaces.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::NOTHING;
-use crate::case::cases;
-use crate::client::options::Options;
+use super::prelude::*;
 use crate::client::transcript::Direction;
-use crate::combo::{EIO3, EIO4, EVERY};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, require};
 
 cases! {
     packet_form "sio.packet-form" ["SIO-1", "SIO-3", "SIO-4", "SIO-2"] over EVERY needs NOTHING
@@ -41,52 +29,53 @@ fn packet_form(context: &Context) -> Outcome {
     for (text, namespace) in
         [("0/a,", "/a"), ("0/b", "/b"), ("0/c?x=1&y=2,", "/c"), ("0/d/e-f,", "/d/e-f")]
     {
-        socket.send_engine(&Packet::message(text))?;
+        socket.send_message(text)?;
         socket.wait_packet(context.wait(), &format!("the answer for {namespace}"), |packet| {
             packet.namespace == namespace && packet.kind == sio::Kind::ConnectError
         })?;
     }
     let lines = context.transcript.lines();
-    let explicit = lines.iter().any(|line| {
+    let explicit = lines.iter().find(|line| {
         line.direction == Direction::Received
             && ["40/,", "42/,", "43/,", "44/,"].iter().any(|form| line.text.contains(form))
     });
-    require(!explicit, "no packet names the namespace /", || "one does".to_owned())
+    nothing("no packet names the namespace /", explicit)
 }
 
-fn is_refusal(packet: &sio::Packet, namespace: &str, data: &Value) -> bool {
-    packet.kind == sio::Kind::ConnectError
-        && packet.namespace == namespace
-        && packet.data.as_ref() == Some(data)
+/// CONNECT with this text is refused for the namespace.
+fn refuses_connect(
+    context: &Context,
+    socket: &Socket,
+    text: &str,
+    namespace: &str,
+    refusal: Value,
+) -> Outcome {
+    socket.send_message(text)?;
+    let what = format!("CONNECT_ERROR for {namespace} with {refusal}");
+    socket.wait_packet(context.wait(), &what, |packet| {
+        packet.kind == sio::Kind::ConnectError
+            && packet.namespace == namespace
+            && packet.data.as_ref() == Some(&refusal)
+    })?;
+    Ok(())
 }
 
 fn namespace_refused(context: &Context) -> Outcome {
     let options = Options { connects: false, ..context.options() };
     let socket = context.socket_with(options)?;
     let refusal = json!({ "message": "Invalid namespace" });
-    socket.send_engine(&Packet::message("0/custom-nope,"))?;
-    socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
-        is_refusal(packet, "/custom-nope", &refusal)
-    })?;
-    socket.send_engine(&Packet::message("0"))?;
-    context.eventually("CONNECT for / is answered", || {
-        Ok((socket.id() != socket.open().sid).then_some(()))
-    })?;
-    socket.send_engine(&Packet::message("0/after-nope,{\"token\":\"x\"}"))?;
-    socket.wait_packet(context.wait(), "CONNECT_ERROR", |packet| {
-        is_refusal(packet, "/after-nope", &refusal)
-    })?;
+    refuses_connect(context, &socket, "0/custom-nope,", "/custom-nope", refusal.clone())?;
+    socket.send_message("0")?;
+    context.eventually("CONNECT for / is answered", || Ok(socket.id() != socket.open().sid))?;
+    let text = "0/after-nope,{\"token\":\"x\"}";
+    refuses_connect(context, &socket, text, "/after-nope", refusal)?;
     stays_open("the session stays open", &socket)
 }
 
 fn eio3_namespace_refused(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    for namespace in ["/custom-nope", "/admin?x=1"] {
-        socket.send_engine(&Packet::message(format!("0{namespace},")))?;
-        let name = namespace.split('?').next().unwrap_or(namespace);
-        socket.wait_packet(context.wait(), "the refusal", |packet| {
-            is_refusal(packet, name, &json!("Invalid namespace"))
-        })?;
+    for (text, namespace) in [("0/custom-nope,", "/custom-nope"), ("0/admin?x=1,", "/admin")] {
+        refuses_connect(context, &socket, text, namespace, json!("Invalid namespace"))?;
     }
     stays_open("the session stays open", &socket)
 }
@@ -97,7 +86,7 @@ fn event_elsewhere(context: &Context) -> Outcome {
         "3/nope,1[]",
         "51-/nope,[\"a\",{\"_placeholder\":true,\"num\":0}]",
     ] {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }
@@ -105,16 +94,16 @@ fn event_elsewhere(context: &Context) -> Outcome {
 fn eio3_event_elsewhere(context: &Context) -> Outcome {
     let socket = context.socket()?;
     // By polling the POST itself may be refused.
-    let _ = socket.send_engine(&Packet::message("2/nope,7[\"message\",{}]"));
+    let _ = socket.send_message("2/nope,7[\"message\",{}]");
     context.pause(QUIET);
-    let answered = socket.wait_packet(Duration::ZERO, "", |packet| packet.namespace == "/nope");
-    require(answered.is_err() && socket.acks().is_empty(), "no answer", || format!("{answered:?}"))
+    no_packet("no answer", &socket, |packet| packet.namespace == "/nope")?;
+    nothing("no acknowledgement", socket.acks().first())
 }
 
 fn long_namespace(context: &Context) -> Outcome {
     let socket = context.socket()?;
     let name = format!("/{}", "n".repeat(50_000));
-    socket.send_engine(&Packet::message(format!("0{name},")))?;
+    socket.send_message(format!("0{name},"))?;
     let answer = socket.wait_packet(context.wait(), "the refusal", |packet| {
         packet.kind == sio::Kind::ConnectError
     })?;

@@ -1,19 +1,8 @@
 //! Chapter 10: several nodes that are one server.
 
 use std::collections::BTreeSet;
-use std::thread;
-use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::{NODE_COMMAND, NODES};
-use crate::case::cases;
-use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-use crate::client::rest::User;
-use crate::combo::{EVERY, NONE};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, equal, require};
+use super::prelude::*;
 
 /// The bound of NODE-10 for a small room.
 const LAG: Duration = Duration::from_millis(1_100);
@@ -54,10 +43,6 @@ fn one_per_node(context: &Context, label: &str) -> Result<Vec<Chat>, Stop> {
     (0..context.nodes()).map(|node| on(context, node, &context.user()?, label)).collect()
 }
 
-fn users_of(chats: &[Chat]) -> Vec<u64> {
-    chats.iter().map(|chat| chat.user.id).collect()
-}
-
 fn accounts(context: &Context) -> Outcome {
     for home in 0..context.nodes() {
         let user = context
@@ -79,26 +64,20 @@ fn accounts(context: &Context) -> Outcome {
 fn presence(context: &Context) -> Outcome {
     let room = context.room()?;
     let witnesses = one_per_node(context, "witness")?;
-    for witness in &witnesses {
-        witness.join(room)?;
-    }
+    join_all(&witnesses, room)?;
     for node in 0..context.nodes() {
         let guest = on(context, node, &context.user()?, "guest")?;
         guest.join(room)?;
         let with_guest: Vec<u64> =
             users_of(&witnesses).into_iter().chain([guest.user.id]).collect();
-        for witness in &witnesses {
-            witness.roster_of(room, &with_guest)?;
-        }
+        all_see(&witnesses, room, &with_guest)?;
         // On the first node by roomout, on the others by the end of the connection.
         if node == 0 {
             guest.leave(room)?;
         } else {
             guest.socket.close();
         }
-        for witness in &witnesses {
-            witness.roster_of(room, &users_of(&witnesses))?;
-        }
+        all_see(&witnesses, room, &users_of(&witnesses))?;
     }
     Ok(())
 }
@@ -124,45 +103,34 @@ fn one_user(context: &Context) -> Outcome {
     let room = context.room()?;
     let user = context.user()?;
     let witnesses = one_per_node(context, "witness")?;
-    for witness in &witnesses {
-        witness.join(room)?;
-    }
-    let tabs = (0..context.nodes())
+    join_all(&witnesses, room)?;
+    let tabs: Vec<Chat> = (0..context.nodes())
         .map(|node| on(context, node, &user, "tab"))
-        .collect::<Result<Vec<Chat>, Stop>>()?;
-    for tab in &tabs {
-        tab.join(room)?;
-    }
+        .collect::<Result<_, _>>()?;
+    join_all(&tabs, room)?;
     let all_users: Vec<u64> = users_of(&witnesses).into_iter().chain([user.id]).collect();
     for chat in witnesses.iter().chain(&tabs) {
         let event = chat.roster_of(room, &all_users)?;
-        equal("online", &event.arg(1)["online"], &json!(all_users.len()))?;
+        has_fields(event.arg(1), json!({ "online": all_users.len() }))?;
     }
     // No event reports that a user who is present on one node joined on another one too.
     context.pause(LAG);
     for (index, tab) in tabs.iter().enumerate() {
         for witness in &witnesses {
-            let left = witness
-                .socket
-                .events()
-                .into_iter()
-                .any(|event| is_roster_of(&event, room) && event.name == "roomout");
-            require(!left, "no roomout before the last leave", || {
-                format!("a roomout after {index} tabs")
+            never(&format!("no roomout after {index} tabs"), &witness.socket, |event| {
+                is_roster_of(event, room) && event.name == "roomout"
             })?;
         }
         // When the message after the leave arrives, everything before it has been sent.
         tab.leave(room)?;
         if index + 1 < tabs.len() {
             witnesses[index].say(room, &format!("after {index}"))?;
-            for witness in &witnesses {
-                witness.message_with(&format!("after {index}"))?;
-            }
+            all_hear(&witnesses, &format!("after {index}"))?;
         }
     }
     for witness in &witnesses {
         let event = witness.roster_of(room, &users_of(&witnesses))?;
-        equal("online", &event.arg(1)["online"], &json!(witnesses.len()))?;
+        has_fields(event.arg(1), json!({ "online": witnesses.len() }))?;
     }
     Ok(())
 }
@@ -172,35 +140,18 @@ const EACH: usize = 12;
 fn messages(context: &Context) -> Outcome {
     let room = context.room()?;
     let members = one_per_node(context, "member")?;
-    for member in &members {
-        member.join(room)?;
-    }
-    for member in &members {
-        member.roster_of(room, &users_of(&members))?;
-    }
-    thread::scope(|scope| {
-        let talking: Vec<_> = members
-            .iter()
-            .enumerate()
-            .map(|(node, member)| scope.spawn(move || talk(member, room, node)))
-            .collect();
-        talking.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Stop::Error("a talking thread panicked".to_owned())),
-        })
-    })?;
+    join_all(&members, room)?;
+    all_see(&members, room, &users_of(&members))?;
+    let talked = together(&members, |node, member| talk(member, room, node));
+    talked.into_iter().collect::<Outcome>()?;
     let total = EACH * members.len();
     let wanted: Vec<u64> = (1..=total as u64).collect();
-    let mut order: Option<Vec<Value>> = None;
+    let mut order: Option<Vec<String>> = None;
     for (node, member) in members.iter().enumerate() {
-        context.eventually(&format!("{total} messages on node {node}"), || {
-            Ok((member.messages(room).len() >= total).then_some(()))
-        })?;
-        let messages = member.messages(room);
-        let seqs: Vec<u64> =
-            messages.iter().filter_map(|message| message["seq"].as_u64()).collect();
-        equal(&format!("the order on node {node}"), &seqs, &wanted)?;
-        let texts: Vec<Value> = messages.iter().map(|message| message["msg"].clone()).collect();
+        let what = format!("{total} messages on node {node}");
+        context.eventually(&what, || Ok(member.seqs(room).len() >= total))?;
+        equal(&format!("the order on node {node}"), &member.seqs(room), &wanted)?;
+        let texts = member.texts(room);
         let first = order.get_or_insert_with(|| texts.clone());
         equal(&format!("the texts on node {node}"), &texts, first)?;
         let page = context.rest_at(node).history(&member.user.token, room, 1, 0)?;
@@ -211,15 +162,10 @@ fn messages(context: &Context) -> Outcome {
 
 /// Some messages without waiting for their acknowledgements.
 fn talk(member: &Chat, room: u64, node: usize) -> Outcome {
-    let ids = (0..EACH)
-        .map(|index| {
-            let text = format!("{node}.{index}");
-            member.socket.emit_with_id("message", &[message(room, &text)])
-        })
-        .collect::<Result<Vec<u64>, _>>()?;
+    let texts = (0..EACH).map(|index| format!("{node}.{index}"));
+    let answers = member.ask_all(texts.map(|text| ("message", message(room, &text))))?;
     let mut seqs = BTreeSet::new();
-    for id in ids {
-        let answer = member.socket.wait_ack(id, member.wait)?;
+    for answer in answers {
         let seq = answer["seq"].as_u64();
         require(seq.is_some_and(|seq| seqs.insert(seq)), "an ack with a new seq", || {
             answer.to_string()
@@ -238,14 +184,13 @@ fn unread(context: &Context) -> Outcome {
     for index in 1..=3 {
         author.say(room, &format!("unread {index}"))?;
     }
-    reader.socket.wait_event(context.wait(), "a count of 3", |event| {
+    reader.event_where("a count of 3", |event| {
         event.name == "count" && event.arg(0)[&key] == json!(3)
     })?;
     reader.join(room)?;
     author.roster_of(room, &[author.user.id, reader.user.id])?;
     numbers(context, &reader, room, 0)?;
-    author.say(room, "read")?;
-    reader.message_with("read")?;
+    author.say_to(&reader, room, "read")?;
     numbers(context, &reader, room, 0)?;
     reader.leave(room)?;
     author.roster_of(room, &[author.user.id])?;
@@ -260,7 +205,7 @@ fn numbers(context: &Context, user: &Chat, room: u64, wanted: u64) -> Outcome {
         context.eventually(&format!("{wanted} unread on node {node}"), || {
             let rooms = rest.rooms(&user.user.token)?;
             let entry = rooms.iter().find(|entry| entry["id"] == json!(room));
-            Ok(entry.is_some_and(|entry| entry["unread"] == json!(wanted)).then_some(()))
+            Ok(entry.is_some_and(|entry| entry["unread"] == json!(wanted)))
         })?;
     }
     Ok(())
@@ -277,8 +222,7 @@ fn death(context: &Context) -> Outcome {
         member.join(room)?;
     }
     witness.roster_of(room, &[witness.user.id, victim.user.id, twofold.id])?;
-    victim.say(room, "last words")?;
-    witness.message_with("last words")?;
+    victim.say_to(&witness, room, "last words")?;
     context.command_node("down", there)?;
     let outcome = death_is_seen(context, &witness, room, &[witness.user.id, twofold.id]);
     // Also after a failure: later cases need the node.

@@ -1,20 +1,8 @@
 //! Chapter 1: long-polling.
 
-use std::time::Duration;
-
-use throng_codec::engine::{Kind, Packet, Protocol};
 use throng_codec::payload;
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::message;
-use crate::client::http::Request;
-use crate::client::poller::is_message;
-use crate::combo::{ONLY_E3P, ONLY_E4P, POLLING};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
     handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
@@ -67,8 +55,7 @@ fn handshake(context: &Context) -> Outcome {
     header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
     header(&response, "Cache-Control", "no-store")?;
     let packets = payload::decode_body_text(context.combo.protocol, &response.text())?;
-    let first = packets.first().map(|packet| packet.kind);
-    equal("the first packet", &first, &Some(Kind::Open))
+    equal("the first packet", &kinds(&packets).first(), &Some(&Kind::Open))
 }
 
 fn held(context: &Context) -> Outcome {
@@ -77,7 +64,7 @@ fn held(context: &Context) -> Outcome {
     poller.post_message(ASK)?;
     let response = connection.receive(context.wait())?;
     status(&response, 200)?;
-    require(!response.body.is_empty(), "a body that is not empty", String::new)?;
+    answers(!response.body.is_empty(), &response, "a body that is not empty")?;
     header(&response, "Cache-Control", "no-store")?;
     let packets = poller.decode(&response)?;
     require(!packets.is_empty(), "one packet or more", || response.text())
@@ -86,18 +73,10 @@ fn held(context: &Context) -> Outcome {
 fn post(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let response = poller.post_message(ASK)?;
-    status(&response, 200)?;
-    require(response.has_type("text/html"), "Content-Type: text/html", || {
-        format!("{:?}", response.header("content-type"))
-    })?;
+    is_ok(&response)?;
+    has_type(&response, "text/html")?;
     header(&response, "Cache-Control", "no-store")?;
-    equal("the body", &response.text(), &"ok".to_owned())?;
-    let packets = poller.poll()?;
-    require(
-        packets.iter().any(|packet| is_answer(packet, "/nope")),
-        "the packet has effect",
-        || format!("{:?}", texts(&packets)),
-    )
+    is_answered(&poller.poll()?)
 }
 
 fn order(context: &Context) -> Outcome {
@@ -109,33 +88,20 @@ fn order(context: &Context) -> Outcome {
         wanted.extend((0..5).map(|index| format!("/n{body}-{index}")));
         status(&poller.post_packets(&packets)?, 200)?;
     }
-    let mut observed = Vec::new();
-    for _ in 0..30 {
-        let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
-        let names = packets.iter().filter(|packet| is_message(packet, "4/")).map(|packet| {
-            let text = texts(std::slice::from_ref(packet)).concat();
-            text.trim_start_matches("44").split(',').next().unwrap_or("").to_owned()
-        });
-        observed.extend(names);
-        if observed.len() >= wanted.len() {
-            break;
-        }
-    }
-    equal("the order of the answers", &observed, &wanted)
+    let packets = poller.poll_until(|packet| is_answer(packet, "/n3-4"))?;
+    let answers = texts(&packets).into_iter().filter_map(|text| {
+        text.strip_prefix("44").and_then(|answer| answer.split(',').next()).map(str::to_owned)
+    });
+    equal("the order of the answers", &answers.collect::<Vec<_>>(), &wanted)
 }
 
 fn two_gets(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let mut first = hold(context, &poller)?;
     context.step("a second GET");
-    let second = poller.get()?;
-    status(&second, 400)?;
-    let response = first.receive(context.wait())?;
-    status(&response, 200)?;
-    let packets = poller.decode(&response)?;
-    let last = packets.last().map(|packet| packet.kind);
-    equal("the last packet of the held poll", &last, &Some(Kind::Close))?;
+    status(&poller.get()?, 400)?;
+    let packets = poller.packets(first.receive(context.wait())?)?;
+    equal("the last packet of the held poll", &kinds(&packets).last(), &Some(&Kind::Close))?;
     is_gone(&poller)
 }
 
@@ -150,8 +116,7 @@ fn two_posts(context: &Context) -> Outcome {
     slow.send_bytes(head.as_bytes())?;
     context.pause(QUIET);
     context.step("a second POST");
-    let second = poller.post_message(ASK)?;
-    status(&second, 400)?;
+    status(&poller.post_message(ASK)?, 400)?;
     is_gone(&poller)
 }
 
@@ -234,8 +199,7 @@ fn bad_payloads(context: &Context) -> Outcome {
 
 fn after_the_fault(context: &Context) -> Outcome {
     let (room, witness, _, poller) = polling_member(context)?;
-    let late = format!("2[\"message\",{}]", message(room, "after the fault"));
-    let late = Packet::message(late);
+    let late = Packet::message(format!("2[\"message\",{}]", message(room, "after the fault")));
     let body = payload::encode_text(poller.protocol, &[late]);
     let body = match poller.protocol {
         Protocol::Eio4 => format!("x\u{1e}{body}"),
@@ -244,8 +208,7 @@ fn after_the_fault(context: &Context) -> Outcome {
     refused(&poller.post(&body)?, BAD_REQUEST)?;
     witness.roster_of(room, &[witness.user.id])?;
     context.pause(QUIET);
-    let messages = witness.messages(room);
-    require(messages.is_empty(), "no message", || format!("{messages:?}"))
+    nothing("no message", witness.messages(room).first())
 }
 
 fn any_content_type(context: &Context) -> Outcome {
@@ -263,7 +226,7 @@ fn any_content_type(context: &Context) -> Outcome {
         let request = Request { method: "POST", path: &path, headers, body: b"40/nope," };
         status(&context.fetch(&request)?, 200)?;
         let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
+        poller.answer_pings(&packets)?;
     }
     is_alive(&poller)
 }
@@ -276,30 +239,16 @@ fn binary_payload(context: &Context) -> Outcome {
         Packet::message("0/last,"),
     ];
     let body = payload::encode_octets(&packets);
-    let path = poller.path();
-    let headers = &[("Content-Type", "application/octet-stream")];
-    let request = Request { method: "POST", path: &path, headers, body: &body };
-    status(&context.fetch(&request)?, 200)?;
-    let mut seen = Vec::new();
-    for _ in 0..6 {
-        seen.extend(texts(&poller.poll()?));
-        if seen.iter().any(|text| text.starts_with("44/last,")) {
-            break;
-        }
-    }
+    status(&poller.post_as("application/octet-stream", &body)?, 200)?;
+    let seen = texts(&poller.poll_until(|packet| is_answer(packet, "/last"))?);
     let names = |prefix: &str| seen.iter().any(|text| text.starts_with(prefix));
-    require(names("44/first,") && names("3") && names("44/last,"), "three answers", || {
-        format!("{seen:?}")
-    })
+    require(names("44/first,") && names("3"), "three answers", || format!("{seen:?}"))
 }
 
 fn whole_session(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[witness.user.id, guest.user.id])?;
-    guest.say(room, "by post")?;
-    witness.message_with("by post")?;
-    witness.say(room, "by poll")?;
-    guest.message_with("by poll")?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
+    guest.say_to(&witness, room, "by post")?;
+    witness.say_to(&guest, room, "by poll")?;
     guest.leave(room)?;
     witness.roster_of(room, &[witness.user.id])?;
     guest.join(room)?;

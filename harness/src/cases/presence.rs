@@ -2,16 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
+use super::prelude::*;
 use crate::cases::images::PNG;
-use crate::client::chat::is_roster_of;
-use crate::combo::EVERY;
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require};
 
 cases! {
     roster "pres.roster" ["PRES-1", "PRES-2", "PRES-3", "CHAT-9"] over EVERY needs CHAT
@@ -40,9 +32,7 @@ cases! {
 fn roster(context: &Context) -> Outcome {
     let room = context.room()?;
     let guests = [context.guest("one")?, context.observer("two")?, context.observer("three")?];
-    for guest in &guests {
-        guest.join(room)?;
-    }
+    join_all(&guests, room)?;
     let event = guests[2].event("room")?;
     let roster = event.arg(0).as_object().cloned().unwrap_or_default();
     equal("the number of entries", &roster.len(), &3)?;
@@ -56,13 +46,12 @@ fn roster(context: &Context) -> Outcome {
         has_exactly("the entry", entry, &["id", "name", "avatar", "src"])?;
         equal("the entry", entry, &wanted)?;
     }
-    guests[0].leave(room)?;
-    guests[1].leave(room)?;
-    guests[2].leave(room)?;
-    let event =
-        guests[2].socket.wait_event(context.wait(), "the session's own roomout", |event| {
-            event.name == "roomout" && event.arg(1)["online"] == json!(0)
-        })?;
+    for guest in &guests {
+        guest.leave(room)?;
+    }
+    let event = guests[2].event_where("the session's own roomout", |event| {
+        event.name == "roomout" && event.arg(1)["online"] == 0
+    })?;
     equal("an empty roster", event.arg(0), &json!({}))
 }
 
@@ -70,10 +59,8 @@ fn meta(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
     for index in 0..3 {
         watcher.say(room, &format!("number {index}"))?;
-        let guest = context.observer("guest")?;
-        guest.join(room)?;
-        watcher.say(room, &format!("then {index}"))?;
-        watcher.message_with(&format!("then {index}"))?;
+        let guest = observer_in(context, room, "guest")?;
+        watcher.say_to(&watcher, room, &format!("then {index}"))?;
         guest.leave(room)?;
         watcher.roster_of(room, &[watcher.user.id])?;
     }
@@ -82,17 +69,12 @@ fn meta(context: &Context) -> Outcome {
         if is_roster_of(&event, room) {
             has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
             let meta = event.arg(1);
-            let integers =
-                ["room", "seq", "online", "version"].iter().all(|key| meta[*key].is_u64());
-            require(integers, "integer fields", || meta.to_string())?;
+            are_integers(meta, &["room", "seq", "online", "version"])?;
             let users = event.arg(0).as_object().map_or(0, serde_json::Map::len);
-            equal("online", &meta["online"], &json!(users))?;
-            require(
-                meta["seq"].as_u64().is_some_and(|own| own >= seq),
-                &format!("seq of {seq} or more"),
-                || meta.to_string(),
-            )?;
-            seq = meta["seq"].as_u64().unwrap_or(0);
+            has_fields(meta, json!({ "online": users }))?;
+            let own = meta["seq"].as_u64().unwrap_or(0);
+            require(own >= seq, &format!("seq of {seq} or more"), || meta.to_string())?;
+            seq = own;
         } else if event.name == "message" && event.arg(0)["roomid"] == json!(room) {
             let own = event.arg(0)["seq"].as_u64().unwrap_or(0);
             require(own > seq, &format!("a message with a seq above {seq}"), || {
@@ -108,9 +90,7 @@ fn version(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
     let guests = [context.observer("one")?, context.observer("two")?];
     for _ in 0..3 {
-        for guest in &guests {
-            guest.join(room)?;
-        }
+        join_all(&guests, room)?;
         watcher.roster_of(room, &[watcher.user.id, guests[0].user.id, guests[1].user.id])?;
         for guest in &guests {
             guest.leave(room)?;
@@ -139,26 +119,18 @@ fn version(context: &Context) -> Outcome {
 fn join_and_leave(context: &Context) -> Outcome {
     let room = context.room()?;
     let watchers = [context.guest("watcher")?, context.observer("second")?];
-    let base: Vec<u64> = watchers.iter().map(|watcher| watcher.user.id).collect();
-    for watcher in &watchers {
-        watcher.join(room)?;
-    }
+    let base = users_of(&watchers);
+    join_all(&watchers, room)?;
     for round in 0..4 {
-        let guest = context.observer("guest")?;
-        guest.join(room)?;
+        let guest = observer_in(context, room, "guest")?;
         let with = [base.clone(), vec![guest.user.id]].concat();
-        for watcher in &watchers {
-            watcher.roster_of(room, &with)?;
-        }
+        all_see(&watchers, room, &with)?;
         if round % 2 == 0 {
             guest.leave(room)?;
         } else {
             guest.socket.hang_up();
         }
-        for watcher in &watchers {
-            let event = watcher.roster_of(room, &base)?;
-            equal("the event", &event.name, &"roomout".to_owned())?;
-        }
+        watchers.iter().try_for_each(|watcher| sees_leave(watcher, room, &base))?;
     }
     Ok(())
 }
@@ -172,21 +144,18 @@ fn only_members(context: &Context) -> Outcome {
         guest.leave(room)?;
     }
     context.pause(QUIET);
-    let events = stranger.socket.events();
-    let stray = events.iter().find(|event| is_roster_of(event, room));
-    nothing("no roster event of another room", stray)
+    never("no roster event of another room", &stranger.socket, |event| is_roster_of(event, room))
 }
 
 fn back_within_a_flush(context: &Context) -> Outcome {
-    let (room, guest, watcher) = guest_and_witness(context)?;
-    watcher.roster_of(room, &[guest.user.id, watcher.user.id])?;
+    let (room, guest, watcher) = guest_and_witness_met(context)?;
     for _ in 0..5 {
         guest.emit("roomout", json!({ "roomid": room }))?;
         guest.emit("room", json!({ "roomid": room }))?;
     }
     guest.join(room)?;
     let wanted = sorted(&[guest.user.id, watcher.user.id]);
-    equal("the last roster", &last_roster(context, &watcher, room)?, &wanted)
+    equal("the last roster", &last_roster(context, &watcher, room), &wanted)
 }
 
 fn avatar_change(context: &Context) -> Outcome {
@@ -200,7 +169,7 @@ fn avatar_change(context: &Context) -> Outcome {
     guest.join(room)?;
     let key = guest.user.id.to_string();
     let what = "a roster with the new avatar";
-    watcher.socket.wait_event(context.wait(), what, |event| {
+    watcher.event_where(what, |event| {
         is_roster_of(event, room) && event.arg(0)[&key]["avatar"] == url
     })?;
     Ok(())

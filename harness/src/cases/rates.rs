@@ -1,16 +1,6 @@
 //! Chapter 4 and 8: limits on rate and size of events.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{Chat, message};
-use crate::combo::{EIO4, EVERY};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop, require, skip};
+use super::prelude::*;
 
 cases! {
     burst "msg.burst" ["LIM-22"] over EVERY needs CHAT
@@ -32,50 +22,34 @@ cases! {
 
 fn burst(context: &Context) -> Outcome {
     let (room, guest) = guest_in_room(context)?;
-    let ids: Vec<u64> = (0..25)
-        .map(|index| guest.socket.emit_with_id("message", &[message(room, &format!("{index}"))]))
-        .collect::<Result<_, _>>()?;
-    for id in ids {
-        accepts(&guest.socket.wait_ack(id, context.wait())?)?;
-    }
-    Ok(())
+    let messages = (0..25).map(|n| ("message", message(room, &format!("{n}"))));
+    guest.ask_all(messages)?.iter().try_for_each(accepts)
 }
 
-/// Sends events without waiting; returns the codes of their acks, `None` for an accepted event.
-fn flood(
-    context: &Context,
-    guest: &Chat,
-    events: impl Iterator<Item = (&'static str, Value)>,
-) -> Result<Vec<Option<String>>, Stop> {
-    let ids: Vec<u64> = events
-        .map(|(name, arg)| guest.socket.emit_with_id(name, &[arg]))
-        .collect::<Result<_, _>>()?;
-    ids.into_iter()
-        .map(|id| {
-            let answer = guest.socket.wait_ack(id, context.wait() * 3)?;
-            Ok(answer["code"].as_str().map(str::to_owned))
-        })
-        .collect()
-}
-
-fn judge_flood(guest: &Chat, codes: &[Option<String>], what: &str) -> Outcome {
+/// Sends events without waiting: some are rate-limited, the first ones are not.
+fn flood<'a>(guest: &mut Chat, events: impl Iterator<Item = (&'a str, Value)>) -> Outcome {
+    guest.wait *= 3;
+    let answers = guest.ask_all(events)?;
     stays_open("the session stays open", &guest.socket)?;
-    let limited = codes.iter().filter(|code| code.as_deref() == Some("rate_limited")).count();
-    let other = codes.iter().flatten().find(|code| *code != "rate_limited");
-    nothing("ok or rate_limited", other)?;
-    if limited == 0 {
-        return skip(format!("{} {what} at once are accepted: the limit is lifted", codes.len()));
+    let (count, mut limited) = (answers.len(), 0);
+    for answer in &answers {
+        match answer["code"].as_str() {
+            None => {}
+            Some("rate_limited") => limited += 1,
+            Some(other) => return fail("ok or rate_limited", other),
+        }
     }
-    require(limited < codes.len() / 2 + codes.len() / 3, "the burst is accepted", || {
-        format!("{limited} of {} are refused", codes.len())
+    if limited == 0 {
+        return skip(format!("{count} events at once are accepted: the limit is lifted"));
+    }
+    require(limited < count / 2 + count / 3, "the burst is accepted", || {
+        format!("{limited} of {count} are refused")
     })
 }
 
 fn rate_limit(context: &Context) -> Outcome {
-    let (room, guest) = guest_in_room(context)?;
-    let codes =
-        flood(context, &guest, (0..400).map(|n| ("message", message(room, &format!("{n}")))))?;
-    judge_flood(&guest, &codes, "messages")?;
+    let (room, mut guest) = guest_in_room(context)?;
+    flood(&mut guest, (0..400).map(|n| ("message", message(room, &format!("{n}")))))?;
     context.pause(Duration::from_millis(1_500));
     guest.say(room, "later")?;
     Ok(())
@@ -83,9 +57,8 @@ fn rate_limit(context: &Context) -> Outcome {
 
 fn join_rate_limit(context: &Context) -> Outcome {
     let room = context.room()?;
-    let guest = context.guest("guest")?;
-    let codes = flood(context, &guest, (0..150).map(|_| ("room", json!({ "roomid": room }))))?;
-    judge_flood(&guest, &codes, "joins")
+    let mut guest = context.guest("guest")?;
+    flood(&mut guest, (0..150).map(|_| ("room", json!({ "roomid": room }))))
 }
 
 fn big_event(context: &Context) -> Outcome {

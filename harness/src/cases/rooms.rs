@@ -1,16 +1,6 @@
 //! Chapter 4: joining and leaving rooms.
 
-use std::time::Duration;
-
-use serde_json::json;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::client::chat::{is_roster_of, message};
-use crate::combo::{EIO3, EIO4, EVERY, NONE};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require, skip};
+use super::prelude::*;
 
 cases! {
     room_ids "room.ids" ["CHAT-18", "CHAT-49"] over EVERY needs CHAT
@@ -65,58 +55,33 @@ fn room_ids(context: &Context) -> Outcome {
     one.roster_of(room, &[one.user.id, two.user.id])?;
     accepts(&two.ask("message", json!({ "roomid": room.to_string(), "msg": "by string" }))?)?;
     let event = one.message_with("by string")?;
-    equal("roomid", &event["roomid"], &json!(room))
+    has_fields(&event, json!({ "roomid": room }))
 }
 
 fn bad_ids(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    let mut args = vec![json!({})];
-    let ids = [
-        json!(false),
-        json!(null),
-        json!(""),
-        json!(0),
-        json!("0"),
-        json!(-1),
-        json!("-1"),
-        json!(1.5),
-        json!("1.5"),
-        json!(" 1"),
-        json!("1 "),
-        json!("+1"),
-        json!("0x1"),
-        json!("one"),
-        json!(true),
-        json!([1]),
-        json!({ "id": 1 }),
-        json!(1_000_000_000u64),
-        json!("1000000000"),
-        json!("١"),
-    ];
-    args.extend(ids.into_iter().map(|id| json!({ "roomid": id })));
-    for arg in args {
+    let numbers = each(json!([0, -1, 1.5, 1_000_000_000]));
+    let texts =
+        each(json!(["", "0", "-1", "1.5", " 1", "1 ", "+1", "0x1", "one", "1000000000", "١"]));
+    let others = each(json!([false, null, true, [1], { "id": 1 }]));
+    let ids = [numbers, texts, others].concat();
+    let args = ids.into_iter().map(|id| json!({ "roomid": id }));
+    for arg in args.chain([json!({})]) {
         for name in ["room", "roomout"] {
-            let answer = guest.ask(name, arg.clone())?;
-            refuses_input(&answer, "invalid_argument", format!("{name} {arg}"))?;
+            refuses_event(&guest, name, &arg, "invalid_argument")?;
         }
     }
     Ok(())
 }
 
 fn unknown(context: &Context) -> Outcome {
-    // Rooms are created by the first join; this room has none.
-    let room = 1 + (context.run.fresh_room() + 400_000_000) % 999_000_000;
+    let room = unknown_room(context.run.fresh_room());
     let guest = context.guest("guest")?;
     let said = guest.ask("message", message(room, "no such room"))?;
     let left = guest.ask("roomout", json!({ "roomid": room }))?;
     if context.capabilities().rooms_on_demand {
         // A server may treat any room as existing: then the session is not a member of it.
-        let code = said["code"].as_str().unwrap_or("");
-        require(
-            matches!(code, "unknown_room" | "not_member"),
-            "unknown_room or not_member",
-            || said.to_string(),
-        )?;
+        refuses_as(&said, "unknown_room or not_member")?;
         return require(
             left["ok"] == json!(true) || left["code"] == json!("unknown_room"),
             "ok as for a session that is not a member, or unknown_room",
@@ -143,15 +108,13 @@ fn join(context: &Context) -> Outcome {
     equal("the number of arguments", &event.args.len(), &2)?;
     users_are("the users", event.arg(0), &[one.user.id])?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
-    equal("room", &event.arg(1)["room"], &json!(room))?;
-    equal("online", &event.arg(1)["online"], &json!(1))?;
+    has_fields(event.arg(1), json!({ "room": room, "online": 1 }))?;
     let answer = two.join(room)?;
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 2, "seq": 0 }))?;
     let event = two.event("room")?;
     users_are("the users", event.arg(0), &[one.user.id, two.user.id])?;
     one.roster_of(room, &[one.user.id, two.user.id])?;
-    two.say(room, "I am a member")?;
-    one.message_with("I am a member")?;
+    two.say_to(&one, room, "I am a member")?;
     Ok(())
 }
 
@@ -162,45 +125,36 @@ fn join_is_effective(context: &Context) -> Outcome {
     for round in 0..6 {
         talker.say(room, &format!("before {round}"))?;
         let seen = guest.socket.event_count();
-        let joined = guest.join(room)?;
-        let from = joined["seq"].as_u64().unwrap_or(0);
+        let from = guest.join(room)?["seq"].as_u64().unwrap_or(0);
         for index in 0..5 {
             talker.emit("message", message(room, &format!("round {round} number {index}")))?;
         }
         guest.message_with(&format!("round {round} number 4"))?;
-        let left = guest.leave(room)?;
-        let to = left["seq"].as_u64().unwrap_or(0);
+        let to = guest.leave(room)?["seq"].as_u64().unwrap_or(0);
         allowed.push((from + 1, to));
-        let observed: Vec<u64> = guest
-            .socket
-            .events_since(seen)
-            .iter()
-            .filter(|event| event.name == "message")
-            .filter_map(|event| event.arg(0)["seq"].as_u64())
-            .collect();
+        let events = guest.socket.events_since(seen);
+        let messages = events.iter().filter(|event| event.name == "message");
+        let observed: Vec<u64> =
+            messages.filter_map(|event| event.arg(0)["seq"].as_u64()).collect();
         let wanted: Vec<u64> = (from + 1..=from + 5).collect();
         equal("the seq of the messages after the join", &observed, &wanted)?;
     }
     context.pause(QUIET);
-    let seqs: Vec<u64> =
-        guest.messages(room).iter().filter_map(|event| event["seq"].as_u64()).collect();
+    let seqs = guest.seqs(room);
     let stray = seqs.iter().find(|seq| !allowed.iter().any(|(from, to)| (from..=to).contains(seq)));
     require(stray.is_none(), "no message from outside the membership", || format!("seq {stray:?}"))
 }
 
 fn repeated(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness(context)?;
-    witness.roster_of(room, &[guest.user.id, witness.user.id])?;
+    let (room, guest, witness) = guest_and_witness_met(context)?;
     context.pause(QUIET);
     let seen = witness.socket.event_count();
     guest.socket.skip();
-    let answer = guest.join(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&guest.join(room)?, json!({ "online": 2 }))?;
     let event = guest.event("room")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     no_roster_since(context, &witness, seen, room)?;
-    guest.say(room, "once")?;
-    guest.message_with("once")?;
+    guest.say_to(&guest, room, "once")?;
     context.pause(QUIET);
     equal("the copies of a message", &guest.messages(room).len(), &1)
 }
@@ -213,8 +167,7 @@ fn many(context: &Context) -> Outcome {
         guest.join(room)?;
     }
     for room in rooms {
-        talker.say(room, &format!("in {room}"))?;
-        guest.message_with(&format!("in {room}"))?;
+        talker.say_to(&guest, room, &format!("in {room}"))?;
     }
     talker.roster_of(rooms[0], &[guest.user.id, talker.user.id])?;
     Ok(())
@@ -229,25 +182,19 @@ fn one_at_a_time(context: &Context) -> Outcome {
     guest.join(first)?;
     witness.roster_of(first, &[witness.user.id, guest.user.id])?;
     guest.join(second)?;
-    let event = witness.roster_of(first, &[witness.user.id])?;
-    equal("the event for the old room", &event.name, &"roomout".to_owned())?;
+    sees_leave(&witness, first, &[witness.user.id])?;
     other.roster_of(second, &[other.user.id, guest.user.id])?;
     // The acknowledgement may arrive before the roster.
     guest.roster_of(second, &[other.user.id, guest.user.id])?;
     witness.say(first, "in the old room")?;
-    other.say(second, "in the new room")?;
-    guest.message_with("in the new room")?;
+    other.say_to(&guest, second, "in the new room")?;
     context.pause(QUIET);
     let events = guest.socket.events();
-    let about_old: Vec<_> = events
-        .iter()
-        .skip_while(|event| !is_roster_of(event, second))
-        .filter(|event| {
-            is_roster_of(event, first)
-                || event.name == "message" && event.arg(0)["roomid"] == json!(first)
-        })
-        .collect();
-    require(about_old.is_empty(), "nothing more about the old room", || format!("{about_old:?}"))?;
+    let mut later = events.iter().skip_while(|event| !is_roster_of(event, second));
+    let about_old = later.find(|event| {
+        is_roster_of(event, first) || event.name == "message" && event.arg(0)["roomid"] == first
+    });
+    nothing("nothing more about the old room", about_old)?;
     refuses(&guest.ask("message", message(first, "back there"))?, "not_member")
 }
 
@@ -274,21 +221,13 @@ fn room_limit(context: &Context) -> Outcome {
 fn presence_values(context: &Context) -> Outcome {
     let room = context.room()?;
     let guest = context.guest("guest")?;
-    for value in [json!("full"), json!("delta"), json!("count"), json!(null)] {
+    for value in each(json!(["full", "delta", "count", null])) {
         accepts(&guest.ask("room", json!({ "roomid": room, "presence": value }))?)?;
         guest.leave(room)?;
     }
-    for value in [
-        json!("Full"),
-        json!(""),
-        json!("none"),
-        json!(1),
-        json!(true),
-        json!(false),
-        json!(["full"]),
-    ] {
-        let answer = guest.ask("room", json!({ "roomid": room, "presence": value }))?;
-        refuses_input(&answer, "invalid_argument", format!("presence {value}"))?;
+    for value in each(json!(["Full", "", "none", 1, true, false, ["full"]])) {
+        let arg = json!({ "roomid": room, "presence": value });
+        refuses_event(&guest, "room", &arg, "invalid_argument")?;
     }
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")
 }
@@ -299,22 +238,16 @@ fn leave(context: &Context) -> Outcome {
     tab.join(room)?;
     witness.roster_of(room, &[guest.user.id, witness.user.id])?;
     context.step("the tab leaves, the user stays");
-    let answer = tab.leave(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&tab.leave(room)?, json!({ "online": 2 }))?;
     let event = tab.event("roomout")?;
     users_are("the users", event.arg(0), &[guest.user.id, witness.user.id])?;
     context.step("the last session leaves");
     let answer = guest.leave(room)?;
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 1, "seq": 0 }))?;
     let event = guest.event("roomout")?;
-    users_are(
-        "the users in the roster for the session that left",
-        event.arg(0),
-        &[witness.user.id],
-    )?;
+    users_are("the users for the session that left", event.arg(0), &[witness.user.id])?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
-    let event = witness.roster_of(room, &[witness.user.id])?;
-    equal("the event for the others", &event.name, &"roomout".to_owned())?;
+    sees_leave(&witness, room, &[witness.user.id])?;
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")
 }
 
@@ -328,7 +261,7 @@ fn leave_outside(context: &Context) -> Outcome {
     guest.emit("roomout", json!({ "roomid": room }))?;
     let event = guest.event("roomout")?;
     equal("the roster", event.arg(0), &json!({}))?;
-    equal("room", &event.arg(1)["room"], &json!(room))?;
+    has_fields(event.arg(1), json!({ "room": room }))?;
     no_roster_since(context, &witness, seen, room)
 }
 
@@ -337,8 +270,7 @@ fn nothing_after_leave(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
     for round in 0..4 {
         guest.join(room)?;
-        talker.say(room, &format!("sync {round}"))?;
-        guest.message_with(&format!("sync {round}"))?;
+        talker.say_to(&guest, room, &format!("sync {round}"))?;
         for index in 0..10 {
             talker.emit("message", message(room, &format!("{round}.{index}")))?;
         }

@@ -1,20 +1,7 @@
 //! Chapter 3: packets and connect.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::{APPLICATION, CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::options::{Options, Transport};
+use super::prelude::*;
 use crate::client::transcript::Direction;
-use crate::combo::{EIO3, EIO4, EVERY, ONLY_E4W};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require, skip};
 
 cases! {
     malformed "sio.malformed" ["SIO-5", "SIO-6", "SIO-2", "LIM-45"] over EVERY needs NOTHING
@@ -44,7 +31,7 @@ cases! {
     silent_before_connect "sio.silent-before-connect" ["SIO-15"] over EIO4 needs NOTHING
         does "opens a session and waits"
         expects "no Socket.IO packet before CONNECT";
-    connect_timeout "sio.connect-timeout" ["SIO-16", "LIM-6", "LIM-52"] over ONLY_E4W needs NOTHING
+    connects_in_time "sio.connect-timeout" ["SIO-16", "LIM-6", "LIM-52"] over ONLY_E4W needs NOTHING
         does "answers pings but never sends CONNECT"
         expects "close code 4003";
     event_before_connect "sio.event-before-connect" ["SIO-17", "LIM-45"] over EIO4 needs NOTHING
@@ -68,33 +55,21 @@ fn malformed(context: &Context) -> Outcome {
     for text in
         ["", "7", "9[]", "x", "2[\"a\"", "2[\"a\"]x", "2{\"a\":1}", "2[\"a\",}", "2[\"\\ud\"]"]
     {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }
 
 fn wrong_payloads(context: &Context) -> Outcome {
     for text in ["2", "2[]", "2\"a\"", "2[{}]", "2[null]", "31{}", "31", "1{}", "1[\"x\"]"] {
-        kills_session(context, text, 1008)?;
+        dies_of(context, text, true)?;
     }
     Ok(())
 }
 
 fn bad_connect(context: &Context) -> Outcome {
-    for text in ["40[]", "40\"token\"", "40true", "40{"] {
-        context.step(format!("sends {text}"));
-        match context.combo.transport {
-            Transport::Websocket => {
-                let (mut socket, _) = context.bare_websocket()?;
-                socket.send(text)?;
-                closes_with(&mut socket, 1008, CLOSES)?;
-            }
-            Transport::Polling => {
-                let poller = context.poller()?;
-                let _ = poller.post_message(&text[1..]);
-                is_gone(&poller)?;
-            }
-        }
+    for text in ["0[]", "0\"token\"", "0true", "0{"] {
+        dies_of(context, text, false)?;
     }
     Ok(())
 }
@@ -107,13 +82,13 @@ fn nested(levels: usize) -> String {
 
 fn depth(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message(nested(30)))?;
+    socket.send_message(nested(30))?;
     goes_on(context, &socket)?;
-    kills_session(context, &nested(200), 1008)
+    dies_of(context, &nested(200), true)
 }
 
 fn big_ack_id(context: &Context) -> Outcome {
-    kills_session(context, "29999999999999999999999999[\"nope\",{}]", 1008)
+    dies_of(context, "29999999999999999999999999[\"nope\",{}]", true)
 }
 
 fn ack_ids(context: &Context) -> Outcome {
@@ -141,22 +116,16 @@ fn eio3_connect(context: &Context) -> Outcome {
 }
 
 fn connect(context: &Context) -> Outcome {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut ids = Vec::new();
     for auth in [None, Some(json!({})), Some(json!({ "token": "unknown", "x": [1, 2] }))] {
         let options = Options { auth, ..context.options() };
         let before = Instant::now();
         let socket = context.socket_with(options)?;
-        let took = before.elapsed();
+        within("an answer within 1 s", before, Duration::from_millis(1_500))?;
         let id = socket.id();
-        require(id.len() == 20 && id.chars().all(plain), "an id of 20 plain characters", || {
-            id.clone()
-        })?;
+        is_plain_id("an id", &id)?;
         require(id != socket.open().sid, "an id that is not the Engine.IO sid", || id.clone())?;
         require(!ids.contains(&id), "a unique id", || id.clone())?;
-        require(took < Duration::from_millis(1_500), "an answer within 1 s", || {
-            format!("{took:?}")
-        })?;
         ids.push(id);
     }
     Ok(())
@@ -176,13 +145,10 @@ fn silent_before_connect(context: &Context) -> Outcome {
     Ok(())
 }
 
-fn connect_timeout(context: &Context) -> Outcome {
-    // Not announced: the default is 45 s, a target may be configured with less.
-    let timeout =
-        if context.run.slow { Duration::from_secs(50) } else { Duration::from_millis(6_000) };
+fn connects_in_time(context: &Context) -> Outcome {
     let (mut socket, _) = context.bare_websocket()?;
     let start = Instant::now();
-    while start.elapsed() < timeout {
+    while start.elapsed() < connect_timeout(context) {
         match socket.receive_text(Duration::from_millis(200)) {
             Ok(text) if text == "2" => socket.send("3")?,
             Ok(_) | Err(ClientError::Timeout(_)) => {}
@@ -192,32 +158,18 @@ fn connect_timeout(context: &Context) -> Outcome {
             }
         }
     }
-    if context.run.slow {
-        return fail("close code 4003", format!("the session is open after {timeout:?}"));
-    }
-    skip(format!("the target waits longer than {timeout:?} for CONNECT; run with --slow"))
+    outlives_connect_timeout(context)
 }
 
 fn event_before_connect(context: &Context) -> Outcome {
-    match context.combo.transport {
-        Transport::Websocket => {
-            let (mut socket, _) = context.bare_websocket()?;
-            socket.send("42[\"message\",{}]")?;
-            closes_with(&mut socket, 1008, CLOSES)
-        }
-        Transport::Polling => {
-            let poller = context.poller()?;
-            let _ = poller.post_message("2[\"message\",{}]");
-            is_gone(&poller)
-        }
-    }
+    dies_of(context, "2[\"message\",{}]", false)
 }
 
 fn second_connect(context: &Context) -> Outcome {
     let socket = context.socket()?;
     let first = socket.id();
     // By polling the POST itself may be refused.
-    let _ = socket.send_engine(&Packet::message("0"));
+    let _ = socket.send_message("0");
     if let Some(ending) = socket.wait_end(Duration::from_millis(700)) {
         let wanted = context.combo.transport == Transport::Polling || ending.code == 1008;
         return require(wanted, "code 1008", || format!("{ending:?}"));
@@ -230,38 +182,25 @@ fn second_connect(context: &Context) -> Outcome {
 
 fn eio3_connect_ignored(context: &Context) -> Outcome {
     let socket = context.socket()?;
-    socket.send_engine(&Packet::message("0"))?;
+    socket.send_message("0")?;
     goes_on(context, &socket)?;
-    let again = socket.wait_packet(Duration::ZERO, "", |packet| packet.kind == sio::Kind::Connect);
-    require(again.is_err(), "no answer to CONNECT", || format!("{again:?}"))
+    no_packet("no answer to CONNECT", &socket, |packet| packet.kind == sio::Kind::Connect)
 }
 
 fn utf8_json(context: &Context) -> Outcome {
     let (room, one, two) = guest_and_witness(context)?;
     for text in ["你好 😀 é", "\u{0} \u{1f} \u{7f}", "\"quoted\\ \\u0041", "a\u{2028}b\u{fffd}"]
     {
-        one.say(room, text)?;
-        two.message_with(text)?;
+        one.say_to(&two, room, text)?;
     }
     one.leave(room)?;
     // Invalid UTF-8 or JSON ends the client's session with a protocol error.
     for chat in [&one, &two] {
         stays_open("only valid packets", &chat.socket)?;
-        let events = chat.socket.events();
-        let asking = events.iter().find(|event| event.id.is_some());
-        nothing("no ack id from the server", asking)?;
-        let reserved = events.iter().find(|event| {
-            matches!(
-                event.name.as_str(),
-                "connect"
-                    | "connect_error"
-                    | "disconnect"
-                    | "disconnecting"
-                    | "newListener"
-                    | "removeListener"
-            )
-        });
-        nothing("no event with a reserved name", reserved)?;
+        never("no ack id from the server", &chat.socket, |event| event.id.is_some())?;
+        never("no event with a reserved name", &chat.socket, |event| {
+            RESERVED_NAMES.contains(&event.name.as_str())
+        })?;
     }
     Ok(())
 }
@@ -269,12 +208,8 @@ fn utf8_json(context: &Context) -> Outcome {
 fn no_disconnect(context: &Context) -> Outcome {
     let socket = context.socket()?;
     context.pause(QUIET);
-    let events = socket.events();
-    let greeting = events.iter().find(|event| event.name == "connect");
-    nothing("no event connect", greeting)?;
-    let _ = socket.send_engine(&Packet::message("9"));
+    never("no event connect", &socket, |event| event.name == "connect")?;
+    let _ = socket.send_message("9");
     socket.wait_end(Duration::from_secs(3));
-    let disconnect =
-        socket.wait_packet(Duration::ZERO, "", |packet| packet.kind == sio::Kind::Disconnect);
-    require(disconnect.is_err(), "no packet 41", || format!("{disconnect:?}"))
+    no_packet("no packet 41", &socket, |packet| packet.kind == sio::Kind::Disconnect)
 }

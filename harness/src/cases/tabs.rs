@@ -1,19 +1,9 @@
 //! Chapter 4: several sessions of one user, and how sessions end.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-use throng_codec::socket as sio;
-
-use super::support::*;
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::combo::EVERY;
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, require};
+use super::prelude::*;
 
 cases! {
-    all_hear "tabs.all-hear" ["CHAT-70", "PRES-5"] over EVERY needs CHAT
+    all_tabs_hear "tabs.all-hear" ["CHAT-70", "PRES-5"] over EVERY needs CHAT
         does "joins with three sessions of one user"
         expects "each session gets each message; the roster has one entry for the user";
     one_tab_leaves "tabs.one-leaves" ["CHAT-71", "CHAT-72", "PRES-12", "PRES-22"] over EVERY needs CHAT
@@ -24,27 +14,22 @@ cases! {
         expects "the other members see each user leave at once";
 }
 
-fn all_hear(context: &Context) -> Outcome {
+fn all_tabs_hear(context: &Context) -> Outcome {
     let room = context.room()?;
     let user = context.user()?;
-    let witness = context.observer("witness")?;
-    witness.join(room)?;
+    let witness = observer_in(context, room, "witness")?;
     let tabs =
         [context.chat(&user, "tab1")?, context.chat(&user, "tab2")?, context.chat(&user, "tab3")?];
-    for tab in &tabs {
-        tab.join(room)?;
-    }
+    join_all(&tabs, room)?;
     let event = witness.roster_of(room, &[witness.user.id, user.id])?;
-    equal("online", &event.arg(1)["online"], &json!(2))?;
+    has_fields(event.arg(1), json!({ "online": 2 }))?;
     tabs[0].say(room, "from the first tab")?;
     for tab in &tabs {
         let event = tab.message_with("from the first tab")?;
         equal("userid on the author's own sessions", &event["userid"], &json!(user.email))?;
     }
     witness.say(room, "to all tabs")?;
-    for tab in &tabs {
-        tab.message_with("to all tabs")?;
-    }
+    all_hear(&tabs, "to all tabs")?;
     Ok(())
 }
 
@@ -52,28 +37,20 @@ fn one_tab_leaves(context: &Context) -> Outcome {
     let (room, witness) = watched_room(context)?;
     let user = context.user()?;
     let stays = context.chat(&user, "stays")?;
-    let answer = stays.join(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&stays.join(room)?, json!({ "online": 2 }))?;
     witness.roster_of(room, &[witness.user.id, user.id])?;
     context.pause(QUIET);
-    for way in ["roomout", "close", "reset"] {
+    for way in ["roomout", "close", "RST"] {
         context.step(format!("a second tab joins and ends by {way}"));
         let seen = witness.socket.event_count();
         let mut tab = context.chat(&user, "tab")?;
-        let answer = tab.join(room)?;
-        equal("online", &answer["online"], &json!(2))?;
-        match way {
-            "roomout" => drop(tab.leave(room)?),
-            "close" => tab.socket.close(),
-            _ => tab.socket.reset(),
-        }
+        has_fields(&tab.join(room)?, json!({ "online": 2 }))?;
+        tab.end_by(way, room)?;
         no_roster_since(context, &witness, seen, room)?;
-        witness.say(room, &format!("after {way}"))?;
-        stays.message_with(&format!("after {way}"))?;
+        witness.say_to(&stays, room, &format!("after {way}"))?;
         stays.say(room, &format!("still here after {way}"))?;
     }
-    let answer = witness.join(room)?;
-    equal("online", &answer["online"], &json!(2))?;
+    has_fields(&witness.join(room)?, json!({ "online": 2 }))?;
     stays.leave(room)?;
     witness.roster_of(room, &[witness.user.id])?;
     Ok(())
@@ -83,20 +60,12 @@ fn every_way(context: &Context) -> Outcome {
     let (room, witness) = watched_room(context)?;
     for way in ["close", "41", "FIN", "RST"] {
         context.step(way);
-        let mut guest = context.guest("guest")?;
-        guest.join(room)?;
+        let mut guest = guest_in(context, room)?;
         witness.roster_of(room, &[witness.user.id, guest.user.id])?;
         let start = Instant::now();
-        match way {
-            "close" => guest.socket.close(),
-            "41" => guest.socket.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))?,
-            "FIN" => guest.socket.hang_up(),
-            _ => guest.socket.reset(),
-        }
-        let event = witness.roster_of(room, &[witness.user.id])?;
-        equal("the event", &event.name, &"roomout".to_owned())?;
-        let took = start.elapsed();
-        require(took < Duration::from_millis(2_500), "at once", || format!("after {took:?}"))?;
+        guest.end_by(way, room)?;
+        sees_leave(&witness, room, &[witness.user.id])?;
+        within("at once", start, Duration::from_millis(2_500))?;
     }
     Ok(())
 }

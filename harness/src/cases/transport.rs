@@ -1,21 +1,10 @@
 //! Chapter 1: paths, query, refusals, origins.
 
-use std::time::Duration;
-
-use serde_json::json;
+use throng_codec::payload;
 use throng_codec::websocket::accept_key as accept_of;
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::http::{Request, Response, percent_encode};
-use crate::client::options::{Options, Transport};
-use crate::client::socket::Socket;
-use crate::client::websocket::{KEY, RawSocket, upgrade};
-use crate::combo::{EVERY, NONE, POLLING, WEBSOCKET};
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
+use crate::client::websocket::{KEY, upgrade};
 
 cases! {
     paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
@@ -137,25 +126,29 @@ fn refusals(context: &Context) -> Outcome {
         ("EIO=four&transport=polling".to_owned(), "GET", BAD_VERSION),
     ];
     for (query, method, error) in requests {
-        context.step(format!("{method} ?{query}"));
-        let path = context.path(&query);
-        let response = context.fetch(&Request { method, ..Request::get(&path) })?;
-        refused(&response, error)?;
-        refusal_shape(&response)?;
+        refuses_request(context, method, &query, &[], error)?;
     }
     context.step("a foreign Origin");
-    let path = context.path(&format!("EIO={eio}&transport=polling"));
-    let headers = &[("Origin", "http://evil.example")];
-    let response = context.fetch(&Request { headers, ..Request::get(&path) })?;
-    refused(&response, FORBIDDEN)?;
-    refusal_shape(&response)
+    refuses_request(context, "GET", &format!("EIO={eio}&transport=polling"), FOREIGN, FORBIDDEN)
 }
 
-fn refusal_shape(response: &Response) -> Outcome {
-    require(response.has_type("application/json"), "Content-Type: application/json", || {
-        format!("{:?}", response.header("content-type"))
-    })?;
-    has_exactly("the body", &response.json(), &["code", "message"])
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+const FOREIGN: Headers<'_> = &[("Origin", "http://evil.example")];
+
+/// A request with this query is refused, as JSON.
+fn refuses_request(
+    context: &Context,
+    method: &str,
+    query: &str,
+    headers: Headers<'_>,
+    error: (u64, u16, &str),
+) -> Outcome {
+    context.step(format!("{method} ?{query}"));
+    let path = context.path(query);
+    let response = context.fetch(&Request { method, headers, ..Request::get(&path) })?;
+    refused(&response, error)?;
+    has_type(&response, "application/json")
 }
 
 fn unknown_sid(context: &Context) -> Outcome {
@@ -171,24 +164,18 @@ fn unknown_sid(context: &Context) -> Outcome {
     is_alive(&poller)
 }
 
-type Headers<'a> = &'a [(&'a str, &'a str)];
-
 fn order_of_checks(context: &Context) -> Outcome {
     let eio = context.eio();
-    let foreign: &[(&str, &str)] = &[("Origin", "http://evil.example")];
     let requests: [(String, &str, Headers<'_>, _); 6] = [
-        ("transport=x&sid=nope".to_owned(), "GET", foreign, UNKNOWN_TRANSPORT),
-        (format!("EIO={eio}&transport=polling&sid=nope"), "GET", foreign, FORBIDDEN),
-        ("EIO=9&transport=polling".to_owned(), "POST", foreign, FORBIDDEN),
+        ("transport=x&sid=nope".to_owned(), "GET", FOREIGN, UNKNOWN_TRANSPORT),
+        (format!("EIO={eio}&transport=polling&sid=nope"), "GET", FOREIGN, FORBIDDEN),
+        ("EIO=9&transport=polling".to_owned(), "POST", FOREIGN, FORBIDDEN),
         ("EIO=9&transport=websocket&sid=nope".to_owned(), "PUT", &[], UNKNOWN_SID),
         ("EIO=9&transport=websocket".to_owned(), "POST", &[], BAD_METHOD),
         ("EIO=9&transport=websocket".to_owned(), "GET", &[], BAD_REQUEST),
     ];
     for (query, method, headers, error) in requests {
-        context.step(format!("{method} ?{query}"));
-        let path = context.path(&query);
-        let request = Request { method, headers, ..Request::get(&path) };
-        refused(&context.fetch(&request)?, error)?;
+        refuses_request(context, method, &query, headers, error)?;
     }
     Ok(())
 }
@@ -201,31 +188,27 @@ fn wrong_transport(context: &Context) -> Outcome {
     let path = poller.path().replace("polling", "x");
     refused(&context.get(&path)?, UNKNOWN_TRANSPORT)?;
     let path = poller.path();
-    let headers = &[("Origin", "http://evil.example")];
-    refused(&context.fetch(&Request { headers, ..Request::get(&path) })?, FORBIDDEN)?;
+    refused(&context.fetch(&Request { headers: FOREIGN, ..Request::get(&path) })?, FORBIDDEN)?;
     is_alive(&poller)
 }
 
 fn refused_upgrade(context: &Context) -> Outcome {
     let eio = context.eio();
-    let requests: [(String, &[(&str, &str)], _); 4] = [
+    let requests: [(String, Headers<'_>, _); 4] = [
         (format!("EIO={eio}&transport=foo"), &[], UNKNOWN_TRANSPORT),
         (format!("EIO={eio}&transport=websocket&sid=nope"), &[], UNKNOWN_SID),
         ("EIO=7&transport=websocket".to_owned(), &[], BAD_VERSION),
-        (format!("EIO={eio}&transport=websocket"), &[("Origin", "http://evil.example")], FORBIDDEN),
+        (format!("EIO={eio}&transport=websocket"), FOREIGN, FORBIDDEN),
     ];
     for (query, more, error) in requests {
         context.step(format!("upgrade with ?{query}"));
         let path = context.path(&query);
         let (mut connection, response) = upgrade(context.target(), &path, more, &context.log)?;
         refused(&response, error)?;
-        refusal_shape(&response)?;
+        has_type(&response, "application/json")?;
         header(&response, "Connection", "close")?;
-        require(
-            connection.is_closed_within(Duration::from_secs(2)),
-            "the connection ends",
-            || "it is still open after 2 s".to_owned(),
-        )?;
+        let ends = connection.is_closed_within(Duration::from_secs(2));
+        require(ends, "the connection ends", || "it is still open after 2 s".to_owned())?;
     }
     Ok(())
 }
@@ -241,14 +224,9 @@ fn version_checked_once(context: &Context) -> Outcome {
     ] {
         context.step(format!("POST and GET ?{query}"));
         let path = context.path(&query);
-        let question = throng_codec::payload::encode_text(
-            poller.protocol,
-            &[throng_codec::engine::Packet::message(ASK)],
-        );
+        let question = payload::encode_text(poller.protocol, &[Packet::message(ASK)]);
         status(&context.fetch(&Request::post(&path, question.as_bytes()))?, 200)?;
-        let response = context.get(&path)?;
-        status(&response, 200)?;
-        poller.decode(&response)?;
+        poller.packets(context.get(&path)?)?;
     }
     is_alive(&poller)
 }
@@ -271,11 +249,10 @@ fn origin(context: &Context) -> Outcome {
     let other_port = format!("http://{}:1", context.target().addr.ip());
     for foreign in ["http://evil.example", other_port.as_str(), "null"] {
         context.step(format!("Origin: {foreign}"));
+        let headers = &[("Origin", foreign)];
         let response = if context.combo.transport == Transport::Polling {
-            let headers = &[("Origin", foreign)];
             context.fetch(&Request { headers, ..Request::get(&path) })?
         } else {
-            let headers = &[("Origin", foreign)];
             match RawSocket::open_with(context.target(), &path, headers, &context.log) {
                 Err(ClientError::Refused(response)) => response,
                 Err(other) => return Err(other.into()),
@@ -297,16 +274,11 @@ fn preflight(context: &Context) -> Outcome {
     ];
     let request = Request { method: "OPTIONS", headers, ..Request::get(&path) };
     let response = context.fetch(&request)?;
-    require(matches!(response.status, 200 | 204), "status 204 or 200", || {
-        format!("status {} {}", response.status, response.text())
-    })?;
+    answers(matches!(response.status, 200 | 204), &response, "status 204 or 200")?;
     let methods = response.header("access-control-allow-methods").unwrap_or("").to_uppercase();
-    require(
-        methods.contains("GET") && methods.contains("POST"),
-        "Access-Control-Allow-Methods with GET and POST",
-        || format!("{methods:?}"),
-    )?;
-    require(!response.text().contains("sid"), "no session", || response.text())
+    let has_both = methods.contains("GET") && methods.contains("POST");
+    answers(has_both, &response, "Access-Control-Allow-Methods with GET and POST")?;
+    answers(!response.text().contains("sid"), &response, "no session")
 }
 
 fn accept_key(context: &Context) -> Outcome {
@@ -322,9 +294,8 @@ fn accept_key(context: &Context) -> Outcome {
         let request = Request { headers, ..Request::get(&path) };
         let response = context.connection()?.exchange(&request, context.wait())?;
         status(&response, 101)?;
-        let wanted = accept_of(key);
-        let observed = response.header("sec-websocket-accept").unwrap_or("").to_owned();
-        equal("Sec-WebSocket-Accept", &observed, &wanted)?;
+        let observed = response.header("sec-websocket-accept").unwrap_or("");
+        equal("Sec-WebSocket-Accept", &observed, &accept_of(key).as_str())?;
     }
     let (_, open) = context.bare_websocket()?;
     require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
@@ -342,32 +313,26 @@ fn bad_key(context: &Context) -> Outcome {
         headers.extend_from_slice(more);
         let request = Request { headers: &headers, ..Request::get(&path) };
         let response = context.connection()?.exchange(&request, context.wait())?;
-        require((400..500).contains(&response.status), "a 4xx status", || {
-            format!("status {} for {more:?}", response.status)
-        })?;
-        require(!response.text().contains("\"sid\""), "no session", || response.text())?;
+        context.step(format!("upgrades with {more:?}"));
+        answers((400..500).contains(&response.status), &response, "a 4xx status")?;
+        answers(!response.text().contains("\"sid\""), &response, "no session")?;
     }
     Ok(())
 }
 
 fn fault_is_private(context: &Context) -> Outcome {
-    let room = context.room()?;
-    let (one, two) = (context.guest("one")?, context.guest("two")?);
-    one.join(room)?;
-    two.join(room)?;
+    let (room, one) = guest_in_room(context)?;
+    let two = guest_in(context, room)?;
     for (index, text) in ["", "9", "4", "42[", "42{}", "4x", "451-[]", "x"].iter().enumerate() {
         let (mut socket, _) = context.connected_websocket()?;
         socket.send(text)?;
-        one.say(room, &format!("calm {index}"))?;
-        let event = two.message_with(&format!("calm {index}"))?;
-        equal("roomid", &event["roomid"], &json!(room))?;
+        let event = one.say_to(&two, room, &format!("calm {index}"))?;
+        has_fields(&event, json!({ "roomid": room }))?;
     }
     let (mut socket, _) = context.connected_websocket()?;
     // A frame that announces more than any limit, without its payload.
     socket.send_bytes(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
-    one.say(room, "still calm")?;
-    two.message_with("still calm")?;
-    require(one.socket.is_open() && two.socket.is_open(), "both sessions stay open", || {
-        format!("{:?} {:?}", one.socket.ending(), two.socket.ending())
-    })
+    one.say_to(&two, room, "still calm")?;
+    stays_open("the one session stays open", &one.socket)?;
+    stays_open("the other session stays open", &two.socket)
 }

@@ -1,20 +1,6 @@
 //! Chapter 2: the upgrade from polling to WebSocket.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
-use throng_codec::engine::{Kind, Packet};
-
-use super::support::*;
-use crate::capabilities::{UPGRADE, UPGRADE_AND_CHAT};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::chat::message;
-use crate::client::poller::Poller;
-use crate::client::websocket::RawSocket;
-use crate::combo::{ONLY_E4P, POLLING};
-use crate::context::{Context, QUIET};
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     probe "up.probe" ["EIO-70", "EIO-73"] over POLLING needs UPGRADE
@@ -63,6 +49,13 @@ fn open_probe(context: &Context, poller: &Poller) -> Result<RawSocket, ClientErr
     }
 }
 
+/// Probes and upgrades: from here on the WebSocket is the transport.
+fn upgraded(context: &Context, poller: &Poller) -> Result<RawSocket, ClientError> {
+    let mut socket = open_probe(context, poller)?;
+    socket.send("5")?;
+    Ok(socket)
+}
+
 fn probe(context: &Context) -> Outcome {
     let poller = context.poller()?;
     context.step("something is queued before the probe");
@@ -84,18 +77,13 @@ fn releases_poll(context: &Context) -> Outcome {
     let mut held = hold(context, &poller)?;
     let _socket = open_probe(context, &poller)?;
     let start = Instant::now();
-    let response = held.receive(Duration::from_secs(2))?;
-    status(&response, 200)?;
-    let kinds: Vec<Kind> = poller.decode(&response)?.iter().map(|packet| packet.kind).collect();
-    equal("the packets of the held poll", &kinds, &vec![Kind::Noop])?;
-    let took = start.elapsed();
-    require(took < Duration::from_millis(500), "at once", || format!("after {took:?}"))?;
+    let packets = poller.packets(held.receive(Duration::from_secs(2))?)?;
+    within("at once", start, Duration::from_millis(500))?;
+    equal("the packets of the held poll", &kinds(&packets), &vec![Kind::Noop])?;
     let start = Instant::now();
     let packets = poller.poll()?;
-    let took = start.elapsed();
-    let kinds: Vec<Kind> = packets.iter().map(|packet| packet.kind).collect();
-    equal("the packets of the next poll", &kinds, &vec![Kind::Noop])?;
-    require(took <= Duration::from_millis(700), "within 500 ms", || format!("after {took:?}"))
+    within("within 500 ms", start, Duration::from_millis(700))?;
+    equal("the packets of the next poll", &kinds(&packets), &vec![Kind::Noop])
 }
 
 fn moves(context: &Context) -> Outcome {
@@ -107,14 +95,9 @@ fn moves(context: &Context) -> Outcome {
     socket.send("5")?;
     socket.send("40/asked,")?;
     let mut seen = Vec::new();
-    loop {
+    while seen.last().is_none_or(|name| name != "/asked") {
         let text = context.text_until(&mut socket, |text| text.starts_with("44/"))?;
-        let name = text[2..].split(',').next().unwrap_or("").to_owned();
-        let last = name == "/asked";
-        seen.push(name);
-        if last {
-            break;
-        }
+        seen.push(text[2..].split(',').next().unwrap_or("").to_owned());
     }
     let wanted = ["/queued0", "/queued1", "/queued2", "/asked"].map(str::to_owned).to_vec();
     equal("the answers", &seen, &wanted)?;
@@ -124,10 +107,7 @@ fn moves(context: &Context) -> Outcome {
 }
 
 fn nothing_lost(context: &Context) -> Outcome {
-    let (room, talker) = watched_room(context)?;
-    let mut guest = context.guest("guest")?;
-    guest.join(room)?;
-    talker.roster_of(room, &[talker.user.id, guest.user.id])?;
+    let (room, mut guest, talker) = guest_and_witness_met(context)?;
     let count = 120;
     let texts: Vec<String> = (0..count).map(|index| format!("number {index}")).collect();
     for text in &texts[..40] {
@@ -148,8 +128,7 @@ fn nothing_lost(context: &Context) -> Outcome {
     guest.message_with(&texts[count - 1])?;
     context.pause(QUIET);
     equal("the messages", &guest.texts(room), &texts)?;
-    guest.say(room, "on the WebSocket")?;
-    talker.message_with("on the WebSocket")?;
+    guest.say_to(&talker, room, "on the WebSocket")?;
     Ok(())
 }
 
@@ -172,8 +151,7 @@ fn no_probe(context: &Context) -> Outcome {
         context.step(format!("sends {first:?} first"));
         let mut socket = context.websocket(&poller.websocket_path())?;
         socket.send(first)?;
-        let close = socket.wait_close(CLOSES);
-        require(close.is_some(), "that WebSocket is closed", || "it stays open".to_owned())?;
+        closes(&mut socket, "that WebSocket is closed", CLOSES, |_| true)?;
         is_alive(&poller)?;
     }
     Ok(())
@@ -193,8 +171,7 @@ fn given_up(context: &Context) -> Outcome {
     context.pause(QUIET);
     is_alive(&poller)?;
     context.step("upgrades");
-    let mut socket = open_probe(context, &poller)?;
-    socket.send("5")?;
+    let mut socket = upgraded(context, &poller)?;
     is_alive_on(context, &mut socket)
 }
 
@@ -205,22 +182,12 @@ fn timeout(context: &Context) -> Outcome {
     // The default plus some time; a target may be configured with less.
     let timeout = Duration::from_millis(11_500);
     let start = Instant::now();
-    let closed = loop {
-        let left = timeout.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            break false;
-        }
-        if socket.wait_close(Duration::from_millis(100)).is_some() {
-            break true;
-        }
+    while start.elapsed() < timeout && socket.wait_close(Duration::from_millis(100)).is_none() {
         // A poll that begins at the end of the upgrade waits for the next packet.
         let packets = poller.poll()?;
-        answer_pings(&poller, &packets)?;
-    };
-    let closed = closed || socket.wait_close(CLOSES).is_some();
-    require(closed, "the WebSocket is closed after the upgrade timeout", || {
-        format!("it is open after {:?}", start.elapsed())
-    })?;
+        poller.answer_pings(&packets)?;
+    }
+    closes(&mut socket, "the WebSocket is closed after the upgrade timeout", CLOSES, |_| true)?;
     is_alive(&poller)
 }
 
@@ -239,15 +206,12 @@ fn refused_or_closed(context: &Context, poller: &Poller, when: &str) -> Outcome 
     let mut second = match context.websocket(&poller.websocket_path()) {
         Ok(second) => second,
         Err(ClientError::Refused(response)) => {
-            return require((400..500).contains(&response.status), "a 4xx status", || {
-                format!("status {}", response.status)
-            });
+            return answers((400..500).contains(&response.status), &response, "a 4xx status");
         }
         Err(other) => return Err(other.into()),
     };
     let _ = second.send("2probe");
-    let close = second.wait_close(CLOSES);
-    require(close.is_some(), "the second WebSocket is closed", || "it stays open".to_owned())
+    closes(&mut second, "the second WebSocket is closed", CLOSES, |_| true)
 }
 
 fn heartbeat_goes_on(context: &Context) -> Outcome {
@@ -256,23 +220,15 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
     let before = Instant::now();
     let poller = context.poller()?;
     context.pause(interval / 2);
-    let mut socket = open_probe(context, &poller)?;
-    socket.send("5")?;
-    let limit = interval + Duration::from_millis(600);
-    let deadline = before + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match socket.receive_text(left) {
-            Ok(text) if text == "2" => break,
-            Ok(_) => {}
-            Err(ClientError::Timeout(_)) => {
-                return fail(
-                    "a ping one interval after the handshake",
-                    format!("none in {limit:?}"),
-                );
-            }
-            Err(other) => return Err(other.into()),
+    let mut socket = upgraded(context, &poller)?;
+    let deadline = before + interval + Duration::from_millis(600);
+    let left = deadline.saturating_duration_since(Instant::now());
+    match socket.receive_where(left, |text| text == "2") {
+        Ok(_) => {}
+        Err(ClientError::Timeout(_)) => {
+            return fail("a ping one interval after the handshake", "none");
         }
+        Err(other) => return Err(other.into()),
     }
     let took = before.elapsed() + Duration::from_millis(15);
     require(took >= interval, "not earlier than one interval", || format!("after {took:?}"))
@@ -280,10 +236,9 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
 
 fn before_connect(context: &Context) -> Outcome {
     let poller = context.poller()?;
-    let mut socket = open_probe(context, &poller)?;
-    socket.send("5")?;
+    let mut socket = upgraded(context, &poller)?;
     socket.send("40")?;
     let answer = context.text_until(&mut socket, |text| text.starts_with("40"))?;
-    let id: serde_json::Value = serde_json::from_str(&answer[2..]).unwrap_or(json!(null));
+    let id: Value = serde_json::from_str(&answer[2..]).unwrap_or(json!(null));
     require(id["sid"].is_string(), "40 with a sid", || answer.clone())
 }

@@ -1,18 +1,8 @@
 //! Chapter 1: WebSocket framing.
 
-use std::time::Duration;
-
-use throng_codec::engine::{Frame, Protocol};
 use throng_codec::websocket::{Mask, frame};
 
-use super::support::*;
-use crate::capabilities::{CHAT, NOTHING};
-use crate::case::cases;
-use crate::client::ClientError;
-use crate::client::websocket::RawSocket;
-use crate::combo::WEBSOCKET;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require};
+use super::prelude::*;
 
 cases! {
     unmasked "ws.unmasked" ["TRN-53", "LIM-42"] over WEBSOCKET needs NOTHING
@@ -54,9 +44,7 @@ cases! {
 }
 
 fn unmasked(context: &Context) -> Outcome {
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server))?;
-    closes_with(&mut socket, 1002, CLOSES)
+    closes_after(context, 1002, |socket| socket.send_bytes(&frame(0x81, b"40/nope,", Mask::Server)))
 }
 
 fn bad_frames(context: &Context) -> Outcome {
@@ -72,29 +60,25 @@ fn bad_frames(context: &Context) -> Outcome {
     ];
     for (name, first, payload) in frames {
         context.step(name);
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(first, payload)?;
-        closes_with(&mut socket, 1002, CLOSES)?;
+        closes_after(context, 1002, |socket| socket.send_raw(first, payload))?;
     }
     context.step("a new message inside a fragmented one");
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"40/no")?;
-    socket.send_raw(0x81, b"pe,")?;
-    closes_with(&mut socket, 1002, CLOSES)
+    closes_after(context, 1002, |socket| {
+        socket.send_raw(0x01, b"40/no")?;
+        socket.send_raw(0x81, b"pe,")
+    })
 }
 
 fn bad_utf8(context: &Context) -> Outcome {
     let texts: [&[u8]; 4] = [b"4\xc3\x28", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80", b"4\xff"];
     for text in texts {
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_raw(0x81, text)?;
-        closes_with(&mut socket, 1007, CLOSES)?;
+        closes_after(context, 1007, |socket| socket.send_raw(0x81, text))?;
     }
     context.step("in fragments, the character cut and never finished");
-    let (mut socket, _) = context.connected_websocket()?;
-    socket.send_raw(0x01, b"4\xe2\x98")?;
-    socket.send_raw(0x80, b"x")?;
-    closes_with(&mut socket, 1007, CLOSES)
+    closes_after(context, 1007, |socket| {
+        socket.send_raw(0x01, b"4\xe2\x98")?;
+        socket.send_raw(0x80, b"x")
+    })
 }
 
 fn fragments(context: &Context) -> Outcome {
@@ -132,7 +116,7 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
     let bound = context.capabilities().silence_bound();
     context.affordable(bound)?;
     let (mut socket, _) = context.connected_websocket()?;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let step = (bound / 12).max(Duration::from_millis(20));
     while start.elapsed() < bound + Duration::from_secs(2) {
         if socket.send_raw(0x89, b"still here").is_err() {
@@ -166,10 +150,7 @@ fn close(context: &Context) -> Outcome {
     socket.close();
     closes_with(&mut socket, 1000, CLOSES)?;
     witness.roster_of(room, &[witness.user.id])?;
-    let ended = socket.receive(Duration::from_secs(2));
-    require(!matches!(ended, Err(ClientError::Timeout(_)) | Ok(_)), "the end of TCP", || {
-        format!("{ended:?}")
-    })
+    tcp_ends(&mut socket, Duration::from_secs(2))
 }
 
 fn bad_close(context: &Context) -> Outcome {
@@ -185,12 +166,8 @@ fn bad_close(context: &Context) -> Outcome {
         context.step(format!("a close frame with the body {body:?}"));
         let (mut socket, _) = context.connected_websocket()?;
         socket.send_raw(0x88, body)?;
-        let close = socket.wait_close(CLOSES);
-        require(
-            close.as_ref().is_some_and(|close| codes.contains(&close.code)),
-            &format!("a code of {codes:?}"),
-            || format!("{close:?}"),
-        )?;
+        let expected = format!("a code of {codes:?}");
+        closes(&mut socket, &expected, CLOSES, |close| codes.contains(&close.code))?;
     }
     Ok(())
 }
@@ -207,18 +184,15 @@ fn too_large(context: &Context) -> Outcome {
     let _ = socket.send(&format!("{exact}x"));
     closes_with(&mut socket, 1009, CLOSES)?;
     context.step("two fragments that are too large together");
-    let (mut socket, _) = context.connected_websocket()?;
     let half = vec![b'x'; max / 2 + 1];
-    let _ = socket.send_raw(0x01, &half);
-    let _ = socket.send_raw(0x80, &half);
-    closes_with(&mut socket, 1009, CLOSES)?;
+    closes_after(context, 1009, |socket| {
+        let _ = socket.send_raw(0x01, &half);
+        let _ = socket.send_raw(0x80, &half);
+        Ok(())
+    })?;
     context.step("a frame that only announces too many bytes");
-    let (mut socket, _) = context.connected_websocket()?;
-    let mut head = vec![0x81, 0xff];
-    head.extend_from_slice(&(max as u64 + 1).to_be_bytes());
-    head.extend_from_slice(&[1, 2, 3, 4]);
-    socket.send_bytes(&head)?;
-    closes_with(&mut socket, 1009, CLOSES)
+    let head = [&[0x81, 0xff][..], &(max as u64 + 1).to_be_bytes(), &[1, 2, 3, 4]].concat();
+    closes_after(context, 1009, |socket| socket.send_bytes(&head))
 }
 
 fn many_fragments(context: &Context) -> Outcome {
@@ -257,37 +231,19 @@ const REASONS: [&str; 11] = [
 fn close_reason(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
     socket.send("x")?;
-    let close = socket.wait_close(CLOSES);
-    require(
-        close.as_ref().is_some_and(|close| close.reason == "parse_error"),
-        "the reason parse_error",
-        || format!("{close:?}"),
-    )
+    closes(&mut socket, "the reason parse_error", CLOSES, |close| close.reason == "parse_error")
 }
 
 fn known_codes(context: &Context) -> Outcome {
     let allowed = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4004];
-    let faults: [Frame; 5] = [
-        Frame::Text("x".to_owned()),
-        Frame::Text("4".to_owned()),
-        Frame::Text("1".to_owned()),
-        Frame::Text("42{}".to_owned()),
-        Frame::Binary(vec![4, 1, 2, 3]),
-    ];
-    for fault in faults {
+    let texts = ["x", "4", "1", "42{}"].map(|text| Frame::Text(text.to_owned()));
+    for fault in texts.into_iter().chain([Frame::Binary(vec![4, 1, 2, 3])]) {
         let (mut socket, _) = context.connected_websocket()?;
         socket.send_frame(&fault)?;
-        let close = socket.wait_close(CLOSES);
-        let code_fits = close.as_ref().is_some_and(|close| allowed.contains(&close.code));
-        require(code_fits, "a close code of the protocol", || {
-            format!("{close:?} after {fault:?}")
+        closes(&mut socket, "a close code and an end reason of the protocol", CLOSES, |close| {
+            let has_reason = close.reason.is_empty() || REASONS.contains(&close.reason.as_str());
+            allowed.contains(&close.code) && has_reason
         })?;
-        let reason = close.map(|close| close.reason).unwrap_or_default();
-        require(
-            reason.is_empty() || REASONS.contains(&reason.as_str()),
-            "no reason, or an end reason of the protocol",
-            || reason.clone(),
-        )?;
     }
     Ok(())
 }

@@ -37,6 +37,16 @@ impl Chat {
         self.socket.ask(name, &[arg], self.wait)
     }
 
+    /// Emits events without waiting in between; returns their acknowledgements.
+    pub fn ask_all<'a>(
+        &self,
+        events: impl IntoIterator<Item = (&'a str, Value)>,
+    ) -> Result<Vec<Value>, ClientError> {
+        let ids = events.into_iter().map(|(name, arg)| self.socket.emit_with_id(name, &[arg]));
+        let ids = ids.collect::<Result<Vec<u64>, _>>()?;
+        ids.into_iter().map(|id| self.socket.wait_ack(id, self.wait)).collect()
+    }
+
     pub fn emit(&self, name: &str, arg: Value) -> Result<(), ClientError> {
         self.socket.emit(name, &[arg])
     }
@@ -54,8 +64,27 @@ impl Chat {
         self.expect_ok("roomout", json!({ "roomid": room }))
     }
 
+    /// Leaves the room in one of the ways that cases are about.
+    pub fn end_by(&mut self, way: &str, room: u64) -> Result<(), ClientError> {
+        match way {
+            "roomout" => drop(self.leave(room)?),
+            "41" => self.socket.disconnect()?,
+            "close" => self.socket.close(),
+            "FIN" => self.socket.hang_up(),
+            "RST" => self.socket.reset(),
+            other => panic!("{other} is no way to leave"),
+        }
+        Ok(())
+    }
+
     pub fn say(&self, room: u64, text: &str) -> Result<Value, ClientError> {
         self.expect_ok("message", message(room, text))
+    }
+
+    /// Says it, and waits until `hearer` has the message; returns it as `hearer` sees it.
+    pub fn say_to(&self, hearer: &Chat, room: u64, text: &str) -> Result<Value, ClientError> {
+        self.say(room, text)?;
+        hearer.message_with(text)
     }
 
     fn expect_ok(&self, name: &str, arg: Value) -> Result<Value, ClientError> {
@@ -68,20 +97,35 @@ impl Chat {
     }
 
     pub fn event(&self, name: &str) -> Result<Event, ClientError> {
-        self.socket.wait_event(self.wait, &format!("an event `{name}`"), |e| e.name == name)
+        self.event_where(&format!("an event `{name}`"), |event| event.name == name)
+    }
+
+    /// Waits for the next event that `wanted` accepts.
+    pub fn event_where(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Event, ClientError> {
+        self.socket.wait_event(self.wait, what, wanted)
+    }
+
+    /// Waits until a count member is told this number of users.
+    pub fn online(&self, users: u64) -> Result<Event, ClientError> {
+        self.event_where(&format!("presence with {users} online"), |event| {
+            event.name == "presence" && event.arg(0)["online"] == users
+        })
     }
 
     pub fn message_with(&self, text: &str) -> Result<Value, ClientError> {
         let what = format!("the message {text:?}");
-        let event = self.socket.wait_event(self.wait, &what, |event| {
-            event.name == "message" && event.arg(0)["msg"] == json!(text)
-        })?;
+        let event = self
+            .event_where(&what, |event| event.name == "message" && event.arg(0)["msg"] == text)?;
         Ok(event.arg(0).clone())
     }
 
     /// Waits for the message that this acknowledgement is about.
     pub fn message_of(&self, ack: &Value) -> Result<Event, ClientError> {
-        self.socket.wait_event(self.wait, "the acknowledged message", |event| {
+        self.event_where("the acknowledged message", |event| {
             event.name == "message" && event.arg(0)["seq"] == ack["seq"]
         })
     }
@@ -90,9 +134,16 @@ impl Chat {
     pub fn roster_of(&self, room: u64, users: &[u64]) -> Result<Event, ClientError> {
         let wanted: BTreeSet<u64> = users.iter().copied().collect();
         let what = format!("a roster of room {room} with the users {wanted:?}");
-        self.socket.wait_event(self.wait, &what, |event| {
+        self.event_where(&what, |event| {
             is_roster_of(event, room) && roster_ids(event.arg(0)) == wanted
         })
+    }
+
+    /// The user ids of the last roster of the room, ascending; none before the first.
+    pub fn roster(&self, room: u64) -> Vec<u64> {
+        let events = self.socket.events();
+        let last = events.iter().rev().find(|event| is_roster_of(event, room));
+        last.map(|event| roster_ids(event.arg(0)).into_iter().collect()).unwrap_or_default()
     }
 
     pub fn messages(&self, room: u64) -> Vec<Value> {

@@ -36,6 +36,11 @@ impl Response {
         self.header("content-type")
             .is_some_and(|value| value.to_ascii_lowercase().starts_with(mime))
     }
+
+    /// The server closes the connection after this answer.
+    pub fn closes(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
 }
 
 pub struct Request<'a> {
@@ -103,14 +108,13 @@ impl Connection {
     pub fn send(&mut self, request: &Request<'_>) -> Result<(), ClientError> {
         let shown = String::from_utf8_lossy(request.body);
         self.log.sent(format!("{} {} {shown}", request.method, request.path));
-        let bytes = request.encode(&self.authority);
-        self.stream.write_all(&bytes).map_err(|why| ClientError::Closed(why.to_string()))
+        Ok(self.stream.write_all(&request.encode(&self.authority))?)
     }
 
     /// Raw bytes, for requests no encoder would produce.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         self.log.sent(String::from_utf8_lossy(bytes));
-        self.stream.write_all(bytes).map_err(|why| ClientError::Closed(why.to_string()))
+        Ok(self.stream.write_all(bytes)?)
     }
 
     pub fn receive(&mut self, wait: Duration) -> Result<Response, ClientError> {
@@ -182,13 +186,7 @@ impl Connection {
         &mut self,
         deadline: Instant,
     ) -> Result<(u16, Vec<(String, String)>), ClientError> {
-        let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
-                break at;
-            }
-            self.fill(deadline)?;
-        };
-        let head = self.take(end + 4, deadline)?;
+        let head = self.take_until(b"\r\n\r\n", deadline)?;
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.split("\r\n");
         let status = lines
@@ -206,13 +204,7 @@ impl Connection {
     fn read_chunks(&mut self, deadline: Instant) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
         loop {
-            let end = loop {
-                if let Some(at) = find(&self.buffer, b"\r\n") {
-                    break at;
-                }
-                self.fill(deadline)?;
-            };
-            let line = self.take(end + 2, deadline)?;
+            let line = self.take_until(b"\r\n", deadline)?;
             let text = String::from_utf8_lossy(&line);
             let size = usize::from_str_radix(text.trim().split(';').next().unwrap_or(""), 16)
                 .map_err(|_| ClientError::Protocol("bad chunk size".into()))?;
@@ -221,6 +213,16 @@ impl Connection {
                 return Ok(body);
             }
             body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// Takes the bytes up to the end of `mark`.
+    fn take_until(&mut self, mark: &[u8], deadline: Instant) -> Result<Vec<u8>, ClientError> {
+        loop {
+            if let Some(at) = find(&self.buffer, mark) {
+                return self.take(at + mark.len(), deadline);
+            }
+            self.fill(deadline)?;
         }
     }
 
@@ -235,26 +237,32 @@ impl Connection {
     }
 
     fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ClientError::Timeout("no HTTP answer".into()));
-        }
-        let mut chunk = [0; 16 * 1024];
-        self.stream
-            .set_read_timeout(Some(left))
-            .map_err(|why| ClientError::Closed(why.to_string()))?;
-        match self.stream.read(&mut chunk) {
-            Ok(0) => Err(ClientError::Closed("end of stream".into())),
-            Ok(count) => {
-                self.buffer.extend_from_slice(&chunk[..count]);
-                Ok(())
-            }
-            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(ClientError::Timeout("no HTTP answer".into()))
-            }
-            Err(why) if why.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(why) => Err(ClientError::Closed(why.to_string())),
-        }
+        self.buffer.extend(read_some(&mut self.stream, deadline, "no HTTP answer")?);
+        Ok(())
+    }
+}
+
+/// The bytes that are there, or the next ones that come before the deadline.
+pub(super) fn read_some(
+    stream: &mut TcpStream,
+    deadline: Instant,
+    missing: &str,
+) -> Result<Vec<u8>, ClientError> {
+    let timeout = || ClientError::Timeout(missing.to_owned());
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(timeout());
+    }
+    stream.set_read_timeout(Some(left))?;
+    let mut chunk = [0; 16 * 1024];
+    match stream.read(&mut chunk) {
+        Ok(0) => Err(ClientError::Closed("end of stream".into())),
+        Ok(count) => Ok(chunk[..count].to_vec()),
+        Err(why) => match why.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(timeout()),
+            ErrorKind::Interrupted => Ok(Vec::new()),
+            _ => Err(why.into()),
+        },
     }
 }
 

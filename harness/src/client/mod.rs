@@ -49,6 +49,12 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
+impl From<std::io::Error> for ClientError {
+    fn from(why: std::io::Error) -> ClientError {
+        ClientError::Closed(why.to_string())
+    }
+}
+
 impl From<Malformed> for ClientError {
     fn from(why: Malformed) -> ClientError {
         ClientError::Protocol(why.to_string())

@@ -8,7 +8,9 @@ use super::http::{Request, Response};
 use super::open::Open;
 use super::rest::Rest;
 
-/// A session on polling that the case drives by hand.
+/// Polls until a packet must have arrived: an answer may carry as little as one.
+const POLLS_MAX: usize = 30;
+
 pub struct Poller {
     pub sid: String,
     pub open: Open,
@@ -21,10 +23,7 @@ pub struct Poller {
 impl Poller {
     /// Opens a session at `path`, a handshake for polling with its query.
     pub fn open(rest: Rest, protocol: Protocol, path: &str) -> Result<Poller, ClientError> {
-        let response = rest.get(path)?;
-        if response.status != 200 {
-            return Err(ClientError::Refused(response));
-        }
+        let response = accepted(rest.get(path)?)?;
         let packets = payload::decode_body_text(protocol, &response.text())?;
         let mut packets = packets.into_iter();
         let open = match packets.next() {
@@ -64,22 +63,48 @@ impl Poller {
         self.post_packets(&[Packet::message(text)])
     }
 
+    /// POSTs bytes as this type.
+    pub fn post_as(&self, content_type: &str, body: &[u8]) -> Result<Response, ClientError> {
+        let headers = &[("Content-Type", content_type)];
+        self.rest.call(&Request { method: "POST", path: &self.path(), headers, body })
+    }
+
     /// One poll, decoded.
     pub fn poll(&self) -> Result<Vec<Packet>, ClientError> {
-        let response = self.get()?;
-        if response.status != 200 {
-            return Err(ClientError::Refused(response));
+        self.packets(self.get()?)
+    }
+
+    /// Polls, answering pings, until a packet is `wanted`; returns all packets up to then.
+    pub fn poll_until(&self, wanted: impl Fn(&Packet) -> bool) -> Result<Vec<Packet>, ClientError> {
+        let mut seen = Vec::new();
+        for _ in 0..POLLS_MAX {
+            let packets = self.poll()?;
+            let is_found = packets.iter().any(&wanted);
+            self.answer_pings(&packets)?;
+            seen.extend(packets);
+            if is_found {
+                return Ok(seen);
+            }
         }
-        self.decode(&response)
+        Err(ClientError::Protocol(format!("only other packets in {POLLS_MAX} polls: {seen:?}")))
+    }
+
+    /// On protocol 4 the client answers pings.
+    pub fn answer_pings(&self, packets: &[Packet]) -> Result<(), ClientError> {
+        let is_pinged = packets.iter().any(|packet| packet.kind == Kind::Ping);
+        if self.protocol == Protocol::Eio4 && is_pinged {
+            self.post_packets(&[Packet::text(Kind::Pong, "")])?;
+        }
+        Ok(())
+    }
+
+    /// The packets of a poll's answer, which must be 200.
+    pub fn packets(&self, response: Response) -> Result<Vec<Packet>, ClientError> {
+        self.decode(&accepted(response)?)
     }
 
     pub fn decode(&self, response: &Response) -> Result<Vec<Packet>, ClientError> {
-        let body = if response.has_type("application/octet-stream") {
-            Body::Octets(response.body.clone())
-        } else {
-            Body::Text(response.text())
-        };
-        Ok(payload::decode(self.protocol, &body)?)
+        packets_of(self.protocol, response)
     }
 
     /// Socket.IO CONNECT where the protocol needs one.
@@ -96,6 +121,22 @@ impl Poller {
             Err(ClientError::Protocol(format!("CONNECT was answered with {packets:?}")))
         }
     }
+}
+
+fn accepted(response: Response) -> Result<Response, ClientError> {
+    if response.status == 200 { Ok(response) } else { Err(ClientError::Refused(response)) }
+}
+
+/// The packets in the body of an answer.
+pub fn packets_of(protocol: Protocol, response: &Response) -> Result<Vec<Packet>, ClientError> {
+    let body = if response.has_type("application/octet-stream") {
+        Body::Octets(response.body.clone())
+    } else {
+        let text = std::str::from_utf8(&response.body)
+            .map_err(|_| ClientError::Protocol("a text payload that is not UTF-8".into()))?;
+        Body::Text(text.to_owned())
+    };
+    Ok(payload::decode(protocol, &body)?)
 }
 
 /// Whether the packet is a message whose text begins with `prefix`.

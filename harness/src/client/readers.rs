@@ -17,16 +17,21 @@ const READER_TURN: Duration = Duration::from_millis(20);
 const HELD: Duration = Duration::from_millis(100);
 pub const CUT_WAIT: Duration = Duration::from_secs(2);
 
+/// The orders of the session's handle, once it is not muted.
+fn orders(shared: &Shared) -> Orders {
+    loop {
+        match shared.orders() {
+            Orders::Mute => thread::sleep(READER_TURN),
+            orders => return orders,
+        }
+    }
+}
+
 pub fn read_websocket(shared: &Shared, mut raw: RawSocket) {
     let mut pinged = Instant::now();
     loop {
-        match shared.orders() {
-            Orders::Run | Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
-            Orders::Stop => return shared.end(0, "closed by this client"),
+        if orders(shared) == Orders::Stop {
+            return shared.end(0, "closed by this client");
         }
         if let Some(due) = ping_due(shared, pinged) {
             pinged = due;
@@ -73,13 +78,8 @@ pub fn read_polling(shared: &Shared, connection: Connection) {
     let mut pinged = Instant::now();
     let path = shared.path(Some(&shared.sid()));
     loop {
-        match shared.orders() {
-            Orders::Run | Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
-            Orders::Stop => return shared.end(0, "closed by this client"),
+        if orders(shared) == Orders::Stop {
+            return shared.end(0, "closed by this client");
         }
         {
             let mut state = shared.state();
@@ -128,15 +128,10 @@ fn poll_once(
     connection.send(&Request::get(path))?;
     let sent = Instant::now();
     loop {
-        match shared.orders() {
-            Orders::Run => {}
+        match orders(shared) {
             Orders::Cut if sent.elapsed() > HELD => return cut(shared, connection),
-            Orders::Cut => {}
-            Orders::Mute => {
-                thread::sleep(READER_TURN);
-                continue;
-            }
             Orders::Stop => return Ok(false),
+            Orders::Run | Orders::Cut | Orders::Mute => {}
         }
         if let Some(due) = ping_due(shared, *pinged) {
             *pinged = due;
@@ -144,9 +139,7 @@ fn poll_once(
         }
         match connection.receive(READER_TURN) {
             Ok(response) if response.status == 200 => {
-                let closes =
-                    response.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
-                if !closes {
+                if !response.closes() {
                     *slot = Some(connection);
                 }
                 shared.take_payload(&response)?;

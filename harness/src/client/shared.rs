@@ -4,13 +4,14 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use throng_codec::engine::{self, Data, Kind, Packet, Protocol};
-use throng_codec::payload::{self, Body};
+use throng_codec::payload;
 use throng_codec::socket as sio;
 
 use super::ClientError;
 use super::http::{Connection, Request, Response, percent_encode};
 use super::open::Open;
 use super::options::Options;
+use super::poller::packets_of;
 use super::state::{Ending, State};
 use super::target::Target;
 use super::transcript::Log;
@@ -61,8 +62,15 @@ impl Shared {
         *self.orders.lock().expect("no thread panics while it holds the orders") = orders;
     }
 
-    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, left: Duration) -> MutexGuard<'a, State> {
-        self.wake.wait_timeout(state, left).expect("no thread panics while it holds the state").0
+    /// Waits until `holds` no longer does, at most this long.
+    pub fn wait_while<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        wait: Duration,
+        holds: impl FnMut(&mut State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let waited = self.wake.wait_timeout_while(state, wait, holds);
+        waited.expect("no thread panics while it holds the state").0
     }
 
     pub fn path(&self, sid: Option<&str>) -> String {
@@ -116,22 +124,15 @@ impl Shared {
             wire.post = None;
             response = self.post_once(wire, &path, body);
         }
-        let closes = response
-            .as_ref()
-            .is_ok_and(|r| r.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")));
-        if response.is_err() || closes {
+        if !response.as_ref().is_ok_and(|response| !response.closes()) {
             wire.post = None;
         }
         let response = response?;
         if response.status == 200 {
-            Ok(response)
-        } else {
-            Err(ClientError::Closed(format!(
-                "POST answered {} {}",
-                response.status,
-                response.text()
-            )))
+            return Ok(response);
         }
+        let why = format!("POST answered {} {}", response.status, response.text());
+        Err(ClientError::Closed(why))
     }
 
     pub fn post_once(
@@ -148,18 +149,8 @@ impl Shared {
     }
 
     pub fn take_payload(&self, response: &Response) -> Result<(), ClientError> {
-        let body = if response.has_type("application/octet-stream") {
-            Body::Octets(response.body.clone())
-        } else {
-            let text = std::str::from_utf8(&response.body)
-                .map_err(|_| ClientError::Protocol("a text payload that is not UTF-8".into()))?;
-            Body::Text(text.to_owned())
-        };
-        let packets = payload::decode(self.options.protocol, &body)?;
-        for packet in packets {
-            self.take(packet)?;
-        }
-        Ok(())
+        let packets = packets_of(self.options.protocol, response)?;
+        packets.into_iter().try_for_each(|packet| self.take(packet))
     }
 
     /// Handles one packet of the server.

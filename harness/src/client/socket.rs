@@ -141,6 +141,17 @@ impl Socket {
         self.send_engine(&Packet::message(sio::encode(packet)))
     }
 
+    /// Text as an Engine.IO message.
+    pub fn send_message(&self, text: impl Into<String>) -> Result<(), ClientError> {
+        self.send_engine(&Packet::message(text))
+    }
+
+    /// A binary event: its text, then its attachments.
+    pub fn send_binary(&self, head: &str, attachments: &[&[u8]]) -> Result<(), ClientError> {
+        self.send_message(head)?;
+        attachments.iter().try_for_each(|bytes| self.send_engine(&Packet::binary(*bytes)))
+    }
+
     pub fn send_engine(&self, packet: &Packet) -> Result<(), ClientError> {
         self.shared.send(packet)
     }
@@ -198,6 +209,11 @@ impl Socket {
         self.wait_for(wait, what, |state| state.others.iter().find(|p| wanted(p)).cloned())
     }
 
+    /// The packets that `wait_packet` looks at.
+    pub fn others(&self) -> Vec<sio::Packet> {
+        self.shared.state().others.clone()
+    }
+
     pub fn wait_engine(&self, wait: Duration, kind: Kind) -> Result<String, ClientError> {
         self.wait_for(wait, &format!("a {kind:?} packet"), |state| {
             let at = state.engine.iter().position(|(got, _)| *got == kind)?;
@@ -218,15 +234,9 @@ impl Socket {
     }
 
     pub fn wait_end(&self, wait: Duration) -> Option<Ending> {
-        let deadline = Instant::now() + wait;
-        let mut state = self.shared.state();
-        loop {
-            if state.ending.is_some() {
-                return state.ending.clone();
-            }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            state = self.shared.wait(state, left);
-        }
+        let state = self.shared.state();
+        let open = |state: &mut State| state.ending.is_none();
+        self.shared.wait_while(state, wait, open).ending.clone()
     }
 
     /// Moves a polling session to a WebSocket, as a browser does: probe, pause, upgrade.
@@ -244,9 +254,7 @@ impl Socket {
             (!state.poll_in_flight).then_some(())
         })?;
         // The reader of the poll has stopped; from here on this WebSocket is the transport.
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
+        self.join();
         let mut wire = self.shared.wire();
         raw.send("5")?;
         wire.socket = Some(raw.writer()?);
@@ -256,9 +264,14 @@ impl Socket {
         Ok(())
     }
 
+    /// Socket.IO DISCONNECT; the transport stays open.
+    pub fn disconnect(&self) -> Result<(), ClientError> {
+        self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))
+    }
+
     /// Closes in order: Socket.IO disconnect, then the end of the transport.
     pub fn close(&self) {
-        let _ = self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None));
+        let _ = self.disconnect();
         let mut wire = self.shared.wire();
         match &mut wire.socket {
             Some(socket) => socket.close(),
@@ -276,35 +289,26 @@ impl Socket {
 
     /// Ends the TCP connection with FIN, without disconnect or close packet.
     pub fn hang_up(&self) {
-        let wire = self.shared.wire();
-        let polls = wire.socket.is_none();
-        if let Some(socket) = &wire.socket {
-            socket.hang_up();
-        }
-        drop(wire);
-        if polls {
-            self.shared.order(Orders::Cut);
-            self.wait_end(CUT_WAIT);
-        }
-        self.shared.order(Orders::Stop);
+        self.cut(|wire| wire.socket.as_ref().map(RawSocket::hang_up));
     }
 
     /// Ends the TCP connection with RST; a poll just with FIN.
     pub fn reset(&mut self) {
-        let mut wire = self.shared.wire();
-        let polls = wire.socket.is_none();
-        if let Some(socket) = &wire.socket {
-            socket.arm_reset();
-        }
-        wire.socket = None;
-        wire.post = None;
-        drop(wire);
+        self.cut(|wire| {
+            wire.post = None;
+            wire.socket.take().map(|socket| socket.arm_reset())
+        });
+        self.join();
+    }
+
+    /// Ends the WebSocket, or the next held poll if `end` finds no WebSocket.
+    fn cut(&self, end: impl FnOnce(&mut Wire) -> Option<()>) {
+        let polls = end(&mut self.shared.wire()).is_none();
         if polls {
             self.shared.order(Orders::Cut);
             self.wait_end(CUT_WAIT);
         }
         self.shared.order(Orders::Stop);
-        self.join();
     }
 
     /// Stops reading and answering but keeps the connection: a half-open peer.
@@ -329,23 +333,17 @@ impl Socket {
         what: &str,
         mut found: impl FnMut(&mut State) -> Option<T>,
     ) -> Result<T, ClientError> {
-        let deadline = Instant::now() + wait;
-        let mut state = self.shared.state();
-        loop {
-            if let Some(value) = found(&mut state) {
-                return Ok(value);
+        let mut value = None;
+        let state = self.shared.wait_while(self.shared.state(), wait, |state| {
+            value = found(state);
+            value.is_none() && state.ending.is_none()
+        });
+        match (value, &state.ending) {
+            (Some(value), _) => Ok(value),
+            (None, Some(Ending { code, why })) => {
+                Err(ClientError::Closed(format!("{code} {why} while waiting for {what}")))
             }
-            if let Some(ending) = &state.ending {
-                return Err(ClientError::Closed(format!(
-                    "{} {} while waiting for {what}",
-                    ending.code, ending.why
-                )));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ClientError::Timeout(what.to_owned()));
-            }
-            state = self.shared.wait(state, left);
+            (None, None) => Err(ClientError::Timeout(what.to_owned())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A WebSocket without threads: for cases that must control every frame.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use throng_codec::websocket::{
 };
 
 use super::ClientError;
-use super::http::{Connection, Request, Response};
+use super::http::{Connection, Request, Response, read_some};
 use super::target::Target;
 use super::transcript::Log;
 
@@ -72,8 +72,7 @@ impl RawSocket {
 
     /// A second handle that only writes, for a thread other than the reader.
     pub fn writer(&self) -> Result<RawSocket, ClientError> {
-        let stream = self.stream.try_clone().map_err(|why| ClientError::Closed(why.to_string()))?;
-        Ok(RawSocket::new(stream, self.writes.clone(), &self.log))
+        Ok(RawSocket::new(self.stream.try_clone()?, self.writes.clone(), &self.log))
     }
 
     fn new(stream: TcpStream, writes: Arc<Mutex<()>>, log: &Log) -> RawSocket {
@@ -107,7 +106,7 @@ impl RawSocket {
 
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let _whole = self.writes.lock().expect("no thread panics while it writes a frame");
-        self.stream.write_all(bytes).map_err(|why| ClientError::Closed(why.to_string()))
+        Ok(self.stream.write_all(bytes)?)
     }
 
     /// The next data message; pings are answered on the way.
@@ -151,29 +150,12 @@ impl RawSocket {
 
     /// Reads the available bytes, or waits for some.
     fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
-        let timeout = || ClientError::Timeout("no frame".into());
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(timeout());
+        let read = read_some(&mut self.stream, deadline, "no frame");
+        if let Err(ClientError::Closed(why)) = &read {
+            self.ended(why);
         }
-        let mut chunk = [0; 16 * 1024];
-        self.stream
-            .set_read_timeout(Some(left))
-            .map_err(|why| ClientError::Closed(why.to_string()))?;
-        let why = match self.stream.read(&mut chunk) {
-            Ok(0) => "end of stream".to_owned(),
-            Ok(count) => {
-                self.decoder.push(&chunk[..count]);
-                return Ok(());
-            }
-            Err(why) => match why.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(timeout()),
-                ErrorKind::Interrupted => return Ok(()),
-                _ => why.to_string(),
-            },
-        };
-        self.ended(&why);
-        Err(ClientError::Closed(why))
+        self.decoder.push(&read?);
+        Ok(())
     }
 
     fn ended(&mut self, why: &str) {
@@ -192,17 +174,31 @@ impl RawSocket {
         }
     }
 
+    /// Reads text messages until one is `wanted`.
+    pub fn receive_where(
+        &mut self,
+        wait: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, ClientError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let text = self.receive_text(deadline.saturating_duration_since(Instant::now()))?;
+            if wanted(&text) {
+                return Ok(text);
+            }
+        }
+    }
+
     /// Reads until the peer closes; `None` if it does not within `wait`.
     pub fn wait_close(&mut self, wait: Duration) -> Option<CloseFrame> {
         let deadline = Instant::now() + wait;
-        loop {
+        while self.closed.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.receive(left) {
-                Ok(_) => {}
-                Err(ClientError::Timeout(_)) => return None,
-                Err(_) => return self.closed.clone(),
+            if let Err(ClientError::Timeout(_)) = self.receive(left) {
+                return None;
             }
         }
+        self.closed.clone()
     }
 
     pub fn closed(&self) -> Option<&CloseFrame> {

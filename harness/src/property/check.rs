@@ -50,7 +50,7 @@ pub fn nodes_agree(stage: &Stage<'_>) -> Play<()> {
             continue;
         }
         eventually(stage, || {
-            let seen = seqs(actor, stage.rooms[room]);
+            let seen = actor.chat.seqs(stage.rooms[room]);
             if seen.contains(&wanted) {
                 return Ok(());
             }
@@ -172,7 +172,7 @@ fn sentinels(stage: &mut Stage<'_>) -> Play<()> {
         for number in stage.model.members(room) {
             let Some(actor) = stage.actor(number) else { continue };
             eventually(stage, || {
-                let seen = seqs(actor, id);
+                let seen = actor.chat.seqs(id);
                 if seen.contains(&wanted) {
                     return Ok(());
                 }
@@ -182,11 +182,6 @@ fn sentinels(stage: &mut Stage<'_>) -> Play<()> {
         }
     }
     Ok(())
-}
-
-fn seqs(actor: &Actor, room: u64) -> Vec<u64> {
-    let messages = actor.chat.messages(room);
-    messages.iter().filter_map(|message| message["seq"].as_u64()).collect()
 }
 
 fn deliveries_are_right(stage: &Stage<'_>, actor: &Actor, connection: &Connection) -> Play<()> {
@@ -199,7 +194,7 @@ fn deliveries_are_right(stage: &Stage<'_>, actor: &Actor, connection: &Connectio
         }
     }
     for room in 0..ROOMS {
-        let seen = seqs(actor, stage.rooms[room]);
+        let seen = actor.chat.seqs(stage.rooms[room]);
         let who = format!("session {} in room {room}", actor.number);
         let repeated = seen.windows(2).find(|pair| pair[0] >= pair[1]);
         if let Some(pair) = repeated {

@@ -1,21 +1,18 @@
 //! Plays a script: each step against the server and against the model.
 
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use throng_codec::engine::Packet;
-use throng_codec::socket as sio;
 
 use super::actors::{Actor, Stage, no_answer, violation};
 use super::check;
 use super::model::Until;
 use super::script::{End, Mode, ROOMS, Script, Step};
 use super::{Broken, Play};
-use crate::client::ClientError;
 use crate::client::chat::message;
 use crate::context::Context;
+use crate::together::together;
 
 pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
     let mut stage = Stage::set(context, script, timeout)?;
@@ -77,6 +74,14 @@ fn expect(
     if holds { Ok(()) } else { Err(violation(clause, expected, observed())) }
 }
 
+fn is_ok(answer: &Value, clause: &'static str) -> Play<()> {
+    expect(answer["ok"] == json!(true), clause, "ok", || answer.to_string())
+}
+
+fn seq_is(answer: &Value, seq: u64) -> Play<()> {
+    expect(answer["seq"] == json!(seq), "CHAT-60", format!("seq {seq}"), || answer.to_string())
+}
+
 fn join(stage: &mut Stage<'_>, client: usize, room: usize, mode: Mode) -> Play<()> {
     let Some(actor) = stage.client(client) else {
         return Ok(());
@@ -87,11 +92,9 @@ fn join(stage: &mut Stage<'_>, client: usize, room: usize, mode: Mode) -> Play<(
     let before = stage.model.seq[room];
     stage.model.join(number, room, mode, before, before);
     let online = stage.model.present(room).len();
-    expect(answer["ok"] == json!(true), "CHAT-22", "a join", || answer.to_string())?;
+    is_ok(&answer, "CHAT-22")?;
     online_is(stage, &answer, online)?;
-    expect(answer["seq"] == json!(before), "CHAT-60", format!("seq {before}"), || {
-        answer.to_string()
-    })
+    seq_is(&answer, before)
 }
 
 fn leave(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
@@ -102,7 +105,7 @@ fn leave(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
     let answer = stage.ask(actor, "roomout", json!({ "roomid": stage.rooms[room] }))?;
     stage.model.leave(number, room, Until::Left);
     let online = stage.model.present(room).len();
-    expect(answer["ok"] == json!(true), "CHAT-34", "ok", || answer.to_string())?;
+    is_ok(&answer, "CHAT-34")?;
     online_is(stage, &answer, online)
 }
 
@@ -122,12 +125,8 @@ fn burst(stage: &mut Stage<'_>, client: usize, room: usize, count: usize) -> Pla
     for answer in answers {
         if is_member {
             let wanted = stage.model.seq[room] + 1;
-            expect(answer["ok"] == json!(true), "CHAT-37", "a message that is sent", || {
-                answer.to_string()
-            })?;
-            expect(answer["seq"] == json!(wanted), "CHAT-60", format!("seq {wanted}"), || {
-                answer.to_string()
-            })?;
+            is_ok(&answer, "CHAT-37")?;
+            seq_is(&answer, wanted)?;
             stage.model.seq[room] = wanted;
         } else {
             expect(answer["code"] == json!("not_member"), "CHAT-51", "not_member", || {
@@ -139,37 +138,22 @@ fn burst(stage: &mut Stage<'_>, client: usize, room: usize, count: usize) -> Pla
 }
 
 fn send_all(actor: &Actor, room: u64, count: usize) -> Play<Vec<Value>> {
-    let socket = &actor.chat.socket;
-    let send = |index| {
-        let text = format!("{}.{index}", actor.number);
-        socket.emit_with_id("message", &[message(room, &text)])
-    };
-    let ids = (0..count)
-        .map(send)
-        .collect::<Result<Vec<u64>, ClientError>>()
-        .map_err(|why| no_answer("message", &why))?;
-    ids.into_iter()
-        .map(|id| socket.wait_ack(id, actor.chat.wait).map_err(|why| no_answer("message", &why)))
-        .collect()
+    let texts = (0..count).map(|index| format!("{}.{index}", actor.number));
+    let messages = texts.map(|text| ("message", message(room, &text)));
+    actor.chat.ask_all(messages).map_err(|why| no_answer("message", &why))
 }
 
 fn bounce(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
     let Some(actor) = stage.client(client) else {
         return Ok(());
     };
-    let number = actor.number;
-    let (socket, id) = (&actor.chat.socket, stage.rooms[room]);
-    let ids = [
-        socket.emit_with_id("roomout", &[json!({ "roomid": id })]),
-        socket.emit_with_id("room", &[json!({ "roomid": id })]),
-        socket.emit_with_id("message", &[message(id, "bounced")]),
-    ];
-    let mut answers = Vec::new();
-    for id in ids {
-        let id = id.map_err(|why| no_answer("a bounce", &why))?;
-        let answer = socket.wait_ack(id, actor.chat.wait);
-        answers.push(answer.map_err(|why| no_answer("a bounce", &why))?);
-    }
+    let (number, id) = (actor.number, stage.rooms[room]);
+    let answers = actor.chat.ask_all([
+        ("roomout", json!({ "roomid": id })),
+        ("room", json!({ "roomid": id })),
+        ("message", message(id, "bounced")),
+    ]);
+    let answers = answers.map_err(|why| no_answer("a bounce", &why))?;
     let before = stage.model.seq[room];
     stage.model.leave(number, room, Until::Left);
     stage.model.join(number, room, Mode::Full, before, before);
@@ -178,40 +162,23 @@ fn bounce(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
     expect(all_ok, "CHAT-63", "roomout, room and message take effect in order", || {
         format!("{answers:?}")
     })?;
-    expect(answers[2]["seq"] == json!(before + 1), "CHAT-60", format!("seq {}", before + 1), || {
-        answers[2].to_string()
-    })
+    seq_is(&answers[2], before + 1)
 }
 
-/// Runs the same for several actors at the same moment.
-fn together<T: Send>(
-    actors: &[&Actor],
-    act: impl Fn(&Actor) -> Play<T> + Sync,
-) -> Play<Vec<(usize, T)>> {
-    let barrier = Barrier::new(actors.len());
-    thread::scope(|scope| {
-        let acting: Vec<_> = actors
-            .iter()
-            .map(|actor| {
-                let (barrier, act) = (&barrier, &act);
-                scope.spawn(move || {
-                    barrier.wait();
-                    act(actor).map(|value| (actor.number, value))
-                })
-            })
-            .collect();
-        acting
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(super::actors::harness("a panic"))))
-            .collect()
-    })
+fn ask_together(actors: &[&Actor], name: &str, room: u64) -> Play<Vec<(usize, Value)>> {
+    let answers = together(actors, |_, actor| {
+        let answer = actor.chat.ask(name, json!({ "roomid": room }));
+        answer.map(|answer| (actor.number, answer)).map_err(|why| no_answer(name, &why))
+    });
+    answers.into_iter().collect()
 }
 
 fn babble(stage: &mut Stage<'_>, room: usize, count: usize) -> Play<()> {
     let members = stage.model.members(room);
     let actors: Vec<&Actor> = members.iter().filter_map(|&number| stage.actor(number)).collect();
     let id = stage.rooms[room];
-    let answers = together(&actors, |actor| send_all(actor, id, count))?;
+    let answers = together(&actors, |_, actor| Ok((actor.number, send_all(actor, id, count)?)));
+    let answers: Vec<(usize, Vec<Value>)> = answers.into_iter().collect::<Play<_>>()?;
     let mut seqs = Vec::new();
     for (number, answers) in &answers {
         let own: Vec<u64> = answers.iter().filter_map(|answer| answer["seq"].as_u64()).collect();
@@ -238,13 +205,8 @@ fn leave_together(stage: &mut Stage<'_>, room: usize) -> Play<()> {
         .filter(|&number| stage.model.is_member(number, room))
         .collect();
     let actors: Vec<&Actor> = numbers.iter().filter_map(|&number| stage.actor(number)).collect();
-    let id = stage.rooms[room];
-    let answers = together(&actors, |actor| {
-        let answer = actor.chat.ask("roomout", json!({ "roomid": id }));
-        answer.map_err(|why| no_answer("roomout", &why))
-    })?;
-    for (number, answer) in answers {
-        expect(answer["ok"] == json!(true), "CHAT-34", "ok", || answer.to_string())?;
+    for (number, answer) in ask_together(&actors, "roomout", stage.rooms[room])? {
+        is_ok(&answer, "CHAT-34")?;
         stage.model.leave(number, room, Until::Left);
     }
     Ok(())
@@ -255,14 +217,10 @@ fn join_together(stage: &mut Stage<'_>, room: usize) -> Play<()> {
     if actors.is_empty() {
         return Ok(());
     }
-    let id = stage.rooms[room];
-    let answers = together(&actors, |actor| {
-        let answer = actor.chat.ask("room", json!({ "roomid": id }));
-        answer.map_err(|why| no_answer("room", &why))
-    })?;
+    let answers = ask_together(&actors, "room", stage.rooms[room])?;
     let before = stage.model.seq[room];
     for (number, answer) in answers {
-        expect(answer["ok"] == json!(true), "CHAT-22", "a join", || answer.to_string())?;
+        is_ok(&answer, "CHAT-22")?;
         stage.model.join(number, room, Mode::Full, before, before);
     }
     Ok(())
@@ -279,8 +237,7 @@ fn end(stage: &mut Stage<'_>, client: usize, how: End) -> Play<()> {
     match how {
         End::Close => actor.chat.socket.close(),
         End::Disconnect => {
-            let packet = sio::Packet::new(sio::Kind::Disconnect, None);
-            let _ = actor.chat.socket.send_packet(&packet);
+            let _ = actor.chat.socket.disconnect();
         }
         End::Fin => actor.chat.socket.hang_up(),
         End::Rst => actor.chat.socket.reset(),
@@ -289,7 +246,7 @@ fn end(stage: &mut Stage<'_>, client: usize, how: End) -> Play<()> {
             thread::sleep(bound + Duration::from_millis(100));
         }
         End::Malformed => {
-            let _ = actor.chat.socket.send_engine(&Packet::message("2{}"));
+            let _ = actor.chat.socket.send_message("2{}");
         }
     }
     stage.model.end(actor.number);

@@ -1,14 +1,6 @@
 //! Chapter 9: routes, bodies, operation.
 
-use serde_json::{Value, json};
-
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::cases::support::*;
-use crate::client::http::{Request, Response};
-use crate::combo::NONE;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require, skip};
+use crate::cases::prelude::*;
 
 cases! {
     json_everywhere "rest.json" ["REST-1", "REST-2"] over NONE needs CHAT
@@ -35,11 +27,8 @@ cases! {
 }
 
 fn is_json_object(response: &Response) -> Outcome {
-    require(
-        response.has_type("application/json") && response.json().is_object(),
-        "a JSON object with application/json",
-        || format!("{:?}: {}", response.header("content-type"), response.text()),
-    )
+    let fits = response.has_type("application/json") && response.json().is_object();
+    answers(fits, response, "a JSON object with application/json")
 }
 
 fn json_everywhere(context: &Context) -> Outcome {
@@ -56,7 +45,7 @@ fn json_everywhere(context: &Context) -> Outcome {
         let response = rest.post(path, &body)?;
         status(&response, 200)?;
         is_json_object(&response)?;
-        equal("errno", &response.json()["errno"], &json!(1))?;
+        has_fields(&response.json(), json!({ "errno": 1 }))?;
     }
     is_json_object(&rest.get("/api/user")?)?;
     is_json_object(&rest.get("/api/nothing")?)
@@ -83,18 +72,16 @@ fn throttle(context: &Context) -> Outcome {
     let Some(limit) = first.header("x-ratelimit-limit").and_then(|v| v.parse::<u32>().ok()) else {
         return skip("the target's answers have no X-RateLimit-Limit: the throttle is off");
     };
-    require(first.header("x-ratelimit-remaining").is_some(), "X-RateLimit-Remaining", || {
-        format!("{:?}", first.headers)
-    })?;
+    let counts_down = first.header("x-ratelimit-remaining").is_some();
+    answers(counts_down, &first, "X-RateLimit-Remaining")?;
     for _ in 0..limit + 5 {
         let response = rest.get("/api/user")?;
         if response.status == 429 {
             equal("the body", &response.json(), &json!({ "message": "Too Many Attempts." }))?;
             for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After"] {
                 let value = response.header(name).unwrap_or("");
-                require(value.parse::<u32>().is_ok(), &format!("{name} as a number"), || {
-                    value.to_owned()
-                })?;
+                let is_number = value.parse::<u32>().is_ok();
+                answers(is_number, &response, &format!("{name} as a number"))?;
             }
             return Ok(());
         }
@@ -112,9 +99,7 @@ fn bad_body(context: &Context) -> Outcome {
         let as_empty = response.status == 200
             && answer["errno"] == json!(1)
             && answer["message"] == json!("The name field is required.");
-        require(response.status == 400 || as_empty, "400, or the answer to {}", || {
-            format!("{} {}", response.status, response.text())
-        })?;
+        answers(response.status == 400 || as_empty, &response, "400, or the answer to {}")?;
     }
     Ok(())
 }
@@ -127,11 +112,8 @@ fn robot(context: &Context) -> Outcome {
     has_exactly("the answer", &answer, &["data"])?;
     let text = answer["data"].as_str().unwrap_or("");
     let inner: Value = serde_json::from_str(text).unwrap_or(Value::Null);
-    require(
-        inner["code"].is_u64() && inner["text"].is_string(),
-        "JSON text with code and text",
-        || answer.to_string(),
-    )?;
+    let fits = inner["code"].is_u64() && inner["text"].is_string();
+    require(fits, "JSON text with code and text", || answer.to_string())?;
     require(inner["text"] != json!(""), "a text that says something", || text.to_owned())
 }
 
@@ -140,18 +122,14 @@ fn operation(context: &Context) -> Outcome {
     status(&health, 200)?;
     equal("/health", &health.json(), &json!({ "status": "ok" }))?;
     let ready = context.get("/ready")?;
-    require(matches!(ready.status, 200 | 503), "200 or 503", || {
-        format!("status {}", ready.status)
-    })?;
+    answers(matches!(ready.status, 200 | 503), &ready, "200 or 503")?;
     has_exactly("/ready", &ready.json(), &["ready", "checks"])?;
-    equal("ready", &ready.json()["ready"], &json!(ready.status == 200))?;
+    has_fields(&ready.json(), json!({ "ready": ready.status == 200 }))?;
     let metrics = context.get("/metrics")?;
     status(&metrics, 200)?;
-    require(
-        metrics.has_type("text/plain") || metrics.has_type("application/openmetrics-text"),
-        "text",
-        || format!("{:?}", metrics.header("content-type")),
-    )?;
+    let is_text =
+        metrics.has_type("text/plain") || metrics.has_type("application/openmetrics-text");
+    answers(is_text, &metrics, "text")?;
     let text = metrics.text();
     let sound = text.lines().all(|line| {
         line.is_empty()
@@ -165,16 +143,14 @@ fn operation(context: &Context) -> Outcome {
 }
 
 fn no_static(context: &Context) -> Outcome {
-    for path in [
-        "/api",
-        "/api/index.html",
-        "/storage/index.html",
-        "/socket.io/index.html",
-        "/ws/index.html",
-    ] {
-        let response = context.get(path)?;
-        let page = response.status == 200 && response.has_type("text/html");
-        require(!page, "no page", || format!("an HTML page for {path}"))?;
+    for folder in ["/api", "/storage", "/socket.io", "/ws"] {
+        let response = context.get(&format!("{folder}/index.html"))?;
+        is_no_page(&response)?;
     }
-    Ok(())
+    is_no_page(&context.get("/api")?)
+}
+
+fn is_no_page(response: &Response) -> Outcome {
+    let is_page = response.status == 200 && response.has_type("text/html");
+    answers(!is_page, response, "no HTML page")
 }

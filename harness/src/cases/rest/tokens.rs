@@ -1,15 +1,6 @@
 //! Chapter 9: tokens and the session cookie.
 
-use serde_json::{Value, json};
-
-use crate::capabilities::CHAT;
-use crate::case::cases;
-use crate::cases::support::*;
-use crate::client::http::{Request, Response};
-use crate::client::rest::{PASSWORD, User};
-use crate::combo::NONE;
-use crate::context::Context;
-use crate::outcome::{Outcome, equal, require};
+use crate::cases::prelude::*;
 
 cases! {
     token_order "rest.token-order" ["REST-3", "REST-11"] over NONE needs CHAT
@@ -48,61 +39,30 @@ fn who(response: &Response) -> Value {
 fn token_order(context: &Context) -> Outcome {
     let rest = context.rest();
     let (one, two, three) = (context.user()?, context.user()?, context.user()?);
-    let bearer = |user: &User| format!("Bearer {}", user.token);
-    let body = json!({ "name": three.email, "password": PASSWORD });
-    let third = format!("throng_session={}", set_cookie(&rest.post("/api/login", &body)?)?.0);
-    let by_cookie = |_: &User| third.clone();
-    let ask = |path: &str, authorization: &str, cookie: &str| {
-        let headers = &[("Authorization", authorization), ("Cookie", cookie)];
-        rest.call(&Request { headers, ..Request::get(path) })
+    let bearer = format!("Bearer {}", two.token);
+    let cookie = session_cookie(&rest, &three)?;
+    let decides = |what: &str, query: &str, authorization: &str, wanted: Value| {
+        let path = format!("/api/user{query}");
+        let headers = &[("Authorization", authorization), ("Cookie", cookie.as_str())];
+        equal(what, &who(&rest.call(&Request { headers, ..Request::get(&path) })?), &wanted)
     };
-    let path = format!("/api/user?api_token={}", one.token);
-    equal("query first", &who(&ask(&path, &bearer(&two), &by_cookie(&three))?), &json!(one.id))?;
-    let bad = "/api/user?api_token=unknown";
-    equal(
-        "an invalid query decides",
-        &who(&ask(bad, &bearer(&two), &by_cookie(&three))?),
-        &json!(401),
-    )?;
-    for absent in ["", "false", "null"] {
-        let path = format!("/api/user?api_token={absent}");
-        equal(
-            "then the bearer",
-            &who(&ask(&path, &bearer(&two), &by_cookie(&three))?),
-            &json!(two.id),
-        )?;
+    let query = format!("?api_token={}", one.token);
+    decides("query first", &query, &bearer, json!(one.id))?;
+    decides("an invalid query decides", "?api_token=unknown", &bearer, json!(401))?;
+    for absent in ["?api_token=", "?api_token=false", "?api_token=null", ""] {
+        decides("then the bearer", absent, &bearer, json!(two.id))?;
     }
-    equal(
-        "then the bearer",
-        &who(&ask("/api/user", &bearer(&two), &by_cookie(&three))?),
-        &json!(two.id),
-    )?;
-    let observed = ask("/api/user", "Bearer unknown", &by_cookie(&three))?;
-    equal("an invalid bearer decides", &who(&observed), &json!(401))?;
+    decides("an invalid bearer decides", "", "Bearer unknown", json!(401))?;
     context.step("in the body of POST /api/logout");
-    let headers_of = |authorization: &str| {
-        vec![
-            ("Content-Type".to_owned(), "application/json".to_owned()),
-            ("Authorization".to_owned(), authorization.to_owned()),
-        ]
+    let log_out = |token: Value| {
+        let headers = &[("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+        let body = json!({ "api_token": token }).to_string();
+        rest.call(&Request { method: "POST", path: "/api/logout", headers, body: body.as_bytes() })
     };
-    let headers = headers_of(&bearer(&two));
-    let headers: Vec<(&str, &str)> =
-        headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    for bad in [json!("unknown"), json!(1), json!(true), json!([one.token])] {
-        let body = json!({ "api_token": bad }).to_string();
-        let request = Request {
-            method: "POST",
-            path: "/api/logout",
-            headers: &headers,
-            body: body.as_bytes(),
-        };
-        status(&rest.call(&request)?, 401)?;
+    for bad in each(json!(["unknown", 1, true, [one.token]])) {
+        status(&log_out(bad)?, 401)?;
     }
-    let body = json!({ "api_token": one.token }).to_string();
-    let request =
-        Request { method: "POST", path: "/api/logout", headers: &headers, body: body.as_bytes() };
-    status(&rest.call(&request)?, 200)?;
+    status(&log_out(json!(one.token))?, 200)?;
     equal("the body's token is logged out", &rest.get_as("/api/user", &one.token)?.status, &401)?;
     equal("the bearer's is not", &rest.get_as("/api/user", &two.token)?.status, &200)
 }
@@ -110,7 +70,7 @@ fn token_order(context: &Context) -> Outcome {
 fn cookie(context: &Context) -> Outcome {
     let rest = context.rest();
     let user = context.user()?;
-    let body = json!({ "name": user.email, "password": PASSWORD });
+    let body = credentials(&user.email);
     let (value, attributes) = set_cookie(&rest.post("/api/login", &body)?)?;
     for wanted in ["httponly", "samesite=strict", "path=/api"] {
         require(attributes.contains(wanted), &format!("the attribute {wanted}"), || {
@@ -118,7 +78,7 @@ fn cookie(context: &Context) -> Outcome {
         })?;
     }
     let email = context.run.fresh_email();
-    set_cookie(&rest.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?)?;
+    set_cookie(&rest.post("/api/register", &credentials(&email))?)?;
     let cookie = format!("other=1; throng_session={value}; x=y");
     let headers = &[("Cookie", cookie.as_str())];
     let get = |path: &str| rest.call(&Request { headers, ..Request::get(path) });
@@ -173,9 +133,8 @@ fn user(context: &Context) -> Outcome {
     let answer = rest.get_as("/api/user", &user.token)?.json();
     let bare = ["id", "name", "email", "email_verified_at", "avatar", "created_at", "updated_at"];
     has_exactly("the user by token", &answer, &[bare.as_slice(), &["api_token"]].concat())?;
-    equal("api_token", &answer["api_token"], &json!(user.token))?;
-    let login = rest.post("/api/login", &json!({ "name": user.email, "password": PASSWORD }))?;
-    let cookie = format!("throng_session={}", set_cookie(&login)?.0);
+    has_fields(&answer, json!({ "api_token": user.token }))?;
+    let cookie = session_cookie(&rest, &user)?;
     let headers = &[("Cookie", cookie.as_str())];
     let response = rest.call(&Request { headers, ..Request::get("/api/user") })?;
     has_exactly("the user by cookie", &response.json(), &bare)

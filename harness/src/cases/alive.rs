@@ -1,0 +1,143 @@
+//! Whether a session is usable, or has ended as it must.
+
+use std::time::Duration;
+
+use throng_codec::engine::{Data, Kind, Packet};
+
+use super::checks::{UNKNOWN_SID, nothing, refused, status};
+use crate::client::ClientError;
+use crate::client::options::Transport;
+use crate::client::poller::{Poller, is_message};
+use crate::client::socket::Socket;
+use crate::client::websocket::{CloseFrame, RawSocket};
+use crate::context::Context;
+use crate::outcome::{Outcome, equal, fail, require};
+
+/// How long a case waits for the server to close a session.
+pub const CLOSES: Duration = Duration::from_secs(3);
+/// CONNECT to an unknown namespace: every server answers it, with or without chat.
+pub const ASK: &str = "0/nope,";
+
+pub fn is_answer(packet: &Packet, namespace: &str) -> bool {
+    is_message(packet, &format!("4{namespace},"))
+}
+
+/// The answer to [`ASK`] is among these packets.
+pub fn is_answered(packets: &[Packet]) -> Outcome {
+    let found = packets.iter().any(|packet| is_answer(packet, "/nope"));
+    require(found, "an answer", || format!("{:?}", texts(packets)))
+}
+
+/// The polling session is usable: a CONNECT is answered.
+pub fn is_alive(poller: &Poller) -> Outcome {
+    status(&poller.post_message("0/alive,")?, 200)?;
+    poller.poll_until(|packet| is_answer(packet, "/alive"))?;
+    Ok(())
+}
+
+/// The WebSocket session is usable: a CONNECT is answered.
+pub fn is_alive_on(context: &Context, socket: &mut RawSocket) -> Outcome {
+    socket.send("40/alive,")?;
+    context.text_until(socket, |text| text.starts_with("44/alive,"))?;
+    Ok(())
+}
+
+/// The session is usable: a CONNECT is answered.
+pub fn goes_on(context: &Context, socket: &Socket) -> Outcome {
+    socket.send_message(ASK)?;
+    socket.wait_packet(context.wait(), "an answer", |packet| packet.namespace == "/nope")?;
+    Ok(())
+}
+
+pub fn stays_open(what: &str, socket: &Socket) -> Outcome {
+    nothing(what, socket.ending())
+}
+
+/// The `sid` of this session is unknown now.
+pub fn is_gone(poller: &Poller) -> Outcome {
+    refused(&poller.get()?, UNKNOWN_SID)
+}
+
+/// The server closes the WebSocket within `wait`, in a way that `fits`.
+pub fn closes(
+    socket: &mut RawSocket,
+    expected: &str,
+    wait: Duration,
+    fits: impl FnOnce(&CloseFrame) -> bool,
+) -> Outcome {
+    let close = socket.wait_close(wait);
+    require(close.as_ref().is_some_and(fits), expected, || match close {
+        Some(close) => format!("close code {} {:?}", close.code, close.reason),
+        None => "the connection stays open".to_owned(),
+    })
+}
+
+/// The server closes the WebSocket with this code.
+pub fn closes_with(socket: &mut RawSocket, code: u16, wait: Duration) -> Outcome {
+    let expected = format!("a close frame with code {code}");
+    closes(socket, &expected, wait, |close| close.code == code)
+}
+
+/// The server ends TCP within `wait`, after its close frame.
+pub fn tcp_ends(socket: &mut RawSocket, wait: Duration) -> Outcome {
+    let ended = socket.receive(wait);
+    let is_open = matches!(ended, Err(ClientError::Timeout(_)) | Ok(_));
+    require(!is_open, &format!("the end of TCP within {wait:?}"), || format!("{ended:?}"))
+}
+
+/// A new WebSocket session is closed with this code after what `act` sends.
+pub fn closes_after(
+    context: &Context,
+    code: u16,
+    act: impl FnOnce(&mut RawSocket) -> Result<(), ClientError>,
+) -> Outcome {
+    let (mut socket, _) = context.connected_websocket()?;
+    act(&mut socket)?;
+    closes_with(&mut socket, code, CLOSES)
+}
+
+/// A new session, connected or not, ends after this text in an Engine.IO message: a WebSocket with
+/// code 1008.
+pub fn dies_of(context: &Context, text: &str, is_connected: bool) -> Outcome {
+    context.step(format!("sends 4{text}"));
+    match context.combo.transport {
+        Transport::Websocket => {
+            let (mut socket, _) = match is_connected {
+                true => context.connected_websocket()?,
+                false => context.bare_websocket()?,
+            };
+            socket.send(&format!("4{text}"))?;
+            closes_with(&mut socket, 1008, CLOSES)
+        }
+        Transport::Polling => {
+            let poller = context.poller()?;
+            if is_connected {
+                poller.connect()?;
+            }
+            // A server may detect the error while it reads the POST, or after it answered ok.
+            let _ = poller.post_message(text);
+            is_gone(&poller)
+        }
+    }
+}
+
+/// The session ends; a WebSocket with this close code.
+pub fn ends_with(context: &Context, socket: &Socket, code: u16) -> Outcome {
+    match (context.combo.transport, socket.wait_end(CLOSES)) {
+        (_, None) => fail("the session is closed", "it stays open"),
+        (Transport::Polling, Some(_)) => Ok(()),
+        (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &code),
+    }
+}
+
+pub fn kinds(packets: &[Packet]) -> Vec<Kind> {
+    packets.iter().map(|packet| packet.kind).collect()
+}
+
+pub fn texts(packets: &[Packet]) -> Vec<String> {
+    let text = |packet: &Packet| match &packet.data {
+        Data::Text(text) => format!("{}{text}", packet.kind.digit()),
+        Data::Binary(bytes) => format!("{} bytes of binary", bytes.len()),
+    };
+    packets.iter().map(text).collect()
+}
