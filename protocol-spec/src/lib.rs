@@ -12,7 +12,7 @@ mod trace;
 mod vector;
 
 pub use clause::{Clause, Level, PREFIXES, Party, clause, clauses, parse as parse_clauses, texts};
-pub use schema::{Schema, schema, schemas};
+pub use schema::{Schema, client_events, schema, schemas};
 pub use trace::{Citation, citations};
 pub use vector::{Direction, Origin, Protocol, Vector, Verdict, vector_files, vectors};
 

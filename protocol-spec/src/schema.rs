@@ -1,12 +1,3 @@
-macro_rules! schema_files {
-    ($($name:literal),* $(,)?) => {
-        [$(Schema {
-            name: $name,
-            text: include_str!(concat!("../schemas/", $name, ".json")),
-        }),*]
-    };
-}
-
 /// A JSON Schema (draft 2020-12) of one payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
@@ -16,58 +7,25 @@ pub struct Schema {
     pub text: &'static str,
 }
 
-static SCHEMAS: [Schema; 43] = schema_files![
-    "ack.error",
-    "ack.login",
-    "ack.message",
-    "ack.room",
-    "ack.roomout",
-    "api_token",
-    "c2s.connect_auth",
-    "c2s.login",
-    "c2s.message",
-    "c2s.room",
-    "c2s.roomout",
-    "count",
-    "engine.error",
-    "engine.open",
-    "error_code",
-    "message",
-    "meta",
-    "rest.avatar",
-    "rest.health",
-    "rest.history",
-    "rest.login",
-    "rest.logout",
-    "rest.message",
-    "rest.ready",
-    "rest.register",
-    "rest.robot",
-    "rest.rooms",
-    "rest.uploadimg",
-    "rest.user",
-    "roomid",
-    "roster",
-    "roster_entry",
-    "s2c.chat_error",
-    "s2c.connect",
-    "s2c.count",
-    "s2c.login",
-    "s2c.message",
-    "s2c.presence_count",
-    "s2c.presence_delta",
-    "s2c.room",
-    "s2c.roomout",
-    "token",
-    "user_public",
-];
+/// Name and text of every file of the folder, by name; `build.rs` lists them.
+static SCHEMAS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
+
+/// What a CONNECT carries is no argument of an event.
+const CONNECT: &str = "connect_auth";
 
 /// All schemas, by name.
-pub fn schemas() -> impl Iterator<Item = &'static Schema> {
-    SCHEMAS.iter()
+pub fn schemas() -> impl Iterator<Item = Schema> {
+    SCHEMAS.iter().map(|&(name, text)| Schema { name, text })
 }
 
 /// The schema with this name.
-pub fn schema(name: &str) -> Option<&'static Schema> {
-    SCHEMAS.iter().find(|schema| schema.name == name)
+pub fn schema(name: &str) -> Option<Schema> {
+    schemas().find(|schema| schema.name == name)
+}
+
+/// The names of the events of a client, by name: each has a schema `c2s.NAME`.
+///
+/// Spec: CHAT-10.
+pub fn client_events() -> impl Iterator<Item = &'static str> {
+    schemas().filter_map(|schema| schema.name.strip_prefix("c2s.")).filter(|name| *name != CONNECT)
 }

@@ -1,15 +1,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-const FILES: [(&str, &str); 7] = [
-    ("engine_io_packets", include_str!("../vectors/engine_io_packets.jsonl")),
-    ("engine_io_payloads", include_str!("../vectors/engine_io_payloads.jsonl")),
-    ("socket_io_packets", include_str!("../vectors/socket_io_packets.jsonl")),
-    ("http_requests", include_str!("../vectors/http_requests.jsonl")),
-    ("websocket_frames", include_str!("../vectors/websocket_frames.jsonl")),
-    ("chat_events", include_str!("../vectors/chat_events.jsonl")),
-    ("redis_adapter", include_str!("../vectors/redis_adapter.jsonl")),
-];
+/// Name and text of every file of the folder, by name; `build.rs` lists them.
+static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/vectors.rs"));
 
 /// Who sends the bytes: `c2s` is client to server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -11,6 +11,19 @@ const ROOMS_MAX: usize = 5_000;
 
 /// Why an event was refused: code and text.
 pub type Refusal = (&'static str, &'static str);
+/// Acts on an event of a session: its id, its user, the argument, the ack id.
+type Act = fn(&mut World, &str, u64, &Value, Option<u64>) -> Result<(), Refusal>;
+
+/// The events of a client.
+fn act(name: &str) -> Option<Act> {
+    Some(match name {
+        "login" => World::login,
+        "room" => World::join,
+        "roomout" => World::roomout,
+        "message" => World::message,
+        _ => return None,
+    })
+}
 
 impl World {
     /// Binds the identity of a token; `false` if it is invalid.
@@ -31,9 +44,9 @@ impl World {
 
     /// One event of a client, in the order of ERR-10 and ERR-11.
     pub fn event(&mut self, sid: &str, name: &str, arg: Option<&Value>, id: Option<u64>) {
-        if !matches!(name, "login" | "room" | "roomout" | "message") {
+        let Some(act) = act(name) else {
             return self.refuse(sid, name, id, "unknown_event", "There is no such event");
-        }
+        };
         let Some(data) = arg.cloned().or_else(|| Some(json!({}))).filter(Value::is_object) else {
             return self.refuse(sid, name, id, "invalid_argument", "One object is needed");
         };
@@ -43,13 +56,7 @@ impl World {
                 None => self.emit(sid, "login", &[Value::from(LOGIN_TEXT)]),
             };
         };
-        let outcome = match name {
-            "login" => self.login(sid, user, id),
-            "room" => self.join(sid, user, &data, id),
-            "roomout" => self.roomout(sid, &data, id),
-            _ => self.message(sid, user, &data, id),
-        };
-        if let Err((code, message)) = outcome {
+        if let Err((code, message)) = act(self, sid, user, &data, id) {
             self.refuse(sid, name, id, code, message);
         }
     }
@@ -77,7 +84,13 @@ impl World {
         }
     }
 
-    fn login(&mut self, sid: &str, user: u64, id: Option<u64>) -> Result<(), Refusal> {
+    fn login(
+        &mut self,
+        sid: &str,
+        user: u64,
+        _data: &Value,
+        id: Option<u64>,
+    ) -> Result<(), Refusal> {
         let count = self.count_of_all(user);
         self.emit(sid, "count", std::slice::from_ref(&count));
         if let (Some(id), Some(user)) = (id, self.user(user)) {
@@ -126,7 +139,13 @@ impl World {
         Ok(())
     }
 
-    fn roomout(&mut self, sid: &str, data: &Value, id: Option<u64>) -> Result<(), Refusal> {
+    fn roomout(
+        &mut self,
+        sid: &str,
+        _user: u64,
+        data: &Value,
+        id: Option<u64>,
+    ) -> Result<(), Refusal> {
         let room = room_id(&data["roomid"])?;
         if !self.rooms.contains_key(&room) {
             return Err(("unknown_room", "There is no such room"));

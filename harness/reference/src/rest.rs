@@ -18,16 +18,23 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 const PAGE: u64 = 20;
 const TOKEN_LENGTH: usize = 60;
 
-const ROUTES: [(&str, &str); 9] = [
-    ("POST", "/api/register"),
-    ("POST", "/api/login"),
-    ("POST", "/api/logout"),
-    ("GET", "/api/user"),
-    ("GET", "/api/rooms"),
-    ("GET", "/api/history/message"),
-    ("POST", "/api/file/uploadimg"),
-    ("POST", "/api/file/avatar"),
-    ("GET", "/api/robot"),
+/// Who may call a route, and what answers: the user is known where a token is needed.
+#[derive(Clone, Copy)]
+enum Handler {
+    Anyone(fn(&mut World, &Call) -> Response),
+    User(fn(&mut World, &Call, u64) -> Response),
+}
+
+const ROUTES: &[(&str, &str, Handler)] = &[
+    ("POST", "/api/register", Handler::Anyone(World::register)),
+    ("POST", "/api/login", Handler::Anyone(World::log_in)),
+    ("POST", "/api/logout", Handler::User(World::log_out)),
+    ("GET", "/api/user", Handler::User(World::account)),
+    ("GET", "/api/rooms", Handler::User(World::room_list)),
+    ("GET", "/api/history/message", Handler::User(World::history)),
+    ("POST", "/api/file/uploadimg", Handler::User(World::message_image)),
+    ("POST", "/api/file/avatar", Handler::User(World::avatar)),
+    ("GET", "/api/robot", Handler::User(World::robot)),
 ];
 
 /// A request with its body read: fields by name, and uploaded files.
@@ -54,7 +61,8 @@ pub fn answer(
     if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
     }
-    let Some((method, _)) = ROUTES.iter().find(|(_, path)| *path == request.path) else {
+    let Some((method, _, handler)) = ROUTES.iter().find(|(_, path, _)| *path == request.path)
+    else {
         return Ok(Response::json(404, &json!({ "message": "Not Found" })));
     };
     if *method != request.method {
@@ -62,12 +70,11 @@ pub fn answer(
         return Ok(refusal.with("Allow", *method));
     }
     let call = Call::read(request, &body, node);
-    Ok(match request.path.as_str() {
-        "/api/register" => world.register(&call),
-        "/api/login" => world.log_in(&call),
-        _ => match world.authenticated(&call) {
+    Ok(match *handler {
+        Handler::Anyone(answer) => answer(&mut world, &call),
+        Handler::User(answer) => match world.authenticated(&call) {
             None => Response::json(401, &json!({ "message": "Unauthenticated." })),
-            Some(user) => world.private(request, &call, user),
+            Some(user) => answer(&mut world, &call, user),
         },
     })
 }
@@ -244,49 +251,40 @@ impl World {
         })
     }
 
-    fn private(&mut self, request: &Request, call: &Call, user: u64) -> Response {
-        match request.path.as_str() {
-            "/api/logout" => self.log_out(call),
-            "/api/user" => {
-                let mut shown = self.user_json(user);
-                if !call.by_cookie {
-                    shown["api_token"] = json!(call.token);
-                }
-                Response::json(200, &shown)
-            }
-            "/api/rooms" => {
-                let rooms: Vec<Value> =
-                    self.rooms.keys().map(|&id| self.room_json(user, id)).collect();
-                Response::json(200, &json!({ "errno": 0, "rooms": rooms }))
-            }
-            "/api/history/message" => self.history(call, user),
-            "/api/robot" => {
-                let text = json!({ "code": 100_000, "text": "No robot is configured here." });
-                Response::json(200, &json!({ "data": text.to_string() }))
-            }
-            "/api/file/uploadimg" => {
-                let known =
-                    call.number("roomid").is_some_and(|room| self.rooms.contains_key(&room));
-                match known.then(|| self.upload(call, Folder::Messages)).flatten() {
-                    Some(url) => {
-                        Response::json(200, &json!({ "errno": 200, "msg": "Saved", "url": url }))
-                    }
-                    None => {
-                        refused("Invalid parameters (room or image file is missing or invalid)")
-                    }
-                }
-            }
-            _ => match self.upload(call, Folder::Avatars) {
-                Some(url) => {
-                    if let Some(user) = self.users.get_mut(user as usize - 1) {
-                        user.avatar = url.clone();
-                    }
-                    let answer = json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" });
-                    Response::json(200, &answer)
-                }
-                None => refused("Invalid parameters (the avatar image is missing or invalid)"),
-            },
+    fn account(&mut self, call: &Call, user: u64) -> Response {
+        let mut shown = self.user_json(user);
+        if !call.by_cookie {
+            shown["api_token"] = json!(call.token);
         }
+        Response::json(200, &shown)
+    }
+
+    fn room_list(&mut self, _call: &Call, user: u64) -> Response {
+        let rooms: Vec<Value> = self.rooms.keys().map(|&id| self.room_json(user, id)).collect();
+        Response::json(200, &json!({ "errno": 0, "rooms": rooms }))
+    }
+
+    fn robot(&mut self, _call: &Call, _user: u64) -> Response {
+        let text = json!({ "code": 100_000, "text": "No robot is configured here." });
+        Response::json(200, &json!({ "data": text.to_string() }))
+    }
+
+    fn message_image(&mut self, call: &Call, _user: u64) -> Response {
+        let is_room = call.number("roomid").is_some_and(|room| self.rooms.contains_key(&room));
+        match is_room.then(|| self.upload(call, Folder::Messages)).flatten() {
+            Some(url) => Response::json(200, &json!({ "errno": 200, "msg": "Saved", "url": url })),
+            None => refused("Invalid parameters (room or image file is missing or invalid)"),
+        }
+    }
+
+    fn avatar(&mut self, call: &Call, user: u64) -> Response {
+        let Some(url) = self.upload(call, Folder::Avatars) else {
+            return refused("Invalid parameters (the avatar image is missing or invalid)");
+        };
+        if let Some(user) = self.users.get_mut(user as usize - 1) {
+            user.avatar = url.clone();
+        }
+        Response::json(200, &json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" }))
     }
 
     fn room_json(&self, user: u64, id: u64) -> Value {
@@ -300,7 +298,7 @@ impl World {
         self.store_file(folder, bytes)
     }
 
-    fn log_out(&mut self, call: &Call) -> Response {
+    fn log_out(&mut self, call: &Call, _user: u64) -> Response {
         if let Some(token) = &call.token {
             self.tokens.remove(token);
             let stays_here = self.has(Defect::RemoteLogoutLost);
@@ -325,7 +323,7 @@ impl World {
             .with("Set-Cookie", cleared)
     }
 
-    fn history(&self, call: &Call, user: u64) -> Response {
+    fn history(&mut self, call: &Call, user: u64) -> Response {
         let (room, page) =
             (call.number("roomid").unwrap_or(0), call.number("current").unwrap_or(0));
         let Some(state) = self.rooms.get(&room).filter(|_| page > 0) else {

@@ -58,7 +58,7 @@ fn unsupported(context: &Context) -> Outcome {
     let (room, guest, witness) = guest_and_witness(context)?;
     let img = json!({ "_placeholder": true, "num": 0 });
     let arg = json!({ "msg": "with binary", "img": img, "roomid": room });
-    for (index, name) in ["message", "room", "login", "roomout"].iter().enumerate() {
+    for (index, name) in throng_spec::client_events().enumerate() {
         // Ids that no helper of this session used.
         let id = 1_000 + index as u64;
         guest.socket.send_binary(&format!("51-{id}[\"{name}\",{arg}]"), &[&[1, 2, 3]])?;

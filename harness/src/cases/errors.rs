@@ -84,13 +84,13 @@ const LOGIN_TEXT: &str = "Login to enter chat room";
 fn no_identity(context: &Context) -> Outcome {
     let (room, witness) = watched_room(context)?;
     let socket = context.socket()?;
-    for (name, arg) in [
-        ("login", json!({})),
+    let bare = throng_spec::client_events().map(|name| (name, json!({})));
+    for (name, arg) in bare.chain([
         ("room", json!({ "roomid": room })),
         ("room", json!({ "roomid": "1", "name": false, "src": false, "api_token": false })),
         ("roomout", json!({ "roomid": room, "api_token": "" })),
         ("message", message(room, "without identity")),
-    ] {
+    ]) {
         context.step(format!("{name} {arg}"));
         let answer = socket.ask(name, std::slice::from_ref(&arg), context.wait())?;
         refuses(&answer, "unauthenticated")?;
@@ -130,7 +130,7 @@ fn unknown_event(context: &Context) -> Outcome {
 
 fn bad_argument(context: &Context) -> Outcome {
     let guest = context.guest("guest")?;
-    for name in ["login", "room", "roomout", "message"] {
+    for name in throng_spec::client_events() {
         for arg in each(json!([null, "1", 1, [], [{ "roomid": 1 }], true])) {
             refuses_event(&guest, name, &arg, "invalid_argument")?;
         }

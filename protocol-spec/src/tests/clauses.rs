@@ -78,6 +78,14 @@ fn every_error_code_of_the_table_is_in_the_schema() {
 }
 
 #[test]
+fn the_events_of_the_text_are_those_with_a_schema() {
+    let text = crate::clause("CHAT-10").expect("the list of events").text;
+    let sentence = text.split_once('.').expect("the first sentence lists them").0;
+    let named: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, crate::client_events().collect());
+}
+
+#[test]
 fn a_clause_carries_level_party_section_and_departure() {
     let text = "# 1. Title\n\n## 1.1 Part\n\n**CHAT-1** (MUST) One\nrule. Departs: the original\ndoes not.\n\n| a |\n|---|\n\n**CHAT-2** (SHOULD, client) Two.\n";
     let found = parse_clauses("x.md", text).expect("sound");

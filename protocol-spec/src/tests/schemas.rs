@@ -167,6 +167,7 @@ fn open_packets_of_the_text_and_answers_of_the_api_agree_with_their_schemas() {
     let message = json!({"id": 3, "userid": "u2", "username": "bob", "src": "/avatars/2.svg", "msg": "hi",
         "img": "", "roomid": 1, "time": "2026-11-23T00:31:11.784Z", "seq": 3});
     let schemas = Schemas::new();
+    let mut seen = BTreeSet::new();
     for (name, value, accepted) in [
         (
             "engine.open",
@@ -247,5 +248,12 @@ fn open_packets_of_the_text_and_answers_of_the_api_agree_with_their_schemas() {
     ] {
         let objection = schemas.objection(name, &value);
         assert_eq!(objection.is_none(), accepted, "{name} {value}: {objection:?}");
+        if accepted {
+            seen.insert(name);
+        }
     }
+    let is_answer = |name: &&str| name.starts_with("rest.") || name.starts_with("engine.");
+    let answers = crate::schemas().map(|schema| schema.name).filter(is_answer);
+    let unseen: Vec<&str> = answers.filter(|name| !seen.contains(name)).collect();
+    assert!(unseen.is_empty(), "no example of {unseen:?}");
 }

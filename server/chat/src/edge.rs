@@ -22,10 +22,9 @@ use throng_engine::{Place, ShardId};
 use super::bucket::Bucket;
 use super::frames;
 use super::image::{self, Image};
-use super::lane::{
-    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request,
-};
-use super::request::{self, ClientEvent, ClientRequest, Fault, NewMessage};
+use super::lane::{AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
+use super::refusal::Refusal;
+use super::request::{self, ClientEvent, ClientRequest, EventName, Fault, NewMessage};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use throng_wire::{sio, ws};
 
-use super::lane::{Publish, Refusal};
+use super::lane::Publish;
+use super::refusal::Refusal;
+use super::request::EventName;
 use crate::ids::{RoomId, Seq};
 use crate::user::UserCard;
 
@@ -149,7 +151,7 @@ pub(crate) fn counts(counts: impl Iterator<Item = (RoomId, u64)>) -> String {
 }
 
 /// The answer to a refused event: its ack, or the event ERR names.
-pub(crate) fn refusal(event_name: &str, why: Refusal, ack_id: Option<u64>) -> String {
+pub(crate) fn refusal(event: &EventName, why: Refusal, ack_id: Option<u64>) -> String {
     let (code, message) = (why.code(), why.message());
     if let Some(id) = ack_id {
         return ack(id, &format!(r#"{{"ok":false,"code":"{code}","message":"{message}"}}"#));
@@ -160,9 +162,7 @@ pub(crate) fn refusal(event_name: &str, why: Refusal, ack_id: Option<u64>) -> St
         return packet;
     }
     let mut body = String::from(r#"{"event":"#);
-    // A name may be megabytes; the client knows what it sent.
-    let end = event_name.char_indices().nth(64).map_or(event_name.len(), |(index, _)| index);
-    sio::put_json_str(&mut body, &event_name[..end]);
+    sio::put_json_str(&mut body, event.as_str());
     let _ = write!(body, r#","code":"{code}","message":"{message}"}}"#);
     sio::put_event(&mut packet, "/", None, "chat_error", &[&body]);
     packet

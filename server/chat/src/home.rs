@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 
 use super::frames;
 use super::lane::{
-    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request, Sequenced,
+    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request, Sequenced,
 };
+use super::refusal::Refusal;
 use super::roster::{RESERVED_SLOTS, Roster};
 use super::throttle::RosterThrottle;
 use crate::Lanes;

@@ -1,6 +1,6 @@
 //! The `img` of a message: nothing, one of our URLs, or the bytes of a picture.
 
-use crate::lane::Refusal;
+use crate::refusal::Refusal;
 
 /// What an `img` asks for.
 pub(crate) enum Image {

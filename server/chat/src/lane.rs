@@ -7,6 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::refusal::Refusal;
 use crate::user::UserCard;
 
 /// How a member wants roster changes.
@@ -154,21 +155,4 @@ pub struct Sequenced {
     pub publisher: Option<SessionId>,
     /// Under which id `publisher` waits for the answer.
     pub ack: AckId,
-}
-
-/// Why a request of a client is refused: the codes of ERR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    Unauthenticated,
-    InvalidArgument,
-    UnknownEvent,
-    UnknownRoom,
-    NotMember,
-    TooLarge,
-    RateLimited,
-    RoomLimit,
-    Busy,
-    StorageUnavailable,
-    BinaryUnsupported,
-    ImageInvalid,
 }

@@ -40,6 +40,7 @@ pub use cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{RoomId, Seq, TokenHash, UserId};
 pub use presence::{Presence, PresenceChange};
+pub use refusal::Refusal;
 pub use report::LogLine;
 pub use settings::{RoomInfo, Settings};
 pub use store::{Appended, Command, ImageFault, NewMessage, Reply, StoreDown};

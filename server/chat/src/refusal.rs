@@ -1,57 +1,79 @@
-//! The words of a refusal: ERR's table.
+//! Why requests are refused: ERR's table.
 
-use super::lane::Refusal;
 use crate::counters::Counters;
 
-impl Refusal {
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Refusal::Unauthenticated => "unauthenticated",
-            Refusal::InvalidArgument => "invalid_argument",
-            Refusal::UnknownEvent => "unknown_event",
-            Refusal::UnknownRoom => "unknown_room",
-            Refusal::NotMember => "not_member",
-            Refusal::TooLarge => "too_large",
-            Refusal::RateLimited => "rate_limited",
-            Refusal::RoomLimit => "room_limit",
-            Refusal::Busy => "busy",
-            Refusal::StorageUnavailable => "storage_unavailable",
-            Refusal::BinaryUnsupported => "binary_unsupported",
-            Refusal::ImageInvalid => "image_invalid",
+/// Declares the refusals: code, counter, and the text for people.
+macro_rules! refusals {
+    ($($refusal:ident $code:literal $counter:ident $message:literal;)+) => {
+        /// Why a request of a client is refused: the codes of ERR.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Refusal {
+            $($refusal,)+
         }
-    }
 
-    pub(crate) fn message(self) -> &'static str {
-        match self {
-            Refusal::Unauthenticated => "Login to enter chat room",
-            Refusal::InvalidArgument => "An argument is missing or has the wrong type",
-            Refusal::UnknownEvent => "No such event",
-            Refusal::UnknownRoom => "No such room",
-            Refusal::NotMember => "Enter the room first",
-            Refusal::TooLarge => "The message is too long",
-            Refusal::RateLimited => "Too many requests, slow down",
-            Refusal::RoomLimit => "In too many rooms already",
-            Refusal::Busy => "The server is busy, try again",
-            Refusal::StorageUnavailable => "The message could not be stored, try again",
-            Refusal::BinaryUnsupported => "This event takes no binary data",
-            Refusal::ImageInvalid => "Not a PNG, JPEG, GIF or WebP image, or too large",
+        impl Refusal {
+            #[cfg(test)]
+            const ALL: &[Refusal] = &[$(Refusal::$refusal),+];
+
+            pub(crate) fn code(self) -> &'static str {
+                match self {
+                    $(Refusal::$refusal => $code,)+
+                }
+            }
+
+            pub(crate) fn message(self) -> &'static str {
+                match self {
+                    $(Refusal::$refusal => $message,)+
+                }
+            }
+
+            pub(crate) fn counter(self, counters: &mut Counters) -> &mut u64 {
+                match self {
+                    $(Refusal::$refusal => &mut counters.$counter,)+
+                }
+            }
         }
-    }
+    };
+}
 
-    pub(crate) fn counter(self, counters: &mut Counters) -> &mut u64 {
-        match self {
-            Refusal::Unauthenticated => &mut counters.refused_unauthenticated,
-            Refusal::InvalidArgument => &mut counters.refused_invalid_argument,
-            Refusal::UnknownEvent => &mut counters.refused_unknown_event,
-            Refusal::UnknownRoom => &mut counters.refused_unknown_room,
-            Refusal::NotMember => &mut counters.refused_not_member,
-            Refusal::TooLarge => &mut counters.refused_too_large,
-            Refusal::RateLimited => &mut counters.refused_rate_limited,
-            Refusal::RoomLimit => &mut counters.refused_room_limit,
-            Refusal::Busy => &mut counters.refused_busy,
-            Refusal::StorageUnavailable => &mut counters.refused_storage_unavailable,
-            Refusal::BinaryUnsupported => &mut counters.refused_binary_unsupported,
-            Refusal::ImageInvalid => &mut counters.refused_image_invalid,
+refusals! {
+    Unauthenticated "unauthenticated" refused_unauthenticated "Login to enter chat room";
+    InvalidArgument "invalid_argument" refused_invalid_argument
+        "An argument is missing or has the wrong type";
+    UnknownEvent "unknown_event" refused_unknown_event "No such event";
+    UnknownRoom "unknown_room" refused_unknown_room "No such room";
+    NotMember "not_member" refused_not_member "Enter the room first";
+    TooLarge "too_large" refused_too_large "The message is too long";
+    RateLimited "rate_limited" refused_rate_limited "Too many requests, slow down";
+    RoomLimit "room_limit" refused_room_limit "In too many rooms already";
+    Busy "busy" refused_busy "The server is busy, try again";
+    StorageUnavailable "storage_unavailable" refused_storage_unavailable
+        "The message could not be stored, try again";
+    BinaryUnsupported "binary_unsupported" refused_binary_unsupported
+        "This event takes no binary data";
+    ImageInvalid "image_invalid" refused_image_invalid
+        "Not a PNG, JPEG, GIF or WebP image, or too large";
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_tables::metrics::{Series, Table};
+
+    use super::{Counters, Refusal};
+
+    #[test]
+    fn each_refusal_is_counted_under_its_code() {
+        let series = Counters::FAMILIES.iter().flat_map(|family| match family.series {
+            Series::Fixed(series) => series.iter().map(|labels| (family.name, *labels)),
+            Series::Dynamic(_) => unreachable!("the fields of a table are known"),
+        });
+        let series: Vec<_> = series.collect();
+        for refusal in Refusal::ALL {
+            let mut counters = Counters::default();
+            *refusal.counter(&mut counters) += 1;
+            let counted: Vec<_> =
+                series.iter().zip(counters.values()).filter(|(_, value)| *value > 0).collect();
+            assert_eq!(counted, [(&("refusals", &[("code", refusal.code())][..]), 1)]);
         }
     }
 }

@@ -10,43 +10,51 @@ use throng_wire::sio;
 
 use crate::field::Field;
 use crate::ids::{RoomId, TokenHash};
-use crate::lane::{AckId, PresenceMode, Refusal};
+use crate::lane::{AckId, PresenceMode};
+use crate::refusal::Refusal;
 
 /// Characters of a name that a refusal repeats: the client knows what it sent.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The events of the chat, and the name of one that it does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EventName {
-    Login,
-    Room,
-    RoomOut,
-    Message,
-    Unknown(Box<str>),
+/// Declares the events of a client: variant, and name on the wire.
+macro_rules! client_events {
+    ($($event:ident $name:literal;)+) => {
+        /// The events of a client, and the name of one that does not exist.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum EventName {
+            $($event,)+
+            Unknown(Box<str>),
+        }
+
+        impl EventName {
+            fn parse(name: &str) -> EventName {
+                match name {
+                    $($name => EventName::$event,)+
+                    _ => EventName::unknown(name),
+                }
+            }
+
+            pub(crate) fn as_str(&self) -> &str {
+                match self {
+                    $(EventName::$event => $name,)+
+                    EventName::Unknown(name) => name,
+                }
+            }
+        }
+    };
+}
+
+client_events! {
+    Login "login";
+    Room "room";
+    RoomOut "roomout";
+    Message "message";
 }
 
 impl EventName {
-    fn parse(name: &str) -> EventName {
-        match name {
-            "login" => EventName::Login,
-            "room" => EventName::Room,
-            "roomout" => EventName::RoomOut,
-            "message" => EventName::Message,
-            _ => {
-                let end = name.char_indices().nth(NAME_CHARS_MAX).map_or(name.len(), |(at, _)| at);
-                EventName::Unknown(name[..end].into())
-            }
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            EventName::Login => "login",
-            EventName::Room => "room",
-            EventName::RoomOut => "roomout",
-            EventName::Message => "message",
-            EventName::Unknown(name) => name,
-        }
+    fn unknown(name: &str) -> EventName {
+        let end = name.char_indices().nth(NAME_CHARS_MAX).map_or(name.len(), |(at, _)| at);
+        EventName::Unknown(name[..end].into())
     }
 }
 

@@ -4,14 +4,14 @@
 //! It uses the store and knows nothing of the shards: what it needs from them are closures in
 //! [`Deps`]. The caller of [`router`] puts [`PeerAddr`] into the extensions of every request.
 //!
-//! | module | paths |
+//! | module | answers (the paths are in [`router`]) |
 //! |---|---|
-//! | `account` | `/api/register`, `/api/login`, `/api/logout`, `/api/user` |
-//! | `rooms` | `/api/rooms`, `/api/history/message` |
-//! | `uploads`, `stored_files` | `/api/file/…`, `/storage/…` |
-//! | `robot` | `/api/robot` |
-//! | `avatars`, `pages` | `/avatars/…`, and every path without a route |
-//! | `health` | `/health`, `/ready`, `/metrics` |
+//! | `account` | register, login, logout, who one is |
+//! | `rooms` | rooms and their history |
+//! | `uploads`, `stored_files` | files in and out |
+//! | `robot` | the robot |
+//! | `avatars`, `pages` | built-in avatars, and every path without a route |
+//! | `health` | health, readiness, metrics |
 //!
 //! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses;
 //! `throttle` and `request_log` are layers around the routes; `deps` and `settings` are the crate's

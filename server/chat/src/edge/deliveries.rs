@@ -33,11 +33,11 @@ impl Edge {
                     }
                 }
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal("room", why, ack));
+                engine.emit_event(conn, &frames::refusal(&EventName::Room, why, ack));
             }
             Delivery::LeaveRefused { conn, why, ack } => {
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal("roomout", why, ack));
+                engine.emit_event(conn, &frames::refusal(&EventName::RoomOut, why, ack));
             }
             Delivery::Left { room, conn, membership_id, seq, online, frame, ack } => {
                 if self.local(conn).is_none() {
@@ -58,7 +58,7 @@ impl Edge {
                     return;
                 }
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal("message", why, ack));
+                engine.emit_event(conn, &frames::refusal(&EventName::Message, why, ack));
             }
             Delivery::PublishAccepted { conn, ack, id, seq } => {
                 if let Some(ack) = ack {

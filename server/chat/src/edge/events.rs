@@ -8,13 +8,13 @@ impl Edge {
     pub(super) fn refuse(
         &mut self,
         conn: SessionId,
-        name: &str,
+        event: &EventName,
         why: Refusal,
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
         *why.counter(cx.counters) += 1;
-        cx.engine.emit_event(conn, &frames::refusal(name, why, ack));
+        cx.engine.emit_event(conn, &frames::refusal(event, why, ack));
     }
 
     pub(super) fn event(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
@@ -32,13 +32,13 @@ impl Edge {
             return;
         }
         if let Err(Fault::Event(why)) = event.request {
-            return self.refuse(conn, event.name.as_str(), why, event.ack, cx);
+            return self.refuse(conn, &event.name, why, event.ack, cx);
         }
         match event.token {
             Some(token) if local.identity.is_none_or(|identity| identity.token != token) => {
                 if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
                     cx.counters.lane_refusals_store += 1;
-                    return self.refuse(conn, event.name.as_str(), Refusal::Busy, event.ack, cx);
+                    return self.refuse(conn, &event.name, Refusal::Busy, event.ack, cx);
                 }
                 local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
             }
@@ -50,7 +50,7 @@ impl Edge {
     pub(super) fn act(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let ClientEvent { name, ack, request, .. } = event;
         if let Err(why) = self.try_act(conn, ack, request, cx) {
-            self.refuse(conn, name.as_str(), why, ack, cx);
+            self.refuse(conn, &name, why, ack, cx);
         }
     }
 
@@ -299,7 +299,7 @@ impl Edge {
             Err(ImageFault::StoreDown) => Err(Refusal::StorageUnavailable),
         };
         if let Err(why) = result {
-            self.refuse(conn, "message", why, ack, cx);
+            self.refuse(conn, &EventName::Message, why, ack, cx);
         }
         self.resume(conn, cx);
     }

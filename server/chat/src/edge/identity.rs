@@ -13,7 +13,7 @@ impl Edge {
         match request::connect_token(auth) {
             Ok(Some(token)) => self.identify(conn, token, cx),
             Err(why) => {
-                let packet = frames::refusal("login", why, None);
+                let packet = frames::refusal(&EventName::Login, why, None);
                 cx.engine.emit_event(conn, &packet);
             }
             Ok(None) => {}
@@ -34,7 +34,7 @@ impl Edge {
         local.pending = Some(PendingEvents::new(Waiting::Identity(token)));
         if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
             cx.counters.lane_refusals_store += 1;
-            self.refuse(conn, "login", Refusal::Busy, None, cx);
+            self.refuse(conn, &EventName::Login, Refusal::Busy, None, cx);
             self.resume(conn, cx);
         }
     }
@@ -69,9 +69,9 @@ impl Edge {
         match (event, refusal) {
             (Some(event), None) => self.act(conn, event, cx),
             (Some(event), Some(why)) => {
-                self.refuse(conn, event.name.as_str(), why, event.ack, cx);
+                self.refuse(conn, &event.name, why, event.ack, cx);
             }
-            (None, Some(why)) => self.refuse(conn, "login", why, None, cx),
+            (None, Some(why)) => self.refuse(conn, &EventName::Login, why, None, cx),
             (None, None) => {}
         }
         self.resume(conn, cx);
@@ -151,7 +151,7 @@ impl Edge {
         let identity = self.live(conn).identity.take().expect("only a bound session is unbound");
         self.note_connection(conn);
         for ack in self.forget_session(identity.user, conn) {
-            self.refuse(conn, "login", Refusal::Unauthenticated, ack, cx);
+            self.refuse(conn, &EventName::Login, Refusal::Unauthenticated, ack, cx);
         }
     }
 
@@ -186,7 +186,7 @@ impl Edge {
             .collect();
         for conn in conns {
             self.unbind(conn, cx);
-            let packet = frames::refusal("login", Refusal::Unauthenticated, None);
+            let packet = frames::refusal(&EventName::Login, Refusal::Unauthenticated, None);
             cx.engine.emit_event(conn, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.

@@ -232,7 +232,7 @@ impl Edge {
                     self.reads_retry_at = cx.engine.now().plus_ms(READS_RETRY_MS);
                 }
                 for (conn, ack) in waiting {
-                    self.refuse(conn, "login", Refusal::StorageUnavailable, ack, cx);
+                    self.refuse(conn, &EventName::Login, Refusal::StorageUnavailable, ack, cx);
                 }
             }
         }
