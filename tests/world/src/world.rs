@@ -74,7 +74,7 @@ struct Pipe {
     up: Vec<u8>,
     /// The client's side is over; the shard has not read that yet.
     end: Option<PipeEnd>,
-    /// The shard was told of the end, and does not mention the pipe again.
+    /// The shard knows of the end, and does not mention the pipe again.
     is_over: bool,
     /// Bytes that the client has not read.
     down: Reader,
