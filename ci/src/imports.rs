@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-benches", &["throng-loadgen", "throng-mesh", "throng-kit"]),
     ("throng-kit", &[]),
     ("throng-tests", &["throng-kit"]),
+    ("throng-world", &["throng-engine", "throng-chat", "throng-codec"]),
     (
         "throng-sim",
         &[
@@ -54,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "throng-chat",
             "throng-cluster",
             "throng-codec",
+            "throng-world",
         ],
     ),
     ("xtask", &["throng-kit"]),
@@ -62,8 +64,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What only the tests of a package may use as well; any may use the kit for tests.
 const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-wire", &["throng-spec"]),
-    ("throng-engine", &["throng-spec"]),
-    ("throng-chat", &["throng-spec"]),
+    ("throng-engine", &["throng-spec", "throng-world"]),
+    ("throng-chat", &["throng-spec", "throng-world"]),
     ("throng", &["throng-spec", "throng-kit"]),
     ("throng-rest", &["throng-spec", "throng-chat"]),
     ("throng-redis", &["throng-spec", "throng-kit"]),
@@ -72,7 +74,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-harness", &["throng-kit"]),
     ("throng-import", &["throng-kit"]),
     ("throng-runtime", &["throng-kit"]),
-    ("throng-benches", &["throng-engine", "throng-chat", "throng-wire"]),
+    ("throng-benches", &["throng-engine", "throng-chat", "throng-wire", "throng-world"]),
     ("throng-codec", &["throng-spec"]),
 ];
 const KIT: &str = "throng-kit";

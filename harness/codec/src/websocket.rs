@@ -120,6 +120,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether all bytes were part of whole messages.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.message.is_none()
+    }
+
     /// The next message; `None` when more bytes are needed. After a fault the stream has no meaning.
     pub fn next_message(&mut self) -> Result<Option<Message>, Fault> {
         while let Some((first, payload)) = self.frame()? {

@@ -2,25 +2,17 @@
 //! receive exactly what was said between the acks of their join and their leave, nobody else receives
 //! anything, and everything drains.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use throng_engine::rooms::{
-    Event, Handler, RoomDelivery, RoomRequest, Rooms, Settings as RoomSettings, Socket,
-};
-use throng_engine::{
-    Accept, App as _, Effects, Eio, Endpoint, EngineRequest, Input, LaneSlots, Method, Now,
-    PipeEnd, PipeId, Place, Seed, Settings, Shard, ShardId, Transport,
-};
-use throng_wire::ws;
+use throng_engine::rooms::{Event, Handler, Rooms, Settings as RoomSettings, Socket};
+use throng_engine::{App as _, Eio, PipeEnd, Settings, Transport};
+use throng_world::request;
 
 const SHARDS: usize = 3;
 const CLIENTS: usize = 6;
 const ROOMS: usize = 3;
-const MASK: [u8; 4] = [1, 2, 3, 4];
 
 /// `join`, `leave` and `say`; each is acked through its room, in the order of the requests.
 #[derive(Clone)]
@@ -63,13 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What a client knows.
 struct Client {
-    shard: usize,
-    pipe: PipeId,
+    pipe: throng_world::Client,
     is_open: bool,
-    /// Bytes for the shard.
-    up: Vec<u8>,
-    /// Bytes of the shard that are not a whole frame.
-    down: Vec<u8>,
     /// Events without an ack, by ack id.
     asked: BTreeMap<u64, (&'static str, usize)>,
     next_ack: u64,
@@ -81,106 +68,44 @@ struct Client {
 }
 
 struct World {
-    shards: Vec<Shard<Rooms<Plain>>>,
-    lane_max: usize,
-    /// By sender and receiver.
-    requests: Vec<Vec<VecDeque<RoomRequest>>>,
-    deliveries: Vec<Vec<VecDeque<RoomDelivery>>>,
+    base: throng_world::World<Rooms<Plain>, ()>,
     clients: Vec<Client>,
-    now: Now,
     said: usize,
     /// Room of each text.
     room_of: Vec<usize>,
 }
 
-fn lanes<T>() -> Vec<Vec<VecDeque<T>>> {
-    (0..SHARDS).map(|_| (0..SHARDS).map(|_| VecDeque::new()).collect()).collect()
-}
-
-fn masked(text: &str) -> Vec<u8> {
-    assert!(text.len() < 126, "short frames only");
-    let mut frame = vec![0x81, 0x80 | text.len() as u8];
-    frame.extend(MASK);
-    frame.extend(text.bytes().enumerate().map(|(index, byte)| byte ^ MASK[index % 4]));
-    frame
-}
-
 impl World {
-    fn new(lane_max: usize) -> World {
-        let shards = (0..SHARDS).map(|index| {
-            let seed = Seed { placement: [3; 16], random: [index as u8; 32], started_unix_ms: 0 };
-            let place = Place { shard: ShardId(index as u8), shards: SHARDS as u8, seed };
-            let settings = Settings { own_lane_max: lane_max as u32, ..Settings::default() };
-            Shard::new(&settings, &RoomSettings::new(Plain), &place)
+    fn new(lane_max: u32) -> World {
+        let settings = Settings { own_lane_max: lane_max, ..Settings::default() };
+        let app = RoomSettings::new(Plain);
+        let mut base = throng_world::World::start(SHARDS as u8, lane_max, &settings, &app, ());
+        let clients = (0..CLIENTS).map(|index| {
+            let pipe = base.upgrade(index % SHARDS, request(Transport::Websocket, Eio::V4));
+            base.send_quietly(pipe, "40");
+            Client {
+                pipe,
+                is_open: true,
+                asked: BTreeMap::new(),
+                next_ack: 0,
+                rooms: BTreeSet::new(),
+                stays: Vec::new(),
+                current: BTreeMap::new(),
+            }
         });
-        let mut world = World {
-            shards: shards.collect(),
-            lane_max,
-            requests: lanes(),
-            deliveries: lanes(),
-            clients: Vec::new(),
-            now: Now(1_000_000_000),
-            said: 0,
-            room_of: Vec::new(),
-        };
-        for index in 0..CLIENTS {
-            world.connect(index);
-        }
+        let clients = clients.collect();
+        base.checks_steps = true;
+        let mut world = World { base, clients, said: 0, room_of: Vec::new() };
         world.drain();
         world
-    }
-
-    fn connect(&mut self, index: usize) {
-        let (shard, slot) = (index % SHARDS, (index / SHARDS) as u32);
-        let pipe = PipeId { slot, generation: 1 };
-        let request = EngineRequest {
-            endpoint: Endpoint::SocketIo,
-            method: Method::Get,
-            transport: Transport::Websocket,
-            eio: Eio::V4,
-            sid: None,
-            b64: false,
-            jsonp: None,
-            token: None,
-            origin_allowed: true,
-            octet_stream: false,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        };
-        let slots = self.slots(shard);
-        let mut effects = Effects::default();
-        self.shards[shard].begin(self.now, &slots);
-        let accept = Accept::Write("accept".into());
-        self.shards[shard].step(Input::Upgrade { pipe, accept, request }, &mut effects);
-        self.shards[shard].settle(&mut effects);
-        self.apply(shard, effects);
-        self.clients.push(Client {
-            shard,
-            pipe,
-            is_open: true,
-            up: masked("40"),
-            down: Vec::new(),
-            asked: BTreeMap::new(),
-            next_ack: 0,
-            rooms: BTreeSet::new(),
-            stays: Vec::new(),
-            current: BTreeMap::new(),
-        });
-    }
-
-    fn slots(&self, from: usize) -> LaneSlots {
-        let free = |len: usize| (self.lane_max - len) as u32;
-        LaneSlots {
-            requests: self.requests[from].iter().map(|lane| free(lane.len())).collect(),
-            deliveries: self.deliveries[from].iter().map(|lane| free(lane.len())).collect(),
-            commands: 0,
-            signals: 0,
-        }
     }
 
     fn step(&mut self, step: Step) {
         match step {
             Step::Turn { shard } => {
-                self.turn(shard);
+                self.base.now = self.base.now.plus_ms(1);
+                self.base.turn(shard);
+                self.read();
             }
             Step::Join { client, room } => self.ask(client, "join", room, "-"),
             Step::Leave { client, room } => self.ask(client, "leave", room, "-"),
@@ -192,7 +117,10 @@ impl World {
                     self.ask(client, "say", room, &text);
                 }
             }
-            Step::Close { client } => self.clients[client].is_open = false,
+            Step::Close { client } => {
+                self.clients[client].is_open = false;
+                self.base.close_quietly(self.clients[client].pipe, PipeEnd::Eof);
+            }
         }
     }
 
@@ -205,102 +133,15 @@ impl World {
         client.next_ack += 1;
         client.asked.insert(ack, (name, room));
         let event = json!([name, room.to_string(), text]);
-        client.up.extend(masked(&format!("42{ack}{event}")));
+        self.base.send_quietly(client.pipe, &format!("42{ack}{event}"));
     }
 
-    /// One turn; true if anything moved.
-    fn turn(&mut self, index: usize) -> bool {
-        self.now = self.now.plus_ms(1);
-        let slots = self.slots(index);
-        let shard = &mut self.shards[index];
-        let mut effects = Effects::default();
-        let mut is_moving = false;
-        shard.begin(self.now, &slots);
-        for from in 0..SHARDS {
-            while let Some(delivery) = self.deliveries[from][index].pop_front() {
-                is_moving = true;
-                let from = ShardId(from as u8);
-                shard.step(Input::Delivery { from, delivery }, &mut effects);
-                shard.check();
+    /// The clients read what arrived.
+    fn read(&mut self) {
+        for index in 0..CLIENTS {
+            for text in self.base.take(self.clients[index].pipe) {
+                self.packet(index, &text);
             }
-        }
-        for from in 0..SHARDS {
-            while shard.takes_requests()
-                && let Some(request) = self.requests[from][index].pop_front()
-            {
-                is_moving = true;
-                let from = ShardId(from as u8);
-                shard.step(Input::Request { from, request }, &mut effects);
-                shard.check();
-            }
-        }
-        for client in self.clients.iter_mut().filter(|client| client.shard == index) {
-            let pipe = client.pipe;
-            if !client.up.is_empty() {
-                is_moving = true;
-                let mut bytes = std::mem::take(&mut client.up);
-                shard.step(Input::Bytes { pipe, bytes: &mut bytes }, &mut effects);
-            }
-            if !client.is_open && pipe.generation == 1 {
-                is_moving = true;
-                // The pipe is not mentioned again.
-                client.pipe.generation = 2;
-                shard.step(Input::PipeClosed { pipe, end: PipeEnd::Eof }, &mut effects);
-            }
-        }
-        shard.settle(&mut effects);
-        shard.check();
-        is_moving |= shard.next_deadline().is_some_and(|at| at <= self.now.plus_ms(1));
-        is_moving | self.apply(index, effects)
-    }
-
-    fn apply(&mut self, index: usize, effects: Effects<Rooms<Plain>>) -> bool {
-        let mut is_moving = !(effects.requests.is_empty() && effects.deliveries.is_empty());
-        for (to, request) in effects.requests {
-            self.requests[index][usize::from(to.0)].push_back(request);
-        }
-        for (to, delivery) in effects.deliveries {
-            self.deliveries[index][usize::from(to.0)].push_back(delivery);
-        }
-        for lane in self.requests[index].iter().map(VecDeque::len) {
-            assert!(lane <= self.lane_max, "a request lane holds {lane}");
-        }
-        for lane in self.deliveries[index].iter().map(VecDeque::len) {
-            assert!(lane <= self.lane_max, "a delivery lane holds {lane}");
-        }
-        let mut dirty = VecDeque::new();
-        self.shards[index].outbox().take_dirty(&mut dirty);
-        for pipe in dirty {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let outbox = self.shards[index].outbox();
-            let count = outbox.slices(pipe, &mut slices);
-            let bytes: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
-            outbox.sent(pipe, bytes.len());
-            is_moving |= !bytes.is_empty();
-            let mut clients = self.clients.iter_mut();
-            let client = clients.position(|client| client.shard == index && client.pipe == pipe);
-            if let Some(client) = client {
-                self.clients[client].down.extend(bytes);
-                self.read(client);
-            }
-        }
-        is_moving
-    }
-
-    /// The client reads what arrived. Whole frames arrive: the outbox has given up all it had.
-    fn read(&mut self, index: usize) {
-        let bytes = std::mem::take(&mut self.clients[index].down);
-        let mut at = 0;
-        if bytes.starts_with(b"HTTP/1.1 101") {
-            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-            at = end.expect("a whole head") + 4;
-        }
-        while at < bytes.len() {
-            let frame = ws::frame_at(&bytes[at..], 1);
-            let payload = ws::payload_of(&bytes[at..][frame.clone()]);
-            let text = std::str::from_utf8(payload).expect("text").to_owned();
-            at += frame.end;
-            self.packet(index, &text);
         }
     }
 
@@ -342,23 +183,13 @@ impl World {
         }
     }
 
-    /// Turns until nothing moves.
     fn drain(&mut self) {
-        for _ in 0..10_000 {
-            let mut is_moving = false;
-            for index in 0..SHARDS {
-                is_moving |= self.turn(index);
-            }
-            if !is_moving {
-                return;
-            }
-        }
-        panic!("the shards never become idle");
+        self.base.advance(1_000);
+        self.read();
     }
 
     fn check_drained(&self) {
-        assert!(self.requests.iter().flatten().all(VecDeque::is_empty));
-        assert!(self.deliveries.iter().flatten().all(VecDeque::is_empty));
+        assert!(self.base.is_drained());
         for (index, client) in self.clients.iter().enumerate() {
             let waits = client.is_open && !client.asked.is_empty();
             assert!(!waits, "client {index} waits for {:?}", client.asked);
@@ -407,7 +238,7 @@ proptest! {
 
     #[test]
     fn members_receive_exactly_what_was_said_during_their_stay(
-        lane_max in 1_usize..=2,
+        lane_max in 1_u32..=2,
         steps in proptest::collection::vec(step(), 40..240),
     ) {
         let mut world = World::new(lane_max);
@@ -435,7 +266,7 @@ proptest! {
         }
         world.drain();
         world.check_drained();
-        let rooms: u64 = world.shards.iter().map(|shard| shard.app().counters().rooms).sum();
+        let rooms: u64 = world.base.shards().map(|shard| shard.app().counters().rooms).sum();
         prop_assert_eq!(rooms, 0);
     }
 }

@@ -4,8 +4,8 @@
 use throng_codec::engine::{self, Frame as EngineFrame, Packet, Protocol};
 use throng_codec::payload;
 use throng_engine::{Answer, EngineRequest, Method, PipeEnd, PollId, Transport};
+use throng_world::{Message, Reader, Received, text};
 
-use crate::frames::{self, Frame};
 use crate::scenario::{Shows, TransportUse};
 use crate::session::{Carrier, Phase, Polling, Session, Upgrade};
 use crate::world::{HttpInput, PollKind, World};
@@ -107,9 +107,8 @@ impl World {
             let slot = self.open_pipe(shard, index, request);
             let session = &mut self.sessions[index];
             session.upgrade = Upgrade::Probing(slot);
-            session.probe_partial.clear();
-            session.probe_has_head = false;
-            self.nodes[shard].pipes[slot].up.extend(frames::text("2probe"));
+            session.probe = Reader::default();
+            self.nodes[shard].pipes[slot].up.extend(text("2probe"));
         }
         let session = &mut self.sessions[index];
         let protocol = session.protocol;
@@ -147,12 +146,11 @@ impl World {
             self.tabs[self.sessions[index].tab].profile.way = TransportUse::Polling;
             return;
         }
-        pipe.up.extend(frames::text("5"));
+        pipe.up.extend(text("5"));
         pipe.is_probe = false;
         let old = std::mem::replace(&mut session.carrier, Carrier::Pipe(slot));
         session.upgrade = Upgrade::No;
-        session.has_head = true;
-        session.partial = std::mem::take(&mut session.probe_partial);
+        session.reader = std::mem::take(&mut session.probe);
         if let Carrier::Polling(polling) = old {
             for packet in polling.outgoing {
                 session.send(packet);
@@ -230,10 +228,10 @@ impl World {
             return;
         }
         if is_probe {
-            session.probe_partial.extend_from_slice(&bytes);
+            session.probe.push(&bytes);
             self.read_probe(index, shard, slot);
         } else {
-            session.partial.extend_from_slice(&bytes);
+            session.reader.push(&bytes);
             self.read_session(index);
         }
         if is_shut {
@@ -243,66 +241,44 @@ impl World {
 
     fn read_session(&mut self, index: usize) {
         let now = self.now.0;
-        let session = &mut self.sessions[index];
-        if !session.has_head {
-            match frames::take_head(&mut session.partial) {
-                None => return,
-                Some(101) => session.has_head = true,
-                Some(status) => {
-                    self.facts.trace.line(|| format!("  s{index} <- HTTP {status}"));
-                    session.partial.clear();
+        while !self.has_failed() {
+            let session = &mut self.sessions[index];
+            match session.reader.receive() {
+                Ok(None) => return,
+                Ok(Some(Received::Refused(answer))) => {
+                    self.facts.trace.line(|| format!("  s{index} <- {answer}"));
                     return session.close();
                 }
-            }
-        }
-        loop {
-            let session = &mut self.sessions[index];
-            match frames::take(&mut session.partial) {
-                Ok(None) => return,
-                Ok(Some(Frame::Text(text))) => session.receive(&text, now, &mut self.facts),
-                Ok(Some(Frame::Close(code))) => {
-                    self.facts.trace.line(|| format!("  s{index} <- close {code}"));
-                    session.close_code = Some(code);
+                Ok(Some(Received::Message(Message::Text(text)))) => {
+                    session.receive(&text, now, &mut self.facts);
+                }
+                Ok(Some(Received::Message(Message::Close(close)))) => {
+                    self.facts.trace.line(|| format!("  s{index} <- {close:?}"));
                     session.close();
-                    if !session.partial.is_empty() {
+                    if !session.reader.is_empty() {
                         let text = format!("s{index}: bytes behind the close frame");
                         self.facts.fail("closed-session", text);
                     }
                     return;
                 }
-                Ok(Some(Frame::Pong)) => {}
-                Ok(Some(Frame::Binary(bytes))) => {
-                    self.facts.fail("well-formed", format!("a binary frame {bytes:?}"));
-                }
-                Err(why) => return self.facts.fail("well-formed", format!("s{index}: {why}")),
-            }
-            if self.has_failed() {
-                return;
+                Ok(Some(Received::Message(Message::Pong(_)))) => {}
+                other => return self.facts.fail("well-formed", format!("s{index}: {other:?}")),
             }
         }
     }
 
     fn read_probe(&mut self, index: usize, shard: usize, slot: usize) {
-        let session = &mut self.sessions[index];
-        if !session.probe_has_head {
-            match frames::take_head(&mut session.probe_partial) {
-                None => return,
-                Some(101) => session.probe_has_head = true,
-                Some(_) => {
-                    session.probe_partial.clear();
-                    return self.drop_probe(index);
-                }
-            }
-        }
-        while let Ok(Some(frame)) = frames::take(&mut self.sessions[index].probe_partial) {
+        loop {
             let session = &mut self.sessions[index];
-            match frame {
-                Frame::Text(text) if text == "3probe" => {
+            match session.probe.receive() {
+                Ok(None) => return,
+                Ok(Some(Received::Refused(_))) => return self.drop_probe(index),
+                Ok(Some(Received::Message(Message::Text(text)))) if text == "3probe" => {
                     if session.upgrade == Upgrade::Probing(slot) {
                         session.upgrade = Upgrade::Draining(slot);
                     }
                 }
-                Frame::Close(_) => {
+                Ok(Some(Received::Message(Message::Close(_)))) => {
                     self.nodes[shard].pipes[slot].end = Some(PipeEnd::Eof);
                     return self.drop_probe(index);
                 }

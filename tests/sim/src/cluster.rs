@@ -185,11 +185,14 @@ impl World {
     pub fn number(&mut self, shard: usize, room: RoomId, batch: Vec<NewMessage>) {
         let node = self.node_of(shard);
         let count = batch.len() as u64;
-        let cards =
-            batch.into_iter().map(|message| Some((self.store.card(message.user)?, message)));
-        let batch: Option<Vec<_>> = cards.map(|one| one.map(|(card, row)| (row, card))).collect();
-        match (batch, &mut self.backplane) {
-            (Some(batch), Some(backplane)) if !self.store.is_down => {
+        let users = &self.store.data;
+        let signed = |row: NewMessage| {
+            let author = users.user(row.user).clone();
+            (row, author)
+        };
+        let batch = batch.into_iter().map(signed).collect();
+        match &mut self.backplane {
+            Some(backplane) if !self.store.data.is_down => {
                 let askers = &mut backplane.processes[node].askers;
                 askers.entry(room).or_default().push_back((shard, count));
                 self.step_process(node, Event::Publish { room, batch });
@@ -226,15 +229,17 @@ impl World {
     }
 
     fn ask_store(&mut self, order: &Order) -> Result<Outcome, Failure> {
-        if self.store.is_down {
+        if self.store.data.is_down {
             return Err(Failure::Broken { why: "sql" });
         }
         Ok(match order {
             Order::Tips => {
-                let infos = self.store.infos();
+                let infos = self.store.data.infos();
                 Outcome::Tips(infos.into_iter().map(|info| (info.id, info.last_seq)).collect())
             }
-            Order::Card { user } => Outcome::Card(self.store.card(*user)),
+            Order::Card { user } => {
+                Outcome::Card(self.store.data.users.get(user.0 as usize - 1).cloned())
+            }
             Order::Settle { process } => {
                 self.store.settle(process);
                 Outcome::Done

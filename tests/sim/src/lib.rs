@@ -8,7 +8,6 @@ pub mod client;
 pub mod cluster;
 pub mod entropy;
 pub mod facts;
-mod frames;
 pub mod lanes;
 pub mod mirror;
 mod receive;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use throng_codec::engine::{self, Frame, Packet, Protocol};
 use throng_codec::{payload, socket};
 use throng_engine::PollId;
+use throng_world::{Reader, masked, text};
 
 use crate::facts::{Facts, Outcome, Publish, Roster};
-use crate::frames;
 use crate::scenario::Mode;
 
 /// Whether the session is a member of a room, as far as its client can know.
@@ -165,15 +165,12 @@ pub struct Session {
     pub pings_held: u32,
     /// Engine.IO 3: when the next ping is due, in ns.
     pub ping_at: u64,
-    pub close_code: Option<u16>,
     pub received: u64,
     /// Bytes for the pipe.
     pub wire: VecDeque<u8>,
-    /// Bytes of the pipe that are no whole frame yet.
-    pub partial: Vec<u8>,
-    pub probe_partial: Vec<u8>,
-    pub has_head: bool,
-    pub probe_has_head: bool,
+    /// Its side of the pipe, and of the pipe that is to take over.
+    pub reader: Reader,
+    pub probe: Reader,
 }
 
 impl Session {
@@ -206,13 +203,10 @@ impl Session {
             holds_pongs: false,
             pings_held: 0,
             ping_at: u64::MAX,
-            close_code: None,
             received: 0,
             wire: VecDeque::new(),
-            partial: Vec::new(),
-            probe_partial: Vec::new(),
-            has_head: false,
-            probe_has_head: false,
+            reader: Reader::default(),
+            probe: Reader::default(),
         }
     }
 
@@ -303,8 +297,8 @@ impl Session {
     pub fn send(&mut self, packet: Packet) {
         match &mut self.carrier {
             Carrier::Pipe(_) => {
-                let text = payload::encode_text(Protocol::Eio4, &[packet]);
-                self.wire.extend(frames::text(&text));
+                let packet = payload::encode_text(Protocol::Eio4, &[packet]);
+                self.wire.extend(text(&packet));
             }
             Carrier::Polling(polling) => polling.outgoing.push(packet),
         }
@@ -425,7 +419,7 @@ impl Session {
         match &mut self.carrier {
             Carrier::Pipe(_) => {
                 if let Frame::Binary(bytes) = engine::encode(self.protocol, &attachment) {
-                    self.wire.extend(frames::masked(0x82, &bytes));
+                    self.wire.extend(masked(0x82, &bytes));
                 }
             }
             Carrier::Polling(polling) => polling.outgoing.push(attachment),

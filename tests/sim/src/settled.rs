@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use throng_chat::{RoomId, Seq, UserId};
 use throng_engine::PipeEnd;
 
 use crate::facts::Outcome;
@@ -41,7 +42,7 @@ impl World {
         for node in &mut self.nodes {
             node.stalled = 0;
         }
-        self.store.is_down = false;
+        self.store.data.is_down = false;
         self.store.is_slow = false;
         self.heal_backplane();
         for index in 0..self.sessions.len() {
@@ -276,8 +277,9 @@ impl World {
                 continue;
             }
             let is_reading = present.get(&room).is_some_and(|users| users.contains(&user));
-            let mark = self.store.reads.get(&(user, room)).copied().unwrap_or(0);
-            let truth = if is_reading { 0 } else { self.store.last_seq(room) - mark };
+            let store = &self.store.data;
+            let mark = store.reads.get(&(UserId(user), RoomId(room))).copied().unwrap_or_default();
+            let truth = if is_reading { 0 } else { store.last_seq(RoomId(room)).0 - mark.0 };
             if known != truth {
                 let text = format!(
                     "session {index} of user {user} knows {known} unread in room {room}, it is {truth}"
@@ -293,7 +295,7 @@ impl World {
             return;
         }
         for ((room, seq), entry) in &self.facts.log {
-            let row = self.store.rows.get(&(*room, *seq));
+            let row = self.store.data.rows.get(&(RoomId(*room), Seq(*seq)));
             let is_same = row.is_some_and(|row| {
                 row.id == entry.id && row.msg.split(' ').next() == Some(&format!("#{}", entry.tag))
             });
@@ -310,7 +312,7 @@ impl World {
             .filter(|(_, publish)| publish.outcome == Outcome::Refused)
             .map(|(tag, _)| format!("#{tag}"))
             .collect();
-        for (place, row) in &self.store.rows {
+        for (place, row) in &self.store.data.rows {
             if row.msg.split(' ').next().is_some_and(|tag| refused.contains(tag)) {
                 let text = format!("{} was refused and is stored at {place:?}", row.msg);
                 return self.facts.fail("durable", text);

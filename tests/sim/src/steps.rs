@@ -4,9 +4,9 @@ use throng_cluster::Event;
 use throng_codec::engine::Packet;
 use throng_codec::socket;
 use throng_engine::{EngineRequest, Method, PipeEnd, Transport};
+use throng_world::{masked, text};
 
 use crate::entropy::Draw;
-use crate::frames;
 use crate::scenario::{Fault, Mode};
 use crate::session::{Carrier, Kind, Standing, Upgrade};
 use crate::world::{HttpInput, PollKind, World};
@@ -184,7 +184,7 @@ impl World {
                 self.now = self.now.plus_ms(by);
             }
             Fault::StoreSlow => self.store.is_slow = !draw.chance(64),
-            Fault::StoreDown => self.store.is_down = !draw.chance(128),
+            Fault::StoreDown => self.store.data.is_down = !draw.chance(128),
             Fault::ReconnectStorm => self.storm(draw),
             Fault::Revoked => self.revoke(tab),
             _ => {
@@ -280,22 +280,22 @@ impl World {
         let rubbish: &[&[u8]] = &[
             b"\x81\x05hello",
             b"\xff\xff\xff\xff",
-            &frames::masked(0x81, b"4"),
-            &frames::masked(0x81, b"42[\"room\""),
-            &frames::masked(0x81, b"9"),
-            &frames::masked(0x81, b"\xff\xfe"),
-            &frames::masked(0x82, b"\x04\x00"),
-            &frames::masked(0x88, &[3, 232]),
-            &frames::masked(0x81, b"41"),
-            &frames::masked(0x81, b"1"),
-            &frames::masked(0x81, &[b'a'; 20_000]),
-            &frames::masked(0x89, b"are you there"),
+            &masked(0x81, b"4"),
+            &masked(0x81, b"42[\"room\""),
+            &masked(0x81, b"9"),
+            &masked(0x81, b"\xff\xfe"),
+            &masked(0x82, b"\x04\x00"),
+            &masked(0x88, &[3, 232]),
+            &masked(0x81, b"41"),
+            &masked(0x81, b"1"),
+            &masked(0x81, &[b'a'; 20_000]),
+            &masked(0x89, b"are you there"),
         ];
         let bytes = rubbish[draw.below(rubbish.len())];
         match &self.sessions[index].carrier {
             Carrier::Pipe(_) => {
                 let session = &mut self.sessions[index];
-                if bytes.ends_with(&frames::masked(0x81, b"41")[2..]) {
+                if bytes.ends_with(&masked(0x81, b"41")[2..]) {
                     session.note(Kind::Disconnect);
                 }
                 session.wire.extend(bytes);
@@ -334,8 +334,8 @@ impl World {
                 let request = self.request(index, Transport::Websocket);
                 let slot = self.open_pipe(shard, index, request);
                 let pipe = &mut self.nodes[shard].pipes[slot];
-                pipe.up.extend(frames::text("2probe"));
-                pipe.up.extend(frames::text("5"));
+                pipe.up.extend(text("2probe"));
+                pipe.up.extend(text("5"));
                 // What arrives there is not read.
                 pipe.session = None;
             }

@@ -1,42 +1,23 @@
 //! The database as a model: one writer that keeps the order it was given, readers that do not
 //! wait for it, answers that may come late and, between kinds of command, in another order.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use throng_chat::{
-    Appended, Command, Reply, RoomId, RoomInfo, Seq, StoreDown, StoredMessage, TokenHash, UserId,
-};
-use throng_chat::{ImageFault, UserCard};
+use throng_chat::{Command, Reply, RoomId, Seq, StoreDown, TokenHash, UserCard, UserId};
+use throng_world::Store as _;
+use throng_world::chat::{self, hash};
 
 use crate::canary::Canary;
 use crate::entropy::Draw;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    pub id: i64,
-    pub user: u32,
-    pub msg: String,
-    img: Box<str>,
-    time: Box<str>,
-}
-
 pub struct Store {
-    users: Vec<Arc<UserCard>>,
-    tokens: BTreeMap<[u8; 32], u32>,
+    pub data: chat::Store,
     issued: u32,
-    pub rows: BTreeMap<(u32, u64), Row>,
-    pub reads: BTreeMap<(u32, u32), u64>,
     /// Who is reading, by the process that says so.
-    reading: BTreeSet<(String, u32, u32)>,
+    reading: BTreeSet<(String, UserId, RoomId)>,
     /// The process of each shard.
     pub processes: Vec<String>,
-    rooms: u32,
-    created: BTreeMap<u32, ()>,
-    rooms_to_create: u32,
-    next_id: i64,
-    pub is_down: bool,
     pub is_slow: bool,
     /// In the order given, of all shards together.
     writes: VecDeque<(usize, Command)>,
@@ -50,25 +31,14 @@ pub struct Store {
 
 impl Store {
     pub fn new(users: u32, rooms: u32, rooms_to_create: u32, canary: Option<Canary>) -> Store {
-        let card = |id: u32| UserCard {
-            id: UserId(id),
-            email: format!("user{id}@example.com").into(),
-            name: format!("user{id}").into(),
-            avatar: format!("/avatars/{id}.svg").into(),
-        };
+        let mut data = chat::Store::new(users, rooms);
+        data.rooms_max = (rooms + rooms_to_create) as usize;
+        data.forgets = canary == Some(Canary::FetchNothing);
         Store {
-            users: (1..=users).map(|id| Arc::new(card(id))).collect(),
-            tokens: BTreeMap::new(),
+            data,
             issued: 0,
-            rows: BTreeMap::new(),
-            reads: BTreeMap::new(),
             reading: BTreeSet::new(),
             processes: Vec::new(),
-            rooms,
-            created: BTreeMap::new(),
-            rooms_to_create,
-            next_id: 0,
-            is_down: false,
             is_slow: false,
             writes: VecDeque::new(),
             asked: VecDeque::new(),
@@ -83,27 +53,23 @@ impl Store {
     pub fn issue(&mut self, user: u32) -> String {
         self.issued += 1;
         let token = format!("{user:0>30}{:0>30}", self.issued);
-        self.tokens.insert(hash(&token).0, user);
+        self.data.tokens.insert(hash(&token), UserId(user));
         token
     }
 
     pub fn revoke(&mut self, token: &str) -> TokenHash {
         let hash = hash(token);
-        self.tokens.remove(&hash.0);
+        self.data.tokens.remove(&hash);
         hash
     }
 
     /// Changes the user's name; every shard is to be notified.
     pub fn rename(&mut self, user: u32) -> Arc<UserCard> {
-        let entry = &mut self.users[user as usize - 1];
+        let entry = &mut self.data.users[user as usize - 1];
         let mut card = UserCard::clone(entry);
         card.name = format!("{}'", card.name).into();
         *entry = Arc::new(card);
         entry.clone()
-    }
-
-    pub fn last_seq(&self, room: u32) -> u64 {
-        self.rows.range((room, 0)..=(room, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq)
     }
 
     pub fn take(&mut self, shard: usize, command: Command) {
@@ -154,127 +120,61 @@ impl Store {
         self.done.iter_mut().flat_map(|queue| queue.drain(..)).collect()
     }
 
-    fn execute(&mut self, shard: usize, command: Command) {
-        let kind = match &command {
-            Command::Authenticate { .. } | Command::CheckTokens { .. } => 0,
-            Command::Append { .. } => 1,
-            Command::CreateRoom { .. } => 2,
-            Command::Reads { .. } => 3,
-            Command::SaveRead { .. } => 4,
-            Command::SaveImage { .. } => 5,
-            Command::LoadRoom { .. } | Command::Fetch { .. } => 3,
+    fn execute(&mut self, shard: usize, mut command: Command) {
+        self.failures += u64::from(self.data.is_down);
+        if let Command::Append { room, first_seq: first_seq @ None, .. } = &mut command {
+            *first_seq = self.number_twice(*room);
+        }
+        let mut reply = self.data.serve(command);
+        let kind = match &mut reply {
+            Reply::Authenticated { .. } | Reply::TokensChecked { .. } => 0,
+            Reply::Appended { outcome, .. } => {
+                self.applied += 1;
+                match (self.canary, &mut *outcome) {
+                    (Some(Canary::StoreSwapsIds), Ok(appended)) if appended.ids.len() > 1 => {
+                        appended.ids.swap(0, 1);
+                    }
+                    (Some(Canary::StoreAppliesThenRefuses), _)
+                        if self.applied.is_multiple_of(3) =>
+                    {
+                        *outcome = Err(StoreDown);
+                    }
+                    _ => {}
+                }
+                1
+            }
+            Reply::RoomCreated { .. } => 2,
+            Reply::Reads { .. } | Reply::RoomLoaded { .. } | Reply::Fetched { .. } => 3,
+            Reply::ReadSaved { user, room, is_reading, outcome, .. } => {
+                if let (Ok(()), Some(process)) = (outcome, self.processes.get(shard)) {
+                    let row = (process.clone(), *user, *room);
+                    if *is_reading {
+                        self.reading.insert(row);
+                    } else {
+                        self.reading.remove(&row);
+                    }
+                }
+                4
+            }
+            Reply::ImageSaved { .. } => 5,
         };
-        let reply = self.apply(shard, command);
         self.done[kind].push_back((shard, reply));
     }
 
-    fn apply(&mut self, shard: usize, command: Command) -> Reply {
-        let is_down = self.is_down;
-        self.failures += u64::from(is_down);
-        let up = || if is_down { Err(StoreDown) } else { Ok(()) };
-        match command {
-            Command::Authenticate { conn, token } => {
-                let user = self.tokens.get(&token.0).map(|user| *user as usize - 1);
-                let card = user.map(|index| self.users[index].clone());
-                Reply::Authenticated { conn, token, outcome: up().map(|()| card) }
-            }
-            Command::CheckTokens { tokens } => {
-                let is_known = |token: &TokenHash| self.tokens.contains_key(&token.0);
-                let ended = tokens.iter().filter(|token| !is_known(token)).copied().collect();
-                Reply::TokensChecked { tokens, outcome: up().map(|()| ended) }
-            }
-            Command::Append { room, first_seq, batch } => {
-                self.applied += 1;
-                let first_seq = first_seq.unwrap_or_else(|| self.next_seq(room.0));
-                let forgets = self.canary == Some(Canary::StoreAppliesThenRefuses)
-                    && self.applied.is_multiple_of(3);
-                let swaps = self.canary == Some(Canary::StoreSwapsIds) && batch.len() > 1;
-                let outcome = up().map(|()| {
-                    let mut ids: Vec<i64> = Vec::with_capacity(batch.len());
-                    for (index, message) in batch.into_iter().enumerate() {
-                        self.next_id += 1;
-                        ids.push(self.next_id);
-                        let row = Row {
-                            id: self.next_id,
-                            user: message.user.0,
-                            msg: message.msg.into(),
-                            img: message.img,
-                            time: message.time,
-                        };
-                        self.rows.insert((room.0, first_seq.0 + index as u64), row);
-                    }
-                    if swaps {
-                        ids.swap(0, 1);
-                    }
-                    Appended { first_seq, ids }
-                });
-                let outcome = if forgets { Err(StoreDown) } else { outcome };
-                Reply::Appended { room, outcome }
-            }
-            Command::CreateRoom { room } => {
-                let outcome = up().map(|()| self.create(room.0).then(|| self.info(room)));
-                Reply::RoomCreated { room, outcome }
-            }
-            Command::LoadRoom { room } => {
-                let is_known = room.0 <= self.rooms || self.created.contains_key(&room.0);
-                let outcome = up().map(|()| is_known.then(|| self.info(room)));
-                Reply::RoomLoaded { room, outcome }
-            }
-            Command::Fetch { room, after, upto } => {
-                let outcome = up().map(|()| self.fetch(room, after, upto));
-                Reply::Fetched { room, outcome }
-            }
-            Command::Reads { user } => {
-                let reads = self.reads.range((user.0, 0)..=(user.0, u32::MAX));
-                let reads = reads.map(|((_, room), seq)| (RoomId(*room), Seq(*seq))).collect();
-                Reply::Reads { user, outcome: up().map(|()| reads) }
-            }
-            Command::SaveRead { user, room, seq, is_reading } => {
-                let outcome = up();
-                if outcome.is_ok() {
-                    self.read(user.0, room.0, seq.0);
-                    if let Some(process) = self.processes.get(shard) {
-                        let row = (process.clone(), user.0, room.0);
-                        if is_reading {
-                            self.reading.insert(row);
-                        } else {
-                            self.reading.remove(&row);
-                        }
-                    }
-                }
-                Reply::ReadSaved { user, room, seq, is_reading, outcome }
-            }
-            Command::SaveImage { conn, .. } => {
-                let url = "/storage/images/messages/aa/aa.png".into();
-                let outcome = up().map(|()| url).map_err(|StoreDown| ImageFault::StoreDown);
-                Reply::ImageSaved { conn, outcome }
-            }
-        }
-    }
-
-    fn read(&mut self, user: u32, room: u32, seq: u64) {
-        let mark = self.reads.entry((user, room)).or_default();
-        *mark = seq.max(*mark);
+    /// A number that is given already: only with [`Canary::NumberTwice`].
+    fn number_twice(&self, room: RoomId) -> Option<Seq> {
+        let last = self.data.last_seq(room);
+        (self.canary == Some(Canary::NumberTwice) && last.0 % 5 == 4).then_some(last)
     }
 
     /// Those who were reading on a process that is no more have read to the end.
     pub fn settle(&mut self, process: &str) {
         let rows: Vec<_> = self.reading.iter().filter(|row| row.0 == process).cloned().collect();
         for row in rows {
-            let last = self.last_seq(row.2);
-            self.read(row.1, row.2, last);
+            let last = self.data.last_seq(row.2);
+            self.data.read(row.1, row.2, last);
             self.reading.remove(&row);
         }
-    }
-
-    /// The rooms there are, as a process that starts finds them.
-    pub fn infos(&self) -> Vec<RoomInfo> {
-        let rooms = (1..=self.rooms).chain(self.created.keys().copied());
-        rooms.map(|room| self.info(RoomId(room))).collect()
-    }
-
-    pub fn card(&self, user: UserId) -> Option<Arc<UserCard>> {
-        self.users.get(user.0 as usize - 1).cloned()
     }
 
     /// The process of these shards is killed: its commands are carried out or not, without a reply.
@@ -292,46 +192,4 @@ impl Store {
         }
         lost
     }
-
-    fn next_seq(&self, room: u32) -> Seq {
-        let last = self.last_seq(room);
-        let forgets = self.canary == Some(Canary::NumberTwice) && last % 5 == 4;
-        Seq(if forgets { last } else { last + 1 })
-    }
-
-    /// At most three rows, so that a long gap takes several fetches.
-    fn fetch(&self, room: RoomId, after: Seq, upto: Seq) -> Vec<StoredMessage> {
-        if self.canary == Some(Canary::FetchNothing) || after >= upto {
-            return Vec::new();
-        }
-        let rows = self.rows.range((room.0, after.0 + 1)..=(room.0, upto.0));
-        let stored = |((_, seq), row): (&(u32, u64), &Row)| StoredMessage {
-            seq: Seq(*seq),
-            id: row.id,
-            author: self.users[row.user as usize - 1].clone(),
-            msg: row.msg.as_str().into(),
-            img: row.img.clone(),
-            time: row.time.clone(),
-        };
-        rows.take(3).map(stored).collect()
-    }
-
-    fn info(&self, room: RoomId) -> RoomInfo {
-        RoomInfo { id: room, name: "".into(), last_seq: Seq(self.last_seq(room.0)) }
-    }
-
-    fn create(&mut self, room: u32) -> bool {
-        if room <= self.rooms || self.created.contains_key(&room) {
-            return true;
-        }
-        if self.created.len() >= self.rooms_to_create as usize {
-            return false;
-        }
-        self.created.insert(room, ());
-        true
-    }
-}
-
-pub fn hash(token: &str) -> TokenHash {
-    TokenHash(Sha256::digest(token).into())
 }

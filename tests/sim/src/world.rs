@@ -1,19 +1,16 @@
 //! N real shards on one thread, with the mesh, the store, the network and the clock as models.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use throng_chat::cluster::ClusterInput;
 use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, TokenHash};
 use throng_chat::{Notice, Start, UserCard};
 use throng_codec::engine::Protocol;
-use throng_engine::{Accept, App as _, CounterTable as _, Place};
 use throng_engine::{
-    Eio, Endpoint, EngineRequest, Flushed, Method, Now, PipeEnd, PipeId, PollId, Seed, ShardId,
-    Transport,
+    Accept, Eio, EngineRequest, Now, PipeEnd, PipeId, Place, PollId, Seed, ShardId, Transport,
 };
+use throng_world::send;
 
 use crate::backplane::Backplane;
 use crate::canary::Canary;
@@ -116,7 +113,7 @@ impl World {
     pub fn new(scenario: Scenario, trace: Trace, canary: Option<Canary>) -> World {
         let mut store =
             Store::new(scenario.users, scenario.rooms, scenario.rooms_to_create, canary);
-        let rooms = store.infos();
+        let rooms = store.data.infos();
         let all = usize::from(scenario.nodes) * usize::from(scenario.shards);
         let nodes = (0..all).map(|index| Node::new(&scenario, index, &rooms)).collect();
         let tabs = scenario
@@ -155,7 +152,7 @@ impl World {
 
     /// The shard of a new process.
     pub fn replace_shard(&mut self, index: usize) {
-        let rooms = self.store.infos();
+        let rooms = self.store.data.infos();
         self.nodes[index] = Node::new(&self.scenario, index, &rooms);
     }
 
@@ -164,11 +161,7 @@ impl World {
     }
 
     pub fn counter(&self, name: &str) -> u64 {
-        let value = |node: &Node| {
-            let (engine, app) = (&node.shard.engine().counters, node.shard.app().counters());
-            engine.value(name).or_else(|| app.value(name)).expect("a counter of this name")
-        };
-        self.nodes.iter().map(value).sum()
+        self.nodes.iter().map(|node| throng_world::counter(&node.shard, name)).sum()
     }
 
     // ---- the network --------------------------------------------------------------------------
@@ -195,19 +188,9 @@ impl World {
 
     pub fn request(&self, session: usize, transport: Transport) -> EngineRequest {
         let session = &self.sessions[session];
-        EngineRequest {
-            endpoint: Endpoint::SocketIo,
-            method: Method::Get,
-            transport,
-            eio: if session.protocol == Protocol::Eio3 { Eio::V3 } else { Eio::V4 },
-            sid: session.sid.as_deref().map(Into::into),
-            b64: false,
-            jsonp: None,
-            token: None,
-            origin_allowed: true,
-            octet_stream: false,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        }
+        let eio = if session.protocol == Protocol::Eio3 { Eio::V3 } else { Eio::V4 };
+        let sid = session.sid.as_deref().map(Into::into);
+        EngineRequest { sid, ..throng_world::request(transport, eio) }
     }
 
     pub fn http(
@@ -457,60 +440,36 @@ impl World {
 
     fn flush_pipe(&mut self, index: usize, pipe: PipeId) -> bool {
         let slot = pipe.slot as usize;
-        let mut is_moving = false;
-        loop {
-            let node = &mut self.nodes[index];
-            let entry = &mut node.pipes[slot];
-            let mut slices = [IoSlice::new(&[]); 8];
-            let outbox = node.shard.outbox();
-            let filled = outbox.slices(pipe, &mut slices);
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            if !entry.is_open || entry.generation != pipe.generation {
-                if offered > 0 {
-                    let text = format!("{offered} bytes for a pipe of shard {index} that is gone");
-                    self.facts.fail("closed-session", text);
-                }
-                return is_moving;
+        let node = &mut self.nodes[index];
+        let entry = &mut node.pipes[slot];
+        let mut bytes = Vec::new();
+        if !entry.is_open || entry.generation != pipe.generation {
+            send(node.shard.outbox(), pipe, usize::MAX, &mut bytes);
+            if !bytes.is_empty() {
+                let text = format!("{} bytes for a closed pipe of shard {index}", bytes.len());
+                self.facts.fail("closed-session", text);
             }
-            let session = entry.session;
-            let is_not_receiving = session.is_some_and(|s| {
-                self.sessions[s].is_not_receiving || self.sessions[s].is_half_open
-            });
-            let space = if is_not_receiving {
-                SOCKET_BYTES.saturating_sub(entry.down.len())
-            } else {
-                offered
-            };
-            let count = offered.min(space);
-            let bytes: Vec<u8> = slices[..filled]
-                .iter()
-                .flat_map(|slice| slice.iter().copied())
-                .take(count)
-                .collect();
-            let flushed = outbox.sent(pipe, count);
-            is_moving |= count > 0;
-            self.flushes += u64::from(count > 0);
-            let is_lost = self.canary == Some(Canary::DropBytes)
-                && count > 0
-                && self.flushes.is_multiple_of(40);
-            let entry = &mut self.nodes[index].pipes[slot];
-            if !is_lost {
-                entry.down.extend_from_slice(&bytes);
-            }
-            match flushed {
-                Flushed::More if count == offered => {
-                    self.nodes[index].shard.outbox().writable(pipe);
-                    continue;
-                }
-                Flushed::Close => entry.is_shut = true,
-                Flushed::More | Flushed::Empty => {}
-            }
-            if !is_not_receiving {
-                self.read_pipe(index, slot);
-            }
-            // What `writable` marked dirty once more.
-            return is_moving;
+            return false;
         }
+        let is_not_receiving = entry
+            .session
+            .is_some_and(|s| self.sessions[s].is_not_receiving || self.sessions[s].is_half_open);
+        let space = if is_not_receiving {
+            SOCKET_BYTES.saturating_sub(entry.down.len())
+        } else {
+            usize::MAX
+        };
+        entry.is_shut |= send(node.shard.outbox(), pipe, space, &mut bytes);
+        let is_moving = !bytes.is_empty();
+        self.flushes += u64::from(is_moving);
+        let is_lost = self.canary == Some(Canary::DropBytes) && self.flushes.is_multiple_of(40);
+        if !is_lost {
+            entry.down.append(&mut bytes);
+        }
+        if !is_not_receiving {
+            self.read_pipe(index, slot);
+        }
+        is_moving
     }
 
     /// Turns until nothing moves at this moment.

@@ -1,6 +1,6 @@
 //! CHAT: identity, membership, messages, order and durability.
 
-use throng_chat::{Seq, Settings};
+use throng_chat::{RoomId, Seq, Settings};
 use throng_engine::PipeEnd;
 
 use crate::world::{Client, World, settings, token};
@@ -73,7 +73,7 @@ fn acks_say_what_happened_and_nothing_else_does() {
         world.send(alice, r#"4212["message",{"msg":"x","img":"","roomid":1}]"#);
         let events = world.take(alice);
         assert_eq!(events[1], r#"4312[{"ok":true,"id":1,"seq":1}]"#);
-        assert_eq!(world.store.messages[0].3, "x");
+        assert_eq!(&*world.store.rows[&(RoomId(1), Seq(1))].msg, "x");
         world.send(alice, r#"4213["roomout",{"roomid":1}]"#);
         let events = world.take(alice);
         assert_eq!(events[1], r#"4313[{"ok":true,"room":1,"online":0,"seq":1}]"#);
@@ -111,8 +111,8 @@ fn a_failed_commit_is_refused_heard_by_nobody_and_leaves_no_gap() {
     world.send(alice, r#"422["message",{"msg":"kept","roomid":1}]"#);
     let answer = world.take(alice);
     assert!(answer[0].contains(r#""seq":1"#), "{answer:?}");
-    assert_eq!(world.store.messages.len(), 1);
-    assert_eq!(world.store.messages[0].1, Seq(1));
+    assert_eq!(world.store.rows.len(), 1);
+    assert!(world.store.rows.contains_key(&(RoomId(1), Seq(1))));
 }
 
 #[test]

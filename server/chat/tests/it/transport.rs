@@ -363,12 +363,12 @@ fn broken_packets_end_their_session_with_the_code_of_the_table() {
     for (packet, code) in cases {
         let mut world = World::new(1, settings());
         let client = world.connect(0, Some(1));
-        world.send_bytes(client, masked(0x81, packet));
+        world.send_bytes(client, &masked(0x81, packet));
         world.run();
         let heard = world.take(client);
         if *code == 0 {
             assert!(heard.is_empty(), "{packet:?} waits for its attachment");
-            world.send_bytes(client, masked(0x82, b"\x01\x02"));
+            world.send_bytes(client, &masked(0x82, b"\x01\x02"));
             world.run();
             assert!(world.take(client)[0].contains("binary_unsupported"));
         } else {
@@ -386,7 +386,7 @@ fn broken_packets_end_their_session_with_the_code_of_the_table() {
     for (frame, code) in frames {
         let mut world = World::new(1, settings());
         let client = world.connect(0, Some(1));
-        world.send_bytes(client, frame.clone());
+        world.send_bytes(client, frame);
         world.run();
         assert_eq!(world.take(client), [format!("close:{code}")], "{frame:?}");
         assert_eq!(world.counter("sessions_ws_eio4"), 0);
@@ -438,7 +438,7 @@ fn a_late_delivery_never_reaches_the_slots_next_tenant() {
     let alice = world.connect(0, Some(1));
     let mut bytes = masked(0x81, br#"42["room",{"roomid":1}]"#);
     bytes.extend(masked(0x88, b"\x03\xe8"));
-    world.send_bytes(alice, bytes);
+    world.send_bytes(alice, &bytes);
     world.run();
     world.close(alice, PipeEnd::Eof);
     let bob = world.connect(0, Some(2));

@@ -124,3 +124,25 @@ fn unread_waits_out_a_store_that_is_down() {
     world.advance(3000);
     assert_eq!(world.store.reads.len(), 1, "the mark was saved once the store was back");
 }
+
+#[test]
+fn the_last_of_some_messages_is_counted_whatever_the_time_between_them() {
+    for shards in [1, 2] {
+        for gaps in [(40, 60), (40, 200), (60, 130), (90, 110), (120, 40), (150, 150), (200, 70)] {
+            let mut world = World::new(shards, settings());
+            let alice = world.connect(0, Some(1));
+            let bob = world.connect(usize::from(shards) - 1, Some(2));
+            room(alice, &mut world, 1);
+            room(bob, &mut world, 2);
+            counts(bob, &mut world);
+            world.advance(2_000);
+            world.take(bob);
+            for gap in [gaps.0, gaps.1, 2_000] {
+                say(alice, &mut world, 1, "x");
+                world.advance(gap);
+            }
+            let last = world.take(bob).pop();
+            assert_eq!(last.as_deref(), Some(r#"42["count",{"room1":3}]"#), "{gaps:?} ms");
+        }
+    }
+}

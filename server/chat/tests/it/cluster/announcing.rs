@@ -94,7 +94,7 @@ fn a_room_commits_no_more_than_it_can_announce() {
     }
     let said = world.take(alice).concat();
     assert!(said.contains(r#""seq":1"#) && said.contains("busy"), "{said}");
-    assert_eq!(world.store.messages.len(), 1);
+    assert_eq!(world.store.rows.len(), 1);
     world.signals_max = 64;
     world.advance(10);
     assert_eq!(texts(alice, &mut world), "2 3");
@@ -118,7 +118,11 @@ fn an_announcement_sends_everything_again() {
         world.cluster(ClusterInput::Announce);
         let signals = world.take_signals();
         assert_eq!(present(&signals), [(1, true, 0)], "on {shards} shards");
-        assert_eq!(Vec::from_iter(&world.store.reading), [&(1, 1)], "on {shards} shards");
+        assert_eq!(
+            Vec::from_iter(&world.store.reading),
+            [&(UserId(1), RoomId(1))],
+            "on {shards} shards"
+        );
         assert_eq!(states(&signals).len(), 2);
     });
 }

@@ -119,7 +119,7 @@ fn a_message_heard_before_its_commit_was_answered_still_gets_its_ack() {
         world.send(alice, r#"425["message",{"msg":"mine","roomid":1}]"#);
         // Its own message, from the log, overtakes the answer: as the store will number it.
         let mut copy = world.store.commit_elsewhere(1, 1, "mine");
-        world.store.messages.clear();
+        world.store.rows.clear();
         copy.id = 1;
         world.take(alice);
         world.cluster(messages(&[copy]));

@@ -65,7 +65,10 @@ fn the_presence_of_a_node_is_replaced_and_ends_with_it() {
 fn a_room_that_only_others_knew_is_looked_up() {
     on_shards(|shards| {
         let mut world = World::new(shards, Settings { auto_create_max: 9, ..cluster() });
-        world.store.rooms.insert(RoomId(77), Seq(4));
+        world.store.rooms.insert(RoomId(77));
+        for n in ["1", "2", "3", "4"] {
+            world.store.commit_elsewhere(77, 9, n);
+        }
         let users = vec![world.store.card(3)];
         world.cluster(ClusterInput::NodePresence { room: RoomId(77), node: NODE, users });
         world.advance(1000);

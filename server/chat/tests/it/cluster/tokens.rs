@@ -7,7 +7,7 @@ const LOGIN: &str = r#"42["login","Login to enter chat room"]"#;
 
 /// The user logs out on another node, and this one does not hear of it.
 fn forget(world: &mut World, user: u32) {
-    world.store.tokens.retain(|(_, of)| *of != UserId(user));
+    world.store.tokens.retain(|_, of| *of != UserId(user));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn tokens_are_asked_for_once_each_and_some_at_a_time() {
     let mut world = World::new(1, cluster());
     for user in 1..=512 + 3 {
         if user as usize > world.store.users.len() {
-            world.store.add_user(user);
+            world.store.add_user();
         }
         world.connect(0, Some(user));
     }
