@@ -7,12 +7,22 @@
 mod edge;
 mod handler;
 mod home;
+mod io;
+mod items;
 mod members;
+mod packets;
 mod server;
 mod settings;
+mod socket;
+mod state;
 
-pub use edge::{RoomDelivery, RoomRequest};
-pub use handler::{Ack, Event, Handler, Room, Socket};
+pub use edge::JoinError;
+pub use handler::{Event, Handler};
+pub use io::{Io, IoRoom, IoSocket};
+pub use items::{Ack, Direct, RoomDelivery, RoomRequest};
 pub use members::{Member, Members};
+pub use packets::is_reserved;
 pub use server::Rooms;
 pub use settings::{Counters, Settings};
+pub use socket::{Room, Socket};
+pub use state::{RoomHome, RoomState};
