@@ -25,8 +25,8 @@ pub trait RoomState: Default + 'static {
     /// False only for `()`: no hook is called, and homes keep no members.
     const IS_KEPT: bool = true;
 
-    /// A client asks to join; false refuses it. It is sent nothing by itself: tell it with
-    /// [`RoomHome::emit_to`], or answer its event from [`RoomState::message`].
+    /// A client asks to join; false refuses it. The reason is sent with
+    /// [`RoomHome::emit_to`], or in the answer to its event from [`RoomState::message`].
     fn admits(&mut self, room: &mut RoomHome<'_>, id: SocketId) -> bool {
         let _ = (room, id);
         true

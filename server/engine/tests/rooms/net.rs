@@ -29,7 +29,7 @@ struct Client {
     shard: usize,
     pipe: PipeId,
     is_open: bool,
-    /// The shard has been told that it is closed.
+    /// The shard has been notified of the close.
     is_gone: bool,
     /// Bytes for the shard.
     up: Vec<u8>,
