@@ -159,6 +159,7 @@ fn read(r: &mut Reader) -> Config {
     let policy = HttpPolicy {
         engine_paths: paths.map(|path| (path.0.clone(), Endpoint::SocketIo)).collect(),
         allowed_origins: server.allowed_origins.iter().map(|origin| origin.0.clone()).collect(),
+        allow_eio3: true,
     };
     let names = RoomNames::new(&cluster.room_name);
     let by_url = if r.is_given("redis.url") { Driver::Redis } else { Driver::Table };

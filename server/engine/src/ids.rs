@@ -3,7 +3,10 @@
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::{Serialize, Serializer};
 
 /// One shard: one thread on one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,5 +115,63 @@ impl Sid {
 impl fmt::Debug for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sid(..)")
+    }
+}
+
+/// The public id of a client in one namespace, which Socket.IO calls `socket.id`: 20 characters of
+/// base64url over `session (8 bytes) | random (7 bytes)`.
+///
+/// It authorises nothing, so it may be sent to anyone. A client of Socket.IO protocol 5 has the same
+/// value as its `socket.id` (SIO-14). A client of Engine.IO 3 takes its secret session id for that
+/// (SIO-13) and does not know this one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId([u8; 15]);
+
+impl SocketId {
+    /// `random` distinguishes the connections of one session, and the runs of the server.
+    pub fn new(session: SessionId, random: [u8; 7]) -> SocketId {
+        let mut raw = [0; 15];
+        raw[..8].copy_from_slice(&session.0.to_be_bytes());
+        raw[8..].copy_from_slice(&random);
+        SocketId(raw)
+    }
+
+    /// `None` when the text cannot be an id of ours.
+    pub fn parse(text: &str) -> Option<SocketId> {
+        let mut raw = [0; 15];
+        let written = URL_SAFE_NO_PAD.decode_slice(text, &mut raw).ok()?;
+        (written == 15 && text.len() == 20).then_some(SocketId(raw))
+    }
+
+    /// The session that has, or had, the id. An id that a client has made up names any session, of
+    /// any shard, so compare it with the one that the session has.
+    pub fn session(&self) -> SessionId {
+        let (session, _) = self.0.split_first_chunk().expect("it has 15 bytes");
+        SessionId(u64::from_be_bytes(*session))
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Base64Display::new(&self.0, &URL_SAFE_NO_PAD).fmt(f)
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SocketId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        SocketId::parse(&text).ok_or_else(|| D::Error::custom("not a socket id"))
     }
 }

@@ -24,7 +24,7 @@
 //!
 //! impl Handler for Lobby {
 //!     fn connected(&mut self, socket: &mut Socket<'_>) {
-//!         socket.room("lobby").join();
+//!         socket.room("lobby").join().expect("it is in no room yet");
 //!     }
 //!
 //!     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
@@ -76,7 +76,7 @@ mod timers;
 pub use app::{App, Cx, Place};
 pub use counters::Counters;
 pub use effect::{Effects, LaneSlots};
-pub use ids::{PipeId, PollId, SessionId, ShardId, Sid};
+pub use ids::{PipeId, PollId, SessionId, ShardId, Sid, SocketId};
 pub use input::{Input, PipeEnd};
 pub use items::Items;
 pub use lanes::{Full, Lanes};

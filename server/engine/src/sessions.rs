@@ -28,7 +28,7 @@ pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 
 use crate::counters::Counters;
-use crate::ids::{PipeId, PollId, SessionId, ShardId};
+use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::Answer;
@@ -52,8 +52,8 @@ pub enum SessionEvent {
         session: SessionId,
         /// Index in [`crate::App::NAMESPACES`].
         namespace: u8,
-        /// The Socket.IO id that the client knows as `socket.id`.
-        id: Box<str>,
+        /// The public id of the client there.
+        id: SocketId,
         /// The raw JSON of the CONNECT payload.
         auth: Option<Box<str>>,
     },

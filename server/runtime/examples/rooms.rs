@@ -1,13 +1,11 @@
 //! Rooms as the Socket.IO tutorial shows them: join, leave, disconnect, broadcast, ack.
 //!
 //! `cargo run --example rooms -- --listen 127.0.0.1:0` serves stock clients:
-//!
 //! ```js
 //! socket.emit("join", "lobby", ({ ok }) => {});   // members hear joined { room, id }
 //! socket.emit("say", { room: "lobby", text: "hello" }, ({ ok }) => {});   // said { room, id, text }
 //! socket.emit("leave", "lobby", ({ ok }) => {});  // left { room, id }, as when a client disconnects
 //! ```
-//! An Engine.IO 3 client is known by its session id, which is a secret: see `Socket::id`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -23,6 +21,9 @@ struct Args {
     /// Address to serve; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Threads that serve sessions; one per core by default.
+    #[arg(long)]
+    shards: Option<u8>,
 }
 
 #[derive(Clone)]
@@ -36,31 +37,29 @@ struct Say {
 
 impl Handler for Tutorial {
     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
-        let id = socket.id().to_owned();
+        let (id, ok) = (socket.id(), |ok: bool| json!({ "ok": ok }));
         if let ("say", Ok((Say { room, text },))) = (event.name(), event.args()) {
-            let ok = socket.is_in(&room);
-            if ok {
+            let is_in = socket.is_in(&room);
+            if is_in {
                 socket.room(&room).emit("said", json!({ "room": room, "id": id, "text": text }));
             }
-            return socket.room(&room).ack(event.ack(), json!({ "ok": ok }));
+            return socket.room(&room).ack(event.ack(), ok(is_in));
         }
-        let Ok((room,)) = event.args::<(String,)>() else {
-            return socket.ack(event.ack(), json!({ "ok": false }));
+        let Ok((name,)) = event.args::<(String,)>() else {
+            return socket.ack(event.ack(), ok(false));
         };
         let heard = match event.name() {
-            "join" if socket.room(&room).join() => Some("joined"),
-            "leave" if socket.room(&room).leave() => Some("left"),
-            _ => None,
+            "join" if socket.is_in(&name) => return socket.room(&name).ack(event.ack(), ok(true)),
+            "join" if socket.room(&name).join().is_ok() => "joined",
+            "leave" if socket.room(&name).leave() => "left",
+            _ => return socket.room(&name).ack(event.ack(), ok(false)),
         };
-        if let Some(heard) = heard {
-            socket.room(&room).emit(heard, json!({ "room": room, "id": id }));
-        }
-        let ok = heard.is_some() || (event.name() == "join" && socket.is_in(&room));
-        socket.room(&room).ack(event.ack(), json!({ "ok": ok }));
+        socket.room(&name).emit(heard, json!({ "room": name, "id": id }));
+        socket.room(&name).ack(event.ack(), ok(true));
     }
 
     fn disconnecting(&mut self, socket: &mut Socket<'_>) {
-        let id = socket.id().to_owned();
+        let id = socket.id();
         for room in socket.rooms() {
             socket.room(&room).emit("left", json!({ "room": room, "id": id }));
         }
@@ -68,13 +67,13 @@ impl Handler for Tutorial {
 }
 
 fn main() -> ExitCode {
-    let Args { listen } = Args::parse();
+    let args = Args::parse();
+    let mut options = Options::new(args.listen);
+    options.shards = args.shards.unwrap_or(options.shards);
     let listening = |addr| println!("listening on http://{addr}");
-    match serve::<Rooms<Tutorial>>(Options::new(listen), Settings::new(Tutorial), listening) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("rooms: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    let Err(error) = serve::<Rooms<Tutorial>>(options, Settings::new(Tutorial), listening) else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("rooms: {error}");
+    ExitCode::from(error.exit_code())
 }

@@ -14,6 +14,9 @@ pub enum StartError {
         /// The error of the operating system.
         error: io::Error,
     },
+    /// The number of shards is 0.
+    #[error("the number of shards must be at least 1")]
+    NoShards,
     /// The system gave no thread, descriptor or randomness.
     #[error("system error: {0}")]
     System(io::Error),
@@ -26,10 +29,11 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Exit status: 69, 70 or 71, as in sysexits.h.
+    /// Exit status: 64, 69, 70 or 71, as in sysexits.h.
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Bind { .. } | StartError::System(_) => 71,
+            StartError::NoShards => 64,
             StartError::IoUringUnavailable => 69,
             StartError::ShardEnded(_) => 70,
         }

@@ -63,7 +63,7 @@ impl Launch {
     /// Starts all shards; each builds its application on its own thread.
     ///
     /// # Errors
-    /// [`StartError::Bind`] when the address cannot be bound, [`StartError::IoUringUnavailable`], or
+    /// [`StartError::NoShards`], [`StartError::Bind`] when the address cannot be bound, [`StartError::IoUringUnavailable`], or
     /// [`StartError::System`] when the system has no thread or descriptor.
     pub fn start<A: App>(
         self,
@@ -71,6 +71,9 @@ impl Launch {
         app: &A::Settings,
         seeds: Vec<Seed>,
     ) -> Result<(Shards<A>, HttpChannels<A>), StartError> {
+        if self.config.shards == 0 {
+            return Err(StartError::NoShards);
+        }
         let is_usable = shard::is_io_uring_usable();
         match self.config.tuning.io_driver {
             IoDriver::IoUring if !is_usable => return Err(StartError::IoUringUnavailable),

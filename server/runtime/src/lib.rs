@@ -36,5 +36,7 @@ pub mod shard;
 pub mod stats;
 pub mod stop;
 
+/// For [`Options::router`], in the version that the server uses.
+pub use axum;
 pub use error::StartError;
 pub use serve::{Options, serve};

@@ -12,6 +12,10 @@ pub struct HttpPolicy {
     pub engine_paths: Vec<(String, Endpoint)>,
     /// Origins other than the server's own; `*` stands for all (TRN-60).
     pub allowed_origins: Vec<String>,
+    /// Clients of Engine.IO 3 (socket.io-client 1 and 2) are served. Their `socket.id` is the secret
+    /// that authorises long-polling, so they give their sessions away if they publish it. Without
+    /// this they are refused like any other unsupported version (TRN-13).
+    pub allow_eio3: bool,
 }
 
 /// The fields of a request that matter to the engine, as sent.
@@ -70,7 +74,7 @@ impl HttpPolicy {
                 _ => Transport::Unknown,
             },
             eio: match query.eio.as_deref() {
-                Some("3") => Eio::V3,
+                Some("3") if self.allow_eio3 => Eio::V3,
                 Some("4") => Eio::V4,
                 _ => Eio::Unsupported,
             },
@@ -111,6 +115,18 @@ mod tests {
                 ("/ws".into(), Endpoint::SocketIo),
             ],
             allowed_origins: vec!["https://chat.example".into()],
+            allow_eio3: true,
+        }
+    }
+
+    #[test]
+    fn engine_io_3_is_unsupported_unless_it_is_allowed() {
+        let fields =
+            Fields { method: "GET", query: "EIO=3&transport=polling", ..Fields::default() };
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        for (allow_eio3, expected) in [(true, Eio::V3), (false, Eio::Unsupported)] {
+            let policy = HttpPolicy { allow_eio3, ..policy() };
+            assert_eq!(policy.engine_request(Endpoint::SocketIo, fields, peer).eio, expected);
         }
     }
 

@@ -35,19 +35,34 @@ use crate::stop::stop;
 /// assert_eq!(options.engine.ping_interval_ms, 25_000);
 /// assert_eq!(options.policy.endpoint("/socket.io/"), Some(Endpoint::SocketIo));
 /// assert!(options.policy.allowed_origins.is_empty(), "pages of the server's own origin only");
+/// assert!(!options.policy.allow_eio3, "clients from socket.io-client 3 on");
+/// ```
+///
+/// An application with pages or an API of its own gives a [`Router`] for all paths but the engine's,
+/// and names other sites whose pages may connect:
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use throng_runtime::{Options, axum::Router, axum::routing::get};
+///
+/// let mut options = Options::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+/// options.router = Router::new().route("/health", get(|| async { "ok" }));
+/// options.policy.allowed_origins.push("https://app.example".into());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Address to serve; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Threads that serve sessions, at least 1.
+    /// Threads that serve sessions, at least 1; one per core is best.
     pub shards: u8,
     /// Limits of the engine.
     pub engine: Settings,
     /// Settings of the shard loop.
     pub tuning: Tuning,
-    /// Paths of the engine, and the origins that may use it.
+    /// Paths of the engine, and the origins and protocol versions that may use it.
     pub policy: HttpPolicy,
+    /// Serves all other paths, on the HTTP thread. Requests carry a [`crate::http::PeerAddr`].
+    pub router: Router,
     /// Connections that may be open; the limit of open files may bound them further.
     pub connections_max: u32,
     /// Connections of one address; 0 is no limit.
@@ -59,7 +74,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Production defaults: one shard per core, Socket.IO at `/socket.io/`, the server's own origin.
+    /// Production defaults: one shard per core, Socket.IO at `/socket.io/` for clients of Engine.IO 4
+    /// and the server's own origin, no other paths.
     pub fn new(listen: SocketAddr) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Options {
@@ -70,7 +86,9 @@ impl Options {
             policy: HttpPolicy {
                 engine_paths: vec![("/socket.io".into(), Endpoint::SocketIo)],
                 allowed_origins: Vec::new(),
+                allow_eio3: false,
             },
+            router: Router::new(),
             connections_max: 200_000,
             connections_per_ip_max: 4096,
             request_timeout_ms: 30_000,
@@ -118,7 +136,7 @@ async fn run<A: App>(
     let (mut shards, channels) = launch.start::<A>(&options.engine, &app, seeds)?;
     let settings = HttpSettings {
         policy,
-        router: Router::new(),
+        router: options.router,
         max_payload: options.engine.max_payload as usize,
         request_timeout_ms: options.request_timeout_ms,
         on_request: Arc::new(|_, _| {}),

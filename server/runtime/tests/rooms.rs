@@ -1,10 +1,14 @@
-//! `examples/rooms.rs` as its clients see it: real WebSockets and polling, on all shards of the machine.
+//! `examples/rooms.rs` as its clients see it: real WebSockets and polling, on all shards of the machine;
+//! and what an application may set in `Options`.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng_engine::rooms::{Event, Handler, Rooms, Settings, Socket};
 use throng_kit::{Process, Signal, http, own};
+use throng_runtime::{Options, StartError, axum, serve};
 use tungstenite::{Message, WebSocket};
 
 /// Clients of one test. The kernel spreads them over the shards.
@@ -19,11 +23,19 @@ struct Example {
 
 impl Example {
     /// Cargo builds examples before tests, into the folder next to theirs.
-    fn start() -> Example {
+    fn path() -> PathBuf {
         let test = std::env::current_exe().expect("a test has a path");
         let built = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-        let mut command = own(built.join("examples/rooms"));
-        command.args(["--listen", "127.0.0.1:0"]);
+        built.join("examples/rooms")
+    }
+
+    fn start() -> Example {
+        Example::with(&[])
+    }
+
+    fn with(args: &[&str]) -> Example {
+        let mut command = own(Example::path());
+        command.args(["--listen", "127.0.0.1:0"]).args(args);
         let mut process = Process::start(&command).expect("the example is built");
         let addr =
             process.wait_for_line(TIMEOUT, |line| line.strip_prefix(LISTENING)?.parse().ok());
@@ -185,6 +197,12 @@ fn polling_opens_a_session_and_the_signal_stops_the_server() {
     let open: Value = serde_json::from_str(body.strip_prefix('0').expect("open")).expect("JSON");
     assert_eq!(open["sid"].as_str().map(str::len), Some(20));
     assert_eq!(open["upgrades"], json!(["websocket"]));
+    let old = http::get(example.addr, "/socket.io/?EIO=3&transport=polling");
+    assert_eq!(
+        (old.status, old.json()["code"].clone()),
+        (400, json!(5)),
+        "it would give away its id"
+    );
     assert_eq!(http::get(example.addr, "/").status, 404, "there are no other routes");
 
     let mut client = Client::connect(example.addr);
@@ -192,4 +210,63 @@ fn polling_opens_a_session_and_the_signal_stops_the_server() {
     assert!(matches!(client.socket.read(), Ok(Message::Close(_))), "a close frame comes first");
     drop(client);
     assert!(example.process.wait(TIMEOUT).success());
+}
+
+#[test]
+fn a_server_without_shards_does_not_start() {
+    let mut example = own(Example::path());
+    example.args(["--listen", "127.0.0.1:0", "--shards", "0"]);
+    let mut process = Process::start(&example).expect("the example is built");
+    assert_eq!(process.wait(TIMEOUT).code(), Some(64));
+
+    let options = Options { shards: 0, ..Options::new(ANY) };
+    let error =
+        serve::<Rooms<Silent>>(options, Settings::new(Silent), |_| {}).expect_err("0 shards");
+    assert!(matches!(error, StartError::NoShards), "{error}");
+}
+
+#[test]
+fn a_client_reaches_members_on_the_only_shard() {
+    let example = Example::with(&["--shards", "1"]);
+    let mut client = Client::connect(example.addr);
+    assert_eq!(client.ask("join", json!("lobby")), json!({ "ok": true }));
+    assert_eq!(client.hear(), json!(["joined", { "room": "lobby", "id": client.id }]));
+}
+
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[derive(Clone)]
+struct Silent;
+
+impl Handler for Silent {
+    fn event(&mut self, _: &mut Socket<'_>, _: Event<'_>) {}
+}
+
+#[test]
+fn options_add_routes_origins_and_engine_io_3() {
+    let mut options = Options { shards: 1, ..Options::new(ANY) };
+    options.router = axum::Router::new().route("/health", axum::routing::get(|| async { "fine" }));
+    options.policy.allowed_origins.push("https://app.example".into());
+    options.policy.allow_eio3 = true;
+    let (listening, addr) = std::sync::mpsc::channel();
+    // It serves until the process of the test ends.
+    std::thread::spawn(move || {
+        let listening = move |addr| listening.send(addr).expect("the test waits");
+        serve::<Rooms<Silent>>(options, Settings::new(Silent), listening)
+    });
+    let addr = addr.recv_timeout(TIMEOUT).expect("it serves");
+    let health = http::get(addr, "/health");
+    assert_eq!((health.status, health.text()), (200, "fine".to_owned()));
+    for (eio, origin, status) in [
+        (4, "https://app.example", 200),
+        (4, "https://other.example", 403),
+        (3, "https://app.example", 200),
+    ] {
+        let request = format!(
+            "GET /socket.io/?EIO={eio}&transport=polling HTTP/1.1\r\nHost: a\r\n\
+             Origin: {origin}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = http::send(addr, request.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, status, "{eio}, {origin}");
+    }
 }

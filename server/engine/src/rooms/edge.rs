@@ -1,111 +1,42 @@
 //! Edge: the memberships of this shard's sessions in named rooms.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::items::{Ack, Direct, RoomDelivery, RoomRequest};
 use super::members::Members;
+use super::packets;
 use super::settings::{Counters, Settings};
-use crate::ids::{SessionId, ShardId};
+use crate::ids::{SessionId, ShardId, SocketId};
 use crate::maps::{Keyed, Map, home_of};
 use crate::sessions::Engine;
 
-/// From an edge to the home of a room.
-#[derive(Debug)]
-pub enum RoomRequest {
-    /// A session joins.
-    Join {
-        /// The room.
-        room: Arc<str>,
-        /// The session.
-        session: SessionId,
-        /// Identifies the membership among those of the session.
-        serial: u32,
-    },
-    /// A session leaves.
-    Leave {
-        /// The room.
-        room: Arc<str>,
-        /// The session.
-        session: SessionId,
-        /// The membership that ends.
-        serial: u32,
-    },
-    /// A frame for all members.
-    Emit {
-        /// The room.
-        room: Arc<str>,
-        /// One whole WebSocket text frame.
-        frame: Bytes,
-    },
-    /// An answer that waits for what was done before it.
-    Ack {
-        /// The room.
-        room: Arc<str>,
-        /// The session that asked.
-        session: SessionId,
-        /// The Engine.IO packet.
-        packet: Box<str>,
-    },
+/// Why a client cannot join a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// It is in the room, or has asked to join it.
+    AlreadyIn,
+    /// It is in [`Settings::rooms_per_session_max`] rooms.
+    TooManyRooms,
+    /// The name has more than [`Settings::name_bytes_max`] bytes.
+    NameTooLong,
 }
 
-impl RoomRequest {
-    pub(super) fn room(&self) -> &Arc<str> {
-        match self {
-            RoomRequest::Join { room, .. }
-            | RoomRequest::Leave { room, .. }
-            | RoomRequest::Emit { room, .. }
-            | RoomRequest::Ack { room, .. } => room,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            RoomRequest::Join { .. } | RoomRequest::Leave { .. } => 0,
-            RoomRequest::Emit { frame, .. } => frame.len(),
-            RoomRequest::Ack { packet, .. } => packet.len(),
-        }
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinError::AlreadyIn => "already in the room",
+            JoinError::TooManyRooms => "in too many rooms",
+            JoinError::NameTooLong => "the name of the room is too long",
+        })
     }
 }
 
-/// From the home of a room to an edge.
-#[derive(Debug)]
-pub enum RoomDelivery {
-    /// The session is a member from now on.
-    Joined {
-        /// The room.
-        room: Arc<str>,
-        /// The session.
-        session: SessionId,
-        /// The membership.
-        serial: u32,
-    },
-    /// The session is a member no longer.
-    Left {
-        /// The room.
-        room: Arc<str>,
-        /// The session.
-        session: SessionId,
-        /// The membership.
-        serial: u32,
-    },
-    /// A frame for all members of this shard.
-    Emit {
-        /// The room.
-        room: Arc<str>,
-        /// One whole WebSocket text frame.
-        frame: Bytes,
-    },
-    /// An answer for one session.
-    Ack {
-        /// The session that asked.
-        session: SessionId,
-        /// The Engine.IO packet.
-        packet: Box<str>,
-    },
-}
+impl std::error::Error for JoinError {}
 
 struct Membership {
     room: u32,
@@ -118,8 +49,8 @@ struct Membership {
 #[derive(Default)]
 struct Local {
     session: Option<SessionId>,
-    /// The Socket.IO id; empty before the namespace is connected.
-    id: Box<str>,
+    /// While the namespace is connected.
+    id: Option<SocketId>,
     memberships: SmallVec<[Membership; 2]>,
 }
 
@@ -131,7 +62,7 @@ struct LocalRoom {
     references: u32,
 }
 
-pub(super) struct Edge {
+pub(super) struct Edge<M> {
     settings: Limits,
     keyed: Keyed,
     shards: u8,
@@ -141,7 +72,7 @@ pub(super) struct Edge {
     locals: Vec<Local>,
     last_serial: u32,
     /// Requests that have not been sent, in order.
-    waiting: VecDeque<(ShardId, RoomRequest)>,
+    waiting: VecDeque<(ShardId, RoomRequest<M>)>,
     waiting_bytes: usize,
 }
 
@@ -152,8 +83,8 @@ struct Limits {
     waiting_bytes_max: usize,
 }
 
-impl Edge {
-    pub(super) fn new<H>(settings: &Settings<H>, keyed: Keyed, shards: u8) -> Edge {
+impl<M> Edge<M> {
+    pub(super) fn new<H>(settings: &Settings<H>, keyed: Keyed, shards: u8) -> Edge<M> {
         Edge {
             settings: Limits {
                 rooms_per_session_max: settings.rooms_per_session_max,
@@ -188,15 +119,13 @@ impl Edge {
         self.locals.get_mut(session.slot() as usize).filter(|local| local.session == Some(session))
     }
 
-    pub(super) fn set_id(&mut self, session: SessionId, id: Box<str>) {
-        if let Some(local) = self.local_mut(session) {
-            local.id = id;
-        }
+    pub(super) fn connected(&mut self, session: SessionId, id: SocketId) {
+        self.local_mut(session).expect("a session is known until its end").id = Some(id);
     }
 
-    /// Takes the id for the length of a call; empty if the namespace is not connected.
-    pub(super) fn take_id(&mut self, session: SessionId) -> Box<str> {
-        self.local_mut(session).map(|local| std::mem::take(&mut local.id)).unwrap_or_default()
+    /// The client's id; `None` if the namespace is not connected.
+    pub(super) fn id(&self, session: SessionId) -> Option<SocketId> {
+        self.local(session)?.id
     }
 
     fn room(&self, slot: u32) -> &LocalRoom {
@@ -221,14 +150,18 @@ impl Edge {
 
     // ---- what handlers do ---------------------------------------------------------------------
 
-    pub(super) fn join(&mut self, session: SessionId, name: &str) -> bool {
-        if name.len() > self.settings.name_bytes_max as usize || self.is_in(session, name) {
-            return false;
+    pub(super) fn join(&mut self, session: SessionId, name: &str) -> Result<(), JoinError> {
+        if name.len() > self.settings.name_bytes_max as usize {
+            return Err(JoinError::NameTooLong);
         }
-        let rooms_max = self.settings.rooms_per_session_max as usize;
-        if self.local(session).is_none_or(|local| local.memberships.len() >= rooms_max) {
-            return false;
+        if self.is_in(session, name) {
+            return Err(JoinError::AlreadyIn);
         }
+        let local = self.local(session).expect("a session is known until its end");
+        if local.memberships.len() >= self.settings.rooms_per_session_max as usize {
+            return Err(JoinError::TooManyRooms);
+        }
+        let id = local.id.expect("only a connected client acts");
         let slot = self.intern(name);
         self.last_serial = self.last_serial.wrapping_add(1);
         let serial = self.last_serial;
@@ -238,54 +171,87 @@ impl Edge {
         let local = self.local_mut(session).expect("it was found above");
         let membership = Membership { room: slot, serial, index: None, is_leaving: false };
         local.memberships.push(membership);
-        self.send(RoomRequest::Join { room, session, serial });
-        true
+        self.send(&room, |room| RoomRequest::Join { room, session, serial, id });
+        Ok(())
     }
 
     pub(super) fn leave(&mut self, session: SessionId, name: &str) -> bool {
         let Some(slot) = self.names.get(name).copied() else { return false };
+        self.leave_if(session, |membership| membership.room == slot)
+    }
+
+    fn leave_if(&mut self, session: SessionId, is_meant: impl Fn(&Membership) -> bool) -> bool {
         let Some(local) = self.local_mut(session) else { return false };
-        let membership = local.memberships.iter_mut().find(|m| m.room == slot && !m.is_leaving);
+        let membership = local.memberships.iter_mut().find(|m| !m.is_leaving && is_meant(m));
         let Some(membership) = membership else { return false };
         // The membership lasts until home has answered: what was sent before still arrives.
         membership.is_leaving = true;
-        let serial = membership.serial;
+        let (slot, serial) = (membership.room, membership.serial);
         let room = Arc::clone(&self.room(slot).name);
-        self.send(RoomRequest::Leave { room, session, serial });
+        self.send(&room, |room| RoomRequest::Leave { room, session, serial });
         true
     }
 
     /// The session has left the namespace, or has ended: it receives nothing more, at once.
-    pub(super) fn leave_all(&mut self, session: SessionId) {
+    pub(super) fn disconnected(&mut self, session: SessionId) {
         let local = self.local_mut(session).expect("a session is known until its end");
+        local.id = None;
         for membership in std::mem::take(&mut local.memberships) {
             let room = Arc::clone(&self.room(membership.room).name);
             if !membership.is_leaving {
-                self.send(RoomRequest::Leave { room, session, serial: membership.serial });
+                let serial = membership.serial;
+                self.send(&room, |room| RoomRequest::Leave { room, session, serial });
             }
             self.forget(membership.room, membership.index);
         }
     }
 
     pub(super) fn closed(&mut self, session: SessionId) {
-        self.leave_all(session);
-        if let Some(local) = self.local_mut(session) {
-            local.session = None;
-        }
+        self.disconnected(session);
+        let local = self.local_mut(session).expect("a session is known until its end");
+        local.session = None;
     }
 
-    pub(super) fn emit(&mut self, room: &str, frame: Bytes) {
-        let room = self.name(room);
-        self.send(RoomRequest::Emit { room, frame });
+    pub(super) fn emit(&mut self, room: &str, frame: Bytes, except: Option<SessionId>) {
+        self.send_to(room, |room| RoomRequest::Emit { room, frame, except });
     }
 
     pub(super) fn ack(&mut self, session: SessionId, room: &str, packet: String) {
-        let room = self.name(room);
-        self.send(RoomRequest::Ack { room, session, packet: packet.into() });
+        let packet = packet.into();
+        self.send_to(room, |room| RoomRequest::Ack { room, session, packet });
     }
 
-    fn send(&mut self, request: RoomRequest) {
-        let to = home_of(&self.keyed, &**request.room(), self.shards);
+    pub(super) fn message(&mut self, room: &str, from: SocketId, message: M, ack: Ack, bytes: u32) {
+        self.send_to(room, |room| RoomRequest::Message { room, from, message, ack, bytes });
+    }
+
+    pub(super) fn remove_all(&mut self, room: &str, is_disconnect: bool) {
+        self.send_to(room, |room| RoomRequest::RemoveAll { room, is_disconnect });
+    }
+
+    pub(super) fn direct(&mut self, id: SocketId, action: Direct) {
+        // No shard has made an id that names a shard beyond the last. The first shard counts it.
+        let shard = id.session().shard();
+        let to = if shard.0 < self.shards { shard } else { ShardId(0) };
+        self.wait(to, RoomRequest::Direct { id, action });
+    }
+
+    pub(super) fn direct_leave(&mut self, id: SocketId, room: &str) {
+        let room = self.name(room);
+        self.direct(id, Direct::Leave { room, serial: None });
+    }
+
+    fn send_to(&mut self, room: &str, request: impl FnOnce(Arc<str>) -> RoomRequest<M>) {
+        let room = self.name(room);
+        self.send(&room, request);
+    }
+
+    fn send(&mut self, room: &Arc<str>, request: impl FnOnce(Arc<str>) -> RoomRequest<M>) {
+        let to = home_of(&self.keyed, &**room, self.shards);
+        self.wait(to, request(Arc::clone(room)));
+    }
+
+    fn wait(&mut self, to: ShardId, request: RoomRequest<M>) {
         self.waiting_bytes += request.bytes();
         self.waiting.push_back((to, request));
     }
@@ -293,7 +259,7 @@ impl Edge {
     /// Sends what waits, in order for each home; returns whether everything fitted.
     pub(super) fn flush(
         &mut self,
-        mut push: impl FnMut(ShardId, RoomRequest) -> Result<(), RoomRequest>,
+        mut push: impl FnMut(ShardId, RoomRequest<M>) -> Result<(), RoomRequest<M>>,
     ) -> bool {
         let mut full = SmallVec::<[ShardId; 4]>::new();
         for _ in 0..self.waiting.len() {
@@ -329,7 +295,7 @@ impl Edge {
         counters: &mut Counters,
     ) {
         match delivery {
-            RoomDelivery::Joined { session, serial, .. } => {
+            RoomDelivery::Joined { session, serial } => {
                 let membership = self.membership(session, serial);
                 let Some(slot) = membership.map(|membership| membership.room) else {
                     // It left while the answer was under way; its leave is under way too.
@@ -341,39 +307,107 @@ impl Edge {
                 membership.index = Some(index);
                 counters.joins += 1;
             }
-            RoomDelivery::Left { session, serial, .. } => {
-                let Some(local) = self.local_mut(session) else {
+            RoomDelivery::Refused { session, serial } => {
+                counters.joins_refused += 1;
+                if !self.end_membership(session, serial) {
                     engine.counters.stale_deliveries += 1;
-                    return;
-                };
-                let place = local.memberships.iter().position(|m| m.serial == serial);
-                let Some(place) = place else {
-                    engine.counters.stale_deliveries += 1;
-                    return;
-                };
-                let membership = local.memberships.remove(place);
-                self.forget(membership.room, membership.index);
-                counters.leaves += 1;
+                }
             }
-            RoomDelivery::Emit { room, frame } => {
-                let Some(slot) = self.names.get(&room).copied() else {
-                    // The last member here ended while the frame was under way.
+            RoomDelivery::Left { session, serial } => {
+                if self.end_membership(session, serial) {
+                    counters.leaves += 1;
+                } else {
                     engine.counters.stale_deliveries += 1;
-                    return;
-                };
-                let members = &self.room(slot).members;
-                members.fan_out(
-                    slot,
-                    &frame,
-                    engine,
-                    |_| false,
-                    |member, engine| engine.emit_frame(member.session, &frame),
-                );
-                engine.counters.deliveries += members.len() as u64;
-                engine.counters.events_out += members.len() as u64;
+                }
+            }
+            RoomDelivery::Emit { room, frame, except } => {
+                self.fan_out(&room, &frame, except, engine);
             }
             RoomDelivery::Ack { session, packet } => engine.emit_event(session, &packet),
+            RoomDelivery::RemoveAll { room, is_disconnect } => {
+                self.members_leave(&room, is_disconnect, engine);
+            }
+            RoomDelivery::Direct { id, action } => {
+                let session = id.session();
+                if self.id(session) != Some(id) {
+                    counters.sockets_unknown += 1;
+                    return;
+                }
+                match action {
+                    Direct::Packet(packet) => engine.emit_event(session, &packet),
+                    // It may have left by itself.
+                    Direct::Leave { room, serial: None } => {
+                        self.leave(session, &room);
+                    }
+                    Direct::Leave { serial: Some(serial), .. } => {
+                        self.leave_if(session, |membership| membership.serial == serial);
+                    }
+                    Direct::Disconnect => packets::disconnect(session, engine),
+                }
+            }
         }
+    }
+
+    fn fan_out(&self, room: &str, frame: &Bytes, except: Option<SessionId>, engine: &mut Engine) {
+        let Some(slot) = self.names.get(room).copied() else {
+            // The last member here ended while the frame was under way.
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let members = &self.room(slot).members;
+        let mut count = members.len() as u64;
+        match except {
+            None => members.fan_out(
+                slot,
+                frame,
+                engine,
+                |_| false,
+                |member, engine| engine.emit_frame(member.session, frame),
+            ),
+            Some(except) => members.fan_out(
+                slot,
+                frame,
+                engine,
+                |member| member.session == except,
+                |member, engine| {
+                    if member.session == except {
+                        count -= 1;
+                    } else {
+                        engine.emit_frame(member.session, frame);
+                    }
+                },
+            ),
+        }
+        engine.counters.deliveries += count;
+        engine.counters.events_out += count;
+    }
+
+    /// Their leaves, or their ends, are sent to home when the turn ends.
+    fn members_leave(&mut self, room: &str, is_disconnect: bool, engine: &mut Engine) {
+        let Some(slot) = self.names.get(room).copied() else {
+            // The last member here ended while the delivery was under way.
+            engine.counters.stale_deliveries += 1;
+            return;
+        };
+        let members = self.room(slot).members.iter();
+        let sessions: SmallVec<[SessionId; 8]> = members.map(|member| member.session).collect();
+        for session in sessions {
+            if is_disconnect {
+                packets::disconnect(session, engine);
+            } else {
+                self.leave(session, room);
+            }
+        }
+    }
+
+    /// The membership is over, by the word of its home. False if it was over before.
+    fn end_membership(&mut self, session: SessionId, serial: u32) -> bool {
+        let Some(local) = self.local_mut(session) else { return false };
+        let place = local.memberships.iter().position(|m| m.serial == serial);
+        let Some(place) = place else { return false };
+        let membership = local.memberships.remove(place);
+        self.forget(membership.room, membership.index);
+        true
     }
 
     /// The session has moved to a WebSocket.

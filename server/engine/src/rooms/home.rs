@@ -1,67 +1,211 @@
-//! Home: which shards have members of a room.
+//! Home: the rooms whose names fall on this shard.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edge::{RoomDelivery, RoomRequest};
-use crate::ids::ShardId;
+use super::items::{RoomDelivery, RoomRequest};
+use super::settings::{Counters, Settings};
+use super::state::{Outgoing, RoomHome, RoomState, Stay, edges};
+use crate::app::Place;
+use crate::ids::{SessionId, ShardId};
 use crate::maps::{Keyed, Map};
 
-pub(super) struct Home {
-    /// Members per shard. A room without any is forgotten.
-    rooms: Map<Arc<str>, Box<[u32]>>,
+pub(super) struct Home<S> {
+    /// A room without members is forgotten.
+    rooms: Map<Arc<str>, Record<S>>,
+    own: ShardId,
     shards: u8,
+    rooms_max: usize,
+    members_max: usize,
+    /// Members that rooms with state keep.
+    members: u64,
+    out: Outgoing,
 }
 
-impl Home {
-    pub(super) fn new(keyed: Keyed, shards: u8) -> Home {
-        Home { rooms: Map::with_hasher(keyed), shards }
+struct Record<S> {
+    /// Members per shard.
+    counts: Box<[u32]>,
+    /// Members of a room with state.
+    stays: BTreeMap<SessionId, Stay>,
+    state: S,
+}
+
+impl<S: RoomState> Record<S> {
+    fn new(shards: u8) -> Record<S> {
+        let counts = vec![0; usize::from(shards)].into();
+        Record { counts, stays: BTreeMap::new(), state: S::default() }
     }
 
-    /// Handles a request; at most one delivery per edge.
+    fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
+    /// Calls the state with its room.
+    fn call<T>(
+        &mut self,
+        name: &Arc<str>,
+        out: &mut Outgoing,
+        call: impl FnOnce(&mut S, &mut RoomHome<'_>) -> T,
+    ) -> T {
+        let Record { counts, stays, state } = self;
+        call(state, &mut RoomHome { name, counts, stays, out })
+    }
+}
+
+impl<S: RoomState> Home<S> {
+    pub(super) fn new<H>(settings: &Settings<H>, keyed: Keyed, place: &Place) -> Home<S> {
+        Home {
+            rooms: Map::with_hasher(keyed),
+            own: place.shard,
+            shards: place.shards,
+            rooms_max: settings.rooms_per_shard_max as usize,
+            members_max: settings.members_per_room_max as usize,
+            members: 0,
+            out: Outgoing::new(place.shards, settings.home_bytes_max as usize),
+        }
+    }
+
+    /// Handles a request. Without state it causes at most one delivery per edge, which goes to
+    /// `deliver`. With state all deliveries wait for [`Home::flush`], in order.
     pub(super) fn request(
         &mut self,
-        request: RoomRequest,
+        request: RoomRequest<S::Message>,
+        counters: &mut Counters,
         mut deliver: impl FnMut(ShardId, RoomDelivery),
     ) {
+        let out = &mut self.out;
+        let mut send = |out: &mut Outgoing, to, delivery| {
+            if S::IS_KEPT {
+                out.push(to, delivery);
+            } else {
+                deliver(to, delivery);
+            }
+        };
         match request {
-            RoomRequest::Join { room, session, serial } => {
-                let shards = usize::from(self.shards);
-                let counts = self.rooms.entry(Arc::clone(&room));
-                let counts = counts.or_insert_with(|| vec![0; shards].into());
-                counts[usize::from(session.shard().0)] += 1;
-                deliver(session.shard(), RoomDelivery::Joined { room, session, serial });
+            RoomRequest::Join { room, session, serial, id } => {
+                let rooms = self.rooms.len();
+                let record = self.rooms.entry(Arc::clone(&room));
+                let record = record.or_insert_with(|| Record::new(self.shards));
+                if S::IS_KEPT {
+                    let is_full = record.stays.len() >= self.members_max
+                        || (record.is_empty() && rooms >= self.rooms_max);
+                    if is_full || !record.call(&room, out, |state, room| state.admits(room, id)) {
+                        out.push(session.shard(), RoomDelivery::Refused { session, serial });
+                        return self.forget_if_empty(&room);
+                    }
+                    let stay = Stay { id, serial, is_leaving: false };
+                    let before = record.stays.insert(session, stay);
+                    assert!(before.is_none(), "a session leaves a room before it joins again");
+                    self.members += 1;
+                }
+                record.counts[usize::from(session.shard().0)] += 1;
+                send(out, session.shard(), RoomDelivery::Joined { session, serial });
+                if S::IS_KEPT {
+                    record.call(&room, out, |state, room| state.joined(room, id));
+                }
             }
             RoomRequest::Leave { room, session, serial } => {
-                let counts = self.rooms.get_mut(&room).expect("a leave follows its join");
-                let count = &mut counts[usize::from(session.shard().0)];
-                *count = count.checked_sub(1).expect("a leave follows its join");
-                if counts.iter().all(|count| *count == 0) {
-                    self.rooms.remove(&room);
-                }
-                deliver(session.shard(), RoomDelivery::Left { room, session, serial });
-            }
-            RoomRequest::Emit { room, frame } => {
-                let Some(counts) = self.rooms.get(&room) else { return }; // It has no members.
-                for (shard, count) in counts.iter().enumerate() {
-                    if *count > 0 {
-                        let (room, frame) = (Arc::clone(&room), frame.clone());
-                        deliver(ShardId(shard as u8), RoomDelivery::Emit { room, frame });
+                let record = self.rooms.get_mut(&room);
+                let mut left = None;
+                if S::IS_KEPT {
+                    let stays = record.as_ref().map(|record| &record.stays);
+                    let stay = stays.and_then(|stays| stays.get(&session));
+                    left = stay.filter(|stay| stay.serial == serial).map(|stay| stay.id);
+                    if left.is_none() {
+                        // The join was refused, and the client left before it learned that.
+                        counters.leaves_late += 1;
+                        return;
                     }
+                }
+                let record = record.expect("a leave follows its join");
+                let count = &mut record.counts[usize::from(session.shard().0)];
+                *count = count.checked_sub(1).expect("a leave follows its join");
+                send(out, session.shard(), RoomDelivery::Left { session, serial });
+                if let Some(id) = left {
+                    record.stays.remove(&session);
+                    self.members -= 1;
+                    record.call(&room, out, |state, room| state.left(room, id));
+                }
+                self.forget_if_empty(&room);
+            }
+            RoomRequest::Emit { room, frame, except } => {
+                let Some(record) = self.rooms.get(&room) else { return }; // It has no members.
+                for to in edges(&record.counts) {
+                    let (room, frame) = (Arc::clone(&room), frame.clone());
+                    send(out, to, RoomDelivery::Emit { room, frame, except });
                 }
             }
             RoomRequest::Ack { session, packet, .. } => {
-                deliver(session.shard(), RoomDelivery::Ack { session, packet });
+                send(out, session.shard(), RoomDelivery::Ack { session, packet });
+            }
+            RoomRequest::Message { room, from, message, ack, .. } => {
+                // A room without members gets a state for the length of the call.
+                let record = self.rooms.entry(Arc::clone(&room));
+                let record = record.or_insert_with(|| Record::new(self.shards));
+                record.call(&room, out, |state, room| state.message(room, from, message, ack));
+                self.forget_if_empty(&room);
+            }
+            RoomRequest::RemoveAll { room, is_disconnect } => {
+                let Some(record) = self.rooms.get(&room) else { return }; // It has no members.
+                for to in edges(&record.counts) {
+                    let room = Arc::clone(&room);
+                    send(out, to, RoomDelivery::RemoveAll { room, is_disconnect });
+                }
+            }
+            RoomRequest::Direct { id, action } => {
+                send(out, self.own, RoomDelivery::Direct { id, action });
             }
         }
     }
 
-    pub(super) fn rooms(&self) -> usize {
-        self.rooms.len()
+    fn forget_if_empty(&mut self, room: &Arc<str>) {
+        if self.rooms.get(room).is_some_and(Record::is_empty) {
+            self.rooms.remove(room);
+        }
+    }
+
+    /// The time of a tick has come.
+    pub(super) fn tick(&mut self) {
+        for (name, record) in &mut self.rooms {
+            record.call(name, &mut self.out, |state, room| state.tick(room));
+        }
+    }
+
+    /// The next delivery that waits, if its lane has a free slot.
+    pub(super) fn next(
+        &mut self,
+        has_slot: impl FnOnce(ShardId) -> bool,
+    ) -> Option<(ShardId, RoomDelivery)> {
+        self.out.next(has_slot)
+    }
+
+    /// Whether deliveries wait for free slots.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    pub(super) fn count(&self, counters: &mut Counters) {
+        counters.rooms = self.rooms.len() as u64;
+        counters.home_members = self.members;
+        counters.home_bytes = self.out.bytes() as u64;
+        counters.home_emits_dropped = self.out.dropped();
     }
 
     pub(super) fn check(&self) {
-        for counts in self.rooms.values() {
-            assert!(counts.iter().any(|count| *count > 0), "a room without members is forgotten");
+        let mut members = 0;
+        for record in self.rooms.values() {
+            assert!(!record.is_empty(), "a room without members is forgotten");
+            members += record.stays.len() as u64;
+            if S::IS_KEPT {
+                let counted: u32 = record.counts.iter().sum();
+                assert_eq!(
+                    counted as usize,
+                    record.stays.len(),
+                    "members kept are members counted"
+                );
+            }
         }
+        assert_eq!(members, self.members, "members are those of all rooms");
+        self.out.check();
     }
 }

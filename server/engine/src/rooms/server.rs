@@ -2,54 +2,73 @@
 
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use throng_wire::sio;
 
-use super::edge::{Edge, RoomDelivery, RoomRequest};
-use super::handler::{Event, Handler, Socket};
+use super::edge::Edge;
+use super::handler::{Event, Handler};
 use super::home::Home;
+use super::io::Io;
+use super::items::{RoomDelivery, RoomRequest};
+use super::packets::is_reserved;
 use super::settings::{Counters, Settings};
+use super::socket::Socket;
+use super::state::RoomState;
 use crate::app::{App, Cx, Place};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, ShardId};
 use crate::items::Items;
 use crate::lanes::{Full, Lanes};
 use crate::maps::Keyed;
 use crate::now::Now;
 use crate::sessions::{CloseReason, Engine, SessionEvent};
 
-/// The application of named rooms: a [`Handler`] on any number of shards.
-pub struct Rooms<H> {
+/// The application of named rooms: a [`Handler`] on any number of shards, and what it keeps for each
+/// room, a [`RoomState`], if anything.
+pub struct Rooms<H, S: RoomState = ()> {
     handler: H,
-    edge: Edge,
-    home: Home,
+    edge: Edge<S::Message>,
+    home: Home<S>,
     counters: Counters,
+    /// Requests wait for free slots.
     retry_at: Option<Now>,
+    /// Deliveries wait for free slots.
+    home_retry_at: Option<Now>,
+    /// The first shard: it alone calls [`Handler::tick`].
+    is_first: bool,
+    tick_ms: u64,
+    /// `None` without ticks, and before the first turn.
+    tick_at: Option<Now>,
 }
 
-impl<H: Handler> Rooms<H> {
-    /// Calls the handler with the socket, then sends what it did.
+impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
+    /// Calls the handler with the socket if the namespace is connected.
     fn handle(
         &mut self,
         session: SessionId,
+        event_bytes: usize,
         cx: &mut Cx<'_, Self>,
-        call: impl FnOnce(&mut H, &mut Socket<'_>),
+        call: impl FnOnce(&mut H, &mut Socket<'_, S::Message>),
     ) {
-        let id = self.edge.take_id(session);
-        if id.is_empty() {
-            return;
-        }
-        let mut socket = Socket { session, id: &id, engine: cx.engine, edge: &mut self.edge };
-        call(&mut self.handler, &mut socket);
-        self.edge.set_id(session, id);
+        let Some(id) = self.edge.id(session) else { return };
+        let event_bytes = u32::try_from(event_bytes).unwrap_or(u32::MAX);
+        let (engine, edge) = (&mut *cx.engine, &mut self.edge);
+        call(&mut self.handler, &mut Socket { session, id, event_bytes, engine, edge });
         if self.edge.is_over() {
             cx.engine.end(session, CloseReason::Limit);
         }
     }
 
     fn disconnected(&mut self, session: SessionId, cx: &mut Cx<'_, Self>) {
-        self.handle(session, cx, |handler, socket| handler.disconnecting(socket));
-        self.edge.leave_all(session);
-        // Nothing is connected any more.
-        drop(self.edge.take_id(session));
+        self.handle(session, 0, cx, |handler, socket| handler.disconnecting(socket));
+        self.edge.disconnected(session);
+    }
+
+    /// Sends what the state of rooms has for their members.
+    fn flush_home(&mut self, cx: &mut Cx<'_, Self>) {
+        while let Some((to, delivery)) = self.home.next(|to| cx.lanes.delivery_slots(to) > 0) {
+            cx.lanes.deliver(to, delivery);
+        }
+        self.home_retry_at = self.home.is_blocked().then(|| cx.engine.now().plus_ms(1));
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, Self>) {
@@ -64,8 +83,8 @@ impl<H: Handler> Rooms<H> {
     }
 }
 
-impl<H: Handler> Items for Rooms<H> {
-    type Request = RoomRequest;
+impl<H: Handler<S::Message>, S: RoomState> Items for Rooms<H, S> {
+    type Request = RoomRequest<S::Message>;
     type Delivery = RoomDelivery;
     type Command = Infallible;
     type Reply = Infallible;
@@ -75,19 +94,30 @@ impl<H: Handler> Items for Rooms<H> {
     type Change = Infallible;
 }
 
-impl<H: Handler> App for Rooms<H> {
+impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     type Settings = Settings<H>;
     type View = Vec<Infallible>;
     type Counters = Counters;
 
-    fn new(settings: &Settings<H>, place: &Place) -> Rooms<H> {
+    fn new(settings: &Settings<H>, place: &Place) -> Rooms<H, S> {
         let keyed = Keyed::new(place.seed.placement);
         Rooms {
             handler: settings.handler.clone(),
             edge: Edge::new(settings, keyed.clone(), place.shards),
-            home: Home::new(keyed, place.shards),
+            home: Home::new(settings, keyed, place),
             counters: Counters::default(),
             retry_at: None,
+            home_retry_at: None,
+            is_first: place.shard == ShardId(0),
+            tick_ms: u64::from(settings.tick_ms),
+            tick_at: None,
+        }
+    }
+
+    fn begin(&mut self, now: Now) {
+        let has_ticks = self.tick_ms > 0 && (self.is_first || S::IS_KEPT);
+        if has_ticks && self.tick_at.is_none() {
+            self.tick_at = Some(now.plus_ms(self.tick_ms));
         }
     }
 
@@ -95,13 +125,20 @@ impl<H: Handler> App for Rooms<H> {
         match event {
             SessionEvent::Opened { session, .. } => self.edge.opened(session),
             SessionEvent::Connected { session, id, .. } => {
-                self.edge.set_id(session, id);
-                self.handle(session, cx, |handler, socket| handler.connected(socket));
+                self.edge.connected(session, id);
+                self.handle(session, 0, cx, |handler, socket| handler.connected(socket));
             }
             SessionEvent::Event { session, ack, data, attachments, .. } => {
                 let parsed = sio::event(&data).expect("the decoder has checked the event");
-                let event = Event { parsed, ack, attachments: &attachments };
-                self.handle(session, cx, |handler, socket| handler.event(socket, event));
+                if is_reserved(&parsed.name) {
+                    cx.engine.end(session, CloseReason::ParseError);
+                } else {
+                    let bytes = data.len() + attachments.iter().map(Bytes::len).sum::<usize>();
+                    let event = Event { parsed, ack, attachments: &attachments };
+                    self.handle(session, bytes, cx, |handler, socket| {
+                        handler.event(socket, event);
+                    });
+                }
             }
             SessionEvent::Disconnected { session } => self.disconnected(session, cx),
             SessionEvent::Moved { session } => self.edge.moved(session, cx.engine),
@@ -117,8 +154,12 @@ impl<H: Handler> App for Rooms<H> {
         self.flush(cx);
     }
 
-    fn request(&mut self, request: RoomRequest, cx: &mut Cx<'_, Self>) {
-        self.home.request(request, |to, delivery| cx.lanes.deliver(to, delivery));
+    fn request(&mut self, request: RoomRequest<S::Message>, cx: &mut Cx<'_, Self>) {
+        let counters = &mut self.counters;
+        self.home.request(request, counters, |to, delivery| cx.lanes.deliver(to, delivery));
+        if S::IS_KEPT {
+            self.flush_home(cx);
+        }
     }
 
     fn delivery(&mut self, delivery: RoomDelivery, engine: &mut Engine) {
@@ -134,20 +175,34 @@ impl<H: Handler> App for Rooms<H> {
     }
 
     fn settle_edge(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.is_first && self.tick_at.is_some_and(|at| at <= cx.engine.now()) {
+            self.handler.tick(&mut Io { edge: &mut self.edge });
+        }
         self.flush(cx);
     }
 
-    fn settle_home(&mut self, _cx: &mut Cx<'_, Self>) {
-        self.counters.rooms = self.home.rooms() as u64;
+    fn settle_home(&mut self, cx: &mut Cx<'_, Self>) {
+        self.flush_home(cx);
+        let now = cx.engine.now();
+        if self.tick_at.is_some_and(|at| at <= now) {
+            self.tick_at = Some(now.plus_ms(self.tick_ms));
+            // A home that waits for free slots misses a tick.
+            if S::IS_KEPT && !self.home.is_blocked() {
+                self.home.tick();
+                self.flush_home(cx);
+            }
+        }
+        self.home.count(&mut self.counters);
     }
 
-    /// A request causes at most one delivery per edge.
+    /// A request without state causes at most one delivery per edge. The deliveries of one with state
+    /// wait at the home, which takes no more until they are sent.
     fn takes_requests(&self, lanes: &Lanes<Self>) -> bool {
-        lanes.delivery_slots_min() > 0
+        !self.home.is_blocked() && lanes.delivery_slots_min() > 0
     }
 
     fn next_deadline(&self) -> Option<Now> {
-        self.retry_at
+        [self.retry_at, self.home_retry_at, self.tick_at].into_iter().flatten().min()
     }
 
     fn counters(&self) -> &Counters {

@@ -7,7 +7,7 @@ use throng_wire::sio;
 use super::session::{Assembly, Beat};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, SocketId};
 use crate::now::Now;
 use crate::request::Endpoint;
 
@@ -198,24 +198,19 @@ impl Engine {
         namespace: u8,
         auth: Option<Box<str>>,
     ) {
-        let random = self.random_bytes::<15>();
+        let id = SocketId::new(conn, self.random_bytes());
         let session = self.live_mut(conn);
         session.connected |= 1 << namespace;
         session.has_left = false;
         session.connect_by = Now(u64::MAX);
-        let version = session.version;
-        let id = match version {
-            Version::V4 => {
-                base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random)
-            }
-            // Engine.IO 3 clients take the Engine.IO sid as their socket id.
-            Version::V3 => session.sid().text(),
-        };
+        // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
+        // does not get that: it authorises polling requests.
+        let sent = (session.version == Version::V4).then(|| id.to_string());
         let name = self.namespaces[usize::from(namespace)];
         let mut answer = String::with_capacity(64);
-        sio::put_connect(&mut answer, name, (version == Version::V4).then_some(&*id));
+        sio::put_connect(&mut answer, name, sent.as_deref());
         self.emit(conn, &answer);
-        let connected = SessionEvent::Connected { session: conn, namespace, id: id.into(), auth };
+        let connected = SessionEvent::Connected { session: conn, namespace, id, auth };
         self.session_events.push_back(connected);
     }
 }

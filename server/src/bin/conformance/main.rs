@@ -75,6 +75,7 @@ fn options(args: &Args) -> Options {
                 ("/echo".into(), Endpoint::RawEcho),
             ],
             allowed_origins: vec!["*".into()],
+            allow_eio3: true,
         },
         connections_max: u32::MAX,
         connections_per_ip_max: 0,

@@ -1,14 +1,16 @@
-//! `throng_engine::rooms` on three shards driven by hand through tiny lanes, in random order: members
+//! Joins, leaves and messages in random order, with and without state at the rooms' homes: members
 //! receive exactly what was said between the acks of their join and their leave, nobody else receives
 //! anything, and everything drains.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use throng_engine::rooms::{Event, Handler, Rooms, Settings as RoomSettings, Socket};
-use throng_engine::{App as _, Eio, PipeEnd, Settings, Transport};
-use throng_world::request;
+use throng_engine::rooms::{Ack, Event, Handler, RoomHome, RoomState, Rooms, Settings, Socket};
+use throng_engine::{App as _, Eio, SocketId};
+
+use crate::net::Net;
 
 const SHARDS: usize = 3;
 const CLIENTS: usize = 6;
@@ -22,7 +24,7 @@ impl Handler for Plain {
     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
         let (room, text): (String, String) = event.args().expect("tests send both");
         let ok = match event.name() {
-            "join" => socket.room(&room).join(),
+            "join" => socket.room(&room).join().is_ok(),
             "leave" => socket.room(&room).leave(),
             _ => {
                 socket.room(&room).emit("said", json!([room, text]));
@@ -30,6 +32,18 @@ impl Handler for Plain {
             }
         };
         socket.room(&room).ack(event.ack(), json!(ok));
+    }
+}
+
+/// A state that changes nothing.
+#[derive(Default)]
+struct Kept;
+
+impl RoomState for Kept {
+    type Message = Infallible;
+
+    fn message(&mut self, _: &mut RoomHome<'_>, _: SocketId, message: Infallible, _: Ack) {
+        match message {}
     }
 }
 
@@ -54,9 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What a client knows.
+#[derive(Default)]
 struct Client {
-    pipe: throng_world::Client,
-    is_open: bool,
     /// Events without an ack, by ack id.
     asked: BTreeMap<u64, (&'static str, usize)>,
     next_ack: u64,
@@ -67,35 +80,22 @@ struct Client {
     current: BTreeMap<usize, usize>,
 }
 
-struct World {
-    base: throng_world::World<Rooms<Plain>, ()>,
+struct World<S: RoomState<Message = Infallible>> {
+    net: Net<Rooms<Plain, S>>,
     clients: Vec<Client>,
     said: usize,
     /// Room of each text.
     room_of: Vec<usize>,
 }
 
-impl World {
-    fn new(lane_max: u32) -> World {
-        let settings = Settings { own_lane_max: lane_max, ..Settings::default() };
-        let app = RoomSettings::new(Plain);
-        let mut base = throng_world::World::start(SHARDS as u8, lane_max, &settings, &app, ());
-        let clients = (0..CLIENTS).map(|index| {
-            let pipe = base.upgrade(index % SHARDS, request(Transport::Websocket, Eio::V4));
-            base.send_quietly(pipe, "40");
-            Client {
-                pipe,
-                is_open: true,
-                asked: BTreeMap::new(),
-                next_ack: 0,
-                rooms: BTreeSet::new(),
-                stays: Vec::new(),
-                current: BTreeMap::new(),
-            }
-        });
-        let clients = clients.collect();
-        base.checks_steps = true;
-        let mut world = World { base, clients, said: 0, room_of: Vec::new() };
+impl<S: RoomState<Message = Infallible>> World<S> {
+    fn new(lane_max: usize) -> World<S> {
+        let mut net = Net::new(SHARDS, lane_max, &Settings::new(Plain));
+        for index in 0..CLIENTS {
+            net.connect(index % SHARDS, Eio::V4);
+        }
+        let clients = (0..CLIENTS).map(|_| Client::default()).collect();
+        let mut world = World { net, clients, said: 0, room_of: Vec::new() };
         world.drain();
         world
     }
@@ -103,46 +103,33 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Turn { shard } => {
-                self.base.now = self.base.now.plus_ms(1);
-                self.base.turn(shard);
-                self.read();
+                let received = self.net.turn(shard);
+                received.iter().for_each(|(client, packet)| self.packet(*client, packet));
             }
             Step::Join { client, room } => self.ask(client, "join", room, "-"),
             Step::Leave { client, room } => self.ask(client, "leave", room, "-"),
             Step::Say { client, room } => {
-                if self.clients[client].is_open && !self.clients[client].asked_any(room) {
+                if self.net.is_open(client) && !self.clients[client].asked_any(room) {
                     let text = self.said.to_string();
                     self.said += 1;
                     self.room_of.push(room);
                     self.ask(client, "say", room, &text);
                 }
             }
-            Step::Close { client } => {
-                self.clients[client].is_open = false;
-                self.base.close_quietly(self.clients[client].pipe, PipeEnd::Eof);
-            }
+            Step::Close { client } => self.net.close(client),
         }
     }
 
-    fn ask(&mut self, client: usize, name: &'static str, room: usize, text: &str) {
-        let client = &mut self.clients[client];
-        if !client.is_open || client.asked_any(room) {
+    fn ask(&mut self, index: usize, name: &'static str, room: usize, text: &str) {
+        let client = &mut self.clients[index];
+        if !self.net.is_open(index) || client.asked_any(room) {
             return;
         }
         let ack = client.next_ack;
         client.next_ack += 1;
         client.asked.insert(ack, (name, room));
         let event = json!([name, room.to_string(), text]);
-        self.base.send_quietly(client.pipe, &format!("42{ack}{event}"));
-    }
-
-    /// The clients read what arrived.
-    fn read(&mut self) {
-        for index in 0..CLIENTS {
-            for text in self.base.take(self.clients[index].pipe) {
-                self.packet(index, &text);
-            }
-        }
+        self.net.send(index, &format!("42{ack}{event}"));
     }
 
     fn packet(&mut self, index: usize, text: &str) {
@@ -183,15 +170,17 @@ impl World {
         }
     }
 
+    /// Turns until nothing moves.
     fn drain(&mut self) {
-        self.base.advance(1_000);
-        self.read();
+        let mut received = Vec::new();
+        self.net.drain(|client, packet| received.push((client, packet.to_owned())));
+        received.iter().for_each(|(client, packet)| self.packet(*client, packet));
     }
 
     fn check_drained(&self) {
-        assert!(self.base.is_drained());
+        assert!(self.net.are_lanes_empty());
         for (index, client) in self.clients.iter().enumerate() {
-            let waits = client.is_open && !client.asked.is_empty();
+            let waits = self.net.is_open(index) && !client.asked.is_empty();
             assert!(!waits, "client {index} waits for {:?}", client.asked);
         }
         let stays: Vec<_> = self.clients.iter().flat_map(|client| &client.stays).collect();
@@ -202,9 +191,11 @@ impl World {
             }
         }
         for room in 0..ROOMS {
-            let members = self.clients.iter().filter(|client| client.is_open);
+            let members = self.clients.iter().enumerate();
+            let members = members.filter(|(index, _)| self.net.is_open(*index));
+            let stays = members.map(|(_, client)| client);
             let stays =
-                members.filter_map(|client| client.current.get(&room).map(|at| &client.stays[*at]));
+                stays.filter_map(|client| client.current.get(&room).map(|at| &client.stays[*at]));
             let newest: BTreeSet<_> = stays.filter_map(|(_, received)| received.last()).collect();
             assert!(newest.len() < 2, "members of room {room} received up to {newest:?}");
         }
@@ -233,40 +224,57 @@ impl Client {
     }
 }
 
+fn check<S: RoomState<Message = Infallible>>(lane_max: usize, steps: Vec<Step>) {
+    let mut world = World::<S>::new(lane_max);
+    for step in steps {
+        world.step(step);
+    }
+    world.drain();
+    world.check_drained();
+
+    // One more message in each room reaches exactly its members.
+    for room in 0..ROOMS {
+        let Some(speaker) = (0..CLIENTS).find(|client| world.net.is_open(*client)) else { break };
+        let text = world.said;
+        world.step(Step::Say { client: speaker, room });
+        world.drain();
+        for (index, client) in world.clients.iter().enumerate() {
+            if !world.net.is_open(index) {
+                continue;
+            }
+            let received = client.stays.iter().any(|(_, received)| received.contains(&text));
+            assert_eq!(received, client.rooms.contains(&room));
+        }
+    }
+
+    // When all have gone, no room is left.
+    for client in 0..CLIENTS {
+        world.step(Step::Close { client });
+    }
+    world.drain();
+    world.check_drained();
+    let rooms: u64 = world.net.shards().map(|shard| shard.app().counters().rooms).sum();
+    assert_eq!(rooms, 0);
+    let members: u64 = world.net.shards().map(|shard| shard.app().counters().home_members).sum();
+    assert_eq!(members, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn members_receive_exactly_what_was_said_during_their_stay(
-        lane_max in 1_u32..=2,
+        lane_max in 1_usize..=2,
         steps in proptest::collection::vec(step(), 40..240),
     ) {
-        let mut world = World::new(lane_max);
-        for step in steps {
-            world.step(step);
-        }
-        world.drain();
-        world.check_drained();
+        check::<()>(lane_max, steps);
+    }
 
-        // One more message in each room reaches exactly its members.
-        for room in 0..ROOMS {
-            let Some(speaker) = world.clients.iter().position(|client| client.is_open) else { break };
-            let text = world.said;
-            world.step(Step::Say { client: speaker, room });
-            world.drain();
-            for client in world.clients.iter().filter(|client| client.is_open) {
-                let received = client.stays.iter().any(|(_, received)| received.contains(&text));
-                prop_assert_eq!(received, client.rooms.contains(&room));
-            }
-        }
-
-        // When all have gone, no room is left.
-        for client in 0..CLIENTS {
-            world.step(Step::Close { client });
-        }
-        world.drain();
-        world.check_drained();
-        let rooms: u64 = world.base.shards().map(|shard| shard.app().counters().rooms).sum();
-        prop_assert_eq!(rooms, 0);
+    #[test]
+    fn members_of_rooms_with_state_receive_the_same(
+        lane_max in 1_usize..=2,
+        steps in proptest::collection::vec(step(), 40..240),
+    ) {
+        check::<Kept>(lane_max, steps);
     }
 }

@@ -1,0 +1,136 @@
+//! What a handler may do for a connected client.
+
+use std::convert::Infallible;
+
+use serde::Serialize;
+
+use super::edge::{Edge, JoinError};
+use super::io::Io;
+use super::items::Ack;
+use super::packets;
+use crate::ids::{SessionId, SocketId};
+use crate::sessions::Engine;
+
+/// A connected client, for the length of one call of the [`super::Handler`].
+pub struct Socket<'a, M = Infallible> {
+    pub(super) session: SessionId,
+    pub(super) id: SocketId,
+    /// Of the event that is handled.
+    pub(super) event_bytes: u32,
+    pub(super) engine: &'a mut Engine,
+    pub(super) edge: &'a mut Edge<M>,
+}
+
+impl<M> Socket<'_, M> {
+    /// The client's public id, which may be sent to anyone. A client of Engine.IO 4 knows it as
+    /// `socket.id`; one of Engine.IO 3 does not know it.
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
+    /// Sends an event with one argument to this client.
+    ///
+    /// # Panics
+    /// When [`super::is_reserved`] names `name`, or `data` has no JSON: a map whose keys are not
+    /// strings.
+    #[track_caller]
+    pub fn emit(&mut self, name: &str, data: impl Serialize) {
+        self.engine.emit_event(self.session, &packets::event(name, &data));
+    }
+
+    /// Answers an event at once; nothing happens when the client asked for no answer.
+    ///
+    /// # Panics
+    /// When `data` has no JSON.
+    #[track_caller]
+    pub fn ack(&mut self, ack: Ack, data: impl Serialize) {
+        if let Some(packet) = packets::ack(ack, &data) {
+            self.engine.emit_event(self.session, &packet);
+        }
+    }
+
+    /// The rooms that the client is in, or has asked to join.
+    pub fn rooms(&self) -> Vec<String> {
+        self.edge.rooms_of(self.session)
+    }
+
+    /// Whether the client is in the room, or has asked to join it.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.edge.is_in(self.session, room)
+    }
+
+    /// A room, as this client acts on it.
+    pub fn room<'r>(&'r mut self, name: &'r str) -> Room<'r, M> {
+        let Socket { session, id, event_bytes, .. } = *self;
+        Room { session, id, event_bytes, name, edge: self.edge }
+    }
+
+    /// Other clients and rooms, as the server acts on them.
+    pub fn io(&mut self) -> Io<'_, M> {
+        Io { edge: self.edge }
+    }
+
+    /// Disconnects the client: it reports `io server disconnect` and does not come back by itself.
+    pub fn disconnect(&mut self) {
+        packets::disconnect(self.session, self.engine);
+    }
+}
+
+/// A room and the client that acts on it.
+pub struct Room<'a, M = Infallible> {
+    session: SessionId,
+    id: SocketId,
+    event_bytes: u32,
+    name: &'a str,
+    edge: &'a mut Edge<M>,
+}
+
+impl<M> Room<'_, M> {
+    /// Asks the room's home to let the client in. A [`super::RoomState`] may refuse later.
+    ///
+    /// # Errors
+    /// [`JoinError`] when the client cannot ask; then nothing has happened.
+    pub fn join(&mut self) -> Result<(), JoinError> {
+        self.edge.join(self.session, self.name)
+    }
+
+    /// Takes the client out. False if it is not in.
+    pub fn leave(&mut self) -> bool {
+        self.edge.leave(self.session, self.name)
+    }
+
+    /// Sends an event with one argument to every member, the client included if it is one. The client
+    /// need not be one.
+    ///
+    /// # Panics
+    /// As [`Socket::emit`].
+    #[track_caller]
+    pub fn emit(&mut self, name: &str, data: impl Serialize) {
+        self.edge.emit(self.name, packets::event_frame(name, &data), None);
+    }
+
+    /// As [`Room::emit`], to every member but the client: `socket.to(room).emit` of the original.
+    ///
+    /// # Panics
+    /// As [`Socket::emit`].
+    #[track_caller]
+    pub fn emit_to_others(&mut self, name: &str, data: impl Serialize) {
+        self.edge.emit(self.name, packets::event_frame(name, &data), Some(self.session));
+    }
+
+    /// Answers an event of the client once everything done with the room before has taken effect.
+    ///
+    /// # Panics
+    /// When `data` has no JSON.
+    #[track_caller]
+    pub fn ack(&mut self, ack: Ack, data: impl Serialize) {
+        if let Some(packet) = packets::ack(ack, &data) {
+            self.edge.ack(self.session, self.name, packet);
+        }
+    }
+
+    /// Sends a message to the room's state, [`super::RoomState::message`], which may answer the event.
+    pub fn send(&mut self, message: M, ack: Ack) {
+        self.edge.message(self.name, self.id, message, ack, self.event_bytes);
+    }
+}

@@ -1,0 +1,5 @@
+//! `throng_engine::rooms` on several shards that are driven by hand through tiny lanes.
+
+mod net;
+mod state;
+mod stays;
