@@ -130,15 +130,15 @@ impl Crowd {
 
 fn answer(command: Command) -> Reply {
     match command {
-        Command::Authenticate { conn, token } => {
-            let user = conn.slot();
+        Command::Authenticate { session, token } => {
+            let user = session.slot();
             let card = UserCard {
                 id: UserId(user),
                 email: format!("u{user}@x").into(),
                 name: format!("u{user}").into(),
                 avatar: "/avatars/1.svg".into(),
             };
-            Reply::Authenticated { conn, token, outcome: Ok(Some(Arc::new(card))) }
+            Reply::Authenticated { session, token, outcome: Ok(Some(Arc::new(card))) }
         }
         Command::CheckTokens { tokens } => Reply::TokensChecked { tokens, outcome: Ok(Vec::new()) },
         Command::Append { room, first_seq, batch } => {
@@ -153,8 +153,8 @@ fn answer(command: Command) -> Reply {
         Command::SaveRead { user, room, seq, is_reading } => {
             Reply::ReadSaved { user, room, seq, is_reading, outcome: Ok(()) }
         }
-        Command::SaveImage { conn, .. } => {
-            Reply::ImageSaved { conn, outcome: Ok("/storage/images/x.png".into()) }
+        Command::SaveImage { session, .. } => {
+            Reply::ImageSaved { session, outcome: Ok("/storage/images/x.png".into()) }
         }
     }
 }

@@ -131,8 +131,8 @@ impl App for Chat {
         let now = cx.engine.now();
         let (edge, cx) = edge!(self, cx);
         match reply {
-            Reply::Authenticated { conn, token, outcome } => {
-                edge.authenticated(conn, token, outcome, cx);
+            Reply::Authenticated { session, token, outcome } => {
+                edge.authenticated(session, token, outcome, cx);
             }
             Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
@@ -143,7 +143,7 @@ impl App for Chat {
             Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
                 self.home.read_saved(now, user, Mark { room, seq, is_reading }, outcome);
             }
-            Reply::ImageSaved { conn, outcome } => edge.image_saved(conn, outcome, cx),
+            Reply::ImageSaved { session, outcome } => edge.image_saved(session, outcome, cx),
         }
     }
 

@@ -60,7 +60,7 @@ struct Room {
 }
 
 struct PendingJoin {
-    conn: SessionId,
+    session: SessionId,
     membership_id: MembershipId,
     user: Arc<UserCard>,
     presence_mode: PresenceMode,
@@ -181,11 +181,11 @@ impl Home {
         };
         let is_full = waiting.len() >= CREATING_MAX;
         match request {
-            Request::Join { conn, membership_id, ack, .. } if is_full => {
-                refuse_join(conn, membership_id, Refusal::Busy, ack, lanes);
+            Request::Join { session, membership_id, ack, .. } if is_full => {
+                refuse_join(session, membership_id, Refusal::Busy, ack, lanes);
             }
-            Request::Publish { conn, ack, .. } if is_full => {
-                refuse_publish(conn, Refusal::Busy, ack, lanes);
+            Request::Publish { session, ack, .. } if is_full => {
+                refuse_publish(session, Refusal::Busy, ack, lanes);
             }
             // A leave is never refused: there are no more of them than joins before them.
             request @ (Request::Join { .. } | Request::Publish { .. } | Request::Leave { .. }) => {
@@ -197,15 +197,15 @@ impl Home {
 
     fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         match request {
-            Request::Join { room, conn, membership_id, user, presence_mode, ack } => {
-                let join = PendingJoin { conn, membership_id, user, presence_mode, ack };
+            Request::Join { room, session, membership_id, user, presence_mode, ack } => {
+                let join = PendingJoin { session, membership_id, user, presence_mode, ack };
                 self.join(room, join, lanes, counters);
             }
-            Request::Leave { room, conn, membership_id, answer } => {
-                self.leave(room, conn, membership_id, answer, lanes, counters);
+            Request::Leave { room, session, membership_id, answer } => {
+                self.leave(room, session, membership_id, answer, lanes, counters);
             }
-            Request::Publish { room, conn, message, ack } => {
-                self.publish(room, conn, message, ack, lanes);
+            Request::Publish { room, session, message, ack } => {
+                self.publish(room, session, message, ack, lanes);
             }
             Request::Watch { user, edge } => self.watch(user, edge, lanes),
         }
@@ -226,16 +226,16 @@ impl Home {
         self.flush_batch(room_id, lanes);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.members();
-        let change = room.roster.join(join.conn, &join.user, join.presence_mode);
+        let change = room.roster.join(join.session, &join.user, join.presence_mode);
         let entered = (room.roster.members() - before) as u64;
         self.members += entered;
         counters.joins += entered;
         let (seq, online) = (room.log.seq(), room.roster.online());
         lanes.deliver(
-            join.conn.shard(),
+            join.session.shard(),
             Delivery::Joined {
                 room: room_id,
-                conn: join.conn,
+                session: join.session,
                 membership_id: join.membership_id,
                 presence_mode: join.presence_mode,
                 seq,
@@ -244,8 +244,8 @@ impl Home {
             },
         );
         if change.is_new_here {
-            let (conn, user, room) = (join.conn, change.user, room_id);
-            lanes.log(LogLine::Entered { conn, user, room, online });
+            let (session, user, room) = (join.session, change.user, room_id);
+            lanes.log(LogLine::Entered { session, user, room, online });
             lanes.change(PresenceChange::Entered { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: true };
             self.note_reading(&join.user, mark, change.is_new, lanes);
@@ -275,9 +275,9 @@ impl Home {
             counters.lane_refusals_store += 1;
             return join.refuse(Refusal::Busy, lanes);
         }
-        let PendingJoin { conn, membership_id, user, presence_mode, ack } = join;
+        let PendingJoin { session, membership_id, user, presence_mode, ack } = join;
         let request =
-            Request::Join { room: room_id, conn, membership_id, user, presence_mode, ack };
+            Request::Join { room: room_id, session, membership_id, user, presence_mode, ack };
         self.creating.insert(room_id, vec![request]);
     }
 
@@ -304,7 +304,7 @@ impl Home {
     fn leave(
         &mut self,
         room_id: RoomId,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         answer: Option<AckId>,
         lanes: &mut Lanes,
@@ -312,15 +312,15 @@ impl Home {
     ) {
         if !self.rooms.contains_key(&room_id) {
             if let Some(ack) = answer {
-                let refused = Delivery::LeaveRefused { conn, why: Refusal::UnknownRoom, ack };
-                lanes.deliver(conn.shard(), refused);
+                let refused = Delivery::LeaveRefused { session, why: Refusal::UnknownRoom, ack };
+                lanes.deliver(session.shard(), refused);
             }
             return;
         }
         self.flush_batch(room_id, lanes);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let card = room.roster.card_of(conn).cloned();
-        let change = room.roster.leave(conn);
+        let card = room.roster.card_of(session).cloned();
+        let change = room.roster.leave(session);
         let left = u64::from(change.is_some());
         self.members -= left;
         counters.leaves += left;
@@ -330,10 +330,10 @@ impl Home {
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
             .then(|| room.roster.last_roster(seq, change.is_none()));
         lanes.deliver(
-            conn.shard(),
+            session.shard(),
             Delivery::Left {
                 room: room_id,
-                conn,
+                session,
                 membership_id,
                 seq,
                 online,
@@ -343,7 +343,7 @@ impl Home {
         );
         if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
             let (user, room) = (change.user, room_id);
-            lanes.log(LogLine::Left { conn, user, room, online });
+            lanes.log(LogLine::Left { session, user, room, online });
             lanes.change(PresenceChange::Left { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: false };
             self.note_reading(&card, mark, change.is_new, lanes);
@@ -430,18 +430,18 @@ impl Home {
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         while self.takes_requests(lanes) {
             if let Some(Verdict { origin, outcome }) = self.verdicts.pop_front() {
-                let (conn, ack) = (origin.publisher, origin.ack);
+                let (session, ack) = (origin.publisher, origin.ack);
                 match outcome {
                     Ok((id, seq)) => {
-                        let accepted = Delivery::PublishAccepted { conn, ack, id, seq };
-                        lanes.deliver(conn.shard(), accepted);
+                        let accepted = Delivery::PublishAccepted { session, ack, id, seq };
+                        lanes.deliver(session.shard(), accepted);
                     }
-                    Err(why) => refuse_publish(conn, why, ack, lanes),
+                    Err(why) => refuse_publish(session, why, ack, lanes),
                 }
             } else if let Some((_, request, refusal)) = self.decided.pop_front() {
                 match (request, refusal) {
-                    (Request::Join { conn, membership_id, ack, .. }, Some(why)) => {
-                        refuse_join(conn, membership_id, why, ack, lanes);
+                    (Request::Join { session, membership_id, ack, .. }, Some(why)) => {
+                        refuse_join(session, membership_id, why, ack, lanes);
                     }
                     (request, _) => {
                         // One before it may have had the room created anew.
@@ -469,16 +469,16 @@ impl Home {
 
 impl PendingJoin {
     fn refuse(&self, why: Refusal, lanes: &mut Lanes) {
-        refuse_join(self.conn, self.membership_id, why, self.ack, lanes);
+        refuse_join(self.session, self.membership_id, why, self.ack, lanes);
     }
 }
 
 fn refuse_join(
-    conn: SessionId,
+    session: SessionId,
     membership_id: MembershipId,
     why: Refusal,
     ack: AckId,
     lanes: &mut Lanes,
 ) {
-    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, membership_id, why, ack });
+    lanes.deliver(session.shard(), Delivery::JoinRefused { session, membership_id, why, ack });
 }

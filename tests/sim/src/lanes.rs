@@ -201,10 +201,11 @@ impl Lanes {
             }
             (
                 Canary::WrongGeneration,
-                Delivery::Joined { conn, .. } | Delivery::PublishRefused { conn, .. },
+                Delivery::Joined { session, .. } | Delivery::PublishRefused { session, .. },
             ) => {
-                if self.ended.contains(conn) {
-                    *conn = SessionId::new(conn.shard(), conn.slot(), conn.generation() + 1);
+                if self.ended.contains(session) {
+                    *session =
+                        SessionId::new(session.shard(), session.slot(), session.generation() + 1);
                 }
                 false
             }

@@ -173,10 +173,10 @@ impl Store {
         self.failures += u64::from(is_down);
         let up = || if is_down { Err(StoreDown) } else { Ok(()) };
         match command {
-            Command::Authenticate { conn, token } => {
+            Command::Authenticate { session, token } => {
                 let user = self.tokens.get(&token.0).map(|user| *user as usize - 1);
                 let card = user.map(|index| self.users[index].clone());
-                Reply::Authenticated { conn, token, outcome: up().map(|()| card) }
+                Reply::Authenticated { session, token, outcome: up().map(|()| card) }
             }
             Command::CheckTokens { tokens } => {
                 let is_known = |token: &TokenHash| self.tokens.contains_key(&token.0);
@@ -244,10 +244,10 @@ impl Store {
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }
-            Command::SaveImage { conn, .. } => {
+            Command::SaveImage { session, .. } => {
                 let url = "/storage/images/messages/aa/aa.png".into();
                 let outcome = up().map(|()| url).map_err(|StoreDown| ImageFault::StoreDown);
-                Reply::ImageSaved { conn, outcome }
+                Reply::ImageSaved { session, outcome }
             }
         }
     }

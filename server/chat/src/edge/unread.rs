@@ -221,8 +221,8 @@ impl Edge {
                     entry.unsent.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
                     self.unsent_users.insert(user);
                 }
-                for (conn, ack) in waiting {
-                    self.answer_login(conn, user, ack, cx);
+                for (session, ack) in waiting {
+                    self.answer_login(session, user, ack, cx);
                 }
             }
             // The next `login` asks again, unless the user has been sent counts already.
@@ -231,8 +231,8 @@ impl Edge {
                     self.reads_failed.insert(user);
                     self.reads_retry_at = cx.engine.now().plus_ms(READS_RETRY_MS);
                 }
-                for (conn, ack) in waiting {
-                    self.refuse(conn, "login", Refusal::StorageUnavailable, ack, cx);
+                for (session, ack) in waiting {
+                    self.refuse(session, "login", Refusal::StorageUnavailable, ack, cx);
                 }
             }
         }
@@ -241,7 +241,7 @@ impl Edge {
     /// Answers `login`.
     pub(super) fn answer_login(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         user: UserId,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -250,9 +250,9 @@ impl Edge {
         let Reads::Ready(marks) = &entry.reads else { unreachable!("the caller has the marks") };
         let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
         let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
-        cx.engine.emit_event(conn, &frames::count(&json));
+        cx.engine.emit_event(session, &frames::count(&json));
         if let Some(id) = ack {
-            cx.engine.emit_event(conn, &frames::ack_login(id, &entry.card, &json));
+            cx.engine.emit_event(session, &frames::ack_login(id, &entry.card, &json));
         }
     }
 
@@ -284,12 +284,12 @@ impl Edge {
             if rooms.is_empty() {
                 continue;
             }
-            for conn in &entry.sessions {
-                counts.entry(*conn).or_default().extend(&rooms);
+            for session in &entry.sessions {
+                counts.entry(*session).or_default().extend(&rooms);
             }
         }
-        for (conn, rooms) in counts {
-            self.send_count(conn, rooms, engine, counters);
+        for (session, rooms) in counts {
+            self.send_count(session, rooms, engine, counters);
         }
         if !self.shed.is_empty() {
             self.retry(self.next_count_at);
@@ -299,13 +299,13 @@ impl Edge {
     /// One `count` for one session, or a note to try again when it reads too slowly.
     fn send_count(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         mut rooms: BTreeSet<RoomId>,
         engine: &mut Engine,
         counters: &mut Counters,
     ) {
         // What was shed may be of a session that has ended since, or lost its identity.
-        let Some(local) = self.local(conn) else { return };
+        let Some(local) = self.local(session) else { return };
         let Some(user) = local.identity.map(|identity| identity.user) else { return };
         rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
@@ -315,10 +315,10 @@ impl Edge {
         if rooms.is_empty() {
             return;
         }
-        if engine.queued(conn) > self.settings.engine.outbound_bytes_max as usize / 2 {
+        if engine.queued(session) > self.settings.engine.outbound_bytes_max as usize / 2 {
             // Absolute numbers: skipping one loses nothing if a later one goes out.
             counters.shed += 1;
-            self.shed.insert(conn, rooms);
+            self.shed.insert(session, rooms);
             return;
         }
         let counts = rooms
@@ -326,7 +326,7 @@ impl Edge {
             .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))));
         let json = frames::counts(counts);
         engine.counters.events_out += 1;
-        engine.emit_event(conn, &frames::count(&json));
+        engine.emit_event(session, &frames::count(&json));
     }
 }
 

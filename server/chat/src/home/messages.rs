@@ -41,18 +41,18 @@ impl Home {
     pub(super) fn publish(
         &mut self,
         room_id: RoomId,
-        conn: SessionId,
+        session: SessionId,
         publish: Box<Publish>,
         ack: AckId,
         lanes: &mut Lanes,
     ) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
-            return refuse_publish(conn, Refusal::UnknownRoom, ack, lanes);
+            return refuse_publish(session, Refusal::UnknownRoom, ack, lanes);
         };
-        let Some(author) = room.roster.card_of(conn).cloned() else {
-            return refuse_publish(conn, Refusal::NotMember, ack, lanes);
+        let Some(author) = room.roster.card_of(session).cloned() else {
+            return refuse_publish(session, Refusal::NotMember, ack, lanes);
         };
-        let waiting = Waiting { author, publish, origin: Origin { publisher: conn, ack } };
+        let waiting = Waiting { author, publish, origin: Origin { publisher: session, ack } };
         if self.settings.ephemeral && !self.settings.cluster {
             self.next_id += 1;
             let shards = i64::from(self.shards);
@@ -60,7 +60,7 @@ impl Home {
             let seq = Seq(room.log.seq().0 + 1);
             room.take(self.now, seq, waiting.numbered(id), &mut self.scratch);
         } else if room.backlog.len() >= self.settings.room_backlog_max as usize {
-            return refuse_publish(conn, Refusal::Busy, ack, lanes);
+            return refuse_publish(session, Refusal::Busy, ack, lanes);
         } else {
             room.backlog.push_back(waiting);
         }
@@ -245,6 +245,6 @@ impl Waiting {
     }
 }
 
-pub(super) fn refuse_publish(conn: SessionId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
-    lanes.deliver(conn.shard(), Delivery::PublishRefused { conn, why, ack });
+pub(super) fn refuse_publish(session: SessionId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
+    lanes.deliver(session.shard(), Delivery::PublishRefused { session, why, ack });
 }

@@ -95,10 +95,10 @@ impl Roster {
         let Some(mut round) = self.updates.changes.take() else { return }; // There is no round.
         let mut group = Group { frame: round.frame(turn.seq), ..Group::default() };
         let len = group.frame.len();
-        while let Some(conn) = round.queue.front().copied() {
-            let is_receiver = self.members.get(&conn).is_some_and(|member| {
+        while let Some(session) = round.queue.front().copied() {
+            let is_receiver = self.members.get(&session).is_some_and(|member| {
                 // A member that got a whole roster since has this change.
-                let serial = self.updates.serials.get(&conn).copied().unwrap_or(0);
+                let serial = self.updates.serials.get(&session).copied().unwrap_or(0);
                 member.presence_mode == PresenceMode::Delta
                     && !member.is_waiting
                     && serial < round.serial
@@ -109,7 +109,7 @@ impl Roster {
                 }
                 self.updates.budgets.changes.spend(turn.now, len as u64, turn.rates.changes);
                 turn.count(1, len, true);
-                group.add(conn);
+                group.add(session);
             }
             round.queue.pop_front();
         }

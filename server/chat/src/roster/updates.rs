@@ -41,7 +41,7 @@ pub(super) struct Unsent {
 
 /// A member that waits for a whole roster.
 pub(super) struct Waiting {
-    pub(super) conn: SessionId,
+    pub(super) session: SessionId,
     /// Its latest place; an older one is void.
     pub(super) serial: u64,
     /// It is in the roster since, or asked then: an older one will not do.
@@ -77,20 +77,25 @@ impl Updates {
     }
 
     /// A member begins to wait, in the roster of this version.
-    pub(super) fn entered(&mut self, conn: SessionId, presence_mode: PresenceMode, version: u64) {
+    pub(super) fn entered(
+        &mut self,
+        session: SessionId,
+        presence_mode: PresenceMode,
+        version: u64,
+    ) {
         let serial = self.next_serial();
-        self.serials.insert(conn, serial);
+        self.serials.insert(session, serial);
         match presence_mode {
             PresenceMode::Full | PresenceMode::Delta => {
-                self.waiting.push_back(Waiting { conn, serial, version });
+                self.waiting.push_back(Waiting { session, serial, version });
             }
-            PresenceMode::Count => self.counting.push(conn),
+            PresenceMode::Count => self.counting.push(session),
         }
     }
 
     /// It receives no more, or in another mode.
-    pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
-        self.serials.remove(&conn);
+    pub(super) fn left(&mut self, session: SessionId, member: &Member) {
+        self.serials.remove(&session);
         if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
             self.receivers -= u32::from(!is_armed(Canary::KeepReceiver));
         }
@@ -104,21 +109,22 @@ impl Updates {
 
     /// The present places in the queue for a whole roster.
     pub(super) fn waiting_places(&self) -> BTreeSet<(SessionId, u64)> {
-        self.waiting.iter().map(|waiting| (waiting.conn, waiting.serial)).collect()
+        self.waiting.iter().map(|waiting| (waiting.session, waiting.serial)).collect()
     }
 
     /// Whether a member that waits in this mode will be served.
     pub(super) fn is_queued_at(
         &self,
-        conn: SessionId,
+        session: SessionId,
         presence_mode: PresenceMode,
         places: &BTreeSet<(SessionId, u64)>,
     ) -> bool {
         match presence_mode {
-            PresenceMode::Full | PresenceMode::Delta => {
-                self.serials.get(&conn).is_some_and(|serial| places.contains(&(conn, *serial)))
-            }
-            PresenceMode::Count => self.counting.contains(&conn),
+            PresenceMode::Full | PresenceMode::Delta => self
+                .serials
+                .get(&session)
+                .is_some_and(|serial| places.contains(&(session, *serial))),
+            PresenceMode::Count => self.counting.contains(&session),
         }
     }
 
@@ -195,8 +201,8 @@ impl Roster {
                 let price = cost(receivers, frame.len());
                 self.updates.budgets.events.spend(turn.now, price, turn.rates.events);
                 self.broadcast(PresenceMode::Count, &frame, false, turn);
-                for conn in std::mem::take(&mut self.updates.counting) {
-                    self.stop_waiting(conn, PresenceMode::Count);
+                for session in std::mem::take(&mut self.updates.counting) {
+                    self.stop_waiting(session, PresenceMode::Count);
                 }
                 return;
             }
@@ -208,9 +214,9 @@ impl Roster {
         }
         let frame = frames::presence_count(self.meta(turn.seq));
         let mut group = Group { frame, ..Group::default() };
-        for conn in std::mem::take(&mut self.updates.counting) {
-            if self.stop_waiting(conn, PresenceMode::Count) {
-                group.add(conn);
+        for session in std::mem::take(&mut self.updates.counting) {
+            if self.stop_waiting(session, PresenceMode::Count) {
+                group.add(session);
                 turn.count(1, group.frame.len(), true);
             }
         }
@@ -221,12 +227,12 @@ impl Roster {
 
     pub(super) fn members_who(&self, which: impl Fn(&Member) -> bool) -> VecDeque<SessionId> {
         let members = self.members.iter();
-        members.filter(|(_, member)| which(member)).map(|(conn, _)| *conn).collect()
+        members.filter(|(_, member)| which(member)).map(|(session, _)| *session).collect()
     }
 
     /// True if the member waited, and is in this mode.
-    pub(super) fn stop_waiting(&mut self, conn: SessionId, presence_mode: PresenceMode) -> bool {
-        match self.members.get_mut(&conn) {
+    pub(super) fn stop_waiting(&mut self, session: SessionId, presence_mode: PresenceMode) -> bool {
+        match self.members.get_mut(&session) {
             Some(member) if member.presence_mode == presence_mode => {
                 std::mem::replace(&mut member.is_waiting, false)
             }

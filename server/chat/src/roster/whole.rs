@@ -30,9 +30,10 @@ impl Roster {
                 self.updates.budgets.again.spend(turn.now, price, turn.rates.again);
                 self.broadcast(PresenceMode::Full, &frame, false, turn);
                 // It is the first roster of all members that still wait for one.
-                let waiting: Vec<SessionId> = self.updates.waiting.iter().map(|w| w.conn).collect();
-                for conn in waiting {
-                    self.stop_waiting(conn, PresenceMode::Full);
+                let waiting: Vec<SessionId> =
+                    self.updates.waiting.iter().map(|w| w.session).collect();
+                for session in waiting {
+                    self.stop_waiting(session, PresenceMode::Full);
                 }
                 return;
             }
@@ -54,13 +55,13 @@ impl Roster {
 
     fn go_on_again(&mut self, turn: &mut Turn<'_>) {
         let mut group = Group::default();
-        while let Some(conn) = self.updates.again.front().copied() {
-            let is_receiver = self.members.get(&conn).is_some_and(|member| {
+        while let Some(session) = self.updates.again.front().copied() {
+            let is_receiver = self.members.get(&session).is_some_and(|member| {
                 member.presence_mode == PresenceMode::Full && !member.is_waiting
             });
             let block = self.updates.block.as_ref();
             let has_it = block.is_some_and(|block| {
-                self.updates.serials.get(&conn).is_some_and(|given| *given == block.serial)
+                self.updates.serials.get(&session).is_some_and(|given| *given == block.serial)
             });
             let is_newest = block.is_some_and(|block| block.version == self.version);
             if !is_receiver || has_it && is_newest {
@@ -80,7 +81,7 @@ impl Roster {
                 self.take_block();
             }
             self.updates.again.pop_front();
-            let len = self.add_to(&mut group, conn, self.again_name(), turn);
+            let len = self.add_to(&mut group, session, self.again_name(), turn);
             self.updates.budgets.again.spend(turn.now, cost(1, len), turn.rates.again);
             turn.count(1, len, false);
         }
@@ -89,10 +90,10 @@ impl Roster {
 
     pub(super) fn send_first(&mut self, turn: &mut Turn<'_>) {
         let mut group = Group::default();
-        while let Some(Waiting { conn, serial, version }) = self.updates.waiting.front() {
-            let (conn, version) = (*conn, *version);
-            let is_latest = self.updates.serials.get(&conn) == Some(serial);
-            let member = self.members.get(&conn).filter(|member| member.is_waiting && is_latest);
+        while let Some(Waiting { session, serial, version }) = self.updates.waiting.front() {
+            let (session, version) = (*session, *version);
+            let is_latest = self.updates.serials.get(&session) == Some(serial);
+            let member = self.members.get(&session).filter(|member| member.is_waiting && is_latest);
             let Some(presence_mode) = member.map(|member| member.presence_mode) else {
                 self.updates.waiting.pop_front();
                 continue;
@@ -106,9 +107,9 @@ impl Roster {
                 self.take_block();
             }
             self.updates.waiting.pop_front();
-            self.stop_waiting(conn, presence_mode);
+            self.stop_waiting(session, presence_mode);
             self.updates.receivers += u32::from(presence_mode == PresenceMode::Delta);
-            let len = self.add_to(&mut group, conn, "room", turn);
+            let len = self.add_to(&mut group, session, "room", turn);
             self.updates.budgets.first.spend(turn.now, len as u64, turn.rates.first);
             turn.count(1, len, true);
         }
@@ -119,17 +120,17 @@ impl Roster {
     fn add_to(
         &mut self,
         group: &mut Group,
-        conn: SessionId,
+        session: SessionId,
         name: &'static str,
         turn: &mut Turn<'_>,
     ) -> usize {
-        if group.conns.is_empty() {
+        if group.sessions.is_empty() {
             group.frame = self.block_frame(name, turn.seq);
         }
-        group.add(conn);
+        group.add(session);
         let block = self.updates.block.as_mut().expect("the caller took a block");
         block.uses += 1;
-        self.updates.serials.insert(conn, block.serial);
+        self.updates.serials.insert(session, block.serial);
         group.frame.len()
     }
 }

@@ -485,11 +485,11 @@ impl World {
 
     /// The sessions whose token waits to be looked up.
     pub fn asked(&self) -> Vec<SessionId> {
-        let conn = |(_, command): &(usize, Command)| match command {
-            Command::Authenticate { conn, .. } => Some(*conn),
+        let session = |(_, command): &(usize, Command)| match command {
+            Command::Authenticate { session, .. } => Some(*session),
             _ => None,
         };
-        self.store.waiting.iter().filter_map(conn).collect()
+        self.store.waiting.iter().filter_map(session).collect()
     }
 
     /// A store that is paused answers one command all the same.
@@ -561,10 +561,10 @@ impl Store {
         let is_down = self.is_down;
         let check = move || if is_down { Err(StoreDown) } else { Ok(()) };
         match command {
-            Command::Authenticate { conn, token } => {
+            Command::Authenticate { session, token } => {
                 let user = self.tokens.iter().find(|(hash, _)| *hash == token.0).map(|(_, u)| *u);
                 let card = user.map(|user| self.users[user.0 as usize - 1].clone());
-                Reply::Authenticated { conn, token, outcome: check().map(|()| card) }
+                Reply::Authenticated { session, token, outcome: check().map(|()| card) }
             }
             Command::CheckTokens { tokens } => {
                 self.checks.push(tokens.len());
@@ -622,10 +622,10 @@ impl Store {
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome }
             }
-            Command::SaveImage { conn, .. } => {
+            Command::SaveImage { session, .. } => {
                 let url = "/storage/images/messages/aa/aa.png".into();
                 let down = throng_chat::ImageFault::StoreDown;
-                Reply::ImageSaved { conn, outcome: check().map(|()| url).map_err(|_| down) }
+                Reply::ImageSaved { session, outcome: check().map(|()| url).map_err(|_| down) }
             }
         }
     }
