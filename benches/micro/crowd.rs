@@ -95,7 +95,7 @@ impl Crowd {
         self.turn(|shard, effects| shard.step(Input::Bytes { pipe, bytes }, effects));
     }
 
-    /// Turns of a shell whose sockets take everything and whose store answers at once.
+    /// Turns of a runtime whose sockets take everything and whose store answers at once.
     fn turn(&mut self, act: impl FnOnce(&mut Shard, &mut Effects)) {
         self.turn_once(act);
         while let Some(command) = self.effects.commands.pop() {

@@ -20,7 +20,7 @@ use throng_mesh::Capacity;
 use throng_redis::names::RoomNames;
 
 pub use reader::Shown;
-use reader::{Fault, Reader};
+use reader::{ConfigFault, Reader};
 use table::{Driver, ServerSettings};
 
 use crate::backplane::BackplaneConfig;
@@ -98,7 +98,7 @@ impl Provider for Flags {
 
 /// All that is wrong.
 #[derive(Debug)]
-pub struct Faults(pub Vec<Fault>);
+pub struct Faults(pub Vec<ConfigFault>);
 
 /// Reads the configuration; answers it with every setting as understood.
 ///

@@ -25,7 +25,7 @@ use super::image::{self, Image};
 use super::lane::{
     AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Refusal, Request,
 };
-use super::request::{self, ClientEvent, ClientRequest, Fault, NewMessage};
+use super::request::{self, ClientEvent, ClientRequest, MessageRequest, RequestError};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
@@ -35,7 +35,7 @@ use crate::store::Command;
 use crate::store::{ImageFault, StoreDown};
 use crate::user::UserCard;
 use debts::{Debts, Rates};
-use pending::{PendingEvents, Queued, Waiting};
+use pending::{Awaited, PendingEvents, Queued};
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent};
 use throng_engine::{Keyed, Map, home_of};

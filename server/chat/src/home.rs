@@ -28,7 +28,7 @@ use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use log::Log;
-use messages::{Verdict, Waiting, refuse_publish};
+use messages::{PendingPublish, PublishAnswer, refuse_publish};
 use reading::{LatelyLeft, READINGS_MAX, Unsaved};
 use signals::UnsentSignals;
 use throng_engine::Full;
@@ -47,9 +47,9 @@ struct Room {
     log: Log,
     roster: Roster,
     /// In the store now: the next messages, in order.
-    committing: Vec<Waiting>,
+    committing: Vec<PendingPublish>,
     /// Behind them.
-    backlog: VecDeque<Waiting>,
+    backlog: VecDeque<PendingPublish>,
     /// The last commit has not been sent to other nodes.
     is_commit_unsent: bool,
     /// Numbered and not yet handed to the edges.
@@ -81,7 +81,7 @@ pub(crate) struct Home {
     /// Those whose room the store has decided on; they go on when lanes have free slots.
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
-    verdicts: VecDeque<Verdict>,
+    publish_answers: VecDeque<PublishAnswer>,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
     members: u64,
@@ -122,7 +122,7 @@ impl Home {
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
             decided: VecDeque::new(),
-            verdicts: VecDeque::new(),
+            publish_answers: VecDeque::new(),
             members: 0,
             marks: BTreeMap::new(),
             keyed,
@@ -429,7 +429,7 @@ impl Home {
 
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         while self.takes_requests(lanes) {
-            if let Some(Verdict { origin, outcome }) = self.verdicts.pop_front() {
+            if let Some(PublishAnswer { origin, outcome }) = self.publish_answers.pop_front() {
                 let (session, ack) = (origin.publisher, origin.ack);
                 match outcome {
                     Ok((id, seq)) => {
@@ -456,7 +456,7 @@ impl Home {
                 return;
             }
         }
-        if !(self.verdicts.is_empty() && self.decided.is_empty()) {
+        if !(self.publish_answers.is_empty() && self.decided.is_empty()) {
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }
     }

@@ -108,7 +108,7 @@ pub enum Delivery {
     Roster { room: RoomId, presence_mode: PresenceMode, frame: Bytes },
     /// One frame for some members, when their turn has come: a whole roster, or a change
     /// after it.
-    Snapshot { room: RoomId, sessions: SmallVec<[SessionId; 2]>, frame: Bytes },
+    MemberRoster { room: RoomId, sessions: SmallVec<[SessionId; 2]>, frame: Bytes },
     /// `user` began or stopped reading `room`; `seq` is their read mark.
     Reading { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.

@@ -4,7 +4,7 @@ mod block;
 mod budgets;
 mod changes;
 mod check;
-mod turn;
+mod sending;
 mod updates;
 mod whole;
 
@@ -55,7 +55,7 @@ pub(crate) struct Roster {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct RosterChange {
     /// The set of present users changed.
     pub(crate) is_new: bool,
     /// The set of users with members of this node changed.
@@ -104,7 +104,7 @@ impl Roster {
         session: SessionId,
         card: &Arc<UserCard>,
         presence_mode: PresenceMode,
-    ) -> Change {
+    ) -> RosterChange {
         let user = card.id;
         if let Some(member) = self.members.get_mut(&session) {
             let user = member.user;
@@ -113,7 +113,7 @@ impl Roster {
             self.presence_mode[presence_mode as usize] += 1;
             *member = Member { user, presence_mode, is_waiting: true };
             self.updates.entered(session, presence_mode, self.version);
-            return Change { is_new: false, is_new_here: false, user };
+            return RosterChange { is_new: false, is_new_here: false, user };
         }
         self.members.insert(session, Member { user, presence_mode, is_waiting: true });
         self.edges[usize::from(session.shard().0)] += 1;
@@ -129,11 +129,11 @@ impl Roster {
             self.rename(card);
         }
         self.updates.entered(session, presence_mode, self.version);
-        Change { is_new, is_new_here, user }
+        RosterChange { is_new, is_new_here, user }
     }
 
     /// Removes a member; `None` if it was none.
-    pub(crate) fn leave(&mut self, session: SessionId) -> Option<Change> {
+    pub(crate) fn leave(&mut self, session: SessionId) -> Option<RosterChange> {
         let member = self.members.remove(&session)?;
         self.edges[usize::from(session.shard().0)] -= 1;
         self.presence_mode[member.presence_mode as usize] -= 1;
@@ -146,7 +146,7 @@ impl Roster {
         if is_new {
             self.vanished(user);
         }
-        Some(Change { is_new, is_new_here, user })
+        Some(RosterChange { is_new, is_new_here, user })
     }
 
     fn appeared(&mut self, user: UserId) {

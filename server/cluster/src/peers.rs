@@ -115,7 +115,7 @@ pub struct Grace {
 
 /// What a read of the registry changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct PeersChange {
     pub joined: Vec<String>,
     pub gone: Vec<(NodeIx, String, u16)>,
     /// Incarnations that were replaced by newer ones of the same process.
@@ -135,8 +135,8 @@ impl Peers {
         now: Now,
         grace: Grace,
         peers_max: usize,
-    ) -> Change {
-        let mut change = Change::default();
+    ) -> PeersChange {
+        let mut change = PeersChange::default();
         self.known.retain(|process, peer| {
             if registry.is_process_live(process) {
                 peer.absent_since = None;

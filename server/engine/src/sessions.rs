@@ -399,7 +399,7 @@ impl Engine {
         had_any
     }
 
-    /// Moves what the turn produced for the shell into `effects`, and answers polls that have
+    /// Moves what the turn produced for the runtime into `effects`, and answers polls that have
     /// something to carry.
     pub(crate) fn finish_turn(
         &mut self,

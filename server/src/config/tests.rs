@@ -11,7 +11,7 @@ fn load_toml(text: &str, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
     load(Some(file.path()), flags)
 }
 
-fn faults(text: &str) -> Vec<Fault> {
+fn faults(text: &str) -> Vec<ConfigFault> {
     load_toml(text, Flags::default()).expect_err("it is not valid").0
 }
 

@@ -183,7 +183,7 @@ impl Lanes {
         let is_lost = match (self.canary?, &mut delivery) {
             (Canary::DropFanOut, Delivery::FanOut { .. }) => self.strikes(7),
             (Canary::DropRoster, Delivery::Roster { .. }) => self.strikes(5),
-            (Canary::DropSnapshot, Delivery::Snapshot { .. })
+            (Canary::DropMemberRoster, Delivery::MemberRoster { .. })
             | (Canary::DropReading, Delivery::Reading { .. })
             | (Canary::DropTip, Delivery::Tip { .. }) => self.strikes(4),
             (Canary::DoubleFanOut, Delivery::FanOut { room, messages }) => {

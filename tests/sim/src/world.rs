@@ -621,7 +621,9 @@ fn brief(delivery: &throng_chat::lane::Delivery) -> String {
         Delivery::Roster { room, presence_mode, .. } => {
             format!("Roster {room:?} {presence_mode:?}")
         }
-        Delivery::Snapshot { room, sessions, .. } => format!("Snapshot {room:?} {sessions:?}"),
+        Delivery::MemberRoster { room, sessions, .. } => {
+            format!("MemberRoster {room:?} {sessions:?}")
+        }
         other => format!("{other:?}"),
     }
 }

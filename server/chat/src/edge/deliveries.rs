@@ -69,9 +69,9 @@ impl Edge {
             Delivery::Roster { room, presence_mode, frame } => {
                 self.roster(room, presence_mode, &frame, engine);
             }
-            Delivery::Snapshot { room, sessions, frame } => {
+            Delivery::MemberRoster { room, sessions, frame } => {
                 for session in sessions {
-                    self.snapshot(room, session, &frame, engine);
+                    self.member_roster(room, session, &frame, engine);
                 }
             }
             Delivery::Reading { user, room, seq, is_reading } => {
@@ -163,7 +163,13 @@ impl Edge {
         }
     }
 
-    fn snapshot(&mut self, room: RoomId, session: SessionId, frame: &Bytes, engine: &mut Engine) {
+    fn member_roster(
+        &mut self,
+        room: RoomId,
+        session: SessionId,
+        frame: &Bytes,
+        engine: &mut Engine,
+    ) {
         let index = self.local(session).and_then(|local| {
             local
                 .rooms

@@ -31,7 +31,7 @@ impl Edge {
             pending.queue.push_back(Queued::Event(event));
             return;
         }
-        if let Err(Fault::Event(why)) = event.request {
+        if let Err(RequestError::Event(why)) = event.request {
             return self.refuse(session, event.name.as_str(), why, event.ack, cx);
         }
         match event.token {
@@ -40,7 +40,7 @@ impl Edge {
                     cx.counters.lane_refusals_store += 1;
                     return self.refuse(session, event.name.as_str(), Refusal::Busy, event.ack, cx);
                 }
-                local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
+                local.pending = Some(PendingEvents::new(Awaited::Event(token, event)));
             }
             _ => self.act(session, event, cx),
         }
@@ -58,12 +58,13 @@ impl Edge {
         &mut self,
         session: SessionId,
         ack: AckId,
-        request: Result<ClientRequest, Fault>,
+        request: Result<ClientRequest, RequestError>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let local = self.live(session);
         let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
-        let request = request.map_err(|(Fault::Event(why) | Fault::Argument(why))| why)?;
+        let request =
+            request.map_err(|(RequestError::Event(why) | RequestError::Argument(why))| why)?;
         match request {
             ClientRequest::Login => {
                 self.take_join_token(session, cx.engine.now())?;
@@ -204,12 +205,12 @@ impl Edge {
     pub(super) fn message(
         &mut self,
         session: SessionId,
-        message: NewMessage,
+        message: MessageRequest,
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
-        let NewMessage { room, msg, img, time } = message;
+        let MessageRequest { room, msg, img, time } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument);
         }
@@ -239,10 +240,10 @@ impl Edge {
                     cx.counters.lane_refusals_store += 1;
                     return Err(Refusal::Busy);
                 }
-                let waiting = Waiting::Image { room, publish, ack };
+                let waiting = Awaited::Image { room, publish, ack };
                 let local = self.live(session);
                 match &mut local.pending {
-                    Some(pending) => pending.waiting = waiting,
+                    Some(pending) => pending.awaited = waiting,
                     None => local.pending = Some(PendingEvents::new(waiting)),
                 }
                 return Ok(());
@@ -277,8 +278,8 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let is_awaited = |local: &&mut Local| {
-            let waiting = local.pending.as_ref().map(|pending| &pending.waiting);
-            matches!(waiting, Some(Waiting::Image { .. }))
+            let waiting = local.pending.as_ref().map(|pending| &pending.awaited);
+            matches!(waiting, Some(Awaited::Image { .. }))
         };
         let Some(local) = self.local(session).filter(is_awaited) else {
             // The session ended while its image was being saved.
@@ -287,8 +288,8 @@ impl Edge {
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
         let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
-        let waiting = std::mem::replace(&mut pending.waiting, Waiting::Identity(token));
-        let Waiting::Image { room, mut publish, ack } = waiting else {
+        let waiting = std::mem::replace(&mut pending.awaited, Awaited::Identity(token));
+        let Awaited::Image { room, mut publish, ack } = waiting else {
             unreachable!("it awaits the image");
         };
         let result = match outcome {

@@ -31,7 +31,7 @@ impl Edge {
             // (SIO-19).
             return pending.queue.push_back(Queued::Identity(token));
         }
-        local.pending = Some(PendingEvents::new(Waiting::Identity(token)));
+        local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
         if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
             cx.counters.lane_refusals_store += 1;
             self.refuse(session, "login", Refusal::Busy, None, cx);
@@ -54,8 +54,8 @@ impl Edge {
             return;
         };
         let outcome = if pending.is_revoked { Ok(None) } else { outcome };
-        let event = match std::mem::replace(&mut pending.waiting, Waiting::Identity(token)) {
-            Waiting::Event(_, event) => Some(event),
+        let event = match std::mem::replace(&mut pending.awaited, Awaited::Identity(token)) {
+            Awaited::Event(_, event) => Some(event),
             _ => None,
         };
         let refusal = match outcome {
@@ -81,7 +81,7 @@ impl Edge {
     pub(super) fn resume(&mut self, session: SessionId, cx: &mut Context<'_>) {
         let local = self.live(session);
         let pending = local.pending.take().expect("a session resumes after it waited");
-        if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
+        if matches!(pending.awaited, Awaited::Image { .. } | Awaited::Event(..)) {
             // `act` has to wait for an answer again.
             local.pending = Some(pending);
             return;
@@ -190,8 +190,8 @@ impl Edge {
             cx.engine.emit_event(session, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.
-        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
-        stalls
+        let lookups = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
+        lookups
             .filter(|pending| pending.asks_for(token))
             .for_each(|pending| pending.is_revoked = true);
     }

@@ -2,7 +2,7 @@
 //! up, repetitions change nothing, and numbers that cannot be are ignored.
 
 use super::log::{Entry, SEQ_MAX};
-use super::messages::{Taken, Verdict};
+use super::messages::{PublishAnswer, Taken};
 use super::*;
 use crate::cluster::{ClusterInput, NodeIx, StoredMessage};
 use throng_engine::home_of;
@@ -167,8 +167,8 @@ impl Home {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if room.log.is_missing() && room.roster.members() == 0 {
             for (seq, entry) in room.log.skip_all() {
-                let accept = |origin| Verdict { origin, outcome: Ok((entry.id, seq)) };
-                self.verdicts.extend(entry.origin.map(accept));
+                let accept = |origin| PublishAnswer { origin, outcome: Ok((entry.id, seq)) };
+                self.publish_answers.extend(entry.origin.map(accept));
             }
             self.note_tip(room_id);
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::block::Block;
 use super::budgets::{Budgets, Rates, cost};
 use super::changes::Round;
-use super::turn::{Group, Turn};
+use super::sending::{Group, Sending};
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::Lanes;
 use crate::counters::Counters;
@@ -40,7 +40,7 @@ pub(super) struct Unsent {
 }
 
 /// A member that waits for a whole roster.
-pub(super) struct Waiting {
+pub(super) struct WaitingMember {
     pub(super) session: SessionId,
     /// Its latest place; an older one is void.
     pub(super) serial: u64,
@@ -55,7 +55,7 @@ pub(super) struct Updates {
     /// A change of this version was sent: a member that gets an older roster later would miss it.
     pub(super) sent_version: u64,
     /// Members who wait for a whole roster, in the order of their coming.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<WaitingMember>,
     /// Members who wait for the number.
     counting: Vec<SessionId>,
     /// Full members whose roster is old, and whether a user joined since it was the newest.
@@ -87,7 +87,7 @@ impl Updates {
         self.serials.insert(session, serial);
         match presence_mode {
             PresenceMode::Full | PresenceMode::Delta => {
-                self.waiting.push_back(Waiting { session, serial, version });
+                self.waiting.push_back(WaitingMember { session, serial, version });
             }
             PresenceMode::Count => self.counting.push(session),
         }
@@ -177,13 +177,14 @@ impl Roster {
         }
         let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
         let (again, is_put_off) = (None, false);
-        let mut turn = Turn { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
-        self.send_number(&mut turn);
-        self.send_changes(&mut turn);
-        self.send_again(&mut turn);
-        self.send_first(&mut turn);
-        turn.counters.rosters_put_off += u64::from(turn.is_put_off);
-        let again = turn.again;
+        let mut sending =
+            Sending { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
+        self.send_number(&mut sending);
+        self.send_changes(&mut sending);
+        self.send_again(&mut sending);
+        self.send_first(&mut sending);
+        sending.counters.rosters_put_off += u64::from(sending.is_put_off);
+        let again = sending.again;
         if !self.updates.is_queued() {
             self.updates.rest();
         }
@@ -192,15 +193,15 @@ impl Roster {
 
     // ---- the number ---------------------------------------------------------------------------
 
-    fn send_number(&mut self, turn: &mut Turn<'_>) {
+    fn send_number(&mut self, sending: &mut Sending<'_>) {
         let receivers = u64::from(self.presence_mode[PresenceMode::Count as usize]);
         let is_due = std::mem::take(&mut self.updates.unsent.count) && receivers > 0;
         if is_due {
-            if turn.can_pay(&self.updates.budgets.events) {
-                let frame = frames::presence_count(self.meta(turn.seq));
+            if sending.can_pay(&self.updates.budgets.events) {
+                let frame = frames::presence_count(self.meta(sending.seq));
                 let price = cost(receivers, frame.len());
-                self.updates.budgets.events.spend(turn.now, price, turn.rates.events);
-                self.broadcast(PresenceMode::Count, &frame, false, turn);
+                self.updates.budgets.events.spend(sending.now, price, sending.rates.events);
+                self.broadcast(PresenceMode::Count, &frame, false, sending);
                 for session in std::mem::take(&mut self.updates.counting) {
                     self.stop_waiting(session, PresenceMode::Count);
                 }
@@ -209,18 +210,18 @@ impl Roster {
             self.updates.unsent.count = true;
         }
         // A member that enters a room without budget need not wait for so little.
-        if self.updates.counting.is_empty() || !turn.shard_can_pay() {
+        if self.updates.counting.is_empty() || !sending.shard_can_pay() {
             return;
         }
-        let frame = frames::presence_count(self.meta(turn.seq));
+        let frame = frames::presence_count(self.meta(sending.seq));
         let mut group = Group { frame, ..Group::default() };
         for session in std::mem::take(&mut self.updates.counting) {
             if self.stop_waiting(session, PresenceMode::Count) {
                 group.add(session);
-                turn.count(1, group.frame.len(), true);
+                sending.count(1, group.frame.len(), true);
             }
         }
-        turn.give(&mut group);
+        sending.give(&mut group);
     }
 
     // ---- members ------------------------------------------------------------------------------
@@ -246,19 +247,19 @@ impl Roster {
         presence_mode: PresenceMode,
         frame: &Bytes,
         is_owed_once: bool,
-        turn: &mut Turn<'_>,
+        sending: &mut Sending<'_>,
     ) {
         let receivers = match presence_mode {
             PresenceMode::Delta => self.updates.receivers,
             PresenceMode::Full | PresenceMode::Count => self.presence_mode[presence_mode as usize],
         };
-        turn.count(u64::from(receivers), frame.len(), is_owed_once);
-        turn.counters.roster_broadcasts += 1;
-        for to in turn.lanes.shards() {
+        sending.count(u64::from(receivers), frame.len(), is_owed_once);
+        sending.counters.roster_broadcasts += 1;
+        for to in sending.lanes.shards() {
             if self.has_edge(to) {
                 let delivery =
                     Delivery::Roster { room: self.room, presence_mode, frame: frame.clone() };
-                turn.lanes.deliver(to, delivery);
+                sending.lanes.deliver(to, delivery);
             }
         }
     }

@@ -33,7 +33,7 @@ pub struct World {
 
 struct Node {
     shard: Shard,
-    /// Inputs of the shell, in order.
+    /// Inputs of the runtime, in order.
     inbox: VecDeque<Owned>,
     cluster: VecDeque<ClusterInput>,
     /// Lanes into this shard, by sender.

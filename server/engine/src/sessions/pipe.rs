@@ -148,7 +148,7 @@ impl Engine {
                 return;
             }
         }
-        self.pipe_mut(pipe).expect("only the shell ends a pipe").decoder = decoder;
+        self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
     }
 
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {

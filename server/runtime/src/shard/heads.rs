@@ -22,7 +22,7 @@ const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Ve
     Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
 
 /// What the first bytes of a connection ask for.
-enum Verdict {
+enum Route {
     NeedMore,
     Refuse {
         status: u16,
@@ -55,38 +55,38 @@ impl<A: App> Worker<A> {
         if head.permit.is_none() {
             return self.watch_head(pipe);
         }
-        let verdict = if head.bytes.is_empty() {
+        let route = if head.bytes.is_empty() {
             judge(&self.buffer[..count], head, &self.config.policy, self.id, self.config.shards)
         } else {
             let mut bytes = std::mem::take(&mut head.bytes);
             bytes.extend_from_slice(&self.buffer[..count]);
-            let verdict = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
+            let route = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
             head.bytes = bytes;
-            verdict
+            route
         };
         // From here on `head.bytes` holds everything that arrived and is needed.
         if head.bytes.is_empty() {
-            match verdict {
-                Verdict::NeedMore | Verdict::HttpServer => {
+            match route {
+                Route::NeedMore | Route::HttpServer => {
                     head.bytes = self.buffer[..count].to_vec();
                 }
-                Verdict::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
-                Verdict::Refuse { .. } | Verdict::WrongVersion => {}
+                Route::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
+                Route::Refuse { .. } | Route::WrongVersion => {}
             }
-        } else if let Verdict::Upgrade { len, .. } = verdict {
+        } else if let Route::Upgrade { len, .. } = route {
             head.bytes.drain(..len);
         }
-        match verdict {
-            Verdict::NeedMore => self.watch_head(pipe),
-            Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
-            Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
-            Verdict::Upgrade { owner, accept, request, .. } if owner == self.id => {
+        match route {
+            Route::NeedMore => self.watch_head(pipe),
+            Route::Refuse { status, json } => self.refuse(pipe, status, json),
+            Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
+            Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
                 self.upgrade(pipe, accept, request);
             }
-            Verdict::Upgrade { owner, accept, request, .. } => {
+            Route::Upgrade { owner, accept, request, .. } => {
                 self.send_to_owner(pipe, owner, accept, request);
             }
-            Verdict::HttpServer => self.hand_over(pipe),
+            Route::HttpServer => self.hand_over(pipe),
         }
     }
 
@@ -200,17 +200,17 @@ fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<
     Some(head)
 }
 
-fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Verdict {
+fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
     let (len, request) = match http::head(bytes) {
-        Ok(http::Head::NeedMore) => return Verdict::NeedMore,
+        Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
         Err(throng_wire::Fault::HeadTooLarge | throng_wire::Fault::HeadTooManyFields) => {
-            return Verdict::Refuse { status: 431, json: MALFORMED };
+            return Route::Refuse { status: 431, json: MALFORMED };
         }
-        Err(_) => return Verdict::Refuse { status: 400, json: MALFORMED },
+        Err(_) => return Route::Refuse { status: 400, json: MALFORMED },
     };
     let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
-        return Verdict::HttpServer;
+        return Route::HttpServer;
     };
     let fields = Fields {
         method: request.method,
@@ -223,14 +223,14 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
     let engine = policy.engine_request(endpoint, fields, head.peer.ip());
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
     if !upgrade.is_version_13 {
-        return Verdict::WrongVersion;
+        return Route::WrongVersion;
     }
     let Some(key) = upgrade.key else {
-        return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
+        return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
     // A sid that no shard can own is refused by this one.
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
-    Verdict::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
+    Route::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
 }

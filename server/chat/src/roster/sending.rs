@@ -13,7 +13,7 @@ use crate::lane::Delivery;
 use crate::throttle::RosterThrottle;
 
 /// One call of [`super::Roster::send_updates`].
-pub(super) struct Turn<'a> {
+pub(super) struct Sending<'a> {
     pub(super) now: Now,
     pub(super) seq: Seq,
     pub(super) room: RoomId,
@@ -26,7 +26,7 @@ pub(super) struct Turn<'a> {
     pub(super) is_put_off: bool,
 }
 
-impl Turn<'_> {
+impl Sending<'_> {
     pub(super) fn come_back(&mut self, at: Now) {
         self.again = Some(self.again.map_or(at, |old| old.min(at)));
     }
@@ -61,7 +61,7 @@ impl Turn<'_> {
     pub(super) fn give(&mut self, group: &mut Group) {
         for (shard, sessions) in group.sessions.drain(..) {
             let frame = group.frame.clone();
-            self.lanes.deliver(shard, Delivery::Snapshot { room: self.room, sessions, frame });
+            self.lanes.deliver(shard, Delivery::MemberRoster { room: self.room, sessions, frame });
         }
     }
 }
