@@ -213,7 +213,11 @@ fn read(r: &mut Reader) -> Config {
             store_numbers: database.is_some_and(|url| throng_store::is_server_url(&url.0)),
             ..chat
         },
-        rest: throng_rest::Settings { allowed_origins: policy.allowed_origins.clone(), ..rest },
+        rest: throng_rest::Settings {
+            allowed_origins: policy.allowed_origins.clone(),
+            request_timeout_ms: server.request_timeout_ms,
+            ..rest
+        },
         store: throng_store::Options { image_bytes_max: chat.image_bytes_max as usize, ..store },
         server,
         tuning,

@@ -128,6 +128,14 @@ fn origins_are_listed_as_browsers_send_them() {
 }
 
 #[test]
+fn one_request_timeout_holds_for_the_engine_and_the_api() {
+    let toml = "[http]\nrequest_timeout_ms = 700\nupload_timeout_ms = 900\n";
+    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+    assert_eq!((config.server.request_timeout_ms, config.rest.request_timeout_ms), (700, 700));
+    assert_eq!(config.rest.upload_timeout_ms, 900);
+}
+
+#[test]
 fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
     let (config, _) = load(None, Flags::default()).expect("the defaults are valid");
     assert!(config.backplane.is_none() && !config.core.cluster);
