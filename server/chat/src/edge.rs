@@ -38,11 +38,9 @@ use debts::{Debts, Rates};
 use pending::{Awaited, PendingEvents, Queued};
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent};
-use throng_engine::{Keyed, Map, home_of};
+use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
 use unread::Reads;
-
-const LANE_RETRY_MS: u64 = 1;
 
 #[derive(Clone, Copy)]
 struct Identity {

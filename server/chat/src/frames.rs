@@ -160,9 +160,7 @@ pub(crate) fn refusal(event_name: &str, why: Refusal, ack_id: Option<u64>) -> St
         return packet;
     }
     let mut body = String::from(r#"{"event":"#);
-    // A name may be megabytes; the client knows what it sent.
-    let end = event_name.char_indices().nth(64).map_or(event_name.len(), |(index, _)| index);
-    sio::put_json_str(&mut body, &event_name[..end]);
+    sio::put_json_str(&mut body, event_name);
     let _ = write!(body, r#","code":"{code}","message":"{message}"}}"#);
     sio::put_event(&mut packet, "/", None, "chat_error", &[&body]);
     packet

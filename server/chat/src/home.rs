@@ -31,16 +31,14 @@ use log::Log;
 use messages::{PendingPublish, PublishAnswer, refuse_publish};
 use reading::{LatelyLeft, READINGS_MAX, Unsaved};
 use signals::UnsentSignals;
-use throng_engine::Full;
 use throng_engine::Now;
 use throng_engine::Place;
 use throng_engine::canary::{Canary, is_armed};
+use throng_engine::{Full, LANE_RETRY_MS};
 use throng_engine::{Keyed, Map};
 
 /// Joins and publishes that wait for one room to be created.
 const CREATING_MAX: usize = 1024;
-/// When a full lane is looked at again. Its consumer is awake, so this is short.
-const LANE_RETRY_MS: u64 = 1;
 
 struct Room {
     id: RoomId,
@@ -285,8 +283,13 @@ impl Home {
         &mut self,
         room: RoomId,
         outcome: Result<Option<RoomInfo>, StoreDown>,
+        counters: &mut Counters,
     ) {
-        let waiting = self.creating.remove(&room).unwrap_or_default();
+        let waiting = self.creating.remove(&room).unwrap_or_else(|| {
+            // The answer to a `LoadRoom` about the same room came first.
+            counters.stale_replies += 1;
+            Vec::new()
+        });
         let refusal = match outcome {
             Ok(Some(info)) => {
                 self.found(&info);
@@ -320,6 +323,7 @@ impl Home {
         self.flush_batch(room_id, lanes);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let card = room.roster.card_of(session).cloned();
+        // There is none if the session was no member: a client may leave a room it is not in.
         let change = room.roster.leave(session);
         let left = u64::from(change.is_some());
         self.members -= left;

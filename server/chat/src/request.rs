@@ -12,7 +12,8 @@ use crate::field::Field;
 use crate::ids::{RoomId, TokenHash};
 use crate::lane::{AckId, PresenceMode, Refusal};
 
-/// Characters of a name that a refusal repeats: the client knows what it sent.
+/// Characters of an unknown name that are kept. A name may be megabytes, and the client knows what it
+/// sent.
 const NAME_CHARS_MAX: usize = 64;
 
 /// The events of the chat, and the name of one that it does not know.
@@ -269,6 +270,7 @@ pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal
         api_token: Field<'a>,
     }
     let mut auth = String::from(auth).into_bytes();
+    // A payload of another shape names no token (CHAT-1 to CHAT-9).
     let auth: Auth<'_> = simd_json::serde::from_slice(&mut auth).unwrap_or_default();
     let text: Cow<'_, str> = match (auth.api_token, auth.token) {
         (Field::Text(text), _) | (_, Field::Text(text)) => text,

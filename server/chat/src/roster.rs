@@ -91,7 +91,7 @@ impl Roster {
 
     pub(crate) fn card_of(&self, session: SessionId) -> Option<&Arc<UserCard>> {
         let user = self.members.get(&session)?.user;
-        self.users.get(&user).map(|present| &present.card)
+        Some(&self.users.get(&user).expect("a member's user is present").card)
     }
 
     fn meta(&self, seq: Seq) -> Meta {

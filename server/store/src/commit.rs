@@ -117,6 +117,7 @@ impl Committer {
                 self.metrics.counters.commits.fetch_add(1, Relaxed);
                 self.metrics.counters.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
+                assert_eq!(outcomes.len(), batch.len(), "every job has its outcome");
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     job.answer(outcome, &ids);
                 }

@@ -17,6 +17,7 @@ impl Edge {
             identities += usize::from(local.identity.is_some());
             if let Some(pending) = &local.pending {
                 let held: usize = pending.queue.iter().map(Queued::bytes).sum();
+                assert!(pending.awaited.is_some(), "events wait for an answer");
                 assert_eq!(pending.bytes, held, "bytes accounted are bytes held");
             }
         }

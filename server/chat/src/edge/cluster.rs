@@ -81,6 +81,7 @@ impl Edge {
         }
         let frame = frames::foreign(&emit.event);
         for session in sessions {
+            // It may have left the namespace.
             if engine.session(session).is_some_and(|session| session.is_connected(0)) {
                 counters.emitted += 1;
                 engine.emit_frame(session, &frame);

@@ -130,6 +130,7 @@ impl Edge {
     /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
     /// to it.
     pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
+        // Without members here, the batch has an ack for a publisher that has left.
         if let Some(room) = self.rooms.get(&room_id) {
             // Few authors per batch, so a scan beats a set.
             let mut authors: SmallVec<[UserId; 16]> = SmallVec::new();
@@ -158,9 +159,8 @@ impl Edge {
                 engine.emit_event(publisher, &packet);
             }
         }
-        if let Some(last) = batch.messages.last() {
-            self.tips.insert(room_id, last.seq);
-        }
+        let last = batch.messages.last().expect("a batch has messages");
+        self.tips.insert(room_id, last.seq);
     }
 
     fn member_roster(

@@ -240,11 +240,11 @@ impl Edge {
                     cx.counters.lane_refusals_store += 1;
                     return Err(Refusal::Busy);
                 }
-                let waiting = Awaited::Image { room, publish, ack };
+                let awaited = Awaited::Image { room, publish, ack };
                 let local = self.live(session);
                 match &mut local.pending {
-                    Some(pending) => pending.awaited = waiting,
-                    None => local.pending = Some(PendingEvents::new(waiting)),
+                    Some(pending) => pending.awaited = Some(awaited),
+                    None => local.pending = Some(PendingEvents::new(awaited)),
                 }
                 return Ok(());
             }
@@ -278,8 +278,8 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let is_awaited = |local: &&mut Local| {
-            let waiting = local.pending.as_ref().map(|pending| &pending.awaited);
-            matches!(waiting, Some(Awaited::Image { .. }))
+            let awaited = local.pending.as_ref().and_then(|pending| pending.awaited.as_ref());
+            matches!(awaited, Some(Awaited::Image { .. }))
         };
         let Some(local) = self.local(session).filter(is_awaited) else {
             // The session ended while its image was being saved.
@@ -287,9 +287,7 @@ impl Edge {
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
-        let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
-        let waiting = std::mem::replace(&mut pending.awaited, Awaited::Identity(token));
-        let Awaited::Image { room, mut publish, ack } = waiting else {
+        let Some(Awaited::Image { room, mut publish, ack }) = pending.awaited.take() else {
             unreachable!("it awaits the image");
         };
         let result = match outcome {
@@ -308,7 +306,8 @@ impl Edge {
 
     pub(super) fn server_time(&self, now: Now) -> Box<str> {
         let ms = self.started_unix_ms.saturating_add((now.0 / 1_000_000) as i64);
-        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        let time =
+            jiff::Timestamp::from_millisecond(ms).expect("the clock is before the year 9999");
         jiff::fmt::temporal::DateTimePrinter::new()
             .precision(Some(3))
             .timestamp_to_string(&time)

@@ -31,12 +31,11 @@ impl Edge {
             // (SIO-19).
             return pending.queue.push_back(Queued::Identity(token));
         }
-        local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
         if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
             cx.counters.lane_refusals_store += 1;
-            self.refuse(session, "login", Refusal::Busy, None, cx);
-            self.resume(session, cx);
+            return self.refuse(session, "login", Refusal::Busy, None, cx);
         }
+        local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
     }
 
     /// The store knows (or does not know) a token.
@@ -54,9 +53,10 @@ impl Edge {
             return;
         };
         let outcome = if pending.is_revoked { Ok(None) } else { outcome };
-        let event = match std::mem::replace(&mut pending.awaited, Awaited::Identity(token)) {
-            Awaited::Event(_, event) => Some(event),
-            _ => None,
+        let event = match pending.awaited.take() {
+            Some(Awaited::Event(_, event)) => Some(event),
+            Some(Awaited::Identity(_)) => None,
+            Some(Awaited::Image { .. }) | None => unreachable!("it asks for a token"),
         };
         let refusal = match outcome {
             Ok(Some(card)) => {
@@ -81,7 +81,7 @@ impl Edge {
     pub(super) fn resume(&mut self, session: SessionId, cx: &mut Context<'_>) {
         let local = self.live(session);
         let pending = local.pending.take().expect("a session resumes after it waited");
-        if matches!(pending.awaited, Awaited::Image { .. } | Awaited::Event(..)) {
+        if pending.awaited.is_some() {
             // `act` has to wait for an answer again.
             local.pending = Some(pending);
             return;
@@ -197,6 +197,7 @@ impl Edge {
     }
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {
+        // Every shard is notified; this one may have no session of the user.
         if let Some(user) = self.users.get_mut(&card.id) {
             user.card = card.knowing(&user.card);
         }

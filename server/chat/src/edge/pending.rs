@@ -24,7 +24,8 @@ pub(super) enum Queued {
 }
 
 pub(super) struct PendingEvents {
-    pub(super) awaited: Awaited,
+    /// `None` only while the answer is handled.
+    pub(super) awaited: Option<Awaited>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) bytes: usize,
     /// The token has ended while it is looked up. The answer may be from before that, and is waited for
@@ -36,8 +37,8 @@ impl PendingEvents {
     /// The token that is being looked up.
     pub(super) fn token(&self) -> Option<TokenHash> {
         match &self.awaited {
-            Awaited::Identity(token) | Awaited::Event(token, _) => Some(*token),
-            Awaited::Image { .. } => None,
+            Some(Awaited::Identity(token) | Awaited::Event(token, _)) => Some(*token),
+            Some(Awaited::Image { .. }) | None => None,
         }
     }
 
@@ -46,7 +47,8 @@ impl PendingEvents {
     }
 
     pub(super) fn new(awaited: Awaited) -> Box<PendingEvents> {
-        Box::new(PendingEvents { awaited, queue: VecDeque::new(), bytes: 0, is_revoked: false })
+        let (awaited, queue) = (Some(awaited), VecDeque::new());
+        Box::new(PendingEvents { awaited, queue, bytes: 0, is_revoked: false })
     }
 }
 

@@ -321,6 +321,7 @@ impl Edge {
             self.shed.insert(session, rooms);
             return;
         }
+        // A user may have read a room that has no message yet, or none that this edge knows of.
         let counts = rooms
             .iter()
             .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))));

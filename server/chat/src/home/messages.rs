@@ -70,11 +70,11 @@ impl Home {
 
     /// The store has committed the room's batch, or could not.
     pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
-        // A room is kept while it commits; an answer about another is not acted on.
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("a room is kept while it commits");
         let committed = std::mem::take(&mut room.committing);
         match outcome {
             Ok(Appended { first_seq, ids }) if first_seq < SEQ_MAX => {
+                assert_eq!(ids.len(), committed.len(), "the store gives every message an id");
                 let mut messages = Vec::new();
                 for (index, (pending, id)) in committed.into_iter().zip(ids).enumerate() {
                     let seq = Seq(first_seq.0 + index as u64);
@@ -142,10 +142,9 @@ impl Home {
     // ---- tips ---------------------------------------------------------------------------------
 
     pub(super) fn note_tip(&mut self, room_id: RoomId) {
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         // Clients are sent no room that may not exist.
-        if let Some(room) = self.rooms.get_mut(&room_id)
-            && !(room.is_tip_due || self.unknown.contains(&room_id))
-        {
+        if !(room.is_tip_due || self.unknown.contains(&room_id)) {
             room.is_tip_due = true;
             self.tips_due.push(room_id);
         }

@@ -129,6 +129,7 @@ impl Home {
         if is_reading {
             self.reading.entry(user).or_default().push(room);
         } else if let Some(rooms) = self.reading.get_mut(&user) {
+            // Without an entry, the other node's report of the user's coming was lost.
             rooms.retain(|other| *other != room);
             if rooms.is_empty() {
                 self.reading.remove(&user);
@@ -153,12 +154,12 @@ impl Home {
     pub(super) fn watch(&mut self, user: UserId, edge: ShardId, lanes: &mut Lanes) {
         let reading = self.reading.get(&user).into_iter().flatten();
         let mut marks: Vec<Mark> = reading
-            .filter_map(|room| {
-                let known = self.rooms.get(room)?;
+            .map(|room| {
+                let known = self.rooms.get(room).expect("a room that is read is known");
                 // The messages here say nothing of how far another node has come.
                 let is_here = known.roster.card_here(user).is_some();
                 let seq = if is_here { known.log.seq() } else { Seq(0) };
-                Some(Mark { room: *room, seq, is_reading: true })
+                Mark { room: *room, seq, is_reading: true }
             })
             .collect();
         let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
@@ -201,10 +202,14 @@ impl Home {
         user: UserId,
         saved: Mark,
         outcome: Result<(), StoreDown>,
+        counters: &mut Counters,
     ) {
         let room = saved.room;
-        // An earlier answer has confirmed the same mark.
-        let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
+        let Some(mark) = self.marks.get_mut(&(user, room)) else {
+            // An earlier answer has confirmed the same mark.
+            counters.stale_replies += 1;
+            return;
+        };
         let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
         if is_latest && outcome.is_ok() {
             self.marks.remove(&(user, room));

@@ -10,6 +10,7 @@ use super::sending::{Group, Sending};
 use crate::frames::{self, Meta};
 use crate::ids::{Seq, SessionId};
 use crate::lane::PresenceMode;
+use throng_engine::LANE_RETRY_MS;
 
 /// A change on its way to one member after the other.
 pub(super) struct Round {
@@ -56,7 +57,7 @@ impl Roster {
         self.go_on_with_changes(sending);
         if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
             // What changed during a round is sent in the next one.
-            sending.come_back(sending.now.plus_ms(1));
+            sending.come_back(sending.now.plus_ms(LANE_RETRY_MS));
         }
     }
 

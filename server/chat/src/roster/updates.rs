@@ -19,8 +19,8 @@ use crate::frames;
 use crate::ids::{Seq, SessionId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
-use throng_engine::Now;
 use throng_engine::canary::{Canary, is_armed};
+use throng_engine::{LANE_RETRY_MS, Now};
 
 /// Lane slots that one call of [`Roster::send_updates`] may take: one for the number and one for those who
 /// wait for it, one for changes, and two each for whole rosters and first ones, since a newer block
@@ -173,7 +173,7 @@ impl Roster {
             return None;
         }
         if lanes.delivery_slots_min() < RESERVED_SLOTS + SLOTS_MAX {
-            return Some(now.plus_ms(1));
+            return Some(now.plus_ms(LANE_RETRY_MS));
         }
         let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
         let (again, is_put_off) = (None, false);

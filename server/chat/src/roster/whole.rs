@@ -6,6 +6,7 @@ use super::sending::{Group, Sending};
 use super::updates::WaitingMember;
 use crate::ids::SessionId;
 use crate::lane::PresenceMode;
+use throng_engine::LANE_RETRY_MS;
 
 impl Roster {
     pub(super) fn send_again(&mut self, sending: &mut Sending<'_>) {
@@ -44,7 +45,7 @@ impl Roster {
         }
         self.go_on_again(sending);
         if self.updates.again.is_empty() && self.updates.unsent.full {
-            sending.come_back(sending.now.plus_ms(1));
+            sending.come_back(sending.now.plus_ms(LANE_RETRY_MS));
         }
     }
 

@@ -72,7 +72,7 @@ impl Engine {
             },
             Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
                 self.counters.handshakes_refused += 1;
-                let body = bytes::Bytes::from_static(OVERLOADED.as_bytes());
+                let body = bytes::Bytes::from_static(SERVER_FULL.as_bytes());
                 let answer =
                     crate::request::Answer { status: 503, content_type: "application/json", body };
                 self.answers.push((poll, answer));
@@ -110,7 +110,7 @@ impl Engine {
                 self.timers.schedule(due, Timer::Probe(pipe));
             }
             Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
-                self.refuse_pipe(pipe, accept, 503, OVERLOADED);
+                self.refuse_pipe(pipe, accept, 503, SERVER_FULL);
             }
             Ok(Verified::New(version)) => {
                 self.greet(pipe, accept);
@@ -191,7 +191,7 @@ impl Engine {
     }
 }
 
-const OVERLOADED: &str = r#"{"code":6,"message":"Server is full"}"#;
+const SERVER_FULL: &str = r#"{"code":6,"message":"Server is full"}"#;
 
 enum Verified {
     New(Version),

@@ -58,9 +58,7 @@ impl Engine {
     }
 
     pub(super) fn set_role(&mut self, pipe: PipeId, role: Role) {
-        if let Some(entry) = self.pipe_mut(pipe) {
-            entry.role = role;
-        }
+        self.pipe_mut(pipe).expect("only an open pipe has a role").role = role;
     }
 
     /// Sends a close frame and shuts the pipe down behind it.
@@ -258,7 +256,8 @@ impl Engine {
             for packet in polling.queue {
                 match packet {
                     eio::payload::Out::Text(text) => {
-                        self.emit(id, std::str::from_utf8(&text).unwrap_or_default());
+                        let text = std::str::from_utf8(&text);
+                        self.emit(id, text.expect("text packets are made from strings"));
                     }
                     eio::payload::Out::Binary(bytes) => self.emit_binary(id, &bytes),
                 }

@@ -188,8 +188,9 @@ fn encode(version: Version, b64: bool, jsonp: Option<u32>, packets: &[Out]) -> A
     let (body, is_binary) = payload::encode(version, b64 || jsonp.is_some(), packets);
     match jsonp {
         Some(index) => {
-            let text = String::from_utf8_lossy(&body);
-            let body = Bytes::from(payload::jsonp(index, &text));
+            let text =
+                std::str::from_utf8(&body).expect("a payload without binary packets is text");
+            let body = Bytes::from(payload::jsonp(index, text));
             Answer { status: 200, content_type: SCRIPT, body }
         }
         None => {

@@ -86,17 +86,12 @@ impl Pipes {
         PipeId { slot, generation: entry.generation }
     }
 
-    /// A head becomes a WebSocket and keeps its slot. False if there is no such head, or it was
-    /// refused.
-    pub(super) fn promote(&mut self, pipe: PipeId) -> bool {
-        let Some(head) = self.detach_head(pipe) else { return false };
-        let Head { stream, permit: Some(permit), .. } = *head else {
-            self.release(pipe);
-            return false;
-        };
-        self.slots[pipe.slot as usize].state = SlotState::Open(Open::new(stream, permit));
+    /// A head that was not refused becomes a WebSocket and keeps its slot.
+    pub(super) fn promote(&mut self, pipe: PipeId) {
+        let head = self.detach_head(pipe).expect("the caller found the head");
+        let permit = head.permit.expect("a refused head is not read");
+        self.slots[pipe.slot as usize].state = SlotState::Open(Open::new(head.stream, permit));
         self.open += 1;
-        true
     }
 
     pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
@@ -141,24 +136,32 @@ impl Pipes {
 
     fn detach_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
         let state = self.state_mut(pipe)?;
-        if !matches!(state, SlotState::Head(_)) {
-            return None;
+        match std::mem::replace(state, SlotState::Free) {
+            SlotState::Head(head) => {
+                self.heads -= 1;
+                Some(head)
+            }
+            other => {
+                *state = other;
+                None
+            }
         }
-        let SlotState::Head(head) = std::mem::replace(state, SlotState::Free) else { return None };
-        self.heads -= 1;
-        Some(head)
     }
 
     /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the engine
     /// sees the end of this pipe before the next one in its slot.
     pub(super) fn take_open(&mut self, pipe: PipeId) -> Option<Open> {
         let state = self.state_mut(pipe)?;
-        if !matches!(state, SlotState::Open(_)) {
-            return None;
+        match std::mem::replace(state, SlotState::Free) {
+            SlotState::Open(open) => {
+                self.open -= 1;
+                Some(open)
+            }
+            other => {
+                *state = other;
+                None
+            }
         }
-        let SlotState::Open(open) = std::mem::replace(state, SlotState::Free) else { return None };
-        self.open -= 1;
-        Some(open)
     }
 
     pub(super) fn release(&mut self, pipe: PipeId) {
