@@ -2,14 +2,15 @@
 
 mod check;
 mod cluster;
+mod counts;
 mod debts;
 mod deliveries;
 mod events;
 mod identity;
 mod members;
 mod pending;
+mod reads;
 mod tokens;
-mod unread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -36,11 +37,14 @@ use crate::store::{ImageFault, StoreDown};
 use crate::user::UserCard;
 use debts::{Debts, Rates};
 use pending::{Awaited, PendingEvents, Queued};
+use reads::Reads;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
-use unread::Reads;
+
+/// Rooms in one `count` event.
+const COUNTED_ROOMS_MAX: usize = 1000;
 
 #[derive(Clone, Copy)]
 struct Identity {

@@ -2,6 +2,7 @@
 
 mod check;
 mod log;
+mod marks;
 mod messages;
 mod reading;
 mod remote;
@@ -28,8 +29,9 @@ use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use log::Log;
+use marks::Unsaved;
 use messages::{PendingPublish, PublishAnswer, refuse_publish};
-use reading::{LatelyLeft, READINGS_MAX, Unsaved};
+use reading::{LatelyLeft, READINGS_MAX};
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;

@@ -1,6 +1,6 @@
 //! What must hold of an edge between two turns.
 
-use super::unread::Reads;
+use super::reads::Reads;
 use super::*;
 
 impl Edge {
