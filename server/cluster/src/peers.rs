@@ -56,7 +56,9 @@ impl Registry {
     }
 
     pub fn live(&self) -> impl Iterator<Item = (&str, &Record)> {
-        self.live.iter().filter_map(|name| Some((name.as_str(), self.records.get(name)?)))
+        self.live.iter().map(|name| {
+            (name.as_str(), self.records.get(name).expect("a live incarnation has a record"))
+        })
     }
 
     pub fn is_process_live(&self, process: &str) -> bool {
@@ -157,7 +159,7 @@ impl Peers {
         for process in processes.into_iter().filter(|process| *process != own) {
             // By design: its presence is not complete yet.
             let Some(name) = registry.ready(process) else { continue };
-            let id = registry.records.get(name).map_or(0, |record| record.id);
+            let id = registry.records.get(name).expect("a live incarnation has a record").id;
             let is_full = self.known.len() >= peers_max || self.next_ix == u16::MAX;
             match self.known.get_mut(process) {
                 Some(peer) if peer.incarnation == name => {}

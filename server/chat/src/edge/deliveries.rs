@@ -22,6 +22,7 @@ impl Edge {
                     engine.counters.stale_deliveries += 1;
                     return;
                 };
+                // The membership is over already if its end overtook this answer.
                 if let Some(membership) = local
                     .rooms
                     .iter_mut()
