@@ -488,3 +488,6 @@ fn refuse_join(
 ) {
     lanes.deliver(session.shard(), Delivery::JoinRefused { session, membership_id, why, ack });
 }
+
+#[cfg(test)]
+mod tests;
