@@ -30,6 +30,22 @@ const CHECKS: &[Check] = &[
         let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         passed(run("cargo", &args, "."))
     }),
+    // Last: it needs the metadata of the dependencies, which clippy has made.
+    ("links in rustdoc", || passed(run("cargo", RUSTDOC, "."))),
+];
+
+/// The crates with `#![warn(missing_docs)]`: those that others build on. Only rustdoc itself knows a
+/// broken link; neither a lint of the compiler nor a doc test finds it.
+const RUSTDOC: &[&str] = &[
+    "--config",
+    "build.rustdocflags=['-D', 'rustdoc::broken_intra_doc_links']",
+    "doc",
+    "--no-deps",
+    "--quiet",
+    "-p=throng-engine",
+    "-p=throng-mesh",
+    "-p=throng-runtime",
+    "-p=throng-wire",
 ];
 
 /// `cargo xtask check [NAME…]`: all of them, or those whose names contain one of the words.

@@ -1,4 +1,5 @@
-//! Links in Markdown: a relative link leads to a tracked file or folder, an anchor to a heading.
+//! Links in Markdown: a relative link leads to a tracked file or folder, an anchor to a heading, and a
+//! path in backticks names a tracked file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -15,6 +16,13 @@ static LINK: LazyLock<Regex> = LazyLock::new(|| {
 });
 static CODE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"``[^`].*?``|`[^`]*`").expect("a valid pattern"));
+/// `` `server/chat/src/home.rs` ``, with or without a line number.
+static PATH: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"`([\w.-]+(?:/[\w.-]+)+\.[a-z]+)(?::\d+)?`").expect("a valid pattern")
+});
+/// A part to be filled in, as in `server/rest/src/NAME.rs`.
+static BLANK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[A-Z]{2,}").expect("a valid pattern"));
 static ANCHOR: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"<a\s+(?:id|name)="([^"]+)""#).expect("a valid pattern"));
 static SCHEME: LazyLock<Regex> =
@@ -26,7 +34,8 @@ pub fn check() -> Outcome {
     for path in tracked.iter().filter(|path| files::extension(path) == "md") {
         texts.insert(path.clone(), files::text(path)?);
     }
-    let broken = broken_links(&tracked, &texts);
+    let mut broken = broken_links(&tracked, &texts);
+    broken.extend(missing_files(&tracked, &texts));
     if broken.is_empty() {
         return Ok(());
     }
@@ -67,6 +76,39 @@ fn broken_links(tracked: &[String], texts: &BTreeMap<String, String>) -> Vec<Str
         }
     }
     broken
+}
+
+/// One line per path in backticks that no tracked file has. A path may leave out the folders before it,
+/// as long as a file ends with what is left.
+fn missing_files(tracked: &[String], texts: &BTreeMap<String, String>) -> Vec<String> {
+    let kinds: BTreeSet<&str> = tracked.iter().map(|file| files::extension(file)).collect();
+    let is_there = |from: &str, path: &str| {
+        if path.starts_with("../") {
+            return joined(from, path).is_some_and(|path| tracked.contains(&path));
+        }
+        let end = format!("/{path}");
+        tracked.iter().any(|file| file == path || file.ends_with(&end))
+    };
+    let mut missing = Vec::new();
+    for (from, text) in texts {
+        for (number, line) in prose(text) {
+            for found in PATH.captures_iter(line) {
+                let path = &found[1];
+                let kind = files::extension(path);
+                let is_blank = kind != "md" && BLANK.is_match(path);
+                if kinds.contains(kind) && !is_blank && !is_made(path) && !is_there(from, path) {
+                    missing.push(format!("{from}:{number}: {path}: no such file"));
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// Whether the path is of what a build or an installation makes.
+fn is_made(path: &str) -> bool {
+    path.split('/')
+        .any(|folder| matches!(folder, "target" | "dist" | "node_modules" | "etc" | "tmp"))
 }
 
 /// The lines outside of code blocks, with their numbers.
@@ -142,7 +184,7 @@ fn folders(path: &str) -> Vec<&str> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{anchors, broken_links};
+    use super::{anchors, broken_links, missing_files};
 
     fn broken(text: &str) -> Vec<String> {
         let other = "# The other page\n## Twice\n## Twice\n";
@@ -174,6 +216,24 @@ mod tests {
                     [d](https://example.org/gone) ![e](../src/main.rs \"title\") `[f](gone)`\n\
                     ```\n[g](gone)\n```\n[h]: other.md#the-other-page";
         assert_eq!(broken(text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_in_backticks_names_a_file() {
+        let missing = |text: &str| {
+            let texts = BTreeMap::from([("docs/page.md".to_owned(), text.to_owned())]);
+            missing_files(&["docs/page.md", "a/src/main.rs"].map(str::to_owned), &texts)
+        };
+        assert_eq!(missing("see `a/src/gone.rs`"), ["docs/page.md:1: a/src/gone.rs: no such file"]);
+        assert_eq!(missing("\n`src/gone.rs:7`, `docs/README.md`").len(), 2);
+        for fine in [
+            "`a/src/main.rs`, `src/main.rs:7`, `docs/page.md`",
+            "`../a/src/main.rs`, `a/src/NAME.rs` and `target/debug/main.rs`",
+            "`text/plain`, `/api/x.rs`, `and/or.`, `*.rs`, `x/y.unknown`",
+            "```\n`a/src/gone.rs`\n```",
+        ] {
+            assert_eq!(missing(fine), Vec::<String>::new(), "{fine}");
+        }
     }
 
     #[test]

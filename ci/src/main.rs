@@ -33,8 +33,8 @@ usage: cargo xtask <command> [arguments]
   test [STEP…]     install what is missing and run every test; steps: check web rust client e2e
                    conform instructions fuzz
   check [NAME…]    what needs no running server: formatting, import directions between packages and
-                   circles between files, rules of the pure crates, links in Markdown, retired words
-                   (ci/words.txt), eslint and types of the web client, licences and advisories, clippy;
+                   circles between files, rules of the pure crates, links in Markdown and in rustdoc, retired
+                   words (ci/words.txt), eslint and types of the web client, licences and advisories, clippy;
                    all, or those whose names contain a NAME
   fresh [--only run|test] [--keep]
                    run `cargo xtask run` and `cargo xtask test` on the current commit in an empty Debian

@@ -61,7 +61,7 @@ pub struct BackplaneConfig {
 }
 
 /// A change on this node that other nodes learn of.
-pub enum Change {
+pub enum NodeChange {
     /// A user has a new name or avatar.
     UserChanged(Arc<UserCard>),
     /// A token is no longer valid.
@@ -91,14 +91,14 @@ pub struct Backplane {
 /// Handle on a running backplane.
 #[derive(Clone)]
 pub struct BackplaneHandle {
-    changes: mpsc::Sender<Change>,
+    changes: mpsc::Sender<NodeChange>,
     /// What the backplane publishes.
     pub stats: Arc<RedisStats>,
 }
 
 impl BackplaneHandle {
     /// Sends without waiting; dropped when the backplane has ended.
-    pub fn send(&self, change: Change) {
+    pub fn send(&self, change: NodeChange) {
         let sender = self.changes.clone();
         tokio::spawn(async move { drop(sender.send(change).await) });
     }
@@ -110,7 +110,7 @@ impl BackplaneHandle {
         batch: Vec<(NewMessage, Arc<UserCard>)>,
     ) -> Option<Seq> {
         let (first, answer) = oneshot::channel();
-        self.changes.send(Change::Publish { room, batch, first }).await.ok()?;
+        self.changes.send(NodeChange::Publish { room, batch, first }).await.ok()?;
         answer.await.ok().flatten()
     }
 }

@@ -20,7 +20,7 @@ use throng_mesh::Capacity;
 use throng_redis::names::RoomNames;
 
 pub use reader::Shown;
-use reader::{Fault, Reader};
+use reader::{ConfigFault, Reader};
 use table::{Driver, ServerSettings};
 
 use crate::backplane::BackplaneConfig;
@@ -98,7 +98,7 @@ impl Provider for Flags {
 
 /// All that is wrong.
 #[derive(Debug)]
-pub struct Faults(pub Vec<Fault>);
+pub struct Faults(pub Vec<ConfigFault>);
 
 /// Reads the configuration; answers it with every setting as understood.
 ///
@@ -214,7 +214,11 @@ fn read(r: &mut Reader) -> Config {
             store_numbers: database.is_some_and(|url| throng_store::is_server_url(&url.0)),
             ..chat
         },
-        rest: throng_rest::Settings { allowed_origins: policy.allowed_origins.clone(), ..rest },
+        rest: throng_rest::Settings {
+            allowed_origins: policy.allowed_origins.clone(),
+            request_timeout_ms: server.request_timeout_ms,
+            ..rest
+        },
         store: throng_store::Options { image_bytes_max: chat.image_bytes_max as usize, ..store },
         server,
         tuning,

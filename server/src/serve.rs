@@ -9,7 +9,7 @@ use throng_rest::{Deps, Readiness};
 use throng_store::Store;
 use tokio::task::JoinSet;
 
-use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, Change};
+use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::presence;
@@ -147,7 +147,7 @@ async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
 
 /// Announces to the other nodes that this one leaves; gives up after [`GRACE`].
 async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
-    backplane.send(Change::Stop);
+    backplane.send(NodeChange::Stop);
     let ended = tokio::task::spawn_blocking(move || thread.join());
     match tokio::time::timeout(GRACE, ended).await {
         Ok(Ok(Ok(()))) => {}
@@ -188,7 +188,7 @@ fn deps(
         on_revoked: Arc::new(move |revoked| {
             let handles = revoking.clone();
             if let Some(backplane) = &revoking_elsewhere {
-                backplane.send(Change::Revoked(TokenHash(revoked.token_hash)));
+                backplane.send(NodeChange::Revoked(TokenHash(revoked.token_hash)));
             }
             tokio::spawn(async move {
                 handles
@@ -200,7 +200,7 @@ fn deps(
             let handles = changing.clone();
             let card = Arc::new(card(user));
             if let Some(backplane) = &changing_elsewhere {
-                backplane.send(Change::UserChanged(Arc::clone(&card)));
+                backplane.send(NodeChange::UserChanged(Arc::clone(&card)));
             }
             tokio::spawn(async move {
                 handles.send_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card)))).await;

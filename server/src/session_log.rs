@@ -6,14 +6,14 @@ use tokio::sync::mpsc;
 pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
     while let Some(line) = lines.recv().await {
         match line {
-            LogLine::Entered { conn, user, room, online } => {
-                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "entered");
+            LogLine::Entered { session, user, room, online } => {
+                tracing::info!(target: "throng", %session, user = user.0, room = room.0, online, "entered");
             }
-            LogLine::Left { conn, user, room, online } => {
-                tracing::info!(target: "throng", %conn, user = user.0, room = room.0, online, "left");
+            LogLine::Left { session, user, room, online } => {
+                tracing::info!(target: "throng", %session, user = user.0, room = room.0, online, "left");
             }
             LogLine::Ended {
-                conn,
+                session,
                 user,
                 reason,
                 transport,
@@ -24,7 +24,7 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
                 let user = user.map(|user| user.0);
                 tracing::info!(
                     target: "throng",
-                    %conn, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
+                    %session, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
                 );
             }
         }

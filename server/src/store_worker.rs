@@ -151,7 +151,7 @@ fn start(
         Command::Authenticate { .. } | Command::Reads { .. } => {
             unreachable!("lookups are started together")
         }
-        Command::SaveImage { conn, bytes } => {
+        Command::SaveImage { session, bytes } => {
             under_way.spawn(async move {
                 let outcome = match worker.store.save_image(ImageKind::Messages, bytes).await {
                     Ok(url) => Ok(url.into()),
@@ -163,7 +163,7 @@ fn start(
                         ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels,
                     ) => Err(ImageFault::Invalid),
                 };
-                handle.reply(Reply::ImageSaved { conn, outcome });
+                handle.reply(Reply::ImageSaved { session, outcome });
             });
         }
     }
@@ -251,9 +251,9 @@ mod tests {
         let commands = http.commands.remove(0);
         let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
         for n in 0..200 {
-            let conn = SessionId::new(ShardId(0), n, 1);
+            let session = SessionId::new(ShardId(0), n, 1);
             let command = if n % 2 == 0 {
-                Command::Authenticate { conn, token: TokenHash([n as u8; 32]) }
+                Command::Authenticate { session, token: TokenHash([n as u8; 32]) }
             } else {
                 Command::Reads { user: UserId(n) }
             };
@@ -263,7 +263,7 @@ mod tests {
         let mut answered = std::collections::BTreeSet::new();
         for _ in 0..200 {
             let number = match shard.replies.recv().await.expect("the HTTP thread works") {
-                Reply::Authenticated { conn, outcome: Ok(None), .. } => conn.slot(),
+                Reply::Authenticated { session, outcome: Ok(None), .. } => session.slot(),
                 Reply::Reads { user, outcome: Ok(_) } => user.0,
                 _ => panic!("nothing else was asked"),
             };

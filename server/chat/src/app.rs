@@ -131,19 +131,24 @@ impl App for Chat {
         let now = cx.engine.now();
         let (edge, cx) = edge!(self, cx);
         match reply {
-            Reply::Authenticated { conn, token, outcome } => {
-                edge.authenticated(conn, token, outcome, cx);
+            Reply::Authenticated { session, token, outcome } => {
+                edge.authenticated(session, token, outcome, cx);
             }
             Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
             Reply::Appended { room, outcome } => self.home.appended(room, outcome),
-            Reply::RoomCreated { room, outcome } => self.home.room_created(room, outcome),
-            Reply::RoomLoaded { room, outcome } => self.home.room_loaded(room, outcome),
+            Reply::RoomCreated { room, outcome } => {
+                self.home.room_created(room, outcome, cx.counters)
+            }
+            Reply::RoomLoaded { room, outcome } => {
+                self.home.room_loaded(room, outcome, cx.counters)
+            }
             Reply::Fetched { room, outcome } => self.home.fetched(room, outcome, cx.counters),
             Reply::Reads { user, outcome } => edge.reads_loaded(user, outcome, cx),
             Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
-                self.home.read_saved(now, user, Mark { room, seq, is_reading }, outcome);
+                let mark = Mark { room, seq, is_reading };
+                self.home.read_saved(now, user, mark, outcome, cx.counters);
             }
-            Reply::ImageSaved { conn, outcome } => edge.image_saved(conn, outcome, cx),
+            Reply::ImageSaved { session, outcome } => edge.image_saved(session, outcome, cx),
         }
     }
 

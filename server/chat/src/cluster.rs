@@ -46,14 +46,14 @@ pub enum Signal {
     /// `seq` is their read mark. Repeated when their card changes.
     Present { room: RoomId, user: Arc<UserCard>, is_present: bool, seq: Seq },
     /// From edge: whose session it is and where; `None` once it is over.
-    Connection { conn: SessionId, state: Option<ConnState> },
+    Session { session: SessionId, state: Option<SessionState> },
     /// From home: the store has numbered these messages of this node, in order.
     Committed { room: RoomId, messages: Arc<[StoredMessage]> },
 }
 
 /// Whose session it is and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnState {
+pub struct SessionState {
     /// The user it acts for.
     pub user: UserId,
     /// The rooms it is a member of.
@@ -77,7 +77,7 @@ pub enum ClusterInput {
     NodePresence { room: RoomId, node: NodeIx, users: Vec<Arc<UserCard>> },
     /// The node's lease is gone, and with it all users it had.
     NodeGone { node: NodeIx },
-    /// Report everything anew: all presence, all connections.
+    /// Report everything anew: all presence, all sessions.
     Announce,
     /// Reports of other nodes may have been lost, or a dead node's marks have been settled: how far
     /// users have read, and whether their tokens have ended, is asked of the store again.

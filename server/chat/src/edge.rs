@@ -2,14 +2,15 @@
 
 mod check;
 mod cluster;
+mod counts;
 mod debts;
 mod deliveries;
 mod events;
 mod identity;
 mod members;
 mod pending;
+mod reads;
 mod tokens;
-mod unread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::frames;
 use super::image::{self, Image};
 use super::lane::{AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
 use super::refusal::Refusal;
-use super::request::{self, ClientEvent, ClientRequest, EventName, Fault, NewMessage};
+use super::request::{self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
@@ -34,14 +35,15 @@ use crate::store::Command;
 use crate::store::{ImageFault, StoreDown};
 use crate::user::UserCard;
 use debts::{Debts, Rates};
-use pending::{PendingEvents, Queued, Waiting};
+use pending::{Awaited, PendingEvents, Queued};
+use reads::Reads;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent};
-use throng_engine::{Keyed, Map, home_of};
+use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
-use unread::Reads;
 
-const LANE_RETRY_MS: u64 = 1;
+/// Rooms in one `count` event.
+const COUNTED_ROOMS_MAX: usize = 1000;
 
 #[derive(Clone, Copy)]
 struct Identity {
@@ -63,7 +65,7 @@ struct Membership {
 }
 
 struct Local {
-    conn: SessionId,
+    session: SessionId,
     identity: Option<Identity>,
     rooms: SmallVec<[Membership; 1]>,
     last_membership_id: MembershipId,
@@ -123,7 +125,7 @@ pub(crate) struct Edge {
     /// Users whose marks the store could not give.
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
-    connections: cluster::Connections,
+    session_signals: cluster::SessionSignals,
     token_checks: TokenChecks,
     debts: Debts,
     retry_at: Option<Now>,
@@ -131,7 +133,7 @@ pub(crate) struct Edge {
 
 struct LeaveDue {
     room: RoomId,
-    conn: SessionId,
+    session: SessionId,
     membership_id: MembershipId,
     answer: Option<AckId>,
 }
@@ -144,9 +146,9 @@ pub(crate) struct Context<'a> {
 }
 
 /// The session, if its slot has not passed to another.
-fn find(locals: &mut [Option<Box<Local>>], conn: SessionId) -> Option<&mut Local> {
-    let local = locals.get_mut(conn.slot() as usize)?.as_deref_mut()?;
-    (local.conn == conn).then_some(local)
+fn find(locals: &mut [Option<Box<Local>>], session: SessionId) -> Option<&mut Local> {
+    let local = locals.get_mut(session.slot() as usize)?.as_deref_mut()?;
+    (local.session == session).then_some(local)
 }
 
 impl Edge {
@@ -171,31 +173,31 @@ impl Edge {
             loading: BTreeSet::new(),
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
-            connections: cluster::Connections::default(),
+            session_signals: cluster::SessionSignals::default(),
             token_checks: TokenChecks::default(),
             debts,
             retry_at: None,
         }
     }
 
-    fn local(&mut self, conn: SessionId) -> Option<&mut Local> {
-        find(&mut self.locals, conn)
+    fn local(&mut self, session: SessionId) -> Option<&mut Local> {
+        find(&mut self.locals, session)
     }
 
     /// The session, in the handling of one of its own events or of something that found it.
-    fn live(&mut self, conn: SessionId) -> &mut Local {
-        self.local(conn).expect("an edge keeps a session until it has handled its end")
+    fn live(&mut self, session: SessionId) -> &mut Local {
+        self.local(session).expect("an edge keeps a session until it has handled its end")
     }
 
     pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
         match session_event {
-            SessionEvent::Opened { session: conn, token } => {
-                let slot = conn.slot() as usize;
+            SessionEvent::Opened { session, token } => {
+                let slot = session.slot() as usize;
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
                 }
                 self.locals[slot] = Some(Box::new(Local {
-                    conn,
+                    session,
                     identity: None,
                     rooms: SmallVec::new(),
                     last_membership_id: MembershipId(0),
@@ -204,39 +206,38 @@ impl Edge {
                     is_signalled: false,
                 }));
                 if let Some(token) = token.as_deref().and_then(request::token_hash) {
-                    self.identify(conn, token, cx);
+                    self.identify(session, token, cx);
                 }
             }
-            SessionEvent::Connected { session: conn, auth, .. } => self.connected(conn, auth, cx),
-            SessionEvent::Event { session: conn, ack, data, is_binary, .. } => {
+            SessionEvent::Connected { session, auth, .. } => self.connected(session, auth, cx),
+            SessionEvent::Event { session, ack, data, is_binary, .. } => {
                 let bytes_max = self.settings.event_bytes_max as usize;
                 let event = ClientEvent::parse(data, ack, is_binary, bytes_max);
-                self.event(conn, event, cx);
+                self.event(session, event, cx);
             }
-            SessionEvent::Disconnected { session: conn } => self.disconnected(conn, cx),
-            SessionEvent::Moved { session: conn } => self.moved(conn, cx),
-            SessionEvent::Ended { session: conn, reason, state } => {
-                self.ended(conn, reason, &state, cx);
+            SessionEvent::Disconnected { session } => self.disconnected(session, cx),
+            SessionEvent::Moved { session } => self.moved(session, cx),
+            SessionEvent::Ended { session, reason, state } => {
+                self.ended(session, reason, &state, cx);
             }
             // Only endpoints without Socket.IO have these; the chat serves none.
-            SessionEvent::Text { session: conn, .. }
-            | SessionEvent::Binary { session: conn, .. } => {
-                cx.engine.end(conn, CloseReason::ParseError);
+            SessionEvent::Text { session, .. } | SessionEvent::Binary { session, .. } => {
+                cx.engine.end(session, CloseReason::ParseError);
             }
         }
     }
 
     /// The client left the namespace. What it said before is handled before, also if that still
     /// waits for its token.
-    fn disconnected(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        self.leave_all(conn, cx);
-        if let Some(pending) = &mut self.live(conn).pending {
+    fn disconnected(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        self.leave_all(session, cx);
+        if let Some(pending) = &mut self.live(session).pending {
             pending.queue.push_back(Queued::Disconnected);
         }
     }
 
-    fn leave_all(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        for owed in self.end_memberships(conn, |_| true) {
+    fn leave_all(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        for owed in self.end_memberships(session, |_| true) {
             self.send_leave(owed, cx);
         }
     }
@@ -244,10 +245,10 @@ impl Edge {
     /// Takes the session out of rooms at once; returns the leaves that homes must get.
     fn end_memberships(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         which: impl Fn(&Membership) -> bool,
     ) -> Vec<LeaveDue> {
-        let local = self.live(conn);
+        let local = self.live(session);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .rooms
             .iter()
@@ -256,16 +257,16 @@ impl Edge {
             .collect();
         let mut owed = Vec::with_capacity(ended.len());
         for (room, membership_id, is_leaving) in ended {
-            self.end_membership(conn, membership_id);
+            self.end_membership(session, membership_id);
             if !is_leaving {
-                owed.push(LeaveDue { room, conn, membership_id, answer: None });
+                owed.push(LeaveDue { room, session, membership_id, answer: None });
             }
         }
         owed
     }
 
-    fn moved(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        let local = self.live(conn);
+    fn moved(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        let local = self.live(session);
         let places: SmallVec<[(RoomId, u32); 4]> =
             local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
@@ -276,39 +277,39 @@ impl Edge {
 
     fn ended(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         reason: CloseReason,
-        session: &Session,
+        state: &Session,
         cx: &mut Context<'_>,
     ) {
         let now = cx.engine.now();
-        let local = self.live(conn);
+        let local = self.live(session);
         let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
-        for owed in self.end_memberships(conn, |_| true) {
+        for owed in self.end_memberships(session, |_| true) {
             if has_grace {
                 self.lingering.push_back((due, owed));
             } else {
                 self.send_leave(owed, cx);
             }
         }
-        self.locals[conn.slot() as usize] = None;
-        self.connections.ended(conn, is_signalled);
+        self.locals[session.slot() as usize] = None;
+        self.session_signals.ended(session, is_signalled);
         if let Some(identity) = identity {
-            self.forget_session(identity.user, conn);
+            self.forget_session(identity.user, session);
             if !self.debts.leave(now, identity.user, rates) {
                 cx.counters.debts_forgotten += 1;
             }
         }
         cx.lanes.log(LogLine::Ended {
-            conn,
+            session,
             user: identity.map(|identity| identity.user),
             reason: reason.name(),
-            transport: session.transport_name(),
-            protocol: session.protocol_name(),
-            lifetime_ms: now.since(session.opened()) / 1_000_000,
-            messages_in: session.messages_in(),
+            transport: state.transport_name(),
+            protocol: state.protocol_name(),
+            lifetime_ms: now.since(state.opened()) / 1_000_000,
+            messages_in: state.messages_in(),
         });
     }
 
@@ -335,7 +336,7 @@ impl Edge {
         self.load(now, cx.lanes);
         self.ask_for_tokens(now, cx.lanes);
         self.send_counts(cx.engine, cx.counters);
-        self.send_connections(cx);
+        self.send_session_signals(cx);
         cx.counters.users_on_shards = self.users.len() as u64;
     }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod log;
+mod marks;
 mod messages;
 mod reading;
 mod remote;
@@ -29,28 +30,27 @@ use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use log::Log;
-use messages::{Verdict, Waiting, refuse_publish};
-use reading::{LatelyLeft, READINGS_MAX, Unsaved};
+use marks::Unsaved;
+use messages::{PendingPublish, PublishAnswer, refuse_publish};
+use reading::{LatelyLeft, READINGS_MAX};
 use signals::UnsentSignals;
-use throng_engine::Full;
 use throng_engine::Now;
 use throng_engine::Place;
 use throng_engine::canary::{Canary, is_armed};
+use throng_engine::{Full, LANE_RETRY_MS};
 use throng_engine::{Keyed, Map};
 
 /// Joins and publishes that wait for one room to be created.
 const CREATING_MAX: usize = 1024;
-/// When a full lane is looked at again. Its consumer is awake, so this is short.
-const LANE_RETRY_MS: u64 = 1;
 
 struct Room {
     id: RoomId,
     log: Log,
     roster: Roster,
     /// In the store now: the next messages, in order.
-    committing: Vec<Waiting>,
+    committing: Vec<PendingPublish>,
     /// Behind them.
-    backlog: VecDeque<Waiting>,
+    backlog: VecDeque<PendingPublish>,
     /// The last commit has not been sent to other nodes.
     is_commit_unsent: bool,
     /// Numbered and not yet handed to the edges.
@@ -61,7 +61,7 @@ struct Room {
 }
 
 struct PendingJoin {
-    conn: SessionId,
+    session: SessionId,
     membership_id: MembershipId,
     user: Arc<UserCard>,
     presence_mode: PresenceMode,
@@ -82,7 +82,7 @@ pub(crate) struct Home {
     /// Those whose room the store has decided on; they go on when lanes have free slots.
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
-    verdicts: VecDeque<Verdict>,
+    publish_answers: VecDeque<PublishAnswer>,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
     members: u64,
@@ -123,7 +123,7 @@ impl Home {
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
             decided: VecDeque::new(),
-            verdicts: VecDeque::new(),
+            publish_answers: VecDeque::new(),
             members: 0,
             marks: BTreeMap::new(),
             keyed,
@@ -182,11 +182,11 @@ impl Home {
         };
         let is_full = waiting.len() >= CREATING_MAX;
         match request {
-            Request::Join { conn, membership_id, ack, .. } if is_full => {
-                refuse_join(conn, membership_id, Refusal::Busy, ack, lanes);
+            Request::Join { session, membership_id, ack, .. } if is_full => {
+                refuse_join(session, membership_id, Refusal::Busy, ack, lanes);
             }
-            Request::Publish { conn, ack, .. } if is_full => {
-                refuse_publish(conn, Refusal::Busy, ack, lanes);
+            Request::Publish { session, ack, .. } if is_full => {
+                refuse_publish(session, Refusal::Busy, ack, lanes);
             }
             // A leave is never refused: there are no more of them than joins before them.
             request @ (Request::Join { .. } | Request::Publish { .. } | Request::Leave { .. }) => {
@@ -198,15 +198,15 @@ impl Home {
 
     fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         match request {
-            Request::Join { room, conn, membership_id, user, presence_mode, ack } => {
-                let join = PendingJoin { conn, membership_id, user, presence_mode, ack };
+            Request::Join { room, session, membership_id, user, presence_mode, ack } => {
+                let join = PendingJoin { session, membership_id, user, presence_mode, ack };
                 self.join(room, join, lanes, counters);
             }
-            Request::Leave { room, conn, membership_id, answer } => {
-                self.leave(room, conn, membership_id, answer, lanes, counters);
+            Request::Leave { room, session, membership_id, answer } => {
+                self.leave(room, session, membership_id, answer, lanes, counters);
             }
-            Request::Publish { room, conn, message, ack } => {
-                self.publish(room, conn, message, ack, lanes);
+            Request::Publish { room, session, message, ack } => {
+                self.publish(room, session, message, ack, lanes);
             }
             Request::Watch { user, edge } => self.watch(user, edge, lanes),
         }
@@ -227,16 +227,16 @@ impl Home {
         self.flush_batch(room_id, lanes);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.members();
-        let change = room.roster.join(join.conn, &join.user, join.presence_mode);
+        let change = room.roster.join(join.session, &join.user, join.presence_mode);
         let entered = (room.roster.members() - before) as u64;
         self.members += entered;
         counters.joins += entered;
         let (seq, online) = (room.log.seq(), room.roster.online());
         lanes.deliver(
-            join.conn.shard(),
+            join.session.shard(),
             Delivery::Joined {
                 room: room_id,
-                conn: join.conn,
+                session: join.session,
                 membership_id: join.membership_id,
                 presence_mode: join.presence_mode,
                 seq,
@@ -245,8 +245,8 @@ impl Home {
             },
         );
         if change.is_new_here {
-            let (conn, user, room) = (join.conn, change.user, room_id);
-            lanes.log(LogLine::Entered { conn, user, room, online });
+            let (session, user, room) = (join.session, change.user, room_id);
+            lanes.log(LogLine::Entered { session, user, room, online });
             lanes.change(PresenceChange::Entered { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: true };
             self.note_reading(&join.user, mark, change.is_new, lanes);
@@ -276,9 +276,9 @@ impl Home {
             counters.lane_refusals_store += 1;
             return join.refuse(Refusal::Busy, lanes);
         }
-        let PendingJoin { conn, membership_id, user, presence_mode, ack } = join;
+        let PendingJoin { session, membership_id, user, presence_mode, ack } = join;
         let request =
-            Request::Join { room: room_id, conn, membership_id, user, presence_mode, ack };
+            Request::Join { room: room_id, session, membership_id, user, presence_mode, ack };
         self.creating.insert(room_id, vec![request]);
     }
 
@@ -286,8 +286,13 @@ impl Home {
         &mut self,
         room: RoomId,
         outcome: Result<Option<RoomInfo>, StoreDown>,
+        counters: &mut Counters,
     ) {
-        let waiting = self.creating.remove(&room).unwrap_or_default();
+        let waiting = self.creating.remove(&room).unwrap_or_else(|| {
+            // The answer to a `LoadRoom` about the same room came first.
+            counters.stale_replies += 1;
+            Vec::new()
+        });
         let refusal = match outcome {
             Ok(Some(info)) => {
                 self.found(&info);
@@ -305,7 +310,7 @@ impl Home {
     fn leave(
         &mut self,
         room_id: RoomId,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         answer: Option<AckId>,
         lanes: &mut Lanes,
@@ -313,15 +318,16 @@ impl Home {
     ) {
         if !self.rooms.contains_key(&room_id) {
             if let Some(ack) = answer {
-                let refused = Delivery::LeaveRefused { conn, why: Refusal::UnknownRoom, ack };
-                lanes.deliver(conn.shard(), refused);
+                let refused = Delivery::LeaveRefused { session, why: Refusal::UnknownRoom, ack };
+                lanes.deliver(session.shard(), refused);
             }
             return;
         }
         self.flush_batch(room_id, lanes);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let card = room.roster.card_of(conn).cloned();
-        let change = room.roster.leave(conn);
+        let card = room.roster.card_of(session).cloned();
+        // There is none if the session was no member: a client may leave a room it is not in.
+        let change = room.roster.leave(session);
         let left = u64::from(change.is_some());
         self.members -= left;
         counters.leaves += left;
@@ -331,10 +337,10 @@ impl Home {
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
             .then(|| room.roster.last_roster(seq, change.is_none()));
         lanes.deliver(
-            conn.shard(),
+            session.shard(),
             Delivery::Left {
                 room: room_id,
-                conn,
+                session,
                 membership_id,
                 seq,
                 online,
@@ -344,7 +350,7 @@ impl Home {
         );
         if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
             let (user, room) = (change.user, room_id);
-            lanes.log(LogLine::Left { conn, user, room, online });
+            lanes.log(LogLine::Left { session, user, room, online });
             lanes.change(PresenceChange::Left { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: false };
             self.note_reading(&card, mark, change.is_new, lanes);
@@ -430,19 +436,19 @@ impl Home {
 
     fn settle_replies(&mut self, now: Now, lanes: &mut Lanes, counters: &mut Counters) {
         while self.takes_requests(lanes) {
-            if let Some(Verdict { origin, outcome }) = self.verdicts.pop_front() {
-                let (conn, ack) = (origin.publisher, origin.ack);
+            if let Some(PublishAnswer { origin, outcome }) = self.publish_answers.pop_front() {
+                let (session, ack) = (origin.publisher, origin.ack);
                 match outcome {
                     Ok((id, seq)) => {
-                        let accepted = Delivery::PublishAccepted { conn, ack, id, seq };
-                        lanes.deliver(conn.shard(), accepted);
+                        let accepted = Delivery::PublishAccepted { session, ack, id, seq };
+                        lanes.deliver(session.shard(), accepted);
                     }
-                    Err(why) => refuse_publish(conn, why, ack, lanes),
+                    Err(why) => refuse_publish(session, why, ack, lanes),
                 }
             } else if let Some((_, request, refusal)) = self.decided.pop_front() {
                 match (request, refusal) {
-                    (Request::Join { conn, membership_id, ack, .. }, Some(why)) => {
-                        refuse_join(conn, membership_id, why, ack, lanes);
+                    (Request::Join { session, membership_id, ack, .. }, Some(why)) => {
+                        refuse_join(session, membership_id, why, ack, lanes);
                     }
                     (request, _) => {
                         // One before it may have had the room created anew.
@@ -457,7 +463,7 @@ impl Home {
                 return;
             }
         }
-        if !(self.verdicts.is_empty() && self.decided.is_empty()) {
+        if !(self.publish_answers.is_empty() && self.decided.is_empty()) {
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }
     }
@@ -470,16 +476,19 @@ impl Home {
 
 impl PendingJoin {
     fn refuse(&self, why: Refusal, lanes: &mut Lanes) {
-        refuse_join(self.conn, self.membership_id, why, self.ack, lanes);
+        refuse_join(self.session, self.membership_id, why, self.ack, lanes);
     }
 }
 
 fn refuse_join(
-    conn: SessionId,
+    session: SessionId,
     membership_id: MembershipId,
     why: Refusal,
     ack: AckId,
     lanes: &mut Lanes,
 ) {
-    lanes.deliver(conn.shard(), Delivery::JoinRefused { conn, membership_id, why, ack });
+    lanes.deliver(session.shard(), Delivery::JoinRefused { session, membership_id, why, ack });
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,16 +35,16 @@ pub enum Request {
     /// The session enters the room, or asks for the roster again.
     Join {
         room: RoomId,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         user: Arc<UserCard>,
         presence_mode: PresenceMode,
         ack: AckId,
     },
     /// Owed by the edge until it fits the lane; `answer` is `None` once the session is gone.
-    Leave { room: RoomId, conn: SessionId, membership_id: MembershipId, answer: Option<AckId> },
+    Leave { room: RoomId, session: SessionId, membership_id: MembershipId, answer: Option<AckId> },
     /// A message for the room.
-    Publish { room: RoomId, conn: SessionId, message: Box<Publish>, ack: AckId },
+    Publish { room: RoomId, session: SessionId, message: Box<Publish>, ack: AckId },
     /// The edge has its first session of `user` and wants to know what they are reading.
     Watch { user: UserId, edge: ShardId },
 }
@@ -78,7 +78,7 @@ pub enum Delivery {
     /// The session is a member; `seq` is the room's last message.
     Joined {
         room: RoomId,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         presence_mode: PresenceMode,
         seq: Seq,
@@ -86,13 +86,13 @@ pub enum Delivery {
         ack: AckId,
     },
     /// The session is no member, or stays the member that it was.
-    JoinRefused { conn: SessionId, membership_id: MembershipId, why: Refusal, ack: AckId },
+    JoinRefused { session: SessionId, membership_id: MembershipId, why: Refusal, ack: AckId },
     /// There is no such room to leave.
-    LeaveRefused { conn: SessionId, why: Refusal, ack: AckId },
+    LeaveRefused { session: SessionId, why: Refusal, ack: AckId },
     /// The member is out. `frame` is its last event of the room, unless it asked for an ack.
     Left {
         room: RoomId,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         seq: Seq,
         online: u32,
@@ -100,16 +100,16 @@ pub enum Delivery {
         ack: AckId,
     },
     /// The message is not in the room.
-    PublishRefused { conn: SessionId, why: Refusal, ack: AckId },
+    PublishRefused { session: SessionId, why: Refusal, ack: AckId },
     /// The message was handed on before its commit was known to be this node's.
-    PublishAccepted { conn: SessionId, ack: AckId, id: i64, seq: Seq },
+    PublishAccepted { session: SessionId, ack: AckId, id: i64, seq: Seq },
     /// Messages of one room, in order, that became durable together.
     FanOut { room: RoomId, messages: Arc<Batch> },
     /// One frame for all members of the room in this presence mode.
     Roster { room: RoomId, presence_mode: PresenceMode, frame: Bytes },
     /// One frame for some members, when their turn has come: a whole roster, or a change
     /// after it.
-    Snapshot { room: RoomId, conns: SmallVec<[SessionId; 2]>, frame: Bytes },
+    MemberRoster { room: RoomId, sessions: SmallVec<[SessionId; 2]>, frame: Bytes },
     /// `user` began or stopped reading `room`; `seq` is their read mark.
     Reading { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.

@@ -36,7 +36,7 @@ mod throttle;
 pub mod user;
 
 pub use app::{Chat, Notice, Start, shard};
-pub use cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
+pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{RoomId, Seq, TokenHash, UserId};
 pub use presence::{Presence, PresenceChange};

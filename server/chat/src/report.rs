@@ -6,12 +6,12 @@ use crate::ids::{RoomId, SessionId, UserId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
     /// A user's first session entered the room; `online` users are in it now.
-    Entered { conn: SessionId, user: UserId, room: RoomId, online: u32 },
+    Entered { session: SessionId, user: UserId, room: RoomId, online: u32 },
     /// A user's last session left the room; `online` users are in it now.
-    Left { conn: SessionId, user: UserId, room: RoomId, online: u32 },
+    Left { session: SessionId, user: UserId, room: RoomId, online: u32 },
     /// A session ended after `lifetime_ms`, having sent `messages_in` Engine.IO messages.
     Ended {
-        conn: SessionId,
+        session: SessionId,
         user: Option<UserId>,
         reason: &'static str,
         transport: &'static str,

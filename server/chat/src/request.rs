@@ -13,7 +13,8 @@ use crate::ids::{RoomId, TokenHash};
 use crate::lane::{AckId, PresenceMode};
 use crate::refusal::Refusal;
 
-/// Characters of a name that a refusal repeats: the client knows what it sent.
+/// Characters of an unknown name that are kept. A name may be megabytes, and the client knows what it
+/// sent.
 const NAME_CHARS_MAX: usize = 64;
 
 /// Declares the events of a client: variant, and name on the wire.
@@ -64,12 +65,12 @@ pub(crate) enum ClientRequest {
     Login,
     Join { room: RoomId, presence_mode: PresenceMode },
     Leave { room: RoomId },
-    Message(Box<NewMessage>),
+    Message(Box<MessageRequest>),
 }
 
 /// A message as its author sent it.
 #[derive(Debug)]
-pub(crate) struct NewMessage {
+pub(crate) struct MessageRequest {
     pub(crate) room: RoomId,
     pub(crate) msg: Box<str>,
     /// Empty, one of our URLs, or a data URL that has not been decoded.
@@ -87,12 +88,12 @@ pub(crate) struct ClientEvent {
     pub(crate) bytes: usize,
     /// `None`: the connection's own identity acts.
     pub(crate) token: Option<TokenHash>,
-    pub(crate) request: Result<ClientRequest, Fault>,
+    pub(crate) request: Result<ClientRequest, RequestError>,
 }
 
 /// Why an event asks for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum RequestError {
     /// Refused for every sender.
     Event(Refusal),
     /// Refused once it is known who sent it: an argument is wrong.
@@ -123,17 +124,17 @@ impl ClientEvent {
             ack,
             bytes,
             token: None,
-            request: Err(Fault::Event(Refusal::InvalidArgument)),
+            request: Err(RequestError::Event(Refusal::InvalidArgument)),
         };
         if matches!(event.name, EventName::Unknown(_)) {
-            event.request = Err(Fault::Event(Refusal::UnknownEvent));
+            event.request = Err(RequestError::Event(Refusal::UnknownEvent));
         } else if is_binary {
-            event.request = Err(Fault::Event(Refusal::BinaryUnsupported));
+            event.request = Err(RequestError::Event(Refusal::BinaryUnsupported));
         } else {
             let mut data = String::from(data).into_bytes();
             match Payload::parse(&mut data, args_at) {
                 Ok(payload) => event.judge(&payload, bytes_max),
-                Err(why) => event.request = Err(Fault::Event(why)),
+                Err(why) => event.request = Err(RequestError::Event(why)),
             }
         }
         event
@@ -143,15 +144,15 @@ impl ClientEvent {
         let is_image = self.name == EventName::Message
             && matches!(&payload.img, Field::Text(img) if img.starts_with("data:"));
         if self.bytes > bytes_max && !is_image {
-            self.request = Err(Fault::Event(Refusal::TooLarge));
+            self.request = Err(RequestError::Event(Refusal::TooLarge));
             return;
         }
         match payload.token() {
             Ok(token) => {
                 self.token = token;
-                self.request = payload.request(&self.name).map_err(Fault::Argument);
+                self.request = payload.request(&self.name).map_err(RequestError::Argument);
             }
-            Err(why) => self.request = Err(Fault::Event(why)),
+            Err(why) => self.request = Err(RequestError::Event(why)),
         }
     }
 }
@@ -230,7 +231,7 @@ impl<'a> Payload<'a> {
                 let room = self.room()?;
                 let (msg, img) = (text(&self.msg)?.into(), text(&self.img)?.into());
                 let time = time(&self.time).map(Box::from);
-                Ok(ClientRequest::Message(Box::new(NewMessage { room, msg, img, time })))
+                Ok(ClientRequest::Message(Box::new(MessageRequest { room, msg, img, time })))
             }
             EventName::Unknown(_) => Err(Refusal::UnknownEvent),
         }
@@ -277,6 +278,7 @@ pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal
         api_token: Field<'a>,
     }
     let mut auth = String::from(auth).into_bytes();
+    // A payload of another shape names no token (CHAT-1 to CHAT-9).
     let auth: Auth<'_> = simd_json::serde::from_slice(&mut auth).unwrap_or_default();
     let text: Cow<'_, str> = match (auth.api_token, auth.token) {
         (Field::Text(text), _) | (_, Field::Text(text)) => text,

@@ -4,7 +4,7 @@ mod block;
 mod budgets;
 mod changes;
 mod check;
-mod turn;
+mod sending;
 mod updates;
 mod whole;
 
@@ -55,7 +55,7 @@ pub(crate) struct Roster {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct RosterChange {
     /// The set of present users changed.
     pub(crate) is_new: bool,
     /// The set of users with members of this node changed.
@@ -89,9 +89,9 @@ impl Roster {
         self.edges[usize::from(shard.0)] > 0
     }
 
-    pub(crate) fn card_of(&self, conn: SessionId) -> Option<&Arc<UserCard>> {
-        let user = self.members.get(&conn)?.user;
-        self.users.get(&user).map(|present| &present.card)
+    pub(crate) fn card_of(&self, session: SessionId) -> Option<&Arc<UserCard>> {
+        let user = self.members.get(&session)?.user;
+        Some(&self.users.get(&user).expect("a member's user is present").card)
     }
 
     fn meta(&self, seq: Seq) -> Meta {
@@ -101,22 +101,22 @@ impl Roster {
     /// Adds a member. A member that is one already only gets the roster again.
     pub(crate) fn join(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         card: &Arc<UserCard>,
         presence_mode: PresenceMode,
-    ) -> Change {
+    ) -> RosterChange {
         let user = card.id;
-        if let Some(member) = self.members.get_mut(&conn) {
+        if let Some(member) = self.members.get_mut(&session) {
             let user = member.user;
-            self.updates.left(conn, member);
+            self.updates.left(session, member);
             self.presence_mode[member.presence_mode as usize] -= 1;
             self.presence_mode[presence_mode as usize] += 1;
             *member = Member { user, presence_mode, is_waiting: true };
-            self.updates.entered(conn, presence_mode, self.version);
-            return Change { is_new: false, is_new_here: false, user };
+            self.updates.entered(session, presence_mode, self.version);
+            return RosterChange { is_new: false, is_new_here: false, user };
         }
-        self.members.insert(conn, Member { user, presence_mode, is_waiting: true });
-        self.edges[usize::from(conn.shard().0)] += 1;
+        self.members.insert(session, Member { user, presence_mode, is_waiting: true });
+        self.edges[usize::from(session.shard().0)] += 1;
         self.presence_mode[presence_mode as usize] += 1;
         let present = self.users.entry(user).or_insert_with(|| Present::new(card));
         present.sessions += 1;
@@ -128,16 +128,16 @@ impl Roster {
             // Other nodes do not know the e-mail.
             self.rename(card);
         }
-        self.updates.entered(conn, presence_mode, self.version);
-        Change { is_new, is_new_here, user }
+        self.updates.entered(session, presence_mode, self.version);
+        RosterChange { is_new, is_new_here, user }
     }
 
     /// Removes a member; `None` if it was none.
-    pub(crate) fn leave(&mut self, conn: SessionId) -> Option<Change> {
-        let member = self.members.remove(&conn)?;
-        self.edges[usize::from(conn.shard().0)] -= 1;
+    pub(crate) fn leave(&mut self, session: SessionId) -> Option<RosterChange> {
+        let member = self.members.remove(&session)?;
+        self.edges[usize::from(session.shard().0)] -= 1;
         self.presence_mode[member.presence_mode as usize] -= 1;
-        self.updates.left(conn, &member);
+        self.updates.left(session, &member);
         let user = member.user;
         let present = self.users.get_mut(&user).expect("a member's user is present");
         present.sessions -= 1;
@@ -146,7 +146,7 @@ impl Roster {
         if is_new {
             self.vanished(user);
         }
-        Some(Change { is_new, is_new_here, user })
+        Some(RosterChange { is_new, is_new_here, user })
     }
 
     fn appeared(&mut self, user: UserId) {

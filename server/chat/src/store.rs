@@ -26,7 +26,7 @@ pub struct NewMessage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Whose token is it?
-    Authenticate { conn: SessionId, token: TokenHash },
+    Authenticate { session: SessionId, token: TokenHash },
     /// Sessions act for these tokens, and a logout of theirs may have been missed.
     CheckTokens { tokens: Box<[TokenHash]> },
     /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
@@ -43,7 +43,7 @@ pub enum Command {
     /// `is_reading`: the user is in the room, so after a crash they have read all of it.
     SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// Checks and keeps an image.
-    SaveImage { conn: SessionId, bytes: Bytes },
+    SaveImage { session: SessionId, bytes: Bytes },
 }
 
 /// The store could not do it now.
@@ -72,7 +72,7 @@ pub struct Appended {
 pub enum Reply {
     /// `Ok(None)`: unknown or expired token.
     Authenticated {
-        conn: SessionId,
+        session: SessionId,
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
@@ -97,5 +97,5 @@ pub enum Reply {
         outcome: Result<(), StoreDown>,
     },
     /// The URL under which the image is served.
-    ImageSaved { conn: SessionId, outcome: Result<Box<str>, ImageFault> },
+    ImageSaved { session: SessionId, outcome: Result<Box<str>, ImageFault> },
 }

@@ -15,7 +15,7 @@ const TURNS_PER_S: u64 = 64;
 pub(crate) struct RosterThrottle {
     /// Of one room.
     pub(crate) room_bytes_per_s: u64,
-    pub(crate) room_news_bytes_per_s: u64,
+    pub(crate) room_update_bytes_per_s: u64,
     turn_bytes: u64,
     /// The last turn that sent anything, and how much.
     turn: Now,
@@ -26,7 +26,7 @@ impl RosterThrottle {
     pub(crate) fn new(settings: &Settings) -> RosterThrottle {
         RosterThrottle {
             room_bytes_per_s: settings.roster_repeat_bytes_per_s,
-            room_news_bytes_per_s: settings.roster_update_bytes_per_s,
+            room_update_bytes_per_s: settings.roster_update_bytes_per_s,
             turn_bytes: settings.roster_bytes_per_turn.max(1),
             turn: Now::default(),
             spent: 0,

@@ -226,9 +226,9 @@ impl Cluster {
             Signal::Present { room, user, is_present, seq } => {
                 self.presence.set(room, user, is_present, seq);
             }
-            Signal::Connection { conn, state } => {
+            Signal::Session { session, state } => {
                 let unix_ms = self.unix_ms(now);
-                self.map.set(conn, state.as_ref(), unix_ms);
+                self.map.set(session, state.as_ref(), unix_ms);
             }
             Signal::Committed { room, messages } => {
                 if let Some(last) = messages.last() {

@@ -20,14 +20,14 @@ pub enum Event {
     Publish { room: RoomId, batch: Vec<(NewMessage, Arc<UserCard>)> },
     /// The outcome of an order, exactly one per order.
     Outcome { order: OrderId, outcome: Result<Outcome, Failure> },
-    /// [`crate::Cluster::next_deadline`] has passed, or the shell took inputs.
+    /// [`crate::Cluster::next_deadline`] has passed, or the backplane took inputs.
     Tick,
     /// The server stops: this node announces its end, sweeps itself and releases the lease. Then
     /// [`crate::Cluster::is_stopped`] is true.
     Stop,
 }
 
-/// The output of a step. The shell keeps it from step to step, takes what it can handle and leaves
+/// The output of a step. The backplane keeps it from step to step, takes what it can handle and leaves
 /// the rest.
 #[derive(Default)]
 pub struct Effects {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_chat::cluster::ConnState;
+use throng_chat::cluster::SessionState;
 use throng_chat::{RoomId, UserId};
 use throng_engine::SessionId;
 
@@ -54,19 +54,19 @@ pub struct FdMap {
 
 impl FdMap {
     /// The session belongs to this user and is in these rooms; `None` once it has ended.
-    pub fn set(&mut self, conn: SessionId, state: Option<&ConnState>, unix_ms: u64) {
+    pub fn set(&mut self, session: SessionId, state: Option<&SessionState>, unix_ms: u64) {
         let mut wanted = BTreeSet::new();
         if let Some(state) = state {
             wanted.insert(Name::User(state.user));
             wanted.extend(state.rooms.iter().map(|room| Name::Room(*room)));
         }
-        let stamp = match self.stamps.get(&conn) {
+        let stamp = match self.stamps.get(&session) {
             Some(stamp) => *stamp,
             None if wanted.is_empty() => return,
-            None => self.new_stamp(conn, unix_ms),
+            None => self.new_stamp(session, unix_ms),
         };
         if wanted.is_empty() {
-            self.stamps.remove(&conn);
+            self.stamps.remove(&session);
         }
         let first = (stamp, Name::Room(RoomId(0)));
         let last = (stamp, Name::User(UserId(u32::MAX)));
@@ -84,9 +84,9 @@ impl FdMap {
         }
     }
 
-    fn new_stamp(&mut self, conn: SessionId, unix_ms: u64) -> u64 {
+    fn new_stamp(&mut self, session: SessionId, unix_ms: u64) -> u64 {
         self.last_stamp = unix_ms.max(self.last_stamp + 1);
-        self.stamps.insert(conn, self.last_stamp);
+        self.stamps.insert(session, self.last_stamp);
         self.last_stamp
     }
 
@@ -279,7 +279,7 @@ impl FdMap {
 #[cfg(test)]
 mod tests {
     use smallvec::smallvec;
-    use throng_chat::cluster::ConnState;
+    use throng_chat::cluster::SessionState;
     use throng_chat::{RoomId, UserId};
     use throng_engine::SessionId;
 
@@ -287,7 +287,7 @@ mod tests {
 
     fn connected() -> FdMap {
         let mut map = FdMap::default();
-        let state = ConnState { user: UserId(1), rooms: smallvec![RoomId(1)] };
+        let state = SessionState { user: UserId(1), rooms: smallvec![RoomId(1)] };
         map.set(SessionId(7), Some(&state), 1_000);
         map
     }

@@ -2,7 +2,7 @@
 //! mirrors in Redis, the logs that it reads and writes, and the recovery after a fault.
 //!
 //! Like the core it has no clock, socket, thread, log, global or random map, and no Redis either:
-//! its input says what happened, its output says what to do. The shell executes the output; the
+//! its input says what happened, its output says what to do. The backplane executes the output; the
 //! simulation runs the same code against a model.
 //!
 //! ```text

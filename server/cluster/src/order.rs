@@ -1,7 +1,7 @@
 //! The orders of a node to Redis and to the shared SQL database, and their outcomes.
 //!
 //! Every order is answered by exactly one [`crate::Event::Outcome`]; outcomes may come in any
-//! sequence. The shell bounds the time it takes: about two seconds, for [`Order::Read`] `block_ms`
+//! sequence. The backplane bounds the time it takes: about two seconds, for [`Order::Read`] `block_ms`
 //! more. Keys are complete, prefix included. Every command has one key, so that Redis Cluster can
 //! serve it; the one exception, [`Order::Number`], has two keys with one hash tag.
 //!

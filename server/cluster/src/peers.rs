@@ -56,7 +56,9 @@ impl Registry {
     }
 
     pub fn live(&self) -> impl Iterator<Item = (&str, &Record)> {
-        self.live.iter().filter_map(|name| Some((name.as_str(), self.records.get(name)?)))
+        self.live.iter().map(|name| {
+            (name.as_str(), self.records.get(name).expect("a live incarnation has a record"))
+        })
     }
 
     pub fn is_process_live(&self, process: &str) -> bool {
@@ -115,7 +117,7 @@ pub struct Grace {
 
 /// What a read of the registry changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct PeersChange {
     pub joined: Vec<String>,
     pub gone: Vec<(NodeIx, String, u16)>,
     /// Incarnations that were replaced by newer ones of the same process.
@@ -135,8 +137,8 @@ impl Peers {
         now: Now,
         grace: Grace,
         peers_max: usize,
-    ) -> Change {
-        let mut change = Change::default();
+    ) -> PeersChange {
+        let mut change = PeersChange::default();
         self.known.retain(|process, peer| {
             if registry.is_process_live(process) {
                 peer.absent_since = None;
@@ -157,7 +159,7 @@ impl Peers {
         for process in processes.into_iter().filter(|process| *process != own) {
             // By design: its presence is not complete yet.
             let Some(name) = registry.ready(process) else { continue };
-            let id = registry.records.get(name).map_or(0, |record| record.id);
+            let id = registry.records.get(name).expect("a live incarnation has a record").id;
             let is_full = self.known.len() >= peers_max || self.next_ix == u16::MAX;
             match self.known.get_mut(process) {
                 Some(peer) if peer.incarnation == name => {}

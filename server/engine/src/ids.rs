@@ -56,7 +56,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// One WebSocket byte stream of this shard, numbered by the shell.
+/// One WebSocket byte stream of this shard, numbered by the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PipeId {
     /// Its place in the caller's table.

@@ -6,6 +6,9 @@ use crate::effect::{Effects, LaneSlots};
 use crate::ids::ShardId;
 use crate::items::Items;
 
+/// When a full lane is looked at again, in ms. Its consumer is awake, so this is short.
+pub const LANE_RETRY_MS: u64 = 1;
+
 /// The sending side of every lane of one shard.
 pub struct Lanes<A: Items> {
     own: ShardId,
@@ -79,7 +82,7 @@ impl<A: Items> Lanes<A> {
 
     /// Free slots towards the fullest edge.
     pub fn delivery_slots_min(&self) -> u32 {
-        self.shards().map(|to| self.delivery_slots(to)).min().unwrap_or(0)
+        self.shards().map(|to| self.delivery_slots(to)).min().expect("there is a shard")
     }
 
     /// Sends an item to an edge.

@@ -79,7 +79,7 @@ pub use effect::{Effects, LaneSlots};
 pub use ids::{PipeId, PollId, SessionId, ShardId, Sid, SocketId};
 pub use input::{Input, PipeEnd};
 pub use items::Items;
-pub use lanes::{Full, Lanes};
+pub use lanes::{Full, LANE_RETRY_MS, Lanes};
 pub use maps::{Keyed, Map, home_of};
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};

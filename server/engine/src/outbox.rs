@@ -89,7 +89,7 @@ impl Part {
 struct Slot {
     generation: u32,
     is_dirty: bool,
-    /// The shell waits for the socket to become writable; do not offer it again until then.
+    /// The runtime waits for the socket to become writable; do not offer it again until then.
     is_blocked: bool,
     /// Common bytes behind those of `pending`; empty while the pipe is blocked.
     span: Span,
@@ -343,7 +343,7 @@ impl Outbox {
 }
 
 /// The pipe, unless it has ended. By design a pipe is named after its end: by members that leave
-/// later in the turn, and by the shell that was about to offer it. It has nothing to send then.
+/// later in the turn, and by the runtime that was about to offer it. It has nothing to send then.
 #[inline]
 fn find(slots: &mut [Slot], pipe: PipeId) -> Option<&mut Slot> {
     slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)

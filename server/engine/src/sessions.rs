@@ -200,9 +200,9 @@ impl Engine {
     }
 
     /// The session, while it lives.
-    pub fn session(&self, conn: SessionId) -> Option<&Session> {
-        let slot = self.slots.get(conn.slot() as usize)?;
-        slot.session.as_deref().filter(|session| session.conn == conn)
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        let slot = self.slots.get(id.slot() as usize)?;
+        slot.session.as_deref().filter(|session| session.id == id)
     }
 
     /// The live sessions, in the order of their slots.
@@ -210,9 +210,9 @@ impl Engine {
         self.slots.iter().filter_map(|slot| slot.session.as_deref())
     }
 
-    pub(crate) fn session_mut(&mut self, conn: SessionId) -> Option<&mut Session> {
-        let slot = self.slots.get_mut(conn.slot() as usize)?;
-        slot.session.as_deref_mut().filter(|session| session.conn == conn)
+    pub(crate) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(id.slot() as usize)?;
+        slot.session.as_deref_mut().filter(|session| session.id == id)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -227,31 +227,31 @@ impl Engine {
         });
         let entry = &mut self.slots[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
-        let conn = SessionId::new(self.shard, slot, entry.generation);
-        let session = make(conn, random);
+        let id = SessionId::new(self.shard, slot, entry.generation);
+        let session = make(id, random);
         *session.gauge(&mut self.counters) += 1;
         *session.opened_counter(&mut self.counters) += 1;
         let due = session.next_due();
         entry.session = Some(Box::new(session));
         self.live += 1;
-        self.arm(conn, due);
-        conn
+        self.arm(id, due);
+        id
     }
 
     /// A session that its caller knows to live.
-    fn live(&self, conn: SessionId) -> &Session {
-        self.session(conn).expect("its pipe or its request was looked at in this call")
+    fn live(&self, id: SessionId) -> &Session {
+        self.session(id).expect("its pipe or its request was looked at in this call")
     }
 
     /// As [`Engine::live`].
-    fn live_mut(&mut self, conn: SessionId) -> &mut Session {
-        self.session_mut(conn).expect("its pipe or its request was looked at in this call")
+    fn live_mut(&mut self, id: SessionId) -> &mut Session {
+        self.session_mut(id).expect("its pipe or its request was looked at in this call")
     }
 
     /// Makes sure that a timer fires at `deadline` or before.
-    fn arm(&mut self, conn: SessionId, deadline: Now) {
-        let fires = self.timers.schedule(deadline, Timer::Session(conn));
-        self.live_mut(conn).timer_at = fires;
+    fn arm(&mut self, id: SessionId, deadline: Now) {
+        let fires = self.timers.schedule(deadline, Timer::Session(id));
+        self.live_mut(id).timer_at = fires;
     }
 
     // ---- output -------------------------------------------------------------------------------
@@ -260,8 +260,8 @@ impl Engine {
     // handles `SessionEvent::Ended`, and what it does before that comes too late by design.
 
     /// Sends one Engine.IO text packet, type digit included.
-    pub fn emit(&mut self, conn: SessionId, packet: &str) {
-        let Some(session) = self.session_mut(conn) else { return };
+    pub fn emit(&mut self, id: SessionId, packet: &str) {
+        let Some(session) = self.session_mut(id) else { return };
         match &session.carrier {
             Carrier::Pipe(pipe) => {
                 let pipe = *pipe;
@@ -271,33 +271,33 @@ impl Engine {
                 frame.extend_from_slice(packet.as_bytes());
                 let queued = self.outbox.push(pipe, &frame);
                 self.scratch = frame;
-                self.check_bound(conn, queued);
+                self.check_bound(id, queued);
             }
             Carrier::Polling(_) => {
                 let packet = Bytes::copy_from_slice(packet.as_bytes());
-                self.queue_for_poll(conn, eio::payload::Out::Text(packet));
+                self.queue_for_poll(id, eio::payload::Out::Text(packet));
             }
         }
     }
 
     /// Sends one Engine.IO text message, without Socket.IO.
-    pub fn emit_message(&mut self, conn: SessionId, text: &str) {
+    pub fn emit_message(&mut self, id: SessionId, text: &str) {
         let mut packet = String::with_capacity(text.len() + 1);
         eio::put_message(&mut packet, text);
-        self.emit(conn, &packet);
+        self.emit(id, &packet);
     }
 
     /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
     /// nothing of the namespace reaches the client (SIO-15, SIO-64).
-    pub fn emit_event(&mut self, conn: SessionId, packet: &str) {
-        if self.session(conn).is_some_and(|session| session.is_connected(0)) {
-            self.emit(conn, packet);
+    pub fn emit_event(&mut self, id: SessionId, packet: &str) {
+        if self.session(id).is_some_and(|session| session.is_connected(0)) {
+            self.emit(id, packet);
         }
     }
 
     /// Sends one binary Engine.IO message, without Socket.IO.
-    pub fn emit_binary(&mut self, conn: SessionId, bytes: &[u8]) {
-        let Some(session) = self.session_mut(conn) else { return };
+    pub fn emit_binary(&mut self, id: SessionId, bytes: &[u8]) {
+        let Some(session) = self.session_mut(id) else { return };
         let version = session.version;
         match &session.carrier {
             Carrier::Pipe(pipe) => {
@@ -308,41 +308,41 @@ impl Engine {
                 frame.extend_from_slice(prefix);
                 frame.extend_from_slice(bytes);
                 let queued = self.outbox.push(pipe, &frame);
-                self.check_bound(conn, queued);
+                self.check_bound(id, queued);
             }
             Carrier::Polling(_) => {
                 let bytes = Bytes::copy_from_slice(bytes);
-                self.queue_for_poll(conn, eio::payload::Out::Binary(bytes));
+                self.queue_for_poll(id, eio::payload::Out::Binary(bytes));
             }
         }
     }
 
     /// Sends a ready WebSocket frame that many sessions share.
-    pub fn emit_frame(&mut self, conn: SessionId, frame: &Bytes) {
-        let Some(session) = self.session(conn) else { return };
+    pub fn emit_frame(&mut self, id: SessionId, frame: &Bytes) {
+        let Some(session) = self.session(id) else { return };
         match &session.carrier {
             Carrier::Pipe(pipe) => {
                 let queued = self.outbox.push_shared(*pipe, frame);
-                self.check_bound(conn, queued);
+                self.check_bound(id, queued);
             }
             Carrier::Polling(_) => {
                 let payload = frame.slice_ref(ws::payload_of(frame));
-                self.queue_for_poll(conn, eio::payload::Out::Text(payload));
+                self.queue_for_poll(id, eio::payload::Out::Text(payload));
             }
         }
     }
 
     /// Notes a session whose queue outgrew its bound; it is evicted when the turn ends.
     #[inline]
-    pub fn check_bound(&mut self, conn: SessionId, queued: usize) {
+    pub fn check_bound(&mut self, id: SessionId, queued: usize) {
         if queued > self.settings.outbound_bytes_max as usize {
-            self.slow.push(conn);
+            self.slow.push(id);
         }
     }
 
     /// Bytes waiting for a client.
-    pub fn queued(&mut self, conn: SessionId) -> usize {
-        match self.session(conn).map(|session| &session.carrier) {
+    pub fn queued(&mut self, id: SessionId) -> usize {
+        match self.session(id).map(|session| &session.carrier) {
             Some(Carrier::Pipe(pipe)) => {
                 let pipe = *pipe;
                 self.outbox.queued(pipe)
@@ -356,17 +356,17 @@ impl Engine {
 
     /// Ends a session. The client is sent the reason, as far as its transport can carry it, and the
     /// application gets [`SessionEvent::Ended`].
-    pub fn end(&mut self, conn: SessionId, reason: CloseReason) {
-        if self.session(conn).is_none() {
+    pub fn end(&mut self, id: SessionId, reason: CloseReason) {
+        if self.session(id).is_none() {
             return; // A session ends once, for the first reason that is found.
         }
-        let session = self.slots[conn.slot() as usize].session.take();
+        let session = self.slots[id.slot() as usize].session.take();
         let mut session = session.expect("it was found above");
         let reason = match reason {
             CloseReason::TransportClose if session.has_left => CloseReason::ClientDisconnect,
             other => other,
         };
-        self.free.push(conn.slot());
+        self.free.push(id.slot());
         self.live -= 1;
         *session.gauge(&mut self.counters) -= 1;
         *reason.counter(&mut self.counters) += 1;
@@ -387,23 +387,19 @@ impl Engine {
             }
             Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
         }
-        self.session_events.push_back(SessionEvent::Ended {
-            session: conn,
-            reason,
-            state: session,
-        });
+        self.session_events.push_back(SessionEvent::Ended { session: id, reason, state: session });
     }
 
     /// Ends the sessions whose queues outgrew their bounds; false if there were none.
     pub(crate) fn evict_slow(&mut self) -> bool {
         let had_any = !self.slow.is_empty();
-        while let Some(conn) = self.slow.pop() {
-            self.end(conn, CloseReason::SlowConsumer);
+        while let Some(id) = self.slow.pop() {
+            self.end(id, CloseReason::SlowConsumer);
         }
         had_any
     }
 
-    /// Moves what the turn produced for the shell into `effects`, and answers polls that have
+    /// Moves what the turn produced for the runtime into `effects`, and answers polls that have
     /// something to carry.
     pub(crate) fn finish_turn(
         &mut self,
@@ -420,7 +416,7 @@ impl Engine {
         while let Some(bucket) = self.timers.due(self.now) {
             for timer in bucket {
                 match timer {
-                    Timer::Session(conn) => self.session_timer(conn),
+                    Timer::Session(id) => self.session_timer(id),
                     Timer::Probe(pipe) => self.probe_timer(pipe),
                     Timer::Closing(pipe) => self.closing_timer(pipe),
                 }
@@ -428,27 +424,27 @@ impl Engine {
         }
     }
 
-    fn session_timer(&mut self, conn: SessionId) {
+    fn session_timer(&mut self, id: SessionId) {
         let now = self.now;
         // Timers are never removed early, so the session may have ended.
-        let Some(session) = self.session(conn) else { return };
+        let Some(session) = self.session(id) else { return };
         if session.timer_at > now {
             return; // A younger timer took over.
         }
         let due = session.next_due();
         if due > now {
-            return self.arm(conn, due);
+            return self.arm(id, due);
         }
-        self.heartbeat(conn);
+        self.heartbeat(id);
     }
 
     /// The session's deadline has passed.
-    fn heartbeat(&mut self, conn: SessionId) {
+    fn heartbeat(&mut self, id: SessionId) {
         let now = self.now;
         let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
-        let session = self.live_mut(conn);
+        let session = self.live_mut(id);
         if session.is_connect_overdue(now) {
-            return self.end(conn, CloseReason::ConnectTimeout);
+            return self.end(id, CloseReason::ConnectTimeout);
         }
         match session.beat {
             Beat::SendPing => {
@@ -457,21 +453,21 @@ impl Engine {
                 session.beat = Beat::AwaitPong;
                 session.deadline = deadline;
                 let due = session.next_due();
-                self.arm(conn, due);
-                self.emit(conn, "2");
+                self.arm(id, due);
+                self.emit(id, "2");
             }
-            Beat::AwaitPong | Beat::AwaitPing => self.end(conn, CloseReason::PingTimeout),
+            Beat::AwaitPong | Beat::AwaitPing => self.end(id, CloseReason::PingTimeout),
         }
     }
 
     /// Ends the session if its deadline passed, even though no timer fired yet. True if it lives.
-    fn is_alive(&mut self, conn: SessionId) -> bool {
+    fn is_alive(&mut self, id: SessionId) -> bool {
         let now = self.now;
-        while let Some(session) = self.session(conn) {
+        while let Some(session) = self.session(id) {
             if session.next_due() > now {
                 return true;
             }
-            self.heartbeat(conn);
+            self.heartbeat(id);
         }
         false
     }
@@ -484,8 +480,8 @@ impl Engine {
     pub(crate) fn stop(&mut self) {
         self.is_stopping = true;
         for slot in 0..self.slots.len() {
-            if let Some(conn) = self.slots[slot].session.as_ref().map(|session| session.conn) {
-                self.end(conn, CloseReason::ServerStop);
+            if let Some(id) = self.slots[slot].session.as_ref().map(|session| session.id) {
+                self.end(id, CloseReason::ServerStop);
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::app::{App, Cx, Place};
 use crate::effect::{Effects, LaneSlots};
 use crate::input::Input;
-use crate::lanes::Lanes;
+use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
@@ -124,7 +124,7 @@ impl<A: App> Shard<A> {
 
     /// When [`Shard::settle`] must run next even if nothing happens.
     pub fn next_deadline(&self) -> Option<Now> {
-        let blocked = self.lanes.has_own_requests().then(|| self.engine.now.plus_ms(1));
+        let blocked = self.lanes.has_own_requests().then(|| self.engine.now.plus_ms(LANE_RETRY_MS));
         [self.engine.next_deadline(), self.app.next_deadline(), blocked].into_iter().flatten().min()
     }
 

@@ -78,7 +78,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/api/file/uploadimg", post(uploads::message_image))
         .route("/api/file/avatar", post(uploads::avatar))
         .layer(DefaultBodyLimit::max(settings.upload_bytes_max))
-        .layer(from_fn_with_state(settings.upload_timeout, time_limit));
+        .layer(from_fn_with_state(millis(settings.upload_timeout_ms), time_limit));
     let mut routes = Router::new()
         .route("/api/register", post(account::register))
         .route("/api/login", post(account::login))
@@ -91,7 +91,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/api/", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))
         .layer(DefaultBodyLimit::max(settings.body_bytes_max))
-        .layer(from_fn_with_state(settings.request_timeout, time_limit))
+        .layer(from_fn_with_state(millis(settings.request_timeout_ms), time_limit))
         .merge(uploads)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -117,6 +117,10 @@ pub fn router(deps: Deps) -> Router {
         .layer(from_fn(headers_for_all))
         .layer(from_fn_with_state(Arc::new(request_log), request_log::log))
         .with_state(api)
+}
+
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
 }
 
 /// Ends a request after a time limit, because a client may send its body slowly.

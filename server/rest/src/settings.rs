@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 throng_tables::settings! {
     /// Bounds and choices.
@@ -24,6 +23,8 @@ throng_tables::settings! {
     cookie_secure: bool = false;
     /// Largest body of an upload, its multipart frame included.
     upload_bytes_max: usize = 4 * 1024 * 1024 + 16 * 1024, "bytes", 1024..=256 << 20;
+    /// Time for a whole upload, its body's arrival included.
+    upload_timeout_ms: u32 = 120_000, "ms", 100..=3_600_000;
 
     fixed
     /// Largest body of a JSON or form request, in bytes.
@@ -31,10 +32,8 @@ throng_tables::settings! {
     /// Uploads held in memory at once, of users who show their token before the body, and again
     /// as many of others; more wait.
     uploads_at_once_max: usize = 16;
-    /// Time for a whole request of the API but an upload, its body's arrival included.
-    request_timeout: Duration = Duration::from_secs(30);
-    /// The same for an upload.
-    upload_timeout: Duration = Duration::from_secs(120);
+    /// Time for a whole request of the API but an upload, its body's arrival included, in ms.
+    request_timeout_ms: u32 = 30_000;
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
     allowed_origins: Vec<String> = Vec::new();
 }

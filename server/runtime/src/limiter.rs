@@ -68,11 +68,10 @@ impl Drop for Permit {
         self.limiter.connections.fetch_sub(1, Ordering::Relaxed);
         let Some(ip) = self.ip else { return };
         let mut per_ip = self.limiter.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = per_ip.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_ip.remove(&ip);
-            }
+        let count = per_ip.get_mut(&ip).expect("an address is counted while it has permits");
+        *count -= 1;
+        if *count == 0 {
+            per_ip.remove(&ip);
         }
     }
 }

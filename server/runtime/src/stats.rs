@@ -50,10 +50,10 @@ impl Table {
     fn publish(&self, counters: &impl CounterTable) {
         let mut published = self.values.iter();
         counters.read(|value| {
-            if let Some(published) = published.next() {
-                published.store(value, Ordering::Relaxed);
-            }
+            let published = published.next().expect("a table has a place for each counter");
+            published.store(value, Ordering::Relaxed);
         });
+        debug_assert!(published.next().is_none(), "a table has no other places");
     }
 
     fn values(&self) -> Vec<u64> {
@@ -118,5 +118,26 @@ impl ShardStats {
     /// One counter of the engine, the application or the runtime by its name.
     pub fn value(&self, name: &str) -> Option<u64> {
         [&self.engine, &self.app, &self.runtime].into_iter().find_map(|table| table.value(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shards_counters_are_read_by_name() {
+        let stats = ShardStats::new(&[]);
+        let runtime = RuntimeCounters { turns: 3, bytes_out: 7, ..RuntimeCounters::default() };
+        stats.runtime.publish(&runtime);
+        assert_eq!((stats.value("turns"), stats.value("bytes_out")), (Some(3), Some(7)));
+        assert_eq!(stats.value("no_such_counter"), None);
+    }
+
+    /// Once a short table lost the last counters in silence.
+    #[test]
+    #[should_panic(expected = "a table has a place for each counter")]
+    fn a_table_that_is_too_short_is_a_bug() {
+        Table::new(&["turns"]).publish(&RuntimeCounters::default());
     }
 }

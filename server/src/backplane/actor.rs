@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::inputs::Inputs;
 use super::stats::RedisStats;
-use super::{Change, log};
+use super::{NodeChange, log};
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ToShard;
 
@@ -62,11 +62,11 @@ impl<D: Database> Actor<D> {
         }
     }
 
-    /// Runs until the state machine has stopped, after [`Change::Stop`].
+    /// Runs until the state machine has stopped, after [`NodeChange::Stop`].
     pub async fn run(
         mut self,
         mut signals: Vec<mpsc::Receiver<Signal>>,
-        mut changes: mpsc::Receiver<Change>,
+        mut changes: mpsc::Receiver<NodeChange>,
         mut emits: mpsc::Receiver<Arc<Emit>>,
     ) {
         let mut orders = JoinSet::new();
@@ -125,15 +125,15 @@ impl<D: Database> Actor<D> {
         self.step(Event::Signal(signal));
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: NodeChange) {
         let event = match change {
-            Change::UserChanged(card) => Event::UserChanged(card),
-            Change::Revoked(token) => Event::Revoked(token),
-            Change::Publish { room, batch, first } => {
+            NodeChange::UserChanged(card) => Event::UserChanged(card),
+            NodeChange::Revoked(token) => Event::Revoked(token),
+            NodeChange::Publish { room, batch, first } => {
                 self.numbering.entry(room).or_default().push_back(first);
                 Event::Publish { room, batch }
             }
-            Change::Stop => {
+            NodeChange::Stop => {
                 self.is_stopping = true;
                 Event::Stop
             }

@@ -6,7 +6,7 @@ use figment::value::{Dict, Value};
 use throng_tables::settings::{Kind, Raw, Row, Setting};
 
 /// One thing that is wrong, in words for the operator.
-pub type Fault = String;
+pub type ConfigFault = String;
 
 /// A setting as it was understood.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Shown {
 
 pub struct Reader {
     figment: Figment,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigFault>,
     pub shown: Vec<Shown>,
 }
 

@@ -38,7 +38,8 @@ throng_tables::settings! {
     driver: Option<Driver> = None => "redis if redis.url is set, else table";
 
     ["http"]
-    /// Time a client has to send the head or the body of an HTTP request.
+    /// Time a client has to send the head or the body of an HTTP request, and time for a whole request
+    /// of the API but an upload.
     request_timeout_ms: u32 = 30_000, "ms", 100..=3_600_000;
     /// Paths that serve Socket.IO.
     engine_paths: Vec<EnginePath> = vec![EnginePath("/socket.io".into()), EnginePath("/ws".into())];

@@ -11,7 +11,7 @@ fn load_toml(text: &str, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
     load(Some(file.path()), flags)
 }
 
-fn faults(text: &str) -> Vec<Fault> {
+fn faults(text: &str) -> Vec<ConfigFault> {
     load_toml(text, Flags::default()).expect_err("it is not valid").0
 }
 
@@ -125,6 +125,14 @@ fn origins_are_listed_as_browsers_send_them() {
     let toml = "[http]\nallowed_origins = [\"https://chat.example:8443\", \"null\"]\n";
     let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
     assert_eq!(config.policy.allowed_origins.len(), 2);
+}
+
+#[test]
+fn one_request_timeout_holds_for_the_engine_and_the_api() {
+    let toml = "[http]\nrequest_timeout_ms = 700\nupload_timeout_ms = 900\n";
+    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+    assert_eq!((config.server.request_timeout_ms, config.rest.request_timeout_ms), (700, 700));
+    assert_eq!(config.rest.upload_timeout_ms, 900);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Lookups {
     /// Takes the command if it is a lookup.
     pub(super) fn take(&mut self, command: Command) -> Option<Command> {
         match command {
-            Command::Authenticate { conn, token } => self.tokens.push((conn, token)),
+            Command::Authenticate { session, token } => self.tokens.push((session, token)),
             Command::Reads { user } => self.users.push(user),
             other => return Some(other),
         }
@@ -55,7 +55,9 @@ async fn authenticate(store: &Store, asked: Vec<(SessionId, TokenHash)>) -> Vec<
         Err(error) => vec![Err(store_failed("authenticate", &error)); asked.len()],
     };
     let replies = asked.into_iter().zip(outcomes);
-    replies.map(|((conn, token), outcome)| Reply::Authenticated { conn, token, outcome }).collect()
+    replies
+        .map(|((session, token), outcome)| Reply::Authenticated { session, token, outcome })
+        .collect()
 }
 
 async fn reads(store: &Store, users: Vec<UserId>) -> Vec<Reply> {

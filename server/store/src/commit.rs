@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::now_ms;
 use crate::db::{ATTEMPTS_MAX, Db};
 use crate::fault::is_transient;
-use crate::job::{Appended, Job, Verdict, rooms_of};
+use crate::job::{Appended, Job, JobOutcome, rooms_of};
 use crate::messages::{MessageIds, insert_messages};
 use crate::plan::Plan;
 use crate::reading::note_reading;
@@ -113,12 +113,13 @@ impl Committer {
         let outcome = self.write_batch(batch).await;
         self.metrics.counters.jobs.fetch_add(jobs, Relaxed);
         match outcome {
-            Ok(Written { verdicts, ids }) => {
+            Ok(Written { outcomes, ids }) => {
                 self.metrics.counters.commits.fetch_add(1, Relaxed);
                 self.metrics.counters.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
-                for (job, verdict) in batch.drain(..).zip(verdicts) {
-                    job.answer(verdict, &ids);
+                assert_eq!(outcomes.len(), batch.len(), "every job has its outcome");
+                for (job, outcome) in batch.drain(..).zip(outcomes) {
+                    job.answer(outcome, &ids);
                 }
             }
             Err(error) => {
@@ -199,7 +200,7 @@ impl Committer {
         raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;
         note_reading(write, dialect, &self.node, &plan.marks).await?;
-        Ok(Written { verdicts: plan.verdicts, ids })
+        Ok(Written { outcomes: plan.outcomes, ids })
     }
 
     /// Locks the rooms that exist and reads their last seqs. They are locked in the order of their
@@ -249,8 +250,8 @@ impl Committer {
     }
 }
 
-/// What a transaction has written: a verdict per job, and the ids of the messages.
+/// What a transaction has written: a outcome per job, and the ids of the messages.
 struct Written {
-    verdicts: Vec<Verdict>,
+    outcomes: Vec<JobOutcome>,
     ids: MessageIds,
 }

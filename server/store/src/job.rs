@@ -37,7 +37,7 @@ pub(crate) enum Job {
 
 /// What a job is answered once the transaction is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum JobOutcome {
     Placed { first_seq: u64 },
     UnknownRoom,
     OutOfSequence { last_seq: u64 },
@@ -46,17 +46,17 @@ pub(crate) enum Verdict {
 
 impl Job {
     /// Answers after the commit. A caller that dropped its future needs no answer.
-    pub fn answer(self, verdict: Verdict, ids: &MessageIds) {
+    pub fn answer(self, outcome: JobOutcome, ids: &MessageIds) {
         match self {
             Job::Append { room, messages, reply, .. } => {
-                let answer = match verdict {
-                    Verdict::Placed { first_seq } => {
+                let answer = match outcome {
+                    JobOutcome::Placed { first_seq } => {
                         appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
                     }
-                    Verdict::OutOfSequence { last_seq } => {
+                    JobOutcome::OutOfSequence { last_seq } => {
                         Err(AppendError::OutOfSequence { last_seq })
                     }
-                    Verdict::UnknownRoom | Verdict::Done => Err(AppendError::UnknownRoom),
+                    JobOutcome::UnknownRoom | JobOutcome::Done => Err(AppendError::UnknownRoom),
                 };
                 let _ = reply.send(answer);
             }

@@ -23,7 +23,7 @@ pub(crate) struct Passwords {
 
 /// Result of a verification.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Verification {
     Wrong,
     Right,
     /// Right, but its stored hash is weaker than a new one, which this is.
@@ -58,19 +58,19 @@ impl Passwords {
         &self,
         password: String,
         stored: Option<String>,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Result<Verification, StoreError> {
         let params = self.params.clone();
         let is_known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.to_string());
         self.run(move || {
             let is_right = matches(&password, &stored);
             if !(is_right && is_known) {
-                return Ok(Verdict::Wrong);
+                return Ok(Verification::Wrong);
             }
             if is_weaker(&stored, &params) {
-                return hash_with(&params, &password).map(Verdict::Upgrade);
+                return hash_with(&params, &password).map(Verification::Upgrade);
             }
-            Ok(Verdict::Right)
+            Ok(Verification::Right)
         })
         .await?
     }
@@ -156,12 +156,12 @@ mod tests {
             let stored =
                 format!("{prefix}05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
             let right = passwords.verify("U*U".into(), Some(stored.clone())).await.expect("run");
-            let Verdict::Upgrade(upgraded) = right else { panic!("{right:?}") };
+            let Verification::Upgrade(upgraded) = right else { panic!("{right:?}") };
             assert!(upgraded.starts_with("$argon2id$v=19$"));
             let again = passwords.verify("U*U".into(), Some(upgraded)).await.expect("run");
-            assert_eq!(again, Verdict::Right);
+            assert_eq!(again, Verification::Right);
             let wrong = passwords.verify("U*V".into(), Some(stored)).await.expect("run");
-            assert_eq!(wrong, Verdict::Wrong);
+            assert_eq!(wrong, Verification::Wrong);
         }
     }
 
@@ -169,8 +169,8 @@ mod tests {
     async fn the_dummy_password_opens_nothing() {
         let options = Options { password_cost: PasswordCost::Cheapest, ..Options::new("unused") };
         let passwords = Passwords::new(&options).await.expect("passwords");
-        let verdict = passwords.verify("no account has this password".into(), None).await;
-        assert_eq!(verdict.expect("run"), Verdict::Wrong);
+        let verification = passwords.verify("no account has this password".into(), None).await;
+        assert_eq!(verification.expect("run"), Verification::Wrong);
     }
 
     #[tokio::test]

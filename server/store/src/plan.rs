@@ -1,19 +1,19 @@
 //! The rows that one transaction writes, computed from the jobs of a batch, in their order, and the
 //! last seqs of the rooms.
 
-use crate::job::{Job, Verdict};
+use crate::job::{Job, JobOutcome};
 use crate::messages::PlacedMessage;
 use crate::reads::{ReadMark, ReadMarks};
 use crate::rooms::LastSeqs;
 
-/// The rows of a transaction, and one verdict per job.
+/// The rows of a transaction, and one outcome per job.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'a> {
     pub messages: Vec<PlacedMessage<'a>>,
     /// The new last seqs of the rooms that messages were added to.
     pub raised: LastSeqs,
     pub marks: ReadMarks,
-    pub verdicts: Vec<Verdict>,
+    pub outcomes: Vec<JobOutcome>,
 }
 
 impl<'a> Plan<'a> {
@@ -21,21 +21,21 @@ impl<'a> Plan<'a> {
     pub fn new(jobs: &'a [Job], last_seqs: &LastSeqs, now_ms: i64) -> Self {
         let mut plan = Self::default();
         for job in jobs {
-            let verdict = plan.judge(job, last_seqs, now_ms);
-            plan.verdicts.push(verdict);
+            let outcome = plan.judge(job, last_seqs, now_ms);
+            plan.outcomes.push(outcome);
         }
         plan
     }
 
-    fn judge(&mut self, job: &'a Job, last_seqs: &LastSeqs, now_ms: i64) -> Verdict {
+    fn judge(&mut self, job: &'a Job, last_seqs: &LastSeqs, now_ms: i64) -> JobOutcome {
         match job {
             Job::Append { room, first_seq, messages, .. } => {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| last_seqs.get(room)) else {
-                    return Verdict::UnknownRoom;
+                    return JobOutcome::UnknownRoom;
                 };
                 let next = last_seq + 1;
                 if first_seq.is_some_and(|first_seq| first_seq != next) {
-                    return Verdict::OutOfSequence { last_seq };
+                    return JobOutcome::OutOfSequence { last_seq };
                 }
                 if !messages.is_empty() {
                     self.raised.insert(*room, last_seq + messages.len() as u64);
@@ -46,14 +46,14 @@ impl<'a> Plan<'a> {
                     created_at_ms: now_ms,
                     message,
                 }));
-                Verdict::Placed { first_seq: next }
+                JobOutcome::Placed { first_seq: next }
             }
             Job::SaveRead { user, room, seq, is_reading, .. } => {
                 let mark = self.marks.entry((*user, *room)).or_default();
                 *mark = ReadMark { seq: mark.seq.max(*seq), is_reading: *is_reading };
-                Verdict::Done
+                JobOutcome::Done
             }
-            Job::Flush { .. } => Verdict::Done,
+            Job::Flush { .. } => JobOutcome::Done,
         }
     }
 }

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::clock::{format_datetime, now_ms};
-use crate::password::Verdict;
+use crate::password::Verification;
 use crate::statement::narrow;
 use crate::{RegisterError, Store, StoreError};
 
@@ -100,12 +100,12 @@ impl Store {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
             None => (None, None),
         };
-        let verdict = self.passwords().verify(password, stored.clone()).await?;
+        let verification = self.passwords().verify(password, stored.clone()).await?;
         let Some(user) = user else { return Ok(None) };
-        match verdict {
-            Verdict::Wrong => Ok(None),
-            Verdict::Right => Ok(Some(user)),
-            Verdict::Upgrade(upgraded) => {
+        match verification {
+            Verification::Wrong => Ok(None),
+            Verification::Right => Ok(Some(user)),
+            Verification::Upgrade(upgraded) => {
                 // Only if the password was not changed meanwhile.
                 let update =
                     "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?";

@@ -20,7 +20,7 @@ pub enum Canary {
     /// One roster broadcast in five is lost.
     DropRoster,
     /// A first roster never comes.
-    DropSnapshot,
+    DropMemberRoster,
     /// What a user reads is not sent to one edge.
     DropReading,
     /// The last number of a room is not sent to one edge.
@@ -66,7 +66,7 @@ impl Canary {
         Canary::WrongGeneration,
         Canary::LoseAck,
         Canary::DropRoster,
-        Canary::DropSnapshot,
+        Canary::DropMemberRoster,
         Canary::DropReading,
         Canary::DropTip,
         Canary::OneLane,

@@ -104,7 +104,7 @@ impl World {
     fn is_spoiled_signal(&mut self, signal: &Signal) -> bool {
         match (self.canary, signal) {
             (Some(Canary::KeepPresent), Signal::Present { .. }) => self.strikes(5),
-            (Some(Canary::KeepConnection), Signal::Connection { state: None, .. }) => true,
+            (Some(Canary::KeepConnection), Signal::Session { state: None, .. }) => true,
             _ => false,
         }
     }

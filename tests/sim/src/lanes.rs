@@ -183,7 +183,7 @@ impl Lanes {
         let is_lost = match (self.canary?, &mut delivery) {
             (Canary::DropFanOut, Delivery::FanOut { .. }) => self.strikes(7),
             (Canary::DropRoster, Delivery::Roster { .. }) => self.strikes(5),
-            (Canary::DropSnapshot, Delivery::Snapshot { .. })
+            (Canary::DropMemberRoster, Delivery::MemberRoster { .. })
             | (Canary::DropReading, Delivery::Reading { .. })
             | (Canary::DropTip, Delivery::Tip { .. }) => self.strikes(4),
             (Canary::DoubleFanOut, Delivery::FanOut { room, messages }) => {
@@ -201,10 +201,11 @@ impl Lanes {
             }
             (
                 Canary::WrongGeneration,
-                Delivery::Joined { conn, .. } | Delivery::PublishRefused { conn, .. },
+                Delivery::Joined { session, .. } | Delivery::PublishRefused { session, .. },
             ) => {
-                if self.ended.contains(conn) {
-                    *conn = SessionId::new(conn.shard(), conn.slot(), conn.generation() + 1);
+                if self.ended.contains(session) {
+                    *session =
+                        SessionId::new(session.shard(), session.slot(), session.generation() + 1);
                 }
                 false
             }

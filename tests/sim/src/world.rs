@@ -365,8 +365,8 @@ impl World {
         }
         self.signalled(index, effects.signals);
         for line in &effects.logs {
-            if let LogLine::Ended { conn, reason, .. } = line {
-                self.lanes.ended.insert(*conn);
+            if let LogLine::Ended { session, reason, .. } = line {
+                self.lanes.ended.insert(*session);
                 self.facts.mark(reason);
             }
         }
@@ -580,7 +580,9 @@ fn brief(delivery: &throng_chat::lane::Delivery) -> String {
         Delivery::Roster { room, presence_mode, .. } => {
             format!("Roster {room:?} {presence_mode:?}")
         }
-        Delivery::Snapshot { room, conns, .. } => format!("Snapshot {room:?} {conns:?}"),
+        Delivery::MemberRoster { room, sessions, .. } => {
+            format!("MemberRoster {room:?} {sessions:?}")
+        }
         other => format!("{other:?}"),
     }
 }

@@ -74,11 +74,11 @@ impl World {
 
     /// The sessions whose token waits to be looked up.
     pub fn asked(&self) -> Vec<SessionId> {
-        let conn = |(_, command): &(usize, Command)| match command {
-            Command::Authenticate { conn, .. } => Some(*conn),
+        let session = |(_, command): &(usize, Command)| match command {
+            Command::Authenticate { session, .. } => Some(*session),
             _ => None,
         };
-        self.commands.iter().filter_map(conn).collect()
+        self.commands.iter().filter_map(session).collect()
     }
 }
 

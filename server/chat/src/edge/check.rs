@@ -1,6 +1,6 @@
 //! What must hold of an edge between two turns.
 
-use super::unread::Reads;
+use super::reads::Reads;
 use super::*;
 
 impl Edge {
@@ -11,12 +11,13 @@ impl Edge {
         let mut identities = 0;
         for (slot, local) in self.locals.iter().enumerate() {
             let Some(local) = local else { continue };
-            assert_eq!(local.conn.slot() as usize, slot, "a session knows its slot");
-            assert!(engine.session(local.conn).is_some(), "an edge serves live sessions");
+            assert_eq!(local.session.slot() as usize, slot, "a session knows its slot");
+            assert!(engine.session(local.session).is_some(), "an edge serves live sessions");
             members += self.check_memberships(local);
             identities += usize::from(local.identity.is_some());
             if let Some(pending) = &local.pending {
                 let held: usize = pending.queue.iter().map(Queued::bytes).sum();
+                assert!(pending.awaited.is_some(), "events wait for an answer");
                 assert_eq!(pending.bytes, held, "bytes accounted are bytes held");
             }
         }
@@ -53,7 +54,7 @@ impl Edge {
             let room = self.rooms.get(&room).expect("a member's room is known");
             let member = room.members.iter().as_slice().get(index as usize);
             let member = member.expect("an index points to a member");
-            assert_eq!(member.session, local.conn, "a member points back to its session");
+            assert_eq!(member.session, local.session, "a member points back to its session");
             assert_eq!(member.tag.user, identity.user, "a member is its session's user");
         }
         members
@@ -65,10 +66,10 @@ impl Edge {
             assert_eq!(user.card.id, *id, "a user has their own card");
             assert!(!user.sessions.is_empty(), "a user without sessions is forgotten");
             sessions += user.sessions.len();
-            for (place, conn) in user.sessions.iter().enumerate() {
-                assert!(!user.sessions[..place].contains(conn), "a session is listed once");
-                let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
-                let local = local.filter(|local| local.conn == *conn);
+            for (place, session) in user.sessions.iter().enumerate() {
+                assert!(!user.sessions[..place].contains(session), "a session is listed once");
+                let local = self.locals.get(session.slot() as usize).and_then(Option::as_deref);
+                let local = local.filter(|local| local.session == *session);
                 let identity = local.and_then(|local| local.identity);
                 let is_theirs = identity.is_some_and(|identity| identity.user == *id);
                 assert!(is_theirs, "a listed session has its user's identity");
@@ -76,7 +77,8 @@ impl Edge {
             match &user.reads {
                 Reads::Loading(loading) => {
                     loading.check(self.loading.contains(id), self.reads_failed.contains(id));
-                    let is_known = |(conn, _): &(SessionId, AckId)| user.sessions.contains(conn);
+                    let is_known =
+                        |(session, _): &(SessionId, AckId)| user.sessions.contains(session);
                     assert!(loading.waiting.iter().all(is_known), "only live sessions wait");
                 }
                 Reads::Ready(_) => {
@@ -95,17 +97,21 @@ impl Edge {
     fn check_owed(&self) {
         let mut seen = BTreeSet::new();
         let lingering = self.lingering.iter().map(|(_, owed)| owed);
-        for LeaveDue { room, conn, membership_id, .. } in self.leaves_due.iter().chain(lingering) {
-            assert!(seen.insert((*conn, *membership_id)), "a leave is owed once");
-            let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
-            let Some(local) = local.filter(|local| local.conn == *conn) else { continue };
+        for LeaveDue { room, session, membership_id, .. } in self.leaves_due.iter().chain(lingering)
+        {
+            assert!(seen.insert((*session, *membership_id)), "a leave is owed once");
+            let local = self.locals.get(session.slot() as usize).and_then(Option::as_deref);
+            let Some(local) = local.filter(|local| local.session == *session) else { continue };
             let membership = local.rooms.iter().find(|other| other.membership_id == *membership_id);
             let is_over = membership.is_none_or(|other| other.is_leaving && other.room == *room);
             assert!(is_over, "a membership whose leave is owed is not live");
         }
-        for (_, LeaveDue { conn, .. }) in &self.lingering {
-            let local = self.locals.get(conn.slot() as usize).and_then(Option::as_deref);
-            assert!(local.is_none_or(|local| local.conn != *conn), "grace follows a session's end");
+        for (_, LeaveDue { session, .. }) in &self.lingering {
+            let local = self.locals.get(session.slot() as usize).and_then(Option::as_deref);
+            assert!(
+                local.is_none_or(|local| local.session != *session),
+                "grace follows a session's end"
+            );
         }
         assert!(self.lingering.iter().is_sorted_by_key(|(due, _)| *due), "grace ends in order");
         let is_known = |room: &RoomId| self.tips.contains_key(room);
@@ -118,7 +124,7 @@ impl Edge {
             ("read marks", !(self.loading.is_empty() && self.reads_failed.is_empty())),
             ("tips", !self.changed_tips.is_empty()),
             ("counts", !(self.unsent_users.is_empty() && self.shed.is_empty())),
-            ("signals", self.connections.are_owed()),
+            ("signals", self.session_signals.are_owed()),
             ("token checks", self.token_checks.are_owed()),
         ];
         for (what, is_owed) in owes {

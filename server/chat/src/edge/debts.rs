@@ -46,7 +46,7 @@ impl Debts {
         }
     }
 
-    /// A session of the user ends. False if there is no room to remember what it used.
+    /// A session of the user ends. False if there is no space to remember what it used.
     pub(super) fn leave(&mut self, now: Now, user: UserId, rates: Rates) -> bool {
         self.forget_paid(now);
         if !rates.owes(now) {

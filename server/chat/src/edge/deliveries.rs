@@ -10,18 +10,19 @@ impl Edge {
         counters: &mut Counters,
     ) {
         match delivery {
-            Delivery::Joined { room, conn, membership_id, presence_mode, seq, online, ack } => {
-                self.joined(conn, membership_id, presence_mode, engine);
-                self.note_connection(conn);
+            Delivery::Joined { room, session, membership_id, presence_mode, seq, online, ack } => {
+                self.joined(session, membership_id, presence_mode, engine);
+                self.note_session(session);
                 if let Some(id) = ack {
-                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
+                    engine.emit_event(session, &frames::ack_room(id, room, online, seq));
                 }
             }
-            Delivery::JoinRefused { conn, membership_id, why, ack } => {
-                let Some(local) = self.local(conn) else {
+            Delivery::JoinRefused { session, membership_id, why, ack } => {
+                let Some(local) = self.local(session) else {
                     engine.counters.stale_deliveries += 1;
                     return;
                 };
+                // The membership is over already if its end overtook this answer.
                 if let Some(membership) = local
                     .rooms
                     .iter_mut()
@@ -29,49 +30,49 @@ impl Edge {
                 {
                     membership.joining = membership.joining.saturating_sub(1);
                     if membership.joining == 0 && membership.index.is_none() {
-                        self.end_membership(conn, membership_id);
+                        self.end_membership(session, membership_id);
                     }
                 }
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal(&EventName::Room, why, ack));
+                engine.emit_event(session, &frames::refusal(&EventName::Room, why, ack));
             }
-            Delivery::LeaveRefused { conn, why, ack } => {
+            Delivery::LeaveRefused { session, why, ack } => {
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal(&EventName::RoomOut, why, ack));
+                engine.emit_event(session, &frames::refusal(&EventName::RoomOut, why, ack));
             }
-            Delivery::Left { room, conn, membership_id, seq, online, frame, ack } => {
-                if self.local(conn).is_none() {
+            Delivery::Left { room, session, membership_id, seq, online, frame, ack } => {
+                if self.local(session).is_none() {
                     engine.counters.stale_deliveries += 1;
                 }
-                self.end_membership(conn, membership_id);
-                let is_connected = engine.session(conn).is_some_and(|s| s.is_connected(0));
+                self.end_membership(session, membership_id);
+                let is_connected = engine.session(session).is_some_and(|s| s.is_connected(0));
                 if let Some(frame) = frame.filter(|_| is_connected) {
-                    engine.emit_frame(conn, &frame);
+                    engine.emit_frame(session, &frame);
                 }
                 if let Some(id) = ack {
-                    engine.emit_event(conn, &frames::ack_room(id, room, online, seq));
+                    engine.emit_event(session, &frames::ack_room(id, room, online, seq));
                 }
             }
-            Delivery::PublishRefused { conn, why, ack } => {
-                if self.local(conn).is_none() {
+            Delivery::PublishRefused { session, why, ack } => {
+                if self.local(session).is_none() {
                     engine.counters.stale_deliveries += 1;
                     return;
                 }
                 *why.counter(counters) += 1;
-                engine.emit_event(conn, &frames::refusal(&EventName::Message, why, ack));
+                engine.emit_event(session, &frames::refusal(&EventName::Message, why, ack));
             }
-            Delivery::PublishAccepted { conn, ack, id, seq } => {
+            Delivery::PublishAccepted { session, ack, id, seq } => {
                 if let Some(ack) = ack {
-                    engine.emit_event(conn, &frames::ack_message(ack, id, seq));
+                    engine.emit_event(session, &frames::ack_message(ack, id, seq));
                 }
             }
             Delivery::FanOut { room, messages } => self.fan_out(room, &messages, engine),
             Delivery::Roster { room, presence_mode, frame } => {
                 self.roster(room, presence_mode, &frame, engine);
             }
-            Delivery::Snapshot { room, conns, frame } => {
-                for conn in conns {
-                    self.snapshot(room, conn, &frame, engine);
+            Delivery::MemberRoster { room, sessions, frame } => {
+                for session in sessions {
+                    self.member_roster(room, session, &frame, engine);
                 }
             }
             Delivery::Reading { user, room, seq, is_reading } => {
@@ -92,12 +93,12 @@ impl Edge {
 
     pub(super) fn joined(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         membership_id: MembershipId,
         presence_mode: PresenceMode,
         engine: &mut Engine,
     ) {
-        let Some(local) = self.local(conn) else {
+        let Some(local) = self.local(session) else {
             engine.counters.stale_deliveries += 1;
             return;
         };
@@ -121,8 +122,8 @@ impl Edge {
         let user = user.expect("only an identified session has memberships");
         let room = self.rooms.entry(room_id).or_default();
         let tag = MemberTag { user, presence_mode, has_roster: false };
-        let index = room.members.add(conn, tag, engine);
-        let mut memberships = self.live(conn).rooms.iter_mut();
+        let index = room.members.add(session, tag, engine);
+        let mut memberships = self.live(session).rooms.iter_mut();
         let membership = memberships.find(|membership| membership.membership_id == membership_id);
         membership.expect("it was found above").index = Some(index);
     }
@@ -130,6 +131,7 @@ impl Edge {
     /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
     /// to it.
     pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
+        // Without members here, the batch has an ack for a publisher that has left.
         if let Some(room) = self.rooms.get(&room_id) {
             // Few authors per batch, so a scan beats a set.
             let mut authors: SmallVec<[UserId; 16]> = SmallVec::new();
@@ -158,13 +160,18 @@ impl Edge {
                 engine.emit_event(publisher, &packet);
             }
         }
-        if let Some(last) = batch.messages.last() {
-            self.tips.insert(room_id, last.seq);
-        }
+        let last = batch.messages.last().expect("a batch has messages");
+        self.tips.insert(room_id, last.seq);
     }
 
-    fn snapshot(&mut self, room: RoomId, conn: SessionId, frame: &Bytes, engine: &mut Engine) {
-        let index = self.local(conn).and_then(|local| {
+    fn member_roster(
+        &mut self,
+        room: RoomId,
+        session: SessionId,
+        frame: &Bytes,
+        engine: &mut Engine,
+    ) {
+        let index = self.local(session).and_then(|local| {
             local
                 .rooms
                 .iter()
@@ -179,7 +186,7 @@ impl Edge {
         let room = self.rooms.get_mut(&room).expect("a member's room is known");
         room.members.get_mut(index).tag.has_roster = true;
         engine.counters.events_out += 1;
-        engine.emit_frame(conn, frame);
+        engine.emit_frame(session, frame);
     }
 
     pub(super) fn roster(

@@ -7,23 +7,23 @@ use super::*;
 impl Edge {
     pub(super) fn refuse(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         event: &EventName,
         why: Refusal,
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
         *why.counter(cx.counters) += 1;
-        cx.engine.emit_event(conn, &frames::refusal(event, why, ack));
+        cx.engine.emit_event(session, &frames::refusal(event, why, ack));
     }
 
-    pub(super) fn event(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
+    pub(super) fn event(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let (events_max, bytes_max) =
             (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
-        let local = self.live(conn);
+        let local = self.live(session);
         if let Some(pending) = &mut local.pending {
             if pending.queue.len() >= events_max || pending.bytes + event.bytes > bytes_max {
-                return cx.engine.end(conn, CloseReason::Limit);
+                return cx.engine.end(session, CloseReason::Limit);
             }
             if !is_armed(Canary::UncountedPendingBytes) {
                 pending.bytes += event.bytes;
@@ -31,62 +31,63 @@ impl Edge {
             pending.queue.push_back(Queued::Event(event));
             return;
         }
-        if let Err(Fault::Event(why)) = event.request {
-            return self.refuse(conn, &event.name, why, event.ack, cx);
+        if let Err(RequestError::Event(why)) = event.request {
+            return self.refuse(session, &event.name, why, event.ack, cx);
         }
         match event.token {
             Some(token) if local.identity.is_none_or(|identity| identity.token != token) => {
-                if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
+                if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
                     cx.counters.lane_refusals_store += 1;
-                    return self.refuse(conn, &event.name, Refusal::Busy, event.ack, cx);
+                    return self.refuse(session, &event.name, Refusal::Busy, event.ack, cx);
                 }
-                local.pending = Some(PendingEvents::new(Waiting::Event(token, event)));
+                local.pending = Some(PendingEvents::new(Awaited::Event(token, event)));
             }
-            _ => self.act(conn, event, cx),
+            _ => self.act(session, event, cx),
         }
     }
 
     /// Acts on an event whose token, if any, is the connection's.
-    pub(super) fn act(&mut self, conn: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
+    pub(super) fn act(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let ClientEvent { name, ack, request, .. } = event;
-        if let Err(why) = self.try_act(conn, ack, request, cx) {
-            self.refuse(conn, &name, why, ack, cx);
+        if let Err(why) = self.try_act(session, ack, request, cx) {
+            self.refuse(session, &name, why, ack, cx);
         }
     }
 
     fn try_act(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         ack: AckId,
-        request: Result<ClientRequest, Fault>,
+        request: Result<ClientRequest, RequestError>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let local = self.live(conn);
+        let local = self.live(session);
         let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
-        let request = request.map_err(|(Fault::Event(why) | Fault::Argument(why))| why)?;
+        let request =
+            request.map_err(|(RequestError::Event(why) | RequestError::Argument(why))| why)?;
         match request {
             ClientRequest::Login => {
-                self.take_join_token(conn, cx.engine.now())?;
-                self.login(conn, identity.user, ack, cx);
+                self.take_join_token(session, cx.engine.now())?;
+                self.login(session, identity.user, ack, cx);
                 Ok(())
             }
             ClientRequest::Join { room, presence_mode } => {
-                self.join(conn, identity.user, room, presence_mode, ack, cx)
+                self.join(session, identity.user, room, presence_mode, ack, cx)
             }
-            ClientRequest::Leave { room } => self.leave(conn, room, ack, cx),
-            ClientRequest::Message(message) => self.message(conn, *message, ack, cx),
+            ClientRequest::Leave { room } => self.leave(session, room, ack, cx),
+            ClientRequest::Message(message) => self.message(session, *message, ack, cx),
         }
     }
 
-    pub(super) fn take_join_token(&mut self, conn: SessionId, now: Now) -> Result<(), Refusal> {
+    pub(super) fn take_join_token(&mut self, session: SessionId, now: Now) -> Result<(), Refusal> {
         let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
-        let is_taken = self.live(conn).rates.joins.take(now, per_s, burst);
+        let is_taken = self.live(session).rates.joins.take(now, per_s, burst);
         is_taken.then_some(()).ok_or(Refusal::RateLimited)
     }
 
     pub(super) fn login(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         user: UserId,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -95,16 +96,16 @@ impl Edge {
             self.users.get_mut(&user).expect("an identified session is listed with its user");
         match &mut entry.reads {
             Reads::Loading(loading) => {
-                loading.waiting.push((conn, ack));
+                loading.waiting.push((session, ack));
                 self.loading.insert(user);
             }
-            Reads::Ready(_) => self.answer_login(conn, user, ack, cx),
+            Reads::Ready(_) => self.answer_login(session, user, ack, cx),
         }
     }
 
     pub(super) fn join(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         user: UserId,
         room: RoomId,
         presence_mode: PresenceMode,
@@ -113,14 +114,14 @@ impl Edge {
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
         let rooms_max = self.settings.rooms_per_session_max as usize;
-        let is_exclusive = self.is_exclusive(conn, cx.engine);
+        let is_exclusive = self.is_exclusive(session, cx.engine);
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
         let card = entry.card.clone();
-        self.take_join_token(conn, now)?;
-        let local = self.live(conn);
+        self.take_join_token(session, now)?;
+        let local = self.live(session);
         let known =
             local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
         let known = known.map(|membership| membership.membership_id);
@@ -130,14 +131,15 @@ impl Edge {
         }
         let membership_id =
             known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
-        self.send_leave_first(conn, room, cx)?;
+        self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
-        let request = Request::Join { room, conn, membership_id, user: card, presence_mode, ack };
+        let request =
+            Request::Join { room, session, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
         }
-        let local = self.live(conn);
+        let local = self.live(session);
         match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
             Some(membership) => membership.joining = membership.joining.saturating_add(1),
             None => {
@@ -149,7 +151,7 @@ impl Edge {
         }
         if is_exclusive {
             // In the order asked, whatever the home says: what comes next is from the new room.
-            for owed in self.end_memberships(conn, |membership| membership.room != room) {
+            for owed in self.end_memberships(session, |membership| membership.room != room) {
                 self.send_leave(owed, cx);
             }
         }
@@ -157,19 +159,19 @@ impl Edge {
     }
 
     /// Whether the session is in one room at a time.
-    pub(super) fn is_exclusive(&self, conn: SessionId, engine: &Engine) -> bool {
+    pub(super) fn is_exclusive(&self, session: SessionId, engine: &Engine) -> bool {
         match self.settings.exclusive {
             Exclusive::Always => true,
             Exclusive::Never => false,
             Exclusive::Legacy => engine
-                .session(conn)
+                .session(session)
                 .is_some_and(|session| session.version() == throng_wire::eio::Version::V3),
         }
     }
 
     pub(super) fn leave(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         room: RoomId,
         ack: AckId,
         cx: &mut Context<'_>,
@@ -177,7 +179,7 @@ impl Edge {
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
             return Err(Refusal::UnknownRoom);
         }
-        let local = self.live(conn);
+        let local = self.live(session);
         let membership = local
             .rooms
             .iter_mut()
@@ -187,28 +189,28 @@ impl Edge {
             // that was published before it left.
             membership.is_leaving = true;
             let membership_id = membership.membership_id;
-            self.send_leave(LeaveDue { room, conn, membership_id, answer: Some(ack) }, cx);
+            self.send_leave(LeaveDue { room, session, membership_id, answer: Some(ack) }, cx);
             return Ok(());
         }
         local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
         let membership_id = local.last_membership_id;
         let now = cx.engine.now();
-        self.take_join_token(conn, now)?;
-        self.send_leave_first(conn, room, cx)?;
+        self.take_join_token(session, now)?;
+        self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
-        let request = Request::Leave { room, conn, membership_id, answer: Some(ack) };
+        let request = Request::Leave { room, session, membership_id, answer: Some(ack) };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
     }
 
     pub(super) fn message(
         &mut self,
-        conn: SessionId,
-        message: NewMessage,
+        session: SessionId,
+        message: MessageRequest,
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
-        let NewMessage { room, msg, img, time } = message;
+        let MessageRequest { room, msg, img, time } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument);
         }
@@ -221,7 +223,7 @@ impl Edge {
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
         let time = time.unwrap_or_else(|| self.server_time(now));
-        let local = self.live(conn);
+        let local = self.live(session);
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
         }
@@ -234,33 +236,33 @@ impl Edge {
             Image::Url => publish.img = img,
             Image::Data(bytes) => {
                 let bytes = Bytes::from(bytes);
-                if cx.lanes.command(Command::SaveImage { conn, bytes }).is_err() {
+                if cx.lanes.command(Command::SaveImage { session, bytes }).is_err() {
                     cx.counters.lane_refusals_store += 1;
                     return Err(Refusal::Busy);
                 }
-                let waiting = Waiting::Image { room, publish, ack };
-                let local = self.live(conn);
+                let awaited = Awaited::Image { room, publish, ack };
+                let local = self.live(session);
                 match &mut local.pending {
-                    Some(pending) => pending.waiting = waiting,
-                    None => local.pending = Some(PendingEvents::new(waiting)),
+                    Some(pending) => pending.awaited = Some(awaited),
+                    None => local.pending = Some(PendingEvents::new(awaited)),
                 }
                 return Ok(());
             }
         }
-        self.publish(conn, room, publish, ack, cx)
+        self.publish(session, room, publish, ack, cx)
     }
 
     pub(super) fn publish(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         room: RoomId,
         message: Box<Publish>,
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        self.send_leave_first(conn, room, cx)?;
+        self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
-        let request = Request::Publish { room, conn, message, ack };
+        let request = Request::Publish { room, session, message, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy);
@@ -271,42 +273,41 @@ impl Edge {
 
     pub(crate) fn image_saved(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         outcome: Result<Box<str>, ImageFault>,
         cx: &mut Context<'_>,
     ) {
         let is_awaited = |local: &&mut Local| {
-            let waiting = local.pending.as_ref().map(|pending| &pending.waiting);
-            matches!(waiting, Some(Waiting::Image { .. }))
+            let awaited = local.pending.as_ref().and_then(|pending| pending.awaited.as_ref());
+            matches!(awaited, Some(Awaited::Image { .. }))
         };
-        let Some(local) = self.local(conn).filter(is_awaited) else {
+        let Some(local) = self.local(session).filter(is_awaited) else {
             // The session ended while its image was being saved.
             cx.engine.counters.stale_deliveries += 1;
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
-        let token = local.identity.map_or(TokenHash([0; 32]), |identity| identity.token);
-        let waiting = std::mem::replace(&mut pending.waiting, Waiting::Identity(token));
-        let Waiting::Image { room, mut publish, ack } = waiting else {
+        let Some(Awaited::Image { room, mut publish, ack }) = pending.awaited.take() else {
             unreachable!("it awaits the image");
         };
         let result = match outcome {
             Ok(url) => {
                 publish.img = url;
-                self.publish(conn, room, publish, ack, cx)
+                self.publish(session, room, publish, ack, cx)
             }
             Err(ImageFault::Invalid) => Err(Refusal::ImageInvalid),
             Err(ImageFault::StoreDown) => Err(Refusal::StorageUnavailable),
         };
         if let Err(why) = result {
-            self.refuse(conn, &EventName::Message, why, ack, cx);
+            self.refuse(session, &EventName::Message, why, ack, cx);
         }
-        self.resume(conn, cx);
+        self.resume(session, cx);
     }
 
     pub(super) fn server_time(&self, now: Now) -> Box<str> {
         let ms = self.started_unix_ms.saturating_add((now.0 / 1_000_000) as i64);
-        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        let time =
+            jiff::Timestamp::from_millisecond(ms).expect("the clock is before the year 9999");
         jiff::fmt::temporal::DateTimePrinter::new()
             .precision(Some(3))
             .timestamp_to_string(&time)

@@ -5,24 +5,24 @@ use super::*;
 impl Edge {
     pub(super) fn connected(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         auth: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) {
         let Some(auth) = auth else { return }; // A CONNECT without a payload.
         match request::connect_token(auth) {
-            Ok(Some(token)) => self.identify(conn, token, cx),
+            Ok(Some(token)) => self.identify(session, token, cx),
             Err(why) => {
                 let packet = frames::refusal(&EventName::Login, why, None);
-                cx.engine.emit_event(conn, &packet);
+                cx.engine.emit_event(session, &packet);
             }
             Ok(None) => {}
         }
     }
 
     /// Asks whose token this is; events wait meanwhile.
-    pub(super) fn identify(&mut self, conn: SessionId, token: TokenHash, cx: &mut Context<'_>) {
-        let local = self.live(conn);
+    pub(super) fn identify(&mut self, session: SessionId, token: TokenHash, cx: &mut Context<'_>) {
+        let local = self.live(session);
         if local.identity.is_some_and(|identity| identity.token == token) {
             return;
         }
@@ -31,57 +31,57 @@ impl Edge {
             // (SIO-19).
             return pending.queue.push_back(Queued::Identity(token));
         }
-        local.pending = Some(PendingEvents::new(Waiting::Identity(token)));
-        if cx.lanes.command(Command::Authenticate { conn, token }).is_err() {
+        if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
             cx.counters.lane_refusals_store += 1;
-            self.refuse(conn, &EventName::Login, Refusal::Busy, None, cx);
-            self.resume(conn, cx);
+            return self.refuse(session, &EventName::Login, Refusal::Busy, None, cx);
         }
+        local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
     }
 
     /// The store knows (or does not know) a token.
     pub(crate) fn authenticated(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         token: TokenHash,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
-        let pending = self.local(conn).and_then(|local| local.pending.as_mut());
+        let pending = self.local(session).and_then(|local| local.pending.as_mut());
         let Some(pending) = pending.filter(|pending| pending.asks_for(token)) else {
             // The session ended while its token was looked up.
             cx.engine.counters.stale_deliveries += 1;
             return;
         };
         let outcome = if pending.is_revoked { Ok(None) } else { outcome };
-        let event = match std::mem::replace(&mut pending.waiting, Waiting::Identity(token)) {
-            Waiting::Event(_, event) => Some(event),
-            _ => None,
+        let event = match pending.awaited.take() {
+            Some(Awaited::Event(_, event)) => Some(event),
+            Some(Awaited::Identity(_)) => None,
+            Some(Awaited::Image { .. }) | None => unreachable!("it asks for a token"),
         };
         let refusal = match outcome {
             Ok(Some(card)) => {
-                self.bind(conn, token, card, cx);
+                self.bind(session, token, card, cx);
                 None
             }
             Ok(None) => Some(Refusal::Unauthenticated),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
         match (event, refusal) {
-            (Some(event), None) => self.act(conn, event, cx),
+            (Some(event), None) => self.act(session, event, cx),
             (Some(event), Some(why)) => {
-                self.refuse(conn, &event.name, why, event.ack, cx);
+                self.refuse(session, &event.name, why, event.ack, cx);
             }
-            (None, Some(why)) => self.refuse(conn, &EventName::Login, why, None, cx),
+            (None, Some(why)) => self.refuse(session, &EventName::Login, why, None, cx),
             (None, None) => {}
         }
-        self.resume(conn, cx);
+        self.resume(session, cx);
     }
 
     /// Handles what waited, until something has to wait again.
-    pub(super) fn resume(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        let local = self.live(conn);
+    pub(super) fn resume(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        let local = self.live(session);
         let pending = local.pending.take().expect("a session resumes after it waited");
-        if matches!(pending.waiting, Waiting::Image { .. } | Waiting::Event(..)) {
+        if pending.awaited.is_some() {
             // `act` has to wait for an answer again.
             local.pending = Some(pending);
             return;
@@ -89,11 +89,11 @@ impl Edge {
         let mut queue = pending.queue;
         while let Some(queued) = queue.pop_front() {
             match queued {
-                Queued::Event(event) => self.event(conn, event, cx),
-                Queued::Identity(token) => self.identify(conn, token, cx),
-                Queued::Disconnected => self.leave_all(conn, cx),
+                Queued::Event(event) => self.event(session, event, cx),
+                Queued::Identity(token) => self.identify(session, token, cx),
+                Queued::Disconnected => self.leave_all(session, cx),
             }
-            if let Some(pending) = &mut self.live(conn).pending {
+            if let Some(pending) = &mut self.live(session).pending {
                 pending.bytes = queue.iter().map(Queued::bytes).sum();
                 pending.queue = queue;
                 return;
@@ -104,15 +104,15 @@ impl Edge {
     /// Gives the connection an identity; another user's rooms are left first.
     pub(super) fn bind(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         token: TokenHash,
         card: Arc<UserCard>,
         cx: &mut Context<'_>,
     ) {
         let user = card.id;
-        let old = self.local(conn).and_then(|local| local.identity);
+        let old = self.local(session).and_then(|local| local.identity);
         if old.is_some_and(|old| old.user != user) {
-            self.unbind(conn, cx);
+            self.unbind(session, cx);
         }
         let sessions_max = self.settings.sessions_per_user_max as usize;
         let shards = self.shards;
@@ -125,47 +125,47 @@ impl Edge {
             })
         });
         entry.card = card;
-        if !entry.sessions.contains(&conn) {
+        if !entry.sessions.contains(&session) {
             if entry.sessions.len() >= sessions_max {
-                cx.engine.end(conn, CloseReason::Limit);
+                cx.engine.end(session, CloseReason::Limit);
                 return;
             }
-            entry.sessions.push(conn);
+            entry.sessions.push(session);
             if entry.sessions.len() == 1 {
                 self.loading.insert(user);
             }
         }
         let now = cx.engine.now();
         let is_other = old.is_none_or(|old| old.user != user);
-        let local = find(&mut self.locals, conn).expect("the caller found the session");
+        let local = find(&mut self.locals, session).expect("the caller found the session");
         local.identity = Some(Identity { user, token });
         if is_other {
             self.debts.take_over(now, user, &mut local.rates);
         }
-        self.note_connection(conn);
+        self.note_session(session);
     }
 
     /// Takes the identity away, and the rooms with it.
-    pub(super) fn unbind(&mut self, conn: SessionId, cx: &mut Context<'_>) {
-        self.leave_all(conn, cx);
-        let identity = self.live(conn).identity.take().expect("only a bound session is unbound");
-        self.note_connection(conn);
-        for ack in self.forget_session(identity.user, conn) {
-            self.refuse(conn, &EventName::Login, Refusal::Unauthenticated, ack, cx);
+    pub(super) fn unbind(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        self.leave_all(session, cx);
+        let identity = self.live(session).identity.take().expect("only a bound session is unbound");
+        self.note_session(session);
+        for ack in self.forget_session(identity.user, session) {
+            self.refuse(session, &EventName::Login, Refusal::Unauthenticated, ack, cx);
         }
     }
 
     /// Returns the `login`s of the session that still wait for their counts.
-    pub(super) fn forget_session(&mut self, user: UserId, conn: SessionId) -> Vec<AckId> {
+    pub(super) fn forget_session(&mut self, user: UserId, session: SessionId) -> Vec<AckId> {
         let entry =
             self.users.get_mut(&user).expect("an identified session is listed with its user");
-        entry.sessions.retain(|other| *other != conn);
+        entry.sessions.retain(|other| *other != session);
         let mut unanswered = Vec::new();
         if let Reads::Loading(loading) = &mut entry.reads {
             let waiting = &mut loading.waiting;
-            let own = waiting.iter().filter(|(other, _)| *other == conn);
+            let own = waiting.iter().filter(|(other, _)| *other == session);
             unanswered.extend(own.map(|(_, ack)| *ack));
-            waiting.retain(|(other, _)| *other != conn);
+            waiting.retain(|(other, _)| *other != session);
         }
         if entry.sessions.is_empty() {
             self.users.remove(&user);
@@ -177,26 +177,27 @@ impl Edge {
     }
 
     pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
-        let conns: Vec<SessionId> = self
+        let sessions: Vec<SessionId> = self
             .locals
             .iter()
             .flatten()
             .filter(|local| local.identity.is_some_and(|identity| identity.token == token))
-            .map(|local| local.conn)
+            .map(|local| local.session)
             .collect();
-        for conn in conns {
-            self.unbind(conn, cx);
+        for session in sessions {
+            self.unbind(session, cx);
             let packet = frames::refusal(&EventName::Login, Refusal::Unauthenticated, None);
-            cx.engine.emit_event(conn, &packet);
+            cx.engine.emit_event(session, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.
-        let stalls = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
-        stalls
+        let lookups = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
+        lookups
             .filter(|pending| pending.asks_for(token))
             .for_each(|pending| pending.is_revoked = true);
     }
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {
+        // Every shard is notified; this one may have no session of the user.
         if let Some(user) = self.users.get_mut(&card.id) {
             user.card = card.knowing(&user.card);
         }

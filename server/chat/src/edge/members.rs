@@ -5,9 +5,9 @@ use super::*;
 impl Edge {
     /// Forgets one membership and takes the session out of the fan-out. There may be none: home
     /// answers a leave after the session has ended, and one of a room that it was never in.
-    pub(super) fn end_membership(&mut self, conn: SessionId, membership_id: MembershipId) {
-        self.note_connection(conn);
-        let Some(local) = self.local(conn) else { return };
+    pub(super) fn end_membership(&mut self, session: SessionId, membership_id: MembershipId) {
+        self.note_session(session);
+        let Some(local) = self.local(session) else { return };
         let Some(place) =
             local.rooms.iter().position(|membership| membership.membership_id == membership_id)
         else {
@@ -38,11 +38,12 @@ impl Edge {
     /// A leave that the session owes the room must reach home before anything else about the two.
     pub(super) fn send_leave_first(
         &mut self,
-        conn: SessionId,
+        session: SessionId,
         room: RoomId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let owes = |edge: &Edge| edge.leaves_due.iter().any(|o| o.conn == conn && o.room == room);
+        let owes =
+            |edge: &Edge| edge.leaves_due.iter().any(|o| o.session == session && o.room == room);
         if owes(self) {
             self.send_leaves_due(cx);
         }
@@ -56,11 +57,11 @@ impl Edge {
         let mut full = SmallVec::<[crate::ids::ShardId; 4]>::new();
         while let Some(owed) = self.leaves_due.pop_front() {
             let to = home_of(&self.keyed, owed.room, self.shards);
-            let LeaveDue { room, conn, membership_id, answer } = owed;
-            let request = Request::Leave { room, conn, membership_id, answer };
+            let LeaveDue { room, session, membership_id, answer } = owed;
+            let request = Request::Leave { room, session, membership_id, answer };
             if full.contains(&to) || cx.lanes.request(to, request).is_err() {
                 full.push(to);
-                kept.push_back(LeaveDue { room, conn, membership_id, answer });
+                kept.push_back(LeaveDue { room, session, membership_id, answer });
             }
         }
         self.leaves_due = kept;

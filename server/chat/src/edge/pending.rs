@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a session's next events wait for.
-pub(super) enum Waiting {
+pub(super) enum Awaited {
     /// A token of the handshake or of CONNECT.
     Identity(TokenHash),
     /// The token of `Event`, which is handled next.
@@ -24,7 +24,8 @@ pub(super) enum Queued {
 }
 
 pub(super) struct PendingEvents {
-    pub(super) waiting: Waiting,
+    /// `None` only while the answer is handled.
+    pub(super) awaited: Option<Awaited>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) bytes: usize,
     /// The token has ended while it is looked up. The answer may be from before that, and is waited for
@@ -35,9 +36,9 @@ pub(super) struct PendingEvents {
 impl PendingEvents {
     /// The token that is being looked up.
     pub(super) fn token(&self) -> Option<TokenHash> {
-        match &self.waiting {
-            Waiting::Identity(token) | Waiting::Event(token, _) => Some(*token),
-            Waiting::Image { .. } => None,
+        match &self.awaited {
+            Some(Awaited::Identity(token) | Awaited::Event(token, _)) => Some(*token),
+            Some(Awaited::Image { .. }) | None => None,
         }
     }
 
@@ -45,8 +46,9 @@ impl PendingEvents {
         self.token() == Some(token)
     }
 
-    pub(super) fn new(waiting: Waiting) -> Box<PendingEvents> {
-        Box::new(PendingEvents { waiting, queue: VecDeque::new(), bytes: 0, is_revoked: false })
+    pub(super) fn new(awaited: Awaited) -> Box<PendingEvents> {
+        let (awaited, queue) = (Some(awaited), VecDeque::new());
+        Box::new(PendingEvents { awaited, queue, bytes: 0, is_revoked: false })
     }
 }
 

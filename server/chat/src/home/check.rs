@@ -76,7 +76,7 @@ impl Home {
         let owes = [
             ("rooms", !self.dirty.is_empty()),
             ("tips", !self.tips_due.is_empty()),
-            ("answers", !(self.verdicts.is_empty() && self.decided.is_empty())),
+            ("answers", !(self.publish_answers.is_empty() && self.decided.is_empty())),
             ("read marks", !self.unsaved.is_empty()),
             ("readings", !self.readings.is_empty()),
             ("room look-ups", !self.loads_due.is_empty()),

@@ -40,15 +40,15 @@ pub(super) struct Origin {
     pub(super) ack: AckId,
 }
 
-/// Where an entry stands.
-pub(super) enum Place {
+/// What became of an entry that was offered.
+pub(super) enum Offered {
     /// It is the next one and counted as taken.
     Next(Entry),
     /// It was taken before.
     Known(Entry),
     /// It waits for the one before it.
     Ahead,
-    /// There is no room to keep it; it will be fetched.
+    /// There is no space to keep it; it will be fetched.
     Beyond,
 }
 
@@ -97,15 +97,15 @@ impl Log {
         Seq(self.seq.0 + 1)
     }
 
-    pub(super) fn offer(&mut self, now: Now, seq: Seq, entry: Entry) -> Place {
+    pub(super) fn offer(&mut self, now: Now, seq: Seq, entry: Entry) -> Offered {
         if seq <= self.seq {
-            return Place::Known(entry);
+            return Offered::Known(entry);
         }
         if seq == self.next() {
             // An own one kept ahead cannot be this one: what is next does not wait.
             self.seq = seq;
             self.known = self.known.max(seq);
-            return Place::Next(entry);
+            return Offered::Next(entry);
         }
         self.expect(seq, now.plus_ms(self.gap_grace_ms));
         let is_own = entry.origin.is_some();
@@ -116,13 +116,13 @@ impl Log {
                 self.own_ahead += 1;
             }
             Some(_) => {}
-            None if !is_own && is_full => return Place::Beyond,
+            None if !is_own && is_full => return Offered::Beyond,
             None => {
                 self.own_ahead += usize::from(is_own);
                 self.ahead.insert(seq, entry);
             }
         }
-        Place::Ahead
+        Offered::Ahead
     }
 
     /// The next message, if it was kept.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::log::{Entry, Origin, Place, SEQ_MAX};
+use super::log::{Entry, Offered, Origin, SEQ_MAX};
 use super::*;
 use crate::cluster::StoredMessage;
 use crate::store::Appended;
@@ -14,14 +14,14 @@ use crate::store::NewMessage;
 const APPEND_MAX: usize = 256;
 
 /// A publish on its way through the store.
-pub(super) struct Waiting {
+pub(super) struct PendingPublish {
     author: Arc<UserCard>,
     publish: Box<Publish>,
     origin: Origin,
 }
 
 /// An answer to a publish that is not part of a fan-out.
-pub(super) struct Verdict {
+pub(super) struct PublishAnswer {
     pub(super) origin: Origin,
     pub(super) outcome: Result<(i64, Seq), Refusal>,
 }
@@ -30,10 +30,10 @@ pub(super) struct Verdict {
 pub(super) enum Taken {
     InOrder,
     /// It was taken before; its publisher may still wait.
-    Known(Option<Verdict>),
+    Known(Option<PublishAnswer>),
     /// For the one before it.
     Waits,
-    /// There was no room to keep it.
+    /// There was no space to keep it.
     Beyond,
 }
 
@@ -41,50 +41,50 @@ impl Home {
     pub(super) fn publish(
         &mut self,
         room_id: RoomId,
-        conn: SessionId,
+        session: SessionId,
         publish: Box<Publish>,
         ack: AckId,
         lanes: &mut Lanes,
     ) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
-            return refuse_publish(conn, Refusal::UnknownRoom, ack, lanes);
+            return refuse_publish(session, Refusal::UnknownRoom, ack, lanes);
         };
-        let Some(author) = room.roster.card_of(conn).cloned() else {
-            return refuse_publish(conn, Refusal::NotMember, ack, lanes);
+        let Some(author) = room.roster.card_of(session).cloned() else {
+            return refuse_publish(session, Refusal::NotMember, ack, lanes);
         };
-        let waiting = Waiting { author, publish, origin: Origin { publisher: conn, ack } };
+        let pending =
+            PendingPublish { author, publish, origin: Origin { publisher: session, ack } };
         if self.settings.ephemeral && !self.settings.cluster {
             self.next_id += 1;
             let shards = i64::from(self.shards);
             let id = self.next_id * shards + i64::from(self.shard.0);
             let seq = Seq(room.log.seq().0 + 1);
-            room.take(self.now, seq, waiting.numbered(id), &mut self.scratch);
+            room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
         } else if room.backlog.len() >= self.settings.room_backlog_max as usize {
-            return refuse_publish(conn, Refusal::Busy, ack, lanes);
+            return refuse_publish(session, Refusal::Busy, ack, lanes);
         } else {
-            room.backlog.push_back(waiting);
+            room.backlog.push_back(pending);
         }
         self.mark_dirty(room_id);
     }
 
     /// The store has committed the room's batch, or could not.
     pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
-        // A room is kept while it commits; an answer about another is not acted on.
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("a room is kept while it commits");
         let committed = std::mem::take(&mut room.committing);
         match outcome {
             Ok(Appended { first_seq, ids }) if first_seq < SEQ_MAX => {
+                assert_eq!(ids.len(), committed.len(), "the store gives every message an id");
                 let mut messages = Vec::new();
-                for (index, (waiting, id)) in committed.into_iter().zip(ids).enumerate() {
+                for (index, (pending, id)) in committed.into_iter().zip(ids).enumerate() {
                     let seq = Seq(first_seq.0 + index as u64);
                     if self.settings.cluster {
-                        messages.push(waiting.stored(seq, id));
+                        messages.push(pending.stored(seq, id));
                     }
-                    let entry = waiting.numbered(id);
-                    if let Taken::Known(verdict) =
-                        room.take(self.now, seq, entry, &mut self.scratch)
+                    let entry = pending.numbered(id);
+                    if let Taken::Known(answer) = room.take(self.now, seq, entry, &mut self.scratch)
                     {
-                        self.verdicts.extend(verdict);
+                        self.publish_answers.extend(answer);
                     }
                 }
                 if self.settings.cluster {
@@ -95,8 +95,9 @@ impl Home {
             // These numbers were never sent: the next batch takes them, unless the store gives them.
             Ok(_) | Err(StoreDown) => {
                 let outcome = Err(Refusal::StorageUnavailable);
-                let refuse = |waiting: Waiting| Verdict { origin: waiting.origin, outcome };
-                self.verdicts.extend(committed.into_iter().map(refuse));
+                let refuse =
+                    |pending: PendingPublish| PublishAnswer { origin: pending.origin, outcome };
+                self.publish_answers.extend(committed.into_iter().map(refuse));
             }
         }
         self.mark_dirty(room_id);
@@ -126,7 +127,7 @@ impl Home {
             return;
         }
         let count = room.backlog.len().min(APPEND_MAX);
-        let batch = room.backlog.iter().take(count).map(Waiting::row).collect();
+        let batch = room.backlog.iter().take(count).map(PendingPublish::row).collect();
         let is_sole_writer = !(self.settings.cluster || self.settings.store_numbers);
         let first_seq = is_sole_writer.then_some(Seq(room.log.seq().0 + 1));
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
@@ -141,10 +142,9 @@ impl Home {
     // ---- tips ---------------------------------------------------------------------------------
 
     pub(super) fn note_tip(&mut self, room_id: RoomId) {
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         // Clients are sent no room that may not exist.
-        if let Some(room) = self.rooms.get_mut(&room_id)
-            && !(room.is_tip_due || self.unknown.contains(&room_id))
-        {
+        if !(room.is_tip_due || self.unknown.contains(&room_id)) {
             room.is_tip_due = true;
             self.tips_due.push(room_id);
         }
@@ -178,16 +178,16 @@ impl Room {
     /// taken before only answers its publisher.
     pub(super) fn take(&mut self, now: Now, seq: Seq, entry: Entry, scratch: &mut String) -> Taken {
         match self.log.offer(now, seq, entry) {
-            Place::Next(entry) => {
+            Offered::Next(entry) => {
                 self.write(seq, entry, scratch);
                 self.hand_on(scratch);
                 Taken::InOrder
             }
-            Place::Known(Entry { id, origin, .. }) => {
-                Taken::Known(origin.map(|origin| Verdict { origin, outcome: Ok((id, seq)) }))
+            Offered::Known(Entry { id, origin, .. }) => {
+                Taken::Known(origin.map(|origin| PublishAnswer { origin, outcome: Ok((id, seq)) }))
             }
-            Place::Ahead => Taken::Waits,
-            Place::Beyond => Taken::Beyond,
+            Offered::Ahead => Taken::Waits,
+            Offered::Beyond => Taken::Beyond,
         }
     }
 
@@ -224,7 +224,7 @@ impl Room {
     }
 }
 
-impl Waiting {
+impl PendingPublish {
     fn row(&self) -> NewMessage {
         NewMessage {
             user: self.author.id,
@@ -240,11 +240,11 @@ impl Waiting {
     }
 
     fn numbered(self, id: i64) -> Entry {
-        let Waiting { author, publish, origin } = self;
+        let PendingPublish { author, publish, origin } = self;
         Entry { id, author, publish, origin: Some(origin) }
     }
 }
 
-pub(super) fn refuse_publish(conn: SessionId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
-    lanes.deliver(conn.shard(), Delivery::PublishRefused { conn, why, ack });
+pub(super) fn refuse_publish(session: SessionId, why: Refusal, ack: AckId, lanes: &mut Lanes) {
+    lanes.deliver(session.shard(), Delivery::PublishRefused { session, why, ack });
 }

@@ -1,9 +1,7 @@
-//! Who is reading which room, and the marks that the store has not confirmed.
+//! Who is reading which room.
 
 use super::*;
 
-/// A mark that could not be saved is tried again after this.
-const SAVE_RETRY_MS: u64 = 1_000;
 /// Changes of other nodes that wait for the edges before home takes more of them.
 pub(super) const READINGS_MAX: usize = 1024;
 /// The node on which a user left saves the read mark. For this long it is known here too, in
@@ -11,25 +9,11 @@ pub(super) const READINGS_MAX: usize = 1024;
 const LEFT_MS: u64 = 10_000;
 const LEFT_MAX: usize = 4096;
 
-pub(super) struct Unsaved {
-    card: Arc<UserCard>,
-    seq: Seq,
-    is_reading: bool,
-    is_saving: bool,
-}
-
 /// Users who left a room on one of several nodes of late, and how far they had read there.
 #[derive(Default)]
 pub(super) struct LatelyLeft {
     marks: BTreeMap<(UserId, RoomId), (Seq, Now)>,
     order: VecDeque<(Now, UserId, RoomId)>,
-}
-
-impl Unsaved {
-    /// Whether the store has been asked to save it.
-    pub(super) fn is_saving(&self) -> bool {
-        self.is_saving
-    }
 }
 
 impl LatelyLeft {
@@ -100,13 +84,6 @@ impl Home {
         }
     }
 
-    fn save(&mut self, card: Arc<UserCard>, mark: Mark) {
-        let Mark { room, seq, is_reading } = mark;
-        let key = (card.id, room);
-        self.marks.insert(key, Unsaved { card, seq, is_reading, is_saving: false });
-        self.unsaved.insert(key);
-    }
-
     /// The user is on a first other node.
     pub(super) fn begin_elsewhere(&mut self, user: UserId, room: RoomId) {
         self.note_where(user, room, true);
@@ -129,6 +106,7 @@ impl Home {
         if is_reading {
             self.reading.entry(user).or_default().push(room);
         } else if let Some(rooms) = self.reading.get_mut(&user) {
+            // Without an entry, the other node's report of the user's coming was lost.
             rooms.retain(|other| *other != room);
             if rooms.is_empty() {
                 self.reading.remove(&user);
@@ -153,12 +131,12 @@ impl Home {
     pub(super) fn watch(&mut self, user: UserId, edge: ShardId, lanes: &mut Lanes) {
         let reading = self.reading.get(&user).into_iter().flatten();
         let mut marks: Vec<Mark> = reading
-            .filter_map(|room| {
-                let known = self.rooms.get(room)?;
+            .map(|room| {
+                let known = self.rooms.get(room).expect("a room that is read is known");
                 // The messages here say nothing of how far another node has come.
                 let is_here = known.roster.card_here(user).is_some();
                 let seq = if is_here { known.log.seq() } else { Seq(0) };
-                Some(Mark { room: *room, seq, is_reading: true })
+                Mark { room: *room, seq, is_reading: true }
             })
             .collect();
         let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
@@ -172,70 +150,5 @@ impl Home {
             }
         }
         lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
-    }
-
-    /// Other nodes may have taken this one for dead, and its readers for gone: the store is sent again
-    /// who is here.
-    pub(super) fn save_readers_again(&mut self) {
-        if self.settings.ephemeral {
-            return;
-        }
-        let mut present = Vec::new();
-        for (id, room) in &self.rooms {
-            let mark = Mark { room: *id, seq: room.log.seq(), is_reading: true };
-            present.extend(room.roster.users_here().map(|card| (card.clone(), mark)));
-        }
-        present.into_iter().for_each(|(card, mark)| self.save(card, mark));
-    }
-
-    /// Marks that were sent before may be lost, and a node that asks the store would not find them.
-    pub(super) fn repeat_unsaved(&mut self) {
-        for ((_, room), mark) in self.marks.iter().filter(|(_, mark)| !mark.is_reading) {
-            self.unsent.changed(*room, &mark.card, false, mark.seq);
-        }
-    }
-
-    pub(crate) fn read_saved(
-        &mut self,
-        now: Now,
-        user: UserId,
-        saved: Mark,
-        outcome: Result<(), StoreDown>,
-    ) {
-        let room = saved.room;
-        // An earlier answer has confirmed the same mark.
-        let Some(mark) = self.marks.get_mut(&(user, room)) else { return };
-        let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
-        if is_latest && outcome.is_ok() {
-            self.marks.remove(&(user, room));
-            return;
-        }
-        if mark.is_saving {
-            mark.is_saving = false;
-            self.unsaved.insert((user, room));
-        }
-        if outcome.is_err() {
-            self.save_at = now.plus_ms(SAVE_RETRY_MS);
-        }
-    }
-
-    pub(super) fn save_marks(&mut self, now: Now, lanes: &mut Lanes) {
-        while let Some((user, room)) = self.unsaved.first().copied() {
-            if self.save_at > now {
-                return self.retry(self.save_at);
-            }
-            let Some(mark) = self.marks.get_mut(&(user, room)) else {
-                // An earlier answer has confirmed the same mark.
-                self.unsaved.pop_first();
-                continue;
-            };
-            let (seq, is_reading) = (mark.seq, mark.is_reading);
-            let command = Command::SaveRead { user, room, seq, is_reading };
-            if lanes.command(command).is_err() {
-                return self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
-            mark.is_saving = true;
-            self.unsaved.pop_first();
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! up, repetitions change nothing, and numbers that cannot be are ignored.
 
 use super::log::{Entry, SEQ_MAX};
-use super::messages::{Taken, Verdict};
+use super::messages::{PublishAnswer, Taken};
 use super::*;
 use crate::cluster::{ClusterInput, NodeIx, StoredMessage};
 use throng_engine::home_of;
@@ -87,11 +87,14 @@ impl Home {
         &mut self,
         room_id: RoomId,
         outcome: Result<Option<RoomInfo>, StoreDown>,
+        counters: &mut Counters,
     ) {
         if !self.unknown.contains(&room_id) {
+            // The answer to a `CreateRoom` came first.
+            counters.stale_replies += 1;
             return;
         }
-        let waiting = self.creating.remove(&room_id).unwrap_or_default();
+        let waiting = self.creating.remove(&room_id).expect("joins wait for an unconfirmed room");
         let refusal = outcome.is_err().then_some(Refusal::StorageUnavailable);
         self.decided.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
         match outcome {
@@ -167,8 +170,8 @@ impl Home {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         if room.log.is_missing() && room.roster.members() == 0 {
             for (seq, entry) in room.log.skip_all() {
-                let accept = |origin| Verdict { origin, outcome: Ok((entry.id, seq)) };
-                self.verdicts.extend(entry.origin.map(accept));
+                let accept = |origin| PublishAnswer { origin, outcome: Ok((entry.id, seq)) };
+                self.publish_answers.extend(entry.origin.map(accept));
             }
             self.note_tip(room_id);
         }
@@ -204,13 +207,13 @@ impl Home {
         outcome: Result<Vec<StoredMessage>, StoreDown>,
         counters: &mut Counters,
     ) {
-        // A room is kept while it fetches; an answer about another is not acted on.
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let room = self.rooms.get_mut(&room_id).expect("a room is kept while it fetches");
         match outcome {
             Ok(messages) => {
                 for message in messages {
                     let seq = message.seq;
                     if seq > SEQ_MAX {
+                        counters.cluster_ignored += 1;
                         continue;
                     }
                     room.take(self.now, seq, Entry::from(message), &mut self.scratch);
@@ -293,6 +296,7 @@ impl Home {
     /// How many are online in rooms that other nodes changed, for the REST API.
     pub(super) fn log_online(&mut self, lanes: &mut Lanes) {
         for room in std::mem::take(&mut self.online_changed) {
+            // A room that the store does not have is forgotten, and has no members.
             let online = self.rooms.get(&room).map_or(0, |known| known.roster.online());
             lanes.change(PresenceChange::Online { room, online });
         }

@@ -30,21 +30,24 @@ fn space_around_the_arguments_changes_nothing() {
 #[test]
 fn no_argument_counts_as_an_empty_object() {
     assert!(matches!(parse(r#"["login"]"#).request, Ok(ClientRequest::Login)));
-    let fault = Fault::Argument(Refusal::InvalidArgument);
+    let fault = RequestError::Argument(Refusal::InvalidArgument);
     assert_eq!(parse(r#"["room"]"#).request.unwrap_err(), fault);
 }
 
 #[test]
 fn faults_say_whether_the_sender_matters() {
     for (data, fault) in [
-        (r#"["dance",{"api_token":5}]"#, Fault::Event(Refusal::UnknownEvent)),
-        (r#"[7,{}]"#, Fault::Event(Refusal::UnknownEvent)),
-        (r#"["login",[]]"#, Fault::Event(Refusal::InvalidArgument)),
-        (r#"["login",null]"#, Fault::Event(Refusal::InvalidArgument)),
-        (r#"["room",{"roomid":1,"roomid":2}]"#, Fault::Event(Refusal::InvalidArgument)),
-        (r#"["room",{"roomid":1,"api_token":"short"}]"#, Fault::Event(Refusal::Unauthenticated)),
-        (r#"["room",{"roomid":0}]"#, Fault::Argument(Refusal::InvalidArgument)),
-        (r#"["message",{"roomid":1,"msg":5}]"#, Fault::Argument(Refusal::InvalidArgument)),
+        (r#"["dance",{"api_token":5}]"#, RequestError::Event(Refusal::UnknownEvent)),
+        (r#"[7,{}]"#, RequestError::Event(Refusal::UnknownEvent)),
+        (r#"["login",[]]"#, RequestError::Event(Refusal::InvalidArgument)),
+        (r#"["login",null]"#, RequestError::Event(Refusal::InvalidArgument)),
+        (r#"["room",{"roomid":1,"roomid":2}]"#, RequestError::Event(Refusal::InvalidArgument)),
+        (
+            r#"["room",{"roomid":1,"api_token":"short"}]"#,
+            RequestError::Event(Refusal::Unauthenticated),
+        ),
+        (r#"["room",{"roomid":0}]"#, RequestError::Argument(Refusal::InvalidArgument)),
+        (r#"["message",{"roomid":1,"msg":5}]"#, RequestError::Argument(Refusal::InvalidArgument)),
     ] {
         assert_eq!(parse(data).request.unwrap_err(), fault, "{data}");
     }
@@ -54,11 +57,11 @@ fn faults_say_whether_the_sender_matters() {
 fn only_pictures_may_be_longer_than_an_event() {
     let long = "x".repeat(1000);
     let event = parse(&format!(r#"["message",{{"roomid":1,"msg":"{long}"}}]"#));
-    assert_eq!(event.request.unwrap_err(), Fault::Event(Refusal::TooLarge));
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
     let event = parse(&format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#));
     assert!(event.request.is_ok());
     let event = parse(&format!(r#"["room",{{"roomid":1,"img":"data:{long}"}}]"#));
-    assert_eq!(event.request.unwrap_err(), Fault::Event(Refusal::TooLarge));
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
 }
 
 #[test]

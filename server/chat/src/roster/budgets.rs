@@ -37,7 +37,7 @@ impl Rates {
     /// `presence_mode`: members per presence mode.
     pub(super) fn new(throttle: &RosterThrottle, [full, delta, count]: [u32; 3]) -> Rates {
         // A sixteenth is kept back for what is sent at once before it is paid.
-        let (small, large) = (throttle.room_bytes_per_s, throttle.room_news_bytes_per_s);
+        let (small, large) = (throttle.room_bytes_per_s, throttle.room_update_bytes_per_s);
         let (small, large) = (small - small / 16, large - large / 16);
         let half = |bytes: u64, is_shared: bool| if is_shared { (bytes / 2).max(1) } else { bytes };
         let is_small_shared = full > 0 && delta + count > 0;

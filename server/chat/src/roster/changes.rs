@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::Roster;
 use super::budgets::cost;
-use super::turn::{Group, Turn};
+use super::sending::{Group, Sending};
 use crate::frames::{self, Meta};
 use crate::ids::{Seq, SessionId};
 use crate::lane::PresenceMode;
+use throng_engine::LANE_RETRY_MS;
 
 /// A change on its way to one member after the other.
 pub(super) struct Round {
@@ -34,7 +35,7 @@ impl Round {
 }
 
 impl Roster {
-    pub(super) fn send_changes(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_changes(&mut self, sending: &mut Sending<'_>) {
         if self.presence_mode[PresenceMode::Delta as usize] == 0 {
             self.updates.unsent.forget_changes();
             self.updates.changes = None;
@@ -46,74 +47,74 @@ impl Roster {
             self.updates.sent_version = self.version;
         }
         if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
-            if !(turn.can_pay(&self.updates.budgets.events)
-                && turn.can_pay(&self.updates.budgets.changes))
+            if !(sending.can_pay(&self.updates.budgets.events)
+                && sending.can_pay(&self.updates.budgets.changes))
             {
                 return;
             }
-            self.begin_changes(turn);
+            self.begin_changes(sending);
         }
-        self.go_on_with_changes(turn);
+        self.go_on_with_changes(sending);
         if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
             // What changed during a round is sent in the next one.
-            turn.come_back(turn.now.plus_ms(1));
+            sending.come_back(sending.now.plus_ms(LANE_RETRY_MS));
         }
     }
 
-    fn begin_changes(&mut self, turn: &mut Turn<'_>) {
+    fn begin_changes(&mut self, sending: &mut Sending<'_>) {
         let joined = std::mem::take(&mut self.updates.unsent.joined);
         let left = std::mem::take(&mut self.updates.unsent.left);
         let cards = joined.iter().filter_map(|user| self.users.get(user));
         let entries: Vec<String> = cards.map(|present| frames::entry(&present.card)).collect();
         let ids: Vec<String> = left.iter().map(|user| user.0.to_string()).collect();
         let mut round = Round {
-            meta: self.meta(turn.seq),
+            meta: self.meta(sending.seq),
             joined: entries.join(","),
             left: ids.join(","),
             frame: Bytes::new(),
             serial: self.updates.next_serial(),
             queue: VecDeque::new(),
         };
-        let frame = round.frame(turn.seq);
+        let frame = round.frame(sending.seq);
         let receivers = u64::from(self.updates.receivers);
         self.updates.sent_version = self.version;
-        self.updates.budgets.events.spend(turn.now, cost(receivers, 0), turn.rates.events);
+        self.updates.budgets.events.spend(sending.now, cost(receivers, 0), sending.rates.events);
         let bytes = receivers * frame.len() as u64;
-        if bytes <= turn.rates.at_once {
-            self.updates.budgets.changes.spend(turn.now, bytes, turn.rates.changes);
-            self.broadcast(PresenceMode::Delta, &frame, true, turn);
+        if bytes <= sending.rates.at_once {
+            self.updates.budgets.changes.spend(sending.now, bytes, sending.rates.changes);
+            self.broadcast(PresenceMode::Delta, &frame, true, sending);
             return;
         }
         round.queue = self.members_who(|member| {
             member.presence_mode == PresenceMode::Delta && !member.is_waiting
         });
         self.updates.changes = Some(round);
-        turn.counters.roster_broadcasts += 1;
+        sending.counters.roster_broadcasts += 1;
     }
 
-    fn go_on_with_changes(&mut self, turn: &mut Turn<'_>) {
+    fn go_on_with_changes(&mut self, sending: &mut Sending<'_>) {
         let Some(mut round) = self.updates.changes.take() else { return }; // There is no round.
-        let mut group = Group { frame: round.frame(turn.seq), ..Group::default() };
+        let mut group = Group { frame: round.frame(sending.seq), ..Group::default() };
         let len = group.frame.len();
-        while let Some(conn) = round.queue.front().copied() {
-            let is_receiver = self.members.get(&conn).is_some_and(|member| {
+        while let Some(session) = round.queue.front().copied() {
+            let is_receiver = self.members.get(&session).is_some_and(|member| {
                 // A member that got a whole roster since has this change.
-                let serial = self.updates.serials.get(&conn).copied().unwrap_or(0);
+                let serial = self.updates.serials.get(&session).copied().unwrap_or(0);
                 member.presence_mode == PresenceMode::Delta
                     && !member.is_waiting
                     && serial < round.serial
             });
             if is_receiver {
-                if !turn.can_pay(&self.updates.budgets.changes) {
+                if !sending.can_pay(&self.updates.budgets.changes) {
                     break;
                 }
-                self.updates.budgets.changes.spend(turn.now, len as u64, turn.rates.changes);
-                turn.count(1, len, true);
-                group.add(conn);
+                self.updates.budgets.changes.spend(sending.now, len as u64, sending.rates.changes);
+                sending.count(1, len, true);
+                group.add(session);
             }
             round.queue.pop_front();
         }
-        turn.give(&mut group);
+        sending.give(&mut group);
         self.updates.changes = (!round.queue.is_empty()).then_some(round);
     }
 }

@@ -13,14 +13,14 @@ impl Roster {
         let mut presence_mode = [0; 3];
         let mut receivers = 0;
         let queued = self.updates.waiting_places();
-        for (conn, member) in &self.members {
+        for (session, member) in &self.members {
             *sessions.entry(member.user).or_default() += 1;
-            edges[usize::from(conn.shard().0)] += 1;
+            edges[usize::from(session.shard().0)] += 1;
             presence_mode[member.presence_mode as usize] += 1;
             let is_delta = member.presence_mode == PresenceMode::Delta;
             receivers += u32::from(is_delta && !member.is_waiting);
             if member.is_waiting {
-                let is_queued = self.updates.is_queued_at(*conn, member.presence_mode, &queued);
+                let is_queued = self.updates.is_queued_at(*session, member.presence_mode, &queued);
                 assert!(is_queued, "a member that waits is queued");
             }
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::block::Block;
 use super::budgets::{Budgets, Rates, cost};
 use super::changes::Round;
-use super::turn::{Group, Turn};
+use super::sending::{Group, Sending};
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::Lanes;
 use crate::counters::Counters;
@@ -19,8 +19,8 @@ use crate::frames;
 use crate::ids::{Seq, SessionId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
-use throng_engine::Now;
 use throng_engine::canary::{Canary, is_armed};
+use throng_engine::{LANE_RETRY_MS, Now};
 
 /// Lane slots that one call of [`Roster::send_updates`] may take: one for the number and one for those who
 /// wait for it, one for changes, and two each for whole rosters and first ones, since a newer block
@@ -40,8 +40,8 @@ pub(super) struct Unsent {
 }
 
 /// A member that waits for a whole roster.
-pub(super) struct Waiting {
-    pub(super) conn: SessionId,
+pub(super) struct WaitingMember {
+    pub(super) session: SessionId,
     /// Its latest place; an older one is void.
     pub(super) serial: u64,
     /// It is in the roster since, or asked then: an older one will not do.
@@ -55,7 +55,7 @@ pub(super) struct Updates {
     /// A change of this version was sent: a member that gets an older roster later would miss it.
     pub(super) sent_version: u64,
     /// Members who wait for a whole roster, in the order of their coming.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<WaitingMember>,
     /// Members who wait for the number.
     counting: Vec<SessionId>,
     /// Full members whose roster is old, and whether a user joined since it was the newest.
@@ -77,20 +77,25 @@ impl Updates {
     }
 
     /// A member begins to wait, in the roster of this version.
-    pub(super) fn entered(&mut self, conn: SessionId, presence_mode: PresenceMode, version: u64) {
+    pub(super) fn entered(
+        &mut self,
+        session: SessionId,
+        presence_mode: PresenceMode,
+        version: u64,
+    ) {
         let serial = self.next_serial();
-        self.serials.insert(conn, serial);
+        self.serials.insert(session, serial);
         match presence_mode {
             PresenceMode::Full | PresenceMode::Delta => {
-                self.waiting.push_back(Waiting { conn, serial, version });
+                self.waiting.push_back(WaitingMember { session, serial, version });
             }
-            PresenceMode::Count => self.counting.push(conn),
+            PresenceMode::Count => self.counting.push(session),
         }
     }
 
     /// It receives no more, or in another mode.
-    pub(super) fn left(&mut self, conn: SessionId, member: &Member) {
-        self.serials.remove(&conn);
+    pub(super) fn left(&mut self, session: SessionId, member: &Member) {
+        self.serials.remove(&session);
         if member.presence_mode == PresenceMode::Delta && !member.is_waiting {
             self.receivers -= u32::from(!is_armed(Canary::KeepReceiver));
         }
@@ -104,21 +109,22 @@ impl Updates {
 
     /// The present places in the queue for a whole roster.
     pub(super) fn waiting_places(&self) -> BTreeSet<(SessionId, u64)> {
-        self.waiting.iter().map(|waiting| (waiting.conn, waiting.serial)).collect()
+        self.waiting.iter().map(|waiting| (waiting.session, waiting.serial)).collect()
     }
 
     /// Whether a member that waits in this mode will be served.
     pub(super) fn is_queued_at(
         &self,
-        conn: SessionId,
+        session: SessionId,
         presence_mode: PresenceMode,
         places: &BTreeSet<(SessionId, u64)>,
     ) -> bool {
         match presence_mode {
-            PresenceMode::Full | PresenceMode::Delta => {
-                self.serials.get(&conn).is_some_and(|serial| places.contains(&(conn, *serial)))
-            }
-            PresenceMode::Count => self.counting.contains(&conn),
+            PresenceMode::Full | PresenceMode::Delta => self
+                .serials
+                .get(&session)
+                .is_some_and(|serial| places.contains(&(session, *serial))),
+            PresenceMode::Count => self.counting.contains(&session),
         }
     }
 
@@ -167,17 +173,18 @@ impl Roster {
             return None;
         }
         if lanes.delivery_slots_min() < RESERVED_SLOTS + SLOTS_MAX {
-            return Some(now.plus_ms(1));
+            return Some(now.plus_ms(LANE_RETRY_MS));
         }
         let (room, rates) = (self.room, Rates::new(throttle, self.presence_mode));
         let (again, is_put_off) = (None, false);
-        let mut turn = Turn { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
-        self.send_number(&mut turn);
-        self.send_changes(&mut turn);
-        self.send_again(&mut turn);
-        self.send_first(&mut turn);
-        turn.counters.rosters_put_off += u64::from(turn.is_put_off);
-        let again = turn.again;
+        let mut sending =
+            Sending { now, seq, room, rates, throttle, lanes, counters, again, is_put_off };
+        self.send_number(&mut sending);
+        self.send_changes(&mut sending);
+        self.send_again(&mut sending);
+        self.send_first(&mut sending);
+        sending.counters.rosters_put_off += u64::from(sending.is_put_off);
+        let again = sending.again;
         if !self.updates.is_queued() {
             self.updates.rest();
         }
@@ -186,47 +193,47 @@ impl Roster {
 
     // ---- the number ---------------------------------------------------------------------------
 
-    fn send_number(&mut self, turn: &mut Turn<'_>) {
+    fn send_number(&mut self, sending: &mut Sending<'_>) {
         let receivers = u64::from(self.presence_mode[PresenceMode::Count as usize]);
         let is_due = std::mem::take(&mut self.updates.unsent.count) && receivers > 0;
         if is_due {
-            if turn.can_pay(&self.updates.budgets.events) {
-                let frame = frames::presence_count(self.meta(turn.seq));
+            if sending.can_pay(&self.updates.budgets.events) {
+                let frame = frames::presence_count(self.meta(sending.seq));
                 let price = cost(receivers, frame.len());
-                self.updates.budgets.events.spend(turn.now, price, turn.rates.events);
-                self.broadcast(PresenceMode::Count, &frame, false, turn);
-                for conn in std::mem::take(&mut self.updates.counting) {
-                    self.stop_waiting(conn, PresenceMode::Count);
+                self.updates.budgets.events.spend(sending.now, price, sending.rates.events);
+                self.broadcast(PresenceMode::Count, &frame, false, sending);
+                for session in std::mem::take(&mut self.updates.counting) {
+                    self.stop_waiting(session, PresenceMode::Count);
                 }
                 return;
             }
             self.updates.unsent.count = true;
         }
         // A member that enters a room without budget need not wait for so little.
-        if self.updates.counting.is_empty() || !turn.shard_can_pay() {
+        if self.updates.counting.is_empty() || !sending.shard_can_pay() {
             return;
         }
-        let frame = frames::presence_count(self.meta(turn.seq));
+        let frame = frames::presence_count(self.meta(sending.seq));
         let mut group = Group { frame, ..Group::default() };
-        for conn in std::mem::take(&mut self.updates.counting) {
-            if self.stop_waiting(conn, PresenceMode::Count) {
-                group.add(conn);
-                turn.count(1, group.frame.len(), true);
+        for session in std::mem::take(&mut self.updates.counting) {
+            if self.stop_waiting(session, PresenceMode::Count) {
+                group.add(session);
+                sending.count(1, group.frame.len(), true);
             }
         }
-        turn.give(&mut group);
+        sending.give(&mut group);
     }
 
     // ---- members ------------------------------------------------------------------------------
 
     pub(super) fn members_who(&self, which: impl Fn(&Member) -> bool) -> VecDeque<SessionId> {
         let members = self.members.iter();
-        members.filter(|(_, member)| which(member)).map(|(conn, _)| *conn).collect()
+        members.filter(|(_, member)| which(member)).map(|(session, _)| *session).collect()
     }
 
     /// True if the member waited, and is in this mode.
-    pub(super) fn stop_waiting(&mut self, conn: SessionId, presence_mode: PresenceMode) -> bool {
-        match self.members.get_mut(&conn) {
+    pub(super) fn stop_waiting(&mut self, session: SessionId, presence_mode: PresenceMode) -> bool {
+        match self.members.get_mut(&session) {
             Some(member) if member.presence_mode == presence_mode => {
                 std::mem::replace(&mut member.is_waiting, false)
             }
@@ -240,19 +247,19 @@ impl Roster {
         presence_mode: PresenceMode,
         frame: &Bytes,
         is_owed_once: bool,
-        turn: &mut Turn<'_>,
+        sending: &mut Sending<'_>,
     ) {
         let receivers = match presence_mode {
             PresenceMode::Delta => self.updates.receivers,
             PresenceMode::Full | PresenceMode::Count => self.presence_mode[presence_mode as usize],
         };
-        turn.count(u64::from(receivers), frame.len(), is_owed_once);
-        turn.counters.roster_broadcasts += 1;
-        for to in turn.lanes.shards() {
+        sending.count(u64::from(receivers), frame.len(), is_owed_once);
+        sending.counters.roster_broadcasts += 1;
+        for to in sending.lanes.shards() {
             if self.has_edge(to) {
                 let delivery =
                     Delivery::Roster { room: self.room, presence_mode, frame: frame.clone() };
-                turn.lanes.deliver(to, delivery);
+                sending.lanes.deliver(to, delivery);
             }
         }
     }

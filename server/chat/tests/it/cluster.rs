@@ -10,7 +10,7 @@ mod tokens;
 use std::sync::Arc;
 
 use throng_chat::cluster::{
-    Audience, ClusterInput, ConnState, Emit, NodeIx, Signal, StoredMessage,
+    Audience, ClusterInput, Emit, NodeIx, SessionState, Signal, StoredMessage,
 };
 use throng_chat::{RoomId, Seq, Settings, UserId};
 use throng_engine::PipeEnd;
@@ -85,14 +85,14 @@ fn count_of_room_1(client: Client, world: &mut World) -> String {
 fn present(signals: &[Signal]) -> Vec<(u32, bool, u64)> {
     let of = |signal: &Signal| match signal {
         Signal::Present { user, is_present, seq, .. } => Some((user.id.0, *is_present, seq.0)),
-        Signal::Connection { .. } | Signal::Committed { .. } => None,
+        Signal::Session { .. } | Signal::Committed { .. } => None,
     };
     signals.iter().filter_map(of).collect()
 }
 
-fn states(signals: &[Signal]) -> Vec<Option<ConnState>> {
+fn states(signals: &[Signal]) -> Vec<Option<SessionState>> {
     let of = |signal: &Signal| match signal {
-        Signal::Connection { state, .. } => Some(state.clone()),
+        Signal::Session { state, .. } => Some(state.clone()),
         Signal::Present { .. } | Signal::Committed { .. } => None,
     };
     signals.iter().filter_map(of).collect()

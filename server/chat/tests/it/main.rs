@@ -1,4 +1,4 @@
-//! The core as its shell sees it: inputs in, effects and bytes out, on one and on several shards.
+//! The core as the runtime sees it: inputs in, effects and bytes out, on one and on several shards.
 
 mod chat;
 mod cluster;

@@ -72,17 +72,17 @@ fn nodes_that_try_the_same_id_get_different_ones() {
 #[test]
 fn joins_leaves_and_messages_cross() {
     let mut world = two_with_users();
-    let conn = world.enter(0, 9, &[2]);
+    let session = world.enter(0, 9, &[2]);
     world.say(0, 2, "hello");
     world.run(100);
     assert_correct(&mut world);
     let message = world.node(1).messages.last().cloned().expect("a message arrived");
     assert_eq!((&*message.1.msg, message.1.seq.0), ("hello", 1));
     assert!(message.1.author.email.is_empty(), "no e-mail passes between nodes");
-    world.move_to(0, conn, 9, &[1]);
+    world.move_to(0, session, 9, &[1]);
     world.run(100);
     assert_correct(&mut world);
-    world.leave(0, conn);
+    world.leave(0, session);
     world.run(100);
     assert_correct(&mut world);
 }
@@ -200,9 +200,9 @@ fn redis_is_emptied_without_a_broken_connection() {
 fn redis_is_paused_for_longer_than_the_lease() {
     let mut world = two_with_users();
     world.mode(Mode::Paused);
-    let conn = world.enter(1, 6, &[1]);
+    let session = world.enter(1, 6, &[1]);
     world.run(5_000);
-    world.leave(1, conn);
+    world.leave(1, session);
     world.say(1, 1, "while it sleeps");
     world.run(5_000);
     assert!(world.has_heard(0));
@@ -329,10 +329,10 @@ fn a_reader_that_fell_behind_reads_everything_again() {
     let mut world = two_with_users();
     world.sleep(1);
     for user in 0..500 {
-        let conn = world.enter(0, 1_000 + user, &[1]);
+        let session = world.enter(0, 1_000 + user, &[1]);
         world.run(5);
         if user % 2 == 0 {
-            world.leave(0, conn);
+            world.leave(0, session);
         }
         world.say(0, 1, "x");
         world.run(5);

@@ -70,16 +70,16 @@ impl World {
             }
             Act::Move { node, nth, user, rooms } => {
                 let Some(node) = pick(node).filter(|node| !self.is_asleep(*node)) else { return };
-                let conns: Vec<_> = self.node(node).conns.keys().copied().collect();
-                if let Some(conn) = conns.get(nth % conns.len().max(1)) {
-                    self.move_to(node, *conn, *user, rooms);
+                let sessions: Vec<_> = self.node(node).sessions.keys().copied().collect();
+                if let Some(session) = sessions.get(nth % sessions.len().max(1)) {
+                    self.move_to(node, *session, *user, rooms);
                 }
             }
             Act::Leave { node, nth } => {
                 let Some(node) = pick(node).filter(|node| !self.is_asleep(*node)) else { return };
-                let conns: Vec<_> = self.node(node).conns.keys().copied().collect();
-                if let Some(conn) = conns.get(nth % conns.len().max(1)) {
-                    self.leave(node, *conn);
+                let sessions: Vec<_> = self.node(node).sessions.keys().copied().collect();
+                if let Some(session) = sessions.get(nth % sessions.len().max(1)) {
+                    self.leave(node, *session);
                 }
             }
             Act::Say { node, room } => {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use throng_chat::cluster::{ClusterInput, ConnState, NodeIx, Signal, StoredMessage};
+use throng_chat::cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 use throng_chat::{RoomId, Seq, UserId};
 use throng_engine::{Now, SessionId};
 
@@ -22,7 +22,7 @@ pub struct Node {
     pub cluster: Cluster,
     effects: Effects,
     /// Sessions: their user and rooms, and when they began.
-    pub conns: BTreeMap<SessionId, (ConnState, Now)>,
+    pub sessions: BTreeMap<SessionId, (SessionState, Now)>,
     /// The presence of other nodes that the shards were given.
     pub views: BTreeMap<NodeIx, Facts>,
     /// The highest seq each room is known to have.
@@ -60,7 +60,7 @@ pub struct World {
     started: u64,
     /// The id that every node tries first, instead of one of its own.
     pub first_id: Option<u16>,
-    next_conn: u32,
+    next_session: u32,
     pub steps: u64,
 }
 
@@ -79,7 +79,7 @@ impl World {
             settings,
             started: seed << 16,
             first_id: None,
-            next_conn: 0,
+            next_session: 0,
             steps: 0,
         }
     }
@@ -104,7 +104,7 @@ impl World {
         let node = Node {
             cluster: Cluster::new(self.settings.clone(), seed),
             effects: Effects::default(),
-            conns: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             views: BTreeMap::new(),
             // A node that starts reads the rooms from SQL.
             heard: self.sql.tips.clone(),
@@ -144,38 +144,38 @@ impl World {
     // ---- users --------------------------------------------------------------------------------
 
     pub fn enter(&mut self, node: usize, user: u32, rooms: &[u32]) -> SessionId {
-        self.next_conn += 1;
-        let conn = SessionId(u64::from(self.next_conn));
-        self.move_to(node, conn, user, rooms);
-        conn
+        self.next_session += 1;
+        let session = SessionId(u64::from(self.next_session));
+        self.move_to(node, session, user, rooms);
+        session
     }
 
     /// The session belongs to the user and is in these rooms.
-    pub fn move_to(&mut self, node: usize, conn: SessionId, user: u32, rooms: &[u32]) {
+    pub fn move_to(&mut self, node: usize, session: SessionId, user: u32, rooms: &[u32]) {
         let rooms: SmallVec<[RoomId; 2]> = rooms.iter().map(|room| RoomId(*room)).collect();
-        let state = ConnState { user: UserId(user), rooms };
-        self.set(node, conn, Some(state));
+        let state = SessionState { user: UserId(user), rooms };
+        self.set(node, session, Some(state));
     }
 
-    pub fn leave(&mut self, node: usize, conn: SessionId) {
-        self.set(node, conn, None);
+    pub fn leave(&mut self, node: usize, session: SessionId) {
+        self.set(node, session, None);
     }
 
-    fn set(&mut self, index: usize, conn: SessionId, state: Option<ConnState>) {
+    fn set(&mut self, index: usize, session: SessionId, state: Option<SessionState>) {
         let now = self.now;
         let before = self.truth(index);
         let node = self.node(index);
         match state.clone() {
             Some(state) => {
-                let since = node.conns.get(&conn).map_or(now, |(_, since)| *since);
-                node.conns.insert(conn, (state, since));
+                let since = node.sessions.get(&session).map_or(now, |(_, since)| *since);
+                node.sessions.insert(session, (state, since));
             }
             None => {
-                node.conns.remove(&conn);
+                node.sessions.remove(&session);
             }
         }
         let after = self.truth(index);
-        self.step(index, Event::Signal(Signal::Connection { conn, state }));
+        self.step(index, Event::Signal(Signal::Session { session, state }));
         let seq = |world: &World, room| world.sql.tips.get(&room).copied().unwrap_or_default();
         for (room, user) in before.symmetric_difference(&after) {
             let is_present = after.contains(&(*room, *user));
@@ -208,7 +208,7 @@ impl World {
     /// The users in each room on the node.
     pub fn truth(&self, index: usize) -> Facts {
         let Some(node) = &self.nodes[index] else { return Facts::new() };
-        let each = node.conns.values();
+        let each = node.sessions.values();
         each.flat_map(|(state, _)| state.rooms.iter().map(|room| (*room, state.user))).collect()
     }
 
@@ -293,7 +293,7 @@ impl World {
         }
         node.cluster.step(now, event, &mut node.effects);
         // A check costs time in proportion to the state: with many users it is made less often.
-        let every = 1 + node.conns.len() as u64 / 64;
+        let every = 1 + node.sessions.len() as u64 / 64;
         if steps.is_multiple_of(every)
             && let Err(fault) = node.cluster.check()
         {

@@ -68,7 +68,7 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
         while let Some((to, delivery)) = self.home.next(|to| cx.lanes.delivery_slots(to) > 0) {
             cx.lanes.deliver(to, delivery);
         }
-        self.home_retry_at = self.home.is_blocked().then(|| cx.engine.now().plus_ms(1));
+        self.home_retry_at = self.home.is_blocked().then(|| cx.engine.now().plus_ms(LANE_RETRY_MS));
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, Self>) {
@@ -76,7 +76,7 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
         let is_done = self
             .edge
             .flush(|to, request| lanes.request(to, request).map_err(|Full(request)| request));
-        self.retry_at = (!is_done).then(|| cx.engine.now().plus_ms(1));
+        self.retry_at = (!is_done).then(|| cx.engine.now().plus_ms(LANE_RETRY_MS));
         if !is_done {
             self.counters.lane_refusals_request += 1;
         }

@@ -32,8 +32,8 @@ impl Engine {
         for (index, slot) in self.slots.iter().enumerate() {
             assert_eq!(slot.session.is_none(), is_free[index], "a slot is free or has a session");
             if let Some(session) = &slot.session {
-                let conn = SessionId::new(self.shard, index as u32, slot.generation);
-                assert_eq!(session.conn, conn, "a session knows its slot");
+                let id = SessionId::new(self.shard, index as u32, slot.generation);
+                assert_eq!(session.id, id, "a session knows its slot");
             }
         }
     }
@@ -52,12 +52,12 @@ impl Engine {
         for (slot, entry) in self.pipes.iter().enumerate() {
             let pipe = PipeId { slot: slot as u32, generation: entry.generation };
             match entry.role {
-                Role::Session(conn) => {
-                    let session = self.session(conn).expect("a session's pipe has a session");
+                Role::Session(id) => {
+                    let session = self.session(id).expect("a session's pipe has a session");
                     assert_eq!(session.pipe(), Some(pipe), "a session points back to its pipe");
                 }
-                Role::Probe { conn, .. } => {
-                    let session = self.session(conn).expect("a probe has a session");
+                Role::Probe { session: id, .. } => {
+                    let session = self.session(id).expect("a probe has a session");
                     assert_eq!(session.probe, Some(pipe), "a session points back to its probe");
                 }
                 Role::Gone => {
@@ -68,12 +68,12 @@ impl Engine {
         }
         for session in self.sessions() {
             if let Some(pipe) = session.pipe() {
-                assert_eq!(self.role(pipe), Role::Session(session.conn), "a pipe has its role");
+                assert_eq!(self.role(pipe), Role::Session(session.id), "a pipe has its role");
             }
             if let Some(probe) = session.probe {
                 assert!(session.is_polling(), "only a polling session is probed");
                 let is_probe =
-                    matches!(self.role(probe), Role::Probe { conn, .. } if conn == session.conn);
+                    matches!(self.role(probe), Role::Probe { session: id, .. } if id == session.id);
                 assert!(is_probe, "a probe has its role");
             }
         }
@@ -87,7 +87,7 @@ impl Engine {
             assert_eq!(polling.bytes, held, "bytes accounted are bytes held");
             if let Some(last) = polling.last {
                 known += 1;
-                assert_eq!(self.polls.get(&last), Some(&session.conn), "a poll names its session");
+                assert_eq!(self.polls.get(&last), Some(&session.id), "a poll names its session");
             }
             if let Some(parked) = &polling.parked {
                 assert_eq!(polling.last, Some(parked.poll), "the last poll is the parked one");
@@ -104,10 +104,10 @@ impl Engine {
 
     fn check_timers(&self) {
         for session in self.sessions() {
-            let Session { conn, timer_at, .. } = *session;
+            let Session { id, timer_at, .. } = *session;
             let due = Timers::fires_by(session.next_due());
             assert!(timer_at <= due, "a timer fires when the session is due, or before");
-            let is_set = self.timers.fires_at(timer_at, Timer::Session(conn));
+            let is_set = self.timers.fires_at(timer_at, Timer::Session(id));
             assert!(is_set, "a session has the timer it knows of");
             let probe = session.probe.map(Timer::Probe);
             assert!(probe.is_none_or(|probe| self.timers.is_set(probe)), "a probe has a timer");

@@ -16,7 +16,7 @@ use crate::timers::Timer;
 impl Engine {
     /// The live session that a request's `sid` names.
     fn lookup(&mut self, request: &EngineRequest, sid: &str) -> Option<SessionId> {
-        self.named(request, sid).filter(|conn| self.is_alive(*conn))
+        self.named(request, sid).filter(|id| self.is_alive(*id))
     }
 
     /// The session of that name, whether its heartbeat is due or not.
@@ -25,7 +25,7 @@ impl Engine {
         let session = self.slots.get(sid.slot() as usize)?.session.as_deref()?;
         let is_match = subtle::ConstantTimeEq::ct_eq(&session.sid_random[..], sid.random());
         let is_here = session.endpoint == request.endpoint;
-        (bool::from(is_match) && is_here).then_some(session.conn)
+        (bool::from(is_match) && is_here).then_some(session.id)
     }
 
     pub(crate) fn has_session(&self, request: &EngineRequest) -> bool {
@@ -44,13 +44,13 @@ impl Engine {
             Admission::Session => {}
         }
         let sid = request.sid.as_deref().unwrap_or_default();
-        let conn = self.lookup(request, sid).ok_or(EngineError::SessionUnknown)?;
-        let is_polling = self.session(conn).is_some_and(Session::is_polling);
+        let id = self.lookup(request, sid).ok_or(EngineError::SessionUnknown)?;
+        let is_polling = self.session(id).is_some_and(Session::is_polling);
         let wants_polling = request.transport == Transport::Polling;
         if is_upgrade == wants_polling || (!is_upgrade && !is_polling) {
             return Err(EngineError::BadRequest);
         }
-        Ok(Verified::Session(conn))
+        Ok(Verified::Session(id))
     }
 
     pub(crate) fn http(
@@ -62,17 +62,17 @@ impl Engine {
         match self.verify(&request, false) {
             Err(error) => self.refuse_poll(poll, error),
             Ok(Verified::RawEcho) => self.refuse_poll(poll, EngineError::BadRequest),
-            Ok(Verified::Session(conn)) => match request.method {
-                Method::Get => self.poll(conn, poll, request.jsonp),
+            Ok(Verified::Session(id)) => match request.method {
+                Method::Get => self.poll(id, poll, request.jsonp),
                 Method::Post => {
                     let form = form(request.octet_stream);
-                    self.post(conn, poll, form, request.jsonp.is_some(), body);
+                    self.post(id, poll, form, request.jsonp.is_some(), body);
                 }
                 Method::Other => self.refuse_poll(poll, EngineError::BadRequest),
             },
             Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
                 self.counters.handshakes_refused += 1;
-                let body = bytes::Bytes::from_static(OVERLOADED.as_bytes());
+                let body = bytes::Bytes::from_static(SERVER_FULL.as_bytes());
                 let answer =
                     crate::request::Answer { status: 503, content_type: "application/json", body };
                 self.answers.push((poll, answer));
@@ -80,9 +80,9 @@ impl Engine {
             Ok(Verified::New(version)) => {
                 let polling = Box::new(Polling::new(request.b64));
                 let jsonp = request.jsonp;
-                let conn = self.open(version, request, Carrier::Polling(polling));
-                self.poll(conn, poll, jsonp);
-                self.answer_poll(conn);
+                let id = self.open(version, request, Carrier::Polling(polling));
+                self.poll(id, poll, jsonp);
+                self.answer_poll(id);
             }
         }
     }
@@ -96,26 +96,26 @@ impl Engine {
                 self.set_role(pipe, Role::RawEcho);
             }
             Err(error) => self.refuse_pipe(pipe, accept, error.status(), error.json()),
-            Ok(Verified::Session(conn)) => {
+            Ok(Verified::Session(id)) => {
                 self.greet(pipe, accept);
-                self.set_role(pipe, Role::Probe { conn, is_probed: false });
+                self.set_role(pipe, Role::Probe { session: id, is_probed: false });
                 let is_free = self
-                    .session(conn)
+                    .session(id)
                     .is_some_and(|session| session.is_polling() && session.probe.is_none());
                 if !is_free || !self.settings.allow_upgrades {
                     return self.close_pipe(pipe, 1008, "");
                 }
-                self.live_mut(conn).probe = Some(pipe);
+                self.live_mut(id).probe = Some(pipe);
                 let due = self.now.plus_ms(u64::from(self.settings.upgrade_timeout_ms));
                 self.timers.schedule(due, Timer::Probe(pipe));
             }
             Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
-                self.refuse_pipe(pipe, accept, 503, OVERLOADED);
+                self.refuse_pipe(pipe, accept, 503, SERVER_FULL);
             }
             Ok(Verified::New(version)) => {
                 self.greet(pipe, accept);
-                let conn = self.open(version, request, Carrier::Pipe(pipe));
-                self.set_role(pipe, Role::Session(conn));
+                let id = self.open(version, request, Carrier::Pipe(pipe));
+                self.set_role(pipe, Role::Session(id));
             }
         }
     }
@@ -160,8 +160,8 @@ impl Engine {
         } else {
             Now(u64::MAX)
         };
-        let conn = self.insert(|conn, sid_random| Session {
-            conn,
+        let id = self.insert(|id, sid_random| Session {
+            id,
             endpoint: request.endpoint,
             version,
             beat,
@@ -177,21 +177,21 @@ impl Engine {
             messages_in: 0,
             has_left: false,
         });
-        let sid = self.live(conn).sid().text();
+        let sid = self.live(id).sid().text();
         let mut open = String::with_capacity(128);
         Open { sid: &sid, upgrades_websocket, ping_interval_ms, ping_timeout_ms, max_payload }
             .write(&mut open);
-        self.emit(conn, &open);
-        self.session_events.push_back(SessionEvent::Opened { session: conn, token: request.token });
+        self.emit(id, &open);
+        self.session_events.push_back(SessionEvent::Opened { session: id, token: request.token });
         if is_socket_io && version == Version::V3 {
             // Engine.IO 3 clients send no CONNECT for `/`; the server speaks first (SIO).
-            self.connect_namespace(conn, 0, None);
+            self.connect_namespace(id, 0, None);
         }
-        conn
+        id
     }
 }
 
-const OVERLOADED: &str = r#"{"code":6,"message":"Server is full"}"#;
+const SERVER_FULL: &str = r#"{"code":6,"message":"Server is full"}"#;
 
 enum Verified {
     New(Version),

@@ -12,71 +12,71 @@ use crate::now::Now;
 use crate::request::Endpoint;
 
 impl Engine {
-    pub(super) fn packet(&mut self, conn: SessionId, packet: eio::Packet<'_>) {
+    pub(super) fn packet(&mut self, id: SessionId, packet: eio::Packet<'_>) {
         let now = self.now;
         let interval_ms = u64::from(self.settings.ping_interval_ms);
         let timeout_ms = u64::from(self.settings.ping_timeout_ms);
-        let session = self.live_mut(conn);
+        let session = self.live_mut(id);
         let version = session.version;
         if version == Version::V3 {
             // Any packet is a sign of life.
             session.deadline = now.plus_ms(interval_ms + timeout_ms);
         }
         match (packet.kind, version) {
-            (Kind::Message, _) => self.message(conn, packet.data),
+            (Kind::Message, _) => self.message(id, packet.data),
             (Kind::Ping, Version::V3) => {
                 let eio::Data::Text(text) = packet.data else {
-                    return self.end(conn, CloseReason::ParseError);
+                    return self.end(id, CloseReason::ParseError);
                 };
                 let mut pong = String::with_capacity(text.len() + 1);
                 eio::put_pong(&mut pong, text);
-                self.emit(conn, &pong);
+                self.emit(id, &pong);
             }
             (Kind::Pong, Version::V4) => {
                 session.beat = Beat::SendPing;
                 session.deadline = now.plus_ms(interval_ms);
                 let due = session.next_due();
                 if due < session.timer_at {
-                    self.arm(conn, due);
+                    self.arm(id, due);
                 }
             }
-            (Kind::Close, _) => self.end(conn, CloseReason::TransportClose),
+            (Kind::Close, _) => self.end(id, CloseReason::TransportClose),
             // A transport that is not probing has no use for these (EIO-17).
             (Kind::Open | Kind::Upgrade | Kind::Noop, _) => {}
             // Heartbeats in the wrong direction.
-            (Kind::Ping | Kind::Pong, _) => self.end(conn, CloseReason::ParseError),
+            (Kind::Ping | Kind::Pong, _) => self.end(id, CloseReason::ParseError),
         }
     }
 
-    fn message(&mut self, conn: SessionId, data: eio::Data<'_>) {
-        let session = self.live_mut(conn);
+    fn message(&mut self, id: SessionId, data: eio::Data<'_>) {
+        let session = self.live_mut(id);
         session.messages_in += 1;
         match (session.endpoint, data) {
-            (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(conn, text),
-            (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(conn, &bytes),
+            (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(id, text),
+            (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(id, &bytes),
             (_, eio::Data::Text(text)) => {
                 self.session_events
-                    .push_back(SessionEvent::Text { session: conn, text: text.into() });
+                    .push_back(SessionEvent::Text { session: id, text: text.into() });
             }
             (_, eio::Data::Binary(bytes)) => {
                 let bytes = Bytes::copy_from_slice(&bytes);
-                self.session_events.push_back(SessionEvent::Binary { session: conn, bytes });
+                self.session_events.push_back(SessionEvent::Binary { session: id, bytes });
             }
         }
     }
 
-    fn socket_io(&mut self, conn: SessionId, text: &str) {
+    fn socket_io(&mut self, id: SessionId, text: &str) {
         let limits = sio::Limits {
             depth_max: self.settings.json_depth_max,
             attachments_max: self.settings.attachments_max,
         };
         let Ok(packet) = sio::decode(text, &limits) else {
-            return self.end(conn, CloseReason::ParseError);
+            return self.end(id, CloseReason::ParseError);
         };
-        let session = self.live(conn);
+        let session = self.live(id);
         if session.assembly.is_some() {
             // Attachments of the packet before this one are missing.
-            return self.end(conn, CloseReason::ParseError);
+            return self.end(id, CloseReason::ParseError);
         }
         let version = session.version;
         let namespace = self.namespaces.iter().position(|name| *name == packet.namespace);
@@ -85,13 +85,13 @@ impl Engine {
                 let mut answer = String::new();
                 let message = "Invalid namespace";
                 sio::put_connect_error(&mut answer, version, packet.namespace, message);
-                return self.emit(conn, &answer);
+                return self.emit(id, &answer);
             }
             if packet.kind == sio::Kind::Disconnect {
                 return; // Leaving where one is not changes nothing (SIO-65).
             }
             // Upstream closes a client that speaks to a namespace it never connected to.
-            return self.end(conn, CloseReason::ParseError);
+            return self.end(id, CloseReason::ParseError);
         };
         match packet.kind {
             sio::Kind::Connect => {
@@ -99,24 +99,24 @@ impl Engine {
                     // An Engine.IO 3 client was connected without asking and may still ask
                     // (SIO-21).
                     if version == Version::V4 {
-                        self.end(conn, CloseReason::ParseError);
+                        self.end(id, CloseReason::ParseError);
                     }
                     return;
                 }
-                self.connect_namespace(conn, namespace, packet.data.map(Box::from));
+                self.connect_namespace(id, namespace, packet.data.map(Box::from));
             }
             // Leaving twice changes nothing (SIO-65).
             sio::Kind::Disconnect if !session.is_connected(namespace) => {}
-            _ if !session.is_connected(namespace) => self.end(conn, CloseReason::ParseError),
+            _ if !session.is_connected(namespace) => self.end(id, CloseReason::ParseError),
             sio::Kind::Disconnect => {
-                self.disconnect_namespace(conn, namespace);
-                self.session_events.push_back(SessionEvent::Disconnected { session: conn });
+                self.disconnect_namespace(id, namespace);
+                self.session_events.push_back(SessionEvent::Disconnected { session: id });
             }
             sio::Kind::Event => {
                 let data = packet.data.unwrap_or_default().into();
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
-                    session: conn,
+                    session: id,
                     namespace,
                     ack: packet.ack,
                     data,
@@ -126,7 +126,7 @@ impl Engine {
             }
             sio::Kind::BinaryEvent => {
                 if !are_placeholders_valid(packet.data, packet.attachments) {
-                    return self.end(conn, CloseReason::ParseError);
+                    return self.end(id, CloseReason::ParseError);
                 }
                 let assembly = Assembly {
                     namespace,
@@ -136,38 +136,38 @@ impl Engine {
                     attachments: Vec::new(),
                     bytes: 0,
                 };
-                self.assemble(conn, assembly);
+                self.assemble(id, assembly);
             }
             // The server asks for no acks, so an answer to one means nothing; upstream ignores it.
             sio::Kind::Ack | sio::Kind::BinaryAck => {}
-            sio::Kind::ConnectError => self.end(conn, CloseReason::ParseError),
+            sio::Kind::ConnectError => self.end(id, CloseReason::ParseError),
         }
     }
 
-    fn attachment(&mut self, conn: SessionId, bytes: &[u8]) {
+    fn attachment(&mut self, id: SessionId, bytes: &[u8]) {
         let max_payload = self.settings.max_payload as usize;
-        let session = self.live_mut(conn);
+        let session = self.live_mut(id);
         let Some(mut assembly) = session.assembly.take() else {
-            return self.end(conn, CloseReason::Protocol(1003));
+            return self.end(id, CloseReason::Protocol(1003));
         };
         assembly.bytes += bytes.len();
         if assembly.bytes > max_payload {
-            return self.end(conn, CloseReason::TooLarge);
+            return self.end(id, CloseReason::TooLarge);
         }
         assembly.attachments.push(Bytes::copy_from_slice(bytes));
         assembly.missing -= 1;
-        self.assemble(conn, *assembly);
+        self.assemble(id, *assembly);
     }
 
-    fn assemble(&mut self, conn: SessionId, assembly: Assembly) {
+    fn assemble(&mut self, id: SessionId, assembly: Assembly) {
         if assembly.missing > 0 {
-            self.live_mut(conn).assembly = Some(Box::new(assembly));
+            self.live_mut(id).assembly = Some(Box::new(assembly));
             return;
         }
         let Assembly { namespace, ack, data, attachments, .. } = assembly;
         self.counters.events_in += 1;
         self.session_events.push_back(SessionEvent::Event {
-            session: conn,
+            session: id,
             namespace,
             ack,
             data,
@@ -177,9 +177,9 @@ impl Engine {
     }
 
     /// A client that has left its last namespace closes, or connects again in time (SIO-63).
-    fn disconnect_namespace(&mut self, conn: SessionId, namespace: u8) {
+    fn disconnect_namespace(&mut self, id: SessionId, namespace: u8) {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
-        let session = self.live_mut(conn);
+        let session = self.live_mut(id);
         session.connected &= !(1 << namespace);
         if session.connected > 0 {
             return;
@@ -187,30 +187,30 @@ impl Engine {
         session.has_left = true;
         session.connect_by = connect_by;
         if connect_by < session.timer_at && !is_armed(Canary::NoConnectTimer) {
-            self.arm(conn, connect_by);
+            self.arm(id, connect_by);
         }
     }
 
     /// Marks the namespace connected and answers the client.
     pub(super) fn connect_namespace(
         &mut self,
-        conn: SessionId,
+        id: SessionId,
         namespace: u8,
         auth: Option<Box<str>>,
     ) {
-        let id = SocketId::new(conn, self.random_bytes());
-        let session = self.live_mut(conn);
+        let socket_id = SocketId::new(id, self.random_bytes());
+        let session = self.live_mut(id);
         session.connected |= 1 << namespace;
         session.has_left = false;
         session.connect_by = Now(u64::MAX);
         // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
         // does not get that: it authorises polling requests.
-        let sent = (session.version == Version::V4).then(|| id.to_string());
+        let sent = (session.version == Version::V4).then(|| socket_id.to_string());
         let name = self.namespaces[usize::from(namespace)];
         let mut answer = String::with_capacity(64);
         sio::put_connect(&mut answer, name, sent.as_deref());
-        self.emit(conn, &answer);
-        let connected = SessionEvent::Connected { session: conn, namespace, id, auth };
+        self.emit(id, &answer);
+        let connected = SessionEvent::Connected { session: id, namespace, id: socket_id, auth };
         self.session_events.push_back(connected);
     }
 }

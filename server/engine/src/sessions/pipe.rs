@@ -22,7 +22,7 @@ pub(super) enum Role {
     Gone,
     Session(SessionId),
     Probe {
-        conn: SessionId,
+        session: SessionId,
         is_probed: bool,
     },
     RawEcho,
@@ -58,9 +58,7 @@ impl Engine {
     }
 
     pub(super) fn set_role(&mut self, pipe: PipeId, role: Role) {
-        if let Some(entry) = self.pipe_mut(pipe) {
-            entry.role = role;
-        }
+        self.pipe_mut(pipe).expect("only an open pipe has a role").role = role;
     }
 
     /// Sends a close frame and shuts the pipe down behind it.
@@ -87,8 +85,8 @@ impl Engine {
     }
 
     /// The probe came to nothing: polls are held again.
-    fn end_probe(&mut self, conn: SessionId) {
-        let session = self.live_mut(conn);
+    fn end_probe(&mut self, id: SessionId) {
+        let session = self.live_mut(id);
         session.probe = None;
         if let Carrier::Polling(polling) = &mut session.carrier {
             polling.is_released = false;
@@ -96,8 +94,8 @@ impl Engine {
     }
 
     pub(super) fn probe_timer(&mut self, pipe: PipeId) {
-        if let Role::Probe { conn, .. } = self.role(pipe) {
-            self.end_probe(conn);
+        if let Role::Probe { session: id, .. } = self.role(pipe) {
+            self.end_probe(id);
             self.close_pipe(pipe, 1000, "");
         }
     }
@@ -110,14 +108,14 @@ impl Engine {
         }
         self.outbox.close(pipe);
         match role {
-            Role::Session(conn) => {
+            Role::Session(id) => {
                 let reason = match end {
                     PipeEnd::Eof => CloseReason::TransportClose,
                     PipeEnd::Failed => CloseReason::TransportError,
                 };
-                self.end(conn, reason);
+                self.end(id, reason);
             }
-            Role::Probe { conn, .. } => self.end_probe(conn),
+            Role::Probe { session: id, .. } => self.end_probe(id),
             Role::RawEcho | Role::Closing | Role::Gone => {}
         }
     }
@@ -148,14 +146,14 @@ impl Engine {
                 return;
             }
         }
-        self.pipe_mut(pipe).expect("only the shell ends a pipe").decoder = decoder;
+        self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
     }
 
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
         let code = fault.close_code();
         match self.role(pipe) {
-            Role::Session(conn) => self.end(
-                conn,
+            Role::Session(id) => self.end(
+                id,
                 if code == 1009 { CloseReason::TooLarge } else { CloseReason::Protocol(code) },
             ),
             _ => self.drop_pipe(pipe, code),
@@ -164,8 +162,8 @@ impl Engine {
 
     /// Closes a pipe that carries no session.
     fn drop_pipe(&mut self, pipe: PipeId, code: u16) {
-        if let Role::Probe { conn, .. } = self.role(pipe) {
-            self.end_probe(conn);
+        if let Role::Probe { session: id, .. } = self.role(pipe) {
+            self.end_probe(id);
         }
         self.close_pipe(pipe, code, "");
     }
@@ -179,24 +177,26 @@ impl Engine {
             ws::Message::Close(reason) => {
                 let code = reason.map_or(1000, |(code, _)| code);
                 match self.role(pipe) {
-                    Role::Session(conn) => {
+                    Role::Session(id) => {
                         // Echo the client's code before the session's own close.
                         self.close_pipe(pipe, code, "");
-                        self.end(conn, CloseReason::TransportClose);
+                        self.end(id, CloseReason::TransportClose);
                     }
                     _ => self.drop_pipe(pipe, code),
                 }
             }
             ws::Message::Text(text) => match self.role(pipe) {
-                Role::Session(conn) => self.text_packet(conn, text),
-                Role::Probe { conn, is_probed } => self.probe_text(pipe, conn, is_probed, text),
+                Role::Session(id) => self.text_packet(id, text),
+                Role::Probe { session: id, is_probed } => {
+                    self.probe_text(pipe, id, is_probed, text)
+                }
                 Role::RawEcho => {
                     self.outbox.push(pipe, &ws::text_frame(text));
                 }
                 Role::Gone | Role::Closing => {}
             },
             ws::Message::Binary(bytes) => match self.role(pipe) {
-                Role::Session(conn) => self.binary_packet(conn, bytes),
+                Role::Session(id) => self.binary_packet(id, bytes),
                 Role::Probe { .. } => self.drop_pipe(pipe, 1003),
                 Role::RawEcho => {
                     self.outbox.push(pipe, &ws::binary_frame(bytes));
@@ -206,43 +206,43 @@ impl Engine {
         }
     }
 
-    fn text_packet(&mut self, conn: SessionId, text: &str) {
-        let version = self.live(conn).version;
+    fn text_packet(&mut self, id: SessionId, text: &str) {
+        let version = self.live(id).version;
         match eio::decode_text(version, text) {
-            Ok(packet) => self.packet(conn, packet),
-            Err(_) => self.end(conn, CloseReason::ParseError),
+            Ok(packet) => self.packet(id, packet),
+            Err(_) => self.end(id, CloseReason::ParseError),
         }
     }
 
-    fn binary_packet(&mut self, conn: SessionId, bytes: &[u8]) {
-        let version = self.live(conn).version;
+    fn binary_packet(&mut self, id: SessionId, bytes: &[u8]) {
+        let version = self.live(id).version;
         match eio::decode_binary(version, bytes) {
-            Ok(packet) => self.packet(conn, packet),
-            Err(_) => self.end(conn, CloseReason::ParseError),
+            Ok(packet) => self.packet(id, packet),
+            Err(_) => self.end(id, CloseReason::ParseError),
         }
     }
 
     /// `2probe` is answered and releases the parked poll; `5` moves the session.
-    fn probe_text(&mut self, pipe: PipeId, conn: SessionId, is_probed: bool, text: &str) {
-        let version = self.live(conn).version;
+    fn probe_text(&mut self, pipe: PipeId, id: SessionId, is_probed: bool, text: &str) {
+        let version = self.live(id).version;
         match eio::decode_text(version, text).map(|packet| (packet.kind, packet.data)) {
             Ok((Kind::Ping, eio::Data::Text("probe"))) if !is_probed => {
                 self.outbox.push(pipe, &ws::text_frame("3probe"));
-                self.set_role(pipe, Role::Probe { conn, is_probed: true });
-                self.polling_mut(conn).is_released = true;
-                self.ready_polls.push(conn);
+                self.set_role(pipe, Role::Probe { session: id, is_probed: true });
+                self.polling_mut(id).is_released = true;
+                self.ready_polls.push(id);
             }
-            Ok((Kind::Upgrade, _)) if is_probed => self.move_to_pipe(pipe, conn),
+            Ok((Kind::Upgrade, _)) if is_probed => self.move_to_pipe(pipe, id),
             _ => self.drop_pipe(pipe, 1008),
         }
     }
 
-    fn move_to_pipe(&mut self, pipe: PipeId, conn: SessionId) {
+    fn move_to_pipe(&mut self, pipe: PipeId, id: SessionId) {
         // Whatever is queued and the parked poll are settled on the old transport's terms first.
-        self.answer_poll(conn);
-        self.set_role(pipe, Role::Session(conn));
+        self.answer_poll(id);
+        self.set_role(pipe, Role::Session(id));
         let mut counters = std::mem::take(&mut self.counters);
-        let session = self.live_mut(conn);
+        let session = self.live_mut(id);
         *session.gauge(&mut counters) -= 1;
         let carrier = std::mem::replace(&mut session.carrier, Carrier::Pipe(pipe));
         session.probe = None;
@@ -256,12 +256,13 @@ impl Engine {
             for packet in polling.queue {
                 match packet {
                     eio::payload::Out::Text(text) => {
-                        self.emit(conn, std::str::from_utf8(&text).unwrap_or_default());
+                        let text = std::str::from_utf8(&text);
+                        self.emit(id, text.expect("text packets are made from strings"));
                     }
-                    eio::payload::Out::Binary(bytes) => self.emit_binary(conn, &bytes),
+                    eio::payload::Out::Binary(bytes) => self.emit_binary(id, &bytes),
                 }
             }
         }
-        self.session_events.push_back(SessionEvent::Moved { session: conn });
+        self.session_events.push_back(SessionEvent::Moved { session: id });
     }
 }

@@ -26,66 +26,66 @@ impl Engine {
     }
 
     /// The transport of a session that its caller knows to poll.
-    pub(super) fn polling_mut(&mut self, conn: SessionId) -> &mut Polling {
-        match &mut self.live_mut(conn).carrier {
+    pub(super) fn polling_mut(&mut self, id: SessionId) -> &mut Polling {
+        match &mut self.live_mut(id).carrier {
             Carrier::Polling(polling) => polling,
             Carrier::Pipe(_) => unreachable!("the caller looked at its transport"),
         }
     }
 
-    pub(super) fn queue_for_poll(&mut self, conn: SessionId, packet: Out) {
+    pub(super) fn queue_for_poll(&mut self, id: SessionId, packet: Out) {
         let packets_max = self.settings.poll_packets_max as usize;
-        let polling = self.polling_mut(conn);
+        let polling = self.polling_mut(id);
         if !is_armed(Canary::UncountedPollBytes) {
             polling.bytes += bytes_of(&packet);
         }
         polling.queue.push_back(packet);
         let (bytes, packets) = (polling.bytes, polling.queue.len());
         if packets > packets_max {
-            self.slow.push(conn);
+            self.slow.push(id);
         }
         if packets == 1 {
-            self.ready_polls.push(conn);
+            self.ready_polls.push(id);
         }
-        self.check_bound(conn, bytes);
+        self.check_bound(id, bytes);
     }
 
     /// GET: parks until there is something to carry.
-    pub(super) fn poll(&mut self, conn: SessionId, poll: PollId, jsonp: Option<u32>) {
-        let polling = self.polling_mut(conn);
+    pub(super) fn poll(&mut self, id: SessionId, poll: PollId, jsonp: Option<u32>) {
+        let polling = self.polling_mut(id);
         if polling.parked.is_some() {
             self.refuse_poll(poll, EngineError::BadRequest);
-            return self.end(conn, CloseReason::PollingOverlap);
+            return self.end(id, CloseReason::PollingOverlap);
         }
         polling.parked = Some(Parked { poll, jsonp });
         if let Some(answered) = polling.last.replace(poll) {
             self.polls.remove(&answered);
         }
-        self.polls.insert(poll, conn);
-        self.ready_polls.push(conn);
+        self.polls.insert(poll, id);
+        self.ready_polls.push(id);
     }
 
     /// POST: packets of the client.
     pub(super) fn post(
         &mut self,
-        conn: SessionId,
+        id: SessionId,
         poll: PollId,
         form: Form,
         is_jsonp: bool,
         body: Result<Vec<u8>, BodyFault>,
     ) {
-        let version = self.live(conn).version;
+        let version = self.live(id).version;
         let body = match body {
             Ok(body) => body,
             Err(BodyFault::TooLarge) => {
                 self.counters.handshakes_refused += 1;
                 let json = Bytes::from_static(br#"{"code":3,"message":"Payload too large"}"#);
                 self.answers.push((poll, Answer { status: 413, content_type: JSON, body: json }));
-                return self.end(conn, CloseReason::TooLarge);
+                return self.end(id, CloseReason::TooLarge);
             }
             Err(BodyFault::Overlapping) => {
                 self.refuse_poll(poll, EngineError::BadRequest);
-                return self.end(conn, CloseReason::PollingOverlap);
+                return self.end(id, CloseReason::PollingOverlap);
             }
         };
         self.counters.bytes_in += body.len() as u64;
@@ -97,18 +97,18 @@ impl Engine {
             .and_then(|body| payload::decode(version, form, body, POST_PACKETS_MAX));
         let Ok(packets) = packets else {
             self.refuse_poll(poll, EngineError::BadRequest);
-            return self.end(conn, CloseReason::ParseError);
+            return self.end(id, CloseReason::ParseError);
         };
         for packet in packets {
             let is_close = packet.kind == Kind::Close;
             if is_close {
-                self.release(conn);
+                self.release(id);
             }
-            self.packet(conn, packet);
+            self.packet(id, packet);
             if is_close {
                 break;
             }
-            if self.session(conn).is_none() {
+            if self.session(id).is_none() {
                 // The packet broke a rule of its protocol (TRN-40).
                 return self.refuse_poll(poll, EngineError::BadRequest);
             }
@@ -118,30 +118,30 @@ impl Engine {
     }
 
     /// The client closes: its parked poll ends with a noop, as upstream does.
-    fn release(&mut self, conn: SessionId) {
-        self.polling_mut(conn).is_released = true;
-        self.answer_poll(conn);
+    fn release(&mut self, id: SessionId) {
+        self.polling_mut(id).is_released = true;
+        self.answer_poll(id);
     }
 
     /// The client's connection ended before it got the answer to a poll: the client is gone. The
     /// answer may be on its way already; what it carried is lost, and with it the session.
     pub(crate) fn http_gone(&mut self, poll: PollId) {
         // Another poll has followed it, or the session has ended or moved to a WebSocket.
-        let Some(conn) = self.polls.remove(&poll) else { return };
-        self.polling_mut(conn).parked = None;
-        self.end(conn, CloseReason::TransportClose);
+        let Some(id) = self.polls.remove(&poll) else { return };
+        self.polling_mut(id).parked = None;
+        self.end(id, CloseReason::TransportClose);
     }
 
     pub(super) fn answer_polls(&mut self) {
-        for conn in std::mem::take(&mut self.ready_polls) {
-            self.answer_poll(conn);
+        for id in std::mem::take(&mut self.ready_polls) {
+            self.answer_poll(id);
         }
     }
 
     /// Answers the parked poll if there is something to carry or it may not be held.
-    pub(super) fn answer_poll(&mut self, conn: SessionId) {
+    pub(super) fn answer_poll(&mut self, id: SessionId) {
         // Since it was listed, the session may have ended, or moved to a WebSocket.
-        let Some(session) = self.session_mut(conn) else { return };
+        let Some(session) = self.session_mut(id) else { return };
         let version = session.version;
         let Carrier::Polling(polling) = &mut session.carrier else { return };
         let Some(parked) = polling.parked else { return }; // No poll waits.
@@ -188,8 +188,9 @@ fn encode(version: Version, b64: bool, jsonp: Option<u32>, packets: &[Out]) -> A
     let (body, is_binary) = payload::encode(version, b64 || jsonp.is_some(), packets);
     match jsonp {
         Some(index) => {
-            let text = String::from_utf8_lossy(&body);
-            let body = Bytes::from(payload::jsonp(index, &text));
+            let text =
+                std::str::from_utf8(&body).expect("a payload without binary packets is text");
+            let body = Bytes::from(payload::jsonp(index, text));
             Answer { status: 200, content_type: SCRIPT, body }
         }
         None => {

@@ -38,13 +38,13 @@ pub(crate) struct Assembly {
 
 /// One Engine.IO session.
 pub struct Session {
-    pub(crate) conn: SessionId,
+    pub(crate) id: SessionId,
     pub(crate) endpoint: Endpoint,
     pub(crate) version: Version,
     pub(crate) beat: Beat,
     /// Bit n: namespace n is connected.
     pub(crate) connected: u8,
-    /// The second half of the sid; the first half is `conn`.
+    /// The second half of the sid; the first half is `id`.
     pub(crate) sid_random: [u8; 11],
     pub(crate) carrier: Carrier,
     /// A WebSocket that asks to take over from polling.
@@ -65,7 +65,7 @@ pub struct Session {
 impl Session {
     /// Its identifier.
     pub fn id(&self) -> SessionId {
-        self.conn
+        self.id
     }
 
     /// The protocol generation.
@@ -92,7 +92,7 @@ impl Session {
     }
 
     pub(crate) fn sid(&self) -> Sid {
-        Sid::new(self.conn.shard(), self.conn.slot(), self.sid_random)
+        Sid::new(self.id.shard(), self.id.slot(), self.sid_random)
     }
 
     /// When the session must be looked at next.

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
@@ -273,8 +272,8 @@ fn stalled(uri: &str) -> axum::extract::Request {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let bench = bench_with(|settings, _| {
-        settings.request_timeout = Duration::from_millis(20);
-        settings.upload_timeout = Duration::from_millis(20);
+        settings.request_timeout_ms = 20;
+        settings.upload_timeout_ms = 20;
     })
     .await;
     for uri in ["/api/file/avatar", "/api/file/uploadimg", "/api/login", "/api/logout"] {

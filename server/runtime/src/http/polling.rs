@@ -70,9 +70,9 @@ async fn exchange<A: App>(
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     }
     // Dropped with this future when the client gives up.
-    let mut waiting = Waiting { handle, poll, is_answered: false };
+    let mut guard = PollGuard { handle, poll, is_answered: false };
     let answer = answered.await;
-    waiting.is_answered = true;
+    guard.is_answered = true;
     match answer {
         Ok(answer) => respond(answer, is_unread),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE),
@@ -80,13 +80,13 @@ async fn exchange<A: App>(
 }
 
 /// A request that waits for the shard; the shard is notified if the client gives up.
-struct Waiting<'a, A: App> {
+struct PollGuard<'a, A: App> {
     handle: &'a ShardHandle<A>,
     poll: PollId,
     is_answered: bool,
 }
 
-impl<A: App> Drop for Waiting<'_, A> {
+impl<A: App> Drop for PollGuard<'_, A> {
     fn drop(&mut self) {
         if self.is_answered {
             return;

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_engine::{App, Now};
 
+use super::heads::TOO_MANY_CONNECTIONS;
 use super::pipes::Head;
 use super::readiness::Source;
 use super::turn::Worker;
@@ -16,7 +17,6 @@ use super::turn::Worker;
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// Refused connections that stay open until the client has read the answer.
 const REFUSED_MAX: u32 = 256;
-const OVERLOADED: &str = r#"{"code":503,"message":"Too many connections"}"#;
 
 impl<A: App> Worker<A> {
     pub(super) fn accept(&mut self, now: Now) {
@@ -25,7 +25,7 @@ impl<A: App> Worker<A> {
         }
         self.accept_paused_until = None;
         for _ in 0..self.config.tuning.accepts_per_turn {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = &self.listener else { return }; // The server is stopping.
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(listener, flags) {
                 Ok((fd, Some(peer))) => match SocketAddr::try_from(peer) {
@@ -63,7 +63,7 @@ impl<A: App> Worker<A> {
         if is_refused {
             self.counters.connections_refused += 1;
             self.refused_open += 1;
-            self.refuse(pipe, 503, OVERLOADED);
+            self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
         } else {
             // Most clients have sent their request by now.
             self.ready.push_back(pipe);

@@ -19,6 +19,7 @@ impl<A: App> Worker<A> {
         }
         self.lane_ends.ring();
         for (poll, answer) in self.effects.answers.drain(..) {
+            // Without an entry, the client has given up (`HttpGone`).
             if let Some(waiting) = self.polls.remove(&poll) {
                 // The client may have closed its connection.
                 let _ = waiting.send(answer);

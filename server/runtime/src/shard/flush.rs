@@ -54,7 +54,7 @@ impl<A: App> Worker<A> {
         let begun = self.config.clock.now();
         let most_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
         for sends in 1_u32.. {
-            let Some(pipe) = self.dirty.pop_front() else { return };
+            let Some(pipe) = self.dirty.pop_front() else { return }; // The round is over.
             self.flush_pipe(pipe);
             if sends.is_multiple_of(SENDS_PER_LOOK)
                 && self.config.clock.now().since(begun) >= most_ns
@@ -65,6 +65,7 @@ impl<A: App> Worker<A> {
     }
 
     fn flush_pipe(&mut self, pipe: PipeId) {
+        // The pipe may have ended since its bytes were queued.
         let Some(open) = self.pipes.open(pipe) else { return };
         let fd = open.stream.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -114,7 +115,7 @@ impl<A: App> Worker<A> {
 
     /// While its socket is full, a pipe is watched until it is writable.
     fn note_full(&mut self, pipe: PipeId, is_full: bool) {
-        let Some(open) = self.pipes.open_mut(pipe) else { return };
+        let open = self.pipes.open_mut(pipe).expect("it was sent to in this call");
         if open.is_full == is_full {
             return;
         }

@@ -14,7 +14,8 @@ use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
 use crate::request::{Fields, HttpPolicy};
 
-const OVERLOADED: &str = r#"{"code":503,"message":"The server is overloaded"}"#;
+/// More connections than a limit or a queue between two threads holds.
+pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
 const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
@@ -22,7 +23,7 @@ const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Ve
     Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
 
 /// What the first bytes of a connection ask for.
-enum Verdict {
+enum Route {
     NeedMore,
     Refuse {
         status: u16,
@@ -42,61 +43,61 @@ enum Verdict {
 impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
-        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
         let count = match (&head.stream).read(&mut self.buffer) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return self.watch_head(pipe),
+                io::ErrorKind::WouldBlock => return self.await_head(pipe),
                 io::ErrorKind::Interrupted => return self.ready.push_back(pipe),
                 _ => return self.drop_head(pipe),
             },
         };
         if head.permit.is_none() {
-            return self.watch_head(pipe);
+            return self.await_head(pipe);
         }
-        let verdict = if head.bytes.is_empty() {
+        let route = if head.bytes.is_empty() {
             judge(&self.buffer[..count], head, &self.config.policy, self.id, self.config.shards)
         } else {
             let mut bytes = std::mem::take(&mut head.bytes);
             bytes.extend_from_slice(&self.buffer[..count]);
-            let verdict = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
+            let route = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
             head.bytes = bytes;
-            verdict
+            route
         };
         // From here on `head.bytes` holds everything that arrived and is needed.
         if head.bytes.is_empty() {
-            match verdict {
-                Verdict::NeedMore | Verdict::HttpServer => {
+            match route {
+                Route::NeedMore | Route::HttpServer => {
                     head.bytes = self.buffer[..count].to_vec();
                 }
-                Verdict::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
-                Verdict::Refuse { .. } | Verdict::WrongVersion => {}
+                Route::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
+                Route::Refuse { .. } | Route::WrongVersion => {}
             }
-        } else if let Verdict::Upgrade { len, .. } = verdict {
+        } else if let Route::Upgrade { len, .. } = route {
             head.bytes.drain(..len);
         }
-        match verdict {
-            Verdict::NeedMore => self.watch_head(pipe),
-            Verdict::Refuse { status, json } => self.refuse(pipe, status, json),
-            Verdict::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
-            Verdict::Upgrade { owner, accept, request, .. } if owner == self.id => {
+        match route {
+            Route::NeedMore => self.await_head(pipe),
+            Route::Refuse { status, json } => self.refuse(pipe, status, json),
+            Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
+            Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
                 self.upgrade(pipe, accept, request);
             }
-            Verdict::Upgrade { owner, accept, request, .. } => {
+            Route::Upgrade { owner, accept, request, .. } => {
                 self.send_to_owner(pipe, owner, accept, request);
             }
-            Verdict::HttpServer => self.hand_over(pipe),
+            Route::HttpServer => self.hand_over(pipe),
         }
     }
 
     fn upgrade(&mut self, pipe: PipeId, accept: Box<str>, request: EngineRequest) {
-        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let head = self.pipes.head_mut(pipe).expect("its request was read in this call");
         let mut leftover = std::mem::take(&mut head.bytes);
-        self.watch_head(pipe);
-        if !self.pipes.promote(pipe) {
+        if !self.watch_head(pipe) {
             return;
         }
+        self.pipes.promote(pipe);
         let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
         self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
@@ -112,27 +113,26 @@ impl<A: App> Worker<A> {
         accept: Box<str>,
         request: EngineRequest,
     ) {
-        let Some(head) = detach(&mut self.pipes, &self.readiness, pipe) else { return };
-        let Head { stream, bytes: leftover, permit, .. } = *head;
-        let (Some(permit), Some(handle)) = (permit, self.channels.handles.to(owner)) else {
-            return;
-        };
+        let Head { stream, bytes: leftover, permit, .. } =
+            *detach(&mut self.pipes, &self.readiness, pipe);
+        let permit = permit.expect("a refused head is not read");
+        let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let accept = Accept::Write(accept);
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
             self.counters.connections_refused += 1;
-            let _ = (&back.stream).write(&http::refusal(503, OVERLOADED));
+            let _ = (&back.stream).write(&http::refusal(503, TOO_MANY_CONNECTIONS));
         }
     }
 
     fn hand_over(&mut self, pipe: PipeId) {
         let Ok(slot) = self.channels.handovers.try_reserve() else {
-            return self.refuse(pipe, 503, OVERLOADED);
+            return self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
         };
-        let Some(head) = detach(&mut self.pipes, &self.readiness, pipe) else { return };
-        let Head { stream, bytes: prefix, peer, permit, .. } = *head;
-        let Some(permit) = permit else { return };
+        let Head { stream, bytes: prefix, peer, permit, .. } =
+            *detach(&mut self.pipes, &self.readiness, pipe);
+        let permit = permit.expect("a refused head is not read");
         self.counters.connections_handed_over += 1;
         slot.send(Handover { stream, prefix, peer, permit });
     }
@@ -144,7 +144,7 @@ impl<A: App> Worker<A> {
     /// Answers, and keeps the connection until the client closes it or the handshake timeout: closing
     /// with unread bytes would reset it, and the client might never see the answer.
     fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
-        let Some(head) = self.pipes.head_mut(pipe) else { return };
+        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
         let is_sent = (&head.stream).write_all(answer).is_ok();
         if !is_sent || head.stream.shutdown(Shutdown::Write).is_err() {
             return self.drop_head(pipe);
@@ -157,7 +157,7 @@ impl<A: App> Worker<A> {
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
-        let Some(head) = self.pipes.take_head(pipe) else { return };
+        let head = self.pipes.take_head(pipe).expect("the caller found the head");
         if head.permit.is_none() {
             self.refused_open -= 1;
         }
@@ -166,7 +166,7 @@ impl<A: App> Worker<A> {
     /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
-            let Some(head) = self.pipes.head_mut(pipe) else { continue };
+            let head = self.pipes.head_mut(pipe).expect("an overdue head is open");
             if head.permit.is_some() {
                 self.counters.handshake_timeouts += 1;
                 let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
@@ -175,42 +175,50 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Waits for more of a head.
-    fn watch_head(&mut self, pipe: PipeId) {
-        let Some(head) = self.pipes.head_mut(pipe) else { return };
+    /// Watches the socket from now on. False if that failed: the connection is closed then.
+    fn watch_head(&mut self, pipe: PipeId) -> bool {
+        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
         if head.is_watched {
-            return;
+            return true;
         }
         match self.readiness.add(&head.stream, Source::Pipe(pipe)) {
             Ok(()) => head.is_watched = true,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be watched");
                 self.drop_head(pipe);
+                return false;
             }
         }
+        true
+    }
+
+    /// Waits for more of a head.
+    fn await_head(&mut self, pipe: PipeId) {
+        // A connection that cannot be watched has been closed and logged.
+        let _ = self.watch_head(pipe);
     }
 }
 
 /// Takes a head out for another thread, and stops watching it.
-fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Option<Box<Head>> {
-    let head = pipes.take_head(pipe)?;
+fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
+    let head = pipes.take_head(pipe).expect("its request was read in this call");
     if head.is_watched {
         readiness.remove(&head.stream);
     }
-    Some(head)
+    head
 }
 
-fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Verdict {
+fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
     let (len, request) = match http::head(bytes) {
-        Ok(http::Head::NeedMore) => return Verdict::NeedMore,
+        Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
         Err(throng_wire::Fault::HeadTooLarge | throng_wire::Fault::HeadTooManyFields) => {
-            return Verdict::Refuse { status: 431, json: MALFORMED };
+            return Route::Refuse { status: 431, json: MALFORMED };
         }
-        Err(_) => return Verdict::Refuse { status: 400, json: MALFORMED },
+        Err(_) => return Route::Refuse { status: 400, json: MALFORMED },
     };
     let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
-        return Verdict::HttpServer;
+        return Route::HttpServer;
     };
     let fields = Fields {
         method: request.method,
@@ -223,14 +231,14 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
     let engine = policy.engine_request(endpoint, fields, head.peer.ip());
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
     if !upgrade.is_version_13 {
-        return Verdict::WrongVersion;
+        return Route::WrongVersion;
     }
     let Some(key) = upgrade.key else {
-        return Verdict::Refuse { status: 400, json: EngineError::BadRequest.json() };
+        return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
     // A sid that no shard can own is refused by this one.
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
-    Verdict::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
+    Route::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
 }

@@ -74,7 +74,7 @@ impl<A: App> Worker<A> {
     fn take_upgraded(&mut self, upgraded: Upgraded) {
         let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
         let pipe = self.pipes.insert_open(Open::new(stream, permit));
-        let Some(open) = self.pipes.open(pipe) else { return };
+        let open = self.pipes.open(pipe).expect("it was inserted above");
         if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
             tracing::warn!(%error, "an upgraded connection could not be watched");
             self.pipes.take_open(pipe);
@@ -92,7 +92,7 @@ impl<A: App> Worker<A> {
         for (from, lane) in self.lane_ends.deliveries_in.iter_mut().enumerate() {
             // Deliveries pushed from now on are for the next turn, so that this one is bounded.
             for _ in 0..lane.len() {
-                let Some(delivery) = lane.pop() else { break };
+                let delivery = lane.pop().expect("only this shard takes from the lane");
                 let from = ShardId(from as u8);
                 self.shard.step(Input::Delivery { from, delivery }, &mut self.effects);
             }

@@ -34,7 +34,7 @@ impl Open {
     }
 }
 
-pub(super) enum Place {
+pub(super) enum SlotState {
     Free,
     Head(Box<Head>),
     Open(Open),
@@ -42,7 +42,7 @@ pub(super) enum Place {
 
 struct Slot {
     generation: u32,
-    place: Place,
+    state: SlotState,
 }
 
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl Pipes {
     }
 
     pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
-        let pipe = self.insert(Place::Head(Box::new(head)));
+        let pipe = self.insert(SlotState::Head(Box::new(head)));
         self.heads += 1;
         self.awaited.push_back((deadline, pipe));
         pipe
@@ -73,63 +73,58 @@ impl Pipes {
 
     pub(super) fn insert_open(&mut self, open: Open) -> PipeId {
         self.open += 1;
-        self.insert(Place::Open(open))
+        self.insert(SlotState::Open(open))
     }
 
-    fn insert(&mut self, place: Place) -> PipeId {
+    fn insert(&mut self, state: SlotState) -> PipeId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, place: Place::Free });
+            self.slots.push(Slot { generation: 0, state: SlotState::Free });
             u32::try_from(self.slots.len() - 1).expect("descriptors run out long before")
         });
         let entry = &mut self.slots[slot as usize];
-        entry.place = place;
+        entry.state = state;
         PipeId { slot, generation: entry.generation }
     }
 
-    /// A head becomes a WebSocket and keeps its slot. False if there is no such head, or it was
-    /// refused.
-    pub(super) fn promote(&mut self, pipe: PipeId) -> bool {
-        let Some(head) = self.detach_head(pipe) else { return false };
-        let Head { stream, permit: Some(permit), .. } = *head else {
-            self.release(pipe);
-            return false;
-        };
-        self.slots[pipe.slot as usize].place = Place::Open(Open::new(stream, permit));
+    /// A head that was not refused becomes a WebSocket and keeps its slot.
+    pub(super) fn promote(&mut self, pipe: PipeId) {
+        let head = self.detach_head(pipe).expect("the caller found the head");
+        let permit = head.permit.expect("a refused head is not read");
+        self.slots[pipe.slot as usize].state = SlotState::Open(Open::new(head.stream, permit));
         self.open += 1;
-        true
     }
 
     pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
-        match self.place_mut(pipe)? {
-            Place::Head(head) => Some(head),
+        match self.state_mut(pipe)? {
+            SlotState::Head(head) => Some(head),
             _ => None,
         }
     }
 
     pub(super) fn open(&self, pipe: PipeId) -> Option<&Open> {
         let slot = self.slots.get(pipe.slot as usize)?;
-        match &slot.place {
-            Place::Open(open) if slot.generation == pipe.generation => Some(open),
+        match &slot.state {
+            SlotState::Open(open) if slot.generation == pipe.generation => Some(open),
             _ => None,
         }
     }
 
     pub(super) fn open_mut(&mut self, pipe: PipeId) -> Option<&mut Open> {
-        match self.place_mut(pipe)? {
-            Place::Open(open) => Some(open),
+        match self.state_mut(pipe)? {
+            SlotState::Open(open) => Some(open),
             _ => None,
         }
     }
 
     pub(super) fn is_head(&self, pipe: PipeId) -> bool {
         self.slots.get(pipe.slot as usize).is_some_and(|slot| {
-            slot.generation == pipe.generation && matches!(slot.place, Place::Head(_))
+            slot.generation == pipe.generation && matches!(slot.state, SlotState::Head(_))
         })
     }
 
-    fn place_mut(&mut self, pipe: PipeId) -> Option<&mut Place> {
+    fn state_mut(&mut self, pipe: PipeId) -> Option<&mut SlotState> {
         let slot = self.slots.get_mut(pipe.slot as usize)?;
-        (slot.generation == pipe.generation).then_some(&mut slot.place)
+        (slot.generation == pipe.generation).then_some(&mut slot.state)
     }
 
     /// Takes a head out; its slot is free for another connection.
@@ -140,30 +135,38 @@ impl Pipes {
     }
 
     fn detach_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
-        let place = self.place_mut(pipe)?;
-        if !matches!(place, Place::Head(_)) {
-            return None;
+        let state = self.state_mut(pipe)?;
+        match std::mem::replace(state, SlotState::Free) {
+            SlotState::Head(head) => {
+                self.heads -= 1;
+                Some(head)
+            }
+            other => {
+                *state = other;
+                None
+            }
         }
-        let Place::Head(head) = std::mem::replace(place, Place::Free) else { return None };
-        self.heads -= 1;
-        Some(head)
     }
 
     /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the engine
     /// sees the end of this pipe before the next one in its slot.
     pub(super) fn take_open(&mut self, pipe: PipeId) -> Option<Open> {
-        let place = self.place_mut(pipe)?;
-        if !matches!(place, Place::Open(_)) {
-            return None;
+        let state = self.state_mut(pipe)?;
+        match std::mem::replace(state, SlotState::Free) {
+            SlotState::Open(open) => {
+                self.open -= 1;
+                Some(open)
+            }
+            other => {
+                *state = other;
+                None
+            }
         }
-        let Place::Open(open) = std::mem::replace(place, Place::Free) else { return None };
-        self.open -= 1;
-        Some(open)
     }
 
     pub(super) fn release(&mut self, pipe: PipeId) {
         let slot = &mut self.slots[pipe.slot as usize];
-        debug_assert!(slot.generation == pipe.generation && matches!(slot.place, Place::Free));
+        debug_assert!(slot.generation == pipe.generation && matches!(slot.state, SlotState::Free));
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(pipe.slot);
     }
@@ -192,7 +195,7 @@ impl Pipes {
     pub(super) fn heads(&self) -> Vec<PipeId> {
         let slots = self.slots.iter().enumerate();
         slots
-            .filter(|(_, slot)| matches!(slot.place, Place::Head(_)))
+            .filter(|(_, slot)| matches!(slot.state, SlotState::Head(_)))
             .map(|(index, slot)| PipeId { slot: index as u32, generation: slot.generation })
             .collect()
     }

@@ -20,7 +20,7 @@ impl<A: App> Worker<A> {
             if self.read_bytes >= READ_BYTES_PER_TURN {
                 return;
             }
-            let Some(pipe) = self.ready.pop_front() else { return };
+            let pipe = self.ready.pop_front().expect("it was counted above");
             if self.pipes.is_head(pipe) {
                 self.read_head(pipe);
             } else {
@@ -30,6 +30,7 @@ impl<A: App> Worker<A> {
     }
 
     fn read_open(&mut self, pipe: PipeId) {
+        // The pipe may have ended since it was ready.
         let Some(open) = self.pipes.open(pipe) else { return };
         match recv(open.stream.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => self.end_now(pipe, PipeEnd::Eof),

@@ -18,7 +18,7 @@ use super::{Plan, ShardConfig};
 use crate::link::ShardChannels;
 use crate::stats::{RuntimeCounters, ShardStats};
 
-/// Next look at lanes without the free slots that pending deliveries or a request's fan-out need. A
+/// The runtime's part of [`throng_engine::LANE_RETRY_MS`]: next look at lanes without the free slots that pending deliveries or a request's fan-out need. A
 /// peer that empties them does not ring.
 const FULL_LANE_RETRY_NS: u64 = 250_000;
 

@@ -84,7 +84,7 @@ canaries! {
     answers_to_the_next_tenant_are_caught: WrongGeneration within 200,
     a_lost_ack_is_caught: LoseAck within 40,
     a_lost_roster_is_caught: DropRoster within 40,
-    a_lost_snapshot_is_caught: DropSnapshot within 60,
+    a_lost_member_roster_is_caught: DropMemberRoster within 60,
     a_lost_read_mark_is_caught: DropReading within 60,
     a_lost_tip_is_caught: DropTip within 60,
     one_lane_for_both_directions_is_caught: OneLane within 200,

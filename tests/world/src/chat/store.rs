@@ -183,9 +183,9 @@ impl crate::Store<Chat> for Store {
     fn serve(&mut self, command: Command) -> Reply {
         let up = if self.is_down { Err(StoreDown) } else { Ok(()) };
         match command {
-            Command::Authenticate { conn, token } => {
+            Command::Authenticate { session, token } => {
                 let card = self.tokens.get(&token).map(|user| self.user(*user).clone());
-                Reply::Authenticated { conn, token, outcome: up.map(|()| card) }
+                Reply::Authenticated { session, token, outcome: up.map(|()| card) }
             }
             Command::CheckTokens { tokens } => {
                 self.checks.push(tokens.len());
@@ -221,10 +221,10 @@ impl crate::Store<Chat> for Store {
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome: up }
             }
-            Command::SaveImage { conn, .. } => {
+            Command::SaveImage { session, .. } => {
                 let url = "/storage/images/messages/aa/aa.png".into();
                 let outcome = up.map(|()| url).map_err(|StoreDown| ImageFault::StoreDown);
-                Reply::ImageSaved { conn, outcome }
+                Reply::ImageSaved { session, outcome }
             }
         }
     }

@@ -13,7 +13,7 @@ fn entry(id: i64, is_own: bool) -> Entry {
 fn offer(log: &mut Log, seqs: &[u64]) -> Vec<i64> {
     let mut heard = Vec::new();
     for seq in seqs {
-        if let Place::Next(entry) = log.offer(Now(0), Seq(*seq), entry(*seq as i64, false)) {
+        if let Offered::Next(entry) = log.offer(Now(0), Seq(*seq), entry(*seq as i64, false)) {
             heard.push(entry.id);
         }
         heard.extend(std::iter::from_fn(|| log.pop()).map(|entry| entry.id));
@@ -55,11 +55,11 @@ fn a_tip_is_fetched_at_once() {
 fn what_waits_is_bounded_and_own_messages_are_never_dropped() {
     let mut log = Log::new(Seq(0));
     for seq in 2..2 + AHEAD_MAX as u64 {
-        assert!(matches!(log.offer(Now(0), Seq(seq), entry(0, false)), Place::Ahead));
+        assert!(matches!(log.offer(Now(0), Seq(seq), entry(0, false)), Offered::Ahead));
     }
     let beyond = Seq(2 + AHEAD_MAX as u64);
-    assert!(matches!(log.offer(Now(0), beyond, entry(0, false)), Place::Beyond));
-    assert!(matches!(log.offer(Now(0), beyond, entry(0, true)), Place::Ahead));
+    assert!(matches!(log.offer(Now(0), beyond, entry(0, false)), Offered::Beyond));
+    assert!(matches!(log.offer(Now(0), beyond, entry(0, true)), Offered::Ahead));
     assert!(log.awaits_own());
     offer(&mut log, &[1]);
     assert!(!log.awaits_own());

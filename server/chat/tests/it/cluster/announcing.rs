@@ -47,7 +47,7 @@ fn sessions_are_announced_with_user_and_rooms() {
     let alice = world.connect(0, Some(1));
     let state = |rooms: &[u32]| {
         let rooms = rooms.iter().map(|room| RoomId(*room)).collect();
-        Some(ConnState { user: UserId(1), rooms })
+        Some(SessionState { user: UserId(1), rooms })
     };
     assert_eq!(states(&world.take_signals()), [state(&[])]);
     room(alice, &mut world, 1);

@@ -126,7 +126,7 @@ impl Map {
         let mut expected_counts = BTreeMap::<(u16, String), usize>::new();
         let mut newest = BTreeMap::<String, (Now, Vec<u16>)>::new();
         for (index, id) in names.values() {
-            for (state, since) in world.nodes[*index].as_ref()?.conns.values() {
+            for (state, since) in world.nodes[*index].as_ref()?.sessions.values() {
                 let user = state.user.0.to_string();
                 *expected_counts.entry((*id, format!("uid_{user}"))).or_default() += 1;
                 for room in &state.rooms {

@@ -13,7 +13,7 @@ use crate::lane::Delivery;
 use crate::throttle::RosterThrottle;
 
 /// One call of [`super::Roster::send_updates`].
-pub(super) struct Turn<'a> {
+pub(super) struct Sending<'a> {
     pub(super) now: Now,
     pub(super) seq: Seq,
     pub(super) room: RoomId,
@@ -26,7 +26,7 @@ pub(super) struct Turn<'a> {
     pub(super) is_put_off: bool,
 }
 
-impl Turn<'_> {
+impl Sending<'_> {
     pub(super) fn come_back(&mut self, at: Now) {
         self.again = Some(self.again.map_or(at, |old| old.min(at)));
     }
@@ -59,9 +59,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn give(&mut self, group: &mut Group) {
-        for (shard, conns) in group.conns.drain(..) {
+        for (shard, sessions) in group.sessions.drain(..) {
             let frame = group.frame.clone();
-            self.lanes.deliver(shard, Delivery::Snapshot { room: self.room, conns, frame });
+            self.lanes.deliver(shard, Delivery::MemberRoster { room: self.room, sessions, frame });
         }
     }
 }
@@ -70,14 +70,14 @@ impl Turn<'_> {
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) frame: Bytes,
-    pub(super) conns: SmallVec<[(ShardId, SmallVec<[SessionId; 2]>); 2]>,
+    pub(super) sessions: SmallVec<[(ShardId, SmallVec<[SessionId; 2]>); 2]>,
 }
 
 impl Group {
-    pub(super) fn add(&mut self, conn: SessionId) {
-        match self.conns.iter_mut().find(|(shard, _)| *shard == conn.shard()) {
-            Some((_, conns)) => conns.push(conn),
-            None => self.conns.push((conn.shard(), SmallVec::from_slice(&[conn]))),
+    pub(super) fn add(&mut self, session: SessionId) {
+        match self.sessions.iter_mut().find(|(shard, _)| *shard == session.shard()) {
+            Some((_, sessions)) => sessions.push(session),
+            None => self.sessions.push((session.shard(), SmallVec::from_slice(&[session]))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The shell from outside: real processes, real sockets, no chat.
+//! The binary from outside: real processes, real sockets, no chat.
 
 mod bounds;
 mod handover;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message;
 
-use crate::process::{Server, read_all, read_text, websocket_on};
+use crate::process::{Server, read_all, read_answer, read_text, websocket_on};
 
 const OPEN: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -23,7 +23,7 @@ fn the_connection_bound_admits_the_last_and_refuses_the_next() {
     drop(open.pop());
     let deadline = Instant::now() + Duration::from_secs(10);
     while !server.get("/health").starts_with("HTTP/1.1 200") {
-        assert!(Instant::now() < deadline, "the room of a closed connection is not given back");
+        assert!(Instant::now() < deadline, "the permit of a closed connection is not given back");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -50,6 +50,21 @@ fn half_a_handshake_and_silence_are_ended_at_the_deadline() {
     let waited = started.elapsed();
     assert!(waited >= Duration::from_millis(200), "{waited:?} is too early");
     assert!(waited < Duration::from_secs(5), "{waited:?} is too late");
+}
+
+#[test]
+fn a_body_that_does_not_arrive_has_one_timeout_for_polls_and_the_api() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__REQUEST_TIMEOUT_MS", "200")]);
+    for path in ["/socket.io/?EIO=4&transport=polling&sid=x", "/api/login"] {
+        let started = Instant::now();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).expect("it takes a piece");
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 408"), "{path}");
+        let waited = started.elapsed();
+        assert!(waited >= Duration::from_millis(200), "{path}: {waited:?} is too early");
+        assert!(waited < Duration::from_secs(5), "{path}: {waited:?} is too late");
+    }
 }
 
 #[test]

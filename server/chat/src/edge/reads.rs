@@ -1,15 +1,13 @@
-//! How far users have read, and the counts that are sent to them.
+//! How far users have read: asked of homes, then of the store.
 
 use super::*;
 
 /// Until marks are asked for again that the store could not give.
 const READS_RETRY_MS: u64 = 1_000;
-/// Rooms in one `count` event.
-const COUNTED_ROOMS_MAX: usize = 1000;
 
 /// How far the user has read every room; rooms that are absent were never read.
 pub(super) enum Reads {
-    /// Boxed, for it is needed for a moment and users stay.
+    /// Boxed: it is needed for a moment, and users stay.
     Loading(Box<Loading>),
     Ready(Marks),
 }
@@ -221,8 +219,8 @@ impl Edge {
                     entry.unsent.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
                     self.unsent_users.insert(user);
                 }
-                for (conn, ack) in waiting {
-                    self.answer_login(conn, user, ack, cx);
+                for (session, ack) in waiting {
+                    self.answer_login(session, user, ack, cx);
                 }
             }
             // The next `login` asks again, unless the user has been sent counts already.
@@ -231,109 +229,10 @@ impl Edge {
                     self.reads_failed.insert(user);
                     self.reads_retry_at = cx.engine.now().plus_ms(READS_RETRY_MS);
                 }
-                for (conn, ack) in waiting {
-                    self.refuse(conn, &EventName::Login, Refusal::StorageUnavailable, ack, cx);
+                for (session, ack) in waiting {
+                    self.refuse(session, &EventName::Login, Refusal::StorageUnavailable, ack, cx);
                 }
             }
         }
-    }
-
-    /// Answers `login`.
-    pub(super) fn answer_login(
-        &mut self,
-        conn: SessionId,
-        user: UserId,
-        ack: AckId,
-        cx: &mut Context<'_>,
-    ) {
-        let entry = self.users.get(&user).expect("an identified session is listed with its user");
-        let Reads::Ready(marks) = &entry.reads else { unreachable!("the caller has the marks") };
-        let rooms = self.tips.iter().take(COUNTED_ROOMS_MAX);
-        let json = frames::counts(rooms.map(|(room, seq)| (*room, unread(marks, *room, *seq))));
-        cx.engine.emit_event(conn, &frames::count(&json));
-        if let Some(id) = ack {
-            cx.engine.emit_event(conn, &frames::ack_login(id, &entry.card, &json));
-        }
-    }
-
-    /// Sends users the counts of other rooms that changed since the last time, once per window.
-    pub(super) fn send_counts(&mut self, engine: &mut Engine, counters: &mut Counters) {
-        let now = engine.now();
-        if self.changed_tips.is_empty() && self.unsent_users.is_empty() && self.shed.is_empty() {
-            return;
-        }
-        if self.next_count_at > now {
-            return self.retry(self.next_count_at);
-        }
-        self.next_count_at = now.plus_ms(u64::from(self.settings.unread_window_ms).max(1));
-        let changed = std::mem::take(&mut self.changed_tips);
-        let unsent = std::mem::take(&mut self.unsent_users);
-        let users: Vec<UserId> = if changed.is_empty() {
-            unsent.into_iter().collect()
-        } else {
-            self.users.keys().copied().collect()
-        };
-        let mut counts: BTreeMap<SessionId, BTreeSet<RoomId>> = std::mem::take(&mut self.shed);
-        for user in users {
-            let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
-            // Counts follow when the marks have been loaded.
-            let Reads::Ready(marks) = &entry.reads else { continue };
-            let mut rooms = std::mem::take(&mut entry.unsent);
-            let is_reading = |room: &RoomId| marks.get(*room).is_some_and(|mark| mark.is_reading);
-            rooms.extend(changed.iter().filter(|room| !is_reading(room)));
-            if rooms.is_empty() {
-                continue;
-            }
-            for conn in &entry.sessions {
-                counts.entry(*conn).or_default().extend(&rooms);
-            }
-        }
-        for (conn, rooms) in counts {
-            self.send_count(conn, rooms, engine, counters);
-        }
-        if !self.shed.is_empty() {
-            self.retry(self.next_count_at);
-        }
-    }
-
-    /// One `count` for one session, or a note to try again when it reads too slowly.
-    fn send_count(
-        &mut self,
-        conn: SessionId,
-        mut rooms: BTreeSet<RoomId>,
-        engine: &mut Engine,
-        counters: &mut Counters,
-    ) {
-        // What was shed may be of a session that has ended since, or lost its identity.
-        let Some(local) = self.local(conn) else { return };
-        let Some(user) = local.identity.map(|identity| identity.user) else { return };
-        rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
-        let entry = self.users.get(&user).expect("an identified session is listed with its user");
-        let Reads::Ready(marks) = &entry.reads else {
-            return; // Counts follow when the marks have been loaded.
-        };
-        if rooms.is_empty() {
-            return;
-        }
-        if engine.queued(conn) > self.settings.engine.outbound_bytes_max as usize / 2 {
-            // Absolute numbers: skipping one loses nothing if a later one goes out.
-            counters.shed += 1;
-            self.shed.insert(conn, rooms);
-            return;
-        }
-        let counts = rooms
-            .iter()
-            .filter_map(|room| Some((*room, unread(marks, *room, *self.tips.get(room)?))));
-        let json = frames::counts(counts);
-        engine.counters.events_out += 1;
-        engine.emit_event(conn, &frames::count(&json));
-    }
-}
-
-fn unread(marks: &Marks, room: RoomId, tip: Seq) -> u64 {
-    match marks.get(room) {
-        Some(mark) if mark.is_reading => 0,
-        Some(mark) => tip.0.saturating_sub(mark.seq.0),
-        None => tip.0,
     }
 }
