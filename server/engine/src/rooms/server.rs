@@ -17,7 +17,7 @@ use super::state::RoomState;
 use crate::app::{App, Cx, Place};
 use crate::ids::{SessionId, ShardId};
 use crate::items::Items;
-use crate::lanes::{Full, Lanes};
+use crate::lanes::{Full, LANE_RETRY_MS, Lanes};
 use crate::maps::Keyed;
 use crate::now::Now;
 use crate::sessions::{CloseReason, Engine, SessionEvent};
