@@ -38,7 +38,7 @@ use debts::{Debts, Rates};
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use throng_engine::Now;
-use throng_engine::{CloseReason, Engine, Session, SessionEvent};
+use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
 
@@ -231,8 +231,8 @@ impl Edge {
     /// waits for its token.
     fn disconnected(&mut self, session: SessionId, cx: &mut Context<'_>) {
         self.leave_all(session, cx);
-        if let Some(pending) = &mut self.live(session).pending {
-            pending.queue.push_back(Queued::Disconnected);
+        if self.live(session).pending.is_some() {
+            self.enqueue(session, Queued::Disconnected, cx);
         }
     }
 

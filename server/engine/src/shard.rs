@@ -5,9 +5,10 @@ use crate::effect::{Effects, LaneSlots};
 use crate::input::Input;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
+use crate::ids::PipeId;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
-use crate::sessions::Engine;
+use crate::sessions::{Engine, Traits};
 use crate::settings::Settings;
 
 /// Everything one thread knows.
@@ -23,9 +24,14 @@ pub struct Shard<A: App> {
 impl<A: App> Shard<A> {
     /// Makes one shard and its application.
     pub fn new(settings: &Settings, app: &A::Settings, place: &Place) -> Shard<A> {
-        let Place { shard, shards, ref seed } = *place;
+        let Place { shard, shards, .. } = *place;
+        let traits = Traits {
+            namespaces: A::NAMESPACES,
+            identifies: A::IDENTIFIES,
+            takes_attachments: A::TAKES_ATTACHMENTS,
+        };
         Shard {
-            engine: Engine::new(settings.clone(), shard, seed.random, A::NAMESPACES),
+            engine: Engine::new(settings.clone(), place, traits),
             lanes: Lanes::new(shard, shards, settings.own_lane_max),
             app: A::new(app, place),
         }
@@ -34,7 +40,7 @@ impl<A: App> Shard<A> {
     /// Starts a turn. `slots` says how many items each lane can still take; the shard never emits
     /// more than that.
     pub fn begin(&mut self, now: Now, slots: &LaneSlots) {
-        self.engine.now = now;
+        self.engine.begin(now);
         self.app.begin(now);
         self.lanes.begin(slots);
         // Own requests that did not fit the lanes of the last turn come first.
@@ -85,12 +91,13 @@ impl<A: App> Shard<A> {
             self.pump();
             // Evicted sessions owe leaves, and leaves are announced: once more, for ever fewer
             // sessions.
-            if !self.engine.evict_slow() {
+            if !self.engine.shed() {
                 break;
             }
             self.pump();
         }
-        self.engine.finish_turn(&mut effects.answers, &mut effects.closes);
+        let Effects { answers, closes, resumes, .. } = effects;
+        self.engine.finish_turn(answers, closes, resumes);
         self.lanes.drain_into(effects);
     }
 
@@ -115,6 +122,17 @@ impl<A: App> Shard<A> {
     /// Whether one more [`Input::Request`] fits: its worst-case deliveries must have free slots.
     pub fn takes_requests(&self) -> bool {
         !self.lanes.has_own_requests() && self.app.takes_requests(&self.lanes)
+    }
+
+    /// Whether the pipe's bytes are wanted now. After a no, stop reading until
+    /// [`Effects::resumes`] names it; the engine drops what comes on a pipe that is closing.
+    pub fn reads(&self, pipe: PipeId) -> bool {
+        self.engine.reads(pipe)
+    }
+
+    /// Whether the pipe carries a session whose user is known: it is read before the others.
+    pub fn is_identified(&self, pipe: PipeId) -> bool {
+        self.engine.is_identified(pipe)
     }
 
     /// Whether the request names a session of this shard.

@@ -1,8 +1,9 @@
 //! Requests of clients, carried out.
 
-use throng_engine::canary::{Canary, is_armed};
-
 use super::*;
+
+/// Units of work that a refused event costs its session, besides those of its packet.
+const REFUSAL_WORK: u32 = 4;
 
 impl Edge {
     pub(super) fn refuse(
@@ -14,22 +15,14 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         *why.counter(cx.counters) += 1;
+        cx.engine.charge(session, REFUSAL_WORK);
         cx.engine.emit_event(session, &frames::refusal(event, why, ack));
     }
 
     pub(super) fn event(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
-        let (events_max, bytes_max) =
-            (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
         let local = self.live(session);
-        if let Some(pending) = &mut local.pending {
-            if pending.queue.len() >= events_max || pending.bytes + event.bytes > bytes_max {
-                return cx.engine.end(session, CloseReason::Limit);
-            }
-            if !is_armed(Canary::UncountedPendingBytes) {
-                pending.bytes += event.bytes;
-            }
-            pending.queue.push_back(Queued::Event(event));
-            return;
+        if local.pending.is_some() {
+            return self.enqueue(session, Queued::Event(event), cx);
         }
         if let Err(RequestError::Event(why)) = event.request {
             return self.refuse(session, &event.name, why, event.ack, cx);
@@ -41,6 +34,7 @@ impl Edge {
                     return self.refuse(session, &event.name, Refusal::Busy, event.ack, cx);
                 }
                 local.pending = Some(PendingEvents::new(Awaited::Event(token, event)));
+                cx.engine.set_trust(session, Trust::Claimed);
             }
             _ => self.act(session, event, cx),
         }
