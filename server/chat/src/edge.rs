@@ -104,7 +104,6 @@ pub(crate) struct Edge {
     shard: ShardId,
     shards: u8,
     keyed: Keyed,
-    started_unix_ms: i64,
     locals: Vec<Option<Box<Local>>>,
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
@@ -158,7 +157,6 @@ impl Edge {
             settings,
             shard: place.shard,
             shards: place.shards,
-            started_unix_ms: place.seed.started_unix_ms,
             locals: Vec::new(),
             users: Map::with_hasher(keyed.clone()),
             rooms: Map::with_hasher(keyed.clone()),

@@ -137,6 +137,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     shard: ShardId,
     pub(crate) now: Now,
+    pub(crate) unix_ms_at_zero: i64,
     /// Until then nobody is late: the shard itself was.
     late_until: Now,
     pub(crate) outbox: Outbox,
@@ -181,6 +182,7 @@ impl Engine {
             settings,
             shard: place.shard,
             now: Now::default(),
+            unix_ms_at_zero: place.seed.started_unix_ms,
             late_until: Now::default(),
             counters: Counters::default(),
             traits,
@@ -218,6 +220,11 @@ impl Engine {
     /// The time of this turn.
     pub fn now(&self) -> Now {
         self.now
+    }
+
+    /// The wall clock of this turn, in ms since 1970 (UTC).
+    pub fn unix_ms(&self) -> i64 {
+        self.unix_ms_at_zero.saturating_add((self.now.0 / 1_000_000).cast_signed())
     }
 
     /// The shard whose sessions these are.

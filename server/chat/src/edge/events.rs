@@ -216,7 +216,7 @@ impl Edge {
         }
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
-        let time = time.unwrap_or_else(|| self.server_time(now));
+        let time = time.unwrap_or_else(|| server_time(cx.engine.unix_ms()));
         let local = self.live(session);
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
@@ -297,14 +297,13 @@ impl Edge {
         }
         self.resume(session, cx);
     }
+}
 
-    pub(super) fn server_time(&self, now: Now) -> Box<str> {
-        let ms = self.started_unix_ms.saturating_add((now.0 / 1_000_000) as i64);
-        let time =
-            jiff::Timestamp::from_millisecond(ms).expect("the clock is before the year 9999");
-        jiff::fmt::temporal::DateTimePrinter::new()
-            .precision(Some(3))
-            .timestamp_to_string(&time)
-            .into()
-    }
+fn server_time(unix_ms: i64) -> Box<str> {
+    // The machine's clock may say anything.
+    let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::MAX);
+    jiff::fmt::temporal::DateTimePrinter::new()
+        .precision(Some(3))
+        .timestamp_to_string(&time)
+        .into()
 }

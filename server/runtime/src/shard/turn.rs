@@ -130,6 +130,7 @@ impl<A: App> Worker<A> {
     fn turn(&mut self) {
         self.now = self.config.clock.now();
         self.measure_lanes();
+        self.shard.set_wall_clock(self.config.clock.unix_ms_at_zero());
         self.shard.begin(self.now, &self.slots);
 
         self.end_overdue_closing();
