@@ -41,9 +41,9 @@ use crate::request::Answer;
 use crate::settings::Settings;
 use crate::timers::{Timer, Timers};
 use account::{Budgets, Held};
-use strangers::Strangers;
 use pipe::Pipe;
 use session::Beat;
+use strangers::Strangers;
 
 /// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
@@ -164,16 +164,16 @@ pub struct Engine {
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
     resumes: Vec<PipeId>,
+    /// Sessions that have used up their work rate in this turn.
+    owing: Vec<SessionId>,
+    /// Sessions whose POST came in this turn.
+    posts: Vec<SessionId>,
     scratch: Vec<u8>,
     is_stopping: bool,
 }
 
 impl Engine {
-    pub(crate) fn new(
-        settings: Settings,
-        place: &Place,
-        traits: Traits,
-    ) -> Engine {
+    pub(crate) fn new(settings: Settings, place: &Place, traits: Traits) -> Engine {
         let (anonymous, identified) =
             (settings.anonymous.outbound_bytes_max, settings.outbound_bytes_max);
         Engine {
@@ -202,6 +202,8 @@ impl Engine {
             answers: Vec::new(),
             closes: Vec::new(),
             resumes: Vec::new(),
+            owing: Vec::new(),
+            posts: Vec::new(),
             scratch: Vec::new(),
             is_stopping: false,
         }
@@ -435,6 +437,8 @@ impl Engine {
         resumes: &mut Vec<PipeId>,
     ) {
         self.answer_polls();
+        self.answer_posts();
+        self.pause_owing();
         answers.append(&mut self.answers);
         closes.append(&mut self.closes);
         resumes.append(&mut self.resumes);

@@ -2,10 +2,10 @@
 
 use crate::app::{App, Cx, Place};
 use crate::effect::{Effects, LaneSlots};
+use crate::ids::PipeId;
 use crate::input::Input;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
-use crate::ids::PipeId;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
 use crate::sessions::{Engine, Traits};

@@ -302,8 +302,5 @@ impl Edge {
 fn server_time(unix_ms: i64) -> Box<str> {
     // The machine's clock may say anything.
     let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::MAX);
-    jiff::fmt::temporal::DateTimePrinter::new()
-        .precision(Some(3))
-        .timestamp_to_string(&time)
-        .into()
+    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&time).into()
 }

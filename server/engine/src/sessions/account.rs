@@ -5,7 +5,7 @@
 //! bound of its own is ended, or read later. When all sessions together are beyond a budget of the
 //! shard, those that hold most are ended first.
 
-use super::{Carrier, CloseReason, Engine};
+use super::{Carrier, CloseReason, Engine, Session};
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 use crate::outbox::Class;
@@ -47,7 +47,7 @@ pub(crate) struct Account {
     pub(super) finish_by: Now,
     /// When the application must know whose session it is. `u64::MAX`: it knows, or need not.
     pub(super) identify_by: Now,
-    /// Until then the session's work is paid for.
+    /// When the session's work will be paid for at its rate.
     paid_at: Now,
 }
 
@@ -72,6 +72,12 @@ impl Account {
     }
 }
 
+/// How fast a session may cause work.
+struct Rate {
+    unit_ns: u64,
+    burst_ns: u64,
+}
+
 /// Bytes of input, and of answers to polls, that sessions hold on this shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
@@ -94,6 +100,16 @@ impl Engine {
             Trust::Anonymous => self.settings.anonymous.payload_bytes_max.min(all),
             Trust::Claimed | Trust::Identified => all,
         }) as usize
+    }
+
+    /// Bytes of input that all sessions hold.
+    pub fn held_in(&self) -> usize {
+        self.held_anonymous.inbound + self.held_identified.inbound
+    }
+
+    /// Bytes that wait for one client, without what it shares with others.
+    pub fn held_out(&self, pipe: PipeId) -> usize {
+        self.outbox.held_by(pipe)
     }
 
     /// The application has learned more, or less, about whose session it is. Nothing happens when
@@ -182,9 +198,7 @@ impl Engine {
         account.finish_by = match (before, bytes) {
             (_, 0) => Now(u64::MAX),
             (0, bytes) => now.plus_ms(timeout_ms + earned_ms(bytes)),
-            (before, bytes) => {
-                account.finish_by.plus_ms(earned_ms(bytes.saturating_sub(before)))
-            }
+            (before, bytes) => account.finish_by.plus_ms(earned_ms(bytes.saturating_sub(before))),
         };
         let trust = account.trust;
         let (due, timer_at) = (session.next_due(), session.timer_at);
@@ -200,26 +214,27 @@ impl Engine {
     /// used up its rate is read later; one far beyond it is ended.
     pub fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
-        let settings = &self.settings;
-        let (identified, anonymous) = (
-            (settings.work_per_s, settings.work_burst),
-            (settings.anonymous.work_per_s, settings.anonymous.work_burst),
-        );
-        let Some(session) = self.session_mut(id) else { return };
-        let (per_s, burst) = match session.account.trust {
-            Trust::Identified => identified,
-            Trust::Anonymous | Trust::Claimed => anonymous,
-        };
-        if per_s == 0 {
-            return;
-        }
-        let unit_ns = 1_000_000_000 / u64::from(per_s);
-        let earliest = Now(now.0.saturating_sub(u64::from(burst) * unit_ns));
-        let paid_at = session.account.paid_at.max(earliest).plus_ns(u64::from(units) * unit_ns);
-        session.account.paid_at = paid_at;
-        if paid_at > now.plus_ms(DEBT_MS_MAX) {
+        let Some(trust) = self.session(id).map(Session::trust) else { return };
+        let Some(rate) = self.rate(trust) else { return };
+        let account = &mut self.live_mut(id).account;
+        account.paid_at = account.paid_at.max(now).plus_ns(u64::from(units) * rate.unit_ns);
+        if account.paid_at > now.plus_ns(rate.burst_ns).plus_ms(DEBT_MS_MAX) {
             self.end(id, CloseReason::Limit);
+        } else if account.paid_at > now.plus_ns(rate.burst_ns) {
+            self.owing.push(id);
         }
+    }
+
+    fn rate(&self, trust: Trust) -> Option<Rate> {
+        let settings = &self.settings;
+        let (per_s, burst) = match trust {
+            Trust::Identified => (settings.work_per_s, settings.work_burst),
+            Trust::Anonymous | Trust::Claimed => {
+                (settings.anonymous.work_per_s, settings.anonymous.work_burst)
+            }
+        };
+        let unit_ns = 1_000_000_000_u64.checked_div(u64::from(per_s))?;
+        Some(Rate { unit_ns, burst_ns: u64::from(burst) * unit_ns })
     }
 
     pub(super) fn charge_packet(&mut self, id: SessionId, bytes: usize) {
@@ -229,16 +244,23 @@ impl Engine {
 
     /// When a session that has used up its rate may be read again.
     pub(super) fn paid_later(&self, id: SessionId) -> Option<Now> {
-        let paid_at = self.session(id)?.account.paid_at;
-        (paid_at > self.now).then_some(paid_at)
+        let session = self.session(id)?;
+        let rate = self.rate(session.trust())?;
+        let read_at = Now(session.account.paid_at.0.saturating_sub(rate.burst_ns));
+        (read_at > self.now).then_some(read_at)
     }
 
-    /// Stops reading a session's pipe until its work is paid for.
-    pub(super) fn pause_if_owing(&mut self, pipe: PipeId, id: SessionId) {
-        let Some(paid_at) = self.paid_later(id) else { return };
-        self.set_paused(pipe, true);
-        self.counters.reads_paused += 1;
-        self.timers.schedule(paid_at, Timer::Resume(pipe));
+    /// Stops reading the sessions that have used up their rate in this turn.
+    pub(super) fn pause_owing(&mut self) {
+        for id in std::mem::take(&mut self.owing) {
+            let Some(paid_at) = self.paid_later(id) else { continue }; // It ended, or is known now.
+            let Some(pipe) = self.live(id).pipe() else { continue }; // Its POST is answered later.
+            if !self.is_paused(pipe) {
+                self.set_paused(pipe, true);
+                self.counters.reads_paused += 1;
+                self.timers.schedule(paid_at, Timer::Resume(pipe));
+            }
+        }
     }
 
     /// Reads the pipe again, if it was paused and its work is paid for.
@@ -277,21 +299,21 @@ impl Engine {
 }
 
 /// How much a session holds of what is beyond its budget.
-type HeldBy = fn(&Engine, &super::Session) -> usize;
+type HeldBy = fn(&Engine, &Session) -> usize;
 type Over = Option<(usize, HeldBy, CloseReason)>;
 
-fn held_in(_: &Engine, session: &super::Session) -> usize {
+fn held_in(_: &Engine, session: &Session) -> usize {
     session.account.held_in()
 }
 
-fn held_out(engine: &Engine, session: &super::Session) -> usize {
+fn held_out(engine: &Engine, session: &Session) -> usize {
     match &session.carrier {
         Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
         Carrier::Polling(polling) => polling.bytes,
     }
 }
 
-fn held_anonymous(engine: &Engine, session: &super::Session) -> usize {
+fn held_anonymous(engine: &Engine, session: &Session) -> usize {
     match session.account.trust.class() {
         Class::Anonymous => held_in(engine, session) + held_out(engine, session),
         Class::Identified | Class::Echo => 0,

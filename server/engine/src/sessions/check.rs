@@ -1,7 +1,7 @@
 //! What must hold of sessions, pipes and polls between two turns.
 
-use super::pipe::Role;
 use super::account::{Held, Trust};
+use super::pipe::Role;
 use super::{Carrier, Engine, Session};
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId};
@@ -17,6 +17,7 @@ impl Engine {
         assert!(self.ready_polls.is_empty(), "a turn answers all polls that can be answered");
         assert!(self.answers.is_empty() && self.closes.is_empty(), "a turn hands on its effects");
         assert!(self.resumes.is_empty(), "a turn hands on its effects");
+        assert!(self.owing.is_empty() && self.posts.is_empty(), "a turn sees to all of its input");
         self.check_accounts();
         self.check_slots();
         self.check_gauges();

@@ -177,7 +177,6 @@ impl Engine {
         if let Role::Session(id) = self.role(pipe) {
             let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
             self.set_unfinished(id, buffered + assembled);
-            self.pause_if_owing(pipe, id);
         }
     }
 

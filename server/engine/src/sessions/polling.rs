@@ -5,8 +5,8 @@ use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
-use super::poll_queue::{Parked, Polling};
 use super::account::Trust;
+use super::poll_queue::{Parked, Polling};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PollId, SessionId};
@@ -135,14 +135,19 @@ impl Engine {
             let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
             self.set_unfinished(id, assembled);
         }
-        match self.paid_later(id) {
-            None => self.accept_post(poll),
-            // The client sends its next packets when it has the answer.
-            Some(paid_at) => {
-                self.counters.reads_paused += 1;
-                self.polling_mut(id).late_post = Some(poll);
-                self.timers.schedule(paid_at, Timer::LateAnswer(id));
-            }
+        if self.session(id).is_none() {
+            return self.accept_post(poll); // It was a close.
+        }
+        // The client sends its next packets when it has the answer: when the turn ends, or when their
+        // work is paid for.
+        self.polling_mut(id).late_post = Some(poll);
+        self.posts.push(id);
+    }
+
+    pub(super) fn answer_posts(&mut self) {
+        for id in std::mem::take(&mut self.posts) {
+            self.counters.reads_paused += u64::from(self.paid_later(id).is_some());
+            self.answer_post(id);
         }
     }
 

@@ -101,7 +101,7 @@ mod tests {
         let ids = [ips[0], ips[0], ips[1]].map(|ip| strangers.add(ip));
         strangers.check(ids.into_iter());
         assert_eq!(ips.map(|ip| strangers.count(ip)), [2, 1]);
-        ids.map(|id| strangers.remove(id));
+        ids.into_iter().for_each(|id| strangers.remove(id));
         strangers.check(std::iter::empty());
         assert_eq!(strangers.count(ips[0]), 0);
         // Its entry serves the next address.

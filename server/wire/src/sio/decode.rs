@@ -103,8 +103,7 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
     let (ack, rest) = ack_id(rest)?;
     let data = if rest.is_empty() { None } else { Some(json::trim(rest)) };
     if let Some(data) = data {
-        let bounds =
-            json::Limits { depth_max: limits.depth_max, values_max: limits.values_max };
+        let bounds = json::Limits { depth_max: limits.depth_max, values_max: limits.values_max };
         let end = json::skip_value(data, 0, bounds)?;
         if end != data.len() {
             return Err(Fault::JsonInvalid);
