@@ -55,6 +55,10 @@ impl Config {
 
     /// For load tests: rates and limits per user and address go, bounds on memory stay.
     fn lift_limits(&mut self) {
+        self.core.engine.work_per_s = 0;
+        self.core.engine.anonymous.work_per_s = 0;
+        self.core.engine.anonymous.sessions_per_ip_max = 0;
+        self.core.engine.anonymous.identify_timeout_ms = 0;
         self.core.publish_per_s = 0;
         self.core.join_per_s = 0;
         self.core.sessions_per_user_max = u32::MAX;
@@ -72,17 +76,16 @@ pub struct Flags(pub Dict);
 
 impl Flags {
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
-        match key.split_once('.') {
-            None => {
-                self.0.insert(key.into(), value.into());
-            }
-            Some((section, key)) => {
-                let section = self.0.entry(section.into()).or_insert_with(|| Dict::new().into());
-                if let Value::Dict(_, entries) = section {
-                    entries.insert(key.into(), value.into());
-                }
-            }
+        let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let mut entries = &mut self.0;
+        for section in sections.split('.').filter(|section| !section.is_empty()) {
+            let section = entries.entry(section.into()).or_insert_with(|| Dict::new().into());
+            let Value::Dict(_, inner) = section else {
+                unreachable!("no setting is named as a section is")
+            };
+            entries = inner;
         }
+        entries.insert(name.into(), value.into());
     }
 }
 
@@ -145,7 +148,10 @@ fn by_section(shown: Vec<Shown>) -> Vec<Shown> {
 /// Reads all tables.
 fn read(r: &mut Reader) -> Config {
     let server = r.read(ServerSettings::rows());
-    let engine = r.read(throng_engine::Settings::rows());
+    let engine = throng_engine::Settings {
+        anonymous: r.read(throng_engine::AnonymousLimits::rows()),
+        ..r.read(throng_engine::Settings::rows())
+    };
     let chat = r.read(Settings::rows());
     let tuning = r.read(Tuning::rows());
     let rest = r.read(throng_rest::Settings::rows());

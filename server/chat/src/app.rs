@@ -94,6 +94,10 @@ impl App for Chat {
     type View = Presence;
     type Counters = Counters;
 
+    const IDENTIFIES: bool = true;
+    // No event of the chat has a use for them.
+    const TAKES_ATTACHMENTS: bool = false;
+
     fn new(start: &Start, place: &Place) -> Chat {
         let Start { settings, rooms } = start;
         let keyed = Keyed::new(place.seed.placement);

@@ -38,7 +38,7 @@ use debts::{Debts, Rates};
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use throng_engine::Now;
-use throng_engine::{CloseReason, Engine, Session, SessionEvent};
+use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
 
@@ -104,7 +104,6 @@ pub(crate) struct Edge {
     shard: ShardId,
     shards: u8,
     keyed: Keyed,
-    started_unix_ms: i64,
     locals: Vec<Option<Box<Local>>>,
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
@@ -158,7 +157,6 @@ impl Edge {
             settings,
             shard: place.shard,
             shards: place.shards,
-            started_unix_ms: place.seed.started_unix_ms,
             locals: Vec::new(),
             users: Map::with_hasher(keyed.clone()),
             rooms: Map::with_hasher(keyed.clone()),
@@ -231,8 +229,8 @@ impl Edge {
     /// waits for its token.
     fn disconnected(&mut self, session: SessionId, cx: &mut Context<'_>) {
         self.leave_all(session, cx);
-        if let Some(pending) = &mut self.live(session).pending {
-            pending.queue.push_back(Queued::Disconnected);
+        if self.live(session).pending.is_some() {
+            self.enqueue(session, Queued::Disconnected, cx);
         }
     }
 

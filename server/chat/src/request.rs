@@ -128,6 +128,8 @@ impl ClientEvent {
         };
         if matches!(event.name, EventName::Unknown(_)) {
             event.request = Err(RequestError::Event(Refusal::UnknownEvent));
+        } else if bytes > bytes_max && event.name != EventName::Message {
+            event.request = Err(RequestError::Event(Refusal::TooLarge));
         } else if is_binary {
             event.request = Err(RequestError::Event(Refusal::BinaryUnsupported));
         } else {

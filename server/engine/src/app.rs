@@ -31,6 +31,15 @@ pub trait App: Items {
     /// The namespaces served; the index is the namespace's number. At most eight.
     const NAMESPACES: &'static [&'static str] = &["/"];
 
+    /// Whether the application finds out whose a session is, and says so with
+    /// [`Engine::set_trust`]. Until then the limits of `limits.anonymous` hold. Otherwise every
+    /// session counts as identified from its start.
+    const IDENTIFIES: bool = false;
+
+    /// Whether events may have binary attachments; otherwise they are counted and dropped, and
+    /// [`SessionEvent::Event`] comes without them.
+    const TAKES_ATTACHMENTS: bool = true;
+
     /// Makes the application of one shard.
     fn new(settings: &Self::Settings, place: &Place) -> Self;
 

@@ -19,6 +19,8 @@ pub struct Effects<A: Items> {
     pub answers: Vec<(PollId, Answer)>,
     /// Pipes to shut down now; what the outbox still holds for them is dropped.
     pub closes: Vec<PipeId>,
+    /// Pipes to read again, after [`crate::Shard::reads`] has said no.
+    pub resumes: Vec<PipeId>,
     /// Lines for the operator.
     pub logs: Vec<A::Log>,
     /// Changes of the state that other threads may read, in order.
@@ -34,6 +36,7 @@ impl<A: Items> Default for Effects<A> {
             signals: Vec::new(),
             answers: Vec::new(),
             closes: Vec::new(),
+            resumes: Vec::new(),
             logs: Vec::new(),
             changes: Vec::new(),
         }

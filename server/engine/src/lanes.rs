@@ -153,11 +153,21 @@ impl<A: Items> Lanes<A> {
     pub(crate) fn check(&self) {
         assert!(self.own_deliveries.is_empty(), "a turn handles the deliveries to its own edge");
         assert!(self.own_requests.len() <= self.own_max as usize, "own requests are bounded");
-        let Effects { requests, deliveries, commands, signals, answers, closes, logs, changes } =
-            &self.out;
+        let Effects {
+            requests,
+            deliveries,
+            commands,
+            signals,
+            answers,
+            closes,
+            resumes,
+            logs,
+            changes,
+        } = &self.out;
         assert!(requests.is_empty() && deliveries.is_empty(), "a turn hands on its items");
         assert!(commands.is_empty() && signals.is_empty(), "a turn hands on commands and signals");
         assert!(answers.is_empty() && closes.is_empty(), "these are the engine's");
+        assert!(resumes.is_empty(), "these are the engine's");
         assert!(logs.is_empty() && changes.is_empty(), "a turn hands on logs and changes");
     }
 

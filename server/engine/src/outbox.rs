@@ -8,6 +8,7 @@
 //! count.
 
 mod check;
+mod class;
 mod common;
 mod spares;
 
@@ -19,6 +20,8 @@ use throng_wire::ws::frame_at;
 
 use crate::canary::{Canary, is_armed};
 use crate::ids::PipeId;
+use class::Held;
+pub(crate) use class::{Bounds, Class};
 use common::Common;
 pub(crate) use common::Span;
 use spares::Spares;
@@ -33,12 +36,15 @@ struct Pending {
     /// Bytes of the first part that were sent already.
     sent: usize,
     bytes: usize,
+    /// Bytes of the parts that belong to this pipe alone, sent ones included.
+    copied: usize,
     close_when_empty: bool,
 }
 
 impl Pending {
     fn append(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
+        self.copied += bytes.len();
         if let Some(Part::Copied(last)) = self.parts.back_mut() {
             last.extend_from_slice(bytes);
         } else {
@@ -66,7 +72,9 @@ impl Pending {
                 return;
             }
             self.sent -= len;
-            self.parts.pop_front();
+            if let Some(Part::Copied(_)) = self.parts.pop_front() {
+                self.copied -= len;
+            }
         }
     }
 }
@@ -91,6 +99,11 @@ struct Slot {
     is_dirty: bool,
     /// The runtime waits for the socket to become writable; do not offer it again until then.
     is_blocked: bool,
+    /// It is in the list of pipes that hold more than their bound.
+    is_over: bool,
+    class: Class,
+    /// Bytes that may wait, by its class.
+    bound: u32,
     /// Common bytes behind those of `pending`; empty while the pipe is blocked.
     span: Span,
     pending: Option<Box<Pending>>,
@@ -104,6 +117,14 @@ impl Slot {
             if is_armed(Canary::ListPipeTwice) {
                 dirty.push(pipe);
             }
+        }
+    }
+
+    #[cold]
+    fn note_over(&mut self, pipe: PipeId, over: &mut Vec<PipeId>) {
+        if !self.is_over {
+            self.is_over = true;
+            over.push(pipe);
         }
     }
 }
@@ -125,22 +146,63 @@ pub struct Outbox {
     slots: Vec<Slot>,
     common: Common,
     dirty: Vec<PipeId>,
+    /// Pipes that hold more than their bound, until [`Outbox::next_over`] has named them.
+    over: Vec<PipeId>,
+    bounds: Bounds,
+    held: Held,
     spares: Spares,
 }
 
 impl Outbox {
-    pub(crate) fn open(&mut self, pipe: PipeId) {
+    pub(crate) fn new(bounds: Bounds) -> Outbox {
+        Outbox { bounds, ..Outbox::default() }
+    }
+
+    pub(crate) fn open(&mut self, pipe: PipeId, class: Class) {
         let index = pipe.slot as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        self.slots[index] = Slot { generation: pipe.generation, ..Slot::default() };
+        let (generation, bound) = (pipe.generation, self.bounds.of(class));
+        self.slots[index] = Slot { generation, class, bound, ..Slot::default() };
+    }
+
+    /// The pipe's bytes count as those of another class from now on.
+    pub(crate) fn set_class(&mut self, pipe: PipeId, class: Class) {
+        let bound = self.bounds.of(class);
+        let slot = self.slot(pipe).expect("a session's pipe is open");
+        let (old, copied) = (slot.class, slot.pending.as_ref().map_or(0, |p| p.copied));
+        (slot.class, slot.bound) = (class, bound);
+        self.held.change(old, copied, 0);
+        self.held.change(class, 0, copied);
+    }
+
+    /// The next pipe that held more than its bound when bytes were queued for it.
+    pub(crate) fn next_over(&mut self) -> Option<PipeId> {
+        let pipe = self.over.pop()?;
+        if let Some(slot) = self.slot(pipe) {
+            slot.is_over = false;
+        }
+        Some(pipe)
+    }
+
+    /// Bytes that pipes of the class hold for themselves alone.
+    pub(crate) fn held(&self, class: Class) -> usize {
+        self.held.of(class)
+    }
+
+    /// Bytes that the pipe holds for itself alone.
+    pub(crate) fn held_by(&self, pipe: PipeId) -> usize {
+        let slot = self.slots.get(pipe.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == pipe.generation);
+        slot.and_then(|slot| slot.pending.as_ref()).map_or(0, |pending| pending.copied)
     }
 
     pub(crate) fn close(&mut self, pipe: PipeId) {
         if let Some(slot) = find(&mut self.slots, pipe) {
             self.common.release(&mut slot.span);
             let pending = slot.pending.take();
+            self.held.change(slot.class, pending.as_ref().map_or(0, |p| p.copied), 0);
             slot.is_dirty = false;
             // The next tenant has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
@@ -154,24 +216,22 @@ impl Outbox {
         find(&mut self.slots, pipe)
     }
 
-    /// Queues `bytes`; returns how many are now queued for the pipe (0 if it is gone).
+    /// Queues `bytes`.
     #[inline]
-    pub(crate) fn push(&mut self, pipe: PipeId, bytes: &[u8]) -> usize {
-        let Some(pending) = self.pending(pipe) else { return 0 };
-        pending.append(bytes);
-        pending.bytes
+    pub(crate) fn push(&mut self, pipe: PipeId, bytes: &[u8]) {
+        self.change(pipe, |pending| pending.append(bytes));
     }
 
     /// Queues a frame that many pipes share.
     #[inline]
-    pub(crate) fn push_shared(&mut self, pipe: PipeId, frame: &Bytes) -> usize {
+    pub(crate) fn push_shared(&mut self, pipe: PipeId, frame: &Bytes) {
         if frame.len() < SHARE_FROM_BYTES {
             return self.push(pipe, frame);
         }
-        let Some(pending) = self.pending(pipe) else { return 0 };
-        pending.bytes += frame.len();
-        pending.parts.push_back(Part::Shared(frame.clone()));
-        pending.bytes
+        self.change(pipe, |pending| {
+            pending.bytes += frame.len();
+            pending.parts.push_back(Part::Shared(frame.clone()));
+        });
     }
 
     /// Lays down what many pipes are to get with [`Outbox::push_span`], now: the bytes last as long as
@@ -184,8 +244,8 @@ impl Outbox {
 
     /// Queues common bytes.
     #[inline]
-    pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) -> usize {
-        let Some(slot) = find(&mut self.slots, pipe) else { return 0 };
+    pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) {
+        let Some(slot) = find(&mut self.slots, pipe) else { return };
         if slot.is_blocked {
             // Its turn to be offered is an unknown number of turns away.
             return self.push_apart(pipe, span);
@@ -194,24 +254,25 @@ impl Outbox {
         if !self.common.extend(&mut slot.span, span) {
             return self.push_behind(pipe, span);
         }
-        slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
+        let queued = slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes);
+        if queued > slot.bound as usize {
+            slot.note_over(pipe, &mut self.over);
+        }
     }
 
     /// Another topic, or another block: what is held moves out of the way.
     #[cold]
-    fn push_behind(&mut self, pipe: PipeId, span: Span) -> usize {
-        let pending = self.pending(pipe).expect("the caller found the pipe");
-        let queued = pending.bytes + span.len();
+    fn push_behind(&mut self, pipe: PipeId, span: Span) {
+        self.change(pipe, |_| {});
         let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         let is_held = self.common.extend(&mut slot.span, span);
         assert!(is_held, "what was held has moved out of the way");
-        queued
     }
 
     #[cold]
-    fn push_apart(&mut self, pipe: PipeId, span: Span) -> usize {
+    fn push_apart(&mut self, pipe: PipeId, span: Span) {
         let bytes = self.common.get(span).to_vec();
-        self.push(pipe, &bytes)
+        self.push(pipe, &bytes);
     }
 
     /// Drops what is queued, except the frame of which a part has been sent already.
@@ -231,13 +292,15 @@ impl Outbox {
             None => 0,
         };
         pending.bytes = keep.saturating_sub(pending.sent);
+        let before = pending.copied;
+        let copied = |part: &Part| if let Part::Copied(bytes) = part { bytes.len() } else { 0 };
+        pending.copied = pending.parts.front().map_or(0, copied);
+        self.held.change(slot.class, before, pending.copied);
     }
 
     /// Shuts the pipe down once everything queued has been sent.
     pub(crate) fn close_when_empty(&mut self, pipe: PipeId) {
-        if let Some(pending) = self.pending(pipe) {
-            pending.close_when_empty = true;
-        }
+        self.change(pipe, |pending| pending.close_when_empty = true);
     }
 
     pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
@@ -246,17 +309,23 @@ impl Outbox {
         })
     }
 
+    /// Changes what waits behind everything else, and books it.
     #[inline]
-    fn pending(&mut self, pipe: PipeId) -> Option<&mut Pending> {
-        let slot = find(&mut self.slots, pipe)?;
+    fn change(&mut self, pipe: PipeId, edit: impl FnOnce(&mut Pending)) {
+        let Some(slot) = find(&mut self.slots, pipe) else { return };
         slot.mark_dirty(pipe, &mut self.dirty);
         let pending = slot.pending.get_or_insert_with(|| self.spares.take());
+        let before = pending.copied;
         if !slot.span.is_empty() {
             // What comes now comes behind it.
             pending.append(self.common.get(slot.span));
             self.common.release(&mut slot.span);
         }
-        Some(pending)
+        edit(pending);
+        self.held.change(slot.class, before, pending.copied);
+        if pending.bytes > slot.bound as usize {
+            slot.note_over(pipe, &mut self.over);
+        }
     }
 
     /// Moves the pipes that have something to send into `into`, in the order in which they are to
@@ -304,6 +373,7 @@ impl Outbox {
         let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         slot.is_dirty = false;
         let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
+        let before = slot.pending.as_ref().map_or(0, |pending| pending.copied);
         if let Some(pending) = slot.pending.as_mut() {
             pending.take(own);
         }
@@ -320,9 +390,11 @@ impl Outbox {
         self.common.release(&mut slot.span);
         let Some(pending) = slot.pending.as_ref() else { return Flushed::Empty };
         if pending.bytes > 0 {
+            self.held.change(slot.class, before, pending.copied);
             slot.is_blocked = true;
             return Flushed::More;
         }
+        self.held.change(slot.class, before, 0);
         let close = pending.close_when_empty;
         if let Some(pending) = slot.pending.take() {
             self.spares.keep(pending);

@@ -9,13 +9,16 @@
 //! The engine knows nothing of rooms or users. An application (chat, or the echo of the
 //! conformance binary) reads the session events and answers through `emit`.
 
+mod account;
 mod check;
 mod handshake;
 mod packets;
 mod pipe;
+mod placeholders;
 mod poll_queue;
 mod polling;
 mod session;
+mod strangers;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
@@ -23,19 +26,24 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use throng_wire::{eio, ws};
 use ws::{Data, OpCode};
 
+pub use account::Trust;
 pub use handshake::{Admission, judge};
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
+pub use strangers::network_of;
 
+use crate::app::Place;
 use crate::counters::Counters;
 use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
 use crate::now::Now;
-use crate::outbox::Outbox;
+use crate::outbox::{Bounds, Outbox};
 use crate::request::Answer;
 use crate::settings::Settings;
 use crate::timers::{Timer, Timers};
+use account::{Budgets, Held};
 use pipe::Pipe;
 use session::Beat;
+use strangers::Strangers;
 
 /// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
@@ -107,10 +115,21 @@ pub enum SessionEvent {
     },
 }
 
+/// A turn that comes so much later than a deadline was held up by the machine.
+const LATE_NS_MIN: u64 = 1_000_000_000;
+
 #[derive(Default)]
 struct Slot {
     generation: u32,
     session: Option<Box<Session>>,
+}
+
+/// What the engine must know of its application; see the constants of [`crate::App`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    pub(crate) namespaces: &'static [&'static str],
+    pub(crate) identifies: bool,
+    pub(crate) takes_attachments: bool,
 }
 
 /// The sessions of one shard, and the bytes that wait for their clients.
@@ -118,11 +137,12 @@ pub struct Engine {
     pub(crate) settings: Settings,
     shard: ShardId,
     pub(crate) now: Now,
+    pub(crate) unix_ms_at_zero: i64,
+    /// Until then nobody is late: the shard itself was.
+    late_until: Now,
     pub(crate) outbox: Outbox,
     /// What the engine counts.
     pub counters: Counters,
-    /// Namespaces served; the index is the namespace's number.
-    namespaces: &'static [&'static str],
     slots: Vec<Slot>,
     free: Vec<u32>,
     live: u32,
@@ -134,40 +154,56 @@ pub struct Engine {
     ready_polls: Vec<SessionId>,
     /// The session of each last poll, parked or answered.
     polls: std::collections::BTreeMap<PollId, SessionId>,
-    /// Sessions over their outbound bound, to be evicted at the end of the turn.
+    /// Polling sessions over their outbound bound, to be ended at the end of the turn.
     slow: Vec<SessionId>,
+    budgets: Budgets,
+    held_anonymous: Held,
+    held_identified: Held,
+    strangers: Strangers,
+    traits: Traits,
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
+    resumes: Vec<PipeId>,
+    /// Sessions that have used up their work rate in this turn.
+    owing: Vec<SessionId>,
+    /// Sessions whose POST came in this turn.
+    posts: Vec<SessionId>,
     scratch: Vec<u8>,
     is_stopping: bool,
 }
 
 impl Engine {
-    pub(crate) fn new(
-        settings: Settings,
-        shard: ShardId,
-        random: [u8; 32],
-        namespaces: &'static [&'static str],
-    ) -> Engine {
+    pub(crate) fn new(settings: Settings, place: &Place, traits: Traits) -> Engine {
+        let (anonymous, identified) =
+            (settings.anonymous.outbound_bytes_max, settings.outbound_bytes_max);
         Engine {
+            budgets: Budgets::new(&settings, place.shards),
+            outbox: Outbox::new(Bounds::new(anonymous, identified, pipe::ECHO_OUTBOUND_MAX)),
             settings,
-            shard,
+            shard: place.shard,
             now: Now::default(),
-            outbox: Outbox::default(),
+            unix_ms_at_zero: place.seed.started_unix_ms,
+            late_until: Now::default(),
             counters: Counters::default(),
-            namespaces,
+            traits,
             slots: Vec::new(),
             free: Vec::new(),
             live: 0,
             pipes: Vec::new(),
             timers: Timers::default(),
-            random: ChaCha12Rng::from_seed(random),
+            random: ChaCha12Rng::from_seed(place.seed.random),
             session_events: std::collections::VecDeque::new(),
             ready_polls: Vec::new(),
             polls: std::collections::BTreeMap::new(),
             slow: Vec::new(),
+            held_anonymous: Held::default(),
+            held_identified: Held::default(),
+            strangers: Strangers::default(),
             answers: Vec::new(),
             closes: Vec::new(),
+            resumes: Vec::new(),
+            owing: Vec::new(),
+            posts: Vec::new(),
             scratch: Vec::new(),
             is_stopping: false,
         }
@@ -188,15 +224,19 @@ impl Engine {
         self.now
     }
 
+    /// The wall clock of this turn, in ms since 1970 (UTC).
+    pub fn unix_ms(&self) -> i64 {
+        self.unix_ms_at_zero.saturating_add((self.now.0 / 1_000_000).cast_signed())
+    }
+
     /// The shard whose sessions these are.
     pub fn shard(&self) -> ShardId {
         self.shard
     }
 
-    /// Queues whole WebSocket frames for one pipe; returns the bytes that now wait for it. Call
-    /// [`Engine::check_bound`] with them afterwards.
-    pub fn push_frames(&mut self, pipe: PipeId, frames: &[u8]) -> usize {
-        self.outbox.push(pipe, frames)
+    /// Queues whole WebSocket frames for one pipe.
+    pub fn push_frames(&mut self, pipe: PipeId, frames: &[u8]) {
+        self.outbox.push(pipe, frames);
     }
 
     /// The session, while it lives.
@@ -269,9 +309,8 @@ impl Engine {
                 frame.clear();
                 ws::put_header(&mut frame, OpCode::Data(Data::Text), packet.len());
                 frame.extend_from_slice(packet.as_bytes());
-                let queued = self.outbox.push(pipe, &frame);
+                self.outbox.push(pipe, &frame);
                 self.scratch = frame;
-                self.check_bound(id, queued);
             }
             Carrier::Polling(_) => {
                 let packet = Bytes::copy_from_slice(packet.as_bytes());
@@ -307,8 +346,7 @@ impl Engine {
                 ws::put_header(&mut frame, OpCode::Data(Data::Binary), prefix.len() + bytes.len());
                 frame.extend_from_slice(prefix);
                 frame.extend_from_slice(bytes);
-                let queued = self.outbox.push(pipe, &frame);
-                self.check_bound(id, queued);
+                self.outbox.push(pipe, &frame);
             }
             Carrier::Polling(_) => {
                 let bytes = Bytes::copy_from_slice(bytes);
@@ -322,21 +360,12 @@ impl Engine {
         let Some(session) = self.session(id) else { return };
         match &session.carrier {
             Carrier::Pipe(pipe) => {
-                let queued = self.outbox.push_shared(*pipe, frame);
-                self.check_bound(id, queued);
+                self.outbox.push_shared(*pipe, frame);
             }
             Carrier::Polling(_) => {
                 let payload = frame.slice_ref(ws::payload_of(frame));
                 self.queue_for_poll(id, eio::payload::Out::Text(payload));
             }
-        }
-    }
-
-    /// Notes a session whose queue outgrew its bound; it is evicted when the turn ends.
-    #[inline]
-    pub fn check_bound(&mut self, id: SessionId, queued: usize) {
-        if queued > self.settings.outbound_bytes_max as usize {
-            self.slow.push(id);
         }
     }
 
@@ -370,6 +399,12 @@ impl Engine {
         self.live -= 1;
         *session.gauge(&mut self.counters) -= 1;
         *reason.counter(&mut self.counters) += 1;
+        let account = &session.account;
+        let (inbound, stranger) = (account.held_in(), session.stranger.take());
+        self.held_mut(account.trust).inbound -= inbound;
+        if let Some(stranger) = stranger {
+            self.strangers.remove(stranger);
+        }
         if reason == CloseReason::SlowConsumer {
             self.counters.evictions += 1;
         }
@@ -385,18 +420,12 @@ impl Engine {
                 }
                 self.close_pipe(pipe, reason.close_code(), reason.name());
             }
-            Carrier::Polling(polling) => self.end_polling(polling, session.version, reason),
+            Carrier::Polling(polling) => {
+                self.held_mut(session.account.trust).polled -= polling.bytes;
+                self.end_polling(polling, session.version, reason);
+            }
         }
         self.session_events.push_back(SessionEvent::Ended { session: id, reason, state: session });
-    }
-
-    /// Ends the sessions whose queues outgrew their bounds; false if there were none.
-    pub(crate) fn evict_slow(&mut self) -> bool {
-        let had_any = !self.slow.is_empty();
-        while let Some(id) = self.slow.pop() {
-            self.end(id, CloseReason::SlowConsumer);
-        }
-        had_any
     }
 
     /// Moves what the turn produced for the runtime into `effects`, and answers polls that have
@@ -405,10 +434,14 @@ impl Engine {
         &mut self,
         answers: &mut Vec<(PollId, Answer)>,
         closes: &mut Vec<PipeId>,
+        resumes: &mut Vec<PipeId>,
     ) {
         self.answer_polls();
+        self.answer_posts();
+        self.pause_owing();
         answers.append(&mut self.answers);
         closes.append(&mut self.closes);
+        resumes.append(&mut self.resumes);
     }
 
     /// Fires what is due.
@@ -419,6 +452,8 @@ impl Engine {
                     Timer::Session(id) => self.session_timer(id),
                     Timer::Probe(pipe) => self.probe_timer(pipe),
                     Timer::Closing(pipe) => self.closing_timer(pipe),
+                    Timer::Resume(pipe) => self.resume(pipe),
+                    Timer::LateAnswer(id) => self.answer_post(id),
                 }
             }
         }
@@ -441,15 +476,26 @@ impl Engine {
     /// The session's deadline has passed.
     fn heartbeat(&mut self, id: SessionId) {
         let now = self.now;
-        let ping_timeout_ms = u64::from(self.settings.ping_timeout_ms);
+        let (ping_timeout_ms, late_until) =
+            (u64::from(self.settings.ping_timeout_ms), self.late_until);
         let session = self.live_mut(id);
+        if now < late_until {
+            session.postpone(now, late_until);
+        }
         if session.is_connect_overdue(now) {
             return self.end(id, CloseReason::ConnectTimeout);
         }
+        if session.account.finish_by <= now || session.account.identify_by <= now {
+            return self.end(id, CloseReason::Limit);
+        }
+        if session.deadline > now {
+            let due = session.next_due();
+            return self.arm(id, due);
+        }
         match session.beat {
             Beat::SendPing => {
-                // Absolute, so that a late tick does not give the client more time.
-                let deadline = session.deadline.plus_ms(ping_timeout_ms);
+                // The client has its whole time from when it is asked.
+                let deadline = now.plus_ms(ping_timeout_ms);
                 session.beat = Beat::AwaitPong;
                 session.deadline = deadline;
                 let due = session.next_due();
@@ -474,6 +520,19 @@ impl Engine {
 
     pub(crate) fn next_deadline(&self) -> Option<Now> {
         self.timers.next()
+    }
+
+    /// A turn begins. When a deadline is long past, the process was paused: what clients sent in
+    /// time may lie unread, so all of them get the time that the shard took for itself.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.now = now;
+        let due = self.timers.next().unwrap_or(now);
+        let late_ns = now.since(due);
+        if late_ns > LATE_NS_MIN {
+            let most_ns = u64::from(self.settings.ping_timeout_ms) * 1_000_000;
+            self.late_until = now.plus_ns(late_ns.min(most_ns));
+            self.counters.late_turns += 1;
+        }
     }
 
     /// Closes every session; new ones are refused from here on.

@@ -39,6 +39,8 @@ throng_tables::settings! {
     attachments_max: u32 = 10, "attachments", 0..=1000;
     /// Nesting of the JSON in a packet.
     json_depth_max: u32 = 64, "levels", 4..=128;
+    /// Values in the JSON of a packet, keys not counted.
+    json_values_max: u32 = 32_768, "values", 16..=1 << 24;
 
     ["limits"]
     /// Sessions of one shard; one more is refused.
@@ -47,8 +49,51 @@ throng_tables::settings! {
     outbound_bytes_max: u32 = 8 * 1024 * 1024, "bytes", 4096..=1 << 30;
     /// Packets queued for a long-polling client between two polls.
     poll_packets_max: u32 = 4096, "packets", 16..=1 << 20;
+    /// Unfinished messages, and events that wait for the store, of all sessions together; beyond it
+    /// those that hold most are closed.
+    inbound_mib_max: u32 = 256, "MiB", 1..=1 << 20;
+    /// Bytes queued for all clients together, without what they share; beyond it those that hold
+    /// most are closed.
+    outbound_mib_max: u32 = 1024, "MiB", 1..=1 << 20;
+    /// Work that a session may cause: a packet is one unit, and one more for every 4 KiB. A session
+    /// beyond it is read later, and closed when it is ten seconds ahead. 0: no limit.
+    work_per_s: u32 = 2000, "units per second", 0..=1 << 24;
+    /// Work that a session may cause at once.
+    work_burst: u32 = 4000, "units", 1..=1 << 24;
+    /// Time for a message that has begun to arrive, besides the time at `limits.bytes_per_s_min`.
+    message_timeout_ms: u32 = 10_000, "ms", 50..=3_600_000;
+    /// Slowest rate at which a message or a body may arrive.
+    bytes_per_s_min: u32 = 4096, "bytes per second", 1..=1 << 30;
 
     ["shard"]
     /// Items of the lane from a shard to itself.
     own_lane_max: u32 = 1024, "items", 16..=1 << 20;
+
+    fixed
+    /// Those of sessions whose user is not known.
+    anonymous: AnonymousLimits = AnonymousLimits::default();
+}
+
+throng_tables::settings! {
+    /// Limits of sessions whose user is not known yet, where the application knows users.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AnonymousLimits;
+
+    ["limits.anonymous"]
+    /// Largest WebSocket message or long-polling body of a session that has named no user.
+    payload_bytes_max: u32 = 16 * 1024, "bytes", 1024..=256 << 20;
+    /// Bytes queued for one client; beyond it the client is closed as a slow consumer.
+    outbound_bytes_max: u32 = 64 * 1024, "bytes", 4096..=1 << 30;
+    /// As `limits.work_per_s`.
+    work_per_s: u32 = 50, "units per second", 0..=1 << 24;
+    /// Work that a session may cause at once.
+    work_burst: u32 = 200, "units", 1..=1 << 24;
+    /// Time a session has to name its user; 0: no limit, as where guests may read.
+    identify_timeout_ms: u32 = 120_000, "ms", 0..=86_400_000;
+    /// Bytes that all these sessions together may make the server hold; beyond it those that hold
+    /// most are closed.
+    held_mib_max: u32 = 32, "MiB", 1..=1 << 20;
+    /// Sessions of one client address on one shard, an IPv6 network of 64 bits being one; 0: no
+    /// limit.
+    sessions_per_ip_max: u32 = 4096, "sessions", 0..=1 << 24;
 }

@@ -2,12 +2,13 @@
 
 use crate::app::{App, Cx, Place};
 use crate::effect::{Effects, LaneSlots};
+use crate::ids::PipeId;
 use crate::input::Input;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
-use crate::sessions::Engine;
+use crate::sessions::{Engine, Traits};
 use crate::settings::Settings;
 
 /// Everything one thread knows.
@@ -23,18 +24,29 @@ pub struct Shard<A: App> {
 impl<A: App> Shard<A> {
     /// Makes one shard and its application.
     pub fn new(settings: &Settings, app: &A::Settings, place: &Place) -> Shard<A> {
-        let Place { shard, shards, ref seed } = *place;
+        let Place { shard, shards, .. } = *place;
+        let traits = Traits {
+            namespaces: A::NAMESPACES,
+            identifies: A::IDENTIFIES,
+            takes_attachments: A::TAKES_ATTACHMENTS,
+        };
         Shard {
-            engine: Engine::new(settings.clone(), shard, seed.random, A::NAMESPACES),
+            engine: Engine::new(settings.clone(), place, traits),
             lanes: Lanes::new(shard, shards, settings.own_lane_max),
             app: A::new(app, place),
         }
     }
 
+    /// The wall clock at time zero, in ms since 1970 (UTC), as it is set now. At first it is that of the
+    /// [`crate::Seed`].
+    pub fn set_wall_clock(&mut self, unix_ms_at_zero: i64) {
+        self.engine.unix_ms_at_zero = unix_ms_at_zero;
+    }
+
     /// Starts a turn. `slots` says how many items each lane can still take; the shard never emits
     /// more than that.
     pub fn begin(&mut self, now: Now, slots: &LaneSlots) {
-        self.engine.now = now;
+        self.engine.begin(now);
         self.app.begin(now);
         self.lanes.begin(slots);
         // Own requests that did not fit the lanes of the last turn come first.
@@ -85,12 +97,13 @@ impl<A: App> Shard<A> {
             self.pump();
             // Evicted sessions owe leaves, and leaves are announced: once more, for ever fewer
             // sessions.
-            if !self.engine.evict_slow() {
+            if !self.engine.shed() {
                 break;
             }
             self.pump();
         }
-        self.engine.finish_turn(&mut effects.answers, &mut effects.closes);
+        let Effects { answers, closes, resumes, .. } = effects;
+        self.engine.finish_turn(answers, closes, resumes);
         self.lanes.drain_into(effects);
     }
 
@@ -115,6 +128,17 @@ impl<A: App> Shard<A> {
     /// Whether one more [`Input::Request`] fits: its worst-case deliveries must have free slots.
     pub fn takes_requests(&self) -> bool {
         !self.lanes.has_own_requests() && self.app.takes_requests(&self.lanes)
+    }
+
+    /// Whether the pipe's bytes are wanted now. After a no, stop reading until
+    /// [`Effects::resumes`] names it; the engine drops what comes on a pipe that is closing.
+    pub fn reads(&self, pipe: PipeId) -> bool {
+        self.engine.reads(pipe)
+    }
+
+    /// Whether the pipe carries a session whose user is known: it is read before the others.
+    pub fn is_identified(&self, pipe: PipeId) -> bool {
+        self.engine.is_identified(pipe)
     }
 
     /// Whether the request names a session of this shard.

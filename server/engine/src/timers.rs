@@ -15,6 +15,10 @@ pub(crate) enum Timer {
     Probe(PipeId),
     /// A pipe that should have sent its last bytes by now.
     Closing(PipeId),
+    /// A pipe may be read again.
+    Resume(PipeId),
+    /// A POST may be answered.
+    LateAnswer(SessionId),
 }
 
 /// The owner of a timer decides when it fires whether it still means anything; nothing is ever

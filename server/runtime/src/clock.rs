@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use throng_engine::Now;
 
+use crate::launch::unix_ms;
+
 /// Monotonic time since the start of the process, equal on all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -20,6 +22,13 @@ impl Clock {
     pub fn now(&self) -> Now {
         let since_start = self.origin.elapsed().as_nanos();
         Now(u64::try_from(since_start).expect("a process runs less than five centuries"))
+    }
+
+    /// The wall clock at time zero, in ms since 1970 (UTC), as the wall clock is set now: it may be
+    /// set at any time.
+    pub fn unix_ms_at_zero(&self) -> i64 {
+        let since_start = self.origin.elapsed().as_millis();
+        unix_ms().cast_signed() - i64::try_from(since_start).expect("less than five centuries")
     }
 
     /// The same moment for timers of the standard library and of tokio.

@@ -41,17 +41,36 @@ pub async fn wait_until_started<A: App>(shards: &mut Shards<A>) -> Result<(), St
     Ok(())
 }
 
-/// Completes at SIGTERM or SIGINT.
+/// Completes at SIGTERM, SIGINT or SIGQUIT. SIGHUP, SIGUSR1 and SIGUSR2, which would otherwise end
+/// the process at once, are logged and have no other effect.
 ///
 /// # Errors
 /// [`StartError::ShardEnded`] when a shard ends before that.
 pub async fn wait_for_stop_signal<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = shards.ended.recv() => Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0))),
+    let on = |kind| signal(kind).map_err(StartError::System);
+    let (mut terminate, mut interrupt, mut quit) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::quit())?);
+    let (mut hangup, mut user1, mut user2) = (
+        on(SignalKind::hangup())?,
+        on(SignalKind::user_defined1())?,
+        on(SignalKind::user_defined2())?,
+    );
+    loop {
+        let ignored = tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = quit.recv() => return Ok(()),
+            ended = shards.ended.recv() => {
+                return Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0)));
+            }
+            _ = hangup.recv() => "SIGHUP",
+            _ = user1.recv() => "SIGUSR1",
+            _ = user2.recv() => "SIGUSR2",
+        };
+        tracing::warn!(
+            signal = ignored,
+            "signal ignored: settings are read at start only; restart to apply changes"
+        );
     }
 }
 

@@ -95,6 +95,9 @@ pub enum Fault {
     /// JSON is nested deeper than the limit (SIO-10).
     #[error("JSON is nested deeper than the limit")]
     JsonTooDeep,
+    /// JSON has more values than the limit (SIO-10).
+    #[error("JSON has more values than the limit")]
+    JsonTooManyValues,
     /// Packet data is missing (SIO-6).
     #[error("packet data is missing")]
     DataMissing,
@@ -149,6 +152,7 @@ impl Fault {
             | Fault::AckIdOverflow
             | Fault::JsonInvalid
             | Fault::JsonTooDeep
+            | Fault::JsonTooManyValues
             | Fault::DataMissing
             | Fault::DataShape
             | Fault::EventReserved => 1008,
@@ -181,7 +185,7 @@ impl Fault {
             Fault::AttachmentsInvalid | Fault::TooManyAttachments => "SIO-53",
             Fault::AckIdOverflow => "SIO-11",
             Fault::JsonInvalid | Fault::DataMissing | Fault::DataShape => "SIO-6",
-            Fault::JsonTooDeep => "SIO-10",
+            Fault::JsonTooDeep | Fault::JsonTooManyValues => "SIO-10",
             Fault::EventReserved => "SIO-47",
             Fault::HeadInvalid => "TRN-52",
             Fault::HeadTooLarge | Fault::HeadTooManyFields => "LIM-8",

@@ -18,14 +18,33 @@ use crate::Fault;
 /// The nesting this module can follow: one bit per open container.
 pub(crate) const DEPTH_CAP: u32 = 128;
 
+/// Bounds on one JSON text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Nested arrays and objects, at most [`DEPTH_CAP`].
+    pub(crate) depth_max: u32,
+    /// Values, those inside others included.
+    pub(crate) values_max: u32,
+}
+
+/// For a single value that contains no other.
+pub(crate) const SCALAR: Limits = Limits { depth_max: 0, values_max: 1 };
+/// For what has been checked before.
+pub(crate) const CHECKED: Limits = Limits { depth_max: DEPTH_CAP, values_max: u32::MAX };
+
 /// Checks that `text` from `at` holds one JSON value; returns where it ends.
-pub(crate) fn skip_value(text: &str, at: usize, depth_max: u32) -> Result<usize, Fault> {
+pub(crate) fn skip_value(text: &str, at: usize, limits: Limits) -> Result<usize, Fault> {
     let bytes = text.as_bytes();
-    let depth_max = depth_max.min(DEPTH_CAP);
+    let depth_max = limits.depth_max.min(DEPTH_CAP);
     let mut at = at;
     let mut depth = 0;
+    let mut values = 0;
     let mut objects: u128 = 0; // Bit 0: the innermost open container is an object.
     'value: loop {
+        if values == limits.values_max {
+            return Err(Fault::JsonTooManyValues);
+        }
+        values += 1;
         at = skip_space(bytes, at);
         match bytes.get(at) {
             Some(b'"') => at = skip_string(bytes, at)?,

@@ -9,7 +9,8 @@ use throng_spec::{Direction, Protocol, Vector, Verdict, vectors};
 use crate::eio::{self, Version, payload};
 use crate::{Fault, sio, sweep, ws};
 
-const SIO_LIMITS: sio::Limits = sio::Limits { depth_max: 64, attachments_max: 10 };
+const SIO_LIMITS: sio::Limits =
+    sio::Limits { depth_max: 64, values_max: 32_768, attachments_max: 10 };
 const WS_LIMITS: ws::Limits = ws::Limits { message_bytes_max: 4 << 20, fragments_max: 1024 };
 
 fn versions(vector: &Vector) -> &'static [Version] {

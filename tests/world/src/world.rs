@@ -83,6 +83,8 @@ struct Pipe {
     is_full: bool,
     /// The server's side is over.
     is_shut: bool,
+    /// The shard does not want its bytes now.
+    is_paused: bool,
 }
 
 impl<A: App, S: Store<A>> World<A, S> {
@@ -138,6 +140,7 @@ impl<A: App, S: Store<A>> World<A, S> {
             is_writable: false,
             is_full: false,
             is_shut: false,
+            is_paused: false,
         });
         node.upgrades.push_back((pipe, request));
         self.run();
@@ -252,6 +255,13 @@ impl<A: App, S: Store<A>> World<A, S> {
     /// What was signalled since the last call.
     pub fn take_signals(&mut self) -> Vec<A::Signal> {
         std::mem::take(&mut self.signals)
+    }
+
+    /// The machine's wall clock is set, to what it shows at time zero.
+    pub fn set_wall_clock(&mut self, unix_ms_at_zero: i64) {
+        for node in &mut self.nodes {
+            node.shard.set_wall_clock(unix_ms_at_zero);
+        }
     }
 
     // ---- what shards know ---------------------------------------------------------------------
@@ -371,7 +381,9 @@ impl<A: App, S: Store<A>> World<A, S> {
             step(shard, Input::Upgrade { pipe, accept, request });
         }
         for pipe in pipes.iter_mut().filter(|pipe| pipe.has_input()) {
-            let bytes = &mut std::mem::take(&mut pipe.up)[..];
+            pipe.is_paused = !pipe.up.is_empty() && !shard.reads(pipe.id);
+            let up = if pipe.is_paused { Vec::new() } else { std::mem::take(&mut pipe.up) };
+            let bytes = &mut { up }[..];
             if !bytes.is_empty() {
                 step(shard, Input::Bytes { pipe: pipe.id, bytes });
             }
@@ -406,6 +418,9 @@ impl<A: App, S: Store<A>> World<A, S> {
         self.commands.extend(effects.commands.into_iter().map(|command| (index, command)));
         assert!(effects.signals.len() <= self.signals_max as usize, "more signals than fit");
         self.signals.extend(effects.signals);
+        for pipe in effects.resumes {
+            self.nodes[index].pipes[pipe.slot as usize].is_paused = false;
+        }
         for pipe in effects.closes {
             let pipe = &mut self.nodes[index].pipes[pipe.slot as usize];
             pipe.is_shut = true;
@@ -471,6 +486,7 @@ impl<A: App> Node<A> {
 
 impl Pipe {
     fn has_input(&self) -> bool {
-        !self.is_over && (!self.up.is_empty() || self.end.is_some() || self.is_writable)
+        let has_bytes = !self.is_paused && !self.up.is_empty();
+        !self.is_over && (has_bytes || self.end.is_some() || self.is_writable)
     }
 }

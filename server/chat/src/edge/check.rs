@@ -15,6 +15,9 @@ impl Edge {
             assert!(engine.session(local.session).is_some(), "an edge serves live sessions");
             members += self.check_memberships(local);
             identities += usize::from(local.identity.is_some());
+            let kept = local.pending.as_ref().map_or(0, |pending| pending.bytes);
+            let on_account = engine.session(local.session).map(Session::kept);
+            assert_eq!(on_account, Some(kept), "what waits is on the session's account");
             if let Some(pending) = &local.pending {
                 let held: usize = pending.queue.iter().map(Queued::bytes).sum();
                 assert!(pending.awaited.is_some(), "events wait for an answer");

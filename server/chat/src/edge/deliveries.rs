@@ -222,21 +222,19 @@ impl Edge {
 /// is one piece.
 fn deliver_each(member: &Member, batch: &Batch, engine: &mut Engine) {
     let Some(pipe) = member.pipe else { return deliver_polled(member, batch, engine) };
-    let mut queued = 0;
     let mut from = 0;
     for message in &batch.messages {
         if message.author == member.tag.user {
             if from < message.shared.start {
                 engine.push_frames(pipe, &batch.shared[from..message.shared.start]);
             }
-            queued = engine.push_frames(pipe, &message.own);
+            engine.push_frames(pipe, &message.own);
             from = message.shared.end;
         }
     }
     if from < batch.shared.len() {
-        queued = engine.push_frames(pipe, &batch.shared[from..]);
+        engine.push_frames(pipe, &batch.shared[from..]);
     }
-    engine.check_bound(member.session, queued);
 }
 
 fn deliver_polled(member: &Member, batch: &Batch, engine: &mut Engine) {

@@ -1,8 +1,9 @@
 //! Requests of clients, carried out.
 
-use throng_engine::canary::{Canary, is_armed};
-
 use super::*;
+
+/// Units of work that a refused event costs its session, besides those of its packet.
+const REFUSAL_WORK: u32 = 4;
 
 impl Edge {
     pub(super) fn refuse(
@@ -14,22 +15,14 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         *why.counter(cx.counters) += 1;
+        cx.engine.charge(session, REFUSAL_WORK);
         cx.engine.emit_event(session, &frames::refusal(event, why, ack));
     }
 
     pub(super) fn event(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
-        let (events_max, bytes_max) =
-            (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
         let local = self.live(session);
-        if let Some(pending) = &mut local.pending {
-            if pending.queue.len() >= events_max || pending.bytes + event.bytes > bytes_max {
-                return cx.engine.end(session, CloseReason::Limit);
-            }
-            if !is_armed(Canary::UncountedPendingBytes) {
-                pending.bytes += event.bytes;
-            }
-            pending.queue.push_back(Queued::Event(event));
-            return;
+        if local.pending.is_some() {
+            return self.enqueue(session, Queued::Event(event), cx);
         }
         if let Err(RequestError::Event(why)) = event.request {
             return self.refuse(session, &event.name, why, event.ack, cx);
@@ -41,6 +34,7 @@ impl Edge {
                     return self.refuse(session, &event.name, Refusal::Busy, event.ack, cx);
                 }
                 local.pending = Some(PendingEvents::new(Awaited::Event(token, event)));
+                cx.engine.set_trust(session, Trust::Claimed);
             }
             _ => self.act(session, event, cx),
         }
@@ -222,7 +216,7 @@ impl Edge {
         }
         let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
-        let time = time.unwrap_or_else(|| self.server_time(now));
+        let time = time.unwrap_or_else(|| server_time(cx.engine.unix_ms()));
         let local = self.live(session);
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
             return Err(Refusal::NotMember);
@@ -303,14 +297,10 @@ impl Edge {
         }
         self.resume(session, cx);
     }
+}
 
-    pub(super) fn server_time(&self, now: Now) -> Box<str> {
-        let ms = self.started_unix_ms.saturating_add((now.0 / 1_000_000) as i64);
-        let time =
-            jiff::Timestamp::from_millisecond(ms).expect("the clock is before the year 9999");
-        jiff::fmt::temporal::DateTimePrinter::new()
-            .precision(Some(3))
-            .timestamp_to_string(&time)
-            .into()
-    }
+fn server_time(unix_ms: i64) -> Box<str> {
+    // The machine's clock may say anything.
+    let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::MAX);
+    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&time).into()
 }

@@ -26,16 +26,17 @@ impl Edge {
         if local.identity.is_some_and(|identity| identity.token == token) {
             return;
         }
-        if let Some(pending) = &mut local.pending {
+        if local.pending.is_some() {
             // An earlier token is being looked up; if this one turns out invalid, that one stays
             // (SIO-19).
-            return pending.queue.push_back(Queued::Identity(token));
+            return self.enqueue(session, Queued::Identity(token), cx);
         }
         if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
             cx.counters.lane_refusals_store += 1;
             return self.refuse(session, &EventName::Login, Refusal::Busy, None, cx);
         }
         local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
+        cx.engine.set_trust(session, Trust::Claimed);
     }
 
     /// The store knows (or does not know) a token.
@@ -66,6 +67,9 @@ impl Edge {
             Ok(None) => Some(Refusal::Unauthenticated),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
+        if self.live(session).identity.is_none() {
+            cx.engine.set_trust(session, Trust::Anonymous);
+        }
         match (event, refusal) {
             (Some(event), None) => self.act(session, event, cx),
             (Some(event), Some(why)) => {
@@ -86,16 +90,17 @@ impl Edge {
             local.pending = Some(pending);
             return;
         }
-        let mut queue = pending.queue;
+        let PendingEvents { mut queue, mut bytes, .. } = *pending;
         while let Some(queued) = queue.pop_front() {
+            bytes = bytes.saturating_sub(queued.bytes());
+            cx.engine.let_go(session, queued.bytes());
             match queued {
                 Queued::Event(event) => self.event(session, event, cx),
                 Queued::Identity(token) => self.identify(session, token, cx),
                 Queued::Disconnected => self.leave_all(session, cx),
             }
             if let Some(pending) = &mut self.live(session).pending {
-                pending.bytes = queue.iter().map(Queued::bytes).sum();
-                pending.queue = queue;
+                (pending.queue, pending.bytes) = (queue, bytes);
                 return;
             }
         }
@@ -139,6 +144,7 @@ impl Edge {
         let is_other = old.is_none_or(|old| old.user != user);
         let local = find(&mut self.locals, session).expect("the caller found the session");
         local.identity = Some(Identity { user, token });
+        cx.engine.set_trust(session, Trust::Identified);
         if is_other {
             self.debts.take_over(now, user, &mut local.rates);
         }
@@ -149,6 +155,7 @@ impl Edge {
     pub(super) fn unbind(&mut self, session: SessionId, cx: &mut Context<'_>) {
         self.leave_all(session, cx);
         let identity = self.live(session).identity.take().expect("only a bound session is unbound");
+        cx.engine.set_trust(session, Trust::Anonymous);
         self.note_session(session);
         for ack in self.forget_session(identity.user, session) {
             self.refuse(session, &EventName::Login, Refusal::Unauthenticated, ack, cx);

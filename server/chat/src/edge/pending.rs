@@ -1,5 +1,7 @@
 //! What a session said while something it said before waits for the store.
 
+use throng_engine::canary::{Canary, is_armed};
+
 use super::*;
 
 /// What a session's next events wait for.
@@ -27,6 +29,7 @@ pub(super) struct PendingEvents {
     /// `None` only while the answer is handled.
     pub(super) awaited: Option<Awaited>,
     pub(super) queue: VecDeque<Queued>,
+    /// Of `queue`; the engine has them on the session's account.
     pub(super) bytes: usize,
     /// The token has ended while it is looked up. The answer may be from before that, and is waited for
     /// all the same: it must not be taken for the answer to a later question.
@@ -52,11 +55,32 @@ impl PendingEvents {
     }
 }
 
+/// What an entry costs besides the bytes of an event.
+const ENTRY_BYTES: usize = size_of::<Queued>();
+
 impl Queued {
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Queued::Event(event) => event.bytes,
-            Queued::Identity(_) | Queued::Disconnected => 0,
+            Queued::Event(event) => ENTRY_BYTES + event.bytes,
+            Queued::Identity(_) | Queued::Disconnected => ENTRY_BYTES,
         }
+    }
+}
+
+impl Edge {
+    /// The session waits, and this waits with it; a session that says too much meanwhile is closed.
+    pub(super) fn enqueue(&mut self, session: SessionId, queued: Queued, cx: &mut Context<'_>) {
+        let (events_max, bytes_max) =
+            (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
+        let pending = self.live(session).pending.as_mut().expect("the session waits");
+        let bytes = queued.bytes();
+        if pending.queue.len() >= events_max || pending.bytes + bytes > bytes_max {
+            return cx.engine.end(session, CloseReason::Limit);
+        }
+        if !is_armed(Canary::UncountedPendingBytes) {
+            pending.bytes += bytes;
+        }
+        pending.queue.push_back(queued);
+        cx.engine.keep(session, bytes);
     }
 }

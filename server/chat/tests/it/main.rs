@@ -1,5 +1,6 @@
 //! The core as the runtime sees it: inputs in, effects and bytes out, on one and on several shards.
 
+mod account;
 mod chat;
 mod cluster;
 mod limits;

@@ -250,7 +250,9 @@ fn a_late_request_meets_the_deadline_and_not_the_tick() {
         let mut world = World::new(1, fast.clone());
         let poll = world.http(0, request(Transport::Polling, eio), Ok(""));
         let sid = sid_of(&world.answer(poll).expect("open").1);
-        world.now = world.now.plus_ms(500);
+        // The ping of Engine.IO 4 goes out in time; then no timer fires.
+        world.advance(310);
+        world.now = world.now.plus_ms(200);
         let get = with_sid(&sid, Transport::Polling, eio, Method::Get);
         let late = world.http(0, get, Ok(""));
         assert_eq!(world.answer(late).map(|answer| answer.0), Some(400), "{eio:?}");
@@ -444,4 +446,73 @@ fn a_late_delivery_never_reaches_the_slots_next_tenant() {
     let bob = world.connect(0, Some(2));
     assert!(world.take(bob).is_empty());
     assert_eq!(world.counter("members"), 0);
+}
+
+#[test]
+fn a_shard_that_was_paused_asks_its_clients_before_it_ends_them() {
+    for seconds in [21, 46, 3_600] {
+        let mut world = World::new(1, settings());
+        let clients: Vec<_> = (0..20).map(|_| world.connect(0, Some(1))).collect();
+        let legacy = world.connect_legacy(0, Some(1));
+        // Some have been asked when the machine stops, some have not.
+        world.advance(24_000);
+        let young = world.connect(0, Some(1));
+        world.advance(2_000);
+        world.now = world.now.plus_ms(seconds * 1_000);
+        // What they sent meanwhile is read in the first turns after that.
+        world.send_quietly(legacy, "2");
+        for client in &clients {
+            assert_eq!(world.take(*client), ["2"]);
+            world.send_quietly(*client, "3");
+        }
+        world.run();
+        assert_eq!(world.take(young).contains(&"2".to_owned()), seconds > 21);
+        world.send_quietly(young, "3");
+        world.run();
+        assert_eq!(world.counter("closed_ping_timeout"), 0, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_paused_shard_waits_for_answers_that_were_late_with_it() {
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, Some(1));
+    world.advance(26_000);
+    assert_eq!(world.take(client), ["2"]);
+    world.now = world.now.plus_ms(60_000);
+    world.run();
+    assert_eq!(world.counter("closed_ping_timeout"), 0, "its answer may lie unread");
+    world.advance(19_000);
+    assert_eq!(world.counter("closed_ping_timeout"), 0);
+    world.advance(2_000);
+    assert_eq!(world.counter("closed_ping_timeout"), 1, "it is gone");
+}
+
+#[test]
+fn a_ping_that_goes_out_late_counts_from_then() {
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, Some(1));
+    world.now = world.now.plus_ms(25_900);
+    world.run();
+    assert_eq!(world.take(client), ["2"]);
+    world.advance(19_900);
+    assert_eq!(world.counter("closed_ping_timeout"), 0);
+    world.advance(200);
+    assert_eq!(world.counter("closed_ping_timeout"), 1);
+}
+
+#[test]
+fn message_times_follow_the_wall_clock() {
+    let mut world = World::new(1, settings());
+    let alice = world.connect(0, Some(1));
+    world.send(alice, r#"42["room",{"roomid":1}]"#);
+    let times = [0, 1_000_000_000_000, -3_600_000].map(|unix_ms_at_zero| {
+        world.set_wall_clock(unix_ms_at_zero);
+        world.take(alice);
+        world.send(alice, r#"42["message",{"roomid":1,"msg":"hello"}]"#);
+        world.take(alice).concat()
+    });
+    assert!(times[0].contains("1970-01-01T00:00:01"), "{times:?}");
+    assert!(times[1].contains("2001-09-09T01:46:41"), "{times:?}");
+    assert!(times[2].contains("1969-12-31T23:00:01"), "{times:?}");
 }

@@ -1,6 +1,6 @@
 //! What must hold of all queued bytes between two turns.
 
-use super::{Outbox, Slot};
+use super::{Class, Outbox, Part, Slot};
 use crate::ids::PipeId;
 
 impl Outbox {
@@ -16,8 +16,15 @@ impl Outbox {
             let is_present = slot.generation == pipe.generation;
             assert!(!is_present || slot.is_dirty, "a listed pipe is marked dirty");
         }
+        assert!(self.over.is_empty(), "a turn sees to all pipes over their bounds");
         for slot in &self.slots {
             slot.check();
+            assert!(!slot.is_over, "a pipe over its bound is listed");
+        }
+        for class in [Class::Anonymous, Class::Identified, Class::Echo] {
+            let of_class = self.slots.iter().filter(|slot| slot.class == class);
+            let held: usize = of_class.filter_map(|slot| Some(slot.pending.as_ref()?.copied)).sum();
+            assert_eq!(self.held(class), held, "bytes booked are bytes held");
         }
         self.common.check(self.slots.iter().map(|slot| slot.span));
         self.spares.check();
@@ -41,6 +48,11 @@ impl Slot {
         if let Some(pending) = &self.pending {
             let held: usize = pending.parts.iter().map(|part| part.as_slice().len()).sum();
             assert_eq!(pending.bytes + pending.sent, held, "bytes accounted are bytes held");
+            let copied = pending.parts.iter().map(|part| match part {
+                Part::Copied(bytes) => bytes.len(),
+                Part::Shared(_) => 0,
+            });
+            assert_eq!(pending.copied, copied.sum::<usize>(), "copied bytes are accounted");
         }
     }
 }

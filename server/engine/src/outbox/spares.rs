@@ -24,6 +24,7 @@ impl Spares {
     pub(super) fn keep(&mut self, mut pending: Box<Pending>) {
         pending.sent = 0;
         pending.bytes = 0;
+        pending.copied = 0;
         pending.close_when_empty = false;
         pending.parts.truncate(1);
         match pending.parts.front_mut() {

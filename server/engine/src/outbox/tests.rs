@@ -2,7 +2,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::{Flushed, Outbox};
+use super::{Bounds, Class, Flushed, Outbox};
 use crate::ids::PipeId;
 
 const PIPE: PipeId = PipeId { slot: 3, generation: 7 };
@@ -24,16 +24,21 @@ fn drain(outbox: &mut Outbox, limit: usize) -> (Vec<u8>, Flushed) {
     }
 }
 
+fn unbounded() -> Outbox {
+    Outbox::new(Bounds::new(u32::MAX, u32::MAX, u32::MAX))
+}
+
 #[test]
 fn bytes_leave_in_the_order_they_came_whatever_the_socket_takes() {
     for limit in [1, 7, 8191, 8192, 100_000] {
-        let mut outbox = Outbox::default();
-        outbox.open(PIPE);
+        let mut outbox = unbounded();
+        outbox.open(PIPE, Class::Identified);
         let big = Bytes::from(vec![b'B'; 9000]);
         outbox.push(PIPE, b"one");
         outbox.push_shared(PIPE, &Bytes::from_static(b"two"));
         outbox.push_shared(PIPE, &big);
-        assert_eq!(outbox.push(PIPE, b"three"), 3 + 3 + 9000 + 5);
+        outbox.push(PIPE, b"three");
+        assert_eq!(outbox.queued(PIPE), 3 + 3 + 9000 + 5);
         let (wire, state) = drain(&mut outbox, limit);
         assert_eq!(wire, [b"onetwo", &big[..], b"three"].concat(), "limit {limit}");
         assert_eq!(state, Flushed::Empty);
@@ -43,8 +48,8 @@ fn bytes_leave_in_the_order_they_came_whatever_the_socket_takes() {
 
 #[test]
 fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     outbox.push(PIPE, b"a");
     outbox.push(PIPE, b"b");
     let mut dirty: Vec<PipeId> = Vec::new();
@@ -62,20 +67,22 @@ fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
 
 #[test]
 fn the_next_tenant_of_a_slot_never_sees_old_bytes() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     outbox.push(PIPE, b"old");
     outbox.close(PIPE);
     let next = PipeId { generation: 8, ..PIPE };
-    outbox.open(next);
-    assert_eq!(outbox.push(PIPE, b"late"), 0);
-    assert_eq!(outbox.push(next, b"new"), 3);
+    outbox.open(next, Class::Identified);
+    outbox.push(PIPE, b"late");
+    assert_eq!(outbox.queued(PIPE), 0);
+    outbox.push(next, b"new");
+    assert_eq!(outbox.queued(next), 3);
 }
 
 #[test]
 fn closing_waits_for_the_last_byte() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     outbox.push(PIPE, b"bye");
     outbox.close_when_empty(PIPE);
     assert_eq!(outbox.sent(PIPE, 1), Flushed::More);
@@ -88,8 +95,8 @@ fn cutting_keeps_the_frame_under_way_whole() {
     let frames = [&[0x81, 3, b'a', b'b', b'c'][..], &[0x81, 2, b'd', b'e'], &[0x81, 1, b'f']];
     let all = frames.concat();
     for (sent, kept) in [(0, 0), (1, 5), (5, 5), (6, 9), (9, 9), (10, 12)] {
-        let mut outbox = Outbox::default();
-        outbox.open(PIPE);
+        let mut outbox = unbounded();
+        outbox.open(PIPE, Class::Identified);
         outbox.push(PIPE, &all);
         let mut dirty: Vec<PipeId> = Vec::new();
         outbox.take_dirty(&mut dirty);
@@ -108,8 +115,8 @@ fn frame(letter: u8, len: u8) -> Vec<u8> {
 #[test]
 fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
     for limit in [1, 5, 13, 100_000] {
-        let mut outbox = Outbox::default();
-        outbox.open(PIPE);
+        let mut outbox = unbounded();
+        outbox.open(PIPE, Class::Identified);
         let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(|letter| frame(letter, 10));
         outbox.push(PIPE, &a);
         for part in [[&b[..], &c].concat(), d.clone()] {
@@ -119,7 +126,8 @@ fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
         assert_eq!(outbox.queued(PIPE), 4 * 12);
         outbox.push(PIPE, &e);
         let span = outbox.share(1, &a).expect("it has space");
-        assert_eq!(outbox.push_span(PIPE, span), 6 * 12);
+        outbox.push_span(PIPE, span);
+        assert_eq!(outbox.queued(PIPE), 6 * 12);
         let (wire, state) = drain(&mut outbox, limit);
         assert_eq!(wire, [a.clone(), b, c, d, e, a].concat(), "limit {limit}");
         assert_eq!(state, Flushed::Empty);
@@ -128,15 +136,16 @@ fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
 
 #[test]
 fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     let text = [frame(b'a', 3), frame(b'b', 3)].concat();
     let span = outbox.share(1, &text).expect("it has space");
     outbox.push_span(PIPE, span);
     assert_eq!(outbox.sent(PIPE, 7), Flushed::More, "two bytes into the second frame");
     // Another turn, in which the pipe is blocked.
     let next = outbox.share(1, &frame(b'c', 3)).expect("it has space");
-    assert_eq!(outbox.push_span(PIPE, next), 3 + 5);
+    outbox.push_span(PIPE, next);
+    assert_eq!(outbox.queued(PIPE), 3 + 5);
     outbox.writable(PIPE);
     let (wire, state) = drain(&mut outbox, 100);
     assert_eq!(wire, [&text[7..], &frame(b'c', 3)].concat());
@@ -147,8 +156,8 @@ fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
 fn cutting_drops_common_bytes_behind_the_frame_under_way() {
     let text = [frame(b'a', 3), frame(b'b', 3), frame(b'c', 3)].concat();
     for (sent, kept) in [(0, 0), (2, 5), (5, 5), (7, 10)] {
-        let mut outbox = Outbox::default();
-        outbox.open(PIPE);
+        let mut outbox = unbounded();
+        outbox.open(PIPE, Class::Identified);
         let span = outbox.share(1, &text).expect("it has space");
         outbox.push_span(PIPE, span);
         if sent > 0 {
@@ -161,8 +170,8 @@ fn cutting_drops_common_bytes_behind_the_frame_under_way() {
 
 #[test]
 fn too_many_common_bytes_are_refused_until_they_were_sent() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     let megabytes = vec![b'x'; 40 * 1024 * 1024];
     let span = outbox.share(1, &megabytes).expect("it has space");
     outbox.push_span(PIPE, span);
@@ -176,8 +185,8 @@ fn too_many_common_bytes_are_refused_until_they_were_sent() {
 fn common_bytes_outlive_other_holders_and_other_topics() {
     let pipes = [0, 1, 2].map(|slot| PipeId { slot, generation: 1 });
     for first in 0..3 {
-        let mut outbox = Outbox::default();
-        pipes.iter().for_each(|pipe| outbox.open(*pipe));
+        let mut outbox = unbounded();
+        pipes.iter().for_each(|pipe| outbox.open(*pipe, Class::Identified));
         let mut wire = [const { Vec::<u8>::new() }; 3];
         let mut want = [const { Vec::<u8>::new() }; 3];
         for round in 0..9u8 {
@@ -210,8 +219,8 @@ fn offer(outbox: &mut Outbox, pipe: PipeId, wire: &mut Vec<u8>) {
 
 #[test]
 fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
-    let mut outbox = Outbox::default();
-    outbox.open(PIPE);
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
     for _ in 0..3 {
         let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
         outbox.push_span(PIPE, span);
@@ -225,9 +234,9 @@ fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
 
 #[test]
 fn a_room_that_never_rests_does_not_keep_what_was_sent() {
-    let mut outbox = Outbox::default();
+    let mut outbox = unbounded();
     let pipes = [0, 1].map(|slot| PipeId { slot, generation: 1 });
-    pipes.iter().for_each(|pipe| outbox.open(*pipe));
+    pipes.iter().for_each(|pipe| outbox.open(*pipe, Class::Identified));
     let text = frame(b'a', 125).repeat(8 * 1024);
     for round in 0..300 {
         // 300 MB in all, and always a pipe that holds the last of it.
@@ -239,4 +248,47 @@ fn a_room_that_never_rests_does_not_keep_what_was_sent() {
         offer(&mut outbox, pipes[round % 2], &mut wire);
         assert!(wire.chunks(text.len()).all(|chunk| chunk == text));
     }
+}
+
+#[test]
+fn a_pipe_beyond_the_bound_of_its_class_is_named_once() {
+    let mut outbox = Outbox::new(Bounds::new(10, 20, 30));
+    let other = PipeId { slot: 1, ..PIPE };
+    outbox.open(PIPE, Class::Anonymous);
+    outbox.open(other, Class::Identified);
+    for pipe in [PIPE, other] {
+        outbox.push(pipe, &[0; 10]);
+    }
+    assert_eq!(outbox.next_over(), None, "at the bound");
+    for pipe in [PIPE, other] {
+        outbox.push(pipe, &[0]);
+        outbox.push(pipe, &[0]);
+    }
+    assert_eq!((outbox.next_over(), outbox.next_over()), (Some(PIPE), None));
+    outbox.set_class(PIPE, Class::Identified);
+    outbox.push(PIPE, &[0]);
+    assert_eq!(outbox.next_over(), None);
+    let span = outbox.share(1, &[0; 10]).expect("it has space");
+    outbox.push_span(other, span);
+    assert_eq!(outbox.next_over(), Some(other), "what is shared counts for the pipe's own bound");
+    outbox.check();
+}
+
+#[test]
+fn what_pipes_hold_for_themselves_is_summed_by_class() {
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Anonymous);
+    outbox.push(PIPE, &[0; 10]);
+    outbox.push_shared(PIPE, &Bytes::from(vec![0; 10_000]));
+    outbox.push(PIPE, &[0; 5]);
+    assert_eq!(outbox.held(Class::Anonymous), 15, "a shared frame is held once for all");
+    outbox.set_class(PIPE, Class::Identified);
+    assert_eq!((outbox.held(Class::Anonymous), outbox.held(Class::Identified)), (0, 15));
+    outbox.take_dirty(&mut Vec::new());
+    assert_eq!(outbox.sent(PIPE, 12), Flushed::More);
+    assert_eq!(outbox.held(Class::Identified), 5);
+    outbox.check();
+    outbox.close(PIPE);
+    assert_eq!(outbox.held(Class::Identified), 0);
+    outbox.check();
 }

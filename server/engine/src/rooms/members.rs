@@ -98,19 +98,13 @@ impl<T> Members<T> {
         is_apart: impl Fn(&Member<T>) -> bool,
         mut each: impl FnMut(&Member<T>, &mut Engine),
     ) {
-        let bound = engine.settings.outbound_bytes_max as usize;
         let span = engine.outbox.share(topic, frames);
         for member in &self.list {
             match member.pipe {
-                Some(pipe) if !is_apart(member) => {
-                    let queued = match span {
-                        Some(span) => engine.outbox.push_span(pipe, span),
-                        None => engine.outbox.push(pipe, frames),
-                    };
-                    if queued > bound {
-                        engine.check_bound(member.session, queued);
-                    }
-                }
+                Some(pipe) if !is_apart(member) => match span {
+                    Some(span) => engine.outbox.push_span(pipe, span),
+                    None => engine.outbox.push(pipe, frames),
+                },
                 _ => each(member, engine),
             }
         }
@@ -131,10 +125,7 @@ impl<T> Members<T> {
             }
             count += 1;
             match member.pipe {
-                Some(pipe) => {
-                    let queued = engine.outbox.push_shared(pipe, frame);
-                    engine.check_bound(member.session, queued);
-                }
+                Some(pipe) => engine.outbox.push_shared(pipe, frame),
                 None => engine.emit_frame(member.session, frame),
             }
         }

@@ -1,9 +1,11 @@
 //! What must hold of sessions, pipes and polls between two turns.
 
+use super::account::{Held, Trust};
 use super::pipe::Role;
 use super::{Carrier, Engine, Session};
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId};
+use crate::now::Now;
 use crate::timers::{Timer, Timers};
 
 impl Engine {
@@ -14,12 +16,45 @@ impl Engine {
         assert!(self.slow.is_empty(), "a turn evicts all slow consumers");
         assert!(self.ready_polls.is_empty(), "a turn answers all polls that can be answered");
         assert!(self.answers.is_empty() && self.closes.is_empty(), "a turn hands on its effects");
+        assert!(self.resumes.is_empty(), "a turn hands on its effects");
+        assert!(self.owing.is_empty() && self.posts.is_empty(), "a turn sees to all of its input");
+        self.check_accounts();
         self.check_slots();
         self.check_gauges();
         self.check_pipes();
         self.check_polls();
         self.check_timers();
         self.outbox.check();
+    }
+
+    fn check_accounts(&self) {
+        let (mut anonymous, mut identified) = (Held::default(), Held::default());
+        for session in self.sessions() {
+            let account = &session.account;
+            let held = match account.trust {
+                Trust::Anonymous | Trust::Claimed => &mut anonymous,
+                Trust::Identified => &mut identified,
+            };
+            held.inbound += account.held_in();
+            if let Carrier::Polling(polling) = &session.carrier {
+                held.polled += polling.bytes;
+                let is_set = self.timers.is_set(Timer::LateAnswer(session.id));
+                assert!(polling.late_post.is_none() || is_set, "a POST that waits has a timer");
+            }
+            let is_unfinished = account.unfinished > 0;
+            assert_eq!(
+                is_unfinished,
+                account.finish_by != Now(u64::MAX),
+                "what is unfinished has a deadline, and nothing else"
+            );
+            let assembled = session.assembly.as_ref().map_or(0, |assembly| assembly.held());
+            assert!(account.unfinished >= assembled, "what is kept is on the account");
+            let is_counted = session.stranger.is_some();
+            assert!(!is_counted || account.trust != Trust::Identified, "strangers are anonymous");
+        }
+        assert_eq!(self.held_anonymous, anonymous, "bytes booked are bytes held");
+        assert_eq!(self.held_identified, identified, "bytes booked are bytes held");
+        self.strangers.check(self.sessions().filter_map(|session| session.stranger));
     }
 
     fn check_slots(&self) {
@@ -51,6 +86,9 @@ impl Engine {
     fn check_pipes(&self) {
         for (slot, entry) in self.pipes.iter().enumerate() {
             let pipe = PipeId { slot: slot as u32, generation: entry.generation };
+            if self.is_paused(pipe) && matches!(entry.role, Role::Session(_)) {
+                assert!(self.timers.is_set(Timer::Resume(pipe)), "a paused pipe has a timer");
+            }
             match entry.role {
                 Role::Session(id) => {
                     let session = self.session(id).expect("a session's pipe has a session");

@@ -3,6 +3,7 @@
 use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
+use super::account::{Account, Trust};
 use super::pipe::Role;
 use super::poll_queue::Polling;
 use super::polling::form;
@@ -10,6 +11,7 @@ use super::session::{Beat, Session};
 use super::{Carrier, Engine, SessionEvent};
 use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::now::Now;
+use crate::outbox::Class;
 use crate::request::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::timers::Timer;
 
@@ -70,7 +72,7 @@ impl Engine {
                 }
                 Method::Other => self.refuse_poll(poll, EngineError::BadRequest),
             },
-            Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
+            Ok(Verified::New(_)) if self.is_refused(&request) => {
                 self.counters.handshakes_refused += 1;
                 let body = bytes::Bytes::from_static(SERVER_FULL.as_bytes());
                 let answer =
@@ -88,10 +90,11 @@ impl Engine {
     }
 
     pub(crate) fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
-        self.outbox.open(pipe);
+        self.outbox.open(pipe, Class::Anonymous);
         self.open_pipe(pipe, Role::Gone);
         match self.verify(&request, true) {
             Ok(Verified::RawEcho) => {
+                self.outbox.set_class(pipe, Class::Echo);
                 self.greet(pipe, accept);
                 self.set_role(pipe, Role::RawEcho);
             }
@@ -109,7 +112,7 @@ impl Engine {
                 let due = self.now.plus_ms(u64::from(self.settings.upgrade_timeout_ms));
                 self.timers.schedule(due, Timer::Probe(pipe));
             }
-            Ok(Verified::New(_)) if self.is_full() || self.is_stopping => {
+            Ok(Verified::New(_)) if self.is_refused(&request) => {
                 self.refuse_pipe(pipe, accept, 503, SERVER_FULL);
             }
             Ok(Verified::New(version)) => {
@@ -118,6 +121,14 @@ impl Engine {
                 self.set_role(pipe, Role::Session(id));
             }
         }
+    }
+
+    /// Whether there is no place for one more session, or not for one more of this client.
+    fn is_refused(&self, request: &EngineRequest) -> bool {
+        let most = self.settings.anonymous.sessions_per_ip_max;
+        let has_most =
+            self.traits.identifies && most > 0 && self.strangers.count(request.peer) >= most;
+        self.is_full() || self.is_stopping || has_most
     }
 
     fn greet(&mut self, pipe: PipeId, accept: Accept) {
@@ -160,6 +171,16 @@ impl Engine {
         } else {
             Now(u64::MAX)
         };
+        let timeout_ms = u64::from(settings.anonymous.identify_timeout_ms);
+        let (trust, identify_by) = match self.traits.identifies {
+            true if timeout_ms > 0 => (Trust::Anonymous, now.plus_ms(timeout_ms)),
+            true => (Trust::Anonymous, Now(u64::MAX)),
+            false => (Trust::Identified, Now(u64::MAX)),
+        };
+        let stranger = self.traits.identifies.then(|| self.strangers.add(request.peer));
+        if let Carrier::Pipe(pipe) = &carrier {
+            self.outbox.set_class(*pipe, trust.class());
+        }
         let id = self.insert(|id, sid_random| Session {
             id,
             endpoint: request.endpoint,
@@ -174,6 +195,8 @@ impl Engine {
             opened: now,
             connect_by,
             assembly: None,
+            account: Account::new(trust, identify_by),
+            stranger,
             messages_in: 0,
             has_left: false,
         });

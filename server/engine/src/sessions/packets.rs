@@ -4,6 +4,7 @@ use bytes::Bytes;
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::sio;
 
+use super::placeholders;
 use super::session::{Assembly, Beat};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
@@ -68,6 +69,7 @@ impl Engine {
     fn socket_io(&mut self, id: SessionId, text: &str) {
         let limits = sio::Limits {
             depth_max: self.settings.json_depth_max,
+            values_max: self.settings.json_values_max,
             attachments_max: self.settings.attachments_max,
         };
         let Ok(packet) = sio::decode(text, &limits) else {
@@ -79,7 +81,7 @@ impl Engine {
             return self.end(id, CloseReason::ParseError);
         }
         let version = session.version;
-        let namespace = self.namespaces.iter().position(|name| *name == packet.namespace);
+        let namespace = self.traits.namespaces.iter().position(|name| *name == packet.namespace);
         let Some(namespace) = namespace.map(|index| index as u8) else {
             if packet.kind == sio::Kind::Connect {
                 let mut answer = String::new();
@@ -125,7 +127,7 @@ impl Engine {
                 });
             }
             sio::Kind::BinaryEvent => {
-                if !are_placeholders_valid(packet.data, packet.attachments) {
+                if !placeholders::are_valid(packet.data.unwrap_or_default(), packet.attachments) {
                     return self.end(id, CloseReason::ParseError);
                 }
                 let assembly = Assembly {
@@ -145,7 +147,8 @@ impl Engine {
     }
 
     fn attachment(&mut self, id: SessionId, bytes: &[u8]) {
-        let max_payload = self.settings.max_payload as usize;
+        let takes_attachments = self.traits.takes_attachments;
+        let max_payload = self.payload_max(self.live(id).trust());
         let session = self.live_mut(id);
         let Some(mut assembly) = session.assembly.take() else {
             return self.end(id, CloseReason::Protocol(1003));
@@ -154,7 +157,9 @@ impl Engine {
         if assembly.bytes > max_payload {
             return self.end(id, CloseReason::TooLarge);
         }
-        assembly.attachments.push(Bytes::copy_from_slice(bytes));
+        if takes_attachments {
+            assembly.attachments.push(Bytes::copy_from_slice(bytes));
+        }
         assembly.missing -= 1;
         self.assemble(id, *assembly);
     }
@@ -206,31 +211,11 @@ impl Engine {
         // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
         // does not get that: it authorises polling requests.
         let sent = (session.version == Version::V4).then(|| socket_id.to_string());
-        let name = self.namespaces[usize::from(namespace)];
+        let name = self.traits.namespaces[usize::from(namespace)];
         let mut answer = String::with_capacity(64);
         sio::put_connect(&mut answer, name, sent.as_deref());
         self.emit(id, &answer);
         let connected = SessionEvent::Connected { session: id, namespace, id: socket_id, auth };
         self.session_events.push_back(connected);
     }
-}
-
-/// Whether every placeholder names one of `count` attachments (SIO-54). Binary packets are rare, so
-/// a tree is good enough; its depth has been bounded by the decoder.
-fn are_placeholders_valid(data: Option<&str>, count: u32) -> bool {
-    fn walk(value: &serde_json::Value, count: u32) -> bool {
-        match value {
-            serde_json::Value::Array(items) => items.iter().all(|item| walk(item, count)),
-            serde_json::Value::Object(fields) => {
-                if fields.get("_placeholder") == Some(&serde_json::Value::Bool(true)) {
-                    let num = fields.get("num").and_then(serde_json::Value::as_u64);
-                    return num.is_some_and(|num| num < u64::from(count));
-                }
-                fields.values().all(|field| walk(field, count))
-            }
-            _ => true,
-        }
-    }
-    let tree = data.and_then(|data| serde_json::from_str(data).ok());
-    tree.is_none_or(|tree| walk(&tree, count))
 }

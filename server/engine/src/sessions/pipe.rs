@@ -3,6 +3,7 @@
 use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
+use super::account::Trust;
 use super::{Carrier, CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
@@ -29,10 +30,15 @@ pub(super) enum Role {
     Closing,
 }
 
+/// Bytes of echoes that may wait.
+pub(super) const ECHO_OUTBOUND_MAX: u32 = 64 * 1024 * 1024;
+
 #[derive(Default)]
 pub(super) struct Pipe {
     pub(super) generation: u32,
     pub(super) role: Role,
+    /// Its bytes are not wanted now.
+    is_paused: bool,
     decoder: ws::Decoder,
 }
 
@@ -42,8 +48,7 @@ impl Engine {
         if self.pipes.len() <= index {
             self.pipes.resize_with(index + 1, Pipe::default);
         }
-        self.pipes[index] =
-            Pipe { generation: pipe.generation, role, decoder: ws::Decoder::default() };
+        self.pipes[index] = Pipe { generation: pipe.generation, role, ..Pipe::default() };
     }
 
     fn pipe_mut(&mut self, pipe: PipeId) -> Option<&mut Pipe> {
@@ -61,6 +66,27 @@ impl Engine {
         self.pipe_mut(pipe).expect("only an open pipe has a role").role = role;
     }
 
+    pub(super) fn is_paused(&self, pipe: PipeId) -> bool {
+        let entry = self.pipes.get(pipe.slot as usize);
+        entry.is_some_and(|entry| entry.generation == pipe.generation && entry.is_paused)
+    }
+
+    pub(super) fn set_paused(&mut self, pipe: PipeId, is_paused: bool) {
+        self.pipe_mut(pipe).expect("a session's pipe is open").is_paused = is_paused;
+    }
+
+    pub(crate) fn reads(&self, pipe: PipeId) -> bool {
+        !self.is_paused(pipe) && !matches!(self.role(pipe), Role::Closing | Role::Gone)
+    }
+
+    pub(crate) fn is_identified(&self, pipe: PipeId) -> bool {
+        match self.role(pipe) {
+            Role::Session(id) => self.live(id).trust() == Trust::Identified,
+            Role::RawEcho => true,
+            Role::Probe { .. } | Role::Closing | Role::Gone => false,
+        }
+    }
+
     /// Sends a close frame and shuts the pipe down behind it.
     pub(super) fn close_pipe(&mut self, pipe: PipeId, code: u16, reason: &str) {
         let role = self.role(pipe);
@@ -75,6 +101,9 @@ impl Engine {
     pub(super) fn shut_pipe(&mut self, pipe: PipeId) {
         self.outbox.close_when_empty(pipe);
         self.set_role(pipe, Role::Closing);
+        if let Some(entry) = self.pipe_mut(pipe) {
+            entry.decoder = ws::Decoder::default();
+        }
         self.timers.schedule(self.now.plus_ms(CLOSING_MS), Timer::Closing(pipe));
     }
 
@@ -122,18 +151,15 @@ impl Engine {
 
     pub(crate) fn bytes(&mut self, pipe: PipeId, mut input: &mut [u8]) {
         self.counters.bytes_in += input.len() as u64;
-        let limits = match self.role(pipe) {
-            Role::Gone | Role::Closing => return,
-            Role::RawEcho => RAW_LIMITS,
-            Role::Session(_) | Role::Probe { .. } => ws::Limits {
-                message_bytes_max: self.settings.max_payload as usize,
-                fragments_max: self.settings.fragments_max,
-            },
-        };
+        if matches!(self.role(pipe), Role::Gone | Role::Closing) {
+            return; // What is closing is read no more.
+        }
         let entry = self.pipe_mut(pipe).expect("a pipe with a role is open");
         // Taken out so that a message may borrow from it while the engine changes.
         let mut decoder = std::mem::take(&mut entry.decoder);
         loop {
+            // A message may change how far its session is trusted.
+            let limits = self.pipe_limits(pipe);
             match decoder.next(&mut input, &limits) {
                 Ok(Some(message)) => self.ws_message(pipe, message),
                 Ok(None) => break,
@@ -146,7 +172,24 @@ impl Engine {
                 return;
             }
         }
+        let buffered = decoder.buffered();
         self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
+        if let Role::Session(id) = self.role(pipe) {
+            let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
+            self.set_unfinished(id, buffered + assembled);
+        }
+    }
+
+    fn pipe_limits(&self, pipe: PipeId) -> ws::Limits {
+        let trust = match self.role(pipe) {
+            Role::RawEcho => return RAW_LIMITS,
+            Role::Session(id) => self.live(id).trust(),
+            Role::Probe { .. } | Role::Closing | Role::Gone => Trust::Anonymous,
+        };
+        ws::Limits {
+            message_bytes_max: self.payload_max(trust),
+            fragments_max: self.settings.fragments_max,
+        }
     }
 
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
@@ -161,7 +204,7 @@ impl Engine {
     }
 
     /// Closes a pipe that carries no session.
-    fn drop_pipe(&mut self, pipe: PipeId, code: u16) {
+    pub(super) fn drop_pipe(&mut self, pipe: PipeId, code: u16) {
         if let Role::Probe { session: id, .. } = self.role(pipe) {
             self.end_probe(id);
         }
@@ -169,6 +212,12 @@ impl Engine {
     }
 
     fn ws_message(&mut self, pipe: PipeId, message: ws::Message<'_>) {
+        if let Role::Session(id) = self.role(pipe) {
+            self.charge_packet(id, message.len());
+            if self.session(id).is_none() {
+                return; // It was far beyond its rate.
+            }
+        }
         match message {
             ws::Message::Ping(payload) => {
                 self.outbox.push(pipe, &ws::pong_frame(payload));
@@ -244,12 +293,16 @@ impl Engine {
         let mut counters = std::mem::take(&mut self.counters);
         let session = self.live_mut(id);
         *session.gauge(&mut counters) -= 1;
+        let trust = session.account.trust;
         let carrier = std::mem::replace(&mut session.carrier, Carrier::Pipe(pipe));
         session.probe = None;
         *session.gauge(&mut counters) += 1;
         counters.upgrades += 1;
         self.counters = counters;
+        self.outbox.set_class(pipe, trust.class());
         if let Carrier::Polling(polling) = carrier {
+            self.held_mut(trust).polled -= polling.bytes;
+            self.answer_late(&polling);
             if !is_armed(Canary::KeepPoll) {
                 self.forget_polls(&polling);
             }

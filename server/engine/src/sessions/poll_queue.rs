@@ -12,6 +12,8 @@ pub(crate) struct Polling {
     pub(super) parked: Option<Parked>,
     /// The last GET, parked or answered.
     pub(super) last: Option<PollId>,
+    /// A POST that is answered when its work is paid for.
+    pub(super) late_post: Option<PollId>,
     /// The session's handshake asked for base64 instead of binary bodies.
     pub(super) b64: bool,
     /// A probe is under way: a poll is not held back.
@@ -31,6 +33,7 @@ impl Polling {
             bytes: 0,
             parked: None,
             last: None,
+            late_post: None,
             b64,
             is_released: false,
         }

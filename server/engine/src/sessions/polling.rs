@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use throng_wire::eio::payload::{self, Form, Out};
-use throng_wire::eio::{Kind, Version};
+use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
+use super::account::Trust;
 use super::poll_queue::{Parked, Polling};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PollId, SessionId};
 use crate::request::{Answer, BodyFault};
+use crate::timers::Timer;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const BINARY: &str = "application/octet-stream";
@@ -36,18 +38,22 @@ impl Engine {
     pub(super) fn queue_for_poll(&mut self, id: SessionId, packet: Out) {
         let packets_max = self.settings.poll_packets_max as usize;
         let polling = self.polling_mut(id);
-        if !is_armed(Canary::UncountedPollBytes) {
-            polling.bytes += bytes_of(&packet);
-        }
+        let added = if is_armed(Canary::UncountedPollBytes) { 0 } else { bytes_of(&packet) };
+        polling.bytes += added;
         polling.queue.push_back(packet);
         let (bytes, packets) = (polling.bytes, polling.queue.len());
-        if packets > packets_max {
-            self.slow.push(id);
-        }
         if packets == 1 {
             self.ready_polls.push(id);
         }
-        self.check_bound(id, bytes);
+        let trust = self.live(id).trust();
+        self.held_mut(trust).polled += added;
+        let bytes_max = match trust {
+            Trust::Identified => self.settings.outbound_bytes_max,
+            Trust::Anonymous | Trust::Claimed => self.settings.anonymous.outbound_bytes_max,
+        };
+        if packets > packets_max || bytes > bytes_max as usize {
+            self.slow.push(id);
+        }
     }
 
     /// GET: parks until there is something to carry.
@@ -88,6 +94,11 @@ impl Engine {
                 return self.end(id, CloseReason::PollingOverlap);
             }
         };
+        if self.polling_mut(id).late_post.is_some() {
+            // It has not waited for the answer to the one before (TRN-37).
+            self.refuse_poll(poll, EngineError::BadRequest);
+            return self.end(id, CloseReason::PollingOverlap);
+        }
         self.counters.bytes_in += body.len() as u64;
         let unwrapped =
             if is_jsonp { payload::jsonp_body(&body).map(String::into_bytes) } else { Ok(body) };
@@ -104,7 +115,14 @@ impl Engine {
             if is_close {
                 self.release(id);
             }
-            self.packet(id, packet);
+            let bytes = match &packet.data {
+                eio::Data::Text(text) => text.len(),
+                eio::Data::Binary(bytes) => bytes.len(),
+            };
+            self.charge_packet(id, bytes);
+            if self.session(id).is_some() {
+                self.packet(id, packet);
+            }
             if is_close {
                 break;
             }
@@ -113,8 +131,53 @@ impl Engine {
                 return self.refuse_poll(poll, EngineError::BadRequest);
             }
         }
+        if self.session(id).is_some() {
+            let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
+            self.set_unfinished(id, assembled);
+        }
+        if self.session(id).is_none() {
+            return self.accept_post(poll); // It was a close.
+        }
+        // The client sends its next packets when it has the answer: when the turn ends, or when their
+        // work is paid for.
+        self.polling_mut(id).late_post = Some(poll);
+        self.posts.push(id);
+    }
+
+    pub(super) fn answer_posts(&mut self) {
+        for id in std::mem::take(&mut self.posts) {
+            self.counters.reads_paused += u64::from(self.paid_later(id).is_some());
+            self.answer_post(id);
+        }
+    }
+
+    fn accept_post(&mut self, poll: PollId) {
         let ok = Bytes::from_static(b"ok");
         self.answers.push((poll, Answer { status: 200, content_type: "text/html", body: ok }));
+    }
+
+    /// The work of the session's last POST is paid for, unless the session has ended or moved.
+    pub(super) fn answer_post(&mut self, id: SessionId) {
+        let paid_later = self.paid_later(id);
+        let Some(session) = self.session_mut(id) else { return };
+        let Carrier::Polling(polling) = &mut session.carrier else { return };
+        match (polling.late_post, paid_later) {
+            (Some(poll), None) => {
+                polling.late_post = None;
+                self.accept_post(poll);
+            }
+            (Some(_), Some(paid_at)) => {
+                self.timers.schedule(paid_at, Timer::LateAnswer(id));
+            }
+            (None, _) => {} // It was answered when the client moved, or by an older timer.
+        }
+    }
+
+    /// Answers the POST that waits, because its session goes on elsewhere or ends.
+    pub(super) fn answer_late(&mut self, polling: &Polling) {
+        if let Some(poll) = polling.late_post {
+            self.accept_post(poll);
+        }
     }
 
     /// The client closes: its parked poll ends with a noop, as upstream does.
@@ -152,9 +215,10 @@ impl Engine {
             polling.queue.push_back(Out::Text(Bytes::from_static(b"6")));
         }
         polling.parked = None;
-        polling.bytes = 0;
+        let (trust, taken) = (session.account.trust, std::mem::take(&mut polling.bytes));
         let packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         let answer = encode(version, polling.b64, parked.jsonp, &packets);
+        self.held_mut(trust).polled -= taken;
         self.answers.push((parked.poll, answer));
     }
 
@@ -166,6 +230,7 @@ impl Engine {
         reason: CloseReason,
     ) {
         self.forget_polls(polling);
+        self.answer_late(polling);
         let Some(parked) = polling.parked.take() else { return }; // No poll waits.
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         if reason == CloseReason::SlowConsumer {

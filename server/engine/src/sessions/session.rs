@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use throng_wire::eio::Version;
 
+use super::account::{Account, Trust};
 use super::poll_queue::Polling;
+use super::strangers::StrangerId;
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId, Sid};
 use crate::now::Now;
@@ -36,6 +38,13 @@ pub(crate) struct Assembly {
     pub(crate) bytes: usize,
 }
 
+impl Assembly {
+    /// Bytes it keeps.
+    pub(super) fn held(&self) -> usize {
+        self.data.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
 /// One Engine.IO session.
 pub struct Session {
     pub(crate) id: SessionId,
@@ -57,6 +66,9 @@ pub struct Session {
     /// left. `u64::MAX` while one is connected.
     pub(crate) connect_by: Now,
     pub(crate) assembly: Option<Box<Assembly>>,
+    pub(crate) account: Account,
+    /// While it is anonymous: where its client is counted.
+    pub(super) stranger: Option<StrangerId>,
     pub(crate) messages_in: u64,
     /// The client left its last namespace, so a close that follows was meant.
     pub(crate) has_left: bool,
@@ -97,7 +109,32 @@ impl Session {
 
     /// When the session must be looked at next.
     pub(crate) fn next_due(&self) -> Now {
-        self.deadline.min(self.connect_by)
+        self.deadline.min(self.connect_by).min(self.account.due())
+    }
+
+    /// Bytes that the application keeps of it: see [`Engine::keep`](super::Engine::keep).
+    pub fn kept(&self) -> usize {
+        self.account.kept
+    }
+
+    /// How far it is known whose it is.
+    pub fn trust(&self) -> Trust {
+        self.account.trust
+    }
+
+    /// What the client owes at `now` or before, it owes at `until`.
+    pub(super) fn postpone(&mut self, now: Now, until: Now) {
+        let later = |due: &mut Now| {
+            if *due <= now {
+                *due = until;
+            }
+        };
+        if self.beat != Beat::SendPing {
+            later(&mut self.deadline);
+        }
+        later(&mut self.connect_by);
+        later(&mut self.account.finish_by);
+        later(&mut self.account.identify_by);
     }
 
     pub(crate) fn is_connect_overdue(&self, now: Now) -> bool {

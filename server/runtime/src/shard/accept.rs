@@ -66,7 +66,7 @@ impl<A: App> Worker<A> {
             self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
         } else {
             // Most clients have sent their request by now.
-            self.ready.push_back(pipe);
+            self.fresh.push_back(pipe);
         }
     }
 

@@ -41,6 +41,10 @@ impl<A: App> Worker<A> {
         for pipe in closes {
             self.end_later(pipe, PipeEnd::Failed);
         }
+        let resumes = std::mem::take(&mut self.effects.resumes);
+        for pipe in resumes {
+            self.watch(pipe, |interest| interest.is_read = true);
+        }
         if !self.effects.changes.is_empty() {
             let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
             view.extend(self.effects.changes.drain(..));

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
 use throng_engine::{App, Flushed, PipeEnd, PipeId};
 
+use super::readiness::Interest;
 use super::turn::Worker;
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
@@ -26,6 +27,8 @@ const SENDS_PER_LOOK: u32 = 16;
 
 /// How long a peer may take to close a connection whose sending side is shut.
 const CLOSING_MS: u64 = 1_000;
+/// What a peer may send meanwhile.
+const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
 impl<A: App> Worker<A> {
     /// Closes connections that the peer has not closed in time.
@@ -93,19 +96,22 @@ impl<A: App> Worker<A> {
             self.counters.flushes += u64::from(sent > 0);
             self.counters.bytes_out += sent as u64;
             match outbox.sent(pipe, sent) {
-                Flushed::Empty => return self.note_full(pipe, false),
+                Flushed::Empty => return self.watch(pipe, |interest| interest.is_written = false),
                 Flushed::More if sent == offered => {
                     // The socket accepted everything, and there are more pieces.
                     outbox.writable(pipe);
                     continue;
                 }
-                Flushed::More => return self.note_full(pipe, true),
+                Flushed::More => return self.watch(pipe, |interest| interest.is_written = true),
                 // The peer reads the last bytes and then the end, and has some time to close its
                 // side: closing with unread input would reset the connection and lose those bytes.
                 Flushed::Close => {
                     if shutdown(fd, Shutdown::Write).is_err() {
-                        self.end_later(pipe, PipeEnd::Failed);
+                        return self.end_later(pipe, PipeEnd::Failed);
                     }
+                    let open = self.pipes.open_mut(pipe).expect("it was sent to");
+                    open.dropped_max = Some(DROPPED_BYTES_MAX);
+                    self.watch(pipe, |interest| *interest = Interest::READ);
                     self.closing.push_back((self.now.plus_ms(CLOSING_MS), pipe));
                     return;
                 }
@@ -113,14 +119,15 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// While its socket is full, a pipe is watched until it is writable.
-    fn note_full(&mut self, pipe: PipeId, is_full: bool) {
-        let open = self.pipes.open_mut(pipe).expect("it was sent to in this call");
-        if open.is_full == is_full {
+    /// Changes what an open pipe is watched for.
+    pub(super) fn watch(&mut self, pipe: PipeId, change: impl FnOnce(&mut Interest)) {
+        let Some(open) = self.pipes.open_mut(pipe) else { return }; // It ended in this turn.
+        let old = open.interest;
+        change(&mut open.interest);
+        if open.interest == old {
             return;
         }
-        open.is_full = is_full;
-        if let Err(error) = self.readiness.report_writable(&open.stream, pipe, is_full) {
+        if let Err(error) = self.readiness.watch(&open.stream, pipe, open.interest) {
             tracing::warn!(%error, "a pipe could not be watched");
             self.end_later(pipe, PipeEnd::Failed);
         }

@@ -49,7 +49,7 @@ impl<A: App> Worker<A> {
             Ok(count) => count,
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return self.await_head(pipe),
-                io::ErrorKind::Interrupted => return self.ready.push_back(pipe),
+                io::ErrorKind::Interrupted => return self.fresh.push_back(pipe),
                 _ => return self.drop_head(pipe),
             },
         };
@@ -153,7 +153,7 @@ impl<A: App> Worker<A> {
         if head.permit.take().is_some() {
             self.refused_open += 1;
         }
-        self.ready.push_back(pipe);
+        self.fresh.push_back(pipe);
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {

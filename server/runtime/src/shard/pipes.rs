@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use throng_engine::{Now, PipeId};
 
+use super::readiness::Interest;
 use crate::limiter::Permit;
 
 /// A connection whose request head is awaited.
@@ -22,15 +23,16 @@ pub(super) struct Head {
 /// A WebSocket byte stream.
 pub(super) struct Open {
     pub(super) stream: TcpStream,
-    /// The socket did not accept all bytes, and is watched until it is writable.
-    pub(super) is_full: bool,
+    pub(super) interest: Interest,
+    /// Its sending side is shut: so many more bytes are read and dropped.
+    pub(super) dropped_max: Option<usize>,
     /// Given back when the stream is closed.
     _permit: Permit,
 }
 
 impl Open {
     pub(super) fn new(stream: TcpStream, permit: Permit) -> Open {
-        Open { stream, is_full: false, _permit: permit }
+        Open { stream, interest: Interest::READ, dropped_max: None, _permit: permit }
     }
 }
 

@@ -1,4 +1,8 @@
 //! Bytes of open pipes, through one buffer for all of them.
+//!
+//! Sessions whose users are known are read first. What strangers send gets a share of a turn, and what
+//! is left over is reported again in the next one: however many strangers send, the others wait no
+//! longer than that share.
 
 use std::os::fd::AsRawFd;
 
@@ -10,30 +14,53 @@ use super::turn::Worker;
 
 /// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+/// Bytes read at once from a pipe whose user is not known.
+const STRANGER_READ_BYTES: usize = 16 * 1024;
+/// Share of a turn for such pipes.
+const STRANGERS_NS_PER_TURN: u64 = 1_000_000;
+/// Pipes read between two looks at the clock.
+const READS_PER_LOOK: usize = 8;
 
 impl<A: App> Worker<A> {
-    /// Reads each ready pipe once, up to the bounds of a turn; the rest stay ready. A pipe with more
-    /// to read is reported again.
+    /// Reads each ready pipe once, up to the bounds of a turn. A pipe with more to read is reported
+    /// again, and so is one that was not read.
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.fresh.len() {
+            let Some(pipe) = self.fresh.pop_front() else { return };
+            self.read_head(pipe);
+        }
+        for pipe in std::mem::take(&mut self.known) {
             if self.read_bytes >= READ_BYTES_PER_TURN {
-                return;
+                break;
             }
-            let pipe = self.ready.pop_front().expect("it was counted above");
+            self.read_open(pipe, self.buffer.len());
+        }
+        let begun = self.config.clock.now();
+        for (index, pipe) in std::mem::take(&mut self.strangers).into_iter().enumerate() {
+            let is_look = index > 0 && index.is_multiple_of(READS_PER_LOOK);
+            if is_look && self.config.clock.now().since(begun) >= STRANGERS_NS_PER_TURN {
+                break;
+            }
             if self.pipes.is_head(pipe) {
                 self.read_head(pipe);
             } else {
-                self.read_open(pipe);
+                self.read_open(pipe, STRANGER_READ_BYTES);
             }
         }
     }
 
-    fn read_open(&mut self, pipe: PipeId) {
-        // The pipe may have ended since it was ready.
-        let Some(open) = self.pipes.open(pipe) else { return };
-        match recv(open.stream.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+    /// Reads at most `most` bytes.
+    fn read_open(&mut self, pipe: PipeId, most: usize) {
+        let Some(open) = self.pipes.open(pipe) else { return }; // It ended in this turn.
+        let is_shut = open.dropped_max.is_some();
+        if !is_shut && !self.shard.reads(pipe) {
+            return self.watch(pipe, |interest| interest.is_read = false);
+        }
+        let most = most.min(self.buffer.len());
+        match recv(open.stream.as_raw_fd(), &mut self.buffer[..most], MsgFlags::MSG_DONTWAIT) {
             Ok(0) => self.end_now(pipe, PipeEnd::Eof),
+            Ok(count) if is_shut => self.drop_bytes(pipe, count),
             Ok(count) => {
                 self.read_bytes += count;
                 let bytes = &mut self.buffer[..count];
@@ -41,6 +68,23 @@ impl<A: App> Worker<A> {
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.end_now(pipe, PipeEnd::Failed),
+        }
+    }
+
+    /// The peer goes on sending though it has been told that the connection is closed.
+    fn drop_bytes(&mut self, pipe: PipeId, count: usize) {
+        let open = self.pipes.open_mut(pipe).expect("it was read");
+        let left = open.dropped_max.map_or(0, |most| most.saturating_sub(count));
+        open.dropped_max = Some(left);
+        if left == 0 {
+            self.watch(pipe, |interest| interest.is_read = false);
+        }
+    }
+
+    /// The connection has failed. One that is not read would report that for ever.
+    pub(super) fn note_broken(&mut self, pipe: PipeId) {
+        if self.pipes.open(pipe).is_some_and(|open| !open.interest.is_read) {
+            self.end_now(pipe, PipeEnd::Failed);
         }
     }
 

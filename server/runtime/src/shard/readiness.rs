@@ -45,12 +45,25 @@ impl Source {
     }
 }
 
+/// What a pipe is watched for, besides its failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interest {
+    pub(super) is_read: bool,
+    pub(super) is_written: bool,
+}
+
+impl Interest {
+    pub(super) const READ: Interest = Interest { is_read: true, is_written: false };
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
     pub(super) source: Source,
     /// A read will not block: there are bytes, an end or an error.
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
+    /// The connection has failed, or both of its sides are shut.
+    pub(super) is_broken: bool,
 }
 
 pub(super) struct Readiness {
@@ -84,14 +97,11 @@ impl Readiness {
         let _ = epoll::delete(&self.set, fd);
     }
 
-    /// Starts or stops to report when the pipe is writable.
-    pub(super) fn report_writable(
-        &self,
-        fd: impl AsFd,
-        pipe: PipeId,
-        is_wanted: bool,
-    ) -> io::Result<()> {
-        let flags = if is_wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+    /// Changes what a pipe is watched for.
+    pub(super) fn watch(&self, fd: impl AsFd, pipe: PipeId, interest: Interest) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, interest.is_read);
+        flags.set(EventFlags::OUT, interest.is_written);
         Ok(epoll::modify(&self.set, fd, Source::Pipe(pipe).data(), flags)?)
     }
 
@@ -113,6 +123,7 @@ impl Readiness {
                 source: Source::of(event.data),
                 is_readable: flags != EventFlags::OUT,
                 is_writable: flags.contains(EventFlags::OUT),
+                is_broken: flags.intersects(EventFlags::ERR | EventFlags::HUP),
             }
         })
     }

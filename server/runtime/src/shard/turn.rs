@@ -32,8 +32,12 @@ pub(super) struct Worker<A: App> {
     pub(super) slots: LaneSlots,
 
     pub(super) pipes: Pipes,
-    /// Connections to read, in the order they became ready.
-    pub(super) ready: VecDeque<PipeId>,
+    /// Connections whose request has probably come, and which are not watched yet.
+    pub(super) fresh: VecDeque<PipeId>,
+    /// Pipes to read in this turn, of sessions whose users are known.
+    pub(super) known: Vec<PipeId>,
+    /// Other pipes to read in this turn.
+    pub(super) strangers: Vec<PipeId>,
     /// Pipes closed since the last turn; the engine learns of them in the next one.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
@@ -91,7 +95,9 @@ impl<A: App> Worker<A> {
             effects: Effects::default(),
             slots: LaneSlots::default(),
             pipes: Pipes::default(),
-            ready: VecDeque::new(),
+            fresh: VecDeque::new(),
+            known: Vec::new(),
+            strangers: Vec::new(),
             gone: Vec::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
@@ -124,6 +130,7 @@ impl<A: App> Worker<A> {
     fn turn(&mut self) {
         self.now = self.config.clock.now();
         self.measure_lanes();
+        self.shard.set_wall_clock(self.config.clock.unix_ms_at_zero());
         self.shard.begin(self.now, &self.slots);
 
         self.end_overdue_closing();
@@ -146,10 +153,10 @@ impl<A: App> Worker<A> {
     }
 
     fn sort_ready(&mut self) {
-        // Pipes left over from the last turn come first; epoll reports the others again.
-        if !self.ready.is_empty() || !self.readiness.look() {
+        if !self.readiness.look() {
             return;
         }
+        let mut broken = Vec::new();
         for ready in self.readiness.take() {
             match ready.source {
                 Source::Listener => self.is_accept_ready = true,
@@ -159,11 +166,19 @@ impl<A: App> Worker<A> {
                     if ready.is_writable {
                         self.shard.outbox().writable(pipe);
                     }
-                    if ready.is_readable {
-                        self.ready.push_back(pipe);
+                    if ready.is_broken {
+                        broken.push(pipe);
+                    }
+                    if ready.is_readable && self.shard.is_identified(pipe) {
+                        self.known.push(pipe);
+                    } else if ready.is_readable {
+                        self.strangers.push(pipe);
                     }
                 }
             }
+        }
+        for pipe in broken {
+            self.note_broken(pipe);
         }
     }
 
@@ -190,7 +205,7 @@ impl<A: App> Worker<A> {
     /// Sleeps until something is ready or due, unless there is work left.
     async fn park(&mut self) {
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
-        let has_work = !self.ready.is_empty()
+        let has_work = !self.fresh.is_empty()
             || (!self.dirty.is_empty() && self.flush_at.is_none())
             || !self.gone.is_empty()
             || self.is_ending

@@ -4,8 +4,12 @@ use serde_json::Value;
 use super::*;
 use crate::sweep;
 
+fn deep(depth_max: u32) -> Limits {
+    Limits { depth_max, values_max: u32::MAX }
+}
+
 fn is_valid(text: &str) -> Result<(), Fault> {
-    let end = skip_value(text, 0, 64)?;
+    let end = skip_value(text, 0, deep(64))?;
     if skip_space(text.as_bytes(), end) == text.len() { Ok(()) } else { Err(Fault::JsonInvalid) }
 }
 
@@ -57,13 +61,13 @@ fn nesting_is_bounded_and_not_by_the_stack() {
     assert_eq!(is_valid(&nested("{\"a\":", "}", 65)), Err(Fault::JsonTooDeep));
     assert_eq!(is_valid(&"[".repeat(4 << 20)), Err(Fault::JsonTooDeep));
     // An empty container is a level like any other.
-    assert_eq!(skip_value("[[]]", 0, 2), Ok(4));
-    assert_eq!(skip_value("[[]]", 0, 1), Err(Fault::JsonTooDeep));
+    assert_eq!(skip_value("[[]]", 0, deep(2)), Ok(4));
+    assert_eq!(skip_value("[[]]", 0, deep(1)), Err(Fault::JsonTooDeep));
     // The bits of the stack do not run out below the cap.
     let cap = DEPTH_CAP as usize;
     let mixed = "[{\"a\":".repeat(cap / 2) + "1" + &"}]".repeat(cap / 2);
-    assert_eq!(skip_value(&mixed, 0, u32::MAX), Ok(mixed.len()));
-    assert_eq!(skip_value(&nested("[", "]", cap + 1), 0, u32::MAX), Err(Fault::JsonTooDeep));
+    assert_eq!(skip_value(&mixed, 0, deep(u32::MAX)), Ok(mixed.len()));
+    assert_eq!(skip_value(&nested("[", "]", cap + 1), 0, deep(u32::MAX)), Err(Fault::JsonTooDeep));
 }
 
 #[test]
@@ -103,7 +107,7 @@ proptest! {
     #[test]
     fn takes_what_serde_json_writes(value in json(), pretty in any::<bool>()) {
         let text = if pretty { format!("{value:#}") } else { value.to_string() };
-        prop_assert_eq!(skip_value(&text, 0, 64), Ok(text.len()));
+        prop_assert_eq!(skip_value(&text, 0, deep(64)), Ok(text.len()));
     }
 
     #[test]
@@ -116,7 +120,7 @@ proptest! {
         let mut literal = String::new();
         put_str(&mut literal, &text);
         prop_assert_eq!(serde_json::from_str(&literal).ok(), Some(text.clone()));
-        prop_assert_eq!(skip_value(&literal, 0, 0), Ok(literal.len()));
+        prop_assert_eq!(skip_value(&literal, 0, deep(0)), Ok(literal.len()));
         prop_assert_eq!(&*unescape(&literal[1..literal.len() - 1])?, &*text);
         // The same escapes as JavaScript: short forms where there are any, nothing else.
         prop_assert_eq!(literal, serde_json::to_string(&text).expect("a string"));

@@ -11,13 +11,15 @@ const RESERVED_EVENTS: [&str; 6] =
 pub struct Limits {
     /// Nested arrays and objects in the data, at most 128.
     pub depth_max: u32,
+    /// Values in the data, those inside others included.
+    pub values_max: u32,
     /// Binary attachments of one packet.
     pub attachments_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { depth_max: 64, attachments_max: 10 }
+        Limits { depth_max: 64, values_max: 32_768, attachments_max: 10 }
     }
 }
 
@@ -72,7 +74,8 @@ pub struct Event<'a> {
 ///
 /// # Errors
 /// As strict as socket.io-parser 4.2, and stricter in three points: an event or ack must have data, an
-/// id must fit 64 bits, and JSON must not be nested deeper than `limits.depth_max`. Any fault closes
+/// id must fit 64 bits, and JSON must not be nested deeper than `limits.depth_max` nor have more
+/// values than `limits.values_max`. Any fault closes
 /// the session.
 ///
 /// Spec: SIO-1 to SIO-11, SIO-47, SIO-53.
@@ -100,7 +103,8 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
     let (ack, rest) = ack_id(rest)?;
     let data = if rest.is_empty() { None } else { Some(json::trim(rest)) };
     if let Some(data) = data {
-        let end = json::skip_value(data, 0, limits.depth_max)?;
+        let bounds = json::Limits { depth_max: limits.depth_max, values_max: limits.values_max };
+        let end = json::skip_value(data, 0, bounds)?;
         if end != data.len() {
             return Err(Fault::JsonInvalid);
         }
@@ -119,7 +123,7 @@ pub fn event(data: &str) -> Result<Event<'_>, Fault> {
         .and_then(|data| data.strip_suffix(']'))
         .map(json::trim)
         .ok_or(Fault::DataShape)?;
-    let end = json::skip_value(inner, 0, 0).map_err(|_| Fault::DataShape)?;
+    let end = json::skip_value(inner, 0, json::SCALAR).map_err(|_| Fault::DataShape)?;
     let (first, rest) = inner.split_at(end);
     let name = match first.as_bytes() {
         [b'"', .., b'"'] => json::unescape(&first[1..first.len() - 1])?,
@@ -136,7 +140,7 @@ pub fn event(data: &str) -> Result<Event<'_>, Fault> {
 /// The raw text of the first of an event's arguments.
 pub fn first_arg(args: &str) -> Option<&str> {
     let start = json::skip_space(args.as_bytes(), 0);
-    let end = json::skip_value(args, start, json::DEPTH_CAP).ok()?;
+    let end = json::skip_value(args, start, json::CHECKED).ok()?;
     Some(&args[start..end])
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::eio::Version;
 use crate::sweep;
 
-const LIMITS: Limits = Limits { depth_max: 64, attachments_max: 10 };
+const LIMITS: Limits = Limits { depth_max: 64, values_max: 32_768, attachments_max: 10 };
 
 fn packet(kind: Kind) -> Packet<'static> {
     Packet { kind, attachments: 0, namespace: "/", query: "", ack: None, data: None }

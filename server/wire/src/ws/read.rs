@@ -28,6 +28,23 @@ pub enum Message<'m> {
     Close(Option<(u16, &'m str)>),
 }
 
+impl Message<'_> {
+    /// Payload bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+            Message::Ping(payload) | Message::Pong(payload) => payload.len(),
+            Message::Close(reason) => reason.map_or(0, |(_, reason)| 2 + reason.len()),
+        }
+    }
+
+    /// Whether it has no payload.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Turns the byte stream of one client into messages.
 ///
 /// Between messages it is one null pointer: an idle connection keeps no buffer.
@@ -109,6 +126,18 @@ impl Decoder {
             }
         };
         Ok(Some(message))
+    }
+
+    /// Bytes that are kept of frames and messages that are not whole.
+    pub fn buffered(&self) -> usize {
+        let Some(partial) = &self.partial else { return 0 };
+        let message = match (partial.lent, &partial.message) {
+            (Some(Lent::Message), _) | (_, None) => 0,
+            (_, Some(message)) => message.bytes.capacity(),
+        };
+        // A fragment without payload is a beginning too.
+        let is_begun = usize::from(!self.is_idle());
+        partial.header_len + partial.control.capacity() + message + is_begun
     }
 
     /// Nothing is buffered: no frame has begun, no message is unfinished.

@@ -1,0 +1,334 @@
+//! LIM-36 to LIM-39: what a session makes the server keep and do.
+
+use throng_chat::Settings;
+use throng_engine::{AnonymousLimits, BodyFault, Eio, EngineRequest, Method, PipeEnd, Transport};
+use throng_world::masked;
+
+use crate::world::{Client, World, request, settings, token};
+
+const FIN: u8 = 0x80;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const PING: u8 = 9;
+
+fn with_engine(engine: throng_engine::Settings) -> Settings {
+    Settings { engine, ..settings() }
+}
+
+fn anonymous(anonymous: AnonymousLimits) -> Settings {
+    with_engine(throng_engine::Settings { anonymous, ..throng_engine::Settings::default() })
+}
+
+/// No rate, so that bounds on bytes are what is met.
+fn without_rates() -> AnonymousLimits {
+    AnonymousLimits { work_per_s: 0, ..AnonymousLimits::default() }
+}
+
+/// Whether the session of the client has ended.
+fn has_ended(world: &World) -> bool {
+    world.shards().all(|shard| shard.engine().sessions().count() == 0)
+}
+
+#[test]
+fn whatever_causes_an_answer_is_bounded_for_a_client_that_does_not_read() {
+    let ping = masked(FIN | PING, &[b'x'; 125]);
+    let text = |text: &str| masked(FIN | TEXT, text.as_bytes());
+    let inputs = [
+        ("WebSocket pings", Eio::V4, ping),
+        ("Engine.IO 3 pings", Eio::V3, text(&format!("2{}", "x".repeat(500)))),
+        ("unknown namespaces", Eio::V4, text("40/nowhere,")),
+        ("unknown events", Eio::V4, text(r#"42["nothing"]"#)),
+        ("events without identity", Eio::V4, text(r#"421["room",{"roomid":1}]"#)),
+    ];
+    for (name, eio, input) in inputs {
+        for limits in [without_rates(), AnonymousLimits::default()] {
+            let mut world = World::new(1, anonymous(limits.clone()));
+            let client = match eio {
+                Eio::V3 => world.connect_legacy(0, None),
+                _ => world.connect(0, None),
+            };
+            world.stop_reading(client, true);
+            for _ in 0..200 {
+                world.send_bytes(client, &input.repeat(100));
+                world.advance(10);
+                let held = world.shards().next().expect("one").engine().held_out(client.pipe);
+                // What one turn reads is answered before the turn ends.
+                let most = limits.outbound_bytes_max as usize + 100 * 700;
+                assert!(held <= most, "{name}: {held} bytes are held");
+            }
+            world.advance(20_000);
+            assert!(world.is_shut(client), "{name}");
+            assert!(has_ended(&world), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_session_beyond_its_rate_is_read_later_and_loses_nothing() {
+    let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let client = world.connect(0, None);
+    // CONNECT costs one unit, an unknown event five.
+    for index in 0..60 {
+        world.send_quietly(client, &format!(r#"42{index}["nothing"]"#));
+    }
+    world.run();
+    let acks =
+        |world: &mut World| world.take(client).iter().filter(|m| m.starts_with("43")).count();
+    assert_eq!(acks(&mut world), 60, "one read is handled as a whole");
+    world.send(client, r#"4260["nothing"]"#);
+    assert_eq!(acks(&mut world), 0, "it owes 101 units");
+    world.advance(1_900);
+    assert_eq!(acks(&mut world), 0);
+    world.advance(300);
+    assert_eq!(acks(&mut world), 1, "it was read when it had paid");
+    assert_eq!(world.counter("reads_paused"), 2);
+}
+
+#[test]
+fn a_session_far_beyond_its_rate_is_closed() {
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, None);
+    for _ in 0..1_000 {
+        world.send_quietly(client, "3");
+        world.send_quietly(client, r#"42["nothing"]"#);
+    }
+    world.run();
+    assert!(world.take(client).contains(&"close:4004".to_owned()));
+    assert!(has_ended(&world));
+}
+
+#[test]
+fn a_polling_client_beyond_its_rate_gets_the_answer_to_its_post_later() {
+    let mut world = World::new(1, settings());
+    let open = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    let (_, body) = world.answer(open).expect("a handshake is answered");
+    let sid = body.split('"').nth(3).expect("the sid").to_owned();
+    let post = EngineRequest {
+        method: Method::Post,
+        sid: Some(sid.as_str().into()),
+        ..request(Transport::Polling, Eio::V4)
+    };
+    let packets = vec![r#"42["nothing"]"#; 50].join("\u{1e}");
+    let first = world.http(0, post.clone(), Ok(&format!("40\u{1e}{packets}")));
+    assert_eq!(world.answer(first), None, "it owes 51 units");
+    world.advance(1_200);
+    assert_eq!(world.answer(first), Some((200, "ok".into())));
+    let second = world.http(0, post.clone(), Ok(&packets));
+    assert_eq!(world.answer(second), None);
+    let third = world.http(0, post, Ok("3"));
+    assert_eq!(world.answer(third).map(|answer| answer.0), Some(400), "it has not waited (TRN-37)");
+    assert_eq!(world.answer(second), Some((200, "ok".into())), "the end of the session answers");
+}
+
+#[test]
+fn before_its_user_is_known_a_message_may_be_small_only() {
+    let mut world = World::new(1, settings());
+    let max = AnonymousLimits::default().payload_bytes_max as usize;
+    let message = |bytes: usize| format!("42[\"nothing\",\"{}\"]", "x".repeat(bytes - 16));
+    let guest = world.connect(0, None);
+    world.send(guest, &message(max));
+    assert!(world.take(guest).concat().contains("unknown_event"));
+    world.send(guest, &message(max + 1));
+    assert!(world.take(guest).contains(&"close:1009".to_owned()));
+    let known = world.connect(0, Some(1));
+    world.send(known, &message(max * 3));
+    assert!(world.take(known).concat().contains("unknown_event"));
+}
+
+#[test]
+fn who_names_a_user_need_not_wait_before_a_long_message() {
+    let mut world = World::new(1, settings());
+    world.store.is_paused = true;
+    let long = format!("42[\"nothing\",\"{}\"]", "x".repeat(100_000));
+    let clients = [token(1), "9".repeat(60)].map(|token| {
+        let client = world.upgrade(0, request(Transport::Websocket, Eio::V4));
+        world.send(client, &format!(r#"40{{"token":"{token}"}}"#));
+        world.send(client, &long);
+        assert!(!world.take(client).concat().contains("close"));
+        client
+    });
+    // The rest of a long message does not come before the answer about its user.
+    let begun = masked(FIN | TEXT, long.as_bytes());
+    for client in clients {
+        world.send_bytes(client, &begun[..50_000]);
+    }
+    world.run();
+    world.store.is_paused = false;
+    world.run();
+    assert!(!world.take(clients[0]).concat().contains("close"), "the user is known");
+    assert!(world.take(clients[1]).contains(&"close:1009".to_owned()), "nobody has that token");
+}
+
+#[test]
+fn a_user_who_is_not_named_in_time_is_closed() {
+    let mut world = World::new(1, settings());
+    let (guest, known) = (world.connect(0, None), world.connect(0, Some(1)));
+    let answer = |world: &mut World| {
+        for client in [guest, known] {
+            if world.take(client).contains(&"2".to_owned()) {
+                world.send(client, "3");
+            }
+        }
+    };
+    for _ in 0..119 {
+        world.advance(1_000);
+        answer(&mut world);
+    }
+    assert_eq!(world.counter("closed_limit"), 0);
+    world.advance(1_100);
+    assert_eq!(world.take(guest), ["close:4004"]);
+    assert_eq!(world.take(known), [""; 0]);
+}
+
+#[test]
+fn what_is_not_finished_has_a_deadline_that_moves_with_what_arrives() {
+    let begun = |bytes: usize| masked(TEXT, &vec![b'x'; bytes]);
+    let unfinished: [(&str, Vec<u8>); 4] = [
+        ("half a frame", masked(FIN | TEXT, &[b'4'; 100])[..50].to_vec()),
+        ("a first fragment", begun(100)),
+        ("an empty fragment", begun(0)),
+        ("missing attachments", masked(FIN | TEXT, br#"452-["x",{"_placeholder":true,"num":0}]"#)),
+    ];
+    for (name, bytes) in unfinished {
+        let mut world = World::new(1, settings());
+        let client = world.connect(0, None);
+        world.send_bytes(client, &bytes);
+        world.advance(9_900);
+        assert!(!has_ended(&world), "{name}");
+        world.advance(300);
+        assert!(world.take(client).contains(&"close:4004".to_owned()), "{name}");
+    }
+    // A slow client that keeps to the least rate is waited for.
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, Some(1));
+    let frame =
+        masked(FIN | TEXT, format!("42[\"nothing\",\"{}\"]", "x".repeat(100_000)).as_bytes());
+    for part in frame.chunks(5_000) {
+        world.send_bytes(client, part);
+        world.advance(1_000);
+    }
+    assert!(world.take(client).concat().contains("unknown_event"));
+}
+
+#[test]
+fn attachments_of_events_that_have_no_use_for_them_are_not_kept() {
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, Some(1));
+    world.send(client, r#"452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#);
+    world.send_bytes(client, &masked(FIN | BINARY, &vec![7; 1_000_000]));
+    world.run();
+    let held = world.shards().next().expect("one").engine().held_in();
+    assert!(held < 1_000, "{held} bytes are held");
+    world.send_bytes(client, &masked(FIN | BINARY, &[7]));
+    world.run();
+    assert!(world.take(client).concat().contains("unknown_event"));
+}
+
+#[test]
+fn tokens_and_leaves_that_wait_are_bounded() {
+    for packets in [r#"40{"token":"TOKEN"}"#, "41"] {
+        let mut world = World::new(1, anonymous(without_rates()));
+        world.store.is_paused = true;
+        let client = world.upgrade(0, request(Transport::Websocket, Eio::V4));
+        for index in 0..2_000 {
+            world.send_quietly(client, "41");
+            let token = format!("{index:0>60}");
+            world.send_quietly(client, &r#"40{"token":"TOKEN"}"#.replace("TOKEN", &token));
+            world.send_quietly(client, &packets.replace("TOKEN", &token));
+        }
+        world.run();
+        assert!(has_ended(&world), "1024 may wait, or a namespace is connected twice");
+    }
+    let mut world = World::new(1, anonymous(without_rates()));
+    world.store.is_paused = true;
+    let client = world.upgrade(0, request(Transport::Websocket, Eio::V4));
+    for index in 0..511 {
+        world.send_quietly(client, &format!(r#"40{{"token":"{index:0>60}"}}"#));
+        world.send_quietly(client, "41");
+    }
+    world.run();
+    assert!(!has_ended(&world), "1021 wait");
+}
+
+#[test]
+fn together_strangers_hold_no_more_than_their_budget_and_those_who_hold_most_go_first() {
+    let limits = AnonymousLimits { held_mib_max: 1, ..without_rates() };
+    let mut world = World::new(1, anonymous(limits));
+    let known = world.connect(0, Some(1));
+    let small = world.connect(0, None);
+    world.send_bytes(small, &masked(TEXT, &[b'x'; 100]));
+    let large: Vec<Client> = (0..100)
+        .map(|_| {
+            let client = world.connect(0, None);
+            world.send_bytes(client, &masked(TEXT, &[b'x'; 16_000]));
+            world.run();
+            let held = world.shards().next().expect("one").engine().held_in();
+            assert!(held <= 1 << 20, "{held} bytes are held");
+            client
+        })
+        .collect();
+    let closed =
+        large.into_iter().filter(|client| world.take(*client).contains(&"close:4004".to_owned()));
+    assert!(closed.count() > 35);
+    assert_eq!(world.take(small), [""; 0]);
+    assert_eq!(world.take(known), [""; 0]);
+    assert!(world.counter("sessions_shed") > 35);
+}
+
+#[test]
+fn what_is_closing_is_read_no_more() {
+    let mut world = World::new(1, settings());
+    let client = world.connect(0, None);
+    world.stop_reading(client, true);
+    world.send(client, "garbage");
+    let shard = world.shards().next().expect("one");
+    assert!(!shard.reads(client.pipe));
+    let before = world.counter("bytes_in");
+    for _ in 0..100 {
+        world.send(client, r#"42["x"]"#);
+    }
+    assert_eq!(world.counter("bytes_in"), before);
+    world.close(client, PipeEnd::Failed);
+}
+
+#[test]
+fn an_address_has_so_many_anonymous_sessions() {
+    let limits = AnonymousLimits { sessions_per_ip_max: 3, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let from = |ip: &str| EngineRequest {
+        peer: ip.parse().expect("an address"),
+        ..request(Transport::Polling, Eio::V4)
+    };
+    let status = |world: &mut World, request| {
+        let poll = world.http(0, request, Ok(""));
+        world.answer(poll).map(|answer| answer.0)
+    };
+    for host in 1..=3 {
+        assert_eq!(status(&mut world, from(&format!("2001:db8::{host}"))), Some(200));
+    }
+    assert_eq!(status(&mut world, from("2001:db8::4")), Some(503), "they are one network");
+    assert_eq!(status(&mut world, from("2001:db8:0:1::1")), Some(200));
+    let known = EngineRequest { token: Some(token(1).into()), ..from("192.0.2.1") };
+    for _ in 0..5 {
+        assert_eq!(status(&mut world, known.clone()), Some(200), "known users do not count");
+    }
+    world.advance(60_000);
+    assert_eq!(status(&mut world, from("2001:db8::4")), Some(200), "they ended without CONNECT");
+}
+
+#[test]
+fn a_body_that_is_refused_unread_ends_the_session_and_books_nothing() {
+    let mut world = World::new(1, settings());
+    let open = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    let (_, body) = world.answer(open).expect("a handshake is answered");
+    let sid = body.split('"').nth(3).expect("the sid").to_owned();
+    let post = EngineRequest {
+        method: Method::Post,
+        sid: Some(sid.as_str().into()),
+        ..request(Transport::Polling, Eio::V4)
+    };
+    let poll = world.http(0, post, Err(BodyFault::TooLarge));
+    assert_eq!(world.answer(poll).map(|answer| answer.0), Some(413));
+    assert!(has_ended(&world));
+}
