@@ -23,7 +23,7 @@ pub struct HttpPolicy {
     pub trusted_proxies: TrustedProxies,
     /// Connections of trusted proxies begin with a PROXY header (TRN-83).
     pub has_proxy_headers: bool,
-    /// Somebody else forwards addresses: a proxy that the operator has not listed, or a forger.
+    /// Logged when a peer that is no listed proxy forwards addresses: an unlisted proxy, or a forger.
     pub untrusted_forwards: Arc<RareWarning>,
 }
 

@@ -45,7 +45,7 @@ impl EngineError {
     }
 }
 
-/// Seconds after which a client that was refused for a lack of room may try again (`Retry-After`).
+/// Seconds after which a client that was refused for a lack of capacity may try again (`Retry-After`).
 /// Spec: LIM-13.
 pub const RETRY_AFTER_S: u32 = 5;
 

@@ -218,7 +218,7 @@ fn the_answer_to_an_upgrade_is_that_of_rfc_6455() {
 }
 
 #[test]
-fn a_refusal_for_a_lack_of_room_says_when_to_try_again() {
+fn a_refusal_for_a_lack_of_capacity_says_when_to_try_again() {
     let answer = |status| String::from_utf8(refusal(status, "{}")).expect("text");
     for status in [429, 503] {
         assert!(answer(status).contains("\r\nRetry-After: 5\r\n"), "{status}");
