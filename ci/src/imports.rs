@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-redis", &["throng-tables", "throng-engine", "throng-chat", "throng-cluster"]),
     ("throng-store", &["throng-tables"]),
     ("throng-import", &["throng-store"]),
-    ("throng-rest", &["throng-tables", "throng-store"]),
+    ("throng-rest", &["throng-tables", "throng-store", "throng-wire"]),
     (
         "throng",
         &[

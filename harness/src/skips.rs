@@ -8,6 +8,16 @@ pub const SKIPS: &[(&[&str], &str)] = &[
         "Allowed origins are a setting of the operator, which a black-box test does not know.",
     ),
     (
+        &["TRN-47"],
+        "A permission for the server (MAY); the end-to-end tests check what is compressed.",
+    ),
+    (&["TRN-90"], "A permission for the server (MAY); the end-to-end tests load the files."),
+    (
+        &["TRN-81", "TRN-82", "TRN-83", "LIM-34"],
+        "Needs a proxy that the operator has listed, or several client addresses; the server's own tests \
+         and the end-to-end tests with nginx, Caddy and HAProxy check it.",
+    ),
+    (
         &["CHAT-66"],
         "A store failure cannot be caused from outside; the server's own tests cause it.",
     ),

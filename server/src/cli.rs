@@ -211,9 +211,8 @@ fn text(text: &str) -> Result<Value, String> {
     Ok(Value::from(text))
 }
 
-/// As in the environment: TOML.
 fn list(text: &str) -> Result<Value, String> {
-    text.parse::<Value>().map_err(|never| match never {})
+    Ok(config::environment::list(text))
 }
 
 fn with_flags(command: clap::Command, is_wanted: fn(&Flag) -> bool) -> clap::Command {

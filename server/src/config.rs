@@ -4,6 +4,7 @@
 //! tables. What no table can say, since it concerns several settings, stands here.
 
 pub mod docs;
+pub mod environment;
 mod reader;
 pub mod table;
 #[cfg(test)]
@@ -11,7 +12,7 @@ mod tests;
 
 use std::path::Path;
 
-use figment::providers::{Env, Format, Toml};
+use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use throng_chat::Settings;
@@ -19,9 +20,10 @@ use throng_engine::Endpoint;
 use throng_mesh::Capacity;
 use throng_redis::names::RoomNames;
 
+use environment::Environment;
 pub use reader::Shown;
 use reader::{ConfigFault, Reader};
-use table::{Driver, ServerSettings};
+use table::{AdminSettings, Driver, ServerSettings};
 
 use crate::backplane::BackplaneConfig;
 use throng_runtime::request::HttpPolicy;
@@ -34,6 +36,7 @@ const UNLIMITED_ROOMS: u32 = 100_000;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerSettings,
+    pub admin: AdminSettings,
     pub core: Settings,
     pub tuning: Tuning,
     pub rest: throng_rest::Settings,
@@ -44,6 +47,8 @@ pub struct Config {
     pub lanes: Capacity,
     /// Follows from `server`.
     pub policy: HttpPolicy,
+    /// What is odd but no fault, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -66,6 +71,7 @@ impl Config {
         self.core.auto_create_max = UNLIMITED_ROOMS;
         self.server.connections_per_ip_max = 0;
         self.rest.api_per_minute = 0;
+        self.rest.api_per_token_per_minute = 0;
         self.store = self.store.clone().unlimited();
     }
 }
@@ -115,10 +121,13 @@ pub fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), F
         }
         figment = figment.merge(Toml::file(file));
     }
-    let environment = Env::prefixed("THRONG_").ignore(&["config", "import_from"]).split("__");
+    let mut environment = Environment::read(std::env::vars_os(), &defaults());
+    let warnings = std::mem::take(&mut environment.warnings);
+    let mut faults = std::mem::take(&mut environment.faults);
     let mut reader = Reader::new(figment.merge(environment).merge(flags));
-    let config = read(&mut reader);
+    let config = Config { warnings, ..read(&mut reader) };
     reader.check_unknown();
+    reader.faults.append(&mut faults);
     if reader.faults.is_empty() {
         Ok((config, by_section(reader.shown)))
     } else {
@@ -148,6 +157,7 @@ fn by_section(shown: Vec<Shown>) -> Vec<Shown> {
 /// Reads all tables.
 fn read(r: &mut Reader) -> Config {
     let server = r.read(ServerSettings::rows());
+    let admin = r.read(AdminSettings::rows());
     let engine = throng_engine::Settings {
         anonymous: r.read(throng_engine::AnonymousLimits::rows()),
         ..r.read(throng_engine::Settings::rows())
@@ -166,6 +176,9 @@ fn read(r: &mut Reader) -> Config {
         engine_paths: paths.map(|path| (path.0.clone(), Endpoint::SocketIo)).collect(),
         allowed_origins: server.allowed_origins.iter().map(|origin| origin.0.clone()).collect(),
         allow_eio3: true,
+        trusted_proxies: server.trusted_proxies.iter().map(|entry| entry.0).collect(),
+        has_proxy_headers: server.proxy_protocol,
+        ..HttpPolicy::default()
     };
     let names = RoomNames::new(&cluster.room_name);
     let by_url = if r.is_given("redis.url") { Driver::Redis } else { Driver::Table };
@@ -177,6 +190,10 @@ fn read(r: &mut Reader) -> Config {
     });
     r.fault(engine.max_payload > engine.outbound_bytes_max, || {
         "max_payload: must not be above limits.outbound_bytes_max".into()
+    });
+    r.fault(server.proxy_protocol && server.trusted_proxies.is_empty(), || {
+        "http.proxy_protocol: http.trusted_proxies must name the proxies that send the headers"
+            .into()
     });
     let mut ids: Vec<u32> = server.list.iter().map(|room| room.id).collect();
     ids.sort_unstable();
@@ -223,10 +240,13 @@ fn read(r: &mut Reader) -> Config {
         rest: throng_rest::Settings {
             allowed_origins: policy.allowed_origins.clone(),
             request_timeout_ms: server.request_timeout_ms,
+            is_operation_public: admin.public,
             ..rest
         },
         store: throng_store::Options { image_bytes_max: chat.image_bytes_max as usize, ..store },
         server,
+        admin,
+        warnings: Vec::new(),
         tuning,
         backplane,
         lanes,

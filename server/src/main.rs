@@ -31,6 +31,9 @@ fn main() -> ExitCode {
 fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
     let (config, _) = load(args.config.as_deref(), args.settings.0)?;
     let _log = log::start(config.server.log, &config.server.log_filter.0);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let is_drained = on_http_thread(async move || serve(config).await)?;
     Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -42,7 +45,10 @@ fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
 }
 
 fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
-    let (_, shown) = load(args.config.as_deref(), args.settings.0)?;
+    let (config, shown) = load(args.config.as_deref(), args.settings.0)?;
+    for warning in &config.warnings {
+        eprintln!("throng: warning: {warning}");
+    }
     let text = if is_explained { docs::explain(&shown) } else { "configuration OK\n".to_owned() };
     // A reader that went away wants no more lines.
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -1,13 +1,16 @@
 //! Starts and stops the parts of the chat server.
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
 use throng_rest::{Deps, Readiness};
 use throng_store::Store;
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange};
 use crate::config::Config;
@@ -18,11 +21,12 @@ use crate::session_log;
 use crate::start::StartError;
 use crate::store_worker::{self, StoreWorker};
 use throng_runtime::clock::Clock;
-use throng_runtime::http::{self, HttpSettings, OnRequest};
+use throng_runtime::http::{self, HttpSettings, OnRequest, Running};
 use throng_runtime::launch::{Launch, Shards, random, seeds, unix_ms};
 use throng_runtime::lifetime::{raise_descriptor_limit, wait_for_stop_signal, wait_until_started};
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::link::ToShard;
+use throng_runtime::listen::bind_unix;
 use throng_runtime::shard::ShardConfig;
 use throng_runtime::stop::{GRACE, stop};
 
@@ -68,11 +72,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
             shards: config.server.shards,
             tuning: config.tuning.clone(),
             policy: Arc::clone(&policy),
-            limiter: ConnectionLimiter::new(
-                connections_max,
-                config.server.connections_per_ip_max,
-                config.rest.trusted_proxies.clone(),
-            ),
+            limiter: ConnectionLimiter::new(connections_max, config.server.connections_per_ip_max),
             clock: Clock::start(),
         },
     };
@@ -99,15 +99,25 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
+    let deps = Deps {
+        on_request: Arc::clone(&on_request),
+        ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
+    };
     let settings = HttpSettings {
         policy,
-        router: throng_rest::router(Deps {
-            on_request: Arc::clone(&on_request),
-            ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
-        }),
+        router: throng_rest::router(deps.clone()),
         max_payload: config.core.engine.max_payload as usize,
         request_timeout_ms: config.server.request_timeout_ms,
+        keep_alive_ms: config.server.keep_alive_ms,
         on_request,
+    };
+    let mut admin = match config.admin.listen {
+        Some(addr) => Some(start_admin(addr, &settings, deps, &shards).await?),
+        None => None,
+    };
+    let unix = match &config.server.listen_unix {
+        Some(path) => Some(listen_unix(path, &shards)?),
+        None => None,
     };
     let numbers = backplane.clone().filter(|_| config.core.ephemeral);
     let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
@@ -124,9 +134,15 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     wait_for_stop_signal(&mut shards).await?;
     tracing::info!("stopping");
+    if let Some(unix) = unix {
+        unix.abort();
+    }
     let stopped = stop(shards, http, workers).await;
     if let (Some(backplane), Some(thread)) = (backplane, backplane_thread) {
         leave(&backplane, thread).await;
+    }
+    if let Some(admin) = &mut admin {
+        admin.stop().await;
     }
     store.close().await;
     tracing::info!(
@@ -135,6 +151,34 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         "stopped"
     );
     Ok(stopped.is_drained)
+}
+
+/// Serves what operators look at on an address of its own. It answers until the stop is over.
+async fn start_admin(
+    addr: SocketAddr,
+    public: &HttpSettings,
+    deps: Deps,
+    shards: &Shards<Chat>,
+) -> Result<Running, StartError> {
+    let bind = |error| throng_runtime::StartError::Bind { addr: addr.to_string(), error };
+    let listener = TcpListener::bind(addr).await.map_err(bind)?;
+    let addr = listener.local_addr().map_err(throng_runtime::StartError::System)?;
+    tracing::info!(%addr, "serving metrics and health");
+    let settings = HttpSettings {
+        policy: Arc::default(),
+        router: throng_rest::admin_router(deps),
+        on_request: Arc::clone(&public.on_request),
+        ..*public
+    };
+    Ok(http::start_admin(shards.handles.clone(), listener, settings))
+}
+
+/// Accepts connections of a proxy on this machine.
+fn listen_unix(path: &Path, shards: &Shards<Chat>) -> Result<AbortHandle, StartError> {
+    let bind = |error| throng_runtime::StartError::Bind { addr: path.display().to_string(), error };
+    let listener = bind_unix(path).and_then(UnixListener::from_std).map_err(bind)?;
+    tracing::info!(path = %path.display(), "listening on a Unix socket");
+    Ok(tokio::spawn(http::accept_unix(shards.handles.clone(), listener)).abort_handle())
 }
 
 /// Prepares the backplane, and checks that Redis accepts the login.

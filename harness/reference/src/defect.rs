@@ -89,6 +89,11 @@ defects! {
     MaskNotRequired, "TRN-53", "unmasked client frames are accepted";
     PayloadUnlimited, "LIM-1", "messages of any size are accepted";
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
+    SubprotocolDropped, "TRN-65", "no subprotocol is agreed on";
+    ForwardsBelieved, "TRN-80", "X-Forwarded-Host of anyone counts as the host";
+    LoginFromAnywhere, "REST-26", "pages of any origin may log in, with any content type";
+    MarkupInImages, "CHAT-46", "the path of an image may hold markup";
+    MarkupInNames, "REST-18", "a user's name is the part of the e-mail as it is";
     WrongAckId, "SIO-40", "the ack of a large id has another id";
     UnreadDoubled, "UNR-15", "a second session's leave counts messages that the first has read";
 

@@ -77,13 +77,12 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     if !matches!(transport, "polling" | "websocket") {
         return Some(engine_error(0));
     }
-    if let Some(origin) = request.header("origin") {
-        let host = request.header("host").unwrap_or("");
-        if origin.split_once("://").map(|(_, rest)| rest) != Some(host) {
-            return Some(engine_error(4));
-        }
-    }
     let world = lock(world);
+    let forwarded = request.header("x-forwarded-host");
+    let believed = forwarded.filter(|_| world.has(Defect::ForwardsBelieved));
+    if !request.is_from(believed.or(request.header("host"))) {
+        return Some(engine_error(4));
+    }
     if let Some(sid) = request.param("sid") {
         let Some(session) = world.sessions.get(sid) else {
             return if world.has(Defect::SidNotChecked) && request.method == "GET" {
@@ -141,11 +140,17 @@ fn serve_websocket(
     stream: TcpStream,
 ) -> io::Result<()> {
     let key = request.header("sec-websocket-key").unwrap_or("");
-    Response { status: 101, headers: Vec::new(), body: Vec::new() }
+    let mut answer = Response { status: 101, headers: Vec::new(), body: Vec::new() }
         .with("Upgrade", "websocket")
         .with("Connection", "Upgrade")
-        .with("Sec-WebSocket-Accept", accept_key(key))
-        .write(&stream, false)?;
+        .with("Sec-WebSocket-Accept", accept_key(key));
+    let offered = request.header("sec-websocket-protocol").and_then(|list| list.split(',').next());
+    if let Some(first) = offered
+        && !lock(world).has(Defect::SubprotocolDropped)
+    {
+        answer = answer.with("Sec-WebSocket-Protocol", first.trim());
+    }
+    answer.write(&stream, false)?;
     let writer = Writer::new(stream.try_clone()?);
     let (max, mask) = {
         let world = lock(world);

@@ -32,6 +32,12 @@ impl Request {
                 .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
     }
 
+    /// Whether the `Origin` is absent, or names this host.
+    pub fn is_from(&self, host: Option<&str>) -> bool {
+        let origin = self.header("origin");
+        origin.is_none_or(|origin| origin.split_once("://").map(|(_, rest)| rest) == host)
+    }
+
     pub fn is_type(&self, mime: &str) -> bool {
         self.header("content-type").is_some_and(|v| v.to_ascii_lowercase().starts_with(mime))
     }

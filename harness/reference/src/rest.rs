@@ -69,6 +69,15 @@ pub fn answer(
         let refusal = Response::json(405, &json!({ "message": "Method Not Allowed" }));
         return Ok(refusal.with("Allow", *method));
     }
+    let is_login = matches!(request.path.as_str(), "/api/register" | "/api/login");
+    if is_login && !world.has(Defect::LoginFromAnywhere) {
+        if !request.is_from(request.header("host")) {
+            return Ok(Response::json(403, &json!({ "message": "Forbidden" })));
+        }
+        if !request.is_type("application/json") {
+            return Ok(Response::json(415, &json!({ "message": "Unsupported Media Type" })));
+        }
+    }
     let call = Call::read(request, &body, node);
     Ok(match *handler {
         Handler::Anyone(answer) => answer(&mut world, &call),
@@ -156,7 +165,7 @@ impl World {
         };
         let user = User {
             id,
-            name: email.split('@').next().unwrap_or("").to_owned(),
+            name: self.name_of(&email),
             email,
             password: call.text("password").to_owned(),
             avatar,
@@ -164,6 +173,14 @@ impl World {
         };
         self.users.push(user);
         self.token_answer(id, "Registered", true)
+    }
+
+    fn name_of(&self, email: &str) -> String {
+        let local = email.split('@').next().unwrap_or("");
+        if self.has(Defect::MarkupInNames) {
+            return local.to_owned();
+        }
+        local.replace('\'', "’").replace(['<', '>', '"', '&', '`', '\\'], "")
     }
 
     fn register_fault(&self, call: &Call, email: &str) -> Option<&'static str> {

@@ -8,8 +8,8 @@ cases! {
     image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
         does "sends data URLs of the four image types, then the resulting URL"
         expects "the event contains a path below /storage/images/ that serves the bytes";
-    bad_image "msg.bad-image" ["CHAT-47"] over EVERY needs CHAT
-        does "sends other URLs, other types, text declared as an image, and bad base64"
+    bad_image "msg.bad-image" ["CHAT-47", "CHAT-46"] over EVERY needs CHAT
+        does "sends other URLs, paths with markup, other types, text declared as an image, and bad base64"
         expects "image_invalid for each, and nothing is delivered";
     big_image "msg.big-image" ["CHAT-47", "LIM-10"] over EIO4 needs CHAT
         does "sends an image of 3 MiB plus one byte"
@@ -71,6 +71,9 @@ fn bad_image(context: &Context) -> Outcome {
         "x",
         "/etc/passwd",
         "/storage/../secret",
+        "/storage/images/x.png\"><script>alert(1)</script>",
+        "/storage/images/x.png' onerror='alert(1)",
+        "/storage/images/x.png?a&lt;b",
         "data:image/png;base64,%%%%",
         "data:image/png;base64,",
         "data:text/html;base64,PGI+",

@@ -4,7 +4,7 @@ use throng_codec::payload;
 use throng_codec::websocket::accept_key as accept_of;
 
 use super::prelude::*;
-use crate::client::websocket::{KEY, upgrade};
+use crate::client::websocket::{KEY, UPGRADE, upgrade};
 
 cases! {
     paths "trn.paths" ["TRN-1", "TRN-2"] over EVERY needs NOTHING
@@ -46,6 +46,12 @@ cases! {
     accept_key "trn.accept-key" ["TRN-51", "TRN-50"] over WEBSOCKET needs NOTHING
         does "upgrades with several values of Sec-WebSocket-Key"
         expects "101 with the matching Sec-WebSocket-Accept, then the open packet as text";
+    subprotocol "trn.subprotocol" ["TRN-65"] over WEBSOCKET needs NOTHING
+        does "upgrades with subprotocols in one header, in two headers, and without any"
+        expects "101 with the first one that was offered, and with none";
+    forged "trn.forged-forwards" ["TRN-80", "TRN-60"] over EVERY needs NOTHING
+        does "connects from a foreign origin whose host it forges in X-Forwarded-Host"
+        expects "403 and code 4: the harness is no proxy that the operator has listed";
     bad_key "trn.bad-key" ["TRN-52"] over WEBSOCKET needs NOTHING
         does "upgrades without a key, with a short key, and with version 12"
         expects "a 4xx status";
@@ -299,6 +305,43 @@ fn accept_key(context: &Context) -> Outcome {
     }
     let (_, open) = context.bare_websocket()?;
     require(!open.sid.is_empty(), "an open packet as the first frame", || format!("{open:?}"))
+}
+
+fn subprotocol(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    let name = "Sec-WebSocket-Protocol";
+    let offers: [(&[(&str, &str)], Option<&str>); 4] = [
+        (&[(name, "chat")], Some("chat")),
+        (&[(name, "v12.stomp, v11.stomp,chat")], Some("v12.stomp")),
+        (&[(name, "b.x-y_z!"), (name, "a")], Some("b.x-y_z!")),
+        (&[], None),
+    ];
+    for (offer, wanted) in offers {
+        context.step(format!("offers {offer:?}"));
+        let mut headers = UPGRADE.to_vec();
+        headers.extend_from_slice(offer);
+        let request = Request { headers: &headers, ..Request::get(&path) };
+        let response = context.connection()?.exchange(&request, context.wait())?;
+        status(&response, 101)?;
+        equal(name, &response.header("sec-websocket-protocol"), &wanted)?;
+    }
+    Ok(())
+}
+
+fn forged(context: &Context) -> Outcome {
+    let path = context.handshake_path();
+    let forged = [
+        ("Origin", "http://evil.example"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-For", "192.0.2.1"),
+    ];
+    let mut headers =
+        if context.combo.transport == Transport::Websocket { UPGRADE.to_vec() } else { Vec::new() };
+    headers.extend_from_slice(&forged);
+    let request = Request { headers: &headers, ..Request::get(&path) };
+    let response = context.connection()?.exchange(&request, context.wait())?;
+    status(&response, 403)?;
+    equal("code", &response.json()["code"], &json!(4))
 }
 
 fn bad_key(context: &Context) -> Outcome {

@@ -17,7 +17,10 @@ pub(crate) fn image(img: &str, bytes_max: usize) -> Result<Image, Refusal> {
         return Ok(Image::None);
     }
     let Some(rest) = img.strip_prefix("data:") else {
-        let is_own = img.starts_with("/storage/") && img.len() <= 512 && !img.contains("..");
+        let is_own = img.starts_with("/storage/")
+            && img.len() <= 512
+            && !img.contains("..")
+            && is_plain(img);
         return if is_own { Ok(Image::Url) } else { Err(Refusal::ImageInvalid) };
     };
     let (kind, data) = rest.split_once(";base64,").ok_or(Refusal::ImageInvalid)?;
@@ -34,4 +37,27 @@ pub(crate) fn image(img: &str, bytes_max: usize) -> Result<Image, Refusal> {
         return Err(Refusal::TooLarge);
     }
     Ok(Image::Data(bytes))
+}
+
+/// A path that a page may write into an attribute without escaping it. Spec: CHAT-46.
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"'&`\\".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_image_holds_no_markup() {
+        let is_own = |img: &str| matches!(image(img, 1000), Ok(Image::Url));
+        for own in ["/storage/images/messages/ab/x.png", "/storage/a%20b/c-d_e.jpg?v=1"] {
+            assert!(is_own(own), "{own}");
+        }
+        for mark in ["<", ">", "\"", "'", "&", "`", "\\", " ", "\n", "\u{7f}", "é"] {
+            assert!(!is_own(&format!("/storage/images/x{mark}.png")), "{mark:?}");
+        }
+        let at_bound = format!("/storage/{}", "x".repeat(503));
+        assert!(is_own(&at_bound) && !is_own(&format!("{at_bound}x")));
+    }
 }

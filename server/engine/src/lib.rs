@@ -84,9 +84,7 @@ pub use maps::{Keyed, Map, home_of};
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};
 pub use request::{Accept, Answer, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
-pub use sessions::{
-    Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge, network_of,
-};
+pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
 pub use settings::{AnonymousLimits, Seed, Settings};
 pub use shard::Shard;
 pub use throng_tables::metrics;

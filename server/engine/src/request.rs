@@ -15,8 +15,13 @@ pub enum BodyFault {
 
 /// How the `101` answer is written.
 pub enum Accept {
-    /// The core writes it, with this `Sec-WebSocket-Accept` value.
-    Write(Box<str>),
+    /// The core writes it.
+    Write {
+        /// The value of `Sec-WebSocket-Accept`.
+        key: Box<str>,
+        /// The subprotocol that was offered first.
+        protocol: Option<Box<str>>,
+    },
     /// It has been written already: the HTTP thread held the connection.
     Done,
 }

@@ -30,7 +30,6 @@ pub use account::Trust;
 pub use handshake::{Admission, judge};
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
-pub use strangers::network_of;
 
 use crate::app::Place;
 use crate::counters::Counters;

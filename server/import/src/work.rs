@@ -92,7 +92,7 @@ impl Work {
             created_at_ms,
             updated_at_ms: self.moment(&legacy.updated).unwrap_or(created_at_ms),
             token_hash: legacy.token.and_then(|token| self.token(&token, legacy.id)),
-            name: legacy.name,
+            name: throng_store::plain_name(&legacy.name),
             email: legacy.email,
             password_hash: legacy.password,
             avatar: legacy.avatar,

@@ -1,21 +1,27 @@
 //! Registration, login, logout, and the user's own data.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 use throng_store::{NewUser, RegisterError, TokenScope, UserRow, hash_token};
+use throng_wire::http::Caller;
 
 use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
-use crate::input::Body;
+use crate::input::{Body, OwnJson};
 use crate::{Api, ApiState, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
 const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
 
-pub(crate) async fn register(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn register(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    body: OwnJson,
+) -> Result<Response, Refusal> {
+    let OwnJson(body) = body;
     let new = match new_user(&api, &body).await? {
         Ok(new) => new,
         Err(text) => return Ok(errno(1, text)),
@@ -39,10 +45,15 @@ pub(crate) async fn register(State(api): State<Api>, body: Body) -> Result<Respo
         },
         "message": "Registered",
     });
-    with_session_cookie(&api, &user, ok(body)).await
+    with_session_cookie(&api, &caller, &user, ok(body)).await
 }
 
-pub(crate) async fn login(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn login(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    body: OwnJson,
+) -> Result<Response, Refusal> {
+    let OwnJson(body) = body;
     let fields = validate::login_name(&body)
         .and_then(|name| validate::login_password(&body).map(|password| (name, password)));
     let (name, password) = match fields {
@@ -58,11 +69,12 @@ pub(crate) async fn login(State(api): State<Api>, body: Body) -> Result<Response
         "user": user_value(&user, Some(&token)),
         "message": "Logged in",
     });
-    with_session_cookie(&api, &user, ok(body)).await
+    with_session_cookie(&api, &caller, &user, ok(body)).await
 }
 
 pub(crate) async fn logout(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -72,7 +84,7 @@ pub(crate) async fn logout(
     revoke_cookie(&api, &parts.headers).await?;
     (api.deps.on_revoked)(Revoked { token_hash: hash, user: user.id });
     let mut response = ok(json!({ "errno": 0, "message": "Logged out" }));
-    let clear = session_cookie::clear(api.deps.settings.cookie_secure);
+    let clear = session_cookie::clear(is_secure(&api, &caller));
     response.headers_mut().insert(header::SET_COOKIE, clear);
     Ok(response)
 }
@@ -99,15 +111,21 @@ async fn new_user(api: &ApiState, body: &Body) -> Result<Result<NewUser, &'stati
     }))
 }
 
+/// A cookie of HTTPS is never sent in the clear.
+fn is_secure(api: &ApiState, caller: &Caller) -> bool {
+    api.deps.settings.cookie_secure || caller.client.is_https
+}
+
 async fn with_session_cookie(
     api: &ApiState,
+    caller: &Caller,
     user: &UserRow,
     mut response: Response,
 ) -> Result<Response, Refusal> {
     let store = &api.deps.store;
     let token = store.issue_token(user.id, TokenScope::Cookie).await?;
     let lifetime = store.options().token_lifetime;
-    let set = session_cookie::set(&token, lifetime, api.deps.settings.cookie_secure);
+    let set = session_cookie::set(&token, lifetime, is_secure(api, caller));
     response.headers_mut().insert(header::SET_COOKIE, set);
     Ok(response)
 }

@@ -13,6 +13,10 @@ pub(crate) enum Refusal {
     Unauthenticated,
     /// The body is larger than its route allows.
     TooLarge,
+    /// A page of another origin may not do this.
+    Forbidden,
+    /// The body has another content type than the route takes.
+    NotJson,
     /// The body is truncated, or not of its content type.
     BadBody,
     /// The store is busy or failed; the client may retry.
@@ -30,6 +34,8 @@ impl IntoResponse for Refusal {
         match self {
             Self::Unauthenticated => message(StatusCode::UNAUTHORIZED, "Unauthenticated."),
             Self::TooLarge => message(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
+            Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
+            Self::NotJson => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
             Self::Store(error) => {
                 tracing::warn!(%error, "a request failed in the store");

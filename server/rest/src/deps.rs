@@ -1,15 +1,10 @@
 //! What the API needs from the rest of the server.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use throng_store::{Store, UserRow};
 
 use crate::Settings;
-
-/// Address of the client or proxy that sent a request; belongs into the extensions of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 /// A token that was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The user of a request, by its token.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use serde_json::Value;
-use throng_store::{UserRow, hash_token};
+use throng_store::{StoreError, UserRow, hash_token};
 
 use crate::ApiState;
 use crate::answer::Refusal;
@@ -37,8 +37,7 @@ pub(crate) async fn identify(
 ) -> Result<Identity, Refusal> {
     let store = &api.deps.store;
     let in_query = query_value(parts.uri.query().unwrap_or(""), "api_token");
-    let is_reading = parts.method == Method::GET || parts.method == Method::HEAD;
-    let may_use_cookie = is_reading && in_query.is_none();
+    let may_use_cookie = is_reading(&parts.method) && in_query.is_none();
     let presented = match in_query.filter(|token| is_present(token)) {
         Some(token) => Some(token),
         None => match body.and_then(|body| body.field("api_token")) {
@@ -61,6 +60,40 @@ pub(crate) async fn identify(
     let hash = from_cookie.and_then(|token| hash_token(&token)).ok_or(Refusal::Unauthenticated)?;
     let user = store.authenticate_cookie(hash).await?.ok_or(Refusal::Unauthenticated)?;
     Ok(Identity { user, token: None })
+}
+
+/// A token in the head of a request, by its hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Presented {
+    Api([u8; 32]),
+    Cookie([u8; 32]),
+}
+
+impl Presented {
+    /// Its user, if it is valid.
+    pub async fn user(self, api: &ApiState) -> Result<Option<UserRow>, StoreError> {
+        match self {
+            Self::Api(hash) => api.deps.store.authenticate(hash).await,
+            Self::Cookie(hash) => api.deps.store.authenticate_cookie(hash).await,
+        }
+    }
+}
+
+/// The token that [`identify`] would find without the body, valid or not.
+pub(crate) fn presented(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Presented> {
+    let in_query = query_value(uri.query().unwrap_or(""), "api_token");
+    let may_use_cookie = is_reading(method) && in_query.is_none();
+    match in_query.filter(|token| is_present(token)).or_else(|| bearer(headers)) {
+        Some(token) => hash_token(&token).map(Presented::Api),
+        None if may_use_cookie => session_cookie::read(headers)
+            .and_then(|token| hash_token(&token))
+            .map(Presented::Cookie),
+        None => None,
+    }
+}
+
+fn is_reading(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 /// The original client sends JSON's `false` or `null` where it has no token.

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
+use throng_wire::http::Caller;
 
 use crate::answer::Refusal;
 
@@ -61,6 +62,28 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) | Err(_) => Ok(Self::default()),
         }
+    }
+}
+
+/// The fields of a JSON body from a page of the server's own origin or a listed one, or from no page.
+/// Without these rules a page of any site could log its visitors in to an account of its own.
+///
+/// Spec: REST-26.
+pub(crate) struct OwnJson(pub Body);
+
+impl<S: Send + Sync> FromRequest<S> for OwnJson {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let caller = request.extensions().get::<Caller>();
+        if !caller.expect("every request has its caller").is_origin_allowed {
+            return Err(Refusal::Forbidden);
+        }
+        let kind = content_type(request.headers()).and_then(|kind| kind.parse::<mime::Mime>().ok());
+        if kind.is_none_or(|kind| kind.essence_str() != mime::APPLICATION_JSON.essence_str()) {
+            return Err(Refusal::NotJson);
+        }
+        Body::from_request(request, state).await.map(OwnJson)
     }
 }
 

@@ -2,7 +2,8 @@
 //! the web client, health and metrics. The transports of Socket.IO are not part of it.
 //!
 //! It uses the store and knows nothing of the shards: what it needs from them are closures in
-//! [`Deps`]. The caller of [`router`] puts [`PeerAddr`] into the extensions of every request.
+//! [`Deps`]. The caller of [`router`] puts a [`Caller`](throng_wire::http::Caller) into the extensions
+//! of every request.
 //!
 //! | module | answers (the paths are in [`router`]) |
 //! |---|---|
@@ -11,6 +12,8 @@
 //! | `uploads`, `stored_files` | files in and out |
 //! | `robot` | the robot |
 //! | `avatars`, `pages` | built-in avatars, and every path without a route |
+//! | `embedded` | files that are part of the binary |
+//! | `socket_io` | the client library of Socket.IO |
 //! | `health` | health, readiness, metrics |
 //!
 //! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses;
@@ -22,6 +25,7 @@ mod account;
 mod answer;
 mod avatars;
 mod deps;
+mod embedded;
 mod health;
 mod identity;
 mod input;
@@ -31,6 +35,7 @@ mod robot;
 mod rooms;
 mod session_cookie;
 mod settings;
+mod socket_io;
 mod stored_files;
 mod throttle;
 mod uploads;
@@ -47,7 +52,7 @@ use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use deps::{Deps, OnRequest, PeerAddr, Readiness, Revoked};
+pub use deps::{Deps, OnRequest, Readiness, Revoked};
 pub use request_log::redact;
 pub use settings::Settings;
 
@@ -63,17 +68,51 @@ struct ApiState {
     upload_slots: uploads::UploadSlots,
 }
 
-/// All routes as one service, for requests with [`PeerAddr`] in their extensions.
+impl ApiState {
+    fn new(deps: Deps) -> Api {
+        let settings = &deps.settings;
+        Arc::new(ApiState {
+            robot: Robot::new(settings.robot_url.clone()),
+            upload_slots: uploads::UploadSlots::new(settings.uploads_at_once_max),
+            deps,
+        })
+    }
+}
+
+/// `/health`, `/ready` and `/metrics` alone, for an address of their own.
+pub fn admin_router(deps: Deps) -> Router {
+    let request_log = request_log::RequestLog::new(&deps);
+    operation()
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(from_fn(headers_for_all))
+        .layer(from_fn_with_state(Arc::new(request_log), request_log::log))
+        .with_state(ApiState::new(deps))
+}
+
+fn operation() -> Router<Api> {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+}
+
+/// What stands at these paths when they are not public: nothing, and no page of the client either.
+fn no_operation() -> Router<Api> {
+    Router::new()
+        .route("/health", any(answer::not_found))
+        .route("/ready", any(answer::not_found))
+        .route("/metrics", any(answer::not_found))
+}
+
+/// All routes as one service, for requests with a [`Caller`](throng_wire::http::Caller) in their
+/// extensions.
 ///
 /// Spec: the REST clauses.
 pub fn router(deps: Deps) -> Router {
     let settings = deps.settings.clone();
     let request_log = request_log::RequestLog::new(&deps);
-    let api: Api = Arc::new(ApiState {
-        robot: Robot::new(settings.robot_url.clone()),
-        upload_slots: uploads::UploadSlots::new(settings.uploads_at_once_max),
-        deps,
-    });
+    let api = ApiState::new(deps);
     let uploads = Router::new()
         .route("/api/file/uploadimg", post(uploads::message_image))
         .route("/api/file/avatar", post(uploads::avatar))
@@ -98,17 +137,15 @@ pub fn router(deps: Deps) -> Router {
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-store"),
         ));
-    if let Some(throttle) = Throttle::new(&settings) {
-        routes = routes.layer(from_fn_with_state(Arc::new(throttle), throttle::check));
-    }
+    let throttle = (Arc::clone(&api), Arc::new(Throttle::new(&settings)));
+    routes = routes.layer(from_fn_with_state(throttle, throttle::check));
     // Outermost, so that a page of another origin can read refusals too.
     if let Some(cors) = cors(&settings.allowed_origins) {
         routes = routes.layer(cors);
     }
-    Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+    let operation = if settings.is_operation_public { operation() } else { no_operation() };
+    operation
+        .route("/socket.io/{file}", get(socket_io::serve))
         .route("/avatars/{file}", get(avatars::serve))
         .route("/storage/{*path}", get(stored_files::serve))
         .fallback(pages::serve)

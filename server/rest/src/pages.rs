@@ -1,23 +1,16 @@
 //! The front end: the embedded web client, or a directory of the operator.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use rust_embed::{EmbeddedFile, RustEmbed};
+use rust_embed::EmbeddedFile;
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::{Api, answer};
-
-#[derive(RustEmbed)]
-#[folder = "../web/dist"]
-#[allow_missing = true]
-struct WebClient;
+use crate::{Api, answer, embedded};
 
 const INDEX: &str = "index.html";
 
@@ -36,7 +29,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
     }
     match &api.deps.settings.static_dir {
         Some(folder) => serve_folder(folder, request).await,
-        None => serve_client(request.uri().path(), request.headers(), WebClient::get),
+        None => serve_client(request.uri().path(), request.headers(), embedded::find),
     }
 }
 
@@ -63,51 +56,34 @@ fn serve_client(
     let name = if decoded.is_empty() { INDEX } else { decoded.as_ref() };
     let is_plain = name.split('/').all(|segment| !segment.starts_with('.') && !segment.is_empty());
     if let Some(file) = is_plain.then(|| find(name)).flatten() {
-        return embedded(name, &file, headers);
+        return client_file(name, &file, headers, find);
     }
     let Some(index) = find(INDEX) else { return not_built() };
     // A path without an extension is a route inside the client.
     let is_client_route =
         is_plain && !name.rsplit('/').next().is_some_and(|last| last.contains('.'));
     if is_client_route {
-        return embedded(INDEX, &index, headers);
+        return client_file(INDEX, &index, headers, find);
     }
     not_found()
 }
 
-fn embedded(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
-    let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
+fn client_file(
+    name: &str,
+    file: &EmbeddedFile,
+    headers: &HeaderMap,
+    find: impl Fn(&str) -> Option<EmbeddedFile>,
+) -> Response {
     // Vite names the files in assets/ by a hash of their content.
     let cache = if name.starts_with("assets/") {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
     };
-    let is_fresh =
-        headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(
-            |value| value.split(',').any(|own| own.trim().trim_start_matches("W/") == etag),
-        );
-    let mut response = if is_fresh {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let kind = with_charset(file.metadata.mimetype());
-        ([(header::CONTENT_TYPE, kind)], bytes(file)).into_response()
-    };
-    let fields = response.headers_mut();
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CLIENT_POLICY));
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        fields.insert(header::ETAG, value);
-    }
+    let mut response = embedded::serve(name, file, headers, cache, find);
+    let policy = HeaderValue::from_static(CLIENT_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
-}
-
-/// Embedded bytes are shared, not copied.
-fn bytes(file: &EmbeddedFile) -> Bytes {
-    match &file.data {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::copy_from_slice(bytes),
-    }
 }
 
 fn not_built() -> Response {
@@ -128,14 +104,15 @@ async fn serve_folder(folder: &Path, request: Request) -> Response {
     if is_private {
         return not_found();
     }
-    let Ok(served) = ServeDir::new(folder).oneshot(request).await;
+    let Ok(served) =
+        ServeDir::new(folder).precompressed_br().precompressed_gzip().oneshot(request).await;
     let mut response = served.into_response();
     if response.status() == StatusCode::NOT_FOUND {
         return not_found();
     }
     let headers = response.headers_mut();
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if let Some(kind) = kind.map(with_charset)
+    if let Some(kind) = kind.map(embedded::with_charset)
         && let Ok(value) = HeaderValue::from_str(&kind)
     {
         headers.insert(header::CONTENT_TYPE, value);
@@ -144,38 +121,10 @@ async fn serve_folder(folder: &Path, request: Request) -> Response {
     response
 }
 
-/// The original's page names no charset of its own, so the header must.
-fn with_charset(kind: &str) -> String {
-    let is_text = kind.starts_with("text/")
-        || matches!(kind, "application/javascript" | "application/json" | "image/svg+xml");
-    if is_text && !kind.contains("charset") {
-        format!("{kind}; charset=UTF-8")
-    } else {
-        kind.to_owned()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use rust_embed::Metadata;
-
     use super::*;
-
-    fn file(name: &str) -> EmbeddedFile {
-        let mime = match name.rsplit('.').next() {
-            Some("html") => "text/html",
-            Some("js") => "text/javascript",
-            _ => "image/png",
-        };
-        EmbeddedFile {
-            data: Cow::Owned(name.as_bytes().to_vec()),
-            metadata: Metadata::__rust_embed_new([7; 32], None, None, mime),
-        }
-    }
+    use crate::embedded::tests::file;
 
     fn find(name: &str) -> Option<EmbeddedFile> {
         ["index.html", "assets/app-1234.js", "logo.png"].contains(&name).then(|| file(name))

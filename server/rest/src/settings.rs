@@ -1,6 +1,5 @@
 //! Settings of the REST API and the static files.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 throng_tables::settings! {
@@ -13,13 +12,15 @@ throng_tables::settings! {
     static_dir: Option<PathBuf> = None => "embedded client";
 
     ["http"]
-    /// Requests to `/api` per client address; 0: no limit.
+    /// Requests to `/api` without a valid token, logins and registrations, per client: an IPv4 address
+    /// or an IPv6 /64 network; 0: no limit, for tokens neither.
     api_per_minute: u32 = 60, "requests per minute", 0..=1 << 20;
-    /// Addresses of the proxies whose `X-Forwarded-For` is trusted.
-    trusted_proxies: Vec<IpAddr> = Vec::new();
+    /// Requests to `/api` per token, from its second request on; 0: no limit.
+    api_per_token_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
     /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
     robot_url: Option<String> = None => "canned answer";
-    /// Mark the session cookie `Secure`: for servers reached over HTTPS.
+    /// Always mark the session cookie `Secure`. It is marked in any case when a trusted proxy says that
+    /// the client speaks HTTPS.
     cookie_secure: bool = false;
     /// Largest body of an upload, its multipart frame included.
     upload_bytes_max: usize = 4 * 1024 * 1024 + 16 * 1024, "bytes", 1024..=256 << 20;
@@ -27,6 +28,8 @@ throng_tables::settings! {
     upload_timeout_ms: u32 = 120_000, "ms", 100..=3_600_000;
 
     fixed
+    /// `/metrics`, `/ready` and `/health` are routes of [`crate::router`].
+    is_operation_public: bool = true;
     /// Largest body of a JSON or form request, in bytes.
     body_bytes_max: usize = 64 * 1024;
     /// Uploads held in memory at once, of users who show their token before the body, and again

@@ -1,64 +1,133 @@
-//! Rate limit of the API per client address.
+//! Rate limits of the API: per client without a token, and per token.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
+use throng_wire::http::{Caller, ClientKey};
 
-use crate::{PeerAddr, Settings, answer};
+use crate::identity::{Presented, presented};
+use crate::{Api, ApiState, Settings, answer};
 
-type Limiter =
-    RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
+type Limiter<K> =
+    RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
-/// Checks between two removals of idle addresses.
+/// Checks between two removals of idle keys.
 const SWEEP_EVERY: u32 = 1024;
+/// Accepted tokens that are remembered, and for how long after their last request.
+const TOKENS_MAX: usize = 100_000;
+const TOKEN_REMEMBERED: Duration = Duration::from_secs(600);
 
+/// A request of a client, or one with a token that the store has accepted before.
+///
+/// The first request with a token counts for its client, so that invented tokens gain nothing.
 pub(crate) struct Throttle {
-    limiter: Limiter,
-    clock: DefaultClock,
-    per_minute: u32,
-    trusted_proxies: Vec<IpAddr>,
+    clients: Option<Bucket<ClientKey>>,
+    tokens: Option<Bucket<Presented>>,
+    /// Tokens that were accepted, and when they were last seen.
+    accepted: Mutex<HashMap<Presented, Instant>>,
     checks: AtomicU32,
 }
 
-impl Throttle {
-    /// `None` if the settings have no limit.
-    pub fn new(settings: &Settings) -> Option<Self> {
-        let per_minute = NonZeroU32::new(settings.api_per_minute)?;
-        Some(Self {
-            limiter: RateLimiter::keyed(Quota::per_minute(per_minute))
-                .with_middleware::<StateInformationMiddleware>(),
-            clock: DefaultClock::default(),
-            per_minute: per_minute.get(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-            checks: AtomicU32::new(0),
-        })
+struct Bucket<K: std::hash::Hash + Eq + Clone> {
+    limiter: Limiter<K>,
+    clock: DefaultClock,
+    per_minute: NonZeroU32,
+}
+
+/// The limit that a request counts for, and how many more it allows now or how long it has to wait.
+struct Taken {
+    per_minute: NonZeroU32,
+    remaining: Result<u32, Duration>,
+}
+
+impl<K: std::hash::Hash + Eq + Clone> Bucket<K> {
+    /// `None` without a limit.
+    fn new(per_minute: u32) -> Option<Self> {
+        let per_minute = NonZeroU32::new(per_minute)?;
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute))
+            .with_middleware::<StateInformationMiddleware>();
+        Some(Self { limiter, clock: DefaultClock::default(), per_minute })
     }
 
-    /// How many further requests this client may make now, or how long it has to wait.
-    fn take(&self, client: IpAddr) -> Result<u32, Duration> {
-        if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            self.limiter.retain_recent();
-        }
-        match self.limiter.check_key(&client) {
+    fn take(&self, key: &K) -> Taken {
+        let remaining = match self.limiter.check_key(key) {
             Ok(state) => Ok(state.remaining_burst_capacity()),
             Err(refused) => Err(refused.wait_time_from(self.clock.now())),
+        };
+        Taken { per_minute: self.per_minute, remaining }
+    }
+}
+
+impl Throttle {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            clients: Bucket::new(settings.api_per_minute),
+            tokens: Bucket::new(settings.api_per_token_per_minute),
+            accepted: Mutex::default(),
+            checks: AtomicU32::new(0),
         }
+    }
+
+    /// `None` without a limit.
+    async fn take(
+        &self,
+        api: &ApiState,
+        client: ClientKey,
+        token: Option<Presented>,
+    ) -> Option<Taken> {
+        if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.sweep();
+        }
+        if let Some(token) = token.filter(|token| self.is_accepted(token)) {
+            return Some(self.tokens.as_ref()?.take(&token));
+        }
+        let taken = self.clients.as_ref()?.take(&client);
+        if let Some(token) = token
+            && taken.remaining.is_ok()
+            && token.user(api).await.is_ok_and(|user| user.is_some())
+        {
+            self.accept(token);
+        }
+        Some(taken)
+    }
+
+    fn is_accepted(&self, token: &Presented) -> bool {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.get_mut(token).map(|seen| *seen = Instant::now()).is_some()
+    }
+
+    fn accept(&self, token: Presented) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        if accepted.len() < TOKENS_MAX {
+            accepted.insert(token, Instant::now());
+        }
+    }
+
+    fn sweep(&self) {
+        if let Some(clients) = &self.clients {
+            clients.limiter.retain_recent();
+        }
+        if let Some(tokens) = &self.tokens {
+            tokens.limiter.retain_recent();
+        }
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.retain(|_, seen| seen.elapsed() < TOKEN_REMEMBERED);
     }
 }
 
 pub(crate) async fn check(
-    State(throttle): State<Arc<Throttle>>,
+    State((api, throttle)): State<(Api, Arc<Throttle>)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -66,88 +135,30 @@ pub(crate) async fn check(
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
-    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
-    let client = client(peer, request.headers(), &throttle.trusted_proxies);
-    let (mut response, remaining) = match throttle.take(client) {
-        Ok(remaining) => (next.run(request).await, remaining),
+    let caller = request.extensions().get::<Caller>();
+    let client = caller.expect("every request has its caller").client.ip.into();
+    // Who guesses passwords may have an account of their own.
+    let is_login = matches!(request.uri().path(), "/api/login" | "/api/register");
+    let token = presented(request.method(), request.uri(), request.headers());
+    let token = token.filter(|_| !is_login);
+    let Some(taken) = throttle.take(&api, client, token).await else {
+        return next.run(request).await;
+    };
+    let mut response = match taken.remaining {
+        Ok(_) => next.run(request).await,
         Err(wait) => {
             let mut response = answer::message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.");
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             response.headers_mut().insert(header::RETRY_AFTER, number(seconds));
-            (response, 0)
+            response
         }
     };
     let headers = response.headers_mut();
-    headers.insert("x-ratelimit-limit", number(u128::from(throttle.per_minute)));
-    headers.insert("x-ratelimit-remaining", number(u128::from(remaining)));
+    headers.insert("x-ratelimit-limit", number(u128::from(taken.per_minute.get())));
+    headers.insert("x-ratelimit-remaining", number(u128::from(taken.remaining.unwrap_or(0))));
     response
 }
 
 fn number(value: u128) -> HeaderValue {
     HeaderValue::from_str(&value.to_string()).expect("digits are visible ASCII")
-}
-
-/// The address that a request is counted for: its peer, or, if that is a trusted proxy, the last
-/// forwarded address that is not one. For IPv6 the /64 network, because a subscriber owns all of it.
-fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted_proxies: &[IpAddr]) -> IpAddr {
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
-    let address = if trusted_proxies.contains(&peer) {
-        let forwarded: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        forwarded
-            .iter()
-            .rev()
-            .map_while(|text| text.trim().parse::<IpAddr>().ok())
-            .map(|address| address.to_canonical())
-            .find(|address| !trusted_proxies.contains(address))
-            .unwrap_or(peer)
-    } else {
-        peer
-    };
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check_client(peer: &str, forwarded: &[&str], want: &str) {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().expect("header"));
-        }
-        let proxies = ["10.0.0.1".parse().expect("ip"), "10.0.0.2".parse().expect("ip")];
-        let peer = peer.parse().expect("ip");
-        let want: IpAddr = want.parse().expect("ip");
-        assert_eq!(client(Some(peer), &headers, &proxies), want);
-    }
-
-    #[test]
-    fn only_a_trusted_proxy_may_forward_addresses() {
-        check_client("1.2.3.4", &["9.9.9.9"], "1.2.3.4");
-        check_client("10.0.0.1", &["9.9.9.9"], "9.9.9.9");
-        check_client("::ffff:10.0.0.1", &["9.9.9.9"], "9.9.9.9");
-        check_client("10.0.0.1", &["6.6.6.6, 9.9.9.9, 10.0.0.2"], "9.9.9.9");
-        check_client("10.0.0.1", &["6.6.6.6", "9.9.9.9"], "9.9.9.9");
-        check_client("10.0.0.1", &[], "10.0.0.1");
-        check_client("10.0.0.1", &["6.6.6.6, garbage"], "10.0.0.1");
-    }
-
-    #[test]
-    fn an_ipv6_subscriber_counts_as_one() {
-        check_client("2001:db8:1:2:3:4:5:6", &[], "2001:db8:1:2::");
-        check_client("2001:db8:1:2:ffff::1", &[], "2001:db8:1:2::");
-        check_client("2001:db8:1:3::1", &[], "2001:db8:1:3::");
-    }
 }

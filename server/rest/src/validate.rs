@@ -91,7 +91,7 @@ fn has_long_part(text: &str) -> bool {
 fn is_avatar_url(src: &str) -> bool {
     let is_own = ["/avatars/", "/storage/images/avatars/"].iter().any(|own| src.starts_with(own));
     let is_plain =
-        !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>\\".contains(c));
+        !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>`\\".contains(c));
     let is_web = || {
         // The original page sends URLs without a scheme.
         let whole = if src.starts_with("//") { format!("https:{src}") } else { src.to_owned() };

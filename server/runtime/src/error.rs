@@ -1,7 +1,6 @@
 //! Why a server did not start, or stopped by itself.
 
 use std::io;
-use std::net::SocketAddr;
 
 /// Why a server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -9,8 +8,8 @@ pub enum StartError {
     /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {addr}: {error}")]
     Bind {
-        /// The address.
-        addr: SocketAddr,
+        /// The address, or the path of a Unix socket.
+        addr: String,
         /// The error of the operating system.
         error: io::Error,
     },

@@ -3,6 +3,7 @@
 //! Shards hand connections over. The HTTP thread sends polling requests to the shards, and hands
 //! upgraded connections back to them.
 
+mod activity;
 mod polling;
 mod prefixed;
 mod request;
@@ -11,19 +12,32 @@ mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use axum::Router;
+use throng_wire::http::Peer;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use serve::PeerAddr;
 use throng_engine::App;
 
-use crate::link::{Handover, ShardHandles};
+use crate::limiter::ConnectionLimiter;
+use crate::link::{Handover, ShardHandles, ToShard};
+use crate::rare_warning::RareWarning;
 use crate::request::HttpPolicy;
 
 /// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
 const LARGE_BODIES_MAX: usize = 64;
+
+/// Longer than the 60 s that proxies keep an idle connection: one that we close first may meet the
+/// next request of a proxy on its way.
+pub const KEEP_ALIVE_MS: u32 = 75_000;
+
+/// Connections to the admin address.
+const ADMIN_CONNECTIONS_MAX: u32 = 256;
+/// Pause after the system had no descriptor or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Called with the path and the status of each request.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
@@ -32,12 +46,14 @@ pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 pub struct HttpSettings {
     /// Paths of the engine, and the origins that may use it.
     pub policy: Arc<HttpPolicy>,
-    /// Serves all other paths. Requests carry a [`PeerAddr`].
+    /// Serves all other paths. Requests carry a [`Caller`](throng_wire::http::Caller) as an extension.
     pub router: Router,
     /// Bytes of the longest polling body (LIM-1).
     pub max_payload: usize,
     /// How long a client may take to send a request head or body, in ms.
     pub request_timeout_ms: u32,
+    /// How long a connection may be idle between two requests, in ms.
+    pub keep_alive_ms: u32,
     /// Called after each request to the engine.
     pub on_request: OnRequest,
 }
@@ -49,11 +65,14 @@ struct HttpServer<A: App> {
     next_poll: AtomicU64,
     large_bodies: Semaphore,
     receiving: polling::Receiving,
+    throttled: RareWarning,
 }
 
 /// The task that serves connections. It ends when all shards have ended.
 pub struct Running {
     connections: tokio::task::JoinHandle<()>,
+    /// Accepts connections that do not come from the shards.
+    accepts: Option<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -70,17 +89,70 @@ pub fn start<A: App>(
         next_poll: AtomicU64::new(0),
         large_bodies: Semaphore::new(LARGE_BODIES_MAX),
         receiving: polling::Receiving::default(),
+        throttled: RareWarning::default(),
     });
     let connections = tokio::spawn(serve_all(http, handovers, stopping));
-    Running { connections, stop }
+    Running { connections, accepts: None, stop }
 }
 
 impl Running {
     /// Lets requests in progress finish, then closes the connections. Call it after the shards have
     /// closed their sessions and while they still run.
     pub async fn stop(&mut self) {
+        if let Some(accepts) = &self.accepts {
+            accepts.abort();
+        }
         let _ = self.stop.send(true);
         let _ = (&mut self.connections).await;
+    }
+}
+
+/// Serves `router` on a listener of its own, for operators: no engine, no proxies, few connections.
+pub fn start_admin<A: App>(
+    handles: ShardHandles<A>,
+    listener: TcpListener,
+    settings: HttpSettings,
+) -> Running {
+    let (admitted, handovers) = mpsc::channel(1);
+    let mut running = start(handles, handovers, settings);
+    let limiter = ConnectionLimiter::new(ADMIN_CONNECTIONS_MAX, 0);
+    running.accepts = Some(tokio::spawn(async move {
+        loop {
+            match listener.accept().await.and_then(|(stream, from)| Ok((stream.into_std()?, from)))
+            {
+                Ok((stream, from)) => {
+                    let Some(permit) = limiter.admit() else { continue };
+                    let peer = Peer::from(from.ip());
+                    let handover = Handover { stream, prefix: Vec::new(), peer, permit };
+                    if admitted.send(handover).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin address cannot accept; pausing");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }));
+    running
+}
+
+/// Accepts connections on a Unix socket and hands them to the shards in turn, until it is aborted.
+pub async fn accept_unix<A: App>(handles: ShardHandles<A>, listener: UnixListener) {
+    for shard in handles.iter().cycle() {
+        let stream = loop {
+            match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => break stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the Unix socket cannot accept; pausing");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        if shard.send(ToShard::Accepted(stream)).await.is_err() {
+            return;
+        }
     }
 }
 

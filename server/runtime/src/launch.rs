@@ -86,7 +86,7 @@ impl Launch {
         let Launch { listen, lanes, config } = self;
         let shards = config.shards;
         let listeners = listen::bind(listen, shards)
-            .map_err(|error| StartError::Bind { addr: listen, error })?;
+            .map_err(|error| StartError::Bind { addr: listen.to_string(), error })?;
         let addr = listeners[0].local_addr().map_err(StartError::System)?;
         let all_ends = mesh(usize::from(shards), lanes).map_err(StartError::System)?;
         let bells: Vec<_> = all_ends.iter().map(|lane_ends| Arc::clone(&lane_ends.bell)).collect();

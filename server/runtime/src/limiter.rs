@@ -1,42 +1,49 @@
-//! How many connections are accepted, in total and from one address.
+//! How many connections are accepted, in total and from one client.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use throng_wire::http::{Client, ClientKey};
+
+use crate::rare_warning::RareWarning;
+
 /// Counts open connections; all shards share it. A connection keeps its [`Permit`] when it moves to
-/// another thread. Spec: LIM-5.
+/// another thread. Spec: LIM-5, LIM-13, LIM-34.
 pub struct ConnectionLimiter {
     connections_max: u32,
     /// 0 means no limit.
     connections_per_ip_max: u32,
-    /// Proxies, whose connections carry many clients.
-    exempt: Vec<IpAddr>,
     connections: AtomicU32,
-    per_ip: Mutex<HashMap<IpAddr, u32>>,
+    per_client: Mutex<HashMap<ClientKey, u32>>,
+    is_full: RareWarning,
+    client_is_full: RareWarning,
 }
 
 /// One connection's place in the count, given back when dropped.
 pub struct Permit {
     limiter: Arc<ConnectionLimiter>,
-    /// The address it is counted for, if there is a bound for it.
-    ip: Option<IpAddr>,
+    place: Option<ClientPlace>,
+}
+
+/// A place in the count of one client: for a connection, or for one request of a connection that a proxy
+/// uses for many clients. Given back when dropped.
+pub struct ClientPlace {
+    limiter: Arc<ConnectionLimiter>,
+    /// `None` if nothing bounds the client.
+    key: Option<ClientKey>,
 }
 
 impl ConnectionLimiter {
-    /// `connections_per_ip_max`: 0 is no limit. `exempt`: addresses that only the total bounds.
-    pub fn new(
-        connections_max: u32,
-        connections_per_ip_max: u32,
-        exempt: Vec<IpAddr>,
-    ) -> Arc<ConnectionLimiter> {
+    /// `connections_per_ip_max`: 0 is no limit.
+    pub fn new(connections_max: u32, connections_per_ip_max: u32) -> Arc<ConnectionLimiter> {
         Arc::new(ConnectionLimiter {
             connections_max,
             connections_per_ip_max,
-            exempt,
             connections: AtomicU32::new(0),
-            per_ip: Mutex::default(),
+            per_client: Mutex::default(),
+            is_full: RareWarning::default(),
+            client_is_full: RareWarning::default(),
         })
     }
 
@@ -45,33 +52,87 @@ impl ConnectionLimiter {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// `None` when the server or this address has reached its limit.
-    pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Permit> {
+    /// `None` when the server has reached its limit. The connection is not counted for a client yet.
+    pub fn admit(self: &Arc<Self>) -> Option<Permit> {
         let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).ok()?;
-        let is_bound = self.connections_per_ip_max > 0 && !self.exempt.contains(&ip);
-        if is_bound {
-            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = per_ip.entry(ip).or_insert(0);
-            if *count >= self.connections_per_ip_max {
-                self.connections.fetch_sub(1, Ordering::Relaxed);
-                return None;
-            }
-            *count += 1;
+        let count = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted);
+        if count.is_err() {
+            self.is_full.log(|left_out| {
+                tracing::warn!(
+                    connections = self.connections_max,
+                    left_out,
+                    "connections are refused: limits.connections_max is reached"
+                );
+            });
+            return None;
         }
-        Some(Permit { limiter: Arc::clone(self), ip: is_bound.then_some(ip) })
+        Some(Permit { limiter: Arc::clone(self), place: None })
+    }
+
+    /// `None` when the client has reached its limit. A proxy that names no client has none: the total
+    /// bounds it.
+    pub fn place(self: &Arc<Self>, client: &Client) -> Option<ClientPlace> {
+        let limiter = Arc::clone(self);
+        if self.connections_per_ip_max == 0 || client.is_proxy {
+            return Some(ClientPlace { limiter, key: None });
+        }
+        let key = ClientKey::from(client.ip);
+        let mut per_client = self.per_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = per_client.entry(key).or_insert(0);
+        if *count >= self.connections_per_ip_max {
+            self.client_is_full.log(|left_out| {
+                tracing::warn!(
+                    client = %key,
+                    connections = self.connections_per_ip_max,
+                    left_out,
+                    "connections are refused: limits.connections_per_ip_max is reached"
+                );
+            });
+            return None;
+        }
+        *count += 1;
+        Some(ClientPlace { limiter, key: Some(key) })
+    }
+}
+
+impl Permit {
+    /// Counts the connection for its client; false when the client has reached its limit.
+    pub fn count_for(&mut self, client: &Client) -> bool {
+        let place = self.limiter.place(client);
+        let is_counted = place.is_some();
+        if is_counted {
+            self.place = place;
+        }
+        is_counted
+    }
+
+    /// Keeps the place that a request had, for as long as the connection is open.
+    pub fn keep(&mut self, place: Option<ClientPlace>) {
+        if place.is_some() {
+            self.place = place;
+        }
+    }
+
+    /// What counts the connection.
+    pub fn limiter(&self) -> Arc<ConnectionLimiter> {
+        Arc::clone(&self.limiter)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limiter.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(ip) = self.ip else { return };
-        let mut per_ip = self.limiter.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_ip.get_mut(&ip).expect("an address is counted while it has permits");
+    }
+}
+
+impl Drop for ClientPlace {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let mut per_client = self.limiter.per_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = per_client.get_mut(&key).expect("a client is counted while it has places");
         *count -= 1;
         if *count == 0 {
-            per_ip.remove(&ip);
+            per_client.remove(&key);
         }
     }
 }
@@ -80,41 +141,65 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    fn client(ip: &str) -> Client {
+        let ip = ip.parse().expect("an address");
+        Client { ip, is_proxy: false, is_https: false }
+    }
 
     #[test]
     fn the_total_bound_counts_what_is_open() {
-        let limiter = ConnectionLimiter::new(2, 0, Vec::new());
-        let first = limiter.admit(HERE);
-        let second = limiter.admit(THERE);
+        let limiter = ConnectionLimiter::new(2, 0);
+        let first = limiter.admit();
+        let second = limiter.admit();
         assert!(first.is_some() && second.is_some());
-        assert!(limiter.admit(HERE).is_none());
+        assert!(limiter.admit().is_none());
         drop(first);
         assert_eq!(limiter.connections(), 1);
-        assert!(limiter.admit(HERE).is_some());
+        assert!(limiter.admit().is_some());
     }
 
     #[test]
     fn one_address_cannot_take_all() {
-        let limiter = ConnectionLimiter::new(10, 1, Vec::new());
-        let first = limiter.admit(HERE);
-        assert!(first.is_some());
-        assert!(limiter.admit(HERE).is_none());
+        let limiter = ConnectionLimiter::new(10, 1);
+        let mut first = limiter.admit().expect("the first");
+        assert!(first.count_for(&client("192.0.2.1")));
+        let mut second = limiter.admit().expect("the total has more");
+        assert!(!second.count_for(&client("::ffff:192.0.2.1")));
+        drop(second);
         assert_eq!(limiter.connections(), 1, "a refused connection is not counted");
-        let other = limiter.admit(THERE);
+        let other = limiter.place(&client("192.0.2.2"));
         assert!(other.is_some());
         drop(first);
-        assert!(limiter.admit(HERE).is_some());
+        assert!(limiter.place(&client("192.0.2.1")).is_some());
     }
 
     #[test]
-    fn a_trusted_proxy_is_bounded_by_the_total_only() {
-        let limiter = ConnectionLimiter::new(3, 1, vec![HERE]);
-        let open: Vec<_> = (0..3).map(|_| limiter.admit(HERE)).collect();
+    fn a_subscriber_of_ipv6_is_one_client() {
+        let limiter = ConnectionLimiter::new(10, 1);
+        let _first = limiter.place(&client("2001:db8:1:2::1")).expect("the first");
+        assert!(limiter.place(&client("2001:db8:1:2:ffff::1")).is_none());
+        assert!(limiter.place(&client("2001:db8:1:3::1")).is_some());
+    }
+
+    #[test]
+    fn a_proxy_that_names_no_client_is_bounded_by_the_total_only() {
+        let limiter = ConnectionLimiter::new(3, 1);
+        let proxy = Client { is_proxy: true, ..client("10.0.0.1") };
+        let open: Vec<_> =
+            (0..3).map(|_| limiter.admit().filter(|_| limiter.place(&proxy).is_some())).collect();
         assert!(open.iter().all(Option::is_some));
-        assert!(limiter.admit(HERE).is_none(), "the total bound holds for it as well");
+        assert!(limiter.admit().is_none(), "the total bound holds for it as well");
         drop(open);
         assert_eq!(limiter.connections(), 0);
+    }
+
+    #[test]
+    fn the_place_of_a_request_may_become_that_of_the_connection() {
+        let limiter = ConnectionLimiter::new(10, 1);
+        let mut permit = limiter.admit().expect("the first");
+        permit.keep(limiter.place(&client("192.0.2.1")));
+        assert!(limiter.place(&client("192.0.2.1")).is_none());
+        drop(permit);
+        assert!(limiter.place(&client("192.0.2.1")).is_some());
     }
 }

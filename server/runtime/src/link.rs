@@ -1,10 +1,12 @@
 //! The channels between the shards and the HTTP thread.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use throng_engine::{Accept, Answer, App, BodyFault, EngineRequest, PollId, ShardId};
 use throng_mesh::Bell;
+use throng_wire::http::Peer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limiter::Permit;
@@ -46,6 +48,8 @@ pub enum ToShard<A: App> {
     },
     /// A WebSocket connection that another thread accepted.
     Upgraded(Box<Upgraded>),
+    /// A connection that was accepted on a Unix socket, non-blocking.
+    Accepted(UnixStream),
     /// For the application.
     Notice(A::Notice),
     /// Stop accepting, and close all sessions with a close frame or an answer.
@@ -74,8 +78,8 @@ pub struct Handover {
     pub stream: TcpStream,
     /// Bytes that were read from it.
     pub prefix: Vec<u8>,
-    /// Address of the client.
-    pub peer: SocketAddr,
+    /// Its other end.
+    pub peer: Peer,
     /// Its place in the count of connections.
     pub permit: Permit,
 }
@@ -201,7 +205,7 @@ impl<A: App> ShardHandles<A> {
     }
 
     /// All handles, by the number of the shard.
-    pub fn iter(&self) -> impl Iterator<Item = &ShardHandle<A>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, ShardHandle<A>> {
         self.0.iter()
     }
 

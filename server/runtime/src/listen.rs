@@ -1,7 +1,11 @@
-//! One listening socket per shard on the same address.
+//! One listening socket per shard on the same address, and a Unix socket for a proxy on this machine.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -27,6 +31,22 @@ pub fn bind(addr: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
         listeners.push(listener(bound)?);
     }
     Ok(listeners)
+}
+
+/// Binds a Unix socket that anyone who reaches its directory may use. A socket that a server left
+/// behind is replaced; one on which a server listens is not.
+///
+/// # Errors
+/// The error of the operating system, also for a file that is no socket.
+pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -68,6 +88,20 @@ mod tests {
         let first = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).expect("loopback is there");
         let addr = first[0].local_addr().expect("it is bound");
         assert_eq!(bind(addr, 2).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_unix_socket_is_replaced_when_its_server_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("throng.sock");
+        let first = bind_unix(&path).expect("it is free");
+        assert_eq!(bind_unix(&path).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        bind_unix(&path).expect("nothing listens there any more");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "precious").expect("it can be written");
+        bind_unix(&file).expect_err("a file is no socket");
+        assert_eq!(std::fs::read(&file).expect("it is there"), b"precious");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The fields of an HTTP request that the engine judges. Shards and the HTTP thread share this.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use throng_engine::{Eio, Endpoint, EngineRequest, Method, Transport};
+use throng_wire::http::{Caller, Forwarded, Peer, TrustedProxies};
 use throng_wire::{eio, http};
 
-/// Paths of the engine, and the origins that may use it.
-#[derive(Clone, Debug)]
+use crate::rare_warning::RareWarning;
+
+/// Paths of the engine, the origins that may use it, and the proxies that are believed.
+#[derive(Clone, Debug, Default)]
 pub struct HttpPolicy {
     /// Paths without their trailing slash, each with what is served there (TRN-1).
     pub engine_paths: Vec<(String, Endpoint)>,
@@ -16,6 +19,12 @@ pub struct HttpPolicy {
     /// that authorises long-polling, so they give their sessions away if they publish it. Without
     /// this they are refused like any other unsupported version (TRN-13).
     pub allow_eio3: bool,
+    /// Proxies whose word about their clients is believed (TRN-80).
+    pub trusted_proxies: TrustedProxies,
+    /// Connections of trusted proxies begin with a PROXY header (TRN-83).
+    pub has_proxy_headers: bool,
+    /// Logged when a peer that is no listed proxy forwards addresses: an unlisted proxy, or a forger.
+    pub untrusted_forwards: Arc<RareWarning>,
 }
 
 /// The fields of a request that matter to the engine, as sent.
@@ -33,6 +42,8 @@ pub struct Fields<'a> {
     pub authorization: Option<&'a str>,
     /// The `Content-Type` header.
     pub content_type: Option<&'a str>,
+    /// What a proxy says about the client.
+    pub forwarded: Forwarded<'a>,
 }
 
 impl HttpPolicy {
@@ -50,6 +61,23 @@ impl HttpPolicy {
             || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
     }
 
+    /// Who sent the request; see [`TrustedProxies::client`].
+    pub fn caller(&self, peer: Peer, fields: &Fields<'_>) -> Caller {
+        let proxies = &self.trusted_proxies;
+        let client = proxies.client(peer, &fields.forwarded);
+        if fields.forwarded.has_address() && !proxies.trusts_socket(peer) {
+            self.untrusted_forwards.log(|left_out| {
+                tracing::warn!(
+                    peer = %client.ip,
+                    left_out,
+                    "ignored an X-Forwarded-For: http.trusted_proxies does not name the peer"
+                );
+            });
+        }
+        let host = proxies.host(peer, &fields.forwarded, fields.host);
+        Caller { client, is_origin_allowed: self.is_origin_allowed(fields.origin, host) }
+    }
+
     /// Reads query and headers. The shard that owns the session judges the result.
     ///
     /// Spec: TRN-3, TRN-5.
@@ -57,7 +85,7 @@ impl HttpPolicy {
         &self,
         endpoint: Endpoint,
         fields: Fields<'_>,
-        peer: IpAddr,
+        caller: Caller,
     ) -> EngineRequest {
         let query = eio::query(fields.query);
         let bearer = || fields.authorization.and_then(bearer);
@@ -82,9 +110,9 @@ impl HttpPolicy {
             b64: query.b64,
             jsonp: query.jsonp,
             token: query.token.as_deref().filter(is_given).or_else(bearer).map(Box::from),
-            origin_allowed: self.is_origin_allowed(fields.origin, fields.host),
+            origin_allowed: caller.is_origin_allowed,
             octet_stream: fields.content_type.is_some_and(is_octet_stream),
-            peer,
+            peer: caller.client.ip,
         }
     }
 }
@@ -106,9 +134,12 @@ fn is_octet_stream(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use throng_wire::http::TrustedProxy;
+
     use super::*;
 
     fn policy() -> HttpPolicy {
+        let proxy: TrustedProxy = "10.0.0.0/8".parse().expect("a network");
         HttpPolicy {
             engine_paths: vec![
                 ("/socket.io".into(), Endpoint::SocketIo),
@@ -116,6 +147,8 @@ mod tests {
             ],
             allowed_origins: vec!["https://chat.example".into()],
             allow_eio3: true,
+            trusted_proxies: [proxy].into_iter().collect(),
+            ..HttpPolicy::default()
         }
     }
 
@@ -123,11 +156,15 @@ mod tests {
     fn engine_io_3_is_unsupported_unless_it_is_allowed() {
         let fields =
             Fields { method: "GET", query: "EIO=3&transport=polling", ..Fields::default() };
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let caller = policy().caller(peer("127.0.0.1"), &fields);
         for (allow_eio3, expected) in [(true, Eio::V3), (false, Eio::Unsupported)] {
             let policy = HttpPolicy { allow_eio3, ..policy() };
-            assert_eq!(policy.engine_request(Endpoint::SocketIo, fields, peer).eio, expected);
+            assert_eq!(policy.engine_request(Endpoint::SocketIo, fields, caller).eio, expected);
         }
+    }
+
+    fn peer(ip: &str) -> Peer {
+        Peer::from(ip.parse::<std::net::IpAddr>().expect("an address"))
     }
 
     #[test]
@@ -152,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn the_own_origin_is_what_the_client_asked_a_trusted_proxy_for() {
+        let policy = policy();
+        let forwarded = Forwarded::new(std::iter::empty(), Some("https"), Some("chat.own:8443"));
+        let origin = Some("https://chat.own:8443");
+        let fields = Fields { host: Some("backend"), origin, forwarded, ..Fields::default() };
+        assert!(policy.caller(peer("10.0.0.1"), &fields).is_origin_allowed);
+        assert!(!policy.caller(peer("192.0.2.1"), &fields).is_origin_allowed);
+        let fields = Fields { host: Some("chat.own:8443"), ..fields };
+        assert!(policy.caller(peer("192.0.2.1"), &fields).is_origin_allowed);
+    }
+
+    #[test]
     fn a_token_comes_from_the_query_before_the_header() {
         let fields = Fields {
             method: "POST",
@@ -160,19 +209,19 @@ mod tests {
             content_type: Some("Application/Octet-Stream; x=y"),
             ..Fields::default()
         };
-        let peer = IpAddr::from([127, 0, 0, 1]);
-        let request = policy().engine_request(Endpoint::SocketIo, fields, peer);
+        let caller = policy().caller(peer("127.0.0.1"), &fields);
+        let request = policy().engine_request(Endpoint::SocketIo, fields, caller);
         assert_eq!(request.token.as_deref(), Some("q"));
         assert_eq!((request.method, request.eio), (Method::Post, Eio::V3));
         assert!(request.octet_stream);
         for none in ["", "&api_token=", "&api_token=false", "&api_token=null"] {
             let query = format!("EIO=5{none}");
             let fields = Fields { query: &query, ..fields };
-            let request = policy().engine_request(Endpoint::SocketIo, fields, peer);
+            let request = policy().engine_request(Endpoint::SocketIo, fields, caller);
             assert_eq!(request.token.as_deref(), Some("h"), "{none}");
         }
         let fields = Fields { query: "EIO=5", ..fields };
-        let request = policy().engine_request(Endpoint::SocketIo, fields, peer);
+        let request = policy().engine_request(Endpoint::SocketIo, fields, caller);
         assert_eq!((request.transport, request.eio), (Transport::Unknown, Eio::Unsupported));
     }
 }

@@ -85,8 +85,7 @@ impl Options {
             tuning: Tuning::default(),
             policy: HttpPolicy {
                 engine_paths: vec![("/socket.io".into(), Endpoint::SocketIo)],
-                allowed_origins: Vec::new(),
-                allow_eio3: false,
+                ..HttpPolicy::default()
             },
             router: Router::new(),
             connections_max: 200_000,
@@ -124,11 +123,7 @@ async fn run<A: App>(
             shards: options.shards,
             tuning: options.tuning,
             policy: Arc::clone(&policy),
-            limiter: ConnectionLimiter::new(
-                connections_max,
-                options.connections_per_ip_max,
-                Vec::new(),
-            ),
+            limiter: ConnectionLimiter::new(connections_max, options.connections_per_ip_max),
             clock: Clock::start(),
         },
     };
@@ -139,6 +134,7 @@ async fn run<A: App>(
         router: options.router,
         max_payload: options.engine.max_payload as usize,
         request_timeout_ms: options.request_timeout_ms,
+        keep_alive_ms: http::KEEP_ALIVE_MS,
         on_request: Arc::new(|_, _| {}),
     };
     let http = http::start(channels.handles, channels.handovers, settings);

@@ -97,14 +97,8 @@ impl Reader {
             if self.shown.iter().any(|shown| shown.key == key) {
                 continue;
             }
-            let best = self
-                .shown
-                .iter()
-                .map(|shown| (distance(&shown.key, &key), &shown.key))
-                .min()
-                .filter(|(distance, _)| *distance <= key.len().div_ceil(3).max(2));
-            let hint =
-                best.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));
+            let hint = closest(&key, &self.shown)
+                .map_or_else(String::new, |known| format!("; did you mean `{}`?", known.key));
             self.faults.push(format!("{key} ({}): unknown setting{hint}", self.origin(&key)));
         }
     }
@@ -114,7 +108,7 @@ impl Reader {
         if let Some(file) = metadata.source.as_ref().and_then(|source| source.file_path()) {
             return file.display().to_string();
         }
-        if metadata.name.contains("environment") {
+        if metadata.name == "environment" {
             return format!("THRONG_{}", key.to_uppercase().replace('.', "__"));
         }
         metadata.name.to_string()
@@ -151,6 +145,13 @@ fn raw(value: &Value) -> Raw {
 /// Signed or not, whatever the source made of it.
 fn whole(value: &Value) -> Option<i128> {
     value.to_i128().or_else(|| value.to_u128().and_then(|number| i128::try_from(number).ok()))
+}
+
+/// The setting that someone who wrote `key` may have meant.
+pub fn closest<'a>(key: &str, known: &'a [Shown]) -> Option<&'a Shown> {
+    let candidates = known.iter().map(|shown| (distance(&shown.key, key), shown));
+    let (distance, shown) = candidates.min_by_key(|(distance, shown)| (*distance, &shown.key))?;
+    (distance <= key.len().div_ceil(3).max(2)).then_some(shown)
 }
 
 /// Edits that turn one key into the other.

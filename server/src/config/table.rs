@@ -2,8 +2,10 @@
 //! the store, the cluster and Redis stand in their own crates and modules, next to what they set.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use throng_tables::settings::{Kind, Raw, Value};
+use throng_wire::http::TrustedProxy;
 
 throng_tables::settings! {
     /// Where and whom the process serves.
@@ -13,6 +15,9 @@ throng_tables::settings! {
     [""]
     /// Address to serve; port 0 picks a free one.
     listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8090));
+    /// Unix socket to serve as well, for a proxy on this machine. The rights of its directory decide who
+    /// may connect; `unix` in http.trusted_proxies trusts them.
+    listen_unix: Option<PathBuf> = None => "none";
     /// Threads that hold connections and rooms.
     shards: u8 = cores(), "threads", 1..=255 => "one per core";
     /// Database. A database of a server must exist. The command line is visible to other users: put a
@@ -28,7 +33,8 @@ throng_tables::settings! {
     ["limits"]
     /// Open connections of the process.
     connections_max: u32 = 200_000, "connections", 1..=1 << 24;
-    /// Open connections of one address; 0: no limit.
+    /// Open connections of one client, an IPv4 address or an IPv6 /64 network; 0: no limit. Behind a
+    /// proxy of http.trusted_proxies the client is the one that it forwards.
     connections_per_ip_max: u32 = 4096, "connections", 0..=1 << 24;
 
     ["rooms"]
@@ -41,6 +47,15 @@ throng_tables::settings! {
     /// Time a client has to send the head or the body of an HTTP request, and time for a whole request
     /// of the API but an upload.
     request_timeout_ms: u32 = 30_000, "ms", 100..=3_600_000;
+    /// Time an idle connection is kept for its next request. Longer than the 60 s of most proxies, so that
+    /// the proxy closes it first.
+    keep_alive_ms: u32 = throng_runtime::http::KEEP_ALIVE_MS, "ms", 1000..=3_600_000;
+    /// Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed: addresses,
+    /// networks, or unix for those on the Unix socket.
+    trusted_proxies: Vec<ProxyEntry> = Vec::new();
+    /// Connections of http.trusted_proxies begin with a header of the PROXY protocol, version 1 or 2;
+    /// those without one are refused.
+    proxy_protocol: bool = false;
     /// Paths that serve Socket.IO.
     engine_paths: Vec<EnginePath> = vec![EnginePath("/socket.io".into()), EnginePath("/ws".into())];
     /// Origins of other sites whose pages may connect and call the API.
@@ -51,6 +66,18 @@ throng_tables::settings! {
     request_lane_max: usize = 4096, "items", 16..=1 << 20;
     /// Items of the lane from one shard to another for deliveries.
     delivery_lane_max: usize = 8192, "items", 16..=1 << 20;
+}
+
+throng_tables::settings! {
+    /// Where operators and their programs look.
+    #[derive(Clone, Debug)]
+    pub struct AdminSettings;
+
+    ["admin"]
+    /// Address of its own for /metrics, /ready and /health.
+    listen: Option<SocketAddr> = None => "none";
+    /// Serve /metrics, /ready and /health on the public address as well.
+    public: bool = true;
 }
 
 fn cores() -> u8 {
@@ -147,6 +174,27 @@ checked_texts! {
         });
         (is_origin || text == "null").then_some(text)
     };
+}
+
+/// A proxy, or a network of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyEntry(pub TrustedProxy);
+
+impl Value for ProxyEntry {
+    type Bounds = ();
+    const KIND: Kind = Kind::Text;
+
+    fn allowed((): &()) -> String {
+        "addresses such as \"10.0.0.1\", networks such as \"10.0.0.0/8\", or \"unix\"".to_owned()
+    }
+
+    fn read(raw: &Raw, (): &()) -> Option<ProxyEntry> {
+        raw.text()?.parse().ok().map(ProxyEntry)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 /// One room that exists from the start.

@@ -64,6 +64,70 @@ fn an_unknown_key_is_a_fault_with_a_suggestion() {
     assert!(faults.iter().any(|fault| fault.starts_with("nonsense.x")));
 }
 
+fn from_environment(variables: &[(&str, &str)]) -> (environment::Environment, Figment) {
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    let environment = environment::Environment::read(variables, &defaults());
+    let figment = Figment::from(&environment);
+    (environment, figment)
+}
+
+#[test]
+fn the_variables_of_a_service_of_kubernetes_are_warnings() {
+    let (environment, figment) = from_environment(&[
+        ("THRONG_PORT", "tcp://10.96.0.7:8090"),
+        ("THRONG_PORT_8090_TCP_ADDR", "10.96.0.7"),
+        ("THRONG_SERVICE_HOST", "10.96.0.7"),
+        ("THRONG_HTTP", "10.96.0.8"),
+        ("THRONG_SHARD", "3"),
+        ("THRONG_CONFIG", "/etc/throng.toml"),
+        ("KUBERNETES_PORT", "tcp://10.96.0.1:443"),
+        ("THRONG_HTTP__API_PER_MINUTE", "7"),
+    ]);
+    let warned: Vec<&str> = environment.warnings.iter().map(String::as_str).collect();
+    assert_eq!(
+        warned,
+        [
+            "THRONG_HTTP: unknown setting, ignored",
+            "THRONG_PORT: unknown setting, ignored",
+            "THRONG_PORT_8090_TCP_ADDR: unknown setting, ignored",
+            "THRONG_SERVICE_HOST: unknown setting, ignored",
+            "THRONG_SHARD: unknown setting, ignored; did you mean THRONG_SHARDS?",
+        ]
+    );
+    let mut reader = Reader::new(figment);
+    let config = read(&mut reader);
+    reader.check_unknown();
+    assert_eq!((config.rest.api_per_minute, reader.faults), (7, Vec::new()));
+}
+
+#[test]
+fn a_list_in_the_environment_may_have_commas() {
+    for text in ["10.0.0.0/8, unix", "[\"10.0.0.0/8\", \"unix\"]"] {
+        let (_, figment) = from_environment(&[("THRONG_HTTP__TRUSTED_PROXIES", text)]);
+        let mut reader = Reader::new(figment);
+        let config = read(&mut reader);
+        assert_eq!(reader.faults, Vec::<ConfigFault>::new(), "{text}");
+        let shown: Vec<_> = config.server.trusted_proxies.iter().map(|p| p.0.to_string()).collect();
+        assert_eq!(shown, ["10.0.0.0/8", "unix"], "{text}");
+    }
+    let (_, figment) = from_environment(&[
+        ("THRONG_HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
+        ("THRONG_REDIS__NODE_NAME", "1"),
+    ]);
+    let mut reader = Reader::new(figment);
+    read(&mut reader);
+    assert!(reader.faults[0].starts_with("http.trusted_proxies (THRONG_HTTP__TRUSTED_PROXIES):"));
+    assert_eq!(reader.faults.len(), 1, "a name may be a number: {:?}", reader.faults);
+}
+
+#[test]
+fn headers_of_the_proxy_protocol_come_from_proxies_that_are_named() {
+    let wrong = faults("[http]\nproxy_protocol = true\n");
+    assert!(wrong.len() == 1 && wrong[0].contains("trusted_proxies"), "{wrong:?}");
+    let right = "[http]\nproxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
+    assert!(load_toml(right, Flags::default()).is_ok());
+}
+
 #[test]
 fn a_file_that_is_no_toml_is_one_fault() {
     assert_eq!(faults("listen = = 1").len(), 1);

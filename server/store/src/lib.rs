@@ -60,7 +60,7 @@ pub use password::is_bcrypt;
 pub use rooms::RoomRow;
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use url::{is_database_url, is_server_url, without_secrets};
-pub use users::{NewUser, UserRow, email_key};
+pub use users::{NewUser, UserRow, email_key, plain_name};
 
 use commit::Committer;
 use db::Db;

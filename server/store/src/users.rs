@@ -33,6 +33,18 @@ pub struct NewUser {
     pub avatar: String,
 }
 
+/// A user's name without the characters of markup, so that a page which forgets to escape it shows text
+/// all the same. Spec: REST-18.
+#[must_use]
+pub fn plain_name(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .filter(|c| !['<', '>', '"', '&', '`', '\\'].contains(c))
+        .map(|c| if c == '\'' { '’' } else { c })
+        .collect();
+    if plain.trim().is_empty() { "user".to_owned() } else { plain }
+}
+
 impl Store {
     /// Creates an account. Of concurrent calls with one e-mail exactly one succeeds.
     ///
@@ -45,6 +57,7 @@ impl Store {
         }
         let password_hash = self.passwords().hash(new.password).await?;
         let name = new.email.rsplit_once('@').map_or(new.email.as_str(), |(local, _)| local);
+        let name = plain_name(name);
         let now = now_ms();
         let insert = self.db().query(
             "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
@@ -159,4 +172,24 @@ pub(crate) fn read_user(row: &AnyRow) -> Result<UserRow, StoreError> {
         created_at: format_datetime(row.try_get(5)?),
         updated_at: format_datetime(row.try_get(6)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_name;
+
+    #[test]
+    fn a_name_holds_no_markup() {
+        for (name, plain) in [
+            ("ann", "ann"),
+            ("Jörg 2", "Jörg 2"),
+            ("o'brien", "o’brien"),
+            ("\"<script>alert(1)</script>\"", "scriptalert(1)/script"),
+            ("a&lt;b\\", "alt;b"),
+            ("`<>`", "user"),
+            ("", "user"),
+        ] {
+            assert_eq!(plain_name(name), plain, "{name}");
+        }
+    }
 }

@@ -6,4 +6,5 @@ mod import;
 mod lifetime;
 mod metrics;
 mod process;
+mod proxies;
 mod redis;

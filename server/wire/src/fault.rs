@@ -118,6 +118,9 @@ pub enum Fault {
     /// Request head has more header fields than the limit (LIM-8).
     #[error("request head has more header fields than the limit")]
     HeadTooManyFields,
+    /// Malformed PROXY header, or none from a proxy that has to send one (TRN-83).
+    #[error("malformed or missing PROXY header")]
+    ProxyHeaderInvalid,
 }
 
 impl Fault {
@@ -136,7 +139,8 @@ impl Fault {
             | Fault::CloseCodeInvalid
             | Fault::HeadInvalid
             | Fault::HeadTooLarge
-            | Fault::HeadTooManyFields => 1002,
+            | Fault::HeadTooManyFields
+            | Fault::ProxyHeaderInvalid => 1002,
             Fault::TextNotUtf8 | Fault::CloseReasonNotUtf8 | Fault::PayloadNotUtf8 => 1007,
             Fault::PacketEmpty
             | Fault::PacketTypeUnknown
@@ -189,6 +193,7 @@ impl Fault {
             Fault::EventReserved => "SIO-47",
             Fault::HeadInvalid => "TRN-52",
             Fault::HeadTooLarge | Fault::HeadTooManyFields => "LIM-8",
+            Fault::ProxyHeaderInvalid => "TRN-83",
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The request head of a fresh connection, read just far enough to upgrade it to WebSocket here or to
-//! hand it to a full HTTP server.
+//! hand it to a full HTTP server; and who sent it, behind whatever proxies.
 
 mod answer;
+mod client;
 mod head;
+mod proxy;
 
-pub use answer::{EngineError, refusal, switching_protocols};
-pub use head::{HEAD_BYTES_MAX, Head, Request, Upgrade, head, is_same_origin};
+pub use answer::{EngineError, RETRY_AFTER_S, refusal, switching_protocols};
+pub use client::{Caller, Client, ClientKey, Forwarded, Peer, TrustedProxies, TrustedProxy};
+pub use head::{HEAD_BYTES_MAX, Head, Request, Upgrade, first_protocol, head, is_same_origin};
+pub use proxy::{PROXY_BYTES_MAX, Proxied, ProxyHeader, proxy_header};
 
 pub use crate::Fault;
 

@@ -68,7 +68,9 @@ programs! {
     Git             "git"                in "git",              Run: "names the commit in results";
     Node            "node"               in "nodejs",           Run: "builds the web client";
     Npm             "npm"                in "npm",              Run: "fetches JavaScript packages";
+    Caddy           "caddy"              in "caddy",            Test: "runs the test of the recipes for proxies";
     Chromium        "chromium"           in "chromium",         Test: "runs the web client's tests";
+    HaProxy         "haproxy"            in "haproxy",          Test: "runs the test of the recipes for proxies";
     Initdb          "initdb"             in "postgresql",       Test: "runs the tests of the store";
     MariaDb         "mariadb"            in "mariadb-server",   Test: "runs the tests of the store";
     MariaDbInstall  "mariadb-install-db" in "mariadb-server",   Test: "runs the tests of the store";

@@ -291,7 +291,7 @@ impl World {
         while let Some((pipe, request)) = node.handshakes.pop_front() {
             is_moving = true;
             node.pipes[pipe.slot as usize].is_open = true;
-            let accept = Accept::Write("key".into());
+            let accept = Accept::Write { key: "key".into(), protocol: None };
             node.shard.step(Input::Upgrade { pipe, accept, request }, &mut effects);
         }
         for slot in 0..node.pipes.len() {

@@ -377,7 +377,7 @@ impl<A: App, S: Store<A>> World<A, S> {
             step(shard, request);
         }
         for (pipe, request) in upgrades.drain(..) {
-            let accept = Accept::Write("key".into());
+            let accept = Accept::Write { key: "key".into(), protocol: None };
             step(shard, Input::Upgrade { pipe, accept, request });
         }
         for pipe in pipes.iter_mut().filter(|pipe| pipe.has_input()) {

@@ -15,6 +15,12 @@ cases! {
     register_src "rest.register-src" ["REST-25", "REST-16"] over NONE needs CHAT
         does "registers with several kinds of src"
         expects "URLs and avatars of the server are accepted, others refused";
+    plain_name "rest.plain-name" ["REST-18"] over NONE needs CHAT
+        does "registers an e-mail with an apostrophe"
+        expects "a name with a typographic apostrophe";
+    own_origin "rest.own-origin" ["REST-26"] over NONE needs CHAT
+        does "registers and logs in from a foreign origin, and with bodies that browsers send to other sites"
+        expects "403 and 415 without a cookie; the own origin and none are served";
     login "rest.login" ["REST-19", "REST-21", "REST-24"] over NONE needs CHAT
         does "logs in twice, in other letter case, and with wrong or missing values"
         expects "a new token each time, earlier tokens stay valid; the same text for a wrong e-mail and a wrong password";
@@ -47,6 +53,44 @@ fn register(context: &Context) -> Outcome {
     let file = rest.get(avatar)?;
     status(&file, 200)?;
     has_type(&file, "image/svg+xml")
+}
+
+fn plain_name(context: &Context) -> Outcome {
+    let email = format!("o'brien.{}", context.run.fresh_email());
+    let body = json!({ "name": email, "password": PASSWORD });
+    let answer = context.rest().post("/api/register", &body)?.json();
+    let local = email.split('@').next().unwrap_or_default().replace('\'', "’");
+    equal("name", &answer["user"]["name"], &json!(local))?;
+    equal("email", &answer["user"]["email"], &json!(email))
+}
+
+fn own_origin(context: &Context) -> Outcome {
+    let (rest, user) = (context.rest(), context.user()?);
+    let json_text = json!({ "name": user.email, "password": PASSWORD }).to_string();
+    let form = format!("name={}&password={PASSWORD}", user.email.replace('@', "%40"));
+    let own = context.target().origin();
+    let kind = "application/json";
+    let requests: [(&[(&str, &str)], &str, u16); 6] = [
+        (&[("Content-Type", kind), ("Origin", "http://evil.example")], &json_text, 403),
+        (&[("Content-Type", kind), ("Origin", "null")], &json_text, 403),
+        (&[("Content-Type", "text/plain;charset=UTF-8")], &json_text, 415),
+        (&[("Content-Type", "application/x-www-form-urlencoded")], &form, 415),
+        (&[("Content-Type", "application/json; charset=utf-8")], &json_text, 200),
+        (&[("Content-Type", kind), ("Origin", &own)], &json_text, 200),
+    ];
+    for path in ["/api/login", "/api/register"] {
+        for (headers, body, wanted) in requests {
+            context.step(format!("{path} with {headers:?}"));
+            let request = Request { method: "POST", path, headers, body: body.as_bytes() };
+            let response = rest.call(&request)?;
+            status(&response, wanted)?;
+            let has_cookie = response.header("set-cookie").is_some();
+            require(wanted == 200 || !has_cookie, "no cookie", || {
+                format!("{:?}", response.headers)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn register_faults(context: &Context) -> Outcome {

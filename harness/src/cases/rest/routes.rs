@@ -9,7 +9,7 @@ cases! {
     unknown_route "rest.unknown-route" ["REST-6", "REST-7"] over NONE needs CHAT
         does "calls unknown paths and wrong methods"
         expects "404 and Not Found, 405";
-    throttle "rest.throttle" ["REST-8", "REST-9", "LIM-24"] over NONE needs CHAT
+    throttle "rest.throttle" ["REST-8", "REST-9", "LIM-24", "LIM-35"] over NONE needs CHAT
         does "follows the headers of the rate limit until it is exceeded"
         expects "429 beyond the limit, with Retry-After";
     bad_body "rest.bad-body" ["REST-10"] over NONE needs CHAT

@@ -132,15 +132,16 @@ impl Engine {
     }
 
     fn greet(&mut self, pipe: PipeId, accept: Accept) {
-        if let Accept::Write(key) = accept {
-            self.outbox.push(pipe, http::switching_protocols(&key).as_bytes());
+        if let Accept::Write { key, protocol } = accept {
+            let answer = http::switching_protocols(&key, protocol.as_deref());
+            self.outbox.push(pipe, answer.as_bytes());
         }
     }
 
     fn refuse_pipe(&mut self, pipe: PipeId, accept: Accept, status: u16, json: &str) {
         self.counters.handshakes_refused += 1;
         match accept {
-            Accept::Write(_) => {
+            Accept::Write { .. } => {
                 self.outbox.push(pipe, &http::refusal(status, json));
                 self.set_role(pipe, Role::Closing);
                 self.shut_pipe(pipe);

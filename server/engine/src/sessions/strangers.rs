@@ -1,32 +1,22 @@
 //! How many anonymous sessions each client address has.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// The network that counts as one client: an IPv4 address, or the 64 bits that an IPv6 client is
-/// given at least.
-pub fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => {
-            let prefix = ip.to_bits() & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(prefix))
-        }
-        v4 => v4,
-    }
-}
+use throng_wire::http::ClientKey;
 
 /// A client address with anonymous sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StrangerId(u32);
 
 struct Entry {
-    network: IpAddr,
+    client: ClientKey,
     sessions: u32,
 }
 
 #[derive(Default)]
 pub(super) struct Strangers {
-    by_network: BTreeMap<IpAddr, StrangerId>,
+    by_client: BTreeMap<ClientKey, StrangerId>,
     entries: Vec<Entry>,
     free: Vec<StrangerId>,
 }
@@ -34,15 +24,15 @@ pub(super) struct Strangers {
 impl Strangers {
     /// Anonymous sessions of the address.
     pub(super) fn count(&self, ip: IpAddr) -> u32 {
-        let id = self.by_network.get(&network_of(ip));
+        let id = self.by_client.get(&ClientKey::from(ip));
         id.map_or(0, |id| self.entries[id.0 as usize].sessions)
     }
 
     pub(super) fn add(&mut self, ip: IpAddr) -> StrangerId {
-        let network = network_of(ip);
+        let client = ClientKey::from(ip);
         let (entries, free) = (&mut self.entries, &mut self.free);
-        let id = *self.by_network.entry(network).or_insert_with(|| {
-            let entry = Entry { network, sessions: 0 };
+        let id = *self.by_client.entry(client).or_insert_with(|| {
+            let entry = Entry { client, sessions: 0 };
             match free.pop() {
                 Some(id) => {
                     entries[id.0 as usize] = entry;
@@ -62,7 +52,7 @@ impl Strangers {
         let entry = &mut self.entries[id.0 as usize];
         entry.sessions -= 1;
         if entry.sessions == 0 {
-            self.by_network.remove(&entry.network);
+            self.by_client.remove(&entry.client);
             self.free.push(id);
         }
     }
@@ -71,28 +61,19 @@ impl Strangers {
     pub(super) fn check(&self, ids: impl Iterator<Item = StrangerId>) {
         let mut counted = vec![0; self.entries.len()];
         ids.for_each(|id| counted[id.0 as usize] += 1);
-        for (network, id) in &self.by_network {
+        for (client, id) in &self.by_client {
             let entry = &self.entries[id.0 as usize];
-            assert_eq!(entry.network, *network, "an address names its entry");
+            assert_eq!(entry.client, *client, "an address names its entry");
             assert_eq!(entry.sessions, counted[id.0 as usize], "anonymous sessions are counted");
         }
-        let live = self.by_network.len() + self.free.len();
+        let live = self.by_client.len() + self.free.len();
         assert_eq!(live, self.entries.len(), "an entry is free or of an address");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Strangers, network_of};
-
-    #[test]
-    fn one_client_is_an_ipv4_address_or_an_ipv6_network() {
-        let network = |ip: &str| network_of(ip.parse().expect("an address")).to_string();
-        assert_eq!(network("192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-    }
+    use super::Strangers;
 
     #[test]
     fn an_address_is_forgotten_with_its_last_session() {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use throng_store::hash_token;
+use throng_wire::http::Caller;
 
-use crate::common::{bench, post};
+use crate::common::{bench, caller, post};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("object").keys().map(String::as_str).collect()
@@ -43,16 +44,38 @@ async fn a_given_avatar_is_kept() {
 }
 
 #[tokio::test]
-async fn registration_may_come_as_a_form() {
+async fn a_page_of_another_origin_can_neither_register_nor_log_in() {
     let bench = bench().await;
-    let form = post(
-        "/api/register",
-        "application/x-www-form-urlencoded; charset=UTF-8",
-        "name=a%40b.c&password=sec+ret",
-    );
-    assert_eq!(bench.send(form).await.json()["errno"], 0);
-    let body = json!({ "name": "a@b.c", "password": "sec ret" });
-    assert_eq!(bench.post("/api/login", body).await.json()["errno"], 0);
+    bench.register("a@b.c").await;
+    let body = json!({ "name": "a@b.c", "password": "secret" }).to_string();
+    let form = "name=a%40b.c&password=secret".to_owned();
+    for uri in ["/api/login", "/api/register"] {
+        // What a browser sends to any site without asking it.
+        for (kind, body) in [
+            ("application/x-www-form-urlencoded; charset=UTF-8", &form),
+            ("text/plain", &body),
+            ("multipart/form-data; boundary=application/json", &form),
+            ("", &body),
+        ] {
+            let answer = bench.send(post(uri, kind, body.clone())).await;
+            answer.is(415, json!({ "message": "Unsupported Media Type" }));
+            assert_eq!(answer.header("set-cookie"), "", "{uri} {kind}");
+        }
+        let mut foreign = post(uri, "application/json", body.clone());
+        foreign.extensions_mut().insert(Caller { is_origin_allowed: false, ..caller("192.0.2.7") });
+        let answer = bench.send(foreign).await;
+        answer.is(403, json!({ "message": "Forbidden" }));
+        assert_eq!(answer.header("set-cookie"), "", "{uri}");
+    }
+    let own = post("/api/login", "application/json;charset=utf-8", body);
+    assert_eq!(bench.send(own).await.json()["errno"], 0);
+}
+
+#[tokio::test]
+async fn a_name_holds_no_markup_and_the_address_is_kept() {
+    let bench = bench().await;
+    let user = bench.register("o'neill@b.c").await;
+    assert_eq!((&user["name"], &user["email"]), (&json!("o’neill"), &json!("o'neill@b.c")));
 }
 
 #[tokio::test]

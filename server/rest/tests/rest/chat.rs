@@ -266,7 +266,9 @@ impl HttpBody for Endless {
 }
 
 fn stalled(uri: &str) -> axum::extract::Request {
-    crate::common::post(uri, "multipart/form-data; boundary=edge", Body::new(Endless))
+    let is_upload = uri.starts_with("/api/file/");
+    let kind = if is_upload { "multipart/form-data; boundary=edge" } else { "application/json" };
+    crate::common::post(uri, kind, Body::new(Endless))
 }
 
 #[tokio::test]

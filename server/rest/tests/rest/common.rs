@@ -1,6 +1,5 @@
 //! The router on a store of its own, and requests for it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,8 +9,9 @@ use data_encoding::BASE64;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng_rest::{Deps, PeerAddr, Revoked, Settings, router};
+use throng_rest::{Deps, Revoked, Settings, router};
 use throng_store::{Options, PasswordCost, Store, UserRow};
+use throng_wire::http::{Caller, Client};
 use tower::ServiceExt;
 
 /// Answer to a request without a valid token.
@@ -27,6 +27,7 @@ pub struct Bench {
     pub dir: TempDir,
     pub store: Store,
     pub api: Router,
+    pub deps: Deps,
     pub revoked: Arc<Mutex<Vec<Revoked>>>,
     pub changed: Arc<Mutex<Vec<UserRow>>>,
     pub requests: Arc<Mutex<Vec<(String, u16)>>>,
@@ -83,14 +84,13 @@ pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Ben
     deps.rooms_online = Arc::new(|room| 10 + room);
     deps.is_present = Arc::new(|_, room| room == 2);
     deps.metrics = Arc::new(|| "throng_rooms 2\n".to_owned());
-    Bench { dir, store, api: router(deps), revoked, changed, requests }
+    Bench { dir, store, api: router(deps.clone()), deps, revoked, changed, requests }
 }
 
 impl Bench {
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        let peer: SocketAddr = "192.0.2.7:4711".parse().expect("address");
-        if request.extensions().get::<PeerAddr>().is_none() {
-            request.extensions_mut().insert(PeerAddr(peer));
+        if request.extensions().get::<Caller>().is_none() {
+            request.extensions_mut().insert(caller("192.0.2.7"));
         }
         let response = self.api.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
@@ -114,6 +114,12 @@ impl Bench {
         assert_eq!(body["errno"], 0, "{body}");
         body["user"].clone()
     }
+}
+
+/// A client with this address, over plain HTTP and from no page of another origin.
+pub fn caller(ip: &str) -> Caller {
+    let client = Client { ip: ip.parse().expect("address"), is_proxy: false, is_https: false };
+    Caller { client, is_origin_allowed: true }
 }
 
 pub fn get(uri: &str, headers: &[(&str, &str)]) -> Request<Body> {

@@ -1,13 +1,10 @@
 //! Files, pages, health, throttle, other origins.
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
-use throng_rest::PeerAddr;
 
-use crate::common::{bench, bench_with, get, request};
+use crate::common::{Bench, bench, bench_with, caller, cookie_of, get, post, request};
 
 #[tokio::test]
 async fn default_avatars_are_pictures_without_script() {
@@ -97,26 +94,102 @@ async fn the_throttle_lets_so_many_through_and_not_one_more() {
     let bench = bench_with(|settings, _| settings.api_per_minute = 3).await;
     let from = |address: &str, uri: &str| {
         let mut request = get(uri, &[]);
-        let peer: SocketAddr = address.parse().expect("address");
-        request.extensions_mut().insert(PeerAddr(peer));
+        request.extensions_mut().insert(caller(address));
         request
     };
     for (uri, remaining) in [("/api/user", "2"), ("/api/rooms", "1"), ("/api/nothing", "0")] {
-        let answer = bench.send(from("192.0.2.1:1000", uri)).await;
+        let answer = bench.send(from("192.0.2.1", uri)).await;
         assert_ne!(answer.status, 429);
         assert_eq!(answer.header("x-ratelimit-limit"), "3");
         assert_eq!(answer.header("x-ratelimit-remaining"), remaining);
     }
-    let answer = bench.send(from("192.0.2.1:2000", "/api/user")).await;
+    let answer = bench.send(from("192.0.2.1", "/api/user")).await;
     answer.is(429, json!({ "message": "Too Many Attempts." }));
     assert_eq!(answer.header("x-ratelimit-limit"), "3");
     assert_eq!(answer.header("x-ratelimit-remaining"), "0");
     let wait: u32 = answer.header("retry-after").parse().expect("seconds");
     assert!((1..=20).contains(&wait), "{wait}");
     // Neither other clients nor other routes are concerned.
-    assert_eq!(bench.send(from("192.0.2.2:1000", "/api/user")).await.status, 401);
-    assert_eq!(bench.send(from("192.0.2.1:1000", "/health")).await.status, 200);
-    assert_eq!(bench.send(from("192.0.2.1:1000", "/avatars/1.svg")).await.status, 200);
+    assert_eq!(bench.send(from("192.0.2.2", "/api/user")).await.status, 401);
+    assert_eq!(bench.send(from("192.0.2.1", "/health")).await.status, 200);
+    assert_eq!(bench.send(from("192.0.2.1", "/avatars/1.svg")).await.status, 200);
+}
+
+/// Statuses of so many requests from one address.
+async fn statuses(bench: &Bench, uri: &str, headers: &[(&str, &str)], count: usize) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..count {
+        statuses.push(bench.send(get(uri, headers)).await.status.as_u16());
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn requests_with_a_token_count_for_the_token_from_the_second_on() {
+    let bench = bench_with(|settings, _| {
+        settings.api_per_minute = 5;
+        settings.api_per_token_per_minute = 3;
+    })
+    .await;
+    let body = json!({ "name": "ann@b.c", "password": "secret" });
+    let registered = bench.post("/api/register", body).await;
+    let token = registered.json()["user"]["api_token"].as_str().expect("token").to_owned();
+    let cookie = cookie_of(&registered);
+    let bearer = format!("Bearer {token}");
+    let with_token = [("authorization", bearer.as_str())];
+    assert_eq!(statuses(&bench, "/api/user", &with_token, 5).await, [200, 200, 200, 200, 429]);
+    let refused = bench.send(get("/api/user", &with_token)).await;
+    assert_eq!((refused.status.as_u16(), refused.header("x-ratelimit-limit")), (429, "3"));
+    assert!((1..=20).contains(&refused.header("retry-after").parse::<u32>().expect("seconds")));
+    // The cookie is a token of its own; it and the token have used one request of the address each.
+    let with_cookie = [("cookie", cookie.as_str())];
+    assert_eq!(statuses(&bench, "/api/user", &with_cookie, 5).await, [200, 200, 200, 200, 429]);
+    // Invented tokens count for the address, which has two requests left.
+    let invented: Vec<String> = (0..3).map(|n| format!("Bearer {n}{}", "x".repeat(59))).collect();
+    for (bearer, want) in invented.iter().zip([401, 401, 429]) {
+        let answer = bench.send(get("/api/user", &[("authorization", bearer)])).await;
+        assert_eq!(answer.status, want);
+    }
+}
+
+#[tokio::test]
+async fn a_token_does_not_help_to_guess_passwords() {
+    let bench = bench_with(|settings, _| settings.api_per_minute = 4).await;
+    let token = bench.register("ann@b.c").await["api_token"].as_str().expect("token").to_owned();
+    let user = format!("/api/user?api_token={token}");
+    assert_eq!(statuses(&bench, &user, &[], 2).await, [200, 200]);
+    let uri = format!("/api/login?api_token={token}");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let body = json!({ "name": "ann@b.c", "password": "guess!" }).to_string();
+        seen.push(bench.send(post(&uri, "application/json", body)).await.status.as_u16());
+    }
+    assert_eq!(seen, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn operators_may_have_an_address_of_their_own() {
+    let bench = bench_with(|settings, _| settings.is_operation_public = false).await;
+    for uri in ["/health", "/ready", "/metrics"] {
+        assert_eq!(bench.get(uri).await.status, 404, "{uri}");
+    }
+    let admin = Bench { api: throng_rest::admin_router(bench.deps.clone()), ..bench };
+    for uri in ["/health", "/ready", "/metrics"] {
+        assert_eq!(admin.get(uri).await.status, 200, "{uri}");
+    }
+    for uri in ["/", "/api/user", "/avatars/1.svg"] {
+        assert_eq!(admin.get(uri).await.status, 404, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_bundles_of_socket_io_are_served_in_its_folder() {
+    let bench = bench().await;
+    for name in
+        ["", "package.json", "socket.io.js.br", "..%2findex.html", "%2e%2e/index.html", "x.js"]
+    {
+        assert_eq!(bench.get(&format!("/socket.io/{name}")).await.status, 404, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use throng_store::hash_token;
 
-use crate::common::{Bench, UNAUTHENTICATED, bench, bench_with, cookie_of, get, request};
+use crate::common::{
+    Bench, UNAUTHENTICATED, bench, bench_with, caller, cookie_of, get, post, request,
+};
 
 #[tokio::test]
 async fn a_token_is_taken_from_query_body_or_bearer_in_this_order() {
@@ -128,6 +130,15 @@ async fn the_cookie_is_out_of_reach_of_scripts_and_other_sites() {
     attributes.sort_unstable();
     assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/api", "SameSite=Strict"]);
 
+    let mut over_tls = post(
+        "/api/register",
+        "application/json",
+        json!({ "name": "tls@b.c", "password": "secret" }).to_string(),
+    );
+    let mut tls = caller("192.0.2.7");
+    tls.client.is_https = true;
+    over_tls.extensions_mut().insert(tls);
+    assert!(bench.send(over_tls).await.header("set-cookie").contains("; Secure"));
     let secure = bench_with(|settings, _| settings.cookie_secure = true).await;
     let body = json!({ "name": "ann@b.c", "password": "secret" });
     let answer = secure.post("/api/register", body).await;

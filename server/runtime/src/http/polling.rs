@@ -1,7 +1,6 @@
 //! The polling transport: each request becomes one input of the shard that owns the session.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use throng_engine::{Answer, App, BodyFault, Endpoint, EngineRequest, PollId};
+use throng_wire::http::Caller;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
@@ -30,10 +30,10 @@ enum NoBody {
 pub(super) async fn poll<A: App>(
     http: &HttpServer<A>,
     endpoint: Endpoint,
-    peer: SocketAddr,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(http, endpoint, peer, &request);
+    let engine = engine_request(http, endpoint, caller, &request);
     let cors = Cors::of(&request, engine.origin_allowed);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(&request, engine.origin_allowed)

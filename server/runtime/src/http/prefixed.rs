@@ -8,14 +8,25 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::activity::Activity;
+
 pub(super) struct Prefixed {
     prefix: Bytes,
     stream: TcpStream,
+    activity: Activity,
 }
 
 impl Prefixed {
-    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream) -> Prefixed {
-        Prefixed { prefix: prefix.into(), stream }
+    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream, activity: Activity) -> Prefixed {
+        Prefixed { prefix: prefix.into(), stream, activity }
+    }
+
+    /// Reports what was written.
+    fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.activity.has_written();
+        }
+        polled
     }
 
     /// The rest of the prefix, and the stream.
@@ -31,8 +42,14 @@ impl AsyncRead for Prefixed {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
+            let before = into.filled().len();
+            let polled = Pin::new(&mut self.stream).poll_read(cx, into);
+            if into.filled().len() > before {
+                self.activity.has_read();
+            }
+            return polled;
         }
+        self.activity.has_read();
         let count = self.prefix.len().min(into.remaining());
         into.put_slice(&self.prefix[..count]);
         self.prefix.advance(count);
@@ -46,7 +63,8 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(polled)
     }
 
     fn poll_write_vectored(
@@ -54,7 +72,8 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.written(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

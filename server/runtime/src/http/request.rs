@@ -1,11 +1,11 @@
 //! What a request asks of the engine, which shard answers it, and an answer without a body.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use throng_engine::{App, Endpoint, EngineRequest, ShardId, Sid};
+use throng_wire::http::{Caller, Forwarded};
 
 use super::HttpServer;
 use crate::request::Fields;
@@ -14,18 +14,27 @@ use crate::request::Fields;
 pub(super) fn engine_request<A: App, T>(
     http: &HttpServer<A>,
     endpoint: Endpoint,
-    peer: SocketAddr,
+    caller: Caller,
     request: &Request<T>,
 ) -> EngineRequest {
-    let fields = Fields {
+    http.settings.policy.engine_request(endpoint, fields(request), caller)
+}
+
+/// The fields of the head that matter.
+pub(super) fn fields<T>(request: &Request<T>) -> Fields<'_> {
+    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    let lines = request.headers().get_all(FOR).iter().rev().map(HeaderValue::as_bytes);
+    Fields {
         method: request.method().as_str(),
         query: request.uri().query().unwrap_or_default(),
         host: text(request, header::HOST),
         origin: text(request, header::ORIGIN),
         authorization: text(request, header::AUTHORIZATION),
         content_type: text(request, header::CONTENT_TYPE),
-    };
-    http.settings.policy.engine_request(endpoint, fields, peer.ip())
+        forwarded: Forwarded::new(lines, text(request, PROTO), text(request, HOST)),
+    }
 }
 
 /// The shard that owns the session the request names, or one in turn for a new session.

@@ -1,29 +1,34 @@
 //! One connection of the HTTP thread: HTTP/1 requests, one after the other.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use throng_engine::App;
+use throng_wire::http::{Peer, RETRY_AFTER_S};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
+use super::activity::Activity;
 use super::prefixed::Prefixed;
+use super::request::{fields, plain};
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
+use crate::limiter::ConnectionLimiter;
 use crate::link::Handover;
 
-/// The address of the peer, as an extension of each request to [`super::HttpSettings::router`].
-#[derive(Clone, Copy, Debug)]
-pub struct PeerAddr(pub SocketAddr);
+/// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
+const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// How long a request under way may take once the server is stopping.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,19 +46,31 @@ pub(super) async fn serve<A: App>(
             return;
         }
     };
-    let permit: SharedPermit = Arc::new(Mutex::new(Some(permit)));
-    let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
-    let held = Arc::clone(&permit);
-    let service =
-        service_fn(move |request| answer(Arc::clone(&http), peer, Arc::clone(&held), request));
+    let head_timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
+    let keep_alive = Duration::from_millis(u64::from(http.settings.keep_alive_ms));
+    let activity = Activity::new();
+    let link = Link {
+        peer,
+        limiter: permit.limiter(),
+        permit: Arc::new(Mutex::new(Some(permit))),
+        activity: activity.clone(),
+    };
+    let permit = Arc::clone(&link.permit);
+    let service = service_fn(move |request| answer(Arc::clone(&http), link.clone(), request));
+    let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN).and(NotForContentType::IMAGES);
+    let compression =
+        CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
+    let service = TowerToHyperService::new(compression.layer(service));
+    let prefixed = Prefixed::new(prefix, stream, activity.clone());
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
-        .serve_connection(TokioIo::new(Prefixed::new(prefix, stream)), service)
+        // Counted from the first byte of a head, which hyper does not: see `activity`.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(prefixed), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = activity.expired(keep_alive, head_timeout) => Ok(()),
         () = stop_requested(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(STOP_TIMEOUT, connection).await {
@@ -74,22 +91,62 @@ async fn stop_requested(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
+/// What all requests of a connection have in common.
+#[derive(Clone)]
+struct Link {
+    peer: Peer,
+    permit: SharedPermit,
+    limiter: Arc<ConnectionLimiter>,
+    activity: Activity,
+}
+
 async fn answer<A: App>(
     http: Arc<HttpServer<A>>,
-    peer: SocketAddr,
-    permit: SharedPermit,
-    mut request: Request<Incoming>,
+    link: Link,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    if let Some(endpoint) = http.settings.policy.endpoint(request.uri().path()) {
+    let _serving = link.activity.serve();
+    let mut response = respond(&http, link, request).await;
+    let is_refused = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    if is_refused.contains(&response.status()) {
+        let retry_after = HeaderValue::from(RETRY_AFTER_S);
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(retry_after);
+    }
+    Ok(response)
+}
+
+async fn respond<A: App>(
+    http: &HttpServer<A>,
+    link: Link,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let policy = &http.settings.policy;
+    let caller = policy.caller(link.peer, &fields(&request));
+    // A proxy's connection carries requests of many clients; each counts while it is served.
+    let place = if policy.trusted_proxies.trusts(link.peer) {
+        let Some(place) = link.limiter.place(&caller.client) else {
+            return plain(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        Some(place)
+    } else {
+        None
+    };
+    if let Some(endpoint) = policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
         let response = if upgrade::is_asked(request.headers()) {
-            upgrade::upgrade(&http, endpoint, peer, permit, request).await
+            upgrade::upgrade(http, endpoint, caller, place, link.permit, request).await
         } else {
-            polling::poll(&http, endpoint, peer, request).await
+            polling::poll(http, endpoint, caller, request).await
         };
         (http.settings.on_request)(&route, response.status().as_u16());
-        return Ok(response);
+        return response;
     }
-    request.extensions_mut().insert(PeerAddr(peer));
-    http.settings.router.clone().oneshot(request.map(Body::new)).await
+    request.extensions_mut().insert(caller);
+    let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        http.throttled.log(|left_out| {
+            tracing::warn!(client = %caller.client.ip, left_out, "a request is over a limit of the API");
+        });
+    }
+    response
 }

@@ -1,7 +1,6 @@
 //! A WebSocket handshake on a connection the HTTP thread holds, as behind a proxy that reuses
 //! connections. hyper answers it; the bare connection then goes to the shard.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -10,14 +9,14 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use throng_engine::{Accept, App, Endpoint, EngineRequest, judge};
-use throng_wire::http::EngineError;
+use throng_wire::http::{Caller, EngineError, first_protocol};
 use throng_wire::ws;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
 use super::prefixed::Prefixed;
 use super::request::{engine_request, owner, plain, text};
-use crate::limiter::Permit;
+use crate::limiter::{ClientPlace, Permit};
 use crate::link::{ShardHandle, ToShard, Upgraded};
 
 /// A connection's permit; an upgrade takes it along.
@@ -32,11 +31,12 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 pub(super) async fn upgrade<A: App>(
     http: &HttpServer<A>,
     endpoint: Endpoint,
-    peer: SocketAddr,
+    caller: Caller,
+    place: Option<ClientPlace>,
     permit: SharedPermit,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(http, endpoint, peer, &request);
+    let engine = engine_request(http, endpoint, caller, &request);
     if let Err(error) = judge(&engine, true) {
         return refuse(error.status(), error.json());
     }
@@ -60,9 +60,13 @@ pub(super) async fn upgrade<A: App>(
     }
     // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
     // has reached the shard.
-    let Some(permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+    let Some(mut permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE);
     };
+    permit.keep(place);
+    let protocol = text(&request, header::SEC_WEBSOCKET_PROTOCOL)
+        .and_then(first_protocol)
+        .and_then(|protocol| HeaderValue::from_str(protocol).ok());
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(hand_back(upgraded, engine, permit, handle.clone()));
 
@@ -71,6 +75,9 @@ pub(super) async fn upgrade<A: App>(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(protocol) = protocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
     response
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_engine::{App, Now};
+use throng_wire::http::{Forwarded, Peer};
 
 use super::heads::TOO_MANY_CONNECTIONS;
 use super::pipes::Head;
@@ -29,7 +30,7 @@ impl<A: App> Worker<A> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(listener, flags) {
                 Ok((fd, Some(peer))) => match SocketAddr::try_from(peer) {
-                    Ok(peer) => self.admit(now, fd, peer),
+                    Ok(addr) => self.admit(fd, Peer::from(addr.ip())),
                     Err(error) => {
                         tracing::debug!(%error, "accepted a connection without an address")
                     }
@@ -48,17 +49,31 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn admit(&mut self, now: Now, fd: OwnedFd, peer: SocketAddr) {
+    /// Admits a new connection, or refuses it. The client of a proxy is not known yet: it is counted
+    /// with the PROXY header, the handshake or the request.
+    pub(super) fn admit(&mut self, fd: OwnedFd, peer: Peer) {
         let stream = TcpStream::from(fd);
         self.counters.connections_accepted += 1;
-        let deadline = now.plus_ms(u64::from(self.config.tuning.handshake_timeout_ms));
-        let permit = self.config.limiter.admit(peer.ip());
+        let deadline = self.now.plus_ms(u64::from(self.config.tuning.handshake_timeout_ms));
+        let policy = &self.config.policy;
+        let is_proxy = policy.trusted_proxies.trusts(peer);
+        let client = policy.trusted_proxies.client(peer, &Forwarded::default());
+        let permit = self.config.limiter.admit();
+        let permit =
+            permit.and_then(|mut permit| (is_proxy || permit.count_for(&client)).then_some(permit));
         let is_refused = permit.is_none();
         if is_refused && self.refused_open >= REFUSED_MAX {
             self.counters.connections_refused += 1;
             return;
         }
-        let head = Head { stream, is_watched: false, bytes: Vec::new(), peer, permit };
+        let head = Head {
+            stream,
+            is_watched: false,
+            bytes: Vec::new(),
+            peer,
+            awaits_proxy_header: is_proxy && policy.has_proxy_headers,
+            permit,
+        };
         let pipe = self.pipes.insert_head(head, deadline);
         if is_refused {
             self.counters.connections_refused += 1;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
 use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
-use throng_wire::http::{self, EngineError};
+use throng_wire::http::{self, EngineError, Forwarded, ProxyHeader};
 use throng_wire::ws;
 
 use super::pipes::{Head, Pipes};
@@ -34,7 +34,7 @@ enum Route {
     Upgrade {
         len: usize,
         owner: ShardId,
-        accept: Box<str>,
+        accept: Accept,
         request: EngineRequest,
     },
     HttpServer,
@@ -56,27 +56,30 @@ impl<A: App> Worker<A> {
         if head.permit.is_none() {
             return self.await_head(pipe);
         }
-        let route = if head.bytes.is_empty() {
-            judge(&self.buffer[..count], head, &self.config.policy, self.id, self.config.shards)
-        } else {
-            let mut bytes = std::mem::take(&mut head.bytes);
-            bytes.extend_from_slice(&self.buffer[..count]);
-            let route = judge(&bytes, head, &self.config.policy, self.id, self.config.shards);
-            head.bytes = bytes;
-            route
-        };
-        // From here on `head.bytes` holds everything that arrived and is needed.
-        if head.bytes.is_empty() {
-            match route {
-                Route::NeedMore | Route::HttpServer => {
-                    head.bytes = self.buffer[..count].to_vec();
-                }
-                Route::Upgrade { len, .. } => head.bytes = self.buffer[len..count].to_vec(),
-                Route::Refuse { .. } | Route::WrongVersion => {}
-            }
-        } else if let Route::Upgrade { len, .. } = route {
-            head.bytes.drain(..len);
+        let (policy, shards) = (&self.config.policy, self.config.shards);
+        let mut kept = std::mem::take(&mut head.bytes);
+        let arrived = &self.buffer[..count];
+        let is_first = kept.is_empty();
+        if !is_first {
+            kept.extend_from_slice(arrived);
         }
+        let bytes = if is_first { arrived } else { &kept };
+        let (used, route) = match read_proxy_header(bytes, head, policy) {
+            Ok(used) => (used, judge(&bytes[used..], head, policy, self.id, shards)),
+            Err(route) => (0, route),
+        };
+        // What arrived and is needed.
+        let used = match route {
+            Route::NeedMore | Route::HttpServer => used,
+            Route::Upgrade { len, .. } => used + len,
+            Route::Refuse { .. } | Route::WrongVersion => bytes.len(),
+        };
+        head.bytes = if is_first {
+            arrived[used..].to_vec()
+        } else {
+            kept.drain(..used);
+            kept
+        };
         match route {
             Route::NeedMore => self.await_head(pipe),
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
@@ -91,14 +94,14 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn upgrade(&mut self, pipe: PipeId, accept: Box<str>, request: EngineRequest) {
+    fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
         let head = self.pipes.head_mut(pipe).expect("its request was read in this call");
         let mut leftover = std::mem::take(&mut head.bytes);
         if !self.watch_head(pipe) {
             return;
         }
         self.pipes.promote(pipe);
-        let input = Input::Upgrade { pipe, accept: Accept::Write(accept), request };
+        let input = Input::Upgrade { pipe, accept, request };
         self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
             self.shard.step(Input::Bytes { pipe, bytes: &mut leftover }, &mut self.effects);
@@ -110,14 +113,13 @@ impl<A: App> Worker<A> {
         &mut self,
         pipe: PipeId,
         owner: ShardId,
-        accept: Box<str>,
+        accept: Accept,
         request: EngineRequest,
     ) {
         let Head { stream, bytes: leftover, permit, .. } =
             *detach(&mut self.pipes, &self.readiness, pipe);
         let permit = permit.expect("a refused head is not read");
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
-        let accept = Accept::Write(accept);
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
@@ -208,7 +210,31 @@ fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
     head
 }
 
-fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
+/// Reads the PROXY header, if one has to come, and returns its length. Its client is counted: all
+/// requests of the connection are that client's, unless it is a proxy itself.
+fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Result<usize, Route> {
+    if !head.awaits_proxy_header {
+        return Ok(0);
+    }
+    let (len, proxied) = match http::proxy_header(bytes) {
+        Ok(ProxyHeader::NeedMore) => return Err(Route::NeedMore),
+        Ok(ProxyHeader::Complete { len, proxied }) => (len, proxied),
+        Err(_) => return Err(Route::Refuse { status: 400, json: MALFORMED }),
+    };
+    head.awaits_proxy_header = false;
+    head.peer.proxied = proxied;
+    let client = policy.trusted_proxies.client(head.peer, &Forwarded::default());
+    let is_proxy = policy.trusted_proxies.trusts(head.peer);
+    let is_counted =
+        is_proxy || head.permit.as_mut().is_some_and(|permit| permit.count_for(&client));
+    if is_counted {
+        Ok(len)
+    } else {
+        Err(Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS })
+    }
+}
+
+fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
     let (len, request) = match http::head(bytes) {
         Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
@@ -227,8 +253,10 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
         origin: request.origin,
         authorization: request.authorization,
         content_type: None,
+        forwarded: request.forwarded,
     };
-    let engine = policy.engine_request(endpoint, fields, head.peer.ip());
+    let caller = policy.caller(head.peer, &fields);
+    let engine = policy.engine_request(endpoint, fields, caller);
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
     if !upgrade.is_version_13 {
         return Route::WrongVersion;
@@ -236,9 +264,17 @@ fn judge(bytes: &[u8], head: &Head, policy: &HttpPolicy, shard: ShardId, shards:
     let Some(key) = upgrade.key else {
         return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
+    let is_proxy = policy.trusted_proxies.trusts(head.peer);
+    if is_proxy && !head.permit.as_mut().is_some_and(|permit| permit.count_for(&caller.client)) {
+        return Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS };
+    }
     // A sid that no shard can own is refused by this one.
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
-    Route::Upgrade { len, owner, accept: ws::accept_key(key).into(), request: engine }
+    let accept = Accept::Write {
+        key: ws::accept_key(key).into(),
+        protocol: upgrade.protocol.map(Box::from),
+    };
+    Route::Upgrade { len, owner, accept, request: engine }
 }

@@ -1,6 +1,7 @@
 //! Items of other shards and of the HTTP thread.
 
 use throng_engine::{App, Input, ShardId};
+use throng_wire::http::Peer;
 
 use super::pipes::Open;
 use super::readiness::Source;
@@ -55,6 +56,12 @@ impl<A: App> Worker<A> {
                 }
                 ToShard::Upgraded(upgraded) => {
                     self.take_upgraded(*upgraded);
+                    continue;
+                }
+                ToShard::Accepted(stream) => {
+                    if !self.is_stopping {
+                        self.admit(stream.into(), Peer { socket: None, proxied: None });
+                    }
                     continue;
                 }
                 ToShard::Notice(notice) => Input::Notice(notice),

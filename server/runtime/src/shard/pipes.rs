@@ -1,9 +1,10 @@
 //! The table of a shard's connections, by slot and generation.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use throng_engine::{Now, PipeId};
+use throng_wire::http::Peer;
 
 use super::readiness::Interest;
 use crate::limiter::Permit;
@@ -15,7 +16,9 @@ pub(super) struct Head {
     pub(super) is_watched: bool,
     /// Bytes that arrived so far.
     pub(super) bytes: Vec<u8>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
+    /// A PROXY header comes before the request.
+    pub(super) awaits_proxy_header: bool,
     /// `None` once it was refused: further bytes are dropped until the client closes.
     pub(super) permit: Option<Permit>,
 }

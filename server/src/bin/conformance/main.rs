@@ -76,6 +76,7 @@ fn options(args: &Args) -> Options {
             ],
             allowed_origins: vec!["*".into()],
             allow_eio3: true,
+            ..HttpPolicy::default()
         },
         connections_max: u32::MAX,
         connections_per_ip_max: 0,

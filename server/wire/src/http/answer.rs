@@ -45,16 +45,25 @@ impl EngineError {
     }
 }
 
+/// Seconds after which a client that was refused for a lack of capacity may try again (`Retry-After`).
+/// Spec: LIM-13.
+pub const RETRY_AFTER_S: u32 = 5;
+
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
-/// [`accept_key`](crate::ws::accept_key). Spec: TRN-51.
-pub fn switching_protocols(accept: &str) -> String {
+/// [`accept_key`](crate::ws::accept_key); `protocol`: the subprotocol that is agreed on, see
+/// [`first_protocol`](super::first_protocol). Spec: TRN-51, TRN-65.
+pub fn switching_protocols(accept: &str, protocol: Option<&str>) -> String {
+    let (name, protocol, end) = match protocol {
+        Some(protocol) => ("Sec-WebSocket-Protocol: ", protocol, "\r\n"),
+        None => ("", "", ""),
+    };
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{name}{protocol}{end}\r\n"
     )
 }
 
-/// A whole HTTP/1.1 answer after which the connection is closed.
+/// A whole HTTP/1.1 answer after which the connection is closed; 429 and 503 say when to try again.
 pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
     let reason = match status {
         400 => "Bad Request",
@@ -70,9 +79,13 @@ pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
         503 => "Service Unavailable",
         _ => "Error",
     };
+    let retry_after = match status {
+        429 | 503 => format!("Retry-After: {RETRY_AFTER_S}\r\n"),
+        _ => String::new(),
+    };
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n{json_body}",
+         Cache-Control: no-store\r\n{retry_after}Connection: close\r\n\r\n{json_body}",
         json_body.len()
     )
     .into_bytes()

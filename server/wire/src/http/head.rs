@@ -1,6 +1,7 @@
 use data_encoding::BASE64;
 use httparse::{Header, Status};
 
+use super::Forwarded;
 use crate::Fault;
 
 /// Bytes of the longest request head that is accepted (LIM-8).
@@ -36,6 +37,8 @@ pub struct Request<'a> {
     pub origin: Option<&'a str>,
     /// `Authorization`, if it is given and is text.
     pub authorization: Option<&'a str>,
+    /// What a proxy says about the client; to be believed of a trusted one only.
+    pub forwarded: Forwarded<'a>,
     /// Set if the client asks to go on as WebSocket.
     pub upgrade: Option<Upgrade<'a>>,
 }
@@ -47,6 +50,8 @@ pub struct Upgrade<'a> {
     pub key: Option<&'a str>,
     /// `Sec-WebSocket-Version` is 13.
     pub is_version_13: bool,
+    /// The first of the subprotocols that are offered (TRN-65).
+    pub protocol: Option<&'a str>,
 }
 
 /// Reads the request head at the start of `bytes`.
@@ -79,6 +84,7 @@ pub fn head(bytes: &[u8]) -> Result<Head<'_>, Fault> {
         Some(Upgrade {
             key: fields.one("sec-websocket-key")?.filter(|key| is_key(key)),
             is_version_13: fields.one("sec-websocket-version")? == Some("13"),
+            protocol: fields.text("sec-websocket-protocol").and_then(first_protocol),
         })
     } else {
         None
@@ -90,6 +96,11 @@ pub fn head(bytes: &[u8]) -> Result<Head<'_>, Fault> {
         host: fields.one("host")?,
         origin: fields.one("origin")?,
         authorization: fields.one("authorization")?,
+        forwarded: Forwarded::new(
+            fields.all("x-forwarded-for").rev(),
+            fields.text("x-forwarded-proto"),
+            fields.text("x-forwarded-host"),
+        ),
         upgrade,
     };
     Ok(Head::Complete { len, request })
@@ -104,10 +115,18 @@ pub fn is_same_origin(origin: &str, host: &str) -> bool {
     !authority.is_empty() && bare(authority).eq_ignore_ascii_case(bare(host))
 }
 
+/// The first of the subprotocols in a `Sec-WebSocket-Protocol`. A browser closes the connection if
+/// none of those it offered comes back. Spec: TRN-65.
+pub fn first_protocol(offered: &str) -> Option<&str> {
+    let first = offered.split(',').next()?.trim_matches([' ', '\t']);
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!first.is_empty() && first.bytes().all(is_token)).then_some(first)
+}
+
 struct Fields<'h, 'a>(&'h [Header<'a>]);
 
 impl<'a> Fields<'_, 'a> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.0.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
     }
 
@@ -120,6 +139,11 @@ impl<'a> Fields<'_, 'a> {
         }
         let value = std::str::from_utf8(value).map_err(|_| Fault::HeadInvalid)?;
         Ok(Some(value.trim_matches([' ', '\t'])))
+    }
+
+    /// The first value of a field that may be repeated, if it is text.
+    fn text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.all(name).next()?).ok()
     }
 
     fn has_token(&self, name: &str, token: &str) -> bool {

@@ -10,6 +10,8 @@ const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n\
     Sec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+const NO_UPGRADE: Upgrade<'_> = Upgrade { key: None, is_version_13: false, protocol: None };
+
 #[track_caller]
 fn request(text: &str) -> Request<'_> {
     match head(text.as_bytes()) {
@@ -34,7 +36,12 @@ fn a_websocket_upgrade_is_read() {
             host: Some("chat.example:8090"),
             origin: Some("http://chat.example:8090"),
             authorization: Some("Bearer abc"),
-            upgrade: Some(Upgrade { key: Some("dGhlIHNhbXBsZSBub25jZQ=="), is_version_13: true }),
+            forwarded: Forwarded::default(),
+            upgrade: Some(Upgrade {
+                key: Some("dGhlIHNhbXBsZSBub25jZQ=="),
+                is_version_13: true,
+                protocol: None,
+            }),
         }
     );
 }
@@ -63,7 +70,7 @@ fn upgrade_needs_both_fields_and_http_1_1() {
     assert_eq!(request(&other).upgrade, None);
     assert_eq!(request(&UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).upgrade, None);
     let split = with_field("Connection: close\r\nConnection: upgrade\r\nUpgrade: h2c, websocket");
-    assert_eq!(request(&split).upgrade, Some(Upgrade { key: None, is_version_13: false }));
+    assert_eq!(request(&split).upgrade, Some(NO_UPGRADE));
 }
 
 #[test]
@@ -71,10 +78,37 @@ fn a_key_is_sixteen_bytes_in_base64_and_the_version_is_13() {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     for bad in ["", "x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25j", &key.repeat(2)] {
         let text = UPGRADE.replace(key, bad);
-        assert_eq!(request(&text).upgrade, Some(Upgrade { key: None, is_version_13: true }));
+        let is_version_13 = true;
+        assert_eq!(request(&text).upgrade, Some(Upgrade { is_version_13, ..NO_UPGRADE }));
     }
     let text = UPGRADE.replace("Version: 13", "Version: 8");
-    assert_eq!(request(&text).upgrade, Some(Upgrade { key: Some(key), is_version_13: false }));
+    assert_eq!(request(&text).upgrade, Some(Upgrade { key: Some(key), ..NO_UPGRADE }));
+}
+
+#[test]
+fn the_first_subprotocol_that_is_offered_is_read() {
+    let protocol = |field: &str| {
+        let text =
+            UPGRADE.replace("Sec-WebSocket-Version", &format!("{field}\r\nSec-WebSocket-Version"));
+        request(&text).upgrade.and_then(|upgrade| upgrade.protocol.map(str::to_owned))
+    };
+    let name = "Sec-WebSocket-Protocol";
+    assert_eq!(protocol(&format!("{name}: chat.v2 , chat")).as_deref(), Some("chat.v2"));
+    assert_eq!(protocol(&format!("{name}: a\r\n{name}: b")).as_deref(), Some("a"));
+    for none in ["", ", a", "a b, c", "a/b", "\u{fc}"] {
+        assert_eq!(protocol(&format!("{name}: {none}")), None, "{none}");
+    }
+}
+
+#[test]
+fn what_proxies_forward_is_read_from_the_last_line() {
+    let text = with_field(
+        "X-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2, 192.0.2.3\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: chat.example:8443",
+    );
+    let lines = ["192.0.2.2, 192.0.2.3", "192.0.2.1"].map(str::as_bytes);
+    let forwarded = Forwarded::new(lines.into_iter(), Some("https"), Some("chat.example:8443"));
+    assert_eq!(request(&text).forwarded, forwarded);
 }
 
 #[test]
@@ -170,10 +204,26 @@ fn an_origin_is_the_same_if_host_and_port_are() {
 fn the_answer_to_an_upgrade_is_that_of_rfc_6455() {
     let accept = crate::ws::accept_key("dGhlIHNhbXBsZSBub25jZQ==");
     assert_eq!(
-        switching_protocols(&accept),
+        switching_protocols(&accept, None),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
     );
+    // The server's handshake of RFC 6455 §1.2.
+    assert_eq!(
+        switching_protocols(&accept, Some("chat")),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+         Sec-WebSocket-Protocol: chat\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_refusal_for_a_lack_of_capacity_says_when_to_try_again() {
+    let answer = |status| String::from_utf8(refusal(status, "{}")).expect("text");
+    for status in [429, 503] {
+        assert!(answer(status).contains("\r\nRetry-After: 5\r\n"), "{status}");
+    }
+    assert!(!answer(400).contains("Retry-After"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_handshake_answer_counts_as_one_frame() {
-        let answer = switching_protocols("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let answer = switching_protocols("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
         assert_eq!(frame_at(answer.as_bytes(), 10), 0..answer.len());
         assert!(frame_at(answer.as_bytes(), answer.len()).is_empty());
     }

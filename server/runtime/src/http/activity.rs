@@ -1,0 +1,131 @@
+//! How long a connection of the HTTP thread may be silent.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// What a connection is doing. Clones speak of the same connection.
+#[derive(Clone)]
+pub(super) struct Activity(watch::Sender<Phase>);
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Between two requests, since the last byte was written.
+    Idle(Instant),
+    /// A request head has begun to arrive.
+    Head(Instant),
+    /// A request is being served. What serves it has time limits of its own.
+    Request,
+}
+
+/// A request that is being served; dropped when its answer is ready to be sent.
+pub(super) struct Serving(Activity);
+
+impl Activity {
+    pub(super) fn new() -> Activity {
+        Activity(watch::Sender::new(Phase::Idle(Instant::now())))
+    }
+
+    pub(super) fn has_read(&self) {
+        self.0.send_if_modified(|phase| {
+            let is_first = matches!(phase, Phase::Idle(_));
+            if is_first {
+                *phase = Phase::Head(Instant::now());
+            }
+            is_first
+        });
+    }
+
+    /// A client that still takes an answer is not idle.
+    pub(super) fn has_written(&self) {
+        self.0.send_if_modified(|phase| {
+            let is_idle = matches!(phase, Phase::Idle(_));
+            if is_idle {
+                *phase = Phase::Idle(Instant::now());
+            }
+            is_idle
+        });
+    }
+
+    pub(super) fn serve(&self) -> Serving {
+        self.0.send_replace(Phase::Request);
+        Serving(self.clone())
+    }
+
+    /// Completes when the connection was idle for `keep_alive`, or a head took `head_timeout`.
+    pub(super) async fn expired(&self, keep_alive: Duration, head_timeout: Duration) {
+        let mut phases = self.0.subscribe();
+        loop {
+            let phase = *phases.borrow_and_update();
+            let changed = phases.changed();
+            let has_changed = match phase {
+                Phase::Idle(since) => before(since + keep_alive, changed).await,
+                Phase::Head(since) => before(since + head_timeout, changed).await,
+                Phase::Request => changed.await.is_ok(),
+            };
+            if !has_changed {
+                return;
+            }
+        }
+    }
+}
+
+/// False when the deadline came before the change.
+async fn before<E>(deadline: Instant, changed: impl Future<Output = Result<(), E>>) -> bool {
+    tokio::select! {
+        changed = changed => changed.is_ok(),
+        () = sleep_until(deadline) => false,
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.0.send_replace(Phase::Idle(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP_ALIVE: Duration = Duration::from_secs(75);
+    const HEAD: Duration = Duration::from_secs(30);
+
+    /// Seconds until the connection expires; `None` if it does not within an hour.
+    async fn lives(activity: &Activity) -> Option<u64> {
+        let begun = Instant::now();
+        let expired = activity.expired(KEEP_ALIVE, HEAD);
+        tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
+        Some(begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_lives_longer_than_a_head_may_take() {
+        let activity = Activity::new();
+        assert_eq!(lives(&activity).await, Some(75));
+        activity.has_read();
+        assert_eq!(lives(&activity).await, Some(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_dribbles_in_gains_no_time() {
+        let activity = Activity::new();
+        activity.has_read();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        activity.has_read();
+        assert_eq!(lives(&activity).await, Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_does_not_expire_and_an_answer_that_is_read_is_not_idle() {
+        let activity = Activity::new();
+        activity.has_read();
+        let serving = activity.serve();
+        assert_eq!(lives(&activity).await, None);
+        drop(serving);
+        tokio::time::advance(Duration::from_secs(70)).await;
+        activity.has_written();
+        assert_eq!(lives(&activity).await, Some(75));
+    }
+}
