@@ -11,7 +11,7 @@ use throng::config::{self, Config, Faults, Flags, Shown, docs};
 use throng::import::import;
 use throng::log;
 use throng::metrics;
-use throng::serve::serve;
+use throng::serve;
 use throng::start::StartError;
 use throng_runtime::lifetime::on_http_thread;
 
@@ -31,8 +31,8 @@ fn main() -> ExitCode {
 fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
     let (config, _) = load(args.config.as_deref(), args.settings.0)?;
     let _log = log::start(config.server.log, &config.server.log_filter.0);
-    let is_drained = on_http_thread(async move || serve(config).await)?;
-    Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_all_written = on_http_thread(async move || serve::serve(config).await)?;
+    Ok(if is_all_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
@@ -42,8 +42,13 @@ fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
 }
 
 fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
-    let (_, shown) = load(args.config.as_deref(), args.settings.0)?;
-    let text = if is_explained { docs::explain(&shown) } else { "configuration OK\n".to_owned() };
+    let (config, shown) = load(args.config.as_deref(), args.settings.0)?;
+    let text = if is_explained {
+        docs::explain(&shown)
+    } else {
+        on_http_thread(async move || serve::check(config).await)?;
+        "configuration OK\n".to_owned()
+    };
     // A reader that went away wants no more lines.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)

@@ -47,7 +47,7 @@ use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use deps::{Deps, OnRequest, PeerAddr, Readiness, Revoked};
+pub use deps::{Deps, OnRequest, PeerAddr, Revoked};
 pub use request_log::redact;
 pub use settings::Settings;
 

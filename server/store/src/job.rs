@@ -54,7 +54,7 @@ impl Job {
                         appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
                     }
                     JobOutcome::OutOfSequence { last_seq } => {
-                        Err(AppendError::OutOfSequence { last_seq })
+                        Err(AppendError::OutOfSequence { last_seq, messages })
                     }
                     JobOutcome::UnknownRoom | JobOutcome::Done => Err(AppendError::UnknownRoom),
                 };

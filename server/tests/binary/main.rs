@@ -2,8 +2,10 @@
 
 mod bounds;
 mod handover;
+mod hung;
 mod import;
 mod lifetime;
 mod metrics;
 mod process;
 mod redis;
+mod storage;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use throng_health::{Need, State};
 use throng_rest::PeerAddr;
 
 use crate::common::{bench, bench_with, get, request};
@@ -66,15 +67,28 @@ async fn storage_serves_what_the_store_made_and_nothing_else() {
 async fn machines_learn_health_readiness_and_metrics() {
     let bench = bench().await;
     bench.get("/health").await.is(200, json!({ "status": "ok" }));
-    bench.get("/ready").await.is(200, json!({ "ready": true, "checks": { "store": "ok" } }));
+    let ready = |checks: Value| {
+        let for_s = json!({ "store": 0, "disk": 0, "lock": 0 });
+        json!({ "ready": checks["store"] == "ok", "checks": checks, "for_s": for_s })
+    };
+    let checks = json!({ "store": "ok", "disk": "ok", "lock": "ok" });
+    bench.get("/ready").await.is(200, ready(checks));
     let metrics = bench.get("/metrics").await;
     assert_eq!((metrics.status.as_u16(), metrics.text().as_str()), (200, "throng_rooms 2\n"));
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    // Asked of memory, so it is answered at once whatever the store does.
     bench.store.close().await;
-    bench
-        .get("/ready")
-        .await
-        .is(503, json!({ "ready": false, "checks": { "store": "unavailable" } }));
+    let store = bench.store.options().health.depends_on("store", Need::Required);
+    store.set(State::Down("the disk is full".into()));
+    let answer = bench.get("/ready").await;
+    let checks = json!({ "store": "down: the disk is full", "disk": "ok", "lock": "ok" });
+    answer.is(503, ready(checks));
+    assert_eq!(answer.header("retry-after"), "1");
+    let redis = bench.store.options().health.depends_on("redis", Need::Optional);
+    store.set(State::Ok);
+    redis.set(State::Down("timeout".into()));
+    let answer = bench.get("/ready").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["checks"]["redis"]), (200, &json!("down: timeout")));
     bench.get("/health").await.is(200, json!({ "status": "ok" }));
 }
 
