@@ -4,11 +4,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use rustix::process::Signal;
 use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
 use throng_health::{Need, State};
 use throng_rest::Deps;
 use throng_store::Store;
-use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 

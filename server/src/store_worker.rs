@@ -16,8 +16,8 @@ use tokio::sync::{Mutex, mpsc};
 use crate::backplane::BackplaneHandle;
 use crate::rows::{card, message, room_info, stored_message};
 use lookups::Lookups;
-use unsaved::Unsaved;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
+use unsaved::Unsaved;
 
 /// The store as the shards see it.
 pub struct StoreWorker {
@@ -104,7 +104,11 @@ fn start(
                 if let Err(AppendError::OutOfSequence { last_seq, messages }) = appended {
                     // A commit that was reported as failed was kept. The store numbers these messages,
                     // and the shard fetches those that it does not know.
-                    tracing::warn!(room = room.0, last_seq, "the room has more messages than known");
+                    tracing::warn!(
+                        room = room.0,
+                        last_seq,
+                        "the room has more messages than known"
+                    );
                     appended = worker.store.append(room.0, None, messages).await;
                 }
                 let outcome = match appended {
@@ -272,7 +276,7 @@ mod tests {
             img: "".into(),
             time: "".into(),
         };
-        // The shard was never told of these.
+        // The shard does not know of these.
         let kept = [message("one"), message("two")].map(crate::rows::message).to_vec();
         store.append(1, None, kept).await.expect("append");
         let bell = Arc::new(Bell::new().expect("a descriptor"));

@@ -1,5 +1,5 @@
-//! How the things are that the server depends on. Whoever watches one of them sets its state;
-//! `/ready` and the metrics read all of them.
+//! The states of what the server depends on. The code that watches a dependency sets its state; `/ready`
+//! and the metrics read all of them.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -57,7 +57,8 @@ pub async fn stop<A: App>(
     // A thread of its own, which the end of the process does not wait for if a shard hangs.
     let (joined_in, joined) = oneshot::channel();
     std::thread::spawn(move || {
-        let _ = joined_in.send(threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(())))));
+        let _ =
+            joined_in.send(threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(())))));
     });
     let shards_ended = matches!(tokio::time::timeout(GRACE, joined).await, Ok(Ok(true)));
     if !shards_ended {

@@ -1,5 +1,5 @@
-//! Watches that every shard turns. A shard that hangs answers nothing and accepts nobody, so its
-//! requests are answered for it, and the HTTP thread accepts its connections until it turns again.
+//! Watches that every shard turns. A shard that hangs answers nothing and accepts no connection,
+//! so its requests are answered for it, and the HTTP thread accepts its connections until it turns again.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -87,12 +87,15 @@ impl<A: App> Watchdog<A> {
 
     /// Accepts the connections of a shard and hands them to the HTTP thread.
     fn stand_in(&self, shard: usize) -> impl Future<Output = ()> + Send + 'static {
-        let listener = self.listeners[shard].try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener =
+            self.listeners[shard].try_clone().and_then(tokio::net::TcpListener::from_std);
         let (limiter, handovers) = (Arc::clone(&self.limiter), self.handovers.clone());
         async move {
             let listener = match listener {
                 Ok(listener) => listener,
-                Err(error) => return tracing::warn!(shard, %error, "cannot accept for a hung shard"),
+                Err(error) => {
+                    return tracing::warn!(shard, %error, "cannot accept for a hung shard");
+                }
             };
             loop {
                 let (stream, peer) = match listener.accept().await {

@@ -1,6 +1,6 @@
 //! A connection on loan from a pool. This is the only place that decides whether one is used again:
-//! SQLite rolls back by itself when its disk is full, the rollback that follows then fails, and
-//! whoever uses such a connection again inherits a transaction that does not exist.
+//! SQLite rolls back by itself when its disk is full, the rollback that follows then fails, and the
+//! next user of such a connection inherits a transaction that does not exist.
 
 use std::ops::{Deref, DerefMut};
 

@@ -93,7 +93,8 @@ pub(crate) fn database_file(url: &str) -> Result<PathBuf, StoreError> {
         return Err(StoreError::Url(without_secrets(url)));
     }
     let file = SqliteConnectOptions::from_str(url)?;
-    std::path::absolute(file.get_filename()).map_err(|error| StoreError::at(file.get_filename(), error))
+    std::path::absolute(file.get_filename())
+        .map_err(|error| StoreError::at(file.get_filename(), error))
 }
 
 /// How SQLite is opened: to read, or to write.
@@ -185,7 +186,15 @@ impl Db {
             Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await?,
         };
         let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout());
-        Ok(Self { dialect, writer, readers, probe: Arc::new(probe), answer_timeout, metrics, health })
+        Ok(Self {
+            dialect,
+            writer,
+            readers,
+            probe: Arc::new(probe),
+            answer_timeout,
+            metrics,
+            health,
+        })
     }
 
     /// The pool for writing, the pool for reading, and how a probe connects.

@@ -24,6 +24,9 @@ pub(crate) fn create_private(directory: &Path) -> Result<(), StoreError> {
     if directory.is_dir() {
         return Ok(());
     }
+    if directory.exists() {
+        return Err(StoreError::at(directory, ErrorKind::NotADirectory.into()));
+    }
     if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_private(parent)?;
     }
@@ -141,7 +144,7 @@ pub(crate) struct DatabaseLock {
 }
 
 impl DatabaseLock {
-    /// Takes the lock, and writes this process's id into it for whoever finds it taken.
+    /// Takes the lock, and writes this process's id into it, which a process that finds it taken reports.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
         let path = lock_of(database);
         let mut file = open_private(&path)?;
@@ -156,8 +159,9 @@ impl DatabaseLock {
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::at(&path, error)),
         }
-        let written =
-            file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
         if let Err(error) = written {
             // The lock holds all the same.
             tracing::warn!(path = %path.display(), %error, "the process id could not be written");

@@ -85,7 +85,9 @@ impl StorageFault {
         if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
             return Self::of_mysql(error.number());
         }
-        error.try_downcast_ref::<PgDatabaseError>().and_then(|error| Self::of_sqlstate(error.code()))
+        error
+            .try_downcast_ref::<PgDatabaseError>()
+            .and_then(|error| Self::of_sqlstate(error.code()))
     }
 
     /// By SQLite's result code; its lowest byte is the class.

@@ -9,8 +9,8 @@ use imagesize::ImageType;
 use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
-use crate::directory::{create_private, mend_directory};
 use crate::dialect::OnConflict;
+use crate::directory::{create_private, mend_directory};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
 

@@ -110,7 +110,8 @@ impl Drop for Shared {
 /// # Errors
 /// As [`Store::open`].
 pub async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
-    let file = if Dialect::of(url) == Some(Dialect::Sqlite) { Some(database_file(url)?) } else { None };
+    let file =
+        if Dialect::of(url) == Some(Dialect::Sqlite) { Some(database_file(url)?) } else { None };
     let database_dir = file.as_deref().and_then(Path::parent);
     for directory in database_dir.into_iter().chain([options.data_dir.as_path()]) {
         directory::check(directory)?;

@@ -14,8 +14,8 @@ use throng_store::{ImageKind, NewUser, Options, Store, StoreError, TokenScope, c
 /// The smallest PNG, with a number behind it that makes each file another one.
 fn image(number: u8) -> Bytes {
     const PNG: &[u8] = &[
-        0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0,
-        1, 0, 0, 0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89,
+        0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0,
+        0, 0, 1, 0, 0, 0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89,
     ];
     [PNG, &[number]].concat().into()
 }
@@ -120,8 +120,8 @@ async fn a_lock_of_another_program_is_reported_and_its_end_too() {
     let other = bench.second_db().await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("lock");
     bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
-    let told = State::Down("another program locks the database".into());
-    bench.until("store", DOWN_WITHIN, |state| *state == told).await;
+    let locked = State::Down("another program locks the database".into());
+    bench.until("store", DOWN_WITHIN, |state| *state == locked).await;
     assert!(bench.store.append(1, None, vec![text(user, "locked out")]).await.is_err());
     lock.rollback().await.expect("release");
     bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
@@ -164,10 +164,14 @@ async fn what_cannot_be_opened_says_why_within_a_second() {
     let options = Options { is_exclusive: true, ..options(&dir) };
     let url = options.default_url();
     check(&url, &options).await.expect("nothing is there yet");
-    assert!(std::fs::read_dir(dir.path()).expect("list").next().is_none(), "a check leaves nothing");
+    assert!(
+        std::fs::read_dir(dir.path()).expect("list").next().is_none(),
+        "a check leaves nothing"
+    );
     let database = dir.path().join("throng.db");
 
-    std::fs::write(&database, "not a database, and long enough to be looked at".repeat(100)).expect("write");
+    std::fs::write(&database, "not a database, and long enough to be looked at".repeat(100))
+        .expect("write");
     let damaged = open_error(&url, options.clone()).await.to_string();
     assert!(damaged.contains("file is not a database"), "{damaged}");
 
@@ -186,7 +190,7 @@ async fn what_cannot_be_opened_says_why_within_a_second() {
     std::fs::write(&file, "x").expect("write");
     let in_file = Options { is_exclusive: true, ..Options::new(file.join("data")) };
     let no_directory = open_error(&in_file.default_url(), in_file).await.to_string();
-    assert!(no_directory.contains("Not a directory"), "{no_directory}");
+    assert!(no_directory.contains("not a directory"), "{no_directory}");
 
     for url in ["postgres://a:b@127.0.0.1:1/x", "mysql://a:b@127.0.0.1:1/x"] {
         let refused = open_error(url, options.clone()).await.to_string();
@@ -235,7 +239,8 @@ async fn everything_in_the_data_directory_is_private() {
         assert!(files >= 4, "the database, its log, its lock and an image: {files}");
         assert!(store.close().await);
         // As an earlier version left it.
-        for (path, mode) in [("", 0o755), ("throng.db", 0o644), ("throng.lock", 0o644), ("storage", 0o755)]
+        for (path, mode) in
+            [("", 0o755), ("throng.db", 0o644), ("throng.lock", 0o644), ("storage", 0o755)]
         {
             let mode = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(data.join(path), mode).expect("chmod");

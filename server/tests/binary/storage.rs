@@ -44,8 +44,10 @@ fn a_second_process_on_the_directory_exits_and_names_the_first() {
 #[test]
 fn a_mark_that_could_not_be_written_shows_in_the_exit_status() {
     let mut server = start();
-    let registered = server.ask(&json_post("/api/register", r#"{"name":"a@b.c","password":"secret"}"#));
-    let (_, rest) = registered.split_once(r#""api_token":""#).unwrap_or_else(|| panic!("{registered}"));
+    let registered =
+        server.ask(&json_post("/api/register", r#"{"name":"a@b.c","password":"secret"}"#));
+    let (_, rest) =
+        registered.split_once(r#""api_token":""#).unwrap_or_else(|| panic!("{registered}"));
     let token = rest.split('"').next().expect("a split has a first part").to_owned();
     let mut socket = server.websocket(OPEN);
     read_text(&mut socket);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import { binary, root, start } from './programs.mjs';
+import { binary, program, root, start } from './programs.mjs';
 
 export const artifacts = process.env.E2E_ARTIFACTS ?? join(root, 'target', 'artifacts');
 
@@ -28,7 +28,10 @@ export class Server {
   #exit;
   #dirs = [];
 
-  /** Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept). */
+  /**
+   * Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept), `under` (a
+   * program and its arguments, which becomes the server).
+   */
   constructor(options = {}) {
     this.options = options;
     this.log = [];
@@ -61,7 +64,10 @@ export class Server {
 
   /** Starts the process on `port` (0: any) and waits for the line that says it is ready. */
   async launch(port = this.port) {
-    const child = start(binary(this.options.bin ?? 'throng'), this.#args(port), {
+    const [under, ...before] = this.options.under ?? [];
+    const own = [binary(this.options.bin ?? 'throng'), ...this.#args(port)];
+    const [path, ...args] = under ? [program(under), ...before, ...own] : own;
+    const child = start(path, args, {
       env: { ...process.env, RUST_BACKTRACE: '1', ...this.options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
