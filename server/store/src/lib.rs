@@ -46,7 +46,7 @@ mod users;
 mod watch;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -96,12 +96,19 @@ struct Shared {
     commit_queue: mpsc::Sender<Job>,
     metrics: Arc<StoreMetrics>,
     disk: Arc<Disk>,
-    watching: JoinHandle<()>,
+    /// Until the store is closed.
+    watching: Mutex<Option<Watching>>,
 }
 
-impl Drop for Shared {
+/// What ends when the store is closed or dropped: the watch, and then the right to the file.
+struct Watching {
+    task: JoinHandle<()>,
+    _lock: Option<Arc<DatabaseLock>>,
+}
+
+impl Drop for Watching {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.task.abort();
     }
 }
 
@@ -137,7 +144,7 @@ impl Store {
             Some(Dialect::Sqlite) if options.is_exclusive => {
                 let file = database_file(url)?;
                 file.parent().map_or(Ok(()), create_private)?;
-                Some(DatabaseLock::take(&file)?)
+                Some(Arc::new(DatabaseLock::take(&file)?))
             }
             _ => None,
         };
@@ -154,8 +161,10 @@ impl Store {
             metrics: metrics.clone(),
         };
         tokio::spawn(committer.run(jobs));
-        let watch = Watch { db: db.clone(), disk: Arc::clone(&disk), lock, dependencies };
-        let watching = tokio::spawn(watch.begin().await.run());
+        let watch =
+            Watch { db: db.clone(), disk: Arc::clone(&disk), lock: lock.clone(), dependencies };
+        let task = tokio::spawn(watch.begin().await.run());
+        let watching = Mutex::new(Some(Watching { task, _lock: lock }));
         let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
         let store = Self { shared: Arc::new(shared) };
         store.settle(&store.options().node).await?;
@@ -185,11 +194,18 @@ impl Store {
     pub async fn close(&self) -> bool {
         let closing = async {
             let flushed = self.flush().await;
-            self.shared.watching.abort();
+            let held = &self.shared.watching;
+            let mut watching = held.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(Watching { task, .. }) = &mut watching {
+                task.abort();
+                let _ = task.await;
+            }
             if let Err(error) = &flushed {
                 tracing::error!(%error, "closing the store: queued work was not committed");
             }
             self.db().close().await;
+            // Another process may open the file from now on.
+            drop(watching);
             flushed.is_ok()
         };
         tokio::time::timeout(CLOSE_TIMEOUT, closing).await.unwrap_or_else(|_| {

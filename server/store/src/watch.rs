@@ -43,7 +43,7 @@ pub(crate) struct Watch {
     pub db: Db,
     pub disk: Arc<Disk>,
     /// `None` where the database is not a file, or not exclusive.
-    pub lock: Option<DatabaseLock>,
+    pub lock: Option<Arc<DatabaseLock>>,
     pub dependencies: Dependencies,
 }
 

@@ -87,7 +87,7 @@ async fn storage_that_takes_no_byte_is_reported_and_heals() {
     use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
     use tokio::signal::unix::{SignalKind, signal};
     // Without a handler the signal would end the process instead of failing the write.
-    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).expect("a handler");
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).expect("a handler"));
     let bench = bench().await;
     let user = bench.user("ann@example.org").await.id;
     all_writes_work(&bench, user, 1).await;

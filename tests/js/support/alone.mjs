@@ -20,7 +20,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Runs a server in a namespace where `folder` is a file system of its own, of so many MB. */
 export const onSmallDisk = (folder, mb) => [
-  'unshare', '--user', '--map-root-user', '--mount', 'bash', '-c',
+  program('unshare'), '--user', '--map-root-user', '--mount', program('bash'), '-c',
   `mount -t tmpfs -o size=${mb}m tmpfs "$0" && exec "$@"`, folder,
 ];
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import { binary, program, root, start } from './programs.mjs';
+import { binary, root, start } from './programs.mjs';
 
 export const artifacts = process.env.E2E_ARTIFACTS ?? join(root, 'target', 'artifacts');
 
@@ -29,8 +29,8 @@ export class Server {
   #dirs = [];
 
   /**
-   * Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept), `under` (a
-   * program and its arguments, which becomes the server).
+   * Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept), `under` (path
+   * and arguments of a program that becomes the server).
    */
   constructor(options = {}) {
     this.options = options;
@@ -64,9 +64,8 @@ export class Server {
 
   /** Starts the process on `port` (0: any) and waits for the line that says it is ready. */
   async launch(port = this.port) {
-    const [under, ...before] = this.options.under ?? [];
     const own = [binary(this.options.bin ?? 'throng'), ...this.#args(port)];
-    const [path, ...args] = under ? [program(under), ...before, ...own] : own;
+    const [path, ...args] = [...(this.options.under ?? []), ...own];
     const child = start(path, args, {
       env: { ...process.env, RUST_BACKTRACE: '1', ...this.options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
