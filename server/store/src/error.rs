@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::NewMessage;
-
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -100,25 +98,6 @@ pub enum RegisterError {
     /// Another account has this e-mail, compared by [`crate::email_key`].
     #[error("the e-mail is taken")]
     EmailTaken,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why messages were not appended; none of the call's messages was kept.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The room does not exist.
-    #[error("the room does not exist")]
-    UnknownRoom,
-    /// The first seq does not follow the room's `last_seq`: the caller's counter is wrong, usually
-    /// because an earlier append failed.
-    #[error("the room's last seq is {last_seq}")]
-    OutOfSequence {
-        last_seq: u64,
-        /// The messages, so that the caller may append them under another number.
-        messages: Vec<NewMessage>,
-    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -53,10 +53,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use clock::format_datetime;
-pub use error::{AppendError, ImageError, RegisterError, StoreError};
+pub use error::{ImageError, RegisterError, StoreError};
 pub use fault::StorageFault;
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
-pub use job::Appended;
+pub use job::{AppendError, Appended};
 pub use load::{Load, LoadedUser};
 pub use messages::{
     FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES, PlacedMessage,
