@@ -52,9 +52,9 @@ impl<A: App> Shards<A> {
         self.shard_stats.iter().all(|stats| stats.has_started())
     }
 
-    /// Begins to watch, on the current tokio runtime, that every shard turns. `on_look` is called twice
-    /// a second with what hangs, if anything does. Connections and polling requests of a shard that hangs
-    /// are served by the HTTP thread meanwhile.
+    /// Begins to watch, on the current tokio runtime, that every shard turns. `on_look` is called
+    /// after each look with what hangs, if anything does. Connections and polling requests of a shard
+    /// that hangs are served by the HTTP thread meanwhile.
     pub fn watch(&mut self, on_look: impl Fn(Option<String>) + Send + 'static) {
         if let Some(watchdog) = self.watchdog.take() {
             self.watching = Some(tokio::spawn(watchdog.run(on_look)));

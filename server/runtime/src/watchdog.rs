@@ -14,7 +14,7 @@ use crate::link::{Handover, ShardHandles};
 use crate::stats::ShardStats;
 
 /// Between two looks. Each wakes the shards that sleep, so that they turn before the next one.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Looks without a turn in between after which a shard hangs.
 const IDLE_LOOKS_MAX: u32 = 2;
 /// Pause after the system had no descriptor or memory for a connection.
