@@ -12,6 +12,7 @@ use crate::{Failure, Outcome};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-spec", &[]),
     ("throng-tables", &[]),
+    ("throng-health", &[]),
     ("throng-wire", &[]),
     ("throng-mesh", &[]),
     ("throng-engine", &["throng-tables", "throng-wire"]),
@@ -19,13 +20,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-chat", &["throng-tables", "throng-wire", "throng-engine"]),
     ("throng-cluster", &["throng-tables", "throng-engine", "throng-chat"]),
     ("throng-redis", &["throng-tables", "throng-engine", "throng-chat", "throng-cluster"]),
-    ("throng-store", &["throng-tables"]),
+    ("throng-store", &["throng-tables", "throng-health"]),
     ("throng-import", &["throng-store"]),
-    ("throng-rest", &["throng-tables", "throng-store", "throng-wire"]),
+    ("throng-rest", &["throng-tables", "throng-health", "throng-store", "throng-wire"]),
     (
         "throng",
         &[
             "throng-tables",
+            "throng-health",
             "throng-wire",
             "throng-mesh",
             "throng-engine",

@@ -48,6 +48,15 @@ pub const SKIPS: &[(&[&str], &str)] = &[
          tests check it on one thread.",
     ),
     (
+        &["LIM-70"],
+        "Filling the target's disk cannot be done from outside; the server's own tests raise the floor.",
+    ),
+    (
+        &["REST-75", "REST-76", "REST-77"],
+        "A fault of the storage or a hung thread cannot be caused from outside; the server's own tests \
+         and the end-to-end fault tests cause them.",
+    ),
+    (
         &["LIM-41", "LIM-61"],
         "Needs an orderly stop of the target, which the harness does not control.",
     ),

@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use throng_chat::cluster::Signal;
 use throng_chat::{Chat, NewMessage, RoomId, Seq, TokenHash, UserCard};
 use throng_cluster::{Cluster, Seed};
+use throng_health::Dependency;
 use throng_redis::adapter::Channels;
 use throng_redis::egress::Egress;
 use throng_redis::ingress::Ingress;
@@ -152,7 +153,7 @@ impl Backplane {
         Ok(())
     }
 
-    /// Starts the thread.
+    /// Starts the thread. `redis`: where it reports how Redis is.
     ///
     /// # Errors
     /// [`throng_runtime::StartError::System`] when the thread cannot be started.
@@ -163,10 +164,11 @@ impl Backplane {
         placement: [u8; 16],
         signals: Vec<mpsc::Receiver<Signal>>,
         clock: Clock,
+        redis: Dependency,
     ) -> Result<(BackplaneHandle, JoinHandle<()>), StartError> {
         let Backplane { config, connector, cluster, .. } = self;
         let (changes_in, changes) = mpsc::channel(CHANGES_MAX);
-        let stats = Arc::new(RedisStats::default());
+        let stats = Arc::new(RedisStats::new(redis));
         let handle = BackplaneHandle { changes: changes_in, stats: Arc::clone(&stats) };
         let database = StoreDatabase::new(store, Handle::current());
         let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {

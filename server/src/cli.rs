@@ -12,12 +12,12 @@ use crate::config::{self, Flags, Shown};
 const EXIT_CODES: &str = "\
 Exit status:
    0  stopped on request
-   1  stopped on request, but the store did not finish in time
+   1  stopped on request, but not everything was written
    2  wrong usage of the command line
   69  io_uring was required and is not usable
   70  a shard ended unexpectedly
   71  the address cannot be bound, or the system is out of a resource
-  74  the store cannot be opened
+  74  the store cannot be opened, or another process has it open
   77  Redis rejected the login, or the user has no right to the keys
   78  the configuration is wrong";
 
@@ -44,10 +44,11 @@ pub enum Command {
     /// flags used most, --help all of them; `throng check-config --explain` prints their values.
     #[command(after_long_help = format!("{SERVE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Serve(ServeArgs),
-    /// Check the configuration as `serve` would read it, and exit.
+    /// Check the configuration as `serve` would read it, try to open the database and to log in at
+    /// Redis, and exit. Changes nothing, and may run next to the server.
     #[command(after_long_help = EXIT_CODES)]
     CheckConfig {
-        /// Print every setting with its value, unit, range, origin and description.
+        /// Print every setting with its value, unit, range, origin and description; try nothing.
         #[arg(long)]
         explain: bool,
         #[command(flatten)]

@@ -11,7 +11,7 @@ use throng::config::{self, Config, Faults, Flags, Shown, docs};
 use throng::import::import;
 use throng::log;
 use throng::metrics;
-use throng::serve::serve;
+use throng::serve;
 use throng::start::StartError;
 use throng_runtime::lifetime::on_http_thread;
 
@@ -34,8 +34,8 @@ fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let is_drained = on_http_thread(async move || serve(config).await)?;
-    Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_all_written = on_http_thread(async move || serve::serve(config).await)?;
+    Ok(if is_all_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
@@ -49,7 +49,12 @@ fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
     for warning in &config.warnings {
         eprintln!("throng: warning: {warning}");
     }
-    let text = if is_explained { docs::explain(&shown) } else { "configuration OK\n".to_owned() };
+    let text = if is_explained {
+        docs::explain(&shown)
+    } else {
+        on_http_thread(async move || serve::check(config).await)?;
+        "configuration OK\n".to_owned()
+    };
     // A reader that went away wants no more lines.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)

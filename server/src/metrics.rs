@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_chat::{Chat, Presence, UserId};
+use throng_health::State;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::stats::{RuntimeCounters, ShardStats};
@@ -32,11 +33,21 @@ throng_tables::metrics! {
 
     Gauge users_online "users": "Users present in at least one room.";
     Gauge store_queue_depth "jobs": "Appends and saves that wait for a commit.";
+    Gauge ready "": "1 if `/ready` answers 200, else 0.";
 
     [labelled]
     Gauge connections "connections": "Open TCP connections." {
         connections_websocket: transport = "websocket";
         connections_http: transport = "http";
+    }
+    Gauge dependency_up "": "1 while it works, else 0. store: the database takes writes. disk: the \
+        disk takes files, and enough of it is free. lock: no other process may open the database \
+        file. shards: every shard turns. redis: Redis works; 0 without Redis." {
+        dependency_up_store: dependency = "store";
+        dependency_up_disk: dependency = "disk";
+        dependency_up_lock: dependency = "lock";
+        dependency_up_shards: dependency = "shards";
+        dependency_up_redis: dependency = "redis";
     }
     Gauge build_info "": "Always 1; the label is the version." {
         build_info: version = env!("CARGO_PKG_VERSION");
@@ -210,11 +221,19 @@ impl Source {
             .into_iter()
             .flatten()
             .collect();
+        let health = &self.store.options().health;
+        let is_up = |name| u64::from(health.state(name) == Some(State::Ok));
         ProcessGauges {
             users_online: users.len() as u64,
             store_queue_depth: self.store.commit_queue_depth() as u64,
             connections_websocket: websockets,
             connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),
+            ready: u64::from(health.is_ready()),
+            dependency_up_store: is_up("store"),
+            dependency_up_disk: is_up("disk"),
+            dependency_up_lock: is_up("lock"),
+            dependency_up_shards: is_up("shards"),
+            dependency_up_redis: is_up("redis"),
             build_info: 1,
         }
     }

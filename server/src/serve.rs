@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use rustix::process::Signal;
 use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
-use throng_rest::{Deps, Readiness};
+use throng_health::{Need, State};
+use throng_rest::Deps;
 use throng_store::Store;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange};
@@ -30,8 +33,7 @@ use throng_runtime::listen::bind_unix;
 use throng_runtime::shard::ShardConfig;
 use throng_runtime::stop::{GRACE, stop};
 
-/// Serves until SIGTERM or SIGINT; returns whether all commands reached the store. Runs on the HTTP
-/// thread.
+/// Serves until SIGTERM or SIGINT; returns whether everything was written. Runs on the HTTP thread.
 ///
 /// 1. The store is opened and the rooms are created.
 /// 2. The shards start, and with them the listening sockets.
@@ -40,6 +42,7 @@ use throng_runtime::stop::{GRACE, stop};
 /// # Errors
 /// [`StartError`] for the first step that fails.
 pub async fn serve(config: Config) -> Result<bool, StartError> {
+    survive_full_files()?;
     let backplane = match config.backplane.clone() {
         Some(settings) => Some(join(settings).await?),
         None => None,
@@ -59,6 +62,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         // Redis numbers the messages: the numbers of messages stored earlier do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
     }
+    let health = config.store.health.clone();
+    let turning = health.depends_on("shards", Need::Required);
     let created = rooms.len().saturating_sub(listed.len());
     let created = u32::try_from(created).unwrap_or(u32::MAX);
     let rooms_to_create = config.core.auto_create_max.saturating_sub(created);
@@ -86,8 +91,10 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let (backplane, backplane_thread) = match backplane {
         Some(backplane) => {
             let handles = shards.handles.clone();
+            // Chat works without Redis, so Redis never makes the node unready.
+            let redis = health.depends_on("redis", Need::Optional);
             let (handle, thread) =
-                backplane.start(store.clone(), handles, placement, signals, clock)?;
+                backplane.start(store.clone(), handles, placement, signals, clock, redis)?;
             (Some(handle), Some(thread))
         }
         None => (None, None),
@@ -129,6 +136,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let http = http::start(channels.handles, channels.handovers, settings);
 
     wait_until_started(&mut shards).await?;
+    turning.set(State::Ok);
+    shards.watch(move |hung| turning.set_fault(hung));
     tracing::info!(addr = %shards.addr, shards = config.server.shards, "listening");
     // The server runs with a closed standard output too.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
@@ -144,13 +153,45 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     if let Some(admin) = &mut admin {
         admin.stop().await;
     }
-    store.close().await;
+    let is_flushed = store.close().await;
+    let unsaved_marks = worker.unsaved_marks();
+    let is_all_written = stopped.is_drained && is_flushed && unsaved_marks == 0;
+    if !is_all_written {
+        tracing::error!(
+            drained = stopped.is_drained,
+            flushed = is_flushed,
+            unsaved_marks,
+            "not everything was written"
+        );
+    }
     tracing::info!(
         clients_notified = stopped.all_notified,
-        store_drained = stopped.is_drained,
+        all_written = is_all_written,
         "stopped"
     );
-    Ok(stopped.is_drained)
+    Ok(is_all_written)
+}
+
+/// Checks that what the server needs at its start could be opened: the store, and Redis.
+///
+/// # Errors
+/// [`StartError`] of what could not.
+pub async fn check(config: Config) -> Result<(), StartError> {
+    let url = config.database_url();
+    let checked = throng_store::check(&url, &config.store).await;
+    checked.map_err(|error| StartError::open_store(&url, &config.store, error))?;
+    if let Some(backplane) = config.backplane {
+        join(backplane).await?;
+    }
+    Ok(())
+}
+
+/// A file that may not grow any more (RLIMIT_FSIZE) fails the write, as a full disk does, instead of
+/// ending the process.
+fn survive_full_files() -> Result<(), StartError> {
+    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    signal(kind).map(drop).map_err(throng_runtime::StartError::System)?;
+    Ok(())
 }
 
 /// Serves what operators look at on an address of its own. It answers until the stop is over.
@@ -214,13 +255,11 @@ fn deps(
 ) -> Deps {
     let online = Arc::clone(&shards.views);
     let present = Arc::clone(&shards.views);
-    let shard_stats = Arc::clone(&shards.shard_stats);
     let metrics = Arc::clone(metrics);
     let revoking = shards.handles.clone();
     let changing = shards.handles.clone();
     let revoking_elsewhere = backplane.cloned();
     let changing_elsewhere = backplane.cloned();
-    let stats = backplane.map(|backplane| Arc::clone(&backplane.stats));
     Deps {
         rooms_online: Arc::new(move |room| {
             presence::read(&online, |view| view.online(RoomId(room))).into_iter().flatten().sum()
@@ -251,14 +290,6 @@ fn deps(
             });
         }),
         metrics: Arc::new(move || metrics.text()),
-        ready: Arc::new(move || {
-            let is_ready = shard_stats.iter().all(|stats| stats.has_started());
-            let result = if is_ready { "ok" } else { "starting" };
-            let mut checks = vec![("shards".to_owned(), result.to_owned())];
-            // Chat works without Redis, so Redis never makes the node unready.
-            checks.extend(stats.iter().map(|stats| ("redis".to_owned(), stats.readiness())));
-            Readiness { is_ready, checks }
-        }),
         ..Deps::new(store.clone(), config.rest.clone())
     }
 }

@@ -1,6 +1,7 @@
 //! Carries out the commands of the shards on the store. Each gets exactly one reply.
 
 mod lookups;
+mod unsaved;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::backplane::BackplaneHandle;
 use crate::rows::{card, message, room_info, stored_message};
 use lookups::Lookups;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
+use unsaved::Unsaved;
 
 /// The store as the shards see it.
 pub struct StoreWorker {
@@ -24,6 +26,7 @@ pub struct StoreWorker {
     numbers: Option<BackplaneHandle>,
     /// Rooms that clients may still create.
     rooms_to_create: Mutex<u32>,
+    unsaved: Unsaved,
 }
 
 impl StoreWorker {
@@ -32,7 +35,13 @@ impl StoreWorker {
         rooms_to_create: u32,
         numbers: Option<BackplaneHandle>,
     ) -> Arc<StoreWorker> {
-        Arc::new(StoreWorker { store, numbers, rooms_to_create: Mutex::new(rooms_to_create) })
+        let rooms_to_create = Mutex::new(rooms_to_create);
+        Arc::new(StoreWorker { store, numbers, rooms_to_create, unsaved: Unsaved::default() })
+    }
+
+    /// Read marks whose last save has failed.
+    pub fn unsaved_marks(&self) -> usize {
+        self.unsaved.count()
     }
 }
 
@@ -91,7 +100,18 @@ fn start(
             // The call, not the task, decides the order.
             let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
             under_way.spawn(async move {
-                let outcome = match appended.await {
+                let mut appended = appended.await;
+                if let Err(AppendError::OutOfSequence { last_seq, messages }) = appended {
+                    // A commit that was reported as failed was kept. The store numbers these messages,
+                    // and the shard fetches those that it does not know.
+                    tracing::warn!(
+                        room = room.0,
+                        last_seq,
+                        "the room has more messages than known"
+                    );
+                    appended = worker.store.append(room.0, None, messages).await;
+                }
+                let outcome = match appended {
                     Ok(placed) => {
                         Ok(Appended { first_seq: Seq(placed.first_seq), ids: placed.ids })
                     }
@@ -104,6 +124,7 @@ fn start(
             let saved = worker.store.save_read(user.0, room.0, seq.0, is_reading);
             under_way.spawn(async move {
                 let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
+                worker.unsaved.note(user, room, outcome.is_err());
                 handle.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
             });
         }
@@ -235,15 +256,54 @@ mod tests {
 
     use super::*;
 
+    async fn store(dir: &std::path::Path) -> Store {
+        let options = Options {
+            password_cost: PasswordCost::Cheapest,
+            min_free_mb: 0,
+            ..Options::new(dir.to_owned())
+        };
+        Store::open(&options.default_url(), options).await.expect("a new database")
+    }
+
+    #[tokio::test]
+    async fn a_number_that_a_kept_commit_has_taken_is_read_again() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = store(dir.path()).await;
+        store.create_room(1).await.expect("a room");
+        let message = |text: &str| NewMessage {
+            user: UserId(1),
+            msg: text.into(),
+            img: "".into(),
+            time: "".into(),
+        };
+        // The shard does not know of these.
+        let kept = [message("one"), message("two")].map(crate::rows::message).to_vec();
+        store.append(1, None, kept).await.expect("append");
+        let bell = Arc::new(Bell::new().expect("a descriptor"));
+        let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
+        let mut shard = shards.remove(0);
+        let handle = http.handles.iter().next().expect("there is one shard").clone();
+        let worker = StoreWorker::new(store.clone(), 0, None);
+        let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
+        let room = RoomId(1);
+        let (first_seq, batch) = (Some(Seq(1)), vec![message("three")]);
+        let append = Command::Append { room, first_seq, batch };
+        assert!(shard.commands.try_send(append).is_ok(), "the lane is empty");
+        let Some(Reply::Appended { outcome: Ok(appended), .. }) = shard.replies.recv().await else {
+            panic!("the message is refused")
+        };
+        assert_eq!(appended.first_seq, Seq(3));
+        let rows = store.fetch(1, 0, 10).await.expect("fetch");
+        let texts: Vec<&str> = rows.iter().map(|row| row.msg.as_str()).collect();
+        assert_eq!(texts, ["one", "two", "three"]);
+        drop(shard);
+        working.await.expect("it ends with the shard");
+    }
+
     #[tokio::test]
     async fn lookups_that_arrive_during_another_are_answered_as_well() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let url = format!("sqlite://{}", dir.path().join("t.db").display());
-        let options = Options {
-            password_cost: PasswordCost::Cheapest,
-            ..Options::new(dir.path().to_owned())
-        };
-        let store = Store::open(&url, options).await.expect("a new database");
+        let store = store(dir.path()).await;
         let bell = Arc::new(Bell::new().expect("a descriptor"));
         let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);

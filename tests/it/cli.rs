@@ -71,6 +71,33 @@ fn check_config_accepts_the_default_and_a_good_file() {
 }
 
 #[test]
+fn check_config_tries_what_the_server_would_open() {
+    let data = fresh_dir().join("data");
+    let flags = |extra: &[&str]| {
+        let data = data.to_string_lossy().into_owned();
+        let mut args = vec!["check-config".to_owned(), "--data-dir".to_owned(), data];
+        args.extend(extra.iter().map(|flag| (*flag).to_owned()));
+        args
+    };
+    let check = |extra: &[&str]| {
+        let args = flags(extra);
+        throng(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(check(&[]).status.success(), "it would be created");
+    assert!(!data.exists(), "a check creates nothing");
+    let refused = check(&["--database", "postgres://a:b@127.0.0.1:1/x"]);
+    assert_eq!(refused.status.code(), Some(74));
+    let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(says.contains("Connection refused") && !says.contains("a:b"), "{says}");
+    fs::create_dir(&data).expect("the directory is ours");
+    fs::write(data.join("throng.db"), "x".repeat(10_000)).expect("the directory is ours");
+    let damaged = check(&[]);
+    assert_eq!(damaged.status.code(), Some(74));
+    let says = String::from_utf8_lossy(&damaged.stderr).into_owned();
+    assert!(says.contains("file is not a database"), "{says}");
+}
+
+#[test]
 fn check_config_names_what_is_wrong() {
     let dir = fresh_dir();
     for (name, text, says) in [

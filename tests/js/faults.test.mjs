@@ -7,13 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { fillDisk, forbidWrites, onSmallDisk, playAlone, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
 import { LEASE_MS, nodeConfig, Person, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
 import { Scene } from './support/scene.mjs';
-import { artifacts, eventually } from './support/server.mjs';
+import { binary, program, run } from './support/programs.mjs';
+import { artifacts, eventually, Server } from './support/server.mjs';
 import { Redis, RedisCluster, Sentinels } from './support/services.mjs';
 import { writeTable } from './support/table.mjs';
 
@@ -289,6 +291,60 @@ describe('two nodes, and a database that answers late or not at all', () => {
     promised: ['CHAT-65', 'NODE-22'],
     saw: 'no message is accepted; people come and go, and see each other do so',
   });
+});
+
+describe('one node on its own disk', () => {
+  const config = '[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n';
+  let data;
+  let server;
+  before(async () => {
+    data = await mkdtemp(join(tmpdir(), 'throng-disk-'));
+    const under = onSmallDisk(data, 64);
+    server = await Server.start({ shards: 2, config, data, under, args: ['--unlimited'] });
+  });
+  after(async () => {
+    await server?.stop();
+    await rm(data, { recursive: true });
+  });
+  for (const [name, fault] of [
+    ['disk full for 10 s', {
+      breaks: () => fillDisk(server, data),
+      lasts: 10_000,
+      reason: /^(store|disk): down: /,
+      refuses: 'storage_unavailable',
+      promised: ['REST-75', 'CHAT-66'],
+      saw: 'no message is accepted while the disk is full; reading goes on',
+    }],
+    ['no file can be written (as on a read-only disk)', {
+      breaks: () => forbidWrites(server),
+      reason: /^store: down: /,
+      refuses: 'storage_unavailable',
+      promised: ['REST-75', 'CHAT-66'],
+      saw: 'the same',
+    }],
+    ['a second process on the same directory', {
+      breaks: async () => {
+        const args = ['serve', '--listen', '127.0.0.1:0', '--data-dir', data];
+        const nsenter = ['--user', '--mount', '--target', String(server.pid), '--preserve-credentials'];
+        const second = run(program('nsenter'), [...nsenter, binary('throng'), ...args]);
+        const { code, stderr } = await second.then(() => assert.fail('it starts'), (error) => error);
+        assert.equal(code, 74, stderr);
+        assert.ok(stderr.includes(`process ${server.pid}`), stderr);
+      },
+      promised: [],
+      saw: 'nothing; the second process exits and names the first',
+    }],
+    ['a shard hangs (one thread stopped)', {
+      breaks: () => stopThread(server, 'shard-1'),
+      reason: /^shards: down: no turn in shard 1/,
+      promised: ['REST-75', 'REST-77'],
+      saw: 'those on the shard wait; requests are answered, and new sessions go to the other shard',
+    }],
+  ]) {
+    test(name, { timeout: 60_000 }, async () => {
+      table.push(await playAlone(name, server, fault));
+    });
+  }
 });
 
 describe('redis in other arrangements', () => {

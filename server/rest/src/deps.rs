@@ -15,15 +15,6 @@ pub struct Revoked {
     pub user: u32,
 }
 
-/// Whether the server can serve clients, and by which checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    /// Whether all checks passed.
-    pub is_ready: bool,
-    /// Name and result of each check, such as `("shards", "ok")`.
-    pub checks: Vec<(String, String)>,
-}
-
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
@@ -31,7 +22,7 @@ pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 /// called on the router's runtime and must not block.
 #[derive(Clone)]
 pub struct Deps {
-    /// Users, rooms, messages and images.
+    /// Users, rooms, messages and images; and how what the server depends on is.
     pub store: Store,
     /// Limits and choices.
     pub settings: Settings,
@@ -47,8 +38,6 @@ pub struct Deps {
     pub on_request: OnRequest,
     /// The metrics of the whole server in Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Readiness of everything but the store, which the API checks itself.
-    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
 }
 
 impl Deps {
@@ -64,7 +53,6 @@ impl Deps {
             on_user_changed: Arc::new(|_| ()),
             on_request: Arc::new(|_, _| ()),
             metrics: Arc::new(String::new),
-            ready: Arc::new(|| Readiness { is_ready: true, checks: Vec::new() }),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::link::{HttpChannels, ShardHandles, channels};
 use crate::listen;
 use crate::shard::{self, IoDriver, Plan, ShardConfig};
 use crate::stats::ShardStats;
+use crate::watchdog::Watchdog;
 
 /// Where to listen, and what the shards have in common.
 pub struct Launch {
@@ -37,6 +38,9 @@ pub struct Shards<A: App> {
     pub limiter: Arc<ConnectionLimiter>,
     /// The ways into the shards.
     pub handles: ShardHandles<A>,
+    /// Until [`Shards::watch`].
+    watchdog: Option<Watchdog<A>>,
+    watching: Option<tokio::task::JoinHandle<()>>,
     pub(crate) threads: Vec<JoinHandle<std::io::Result<()>>>,
     /// Receives the number of each shard whose thread ends.
     pub(crate) ended: mpsc::UnboundedReceiver<ShardId>,
@@ -46,6 +50,25 @@ impl<A: App> Shards<A> {
     /// Every shard has made its first turn.
     pub fn have_started(&self) -> bool {
         self.shard_stats.iter().all(|stats| stats.has_started())
+    }
+
+    /// Begins to watch, on the current tokio runtime, that every shard turns. `on_look` is called
+    /// after each look with what hangs, if anything does. Connections and polling requests of a shard
+    /// that hangs are served by the HTTP thread meanwhile.
+    pub fn watch(&mut self, on_look: impl Fn(Option<String>) + Send + 'static) {
+        if let Some(watchdog) = self.watchdog.take() {
+            self.watching = Some(tokio::spawn(watchdog.run(on_look)));
+        }
+    }
+
+    /// Ends the watch and gives back its copies of the listening sockets: while one is open, the
+    /// kernel accepts connections on it.
+    pub(crate) async fn end_watch(&mut self) {
+        self.watchdog = None;
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+            let _ = watching.await;
+        }
     }
 }
 
@@ -96,6 +119,16 @@ impl Launch {
         let views: Arc<[Arc<Mutex<A::View>>]> = (0..shards).map(|_| Arc::default()).collect();
         let (ended_in, ended) = mpsc::unbounded_channel();
 
+        let copies: std::io::Result<Vec<_>> =
+            listeners.iter().map(std::net::TcpListener::try_clone).collect();
+        let watchdog = Watchdog {
+            policy: Arc::clone(&config.policy),
+            handles: http_channels.handles.clone(),
+            stats: Arc::clone(&shard_stats),
+            listeners: copies.map_err(StartError::System)?,
+            limiter: Arc::clone(&config.limiter),
+            handovers: shard_channels[0].handovers.clone(),
+        };
         let mut threads = Vec::new();
         let parts = listeners.into_iter().zip(all_ends).zip(shard_channels).zip(seeds);
         for (index, (((listener, lane_ends), channels), seed)) in parts.enumerate() {
@@ -116,7 +149,17 @@ impl Launch {
             threads.push(shard::spawn(plan, make, report_end).map_err(StartError::System)?);
         }
         let (limiter, handles) = (config.limiter, http_channels.handles.clone());
-        let shards = Shards { addr, shard_stats, views, limiter, handles, threads, ended };
+        let shards = Shards {
+            addr,
+            shard_stats,
+            views,
+            limiter,
+            handles,
+            watchdog: Some(watchdog),
+            watching: None,
+            threads,
+            ended,
+        };
         Ok((shards, http_channels))
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! 1. [`launch::Launch::start`] binds the address and starts the shards.
 //! 2. [`http::start`] serves what is not a WebSocket.
-//! 3. [`lifetime::wait_until_started`], then [`lifetime::wait_for_stop_signal`].
+//! 3. [`lifetime::wait_until_started`] and [`launch::Shards::watch`], then
+//!    [`lifetime::wait_for_stop_signal`].
 //! 4. [`stop::stop`] ends sessions, threads and workers, in that order.
 //!
 //! Settings are a value, [`Options`]; errors are [`StartError`], with an exit status for each.
@@ -36,6 +37,7 @@ mod serve;
 pub mod shard;
 pub mod stats;
 pub mod stop;
+mod watchdog;
 
 /// For [`Options::router`], in the version that the server uses.
 pub use axum;

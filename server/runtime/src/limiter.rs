@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use throng_wire::http::{Client, ClientKey};
+use throng_wire::http::{Client, ClientKey, Forwarded, Peer, TrustedProxies};
 
 use crate::rare_warning::RareWarning;
 
@@ -67,6 +67,15 @@ impl ConnectionLimiter {
             return None;
         }
         Some(Permit { limiter: Arc::clone(self), place: None })
+    }
+
+    /// Admits a connection that was just accepted, and counts it for its client, unless the peer is a
+    /// proxy: the client of a proxy is counted with the PROXY header, the handshake or the request.
+    pub fn admit_peer(self: &Arc<Self>, peer: Peer, proxies: &TrustedProxies) -> Option<Permit> {
+        let mut permit = self.admit()?;
+        let is_counted =
+            proxies.trusts(peer) || permit.count_for(&proxies.client(peer, &Forwarded::default()));
+        is_counted.then_some(permit)
     }
 
     /// `None` when the client has reached its limit. A proxy that names no client has none: the total

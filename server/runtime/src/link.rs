@@ -7,7 +7,7 @@ use std::sync::Arc;
 use throng_engine::{Accept, Answer, App, BodyFault, EngineRequest, PollId, ShardId};
 use throng_mesh::Bell;
 use throng_wire::http::Peer;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limiter::Permit;
 
@@ -121,6 +121,7 @@ pub struct ShardHandle<A: App> {
     inbox: mpsc::Sender<ToShard<A>>,
     replies: mpsc::Sender<A::Reply>,
     bell: Arc<Bell>,
+    is_hung: watch::Sender<bool>,
 }
 
 impl<A: App> Clone for ShardHandle<A> {
@@ -129,6 +130,7 @@ impl<A: App> Clone for ShardHandle<A> {
             inbox: self.inbox.clone(),
             replies: self.replies.clone(),
             bell: Arc::clone(&self.bell),
+            is_hung: self.is_hung.clone(),
         }
     }
 }
@@ -161,6 +163,26 @@ impl<A: App> ShardHandle<A> {
     /// The thread of the shard has ended.
     pub fn has_ended(&self) -> bool {
         self.inbox.is_closed()
+    }
+
+    /// The shard makes no turns, so nothing that is sent to it will be answered soon.
+    pub fn is_hung(&self) -> bool {
+        *self.is_hung.borrow()
+    }
+
+    /// Completes while the shard makes no turns.
+    pub async fn hung(&self) {
+        // The sender lives as long as this handle.
+        let _ = self.is_hung.subscribe().wait_for(|is_hung| *is_hung).await;
+    }
+
+    pub(crate) fn set_hung(&self, is_hung: bool) {
+        self.is_hung.send_replace(is_hung);
+    }
+
+    /// Makes a sleeping shard take a turn.
+    pub(crate) fn wake(&self) {
+        self.bell.ring();
     }
 
     /// Waits until the inbox has a free slot.
@@ -233,7 +255,12 @@ pub fn channels<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardChannels<A>>, HttpChan
     for bell in bells {
         let (inbox_in, inbox) = mpsc::channel(INBOX_MAX);
         let (replies_in, replies) = mpsc::channel(COMMANDS_MAX);
-        handles.push(ShardHandle { inbox: inbox_in, replies: replies_in, bell: Arc::clone(bell) });
+        handles.push(ShardHandle {
+            inbox: inbox_in,
+            replies: replies_in,
+            bell: Arc::clone(bell),
+            is_hung: watch::Sender::new(false),
+        });
         receivers.push((inbox, replies));
     }
     let handles = ShardHandles(handles.into());

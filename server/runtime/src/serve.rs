@@ -139,6 +139,7 @@ async fn run<A: App>(
     };
     let http = http::start(channels.handles, channels.handovers, settings);
     wait_until_started(&mut shards).await?;
+    shards.watch(|_| ());
     on_listening(shards.addr);
     wait_for_stop_signal(&mut shards).await?;
     stop(shards, http, JoinSet::new()).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use throng_engine::App;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -31,11 +32,12 @@ pub struct Stopped {
 ///
 /// A client cannot delay the stop: after [`GRACE`] its connection is closed.
 pub async fn stop<A: App>(
-    shards: Shards<A>,
+    mut shards: Shards<A>,
     mut http: Running,
     mut workers: JoinSet<()>,
 ) -> Stopped {
     let deadline = Instant::now() + GRACE;
+    shards.end_watch().await;
     let asked = shards.handles.send_all(|| ToShard::Stop);
     let was_delivered = tokio::time::timeout_at(deadline, asked).await.is_ok();
     let is_quiet = quiet(&shards, deadline).await;
@@ -49,12 +51,19 @@ pub async fn stop<A: App>(
     let http_deadline = deadline.max(Instant::now() + Duration::from_millis(500));
     let http_ended = tokio::time::timeout_at(http_deadline, http.stop()).await.is_ok();
 
-    shards.handles.send_all(|| ToShard::Exit).await;
+    let asked = shards.handles.send_all(|| ToShard::Exit);
+    let _ = tokio::time::timeout(GRACE, asked).await;
     let Shards { threads, handles, .. } = shards;
-    let joined = tokio::task::spawn_blocking(move || {
-        threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(()))))
+    // A thread of its own, which the end of the process does not wait for if a shard hangs.
+    let (joined_in, joined) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ =
+            joined_in.send(threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(())))));
     });
-    let shards_ended = joined.await.unwrap_or(false);
+    let shards_ended = matches!(tokio::time::timeout(GRACE, joined).await, Ok(Ok(true)));
+    if !shards_ended {
+        tracing::error!("a shard has failed, or hangs and is given up");
+    }
     drop(handles);
     let drain = async { while workers.join_next().await.is_some() {} };
     let drained = tokio::time::timeout(GRACE, drain).await.is_ok();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use throng_cluster::Status;
+use throng_health::{Dependency, State};
 use throng_redis::counters::Counters;
 
 throng_tables::metrics! {
@@ -46,29 +47,33 @@ impl From<&Status> for NodeGauges {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RedisStats {
     status: Mutex<Status>,
+    redis: Dependency,
     pub adapter: Arc<Counters>,
 }
 
 impl RedisStats {
+    pub(super) fn new(redis: Dependency) -> RedisStats {
+        RedisStats { status: Mutex::default(), redis, adapter: Arc::default() }
+    }
+
     pub(super) fn publish(&self, status: Status) {
+        self.redis.set(state(&status));
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
-    /// For `/ready`: one word, and the reason if it is `down`.
-    pub fn readiness(&self) -> String {
-        let status = self.status();
-        match (status.is_up, status.why) {
-            (true, _) if status.is_announced => "ok".into(),
-            (true, _) => "joining".into(),
-            (false, "") => "starting".into(),
-            (false, why) => format!("down: {why}"),
-        }
+fn state(status: &Status) -> State {
+    match (status.is_up, status.why) {
+        (true, _) if status.is_announced => State::Ok,
+        (true, _) => State::Pending("joining"),
+        (false, "") => State::Pending("starting"),
+        (false, why) => State::Down(why.to_owned()),
     }
 }

@@ -32,8 +32,8 @@ impl Store {
     /// are written even if the future is dropped.
     ///
     /// # Errors
-    /// [`AppendError::OutOfSequence`] when `first_seq` does not follow the room's last seq. When a
-    /// transaction fails, all its callers get the error, and nothing of it is kept.
+    /// [`AppendError::OutOfSequence`] when `first_seq` does not follow the room's last seq;
+    /// [`StoreError::LowDisk`] when too little disk space is free for messages. When a transaction fails, all its callers get the error, and nothing of it is kept.
     pub fn append(
         &self,
         room: u32,
@@ -41,7 +41,8 @@ impl Store {
         messages: Vec<NewMessage>,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let queued = self.enqueue(Job::Append { room, first_seq, messages, reply });
+        let job = Job::Append { room, first_seq, messages, reply };
+        let queued = self.disk().admit_messages().and_then(|()| self.enqueue(job));
         async move {
             queued?;
             answer.await.unwrap_or(Err(StoreError::Closed.into()))
@@ -167,9 +168,13 @@ impl Committer {
                 Ok(written)
             }
             Err(error) => {
-                // The rollback must end before the callers learn that nothing was kept. A server that
+                // The transaction must end before the callers learn that nothing was kept. A server that
                 // does not answer has not received the COMMIT.
-                let _ = self.db.in_time(write.rollback()).await;
+                let undone = async {
+                    write.undo(&error).await;
+                    Ok::<(), StoreError>(())
+                };
+                let _ = self.db.in_time(undone).await;
                 Err(error)
             }
         }

@@ -1,6 +1,7 @@
 //! The connections to the database: some write, some read.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,9 +9,13 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyRow};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Transaction};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
+use throng_health::Dependency;
 
+use crate::connection::{Loan, Write};
 use crate::dialect::{Dialect, Statement};
+use crate::directory::{create_private, mend_database, open_private, refuse_emptied};
+use crate::disk::take_bytes;
 use crate::fault::is_transient;
 use crate::migrations;
 use crate::url::without_secrets;
@@ -24,91 +29,245 @@ pub(crate) const ATTEMPTS_MAX: usize = 5;
 /// in each reader would be a third of what an idle connection costs.
 const READER_CACHE_KIB: u32 = 512;
 
+/// Time that a probe waits for SQLite's lock.
+const PROBE_BUSY_TIMEOUT_MS: u32 = 500;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
     pub dialect: Dialect,
     /// SQLite admits one writer at a time. With a single writing connection, writers wait in the
     /// pool's fair queue instead of SQLite's busy loop.
-    pub writer: AnyPool,
-    pub readers: AnyPool,
+    writer: AnyPool,
+    readers: AnyPool,
+    /// A connection of its own, for a probe.
+    probe: Arc<Session>,
     /// `None` for a file, where only the lock is waited for, up to `busy_timeout`.
     answer_timeout: Option<Duration>,
     metrics: Arc<StoreMetrics>,
+    health: Dependency,
+}
+
+/// How to connect: where to, and the first statements on each connection.
+#[derive(Clone, Debug)]
+struct Session {
+    connect: AnyConnectOptions,
+    begin: String,
+    /// The database, if it is a file.
+    file: Option<PathBuf>,
+}
+
+impl Session {
+    async fn open(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = self.connect.connect().await?;
+        begin(&mut connection, &self.begin).await?;
+        Ok(connection)
+    }
+
+    /// A pool of such connections, which it opens when they are needed and keeps for as long as they
+    /// work.
+    fn pool(self, connections: u32, acquire_timeout: Duration) -> AnyPool {
+        AnyPoolOptions::new()
+            .max_connections(connections.max(1))
+            .acquire_timeout(acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(move |connection, _| {
+                let session = self.begin.clone();
+                Box::pin(async move { begin(connection, &session).await })
+            })
+            .connect_lazy_with(self.connect)
+    }
+}
+
+async fn begin(connection: &mut AnyConnection, session: &str) -> Result<(), sqlx::Error> {
+    if !session.is_empty() {
+        connection.execute(AssertSqlSafe(session.to_owned())).await?;
+    }
+    Ok(())
+}
+
+/// The path in a URL of SQLite, made absolute.
+pub(crate) fn database_file(url: &str) -> Result<PathBuf, StoreError> {
+    if url.contains(":memory:") {
+        // An in-memory database is private to one connection, so readers would see nothing.
+        return Err(StoreError::Url(without_secrets(url)));
+    }
+    let file = SqliteConnectOptions::from_str(url)?;
+    std::path::absolute(file.get_filename())
+        .map_err(|error| StoreError::at(file.get_filename(), error))
+}
+
+/// How SQLite is opened: to read, or to write.
+fn file_session(
+    url: &str,
+    file: &Path,
+    busy_timeout_ms: u32,
+    options: &Options,
+    is_reader: bool,
+) -> Result<Session, StoreError> {
+    let connect = SqliteConnectOptions::from_str(url)?
+        .filename(file)
+        .create_if_missing(false)
+        .read_only(is_reader);
+    let end = if is_reader {
+        format!("PRAGMA cache_size = -{READER_CACHE_KIB}")
+    } else {
+        "PRAGMA journal_mode = WAL".to_owned()
+    };
+    let begin = format!(
+        "PRAGMA busy_timeout = {busy_timeout_ms}; PRAGMA foreign_keys = ON; \
+         PRAGMA synchronous = {}; {end}",
+        match options.synchronous {
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        }
+    );
+    let connect = AnyConnectOptions::from_url(&connect.to_url_lossy())?;
+    Ok(Session { connect, begin, file: Some(file.to_owned()) })
+}
+
+fn server_session(url: &str, begin: String) -> Result<Session, StoreError> {
+    Ok(Session { connect: AnyConnectOptions::from_str(url)?, begin, file: None })
+}
+
+/// Checks that a database could be opened, and changes nothing.
+///
+/// # Errors
+/// Why it could not.
+pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
+    sqlx::any::install_default_drivers();
+    let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
+    let (session, select) = if dialect == Dialect::Sqlite {
+        let file = database_file(url)?;
+        if !file.exists() {
+            return Ok(());
+        }
+        refuse_emptied(&file)?;
+        // As the server opens it, since SQLite would be content with a file it may only read.
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&file)
+            .map_err(|error| StoreError::at(&file, error))?;
+        let session = file_session(url, &file, options.busy_timeout_ms, options, true)?;
+        (session, "SELECT COUNT(*) FROM sqlite_master")
+    } else {
+        (server_session(url, String::new())?, "SELECT 1")
+    };
+    let ask = async {
+        let mut connection = session.open().await?;
+        connection.execute(select).await?;
+        connection.close().await
+    };
+    first_answer(options, ask).await
+}
+
+/// The first answer of a database, if it comes in time.
+async fn first_answer<T, E: Into<StoreError>>(
+    options: &Options,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(options.busy_timeout(), answer).await;
+    answer.map_err(|_| StoreError::Unanswered)?.map_err(E::into)
 }
 
 impl Db {
+    /// Connects once before it makes the pools, since a pool repeats what cannot succeed.
     pub async fn open(
         url: &str,
         options: &Options,
         metrics: Arc<StoreMetrics>,
+        health: Dependency,
     ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
-        let (writer, readers) = match dialect {
+        let (writer, readers, probe) = match dialect {
             Dialect::Sqlite => Self::open_file(url, options).await?,
             Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await?,
         };
         let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout());
-        Ok(Self { dialect, writer, readers, answer_timeout, metrics })
+        Ok(Self {
+            dialect,
+            writer,
+            readers,
+            probe: Arc::new(probe),
+            answer_timeout,
+            metrics,
+            health,
+        })
     }
 
-    /// The pool for writing, and the pool for reading.
-    async fn open_file(url: &str, options: &Options) -> Result<(AnyPool, AnyPool), StoreError> {
-        if url.contains(":memory:") {
-            // An in-memory database is private to one connection, so readers would see nothing.
-            return Err(StoreError::Url(without_secrets(url)));
+    /// The pool for writing, the pool for reading, and how a probe connects.
+    async fn open_file(
+        url: &str,
+        options: &Options,
+    ) -> Result<(AnyPool, AnyPool, Session), StoreError> {
+        let file = database_file(url)?;
+        if let Some(parent) = file.parent() {
+            create_private(parent)?;
         }
-        let file = SqliteConnectOptions::from_str(url)?;
-        let path = std::path::absolute(file.get_filename())?;
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let file = file.filename(path);
-        let pragmas = format!(
-            "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = {}",
-            options.busy_timeout().as_millis(),
-            match options.synchronous {
-                Synchronous::Normal => "NORMAL",
-                Synchronous::Full => "FULL",
-            }
-        );
-        let connect =
-            |file: SqliteConnectOptions| AnyConnectOptions::from_url(&file.to_url_lossy());
-        let writer = pool(1, format!("{pragmas}; PRAGMA journal_mode = WAL"))
-            .min_connections(1)
-            .connect_with(connect(file.clone().create_if_missing(true))?)
-            .await?;
-        migrations::of(Dialect::Sqlite).run(&writer).await?;
-        let cache = format!("{pragmas}; PRAGMA cache_size = -{READER_CACHE_KIB}");
-        let readers = pool(options.readers, cache)
-            .connect_with(connect(file.create_if_missing(false).read_only(true))?)
-            .await?;
-        Ok((writer, readers))
+        refuse_emptied(&file)?;
+        drop(open_private(&file)?);
+        mend_database(&file);
+        let session = |busy_timeout_ms, is_reader| {
+            file_session(url, &file, busy_timeout_ms, options, is_reader)
+        };
+        let writing = session(options.busy_timeout_ms, false)?;
+        let mut first = writing.open().await?;
+        migrations::of(Dialect::Sqlite).run(&mut first).await?;
+        first.close().await?;
+        let wait = options.busy_timeout();
+        let writer = writing.pool(1, wait);
+        let readers = session(options.busy_timeout_ms, true)?.pool(options.readers, wait);
+        Ok((writer, readers, session(PROBE_BUSY_TIMEOUT_MS, false)?))
     }
 
     async fn open_server(
         url: &str,
         dialect: Dialect,
         options: &Options,
-    ) -> Result<(AnyPool, AnyPool), StoreError> {
-        let connect = AnyConnectOptions::from_str(url)?;
-        // So that a statement given up here ends on the server too, a moment later.
-        let session = dialect.session(options.answer_timeout() * 2);
-        let pool = |connections, session: &str| {
-            pool(connections, session.to_owned()).acquire_timeout(options.busy_timeout())
-        };
+    ) -> Result<(AnyPool, AnyPool, Session), StoreError> {
         // No time limit for this connection: migrating a large table takes long.
-        let migrating = pool(1, "").connect_with(connect.clone()).await?;
-        migrate(&migrating, dialect).await?;
-        migrating.close().await;
-        let writer = pool(options.writers, &session).connect_with(connect.clone()).await?;
-        let readers = pool(options.readers, &session).connect_with(connect).await?;
-        Ok((writer, readers))
+        let mut first = first_answer(options, server_session(url, String::new())?.open()).await?;
+        migrate(&mut first, dialect).await?;
+        first.close().await?;
+        // So that a statement given up here ends on the server too, a moment later.
+        let session = server_session(url, dialect.session(options.answer_timeout() * 2))?;
+        let wait = options.busy_timeout();
+        let writer = session.clone().pool(options.writers, wait);
+        Ok((writer, session.clone().pool(options.readers, wait), session))
+    }
+
+    /// The database, if it is a file.
+    pub fn file(&self) -> Option<&Path> {
+        self.probe.file.as_deref()
     }
 
     /// A transaction that writes.
-    pub async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
-        self.writer.begin_with(self.dialect.begin()).await
+    pub async fn write(&self) -> Result<Write, StoreError> {
+        Write::begin(&self.writer, self.dialect).await
+    }
+
+    /// Whether a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
+    pub async fn probe_lightly(&self) -> Result<(), StoreError> {
+        self.write().await?.forget().await
+    }
+
+    /// Whether the database can be opened and written to, as if for the first time.
+    pub async fn probe_thoroughly(&self) -> Result<(), StoreError> {
+        let write = match self.file() {
+            Some(file) => {
+                take_bytes_next_to(file).await?;
+                // Writes a page, and no other program reads the number.
+                "PRAGMA user_version = 0"
+            }
+            // A row that is there since the first migration, and that nothing else locks.
+            None => "UPDATE _sqlx_migrations SET execution_time = execution_time WHERE version = 1",
+        };
+        let mut connection = self.probe.open().await?;
+        connection.execute(write).await?;
+        connection.close().await?;
+        Ok(())
     }
 
     /// The answer, if it comes within [`Options::answer_timeout`].
@@ -116,13 +275,23 @@ impl Db {
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StoreError> {
-        let Some(limit) = self.answer_timeout else { return answer.await.map_err(E::into) };
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(E::into),
-            Err(_) => {
-                self.metrics.counters.unanswered.fetch_add(1, Relaxed);
-                Err(StoreError::Unanswered)
-            }
+        let answer = match self.answer_timeout {
+            None => answer.await.map_err(E::into),
+            Some(limit) => match tokio::time::timeout(limit, answer).await {
+                Ok(answer) => answer.map_err(E::into),
+                Err(_) => {
+                    self.metrics.counters.unanswered.fetch_add(1, Relaxed);
+                    Err(StoreError::Unanswered)
+                }
+            },
+        };
+        answer.inspect_err(|error| self.note(error))
+    }
+
+    /// A call that shows that the storage is down makes the server unready at once.
+    fn note(&self, error: &StoreError) {
+        if let Some(fault) = error.storage_fault().filter(|fault| fault.is_certain()) {
+            self.health.set_fault(Some(fault.to_string()));
         }
     }
 
@@ -146,22 +315,45 @@ impl Db {
 
     /// The rows of one `SELECT`, from a connection that reads.
     pub async fn rows(&self, select: Statement) -> Result<Vec<AnyRow>, StoreError> {
-        self.in_time(select.fetch_all(&self.readers)).await
+        let rows = async {
+            let mut loan = Loan::of(&self.readers).await?;
+            let rows = select.fetch_all(&mut *loan).await;
+            loan.end(rows)
+        };
+        self.in_time(rows).await
     }
 
     /// The row of one `SELECT`, if there is one, from a connection that reads.
     pub async fn row(&self, select: Statement) -> Result<Option<AnyRow>, StoreError> {
-        self.in_time(select.fetch_optional(&self.readers)).await
+        self.row_of(&self.readers, select).await
     }
 
     /// As [`Db::row`], from a connection that writes.
     pub async fn row_of_writer(&self, select: Statement) -> Result<Option<AnyRow>, StoreError> {
-        self.in_time(select.fetch_optional(&self.writer)).await
+        self.row_of(&self.writer, select).await
+    }
+
+    async fn row_of(
+        &self,
+        pool: &AnyPool,
+        select: Statement,
+    ) -> Result<Option<AnyRow>, StoreError> {
+        let row = async {
+            let mut loan = Loan::of(pool).await?;
+            let row = select.fetch_optional(&mut *loan).await;
+            loan.end(row)
+        };
+        self.in_time(row).await
     }
 
     /// One statement that writes, in a transaction of its own.
     pub async fn execute(&self, change: Statement) -> Result<AnyQueryResult, StoreError> {
-        self.in_time(change.execute(&self.writer)).await
+        let result = async {
+            let mut loan = Loan::of(&self.writer).await?;
+            let result = change.execute(&mut *loan).await;
+            loan.end(result)
+        };
+        self.in_time(result).await
     }
 
     pub async fn close(&self) {
@@ -170,9 +362,22 @@ impl Db {
     }
 }
 
+/// Writes next to a database, as far into a file as the database and its log reach.
+async fn take_bytes_next_to(file: &Path) -> Result<(), StoreError> {
+    let file = file.to_owned();
+    let taken = tokio::task::spawn_blocking(move || {
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        let mut log = file.clone().into_os_string();
+        log.push("-wal");
+        let reach = length(&file).max(length(Path::new(&log)));
+        let directory = file.parent().unwrap_or(Path::new("."));
+        take_bytes(directory, reach).map_err(|error| StoreError::at(directory, error))
+    });
+    taken.await.map_err(|_| StoreError::Closed)?
+}
+
 /// Applies the migrations; several nodes may do so at once.
-async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await?;
+async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), StoreError> {
     if dialect == Dialect::Mysql {
         // sqlx takes its own lock with no limit, which MariaDB understands as no wait at all.
         let lock = "SELECT GET_LOCK('throng.migrations', 600)";
@@ -183,21 +388,4 @@ async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
     }
     Ok(())
-}
-
-/// A pool that runs `session` on each new connection and keeps connections for as long as they work.
-fn pool(connections: u32, session: String) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections.max(1))
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(move |connection, _| {
-            let session = session.clone();
-            Box::pin(async move {
-                if !session.is_empty() {
-                    connection.execute(AssertSqlSafe(session)).await?;
-                }
-                Ok(())
-            })
-        })
 }

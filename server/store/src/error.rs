@@ -1,5 +1,6 @@
 //! Errors, by whose fault they are and what to do next.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A call failed; nothing of it was kept.
@@ -11,8 +12,11 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// Less is free than [`crate::Options::min_free_mb`] asks for.
+    #[error("too little disk space is free")]
+    LowDisk,
     /// The database failed. Shared, because one failed commit answers many callers.
-    #[error("database: {0}")]
+    #[error("database: {}", cause(.0))]
     Database(#[from] Arc<sqlx::Error>),
     /// The database did not answer within [`crate::Options::answer_timeout`]. Whether it did what
     /// was asked is unknown.
@@ -21,9 +25,22 @@ pub enum StoreError {
     /// The migrations of the database could not be applied.
     #[error("migration: {0}")]
     Migration(Arc<sqlx::migrate::MigrateError>),
-    /// The data directory could not be read or written.
-    #[error("data directory: {0}")]
-    File(Arc<std::io::Error>),
+    /// A file or directory could not be read or written.
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: Arc<std::io::Error> },
+    /// The database file has no bytes, and what is next to it shows that it had some.
+    #[error(
+        "{} is empty and its directory is not: restore it from a backup, or remove it to begin anew",
+        .0.display()
+    )]
+    Emptied(PathBuf),
+    /// Another process has the database open.
+    #[error(
+        "the database is in use by {}, which holds {}",
+        holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+        path.display()
+    )]
+    InUse { path: PathBuf, holder: Option<u32> },
     /// A stored value does not have the form that this version writes.
     #[error("the database holds an invalid value: {0}")]
     Corrupt(&'static str),
@@ -33,6 +50,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn at(path: &Path, error: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), error: Arc::new(error) }
+    }
+
     /// The database itself reported the error.
     pub(crate) fn is_answer(&self) -> bool {
         let Self::Database(error) = self else { return false };
@@ -54,13 +75,20 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Migration(Arc::new(error))
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+        match error {
+            Execute(error) | ExecuteMigration(error, _) => error.into(),
+            error => Self::Migration(Arc::new(error)),
+        }
     }
 }
 
-impl From<std::io::Error> for StoreError {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(Arc::new(error))
+/// What the database said, without the words that sqlx puts around it.
+fn cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
     }
 }
 
@@ -70,21 +98,6 @@ pub enum RegisterError {
     /// Another account has this e-mail, compared by [`crate::email_key`].
     #[error("the e-mail is taken")]
     EmailTaken,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why messages were not appended; none of the call's messages was kept.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The room does not exist.
-    #[error("the room does not exist")]
-    UnknownRoom,
-    /// The first seq does not follow the room's `last_seq`: the caller's counter is wrong, usually
-    /// because an earlier append failed.
-    #[error("the room's last seq is {last_seq}")]
-    OutOfSequence { last_seq: u64 },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,11 +1,172 @@
-//! Which failures of a database are transient.
+//! What a failure of the database or of a file means: whether it passes, and what to say of it.
 
-use std::io;
+use std::{fmt, io};
 
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 use crate::StoreError;
+
+/// How the storage fails, in words that name no path, statement or value: anyone may read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageFault {
+    /// No space, or a quota or a limit on the size of files is used up.
+    Full,
+    ReadOnly,
+    /// The device failed.
+    Io,
+    OutOfMemory,
+    /// What is stored is damaged.
+    Damaged,
+    /// The file or the server may not be used by this user.
+    Denied,
+    /// Another program holds the database's lock.
+    Locked,
+    /// No connection to the database.
+    Unreachable,
+    Unanswered,
+}
+
+impl fmt::Display for StorageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the disk is full",
+            Self::ReadOnly => "the storage is read-only",
+            Self::Io => "the disk reports an I/O error",
+            Self::OutOfMemory => "the database is out of memory",
+            Self::Damaged => "the database is damaged",
+            Self::Denied => "access to the storage is denied",
+            Self::Locked => "another program locks the database",
+            Self::Unreachable => "there is no connection to the database",
+            Self::Unanswered => "the database does not answer in time",
+        })
+    }
+}
+
+impl StorageFault {
+    /// Whether a failed call shows that the storage is down. After the others a probe decides: one
+    /// call may have waited for a lock that others do not need, or used a connection that was lost.
+    pub(crate) fn is_certain(self) -> bool {
+        !matches!(self, Self::Locked | Self::Unreachable | Self::Unanswered)
+    }
+
+    /// Of an error of the file system.
+    pub(crate) fn of_file(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::OutOfMemory => Self::OutOfMemory,
+            _ => Self::Io,
+        }
+    }
+
+    fn of_database(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Some(Self::Unreachable)
+            }
+            sqlx::Error::WorkerCrashed => Some(Self::Io),
+            sqlx::Error::PoolTimedOut => Some(Self::Unanswered),
+            sqlx::Error::Database(error) => Self::of_answer(error.as_ref()),
+            _ => None,
+        }
+    }
+
+    fn of_answer(error: &dyn DatabaseError) -> Option<Self> {
+        if error.try_downcast_ref::<SqliteError>().is_some() {
+            let code: u32 = error.code()?.parse().ok()?;
+            return Self::of_sqlite(code);
+        }
+        if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+            return Self::of_mysql(error.number());
+        }
+        error
+            .try_downcast_ref::<PgDatabaseError>()
+            .and_then(|error| Self::of_sqlstate(error.code()))
+    }
+
+    /// By SQLite's result code; its lowest byte is the class.
+    fn of_sqlite(code: u32) -> Option<Self> {
+        const IOERR_NOMEM: u32 = 3082;
+        Some(match (code, code & 0xff) {
+            (IOERR_NOMEM, _) | (_, 7) => Self::OutOfMemory,
+            (_, 5 | 6 | 15) => Self::Locked,
+            (_, 3 | 23) => Self::Denied,
+            (_, 8) => Self::ReadOnly,
+            (_, 10) => Self::Io,
+            (_, 11 | 26) => Self::Damaged,
+            (_, 13) => Self::Full,
+            (_, 14) => Self::Unreachable,
+            _ => return None,
+        })
+    }
+
+    fn of_sqlstate(code: &str) -> Option<Self> {
+        Some(match code {
+            "53100" => Self::Full,
+            "53200" => Self::OutOfMemory,
+            "53300" | "57P01" | "57P02" | "57P03" => Self::Unreachable,
+            "25006" => Self::ReadOnly,
+            "58030" => Self::Io,
+            "XX001" | "XX002" => Self::Damaged,
+            "55P03" => Self::Locked,
+            "57014" => Self::Unanswered,
+            _ if code.starts_with("28") => Self::Denied,
+            _ => return None,
+        })
+    }
+
+    fn of_mysql(number: u16) -> Option<Self> {
+        Some(match number {
+            1021 | 1114 => Self::Full,
+            1037 | 1038 | 1041 => Self::OutOfMemory,
+            1040 | 1053 | 1927 => Self::Unreachable,
+            1290 | 1792 | 1836 => Self::ReadOnly,
+            1026 | 1030 => Self::Io,
+            1044 | 1045 | 1698 => Self::Denied,
+            1205 => Self::Locked,
+            1969 => Self::Unanswered,
+            _ => return None,
+        })
+    }
+}
+
+impl StoreError {
+    /// How the storage failed, if that is what failed.
+    #[must_use]
+    pub fn storage_fault(&self) -> Option<StorageFault> {
+        match self {
+            Self::Database(error) => StorageFault::of_database(error),
+            Self::File { error, .. } => Some(StorageFault::of_file(error)),
+            Self::Unanswered => Some(StorageFault::Unanswered),
+            Self::LowDisk => Some(StorageFault::Full),
+            Self::Busy
+            | Self::Closed
+            | Self::Migration(_)
+            | Self::Corrupt(_)
+            | Self::Url(_)
+            | Self::Emptied(_)
+            | Self::InUse { .. } => None,
+        }
+    }
+}
+
+/// Whether a connection that failed so must not be used again. What the database says of a statement
+/// says nothing against the connection.
+pub(crate) fn breaks_connection(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database(error) if matches!(error.as_ref(), sqlx::Error::Database(_)) => {
+            StorageFault::of_database(error).is_some()
+        }
+        StoreError::Corrupt(_) => false,
+        _ => true,
+    }
+}
 
 /// Whether the same transaction may succeed when it is repeated at once: it lost against another
 /// transaction, or lost its connection. A timeout of the pool is not such a failure.
@@ -32,4 +193,38 @@ fn is_shutdown(error: &dyn DatabaseError) -> bool {
 
 fn mysql_number(error: &dyn DatabaseError) -> Option<u16> {
     error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_sqlites_code_says_what_is_wrong() {
+        use StorageFault as F;
+        // The codes are those of sqlite3.h.
+        for (code, fault) in [
+            (5, Some(F::Locked)),
+            (517, Some(F::Locked)),
+            (7, Some(F::OutOfMemory)),
+            (3082, Some(F::OutOfMemory)),
+            (8, Some(F::ReadOnly)),
+            (1032, Some(F::ReadOnly)),
+            (778, Some(F::Io)),
+            (13, Some(F::Full)),
+            (26, Some(F::Damaged)),
+            (267, Some(F::Damaged)),
+            (1, None),
+            (2067, None),
+        ] {
+            assert_eq!(F::of_sqlite(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_violated_constraint_says_nothing_against_the_storage() {
+        assert_eq!(StorageFault::of_sqlstate("23505"), None);
+        assert_eq!(StorageFault::of_mysql(1062), None);
+        assert!(!StorageFault::Locked.is_certain() && StorageFault::Full.is_certain());
+    }
 }

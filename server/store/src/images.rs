@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
 use crate::dialect::OnConflict;
+use crate::directory::{create_private, mend_directory};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
 
@@ -95,16 +96,18 @@ impl Store {
             return Err(ImageError::TooLarge);
         }
         let format = sniff(&bytes, options.image_pixels_max)?;
+        self.disk().admit_upload()?;
         let root = self.images_dir();
         let length = bytes.len() as u64;
-        let (hash, url) = tokio::task::spawn_blocking(move || {
+        let written = tokio::task::spawn_blocking(move || {
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let relative = format!("{}/{}/{hash}.{}", kind.name(), &hash[..2], format.extension());
             write_once(&root.join(&relative), &bytes)?;
             Ok::<_, StoreError>((hash, format!("/storage/images/{relative}")))
         })
         .await
-        .map_err(|_| StoreError::Closed)??;
+        .map_err(|_| StoreError::Closed)?;
+        let (hash, url) = written.inspect_err(|error| self.disk().note(error))?;
         let sql = format!(
             "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?){}",
             self.db().dialect.on_conflict("kind, hash", &OnConflict::Keep)
@@ -133,6 +136,16 @@ impl Store {
 
     fn images_dir(&self) -> PathBuf {
         self.options().data_dir.join("storage").join("images")
+    }
+}
+
+/// Takes the rights of other users from the directories above all images.
+pub(crate) fn mend_directories(data_dir: &Path) {
+    let storage = data_dir.join("storage");
+    let images = storage.join("images");
+    let kinds = [ImageKind::Messages, ImageKind::Avatars].map(|kind| images.join(kind.name()));
+    for directory in [storage, images].into_iter().chain(kinds) {
+        mend_directory(&directory);
     }
 }
 
@@ -186,10 +199,13 @@ fn write_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         return Ok(());
     }
     let folder = path.parent().ok_or(StoreError::Corrupt("an image path without a folder"))?;
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    Ok(())
+    create_private(folder)?;
+    let write = || {
+        // For this user only, as temporary files are.
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|failed| failed.error)
+    };
+    write().map(drop).map_err(|error| StoreError::at(path, error))
 }

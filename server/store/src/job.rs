@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use crate::messages::MessageIds;
-use crate::{AppendError, NewMessage, StoreError};
+use crate::{NewMessage, StoreError};
 
 /// The numbers that appended messages were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,25 @@ pub struct Appended {
     pub first_seq: u64,
     /// Ids of the messages, in their order.
     pub ids: Vec<i64>,
+}
+
+/// Why messages were not appended; none of the call's messages was kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The room does not exist.
+    #[error("the room does not exist")]
+    UnknownRoom,
+    /// The first seq does not follow the room's `last_seq`: the caller's counter is wrong, usually
+    /// because an earlier append failed.
+    #[error("the room's last seq is {last_seq}")]
+    OutOfSequence {
+        last_seq: u64,
+        /// The messages, so that the caller may append them under another number.
+        messages: Vec<NewMessage>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What waits for the next transaction, with the channel that its caller waits on.
@@ -54,7 +73,7 @@ impl Job {
                         appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
                     }
                     JobOutcome::OutOfSequence { last_seq } => {
-                        Err(AppendError::OutOfSequence { last_seq })
+                        Err(AppendError::OutOfSequence { last_seq, messages })
                     }
                     JobOutcome::UnknownRoom | JobOutcome::Done => Err(AppendError::UnknownRoom),
                 };

@@ -12,14 +12,19 @@
 //! | `images` | uploaded images: files, and their rows |
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
 //! | `load` | another application's data into an empty store |
-//! | `statement`, `dialect`, `db` | statements of many rows, what differs between databases, connections |
+//! | `statement`, `dialect` | statements of many rows, what differs between databases |
+//! | `db`, `connection` | the pools, and when a connection is used again |
+//! | `directory`, `disk`, `watch` | who may use the files, what is free, and how all of it is |
 //! | `url`, `options`, `error`, `fault`, `metrics`, `clock` | settings, errors, counters, time |
 #![forbid(unsafe_code)]
 
 mod clock;
 mod commit;
+mod connection;
 mod db;
 mod dialect;
+mod directory;
+mod disk;
 mod error;
 mod fault;
 mod images;
@@ -38,16 +43,20 @@ mod statement;
 mod tokens;
 mod url;
 mod users;
+mod watch;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 pub use clock::format_datetime;
-pub use error::{AppendError, ImageError, RegisterError, StoreError};
+pub use error::{ImageError, RegisterError, StoreError};
+pub use fault::StorageFault;
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
-pub use job::Appended;
+pub use job::{AppendError, Appended};
 pub use load::{Load, LoadedUser};
 pub use messages::{
     FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES, PlacedMessage,
@@ -63,12 +72,13 @@ pub use url::{is_database_url, is_server_url, without_secrets};
 pub use users::{NewUser, UserRow, email_key, plain_name};
 
 use commit::Committer;
-use db::Db;
+use db::{Db, database_file};
+use dialect::Dialect;
+use directory::{DatabaseLock, create_private, mend_directory};
+use disk::Disk;
 use job::Job;
 use password::Passwords;
-
-/// How long [`Store::ping`] waits.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
+use watch::{Dependencies, Watch};
 
 /// How long [`Store::close`] waits.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,19 +95,63 @@ struct Shared {
     passwords: Passwords,
     commit_queue: mpsc::Sender<Job>,
     metrics: Arc<StoreMetrics>,
+    disk: Arc<Disk>,
+    /// Until the store is closed.
+    watching: Mutex<Option<Watching>>,
+}
+
+/// What ends when the store is closed or dropped: the watch, and then the right to the file.
+struct Watching {
+    task: JoinHandle<()>,
+    _lock: Option<Arc<DatabaseLock>>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Checks that a store could be opened, and changes nothing. A server that has it open is no error.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
+    let file =
+        if Dialect::of(url) == Some(Dialect::Sqlite) { Some(database_file(url)?) } else { None };
+    let database_dir = file.as_deref().and_then(Path::parent);
+    for directory in database_dir.into_iter().chain([options.data_dir.as_path()]) {
+        directory::check(directory)?;
+    }
+    db::check(url, options).await
 }
 
 impl Store {
     /// Opens the database, creates what is missing, applies pending migrations, settles the users
-    /// who were reading on an earlier node of this name, and starts the group commit on the current
-    /// tokio runtime.
+    /// who were reading on an earlier node of this name, and starts the group commit and the watch on
+    /// the current tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for a URL of an unsupported database; otherwise what failed.
+    /// [`StoreError::Url`] for a URL of an unsupported database, [`StoreError::InUse`] when another
+    /// process has the file open, [`StoreError::Emptied`] when it has lost its content; otherwise what
+    /// failed.
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&options.data_dir)?;
+        create_private(&options.data_dir)?;
+        mend_directory(&options.data_dir);
+        images::mend_directories(&options.data_dir);
         let metrics = Arc::new(StoreMetrics::default());
-        let db = Db::open(url, &options, Arc::clone(&metrics)).await?;
+        let lock = match Dialect::of(url) {
+            Some(Dialect::Sqlite) if options.is_exclusive => {
+                let file = database_file(url)?;
+                file.parent().map_or(Ok(()), create_private)?;
+                Some(Arc::new(DatabaseLock::take(&file)?))
+            }
+            _ => None,
+        };
+        let dependencies = Dependencies::of(&options.health);
+        let store_health = dependencies.store.clone();
+        let db = Db::open(url, &options, Arc::clone(&metrics), store_health).await?;
+        let disk = Arc::new(Disk::new(&options, db.file()));
         let passwords = Passwords::new(&options).await?;
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
         let committer = Committer {
@@ -107,7 +161,11 @@ impl Store {
             metrics: metrics.clone(),
         };
         tokio::spawn(committer.run(jobs));
-        let shared = Shared { db, options, passwords, commit_queue, metrics };
+        let watch =
+            Watch { db: db.clone(), disk: Arc::clone(&disk), lock: lock.clone(), dependencies };
+        let task = tokio::spawn(watch.begin().await.run());
+        let watching = Mutex::new(Some(Watching { task, _lock: lock }));
+        let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
         let store = Self { shared: Arc::new(shared) };
         store.settle(&store.options().node).await?;
         Ok(store)
@@ -131,30 +189,35 @@ impl Store {
         self.shared.commit_queue.max_capacity() - self.shared.commit_queue.capacity()
     }
 
-    /// Checks that the database answers within [`PING_TIMEOUT`].
-    ///
-    /// # Errors
-    /// [`StoreError::Unanswered`], or the error of the database.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        let answer = self.db().query("SELECT 1").execute(&self.db().readers);
-        // A server that is suspended or unreachable does not report an error.
-        tokio::time::timeout(PING_TIMEOUT, answer).await.map_err(|_| StoreError::Unanswered)??;
-        Ok(())
-    }
-
     /// Commits what is queued and closes the database, within [`CLOSE_TIMEOUT`]; later calls fail.
-    pub async fn close(&self) {
+    /// Answers whether everything queued was committed.
+    pub async fn close(&self) -> bool {
         let closing = async {
-            if let Err(error) = self.flush().await {
-                tracing::warn!(%error, "closing the store: queued work was not committed");
+            let flushed = self.flush().await;
+            let held = &self.shared.watching;
+            let mut watching = held.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(Watching { task, .. }) = &mut watching {
+                task.abort();
+                let _ = task.await;
+            }
+            if let Err(error) = &flushed {
+                tracing::error!(%error, "closing the store: queued work was not committed");
             }
             self.db().close().await;
+            // Another process may open the file from now on.
+            drop(watching);
+            flushed.is_ok()
         };
-        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
-            tracing::warn!(
+        tokio::time::timeout(CLOSE_TIMEOUT, closing).await.unwrap_or_else(|_| {
+            tracing::error!(
                 "closing the store: the database did not answer in time; queued work may be lost"
             );
-        }
+            false
+        })
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.shared.disk
     }
 
     fn db(&self) -> &Db {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Any, Transaction};
-
 use crate::clock::now_ms;
+use crate::connection::Write;
 use crate::dialect::{Dialect, OnConflict};
 use crate::messages::{PlacedMessage, insert_messages};
 use crate::reads::{ReadMark, ReadMarks, raise_marks};
@@ -37,7 +36,7 @@ pub struct LoadedUser {
 /// A transaction that fills a store without users, messages and read marks. Dropping it leaves the
 /// store as it was.
 pub struct Load {
-    write: Transaction<'static, Any>,
+    write: Write,
     dialect: Dialect,
     token_lifetime_ms: i64,
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use throng_health::Health;
+
 throng_tables::choices! {
     /// What a commit promises, in SQLite's words.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,13 +47,22 @@ throng_tables::settings! {
     /// Connections to a database server that write: the group commit and a few accounts. SQLite has
     /// one.
     writers: u32 = 4, "connections", 2..=1024;
-    /// Time to wait for a free connection, or for SQLite's lock.
+    /// Time to wait for a free connection, for SQLite's lock, or at the start for a database server.
     busy_timeout_ms: u32 = 5_000, "ms", 10..=3_600_000;
     /// Time a database server has to answer. After twice that time it ends the statement or the idle
     /// transaction itself. SQLite has no such limit.
     answer_timeout_ms: u32 = 10_000, "ms", 100..=3_600_000;
 
+    ["storage"]
+    /// Free disk space below which uploads are refused and the server is not ready; 0: no floor. Below
+    /// half of it messages are refused as well, where the database is a file.
+    min_free_mb: u32 = 256, "MB", 0..=1 << 30;
+
     fixed
+    /// Where the store reports how its database and its disk are.
+    health: Health = Health::default();
+    /// Whether a database file is locked against other processes; off where a test stands in for them.
+    is_exclusive: bool = true;
     /// Name of this node among those that share the database. Users who were in a room on a node of
     /// this name before are settled by [`crate::Store::open`].
     node: String = "local".to_owned();

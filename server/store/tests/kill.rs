@@ -13,7 +13,8 @@ const CHILD_DIR: &str = "THRONG_STORE_TEST_CHILD_DIR";
 #[tokio::test]
 async fn victim() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let options = Options { password_cost: PasswordCost::Cheapest, ..Options::new(dir) };
+    let options =
+        Options { password_cost: PasswordCost::Cheapest, min_free_mb: 0, ..Options::new(dir) };
     let store = Store::open(&options.default_url(), options).await.expect("open");
     let mut out = tokio::io::stdout();
     let mut first_seq = store.room(1).await.expect("query").expect("room").last_seq + 1;

@@ -2,9 +2,11 @@
 
 mod bounds;
 mod handover;
+mod hung;
 mod import;
 mod lifetime;
 mod metrics;
 mod process;
 mod proxies;
 mod redis;
+mod storage;

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ impl Server {
         let plan = Plan::shipped().args(flags);
         let plan = settings.iter().fold(plan, |plan, (name, value)| plan.env(name, value));
         Server(plan.start())
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.0.data_dir()
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -28,7 +28,10 @@ export class Server {
   #exit;
   #dirs = [];
 
-  /** Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept). */
+  /**
+   * Options: `shards`, `args`, `config` (TOML text), `env`, `bin`, `data` (its folder, kept), `under` (path
+   * and arguments of a program that becomes the server).
+   */
   constructor(options = {}) {
     this.options = options;
     this.log = [];
@@ -61,7 +64,9 @@ export class Server {
 
   /** Starts the process on `port` (0: any) and waits for the line that says it is ready. */
   async launch(port = this.port) {
-    const child = start(binary(this.options.bin ?? 'throng'), this.#args(port), {
+    const own = [binary(this.options.bin ?? 'throng'), ...this.#args(port)];
+    const [path, ...args] = [...(this.options.under ?? []), ...own];
+    const child = start(path, args, {
       env: { ...process.env, RUST_BACKTRACE: '1', ...this.options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

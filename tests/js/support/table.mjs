@@ -41,7 +41,7 @@ function page({ date, machine, commit, command, lease_ms: lease, rows }) {
 
 \`${command}\`: two nodes of the release build and what they share, real processes, broken one way after
 the other while one person on each node says ten messages a second and others come, go and count what they have
-not read. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
+not read; and one node alone on SQLite, whose disk, directory or shard fails. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
 
 ## What was promised, and what people saw
 

@@ -59,8 +59,11 @@ programs! {
     Dpkg            "dpkg"               in "dpkg",             Everything: "unpacks libuv for a peer of the benches";
     Nice            "nice"               in "coreutils",        Everything: "starves the load generator";
     Rustc           "rustc"              in "rustup",           Everything: "names its version in results";
+    Nsenter         "nsenter"            in "util-linux",       Everything: "starts a second server on a test's disk";
+    Prlimit         "prlimit"            in "util-linux",       Everything: "keeps a server from writing files";
     Setpriv         "setpriv"            in "util-linux",       Everything: "starts servers as another user and ends them with us";
     Setsid          "setsid"             in "util-linux",       Everything: "starts the nodes under test";
+    Unshare         "unshare"            in "util-linux",       Everything: "gives a server a disk of its own";
     Tar             "tar"                in "tar",              Everything: "keeps the root of `fresh`";
     Taskset         "taskset"            in "util-linux",       Everything: "binds servers of the benches to a core";
     Cxx             "c++"                in "g++",              Test: "compiles libFuzzer";

@@ -131,6 +131,11 @@ pub fn wait_until_ready(process: &mut Process) -> Result<SocketAddr> {
 }
 
 impl Server {
+    /// Where its data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -66,8 +66,11 @@ pub async fn bench() -> Bench {
 /// The API without throttle unless `change` sets one.
 pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
-    let mut options =
-        Options { password_cost: PasswordCost::Cheapest, ..Options::new(dir.path().join("data")) };
+    let mut options = Options {
+        password_cost: PasswordCost::Cheapest,
+        min_free_mb: 0,
+        ..Options::new(dir.path().join("data"))
+    };
     let mut settings = Settings { api_per_minute: 0, ..Settings::default() };
     change(&mut settings, &mut options);
     let store = Store::open(&options.default_url(), options).await.expect("open");

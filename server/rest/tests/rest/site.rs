@@ -2,9 +2,10 @@
 
 use axum::body::Body;
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use throng_health::{Need, State};
 
-use crate::common::{Bench, bench, bench_with, caller, cookie_of, get, post, request};
+use crate::common::{Answer, Bench, bench, bench_with, caller, cookie_of, get, post, request};
 
 #[tokio::test]
 async fn default_avatars_are_pictures_without_script() {
@@ -63,15 +64,33 @@ async fn storage_serves_what_the_store_made_and_nothing_else() {
 async fn machines_learn_health_readiness_and_metrics() {
     let bench = bench().await;
     bench.get("/health").await.is(200, json!({ "status": "ok" }));
-    bench.get("/ready").await.is(200, json!({ "ready": true, "checks": { "store": "ok" } }));
+    let check = |answer: &Answer, status: u16, checks: Value| {
+        let body = answer.json();
+        assert_eq!((answer.status.as_u16(), &body["checks"]), (status, &checks));
+        assert_eq!(body["ready"], status == 200);
+        let for_s = body["for_s"].as_object().expect("an object");
+        assert_eq!(for_s.len(), checks.as_object().expect("an object").len());
+        assert!(for_s.values().all(Value::is_u64), "{body}");
+    };
+    let works = json!({ "store": "ok", "disk": "ok", "lock": "ok" });
+    check(&bench.get("/ready").await, 200, works);
     let metrics = bench.get("/metrics").await;
     assert_eq!((metrics.status.as_u16(), metrics.text().as_str()), (200, "throng_rooms 2\n"));
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    // Asked of memory, so it is answered at once whatever the store does.
     bench.store.close().await;
-    bench
-        .get("/ready")
-        .await
-        .is(503, json!({ "ready": false, "checks": { "store": "unavailable" } }));
+    let store = bench.store.options().health.depends_on("store", Need::Required);
+    store.set(State::Down("the disk is full".into()));
+    let answer = bench.get("/ready").await;
+    let mut checks = json!({ "store": "down: the disk is full", "disk": "ok", "lock": "ok" });
+    check(&answer, 503, checks.clone());
+    assert_eq!(answer.header("retry-after"), "1");
+    let redis = bench.store.options().health.depends_on("redis", Need::Optional);
+    store.set(State::Ok);
+    redis.set(State::Down("timeout".into()));
+    checks["store"] = json!("ok");
+    checks["redis"] = json!("down: timeout");
+    check(&bench.get("/ready").await, 200, checks);
     bench.get("/health").await.is(200, json!({ "status": "ok" }));
 }
 

@@ -14,7 +14,7 @@ use throng_wire::http::Caller;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
-use super::request::{engine_request, owner, plain};
+use super::request::{engine_request, owner, plain, unavailable};
 use crate::link::{ShardHandle, ToShard};
 
 /// Bodies up to this size do not count towards [`super::LARGE_BODIES_MAX`].
@@ -61,21 +61,23 @@ async fn exchange<A: App>(
     let is_unread = body.is_err();
     let shard = owner(http, engine.sid.as_deref());
     let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
-    let Some(handle) = http.handles.to(shard) else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
-    };
+    let Some(handle) = http.handles.to(shard) else { return unavailable() };
     let (answer, answered) = oneshot::channel();
     let item = ToShard::Http { poll, request: engine, body, answer };
-    if handle.send(item).await.is_err() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
+    tokio::select! {
+        sent = handle.send(item) => if sent.is_err() { return unavailable() },
+        () = handle.hung() => return unavailable(),
     }
     // Dropped with this future when the client gives up.
     let mut guard = PollGuard { handle, poll, is_answered: false };
-    let answer = answered.await;
+    let answer = tokio::select! {
+        answer = answered => answer,
+        () = handle.hung() => return unavailable(),
+    };
     guard.is_answered = true;
     match answer {
         Ok(answer) => respond(answer, is_unread),
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE),
+        Err(_) => unavailable(),
     }
 }
 

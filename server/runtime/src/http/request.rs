@@ -37,19 +37,31 @@ pub(super) fn fields<T>(request: &Request<T>) -> Fields<'_> {
     }
 }
 
-/// The shard that owns the session the request names, or one in turn for a new session.
+/// The shard that owns the session the request names, or one in turn for a new session. A shard that
+/// hangs gets no new session, unless all do.
 pub(super) fn owner<A: App>(http: &HttpServer<A>, sid: Option<&str>) -> ShardId {
     let named = sid.and_then(Sid::parse).map(|sid| sid.shard());
     let count = http.handles.count();
     named.filter(|shard| usize::from(shard.0) < count).unwrap_or_else(|| {
         let turn = http.next_poll.load(Ordering::Relaxed) % count as u64;
-        ShardId(u8::try_from(turn).expect("there are at most 255 shards"))
+        let turn = u8::try_from(turn).expect("there are at most 255 shards");
+        let in_turn = (usize::from(turn)..count).chain(0..usize::from(turn));
+        let shards = in_turn.map(|shard| ShardId(shard as u8));
+        let turns = |shard: &ShardId| http.handles.to(*shard).is_some_and(|it| !it.is_hung());
+        shards.into_iter().find(turns).unwrap_or(ShardId(turn))
     })
 }
 
 /// The value of a header, if it is given and is text.
 pub(super) fn text<T>(request: &Request<T>, name: header::HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
+}
+
+/// The shard that would answer has ended or hangs.
+pub(super) fn unavailable() -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 pub(super) fn plain(status: StatusCode) -> Response<Body> {

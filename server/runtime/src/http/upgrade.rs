@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::HttpServer;
 use super::prefixed::Prefixed;
-use super::request::{engine_request, owner, plain, text};
+use super::request::{engine_request, owner, plain, text, unavailable};
 use crate::limiter::{ClientPlace, Permit};
 use crate::link::{ShardHandle, ToShard, Upgraded};
 
@@ -52,16 +52,22 @@ pub(super) async fn upgrade<A: App>(
         .and_then(|accept| HeaderValue::try_from(accept).ok());
     let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
     let Some(handle) = http.handles.to(owner(http, engine.sid.as_deref())) else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
+        return unavailable();
     };
-    if engine.sid.is_some() && !has_session(handle, &engine).await {
-        let error = EngineError::SessionUnknown;
-        return refuse(error.status(), error.json());
+    if engine.sid.is_some() {
+        let is_known = tokio::select! {
+            is_known = has_session(handle, &engine) => is_known,
+            () = handle.hung() => return unavailable(),
+        };
+        if !is_known {
+            let error = EngineError::SessionUnknown;
+            return refuse(error.status(), error.json());
+        }
     }
     // Taken now: the connection's own task ends, and gives back what it holds, before the upgrade
     // has reached the shard.
     let Some(mut permit) = permit.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
+        return unavailable();
     };
     permit.keep(place);
     let protocol = text(&request, header::SEC_WEBSOCKET_PROTOCOL)

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_engine::{App, Now};
-use throng_wire::http::{Forwarded, Peer};
+use throng_wire::http::Peer;
 
 use super::heads::TOO_MANY_CONNECTIONS;
 use super::pipes::Head;
@@ -49,18 +49,14 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Admits a new connection, or refuses it. The client of a proxy is not known yet: it is counted
-    /// with the PROXY header, the handshake or the request.
+    /// Admits a new connection, or refuses it.
     pub(super) fn admit(&mut self, fd: OwnedFd, peer: Peer) {
         let stream = TcpStream::from(fd);
         self.counters.connections_accepted += 1;
         let deadline = self.now.plus_ms(u64::from(self.config.tuning.handshake_timeout_ms));
         let policy = &self.config.policy;
         let is_proxy = policy.trusted_proxies.trusts(peer);
-        let client = policy.trusted_proxies.client(peer, &Forwarded::default());
-        let permit = self.config.limiter.admit();
-        let permit =
-            permit.and_then(|mut permit| (is_proxy || permit.count_for(&client)).then_some(permit));
+        let permit = self.config.limiter.admit_peer(peer, &policy.trusted_proxies);
         let is_refused = permit.is_none();
         if is_refused && self.refused_open >= REFUSED_MAX {
             self.counters.connections_refused += 1;

@@ -3,9 +3,11 @@
 pub mod servers;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::AnyPool;
 use tempfile::TempDir;
+use throng_health::State;
 use throng_store::{NewMessage, NewUser, Options, PasswordCost, Store, UserRow};
 
 use servers::Server;
@@ -30,7 +32,13 @@ pub struct Bench {
 }
 
 pub fn options(dir: &TempDir) -> Options {
-    Options { password_cost: PasswordCost::Cheapest, ..Options::new(dir.path()) }
+    // Other nodes of these tests share the file, and the disk of the tests may be nearly full.
+    Options {
+        password_cost: PasswordCost::Cheapest,
+        is_exclusive: false,
+        min_free_mb: 0,
+        ..Options::new(dir.path())
+    }
 }
 
 pub async fn bench() -> Bench {
@@ -50,7 +58,30 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
     Bench { dir, flavor, url, store }
 }
 
+/// The server must know within this time that it cannot serve (REST-75).
+pub const DOWN_WITHIN: Duration = Duration::from_secs(2);
+/// It must serve again within this time after a fault has ended (REST-75).
+pub const UP_WITHIN: Duration = Duration::from_secs(5);
+
 impl Bench {
+    /// What the store says of one of its dependencies.
+    pub fn health(&self, name: &str) -> State {
+        self.store.options().health.state(name).expect("the store reports it")
+    }
+
+    /// Waits for a state, and fails when it does not come in time.
+    pub async fn until(&self, name: &str, limit: Duration, is_met: impl Fn(&State) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let state = self.health(name);
+            if is_met(&state) {
+                return;
+            }
+            assert!(begun.elapsed() < limit, "{name} is still {state} after {limit:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// A second connection to the database, next to the store.
     pub async fn second_db(&self) -> AnyPool {
         AnyPool::connect(&self.url).await.expect("connect")

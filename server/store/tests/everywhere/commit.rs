@@ -95,10 +95,10 @@ async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     let nowhere = bench.store.append(77, Some(1), vec![text(1, "nowhere")]);
     let empty = bench.store.append(2, Some(1), vec![]);
     lock.rollback().await.expect("release");
-    assert!(matches!(gap.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
-    assert!(matches!(repeat.await, Err(AppendError::OutOfSequence { last_seq: 3 })));
+    assert!(matches!(gap.await, Err(AppendError::OutOfSequence { last_seq: 3, .. })));
+    assert!(matches!(repeat.await, Err(AppendError::OutOfSequence { last_seq: 3, .. })));
     assert_eq!(right.await.expect("append").ids.len(), 1);
-    assert!(matches!(late.await, Err(AppendError::OutOfSequence { last_seq: 4 })));
+    assert!(matches!(late.await, Err(AppendError::OutOfSequence { last_seq: 4, .. })));
     assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
     assert_eq!(empty.await.expect("append"), Appended { first_seq: 1, ids: Vec::new() });
     let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");

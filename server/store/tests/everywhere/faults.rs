@@ -7,12 +7,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use throng_health::State;
 use throng_store::{AppendError, Options, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Scenario;
-use crate::common::{Bench, Flavor, SERVER, bench, bench_with, options, text, texts};
+use crate::common::{
+    DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -261,26 +264,18 @@ async fn closing_has_a_time_limit() {
     assert_eq!(rows.into_iter().map(|row| row.msg).collect::<Vec<_>>(), kept);
 }
 
-async fn until_pinged(bench: &Bench) {
-    let deadline = Instant::now() + TIMEOUT;
-    while let Err(error) = bench.store.ping().await {
-        assert!(Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn a_server_that_comes_back_is_used_again() {
     let bench = bench_with(|options| options.busy_timeout_ms = 300).await;
     let server = SERVER.with(Arc::clone);
     bench.store.append(1, None, vec![text(1, "before")]).await.expect("append");
-    bench.store.ping().await.expect("it is up");
+    assert_eq!(bench.health("store"), State::Ok, "it is up");
     server.kill();
-    bench.store.ping().await.expect_err("it is down");
+    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
     let lost = bench.store.append(1, None, vec![text(1, "lost")]).await;
     assert!(matches!(lost, Err(AppendError::Store(StoreError::Database(_)))), "{lost:?}");
     assert!(bench.store.room(1).await.is_err());
     server.resume().await;
-    until_pinged(&bench).await;
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
     let placed = bench.store.append(1, None, vec![text(1, "after")]).await.expect("append");
     assert_eq!(placed.first_seq, 2);
     let rows = bench.store.fetch(1, 0, 10).await.expect("fetch");

@@ -136,6 +136,8 @@ async fn victim() {
     let options = Options {
         password_cost: PasswordCost::Cheapest,
         node: "victim".into(),
+        is_exclusive: false,
+        min_free_mb: 0,
         ..Options::new(dir)
     };
     let store = Store::open(&url, options).await.expect("open");

@@ -1,0 +1,168 @@
+//! The disk under the data: how much of it is free, and whether it takes bytes.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use throng_health::State;
+
+use crate::fault::StorageFault;
+use crate::{Options, StoreError};
+
+/// Bytes that are written to learn whether a disk takes any. A commit needs less.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// What is refused when little is free.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    data_dir: PathBuf,
+    /// Directory of the database file; `None` where a server keeps the messages.
+    database_dir: Option<PathBuf>,
+    min_free_mb: u64,
+    refuses_uploads: AtomicBool,
+    refuses_messages: AtomicBool,
+    /// How the last write of a file failed, until a probe succeeds.
+    fault: Mutex<Option<StorageFault>>,
+}
+
+impl Disk {
+    /// `database`: the file, if the database is one.
+    pub fn new(options: &Options, database: Option<&Path>) -> Self {
+        let database_dir = database.and_then(Path::parent).map(Path::to_owned);
+        Self {
+            data_dir: options.data_dir.clone(),
+            database_dir,
+            min_free_mb: u64::from(options.min_free_mb),
+            refuses_uploads: AtomicBool::new(false),
+            refuses_messages: AtomicBool::new(false),
+            fault: Mutex::default(),
+        }
+    }
+
+    /// Whether there is space for an uploaded file.
+    pub fn admit_upload(&self) -> Result<(), StoreError> {
+        if self.refuses_uploads.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
+    }
+
+    /// Whether there is space for messages.
+    pub fn admit_messages(&self) -> Result<(), StoreError> {
+        if self.refuses_messages.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
+    }
+
+    /// A file could not be written.
+    pub fn note(&self, error: &StoreError) {
+        if let Some(fault) = error.storage_fault() {
+            *self.fault() = Some(fault);
+        }
+    }
+
+    /// Looks at the disk and decides what is refused. Blocks for as long as the disk does.
+    pub fn look(&self) -> State {
+        if self.fault().is_some() {
+            let found = take_bytes(&self.data_dir, 0).err();
+            *self.fault() = found.map(|error| StorageFault::of_file(&error));
+        }
+        let for_uploads = Space::under(&self.data_dir);
+        let for_messages = self.database_dir.as_deref().map(Space::under);
+        let (uploads_min, messages_min) = (self.min_free_mb, self.min_free_mb / 2);
+        let is_below =
+            |space: &io::Result<Space>, min| space.as_ref().is_ok_and(|it| it.free_mb < min);
+        let is_short = is_below(&for_uploads, uploads_min);
+        let is_empty = for_messages.as_ref().is_some_and(|space| is_below(space, messages_min));
+        self.refuses_uploads.store(is_short, Relaxed);
+        self.refuses_messages.store(is_empty, Relaxed);
+        let spaces = || std::iter::once(&for_uploads).chain(&for_messages);
+        let reason = if let Some(error) = spaces().find_map(|space| space.as_ref().err()) {
+            StorageFault::of_file(error).to_string()
+        } else if let Some(fault) = *self.fault() {
+            fault.to_string()
+        } else if spaces().flatten().any(|space| space.is_read_only) {
+            StorageFault::ReadOnly.to_string()
+        } else if is_short || is_empty {
+            let free = spaces().flatten().map(|space| space.free_mb).min().unwrap_or(0);
+            let what = match (is_short, is_empty) {
+                (true, true) => "uploads and messages are",
+                (true, false) => "uploads are",
+                (false, _) => "messages are",
+            };
+            format!("{free} MB are free, storage.min_free_mb is {uploads_min}: {what} refused")
+        } else {
+            return State::Ok;
+        };
+        State::Down(reason)
+    }
+
+    fn fault(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the file system of a directory has left.
+struct Space {
+    free_mb: u64,
+    is_read_only: bool,
+}
+
+impl Space {
+    fn under(directory: &Path) -> io::Result<Self> {
+        let found = statvfs(directory)?;
+        Ok(Self {
+            free_mb: found.f_bavail.saturating_mul(found.f_frsize) / 1_000_000,
+            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
+}
+
+/// Writes to a nameless file in `directory` and flushes it. `offset`: so that a limit on the size of
+/// files is met as by a file that long already; what is before is a hole.
+pub(crate) fn take_bytes(directory: &Path, offset: u64) -> io::Result<()> {
+    let file = tempfile::tempfile_in(directory)?;
+    file.write_all_at(&vec![0x55; PROBE_BYTES], offset)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_space_refuses_uploads_first_and_messages_at_the_half() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let free_mb = Space::under(place.path()).expect("statvfs").free_mb;
+        let database = place.path().join("throng.db");
+        let disk = |min_free_mb: u64| {
+            let min_free_mb = u32::try_from(min_free_mb).expect("less than 4 PB");
+            let options = Options { min_free_mb, ..Options::new(place.path()) };
+            Disk::new(&options, Some(&database))
+        };
+        let refused = |disk: &Disk| {
+            let state = disk.look();
+            let refused = [disk.admit_upload().is_err(), disk.admit_messages().is_err()];
+            assert_eq!(state == State::Ok, refused == [false; 2], "{state}");
+            refused
+        };
+        assert_eq!(refused(&disk(0)), [false, false], "0 is no floor");
+        // Others write to this disk too, hence the distances.
+        assert_eq!(refused(&disk(free_mb / 2)), [false, false]);
+        assert_eq!(refused(&disk(free_mb + free_mb / 2)), [true, false]);
+        assert_eq!(refused(&disk(free_mb * 3)), [true, true]);
+        let of_a_server = Options { min_free_mb: u32::MAX, ..Options::new(place.path()) };
+        assert_eq!(refused(&Disk::new(&of_a_server, None)), [true, false]);
+    }
+
+    #[test]
+    fn a_failed_write_is_held_against_the_disk_until_it_takes_bytes() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let gone = place.path().join("gone");
+        std::fs::create_dir(&gone).expect("create");
+        let disk = Disk::new(&Options { min_free_mb: 0, ..Options::new(&gone) }, None);
+        disk.note(&StoreError::at(&gone, io::ErrorKind::StorageFull.into()));
+        std::fs::remove_dir(&gone).expect("remove");
+        assert!(matches!(disk.look(), State::Down(_)), "the probe fails");
+        std::fs::create_dir(&gone).expect("create");
+        assert_eq!(disk.look(), State::Ok);
+    }
+}

@@ -1,0 +1,249 @@
+//! A database file and a disk that fail: every way to write fails with them, the store says so in
+//! time, and all of it works again by itself.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::{Bench, DOWN_WITHIN, UP_WITHIN, bench, options, text};
+use throng_health::State;
+use throng_store::{ImageKind, NewUser, Options, Store, StoreError, TokenScope, check};
+
+/// The smallest PNG, with a number behind it that makes each file another one.
+fn image(number: u8) -> Bytes {
+    const PNG: &[u8] = &[
+        0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0,
+        0, 0, 1, 0, 0, 0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89,
+    ];
+    [PNG, &[number]].concat().into()
+}
+
+/// Every way to write, each under its name.
+async fn writes(store: &Store, user: u32, number: u8) -> Vec<(&'static str, Result<(), String>)> {
+    fn shown<T, E: std::fmt::Display>(outcome: Result<T, E>) -> Result<(), String> {
+        outcome.map(drop).map_err(|error| error.to_string())
+    }
+    let new = NewUser {
+        email: format!("user{number}@example.org"),
+        password: "secret".into(),
+        avatar: "/avatars/0.svg".into(),
+    };
+    let token = store.issue_token(user, TokenScope::Api).await;
+    vec![
+        ("message", shown(store.append(1, None, vec![text(user, &"x".repeat(10_000))]).await)),
+        ("read mark", shown(store.save_read(user, 1, u64::from(number), false).await)),
+        ("token", shown(token)),
+        ("registration", shown(store.register(new).await)),
+        ("upload", shown(store.save_image(ImageKind::Messages, image(number)).await)),
+        ("avatar", shown(store.set_avatar(user, &format!("/{number}.svg")).await)),
+        ("room", shown(store.create_room(100 + u32::from(number)).await)),
+        ("settling", shown(store.settle("gone").await)),
+    ]
+}
+
+async fn all_writes_work(bench: &Bench, user: u32, number: u8) {
+    for (what, outcome) in writes(&bench.store, user, number).await {
+        assert_eq!(outcome, Ok(()), "{what}");
+    }
+}
+
+/// SQLite rolls the transaction back by itself, as it does when the disk is full, out of memory or
+/// broken; the rollback that follows fails, and the connection must not be used again.
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_by_itself_hinders_no_other() {
+    let bench = bench().await;
+    let user = bench.user("ann@example.org").await.id;
+    let other = bench.second_db().await;
+    for (table, event) in [
+        ("messages", "INSERT"),
+        ("read_marks", "INSERT"),
+        ("tokens", "INSERT"),
+        ("users", "INSERT"),
+        ("files", "INSERT"),
+        ("users", "UPDATE"),
+        ("rooms", "INSERT"),
+        ("reading", "DELETE"),
+    ] {
+        bench.store.save_read(user, 1, 0, true).await.expect("someone reads");
+        let fault = format!(
+            "CREATE TRIGGER fault BEFORE {event} ON {table} \
+             BEGIN SELECT RAISE(ROLLBACK, 'injected'); END"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(fault)).execute(&other).await.expect("fault");
+        let number = bench.store.rooms().await.expect("rooms").len() as u8;
+        let failed = writes(&bench.store, user, 2 * number).await;
+        assert!(failed.iter().any(|(_, outcome)| outcome.is_err()), "{table}: {failed:?}");
+        sqlx::raw_sql("DROP TRIGGER fault").execute(&other).await.expect("heal");
+        all_writes_work(&bench, user, 2 * number + 1).await;
+    }
+    assert_eq!(bench.health("store"), State::Ok, "the storage itself never failed");
+}
+
+/// A limit on the size of files, which every write meets as EFBIG. It holds for the whole process.
+#[tokio::test]
+async fn storage_that_takes_no_byte_is_reported_and_heals() {
+    use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the signal would end the process instead of failing the write.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).expect("a handler"));
+    let bench = bench().await;
+    let user = bench.user("ann@example.org").await.id;
+    all_writes_work(&bench, user, 1).await;
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(0), ..limit }).expect("limit");
+    for (what, outcome) in writes(&bench.store, user, 2).await {
+        // Settling has nothing to write.
+        assert!(outcome.is_err() || what == "settling", "{what}");
+    }
+    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    bench.until("disk", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    // It stays down for as long as the fault lasts.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        assert!(matches!(bench.health("store"), State::Down(_)));
+        assert!(matches!(bench.health("disk"), State::Down(_)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.store.reads(user).await.expect("reads work"), [(1, 1)]);
+    setrlimit(Resource::Fsize, limit).expect("no limit");
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+    bench.until("disk", UP_WITHIN, |state| *state == State::Ok).await;
+    all_writes_work(&bench, user, 3).await;
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_is_reported_and_its_end_too() {
+    let bench = common::bench_with(|options| options.busy_timeout_ms = 200).await;
+    let user = bench.user("ann@example.org").await.id;
+    let other = bench.second_db().await;
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("lock");
+    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    let locked = State::Down("another program locks the database".into());
+    bench.until("store", DOWN_WITHIN, |state| *state == locked).await;
+    assert!(bench.store.append(1, None, vec![text(user, "locked out")]).await.is_err());
+    lock.rollback().await.expect("release");
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+    all_writes_work(&bench, user, 1).await;
+}
+
+#[tokio::test]
+async fn little_free_space_refuses_messages_and_uploads_and_nothing_else() {
+    let bench = common::bench_with(|options| options.min_free_mb = 1 << 30).await;
+    let new = NewUser { email: "a@b.c".into(), password: "secret".into(), avatar: "/a.svg".into() };
+    let user = bench.store.register(new).await.expect("an account needs little").id;
+    for (what, outcome) in writes(&bench.store, user, 1).await {
+        let is_refused = ["message", "upload"].contains(&what);
+        let want = if is_refused { Err(StoreError::LowDisk.to_string()) } else { Ok(()) };
+        assert_eq!(outcome, want, "{what}");
+    }
+    let State::Down(reason) = bench.health("disk") else { panic!("the disk is ok") };
+    assert!(reason.contains("storage.min_free_mb is 1073741824"), "{reason}");
+    assert_eq!(bench.health("store"), State::Ok);
+}
+
+async fn open_error(url: &str, options: Options) -> StoreError {
+    let begun = Instant::now();
+    let opened = Store::open(url, options.clone()).await.map(drop);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let error = opened.expect_err("it cannot be opened");
+    if !matches!(error, StoreError::InUse { .. }) {
+        let checked = check(url, &options).await.expect_err("the check says so too");
+        assert_eq!(checked.to_string(), error.to_string());
+    }
+    let sentence = error.to_string();
+    assert!(!sentence.contains('\n') && !sentence.contains("timed out"), "{sentence}");
+    error
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why_within_a_second() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let options = Options { is_exclusive: true, ..options(&dir) };
+    let url = options.default_url();
+    check(&url, &options).await.expect("nothing is there yet");
+    assert!(
+        std::fs::read_dir(dir.path()).expect("list").next().is_none(),
+        "a check leaves nothing"
+    );
+    let database = dir.path().join("throng.db");
+
+    std::fs::write(&database, "not a database, and long enough to be looked at".repeat(100))
+        .expect("write");
+    let damaged = open_error(&url, options.clone()).await.to_string();
+    assert!(damaged.contains("file is not a database"), "{damaged}");
+
+    std::fs::write(&database, "").expect("empty it");
+    std::fs::create_dir_all(dir.path().join("storage/images")).expect("create");
+    let emptied = open_error(&url, options.clone()).await;
+    assert!(matches!(emptied, StoreError::Emptied(_)), "{emptied}");
+
+    std::fs::remove_file(&database).expect("remove");
+    std::fs::create_dir(&database).expect("create");
+    let directory = open_error(&url, options.clone()).await.to_string();
+    assert!(directory.contains("Is a directory"), "{directory}");
+    std::fs::remove_dir(&database).expect("remove");
+
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").expect("write");
+    let in_file = Options { is_exclusive: true, ..Options::new(file.join("data")) };
+    let no_directory = open_error(&in_file.default_url(), in_file).await.to_string();
+    assert!(no_directory.contains("not a directory"), "{no_directory}");
+
+    for url in ["postgres://a:b@127.0.0.1:1/x", "mysql://a:b@127.0.0.1:1/x"] {
+        let refused = open_error(url, options.clone()).await.to_string();
+        assert!(refused.contains("Connection refused"), "{refused}");
+    }
+
+    let store = Store::open(&url, options.clone()).await.expect("open");
+    let taken = open_error(&url, options.clone()).await.to_string();
+    let own = format!("process {}", std::process::id());
+    assert!(taken.contains(&own), "{taken}");
+    check(&url, &options).await.expect("a running server is no error");
+    std::fs::remove_file(dir.path().join("throng.lock")).expect("remove");
+    let health = store.options().health.clone();
+    let begun = Instant::now();
+    while health.state("lock") == Some(State::Ok) {
+        assert!(begun.elapsed() < DOWN_WITHIN, "a lost lock is not noticed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn everything_in_the_data_directory_is_private() {
+    let place = tempfile::tempdir().expect("tempdir");
+    let data = place.path().join("data");
+    let options = Options { min_free_mb: 0, ..Options::new(&data) };
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
+    for round in 0..2_u8 {
+        let store = Store::open(&options.default_url(), options.clone()).await.expect("open");
+        store.save_image(ImageKind::Messages, image(round)).await.expect("save");
+        let mut folders = vec![data.clone()];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+            for entry in std::fs::read_dir(&folder).expect("list") {
+                let path = entry.expect("entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    assert_eq!(mode(&path), 0o600, "{}", path.display());
+                    files += 1;
+                }
+            }
+        }
+        assert!(files >= 4, "the database, its log, its lock and an image: {files}");
+        assert!(store.close().await);
+        // As an earlier version left it.
+        for (path, mode) in
+            [("", 0o755), ("throng.db", 0o644), ("throng.lock", 0o644), ("storage", 0o755)]
+        {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(data.join(path), mode).expect("chmod");
+        }
+    }
+}
