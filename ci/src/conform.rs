@@ -127,7 +127,12 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
 /// `scale`.
 pub fn bench(args: &[String]) -> Outcome {
     let mut bench = match args.split_first() {
-        None => command("cargo", &["bench", "--package", "throng-benches"], "."),
+        None => {
+            let packages = ["--package", "throng-benches", "--package", "throng-core-benches"];
+            let mut bench = command("cargo", &["bench"], ".");
+            bench.args(packages);
+            bench
+        }
         Some((name, rest)) if name == "peers" || name == "scale" => {
             setup::for_run()?;
             let flags = ["run", "--release", "--package", "throng-benches", "--bin", name, "--"];

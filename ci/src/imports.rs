@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-harness", &["throng-spec", "throng-codec", "throng-reference"]),
     ("throng-loadgen", &[]),
     ("throng-benches", &["throng-loadgen", "throng-mesh", "throng-kit"]),
+    ("throng-core-benches", &["throng-engine", "throng-chat", "throng-world"]),
     ("throng-kit", &[]),
     ("throng-tests", &["throng-kit"]),
     ("throng-world", &["throng-engine", "throng-chat", "throng-codec"]),
@@ -76,7 +77,8 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-harness", &["throng-kit"]),
     ("throng-import", &["throng-kit"]),
     ("throng-runtime", &["throng-kit"]),
-    ("throng-benches", &["throng-engine", "throng-chat", "throng-wire", "throng-world"]),
+    ("throng-benches", &["throng-wire"]),
+    ("throng-core-benches", &["throng-mesh"]),
     ("throng-codec", &["throng-spec"]),
 ];
 const KIT: &str = "throng-kit";

@@ -46,7 +46,7 @@ pub fn instructions() -> Outcome {
 }
 
 pub fn in_test() -> Outcome<Counts> {
-    let build = ["build", "--release", "--package", "throng-benches", "--example", "delivery"];
+    let build = ["build", "--release", "--package", "throng-core-benches", "--example", "delivery"];
     run("cargo", &build, ".")?;
     let mut counts = Counts::default();
     say("instructions per delivery, in the core");

@@ -2,12 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-mod crowd;
-
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
-use crowd::{Crowd, publishes};
+use throng_core_benches::{Crowd, publishes};
 
 fn main() {
     divan::main();

@@ -1,5 +1,6 @@
 //! A shard with a room full of members, and nothing around it: for what measures or counts the work
 //! of the core alone.
+#![forbid(unsafe_code)]
 
 use std::io::IoSlice;
 

@@ -5,9 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-mod crowd;
-
-use crowd::{Crowd, publishes};
+use throng_core_benches::{Crowd, publishes};
 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse().expect("three numbers"));
