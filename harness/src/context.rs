@@ -113,7 +113,11 @@ impl Context {
 
     /// A bare WebSocket session of the case's protocol, its open packet read.
     pub fn bare_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
-        let path = self.path(&format!("EIO={}&transport=websocket", self.eio()));
+        self.bare_websocket_with("")
+    }
+
+    fn bare_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
+        let path = self.path(&format!("EIO={}&transport=websocket{more}", self.eio()));
         let mut socket = self.websocket(&path)?;
         let text = socket.receive_text(self.wait())?;
         let json = text
@@ -133,7 +137,24 @@ impl Context {
 
     /// The same, with the Socket.IO connection made; the case has to answer heartbeats.
     pub fn connected_websocket(&self) -> Result<(RawSocket, Open), ClientError> {
-        let (mut socket, open) = self.bare_websocket()?;
+        self.connected_websocket_with("")
+    }
+
+    /// The same, of a user, where the target has users.
+    pub fn known_websocket(&self) -> Result<(RawSocket, Open), Stop> {
+        Ok(self.connected_websocket_with(&self.token_query()?)?)
+    }
+
+    /// What a handshake adds to its query to name a user, where the target has users.
+    pub fn token_query(&self) -> Result<String, Stop> {
+        if !self.capabilities().chat {
+            return Ok(String::new());
+        }
+        Ok(format!("&api_token={}", self.user()?.token))
+    }
+
+    fn connected_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
+        let (mut socket, open) = self.bare_websocket_with(more)?;
         if self.combo.protocol == Protocol::Eio4 {
             socket.send("40")?;
             self.text_until(&mut socket, |text| text.starts_with("40"))?;

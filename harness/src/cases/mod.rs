@@ -1,7 +1,7 @@
 //! The conformance cases, one table per part of a chapter of the protocol.
 //!
 //! Each table begins with `prelude`, the vocabulary that cases share: `scenes` sets up rooms with
-//! sessions in them, `checks` judges values, acknowledgements, events and HTTP answers, `alive` tells
+//! sessions in them, `checks` judges values, acknowledgements, events and HTTP answers, `alive` judges
 //! whether a session is usable or has ended as it must.
 
 mod acks;

@@ -131,7 +131,7 @@ fn dropped_get(context: &Context) -> Outcome {
 
 fn too_large(context: &Context) -> Outcome {
     let max = max_payload(context)?;
-    let poller = context.poller()?;
+    let poller = context.poller_with(&context.token_query()?)?;
     context.step(format!("posts a body of exactly {max} bytes"));
     let exact = sized_body(poller.protocol, max);
     let answer = poller.post(&exact)?;

@@ -175,7 +175,7 @@ fn bad_close(context: &Context) -> Outcome {
 fn too_large(context: &Context) -> Outcome {
     let max = max_payload(context)?;
     let exact = format!("40/big?{},", "x".repeat(max - 8));
-    let (mut socket, _) = context.connected_websocket()?;
+    let (mut socket, _) = context.known_websocket()?;
     context.step(format!("a message of exactly {max} bytes"));
     socket.send(&exact)?;
     is_alive_on(context, &mut socket)?;

@@ -109,7 +109,7 @@ impl Chat {
         self.socket.wait_event(self.wait, what, wanted)
     }
 
-    /// Waits until a count member is told this number of users.
+    /// Waits until a count member receives this number of users.
     pub fn online(&self, users: u64) -> Result<Event, ClientError> {
         self.event_where(&format!("presence with {users} online"), |event| {
             event.name == "presence" && event.arg(0)["online"] == users

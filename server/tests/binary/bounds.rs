@@ -57,7 +57,10 @@ fn a_body_that_does_not_arrive_has_one_timeout_for_polls_and_the_api() {
     let server = Server::throng(&[], &[("THRONG_HTTP__REQUEST_TIMEOUT_MS", "200")]);
     for path in ["/socket.io/?EIO=4&transport=polling&sid=x", "/api/login"] {
         let started = Instant::now();
-        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Content-Length: 9\r\n\r\nhalf"
+        );
         let mut stream = server.connect();
         stream.write_all(request.as_bytes()).expect("it takes a piece");
         assert!(read_answer(&mut stream).starts_with("HTTP/1.1 408"), "{path}");

@@ -267,7 +267,8 @@ fn keep(stream: impl Read + Send + 'static, run: usize, output: Arc<Output>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::Process;
     use crate::{Program, Signal, TIMEOUT};
@@ -285,7 +286,12 @@ mod tests {
             .wait_for_line(TIMEOUT, |line| line.strip_prefix("listening on ").map(str::to_owned));
         assert_eq!(found.expect("it is ready"), "7");
         process.wait_until(TIMEOUT, || true).expect("it is ready");
-        assert!(process.log().contains(&"one".to_owned()));
+        // The other stream is read by another thread.
+        let deadline = Instant::now() + TIMEOUT;
+        while !process.log().contains(&"one".to_owned()) {
+            assert!(Instant::now() < deadline, "{:?}", process.log());
+            thread::sleep(Duration::from_millis(1));
+        }
         assert!(process.descriptors() >= 3);
         process.signal(Signal::TERM);
         assert_eq!(process.wait(TIMEOUT).code(), None, "ended by the signal");
