@@ -75,7 +75,7 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
     ("throng-store", &["throng-kit"]),
     ("throng-loadgen", &["throng-kit"]),
     ("throng-harness", &["throng-kit"]),
-    ("throng-import", &["throng-kit"]),
+    ("throng-import", &["throng-kit", "throng-health"]),
     ("throng-runtime", &["throng-kit"]),
     ("throng-benches", &["throng-wire"]),
     ("throng-core-benches", &["throng-mesh"]),

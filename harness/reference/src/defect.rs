@@ -90,7 +90,7 @@ defects! {
     PayloadUnlimited, "LIM-1", "messages of any size are accepted";
     UnfinishedKept, "LIM-38", "a message that is never whole is waited for";
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
-    SubprotocolDropped, "TRN-65", "no subprotocol is agreed on";
+    SubprotocolDropped, "TRN-100", "no subprotocol is agreed on";
     ForwardsBelieved, "TRN-80", "X-Forwarded-Host of anyone counts as the host";
     LoginFromAnywhere, "REST-26", "pages of any origin may log in, with any content type";
     MarkupInImages, "CHAT-46", "the path of an image may hold markup";

@@ -46,7 +46,7 @@ cases! {
     accept_key "trn.accept-key" ["TRN-51", "TRN-50"] over WEBSOCKET needs NOTHING
         does "upgrades with several values of Sec-WebSocket-Key"
         expects "101 with the matching Sec-WebSocket-Accept, then the open packet as text";
-    subprotocol "trn.subprotocol" ["TRN-65"] over WEBSOCKET needs NOTHING
+    subprotocol "trn.subprotocol" ["TRN-100"] over WEBSOCKET needs NOTHING
         does "upgrades with subprotocols in one header, in two headers, and without any"
         expects "101 with the first one that was offered, and with none";
     forged "trn.forged-forwards" ["TRN-80", "TRN-60"] over EVERY needs NOTHING

@@ -404,7 +404,7 @@ impl Engine {
         if let Some(stranger) = stranger {
             self.strangers.remove(stranger);
         }
-        if reason == CloseReason::SlowConsumer {
+        if matches!(reason, CloseReason::SlowConsumer | CloseReason::Limit) {
             self.counters.evictions += 1;
         }
         if let Some(probe) = session.probe.take() {

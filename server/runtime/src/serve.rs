@@ -61,7 +61,8 @@ pub struct Options {
     pub tuning: Tuning,
     /// Paths of the engine, and the origins and protocol versions that may use it.
     pub policy: HttpPolicy,
-    /// Serves all other paths, on the HTTP thread. Requests carry a [`crate::http::PeerAddr`].
+    /// Serves all other paths, on the HTTP thread. Requests carry who sent them as an
+    /// extension, [`throng_wire::http::Caller`].
     pub router: Router,
     /// Connections that may be open; the limit of open files may bound them further.
     pub connections_max: u32,

@@ -111,6 +111,10 @@ impl<A: App> Watchdog<A> {
                     }
                 };
                 let peer = Peer::from(peer.ip());
+                if policy.has_proxy_headers && policy.trusted_proxies.trusts(peer) {
+                    // Only a shard reads PROXY headers; the proxy tries again.
+                    continue;
+                }
                 let admitted = limiter.admit_peer(peer, &policy.trusted_proxies);
                 let Some(permit) = admitted else { continue };
                 let Ok(stream) = stream.into_std() else { continue };

@@ -21,7 +21,7 @@ impl Outbox {
             slot.check();
             assert!(!slot.is_over, "a pipe over its bound is listed");
         }
-        for class in [Class::Anonymous, Class::Identified, Class::Echo] {
+        for class in [Class::Anonymous, Class::Identified, Class::Echo, Class::Closing] {
             let of_class = self.slots.iter().filter(|slot| slot.class == class);
             let held: usize = of_class.filter_map(|slot| Some(slot.pending.as_ref()?.copied)).sum();
             assert_eq!(self.held(class), held, "bytes booked are bytes held");

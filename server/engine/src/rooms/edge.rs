@@ -71,8 +71,8 @@ pub(super) struct Edge<M> {
     free: Vec<u32>,
     locals: Vec<Local>,
     last_serial: u32,
-    /// Requests that have not been sent, in order.
-    waiting: VecDeque<(ShardId, RoomRequest<M>)>,
+    /// Requests that have not been sent, in order, by home.
+    waiting: Vec<VecDeque<RoomRequest<M>>>,
     waiting_bytes: usize,
 }
 
@@ -98,7 +98,7 @@ impl<M> Edge<M> {
             free: Vec::new(),
             locals: Vec::new(),
             last_serial: 0,
-            waiting: VecDeque::new(),
+            waiting: (0..shards).map(|_| VecDeque::new()).collect(),
             waiting_bytes: 0,
         }
     }
@@ -253,7 +253,7 @@ impl<M> Edge<M> {
 
     fn wait(&mut self, to: ShardId, request: RoomRequest<M>) {
         self.waiting_bytes += request.bytes();
-        self.waiting.push_back((to, request));
+        self.waiting[usize::from(to.0)].push_back(request);
     }
 
     /// Sends what waits, in order for each home; returns whether everything fitted.
@@ -261,23 +261,19 @@ impl<M> Edge<M> {
         &mut self,
         mut push: impl FnMut(ShardId, RoomRequest<M>) -> Result<(), RoomRequest<M>>,
     ) -> bool {
-        let mut full = SmallVec::<[ShardId; 4]>::new();
-        for _ in 0..self.waiting.len() {
-            let (to, request) = self.waiting.pop_front().expect("counted above");
-            let bytes = request.bytes();
-            if full.contains(&to) {
-                self.waiting.push_back((to, request));
-                continue;
-            }
-            match push(to, request) {
-                Ok(()) => self.waiting_bytes -= bytes,
-                Err(request) => {
-                    full.push(to);
-                    self.waiting.push_back((to, request));
+        let mut is_done = true;
+        for (index, waiting) in self.waiting.iter_mut().enumerate() {
+            while let Some(request) = waiting.pop_front() {
+                let bytes = request.bytes();
+                if let Err(request) = push(ShardId(index as u8), request) {
+                    waiting.push_front(request);
+                    is_done = false;
+                    break;
                 }
+                self.waiting_bytes -= bytes;
             }
         }
-        self.waiting.is_empty()
+        is_done
     }
 
     /// Whether the session whose event has just been handled must go: it asks for more than the
@@ -492,7 +488,7 @@ impl<M> Edge<M> {
         assert_eq!(self.names.len() + self.free.len(), self.rooms.len(), "a slot is used or free");
         let listed: usize = self.rooms.iter().flatten().map(|room| room.members.len()).sum();
         assert_eq!(members, listed, "members are memberships that home has answered");
-        let bytes: usize = self.waiting.iter().map(|(_, request)| request.bytes()).sum();
+        let bytes: usize = self.waiting.iter().flatten().map(RoomRequest::bytes).sum();
         assert_eq!(bytes, self.waiting_bytes, "bytes accounted are bytes held");
     }
 }

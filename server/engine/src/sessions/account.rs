@@ -89,7 +89,7 @@ impl Engine {
     pub(super) fn held_mut(&mut self, trust: Trust) -> &mut Held {
         match trust.class() {
             Class::Identified => &mut self.held_identified,
-            Class::Anonymous | Class::Echo => &mut self.held_anonymous,
+            Class::Anonymous | Class::Echo | Class::Closing => &mut self.held_anonymous,
         }
     }
 
@@ -159,7 +159,7 @@ impl Engine {
             return self.end(id, CloseReason::TooLarge);
         }
         let session = self.live(id);
-        let (due, timer_at) = (session.next_due(), session.timer_at);
+        let (due, timer_at) = (session.account.identify_by, session.timer_at);
         if due < timer_at {
             self.arm(id, due);
         }
@@ -201,7 +201,7 @@ impl Engine {
             (before, bytes) => account.finish_by.plus_ms(earned_ms(bytes.saturating_sub(before))),
         };
         let trust = account.trust;
-        let (due, timer_at) = (session.next_due(), session.timer_at);
+        let (due, timer_at) = (account.finish_by, session.timer_at);
         let held = self.held_mut(trust);
         held.inbound = held.inbound + bytes - before;
         if due < timer_at {
@@ -256,6 +256,10 @@ impl Engine {
             let Some(paid_at) = self.paid_later(id) else { continue }; // It ended, or is known now.
             let Some(pipe) = self.live(id).pipe() else { continue }; // Its POST is answered later.
             if !self.is_paused(pipe) {
+                // Meanwhile the client cannot finish anything.
+                let pause_ns = paid_at.since(self.now);
+                let account = &mut self.live_mut(id).account;
+                account.finish_by = account.finish_by.plus_ns(pause_ns);
                 self.set_paused(pipe, true);
                 self.counters.reads_paused += 1;
                 self.timers.schedule(paid_at, Timer::Resume(pipe));
@@ -289,12 +293,26 @@ impl Engine {
             had_any = true;
             self.shed_pipe(pipe);
         }
-        for over in [self.anonymous_over(), self.inbound_over(), self.outbound_over()] {
-            if let Some((excess, held_by, reason)) = over {
+        for budget in [Engine::anonymous_over, Engine::inbound_over, Engine::outbound_over] {
+            // Looked at one after the other: what one frees is free for the next.
+            if let Some((excess, held_by, reason)) = budget(self) {
                 had_any |= self.shed_worst(excess, held_by, reason);
             }
         }
+        self.shed_closing();
         had_any
+    }
+
+    /// Pipes that are closing have as much as strangers have; beyond it none may wait any longer.
+    fn shed_closing(&mut self) {
+        if self.outbox.held(Class::Closing) <= self.budgets.anonymous {
+            return;
+        }
+        let closing: Vec<PipeId> = self.closing_pipes().collect();
+        for pipe in closing {
+            self.outbox.cut(pipe);
+            self.closes.push(pipe);
+        }
     }
 }
 
@@ -316,7 +334,7 @@ fn held_out(engine: &Engine, session: &Session) -> usize {
 fn held_anonymous(engine: &Engine, session: &Session) -> usize {
     match session.account.trust.class() {
         Class::Anonymous => held_in(engine, session) + held_out(engine, session),
-        Class::Identified | Class::Echo => 0,
+        Class::Identified | Class::Echo | Class::Closing => 0,
     }
 }
 

@@ -130,6 +130,7 @@ impl Engine {
                 if !placeholders::are_valid(packet.data.unwrap_or_default(), packet.attachments) {
                     return self.end(id, CloseReason::ParseError);
                 }
+                self.set_unfinished(id, 0);
                 let assembly = Assembly {
                     namespace,
                     ack: packet.ack,

@@ -8,6 +8,7 @@ use super::{Carrier, CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::input::PipeEnd;
+use crate::outbox::Class;
 use crate::timers::Timer;
 
 /// How long a closing pipe may take to send its last bytes.
@@ -66,6 +67,13 @@ impl Engine {
         self.pipe_mut(pipe).expect("only an open pipe has a role").role = role;
     }
 
+    pub(super) fn closing_pipes(&self) -> impl Iterator<Item = PipeId> + '_ {
+        let pipes = self.pipes.iter().enumerate();
+        pipes
+            .filter(|(_, entry)| entry.role == Role::Closing)
+            .map(|(slot, entry)| PipeId { slot: slot as u32, generation: entry.generation })
+    }
+
     pub(super) fn is_paused(&self, pipe: PipeId) -> bool {
         let entry = self.pipes.get(pipe.slot as usize);
         entry.is_some_and(|entry| entry.generation == pipe.generation && entry.is_paused)
@@ -100,6 +108,7 @@ impl Engine {
     /// Shuts the pipe down behind what is queued.
     pub(super) fn shut_pipe(&mut self, pipe: PipeId) {
         self.outbox.close_when_empty(pipe);
+        self.outbox.set_class(pipe, Class::Closing);
         self.set_role(pipe, Role::Closing);
         if let Some(entry) = self.pipe_mut(pipe) {
             entry.decoder = ws::Decoder::default();
@@ -157,11 +166,15 @@ impl Engine {
         let entry = self.pipe_mut(pipe).expect("a pipe with a role is open");
         // Taken out so that a message may borrow from it while the engine changes.
         let mut decoder = std::mem::take(&mut entry.decoder);
+        let mut is_completed = false;
         loop {
             // A message may change how far its session is trusted.
             let limits = self.pipe_limits(pipe);
             match decoder.next(&mut input, &limits) {
-                Ok(Some(message)) => self.ws_message(pipe, message),
+                Ok(Some(message)) => {
+                    is_completed = true;
+                    self.ws_message(pipe, message);
+                }
                 Ok(None) => break,
                 Err(fault) => {
                     self.ws_fault(pipe, fault);
@@ -176,6 +189,10 @@ impl Engine {
         self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
         if let Role::Session(id) = self.role(pipe) {
             let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
+            if is_completed && assembled == 0 {
+                // What is not whole now began in this read.
+                self.set_unfinished(id, 0);
+            }
             self.set_unfinished(id, buffered + assembled);
         }
     }

@@ -49,7 +49,8 @@ async fn exchange<A: App>(
     engine: EngineRequest,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let body = if request.method() == Method::POST {
+    let is_post = request.method() == Method::POST;
+    let body = if is_post {
         match receive(http, engine.sid.as_deref(), request.into_body()).await {
             Ok(body) => Ok(body),
             Err(NoBody::Fault(fault)) => Err(fault),
@@ -64,15 +65,24 @@ async fn exchange<A: App>(
     let Some(handle) = http.handles.to(shard) else { return unavailable() };
     let (answer, answered) = oneshot::channel();
     let item = ToShard::Http { poll, request: engine, body, answer };
+    // A hung shard gets nothing: what is refused must not be done later.
     tokio::select! {
-        sent = handle.send(item) => if sent.is_err() { return unavailable() },
+        biased;
         () = handle.hung() => return unavailable(),
+        sent = handle.send(item) => if sent.is_err() { return unavailable() },
     }
     // Dropped with this future when the client gives up.
     let mut guard = PollGuard { handle, poll, is_answered: false };
-    let answer = tokio::select! {
-        answer = answered => answer,
-        () = handle.hung() => return unavailable(),
+    // A poll waits for the shard as it waits for news, and a POST that the shard has may be carried
+    // out: neither can be refused any more.
+    let answer = if is_post {
+        let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(answer) => answer,
+            Err(_) => return plain(StatusCode::GATEWAY_TIMEOUT),
+        }
+    } else {
+        answered.await
     };
     guard.is_answered = true;
     match answer {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use throng_engine::{Accept, App, Endpoint, EngineRequest, judge};
-use throng_wire::http::{Caller, EngineError, first_protocol};
+use throng_wire::http::{Caller, EngineError, first_protocol, is_websocket_key};
 use throng_wire::ws;
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ pub(super) async fn upgrade<A: App>(
         return response;
     }
     let accept = text(&request, header::SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24)
+        .filter(|key| is_websocket_key(key))
         .map(ws::accept_key)
         .and_then(|accept| HeaderValue::try_from(accept).ok());
     let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };

@@ -26,9 +26,12 @@ impl<A: App> Worker<A> {
     /// again, and so is one that was not read.
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
-        for _ in 0..self.fresh.len() {
-            let Some(pipe) = self.fresh.pop_front() else { return };
-            self.read_head(pipe);
+        // A head may be read again at once, after an interruption: in the next turn.
+        for pipe in std::mem::take(&mut self.fresh) {
+            // It may have been dropped since: its time was over, or the server is stopping.
+            if self.pipes.is_head(pipe) {
+                self.read_head(pipe);
+            }
         }
         for pipe in std::mem::take(&mut self.known) {
             if self.read_bytes >= READ_BYTES_PER_TURN {

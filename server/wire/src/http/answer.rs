@@ -51,7 +51,7 @@ pub const RETRY_AFTER_S: u32 = 5;
 
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
 /// [`accept_key`](crate::ws::accept_key); `protocol`: the subprotocol that is agreed on, see
-/// [`first_protocol`](super::first_protocol). Spec: TRN-51, TRN-65.
+/// [`first_protocol`](super::first_protocol). Spec: TRN-51, TRN-100.
 pub fn switching_protocols(accept: &str, protocol: Option<&str>) -> String {
     let (name, protocol, end) = match protocol {
         Some(protocol) => ("Sec-WebSocket-Protocol: ", protocol, "\r\n"),

@@ -50,7 +50,7 @@ pub struct Upgrade<'a> {
     pub key: Option<&'a str>,
     /// `Sec-WebSocket-Version` is 13.
     pub is_version_13: bool,
-    /// The first of the subprotocols that are offered (TRN-65).
+    /// The first of the subprotocols that are offered (TRN-100).
     pub protocol: Option<&'a str>,
 }
 
@@ -82,7 +82,7 @@ pub fn head(bytes: &[u8]) -> Result<Head<'_>, Fault> {
         && fields.has_token("connection", "upgrade");
     let upgrade = if asks_websocket {
         Some(Upgrade {
-            key: fields.one("sec-websocket-key")?.filter(|key| is_key(key)),
+            key: fields.one("sec-websocket-key")?.filter(|key| is_websocket_key(key)),
             is_version_13: fields.one("sec-websocket-version")? == Some("13"),
             protocol: fields.text("sec-websocket-protocol").and_then(first_protocol),
         })
@@ -116,7 +116,7 @@ pub fn is_same_origin(origin: &str, host: &str) -> bool {
 }
 
 /// The first of the subprotocols in a `Sec-WebSocket-Protocol`. A browser closes the connection if
-/// none of those it offered comes back. Spec: TRN-65.
+/// none of those it offered comes back. Spec: TRN-100.
 pub fn first_protocol(offered: &str) -> Option<&str> {
     let first = offered.split(',').next()?.trim_matches([' ', '\t']);
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -163,6 +163,7 @@ fn origin_form(target: &str) -> &str {
     }
 }
 
-fn is_key(key: &str) -> bool {
+/// Whether it is a `Sec-WebSocket-Key`: base64 of 16 bytes. Spec: TRN-52.
+pub fn is_websocket_key(key: &str) -> bool {
     BASE64.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16)
 }
