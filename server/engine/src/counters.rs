@@ -11,6 +11,7 @@ throng_tables::metrics! {
     Counter deliveries "messages": "Messages handed to member sessions.";
     Counter stale_deliveries "deliveries": "Deliveries and replies that came after the session had \
         left the room or ended.";
+    Counter stale_packets "packets": "Packets of clients that the server had disconnected before.";
     Counter events_out "events": "Events sent to clients.";
     Counter bytes_in "bytes": "Bytes received on WebSockets.";
     Counter reads_paused "pauses": "Times a client was read later because it had used up its work rate.";

@@ -378,7 +378,8 @@ impl<M> Edge<M> {
         engine.counters.events_out += count;
     }
 
-    /// Their leaves, or their ends, are sent to home when the turn ends.
+    /// They hear nothing more of the room. Their leaves, or their ends, are sent to home when the turn
+    /// ends.
     fn members_leave(&mut self, room: &str, is_disconnect: bool, engine: &mut Engine) {
         let Some(slot) = self.names.get(room).copied() else {
             // The last member here ended while the delivery was under way.
@@ -391,9 +392,25 @@ impl<M> Edge<M> {
             if is_disconnect {
                 packets::disconnect(session, engine);
             } else {
+                self.take_out(session, slot);
                 self.leave(session, room);
             }
         }
+    }
+
+    /// The member hears nothing more of the room, before its membership is over.
+    fn take_out(&mut self, session: SessionId, slot: u32) {
+        let local = self.local_mut(session).expect("a member is a session of this shard");
+        let membership = local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
+        let index = membership.and_then(|membership| membership.index.take());
+        self.remove_member(slot, index.expect("a member has a membership"));
+    }
+
+    fn remove_member(&mut self, slot: u32, index: u32) {
+        let Some(moved) = self.room_mut(slot).members.remove(index) else { return }; // The last.
+        let local = self.local_mut(moved).expect("a member is a session of this shard");
+        let membership = local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
+        membership.expect("a member has a membership").index = Some(index);
     }
 
     /// The membership is over, by the word of its home. False if it was over before.
@@ -422,16 +439,10 @@ impl<M> Edge<M> {
 
     /// One membership of the room less.
     fn forget(&mut self, slot: u32, index: Option<u32>) {
-        let room = self.room_mut(slot);
-        room.references -= 1;
-        if let Some(index) = index
-            && let Some(moved) = room.members.remove(index)
-        {
-            let local = self.local_mut(moved).expect("a member is a session of this shard");
-            let membership =
-                local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
-            membership.expect("a member has a membership").index = Some(index);
+        if let Some(index) = index {
+            self.remove_member(slot, index);
         }
+        self.room_mut(slot).references -= 1;
         if self.room(slot).references == 0 {
             let room = self.rooms[slot as usize].take().expect("it was looked at above");
             self.names.remove(&room.name);

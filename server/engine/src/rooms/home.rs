@@ -146,7 +146,8 @@ impl<S: RoomState> Home<S> {
                 self.forget_if_empty(&room);
             }
             RoomRequest::RemoveAll { room, is_disconnect } => {
-                let Some(record) = self.rooms.get(&room) else { return }; // It has no members.
+                let Some(record) = self.rooms.get_mut(&room) else { return }; // It has no members.
+                record.stays.values_mut().for_each(|stay| stay.is_leaving = true);
                 for to in edges(&record.counts) {
                     let room = Arc::clone(&room);
                     send(out, to, RoomDelivery::RemoveAll { room, is_disconnect });

@@ -6,7 +6,7 @@ use throng_wire::{sio, ws};
 
 use super::items::Ack;
 use crate::ids::SessionId;
-use crate::sessions::{CloseReason, Engine};
+use crate::sessions::Engine;
 
 /// Names of events that Socket.IO's clients and servers emit to themselves (SIO-47).
 const RESERVED: [&str; 6] =
@@ -45,10 +45,7 @@ pub(super) fn ack(ack: Ack, data: &impl Serialize) -> Option<String> {
 
 /// Disconnects the client of a session.
 pub(super) fn disconnect(session: SessionId, engine: &mut Engine) {
-    let mut packet = String::new();
-    sio::put_disconnect(&mut packet, "/");
-    engine.emit_event(session, &packet);
-    engine.end(session, CloseReason::ServerDisconnect);
+    engine.disconnect(session, 0);
 }
 
 #[track_caller]

@@ -200,6 +200,7 @@ impl Engine {
             stranger,
             messages_in: 0,
             has_left: false,
+            is_sent_away: false,
         });
         let sid = self.live(id).sid().text();
         let mut open = String::with_capacity(128);

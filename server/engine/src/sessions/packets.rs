@@ -109,6 +109,10 @@ impl Engine {
             }
             // Leaving twice changes nothing (SIO-65).
             sio::Kind::Disconnect if !session.is_connected(namespace) => {}
+            // It was on its way when the client was disconnected.
+            _ if !session.is_connected(namespace) && session.is_sent_away => {
+                self.counters.stale_packets += 1;
+            }
             _ if !session.is_connected(namespace) => self.end(id, CloseReason::ParseError),
             sio::Kind::Disconnect => {
                 self.disconnect_namespace(id, namespace);
@@ -182,6 +186,26 @@ impl Engine {
         });
     }
 
+    /// Disconnects a client from a namespace: it reports `io server disconnect`, after everything that
+    /// was sent to it before. A WebSocket is closed behind that. A client that polls reads it with its
+    /// next poll and closes by itself; if it does not, its session ends after the connect timeout.
+    pub fn disconnect(&mut self, id: SessionId, namespace: u8) {
+        if !self.session(id).is_some_and(|session| session.is_connected(namespace)) {
+            return; // It has left, or ended, before.
+        }
+        let mut packet = String::new();
+        sio::put_disconnect(&mut packet, self.traits.namespaces[usize::from(namespace)]);
+        self.emit(id, &packet);
+        if self.live(id).pipe().is_some() {
+            return self.end(id, CloseReason::ServerDisconnect);
+        }
+        self.disconnect_namespace(id, namespace);
+        let session = self.live_mut(id);
+        session.has_left = false;
+        session.is_sent_away = true;
+        self.session_events.push_back(SessionEvent::Disconnected { session: id });
+    }
+
     /// A client that has left its last namespace closes, or connects again in time (SIO-63).
     fn disconnect_namespace(&mut self, id: SessionId, namespace: u8) {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
@@ -208,6 +232,7 @@ impl Engine {
         let session = self.live_mut(id);
         session.connected |= 1 << namespace;
         session.has_left = false;
+        session.is_sent_away = false;
         session.connect_by = Now(u64::MAX);
         // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
         // does not get that: it authorises polling requests.

@@ -72,6 +72,8 @@ pub struct Session {
     pub(crate) messages_in: u64,
     /// The client left its last namespace, so a close that follows was meant.
     pub(crate) has_left: bool,
+    /// The application has disconnected it, and it may not know that yet.
+    pub(crate) is_sent_away: bool,
 }
 
 impl Session {

@@ -49,6 +49,11 @@ impl Handler<Message> for Club {
             "take out" => socket.io().socket(id.expect("an id")).leave(&room),
             "cut" => socket.io().socket(id.expect("an id")).disconnect(),
             "clear" => socket.io().room(&room).remove_all(),
+            "clear and say" => {
+                socket.io().room(&room).remove_all();
+                socket.io().room(&room).emit("after", ());
+                return socket.room(&room).send(Message::Members, ack);
+            }
             "cut all" => socket.io().room(&room).disconnect_all(),
             "is in" => return socket.ack(ack, socket.is_in(&room)),
             "relay" => socket.emit(&text, ()),
@@ -360,6 +365,21 @@ fn all_members_can_be_removed_or_disconnected() {
         }
         assert_eq!(world.clients[outside].ends, 0);
     }
+}
+
+#[test]
+fn who_has_been_removed_hears_nothing_that_comes_after() {
+    let mut world = World::in_lobby(4);
+    world.net.connect(1, Eio::V4);
+    world.clients.push(Client::default());
+    world.drain();
+    let members = world.ask(4, "clear and say", "lobby", "");
+    assert_eq!(members, json!([]), "home counts them no more");
+    for index in 0..5 {
+        let heard = world.heard(index);
+        assert!(!heard.iter().any(|event| event[0] == "after"), "{index}: {heard:?}");
+    }
+    assert_eq!(world.ask(0, "join", "lobby", ""), json!(true), "they may come again");
 }
 
 #[test]
