@@ -189,17 +189,14 @@ impl Committer {
         let dialect = self.db.dialect;
         // This waits for the end of the transaction in doubt, if it is still running.
         let last_seqs = self.lock_rooms(write, &rooms_of(jobs)).await?;
-        if let Some(written) = doubtful.take_if(|written| !written.ids.is_empty()) {
-            match self.is_kept(write, &written).await {
-                Ok(true) => return Ok(written),
-                Ok(false) => {}
-                Err(error) => {
-                    *doubtful = Some(written);
-                    return Err(error);
-                }
-            }
+        // It stays in doubt until the look-up has been answered, also if this is given up meanwhile.
+        let is_kept = match doubtful.as_ref().filter(|written| !written.ids.is_empty()) {
+            Some(written) => self.is_kept(write, written).await?,
+            None => false,
+        };
+        if let Some(written) = doubtful.take().filter(|_| is_kept) {
+            return Ok(written);
         }
-        *doubtful = None;
         let plan = Plan::new(jobs, &last_seqs, now_ms());
         let ids = insert_messages(write, dialect, &plan.messages).await?;
         raise_rooms(write, dialect, &plan.raised).await?;

@@ -43,7 +43,7 @@ pub(crate) struct Db {
     probe: Arc<Session>,
     /// `None` for a file, where only the lock is waited for, up to `busy_timeout`.
     answer_timeout: Option<Duration>,
-    metrics: Arc<StoreMetrics>,
+    pub metrics: Arc<StoreMetrics>,
     health: Dependency,
 }
 

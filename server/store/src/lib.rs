@@ -78,7 +78,7 @@ use directory::{DatabaseLock, create_private, mend_directory};
 use disk::Disk;
 use job::Job;
 use password::Passwords;
-use watch::{Dependencies, Watch};
+use watch::{Dependencies, Pending, Watch};
 
 /// How long [`Store::close`] waits.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,8 +161,13 @@ impl Store {
             metrics: metrics.clone(),
         };
         tokio::spawn(committer.run(jobs));
-        let watch =
-            Watch { db: db.clone(), disk: Arc::clone(&disk), lock: lock.clone(), dependencies };
+        let watch = Watch {
+            db: db.clone(),
+            disk: Arc::clone(&disk),
+            lock: lock.clone(),
+            dependencies,
+            pending: Pending::default(),
+        };
         let task = tokio::spawn(watch.begin().await.run());
         let watching = Mutex::new(Some(Watching { task, _lock: lock }));
         let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };

@@ -3,9 +3,11 @@
 //! callers meet counts as well.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use throng_health::{Dependency, Health, Need, State};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::StoreError;
@@ -45,16 +47,26 @@ pub(crate) struct Watch {
     /// `None` where the database is not a file, or not exclusive.
     pub lock: Option<Arc<DatabaseLock>>,
     pub dependencies: Dependencies,
+    pub pending: Pending,
+}
+
+/// What one look leaves for the next.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// A look at the disk that has not ended: a disk that hangs gets no second one.
+    disk_look: Option<JoinHandle<State>>,
+    /// Transactions committed until then.
+    commits: u64,
 }
 
 impl Watch {
     /// The first look, before the store is used.
-    pub async fn begin(self) -> Self {
+    pub async fn begin(mut self) -> Self {
         self.look().await;
         self
     }
 
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first look was before the start.
@@ -65,9 +77,14 @@ impl Watch {
         }
     }
 
-    async fn look(&self) {
+    async fn look(&mut self) {
         self.look_at_lock();
-        tokio::join!(self.look_at_disk(), self.look_at_store());
+        let Watch { db, disk, dependencies, pending, .. } = self;
+        let Pending { disk_look, commits } = pending;
+        tokio::join!(
+            look_at_disk(disk, disk_look, &dependencies.disk),
+            look_at_store(db, commits, &dependencies.store)
+        );
     }
 
     fn look_at_lock(&self) {
@@ -75,33 +92,43 @@ impl Watch {
         let reason = "the lock file was removed: another process may open the database";
         self.dependencies.lock.set_fault(is_lost.then(|| reason.to_owned()));
     }
+}
 
-    async fn look_at_disk(&self) {
-        let disk = Arc::clone(&self.disk);
-        let look = tokio::task::spawn_blocking(move || disk.look());
-        let state = match timeout(LOOK_TIMEOUT, look).await {
-            Ok(Ok(state)) => state,
-            Ok(Err(_)) => return,
-            Err(_) => State::Down("the disk does not answer in time".to_owned()),
-        };
-        self.dependencies.disk.set(state);
-    }
-
-    async fn look_at_store(&self) {
-        let was_down = matches!(self.dependencies.store.state(), State::Down(_));
-        let probe = async {
-            if was_down { self.db.probe_thoroughly().await } else { self.db.probe_lightly().await }
-        };
-        let outcome = timeout(LOOK_TIMEOUT, probe).await.unwrap_or(Err(StoreError::Unanswered));
-        let reason = |error: StoreError| match error.storage_fault() {
-            Some(fault) => fault.to_string(),
-            None => StorageFault::Unreachable.to_string(),
-        };
-        match outcome {
-            Ok(()) if was_down => self.dependencies.store.set(State::Ok),
-            // What a caller met meanwhile stands until a write has succeeded.
-            Ok(()) => self.dependencies.store.set_first(State::Ok),
-            Err(error) => self.dependencies.store.set_fault(Some(reason(error))),
+async fn look_at_disk(
+    disk: &Arc<Disk>,
+    pending: &mut Option<JoinHandle<State>>,
+    dependency: &Dependency,
+) {
+    let look = pending.get_or_insert_with(|| {
+        let disk = Arc::clone(disk);
+        spawn_blocking(move || disk.look())
+    });
+    match timeout(LOOK_TIMEOUT, look).await {
+        Ok(looked) => {
+            *pending = None;
+            dependency.set(looked.expect("a look at a disk does not panic"));
         }
+        Err(_) => dependency.set(State::Down("the disk does not answer in time".to_owned())),
+    }
+}
+
+async fn look_at_store(db: &Db, commits: &mut u64, dependency: &Dependency) {
+    let was_down = matches!(dependency.state(), State::Down(_));
+    let probe =
+        async { if was_down { db.probe_thoroughly().await } else { db.probe_lightly().await } };
+    let outcome = timeout(LOOK_TIMEOUT, probe).await.unwrap_or(Err(StoreError::Unanswered));
+    let committed = db.metrics.counters.commits.load(Relaxed);
+    let is_writing = std::mem::replace(commits, committed) != committed;
+    let reason = |error: StoreError| match error.storage_fault() {
+        Some(fault) => fault.to_string(),
+        None => StorageFault::Unreachable.to_string(),
+    };
+    match outcome {
+        Ok(()) if was_down => dependency.set(State::Ok),
+        // What a caller met meanwhile stands until a write has succeeded.
+        Ok(()) => dependency.set_first(State::Ok),
+        // The probe waited behind writes that succeed: the database is busy, and nothing else is known.
+        Err(StoreError::Unanswered) if is_writing => {}
+        Err(error) => dependency.set_fault(Some(reason(error))),
     }
 }
