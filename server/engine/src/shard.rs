@@ -97,7 +97,7 @@ impl<A: App> Shard<A> {
             self.pump();
             // Evicted sessions owe leaves, and leaves are announced: once more, for ever fewer
             // sessions.
-            if !self.engine.shed() {
+            if !self.engine.evict() {
                 break;
             }
             self.pump();

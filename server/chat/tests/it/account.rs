@@ -273,7 +273,7 @@ fn together_strangers_hold_no_more_than_their_budget_and_those_who_hold_most_go_
     assert!(closed.count() > 35);
     assert_eq!(world.take(small), [""; 0]);
     assert_eq!(world.take(known), [""; 0]);
-    assert!(world.counter("sessions_shed") > 35);
+    assert!(world.counter("sessions_over_budget") > 35);
 }
 
 #[test]

@@ -284,27 +284,27 @@ impl Engine {
 
     /// Ends the sessions that hold too much: those beyond their own bound, then, while all together
     /// are beyond a budget, those that hold most. False if there were none.
-    pub(crate) fn shed(&mut self) -> bool {
+    pub(crate) fn evict(&mut self) -> bool {
         let mut had_any = !self.slow.is_empty();
         while let Some(id) = self.slow.pop() {
             self.end(id, CloseReason::SlowConsumer);
         }
         while let Some(pipe) = self.outbox.next_over() {
             had_any = true;
-            self.shed_pipe(pipe);
+            self.evict_pipe(pipe);
         }
         for budget in [Engine::anonymous_over, Engine::inbound_over, Engine::outbound_over] {
             // Looked at one after the other: what one frees is free for the next.
             if let Some((excess, held_by, reason)) = budget(self) {
-                had_any |= self.shed_worst(excess, held_by, reason);
+                had_any |= self.evict_worst(excess, held_by, reason);
             }
         }
-        self.shed_closing();
+        self.cut_closing();
         had_any
     }
 
     /// Pipes that are closing have as much as strangers have; beyond it none may wait any longer.
-    fn shed_closing(&mut self) {
+    fn cut_closing(&mut self) {
         if self.outbox.held(Class::Closing) <= self.budgets.anonymous {
             return;
         }
@@ -361,7 +361,7 @@ impl Engine {
 
     /// Ends those that hold most until `excess` bytes, and some more, are free: the next byte must not
     /// make it look at all sessions again.
-    fn shed_worst(&mut self, excess: usize, held_by: HeldBy, reason: CloseReason) -> bool {
+    fn evict_worst(&mut self, excess: usize, held_by: HeldBy, reason: CloseReason) -> bool {
         let held = self.sessions().map(|session| (held_by(self, session), session.id));
         let mut worst: Vec<(usize, SessionId)> = held.filter(|(held, _)| *held > 0).collect();
         worst.sort_unstable_by_key(|(held, id)| (std::cmp::Reverse(*held), id.slot()));
@@ -372,7 +372,7 @@ impl Engine {
                 self.outbox.cut(pipe);
             }
             self.end(id, reason);
-            self.counters.sessions_shed += 1;
+            self.counters.sessions_over_budget += 1;
             had_any = true;
             if held >= wanted {
                 break;
@@ -383,7 +383,7 @@ impl Engine {
     }
 
     /// A pipe holds more than its bound.
-    fn shed_pipe(&mut self, pipe: PipeId) {
+    fn evict_pipe(&mut self, pipe: PipeId) {
         use super::pipe::Role;
         match self.role(pipe) {
             Role::Session(id) => self.end(id, CloseReason::SlowConsumer),
