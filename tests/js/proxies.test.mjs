@@ -78,7 +78,7 @@ const ask = (front, path, { from = '127.0.0.1', method = 'GET', headers = {}, bo
   });
 
 /** A WebSocket from a loopback address: `open`, or the status of the refusal. */
-const knock = (front, from, options = {}) =>
+const dial = (front, from, options = {}) =>
   new Promise((done) => {
     const url = `wss://127.0.0.1:${front.port}/socket.io/?EIO=4&transport=websocket`;
     const socket = new WebSocket(url, options.protocols ?? [], { origin: front.url, localAddress: from, rejectUnauthorized: false, ...options });
@@ -129,16 +129,16 @@ for (const [name, begin] of Object.entries(proxies)) {
       const open = [];
       t.after(() => open.forEach(({ socket }) => socket.terminate()));
       for (const from of ['127.0.1.1', '127.0.1.2']) {
-        for (let i = 0; i < connectionsMax; i += 1) open.push(await knock(front, from));
+        for (let i = 0; i < connectionsMax; i += 1) open.push(await dial(front, from));
       }
       assert.deepEqual(new Set(open.map(({ status }) => status)), new Set(['open']));
-      const refused = await knock(front, '127.0.1.1');
+      const refused = await dial(front, '127.0.1.1');
       assert.equal(refused.status, 503);
       assert.ok(Number(refused.headers['retry-after']) > 0);
       // What the client writes itself is not the last word of the chain.
-      const forged = await knock(front, '127.0.1.2', { headers: { 'X-Forwarded-For': '192.0.2.9' } });
+      const forged = await dial(front, '127.0.1.2', { headers: { 'X-Forwarded-For': '192.0.2.9' } });
       assert.equal(forged.status, 503);
-      const free = await knock(front, '127.0.1.3');
+      const free = await dial(front, '127.0.1.3');
       open.push(free);
       assert.equal(free.status, 'open');
     });
@@ -155,7 +155,7 @@ for (const [name, begin] of Object.entries(proxies)) {
     });
 
     test('a subprotocol that is offered comes back', async (t) => {
-      const { socket, status } = await knock(front, '127.0.1.9', { protocols: ['chat.v2', 'chat'] });
+      const { socket, status } = await dial(front, '127.0.1.9', { protocols: ['chat.v2', 'chat'] });
       t.after(() => socket.terminate());
       assert.deepEqual([status, socket.protocol], ['open', 'chat.v2']);
     });

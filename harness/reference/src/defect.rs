@@ -88,7 +88,6 @@ defects! {
     InvisibleAfterRejoin, "CHAT-25", "a session that leaves and joins again gets no messages";
     MaskNotRequired, "TRN-53", "unmasked client frames are accepted";
     PayloadUnlimited, "LIM-1", "messages of any size are accepted";
-    UnfinishedKept, "LIM-38", "a message that is never whole is waited for";
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
     SubprotocolDropped, "TRN-100", "no subprotocol is agreed on";
     ForwardsBelieved, "TRN-80", "X-Forwarded-Host of anyone counts as the host";

@@ -159,7 +159,6 @@ fn serve_websocket(
         (max, (!world.has(Defect::MaskNotRequired)).then_some(Mask::Client))
     };
     let mut frames = Reader::new(reader, max, mask);
-    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
     let sid = match request.param("sid") {
         Some(sid) => {
             let sid = sid.to_owned();
@@ -253,12 +252,6 @@ fn read_websocket(
             Err(Fault::Close(code)) => {
                 let reason = if code == 1009 { "too_large" } else { "parse_error" };
                 lock(world).end_session(sid, code, reason);
-            }
-            Err(Fault::Overdue) => {
-                let mut world = lock(world);
-                if !world.has(Defect::UnfinishedKept) {
-                    world.end_session(sid, 4004, "limit");
-                }
             }
             Err(Fault::Quiet) => {
                 if pipe.lock().closed.is_some() {

@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use throng_codec::websocket::{self, Decoder, FIN, Mask, Message, PONG, TEXT};
 
@@ -15,13 +14,7 @@ pub enum Fault {
     Gone,
     /// Nothing came within the socket's read timeout.
     Quiet,
-    /// A message that has begun is not whole in time (LIM-38).
-    Overdue,
 }
-
-/// How long a message may take, besides the time at the least rate.
-const MESSAGE_WAIT: Duration = Duration::from_secs(10);
-const BYTES_PER_S_MIN: f64 = 4096.0;
 
 /// The writing half, shared by the reader (pongs, close) and the writer thread.
 #[derive(Clone)]
@@ -60,14 +53,12 @@ pub struct Reader<R> {
     stream: R,
     /// `None` after a fault: what follows is read and dropped, so that the peer can read our close.
     decoder: Option<Decoder>,
-    /// Since when a message is not whole, and how much of it has arrived.
-    begun: Option<(Instant, usize)>,
 }
 
 impl<R: Read> Reader<R> {
     /// `mask`: the frames to accept. A server accepts masked ones only.
     pub fn new(stream: R, message_bytes_max: usize, mask: Option<Mask>) -> Reader<R> {
-        Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)), begun: None }
+        Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)) }
     }
 
     pub fn get_ref(&self) -> &R {
@@ -84,23 +75,10 @@ impl<R: Read> Reader<R> {
                 }
                 Some(Ok(None)) | None => {}
             }
-            if self.decoder.as_ref().is_none_or(Decoder::is_empty) {
-                self.begun = None;
-            } else {
-                let (since, arrived) = *self.begun.get_or_insert_with(|| (Instant::now(), 0));
-                let earned = Duration::from_secs_f64(arrived as f64 / BYTES_PER_S_MIN);
-                if since.elapsed() > MESSAGE_WAIT + earned {
-                    self.begun = None;
-                    return Err(Fault::Overdue);
-                }
-            }
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Fault::Gone),
                 Ok(count) => {
-                    if let Some((_, arrived)) = &mut self.begun {
-                        *arrived += count;
-                    }
                     if let Some(decoder) = &mut self.decoder {
                         decoder.push(&chunk[..count]);
                     }

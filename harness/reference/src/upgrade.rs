@@ -73,7 +73,7 @@ pub fn probe(
     }
     drop(out);
     pipe.wake.notify_all();
-    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    stream.set_read_timeout(None)?;
     Ok(true)
 }
 

@@ -22,9 +22,6 @@ cases! {
     lifted "lim.lifted" ["LIM-27", "LIM-23", "LIM-31"] over ONLY_E4W needs CHAT
         does "sends 40 logins at once on one session"
         expects "all are accepted, or some are rate_limited; the session stays open";
-    unfinished "lim.unfinished" ["LIM-38", "LIM-53"] over WEBSOCKET needs NOTHING
-        does "sends the first fragment of a message, and half of a frame, and waits"
-        expects "both are closed with code 4004 between 10 s and 12 s later";
     close_is_prompt "lim.close-is-prompt" ["LIM-58"] over WEBSOCKET needs NOTHING
         does "makes the server close, with and without answering its close frame"
         expects "the TCP connection ends within 1 s and 5 s respectively";
@@ -99,24 +96,6 @@ fn slow_consumer(context: &Context) -> Outcome {
         }
     }
     skip(format!("{sent} messages in {timeout:?} did not fill the queue"))
-}
-
-fn unfinished(context: &Context) -> Outcome {
-    let half = frame(0x81, b"40/nope,", Mask::Client);
-    let beginnings = [frame(0x01, b"40/", Mask::Client), half[..half.len() - 3].to_vec()];
-    let mut sockets = Vec::new();
-    for bytes in &beginnings {
-        let (mut socket, _) = context.connected_websocket()?;
-        socket.send_bytes(bytes)?;
-        sockets.push(socket);
-    }
-    let start = Instant::now();
-    for mut socket in sockets {
-        closes_with(&mut socket, 4004, Duration::from_secs(13))?;
-        let took = start.elapsed();
-        require(took > Duration::from_millis(9_500), "10 s to finish", || format!("{took:?}"))?;
-    }
-    Ok(())
 }
 
 fn sessions_per_user(context: &Context) -> Outcome {

@@ -15,7 +15,7 @@ pub use crate::capabilities::{
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;
 pub use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
-pub use crate::client::http::{Request, Response, percent_encode};
+pub use crate::client::http::{Headers, Request, Response, percent_encode};
 pub use crate::client::options::{Options, Transport};
 pub use crate::client::poller::Poller;
 pub use crate::client::rest::{PASSWORD, User};

@@ -310,7 +310,7 @@ fn accept_key(context: &Context) -> Outcome {
 fn subprotocol(context: &Context) -> Outcome {
     let path = context.handshake_path();
     let name = "Sec-WebSocket-Protocol";
-    let offers: [(&[(&str, &str)], Option<&str>); 4] = [
+    let offers: [(Headers<'_>, Option<&str>); 4] = [
         (&[(name, "chat")], Some("chat")),
         (&[(name, "v12.stomp, v11.stomp,chat")], Some("v12.stomp")),
         (&[(name, "b.x-y_z!"), (name, "a")], Some("b.x-y_z!")),

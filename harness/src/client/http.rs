@@ -43,11 +43,14 @@ impl Response {
     }
 }
 
+/// Names and values.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
 pub struct Request<'a> {
     pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
-    pub headers: &'a [(&'a str, &'a str)],
+    pub headers: Headers<'a>,
     pub body: &'a [u8],
 }
 

@@ -10,7 +10,9 @@
 //! conformance binary) reads the session events and answers through `emit`.
 
 mod account;
+mod booking;
 mod check;
+mod eviction;
 mod handshake;
 mod packets;
 mod pipe;
@@ -19,6 +21,7 @@ mod poll_queue;
 mod polling;
 mod session;
 mod strangers;
+mod work;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
@@ -31,13 +34,12 @@ pub use handshake::{Admission, judge};
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 
-use crate::app::Place;
 use crate::counters::Counters;
 use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
 use crate::now::Now;
 use crate::outbox::{Bounds, Outbox};
 use crate::request::Answer;
-use crate::settings::Settings;
+use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
 use account::{Budgets, Held};
 use pipe::Pipe;
@@ -172,16 +174,22 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(settings: Settings, place: &Place, traits: Traits) -> Engine {
+    pub(crate) fn new(
+        settings: Settings,
+        shard: ShardId,
+        shards: u8,
+        seed: &Seed,
+        traits: Traits,
+    ) -> Engine {
         let (anonymous, identified) =
             (settings.anonymous.outbound_bytes_max, settings.outbound_bytes_max);
         Engine {
-            budgets: Budgets::new(&settings, place.shards),
+            budgets: Budgets::new(&settings, shards),
             outbox: Outbox::new(Bounds::new(anonymous, identified, pipe::ECHO_OUTBOUND_MAX)),
             settings,
-            shard: place.shard,
+            shard,
             now: Now::default(),
-            unix_ms_at_zero: place.seed.started_unix_ms,
+            unix_ms_at_zero: seed.started_unix_ms,
             late_until: Now::default(),
             counters: Counters::default(),
             traits,
@@ -190,7 +198,7 @@ impl Engine {
             live: 0,
             pipes: Vec::new(),
             timers: Timers::default(),
-            random: ChaCha12Rng::from_seed(place.seed.random),
+            random: ChaCha12Rng::from_seed(seed.random),
             session_events: std::collections::VecDeque::new(),
             ready_polls: Vec::new(),
             polls: std::collections::BTreeMap::new(),

@@ -24,14 +24,14 @@ pub struct Shard<A: App> {
 impl<A: App> Shard<A> {
     /// Makes one shard and its application.
     pub fn new(settings: &Settings, app: &A::Settings, place: &Place) -> Shard<A> {
-        let Place { shard, shards, .. } = *place;
+        let Place { shard, shards, ref seed } = *place;
         let traits = Traits {
             namespaces: A::NAMESPACES,
             identifies: A::IDENTIFIES,
             takes_attachments: A::TAKES_ATTACHMENTS,
         };
         Shard {
-            engine: Engine::new(settings.clone(), place, traits),
+            engine: Engine::new(settings.clone(), shard, shards, seed, traits),
             lanes: Lanes::new(shard, shards, settings.own_lane_max),
             app: A::new(app, place),
         }

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use throng_engine::Now;
 
-use crate::launch::unix_ms;
-
 /// Monotonic time since the start of the process, equal on all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -35,4 +33,11 @@ impl Clock {
     pub fn instant(&self, at: Now) -> Instant {
         self.origin + Duration::from_nanos(at.0)
     }
+}
+
+/// The wall clock, in ms since 1970 (UTC).
+pub fn unix_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,6 +8,7 @@ use throng_engine::{App, CounterTable as _, Place, Seed, Settings, Shard, ShardI
 use throng_mesh::{Capacity, mesh};
 use tokio::sync::mpsc;
 
+use crate::clock::unix_ms;
 use crate::error::StartError;
 use crate::limiter::ConnectionLimiter;
 use crate::link::{HttpChannels, ShardHandles, channels};
@@ -172,13 +173,6 @@ pub fn seeds(shards: u8) -> Result<Vec<Seed>, StartError> {
     let placement = random()?;
     let started_unix_ms = unix_ms().cast_signed();
     (0..shards).map(|_| Ok(Seed { placement, random: random()?, started_unix_ms })).collect()
-}
-
-/// The wall clock, in ms since 1970 (UTC).
-pub fn unix_ms() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `N` random bytes of the system, at most 256.

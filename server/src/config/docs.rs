@@ -19,7 +19,7 @@ pub fn markdown() -> String {
          `THRONG_LIMITS__PUBLISH_PER_S` in the environment. A flag wins over the environment, the environment\n\
          over the file of `--config`, the file over the default. A list in a flag or in the environment is\n\
          written as in the file or with commas: `--http-trusted-proxies 10.0.0.0/8,unix`.\n\
-         A key of the file that is no setting stops the start; a variable of the environment that is none is\n\
+         A key of the file that is no setting stops the start; an unknown variable of the environment is\n\
          a warning, because Kubernetes sets `THRONG_PORT` and others for a service of that name.\n"
     );
     let mut section = None;

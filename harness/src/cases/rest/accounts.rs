@@ -70,7 +70,7 @@ fn own_origin(context: &Context) -> Outcome {
     let form = format!("name={}&password={PASSWORD}", user.email.replace('@', "%40"));
     let own = context.target().origin();
     let kind = "application/json";
-    let requests: [(&[(&str, &str)], &str, u16); 6] = [
+    let requests: [(Headers<'_>, &str, u16); 6] = [
         (&[("Content-Type", kind), ("Origin", "http://evil.example")], &json_text, 403),
         (&[("Content-Type", kind), ("Origin", "null")], &json_text, 403),
         (&[("Content-Type", "text/plain;charset=UTF-8")], &json_text, 415),

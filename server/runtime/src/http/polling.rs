@@ -73,7 +73,7 @@ async fn exchange<A: App>(
     }
     // Dropped with this future when the client gives up.
     let mut guard = PollGuard { handle, poll, is_answered: false };
-    // A poll waits for the shard as it waits for news, and a POST that the shard has may be carried
+    // A poll waits for the shard as it waits for packets, and a POST that the shard has may be carried
     // out: neither can be refused any more.
     let answer = if is_post {
         let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));

@@ -74,7 +74,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// The peer goes on sending though it has been told that the connection is closed.
+    /// The peer goes on sending though it was sent the close of the connection.
     fn drop_bytes(&mut self, pipe: PipeId, count: usize) {
         let open = self.pipes.open_mut(pipe).expect("it was read");
         let left = open.dropped_max.map_or(0, |most| most.saturating_sub(count));

@@ -56,7 +56,7 @@ impl<'a> Forwarded<'a> {
         !self.lines[0].is_empty()
     }
 
-    /// The addresses of the chain from the nearest to the farthest, up to what is none.
+    /// The addresses of the chain from the nearest to the farthest, up to the first that cannot be read.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.lines.iter().flat_map(|line| line.rsplit(',')).map_while(address)
     }

@@ -10,6 +10,7 @@ const FIELDS_MAX: usize = 64;
 
 /// What the first bytes of a connection hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one call")]
 pub enum Head<'a> {
     /// The head is not complete.
     NeedMore,
