@@ -4,7 +4,7 @@ use throng_engine::rooms::{Event, Handler, Rooms, Settings as RoomSettings, Sock
 use throng_engine::{Eio, EngineRequest, Method, PollId, Settings, Transport};
 use throng_world::{World, request};
 
-/// Says goodbye and disconnects the client.
+/// Sends a last event and disconnects the client.
 #[derive(Clone)]
 struct Bouncer;
 
