@@ -208,6 +208,12 @@ impl Context {
         self.socket_with(self.options())
     }
 
+    /// The same, of a user, where the target has users.
+    pub fn known_socket(&self) -> Result<Socket, Stop> {
+        let token = if self.capabilities().chat { Some(self.user()?.token) } else { None };
+        Ok(self.socket_with(Options { token, ..self.options() })?)
+    }
+
     pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
         Socket::connect(self.target(), options, &self.log)
     }

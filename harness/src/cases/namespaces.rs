@@ -101,7 +101,7 @@ fn eio3_event_elsewhere(context: &Context) -> Outcome {
 }
 
 fn long_namespace(context: &Context) -> Outcome {
-    let socket = context.socket()?;
+    let socket = context.known_socket()?;
     let name = format!("/{}", "n".repeat(50_000));
     socket.send_message(format!("0{name},"))?;
     let answer = socket.wait_packet(context.wait(), "the refusal", |packet| {
