@@ -147,10 +147,12 @@ impl Context {
 
     /// What a handshake adds to its query to name a user, where the target has users.
     pub fn token_query(&self) -> Result<String, Stop> {
-        if !self.capabilities().chat {
-            return Ok(String::new());
-        }
-        Ok(format!("&api_token={}", self.user()?.token))
+        Ok(self.new_token()?.map_or_else(String::new, |token| format!("&api_token={token}")))
+    }
+
+    /// The token of a new user, where the target has users.
+    fn new_token(&self) -> Result<Option<String>, Stop> {
+        self.capabilities().chat.then(|| Ok(self.user()?.token)).transpose()
     }
 
     fn connected_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
@@ -210,8 +212,7 @@ impl Context {
 
     /// The same, of a user, where the target has users.
     pub fn known_socket(&self) -> Result<Socket, Stop> {
-        let token = if self.capabilities().chat { Some(self.user()?.token) } else { None };
-        Ok(self.socket_with(Options { token, ..self.options() })?)
+        Ok(self.socket_with(Options { token: self.new_token()?, ..self.options() })?)
     }
 
     pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {

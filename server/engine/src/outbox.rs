@@ -163,18 +163,23 @@ impl Outbox {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        let (generation, bound) = (pipe.generation, self.bounds.of(class));
+        let (generation, bound) = (pipe.generation, self.bound(class));
         self.slots[index] = Slot { generation, class, bound, ..Slot::default() };
     }
 
     /// The pipe's bytes count as those of another class from now on.
     pub(crate) fn set_class(&mut self, pipe: PipeId, class: Class) {
-        let bound = self.bounds.of(class);
+        let bound = self.bound(class);
         let slot = self.slot(pipe).expect("a session's pipe is open");
         let (old, copied) = (slot.class, slot.pending.as_ref().map_or(0, |p| p.copied));
         (slot.class, slot.bound) = (class, bound);
         self.held.change(old, copied, 0);
         self.held.change(class, 0, copied);
+    }
+
+    /// Bytes that may wait for one client of the class.
+    pub(crate) fn bound(&self, class: Class) -> u32 {
+        self.bounds.of(class)
     }
 
     /// The next pipe that held more than its bound when bytes were queued for it.

@@ -10,6 +10,7 @@
 //! conformance binary) reads the session events and answers through `emit`.
 
 mod account;
+mod addresses;
 mod booking;
 mod check;
 mod eviction;
@@ -20,7 +21,6 @@ mod placeholders;
 mod poll_queue;
 mod polling;
 mod session;
-mod strangers;
 mod work;
 
 use bytes::Bytes;
@@ -42,9 +42,9 @@ use crate::request::Answer;
 use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
 use account::{Budgets, Held};
+use addresses::Addresses;
 use pipe::Pipe;
 use session::Beat;
-use strangers::Strangers;
 
 /// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
@@ -162,7 +162,7 @@ pub struct Engine {
     budgets: Budgets,
     held_anonymous: Held,
     held_identified: Held,
-    strangers: Strangers,
+    addresses: Addresses,
     traits: Traits,
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
@@ -207,7 +207,7 @@ impl Engine {
             slow: Vec::new(),
             held_anonymous: Held::default(),
             held_identified: Held::default(),
-            strangers: Strangers::default(),
+            addresses: Addresses::default(),
             answers: Vec::new(),
             closes: Vec::new(),
             resumes: Vec::new(),
@@ -409,10 +409,10 @@ impl Engine {
         *session.gauge(&mut self.counters) -= 1;
         *reason.counter(&mut self.counters) += 1;
         let account = &session.account;
-        let (inbound, stranger) = (account.held_in(), session.stranger.take());
+        let (inbound, address) = (account.held_in(), session.address.take());
         self.held_mut(account.trust).inbound -= inbound;
-        if let Some(stranger) = stranger {
-            self.strangers.remove(stranger);
+        if let Some(address) = address {
+            self.addresses.remove(address);
         }
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::Limit) {
             self.counters.evictions += 1;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 #[derive(RustEmbed)]
@@ -36,7 +37,7 @@ pub(crate) fn serve(
         .find_map(|(coding, suffix)| Some((*coding, find(&format!("{name}{suffix}"))?)));
     let sent = coded.as_ref().map_or(file, |(_, coded)| coded);
     // That of the bytes which are sent: another coding is another representation.
-    let etag = format!("\"{}\"", hex(&sent.metadata.sha256_hash()[..16]));
+    let etag = format!("\"{}\"", HEXLOWER.encode(&sent.metadata.sha256_hash()[..16]));
     let is_fresh =
         headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(
             |value| value.split(',').any(|own| own.trim().trim_start_matches("W/") == etag),
@@ -85,10 +86,6 @@ fn bytes(file: &EmbeddedFile) -> Bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::copy_from_slice(bytes),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -35,31 +35,10 @@ pub(crate) async fn identify(
     parts: &Parts,
     body: Option<&Body>,
 ) -> Result<Identity, Refusal> {
-    let store = &api.deps.store;
-    let in_query = query_value(parts.uri.query().unwrap_or(""), "api_token");
-    let may_use_cookie = is_reading(&parts.method) && in_query.is_none();
-    let presented = match in_query.filter(|token| is_present(token)) {
-        Some(token) => Some(token),
-        None => match body.and_then(|body| body.field("api_token")) {
-            Some(Value::String(token)) if is_present(token) => Some(token.clone()),
-            None | Some(Value::Null | Value::Bool(false) | Value::String(_)) => {
-                bearer(&parts.headers)
-            }
-            // A database that compares loosely accepts a number for some tokens; we accept none.
-            Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                return Err(Refusal::Unauthenticated);
-            }
-        },
-    };
-    if let Some(token) = presented {
-        let hash = hash_token(&token).ok_or(Refusal::Unauthenticated)?;
-        let user = store.authenticate(hash).await?.ok_or(Refusal::Unauthenticated)?;
-        return Ok(Identity { user, token: Some(token) });
-    }
-    let from_cookie = may_use_cookie.then(|| session_cookie::read(&parts.headers)).flatten();
-    let hash = from_cookie.and_then(|token| hash_token(&token)).ok_or(Refusal::Unauthenticated)?;
-    let user = store.authenticate_cookie(hash).await?.ok_or(Refusal::Unauthenticated)?;
-    Ok(Identity { user, token: None })
+    let found = find(&parts.method, &parts.uri, &parts.headers, body)?;
+    let (presented, token) = found.ok_or(Refusal::Unauthenticated)?;
+    let user = presented.user(api).await?.ok_or(Refusal::Unauthenticated)?;
+    Ok(Identity { user, token })
 }
 
 /// A token in the head of a request, by its hash.
@@ -79,21 +58,40 @@ impl Presented {
     }
 }
 
-/// The token that [`identify`] would find without the body, valid or not.
+/// The token that [`identify`] finds in a request without a body, valid or not.
 pub(crate) fn presented(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Presented> {
-    let in_query = query_value(uri.query().unwrap_or(""), "api_token");
-    let may_use_cookie = is_reading(method) && in_query.is_none();
-    match in_query.filter(|token| is_present(token)).or_else(|| bearer(headers)) {
-        Some(token) => hash_token(&token).map(Presented::Api),
-        None if may_use_cookie => session_cookie::read(headers)
-            .and_then(|token| hash_token(&token))
-            .map(Presented::Cookie),
-        None => None,
-    }
+    let found = find(method, uri, headers, None).ok()?;
+    found.map(|(presented, _)| presented)
 }
 
-fn is_reading(method: &Method) -> bool {
-    method == Method::GET || method == Method::HEAD
+/// The token of a request, and its text if it is no cookie; `None` without one that could be valid.
+fn find(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Option<&Body>,
+) -> Result<Option<(Presented, Option<String>)>, Refusal> {
+    let in_query = query_value(uri.query().unwrap_or(""), "api_token");
+    let is_reading = method == Method::GET || method == Method::HEAD;
+    let may_use_cookie = is_reading && in_query.is_none();
+    let token = match in_query.filter(|token| is_present(token)) {
+        Some(token) => Some(token),
+        None => match body.and_then(|body| body.field("api_token")) {
+            Some(Value::String(token)) if is_present(token) => Some(token.clone()),
+            None | Some(Value::Null | Value::Bool(false) | Value::String(_)) => bearer(headers),
+            // A database that compares loosely accepts a number for some tokens; we accept none.
+            Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(Refusal::Unauthenticated);
+            }
+        },
+    };
+    Ok(match token {
+        Some(token) => hash_token(&token).map(|hash| (Presented::Api(hash), Some(token))),
+        None if may_use_cookie => session_cookie::read(headers)
+            .and_then(|token| hash_token(&token))
+            .map(|hash| (Presented::Cookie(hash), None)),
+        None => None,
+    })
 }
 
 /// The original client sends JSON's `false` or `null` where it has no token.

@@ -24,9 +24,8 @@ impl Clock {
 
     /// The wall clock at time zero, in ms since 1970 (UTC), as the wall clock is set now: it may be
     /// set at any time.
-    pub fn unix_ms_at_zero(&self) -> i64 {
-        let since_start = self.origin.elapsed().as_millis();
-        unix_ms().cast_signed() - i64::try_from(since_start).expect("less than five centuries")
+    pub fn unix_ms_at_zero(&self, now: Now) -> i64 {
+        unix_ms().cast_signed() - (now.0 / 1_000_000).cast_signed()
     }
 
     /// The same moment for timers of the standard library and of tokio.

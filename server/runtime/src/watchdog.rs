@@ -68,7 +68,7 @@ impl<A: App> Watchdog<A> {
             looked = Instant::now();
             let mut hung = Vec::new();
             for (index, handle) in self.handles.iter().enumerate() {
-                let turns = self.stats[index].value("turns").unwrap_or(0);
+                let turns = self.stats[index].value("turns").expect("a counter of the runtime");
                 let is_hung = seen[index].look(turns, is_late) && !handle.has_ended();
                 handle.set_hung(is_hung);
                 if is_hung {

@@ -4,6 +4,7 @@ use throng_chat::Settings;
 use throng_engine::{AnonymousLimits, BodyFault, Eio, EngineRequest, Method, PipeEnd, Transport};
 use throng_world::masked;
 
+use crate::transport::{sid_of, with_sid};
 use crate::world::{Client, World, request, settings, token};
 
 const FIN: u8 = 0x80;
@@ -27,6 +28,13 @@ fn without_rates() -> AnonymousLimits {
 /// Whether the session of the client has ended.
 fn has_ended(world: &World) -> bool {
     world.shards().all(|shard| shard.engine().sessions().count() == 0)
+}
+
+/// Opens a session by polling; returns its POST.
+fn opened_by_polling(world: &mut World) -> EngineRequest {
+    let open = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    let (_, body) = world.answer(open).expect("a handshake is answered");
+    with_sid(&sid_of(&body), Transport::Polling, Eio::V4, Method::Post)
 }
 
 #[test]
@@ -101,14 +109,7 @@ fn a_session_far_beyond_its_rate_is_closed() {
 #[test]
 fn a_polling_client_beyond_its_rate_gets_the_answer_to_its_post_later() {
     let mut world = World::new(1, settings());
-    let open = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
-    let (_, body) = world.answer(open).expect("a handshake is answered");
-    let sid = body.split('"').nth(3).expect("the sid").to_owned();
-    let post = EngineRequest {
-        method: Method::Post,
-        sid: Some(sid.as_str().into()),
-        ..request(Transport::Polling, Eio::V4)
-    };
+    let post = opened_by_polling(&mut world);
     let packets = vec![r#"42["nothing"]"#; 50].join("\u{1e}");
     let first = world.http(0, post.clone(), Ok(&format!("40\u{1e}{packets}")));
     assert_eq!(world.answer(first), None, "it owes 51 units");
@@ -320,14 +321,7 @@ fn an_address_has_so_many_anonymous_sessions() {
 #[test]
 fn a_body_that_is_refused_unread_ends_the_session_and_books_nothing() {
     let mut world = World::new(1, settings());
-    let open = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
-    let (_, body) = world.answer(open).expect("a handshake is answered");
-    let sid = body.split('"').nth(3).expect("the sid").to_owned();
-    let post = EngineRequest {
-        method: Method::Post,
-        sid: Some(sid.as_str().into()),
-        ..request(Transport::Polling, Eio::V4)
-    };
+    let post = opened_by_polling(&mut world);
     let poll = world.http(0, post, Err(BodyFault::TooLarge));
     assert_eq!(world.answer(poll).map(|answer| answer.0), Some(413));
     assert!(has_ended(&world));

@@ -6,12 +6,12 @@ use throng_engine::{Eio, EngineRequest, Method, PipeEnd, Transport};
 use crate::chat::{room, say};
 use crate::world::{World, masked, request, settings, token};
 
-fn sid_of(open: &str) -> String {
+pub fn sid_of(open: &str) -> String {
     let start = open.find(r#""sid":""#).expect("an open packet") + 7;
     open[start..start + 20].to_owned()
 }
 
-fn with_sid(sid: &str, transport: Transport, eio: Eio, method: Method) -> EngineRequest {
+pub fn with_sid(sid: &str, transport: Transport, eio: Eio, method: Method) -> EngineRequest {
     EngineRequest { sid: Some(sid.into()), method, ..request(transport, eio) }
 }
 

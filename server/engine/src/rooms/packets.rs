@@ -8,16 +8,12 @@ use super::items::Ack;
 use crate::ids::SessionId;
 use crate::sessions::Engine;
 
-/// Names of events that Socket.IO's clients and servers emit to themselves (SIO-47).
-const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
 /// Whether Socket.IO reserves the name of an event. A client's library would take such an event for
 /// its own, so an application that emits under a name it got from a client asks this first.
 ///
 /// Spec: SIO-47, SIO-48.
 pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
+    sio::is_reserved(name)
 }
 
 /// The Engine.IO packet of an event.

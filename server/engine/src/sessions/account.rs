@@ -7,7 +7,7 @@ use crate::outbox::Class;
 /// How far a session is known; its bounds follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Nobody has said whose it is.
+    /// No user has been named.
     Anonymous,
     /// It has named a user, and the application is finding out whether that is true: its messages
     /// may be as long as those of a known user, but it counts as anonymous.

@@ -36,11 +36,19 @@ impl Engine {
         self.outbox.held_by(pipe)
     }
 
+    /// When the user of a session that is anonymous from now on must be known.
+    pub(super) fn identify_by(&self) -> Now {
+        match self.settings.anonymous.identify_timeout_ms {
+            0 => Now(u64::MAX),
+            timeout_ms => self.now.plus_ms(u64::from(timeout_ms)),
+        }
+    }
+
     /// The application has learned more, or less, about whose session it is. Nothing happens when
     /// the session has ended.
     pub fn set_trust(&mut self, id: SessionId, trust: Trust) {
         let now = self.now;
-        let timeout_ms = u64::from(self.settings.anonymous.identify_timeout_ms);
+        let identify_by = self.identify_by();
         let Some(session) = self.session_mut(id) else { return };
         let old = session.account.trust;
         // A known user who names another is known meanwhile.
@@ -54,9 +62,7 @@ impl Engine {
                 account.identify_by = Now(u64::MAX);
                 account.paid_at = account.paid_at.min(now);
             }
-            Trust::Anonymous if old == Trust::Identified && timeout_ms > 0 => {
-                account.identify_by = now.plus_ms(timeout_ms);
-            }
+            Trust::Anonymous if old == Trust::Identified => account.identify_by = identify_by,
             Trust::Anonymous | Trust::Claimed => {}
         }
         let (inbound, unfinished) = (account.held_in(), account.unfinished);
@@ -69,9 +75,9 @@ impl Engine {
         let held = self.held_mut(trust);
         *held = Held { inbound: held.inbound + inbound, polled: held.polled + polled };
         if trust == Trust::Identified
-            && let Some(stranger) = self.live_mut(id).stranger.take()
+            && let Some(address) = self.live_mut(id).address.take()
         {
-            self.strangers.remove(stranger);
+            self.addresses.remove(address);
         }
         if let Some(pipe) = pipe {
             self.outbox.set_class(pipe, trust.class());

@@ -47,14 +47,17 @@ impl Engine {
                 account.finish_by != Now(u64::MAX),
                 "what is unfinished has a deadline, and nothing else"
             );
-            let assembled = session.assembly.as_ref().map_or(0, |assembly| assembly.held());
+            let assembled = session.assembled();
             assert!(account.unfinished >= assembled, "what is kept is on the account");
-            let is_counted = session.stranger.is_some();
-            assert!(!is_counted || account.trust != Trust::Identified, "strangers are anonymous");
+            let is_counted = session.address.is_some();
+            assert!(
+                !is_counted || account.trust != Trust::Identified,
+                "only anonymous sessions are counted"
+            );
         }
         assert_eq!(self.held_anonymous, anonymous, "bytes booked are bytes held");
         assert_eq!(self.held_identified, identified, "bytes booked are bytes held");
-        self.strangers.check(self.sessions().filter_map(|session| session.stranger));
+        self.addresses.check(self.sessions().filter_map(|session| session.address));
     }
 
     fn check_slots(&self) {

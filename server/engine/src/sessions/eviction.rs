@@ -1,5 +1,5 @@
-//! Who goes when too much is held: a session beyond its own bound, then, while all sessions of the shard
-//! together are beyond a budget, those that hold most.
+//! Which sessions are ended when too much is held: those beyond their own bounds, then, while all sessions
+//! of the shard together are beyond a budget, those that hold most.
 
 use super::account::Held;
 use super::pipe::Role;
@@ -51,7 +51,7 @@ impl Engine {
         had_any
     }
 
-    /// Pipes that are closing have as much as strangers have; beyond it none may wait any longer.
+    /// Closing pipes have a budget as large as that of anonymous sessions. Beyond it all are cut.
     fn cut_closing(&mut self) {
         if self.outbox.held(Class::Closing) <= self.budgets.anonymous {
             return;
@@ -90,14 +90,13 @@ impl Engine {
         let mut worst: Vec<(usize, SessionId)> = held.filter(|(held, _)| *held > 0).collect();
         worst.sort_unstable_by_key(|(held, id)| (std::cmp::Reverse(*held), id.slot()));
         let mut wanted = excess + worst.iter().map(|(held, _)| held).sum::<usize>() / 8;
-        let mut had_any = false;
+        let had_any = !worst.is_empty();
         for (held, id) in worst {
             if let Some(pipe) = self.live(id).pipe() {
                 self.outbox.cut(pipe);
             }
             self.end(id, reason);
             self.counters.sessions_over_budget += 1;
-            had_any = true;
             if held >= wanted {
                 break;
             }

@@ -127,7 +127,7 @@ impl Engine {
     fn is_refused(&self, request: &EngineRequest) -> bool {
         let most = self.settings.anonymous.sessions_per_ip_max;
         let has_most =
-            self.traits.identifies && most > 0 && self.strangers.count(request.peer) >= most;
+            self.traits.identifies && most > 0 && self.addresses.count(request.peer) >= most;
         self.is_full() || self.is_stopping || has_most
     }
 
@@ -172,13 +172,11 @@ impl Engine {
         } else {
             Now(u64::MAX)
         };
-        let timeout_ms = u64::from(settings.anonymous.identify_timeout_ms);
         let (trust, identify_by) = match self.traits.identifies {
-            true if timeout_ms > 0 => (Trust::Anonymous, now.plus_ms(timeout_ms)),
-            true => (Trust::Anonymous, Now(u64::MAX)),
+            true => (Trust::Anonymous, self.identify_by()),
             false => (Trust::Identified, Now(u64::MAX)),
         };
-        let stranger = self.traits.identifies.then(|| self.strangers.add(request.peer));
+        let address = self.traits.identifies.then(|| self.addresses.add(request.peer));
         if let Carrier::Pipe(pipe) = &carrier {
             self.outbox.set_class(*pipe, trust.class());
         }
@@ -197,10 +195,10 @@ impl Engine {
             connect_by,
             assembly: None,
             account: Account::new(trust, identify_by),
-            stranger,
+            address,
             messages_in: 0,
             has_left: false,
-            is_sent_away: false,
+            was_disconnected: false,
         });
         let sid = self.live(id).sid().text();
         let mut open = String::with_capacity(128);

@@ -110,7 +110,7 @@ impl Engine {
             // Leaving twice changes nothing (SIO-65).
             sio::Kind::Disconnect if !session.is_connected(namespace) => {}
             // It was on its way when the client was disconnected.
-            _ if !session.is_connected(namespace) && session.is_sent_away => {
+            _ if !session.is_connected(namespace) && session.was_disconnected => {
                 self.counters.stale_packets += 1;
             }
             _ if !session.is_connected(namespace) => self.end(id, CloseReason::ParseError),
@@ -202,7 +202,7 @@ impl Engine {
         self.disconnect_namespace(id, namespace);
         let session = self.live_mut(id);
         session.has_left = false;
-        session.is_sent_away = true;
+        session.was_disconnected = true;
         self.session_events.push_back(SessionEvent::Disconnected { session: id });
     }
 
@@ -232,7 +232,7 @@ impl Engine {
         let session = self.live_mut(id);
         session.connected |= 1 << namespace;
         session.has_left = false;
-        session.is_sent_away = false;
+        session.was_disconnected = false;
         session.connect_by = Now(u64::MAX);
         // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
         // does not get that: it authorises polling requests.

@@ -168,7 +168,7 @@ impl Engine {
         let mut decoder = std::mem::take(&mut entry.decoder);
         let mut is_completed = false;
         loop {
-            // A message may change how far its session is trusted.
+            // A probe may have become the pipe of a session.
             let limits = self.pipe_limits(pipe);
             match decoder.next(&mut input, &limits) {
                 Ok(Some(message)) => {
@@ -188,7 +188,7 @@ impl Engine {
         let buffered = decoder.buffered();
         self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
         if let Role::Session(id) = self.role(pipe) {
-            let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
+            let assembled = self.live(id).assembled();
             if is_completed && assembled == 0 {
                 // What is not whole now began in this read.
                 self.set_unfinished(id, 0);

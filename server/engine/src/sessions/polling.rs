@@ -5,7 +5,6 @@ use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
-use super::account::Trust;
 use super::poll_queue::{Parked, Polling};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
@@ -47,10 +46,7 @@ impl Engine {
         }
         let trust = self.live(id).trust();
         self.held_mut(trust).polled += added;
-        let bytes_max = match trust {
-            Trust::Identified => self.settings.outbound_bytes_max,
-            Trust::Anonymous | Trust::Claimed => self.settings.anonymous.outbound_bytes_max,
-        };
+        let bytes_max = self.outbox.bound(trust.class());
         if packets > packets_max || bytes > bytes_max as usize {
             self.slow.push(id);
         }
@@ -131,13 +127,10 @@ impl Engine {
                 return self.refuse_poll(poll, EngineError::BadRequest);
             }
         }
-        if self.session(id).is_some() {
-            let assembled = self.live(id).assembly.as_ref().map_or(0, |assembly| assembly.held());
-            self.set_unfinished(id, assembled);
-        }
-        if self.session(id).is_none() {
+        let Some(session) = self.session(id) else {
             return self.accept_post(poll); // It was a close.
-        }
+        };
+        self.set_unfinished(id, session.assembled());
         // The client sends its next packets when it has the answer: when the turn ends, or when their
         // work is paid for.
         self.polling_mut(id).late_post = Some(poll);

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use throng_wire::eio::Version;
 
 use super::account::{Account, Trust};
+use super::addresses::AddressId;
 use super::poll_queue::Polling;
-use super::strangers::StrangerId;
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId, Sid};
 use crate::now::Now;
@@ -68,12 +68,12 @@ pub struct Session {
     pub(crate) assembly: Option<Box<Assembly>>,
     pub(crate) account: Account,
     /// While it is anonymous: where its client is counted.
-    pub(super) stranger: Option<StrangerId>,
+    pub(super) address: Option<AddressId>,
     pub(crate) messages_in: u64,
     /// The client left its last namespace, so a close that follows was meant.
     pub(crate) has_left: bool,
     /// The application has disconnected it, and it may not know that yet.
-    pub(crate) is_sent_away: bool,
+    pub(crate) was_disconnected: bool,
 }
 
 impl Session {
@@ -117,6 +117,11 @@ impl Session {
     /// Bytes that the application keeps of it: see [`Engine::keep`](super::Engine::keep).
     pub fn kept(&self) -> usize {
         self.account.kept
+    }
+
+    /// Bytes of a binary event whose attachments are still coming.
+    pub(super) fn assembled(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.held())
     }
 
     /// How far it is known whose it is.

@@ -30,7 +30,7 @@ impl Engine {
         account.paid_at = account.paid_at.max(now).plus_ns(u64::from(units) * rate.unit_ns);
         if account.paid_at > now.plus_ns(rate.burst_ns).plus_ms(DEBT_MS_MAX) {
             self.end(id, CloseReason::Limit);
-        } else if account.paid_at > now.plus_ns(rate.burst_ns) {
+        } else if account.paid_at > now.plus_ns(rate.burst_ns) && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }
     }

@@ -1,6 +1,7 @@
 //! Encoding and decoding of one broadcast.
 
 use rmpv::{Value, ValueRef};
+use throng_engine::rooms::is_reserved;
 
 use super::json;
 
@@ -11,9 +12,6 @@ const LEVELS_MAX: usize = 64;
 const NAMES_MAX: usize = 1024;
 /// The packet type of an event, with binary or without.
 const EVENT: u64 = 2;
-/// Names of events that a client emits itself.
-const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// An event for some rooms, as another program published it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +70,7 @@ impl Broadcast {
             return Err(Malformed::NotABroadcast);
         };
         let name = arguments.first().and_then(text).ok_or(Malformed::NotABroadcast)?;
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(&name) {
             return Err(Malformed::Reserved);
         }
         let mut event = String::with_capacity(bytes.len());

@@ -1,7 +1,7 @@
 //! Bytes of open pipes, through one buffer for all of them.
 //!
-//! Sessions whose users are known are read first. What strangers send gets a share of a turn, and what
-//! is left over is reported again in the next one: however many strangers send, the others wait no
+//! Sessions whose users are known are read first. What anonymous clients send gets a share of a turn, and what
+//! is left over is reported again in the next one: however many of them send, the others wait no
 //! longer than that share.
 
 use std::os::fd::AsRawFd;
@@ -15,9 +15,9 @@ use super::turn::Worker;
 /// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 /// Bytes read at once from a pipe whose user is not known.
-const STRANGER_READ_BYTES: usize = 16 * 1024;
+const ANONYMOUS_READ_BYTES: usize = 16 * 1024;
 /// Share of a turn for such pipes.
-const STRANGERS_NS_PER_TURN: u64 = 1_000_000;
+const ANONYMOUS_NS_PER_TURN: u64 = 1_000_000;
 /// Pipes read between two looks at the clock.
 const READS_PER_LOOK: usize = 8;
 
@@ -33,24 +33,28 @@ impl<A: App> Worker<A> {
                 self.read_head(pipe);
             }
         }
-        for pipe in std::mem::take(&mut self.known) {
+        let mut known = std::mem::take(&mut self.known);
+        for pipe in known.drain(..) {
             if self.read_bytes >= READ_BYTES_PER_TURN {
                 break;
             }
             self.read_open(pipe, self.buffer.len());
         }
+        self.known = known;
         let begun = self.config.clock.now();
-        for (index, pipe) in std::mem::take(&mut self.strangers).into_iter().enumerate() {
+        let mut anonymous = std::mem::take(&mut self.anonymous);
+        for (index, pipe) in anonymous.drain(..).enumerate() {
             let is_look = index > 0 && index.is_multiple_of(READS_PER_LOOK);
-            if is_look && self.config.clock.now().since(begun) >= STRANGERS_NS_PER_TURN {
+            if is_look && self.config.clock.now().since(begun) >= ANONYMOUS_NS_PER_TURN {
                 break;
             }
             if self.pipes.is_head(pipe) {
                 self.read_head(pipe);
             } else {
-                self.read_open(pipe, STRANGER_READ_BYTES);
+                self.read_open(pipe, ANONYMOUS_READ_BYTES);
             }
         }
+        self.anonymous = anonymous;
     }
 
     /// Reads at most `most` bytes.

@@ -18,8 +18,8 @@ use super::{Plan, ShardConfig};
 use crate::link::ShardChannels;
 use crate::stats::{RuntimeCounters, ShardStats};
 
-/// The runtime's part of [`throng_engine::LANE_RETRY_MS`]: next look at lanes without the free slots that pending deliveries or a request's fan-out need. A
-/// peer that empties them does not ring.
+/// The runtime's part of [`throng_engine::LANE_RETRY_MS`]: next look at lanes without the free slots
+/// that pending deliveries or a request's fan-out need. A peer that empties them does not ring.
 const FULL_LANE_RETRY_NS: u64 = 250_000;
 
 pub(super) struct Worker<A: App> {
@@ -37,7 +37,7 @@ pub(super) struct Worker<A: App> {
     /// Pipes to read in this turn, of sessions whose users are known.
     pub(super) known: Vec<PipeId>,
     /// Other pipes to read in this turn.
-    pub(super) strangers: Vec<PipeId>,
+    pub(super) anonymous: Vec<PipeId>,
     /// Pipes closed since the last turn; the engine learns of them in the next one.
     pub(super) gone: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
@@ -97,7 +97,7 @@ impl<A: App> Worker<A> {
             pipes: Pipes::default(),
             fresh: VecDeque::new(),
             known: Vec::new(),
-            strangers: Vec::new(),
+            anonymous: Vec::new(),
             gone: Vec::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
@@ -130,7 +130,7 @@ impl<A: App> Worker<A> {
     fn turn(&mut self) {
         self.now = self.config.clock.now();
         self.measure_lanes();
-        self.shard.set_wall_clock(self.config.clock.unix_ms_at_zero());
+        self.shard.set_wall_clock(self.config.clock.unix_ms_at_zero(self.now));
         self.shard.begin(self.now, &self.slots);
 
         self.end_overdue_closing();
@@ -172,7 +172,7 @@ impl<A: App> Worker<A> {
                     if ready.is_readable && self.shard.is_identified(pipe) {
                         self.known.push(pipe);
                     } else if ready.is_readable {
-                        self.strangers.push(pipe);
+                        self.anonymous.push(pipe);
                     }
                 }
             }

@@ -2,9 +2,14 @@ use std::borrow::Cow;
 
 use crate::{Fault, json};
 
-/// Names the client libraries keep for themselves; a peer that emits one is not one of them.
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Whether the client libraries keep the name of an event for themselves: a peer that emits one is not one
+/// of them. Spec: SIO-47.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_EVENTS.contains(&name)
+}
 
 /// Bounds on one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +180,7 @@ fn check(kind: Kind, data: Option<&str>) -> Result<(), Fault> {
         | (Kind::ConnectError, None | Some(b'{' | b'"')) => Ok(()),
         (Kind::Event | Kind::BinaryEvent, Some(b'[')) => {
             let event = event(data.unwrap_or_default())?;
-            if RESERVED_EVENTS.contains(&&*event.name) {
+            if is_reserved(&event.name) {
                 return Err(Fault::EventReserved);
             }
             Ok(())

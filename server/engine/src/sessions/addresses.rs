@@ -7,7 +7,7 @@ use throng_wire::http::ClientKey;
 
 /// A client address with anonymous sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StrangerId(u32);
+pub(super) struct AddressId(u32);
 
 struct Entry {
     client: ClientKey,
@@ -15,20 +15,20 @@ struct Entry {
 }
 
 #[derive(Default)]
-pub(super) struct Strangers {
-    by_client: BTreeMap<ClientKey, StrangerId>,
+pub(super) struct Addresses {
+    by_client: BTreeMap<ClientKey, AddressId>,
     entries: Vec<Entry>,
-    free: Vec<StrangerId>,
+    free: Vec<AddressId>,
 }
 
-impl Strangers {
+impl Addresses {
     /// Anonymous sessions of the address.
     pub(super) fn count(&self, ip: IpAddr) -> u32 {
         let id = self.by_client.get(&ClientKey::from(ip));
         id.map_or(0, |id| self.entries[id.0 as usize].sessions)
     }
 
-    pub(super) fn add(&mut self, ip: IpAddr) -> StrangerId {
+    pub(super) fn add(&mut self, ip: IpAddr) -> AddressId {
         let client = ClientKey::from(ip);
         let (entries, free) = (&mut self.entries, &mut self.free);
         let id = *self.by_client.entry(client).or_insert_with(|| {
@@ -40,7 +40,7 @@ impl Strangers {
                 }
                 None => {
                     entries.push(entry);
-                    StrangerId(entries.len() as u32 - 1)
+                    AddressId(entries.len() as u32 - 1)
                 }
             }
         });
@@ -48,7 +48,7 @@ impl Strangers {
         id
     }
 
-    pub(super) fn remove(&mut self, id: StrangerId) {
+    pub(super) fn remove(&mut self, id: AddressId) {
         let entry = &mut self.entries[id.0 as usize];
         entry.sessions -= 1;
         if entry.sessions == 0 {
@@ -58,7 +58,7 @@ impl Strangers {
     }
 
     /// Asserts that `ids`, those of all anonymous sessions, are what is counted.
-    pub(super) fn check(&self, ids: impl Iterator<Item = StrangerId>) {
+    pub(super) fn check(&self, ids: impl Iterator<Item = AddressId>) {
         let mut counted = vec![0; self.entries.len()];
         ids.for_each(|id| counted[id.0 as usize] += 1);
         for (client, id) in &self.by_client {
@@ -73,21 +73,21 @@ impl Strangers {
 
 #[cfg(test)]
 mod tests {
-    use super::Strangers;
+    use super::Addresses;
 
     #[test]
     fn an_address_is_forgotten_with_its_last_session() {
-        let mut strangers = Strangers::default();
+        let mut addresses = Addresses::default();
         let ips = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().expect("an address"));
-        let ids = [ips[0], ips[0], ips[1]].map(|ip| strangers.add(ip));
-        strangers.check(ids.into_iter());
-        assert_eq!(ips.map(|ip| strangers.count(ip)), [2, 1]);
-        ids.into_iter().for_each(|id| strangers.remove(id));
-        strangers.check(std::iter::empty());
-        assert_eq!(strangers.count(ips[0]), 0);
+        let ids = [ips[0], ips[0], ips[1]].map(|ip| addresses.add(ip));
+        addresses.check(ids.into_iter());
+        assert_eq!(ips.map(|ip| addresses.count(ip)), [2, 1]);
+        ids.into_iter().for_each(|id| addresses.remove(id));
+        addresses.check(std::iter::empty());
+        assert_eq!(addresses.count(ips[0]), 0);
         // Its entry serves the next address.
-        let id = strangers.add(ips[1]);
-        strangers.check([id].into_iter());
-        assert_eq!(strangers.entries.len(), 2);
+        let id = addresses.add(ips[1]);
+        addresses.check([id].into_iter());
+        assert_eq!(addresses.entries.len(), 2);
     }
 }
