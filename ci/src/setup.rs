@@ -39,10 +39,20 @@ pub fn for_fuzz() -> Outcome {
     install([Program::Cc, Program::Cxx].map(Need::from))
 }
 
-/// What `test` needs.
+/// What `test` and its like need.
 pub fn everything() -> Outcome {
+    for_build_of_tests()?;
+    clients()
+}
+
+/// What the tests need before they can be built.
+pub fn for_build_of_tests() -> Outcome {
     install(Need::up_to(NeededBy::Test))?;
-    for_run()?;
+    for_run()
+}
+
+/// The clients of the end-to-end tests.
+pub fn clients() -> Outcome {
     npm_ci("tests/js")?;
     python_env("4")?;
     python_env("5")

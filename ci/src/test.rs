@@ -1,5 +1,6 @@
 //! `cargo xtask test`: sets everything up, runs every kind of test, and ends with one summary.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::counts::{Counts, judged, libtest, nextest, vitest};
@@ -33,9 +34,13 @@ pub fn test(wanted: &[String]) -> Outcome {
         return Err(Failure::Usage(format!("no step `{unknown}`: {}", names.join(" "))));
     }
     let begun = Instant::now();
-    setup::everything()?;
-    // Warm-up of what several steps use; a failure here is a failure of the run.
-    build()?;
+    setup::for_build_of_tests()?;
+    // Downloads wait for the network while the compiler works. A failure here is a failure of the run.
+    thread::scope(|scope| {
+        let clients = scope.spawn(setup::clients);
+        build()?;
+        clients.join().expect("set-up does not panic")
+    })?;
     let mut reports = Vec::new();
     for (name, step) in STEPS {
         if !wanted.is_empty() && !wanted.iter().any(|want| want == name) {

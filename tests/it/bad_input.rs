@@ -281,7 +281,7 @@ fn a_session_that_never_connects_is_closed() {
 
 #[test]
 fn a_peer_that_vanishes_leaves_the_room_after_the_heartbeat() {
-    let plan = Plan::throng(2).args(&["--ping-interval-ms", "300", "--ping-timeout-ms", "200"]);
+    let plan = Plan::throng(2).args(&["--ping-interval-ms", "1000", "--ping-timeout-ms", "1000"]);
     let server = plan.start();
     let user = register(server.address, "ghost");
     let mut ghost = Session::open(server.address, Some(&user));
