@@ -221,7 +221,41 @@ impl Engine {
         }
     }
 
-    /// Marks the namespace connected and answers the client.
+    /// Tells a client that it is connected to a namespace, as `socket_id`, unless it has left or ended
+    /// since it asked. Only for applications with [`crate::App::ADMITS`].
+    pub fn admit(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
+        if self.session(id).is_some_and(|session| session.is_connected(namespace)) {
+            self.answer_connect(id, namespace, socket_id);
+        }
+    }
+
+    /// Refuses a client that asks to connect a namespace, with a message for its `connect_error`,
+    /// unless it has left or ended since. It may ask again until the connect timeout. Only for
+    /// applications with [`crate::App::ADMITS`].
+    pub fn refuse(&mut self, id: SessionId, namespace: u8, message: &str) {
+        let Some(session) = self.session(id).filter(|session| session.is_connected(namespace)) else {
+            return;
+        };
+        let name = self.traits.namespaces[usize::from(namespace)];
+        let mut answer = String::new();
+        sio::put_connect_error(&mut answer, session.version, name, message);
+        self.emit(id, &answer);
+        self.disconnect_namespace(id, namespace);
+        self.live_mut(id).was_disconnected = true;
+    }
+
+    fn answer_connect(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
+        // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
+        // does not get that: it authorises polling requests.
+        let is_sent = self.live(id).version == Version::V4;
+        let sent = is_sent.then(|| socket_id.to_string());
+        let name = self.traits.namespaces[usize::from(namespace)];
+        let mut answer = String::with_capacity(64);
+        sio::put_connect(&mut answer, name, sent.as_deref());
+        self.emit(id, &answer);
+    }
+
+    /// Marks the namespace connected, and answers the client unless the application does.
     pub(super) fn connect_namespace(
         &mut self,
         id: SessionId,
@@ -234,13 +268,9 @@ impl Engine {
         session.has_left = false;
         session.was_disconnected = false;
         session.connect_by = Now(u64::MAX);
-        // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
-        // does not get that: it authorises polling requests.
-        let sent = (session.version == Version::V4).then(|| socket_id.to_string());
-        let name = self.traits.namespaces[usize::from(namespace)];
-        let mut answer = String::with_capacity(64);
-        sio::put_connect(&mut answer, name, sent.as_deref());
-        self.emit(id, &answer);
+        if !self.traits.admits {
+            self.answer_connect(id, namespace, socket_id);
+        }
         let connected = SessionEvent::Connected { session: id, namespace, id: socket_id, auth };
         self.session_events.push_back(connected);
     }

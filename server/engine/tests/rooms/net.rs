@@ -26,10 +26,16 @@ impl<A: App<Command = Infallible>> Net<A> {
     /// Opens a WebSocket to a shard; returns the client's index. It sends CONNECT in the next turn if
     /// its protocol has that.
     pub fn connect(&mut self, shard: usize, eio: Eio) -> usize {
-        let client = self.world.upgrade(shard, request(Transport::Websocket, eio));
+        let client = self.open(shard, eio);
         if eio == Eio::V4 {
-            self.world.send_quietly(client, "40");
+            self.send(client, "40");
         }
+        client
+    }
+
+    /// Opens a WebSocket to a shard; returns the client's index.
+    pub fn open(&mut self, shard: usize, eio: Eio) -> usize {
+        let client = self.world.upgrade(shard, request(Transport::Websocket, eio));
         self.clients.push((client, true));
         self.clients.len() - 1
     }
