@@ -129,13 +129,18 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
             SessionEvent::Connected { session, namespace, id, auth } => {
                 if let Err(why) = self.handler.admits(id, Auth(auth.as_deref())) {
                     self.counters.connects_refused += 1;
-                    return cx.engine.refuse(session, namespace, &why);
+                    return cx.engine.refuse(session, namespace, id, &why);
                 }
                 cx.engine.admit(session, namespace, id);
                 self.edge.connected(session, id);
                 self.handle(session, 0, cx.engine, |handler, socket| handler.connected(socket));
             }
             SessionEvent::Event { session, ack, data, attachments, .. } => {
+                if self.edge.id(session).is_none() {
+                    // It was sent before the client learned that it is not admitted.
+                    cx.engine.counters.stale_packets += 1;
+                    return;
+                }
                 let parsed = sio::event(&data).expect("the decoder has checked the event");
                 if is_reserved(&parsed.name) {
                     cx.engine.end(session, CloseReason::ParseError);

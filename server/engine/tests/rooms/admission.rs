@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use throng_engine::rooms::{Auth, Event, Handler, Rooms, Settings, Socket};
-use throng_engine::{Eio, SocketId};
+use throng_engine::{App as _, Eio, SocketId};
 
 use crate::net::Net;
 
@@ -91,10 +91,26 @@ fn a_refused_client_hears_why_and_may_ask_again() {
 fn what_a_refused_client_sent_meanwhile_means_nothing() {
     let mut net = net();
     let client = net.open(0, Eio::V4);
+    for packet in [r#"40{"name":"mallory"}"#, r#"420["who"]"#] {
+        net.send(client, packet);
+    }
+    assert_eq!(received(&mut net), [r#"44{"message":"not you"}"#]);
+    let stale: u64 = net.shards().map(|shard| shard.engine().counters.stale_packets).sum();
+    assert_eq!(stale, 1, "it is counted");
+    net.send(client, r#"40{"name":"ada"}"#);
+    assert_eq!(received(&mut net), ["40", r#"42["hello","ada"]"#]);
+}
+
+/// All in one read: a refusal must not be taken for an answer to the request behind it.
+#[test]
+fn a_client_that_left_before_it_was_refused_may_ask_again_at_once() {
+    let mut net = net();
+    let client = net.open(0, Eio::V4);
     for packet in [r#"40{"name":"mallory"}"#, r#"420["who"]"#, "41", r#"40{"name":"ada"}"#] {
         net.send(client, packet);
     }
-    assert_eq!(received(&mut net), [r#"44{"message":"not you"}"#, "40", r#"42["hello","ada"]"#]);
+    assert_eq!(received(&mut net), ["40", r#"42["hello","ada"]"#]);
+    assert_eq!(refusals(&net), 1);
 }
 
 #[test]
@@ -113,11 +129,19 @@ fn a_client_that_left_before_it_was_admitted_hears_nothing() {
 fn a_refused_client_that_does_not_ask_again_is_closed() {
     let mut net = net();
     let client = net.open(0, Eio::V4);
-    net.send(client, r#"40{"name":"mallory"}"#);
-    assert_eq!(received(&mut net).len(), 1);
-    net.pass(60_000);
-    let packets = received(&mut net);
-    assert!(packets.iter().any(|packet| packet.starts_with("close:")), "{packets:?}");
+    let mut heard = Vec::new();
+    // Less than the connect timeout of 45 s, and more. To ask again does not extend it.
+    for (until_s, is_open) in [(44, true), (46, false)] {
+        while net.world_s() < until_s {
+            net.pass(1_000);
+            net.send(client, "3");
+            net.send(client, r#"40{"name":"mallory"}"#);
+            heard.extend(received(&mut net));
+        }
+        let is_closed = heard.iter().any(|packet| packet.starts_with("close:"));
+        assert_eq!(!is_closed, is_open, "after {until_s} s: {heard:?}");
+    }
+    assert!(heard.contains(&"close:4003".to_owned()), "{heard:?}");
 }
 
 #[test]

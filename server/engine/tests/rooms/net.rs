@@ -58,6 +58,11 @@ impl<A: App<Command = Infallible>> Net<A> {
         self.world.now = self.world.now.plus_ms(ms);
     }
 
+    /// Seconds since the start.
+    pub fn world_s(&self) -> u64 {
+        self.world.now.0 / 1_000_000_000 - 1
+    }
+
     /// One turn, and what the clients have received since the last.
     pub fn turn(&mut self, index: usize) -> Vec<Received> {
         self.pass(1);
