@@ -34,18 +34,16 @@ const CHECKS: &[Check] = &[
     ("links in rustdoc", || passed(run("cargo", RUSTDOC, "."))),
 ];
 
-/// The crates with `#![warn(missing_docs)]`: those that others build on. Only rustdoc itself knows a
-/// broken link; neither a lint of the compiler nor a doc test finds it.
+/// Of all crates, private items too. Only rustdoc itself knows a broken link; neither a lint of the
+/// compiler nor a doc test finds it.
 const RUSTDOC: &[&str] = &[
     "--config",
     "build.rustdocflags=['-D', 'rustdoc::broken_intra_doc_links']",
     "doc",
     "--no-deps",
     "--quiet",
-    "-p=throng-engine",
-    "-p=throng-mesh",
-    "-p=throng-runtime",
-    "-p=throng-wire",
+    "--workspace",
+    "--document-private-items",
 ];
 
 /// `cargo xtask check [NAME…]`: all of them, or those whose names contain one of the words.

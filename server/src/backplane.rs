@@ -98,7 +98,8 @@ pub struct BackplaneHandle {
 }
 
 impl BackplaneHandle {
-    /// Sends without waiting; dropped when the backplane has ended.
+    /// Sends without waiting; dropped when the backplane has ended. One task per call waits for a free slot:
+    /// the callers are requests of the REST API, which is throttled.
     pub fn send(&self, change: NodeChange) {
         let sender = self.changes.clone();
         tokio::spawn(async move { drop(sender.send(change).await) });
@@ -156,7 +157,7 @@ impl Backplane {
     /// Starts the thread. `redis`: where it reports how Redis is.
     ///
     /// # Errors
-    /// [`throng_runtime::StartError::System`] when the thread cannot be started.
+    /// [`throng_runtime::StartError::System`] when the thread or its runtime cannot be made.
     pub fn start(
         self,
         store: Store,
@@ -171,14 +172,9 @@ impl Backplane {
         let stats = Arc::new(RedisStats::new(redis));
         let handle = BackplaneHandle { changes: changes_in, stats: Arc::clone(&stats) };
         let database = StoreDatabase::new(store, Handle::current());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(throng_runtime::StartError::System)?;
         let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    return tracing::error!(%error, "cannot create the runtime of the backplane");
-                }
-            };
             runtime.block_on(async move {
                 // Connections belong to the runtime that made them, so this is a new pool.
                 let commands = Commands::new(Arc::clone(&connector), &config.redis);

@@ -2,7 +2,7 @@
 //!
 //! A metric is declared once, in the `metrics!` table of the code that counts it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use throng_chat::{Chat, Presence, UserId};
+use throng_chat::Chat;
 use throng_health::State;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
@@ -22,7 +22,7 @@ use throng_tables::metrics::{Family, Kind, Series, Table};
 
 use crate::backplane::{NodeGauges, RedisStats};
 use crate::config::docs::REGENERATE;
-use crate::presence::read;
+use crate::presence::Views;
 
 /// Routes a client can make up are counted as one.
 const ROUTES_MAX: usize = 256;
@@ -135,19 +135,24 @@ pub struct Metrics {
 struct Source {
     shard_stats: Arc<[Arc<ShardStats>]>,
     limiter: Arc<ConnectionLimiter>,
-    views: Arc<[Arc<Mutex<Presence>>]>,
+    views: Views,
     store: Store,
     backplane: Option<Arc<RedisStats>>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
 
 impl Metrics {
-    pub fn new(shards: &Shards<Chat>, store: Store, backplane: Option<Arc<RedisStats>>) -> Metrics {
+    pub fn new(
+        shards: &Shards<Chat>,
+        views: Views,
+        store: Store,
+        backplane: Option<Arc<RedisStats>>,
+    ) -> Metrics {
         let requests = Arc::default();
         let source = Source {
             shard_stats: Arc::clone(&shards.shard_stats),
             limiter: Arc::clone(&shards.limiter),
-            views: Arc::clone(&shards.views),
+            views,
             store,
             backplane,
             requests: Arc::clone(&requests),
@@ -216,15 +221,13 @@ impl Source {
     }
 
     fn process(&self) -> ProcessGauges {
-        let websockets = self.shard_stats.iter().filter_map(|stats| stats.value("pipes")).sum();
-        let users: BTreeSet<UserId> = read(&self.views, |view| view.users().collect::<Vec<_>>())
-            .into_iter()
-            .flatten()
-            .collect();
+        let pipes =
+            |stats: &Arc<ShardStats>| stats.value("pipes").expect("the loop counts its WebSockets");
+        let websockets = self.shard_stats.iter().map(pipes).sum();
         let health = &self.store.options().health;
         let is_up = |name| u64::from(health.state(name) == Some(State::Ok));
         ProcessGauges {
-            users_online: users.len() as u64,
+            users_online: self.views.users() as u64,
             store_queue_depth: self.store.commit_queue_depth() as u64,
             connections_websocket: websockets,
             connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),

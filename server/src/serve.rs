@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rustix::process::Signal;
-use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
+use throng_chat::{Chat, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId};
 use throng_health::{Need, State};
 use throng_rest::Deps;
 use throng_store::Store;
@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::presence;
+use crate::presence::Views;
 use crate::rows::{card, room_info};
 use crate::session_log;
 use crate::start::StartError;
@@ -59,7 +59,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let listed: Vec<_> = listed.iter().map(|room| (room.id, room.name.clone())).collect();
     store.ensure_rooms(&listed).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
-    if config.core.ephemeral && config.core.cluster {
+    let numbering = config.core.numbering();
+    if numbering == Numbering::Redis {
         // Redis numbers the messages: the numbers of messages stored earlier do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
     }
@@ -102,15 +103,13 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     };
 
     let stats = backplane.as_ref().map(|backplane| Arc::clone(&backplane.stats));
-    let metrics = Arc::new(Metrics::new(&shards, store.clone(), stats));
+    let views = Views::new(&shards.views, placement);
+    let metrics = Arc::new(Metrics::new(&shards, views.clone(), store.clone(), stats));
     let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
-    let deps = Deps {
-        on_request: Arc::clone(&on_request),
-        ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
-    };
+    let deps = deps(&config, &store, &shards, views, &metrics, backplane.as_ref(), &on_request);
     let settings = HttpSettings {
         policy,
         router: throng_rest::router(deps.clone()),
@@ -127,7 +126,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         Some(path) => Some(listen_unix(path, &shards)?),
         None => None,
     };
-    let numbers = backplane.clone().filter(|_| config.core.ephemeral);
+    let numbers = backplane.clone().filter(|_| numbering == Numbering::Redis);
     let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
     let mut workers = JoinSet::new();
     workers.spawn(session_log::write(channels.logs));
@@ -251,24 +250,24 @@ fn deps(
     config: &Config,
     store: &Store,
     shards: &Shards<Chat>,
+    views: Views,
     metrics: &Arc<Metrics>,
     backplane: Option<&BackplaneHandle>,
+    on_request: &OnRequest,
 ) -> Deps {
-    let online = Arc::clone(&shards.views);
-    let present = Arc::clone(&shards.views);
     let metrics = Arc::clone(metrics);
     let revoking = shards.handles.clone();
     let changing = shards.handles.clone();
     let revoking_elsewhere = backplane.cloned();
     let changing_elsewhere = backplane.cloned();
     Deps {
-        rooms_online: Arc::new(move |room| {
-            presence::read(&online, |view| view.online(RoomId(room))).into_iter().flatten().sum()
+        store: store.clone(),
+        settings: config.rest.clone(),
+        rooms: Arc::new(move |user, rooms| {
+            let rooms: Vec<RoomId> = rooms.iter().copied().map(RoomId).collect();
+            views.rooms(UserId(user), &rooms)
         }),
-        is_present: Arc::new(move |user, room| {
-            presence::read(&present, |view| view.is_present(UserId(user), RoomId(room)))
-                .contains(&true)
-        }),
+        // One task per request until all inboxes have taken the notice; the API is throttled.
         on_revoked: Arc::new(move |revoked| {
             let handles = revoking.clone();
             if let Some(backplane) = &revoking_elsewhere {
@@ -290,7 +289,7 @@ fn deps(
                 handles.send_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card)))).await;
             });
         }),
+        on_request: Arc::clone(on_request),
         metrics: Arc::new(move || metrics.text()),
-        ..Deps::new(store.clone(), config.rest.clone())
     }
 }

@@ -89,13 +89,14 @@ fn start(
     let worker = Arc::clone(worker);
     let handle = handle.clone();
     match command {
-        Command::Append { room, batch, .. } if worker.numbers.is_some() => {
-            under_way.spawn(async move {
-                let outcome = worker.number(room, batch).await;
-                handle.reply(Reply::Appended { room, outcome });
-            });
-        }
         Command::Append { room, first_seq, batch } => {
+            if let Some(numbers) = worker.numbers.clone() {
+                under_way.spawn(async move {
+                    let outcome = worker.number(&numbers, room, batch).await;
+                    handle.reply(Reply::Appended { room, outcome });
+                });
+                return;
+            }
             let batch = batch.into_iter().map(message).collect();
             // The call, not the task, decides the order.
             let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
@@ -193,8 +194,12 @@ fn start(
 impl StoreWorker {
     /// Numbers from Redis, where rooms keep no messages. Every message needs its author's card for
     /// the other nodes.
-    async fn number(&self, room: RoomId, batch: Vec<NewMessage>) -> Result<Appended, StoreDown> {
-        let numbers = self.numbers.as_ref().ok_or(StoreDown)?;
+    async fn number(
+        &self,
+        numbers: &BackplaneHandle,
+        room: RoomId,
+        batch: Vec<NewMessage>,
+    ) -> Result<Appended, StoreDown> {
         let mut cards: HashMap<UserId, Arc<UserCard>> = HashMap::new();
         let mut messages = Vec::with_capacity(batch.len());
         for message in batch {
@@ -249,7 +254,7 @@ fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
 
 #[cfg(test)]
 mod tests {
-    use throng_chat::TokenHash;
+    use throng_chat::{LoadId, TokenHash};
     use throng_engine::{SessionId, ShardId};
     use throng_mesh::Bell;
     use throng_store::{Options, PasswordCost};
@@ -315,7 +320,7 @@ mod tests {
             let command = if n % 2 == 0 {
                 Command::Authenticate { session, token: TokenHash([n as u8; 32]) }
             } else {
-                Command::Reads { user: UserId(n) }
+                Command::Reads { user: UserId(n), load: LoadId(1) }
             };
             shard.commands.try_send(command).expect("fewer than the lane takes");
             tokio::task::yield_now().await;
@@ -324,7 +329,7 @@ mod tests {
         for _ in 0..200 {
             let number = match shard.replies.recv().await.expect("the HTTP thread works") {
                 Reply::Authenticated { session, outcome: Ok(None), .. } => session.slot(),
-                Reply::Reads { user, outcome: Ok(_) } => user.0,
+                Reply::Reads { user, outcome: Ok(_), .. } => user.0,
                 _ => panic!("nothing else was asked"),
             };
             assert!(answered.insert(number), "each once");

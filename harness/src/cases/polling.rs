@@ -164,7 +164,7 @@ fn sized_body(protocol: Protocol, bytes: usize) -> String {
     let (length, padding_digits) =
         if length.to_string().len() < digits { (length + 1, digits - 1) } else { (length, digits) };
     let body = packet(length - packet(0).len());
-    debug_assert_eq!(padding_digits, length.to_string().len());
+    assert_eq!(padding_digits, length.to_string().len());
     format!("{length}:{body}")
 }
 

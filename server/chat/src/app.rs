@@ -10,7 +10,7 @@ use crate::counters::Counters;
 use crate::edge::{Context, Edge};
 use crate::home::Home;
 use crate::ids::TokenHash;
-use crate::lane::{Delivery, Mark, Request};
+use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::report::LogLine;
 use crate::settings::{RoomInfo, Settings};
@@ -58,7 +58,12 @@ impl Chat {
                 self.edge.reload_marks();
                 self.edge.check_tokens();
             }
-            _ => {}
+            ClusterInput::Messages { .. }
+            | ClusterInput::Tip { .. }
+            | ClusterInput::Present { .. }
+            | ClusterInput::Read { .. }
+            | ClusterInput::NodePresence { .. }
+            | ClusterInput::NodeGone { .. } => {}
         }
         self.home.cluster(input, &mut self.counters);
     }
@@ -147,10 +152,9 @@ impl App for Chat {
                 self.home.room_loaded(room, outcome, cx.counters)
             }
             Reply::Fetched { room, outcome } => self.home.fetched(room, outcome, cx.counters),
-            Reply::Reads { user, outcome } => edge.reads_loaded(user, outcome, cx),
-            Reply::ReadSaved { user, room, seq, is_reading, outcome } => {
-                let mark = Mark { room, seq, is_reading };
-                self.home.read_saved(now, user, mark, outcome, cx.counters);
+            Reply::Reads { user, load, outcome } => edge.reads_loaded(user, load, outcome, cx),
+            Reply::ReadSaved { user, room, outcome, .. } => {
+                self.home.read_saved(now, user, room, outcome);
             }
             Reply::ImageSaved { session, outcome } => edge.image_saved(session, outcome, cx),
         }

@@ -43,7 +43,7 @@ impl Budget {
 
     /// When the next spending is allowed.
     pub(crate) fn open_at(&self) -> Now {
-        Now(self.paid_at.0.saturating_sub(Self::BURST_MS * 1_000_000))
+        self.paid_at.minus_ns(Self::BURST_MS * 1_000_000)
     }
 
     pub(crate) fn is_open(&self, now: Now) -> bool {

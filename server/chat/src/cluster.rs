@@ -124,7 +124,7 @@ pub enum Audience {
     User(UserId),
 }
 
-/// The home shard of a room; `placement` is [`crate::Seed::placement`].
+/// The home shard of a room; `placement` is [`throng_engine::Seed::placement`].
 pub fn home_of(placement: [u8; 16], room: RoomId, shards: u8) -> ShardId {
     throng_engine::home_of(&throng_engine::Keyed::new(placement), room, shards)
 }

@@ -29,8 +29,8 @@ throng_tables::metrics! {
         ahead to keep; they are read from the log later.";
     Counter cluster_ignored "entries": "Entries of other nodes about rooms of other shards, or \
         with impossible numbers.";
-    Counter stale_replies "replies": "Answers of the store that an earlier answer about the same \
-        room or read mark had overtaken.";
+    Counter stale_replies "replies": "Answers of the store that came after the session had ended, \
+        or after another question or answer about the same.";
     Counter fetches "requests": "Requests to read missed messages of other nodes from the log.";
     Counter fetches_failed "requests": "Such requests that failed: until one succeeds, the room \
         delivers nothing new of other nodes.";

@@ -28,7 +28,7 @@ use super::refusal::Refusal;
 use super::request::{self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError};
 use crate::Lanes;
 use crate::counters::Counters;
-use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::report::LogLine;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use crate::store::Command;
@@ -115,12 +115,15 @@ pub(crate) struct Edge {
     /// Sessions that read too slowly for their last `count`, and its rooms.
     shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
     next_count_at: Now,
-    /// Leaves that homes do not know yet. State, not messages: a full lane only delays them.
+    /// Leaves that homes do not know yet. State, not messages: a full lane only delays them. One per
+    /// membership that ended; a session that owes the leave of a room is refused there (`busy`).
     leaves_due: VecDeque<LeaveDue>,
-    /// Members whose session ended, until their grace is over.
+    /// Members whose session ended, until their grace is over: the memberships that end in that time,
+    /// which the rate of joins and the limit of connections bound.
     lingering: VecDeque<(Now, LeaveDue)>,
     /// Users whose `Watch` or `Reads` did not fit a lane.
     loading: BTreeSet<UserId>,
+    last_load: LoadId,
     /// Users whose marks the store could not give.
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
@@ -169,6 +172,7 @@ impl Edge {
             leaves_due: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
+            last_load: LoadId::default(),
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
             session_signals: cluster::SessionSignals::default(),

@@ -22,10 +22,10 @@ use super::roster::{RESERVED_SLOTS, Roster};
 use super::throttle::RosterThrottle;
 use crate::Lanes;
 use crate::counters::Counters;
-use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::presence::PresenceChange;
 use crate::report::LogLine;
-use crate::settings::{RoomInfo, Settings};
+use crate::settings::{Numbering, RoomInfo, Settings};
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
@@ -73,20 +73,23 @@ pub(crate) struct Home {
     shard: ShardId,
     shards: u8,
     settings: Settings,
+    numbering: Numbering,
     keyed: Keyed,
     rooms: Map<RoomId, Room>,
     /// Rooms that have something to send at the end of the turn.
     dirty: Vec<RoomId>,
     /// Requests about rooms that the store is creating.
     creating: Map<RoomId, Vec<Request>>,
-    /// Those whose room the store has decided on; they go on when lanes have free slots.
+    /// Those whose room the store has decided on; they go on when lanes have free slots. At most what
+    /// `creating` held, and what came about the same rooms while lanes were full.
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
     publish_answers: VecDeque<PublishAnswer>,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
     members: u64,
-    /// Marks the store has not confirmed, and whether they are being saved.
+    /// Marks the store has not confirmed, and whether they are being saved. While the store is away, one
+    /// for each user and room that they entered or left.
     marks: BTreeMap<(UserId, RoomId), Unsaved>,
     unsaved: BTreeSet<(UserId, RoomId)>,
     save_at: Now,
@@ -127,6 +130,7 @@ impl Home {
             members: 0,
             marks: BTreeMap::new(),
             keyed,
+            numbering: settings.numbering(),
             settings,
             dirty: Vec::new(),
             unsaved: BTreeSet::new(),
@@ -150,7 +154,7 @@ impl Home {
 
     pub(crate) fn add_room(&mut self, info: &RoomInfo) {
         let roster = Roster::new(info.id, self.shards, self.keyed.clone());
-        let new = if self.settings.ephemeral { Log::unkept } else { Log::new };
+        let new = if self.numbering.keeps_messages() { Log::new } else { Log::unkept };
         let log = new(info.last_seq);
         self.rooms.entry(info.id).or_insert(Room {
             id: info.id,
@@ -208,7 +212,7 @@ impl Home {
             Request::Publish { room, session, message, ack } => {
                 self.publish(room, session, message, ack, lanes);
             }
-            Request::Watch { user, edge } => self.watch(user, edge, lanes),
+            Request::Watch { user, load, edge } => self.watch(user, load, edge, lanes),
         }
     }
 
@@ -265,7 +269,7 @@ impl Home {
         if max == 0 {
             return join.refuse(Refusal::UnknownRoom, lanes);
         }
-        if self.settings.ephemeral && !self.settings.cluster {
+        if self.numbering == Numbering::Home {
             if self.rooms.len() >= (max / u32::from(self.shards)).max(1) as usize {
                 return join.refuse(Refusal::UnknownRoom, lanes);
             }

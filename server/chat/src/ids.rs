@@ -16,6 +16,19 @@ pub struct RoomId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
+/// Names one question about a user's read marks: to the homes, then to the store. Its answers carry it,
+/// and are late once another question has been asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LoadId(pub u64);
+
+impl LoadId {
+    /// Names the next question.
+    pub(crate) fn advance(&mut self) -> LoadId {
+        self.0 += 1;
+        *self
+    }
+}
+
 /// SHA-256 of a token. The token itself is never kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenHash(pub [u8; 32]);

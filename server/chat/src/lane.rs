@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::refusal::Refusal;
 use crate::user::UserCard;
 
@@ -46,7 +46,7 @@ pub enum Request {
     /// A message for the room.
     Publish { room: RoomId, session: SessionId, message: Box<Publish>, ack: AckId },
     /// The edge has its first session of `user` and wants to know what they are reading.
-    Watch { user: UserId, edge: ShardId },
+    Watch { user: UserId, load: LoadId, edge: ShardId },
 }
 
 impl Request {
@@ -113,7 +113,7 @@ pub enum Delivery {
     /// `user` began or stopped reading `room`; `seq` is their read mark.
     Reading { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.
-    Watched { user: UserId, marks: Box<[Mark]> },
+    Watched { user: UserId, load: LoadId, marks: Box<[Mark]> },
     /// The room's last message is `seq`.
     Tip { room: RoomId, seq: Seq },
 }

@@ -1,7 +1,7 @@
 //! Who is where, as other threads may read it.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::ids::{RoomId, UserId};
 
@@ -39,11 +39,10 @@ pub enum PresenceChange {
 /// one shard, so the views of all shards never speak of the same room.
 #[derive(Debug, Default)]
 pub struct Presence {
+    /// Rooms with users.
     online: BTreeMap<RoomId, u32>,
-    /// Sessions of a user in a room; no entry is 0.
-    sessions: BTreeMap<(UserId, RoomId), u32>,
-    /// Rooms a user is in.
-    rooms: BTreeMap<UserId, u32>,
+    /// Users of this node in rooms.
+    present: BTreeSet<(UserId, RoomId)>,
 }
 
 impl Extend<PresenceChange> for Presence {
@@ -54,80 +53,111 @@ impl Extend<PresenceChange> for Presence {
 
 impl Presence {
     fn apply(&mut self, change: PresenceChange) {
-        match change {
+        let (room, online) = match change {
             PresenceChange::Entered { user, room, online } => {
-                self.online.insert(room, online);
-                if raise(&mut self.sessions, (user, room)) {
-                    raise(&mut self.rooms, user);
-                }
+                let is_new = self.present.insert((user, room));
+                assert!(is_new, "a user's first session enters a room");
+                (room, online)
             }
             PresenceChange::Left { user, room, online } => {
-                self.online.insert(room, online);
-                if lower(&mut self.sessions, (user, room)) {
-                    lower(&mut self.rooms, user);
-                }
+                let was_present = self.present.remove(&(user, room));
+                assert!(was_present, "a user's last session leaves a room they are in");
+                (room, online)
             }
-            PresenceChange::Online { room, online } => {
-                self.online.insert(room, online);
-            }
-        }
+            PresenceChange::Online { room, online } => (room, online),
+        };
+        // Other nodes may speak of rooms that do not exist: those are not kept.
+        match online {
+            0 => self.online.remove(&room),
+            online => self.online.insert(room, online),
+        };
     }
 
-    /// Users in the room, if its home is on this shard and any user has ever been in it.
-    pub fn online(&self, room: RoomId) -> Option<u32> {
-        self.online.get(&room).copied()
+    /// Users in a room that has its home on this shard, those of other nodes included.
+    pub fn online(&self, room: RoomId) -> u32 {
+        self.online.get(&room).copied().unwrap_or(0)
     }
 
-    /// Users in one room or more of this shard.
-    pub fn users(&self) -> impl Iterator<Item = UserId> {
-        self.rooms.keys().copied()
+    /// Users of this node in one room or more of this shard, with a higher number than `after` and in the
+    /// order of their numbers.
+    pub fn users_after(&self, after: Option<UserId>) -> impl Iterator<Item = UserId> {
+        let start = match after {
+            None => Bound::Unbounded,
+            Some(user) => Bound::Excluded((user, RoomId(u32::MAX))),
+        };
+        let present = self.present.range((start, Bound::Unbounded));
+        present
+            .map(|(user, _)| *user)
+            .scan(None, |last, user| {
+                let is_new = last.replace(user) != Some(user);
+                Some(is_new.then_some(user))
+            })
+            .flatten()
     }
 
-    /// Whether the user has a session in the room.
+    /// Whether the user has a session of this node in the room.
     pub fn is_present(&self, user: UserId, room: RoomId) -> bool {
-        self.sessions.contains_key(&(user, room))
+        self.present.contains(&(user, room))
     }
-}
-
-/// Whether it was the first.
-fn raise<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
-    let count = counts.entry(key).or_insert(0);
-    *count += 1;
-    *count == 1
-}
-
-/// Whether it was the last.
-fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
-    let Entry::Occupied(mut count) = counts.entry(key) else { return false }; // None to lower.
-    *count.get_mut() -= 1;
-    let is_last = *count.get() == 0;
-    if is_last {
-        count.remove();
-    }
-    is_last
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const USER: UserId = UserId(7);
+    const ROOM: RoomId = RoomId(1);
+
+    fn enter(user: UserId, room: RoomId, online: u32) -> PresenceChange {
+        PresenceChange::Entered { user, room, online }
+    }
+
+    fn leave(user: UserId, room: RoomId, online: u32) -> PresenceChange {
+        PresenceChange::Left { user, room, online }
+    }
+
     #[test]
-    fn a_user_is_present_until_the_last_session_leaves_the_last_room() {
+    fn a_user_is_present_until_they_have_left_the_last_room() {
         let mut presence = Presence::default();
-        let user = UserId(7);
-        let [one, two] = [RoomId(1), RoomId(2)];
-        let enter = |room, online| PresenceChange::Entered { user, room, online };
-        let leave = |room, online| PresenceChange::Left { user, room, online };
-        presence.extend([enter(one, 1), enter(one, 1), enter(two, 1)]);
-        assert_eq!((presence.users().count(), presence.online(one)), (1, Some(1)));
-        presence.extend([leave(one, 1)]);
-        assert!(presence.is_present(user, one));
-        presence.extend([leave(one, 0)]);
-        assert!(!presence.is_present(user, one) && presence.is_present(user, two));
-        assert_eq!((presence.users().count(), presence.online(one)), (1, Some(0)));
-        presence.extend([leave(two, 0)]);
-        assert_eq!(presence.users().count(), 0);
-        presence.extend([leave(two, 0)]);
-        assert_eq!(presence.users().count(), 0, "one leave too many changes nothing");
+        let other = RoomId(2);
+        presence.extend([enter(USER, ROOM, 1), enter(USER, other, 1)]);
+        assert_eq!((presence.users_after(None).count(), presence.online(ROOM)), (1, 1));
+        presence.extend([leave(USER, ROOM, 0)]);
+        assert!(!presence.is_present(USER, ROOM) && presence.is_present(USER, other));
+        assert_eq!((presence.users_after(None).count(), presence.online(ROOM)), (1, 0));
+        presence.extend([leave(USER, other, 0)]);
+        assert_eq!(presence.users_after(None).count(), 0);
+    }
+
+    #[test]
+    fn users_are_read_in_parts() {
+        let mut presence = Presence::default();
+        presence.extend((1..=5).flat_map(|n| [1, 2].map(|room| enter(UserId(n), RoomId(room), n))));
+        let part =
+            |after| presence.users_after(after).take(2).map(|user| user.0).collect::<Vec<_>>();
+        assert_eq!(part(None), [1, 2]);
+        assert_eq!(part(Some(UserId(2))), [3, 4]);
+        assert_eq!(part(Some(UserId(4))), [5]);
+        assert!(part(Some(UserId(5))).is_empty());
+    }
+
+    #[test]
+    fn a_room_without_users_is_not_kept() {
+        let mut presence = Presence::default();
+        let online = |online| PresenceChange::Online { room: ROOM, online };
+        presence.extend([online(0), online(3), online(0)]);
+        assert!(presence.online.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "a user's first session enters a room")]
+    fn to_enter_twice_is_a_bug() {
+        Presence::default().extend([enter(USER, ROOM, 1), enter(USER, ROOM, 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a user's last session leaves a room they are in")]
+    fn to_leave_without_having_entered_is_a_bug() {
+        Presence::default().extend([leave(USER, ROOM, 0)]);
     }
 }

@@ -43,12 +43,12 @@ refusals! {
     UnknownEvent "unknown_event" refused_unknown_event "No such event";
     UnknownRoom "unknown_room" refused_unknown_room "No such room";
     NotMember "not_member" refused_not_member "Enter the room first";
-    TooLarge "too_large" refused_too_large "The message is too long";
+    TooLarge "too_large" refused_too_large "This is too long";
     RateLimited "rate_limited" refused_rate_limited "Too many requests, slow down";
     RoomLimit "room_limit" refused_room_limit "In too many rooms already";
     Busy "busy" refused_busy "The server is busy, try again";
     StorageUnavailable "storage_unavailable" refused_storage_unavailable
-        "The message could not be stored, try again";
+        "This could not be stored or looked up, try again";
     BinaryUnsupported "binary_unsupported" refused_binary_unsupported
         "This event takes no binary data";
     ImageInvalid "image_invalid" refused_image_invalid

@@ -112,13 +112,10 @@ impl ClientEvent {
         bytes_max: usize,
     ) -> ClientEvent {
         let bytes = data.len();
-        let (name, args_at) = match sio::event(&data) {
-            Ok(event) => {
-                let at = || event.args.as_ptr().addr() - data.as_ptr().addr();
-                (EventName::parse(&event.name), (!event.args.is_empty()).then(at))
-            }
-            Err(_) => (EventName::Unknown(Box::default()), None),
-        };
+        let parsed = sio::event(&data).expect("the decoder has checked the event");
+        let at = || parsed.args.as_ptr().addr() - data.as_ptr().addr();
+        let args_at = (!parsed.args.is_empty()).then(at);
+        let name = EventName::parse(&parsed.name);
         let mut event = ClientEvent {
             name,
             ack,

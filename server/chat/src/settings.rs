@@ -96,3 +96,62 @@ throng_tables::settings! {
     /// Pairs of a user and another node that has them in a room of this shard.
     remote_present_max: u32 = 1_000_000;
 }
+
+/// Who gives the messages of a room their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// The room's home. Nothing is kept.
+    Home,
+    /// The room's home; the database, which has no other writer, refuses a batch that does not follow
+    /// what it has.
+    HomeChecked,
+    /// The database, in the order of the commits of all nodes.
+    Database,
+    /// Redis, in the order in which it logs the messages of all nodes. Nothing else is kept.
+    Redis,
+}
+
+impl Numbering {
+    /// Whether messages and read marks go to the database.
+    pub fn keeps_messages(self) -> bool {
+        match self {
+            Numbering::Home | Numbering::Redis => false,
+            Numbering::HomeChecked | Numbering::Database => true,
+        }
+    }
+}
+
+impl Settings {
+    /// Follows from what is kept, and who else writes.
+    pub fn numbering(&self) -> Numbering {
+        match (self.ephemeral, self.cluster, self.store_numbers) {
+            (true, false, _) => Numbering::Home,
+            (true, true, _) => Numbering::Redis,
+            (false, false, false) => Numbering::HomeChecked,
+            (false, true, _) | (false, false, true) => Numbering::Database,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_numbers_follows_from_what_is_kept_and_who_else_writes() {
+        for (ephemeral, cluster, store_numbers, numbering) in [
+            (true, false, false, Numbering::Home),
+            (true, false, true, Numbering::Home),
+            (true, true, false, Numbering::Redis),
+            (true, true, true, Numbering::Redis),
+            (false, false, false, Numbering::HomeChecked),
+            (false, false, true, Numbering::Database),
+            (false, true, false, Numbering::Database),
+            (false, true, true, Numbering::Database),
+        ] {
+            let settings = Settings { ephemeral, cluster, store_numbers, ..Settings::default() };
+            assert_eq!(settings.numbering(), numbering);
+            assert_eq!(numbering.keeps_messages(), !ephemeral);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::StoredMessage;
-use crate::ids::{RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::settings::RoomInfo;
 use crate::user::UserCard;
 
@@ -39,7 +39,7 @@ pub enum Command {
     /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
     Fetch { room: RoomId, after: Seq, upto: Seq },
     /// All read marks of the user.
-    Reads { user: UserId },
+    Reads { user: UserId, load: LoadId },
     /// `is_reading`: the user is in the room, so after a crash they have read all of it.
     SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
     /// Checks and keeps an image.
@@ -87,7 +87,7 @@ pub enum Reply {
     /// What the log has of the range, in order. Nothing means that it has nothing there.
     Fetched { room: RoomId, outcome: Result<Vec<StoredMessage>, StoreDown> },
     /// What the user has read, per room; rooms never read are absent.
-    Reads { user: UserId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
+    Reads { user: UserId, load: LoadId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
     /// The mark of `SaveRead`, and whether it is durable.
     ReadSaved {
         user: UserId,

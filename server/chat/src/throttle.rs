@@ -51,7 +51,7 @@ impl RosterThrottle {
         if now != self.turn {
             (self.turn, self.spent) = (now, 0);
         }
-        self.spent = self.spent.saturating_add(bytes + sends * SEND_BYTES);
+        self.spent += bytes + sends * SEND_BYTES;
     }
 }
 

@@ -7,7 +7,7 @@ use throng_chat::{RoomId, Seq, UserId};
 use throng_engine::Now;
 
 use crate::entry::encode_unnumbered;
-use crate::event::{Effects, Event, Note};
+use crate::event::{Effects, Event, Note, PublishId};
 use crate::fdmap::{self, FdMap};
 use crate::health::Health;
 use crate::keys::Keys;
@@ -68,7 +68,7 @@ enum Purpose {
     Tips,
     Card(UserId),
     Number {
-        publish_id: u64,
+        publish_id: PublishId,
         room: RoomId,
         count: u32,
     },
@@ -182,7 +182,7 @@ impl Cluster {
             Event::Revoked(token) => {
                 self.log_writer.token_revoked(token, &self.settings, &mut self.counters);
             }
-            Event::Publish { room, batch } => self.publish(room, &batch, effects),
+            Event::Publish { id, room, batch } => self.publish(id, room, &batch, effects),
             Event::Outcome { order, outcome } => self.outcome(now, order, outcome, effects),
             Event::Tick => {}
             Event::Stop => self.is_stopping = true,
@@ -245,12 +245,18 @@ impl Cluster {
         }
     }
 
-    fn publish(&mut self, room: RoomId, batch: &Batch, effects: &mut Effects) {
+    fn publish(
+        &mut self,
+        publish_id: PublishId,
+        room: RoomId,
+        batch: &Batch,
+        effects: &mut Effects,
+    ) {
         if self.numbering.len() >= self.settings.numbering_max || self.health.is_broken() {
             self.counters.numbering_full += u64::from(!self.health.is_broken());
-            return effects.numbered.push((room, None));
+            return effects.numbered.push((publish_id, None));
         }
-        let publish_id = self.numbering.begin(room);
+        self.numbering.begin(publish_id);
         let partition = self.keys.partition(room);
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let order = Order::Number {
@@ -260,7 +266,7 @@ impl Cluster {
             at_least: self.heights.get(&room).copied().unwrap_or_default(),
             count,
             maxlen: self.settings.log_maxlen,
-            fields: encode_unnumbered(&self.lease.incarnation, publish_id, room, batch),
+            fields: encode_unnumbered(&self.lease.incarnation, publish_id.0, room, batch),
         };
         self.order(Purpose::Number { publish_id, room, count }, order, effects);
     }

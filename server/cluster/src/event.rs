@@ -8,6 +8,10 @@ use throng_chat::{NewMessage, RoomId, Seq, TokenHash};
 
 use crate::order::{Failure, Order, OrderId, Outcome};
 
+/// Names a publish of this process while it waits for its number, and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublishId(pub u64);
+
 /// The input of one step.
 pub enum Event {
     /// A shard reports a change. Never refused; the state it changes bounds the memory.
@@ -16,8 +20,9 @@ pub enum Event {
     UserChanged(Arc<UserCard>),
     /// A token was revoked on this node (REST).
     Revoked(TokenHash),
-    /// A shard needs numbers where there is no SQL log. Answered by [`Effects::numbered`].
-    Publish { room: RoomId, batch: Vec<(NewMessage, Arc<UserCard>)> },
+    /// A shard needs numbers where there is no SQL log. Answered by [`Effects::numbered`] with the same
+    /// `id`, which no other publish of this process has.
+    Publish { id: PublishId, room: RoomId, batch: Vec<(NewMessage, Arc<UserCard>)> },
     /// The outcome of an order, exactly one per order.
     Outcome { order: OrderId, outcome: Result<Outcome, Failure> },
     /// [`crate::Cluster::next_deadline`] has passed, or the backplane took inputs.
@@ -33,16 +38,24 @@ pub enum Event {
 pub struct Effects {
     /// To execute.
     pub orders: Vec<(OrderId, Order)>,
-    /// For the shards. While `Settings::inputs_max` or more wait here, nothing is read.
+    /// For the shards. While `Settings::inputs_max` or more wait here and in the next two, nothing is
+    /// read.
     pub inputs: Vec<ClusterInput>,
     /// Tokens revoked on other nodes: [`throng_chat::Notice::Revoked`] on every shard.
     pub revoked: Vec<TokenHash>,
     /// Users changed on other nodes: [`throng_chat::Notice::UserChanged`] on every shard.
     pub changed: Vec<Arc<UserCard>>,
     /// One per [`Event::Publish`]: the first number, or `None` if Redis gave none.
-    pub numbered: Vec<(RoomId, Option<Seq>)>,
+    pub numbered: Vec<(PublishId, Option<Seq>)>,
     /// Log lines for the operator.
     pub notes: Vec<Note>,
+}
+
+impl Effects {
+    /// What waits for the shards.
+    pub(crate) fn for_shards(&self) -> usize {
+        self.inputs.len() + self.revoked.len() + self.changed.len()
+    }
 }
 
 /// One log line for the operator.

@@ -79,7 +79,7 @@ mod stage;
 mod sweep;
 
 pub use cluster::Cluster;
-pub use event::{Effects, Event, Note};
+pub use event::{Effects, Event, Note, PublishId};
 pub use order::{
     Append, EntryId, Failure, Fd, Fields, Order, OrderId, Outcome, StreamEntries, Write,
 };

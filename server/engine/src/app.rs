@@ -40,6 +40,11 @@ pub trait App: Items {
     /// [`SessionEvent::Event`] comes without them.
     const TAKES_ATTACHMENTS: bool = true;
 
+    /// Whether the application decides who may connect a namespace: for each
+    /// [`SessionEvent::Connected`] it calls [`Engine::admit`] or [`Engine::refuse`] before it returns.
+    /// Otherwise the engine admits everybody.
+    const ADMITS: bool = false;
+
     /// Makes the application of one shard.
     fn new(settings: &Self::Settings, place: &Place) -> Self;
 

@@ -9,7 +9,7 @@ throng_tables::metrics! {
     Counter handshakes_refused "handshakes": "Engine.IO handshakes refused.";
     Counter events_in "events": "Events received from clients.";
     Counter deliveries "messages": "Messages handed to member sessions.";
-    Counter stale_deliveries "deliveries": "Deliveries and replies that came after the session had \
+    Counter stale_deliveries "items": "Items of the delivery lanes that came after the session had \
         left the room or ended.";
     Counter stale_packets "packets": "Packets of clients that the server had disconnected before.";
     Counter events_out "events": "Events sent to clients.";

@@ -75,7 +75,9 @@ impl<A: Items> Lanes<A> {
     /// Free slots towards an edge.
     pub fn delivery_slots(&self, to: ShardId) -> u32 {
         if to == self.own {
-            return self.own_max.saturating_sub(self.own_deliveries.len() as u32);
+            let queued =
+                u32::try_from(self.own_deliveries.len()).expect("own deliveries are bounded");
+            return self.own_max.checked_sub(queued).expect("own deliveries are bounded");
         }
         self.slots.deliveries[usize::from(to.0)]
     }
@@ -90,13 +92,14 @@ impl<A: Items> Lanes<A> {
     /// # Panics
     /// Without a free slot: [`crate::App::takes_requests`] and [`Lanes::delivery_slots`] come first.
     pub fn deliver(&mut self, to: ShardId, delivery: A::Delivery) {
+        let left = self.delivery_slots(to).checked_sub(1);
+        let left = left.expect("home checks for free slots before it delivers");
         if to == self.own {
             self.own_deliveries.push_back(delivery);
-            return;
+        } else {
+            self.slots.deliveries[usize::from(to.0)] = left;
+            self.out.deliveries.push((to, delivery));
         }
-        let slots = &mut self.slots.deliveries[usize::from(to.0)];
-        *slots = slots.checked_sub(1).expect("home checks for free slots before it delivers");
-        self.out.deliveries.push((to, delivery));
     }
 
     /// Asks the world outside.
@@ -178,5 +181,72 @@ impl<A: Items> Lanes<A> {
         effects.signals.append(&mut self.out.signals);
         effects.logs.append(&mut self.out.logs);
         effects.changes.append(&mut self.out.changes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    struct Numbers;
+
+    impl Items for Numbers {
+        type Request = u32;
+        type Delivery = u32;
+        type Command = Infallible;
+        type Reply = Infallible;
+        type Signal = Infallible;
+        type Notice = Infallible;
+        type Log = Infallible;
+        type Change = Infallible;
+    }
+
+    const OWN: ShardId = ShardId(0);
+    const OTHER: ShardId = ShardId(1);
+
+    /// Two items fit each lane.
+    fn lanes() -> Lanes<Numbers> {
+        let mut lanes = Lanes::new(OWN, 2, 2);
+        let (requests, deliveries) = (vec![2, 2], vec![2, 2]);
+        lanes.begin(&LaneSlots { requests, deliveries, commands: 0, signals: 0 });
+        lanes
+    }
+
+    #[test]
+    fn every_lane_takes_what_it_has_slots_for() {
+        for to in [OWN, OTHER] {
+            let mut lanes = lanes();
+            for left in [1, 0] {
+                lanes.deliver(to, 7);
+                assert_eq!(lanes.delivery_slots(to), left);
+                assert!(lanes.request(to, 7).is_ok());
+            }
+            assert!(lanes.request(to, 7).is_err());
+            assert_eq!(lanes.delivery_slots_min(), 0);
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_was_handled_frees_its_slot() {
+        let mut lanes = lanes();
+        lanes.deliver(OWN, 7);
+        assert_eq!(lanes.next_own_delivery(), Some(7));
+        assert_eq!(lanes.delivery_slots(OWN), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "home checks for free slots before it delivers")]
+    fn a_delivery_to_the_own_edge_without_a_free_slot_is_a_bug() {
+        let mut lanes = lanes();
+        (0..3).for_each(|_| lanes.deliver(OWN, 7));
+    }
+
+    #[test]
+    #[should_panic(expected = "home checks for free slots before it delivers")]
+    fn a_delivery_to_another_edge_without_a_free_slot_is_a_bug() {
+        let mut lanes = lanes();
+        (0..3).for_each(|_| lanes.deliver(OTHER, 7));
     }
 }

@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now(pub u64);
 
+// Time alone may stop at its ends: a deadline beyond the end of time is one that never comes.
+#[expect(clippy::disallowed_methods)]
 impl Now {
     /// `ms` milliseconds later; at most the end of time.
     pub const fn plus_ms(self, ms: u64) -> Now {
@@ -13,6 +15,11 @@ impl Now {
     /// `ns` nanoseconds later; at most the end of time.
     pub const fn plus_ns(self, ns: u64) -> Now {
         Now(self.0.saturating_add(ns))
+    }
+
+    /// `ns` nanoseconds earlier; at the earliest the start of the process.
+    pub const fn minus_ns(self, ns: u64) -> Now {
+        Now(self.0.saturating_sub(ns))
     }
 
     /// Nanoseconds since `earlier`; 0 if that is later.

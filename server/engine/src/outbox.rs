@@ -297,7 +297,8 @@ impl Outbox {
             Some(Part::Shared(bytes)) => bytes.len(),
             None => 0,
         };
-        pending.bytes = keep.saturating_sub(pending.sent);
+        let left = keep.checked_sub(pending.sent);
+        pending.bytes = left.expect("what was sent is part of the first frame");
         let before = pending.copied;
         let copied = |part: &Part| if let Part::Copied(bytes) = part { bytes.len() } else { 0 };
         pending.copied = pending.parts.front().map_or(0, copied);

@@ -6,6 +6,7 @@
 //!
 //! | Socket.IO | here |
 //! |---|---|
+//! | `io.use((socket, next) => …)`, `socket.handshake.auth` | [`Handler::admits`], [`Auth`] |
 //! | `socket.emit`, `socket.join`, `socket.leave` | [`Socket::emit`], [`Room::join`], [`Room::leave`] |
 //! | `io.to(room).emit` | [`Room::emit`], [`IoRoom::emit`] |
 //! | `socket.to(room).emit` | [`Room::emit_to_others`] |
@@ -91,7 +92,7 @@ mod socket;
 mod state;
 
 pub use edge::JoinError;
-pub use handler::{Event, Handler};
+pub use handler::{Auth, Event, Handler};
 pub use io::{Io, IoRoom, IoSocket};
 pub use items::{Ack, Direct, RoomDelivery, RoomRequest};
 pub use members::{Member, Members};

@@ -55,7 +55,7 @@ pub enum SessionEvent {
         /// Came with the handshake: `api_token` of its query, or a Bearer token.
         token: Option<Box<str>>,
     },
-    /// A namespace was connected.
+    /// A namespace was connected; with [`crate::App::ADMITS`], the client has not been told.
     Connected {
         /// The session.
         session: SessionId,
@@ -133,6 +133,7 @@ pub(crate) struct Traits {
     pub(crate) namespaces: &'static [&'static str],
     pub(crate) identifies: bool,
     pub(crate) takes_attachments: bool,
+    pub(crate) admits: bool,
 }
 
 /// The sessions of one shard, and the bytes that wait for their clients.

@@ -15,21 +15,29 @@ pub struct Revoked {
     pub user: u32,
 }
 
+/// Who is in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomPresence {
+    /// Number of users present.
+    pub online: u32,
+    /// Whether the user has a session there, so that they have read all of it.
+    pub is_present: bool,
+}
+
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
 /// The store, the settings, and closures that ask the shards and notify them. The closures are
-/// called on the router's runtime and must not block.
+/// called on the router's runtime and must not block. None has a default: one that was forgotten would
+/// do nothing, and a logout would revoke nothing.
 #[derive(Clone)]
 pub struct Deps {
     /// Users, rooms, messages and images; and how what the server depends on is.
     pub store: Store,
     /// Limits and choices.
     pub settings: Settings,
-    /// Number of users present in a room.
-    pub rooms_online: Arc<dyn Fn(u32) -> u32 + Send + Sync>,
-    /// Whether a user (first) has a session in a room (second), so that they have read all of it.
-    pub is_present: Arc<dyn Fn(u32, u32) -> bool + Send + Sync>,
+    /// How rooms (second) stand with a user (first); one answer for each, in their order.
+    pub rooms: Arc<dyn Fn(u32, &[u32]) -> Vec<RoomPresence> + Send + Sync>,
     /// Called after a logout: sessions with the token lose their identity.
     pub on_revoked: Arc<dyn Fn(Revoked) + Send + Sync>,
     /// Called after a change of an avatar.
@@ -38,21 +46,4 @@ pub struct Deps {
     pub on_request: OnRequest,
     /// The metrics of the whole server in Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-}
-
-impl Deps {
-    /// Dependencies without shards: all rooms are empty, and notifications go nowhere.
-    #[must_use]
-    pub fn new(store: Store, settings: Settings) -> Self {
-        Self {
-            store,
-            settings,
-            rooms_online: Arc::new(|_| 0),
-            is_present: Arc::new(|_, _| false),
-            on_revoked: Arc::new(|_| ()),
-            on_user_changed: Arc::new(|_| ()),
-            on_request: Arc::new(|_, _| ()),
-            metrics: Arc::new(String::new),
-        }
-    }
 }

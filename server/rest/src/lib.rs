@@ -52,7 +52,7 @@ use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use deps::{Deps, OnRequest, Revoked};
+pub use deps::{Deps, OnRequest, Revoked, RoomPresence};
 pub use request_log::redact;
 pub use settings::Settings;
 

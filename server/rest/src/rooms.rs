@@ -10,6 +10,7 @@ use throng_store::MessageRow;
 
 use crate::Api;
 use crate::answer::{Refusal, ok};
+use crate::deps::RoomPresence;
 use crate::identity::{Identity, identify};
 use crate::input::query_number;
 
@@ -19,16 +20,16 @@ pub(crate) async fn list(State(api): State<Api>, parts: Parts) -> Result<Respons
     // In this order a user who leaves meanwhile is either still present here, or their read mark is
     // in the queue that `flush` waits for.
     let rooms = store.rooms().await?;
-    let is_present: Vec<bool> =
-        rooms.iter().map(|room| (api.deps.is_present)(user.id, room.id)).collect();
+    let ids: Vec<u32> = rooms.iter().map(|room| room.id).collect();
+    let present = (api.deps.rooms)(user.id, &ids);
     store.flush().await?;
     // The same order for sessions on other nodes: a user who stopped reading has a read mark.
     let elsewhere = store.reading(user.id).await?;
     let reads: HashMap<u32, u64> = store.reads(user.id).await?.into_iter().collect();
     let rooms: Vec<Value> = rooms
         .into_iter()
-        .zip(is_present)
-        .map(|(room, is_present)| {
+        .zip(present)
+        .map(|(room, RoomPresence { online, is_present })| {
             let read_seq = reads.get(&room.id).copied().unwrap_or(0);
             let unread = if is_present || elsewhere.contains(&room.id) {
                 0
@@ -38,7 +39,7 @@ pub(crate) async fn list(State(api): State<Api>, parts: Parts) -> Result<Respons
             json!({
                 "id": room.id,
                 "name": room.name,
-                "online": (api.deps.rooms_online)(room.id),
+                "online": online,
                 "seq": room.last_seq,
                 "unread": unread,
             })

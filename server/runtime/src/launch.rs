@@ -44,7 +44,7 @@ pub struct Shards<A: App> {
     watching: Option<tokio::task::JoinHandle<()>>,
     pub(crate) threads: Vec<JoinHandle<std::io::Result<()>>>,
     /// Receives the number of each shard whose thread ends.
-    pub(crate) ended: mpsc::UnboundedReceiver<ShardId>,
+    pub(crate) ended: mpsc::Receiver<ShardId>,
 }
 
 impl<A: App> Shards<A> {
@@ -74,12 +74,12 @@ impl<A: App> Shards<A> {
 }
 
 /// Reports the end of a thread, also after a panic.
-struct ReportEnd(ShardId, mpsc::UnboundedSender<ShardId>);
+struct ReportEnd(ShardId, mpsc::Sender<ShardId>);
 
 impl Drop for ReportEnd {
     fn drop(&mut self) {
-        // After the stop there is no receiver.
-        let _ = self.1.send(self.0);
+        // After the stop there is no receiver. Each shard ends once, so there is space.
+        let _ = self.1.try_send(self.0);
     }
 }
 
@@ -118,7 +118,7 @@ impl Launch {
         let shard_stats: Arc<[Arc<ShardStats>]> =
             (0..shards).map(|_| Arc::new(ShardStats::new(A::Counters::NAMES))).collect();
         let views: Arc<[Arc<Mutex<A::View>>]> = (0..shards).map(|_| Arc::default()).collect();
-        let (ended_in, ended) = mpsc::unbounded_channel();
+        let (ended_in, ended) = mpsc::channel(usize::from(shards));
 
         let copies: std::io::Result<Vec<_>> =
             listeners.iter().map(std::net::TcpListener::try_clone).collect();

@@ -86,9 +86,7 @@ impl ConnectionLimiter {
             return Some(ClientPlace { limiter, key: None });
         }
         let key = ClientKey::from(client.ip);
-        let mut per_client = self.per_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_client.entry(key).or_insert(0);
-        if *count >= self.connections_per_ip_max {
+        if !self.count(key) {
             self.client_is_full.log(|left_out| {
                 tracing::warn!(
                     client = %key,
@@ -99,8 +97,16 @@ impl ConnectionLimiter {
             });
             return None;
         }
-        *count += 1;
         Some(ClientPlace { limiter, key: Some(key) })
+    }
+
+    /// Counts one more of the client; false when that is too many. The lock is held for one look-up.
+    fn count(&self, key: ClientKey) -> bool {
+        let mut per_client = self.per_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = per_client.entry(key).or_insert(0);
+        let is_free = *count < self.connections_per_ip_max;
+        *count += u32::from(is_free);
+        is_free
     }
 }
 

@@ -1,13 +1,13 @@
 //! The loop: events go into the cluster's state machine, and its effects are carried out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use throng_chat::cluster::{ClusterInput, Emit, Signal};
-use throng_chat::{Notice, RoomId, Seq};
-use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
+use throng_chat::{Notice, Seq};
+use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome, PublishId};
 use throng_redis::egress::Egress;
 use throng_redis::orders::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
@@ -33,8 +33,9 @@ pub(super) struct Actor<D> {
     executor: Arc<Executor<D>>,
     inputs: Inputs,
     egress: Option<Egress>,
-    /// Senders that wait for a number, in order, per room.
-    numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
+    /// Where the numbers of publishes go.
+    numbering: HashMap<PublishId, oneshot::Sender<Option<Seq>>>,
+    last_publish: PublishId,
     stats: Arc<RedisStats>,
     clock: Clock,
     is_stopping: bool,
@@ -56,6 +57,7 @@ impl<D: Database> Actor<D> {
             inputs,
             egress,
             numbering: HashMap::new(),
+            last_publish: PublishId(0),
             stats,
             clock,
             is_stopping: false,
@@ -130,8 +132,10 @@ impl<D: Database> Actor<D> {
             NodeChange::UserChanged(card) => Event::UserChanged(card),
             NodeChange::Revoked(token) => Event::Revoked(token),
             NodeChange::Publish { room, batch, first } => {
-                self.numbering.entry(room).or_default().push_back(first);
-                Event::Publish { room, batch }
+                let id = PublishId(self.last_publish.0 + 1);
+                self.last_publish = id;
+                self.numbering.insert(id, first);
+                Event::Publish { id, room, batch }
             }
             NodeChange::Stop => {
                 self.is_stopping = true;
@@ -154,29 +158,27 @@ impl<D: Database> Actor<D> {
                 log::write(note);
             }
         }
-        for (room, first) in self.effects.numbered.drain(..) {
-            let Some(waiting) = self.numbering.get_mut(&room) else { continue };
-            if let Some(sender) = waiting.pop_front() {
-                // The shard may have ended.
-                let _ = sender.send(first);
-            }
-            if waiting.is_empty() {
-                self.numbering.remove(&room);
-            }
+        for (id, first) in self.effects.numbered.drain(..) {
+            let sender = self.numbering.remove(&id).expect("each publish is answered once");
+            // The shard may have ended.
+            let _ = sender.send(first);
         }
-        for token in self.effects.revoked.drain(..) {
+        // The state machine reads no more while these are left here, so what does not fit stays.
+        let free = INPUTS_MAX.saturating_sub(self.inputs.len());
+        let revoked = self.effects.revoked.len().min(free);
+        for token in self.effects.revoked.drain(..revoked) {
             self.inputs.push_all(|| ToShard::Notice(Notice::Revoked(token)));
         }
-        for card in self.effects.changed.drain(..) {
+        let changed = self.effects.changed.len().min(free);
+        for card in self.effects.changed.drain(..changed) {
             self.inputs.push_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card))));
         }
-        // The state machine reads no more while inputs are left here, so what does not fit stays.
-        let free = INPUTS_MAX.saturating_sub(self.inputs.len());
-        let taken = self.effects.inputs.len().min(free);
-        for input in self.effects.inputs.drain(..taken) {
+        let inputs = self.effects.inputs.len().min(free);
+        for input in self.effects.inputs.drain(..inputs) {
             self.inputs.push(input);
         }
         self.inputs.send_waiting();
+        let taken = revoked + changed + inputs;
         if taken > 0 {
             self.step(Event::Tick);
         }

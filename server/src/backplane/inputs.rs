@@ -8,6 +8,8 @@ use throng_engine::ShardId;
 use throng_chat::{Chat, Notice};
 use throng_runtime::link::{ShardHandles, ToShard};
 
+const IS_SHARD: &str = "inputs go to the home of a room, or to each shard";
+
 pub struct Inputs {
     handles: ShardHandles<Chat>,
     placement: [u8; 16],
@@ -48,7 +50,7 @@ impl Inputs {
     /// every turn.
     pub fn send_waiting(&mut self) {
         while let Some((shard, item)) = self.waiting.pop_front() {
-            let Some(handle) = self.handles.to(shard) else { continue };
+            let handle = self.handles.to(shard).expect(IS_SHARD);
             if let Err(item) = handle.try_send(item) {
                 // For a shard that has ended the item is dropped.
                 if !handle.has_ended() {
@@ -61,9 +63,8 @@ impl Inputs {
 
     /// Waits until the first input fits.
     pub async fn until_free_slot(&self) {
-        let first = self.waiting.front().and_then(|(shard, _)| self.handles.to(*shard));
-        match first {
-            Some(handle) => handle.has_free_slot().await,
+        match self.waiting.front() {
+            Some((shard, _)) => self.handles.to(*shard).expect(IS_SHARD).has_free_slot().await,
             None => std::future::pending().await,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use throng_chat::{Chat, Command, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
+use throng_chat::{Chat, Command, LoadId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
 use throng_engine::SessionId;
 use throng_store::Store;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use throng_runtime::link::ShardHandle;
 #[derive(Default)]
 pub(super) struct Lookups {
     tokens: Vec<(SessionId, TokenHash)>,
-    users: Vec<UserId>,
+    users: Vec<(UserId, LoadId)>,
 }
 
 impl Lookups {
@@ -23,7 +23,7 @@ impl Lookups {
     pub(super) fn take(&mut self, command: Command) -> Option<Command> {
         match command {
             Command::Authenticate { session, token } => self.tokens.push((session, token)),
-            Command::Reads { user } => self.users.push(user),
+            Command::Reads { user, load } => self.users.push((user, load)),
             other => return Some(other),
         }
         None
@@ -60,8 +60,8 @@ async fn authenticate(store: &Store, asked: Vec<(SessionId, TokenHash)>) -> Vec<
         .collect()
 }
 
-async fn reads(store: &Store, users: Vec<UserId>) -> Vec<Reply> {
-    let asked: Vec<u32> = users.iter().map(|user| user.0).collect();
+async fn reads(store: &Store, users: Vec<(UserId, LoadId)>) -> Vec<Reply> {
+    let asked: Vec<u32> = users.iter().map(|(user, _)| user.0).collect();
     let outcomes: Vec<Result<Vec<(RoomId, Seq)>, StoreDown>> = match store.reads_all(&asked).await {
         Ok(reads) => reads
             .into_iter()
@@ -71,5 +71,6 @@ async fn reads(store: &Store, users: Vec<UserId>) -> Vec<Reply> {
             .collect(),
         Err(error) => vec![Err(store_failed("reads", &error)); users.len()],
     };
-    users.into_iter().zip(outcomes).map(|(user, outcome)| Reply::Reads { user, outcome }).collect()
+    let replies = users.into_iter().zip(outcomes);
+    replies.map(|((user, load), outcome)| Reply::Reads { user, load, outcome }).collect()
 }

@@ -75,11 +75,15 @@ impl Job {
                     JobOutcome::OutOfSequence { last_seq } => {
                         Err(AppendError::OutOfSequence { last_seq, messages })
                     }
-                    JobOutcome::UnknownRoom | JobOutcome::Done => Err(AppendError::UnknownRoom),
+                    JobOutcome::UnknownRoom => Err(AppendError::UnknownRoom),
+                    JobOutcome::Done => unreachable!("an append has a place or a fault"),
                 };
                 let _ = reply.send(answer);
             }
-            Job::SaveRead { reply, .. } | Job::Flush { reply } => drop(reply.send(Ok(()))),
+            Job::SaveRead { reply, .. } | Job::Flush { reply } => {
+                assert_eq!(outcome, JobOutcome::Done, "marks and flushes have no place");
+                let _ = reply.send(Ok(()));
+            }
         }
     }
 

@@ -26,7 +26,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn reads(&self, user: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        Ok(self.reads_all(&[user]).await?.pop().unwrap_or_default())
+        let marks = self.reads_all(&[user]).await?.pop();
+        Ok(marks.expect("each user asked about has an answer"))
     }
 
     /// [`Store::reads`] of many users, in their order.

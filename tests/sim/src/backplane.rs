@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use throng_chat::RoomId;
 use throng_cluster::model::Server;
-use throng_cluster::{Cluster, Effects, Failure, OrderId, Outcome, Seed, Settings};
+use throng_cluster::{Cluster, Effects, Failure, OrderId, Outcome, PublishId, Seed, Settings};
 use throng_engine::Now;
 
 /// A lease this short lapses within a run.
@@ -21,10 +21,19 @@ pub struct Process {
     /// Killed, and not yet replaced.
     pub is_dead: bool,
     pub is_asleep: bool,
-    /// Shards that wait for numbers, and for how many, in order.
-    pub askers: BTreeMap<RoomId, VecDeque<(usize, u64)>>,
+    /// Publishes so far that Redis is to number.
+    pub publishes: u64,
+    /// Who waits for numbers.
+    pub askers: BTreeMap<PublishId, Asker>,
     /// Outcomes that arrived while it was asleep.
     pub waiting: Vec<(OrderId, Result<Outcome, Failure>)>,
+}
+
+/// A shard that waits for the numbers of so many messages of a room.
+pub struct Asker {
+    pub shard: usize,
+    pub room: RoomId,
+    pub count: u64,
 }
 
 /// Everything between the nodes. A single node has none.
@@ -63,6 +72,7 @@ impl Backplane {
             effects: Effects::default(),
             is_dead: false,
             is_asleep: false,
+            publishes: 0,
             askers: BTreeMap::new(),
             waiting: Vec::new(),
         }

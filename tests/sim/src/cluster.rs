@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use throng_chat::cluster::{ClusterInput, Signal, home_of};
 use throng_chat::{Appended, NewMessage, Reply, RoomId, Seq, StoreDown};
 use throng_cluster::model::{Mode, Server};
-use throng_cluster::{Event, Failure, Order, OrderId, Outcome};
+use throng_cluster::{Event, Failure, Order, OrderId, Outcome, PublishId};
 use throng_engine::{Now, ShardId};
 
-use crate::backplane::Backplane;
+use crate::backplane::{Asker, Backplane};
 use crate::canary::Canary;
 use crate::entropy::Draw;
 use crate::scenario::ClusterFault;
@@ -165,8 +165,8 @@ impl World {
                 self.deliver_input(node, &input);
             }
         }
-        for (room, first) in effects.numbered {
-            self.numbered(node, room, first);
+        for (id, first) in effects.numbered {
+            self.numbered(node, id, first);
         }
         let shards = self.shards_of(node);
         for token in effects.revoked {
@@ -193,9 +193,11 @@ impl World {
         let batch = batch.into_iter().map(signed).collect();
         match &mut self.backplane {
             Some(backplane) if !self.store.data.is_down => {
-                let askers = &mut backplane.processes[node].askers;
-                askers.entry(room).or_default().push_back((shard, count));
-                self.step_process(node, Event::Publish { room, batch });
+                let process = &mut backplane.processes[node];
+                process.publishes += 1;
+                let id = PublishId(process.publishes);
+                process.askers.insert(id, Asker { shard, room, count });
+                self.step_process(node, Event::Publish { id, room, batch });
             }
             _ => self.nodes[shard]
                 .replies
@@ -203,12 +205,12 @@ impl World {
         }
     }
 
-    fn numbered(&mut self, node: usize, room: RoomId, first: Option<Seq>) {
+    fn numbered(&mut self, node: usize, id: PublishId, first: Option<Seq>) {
         let Some(backplane) = &mut self.backplane else { return };
-        let askers = backplane.processes[node].askers.get_mut(&room);
-        let Some((shard, count)) = askers.and_then(VecDeque::pop_front) else {
-            return self.facts.fail("liveness", format!("no shard waits for numbers of {room:?}"));
+        let Some(asker) = backplane.processes[node].askers.remove(&id) else {
+            return self.facts.fail("liveness", format!("no shard waits for numbers of {id:?}"));
         };
+        let Asker { shard, room, count } = asker;
         let outcome = first.ok_or(StoreDown).map(|first_seq| {
             let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq as i64).collect();
             Appended { first_seq, ids }

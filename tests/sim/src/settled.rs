@@ -461,7 +461,7 @@ impl World {
             let _ = node.shard.next_deadline();
         }
         let open = self.sessions.iter().filter(|session| session.phase != Phase::Closed).count();
-        debug_assert_eq!(open, 0);
+        assert_eq!(open, 0);
         let unsure = self.sessions.iter().flat_map(|s| &s.ops).filter(|op| op.rebind != Rebind::No);
         if unsure.count() > 0 {
             self.facts.mark("identity_changed");

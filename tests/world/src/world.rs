@@ -58,6 +58,8 @@ pub struct World<A: App, S> {
 
 struct Node<A: App> {
     shard: Shard<A>,
+    /// What other threads may read.
+    view: A::View,
     replies: VecDeque<A::Reply>,
     /// New connections.
     upgrades: VecDeque<(PipeId, EngineRequest)>,
@@ -103,6 +105,7 @@ impl<A: App, S: Store<A>> World<A, S> {
             let place = Place { shard: ShardId(index), shards, seed };
             Node {
                 shard: Shard::new(settings, app, &place),
+                view: A::View::default(),
                 replies: VecDeque::new(),
                 upgrades: VecDeque::new(),
                 pipes: Vec::new(),
@@ -283,6 +286,11 @@ impl<A: App, S: Store<A>> World<A, S> {
         self.lanes.is_empty()
     }
 
+    /// What other threads may read of each shard.
+    pub fn views(&self) -> impl Iterator<Item = &A::View> {
+        self.nodes.iter().map(|node| &node.view)
+    }
+
     pub fn counter(&self, name: &str) -> u64 {
         self.shards().map(|shard| counter(shard, name)).sum()
     }
@@ -417,6 +425,7 @@ impl<A: App, S: Store<A>> World<A, S> {
             && effects.commands.is_empty()
             && effects.signals.is_empty()
             && effects.closes.is_empty());
+        self.nodes[index].view.extend(effects.changes);
         self.answers.extend(effects.answers);
         self.commands.extend(effects.commands.into_iter().map(|command| (index, command)));
         assert!(effects.signals.len() <= self.signals_max as usize, "more signals than fit");

@@ -100,7 +100,7 @@ impl Edge {
 fn unread(marks: &Marks, room: RoomId, tip: Seq) -> u64 {
     match marks.get(room) {
         Some(mark) if mark.is_reading => 0,
-        Some(mark) => tip.0.saturating_sub(mark.seq.0),
+        Some(mark) => tip.0.max(mark.seq.0) - mark.seq.0,
         None => tip.0,
     }
 }

@@ -18,31 +18,30 @@ impl Edge {
                 }
             }
             Delivery::JoinRefused { session, membership_id, why, ack } => {
-                let Some(local) = self.local(session) else {
-                    engine.counters.stale_deliveries += 1;
+                if self.is_late(session, engine) {
                     return;
-                };
-                // The membership is over already if its end overtook this answer.
-                if let Some(membership) = local
-                    .rooms
-                    .iter_mut()
-                    .find(|membership| membership.membership_id == membership_id)
-                {
-                    membership.joining = membership.joining.saturating_sub(1);
-                    if membership.joining == 0 && membership.index.is_none() {
+                }
+                match self.answered_join(session, membership_id) {
+                    Some(Membership { joining: 0, index: None, .. }) => {
                         self.end_membership(session, membership_id);
                     }
+                    Some(_) => {}
+                    // The membership is over already; its client asked for an answer all the same.
+                    None => engine.counters.stale_deliveries += 1,
                 }
                 *why.counter(counters) += 1;
                 engine.emit_event(session, &frames::refusal(&EventName::Room, why, ack));
             }
             Delivery::LeaveRefused { session, why, ack } => {
+                if self.is_late(session, engine) {
+                    return;
+                }
                 *why.counter(counters) += 1;
                 engine.emit_event(session, &frames::refusal(&EventName::RoomOut, why, ack));
             }
             Delivery::Left { room, session, membership_id, seq, online, frame, ack } => {
-                if self.local(session).is_none() {
-                    engine.counters.stale_deliveries += 1;
+                if self.is_late(session, engine) {
+                    return;
                 }
                 self.end_membership(session, membership_id);
                 let is_connected = engine.session(session).is_some_and(|s| s.is_connected(0));
@@ -54,14 +53,16 @@ impl Edge {
                 }
             }
             Delivery::PublishRefused { session, why, ack } => {
-                if self.local(session).is_none() {
-                    engine.counters.stale_deliveries += 1;
+                if self.is_late(session, engine) {
                     return;
                 }
                 *why.counter(counters) += 1;
                 engine.emit_event(session, &frames::refusal(&EventName::Message, why, ack));
             }
             Delivery::PublishAccepted { session, ack, id, seq } => {
+                if self.is_late(session, engine) {
+                    return;
+                }
                 if let Some(ack) = ack {
                     engine.emit_event(session, &frames::ack_message(ack, id, seq));
                 }
@@ -78,8 +79,8 @@ impl Edge {
             Delivery::Reading { user, room, seq, is_reading } => {
                 self.note_mark(user, Mark { room, seq, is_reading });
             }
-            Delivery::Watched { user, marks } => {
-                if !self.watched(user, &marks, engine.now()) {
+            Delivery::Watched { user, load, marks } => {
+                if !self.watched(user, load, &marks, engine.now()) {
                     engine.counters.stale_deliveries += 1;
                 }
             }
@@ -91,6 +92,28 @@ impl Edge {
         }
     }
 
+    /// Whether the session has ended since it asked; counted.
+    fn is_late(&mut self, session: SessionId, engine: &mut Engine) -> bool {
+        let is_late = self.local(session).is_none();
+        engine.counters.stale_deliveries += u64::from(is_late);
+        is_late
+    }
+
+    /// A home has answered one of the joins of the membership. `None` if the membership is over: its end
+    /// overtook the answer.
+    fn answered_join(
+        &mut self,
+        session: SessionId,
+        membership_id: MembershipId,
+    ) -> Option<&mut Membership> {
+        let mut memberships = self.live(session).rooms.iter_mut();
+        let membership =
+            memberships.find(|membership| membership.membership_id == membership_id)?;
+        let joining = membership.joining.checked_sub(1);
+        membership.joining = joining.expect("a home answers each join once");
+        Some(membership)
+    }
+
     pub(super) fn joined(
         &mut self,
         session: SessionId,
@@ -98,19 +121,14 @@ impl Edge {
         presence_mode: PresenceMode,
         engine: &mut Engine,
     ) {
-        let Some(local) = self.local(session) else {
+        if self.is_late(session, engine) {
+            return;
+        }
+        let user = self.live(session).identity.map(|identity| identity.user);
+        let Some(membership) = self.answered_join(session, membership_id) else {
             engine.counters.stale_deliveries += 1;
             return;
         };
-        let user = local.identity.map(|identity| identity.user);
-        // The membership is over already if its end overtook this answer.
-        let Some(membership) =
-            local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id)
-        else {
-            engine.counters.stale_deliveries += 1;
-            return;
-        };
-        membership.joining = membership.joining.saturating_sub(1);
         let room_id = membership.room;
         if let Some(index) = membership.index {
             let room = self.rooms.get_mut(&room_id).expect("a member's room is known");

@@ -118,6 +118,9 @@ impl Edge {
         let local = self.live(session);
         let known =
             local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
+        if known.is_some_and(|membership| membership.joining == u16::MAX) {
+            return Err(Refusal::Busy);
+        }
         let known = known.map(|membership| membership.membership_id);
         let memberships = local.rooms.iter().filter(|membership| !membership.is_leaving).count();
         if known.is_none() && !is_exclusive && memberships >= rooms_max {
@@ -135,7 +138,7 @@ impl Edge {
         }
         let local = self.live(session);
         match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
-            Some(membership) => membership.joining = membership.joining.saturating_add(1),
+            Some(membership) => membership.joining += 1,
             None => {
                 local.last_membership_id = membership_id;
                 let membership =
@@ -277,7 +280,7 @@ impl Edge {
         };
         let Some(local) = self.local(session).filter(is_awaited) else {
             // The session ended while its image was being saved.
-            cx.engine.counters.stale_deliveries += 1;
+            cx.counters.stale_replies += 1;
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");

@@ -50,7 +50,7 @@ impl Edge {
         let pending = self.local(session).and_then(|local| local.pending.as_mut());
         let Some(pending) = pending.filter(|pending| pending.asks_for(token)) else {
             // The session ended while its token was looked up.
-            cx.engine.counters.stale_deliveries += 1;
+            cx.counters.stale_replies += 1;
             return;
         };
         let outcome = if pending.is_revoked { Ok(None) } else { outcome };
@@ -92,7 +92,7 @@ impl Edge {
         }
         let PendingEvents { mut queue, mut bytes, .. } = *pending;
         while let Some(queued) = queue.pop_front() {
-            bytes = bytes.saturating_sub(queued.bytes());
+            bytes -= queued.bytes();
             cx.engine.let_go(session, queued.bytes());
             match queued {
                 Queued::Event(event) => self.event(session, event, cx),
@@ -120,12 +120,12 @@ impl Edge {
             self.unbind(session, cx);
         }
         let sessions_max = self.settings.sessions_per_user_max as usize;
-        let shards = self.shards;
+        let (load, shards) = (self.last_load.advance(), self.shards);
         let entry = self.users.entry(user).or_insert_with(|| {
             Box::new(LocalUser {
                 card: card.clone(),
                 sessions: SmallVec::new(),
-                reads: Reads::new(shards),
+                reads: Reads::new(load, shards),
                 unsent: BTreeSet::new(),
             })
         });

@@ -15,12 +15,11 @@ pub(super) enum Reads {
 /// Homes and store are being asked.
 #[derive(Default)]
 pub(super) struct Loading {
+    id: LoadId,
     homes_missing: u32,
     unasked_homes: Vec<u8>,
     /// The store is being asked.
     is_asked: bool,
-    /// Answers of the store under way; only the last one counts.
-    answers_due: u32,
     /// The user has been sent counts before.
     is_again: bool,
     marks: Marks,
@@ -29,32 +28,41 @@ pub(super) struct Loading {
 }
 
 impl Reads {
-    pub(super) fn new(shards: u8) -> Reads {
-        Reads::Loading(Box::new(Loading::of(shards)))
+    pub(super) fn new(id: LoadId, shards: u8) -> Reads {
+        Reads::Loading(Box::new(Loading::of(id, shards)))
     }
 
     /// Homes and store are asked again, whatever was asked before.
-    fn ask_again(&mut self, shards: u8) {
+    fn ask_again(&mut self, id: LoadId, shards: u8) {
         match self {
             Reads::Ready(marks) => {
                 // A user never reads less.
                 let marks = std::mem::take(marks).not_reading();
-                let loading = Loading { marks, is_again: true, ..Loading::of(shards) };
+                let loading = Loading { marks, is_again: true, ..Loading::of(id, shards) };
                 *self = Reads::Loading(Box::new(loading));
             }
             Reads::Loading(loading) => {
-                // Answers to earlier questions still come.
-                loading.homes_missing += u32::from(shards) - loading.unasked_homes.len() as u32;
+                loading.id = id;
+                loading.homes_missing = u32::from(shards);
                 loading.unasked_homes = (0..shards).collect();
                 loading.is_asked = false;
             }
         }
     }
+
+    /// What is being loaded, if that is what was asked with `id`.
+    fn loading(&mut self, id: LoadId) -> Option<&mut Loading> {
+        match self {
+            Reads::Loading(loading) if loading.id == id => Some(loading),
+            Reads::Loading(_) | Reads::Ready(_) => None,
+        }
+    }
 }
 
 impl Loading {
-    fn of(shards: u8) -> Loading {
+    fn of(id: LoadId, shards: u8) -> Loading {
         Loading {
+            id,
             homes_missing: u32::from(shards),
             unasked_homes: (0..shards).collect(),
             ..Loading::default()
@@ -69,7 +77,7 @@ impl Loading {
         let owed = self.unasked_homes.len();
         assert!(owed as u32 <= self.homes_missing, "a home that was not asked has not answered");
         assert!(owed == 0 || is_due, "homes that were not asked will be");
-        assert!(!self.is_asked || self.answers_due > 0, "an asked store owes an answer");
+        assert!(!self.is_asked || self.homes_missing == 0, "the store is asked after the homes");
         let is_coming = self.homes_missing > 0 || self.is_asked || is_due || has_failed;
         assert!(is_coming || !self.is_again, "counts that were sent before are loaded again");
         assert!(is_coming || self.waiting.is_empty(), "a login waits only for what is asked for");
@@ -127,12 +135,13 @@ impl Edge {
         }
     }
 
-    /// A home has answered; false if the user's last session has ended since, or all homes have
-    /// answered.
-    pub(super) fn watched(&mut self, user: UserId, known: &[Mark], now: Now) -> bool {
-        let Some(entry) = self.users.get_mut(&user) else { return false };
-        let Reads::Loading(loading) = &mut entry.reads else { return false };
-        loading.homes_missing = loading.homes_missing.saturating_sub(1);
+    /// A home has answered; false if that is late: the user's last session has ended since, or the
+    /// homes were asked again.
+    pub(super) fn watched(&mut self, user: UserId, id: LoadId, known: &[Mark], now: Now) -> bool {
+        let entry = self.users.get_mut(&user);
+        let Some(loading) = entry.and_then(|entry| entry.reads.loading(id)) else { return false };
+        let missing = loading.homes_missing.checked_sub(1);
+        loading.homes_missing = missing.expect("a home answers each question once");
         for mark in known {
             loading.marks.raise(*mark);
         }
@@ -147,7 +156,7 @@ impl Edge {
     pub(crate) fn reload_marks(&mut self) {
         let shards = self.shards;
         for (user, entry) in &mut self.users {
-            entry.reads.ask_again(shards);
+            entry.reads.ask_again(self.last_load.advance(), shards);
             self.loading.insert(*user);
         }
     }
@@ -166,16 +175,15 @@ impl Edge {
             let entry = self.users.get_mut(&user).expect("only users with sessions are waited for");
             // The marks may have come in the turn in which a `login` asked for them.
             let Reads::Loading(loading) = &mut entry.reads else { continue };
-            let Loading { homes_missing, unasked_homes, is_asked, answers_due, .. } =
-                &mut **loading;
+            let Loading { id, homes_missing, unasked_homes, is_asked, .. } = &mut **loading;
+            let load = *id;
             unasked_homes.retain(|shard| {
                 let to = crate::ids::ShardId(*shard);
-                lanes.request(to, Request::Watch { user, edge: own }).is_err()
+                lanes.request(to, Request::Watch { user, load, edge: own }).is_err()
             });
             let is_store_next = *homes_missing == 0;
             if is_store_next && !*is_asked {
-                *is_asked = lanes.command(Command::Reads { user }).is_ok();
-                *answers_due += u32::from(*is_asked);
+                *is_asked = lanes.command(Command::Reads { user, load }).is_ok();
             }
             let is_sent = unasked_homes.is_empty() && (!is_store_next || *is_asked);
             if !is_sent {
@@ -188,21 +196,18 @@ impl Edge {
     pub(crate) fn reads_loaded(
         &mut self,
         user: UserId,
+        load: LoadId,
         outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
-        let loading = |entry: &&mut Box<LocalUser>| matches!(entry.reads, Reads::Loading(_));
-        let Some(entry) = self.users.get_mut(&user).filter(loading) else {
-            // The user's last session ended while the store was asked.
-            cx.engine.counters.stale_deliveries += 1;
+        let entry = self.users.get_mut(&user);
+        let Some(loading) = entry.and_then(|entry| entry.reads.loading(load)) else {
+            // The user's last session ended while the store was asked, or the homes were asked again.
+            cx.counters.stale_replies += 1;
             return;
         };
-        let Reads::Loading(loading) = &mut entry.reads else { unreachable!("filtered above") };
-        let Loading { is_asked, answers_due, is_again, marks, waiting, .. } = &mut **loading;
-        *answers_due = answers_due.saturating_sub(1);
-        if *answers_due > 0 || !std::mem::take(is_asked) {
-            return; // An answer from before the homes were asked again.
-        }
+        let Loading { is_asked, is_again, marks, waiting, .. } = loading;
+        assert!(std::mem::take(is_asked), "the store answers each question once");
         let is_again = *is_again;
         let waiting = std::mem::take(waiting);
         match outcome {
@@ -213,6 +218,7 @@ impl Edge {
                     marks.raise(Mark { room, seq, is_reading });
                 }
                 let marks = std::mem::take(marks);
+                let entry = self.users.get_mut(&user).expect("it was found above");
                 entry.reads = Reads::Ready(marks);
                 self.reads_failed.remove(&user);
                 if is_again {

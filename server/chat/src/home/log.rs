@@ -184,14 +184,14 @@ impl Log {
 
     /// The store did not answer.
     pub(super) fn not_fetched(&mut self, now: Now) {
-        self.fetching = None;
+        self.fetching.take().expect("an answer follows a question");
         self.fetch_at = now.plus_ms(FETCH_RETRY_MS);
     }
 
     /// The store has answered and its messages were offered. If it had nothing, what is missing
     /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
-        let Some(after) = self.fetching.take() else { return }; // Not asked: not acted on.
+        let after = self.fetching.take().expect("an answer follows a question");
         self.fetch_at = now;
         if self.seq > after || !self.is_missing() {
             return;

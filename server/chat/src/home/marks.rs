@@ -9,13 +9,14 @@ pub(super) struct Unsaved {
     card: Arc<UserCard>,
     pub(super) seq: Seq,
     is_reading: bool,
-    is_saving: bool,
+    /// Saves of this mark or of ones before it that the store has not answered.
+    saves_under_way: u32,
 }
 
 impl Unsaved {
     /// Whether the store has been asked to save it.
     pub(super) fn is_saving(&self) -> bool {
-        self.is_saving
+        self.saves_under_way > 0
     }
 }
 
@@ -23,14 +24,15 @@ impl Home {
     pub(super) fn save(&mut self, card: Arc<UserCard>, mark: Mark) {
         let Mark { room, seq, is_reading } = mark;
         let key = (card.id, room);
-        self.marks.insert(key, Unsaved { card, seq, is_reading, is_saving: false });
+        let saves_under_way = self.marks.get(&key).map_or(0, |mark| mark.saves_under_way);
+        self.marks.insert(key, Unsaved { card, seq, is_reading, saves_under_way });
         self.unsaved.insert(key);
     }
 
     /// Other nodes may have taken this one for dead, and its readers for gone: the store is sent again
     /// who is here.
     pub(super) fn save_readers_again(&mut self) {
-        if self.settings.ephemeral {
+        if !self.numbering.keeps_messages() {
             return;
         }
         let mut present = Vec::new();
@@ -52,27 +54,21 @@ impl Home {
         &mut self,
         now: Now,
         user: UserId,
-        saved: Mark,
+        room: RoomId,
         outcome: Result<(), StoreDown>,
-        counters: &mut Counters,
     ) {
-        let room = saved.room;
-        let Some(mark) = self.marks.get_mut(&(user, room)) else {
-            // An earlier answer has confirmed the same mark.
-            counters.stale_replies += 1;
-            return;
-        };
-        let is_latest = mark.seq == saved.seq && mark.is_reading == saved.is_reading;
-        if is_latest && outcome.is_ok() {
-            self.marks.remove(&(user, room));
-            return;
-        }
-        if mark.is_saving {
-            mark.is_saving = false;
-            self.unsaved.insert((user, room));
-        }
+        let key = (user, room);
+        let mark = self.marks.get_mut(&key).expect("a mark is kept until its saves are answered");
+        let under_way = mark.saves_under_way.checked_sub(1);
+        mark.saves_under_way = under_way.expect("the store answers each save once");
         if outcome.is_err() {
+            // Which of several failed does not matter: the latest is saved once more.
+            self.unsaved.insert(key);
             self.save_at = now.plus_ms(SAVE_RETRY_MS);
+        }
+        // An answer to an earlier save says nothing of the latest one.
+        if mark.saves_under_way == 0 && !self.unsaved.contains(&key) {
+            self.marks.remove(&key);
         }
     }
 
@@ -81,17 +77,13 @@ impl Home {
             if self.save_at > now {
                 return self.retry(self.save_at);
             }
-            let Some(mark) = self.marks.get_mut(&(user, room)) else {
-                // An earlier answer has confirmed the same mark.
-                self.unsaved.pop_first();
-                continue;
-            };
+            let mark = self.marks.get_mut(&(user, room)).expect("a mark is kept until it is saved");
             let (seq, is_reading) = (mark.seq, mark.is_reading);
             let command = Command::SaveRead { user, room, seq, is_reading };
             if lanes.command(command).is_err() {
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
-            mark.is_saving = true;
+            mark.saves_under_way += 1;
             self.unsaved.pop_first();
         }
     }

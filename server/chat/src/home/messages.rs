@@ -54,7 +54,7 @@ impl Home {
         };
         let pending =
             PendingPublish { author, publish, origin: Origin { publisher: session, ack } };
-        if self.settings.ephemeral && !self.settings.cluster {
+        if self.numbering == Numbering::Home {
             self.next_id += 1;
             let shards = i64::from(self.shards);
             let id = self.next_id * shards + i64::from(self.shard.0);
@@ -128,8 +128,11 @@ impl Home {
         }
         let count = room.backlog.len().min(APPEND_MAX);
         let batch = room.backlog.iter().take(count).map(PendingPublish::row).collect();
-        let is_sole_writer = !(self.settings.cluster || self.settings.store_numbers);
-        let first_seq = is_sole_writer.then_some(Seq(room.log.seq().0 + 1));
+        let first_seq = match self.numbering {
+            Numbering::Home => unreachable!("its messages are numbered when they come"),
+            Numbering::HomeChecked => Some(Seq(room.log.seq().0 + 1)),
+            Numbering::Database | Numbering::Redis => None,
+        };
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
             Ok(()) => room.committing.extend(room.backlog.drain(..count)),
             Err(Full(_)) => {

@@ -76,7 +76,7 @@ impl Home {
             }
             self.note_where(user, room, is_reading);
         }
-        if !self.settings.ephemeral {
+        if self.numbering.keeps_messages() {
             self.save(card.clone(), mark);
         }
         if self.settings.cluster {
@@ -128,7 +128,7 @@ impl Home {
         }
     }
 
-    pub(super) fn watch(&mut self, user: UserId, edge: ShardId, lanes: &mut Lanes) {
+    pub(super) fn watch(&mut self, user: UserId, load: LoadId, edge: ShardId, lanes: &mut Lanes) {
         let reading = self.reading.get(&user).into_iter().flatten();
         let mut marks: Vec<Mark> = reading
             .map(|room| {
@@ -149,6 +149,6 @@ impl Home {
                 None => marks.push(Mark { room, seq, is_reading: false }),
             }
         }
-        lanes.deliver(edge, Delivery::Watched { user, marks: marks.into() });
+        lanes.deliver(edge, Delivery::Watched { user, load, marks: marks.into() });
     }
 }

@@ -33,7 +33,8 @@ impl Home {
             }
             ClusterInput::Read { room, marks } => {
                 for (user, seq) in marks {
-                    let is_present = self.rooms.get(&room).is_some_and(|r| r.roster.has(user));
+                    let known = self.rooms.get(&room).expect("it was found above");
+                    let is_present = known.roster.has(user);
                     self.end_elsewhere(user, room, seq.min(SEQ_MAX), is_present);
                 }
             }
@@ -147,7 +148,7 @@ impl Home {
                 Taken::Known(_) => {}
             }
         }
-        if self.settings.ephemeral {
+        if !self.numbering.keeps_messages() {
             while room.log.give_up_before(read) {
                 room.hand_on(&mut self.scratch);
             }
@@ -218,7 +219,7 @@ impl Home {
                     }
                     room.take(self.now, seq, Entry::from(message), &mut self.scratch);
                 }
-                room.log.fetched(self.now, !self.settings.ephemeral);
+                room.log.fetched(self.now, self.numbering.keeps_messages());
                 room.hand_on(&mut self.scratch);
             }
             Err(StoreDown) => {

@@ -1,9 +1,11 @@
 //! UNR: what each user has not read, exactly.
 
-use throng_engine::PipeEnd;
+use throng_chat::{Reply, RoomId, Seq, UserId};
+use throng_engine::{Input, PipeEnd};
+use throng_world::Store as _;
 
 use crate::chat::{room, say};
-use crate::world::{Client, World, settings};
+use crate::world::{Client, World, settings, token};
 
 fn counts(client: Client, world: &mut World) -> String {
     world.send(client, r#"42["login",{}]"#);
@@ -145,4 +147,64 @@ fn the_last_of_some_messages_is_counted_whatever_the_time_between_them() {
             assert_eq!(last.as_deref(), Some(r#"42["count",{"room1":3}]"#), "{gaps:?} ms");
         }
     }
+}
+
+/// The store carries out a command now; its reply is not on its way yet.
+fn carry_out(world: &mut World, index: usize) -> Reply {
+    let (_, command) = world.commands.remove(index).expect("a command waits");
+    world.store.serve(command)
+}
+
+/// Logs bob in and lets the store be asked how far he has read.
+fn ask_for_marks(world: &mut World) -> Client {
+    let bob = world.connect(0, None);
+    world.send(bob, &format!(r#"42["login",{{"api_token":"{}"}}]"#, token(2)));
+    world.serve_one();
+    bob
+}
+
+#[test]
+fn an_answer_about_a_user_who_left_is_not_taken_for_the_answer_about_their_return() {
+    let mut world = World::new(1, settings());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    say(alice, &mut world, 1, "read by bob elsewhere");
+    world.store.is_paused = true;
+    let bob = ask_for_marks(&mut world);
+    let late = carry_out(&mut world, 0);
+    world.close(bob, PipeEnd::Eof);
+    // Another node saves what he reads there.
+    world.store.read(UserId(2), RoomId(1), Seq(1));
+    let bob = ask_for_marks(&mut world);
+    world.take(bob);
+    let before = world.counter("stale_replies");
+    world.report(0, Input::Reply(late));
+    assert!(world.take(bob).is_empty(), "that is not what was asked now");
+    assert_eq!(world.counter("stale_replies"), before + 1);
+    world.serve_one();
+    let heard = world.take(bob);
+    assert!(heard.iter().any(|m| m.contains(r#""room1":0,"#)), "{heard:?}");
+}
+
+#[test]
+fn an_answer_to_an_earlier_save_does_not_confirm_the_latest_mark() {
+    let mut world = World::new(1, settings());
+    let bob = world.connect(0, Some(2));
+    let carol = world.connect(0, Some(3));
+    world.store.is_paused = true;
+    room(bob, &mut world, 1);
+    world.send(bob, r#"42["roomout",{"roomid":1}]"#);
+    room(carol, &mut world, 1);
+    // Bob is in, out, and in again. The last is not sent yet, because a save has failed.
+    world.store.is_down = true;
+    let failed = carry_out(&mut world, 2);
+    world.store.is_down = false;
+    world.report(0, Input::Reply(failed));
+    room(bob, &mut world, 1);
+    assert_eq!(world.commands.len(), 2, "in and out are under way");
+    world.serve_one();
+    world.serve_one();
+    world.store.is_paused = false;
+    world.advance(2_000);
+    assert!(world.store.reading.contains(&(UserId(2), RoomId(1))), "he is in the room");
 }

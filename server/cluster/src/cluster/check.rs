@@ -67,7 +67,7 @@ impl Cluster {
                     ensure!(rooms.insert(*room), "{room:?} is read twice at a time");
                 }
                 Purpose::Number { publish_id, .. } => {
-                    ensure!(publishes.insert(*publish_id), "{publish_id} is numbered twice");
+                    ensure!(publishes.insert(*publish_id), "{publish_id:?} is numbered twice");
                 }
                 _ => {}
             }

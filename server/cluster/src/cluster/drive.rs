@@ -160,7 +160,7 @@ impl Cluster {
     }
 
     fn drive_log_reads(&mut self, effects: &mut Effects) {
-        let is_full = effects.inputs.len() >= self.settings.inputs_max;
+        let is_full = effects.for_shards() >= self.settings.inputs_max;
         if self.busy.read || self.is_stopping || is_full {
             return;
         }
@@ -171,7 +171,7 @@ impl Cluster {
     }
 
     fn drive_loading(&mut self, effects: &mut Effects) {
-        if self.is_stopping || effects.inputs.len() >= self.settings.inputs_max {
+        if self.is_stopping || effects.for_shards() >= self.settings.inputs_max {
             return;
         }
         while self.busy.peers < PEERS_AT_ONCE {
@@ -197,10 +197,11 @@ impl Cluster {
         }
         let name = &self.lease.incarnation;
         // One mirror may use the part of the other's half that it does not need.
-        let half = self.settings.writes_max.div_ceil(2);
-        let for_map = half.max(self.settings.writes_max.saturating_sub(self.presence.due()));
+        let writes_max = self.settings.writes_max;
+        let half = writes_max.div_ceil(2);
+        let for_map = half.max(writes_max - self.presence.due().min(writes_max));
         let (mut writes, map) = self.map.writes(for_map, &self.keys, self.lease.id, name);
-        let for_presence = self.settings.writes_max.saturating_sub(map.len()).max(1);
+        let for_presence = writes_max.max(map.len() + 1) - map.len();
         let (more, presence) = self.presence.writes(for_presence, &self.keys, name);
         writes.extend(more);
         if writes.is_empty() {

@@ -5,7 +5,7 @@ use throng_engine::Now;
 
 use super::Cluster;
 use crate::entry::{Body, Entry, decode, process_of};
-use crate::event::{Effects, Note};
+use crate::event::{Effects, Note, PublishId};
 use crate::order::{Fields, StreamEntries};
 use crate::sequence::Step;
 
@@ -20,7 +20,7 @@ impl Cluster {
             for (id, fields) in entries {
                 self.log_reader.advance(partition, id);
                 self.counters.entries_read += 1;
-                self.lag_ms = self.unix_ms(now).saturating_sub(id.ms);
+                self.lag_ms = self.unix_ms(now).max(id.ms) - id.ms;
                 self.read_entry(partition, &fields, effects);
             }
         }
@@ -54,7 +54,7 @@ impl Cluster {
             self.counters.entries_skipped += 1;
             return;
         };
-        self.numbering.seen(publish_id, first.seq);
+        self.numbering.seen(PublishId(publish_id), first.seq);
         self.raise_height(room, last.seq);
         effects.inputs.push(ClusterInput::Messages { room, messages });
     }

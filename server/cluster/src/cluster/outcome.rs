@@ -161,8 +161,11 @@ impl Cluster {
                 }
             }
             (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
-            (Purpose::Number { publish_id, room, count }, Outcome::Numbered { first }) => {
-                self.raise_height(room, Seq(first.0 + u64::from(count.saturating_sub(1))));
+            // A first number beyond this is no number of Redis's: handled as a failure, below.
+            (Purpose::Number { publish_id, room, count }, Outcome::Numbered { first })
+                if first.0 <= u64::MAX - u64::from(count) =>
+            {
+                self.raise_height(room, Seq(first.0 + u64::from(count) - 1));
                 effects.numbered.push(self.numbering.done(publish_id, Some(first)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.

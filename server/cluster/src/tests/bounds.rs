@@ -6,9 +6,9 @@ use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use super::cards::card;
 use super::world::World;
-use crate::Event;
 use crate::model::Mode;
 use crate::order::{Append, Order, OrderId};
+use crate::{Event, PublishId};
 
 fn message(text: &str) -> (NewMessage, Arc<throng_chat::UserCard>) {
     let new =
@@ -87,6 +87,31 @@ fn reading_pauses_while_shards_take_no_inputs() {
 }
 
 #[test]
+fn reading_pauses_while_shards_take_no_notices() {
+    let mut world = World::new(1);
+    world.settings.inputs_max = 10;
+    world.settings.read_count = 4;
+    world.start();
+    world.start();
+    world.run(1_000);
+    world.node(1).is_deaf = true;
+    for token in 0..100 {
+        world.step(0, Event::Revoked(TokenHash([token; 32])));
+        world.run(2);
+    }
+    world.run(1_000);
+    let waiting = world.node(1).inputs_waiting();
+    assert!((10..=18).contains(&waiting), "{waiting}");
+    world.node(1).is_deaf = false;
+    world.run(10_000);
+    assert_eq!(world.node(1).revoked, 100);
+}
+
+fn publish(id: u64) -> Event {
+    Event::Publish { id: PublishId(id), room: RoomId(1), batch: vec![message(&id.to_string())] }
+}
+
+#[test]
 fn redis_numbers_messages_where_there_is_no_sql_log() {
     let mut world = World::new(1);
     world.settings.ephemeral = true;
@@ -95,11 +120,11 @@ fn redis_numbers_messages_where_there_is_no_sql_log() {
     world.run(1_000);
     for node in [0, 1] {
         let batch = vec![message("a"), message("b")];
-        world.step(node, Event::Publish { room: RoomId(1), batch });
+        world.step(node, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
         world.run(50);
     }
-    assert_eq!(world.node(0).numbered, [(RoomId(1), Some(Seq(1)))]);
-    assert_eq!(world.node(1).numbered, [(RoomId(1), Some(Seq(3)))]);
+    assert_eq!(world.node(0).numbered, [(PublishId(1), Some(Seq(1)))]);
+    assert_eq!(world.node(1).numbered, [(PublishId(1), Some(Seq(3)))]);
     let seqs = |world: &mut World, node| -> Vec<u64> {
         world.node(node).messages.iter().map(|(_, message)| message.seq.0).collect()
     };
@@ -115,10 +140,10 @@ fn numbers_do_not_decrease_when_redis_loses_its_data() {
     world.start();
     world.run(1_000);
     for seq in 1..4 {
-        world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
+        world.step(0, publish(seq));
         world.run(50);
         world.redis.redis.clear();
-        assert_eq!(world.node(0).numbered.pop(), Some((RoomId(1), Some(Seq(seq)))));
+        assert_eq!(world.node(0).numbered.pop(), Some((PublishId(seq), Some(Seq(seq)))));
     }
 }
 
@@ -129,18 +154,48 @@ fn a_publish_above_the_bound_or_without_redis_is_refused() {
     world.settings.numbering_max = 2;
     world.start();
     world.run(1_000);
-    for _ in 0..3 {
-        world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
+    for id in 1..=3 {
+        world.step(0, publish(id));
     }
-    assert_eq!(world.node(0).numbered, [(RoomId(1), None)]);
+    assert_eq!(world.node(0).numbered, [(PublishId(3), None)], "the one above the bound");
     assert_eq!(world.status(0).counters.numbering_full, 1);
     world.run(50);
     assert_eq!(world.node(0).numbered.len(), 3);
     world.mode(Mode::Down);
     world.run(10);
     world.node(0).numbered.clear();
-    world.step(0, Event::Publish { room: RoomId(1), batch: vec![message("a")] });
-    assert_eq!(world.node(0).numbered, [(RoomId(1), None)]);
+    world.step(0, publish(4));
+    assert_eq!(world.node(0).numbered, [(PublishId(4), None)]);
+}
+
+/// Redis may execute the second first, and a refusal overtakes both.
+#[test]
+fn each_publish_of_a_room_is_answered_with_its_own_number() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.settings.ephemeral = true;
+        world.settings.numbering_max = 3;
+        world.start();
+        world.run(1_000);
+        for id in 1..=4 {
+            world.step(0, publish(id));
+        }
+        world.run(50);
+        let node = world.node(0);
+        let mut placed: Vec<_> = node
+            .messages
+            .iter()
+            .map(|(_, message)| {
+                let id = message.msg.parse().expect("the id is the text");
+                (PublishId(id), Some(message.seq))
+            })
+            .chain([(PublishId(4), None)])
+            .collect();
+        placed.sort_unstable();
+        let mut answered = node.numbered.clone();
+        answered.sort_unstable();
+        assert_eq!(answered, placed, "seed {seed}");
+    }
 }
 
 #[test]

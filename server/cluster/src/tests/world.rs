@@ -14,7 +14,7 @@ use crate::entry::process_of;
 use crate::model::{Mode, Server};
 use crate::order::{Failure, Order, OrderId, Outcome};
 use crate::tests::cards::card;
-use crate::{Cluster, Effects, Event, Note, Seed, Settings, Status};
+use crate::{Cluster, Effects, Event, Note, PublishId, Seed, Settings, Status};
 
 pub type Facts = BTreeSet<(RoomId, UserId)>;
 
@@ -30,7 +30,7 @@ pub struct Node {
     pub messages: Vec<(RoomId, StoredMessage)>,
     pub revoked: usize,
     pub changed: Vec<UserId>,
-    pub numbered: Vec<(RoomId, Option<Seq>)>,
+    pub numbered: Vec<(PublishId, Option<Seq>)>,
     pub tips: usize,
     pub announced: usize,
     pub gone: usize,
@@ -341,18 +341,18 @@ impl Sql {
 
 impl Node {
     pub fn inputs_waiting(&self) -> usize {
-        self.effects.inputs.len()
+        self.effects.for_shards()
     }
 
     /// The shards handle their inputs.
     fn run_shards(&mut self) {
         self.notes.append(&mut self.effects.notes);
-        self.revoked += self.effects.revoked.drain(..).count();
-        self.changed.extend(self.effects.changed.drain(..).map(|card| card.id));
         self.numbered.append(&mut self.effects.numbered);
         if self.is_deaf {
             return;
         }
+        self.revoked += self.effects.revoked.drain(..).count();
+        self.changed.extend(self.effects.changed.drain(..).map(|card| card.id));
         for input in self.effects.inputs.drain(..) {
             match input {
                 ClusterInput::Messages { room, messages } => {

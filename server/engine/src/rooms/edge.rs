@@ -284,19 +284,20 @@ impl<M> Edge<M> {
 
     // ---- what homes answer --------------------------------------------------------------------
 
+    /// Returns the session whose join was refused, and the room.
     pub(super) fn delivery(
         &mut self,
         delivery: RoomDelivery,
         engine: &mut Engine,
         counters: &mut Counters,
-    ) {
+    ) -> Option<(SessionId, Arc<str>)> {
         match delivery {
             RoomDelivery::Joined { session, serial } => {
                 let membership = self.membership(session, serial);
                 let Some(slot) = membership.map(|membership| membership.room) else {
                     // It left while the answer was under way; its leave is under way too.
                     engine.counters.stale_deliveries += 1;
-                    return;
+                    return None;
                 };
                 let index = self.room_mut(slot).members.add(session, (), engine);
                 let membership = self.membership(session, serial).expect("it was found above");
@@ -305,9 +306,13 @@ impl<M> Edge<M> {
             }
             RoomDelivery::Refused { session, serial } => {
                 counters.joins_refused += 1;
+                let asked = self.membership(session, serial).filter(|asked| !asked.is_leaving);
+                let slot = asked.map(|asked| asked.room);
+                let room = slot.map(|slot| Arc::clone(&self.room(slot).name));
                 if !self.end_membership(session, serial) {
                     engine.counters.stale_deliveries += 1;
                 }
+                return room.map(|room| (session, room));
             }
             RoomDelivery::Left { session, serial } => {
                 if self.end_membership(session, serial) {
@@ -327,7 +332,7 @@ impl<M> Edge<M> {
                 let session = id.session();
                 if self.id(session) != Some(id) {
                     counters.sockets_unknown += 1;
-                    return;
+                    return None;
                 }
                 match action {
                     Direct::Packet(packet) => engine.emit_event(session, &packet),
@@ -342,6 +347,7 @@ impl<M> Edge<M> {
                 }
             }
         }
+        None
     }
 
     fn fan_out(&self, room: &str, frame: &Bytes, except: Option<SessionId>, engine: &mut Engine) {

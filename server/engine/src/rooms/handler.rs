@@ -9,6 +9,7 @@ use throng_wire::sio;
 use super::io::Io;
 use super::items::Ack;
 use super::socket::Socket;
+use crate::ids::SocketId;
 
 /// Gives events their meaning. One value per shard, made by cloning the one in
 /// [`super::Settings`]. `M` is what it sends to the homes of rooms with state, if there are such:
@@ -19,6 +20,21 @@ use super::socket::Socket;
 /// shard's own: state of a room belongs into its [`super::RoomState`], other state that clients of
 /// several shards share behind a lock of the application.
 pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
+    /// A client asks to connect the namespace `/`. An `Err` refuses it: the client gets the text as
+    /// the `message` of its `connect_error`, and nothing else of this trait is called for it. `id` is
+    /// what [`Socket::id`] will be, for a handler that keeps who the client is. The default admits
+    /// everybody.
+    ///
+    /// Only what can be judged at once belongs here: a signature, a shared secret. Where a look-up must
+    /// be waited for, admit the client and let it do nothing until its first event is answered.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn admits(&mut self, id: SocketId, auth: Auth<'_>) -> Result<(), String> {
+        let _ = (id, auth);
+        Ok(())
+    }
+
     /// A client connected the namespace `/`.
     fn connected(&mut self, socket: &mut Socket<'_, M>) {
         let _ = socket;
@@ -27,6 +43,12 @@ pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
     /// A client sent an event. Its name is not one of those that Socket.IO reserves: a client that
     /// sends such an event is disconnected, as by the original server (SIO-47).
     fn event(&mut self, socket: &mut Socket<'_, M>, event: Event<'_>);
+
+    /// The room's [`super::RoomState`] or a limit of [`super::Settings`] has refused the client, after
+    /// [`super::Room::join`] was `Ok`. It is no longer in [`Socket::rooms`].
+    fn join_refused(&mut self, socket: &mut Socket<'_, M>, room: &str) {
+        let _ = (socket, room);
+    }
 
     /// A client is leaving the namespace, or its session has ended. It is still in
     /// [`Socket::rooms`] and is removed from them after this call.
@@ -37,6 +59,20 @@ pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
     /// Called every [`super::Settings::tick_ms`], on the first shard only.
     fn tick(&mut self, io: &mut Io<'_, M>) {
         let _ = io;
+    }
+}
+
+/// What a client sent with its request to connect: the option `auth` of `io()`.
+#[derive(Clone, Copy, Debug)]
+pub struct Auth<'a>(pub(super) Option<&'a str>);
+
+impl Auth<'_> {
+    /// The value sent; `null` if none was, as by clients of Engine.IO 3.
+    ///
+    /// # Errors
+    /// When the value is not of this type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.0.unwrap_or("null"))
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use throng_wire::sio;
 
 use super::edge::Edge;
-use super::handler::{Event, Handler};
+use super::handler::{Auth, Event, Handler};
 use super::home::Home;
 use super::io::Io;
 use super::items::{RoomDelivery, RoomRequest};
@@ -46,20 +46,20 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
         &mut self,
         session: SessionId,
         event_bytes: usize,
-        cx: &mut Cx<'_, Self>,
+        engine: &mut Engine,
         call: impl FnOnce(&mut H, &mut Socket<'_, S::Message>),
     ) {
         let Some(id) = self.edge.id(session) else { return };
         let event_bytes = u32::try_from(event_bytes).unwrap_or(u32::MAX);
-        let (engine, edge) = (&mut *cx.engine, &mut self.edge);
+        let edge = &mut self.edge;
         call(&mut self.handler, &mut Socket { session, id, event_bytes, engine, edge });
         if self.edge.is_over() {
-            cx.engine.end(session, CloseReason::Limit);
+            engine.end(session, CloseReason::Limit);
         }
     }
 
-    fn disconnected(&mut self, session: SessionId, cx: &mut Cx<'_, Self>) {
-        self.handle(session, 0, cx, |handler, socket| handler.disconnecting(socket));
+    fn disconnected(&mut self, session: SessionId, engine: &mut Engine) {
+        self.handle(session, 0, engine, |handler, socket| handler.disconnecting(socket));
         self.edge.disconnected(session);
     }
 
@@ -99,6 +99,8 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     type View = Vec<Infallible>;
     type Counters = Counters;
 
+    const ADMITS: bool = true;
+
     fn new(settings: &Settings<H>, place: &Place) -> Rooms<H, S> {
         let keyed = Keyed::new(place.seed.placement);
         Rooms {
@@ -124,26 +126,36 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     fn session_event(&mut self, event: SessionEvent, cx: &mut Cx<'_, Self>) {
         match event {
             SessionEvent::Opened { session, .. } => self.edge.opened(session),
-            SessionEvent::Connected { session, id, .. } => {
+            SessionEvent::Connected { session, namespace, id, auth } => {
+                if let Err(why) = self.handler.admits(id, Auth(auth.as_deref())) {
+                    self.counters.connects_refused += 1;
+                    return cx.engine.refuse(session, namespace, id, &why);
+                }
+                cx.engine.admit(session, namespace, id);
                 self.edge.connected(session, id);
-                self.handle(session, 0, cx, |handler, socket| handler.connected(socket));
+                self.handle(session, 0, cx.engine, |handler, socket| handler.connected(socket));
             }
             SessionEvent::Event { session, ack, data, attachments, .. } => {
+                if self.edge.id(session).is_none() {
+                    // It was sent before the client learned that it is not admitted.
+                    cx.engine.counters.stale_packets += 1;
+                    return;
+                }
                 let parsed = sio::event(&data).expect("the decoder has checked the event");
                 if is_reserved(&parsed.name) {
                     cx.engine.end(session, CloseReason::ParseError);
                 } else {
                     let bytes = data.len() + attachments.iter().map(Bytes::len).sum::<usize>();
                     let event = Event { parsed, ack, attachments: &attachments };
-                    self.handle(session, bytes, cx, |handler, socket| {
+                    self.handle(session, bytes, cx.engine, |handler, socket| {
                         handler.event(socket, event);
                     });
                 }
             }
-            SessionEvent::Disconnected { session } => self.disconnected(session, cx),
+            SessionEvent::Disconnected { session } => self.disconnected(session, cx.engine),
             SessionEvent::Moved { session } => self.edge.moved(session, cx.engine),
             SessionEvent::Ended { session, .. } => {
-                self.disconnected(session, cx);
+                self.disconnected(session, cx.engine);
                 self.edge.closed(session);
             }
             // Only endpoints without Socket.IO have these.
@@ -163,7 +175,10 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     }
 
     fn delivery(&mut self, delivery: RoomDelivery, engine: &mut Engine) {
-        self.edge.delivery(delivery, engine, &mut self.counters);
+        let refused = self.edge.delivery(delivery, engine, &mut self.counters);
+        if let Some((session, room)) = refused {
+            self.handle(session, 0, engine, |handler, socket| handler.join_refused(socket, &room));
+        }
     }
 
     fn reply(&mut self, reply: Infallible, _cx: &mut Cx<'_, Self>) {

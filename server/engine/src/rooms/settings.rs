@@ -16,7 +16,8 @@ pub struct Settings<H> {
     pub rooms_per_shard_max: u32,
     /// Members of a room with state; one more is refused.
     pub members_per_room_max: u32,
-    /// Bytes that one call of a [`super::RoomState`] may send; further events are dropped.
+    /// Bytes that one call of a [`super::RoomState`] may send; further events are dropped. An event to
+    /// the room counts once for each shard with members.
     pub home_bytes_max: u32,
     /// Time between two calls of [`super::Handler::tick`] and of [`super::RoomState::tick`], in ms;
     /// 0 is never.
@@ -45,6 +46,7 @@ throng_tables::metrics! {
     pub struct Counters: u64, "";
 
     Gauge rooms "rooms": "Rooms that have their home on this shard.";
+    Counter connects_refused "connects": "Requests to connect that the handler refused.";
     Counter joins "sessions": "Sessions that entered a room.";
     Counter leaves "sessions": "Sessions that left a room and stayed connected.";
     Counter joins_refused "joins": "Joins that the room's state or a limit refused.";

@@ -116,19 +116,19 @@ impl Engine {
         self.held_mut(trust).inbound -= bytes;
     }
 
-    /// So much input of the session is not whole.
+    /// So much input of the session, which is live, is not whole.
     pub(super) fn set_unfinished(&mut self, id: SessionId, bytes: usize) {
         let (timeout_ms, per_s) =
             (u64::from(self.settings.message_timeout_ms), u64::from(self.settings.bytes_per_s_min));
         let now = self.now;
-        let Some(session) = self.session_mut(id) else { return };
+        let session = self.live_mut(id);
         let account = &mut session.account;
         let before = std::mem::replace(&mut account.unfinished, bytes);
         let earned_ms = |bytes: usize| bytes as u64 * 1000 / per_s;
         account.finish_by = match (before, bytes) {
             (_, 0) => Now(u64::MAX),
             (0, bytes) => now.plus_ms(timeout_ms + earned_ms(bytes)),
-            (before, bytes) => account.finish_by.plus_ms(earned_ms(bytes.saturating_sub(before))),
+            (before, bytes) => account.finish_by.plus_ms(earned_ms(bytes.max(before) - before)),
         };
         let trust = account.trust;
         let (due, timer_at) = (account.finish_by, session.timer_at);

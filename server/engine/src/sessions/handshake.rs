@@ -193,6 +193,7 @@ impl Engine {
             timer_at: Now(u64::MAX),
             opened: now,
             connect_by,
+            asked: Vec::new(),
             assembly: None,
             account: Account::new(trust, identify_by),
             address,

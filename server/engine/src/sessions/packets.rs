@@ -12,6 +12,9 @@ use crate::ids::{SessionId, SocketId};
 use crate::now::Now;
 use crate::request::Endpoint;
 
+/// The decoder lets no event without data pass (`Fault::DataMissing`).
+const HAS_DATA: &str = "the decoder has checked that an event has data";
+
 impl Engine {
     pub(super) fn packet(&mut self, id: SessionId, packet: eio::Packet<'_>) {
         let now = self.now;
@@ -119,7 +122,7 @@ impl Engine {
                 self.session_events.push_back(SessionEvent::Disconnected { session: id });
             }
             sio::Kind::Event => {
-                let data = packet.data.unwrap_or_default().into();
+                let data = packet.data.expect(HAS_DATA).into();
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
                     session: id,
@@ -131,14 +134,15 @@ impl Engine {
                 });
             }
             sio::Kind::BinaryEvent => {
-                if !placeholders::are_valid(packet.data.unwrap_or_default(), packet.attachments) {
+                let data = packet.data.expect(HAS_DATA);
+                if !placeholders::are_valid(data, packet.attachments) {
                     return self.end(id, CloseReason::ParseError);
                 }
                 self.set_unfinished(id, 0);
                 let assembly = Assembly {
                     namespace,
                     ack: packet.ack,
-                    data: packet.data.unwrap_or_default().into(),
+                    data: data.into(),
                     missing: packet.attachments,
                     attachments: Vec::new(),
                     bytes: 0,
@@ -211,6 +215,7 @@ impl Engine {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
         let session = self.live_mut(id);
         session.connected &= !(1 << namespace);
+        session.asked.retain(|(asked, _)| *asked != namespace);
         if session.connected > 0 {
             return;
         }
@@ -221,7 +226,55 @@ impl Engine {
         }
     }
 
-    /// Marks the namespace connected and answers the client.
+    /// Tells a client that it is connected to a namespace, as `socket_id`, unless it has left or ended
+    /// since it asked. Only for applications with [`crate::App::ADMITS`].
+    pub fn admit(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
+        if self.take_asked(id, namespace, socket_id) {
+            self.live_mut(id).connect_by = Now(u64::MAX);
+            self.answer_connect(id, namespace, socket_id);
+        }
+    }
+
+    /// Refuses a client that asks to connect a namespace as `socket_id`, with a message for its
+    /// `connect_error`, unless it has left or ended since. It may ask again until the connect timeout,
+    /// which asking does not extend. Only for applications with [`crate::App::ADMITS`].
+    pub fn refuse(&mut self, id: SessionId, namespace: u8, socket_id: SocketId, message: &str) {
+        if !self.take_asked(id, namespace, socket_id) {
+            return;
+        }
+        let session = self.live(id);
+        let name = self.traits.namespaces[usize::from(namespace)];
+        let mut answer = String::new();
+        sio::put_connect_error(&mut answer, session.version, name, message);
+        self.emit(id, &answer);
+        let session = self.live_mut(id);
+        let connect_by = session.connect_by;
+        session.was_disconnected = true;
+        self.disconnect_namespace(id, namespace);
+        let session = self.live_mut(id);
+        session.has_left = false;
+        session.connect_by = session.connect_by.min(connect_by);
+    }
+
+    /// Whether the client still waits for this answer; it does so no more.
+    fn take_asked(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) -> bool {
+        let Some(session) = self.session_mut(id) else { return false };
+        let place = session.asked.iter().position(|asked| *asked == (namespace, socket_id));
+        place.map(|place| session.asked.swap_remove(place)).is_some()
+    }
+
+    fn answer_connect(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
+        // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
+        // does not get that: it authorises polling requests.
+        let is_sent = self.live(id).version == Version::V4;
+        let sent = is_sent.then(|| socket_id.to_string());
+        let name = self.traits.namespaces[usize::from(namespace)];
+        let mut answer = String::with_capacity(64);
+        sio::put_connect(&mut answer, name, sent.as_deref());
+        self.emit(id, &answer);
+    }
+
+    /// Marks the namespace connected, and answers the client unless the application does.
     pub(super) fn connect_namespace(
         &mut self,
         id: SessionId,
@@ -229,18 +282,17 @@ impl Engine {
         auth: Option<Box<str>>,
     ) {
         let socket_id = SocketId::new(id, self.random_bytes());
+        let admits = self.traits.admits;
         let session = self.live_mut(id);
         session.connected |= 1 << namespace;
         session.has_left = false;
         session.was_disconnected = false;
-        session.connect_by = Now(u64::MAX);
-        // Engine.IO 3 clients take the Engine.IO sid for their socket id (SIO-13). The application
-        // does not get that: it authorises polling requests.
-        let sent = (session.version == Version::V4).then(|| socket_id.to_string());
-        let name = self.traits.namespaces[usize::from(namespace)];
-        let mut answer = String::with_capacity(64);
-        sio::put_connect(&mut answer, name, sent.as_deref());
-        self.emit(id, &answer);
+        if admits {
+            session.asked.push((namespace, socket_id));
+        } else {
+            session.connect_by = Now(u64::MAX);
+            self.answer_connect(id, namespace, socket_id);
+        }
         let connected = SessionEvent::Connected { session: id, namespace, id: socket_id, auth };
         self.session_events.push_back(connected);
     }

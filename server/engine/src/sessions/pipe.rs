@@ -67,6 +67,12 @@ impl Engine {
         self.pipe_mut(pipe).expect("only an open pipe has a role").role = role;
     }
 
+    /// Drops what is not whole of a message.
+    fn drop_input(&mut self, pipe: PipeId) {
+        let entry = self.pipe_mut(pipe).expect("a pipe with a role is open");
+        entry.decoder = ws::Decoder::default();
+    }
+
     pub(super) fn closing_pipes(&self) -> impl Iterator<Item = PipeId> + '_ {
         let pipes = self.pipes.iter().enumerate();
         pipes
@@ -110,9 +116,7 @@ impl Engine {
         self.outbox.close_when_empty(pipe);
         self.outbox.set_class(pipe, Class::Closing);
         self.set_role(pipe, Role::Closing);
-        if let Some(entry) = self.pipe_mut(pipe) {
-            entry.decoder = ws::Decoder::default();
-        }
+        self.drop_input(pipe);
         self.timers.schedule(self.now.plus_ms(CLOSING_MS), Timer::Closing(pipe));
     }
 
@@ -141,9 +145,7 @@ impl Engine {
     pub(crate) fn pipe_closed(&mut self, pipe: PipeId, end: PipeEnd) {
         let role = self.role(pipe);
         self.set_role(pipe, Role::Gone);
-        if let Some(entry) = self.pipe_mut(pipe) {
-            entry.decoder = ws::Decoder::default();
-        }
+        self.drop_input(pipe);
         self.outbox.close(pipe);
         match role {
             Role::Session(id) => {
@@ -216,7 +218,9 @@ impl Engine {
                 id,
                 if code == 1009 { CloseReason::TooLarge } else { CloseReason::Protocol(code) },
             ),
-            _ => self.drop_pipe(pipe, code),
+            Role::Probe { .. } | Role::RawEcho | Role::Closing | Role::Gone => {
+                self.drop_pipe(pipe, code);
+            }
         }
     }
 
@@ -248,7 +252,9 @@ impl Engine {
                         self.close_pipe(pipe, code, "");
                         self.end(id, CloseReason::TransportClose);
                     }
-                    _ => self.drop_pipe(pipe, code),
+                    Role::Probe { .. } | Role::RawEcho | Role::Closing | Role::Gone => {
+                        self.drop_pipe(pipe, code);
+                    }
                 }
             }
             ws::Message::Text(text) => match self.role(pipe) {

@@ -7,7 +7,7 @@ use super::account::{Account, Trust};
 use super::addresses::AddressId;
 use super::poll_queue::Polling;
 use crate::counters::Counters;
-use crate::ids::{PipeId, SessionId, Sid};
+use crate::ids::{PipeId, SessionId, Sid, SocketId};
 use crate::now::Now;
 use crate::request::Endpoint;
 
@@ -65,6 +65,8 @@ pub struct Session {
     /// Until then a CONNECT must come: the first of Engine.IO 4, and one after the last namespace was
     /// left. `u64::MAX` while one is connected.
     pub(crate) connect_by: Now,
+    /// Namespaces that it asked to connect, and under which id, while the application decides.
+    pub(crate) asked: Vec<(u8, SocketId)>,
     pub(crate) assembly: Option<Box<Assembly>>,
     pub(crate) account: Account,
     /// While it is anonymous: where its client is counted.

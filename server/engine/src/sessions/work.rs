@@ -56,7 +56,7 @@ impl Engine {
     pub(super) fn paid_later(&self, id: SessionId) -> Option<Now> {
         let session = self.session(id)?;
         let rate = self.rate(session.trust())?;
-        let read_at = Now(session.account.paid_at.0.saturating_sub(rate.burst_ns));
+        let read_at = session.account.paid_at.minus_ns(rate.burst_ns);
         (read_at > self.now).then_some(read_at)
     }
 

@@ -1,5 +1,6 @@
 //! `throng_engine::rooms` on several shards that are driven by hand through tiny lanes.
 
+mod admission;
 mod net;
 mod polling;
 mod state;

@@ -26,10 +26,16 @@ impl<A: App<Command = Infallible>> Net<A> {
     /// Opens a WebSocket to a shard; returns the client's index. It sends CONNECT in the next turn if
     /// its protocol has that.
     pub fn connect(&mut self, shard: usize, eio: Eio) -> usize {
-        let client = self.world.upgrade(shard, request(Transport::Websocket, eio));
+        let client = self.open(shard, eio);
         if eio == Eio::V4 {
-            self.world.send_quietly(client, "40");
+            self.send(client, "40");
         }
+        client
+    }
+
+    /// Opens a WebSocket to a shard; returns the client's index.
+    pub fn open(&mut self, shard: usize, eio: Eio) -> usize {
+        let client = self.world.upgrade(shard, request(Transport::Websocket, eio));
         self.clients.push((client, true));
         self.clients.len() - 1
     }
@@ -50,6 +56,11 @@ impl<A: App<Command = Infallible>> Net<A> {
 
     pub fn pass(&mut self, ms: u64) {
         self.world.now = self.world.now.plus_ms(ms);
+    }
+
+    /// Seconds since the start.
+    pub fn world_s(&self) -> u64 {
+        self.world.now.0 / 1_000_000_000 - 1
     }
 
     /// One turn, and what the clients have received since the last.

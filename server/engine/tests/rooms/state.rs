@@ -62,6 +62,11 @@ impl Handler<Message> for Club {
         socket.room(&room).ack(ack, true);
     }
 
+    fn join_refused(&mut self, socket: &mut Socket<'_, Message>, room: &str) {
+        assert!(!socket.is_in(room));
+        socket.emit("not in", room);
+    }
+
     fn tick(&mut self, io: &mut Io<'_, Message>) {
         io.room("lobby").emit("server tick", ());
     }
@@ -260,7 +265,7 @@ fn a_room_may_refuse_a_client_which_may_ask_again() {
     world.ask(0, "say", "lobby", "closed");
     world.heard(0);
     assert_eq!(world.ask(1, "join", "lobby", ""), json!(false));
-    assert_eq!(world.heard(1), [json!(["refused", "lobby"])]);
+    assert_eq!(world.heard(1), [json!(["refused", "lobby"]), json!(["not in", "lobby"])]);
     assert_eq!(world.ask(1, "is in", "lobby", ""), json!(false));
     assert_eq!(world.count("joins_refused"), 1);
     world.ask(0, "say", "lobby", "open");
@@ -279,6 +284,7 @@ fn a_client_may_leave_before_it_learns_of_the_refusal() {
     }
     world.drain();
     assert_eq!((world.count("joins_refused"), world.count("leaves_late")), (1, 1));
+    assert_eq!(world.heard(1), [json!(["refused", "lobby"])], "it does not want to be in any more");
     assert_eq!(world.ask(0, "members", "lobby", ""), json!([world.id(0)]));
 }
 
@@ -290,6 +296,7 @@ fn members_and_rooms_with_state_are_bounded() {
     for (client, expected) in [(0, true), (1, true), (2, false)] {
         assert_eq!(world.ask(client, "join", "lobby", ""), json!(expected));
     }
+    assert_eq!(world.heard(2), [json!(["not in", "lobby"])], "a limit is no secret");
     let joined = (0..10).filter(|n| world.ask(2, "join", &n.to_string(), "") == json!(true));
     assert_eq!(joined.count(), SHARDS - 1, "one room per shard, and the lobby is one");
     assert_eq!(world.ask(0, "leave", "lobby", ""), json!(true));

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng_rest::{Deps, Revoked, Settings, router};
+use throng_rest::{Deps, Revoked, RoomPresence, Settings, router};
 use throng_store::{Options, PasswordCost, Store, UserRow};
 use throng_wire::http::{Caller, Client};
 use tower::ServiceExt;
@@ -76,17 +76,23 @@ pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Ben
     let store = Store::open(&options.default_url(), options).await.expect("open");
     store.ensure_rooms(&[(1, "Lobby".into()), (2, "Lounge".into())]).await.expect("rooms");
     let (revoked, changed, requests) = <(Arc<Mutex<Vec<_>>>, Arc<_>, Arc<_>)>::default();
-    let mut deps = Deps::new(store.clone(), settings);
-    let log = Arc::clone(&revoked);
-    deps.on_revoked = Arc::new(move |token| log.lock().expect("lock").push(token));
-    let log: Arc<Mutex<Vec<UserRow>>> = Arc::clone(&changed);
-    deps.on_user_changed = Arc::new(move |user| log.lock().expect("lock").push(user.clone()));
-    let log: Arc<Mutex<Vec<(String, u16)>>> = Arc::clone(&requests);
-    deps.on_request =
-        Arc::new(move |route, status| log.lock().expect("lock").push((route.to_owned(), status)));
-    deps.rooms_online = Arc::new(|room| 10 + room);
-    deps.is_present = Arc::new(|_, room| room == 2);
-    deps.metrics = Arc::new(|| "throng_rooms 2\n".to_owned());
+    let revoked_log = Arc::clone(&revoked);
+    let changed_log: Arc<Mutex<Vec<UserRow>>> = Arc::clone(&changed);
+    let request_log: Arc<Mutex<Vec<(String, u16)>>> = Arc::clone(&requests);
+    let presence = |room: &u32| RoomPresence { online: 10 + room, is_present: *room == 2 };
+    let deps = Deps {
+        store: store.clone(),
+        settings,
+        rooms: Arc::new(move |_, rooms| rooms.iter().map(presence).collect()),
+        on_revoked: Arc::new(move |token| revoked_log.lock().expect("lock").push(token)),
+        on_user_changed: Arc::new(move |user| {
+            changed_log.lock().expect("lock").push(user.clone());
+        }),
+        on_request: Arc::new(move |route, status| {
+            request_log.lock().expect("lock").push((route.to_owned(), status));
+        }),
+        metrics: Arc::new(|| "throng_rooms 2\n".to_owned()),
+    };
     Bench { dir, store, api: router(deps.clone()), deps, revoked, changed, requests }
 }
 

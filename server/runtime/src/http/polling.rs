@@ -62,7 +62,7 @@ async fn exchange<A: App>(
     let is_unread = body.is_err();
     let shard = owner(http, engine.sid.as_deref());
     let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
-    let Some(handle) = http.handles.to(shard) else { return unavailable() };
+    let handle = http.handles.to(shard).expect("the owner is a shard of this process");
     let (answer, answered) = oneshot::channel();
     let item = ToShard::Http { poll, request: engine, body, answer };
     // A hung shard gets nothing: what is refused must not be done later.
@@ -155,7 +155,10 @@ async fn read_body<A: App>(http: &HttpServer<A>, body: Incoming) -> Result<Vec<u
         return Err(NoBody::Fault(BodyFault::TooLarge));
     }
     let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
-    let _slot = if is_small { None } else { http.large_bodies.acquire().await.ok() };
+    let _slot = match is_small {
+        true => None,
+        false => Some(http.large_bodies.acquire().await.expect("nobody closes the semaphore")),
+    };
     let collected = Limited::new(body, http.settings.max_payload).collect();
     let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
     match tokio::time::timeout(timeout, collected).await {
@@ -168,7 +171,7 @@ async fn read_body<A: App>(http: &HttpServer<A>, body: Incoming) -> Result<Vec<u
 fn respond(answer: Answer, closes: bool) -> Response<Body> {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        StatusCode::from_u16(answer.status).expect("the engine answers with an HTTP status");
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -51,9 +51,8 @@ pub(super) async fn upgrade<A: App>(
         .map(ws::accept_key)
         .and_then(|accept| HeaderValue::try_from(accept).ok());
     let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
-    let Some(handle) = http.handles.to(owner(http, engine.sid.as_deref())) else {
-        return unavailable();
-    };
+    let owner = owner(http, engine.sid.as_deref());
+    let handle = http.handles.to(owner).expect("the owner is a shard of this process");
     if engine.sid.is_some() {
         let is_known = tokio::select! {
             is_known = has_session(handle, &engine) => is_known,
@@ -131,7 +130,8 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 
 fn refuse(status: u16, json: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(json));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    *response.status_mut() =
+        StatusCode::from_u16(status).expect("refusals of a handshake have an HTTP status");
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -33,8 +33,8 @@ impl<A: App> Worker<A> {
             match self.channels.signals.try_send(signal) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => unreachable!("the engine never emits more than fits"),
-                // The backplane has ended: the grace is over.
-                Err(TrySendError::Closed(_)) => {}
+                // By design: the process is ending, and the backplane has ended before this shard.
+                Err(TrySendError::Closed(_)) => self.counters.signals_dropped += 1,
             }
         }
         let closes = std::mem::take(&mut self.effects.closes);
@@ -60,8 +60,8 @@ impl<A: App> Worker<A> {
         match self.channels.commands.try_send(command) {
             Ok(()) => self.commands_unanswered += 1,
             Err(TrySendError::Full(_)) => unreachable!("unanswered commands fit the lane"),
-            // The HTTP thread has ended: the grace is over.
-            Err(TrySendError::Closed(_)) => {}
+            // By design: the process is ending, and the HTTP thread has ended before this shard.
+            Err(TrySendError::Closed(_)) => self.counters.commands_dropped += 1,
         }
     }
 }

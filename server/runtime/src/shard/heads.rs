@@ -225,9 +225,8 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
     head.peer.proxied = proxied;
     let client = policy.trusted_proxies.client(head.peer, &Forwarded::default());
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
-    let is_counted =
-        is_proxy || head.permit.as_mut().is_some_and(|permit| permit.count_for(&client));
-    if is_counted {
+    let permit = head.permit.as_mut().expect("a refused head is not read");
+    if is_proxy || permit.count_for(&client) {
         Ok(len)
     } else {
         Err(Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS })
@@ -264,8 +263,8 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let Some(key) = upgrade.key else {
         return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
-    let is_proxy = policy.trusted_proxies.trusts(head.peer);
-    if is_proxy && !head.permit.as_mut().is_some_and(|permit| permit.count_for(&caller.client)) {
+    let permit = head.permit.as_mut().expect("a refused head is not read");
+    if policy.trusted_proxies.trusts(head.peer) && !permit.count_for(&caller.client) {
         return Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS };
     }
     // A sid that no shard can own is refused by this one.

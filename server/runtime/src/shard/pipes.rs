@@ -102,7 +102,7 @@ impl Pipes {
     pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
         match self.state_mut(pipe)? {
             SlotState::Head(head) => Some(head),
-            _ => None,
+            SlotState::Open(_) | SlotState::Free => None,
         }
     }
 
@@ -110,14 +110,14 @@ impl Pipes {
         let slot = self.slots.get(pipe.slot as usize)?;
         match &slot.state {
             SlotState::Open(open) if slot.generation == pipe.generation => Some(open),
-            _ => None,
+            SlotState::Open(_) | SlotState::Head(_) | SlotState::Free => None,
         }
     }
 
     pub(super) fn open_mut(&mut self, pipe: PipeId) -> Option<&mut Open> {
         match self.state_mut(pipe)? {
             SlotState::Open(open) => Some(open),
-            _ => None,
+            SlotState::Head(_) | SlotState::Free => None,
         }
     }
 
@@ -171,7 +171,9 @@ impl Pipes {
 
     pub(super) fn release(&mut self, pipe: PipeId) {
         let slot = &mut self.slots[pipe.slot as usize];
-        debug_assert!(slot.generation == pipe.generation && matches!(slot.state, SlotState::Free));
+        let is_taken_out =
+            slot.generation == pipe.generation && matches!(slot.state, SlotState::Free);
+        assert!(is_taken_out, "a slot is released once, after its connection was taken out");
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(pipe.slot);
     }

@@ -77,7 +77,7 @@ impl Header {
         if length >> 63 != 0 {
             return Err(Fault::LengthOverflow);
         }
-        let free = context.message_bytes_max.saturating_sub(buffered);
+        let free = context.message_bytes_max.max(buffered) - buffered;
         let payload = match usize::try_from(length) {
             Ok(payload) if !is_data || payload <= free => payload,
             _ => return Err(Fault::MessageTooLarge),

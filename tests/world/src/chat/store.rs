@@ -205,10 +205,10 @@ impl crate::Store<Chat> for Store {
             Command::Fetch { room, after, upto } => {
                 Reply::Fetched { room, outcome: up.map(|()| self.fetch(room, after, upto)) }
             }
-            Command::Reads { user } => {
+            Command::Reads { user, load } => {
                 let reads = self.reads.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
                 let reads = reads.map(|((_, room), seq)| (*room, *seq)).collect();
-                Reply::Reads { user, outcome: up.map(|()| reads) }
+                Reply::Reads { user, load, outcome: up.map(|()| reads) }
             }
             Command::SaveRead { user, room, seq, is_reading } => {
                 if up.is_ok() {
