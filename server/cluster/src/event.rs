@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use throng_chat::UserCard;
 use throng_chat::cluster::{ClusterInput, Signal};
-use throng_chat::{NewMessage, RoomId, Seq, TokenHash};
+use throng_chat::{NewMessage, RoomId, TokenHash};
 
-use crate::order::{Failure, Order, OrderId, Outcome};
+use crate::order::{Failure, NumberFault, Numbers, Order, OrderId, Outcome};
 
 /// The input of one step.
 pub enum Event {
@@ -39,8 +39,8 @@ pub struct Effects {
     pub revoked: Vec<TokenHash>,
     /// Users changed on other nodes: [`throng_chat::Notice::UserChanged`] on every shard.
     pub changed: Vec<Arc<UserCard>>,
-    /// One per [`Event::Publish`]: the first number, or `None` if Redis gave none.
-    pub numbered: Vec<(RoomId, Option<Seq>)>,
+    /// One per [`Event::Publish`].
+    pub numbered: Vec<(RoomId, Result<Numbers, NumberFault>)>,
     /// Log lines for the operator.
     pub notes: Vec<Note>,
 }

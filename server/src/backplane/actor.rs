@@ -6,8 +6,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use throng_chat::cluster::{ClusterInput, Emit, Signal};
-use throng_chat::{Notice, RoomId, Seq};
-use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome};
+use throng_chat::{Notice, RoomId};
+use throng_cluster::{
+    Cluster, Effects, Event, Failure, Note, NumberFault, Numbers, OrderId, Outcome,
+};
 use throng_redis::egress::Egress;
 use throng_redis::orders::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +36,7 @@ pub(super) struct Actor<D> {
     inputs: Inputs,
     egress: Option<Egress>,
     /// Senders that wait for a number, in order, per room.
-    numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Option<Seq>>>>,
+    numbering: HashMap<RoomId, VecDeque<oneshot::Sender<Result<Numbers, NumberFault>>>>,
     stats: Arc<RedisStats>,
     clock: Clock,
     is_stopping: bool,
@@ -129,8 +131,8 @@ impl<D: Database> Actor<D> {
         let event = match change {
             NodeChange::UserChanged(card) => Event::UserChanged(card),
             NodeChange::Revoked(token) => Event::Revoked(token),
-            NodeChange::Publish { room, batch, first } => {
-                self.numbering.entry(room).or_default().push_back(first);
+            NodeChange::Publish { room, batch, numbers } => {
+                self.numbering.entry(room).or_default().push_back(numbers);
                 Event::Publish { room, batch }
             }
             NodeChange::Stop => {
@@ -154,11 +156,11 @@ impl<D: Database> Actor<D> {
                 log::write(note);
             }
         }
-        for (room, first) in self.effects.numbered.drain(..) {
+        for (room, numbers) in self.effects.numbered.drain(..) {
             let Some(waiting) = self.numbering.get_mut(&room) else { continue };
             if let Some(sender) = waiting.pop_front() {
                 // The shard may have ended.
-                let _ = sender.send(first);
+                let _ = sender.send(numbers);
             }
             if waiting.is_empty() {
                 self.numbering.remove(&room);
