@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use throng_chat::cluster::Signal;
-use throng_chat::{Chat, NewMessage, RoomId, Seq, TokenHash, UserCard};
-use throng_cluster::{Cluster, Seed};
+use throng_chat::{Chat, NewMessage, RoomId, TokenHash, UserCard};
+use throng_cluster::{Cluster, NumberFault, Numbers, Seed};
 use throng_health::Dependency;
 use throng_redis::adapter::Channels;
 use throng_redis::egress::Egress;
@@ -73,8 +73,8 @@ pub enum NodeChange {
         room: RoomId,
         /// Messages with the card of their author.
         batch: Vec<(NewMessage, Arc<UserCard>)>,
-        /// Receives the number of the first one; `None` if Redis gave none.
-        first: oneshot::Sender<Option<Seq>>,
+        /// Receives their numbers.
+        numbers: oneshot::Sender<Result<Numbers, NumberFault>>,
     },
     /// The node leaves.
     Stop,
@@ -105,15 +105,19 @@ impl BackplaneHandle {
         tokio::spawn(async move { drop(sender.send(change).await) });
     }
 
-    /// Has a batch numbered; returns its first number, or `None` when Redis gives none.
+    /// Has a batch numbered.
+    ///
+    /// # Errors
+    /// Redis gave no numbers, or has not answered.
     pub async fn number(
         &self,
         room: RoomId,
         batch: Vec<(NewMessage, Arc<UserCard>)>,
-    ) -> Option<Seq> {
-        let (first, answer) = oneshot::channel();
-        self.changes.send(NodeChange::Publish { room, batch, first }).await.ok()?;
-        answer.await.ok().flatten()
+    ) -> Result<Numbers, NumberFault> {
+        let (numbers, answer) = oneshot::channel();
+        let change = NodeChange::Publish { room, batch, numbers };
+        self.changes.send(change).await.map_err(|_| NumberFault::Refused)?;
+        answer.await.unwrap_or(Err(NumberFault::Unknown))
     }
 }
 

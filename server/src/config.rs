@@ -66,6 +66,7 @@ impl Config {
         self.core.engine.anonymous.identify_timeout_ms = 0;
         self.core.publish_per_s = 0;
         self.core.join_per_s = 0;
+        self.core.cids_per_user_max = self.core.cids_max;
         self.core.sessions_per_user_max = u32::MAX;
         self.core.rooms_per_session_max = UNLIMITED_ROOMS;
         self.core.auto_create_max = UNLIMITED_ROOMS;

@@ -142,7 +142,7 @@ struct Source {
 }
 
 impl Metrics {
-    pub fn new(
+    pub(crate) fn new(
         shards: &Shards<Chat>,
         views: Views,
         store: Store,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use throng_chat::cluster::StoredMessage;
+use throng_chat::store::{First, Repeat};
 use throng_chat::{NewMessage, RoomId, RoomInfo, Seq, UserCard, UserId};
 use throng_store::{MessageRow, RoomRow, UserRow};
 
@@ -13,7 +14,15 @@ pub(crate) fn message(message: NewMessage) -> throng_store::NewMessage {
         msg: message.msg.into(),
         img: message.img.into(),
         time: message.time.into(),
+        cid: message.cid.map(Into::into),
     }
+}
+
+/// A repeated message, for a room's home.
+pub(crate) fn repeat(repeat: throng_store::Repeat) -> Repeat {
+    let throng_store::Repeat { index, seq, id, msg, img, time } = repeat;
+    let first = First { msg: msg.into(), img: img.into(), time: time.into() };
+    Repeat { index, seq: Seq(seq), id, first: Some(first) }
 }
 
 /// A message of the store, for a room's home.

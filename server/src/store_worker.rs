@@ -6,15 +6,17 @@ mod unsaved;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use throng_chat::store::Repeat;
 use throng_chat::{
-    Appended, Chat, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown,
-    UserCard, UserId,
+    AppendFault, Appended, Chat, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo, Seq,
+    StoreDown, UserCard, UserId,
 };
+use throng_cluster::{NumberFault, Numbers};
 use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::backplane::BackplaneHandle;
-use crate::rows::{card, message, room_info, stored_message};
+use crate::rows::{card, message, repeat, room_info, stored_message};
 use lookups::Lookups;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
 use unsaved::Unsaved;
@@ -113,9 +115,11 @@ fn start(
                     appended = worker.store.append(room.0, None, messages).await;
                 }
                 let outcome = match appended {
-                    Ok(placed) => {
-                        Ok(Appended { first_seq: Seq(placed.first_seq), ids: placed.ids })
-                    }
+                    Ok(throng_store::Appended { first_seq, ids, repeats }) => Ok(Appended {
+                        first_seq: Seq(first_seq),
+                        ids,
+                        repeats: repeats.into_iter().map(repeat).collect(),
+                    }),
                     Err(error) => Err(append_failed(room, &error)),
                 };
                 handle.reply(Reply::Appended { room, outcome });
@@ -199,7 +203,7 @@ impl StoreWorker {
         numbers: &BackplaneHandle,
         room: RoomId,
         batch: Vec<NewMessage>,
-    ) -> Result<Appended, StoreDown> {
+    ) -> Result<Appended, AppendFault> {
         let mut cards: HashMap<UserId, Arc<UserCard>> = HashMap::new();
         let mut messages = Vec::with_capacity(batch.len());
         for message in batch {
@@ -214,10 +218,22 @@ impl StoreWorker {
             cards.insert(message.user, Arc::clone(&card));
             messages.push((message, card));
         }
-        let count = messages.len() as u64;
-        let first_seq = numbers.number(room, messages).await.ok_or(StoreDown)?;
-        let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq.cast_signed()).collect();
-        Ok(Appended { first_seq, ids })
+        let count = messages.len();
+        let numbered = numbers.number(room, messages).await;
+        let Numbers { first, repeats } = numbered.map_err(|fault| match fault {
+            NumberFault::Refused => AppendFault::StoreDown,
+            NumberFault::Unknown => AppendFault::Unknown,
+        })?;
+        let new = count.saturating_sub(repeats.len()) as u64;
+        let id = |seq: u64| seq.cast_signed();
+        let repeats = repeats.into_iter();
+        Ok(Appended {
+            first_seq: first,
+            ids: (first.0..first.0 + new).map(id).collect(),
+            repeats: repeats
+                .map(|(index, seq)| Repeat { index, seq, id: id(seq.0), first: None })
+                .collect(),
+        })
     }
 
     /// Where Redis numbers the messages, the numbers of messages stored earlier do not count.
@@ -242,9 +258,14 @@ impl StoreWorker {
     }
 }
 
-fn append_failed(room: RoomId, error: &AppendError) -> StoreDown {
+fn append_failed(room: RoomId, error: &AppendError) -> AppendFault {
     tracing::warn!(room = room.0, %error, "messages could not be stored");
-    StoreDown
+    match error {
+        AppendError::Unknown(_) => AppendFault::Unknown,
+        AppendError::UnknownRoom | AppendError::OutOfSequence { .. } | AppendError::Store(_) => {
+            AppendFault::StoreDown
+        }
+    }
 }
 
 fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
@@ -280,6 +301,7 @@ mod tests {
             msg: text.into(),
             img: "".into(),
             time: "".into(),
+            cid: None,
         };
         // The shard does not know of these.
         let kept = [message("one"), message("two")].map(crate::rows::message).to_vec();

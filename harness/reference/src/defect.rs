@@ -96,6 +96,14 @@ defects! {
     MarkupInNames, "REST-18", "a user's name is the part of the e-mail as it is";
     WrongAckId, "SIO-40", "the ack of a large id has another id";
     UnreadDoubled, "UNR-15", "a second session's leave counts messages that the first has read";
+    RepeatStoredAgain, "CHAT-91", "a cid that was seen before is ignored";
+    RepeatToldAgain, "CHAT-91", "a repeated message is sent to the members once more";
+    CidOfAnyUser, "CHAT-92", "the cid of another user counts as one's own";
+    CidOfAnyRoom, "CHAT-92", "a cid used in one room is used in all";
+    CidPerSession, "CHAT-92", "each session has cids of its own";
+    CidUnchecked, "CHAT-90", "any JSON is accepted as a cid";
+    RefusalUsesCid, "CHAT-94", "a refused message uses up its cid";
+    CidInHistoryOfAll, "REST-48", "the history shows the cids of all users to everybody";
 
     // Defects between two nodes.
     CountedPerNode, "NODE-3", "a user with sessions on two nodes counts twice";
@@ -104,6 +112,7 @@ defects! {
     RemoteUnreadLost, "NODE-6", "sessions on other nodes get no unread numbers";
     RemoteLogoutLost, "NODE-7", "a logout does not affect the sessions on other nodes";
     RemoteLeaveLost, "NODE-10", "a leave is not sent to the other nodes";
+    CidPerNode, "NODE-14", "each node has cids of its own";
     DeadNodeStays, "NODE-20", "the users of a dead node stay in the rosters";
 }
 

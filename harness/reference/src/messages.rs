@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::chat::{Refusal, room_id};
 use crate::defect::Defect;
 use crate::files::{self, Folder};
-use crate::world::{self, Message, World};
+use crate::world::{self, CidKey, Message, World};
 
 const TIME_CHARS_MAX: usize = 64;
+const CID_CHARS_MAX: usize = 64;
 
 impl World {
     pub fn message(
@@ -22,6 +23,8 @@ impl World {
         let room = room_id(&data["roomid"])?;
         let msg = text(&data["msg"])?;
         let img = text(&data["img"])?;
+        let cid = self.cid(data)?;
+        let key = cid.as_ref().map(|cid| self.cid_key(sid, user, room, cid));
         let dropped = self.has(Defect::ZeroDropped) && msg == "0";
         if (msg.is_empty() || dropped) && img.is_empty() {
             return Err(("invalid_argument", "msg and img are both empty"));
@@ -35,6 +38,12 @@ impl World {
             {
                 state.seq += 1;
             }
+            if self.has(Defect::RefusalUsesCid)
+                && let Some(key) = key
+                && let Some(last) = self.rooms.get(&room).and_then(|room| room.messages.last())
+            {
+                self.firsts.insert(key, last.clone());
+            }
             return Err(("not_member", "Enter the room first"));
         }
         if msg.chars().count() > self.options.message_chars_max {
@@ -46,8 +55,50 @@ impl World {
             _ => now_iso(),
         };
         let msg = if self.has(Defect::EscapesText) { msg.replace('<', "&lt;") } else { msg };
-        self.publish(sid, user, room, msg, img, time, id);
+        let first = key.as_ref().and_then(|key| self.firsts.get(key)).cloned();
+        if let Some(first) = first.filter(|_| !self.has(Defect::RepeatStoredAgain)) {
+            self.repeat(sid, room, &first, id);
+            return Ok(());
+        }
+        let Some(message) = self.publish(sid, user, room, [msg, img, time], cid, id) else {
+            return Ok(());
+        };
+        if let Some(key) = key {
+            self.firsts.insert(key, message);
+        }
         Ok(())
+    }
+
+    fn cid(&self, data: &Value) -> Result<Option<String>, Refusal> {
+        match data.get("cid") {
+            None => Ok(None),
+            Some(any) if self.has(Defect::CidUnchecked) => Ok(Some(any.to_string())),
+            Some(Value::String(cid)) if is_cid(cid) => Ok(Some(cid.clone())),
+            Some(_) => Err(("invalid_argument", "cid is 1 to 64 printable ASCII characters")),
+        }
+    }
+
+    fn cid_key(&self, sid: &str, user: u64, room: u64, cid: &str) -> CidKey {
+        let node = self.sessions.get(sid).map(|session| session.node);
+        CidKey {
+            room: (!self.has(Defect::CidOfAnyRoom)).then_some(room),
+            user: (!self.has(Defect::CidOfAnyUser)).then_some(user),
+            session: self.has(Defect::CidPerSession).then(|| sid.to_owned()),
+            node: node.filter(|_| self.has(Defect::CidPerNode)),
+            cid: cid.to_owned(),
+        }
+    }
+
+    fn repeat(&mut self, sid: &str, room: u64, first: &Message, id: Option<u64>) {
+        if self.has(Defect::RepeatToldAgain) {
+            let members = self.rooms.get(&room).map(|state| state.members.keys().cloned());
+            for member in members.into_iter().flatten().collect::<Vec<_>>() {
+                self.deliver(&member, room, first);
+            }
+        }
+        if let Some(id) = id {
+            self.ack(sid, id, json!({ "ok": true, "id": first.id, "seq": first.seq }));
+        }
     }
 
     fn image(&mut self, img: String) -> Result<String, Refusal> {
@@ -66,30 +117,24 @@ impl World {
         stored.ok_or(("image_invalid", "This is no image"))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one message is all of these")]
     fn publish(
         &mut self,
         sid: &str,
         user: u64,
         room: u64,
-        msg: String,
-        img: String,
-        time: String,
+        [msg, img, time]: [String; 3],
+        cid: Option<String>,
         id: Option<u64>,
-    ) {
-        let (username, src) = match self.user(user) {
-            Some(user) => (user.name.clone(), user.avatar.clone()),
-            None => return,
-        };
+    ) -> Option<Message> {
+        let (username, src) =
+            self.user(user).map(|user| (user.name.clone(), user.avatar.clone()))?;
         self.messages_made += 1;
         let message_id = self.messages_made;
         let to_all = self.has(Defect::DeliveredToAll);
-        let Some(state) = self.rooms.get_mut(&room) else {
-            return;
-        };
+        let state = self.rooms.get_mut(&room)?;
         state.seq += 1;
-        let message =
-            Message { id: message_id, seq: state.seq, user, username, src, msg, img, time };
+        let seq = state.seq;
+        let message = Message { id: message_id, seq, user, username, src, msg, img, time, cid };
         state.messages.push(message.clone());
         let mut members: Vec<String> = state.members.keys().cloned().collect();
         if to_all {
@@ -103,6 +148,7 @@ impl World {
             self.ack(sid, id, json!({ "ok": true, "id": message.id, "seq": message.seq }));
         }
         self.published(sid, user, room);
+        Some(message)
     }
 
     pub fn deliver(&mut self, sid: &str, room: u64, message: &Message) {
@@ -192,6 +238,11 @@ impl World {
             "seq": message.seq,
         })
     }
+}
+
+fn is_cid(text: &str) -> bool {
+    (1..=CID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
 fn text(value: &Value) -> Result<String, Refusal> {

@@ -354,8 +354,15 @@ impl World {
             (total.saturating_sub(page * PAGE), total.saturating_sub((page - 1) * PAGE))
         };
         let rows = (from.min(to)..to).filter_map(|index| state.messages.get(index as usize));
-        let rows: Vec<Value> =
-            rows.map(|message| self.message_json(room, message, Some(user))).collect();
+        let rows = rows.map(|message| {
+            let mut row = self.message_json(room, message, Some(user));
+            let is_shown = message.user == user || self.has(Defect::CidInHistoryOfAll);
+            if let Some(cid) = message.cid.as_ref().filter(|_| is_shown) {
+                row["cid"] = json!(cid);
+            }
+            row
+        });
+        let rows: Vec<Value> = rows.collect();
         let data = json!({ "errno": 0, "data": rows, "total": total, "current": page });
         Response::json(200, &json!({ "data": data }))
     }

@@ -106,6 +106,18 @@ pub struct Message {
     pub msg: String,
     pub img: String,
     pub time: String,
+    pub cid: Option<String>,
+}
+
+/// What a repeated message has in common with the first: the author, or as far as defects go, more
+/// or less.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CidKey {
+    pub room: Option<u64>,
+    pub user: Option<u64>,
+    pub session: Option<String>,
+    pub node: Option<usize>,
+    pub cid: String,
 }
 
 #[derive(Default)]
@@ -131,6 +143,8 @@ pub struct World {
     /// Stored files by path: content type and bytes.
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
     pub messages_made: u64,
+    /// Messages that may be sent again.
+    pub firsts: BTreeMap<CidKey, Message>,
     /// Users and rooms where one session left while another stayed.
     pub tab_left: BTreeSet<(u64, u64)>,
     pub last_identity: Option<(u64, Option<String>)>,
@@ -149,6 +163,7 @@ impl World {
             reads: HashMap::new(),
             files: HashMap::new(),
             messages_made: 0,
+            firsts: BTreeMap::new(),
             tab_left: BTreeSet::new(),
             last_identity: None,
             late: Vec::new(),

@@ -25,6 +25,7 @@ mod polling;
 mod prelude;
 mod presence;
 mod rates;
+mod repeats;
 mod rest;
 mod rooms;
 mod scenes;
@@ -55,6 +56,7 @@ const TABLES: &[&[Case]] = &[
     rooms::CASES,
     tabs::CASES,
     messages::CASES,
+    repeats::CASES,
     images::CASES,
     rates::CASES,
     presence::CASES,

@@ -23,6 +23,9 @@ cases! {
     messages "nodes.messages" ["NODE-4", "NODE-5"] over EVERY needs NODES
         does "sends messages on every node at the same time"
         expects "one order without gaps for the members of all nodes, and the same history everywhere";
+    again "nodes.again" ["NODE-14"] over EVERY needs NODES
+        does "sends the same cid of one user on every node at the same time, then on each again"
+        expects "one message, told once on every node, and every ack names it";
     unread "nodes.unread" ["NODE-6"] over EVERY needs NODES
         does "sends messages on one node while a user of another node is outside, joins and leaves"
         expects "the user's unread number follows the messages of all nodes";
@@ -170,6 +173,35 @@ fn talk(member: &Chat, room: u64, node: usize) -> Outcome {
         require(seq.is_some_and(|seq| seqs.insert(seq)), "an ack with a new seq", || {
             answer.to_string()
         })?;
+    }
+    Ok(())
+}
+
+fn again(context: &Context) -> Outcome {
+    let room = context.room()?;
+    let user = context.user()?;
+    let witnesses = one_per_node(context, "witness")?;
+    join_all(&witnesses, room)?;
+    let tabs: Vec<Chat> = (0..context.nodes())
+        .map(|node| on(context, node, &user, "tab"))
+        .collect::<Result<_, _>>()?;
+    join_all(&tabs, room)?;
+    for round in 0..5 {
+        let mut arg = message(room, &format!("round {round}"));
+        arg["cid"] = json!(format!("cid {round}"));
+        let answers = together(&tabs, |_, tab| tab.ask("message", arg.clone()));
+        let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for tab in &tabs {
+            answers.push(tab.ask("message", arg.clone())?);
+        }
+        for answer in &answers {
+            has_fields(answer, json!({ "ok": true, "id": answers[0]["id"], "seq": round + 1 }))?;
+        }
+    }
+    tabs[0].say(room, "the last")?;
+    for witness in &witnesses {
+        witness.message_with("the last")?;
+        equal("the seq of the messages", &witness.seqs(room), &(1..=6).collect())?;
     }
     Ok(())
 }

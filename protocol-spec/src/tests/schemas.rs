@@ -166,6 +166,8 @@ fn open_packets_of_the_text_and_answers_of_the_api_agree_with_their_schemas() {
     };
     let message = json!({"id": 3, "userid": "u2", "username": "bob", "src": "/avatars/2.svg", "msg": "hi",
         "img": "", "roomid": 1, "time": "2026-11-23T00:31:11.784Z", "seq": 3});
+    let mut own = message.clone();
+    own["cid"] = json!("b2c8-41");
     let schemas = Schemas::new();
     let mut seen = BTreeSet::new();
     for (name, value, accepted) in [
@@ -219,6 +221,11 @@ fn open_packets_of_the_text_and_answers_of_the_api_agree_with_their_schemas() {
         (
             "rest.history",
             json!({"data": {"errno": 0, "data": [message], "total": 3, "current": 1}}),
+            true,
+        ),
+        (
+            "rest.history",
+            json!({"data": {"errno": 0, "data": [own], "total": 3, "current": 1}}),
             true,
         ),
         (

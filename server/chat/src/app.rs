@@ -144,7 +144,7 @@ impl App for Chat {
                 edge.authenticated(session, token, outcome, cx);
             }
             Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
-            Reply::Appended { room, outcome } => self.home.appended(room, outcome),
+            Reply::Appended { room, outcome } => self.home.appended(room, outcome, cx.counters),
             Reply::RoomCreated { room, outcome } => {
                 self.home.room_created(room, outcome, cx.counters)
             }

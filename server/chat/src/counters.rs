@@ -8,11 +8,15 @@ throng_tables::metrics! {
 
     Gauge rooms "rooms": "Known rooms.";
     Gauge members "sessions": "Sessions in rooms; a session in two rooms counts twice.";
+    Gauge cids_kept "messages": "Client ids of messages remembered where rooms keep no messages.";
     Gauge users_on_shards "users": "Users with a session, added up over the shards: a user with \
         sessions on two shards counts twice.";
     Counter joins "sessions": "Sessions that entered a room.";
     Counter leaves "sessions": "Sessions that left a room.";
     Counter messages_in "messages": "Messages accepted for a room.";
+    Counter messages_repeated "messages": "Messages answered with the number of an earlier one that \
+        had the same client id.";
+    Counter cids_full "messages": "Messages refused because no more client ids could be remembered.";
     Counter emitted "events": "Events of other programs handed to sessions.";
     Counter shed "events": "Unread counts postponed because the client reads too slowly; a later \
         one replaces them.";
@@ -55,6 +59,7 @@ throng_tables::metrics! {
         refused_room_limit: code = "room_limit";
         refused_busy: code = "busy";
         refused_storage_unavailable: code = "storage_unavailable";
+        refused_unknown_outcome: code = "unknown_outcome";
         refused_binary_unsupported: code = "binary_unsupported";
         refused_image_invalid: code = "image_invalid";
     }

@@ -1,6 +1,7 @@
 //! The rooms this shard owns: it alone gives their messages an order and knows their members.
 
 mod check;
+mod cids;
 mod log;
 mod marks;
 mod messages;
@@ -29,6 +30,7 @@ use crate::settings::{Numbering, RoomInfo, Settings};
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
+use cids::Cids;
 use log::Log;
 use marks::Unsaved;
 use messages::{PendingPublish, PublishAnswer, refuse_publish};
@@ -85,6 +87,8 @@ pub(crate) struct Home {
     decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
     publish_answers: VecDeque<PublishAnswer>,
+    /// Messages that may be sent again, where rooms keep none.
+    cids: Cids,
     /// Where each present user is.
     reading: Map<UserId, SmallVec<[RoomId; 2]>>,
     members: u64,
@@ -127,6 +131,7 @@ impl Home {
             reading: Map::with_hasher(keyed.clone()),
             decided: VecDeque::new(),
             publish_answers: VecDeque::new(),
+            cids: Cids::default(),
             members: 0,
             marks: BTreeMap::new(),
             keyed,
@@ -210,7 +215,7 @@ impl Home {
                 self.leave(room, session, membership_id, answer, lanes, counters);
             }
             Request::Publish { room, session, message, ack } => {
-                self.publish(room, session, message, ack, lanes);
+                self.publish(room, session, message, ack, lanes, counters);
             }
             Request::Watch { user, load, edge } => self.watch(user, load, edge, lanes),
         }
@@ -435,6 +440,8 @@ impl Home {
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;
+        self.cids.forget_old(now);
+        counters.cids_kept = self.cids.len() as u64;
         self.is_settled = true;
     }
 

@@ -29,6 +29,35 @@ impl LoadId {
     }
 }
 
+/// A client's own id for a message, by which it may send it again.
+///
+/// Spec: CHAT-90.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cid(Box<str>);
+
+impl Cid {
+    /// The longest one, in characters.
+    pub const CHARS_MAX: usize = 64;
+
+    /// `None` if it is none: 1 to 64 printable ASCII characters.
+    pub fn new(text: &str) -> Option<Cid> {
+        let is_cid = (1..=Self::CHARS_MAX).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        is_cid.then(|| Cid(text.into()))
+    }
+
+    /// Its characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Cid> for String {
+    fn from(cid: Cid) -> String {
+        cid.0.into()
+    }
+}
+
 /// SHA-256 of a token. The token itself is never kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenHash(pub [u8; 32]);

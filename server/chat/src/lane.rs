@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::refusal::Refusal;
 use crate::user::UserCard;
 
@@ -70,6 +70,8 @@ pub struct Publish {
     pub img: Box<str>,
     /// ISO 8601.
     pub time: Box<str>,
+    /// Its author's own id for it.
+    pub cid: Option<Cid>,
 }
 
 /// What a home sends to an edge.

@@ -38,12 +38,12 @@ pub mod user;
 pub use app::{Chat, Notice, Start, shard};
 pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
-pub use ids::{LoadId, RoomId, Seq, TokenHash, UserId};
+pub use ids::{Cid, LoadId, RoomId, Seq, TokenHash, UserId};
 pub use presence::{Presence, PresenceChange};
 pub use refusal::Refusal;
 pub use report::LogLine;
 pub use settings::{Numbering, RoomInfo, Settings};
-pub use store::{Appended, Command, ImageFault, NewMessage, Reply, StoreDown};
+pub use store::{AppendFault, Appended, Command, ImageFault, NewMessage, Reply, StoreDown};
 pub use user::UserCard;
 
 /// One shard of the chat.

@@ -49,6 +49,8 @@ refusals! {
     Busy "busy" refused_busy "The server is busy, try again";
     StorageUnavailable "storage_unavailable" refused_storage_unavailable
         "This could not be stored or looked up, try again";
+    UnknownOutcome "unknown_outcome" refused_unknown_outcome
+        "Whether the message was stored is unknown, send it again with the same cid";
     BinaryUnsupported "binary_unsupported" refused_binary_unsupported
         "This event takes no binary data";
     ImageInvalid "image_invalid" refused_image_invalid

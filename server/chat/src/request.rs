@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use throng_wire::sio;
 
 use crate::field::Field;
-use crate::ids::{RoomId, TokenHash};
+use crate::ids::{Cid, RoomId, TokenHash};
 use crate::lane::{AckId, PresenceMode};
 use crate::refusal::Refusal;
 
@@ -77,6 +77,7 @@ pub(crate) struct MessageRequest {
     pub(crate) img: Box<str>,
     /// The client's time, if it is one.
     pub(crate) time: Option<Box<str>>,
+    pub(crate) cid: Option<Cid>,
 }
 
 /// One event of a client.
@@ -166,6 +167,7 @@ struct Payload<'a> {
     msg: Field<'a>,
     img: Field<'a>,
     time: Field<'a>,
+    cid: Field<'a>,
     presence: Field<'a>,
 }
 
@@ -229,8 +231,9 @@ impl<'a> Payload<'a> {
             EventName::Message => {
                 let room = self.room()?;
                 let (msg, img) = (text(&self.msg)?.into(), text(&self.img)?.into());
-                let time = time(&self.time).map(Box::from);
-                Ok(ClientRequest::Message(Box::new(MessageRequest { room, msg, img, time })))
+                let (time, cid) = (time(&self.time).map(Box::from), cid(&self.cid)?);
+                let message = MessageRequest { room, msg, img, time, cid };
+                Ok(ClientRequest::Message(Box::new(message)))
             }
             EventName::Unknown(_) => Err(Refusal::UnknownEvent),
         }
@@ -311,6 +314,18 @@ fn time<'f>(field: &'f Field<'_>) -> Option<&'f str> {
         && (text.parse::<jiff::Timestamp>().is_ok()
             || text.parse::<jiff::civil::DateTime>().is_ok());
     is_time.then_some(text)
+}
+
+/// The client's id of the message, if it has one. There is no empty one: a client that sent it would
+/// believe that it may send the message again.
+fn cid(field: &Field<'_>) -> Result<Option<Cid>, Refusal> {
+    match field {
+        Field::Absent => Ok(None),
+        Field::Text(text) => Cid::new(text).map(Some).ok_or(Refusal::InvalidArgument),
+        Field::Null | Field::Bool(_) | Field::Number(_) | Field::Other => {
+            Err(Refusal::InvalidArgument)
+        }
+    }
 }
 
 #[cfg(test)]

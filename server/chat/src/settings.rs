@@ -60,6 +60,11 @@ throng_tables::settings! {
     join_burst: u32 = 40, "joins", 1..=1 << 20;
     /// Messages of one room that wait for the commit before theirs.
     room_backlog_max: u32 = 4096, "messages", 1..=1 << 20;
+    /// Client ids of messages that a shard remembers for ten minutes where rooms keep no messages; a
+    /// message with one more is refused.
+    cids_max: u32 = 256 * 1024, "messages", 1..=1 << 24;
+    /// The same for one user: at most this part of them is theirs.
+    cids_per_user_max: u32 = 16 * 1024, "messages", 1..=1 << 24;
     /// Shortest time between two reports of unread counts to one session.
     unread_window_ms: u32 = 500, "ms", 10..=60_000;
 

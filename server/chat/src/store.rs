@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::StoredMessage;
-use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::settings::RoomInfo;
 use crate::user::UserCard;
 
@@ -20,6 +20,9 @@ pub struct NewMessage {
     pub img: Box<str>,
     /// ISO 8601.
     pub time: Box<str>,
+    /// Its author's own id for it. A message whose id another one of theirs in the room has is not
+    /// stored, and is answered with that one's place.
+    pub cid: Option<Cid>,
 }
 
 /// Work for the store; each is answered by exactly one [`crate::Reply`].
@@ -59,13 +62,55 @@ pub enum ImageFault {
     StoreDown,
 }
 
-/// Where a batch stands in its room: the first message is `first_seq`, the others follow.
+/// Why a batch is not in its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendFault {
+    /// The store could not do it now.
+    StoreDown,
+    /// The store could not find out whether it has done it.
+    Unknown,
+}
+
+impl From<StoreDown> for AppendFault {
+    fn from(StoreDown: StoreDown) -> AppendFault {
+        AppendFault::StoreDown
+    }
+}
+
+/// Where a batch stands in its room: the first message that is no repeat is `first_seq`, the others
+/// follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Number of the first message.
+    /// Number of the first message that is no repeat.
     pub first_seq: Seq,
-    /// Message ids in the order of the batch.
+    /// Ids of the messages that are no repeats, in the order of the batch.
     pub ids: Vec<i64>,
+    /// The others, in the order of the batch.
+    pub repeats: Vec<Repeat>,
+}
+
+/// A message of a batch that its author has published before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// Its place in the batch.
+    pub index: usize,
+    /// Number of the first one.
+    pub seq: Seq,
+    /// Id of the first one.
+    pub id: i64,
+    /// What the first one said, unless messages are not kept.
+    pub first: Option<First>,
+}
+
+/// What a message said that is repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct First {
+    /// The text; may be empty.
+    pub msg: Box<str>,
+    /// URL of the image; empty without one.
+    pub img: Box<str>,
+    /// ISO 8601.
+    pub time: Box<str>,
 }
 
 /// Answers to [`crate::Command`]s. Every command gets exactly one.
@@ -79,7 +124,7 @@ pub enum Reply {
     /// Those of the tokens that are unknown or expired by now.
     TokensChecked { tokens: Box<[TokenHash]>, outcome: Result<Vec<TokenHash>, StoreDown> },
     /// Where the batch stands, now that it is durable.
-    Appended { room: RoomId, outcome: Result<Appended, StoreDown> },
+    Appended { room: RoomId, outcome: Result<Appended, AppendFault> },
     /// `Ok(None)`: may not be created (the limit is reached).
     RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// `Ok(None)`: there is no such room.

@@ -6,7 +6,7 @@ use throng_chat::cluster::{ClusterInput, Signal};
 use throng_chat::{RoomId, Seq, UserId};
 use throng_engine::Now;
 
-use crate::entry::encode_unnumbered;
+use crate::entry::{encode_unnumbered, unnumbered_fields};
 use crate::event::{Effects, Event, Note, PublishId};
 use crate::fdmap::{self, FdMap};
 use crate::health::Health;
@@ -16,7 +16,7 @@ use crate::loading::Loading;
 use crate::log_reader::LogReader;
 use crate::log_writer::{AppendBatch, LogWriter};
 use crate::numbering::Numbering;
-use crate::order::{Order, OrderId};
+use crate::order::{NumberFault, Order, OrderId, UnnumberedMessage};
 use crate::peers::{Peers, Registry};
 use crate::presence::{self, Presence};
 use crate::settings::{Seed, Settings};
@@ -33,6 +33,10 @@ const PEERS_AT_ONCE: usize = 2;
 const CARDS_AT_ONCE: usize = 4;
 /// Rooms whose height is remembered. Forgetting one costs a redundant tip.
 const HEIGHTS_MAX: usize = 1 << 20;
+/// How long Redis knows that a message was numbered (`ephemeral`).
+///
+/// Spec: CHAT-95.
+const CID_TTL_MS: u64 = 10 * 60 * 1000;
 /// Least time between two reads of the registry that peers ask for.
 const REGISTRY_READ_GAP_MS: u64 = 50;
 
@@ -70,7 +74,7 @@ enum Purpose {
     Number {
         publish_id: PublishId,
         room: RoomId,
-        count: u32,
+        count: u64,
     },
 }
 
@@ -254,19 +258,24 @@ impl Cluster {
     ) {
         if self.numbering.len() >= self.settings.numbering_max || self.health.is_broken() {
             self.counters.numbering_full += u64::from(!self.health.is_broken());
-            return effects.numbered.push((publish_id, None));
+            return effects.numbered.push((publish_id, Err(NumberFault::Refused)));
         }
-        self.numbering.begin(publish_id);
+        self.numbering.begin(publish_id, batch.len());
         let partition = self.keys.partition(room);
-        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let count = batch.len() as u64;
+        let messages = batch.iter().map(|(message, card)| UnnumberedMessage {
+            json: encode_unnumbered(message, card),
+            cid_key: message.cid.as_ref().map(|cid| self.keys.cid(room, message.user, cid)),
+        });
         let order = Order::Number {
             counters: self.keys.counters(partition),
             stream: self.keys.log(partition),
             room,
             at_least: self.heights.get(&room).copied().unwrap_or_default(),
-            count,
             maxlen: self.settings.log_maxlen,
-            fields: encode_unnumbered(&self.lease.incarnation, publish_id.0, room, batch),
+            fields: unnumbered_fields(&self.lease.incarnation, publish_id.0),
+            messages: messages.collect(),
+            cid_ttl_ms: CID_TTL_MS,
         };
         self.order(Purpose::Number { publish_id, room, count }, order, effects);
     }

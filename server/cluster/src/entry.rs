@@ -158,31 +158,33 @@ pub fn encode(incarnation: &str, q: u64, body: &Body) -> Fields {
     fields(&[("n", incarnation), ("q", &q.to_string()), ("k", kind), ("d", &json)])
 }
 
-/// The fields of messages that Redis will number. Redis adds `f`, the first number.
-pub fn encode_unnumbered(
-    incarnation: &str,
-    publish_id: u64,
-    room: RoomId,
-    batch: &[(NewMessage, Arc<UserCard>)],
-) -> Fields {
-    let m = batch
-        .iter()
-        .map(|(message, card)| Message {
-            s: 0,
-            i: 0,
-            u: card.id.0,
-            n: Text::from(&*card.name),
-            a: Text::from(&*card.avatar),
-            t: Text::from(&*message.msg),
-            g: Text::from(&*message.img),
-            d: Text::from(&*message.time),
-        })
-        .collect();
-    let json = json(&Messages { r: room.0, m });
-    fields(&[("n", incarnation), ("t", &publish_id.to_string()), ("k", "m"), ("d", &json)])
+/// The fields of messages that Redis will number. Redis adds `d`, the messages, and `f`, the first
+/// number.
+pub fn unnumbered_fields(incarnation: &str, publish_id: u64) -> Fields {
+    fields(&[("n", incarnation), ("t", &publish_id.to_string()), ("k", "m")])
 }
 
-/// The reverse of [`encode`] and [`encode_unnumbered`].
+/// A message that Redis will number, as it stands in `d`.
+pub fn encode_unnumbered(message: &NewMessage, card: &UserCard) -> String {
+    json(&Message {
+        s: 0,
+        i: 0,
+        u: card.id.0,
+        n: Text::from(&*card.name),
+        a: Text::from(&*card.avatar),
+        t: Text::from(&*message.msg),
+        g: Text::from(&*message.img),
+        d: Text::from(&*message.time),
+    })
+}
+
+/// What Redis makes of messages for `d`.
+pub fn unnumbered_json<'m>(room: RoomId, messages: impl Iterator<Item = &'m str>) -> String {
+    let messages: Vec<&str> = messages.collect();
+    format!(r#"{{"r":{},"m":[{}]}}"#, room.0, messages.join(","))
+}
+
+/// The reverse of [`encode`], and of what Redis makes of [`encode_unnumbered`].
 ///
 /// # Errors
 /// [`Malformed`]; the reader counts the entry and skips it.

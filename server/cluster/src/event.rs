@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use throng_chat::UserCard;
 use throng_chat::cluster::{ClusterInput, Signal};
-use throng_chat::{NewMessage, RoomId, Seq, TokenHash};
+use throng_chat::{NewMessage, RoomId, TokenHash};
 
-use crate::order::{Failure, Order, OrderId, Outcome};
+use crate::order::{Failure, NumberFault, Numbers, Order, OrderId, Outcome};
 
 /// Names a publish of this process while it waits for its number, and in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +45,8 @@ pub struct Effects {
     pub revoked: Vec<TokenHash>,
     /// Users changed on other nodes: [`throng_chat::Notice::UserChanged`] on every shard.
     pub changed: Vec<Arc<UserCard>>,
-    /// One per [`Event::Publish`]: the first number, or `None` if Redis gave none.
-    pub numbered: Vec<(PublishId, Option<Seq>)>,
+    /// One per [`Event::Publish`].
+    pub numbered: Vec<(PublishId, Result<Numbers, NumberFault>)>,
     /// Log lines for the operator.
     pub notes: Vec<Note>,
 }

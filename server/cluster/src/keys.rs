@@ -8,13 +8,14 @@
 //! throng:fds:<incarnation>    set     <fd>/<room name>: its possible members of the original's sets
 //! throng:log:{<n>}            stream  the entries of the rooms with room % log_streams = n
 //! throng:seq:{<n>}            hash    room → last number (ephemeral only)
+//! throng:cid:{<n>}:<room>:<user>:<cid>  string  number of the message; expires (ephemeral only)
 //!
 //! socket_id                   hash    user → fd of their newest connection
 //! swoole:rooms:<room name>    set     fds
 //! swoole:fds:<fd>             set     room names
 //! ```
 
-use throng_chat::{RoomId, UserId};
+use throng_chat::{Cid, RoomId, UserId};
 
 use crate::order::Fd;
 use crate::settings::Settings;
@@ -81,6 +82,12 @@ impl Keys {
     /// The last numbers of a partition's rooms (`ephemeral`).
     pub fn counters(&self, partition: u16) -> String {
         format!("{}seq:{{{partition}}}", self.prefix)
+    }
+
+    /// The number of a message that its author may send again (`ephemeral`).
+    pub fn cid(&self, room: RoomId, user: UserId, cid: &Cid) -> String {
+        let (partition, cid) = (self.partition(room), cid.as_str());
+        format!("{}cid:{{{partition}}}:{}:{}:{cid}", self.prefix, room.0, user.0)
     }
 
     /// The numbers of all streams.

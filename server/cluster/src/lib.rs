@@ -81,7 +81,8 @@ mod sweep;
 pub use cluster::Cluster;
 pub use event::{Effects, Event, Note, PublishId};
 pub use order::{
-    Append, EntryId, Failure, Fd, Fields, Order, OrderId, Outcome, StreamEntries, Write,
+    Append, EntryId, Failure, Fd, Fields, NumberFault, Numbers, Order, OrderId, Outcome,
+    StreamEntries, UnnumberedMessage, Write,
 };
 pub use settings::{Seed, Settings};
 pub use status::{Counters, Status};

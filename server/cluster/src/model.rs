@@ -10,7 +10,10 @@ use throng_engine::Now;
 
 pub use server::{Mode, Server};
 
-use crate::order::{Append, EntryId, Failure, Fields, Order, Outcome, StreamEntries, Write};
+use crate::entry::unnumbered_json;
+use crate::order::{
+    Append, EntryId, Failure, Fields, Numbers, Order, Outcome, StreamEntries, Write,
+};
 
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,17 +109,42 @@ impl Redis {
                 }
                 Ok(Outcome::Done)
             }
-            Order::Number { counters, stream, room, at_least, count, maxlen, fields } => {
+            Order::Number {
+                counters,
+                stream,
+                room,
+                at_least,
+                maxlen,
+                fields,
+                messages,
+                cid_ttl_ms,
+            } => {
                 self.needs_memory()?;
-                let hash = self.hash(counters);
                 let field = room.0.to_string();
-                let last = hash.get(&field).and_then(|text| text.parse().ok()).unwrap_or(0);
-                let first = last.max(at_least.0) + 1;
-                hash.insert(field, (first + u64::from(*count) - 1).to_string());
-                let mut fields = fields.clone();
-                fields.push(("f".into(), first.to_string()));
-                self.add(now, stream, *maxlen, fields);
-                Ok(Outcome::Numbered { first: Seq(first) })
+                let last = self.hash(counters).get(&field).and_then(|text| text.parse().ok());
+                let first = last.unwrap_or(0).max(at_least.0) + 1;
+                let (mut next, mut repeats, mut new) = (first, Vec::new(), Vec::new());
+                for (index, message) in messages.iter().enumerate() {
+                    let known = message.cid_key.as_ref().and_then(|key| self.text(key));
+                    if let Some(seq) = known.and_then(|text| text.parse().ok()) {
+                        repeats.push((index, Seq(seq)));
+                        continue;
+                    }
+                    if let Some(key) = &message.cid_key {
+                        self.keys.insert(key.clone(), Value::Text(next.to_string()));
+                        self.expires.insert(key.clone(), now.plus_ms(*cid_ttl_ms));
+                    }
+                    new.push(&*message.json);
+                    next += 1;
+                }
+                if next > first {
+                    self.hash(counters).insert(field, (next - 1).to_string());
+                    let mut fields = fields.clone();
+                    fields.push(("d".into(), unnumbered_json(*room, new.into_iter())));
+                    fields.push(("f".into(), first.to_string()));
+                    self.add(now, stream, *maxlen, fields);
+                }
+                Ok(Outcome::Numbered(Numbers { first: Seq(first), repeats }))
             }
             Order::Read { from, count, .. } => Ok(Outcome::Entries(self.read(from, *count))),
             Order::Tails { streams } => {

@@ -5,11 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use throng_chat::Seq;
 
 use crate::event::PublishId;
+use crate::order::{NumberFault, Numbers};
+
+struct Publish {
+    messages: usize,
+    /// The first number, if the log showed the publish before the order was answered.
+    seen: Option<Seq>,
+}
 
 #[derive(Default)]
 pub struct Numbering {
-    /// With the first number, if the log showed the publish before the order was answered.
-    in_flight: BTreeMap<PublishId, Option<Seq>>,
+    in_flight: BTreeMap<PublishId, Publish>,
 }
 
 impl Numbering {
@@ -17,15 +23,20 @@ impl Numbering {
         self.in_flight.len()
     }
 
-    pub fn begin(&mut self, publish_id: PublishId) {
-        let before = self.in_flight.insert(publish_id, None);
+    pub fn begin(&mut self, publish_id: PublishId, messages: usize) {
+        let before = self.in_flight.insert(publish_id, Publish { messages, seen: None });
         assert!(before.is_none(), "each publish has its own id");
     }
 
-    /// The order was answered, without a number if it failed. Returns the answer for the shard.
-    pub fn done(&mut self, publish_id: PublishId, first: Option<Seq>) -> (PublishId, Option<Seq>) {
-        let seen = self.in_flight.remove(&publish_id).expect("each publish is answered once");
-        (publish_id, first.or(seen))
+    /// The order was answered, or failed. Returns the answer for the shard.
+    pub fn done(
+        &mut self,
+        publish_id: PublishId,
+        answer: Result<Numbers, NumberFault>,
+    ) -> (PublishId, Result<Numbers, NumberFault>) {
+        let publish = self.in_flight.remove(&publish_id).expect("each publish is answered once");
+        let seen = publish.seen.map(|first| Numbers { first, repeats: Vec::new() });
+        (publish_id, answer.or_else(|fault| seen.ok_or(fault)))
     }
 
     /// # Errors
@@ -36,10 +47,13 @@ impl Numbering {
         Ok(())
     }
 
-    /// The log shows a publish of this process. By design it may be answered already.
-    pub fn seen(&mut self, publish_id: PublishId, first: Seq) {
-        if let Some(seen) = self.in_flight.get_mut(&publish_id) {
-            *seen = Some(first);
+    /// The log shows a publish of this process. By design it may be answered already. It does not say
+    /// which messages were missing in it because they were sent before.
+    pub fn seen(&mut self, publish_id: PublishId, first: Seq, messages: usize) {
+        if let Some(publish) = self.in_flight.get_mut(&publish_id)
+            && publish.messages == messages
+        {
+            publish.seen = Some(first);
         }
     }
 }
@@ -49,18 +63,20 @@ mod tests {
     use throng_chat::Seq;
 
     use super::{Numbering, PublishId};
+    use crate::order::{NumberFault, Numbers};
 
     const ID: PublishId = PublishId(7);
 
     #[test]
     fn the_log_may_show_a_publish_before_its_answer() {
         let mut numbering = Numbering::default();
-        numbering.begin(ID);
-        numbering.seen(ID, Seq(4));
+        numbering.begin(ID, 2);
+        numbering.seen(ID, Seq(4), 2);
         assert_eq!(numbering.check(&[ID].into(), 1), Ok(()));
         assert!(numbering.check(&[].into(), 1).is_err(), "it waits for no order");
-        assert_eq!(numbering.done(ID, None), (ID, Some(Seq(4))));
-        numbering.seen(ID, Seq(4));
+        let numbers = Numbers { first: Seq(4), repeats: Vec::new() };
+        assert_eq!(numbering.done(ID, Err(NumberFault::Unknown)), (ID, Ok(numbers)));
+        numbering.seen(ID, Seq(4), 2);
         assert_eq!((numbering.check(&[].into(), 1), numbering.len()), (Ok(()), 0));
     }
 
@@ -68,7 +84,16 @@ mod tests {
     #[should_panic(expected = "each publish has its own id")]
     fn two_publishes_of_one_id_are_a_bug() {
         let mut numbering = Numbering::default();
-        numbering.begin(ID);
-        numbering.begin(ID);
+        numbering.begin(ID, 1);
+        numbering.begin(ID, 1);
+    }
+
+    #[test]
+    fn a_part_of_a_publish_in_the_log_does_not_say_which() {
+        let mut numbering = Numbering::default();
+        numbering.begin(ID, 2);
+        numbering.seen(ID, Seq(4), 1);
+        let done = numbering.done(ID, Err(NumberFault::Unknown));
+        assert_eq!(done, (ID, Err(NumberFault::Unknown)));
     }
 }

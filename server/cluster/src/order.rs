@@ -79,15 +79,18 @@ pub enum Order {
     /// `XADD stream MAXLEN ~ maxlen * field value …` each, pipelined; entries of one stream keep
     /// their sequence. Answer: [`Outcome::Done`].
     Append { maxlen: u64, entries: Vec<Append> },
-    /// Numbers the messages of a room where no SQL database does, and logs them, in one script of
-    /// two keys (their hash tag is the same):
+    /// Numbers the messages of a room where no SQL database does, and logs them, in one script
+    /// whose keys have one hash tag. A message whose `cid_key` is set is one that was sent before: it
+    /// is answered with that one's number and not logged.
     ///
     /// ```text
-    /// KEYS counters stream
+    /// KEYS counters stream cid_key …
     /// first = max(HGET counters room or 0, at_least) + 1
-    /// HSET counters room (first + count - 1)
-    /// XADD stream MAXLEN ~ maxlen * field value … f first
-    /// return first
+    /// new = the messages without GET cid_key
+    /// XADD stream MAXLEN ~ maxlen * field value … d {"r":room,"m":[new]} f first
+    /// HSET counters room (first + new - 1)
+    /// SET cid_key number PX cid_ttl_ms    for each that is new
+    /// return first, numbers of the others
     /// ```
     /// Answer: [`Outcome::Numbered`].
     Number {
@@ -96,9 +99,10 @@ pub enum Order {
         room: RoomId,
         /// The last known seq of the room, which Redis may have lost.
         at_least: Seq,
-        count: u32,
         maxlen: u64,
         fields: Fields,
+        messages: Vec<UnnumberedMessage>,
+        cid_ttl_ms: u64,
     },
     /// `XREAD COUNT count BLOCK block_ms STREAMS … after …`. On a Redis Cluster the executor reads
     /// each stream separately and answers when the first has entries or the time is over. Answer:
@@ -227,6 +231,33 @@ pub struct Append {
     pub fields: Fields,
 }
 
+/// A message that Redis is to number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnnumberedMessage {
+    /// As it is logged.
+    pub json: String,
+    /// Says for a while that the message was numbered; `None` for one without a client id.
+    pub cid_key: Option<String>,
+}
+
+/// The numbers of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// Of the first message that is no repeat; the others follow.
+    pub first: Seq,
+    /// Messages that were numbered before, by their places in the batch, in order.
+    pub repeats: Vec<(usize, Seq)>,
+}
+
+/// Why a batch has no numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberFault {
+    /// Redis was not asked, or has refused.
+    Refused,
+    /// Redis has not answered, and may have numbered it.
+    Unknown,
+}
+
 /// The answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -237,9 +268,7 @@ pub enum Outcome {
     Values(Vec<Option<String>>),
     Members(Vec<String>),
     Fields(Fields),
-    Numbered {
-        first: Seq,
-    },
+    Numbered(Numbers),
     /// One per stream that has entries, oldest entry first.
     Entries(Vec<StreamEntries>),
     Tails(Vec<Option<EntryId>>),

@@ -134,7 +134,7 @@ impl Work {
         let last_seq = self.last_seqs.entry(room).or_default();
         *last_seq += 1;
         let time = format!("{}Z", format_datetime(created_at_ms).replace(' ', "T"));
-        let message = NewMessage { user, msg: legacy.msg, img: legacy.img, time };
+        let message = NewMessage { user, msg: legacy.msg, img: legacy.img, time, cid: None };
         Some(Message { room, seq: *last_seq, created_at_ms, message })
     }
 

@@ -9,7 +9,7 @@ use redis::Value;
 use redis::streams::StreamInfoStreamReply;
 use throng_chat::UserCard;
 use throng_chat::{RoomId, Seq, UserId};
-use throng_cluster::{Append, EntryId, Failure as OrderFailure, Order, Outcome, Write};
+use throng_cluster::{Append, EntryId, Failure as OrderFailure, Numbers, Order, Outcome, Write};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -111,16 +111,35 @@ impl<D: Database> Executor<D> {
                 self.all(&calls).await?;
                 Ok(Outcome::Done)
             }
-            Order::Number { counters, stream, room, at_least, count, maxlen, fields } => {
-                let call = Call::script(&script::NUMBER, &[&counters, &stream])
+            Order::Number {
+                counters,
+                stream,
+                room,
+                at_least,
+                maxlen,
+                fields,
+                messages,
+                cid_ttl_ms,
+            } => {
+                let mut keys = vec![&*counters, &*stream];
+                keys.extend(messages.iter().filter_map(|message| message.cid_key.as_deref()));
+                keys[2..].sort_unstable();
+                keys.dedup();
+                let place = |key: &String| keys[2..].binary_search(&&**key).map_or(0, |at| at + 3);
+                let mut call = Call::script(&script::NUMBER, &keys)
                     .arg(room.0)
                     .arg(at_least.0)
-                    .arg(count)
-                    .arg(maxlen);
-                let call =
-                    fields.into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value));
-                let first = read(parsed, self.one(call).await?)?;
-                Ok(Outcome::Numbered { first: Seq(first) })
+                    .arg(maxlen)
+                    .arg(cid_ttl_ms)
+                    .arg(2 * fields.len());
+                for (name, value) in fields {
+                    call = call.arg(name).arg(value);
+                }
+                for message in &messages {
+                    let key = message.cid_key.as_ref().map_or(0, place);
+                    call = call.arg(key).arg(&message.json);
+                }
+                Ok(Outcome::Numbered(read(numbers, self.one(call).await?)?))
             }
             Order::Read { from, count, block_ms } => {
                 let mut reader = self.reader.lock().await;
@@ -219,6 +238,16 @@ fn read<T>(
 
 fn parsed<T: redis::FromRedisValue>(value: Value) -> Result<T, Failure> {
     Ok(redis::from_redis_value(value)?)
+}
+
+/// The first number, and per message 0 or the one it had before.
+fn numbers(value: Value) -> Result<Numbers, Failure> {
+    let texts = texts(value)?;
+    let numbers = texts.iter().map(|text| text.parse().map_err(|_| Failure::Unexpected));
+    let mut numbers = numbers.collect::<Result<Vec<u64>, _>>()?.into_iter();
+    let first = Seq(numbers.next().ok_or(Failure::Unexpected)?);
+    let repeats = numbers.enumerate().filter(|(_, seq)| *seq > 0);
+    Ok(Numbers { first, repeats: repeats.map(|(index, seq)| (index, Seq(seq))).collect() })
 }
 
 /// The failure of one command on a connection that answers.

@@ -79,18 +79,38 @@ pub static DELETE_PREFIX: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `counters stream room at_least count maxlen field value …`: takes the next `count` numbers of a
-/// room and logs the messages that get them; answers the first.
+/// `counters stream cid_key … room at_least maxlen ttl count field value … [key json] …`: takes the
+/// next numbers of a room for the messages whose `cid_key` (by its place among the keys, 0 for none) is
+/// not set, logs them, and sets their keys to their numbers. `count` is that of fields and values.
+/// Answers the first number, then per message 0 or the number it had before.
 pub static NUMBER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') \
          local first = math.max(last, tonumber(ARGV[2])) + 1 \
-         local entry = {} \
-         for i = 5, #ARGV do entry[#entry + 1] = ARGV[i] end \
+         local start = 6 + tonumber(ARGV[5]) \
+         local entry, texts, set, next = {}, {}, {}, first \
+         local answer = {string.format('%.0f', first)} \
+         for i = 6, start - 1 do entry[#entry + 1] = ARGV[i] end \
+         for i = start, #ARGV, 2 do \
+           local key = tonumber(ARGV[i]) \
+           local known = key > 0 and (set[key] or redis.call('GET', KEYS[key])) \
+           if known then \
+             answer[#answer + 1] = known \
+           else \
+             if key > 0 then set[key] = string.format('%.0f', next) end \
+             texts[#texts + 1] = ARGV[i + 1] \
+             answer[#answer + 1] = '0' \
+             next = next + 1 \
+           end \
+         end \
+         if next == first then return answer end \
+         entry[#entry + 1] = 'd' \
+         entry[#entry + 1] = '{\"r\":' .. ARGV[1] .. ',\"m\":[' .. table.concat(texts, ',') .. ']}' \
          entry[#entry + 1] = 'f' \
-         entry[#entry + 1] = string.format('%.0f', first) \
-         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(entry)) \
-         redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', first + ARGV[3] - 1)) \
-         return first",
+         entry[#entry + 1] = answer[1] \
+         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(entry)) \
+         redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', next - 1)) \
+         for key, number in pairs(set) do redis.call('SET', KEYS[key], number, 'PX', ARGV[4]) end \
+         return answer",
     )
 });

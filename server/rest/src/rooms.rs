@@ -67,8 +67,9 @@ pub(crate) async fn history(State(api): State<Api>, parts: Parts) -> Result<Resp
     })))
 }
 
+/// Spec: REST-46, REST-48.
 fn message_value(row: &MessageRow, reader: &Identity) -> Value {
-    json!({
+    let mut value = json!({
         "id": row.id,
         "userid": reader.userid(row.user, &row.email),
         "username": row.name,
@@ -78,5 +79,9 @@ fn message_value(row: &MessageRow, reader: &Identity) -> Value {
         "roomid": row.room,
         "time": row.time,
         "seq": row.seq,
-    })
+    });
+    if let Some(cid) = row.cid.as_ref().filter(|_| row.user == reader.user.id) {
+        value["cid"] = json!(cid);
+    }
+    value
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use throng_chat::Notice;
 use throng_chat::cluster::{ClusterInput, Emit, Signal};
-use throng_chat::{Notice, Seq};
-use throng_cluster::{Cluster, Effects, Event, Failure, Note, OrderId, Outcome, PublishId};
+use throng_cluster::{
+    Cluster, Effects, Event, Failure, Note, NumberFault, Numbers, OrderId, Outcome, PublishId,
+};
 use throng_redis::egress::Egress;
 use throng_redis::orders::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +36,7 @@ pub(super) struct Actor<D> {
     inputs: Inputs,
     egress: Option<Egress>,
     /// Where the numbers of publishes go.
-    numbering: HashMap<PublishId, oneshot::Sender<Option<Seq>>>,
+    numbering: HashMap<PublishId, oneshot::Sender<Result<Numbers, NumberFault>>>,
     last_publish: PublishId,
     stats: Arc<RedisStats>,
     clock: Clock,
@@ -131,10 +133,10 @@ impl<D: Database> Actor<D> {
         let event = match change {
             NodeChange::UserChanged(card) => Event::UserChanged(card),
             NodeChange::Revoked(token) => Event::Revoked(token),
-            NodeChange::Publish { room, batch, first } => {
+            NodeChange::Publish { room, batch, numbers } => {
                 let id = PublishId(self.last_publish.0 + 1);
                 self.last_publish = id;
-                self.numbering.insert(id, first);
+                self.numbering.insert(id, numbers);
                 Event::Publish { id, room, batch }
             }
             NodeChange::Stop => {
@@ -158,10 +160,10 @@ impl<D: Database> Actor<D> {
                 log::write(note);
             }
         }
-        for (id, first) in self.effects.numbered.drain(..) {
+        for (id, numbers) in self.effects.numbered.drain(..) {
             let sender = self.numbering.remove(&id).expect("each publish is answered once");
             // The shard may have ended.
-            let _ = sender.send(first);
+            let _ = sender.send(numbers);
         }
         // The state machine reads no more while these are left here, so what does not fit stays.
         let free = INPUTS_MAX.saturating_sub(self.inputs.len());

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::{AnyConnection, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_ms;
 use crate::db::{ATTEMPTS_MAX, Db};
-use crate::fault::is_transient;
-use crate::job::{Appended, Job, JobOutcome, rooms_of};
-use crate::messages::{MessageIds, insert_messages};
+use crate::fault::{is_transient, leaves_doubt};
+use crate::job::{Appended, Job, JobOutcome, cids_of, rooms_of};
+use crate::messages::{MessageIds, find_firsts, insert_messages};
 use crate::plan::Plan;
 use crate::reading::note_reading;
 use crate::reads::raise_marks;
@@ -22,18 +22,28 @@ use crate::rooms::{LastSeqs, raise_rooms};
 use crate::statement::{narrow, statement_chunks, values, widen};
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
 
+/// How long the outcome of a transaction is looked up before its callers are told that it is unknown.
+const LOOK_UP_MAX: Duration = Duration::from_secs(3);
+/// Between two tries.
+const LOOK_UP_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Store {
     /// Appends messages to a room; answers their seqs and ids once they are durable. They follow
     /// the room's last message without a gap, in this order. The only writer of a room gives the
     /// seq of the first message as `first_seq`; `None` leaves the numbers to the database, so that
     /// several nodes may append to one room.
     ///
+    /// A message with the client id of an earlier one of its author in the room is answered with that
+    /// one's place and not stored; it takes no seq.
+    ///
     /// The order is the order of the calls, not of the first polls of their futures; the messages
     /// are written even if the future is dropped.
     ///
     /// # Errors
     /// [`AppendError::OutOfSequence`] when `first_seq` does not follow the room's last seq;
-    /// [`StoreError::LowDisk`] when too little disk space is free for messages. When a transaction fails, all its callers get the error, and nothing of it is kept.
+    /// [`StoreError::LowDisk`] when too little disk space is free for messages. When a transaction
+    /// fails, all its callers get the error, and nothing of it is kept, unless it is
+    /// [`AppendError::Unknown`].
     pub fn append(
         &self,
         room: u32,
@@ -119,26 +129,38 @@ impl Committer {
                 self.metrics.counters.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
                 assert_eq!(outcomes.len(), batch.len(), "every job has its outcome");
+                let repeats = outcomes.iter().map(|outcome| match outcome {
+                    JobOutcome::Placed { repeats, .. } => repeats.len() as u64,
+                    _ => 0,
+                });
+                self.metrics.counters.repeats.fetch_add(repeats.sum(), Relaxed);
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     job.answer(outcome, &ids);
                 }
             }
-            Err(error) => {
+            Err(Failed { error, is_doubtful }) => {
                 self.metrics.counters.commit_failures.fetch_add(1, Relaxed);
-                tracing::error!(%error, jobs, "a group commit failed");
+                self.metrics.counters.commits_unknown.fetch_add(is_doubtful.into(), Relaxed);
+                tracing::error!(%error, jobs, is_doubtful, "a group commit failed");
                 for job in batch.drain(..) {
-                    job.refuse(error.clone());
+                    if is_doubtful {
+                        job.doubt(error.clone());
+                    } else {
+                        job.refuse(error.clone());
+                    }
                 }
             }
         }
     }
 
-    /// Repeats the transaction until it is committed or fails for a reason that will not pass.
-    async fn write_batch(&self, jobs: &[Job]) -> Result<Written, StoreError> {
+    /// Repeats the transaction until it is committed or fails for a reason that will not pass. When
+    /// its outcome is in doubt at the end, it is looked up: what callers are told must be true.
+    async fn write_batch(&self, jobs: &[Job]) -> Result<Written, Failed> {
         let mut doubtful = None;
         let mut attempt = 1;
-        loop {
+        let error = loop {
             match self.try_batch(jobs, &mut doubtful).await {
+                Ok(written) => return Ok(written),
                 Err(error)
                     if attempt < ATTEMPTS_MAX && (doubtful.is_some() || is_transient(&error)) =>
                 {
@@ -146,13 +168,44 @@ impl Committer {
                     self.metrics.counters.commit_retries.fetch_add(1, Relaxed);
                     attempt += 1;
                 }
-                outcome => return outcome,
+                Err(error) => break error,
+            }
+        };
+        // A batch without messages may be written again at any time.
+        let Some(written) = doubtful.filter(|written| !written.ids.is_empty()) else {
+            return Err(Failed { error, is_doubtful: false });
+        };
+        let deadline = Instant::now() + LOOK_UP_MAX;
+        loop {
+            match self.look_up(jobs, &written).await {
+                Ok(true) => return Ok(written),
+                Ok(false) => return Err(Failed { error, is_doubtful: false }),
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(Failed { error, is_doubtful: true });
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "looking up a group commit in doubt");
+                    tokio::time::sleep(LOOK_UP_INTERVAL).await;
+                }
             }
         }
     }
 
-    /// `doubtful`: what an earlier attempt has written, if it is unknown whether that was committed
-    /// because the connection was lost before the answer.
+    /// Whether what an attempt has written was committed. Waits for the end of its transaction, if
+    /// that is still running.
+    async fn look_up(&self, jobs: &[Job], written: &Written) -> Result<bool, StoreError> {
+        let mut write = self.db.in_time(self.db.write()).await?;
+        let found = self.db.in_time(async {
+            self.lock_rooms(&mut write, &rooms_of(jobs)).await?;
+            self.is_kept(&mut write, written).await
+        });
+        let is_kept = found.await?;
+        self.db.in_time(write.forget()).await?;
+        Ok(is_kept)
+    }
+
+    /// `doubtful`: what an earlier attempt has written, if it is unknown whether that was committed:
+    /// the connection was lost before the answer, or the answer leaves it open.
     async fn try_batch(
         &self,
         jobs: &[Job],
@@ -162,7 +215,7 @@ impl Committer {
         match self.db.in_time(self.apply(&mut write, jobs, doubtful)).await {
             Ok(written) => {
                 if let Err(error) = self.db.in_time(write.commit()).await {
-                    *doubtful = (!error.is_answer()).then_some(written);
+                    *doubtful = leaves_doubt(&error).then_some(written);
                     return Err(error);
                 }
                 Ok(written)
@@ -197,7 +250,9 @@ impl Committer {
         if let Some(written) = doubtful.take().filter(|_| is_kept) {
             return Ok(written);
         }
-        let plan = Plan::new(jobs, &last_seqs, now_ms());
+        // The rooms are locked, so nobody adds another meanwhile.
+        let firsts = find_firsts(write, dialect, &cids_of(jobs)).await?;
+        let plan = Plan::new(jobs, &last_seqs, firsts, now_ms());
         let ids = insert_messages(write, dialect, &plan.messages).await?;
         raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;
@@ -250,6 +305,12 @@ impl Committer {
             .await?;
         Ok(found.is_some())
     }
+}
+
+/// Why a batch has no outcome, and whether it may have been kept all the same.
+struct Failed {
+    error: StoreError,
+    is_doubtful: bool,
 }
 
 /// What a transaction has written: a outcome per job, and the ids of the messages.

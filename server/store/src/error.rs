@@ -54,12 +54,6 @@ impl StoreError {
         Self::File { path: path.to_owned(), error: Arc::new(error) }
     }
 
-    /// The database itself reported the error.
-    pub(crate) fn is_answer(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        matches!(error.as_ref(), sqlx::Error::Database(_))
-    }
-
     /// The unique key exists already.
     pub(crate) fn is_taken(&self) -> bool {
         let Self::Database(error) = self else { return false };

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use sqlx::error::DatabaseError;
+use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -164,6 +164,18 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
             StorageFault::of_database(error).is_some()
         }
         StoreError::Corrupt(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether the answer to a COMMIT leaves open what became of the transaction. It does not if another
+/// transaction has won, or a constraint was broken.
+pub(crate) fn leaves_doubt(error: &StoreError) -> bool {
+    let StoreError::Database(error) = error else { return true };
+    match error.as_ref() {
+        sqlx::Error::Database(error) => {
+            !is_conflict(error.as_ref()) && matches!(error.kind(), ErrorKind::Other)
+        }
         _ => true,
     }
 }

@@ -4,19 +4,35 @@ use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
 
-use crate::messages::MessageIds;
+use crate::messages::{CidKey, First, MessageIds};
 use crate::{NewMessage, StoreError};
 
 /// The numbers that appended messages were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Seq of the first message, or of the room's next one if none was appended.
+    /// Seq of the first message that is no repeat, or of the room's next one if there is none.
     pub first_seq: u64,
-    /// Ids of the messages, in their order.
+    /// Ids of the messages that are no repeats, in their order.
     pub ids: Vec<i64>,
+    /// The others, in their order.
+    pub repeats: Vec<Repeat>,
 }
 
-/// Why messages were not appended; none of the call's messages was kept.
+/// A message that its author has sent before, which is not stored again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// Its place in the call.
+    pub index: usize,
+    /// Where the first one stands.
+    pub seq: u64,
+    pub id: i64,
+    /// What the first one said.
+    pub msg: String,
+    pub img: String,
+    pub time: String,
+}
+
+/// Why messages were not appended; unless it is unknown, none of the call's messages was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The room does not exist.
@@ -33,6 +49,9 @@ pub enum AppendError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store failed, and whether it has kept the messages could not be found out.
+    #[error("whether the messages are kept is unknown: {0}")]
+    Unknown(StoreError),
 }
 
 /// What waits for the next transaction, with the channel that its caller waits on.
@@ -55,11 +74,17 @@ pub(crate) enum Job {
 }
 
 /// What a job is answered once the transaction is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobOutcome {
-    Placed { first_seq: u64 },
+    /// `repeats`: the messages that are not stored again, by their places in the call.
+    Placed {
+        first_seq: u64,
+        repeats: Vec<(usize, First)>,
+    },
     UnknownRoom,
-    OutOfSequence { last_seq: u64 },
+    OutOfSequence {
+        last_seq: u64,
+    },
     Done,
 }
 
@@ -69,8 +94,9 @@ impl Job {
         match self {
             Job::Append { room, messages, reply, .. } => {
                 let answer = match outcome {
-                    JobOutcome::Placed { first_seq } => {
-                        appended(room, first_seq, messages.len(), ids).map_err(AppendError::from)
+                    JobOutcome::Placed { first_seq, repeats } => {
+                        let new = messages.len() - repeats.len();
+                        appended(room, first_seq, new, repeats, ids).map_err(AppendError::from)
                     }
                     JobOutcome::OutOfSequence { last_seq } => {
                         Err(AppendError::OutOfSequence { last_seq, messages })
@@ -84,6 +110,14 @@ impl Job {
                 assert_eq!(outcome, JobOutcome::Done, "marks and flushes have no place");
                 let _ = reply.send(Ok(()));
             }
+        }
+    }
+
+    /// Answers after a transaction of which it is unknown whether it was committed.
+    pub fn doubt(self, error: StoreError) {
+        match self {
+            Job::Append { reply, .. } => drop(reply.send(Err(AppendError::Unknown(error)))),
+            other => other.refuse(error),
         }
     }
 
@@ -106,16 +140,40 @@ pub(crate) fn rooms_of(jobs: &[Job]) -> BTreeSet<u32> {
         .collect()
 }
 
-/// The answer to an append whose first message was placed at `first_seq`.
+/// What identifies the messages of a batch that may have been sent before.
+pub(crate) fn cids_of(jobs: &[Job]) -> Vec<CidKey> {
+    let mut keys = Vec::new();
+    for job in jobs {
+        let Job::Append { room, messages, .. } = job else { continue };
+        keys.extend(
+            messages
+                .iter()
+                .filter_map(|message| message.cid.clone().map(|cid| (*room, message.user, cid))),
+        );
+    }
+    keys
+}
+
+/// The answer to an append whose first message that is `new` was placed at `first_seq`.
 fn appended(
     room: u32,
     first_seq: u64,
-    messages: usize,
+    new: usize,
+    repeats: Vec<(usize, First)>,
     ids: &MessageIds,
 ) -> Result<Appended, StoreError> {
-    (first_seq..first_seq + messages as u64)
-        .map(|seq| ids.get(&(room, seq)).copied())
-        .collect::<Option<Vec<_>>>()
-        .map(|ids| Appended { first_seq, ids })
-        .ok_or(StoreError::Corrupt("an inserted row has no id"))
+    const MISSING: StoreError = StoreError::Corrupt("an inserted row has no id");
+    let id_of = |seq| ids.get(&(room, seq)).copied();
+    let new = (first_seq..first_seq + new as u64).map(|seq| id_of(seq).ok_or(MISSING));
+    let repeats = repeats.into_iter().map(|(index, first)| {
+        let First { seq, id, msg, img, time } = first;
+        // One of the same transaction has its id only now.
+        let id = id.or_else(|| id_of(seq)).ok_or(MISSING)?;
+        Ok(Repeat { index, seq, id, msg, img, time })
+    });
+    Ok(Appended {
+        first_seq,
+        ids: new.collect::<Result<_, _>>()?,
+        repeats: repeats.collect::<Result<_, StoreError>>()?,
+    })
 }

@@ -56,7 +56,7 @@ pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
 pub use fault::StorageFault;
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
-pub use job::{AppendError, Appended};
+pub use job::{AppendError, Appended, Repeat};
 pub use load::{Load, LoadedUser};
 pub use messages::{
     FETCH_MESSAGES_MAX, HistoryPage, MessageRow, NewMessage, PAGE_MESSAGES, PlacedMessage,

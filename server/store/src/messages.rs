@@ -26,6 +26,9 @@ pub struct NewMessage {
     pub img: String,
     /// The time as it is broadcast: RFC 3339, UTC.
     pub time: String,
+    /// The author's own id for it, if they gave one: a later message of theirs with the same id in
+    /// the room is a [`crate::Repeat`] of it.
+    pub cid: Option<String>,
 }
 
 /// A stored message with the present data of its author.
@@ -41,10 +44,11 @@ pub struct MessageRow {
     pub email: String,
     pub name: String,
     pub avatar: String,
-    /// As in [`NewMessage`], with `img` and `time`.
+    /// As in [`NewMessage`], with `img`, `time` and `cid`.
     pub msg: String,
     pub img: String,
     pub time: String,
+    pub cid: Option<String>,
 }
 
 /// One page of history.
@@ -109,7 +113,7 @@ impl Store {
     ) -> Result<Vec<MessageRow>, StoreError> {
         let select = self.db().query(
             "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
-                    COALESCE(u.avatar, ''), m.msg, m.img, m.time
+                    COALESCE(u.avatar, ''), m.msg, m.img, m.time, m.cid
              FROM messages m LEFT JOIN users u ON u.id = m.user_id
              WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq",
         );
@@ -130,6 +134,59 @@ pub struct PlacedMessage<'a> {
     pub message: &'a NewMessage,
 }
 
+/// What identifies a message that its author may send again: room, author, client id.
+pub(crate) type CidKey = (u32, u32, String);
+
+/// The message that was stored under a [`CidKey`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct First {
+    pub seq: u64,
+    /// `None` until it is inserted.
+    pub id: Option<i64>,
+    pub msg: String,
+    pub img: String,
+    pub time: String,
+}
+
+/// Stored messages, by what identifies them.
+pub(crate) type Firsts = HashMap<CidKey, First>;
+
+/// Finds which of the messages are stored, inside the caller's transaction, which has locked their
+/// rooms.
+pub(crate) async fn find_firsts(
+    write: &mut AnyConnection,
+    dialect: Dialect,
+    keys: &[CidKey],
+) -> Result<Firsts, StoreError> {
+    let mut firsts = Firsts::new();
+    for chunk in statement_chunks(keys) {
+        let those = vec!["(room_id = ? AND user_id = ? AND cid = ?)"; chunk.len()].join(" OR ");
+        let mut select = dialect.query(format!(
+            "SELECT room_id, user_id, cid, seq, id, msg, img, time FROM messages WHERE {those}"
+        ));
+        for (room, user, cid) in chunk {
+            select =
+                select.bind(i64::from(*room)).bind(i64::from(*user)).bind(cid.as_bytes().to_vec());
+        }
+        for row in select.fetch_all(&mut *write).await? {
+            let key = (
+                narrow(row.try_get(0)?, "room id")?,
+                narrow(row.try_get(1)?, "user id")?,
+                read_cid(row.try_get(2)?)?,
+            );
+            let first = First {
+                seq: narrow(row.try_get(3)?, "seq")?,
+                id: Some(row.try_get(4)?),
+                msg: row.try_get(5)?,
+                img: row.try_get(6)?,
+                time: row.try_get(7)?,
+            };
+            firsts.insert(key, first);
+        }
+    }
+    Ok(firsts)
+}
+
 /// Ids of inserted messages by room and seq.
 pub(crate) type MessageIds = HashMap<(u32, u64), i64>;
 
@@ -148,8 +205,9 @@ pub(crate) async fn insert_messages(
         let (chunk, later) = rest.split_at(length);
         rest = later;
         let mut insert = dialect.query(format!(
-            "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at) VALUES {}{}",
-            values(length, 7),
+            "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at, cid)
+             VALUES {}{}",
+            values(length, 8),
             if dialect.has_returning() { " RETURNING id, room_id, seq" } else { "" }
         ));
         for PlacedMessage { room, seq, created_at_ms, message } in chunk {
@@ -160,7 +218,8 @@ pub(crate) async fn insert_messages(
                 .bind(dialect.text(&message.msg))
                 .bind(dialect.text(&message.img))
                 .bind(dialect.text(&message.time))
-                .bind(*created_at_ms);
+                .bind(*created_at_ms)
+                .bind(message.cid.as_ref().map(|cid| cid.as_bytes().to_vec()));
         }
         // The order of returned rows is not promised, hence the room and seq with each id.
         read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;
@@ -227,5 +286,10 @@ fn read_message(row: &AnyRow) -> Result<MessageRow, StoreError> {
         msg: row.try_get(7)?,
         img: row.try_get(8)?,
         time: row.try_get(9)?,
+        cid: row.try_get::<Option<Vec<u8>>, _>(10)?.map(read_cid).transpose()?,
     })
+}
+
+fn read_cid(bytes: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(bytes).map_err(|_| StoreError::Corrupt("client id of a message"))
 }

@@ -29,9 +29,13 @@ throng_tables::metrics! {
     Counter commit_failures "transactions": "Transactions that failed.";
     Counter commit_retries "transactions": "Transactions repeated after a conflict or a lost \
         connection.";
+    Counter commits_unknown "transactions": "Transactions of which it could not be found out \
+        whether they were committed.";
     Counter unanswered "calls": "Calls that the database server did not answer in time.";
     Counter jobs "jobs": "Appends and saves answered by a commit, whatever the answer.";
     Counter messages "messages": "Messages committed.";
+    Counter repeats "messages": "Messages answered with the number of one that was stored before \
+        under the same client id.";
     Counter refusals "jobs": "Appends and saves refused because the queue was full.";
 }
 

@@ -15,10 +15,16 @@ type File = (i64, &'static str, &'static str);
 const SQLITE: &[File] = &[
     (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
     (2, "nodes", include_str!("../migrations/sqlite/0002_nodes.sql")),
+    (3, "client ids", include_str!("../migrations/sqlite/0003_client_ids.sql")),
 ];
-const POSTGRES: &[File] =
-    &[(1, "initial", include_str!("../migrations/postgres/0001_initial.sql"))];
-const MYSQL: &[File] = &[(1, "initial", include_str!("../migrations/mysql/0001_initial.sql"))];
+const POSTGRES: &[File] = &[
+    (1, "initial", include_str!("../migrations/postgres/0001_initial.sql")),
+    (2, "client ids", include_str!("../migrations/postgres/0002_client_ids.sql")),
+];
+const MYSQL: &[File] = &[
+    (1, "initial", include_str!("../migrations/mysql/0001_initial.sql")),
+    (2, "client ids", include_str!("../migrations/mysql/0002_client_ids.sql")),
+];
 
 /// All versions of a database's schema.
 pub(crate) fn of(dialect: Dialect) -> Migrator {

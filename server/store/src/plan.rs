@@ -1,8 +1,9 @@
 //! The rows that one transaction writes, computed from the jobs of a batch, in their order, and the
 //! last seqs of the rooms.
 
+use crate::NewMessage;
 use crate::job::{Job, JobOutcome};
-use crate::messages::PlacedMessage;
+use crate::messages::{First, Firsts, PlacedMessage};
 use crate::reads::{ReadMark, ReadMarks};
 use crate::rooms::LastSeqs;
 
@@ -17,17 +18,24 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// `last_seqs`: of the rooms that exist, before the transaction.
-    pub fn new(jobs: &'a [Job], last_seqs: &LastSeqs, now_ms: i64) -> Self {
+    /// Before the transaction: `last_seqs` of the rooms that exist, and `firsts`, the messages that
+    /// the jobs may repeat.
+    pub fn new(jobs: &'a [Job], last_seqs: &LastSeqs, mut firsts: Firsts, now_ms: i64) -> Self {
         let mut plan = Self::default();
         for job in jobs {
-            let outcome = plan.judge(job, last_seqs, now_ms);
+            let outcome = plan.judge(job, last_seqs, &mut firsts, now_ms);
             plan.outcomes.push(outcome);
         }
         plan
     }
 
-    fn judge(&mut self, job: &'a Job, last_seqs: &LastSeqs, now_ms: i64) -> JobOutcome {
+    fn judge(
+        &mut self,
+        job: &'a Job,
+        last_seqs: &LastSeqs,
+        firsts: &mut Firsts,
+        now_ms: i64,
+    ) -> JobOutcome {
         match job {
             Job::Append { room, first_seq, messages, .. } => {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| last_seqs.get(room)) else {
@@ -37,16 +45,26 @@ impl<'a> Plan<'a> {
                 if first_seq.is_some_and(|first_seq| first_seq != next) {
                     return JobOutcome::OutOfSequence { last_seq };
                 }
-                if !messages.is_empty() {
-                    self.raised.insert(*room, last_seq + messages.len() as u64);
+                let mut repeats = Vec::new();
+                let mut seq = last_seq;
+                for (index, message) in messages.iter().enumerate() {
+                    let key = message.cid.clone().map(|cid| (*room, message.user, cid));
+                    if let Some(first) = key.as_ref().and_then(|key| firsts.get(key)) {
+                        repeats.push((index, first.clone()));
+                        continue;
+                    }
+                    seq += 1;
+                    if let Some(key) = key {
+                        let NewMessage { msg, img, time, .. } = message.clone();
+                        firsts.insert(key, First { seq, id: None, msg, img, time });
+                    }
+                    let created_at_ms = now_ms;
+                    self.messages.push(PlacedMessage { room: *room, seq, created_at_ms, message });
                 }
-                self.messages.extend((next..).zip(messages).map(|(seq, message)| PlacedMessage {
-                    room: *room,
-                    seq,
-                    created_at_ms: now_ms,
-                    message,
-                }));
-                JobOutcome::Placed { first_seq: next }
+                if seq > last_seq {
+                    self.raised.insert(*room, seq);
+                }
+                JobOutcome::Placed { first_seq: next, repeats }
             }
             Job::SaveRead { user, room, seq, is_reading, .. } => {
                 let mark = self.marks.entry((*user, *room)).or_default();

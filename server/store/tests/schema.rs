@@ -1,4 +1,4 @@
-//! A database of an earlier version of the server. Only SQLite has had more than one schema so far.
+//! A database of an earlier version of the server.
 
 mod common;
 

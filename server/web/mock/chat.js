@@ -85,6 +85,9 @@ export function createChatServer(httpServer, state, { faults = {}, ...options } 
       const refusal = faults.message?.(payload);
       if (refusal) return refuse(refusal, "");
       if (!room.members.has(socket)) return refuse("not_member", "Join the room first");
+      const { cid } = payload;
+      const first = cid && room.messages.find((message) => message.cid === cid && message.user === user);
+      if (first) return { ok: true, id: first.id, seq: first.seq };
       const msg = payload.msg ?? "";
       let img = payload.img ?? "";
       if (msg === "" && img === "") return refuse("invalid_argument", "The message is empty");
@@ -94,7 +97,7 @@ export function createChatServer(httpServer, state, { faults = {}, ...options } 
         if (img === null) return refuse("image_invalid", "Not an image");
       }
       const time = Number.isNaN(Date.parse(payload.time)) ? new Date().toISOString() : payload.time;
-      const message = publish(user, room, { msg, img, time });
+      const message = publish(user, room, { msg, img, time, cid });
       return { ok: true, id: message.id, seq: message.seq };
     },
   };

@@ -62,16 +62,16 @@ export function unreadOf(room, user) {
   return presentUsers(room).has(user.id) ? 0 : room.seq - (user.reads.get(room.id) ?? 0);
 }
 
-export function addMessage(room, user, { msg, img, time }) {
+export function addMessage(room, user, { msg, img, time, cid }) {
   room.seq += 1;
-  const message = { id: room.id * 100_000 + room.seq, seq: room.seq, roomid: room.id, user, msg, img, time };
+  const message = { id: room.id * 100_000 + room.seq, seq: room.seq, roomid: room.id, user, msg, img, time, cid };
   room.messages.push(message);
   return message;
 }
 
 /** The author alone sees the e-mail; all other users see an opaque id. */
 export function messageFor(message, reader) {
-  const { user, ...fields } = message;
+  const { user, cid: _, ...fields } = message;
   const userid = reader === user ? user.email : `u${user.id}`;
   return { userid, username: user.name, src: user.avatar, ...fields };
 }
@@ -80,6 +80,9 @@ export function historyPage(room, reader, current, total) {
   const rows = room.messages;
   const anchor = total > 0 ? Math.min(total, rows.length) : rows.length;
   const end = Math.max(0, anchor - PAGE_ROWS * (current - 1));
-  const data = rows.slice(Math.max(0, end - PAGE_ROWS), end).map((message) => messageFor(message, reader));
+  const data = rows.slice(Math.max(0, end - PAGE_ROWS), end).map((message) => {
+    const row = messageFor(message, reader);
+    return message.cid !== undefined && message.user === reader ? { ...row, cid: message.cid } : row;
+  });
   return { errno: 0, data, total: anchor, current };
 }

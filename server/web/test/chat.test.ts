@@ -268,16 +268,30 @@ describe("a broken connection", () => {
     expect(mock.state.rooms.get(1).messages.map(({ msg }: { msg: string }) => msg)).toEqual(["one", "two"]);
   });
 
-  it("leaves the decision to the user where no history shows what arrived", async () => {
+  it("sends again what was not confirmed where no history shows it, and it is published once", async () => {
     mock.faults.ephemeral = () => true;
     const ada = await enter("ada");
+    const room = mock.state.rooms.get(1);
     send(ada, "known");
     await expect.poll(() => states(ada)).toEqual(["sent"]);
-    mock.faults.loss = (event: string) => event === "message";
+    mock.faults.silence = (event: string) => event === "message";
+    mock.io.sockets.sockets.values().next().value.emit = () => true;
     send(ada, "unknown");
-    await expect.poll(() => ada.open.value?.outgoing.value.every((item) => item.isEmitted)).toBe(true);
+    await expect.poll(() => room.messages.length).toBe(2);
+    mock.faults.silence = undefined;
     cut();
-    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent", "failed"]);
+    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent", "sent"]);
+    expect(room.messages.map(({ msg }: { msg: string }) => msg)).toEqual(["known", "unknown"]);
+  });
+
+  it("sends again what the server does not know to have stored", async () => {
+    const ada = await enter("ada");
+    const room = mock.state.rooms.get(1);
+    let refusals = 2;
+    mock.faults.message = () => (refusals-- > 0 ? "unknown_outcome" : undefined);
+    send(ada, "in doubt");
+    await expect.poll(() => states(ada), { timeout: 5_000 }).toEqual(["sent"]);
+    expect(room.messages).toHaveLength(1);
   });
 
   it("comes back to a restarted server whose roster counts from the start", async () => {

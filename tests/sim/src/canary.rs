@@ -31,6 +31,8 @@ pub enum Canary {
     LaneTooRoomy,
     /// A message is stored and refused.
     StoreAppliesThenRefuses,
+    /// The store does not know client ids.
+    ForgetCids,
     /// Ids of one commit come back in another order.
     StoreSwapsIds,
     /// The bytes of one flush in forty are lost.
@@ -58,7 +60,7 @@ pub enum Canary {
 }
 
 impl Canary {
-    pub const ALL: [Canary; 33] = [
+    pub const ALL: [Canary; 34] = [
         Canary::DropFanOut,
         Canary::DoubleFanOut,
         Canary::SwapDeliveries,
@@ -72,6 +74,7 @@ impl Canary {
         Canary::OneLane,
         Canary::LaneTooRoomy,
         Canary::StoreAppliesThenRefuses,
+        Canary::ForgetCids,
         Canary::StoreSwapsIds,
         Canary::DropBytes,
         Canary::StaleAnswer,

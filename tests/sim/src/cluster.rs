@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use throng_chat::cluster::{ClusterInput, Signal, home_of};
-use throng_chat::{Appended, NewMessage, Reply, RoomId, Seq, StoreDown};
+use throng_chat::store::Repeat;
+use throng_chat::{AppendFault, Appended, NewMessage, Reply, RoomId, Seq};
 use throng_cluster::model::{Mode, Server};
-use throng_cluster::{Event, Failure, Order, OrderId, Outcome, PublishId};
+use throng_cluster::{Event, Failure, NumberFault, Numbers, Order, OrderId, Outcome, PublishId};
 use throng_engine::{Now, ShardId};
 
 use crate::backplane::{Asker, Backplane};
@@ -165,8 +166,8 @@ impl World {
                 self.deliver_input(node, &input);
             }
         }
-        for (id, first) in effects.numbered {
-            self.numbered(node, id, first);
+        for (id, numbers) in effects.numbered {
+            self.numbered(node, id, numbers);
         }
         let shards = self.shards_of(node);
         for token in effects.revoked {
@@ -201,20 +202,34 @@ impl World {
             }
             _ => self.nodes[shard]
                 .replies
-                .push_back(Reply::Appended { room, outcome: Err(StoreDown) }),
+                .push_back(Reply::Appended { room, outcome: Err(AppendFault::StoreDown) }),
         }
     }
 
-    fn numbered(&mut self, node: usize, id: PublishId, first: Option<Seq>) {
+    fn numbered(&mut self, node: usize, id: PublishId, numbers: Result<Numbers, NumberFault>) {
         let Some(backplane) = &mut self.backplane else { return };
         let Some(asker) = backplane.processes[node].askers.remove(&id) else {
             return self.facts.fail("liveness", format!("no shard waits for numbers of {id:?}"));
         };
         let Asker { shard, room, count } = asker;
-        let outcome = first.ok_or(StoreDown).map(|first_seq| {
-            let ids = (first_seq.0..first_seq.0 + count).map(|seq| seq as i64).collect();
-            Appended { first_seq, ids }
-        });
+        let outcome = match numbers {
+            Ok(Numbers { first, repeats }) => {
+                let new = count - repeats.len() as u64;
+                let repeat = |(index, seq): (usize, Seq)| Repeat {
+                    index,
+                    seq,
+                    id: seq.0 as i64,
+                    first: None,
+                };
+                Ok(Appended {
+                    first_seq: first,
+                    ids: (first.0..first.0 + new).map(|seq| seq as i64).collect(),
+                    repeats: repeats.into_iter().map(repeat).collect(),
+                })
+            }
+            Err(NumberFault::Refused) => Err(AppendFault::StoreDown),
+            Err(NumberFault::Unknown) => Err(AppendFault::Unknown),
+        };
         self.nodes[shard].replies.push_back(Reply::Appended { room, outcome });
     }
 

@@ -26,9 +26,20 @@ pub struct Publish {
     pub session: usize,
     pub room: u32,
     pub outcome: Outcome,
+    /// Whose it is, if the session knows for sure.
+    pub user: Option<u32>,
+    /// It was sent again, so that a refusal of one of them says nothing of it.
+    pub is_repeated: bool,
     pub is_image: bool,
     /// How much longer than its name the text is, in words.
     pub padding: usize,
+}
+
+impl Publish {
+    /// Whether the message has a client id, which is made from its name.
+    pub fn has_cid(&self, tag: usize) -> bool {
+        self.user.is_some() && !tag.is_multiple_of(4)
+    }
 }
 
 /// One numbered message, as the first client received it.
@@ -71,6 +82,15 @@ impl Facts {
 
     pub fn mark(&mut self, name: &'static str) {
         *self.marks.entry(name).or_default() += 1;
+    }
+
+    /// The newest message of the user in the room that may be sent again.
+    pub fn repeatable(&self, room: u32, user: u32) -> Option<usize> {
+        let mut publishes = self.publishes.iter().enumerate().rev();
+        let newest = publishes.find(|(tag, publish)| {
+            publish.has_cid(*tag) && publish.room == room && publish.user == Some(user)
+        });
+        newest.map(|(tag, _)| tag)
     }
 
     pub fn last_seq(&self, room: u32) -> u64 {

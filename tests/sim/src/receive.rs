@@ -168,11 +168,12 @@ impl Session {
                     self.fail(facts, "gapless", text);
                 }
             }
-            Kind::Publish(tag) => {
+            Kind::Publish(tag) | Kind::Repeat(tag) => {
                 let (Some(seq), Some(id)) = (seq, body["id"].as_i64()) else {
                     return self.fail(facts, "well-formed", format!("ack {body}"));
                 };
-                facts.mark("publish_acked");
+                let is_repeat = matches!(self.ops[index].kind, Kind::Repeat(_));
+                facts.mark(if is_repeat { "repeat_acked" } else { "publish_acked" });
                 facts.publishes[tag].outcome = Outcome::Accepted { seq, id };
                 facts.numbered(room, seq, Entry { id, tag });
                 if before == Standing::Out && is_plain {
@@ -198,9 +199,10 @@ impl Session {
             return self.fail(facts, "well-formed", format!("ack {body}"));
         };
         self.ops[index].answer = Answer::Refused(code.to_owned());
-        let is_doubtful = facts.is_unavailable_doubtful && code == "storage_unavailable";
+        let is_doubtful = code == "unknown_outcome"
+            || facts.is_unavailable_doubtful && code == "storage_unavailable";
         if let Kind::Publish(tag) = self.ops[index].kind
-            && !is_doubtful
+            && !(is_doubtful || facts.publishes[tag].is_repeated)
         {
             facts.publishes[tag].outcome = Outcome::Refused;
             if let Some(place) = facts.places.get(&tag).copied() {

@@ -34,6 +34,8 @@ pub enum Kind {
     Join(Mode),
     Leave,
     Publish(usize),
+    /// The same message once more.
+    Repeat(usize),
     /// DISCONNECT of Socket.IO; answered by the next CONNECT.
     Disconnect,
     /// The server may have taken the identity away.
@@ -333,9 +335,12 @@ impl Session {
                 "room"
             }
             Kind::Leave => "roomout",
-            Kind::Publish(tag) => {
+            Kind::Publish(tag) | Kind::Repeat(tag) => {
                 let publish = &facts.publishes[*tag];
                 body["msg"] = json!(format!("#{tag}{}", " and so on".repeat(publish.padding)));
+                if publish.has_cid(*tag) {
+                    body["cid"] = json!(format!("c{tag}"));
+                }
                 if publish.is_image {
                     body["img"] = json!("data:image/png;base64,iVBORw0KGgo=");
                 }
@@ -439,10 +444,24 @@ impl Session {
             session: self.number,
             room,
             outcome: Outcome::Unknown,
+            user: self.user.flatten(),
+            is_repeated: false,
             is_image,
             padding,
         });
         self.ask(Kind::Publish(tag), room, None, is_quiet, facts);
+    }
+
+    /// Sends a message once more, perhaps from another session of its author.
+    pub fn repeat(&mut self, tag: usize, is_quiet: bool, facts: &mut Facts) {
+        let publish = &mut facts.publishes[tag];
+        publish.is_repeated = true;
+        if publish.outcome == Outcome::Refused {
+            publish.outcome = Outcome::Unknown;
+        }
+        let room = publish.room;
+        facts.mark("repeated");
+        self.ask(Kind::Repeat(tag), room, None, is_quiet, facts);
     }
 
     /// Something reached the server that may end the identity of the session.

@@ -312,7 +312,12 @@ impl World {
             .filter(|(_, publish)| publish.outcome == Outcome::Refused)
             .map(|(tag, _)| format!("#{tag}"))
             .collect();
+        let mut stored = BTreeSet::new();
         for (place, row) in &self.store.data.rows {
+            if !stored.insert(row.msg.split(' ').next()) {
+                let text = format!("{} is stored at {place:?} as well", row.msg);
+                return self.facts.fail("exactly-once", text);
+            }
             if row.msg.split(' ').next().is_some_and(|tag| refused.contains(tag)) {
                 let text = format!("{} was refused and is stored at {place:?}", row.msg);
                 return self.facts.fail("durable", text);
@@ -326,6 +331,10 @@ impl World {
         let mut broken = None;
         for ((room, seq), entry) in &self.facts.log {
             let publish = &self.facts.publishes[entry.tag];
+            // The place is that of whichever was stored first.
+            if publish.is_repeated {
+                continue;
+            }
             // What was refused may have waited in Redis, and come after what was sent later (NODE-35).
             if self.facts.is_unavailable_doubtful && publish.outcome == Outcome::Unknown {
                 continue;
@@ -357,7 +366,7 @@ impl World {
                 }
                 let is_stranger = matches!(&**code, "not_member" | "unknown_room");
                 if is_stranger
-                    && matches!(op.kind, Kind::Publish(_))
+                    && matches!(op.kind, Kind::Publish(_) | Kind::Repeat(_))
                     && session.standing(op.room, index) == Standing::In
                 {
                     let number = session.number;

@@ -100,6 +100,14 @@ impl World {
         }
         let facts = &mut self.facts;
         match draw.byte() {
+            choice @ 0..=119
+                if is_member
+                    && choice % 8 == 5
+                    && let Some(Some(user)) = session.user
+                    && let Some(tag) = facts.repeatable(room, user) =>
+            {
+                session.repeat(tag, choice == 5, facts);
+            }
             choice @ 0..=119 if is_member => {
                 let padding = if choice % 4 == 3 { 150 } else { 0 };
                 session.publish(room, choice % 16 == 1, choice % 16 == 2, padding, facts);

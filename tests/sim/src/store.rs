@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use throng_chat::{Command, Reply, RoomId, Seq, StoreDown, TokenHash, UserCard, UserId};
+use throng_chat::{AppendFault, Command, Reply, RoomId, Seq, TokenHash, UserCard, UserId};
 use throng_world::Store as _;
 use throng_world::chat::{self, hash};
 
@@ -34,6 +34,7 @@ impl Store {
         let mut data = chat::Store::new(users, rooms);
         data.rooms_max = (rooms + rooms_to_create) as usize;
         data.forgets = canary == Some(Canary::FetchNothing);
+        data.repeats = canary == Some(Canary::ForgetCids);
         Store {
             data,
             issued: 0,
@@ -122,10 +123,22 @@ impl Store {
 
     fn execute(&mut self, shard: usize, mut command: Command) {
         self.failures += u64::from(self.data.is_down);
-        if let Command::Append { room, first_seq: first_seq @ None, .. } = &mut command {
-            *first_seq = self.number_twice(*room);
+        // One append in three that fails was kept, and the store does not know.
+        let is_unsure = self.data.is_down
+            && self.failures.is_multiple_of(3)
+            && matches!(command, Command::Append { .. });
+        if let Command::Append { room, first_seq, .. } = &mut command {
+            let next = Seq(self.data.last_seq(*room).0 + 1);
+            match first_seq {
+                None => *first_seq = self.number_twice(*room),
+                // What was kept has taken the number.
+                Some(seq) if *seq != next => *first_seq = None,
+                Some(_) => {}
+            }
         }
+        (self.data.is_down, self.data.loses_answers) = (self.data.is_down && !is_unsure, is_unsure);
         let mut reply = self.data.serve(command);
+        self.data.is_down |= is_unsure;
         let kind = match &mut reply {
             Reply::Authenticated { .. } | Reply::TokensChecked { .. } => 0,
             Reply::Appended { outcome, .. } => {
@@ -137,7 +150,7 @@ impl Store {
                     (Some(Canary::StoreAppliesThenRefuses), _)
                         if self.applied.is_multiple_of(3) =>
                     {
-                        *outcome = Err(StoreDown);
+                        *outcome = Err(AppendFault::StoreDown);
                     }
                     _ => {}
                 }

@@ -207,7 +207,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.engine.now();
-        let MessageRequest { room, msg, img, time } = message;
+        let MessageRequest { room, msg, img, time, cid } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument);
         }
@@ -227,7 +227,7 @@ impl Edge {
         if !local.rates.publishes.take(now, per_s, burst) {
             return Err(Refusal::RateLimited);
         }
-        let mut publish = Box::new(Publish { msg, img: Box::default(), time });
+        let mut publish = Box::new(Publish { msg, img: Box::default(), time, cid });
         match image::image(&img, image_bytes_max)? {
             Image::None => {}
             Image::Url => publish.img = img,

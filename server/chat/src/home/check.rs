@@ -20,6 +20,7 @@ impl Home {
         self.check_reading(sums.users);
         self.check_creating();
         self.check_marks();
+        self.cids.check(&self.settings);
         self.unsent.check(|id| self.rooms.get(id).is_some_and(|room| room.is_commit_unsent));
         let sending = self.rooms.values().filter(|room| room.is_commit_unsent).count();
         assert_eq!(sending, self.unsent.batches(), "a batch is awaited while it is not sent");

@@ -60,6 +60,8 @@ pub(super) struct Log {
     own_ahead: usize,
     /// The room has messages up to here.
     known: Seq,
+    /// The store may have messages up to here without having said so.
+    doubted: Seq,
     /// What the store was asked for: messages behind this one.
     fetching: Option<Seq>,
     fetch_at: Now,
@@ -73,6 +75,7 @@ impl Log {
             ahead: BTreeMap::new(),
             own_ahead: 0,
             known: seq,
+            doubted: Seq(0),
             fetching: None,
             fetch_at: Now::default(),
             gap_grace_ms: GAP_GRACE_MS,
@@ -115,6 +118,8 @@ impl Log {
                 *kept = entry;
                 self.own_ahead += 1;
             }
+            // The same message, published twice in one batch: it is durable, and one answer waits for it.
+            Some(_) if is_own => return Offered::Known(entry),
             Some(_) => {}
             None if !is_own && is_full => return Offered::Beyond,
             None => {
@@ -154,6 +159,19 @@ impl Log {
         self.fetch_at = if is_new_gap { fetch_at } else { self.fetch_at.min(fetch_at) };
     }
 
+    /// The store may have kept `count` messages more, and does not know: it is asked soon, and until it
+    /// answers.
+    pub(super) fn doubt(&mut self, now: Now, count: usize) {
+        let at = now.plus_ms(FETCH_RETRY_MS);
+        self.fetch_at = self.fetch_at().map_or(at, |old| old.min(at));
+        self.doubted = self.doubted.max(Seq(self.known.0 + count as u64));
+    }
+
+    /// The store has not said yet what became of a batch.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted > self.seq
+    }
+
     /// The room has no members here: what is missing is not needed. Returns the own messages among what was
     /// kept, which are still owed their acks.
     pub(super) fn skip_all(&mut self) -> Vec<(Seq, Entry)> {
@@ -169,13 +187,15 @@ impl Log {
 
     /// When to ask for what is missing, unless that is asked for already.
     pub(super) fn fetch_at(&self) -> Option<Now> {
-        (self.is_missing() && self.fetching.is_none()).then_some(self.fetch_at)
+        let is_due = self.is_missing() || self.is_doubted();
+        (is_due && self.fetching.is_none()).then_some(self.fetch_at)
     }
 
     /// The range to ask for.
     pub(super) fn missing(&self) -> (Seq, Seq) {
         let first_kept = self.ahead.first_key_value().map(|(seq, _)| Seq(seq.0 - 1));
-        (self.seq, first_kept.unwrap_or(self.known).min(self.known))
+        let last = self.known.max(self.doubted);
+        (self.seq, first_kept.unwrap_or(last).min(last))
     }
 
     pub(super) fn asked(&mut self) {
@@ -193,7 +213,11 @@ impl Log {
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
         let after = self.fetching.take().expect("an answer follows a question");
         self.fetch_at = now;
-        if self.seq > after || !self.is_missing() {
+        if self.seq > after {
+            return;
+        }
+        self.doubted = Seq(0);
+        if !self.is_missing() {
             return;
         }
         let first_kept = self.ahead.keys().next().copied();
@@ -226,7 +250,7 @@ impl Log {
 impl From<StoredMessage> for Entry {
     fn from(message: StoredMessage) -> Entry {
         let StoredMessage { id, author, msg, img, time, .. } = message;
-        Entry { id, author, publish: Box::new(Publish { msg, img, time }), origin: None }
+        Entry { id, author, publish: Box::new(Publish { msg, img, time, cid: None }), origin: None }
     }
 }
 

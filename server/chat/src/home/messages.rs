@@ -7,8 +7,7 @@ use bytes::Bytes;
 use super::log::{Entry, Offered, Origin, SEQ_MAX};
 use super::*;
 use crate::cluster::StoredMessage;
-use crate::store::Appended;
-use crate::store::NewMessage;
+use crate::store::{AppendFault, Appended, First, NewMessage, Repeat};
 
 /// Messages in one commit of one room.
 const APPEND_MAX: usize = 256;
@@ -45,6 +44,7 @@ impl Home {
         publish: Box<Publish>,
         ack: AckId,
         lanes: &mut Lanes,
+        counters: &mut Counters,
     ) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return refuse_publish(session, Refusal::UnknownRoom, ack, lanes);
@@ -55,50 +55,123 @@ impl Home {
         let pending =
             PendingPublish { author, publish, origin: Origin { publisher: session, ack } };
         if self.numbering == Numbering::Home {
-            self.next_id += 1;
-            let shards = i64::from(self.shards);
-            let id = self.next_id * shards + i64::from(self.shard.0);
-            let seq = Seq(room.log.seq().0 + 1);
-            room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
-        } else if room.backlog.len() >= self.settings.room_backlog_max as usize {
+            return self.publish_unkept(room_id, pending, lanes, counters);
+        }
+        if room.backlog.len() >= self.settings.room_backlog_max as usize {
             return refuse_publish(session, Refusal::Busy, ack, lanes);
-        } else {
-            room.backlog.push_back(pending);
+        }
+        room.backlog.push_back(pending);
+        self.mark_dirty(room_id);
+    }
+
+    /// Numbers a message that no store knows, unless it was published before.
+    fn publish_unkept(
+        &mut self,
+        room_id: RoomId,
+        pending: PendingPublish,
+        lanes: &mut Lanes,
+        counters: &mut Counters,
+    ) {
+        let Origin { publisher: session, ack } = pending.origin;
+        let author = pending.author.id;
+        let key = pending.publish.cid.clone().map(|cid| (author, room_id, cid));
+        if let Some(key) = &key {
+            self.cids.forget_old(self.now);
+            if let Some((id, seq)) = self.cids.place(key) {
+                counters.messages_repeated += 1;
+                // The first one may be in the batch.
+                self.flush_batch(room_id, lanes);
+                let accepted = Delivery::PublishAccepted { session, ack, id, seq };
+                return lanes.deliver(session.shard(), accepted);
+            }
+            if !self.cids.takes(author, &self.settings) {
+                counters.cids_full += 1;
+                return refuse_publish(session, Refusal::Busy, ack, lanes);
+            }
+        }
+        self.next_id += 1;
+        let id = self.next_id * i64::from(self.shards) + i64::from(self.shard.0);
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        let seq = Seq(room.log.seq().0 + 1);
+        room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
+        if let Some(key) = key {
+            self.cids.remember(self.now, key, (id, seq));
         }
         self.mark_dirty(room_id);
     }
 
     /// The store has committed the room's batch, or could not.
-    pub(crate) fn appended(&mut self, room_id: RoomId, outcome: Result<Appended, StoreDown>) {
+    pub(crate) fn appended(
+        &mut self,
+        room_id: RoomId,
+        outcome: Result<Appended, AppendFault>,
+        counters: &mut Counters,
+    ) {
         let room = self.rooms.get_mut(&room_id).expect("a room is kept while it commits");
         let committed = std::mem::take(&mut room.committing);
-        match outcome {
-            Ok(Appended { first_seq, ids }) if first_seq < SEQ_MAX => {
-                assert_eq!(ids.len(), committed.len(), "the store gives every message an id");
-                let mut messages = Vec::new();
-                for (index, (pending, id)) in committed.into_iter().zip(ids).enumerate() {
-                    let seq = Seq(first_seq.0 + index as u64);
-                    if self.settings.cluster {
-                        messages.push(pending.stored(seq, id));
-                    }
-                    let entry = pending.numbered(id);
-                    if let Taken::Known(answer) = room.take(self.now, seq, entry, &mut self.scratch)
-                    {
-                        self.publish_answers.extend(answer);
-                    }
-                }
-                if self.settings.cluster {
-                    room.is_commit_unsent = true;
-                    self.unsent.committed(room_id, messages);
-                }
+        let fault = match outcome {
+            Ok(appended) if appended.first_seq < SEQ_MAX => {
+                counters.messages_repeated += appended.repeats.len() as u64;
+                return self.committed(room_id, committed, appended);
             }
             // These numbers were never sent: the next batch takes them, unless the store gives them.
-            Ok(_) | Err(StoreDown) => {
-                let outcome = Err(Refusal::StorageUnavailable);
-                let refuse =
-                    |pending: PendingPublish| PublishAnswer { origin: pending.origin, outcome };
-                self.publish_answers.extend(committed.into_iter().map(refuse));
+            Ok(_) | Err(AppendFault::StoreDown) => Refusal::StorageUnavailable,
+            Err(AppendFault::Unknown) => {
+                if !self.settings.ephemeral {
+                    room.log.doubt(self.now, committed.len());
+                }
+                Refusal::UnknownOutcome
             }
+        };
+        let refuse =
+            |pending: PendingPublish| PublishAnswer { origin: pending.origin, outcome: Err(fault) };
+        self.publish_answers.extend(committed.into_iter().map(refuse));
+        self.mark_dirty(room_id);
+    }
+
+    fn committed(&mut self, room_id: RoomId, batch: Vec<PendingPublish>, appended: Appended) {
+        let Appended { first_seq, ids, repeats } = appended;
+        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
+        assert_eq!(
+            ids.len() + repeats.len(),
+            batch.len(),
+            "the store gives every message an id, its own or that of the one it repeats"
+        );
+        let mut places = (first_seq.0..).map(Seq).zip(ids);
+        let mut repeats = repeats.into_iter().peekable();
+        let mut messages = Vec::new();
+        for (index, pending) in batch.into_iter().enumerate() {
+            let repeat = repeats.next_if(|repeat| repeat.index == index);
+            let is_repeat = repeat.is_some();
+            let (seq, id, pending) = match repeat {
+                None => {
+                    let (seq, id) = places.next().expect("what is no repeat has a place");
+                    (seq, id, pending)
+                }
+                Some(Repeat { seq, id, first: Some(first), .. }) => {
+                    (seq, id, pending.saying(first))
+                }
+                // What it said comes through the log of all nodes.
+                Some(Repeat { seq, id, first: None, .. }) => {
+                    let answer = PublishAnswer { origin: pending.origin, outcome: Ok((id, seq)) };
+                    self.publish_answers.push_back(answer);
+                    continue;
+                }
+            };
+            let stored = self.settings.cluster.then(|| pending.stored(seq, id));
+            let taken = room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
+            // A repeat that is new here is one whose commit was not answered: others lack it too.
+            let is_news = !(is_repeat && matches!(taken, Taken::Known(_)));
+            if let Taken::Known(answer) = taken {
+                self.publish_answers.extend(answer);
+            }
+            messages.extend(stored.filter(|_| is_news));
+        }
+        assert!(repeats.next().is_none(), "a repeat is one of the batch");
+        if !messages.is_empty() {
+            messages.sort_by_key(|message| message.seq);
+            room.is_commit_unsent = true;
+            self.unsent.committed(room_id, messages);
         }
         self.mark_dirty(room_id);
     }
@@ -234,7 +307,15 @@ impl PendingPublish {
             msg: self.publish.msg.clone(),
             img: self.publish.img.clone(),
             time: self.publish.time.clone(),
+            cid: self.publish.cid.clone(),
         }
+    }
+
+    /// The same request, about what its author said the first time.
+    fn saying(mut self, first: First) -> PendingPublish {
+        let First { msg, img, time } = first;
+        self.publish = Box::new(Publish { msg, img, time, cid: self.publish.cid.take() });
+        self
     }
 
     fn stored(&self, seq: Seq, id: i64) -> StoredMessage {

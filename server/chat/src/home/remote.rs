@@ -211,16 +211,25 @@ impl Home {
         let room = self.rooms.get_mut(&room_id).expect("a room is kept while it fetches");
         match outcome {
             Ok(messages) => {
+                // Other nodes do not know either what became of a batch of this one.
+                let is_news =
+                    self.settings.cluster && room.log.is_doubted() && !room.is_commit_unsent;
+                let mut news = Vec::new();
                 for message in messages {
                     let seq = message.seq;
                     if seq > SEQ_MAX {
                         counters.cluster_ignored += 1;
                         continue;
                     }
+                    news.extend(is_news.then(|| message.clone()));
                     room.take(self.now, seq, Entry::from(message), &mut self.scratch);
                 }
                 room.log.fetched(self.now, self.numbering.keeps_messages());
                 room.hand_on(&mut self.scratch);
+                if !news.is_empty() {
+                    room.is_commit_unsent = true;
+                    self.unsent.committed(room_id, news);
+                }
             }
             Err(StoreDown) => {
                 counters.fetches_failed += 1;

@@ -1,12 +1,16 @@
 use throng_engine::{Keyed, Place, Seed, ShardId};
 
 use super::*;
-use crate::store::Appended;
+use crate::store::{AppendFault, Appended};
 
 fn home() -> Home {
     let seed = Seed { placement: [7; 16], random: [0; 32], started_unix_ms: 0 };
     let place = Place { shard: ShardId(0), shards: 1, seed };
     Home::new(Settings::default(), &place, Keyed::new([7; 16]))
+}
+
+fn one() -> Result<Appended, AppendFault> {
+    Ok(Appended { first_seq: Seq(1), ids: vec![1], repeats: Vec::new() })
 }
 
 #[test]
@@ -21,7 +25,7 @@ fn answers_that_another_answer_overtook_are_counted() {
 #[test]
 #[should_panic(expected = "a room is kept while it commits")]
 fn a_commit_of_an_unknown_room_is_a_bug() {
-    home().appended(RoomId(1), Ok(Appended { first_seq: Seq(1), ids: vec![1] }));
+    home().appended(RoomId(1), one(), &mut Counters::default());
 }
 
 #[test]
@@ -29,7 +33,7 @@ fn a_commit_of_an_unknown_room_is_a_bug() {
 fn a_commit_whose_ids_are_not_those_of_its_messages_is_a_bug() {
     let mut home = home();
     home.add_room(&RoomInfo { id: RoomId(1), name: Box::default(), last_seq: Seq(0) });
-    home.appended(RoomId(1), Ok(Appended { first_seq: Seq(1), ids: vec![1] }));
+    home.appended(RoomId(1), one(), &mut Counters::default());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod chat;
 mod cluster;
 mod limits;
 mod presence;
+mod repeats;
 mod transport;
 mod unread;
 mod world;

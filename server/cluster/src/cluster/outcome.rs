@@ -12,7 +12,7 @@ use crate::event::{Effects, Note};
 use crate::keys::parse_presence_field;
 use crate::lease::Phase;
 use crate::loading::LastChange;
-use crate::order::{Failure, Fields, Order, OrderId, Outcome};
+use crate::order::{Failure, Fields, NumberFault, Order, OrderId, Outcome};
 use crate::peers::{Grace, Registry};
 use crate::sweep::RANK_MS;
 
@@ -38,7 +38,7 @@ impl Cluster {
         }
         match outcome {
             Ok(outcome) => self.done(now, purpose, outcome, effects),
-            Err(_) => self.failed(now, purpose, effects),
+            Err(failure) => self.failed(now, purpose, &failure, effects),
         }
     }
 
@@ -162,20 +162,21 @@ impl Cluster {
             }
             (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
             // A first number beyond this is no number of Redis's: handled as a failure, below.
-            (Purpose::Number { publish_id, room, count }, Outcome::Numbered { first })
-                if first.0 <= u64::MAX - u64::from(count) =>
+            (Purpose::Number { publish_id, room, count }, Outcome::Numbered(numbers))
+                if numbers.repeats.len() as u64 <= count && numbers.first.0 <= u64::MAX - count =>
             {
-                self.raise_height(room, Seq(first.0 + u64::from(count) - 1));
-                effects.numbered.push(self.numbering.done(publish_id, Some(first)));
+                let new = count - numbers.repeats.len() as u64;
+                self.raise_height(room, Seq((numbers.first.0 + new).max(1) - 1));
+                effects.numbered.push(self.numbering.done(publish_id, Ok(numbers)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.
             (purpose, _) => {
-                self.failed(now, purpose, effects);
+                self.failed(now, purpose, &Failure::Broken { why: "answer" }, effects);
             }
         }
     }
 
-    fn failed(&mut self, now: Now, purpose: Purpose, effects: &mut Effects) {
+    fn failed(&mut self, now: Now, purpose: Purpose, failure: &Failure, effects: &mut Effects) {
         match purpose {
             Purpose::Write { presence, map } => {
                 self.presence.written(presence, false);
@@ -196,7 +197,11 @@ impl Cluster {
                 self.cards.insert(user);
             }
             Purpose::Number { publish_id, .. } => {
-                effects.numbered.push(self.numbering.done(publish_id, None));
+                let fault = match failure {
+                    Failure::Refused { .. } => NumberFault::Refused,
+                    Failure::Broken { .. } => NumberFault::Unknown,
+                };
+                effects.numbered.push(self.numbering.done(publish_id, Err(fault)));
             }
             Purpose::Claim { .. }
             | Purpose::Renew { .. }

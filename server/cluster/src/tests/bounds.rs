@@ -2,19 +2,29 @@
 
 use std::sync::Arc;
 
-use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
+use throng_chat::{Cid, NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use super::cards::card;
 use super::world::World;
 use crate::model::Mode;
-use crate::order::{Append, Order, OrderId};
+use crate::order::{Append, NumberFault, Numbers, Order, OrderId};
 use crate::{Event, PublishId};
 
 fn message(text: &str) -> (NewMessage, Arc<throng_chat::UserCard>) {
-    let new =
-        NewMessage { user: UserId(1), msg: text.into(), img: Box::default(), time: Box::default() };
-    (new, card(1))
+    let (img, time) = (Box::default(), Box::default());
+    (NewMessage { user: UserId(1), msg: text.into(), img, time, cid: None }, card(1))
 }
+
+fn again(text: &str, cid: &str) -> (NewMessage, Arc<throng_chat::UserCard>) {
+    let (message, card) = message(text);
+    (NewMessage { cid: Cid::new(cid), ..message }, card)
+}
+
+fn from(id: u64, first: u64) -> (PublishId, Result<Numbers, NumberFault>) {
+    (PublishId(id), Ok(Numbers { first: Seq(first), repeats: Vec::new() }))
+}
+
+const REFUSED: Result<Numbers, NumberFault> = Err(NumberFault::Refused);
 
 #[test]
 fn a_full_backlog_becomes_tips() {
@@ -123,14 +133,52 @@ fn redis_numbers_messages_where_there_is_no_sql_log() {
         world.step(node, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
         world.run(50);
     }
-    assert_eq!(world.node(0).numbered, [(PublishId(1), Some(Seq(1)))]);
-    assert_eq!(world.node(1).numbered, [(PublishId(1), Some(Seq(3)))]);
+    assert_eq!(world.node(0).numbered, [from(1, 1)]);
+    assert_eq!(world.node(1).numbered, [from(1, 3)]);
     let seqs = |world: &mut World, node| -> Vec<u64> {
         world.node(node).messages.iter().map(|(_, message)| message.seq.0).collect()
     };
     // A node's own messages come back in sequence with those of the others.
     assert_eq!(seqs(&mut world, 0), [1, 2, 3, 4]);
     assert_eq!(seqs(&mut world, 1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn redis_numbers_a_message_once_however_often_and_wherever_it_is_published() {
+    let mut world = World::new(1);
+    world.settings.ephemeral = true;
+    world.start();
+    world.start();
+    world.run(1_000);
+    let batch = vec![again("a", "x"), message("b"), again("a", "x"), again("c", "y")];
+    world.step(0, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
+    // At the same time, before either has heard of it.
+    let batch = vec![again("other", "y"), again("d", "z")];
+    world.step(1, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
+    let batch = vec![again("e", "x")];
+    world.step(1, Event::Publish { id: PublishId(2), room: RoomId(2), batch });
+    world.run(50);
+    let numbers = |first, repeats: &[(usize, u64)]| {
+        let repeats = repeats.iter().map(|(index, seq)| (*index, Seq(*seq))).collect();
+        Ok(Numbers { first: Seq(first), repeats })
+    };
+    let mut first = world.node(0).numbered.clone();
+    let mut second = world.node(1).numbered.clone();
+    second.sort_by_key(|(id, _)| *id);
+    assert_eq!(second.pop(), Some((PublishId(2), numbers(1, &[]))), "another room");
+    let (first, second) = (first.pop().expect("numbers"), second.pop().expect("numbers"));
+    if first.1 == numbers(1, &[(2, 1)]) {
+        assert_eq!(second.1, numbers(4, &[(0, 3)]));
+    } else {
+        assert_eq!((first.1, second.1), (numbers(3, &[(2, 3), (3, 1)]), numbers(1, &[])));
+    }
+    let heard: Vec<_> = world.node(0).messages.iter().map(|(_, message)| message.seq.0).collect();
+    assert_eq!(heard.len(), 5, "each once: {heard:?}");
+    world.run(10 * 60 * 1000);
+    let batch = vec![again("late", "x")];
+    world.step(0, Event::Publish { id: PublishId(2), room: RoomId(2), batch });
+    world.run(50);
+    assert_eq!(world.node(0).numbered.pop(), Some((PublishId(2), numbers(2, &[]))));
 }
 
 #[test]
@@ -143,7 +191,7 @@ fn numbers_do_not_decrease_when_redis_loses_its_data() {
         world.step(0, publish(seq));
         world.run(50);
         world.redis.redis.clear();
-        assert_eq!(world.node(0).numbered.pop(), Some((PublishId(seq), Some(Seq(seq)))));
+        assert_eq!(world.node(0).numbered.pop(), Some(from(seq, seq)));
     }
 }
 
@@ -157,7 +205,7 @@ fn a_publish_above_the_bound_or_without_redis_is_refused() {
     for id in 1..=3 {
         world.step(0, publish(id));
     }
-    assert_eq!(world.node(0).numbered, [(PublishId(3), None)], "the one above the bound");
+    assert_eq!(world.node(0).numbered, [(PublishId(3), REFUSED)], "the one above the bound");
     assert_eq!(world.status(0).counters.numbering_full, 1);
     world.run(50);
     assert_eq!(world.node(0).numbered.len(), 3);
@@ -165,7 +213,7 @@ fn a_publish_above_the_bound_or_without_redis_is_refused() {
     world.run(10);
     world.node(0).numbered.clear();
     world.step(0, publish(4));
-    assert_eq!(world.node(0).numbered, [(PublishId(4), None)]);
+    assert_eq!(world.node(0).numbered, [(PublishId(4), REFUSED)]);
 }
 
 /// Redis may execute the second first, and a refusal overtakes both.
@@ -187,13 +235,13 @@ fn each_publish_of_a_room_is_answered_with_its_own_number() {
             .iter()
             .map(|(_, message)| {
                 let id = message.msg.parse().expect("the id is the text");
-                (PublishId(id), Some(message.seq))
+                from(id, message.seq.0)
             })
-            .chain([(PublishId(4), None)])
+            .chain([(PublishId(4), REFUSED)])
             .collect();
-        placed.sort_unstable();
+        placed.sort_unstable_by_key(|(id, _)| *id);
         let mut answered = node.numbered.clone();
-        answered.sort_unstable();
+        answered.sort_unstable_by_key(|(id, _)| *id);
         assert_eq!(answered, placed, "seed {seed}");
     }
 }

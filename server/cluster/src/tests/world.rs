@@ -12,7 +12,7 @@ use throng_engine::{Now, SessionId};
 
 use crate::entry::process_of;
 use crate::model::{Mode, Server};
-use crate::order::{Failure, Order, OrderId, Outcome};
+use crate::order::{Failure, NumberFault, Numbers, Order, OrderId, Outcome};
 use crate::tests::cards::card;
 use crate::{Cluster, Effects, Event, Note, PublishId, Seed, Settings, Status};
 
@@ -30,7 +30,7 @@ pub struct Node {
     pub messages: Vec<(RoomId, StoredMessage)>,
     pub revoked: usize,
     pub changed: Vec<UserId>,
-    pub numbered: Vec<(PublishId, Option<Seq>)>,
+    pub numbered: Vec<(PublishId, Result<Numbers, NumberFault>)>,
     pub tips: usize,
     pub announced: usize,
     pub gone: usize,

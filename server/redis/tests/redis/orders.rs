@@ -1,7 +1,9 @@
 //! What each order does to one server.
 
 use throng_chat::{RoomId, Seq, UserId};
-use throng_cluster::{Append, EntryId, Fd, Order, Outcome, StreamEntries, Write};
+use throng_cluster::{
+    Append, EntryId, Fd, Numbers, Order, Outcome, StreamEntries, UnnumberedMessage, Write,
+};
 
 use crate::executor::{add, executor, members, settings};
 use crate::server::Server;
@@ -130,27 +132,54 @@ async fn logs_are_appended_to_and_read_in_order() {
 async fn redis_numbers_messages_that_no_database_keeps() {
     let server = Server::start(&[]);
     let redis = executor(&settings(&server.url()));
-    let number = |at_least, count| {
+    let number = |at_least, messages: &[(&str, Option<&str>)]| {
+        let messages = messages.iter().map(|(json, cid_key)| UnnumberedMessage {
+            json: (*json).to_owned(),
+            cid_key: cid_key.map(str::to_owned),
+        });
         redis.execute(Order::Number {
             counters: "t:seq:{0}".into(),
             stream: "t:log:{0}".into(),
             room: RoomId(16),
             at_least: Seq(at_least),
-            count,
             maxlen: 1000,
             fields: vec![("k".into(), "m".into())],
+            messages: messages.collect(),
+            cid_ttl_ms: 60_000,
         })
     };
-    let first = |first| Ok(Outcome::Numbered { first: Seq(first) });
-    assert_eq!(number(0, 3).await, first(1));
-    assert_eq!(number(0, 1).await, first(4));
-    assert_eq!(number(9_007_199_254_740_000, 1).await, first(9_007_199_254_740_001));
+    let numbers = |first, repeats: &[(usize, u64)]| {
+        let repeats = repeats.iter().map(|(index, seq)| (*index, Seq(*seq))).collect();
+        Ok(Outcome::Numbered(Numbers { first: Seq(first), repeats }))
+    };
+    let plain = ("{}", None);
+    assert_eq!(number(0, &[plain, plain, plain]).await, numbers(1, &[]));
+    let (x, y) = (Some("t:cid:{0}:16:1:x"), Some("t:cid:{0}:16:1:y"));
+    let batch = [("[1]", y), plain, ("[2]", x), ("[3]", x)];
+    assert_eq!(number(0, &batch).await, numbers(4, &[(3, 6)]), "twice in one batch");
+    assert_eq!(number(0, &[("[4]", x)]).await, numbers(7, &[(0, 6)]), "nothing is new");
+    let batch = [("[5]", x), plain, ("[6]", y)];
+    assert_eq!(number(0, &batch).await, numbers(7, &[(0, 6), (2, 4)]));
+    let left: u64 = server.cli(&["PTTL", "t:cid:{0}:16:1:x"]).parse().expect("a number");
+    assert!((1..=60_000).contains(&left), "{left}");
+    let large = number(9_007_199_254_740_000, &[plain]).await;
+    assert_eq!(large, numbers(9_007_199_254_740_001, &[]));
     assert_eq!(server.cli(&["HGET", "t:seq:{0}", "16"]), "9007199254740001");
     let from = vec![("t:log:{0}".to_owned(), EntryId::ZERO)];
     let read = redis.execute(Order::Read { from, count: 10, block_ms: 1 }).await;
     let Ok(Outcome::Entries(entries)) = read else { panic!("{read:?}") };
-    let fields: Vec<_> = entries[0].entries.iter().map(|(_, fields)| fields[1].1.clone()).collect();
-    assert_eq!(fields, ["1", "4", "9007199254740001"]);
+    let fields = entries[0].entries.iter().map(|(_, fields)| &fields[1..]);
+    let fields: Vec<_> =
+        fields.map(|rest| rest.iter().map(|f| &*f.1).collect::<Vec<_>>()).collect();
+    assert_eq!(
+        fields,
+        [
+            [r#"{"r":16,"m":[{},{},{}]}"#, "1"],
+            [r#"{"r":16,"m":[[1],{},[2]]}"#, "4"],
+            [r#"{"r":16,"m":[{}]}"#, "7"],
+            [r#"{"r":16,"m":[{}]}"#, "9007199254740001"],
+        ]
+    );
 }
 
 #[tokio::test]

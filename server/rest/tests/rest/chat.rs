@@ -23,7 +23,7 @@ async fn user(bench: &Bench, email: &str) -> (u32, String) {
 }
 
 fn message(user: u32, msg: String) -> NewMessage {
-    NewMessage { user, msg, img: String::new(), time: "2026-11-23T00:31:11.784Z".into() }
+    NewMessage { user, msg, img: String::new(), time: "2026-11-23T00:31:11.784Z".into(), cid: None }
 }
 
 #[tokio::test]
@@ -48,6 +48,22 @@ async fn rooms_are_listed_with_who_is_there_and_what_is_unread() {
             ],
         }),
     );
+}
+
+#[tokio::test]
+async fn the_history_has_client_ids_for_their_author_only() {
+    let bench = bench().await;
+    let (ann, token) = user(&bench, "ann@b.c").await;
+    let (bob, _) = user(&bench, "bob@b.c").await;
+    let with_cid =
+        |user, cid: &str| NewMessage { cid: Some(cid.into()), ..message(user, "x".into()) };
+    let messages = vec![with_cid(ann, "hers"), with_cid(bob, "his"), message(ann, "none".into())];
+    bench.store.append(1, Some(1), messages).await.expect("append");
+    let uri = format!("/api/history/message?total=0&current=1&roomid=1&api_token={token}");
+    let answer = bench.get(&uri).await.json();
+    let rows = answer["data"]["data"].as_array().expect("rows");
+    let cids: Vec<_> = rows.iter().map(|row| row.get("cid").cloned()).collect();
+    assert_eq!(cids, [Some(json!("hers")), None, None]);
 }
 
 #[tokio::test]

@@ -109,7 +109,13 @@ pub fn text(user: u32, msg: &str) -> NewMessage {
         msg: msg.into(),
         img: String::new(),
         time: "2026-11-23T00:31:11.784Z".into(),
+        cid: None,
     }
+}
+
+/// A message that its author may send again.
+pub fn with_cid(user: u32, msg: &str, cid: &str) -> NewMessage {
+    NewMessage { cid: Some(cid.into()), ..text(user, msg) }
 }
 
 pub fn texts(user: u32, from: u64, to: u64) -> Vec<NewMessage> {

@@ -100,7 +100,10 @@ async fn an_append_that_would_leave_a_gap_or_repeat_is_refused_alone() {
     assert_eq!(right.await.expect("append").ids.len(), 1);
     assert!(matches!(late.await, Err(AppendError::OutOfSequence { last_seq: 4, .. })));
     assert!(matches!(nowhere.await, Err(AppendError::UnknownRoom)));
-    assert_eq!(empty.await.expect("append"), Appended { first_seq: 1, ids: Vec::new() });
+    assert_eq!(
+        empty.await.expect("append"),
+        Appended { first_seq: 1, ids: Vec::new(), repeats: Vec::new() }
+    );
     let page = bench.store.history(1, 1, 0).await.expect("query").expect("room");
     let rows: Vec<_> = page.rows.iter().map(|row| row.msg.as_str()).collect();
     assert_eq!(rows, ["1", "2", "3", "right"]);

@@ -14,7 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::Scenario;
 use crate::common::{
-    DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts,
+    Bench, DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts,
+    with_cid,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -84,8 +85,19 @@ enum Cut {
     Before,
     /// The server has committed, and its answer is lost.
     After,
-    /// The same, and the server cannot be reached for a while.
-    ForLong,
+    /// As before, and the server cannot be reached for a while.
+    BeforeForLong,
+    AfterForLong,
+}
+
+impl Cut {
+    fn is_received(self) -> bool {
+        matches!(self, Cut::After | Cut::AfterForLong)
+    }
+
+    fn is_long(self) -> bool {
+        matches!(self, Cut::BeforeForLong | Cut::AfterForLong)
+    }
 }
 
 /// A proxy between a store and its server. When armed, it cuts the connection at the next COMMIT.
@@ -150,8 +162,8 @@ async fn relay(
                 let is_cut = is_commit && is_armed.swap(false, Relaxed);
                 if is_cut {
                     cuts.fetch_add(1, Relaxed);
-                    is_gone.store(cut == Cut::ForLong, Relaxed);
-                    if cut != Cut::Before && server.write_all(bytes).await.is_ok() {
+                    is_gone.store(cut.is_long(), Relaxed);
+                    if cut.is_received() && server.write_all(bytes).await.is_ok() {
                         // Its answer proves that it has committed.
                         let _ = server.read(&mut down).await;
                     }
@@ -202,24 +214,67 @@ async fn a_commit_that_was_not_answered_is_not_repeated() {
     check_cut_commit(Cut::After).await;
 }
 
-/// The callers get an error, though the messages may have been kept. The next append gets the next seq.
-async fn a_commit_that_stays_in_doubt_blocks_no_other() {
-    let bench = bench().await;
+/// A store whose server commits or not, and is then out of reach; tries to reach it end early.
+async fn cut_store(bench: &Bench, cut: Cut) -> (Proxy, Store) {
     let server = SERVER.with(Arc::clone);
-    let proxy = Proxy::start(bench.flavor, server.socket(), Cut::ForLong);
+    let proxy = Proxy::start(bench.flavor, server.socket(), cut);
     let options = Options { busy_timeout_ms: 200, ..options(&bench.dir) };
     let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
     store.append(1, None, texts(1, 1, 2)).await.expect("append");
     proxy.is_armed.store(true, Relaxed);
-    let doubtful = store.append(1, None, texts(1, 3, 4)).await;
-    assert!(matches!(doubtful, Err(AppendError::Store(StoreError::Database(_)))), "{doubtful:?}");
-    assert_eq!(store.metrics().counters.commit_failures.load(Relaxed), 1);
+    (proxy, store)
+}
+
+/// The callers are told that it is unknown. The next append gets the next seq, and a message that is
+/// sent again gets its own.
+async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
+    let bench = bench().await;
+    let (proxy, store) = cut_store(&bench, Cut::AfterForLong).await;
+    let doubtful = store.append(1, None, vec![text(1, "3"), with_cid(1, "4", "four")]).await;
+    assert!(matches!(doubtful, Err(AppendError::Unknown(_))), "{doubtful:?}");
+    let counters = &store.metrics().counters;
+    assert_eq!(counters.commit_failures.load(Relaxed), 1);
+    assert_eq!(counters.commits_unknown.load(Relaxed), 1);
     proxy.is_gone.store(false, Relaxed);
     let placed = store.append(1, None, texts(1, 5, 5)).await.expect("append");
     assert_eq!(placed.first_seq, 5);
+    let again = store.append(1, None, vec![with_cid(1, "4", "four")]).await.expect("append");
+    assert_eq!((again.ids.len(), again.repeats[0].seq), (0, 4));
     let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
     let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+}
+
+/// The store has given up its attempts, and the server comes back: what callers are told is what
+/// happened.
+async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
+    for cut in [Cut::BeforeForLong, Cut::AfterForLong] {
+        let bench = bench().await;
+        let (proxy, store) = cut_store(&bench, cut).await;
+        let append = store.append(1, None, vec![with_cid(1, "3", "three")]);
+        let comes_back = async {
+            let retries = &store.metrics().counters.commit_retries;
+            let deadline = Instant::now() + TIMEOUT;
+            while retries.load(Relaxed) < 4 {
+                assert!(Instant::now() < deadline, "{cut:?}: it does not give up");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // The last attempt ends, and nothing is written any more.
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            proxy.is_gone.store(false, Relaxed);
+        };
+        let (appended, ()) = tokio::join!(append, comes_back);
+        let rows = bench.store.fetch(1, 2, 100).await.expect("fetch");
+        if cut.is_received() {
+            let placed = appended.expect("it was committed");
+            assert_eq!((placed.first_seq, placed.ids), (3, vec![rows[0].id]));
+        } else {
+            assert!(matches!(appended, Err(AppendError::Store(_))), "{appended:?}");
+            assert_eq!(rows.len(), 0);
+        }
+        assert_eq!(store.metrics().counters.commits_unknown.load(Relaxed), 0, "{cut:?}");
+        store.append(1, None, texts(1, 4, 4)).await.expect("append");
+    }
 }
 
 async fn a_statement_without_an_answer_in_time_fails() {
@@ -295,8 +350,11 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a_commit_that_was_not_answered_is_not_repeated", || {
         Box::pin(a_commit_that_was_not_answered_is_not_repeated())
     }),
-    ("a_commit_that_stays_in_doubt_blocks_no_other", || {
-        Box::pin(a_commit_that_stays_in_doubt_blocks_no_other())
+    ("a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other", || {
+        Box::pin(a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other())
+    }),
+    ("a_commit_in_doubt_is_looked_up_before_its_callers_are_answered", || {
+        Box::pin(a_commit_in_doubt_is_looked_up_before_its_callers_are_answered())
     }),
     ("a_statement_without_an_answer_in_time_fails", || {
         Box::pin(a_statement_without_an_answer_in_time_fails())

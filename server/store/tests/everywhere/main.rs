@@ -9,6 +9,7 @@ mod commit;
 mod faults;
 mod history;
 mod nodes;
+mod repeats;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,7 +43,13 @@ async fn mariadb() {
 
 async fn check(flavor: Flavor) {
     let server = Arc::new(Server::start(flavor).await);
-    let everywhere = [accounts::SCENARIOS, commit::SCENARIOS, history::SCENARIOS, nodes::SCENARIOS];
+    let everywhere = [
+        accounts::SCENARIOS,
+        commit::SCENARIOS,
+        history::SCENARIOS,
+        nodes::SCENARIOS,
+        repeats::SCENARIOS,
+    ];
     // The last scenarios kill the server.
     for (name, scenario) in everywhere.into_iter().chain([faults::SCENARIOS]).flatten() {
         eprintln!("{flavor:?}: {name}");

@@ -4,6 +4,7 @@ const TEXTS: Record<string, string> = {
   too_large: "This is too long or too large.",
   image_invalid: "The server could not read this image.",
   storage_unavailable: "The server could not store this.",
+  unknown_outcome: "The server does not know whether it has stored this.",
   not_member: "You are not in this room any more.",
   unknown_room: "This room does not exist.",
   room_limit: "You are in too many rooms.",
@@ -15,9 +16,9 @@ export function describeRefusal(code: string, message: string): string {
   return TEXTS[code] ?? (message || "The server rejected the request.");
 }
 
-/** Nothing was done, and the same request may be repeated a little later. */
-export function isTooSoon(code: string): boolean {
-  return code === "rate_limited" || code === "busy";
+/** The same message may be sent again a little later; it is stored once, whatever happened to it before. */
+export function mayRepeat(code: string): boolean {
+  return ["rate_limited", "busy", "unknown_outcome", "timeout"].includes(code);
 }
 
 /** Refusals with a temporary cause. */

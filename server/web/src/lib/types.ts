@@ -26,6 +26,8 @@ export interface Message {
 /** A message of this tab that the server has not confirmed yet. */
 export interface Outgoing {
   key: string;
+  /** Its id for the server, which stores it once however often it is sent. */
+  cid: string;
   msg: string;
   /** The image as a URL: of the local picture, then of the uploaded one. */
   img: string;

@@ -150,9 +150,9 @@ export function createChat(options: ChatOptions) {
     room.phase.value = "joined";
     markUnread(room, ack.seq ?? 0, knownSeq);
     unread.value = { ...unread.value, [room.id]: 0 };
-    const stretch = await room.catchUp(knownSeq, ack.seq ?? 0);
+    await room.catchUp(knownSeq, ack.seq ?? 0);
     if (!isCurrent()) return;
-    outbox.settle(room, stretch !== null && (stretch.messages.length > 0 || !ack.seq));
+    outbox.settle(room);
     void outbox.pump(room);
   }
 

@@ -1,7 +1,7 @@
 import type { Socket } from "socket.io-client";
 import type { Api } from "../net/api";
 import { ask } from "../net/socket";
-import { describeRefusal, isTooSoon } from "../lib/refusals";
+import { describeRefusal, mayRepeat } from "../lib/refusals";
 import { createTimestamps } from "../lib/time";
 import type { Outgoing, User } from "../lib/types";
 import type { RoomState } from "./room";
@@ -15,12 +15,18 @@ export interface OutboxHooks {
   onExpired: () => void;
 }
 
+/** As hard to guess as need be: other users' ids do not matter. */
+function createCid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Sends a room's outgoing messages in the order they were written. */
 export function createOutbox(api: Api, socket: Socket, user: () => User, token: string, hooks: OutboxHooks) {
   const timestamp = createTimestamps();
   const pumping = new Set<number>();
   const rejoined = new Set<string>();
-  /** How often a message was refused because it was sent too soon. */
+  /** How often a message was refused and is to be sent again. */
   const pause_counts = new Map<string, number>();
   let pausedUntil_ms = 0;
   let sent_count = 0;
@@ -48,6 +54,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       msg: item.msg,
       img: item.img,
       time: item.time,
+      cid: item.cid,
       username: email,
       src: avatar,
     });
@@ -72,7 +79,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       rejoined.add(item.key);
       room.patch(item.key, { isEmitted: false });
       await hooks.rejoin(room);
-    } else if (isTooSoon(ack.code) && (pause_counts.get(item.key) ?? 0) < PAUSES_MAX) {
+    } else if (mayRepeat(ack.code) && (pause_counts.get(item.key) ?? 0) < PAUSES_MAX) {
       pause_counts.set(item.key, (pause_counts.get(item.key) ?? 0) + 1);
       const pause_ms = ack.retry_after_ms ?? PAUSE_MS;
       pausedUntil_ms = Date.now() + pause_ms;
@@ -111,6 +118,7 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       sent_count += 1;
       const item: Outgoing = {
         key: `o${sent_count}`,
+        cid: createCid(),
         msg,
         img: picture ? URL.createObjectURL(picture) : "",
         picture,
@@ -131,15 +139,10 @@ export function createOutbox(api: Api, socket: Socket, user: () => User, token: 
       void pump(room);
     },
 
-    /**
-     * After a reconnection the history shows which messages had arrived. The rest is sent again,
-     * unless the room keeps no history (`isStored` false): then the user decides.
-     */
-    settle(room: RoomState, isStored: boolean): void {
+    /** After a reconnection, what was not confirmed is sent again: the server stores it once. */
+    settle(room: RoomState): void {
       for (const item of room.outgoing.value) {
-        if (item.state !== "sending" || !item.isEmitted) continue;
-        if (isStored) room.patch(item.key, { isEmitted: false });
-        else room.patch(item.key, { state: "failed", reason: "The connection broke before it was confirmed." });
+        if (item.state === "sending" && item.isEmitted) room.patch(item.key, { isEmitted: false });
       }
     },
   };

@@ -90,6 +90,7 @@ canaries! {
     one_lane_for_both_directions_is_caught: OneLane within 200,
     a_lane_without_its_bound_is_caught: LaneTooRoomy within 200,
     a_message_stored_and_refused_is_caught: StoreAppliesThenRefuses within 40,
+    forgotten_client_ids_are_caught: ForgetCids within 60,
     swapped_ids_are_caught: StoreSwapsIds within 60,
     lost_bytes_are_caught: DropBytes within 40,
     a_stale_answer_is_caught: StaleAnswer within 40,

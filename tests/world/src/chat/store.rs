@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use throng_chat::store::{First, Repeat};
 use throng_chat::{
-    Appended, Chat, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo, Seq, StoreDown,
-    StoredMessage, TokenHash, UserCard, UserId,
+    AppendFault, Appended, Chat, Cid, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo,
+    Seq, StoreDown, StoredMessage, TokenHash, UserCard, UserId,
 };
 
 /// Messages in the answer to one fetch, so that a gap takes several.
@@ -20,6 +21,7 @@ pub struct Row {
     pub msg: Box<str>,
     img: Box<str>,
     time: Box<str>,
+    cid: Option<Cid>,
 }
 
 pub struct Store {
@@ -39,6 +41,10 @@ pub struct Store {
     pub fetches: Vec<(u64, u64)>,
     /// Answers nothing to a fetch.
     pub forgets: bool,
+    /// Stores every message anew, whatever client id it has.
+    pub repeats: bool,
+    /// Appends, and does not know it.
+    pub loses_answers: bool,
     pub is_down: bool,
     /// Commands wait until this is cleared.
     pub is_paused: bool,
@@ -67,6 +73,8 @@ impl Store {
             checks: Vec::new(),
             fetches: Vec::new(),
             forgets: false,
+            repeats: false,
+            loses_answers: false,
             is_down: false,
             is_paused: false,
             next_id: 0,
@@ -119,7 +127,7 @@ impl Store {
         let seq = Seq(self.last_seq(room).0 + 1);
         // Ids of this node's messages count from 1.
         let id = 1000 + seq.0 as i64;
-        let row = Row { id, user, msg: text.into(), img: "".into(), time: "t".into() };
+        let row = Row { id, user, msg: text.into(), img: "".into(), time: "t".into(), cid: None };
         let stored = StoredMessage { author: self.card(user.0), ..self.stored(seq, &row) };
         self.rows.insert((room, seq), row);
         stored
@@ -144,14 +152,30 @@ impl Store {
 
     fn append(&mut self, room: RoomId, first_seq: Option<Seq>, batch: Vec<NewMessage>) -> Appended {
         let first_seq = first_seq.unwrap_or_else(|| Seq(self.last_seq(room).0 + 1));
-        let mut ids = Vec::with_capacity(batch.len());
-        for (seq, message) in (first_seq.0..).zip(batch) {
-            let NewMessage { user, msg, img, time } = message;
+        let (mut ids, mut repeats) = (Vec::new(), Vec::new());
+        let mut seq = first_seq;
+        for (index, message) in batch.into_iter().enumerate() {
+            if let Some(first) = self.first(room, &message) {
+                repeats.push(Repeat { index, ..first });
+                continue;
+            }
+            let NewMessage { user, msg, img, time, cid } = message;
             self.next_id += 1;
             ids.push(self.next_id);
-            self.rows.insert((room, Seq(seq)), Row { id: self.next_id, user, msg, img, time });
+            self.rows.insert((room, seq), Row { id: self.next_id, user, msg, img, time, cid });
+            seq.0 += 1;
         }
-        Appended { first_seq, ids }
+        Appended { first_seq, ids, repeats }
+    }
+
+    /// The stored message that this one repeats.
+    fn first(&self, room: RoomId, message: &NewMessage) -> Option<Repeat> {
+        let cid = message.cid.as_ref().filter(|_| !self.repeats)?;
+        let mut rows = self.rows.range((room, Seq(0))..=(room, Seq(u64::MAX)));
+        let is_first = |row: &Row| row.user == message.user && row.cid.as_ref() == Some(cid);
+        let ((_, seq), row) = rows.find(|(_, row)| is_first(row))?;
+        let Row { msg, img, time, .. } = row.clone();
+        Some(Repeat { index: 0, seq: *seq, id: row.id, first: Some(First { msg, img, time }) })
     }
 
     fn create(&mut self, room: RoomId) -> Option<RoomInfo> {
@@ -194,7 +218,12 @@ impl crate::Store<Chat> for Store {
                 Reply::TokensChecked { tokens, outcome: up.map(|()| ended) }
             }
             Command::Append { room, first_seq, batch } => {
-                Reply::Appended { room, outcome: up.map(|()| self.append(room, first_seq, batch)) }
+                let appended = up.map(|()| self.append(room, first_seq, batch));
+                let outcome = match appended {
+                    Ok(_) if self.loses_answers => Err(AppendFault::Unknown),
+                    appended => appended.map_err(AppendFault::from),
+                };
+                Reply::Appended { room, outcome }
             }
             Command::CreateRoom { room } => {
                 Reply::RoomCreated { room, outcome: up.map(|()| self.create(room)) }

@@ -3,7 +3,7 @@ use crate::ids::{ShardId, UserId};
 
 fn entry(id: i64, is_own: bool) -> Entry {
     let author = UserCard { id: UserId(1), email: "".into(), name: "a".into(), avatar: "".into() };
-    let publish = Publish { msg: "".into(), img: "".into(), time: "".into() };
+    let publish = Publish { msg: "".into(), img: "".into(), time: "".into(), cid: None };
     let publisher = SessionId::new(ShardId(0), 1, 1);
     let origin = is_own.then_some(Origin { publisher, ack: Some(1) });
     Entry { id, author: Arc::new(author), publish: Box::new(publish), origin }

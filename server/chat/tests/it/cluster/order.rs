@@ -230,3 +230,50 @@ fn a_refused_commit_that_was_kept_holds_nobody_up() {
     let want = [("doubtful", 1), ("next", 2)].map(|(m, s)| (m.to_owned(), s));
     assert_eq!(heard(bob, &mut world), want);
 }
+
+#[test]
+fn a_message_that_another_node_stored_is_told_here_as_the_first_one_said() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    // This node does not know of it: the other's answer was lost, and then the author came here.
+    world.store.loses_answers = true;
+    world.send(alice, r#"421["message",{"msg":"first","roomid":1,"cid":"x"}]"#);
+    world.store.loses_answers = false;
+    world.take(alice);
+    world.take_signals();
+    world.send(alice, r#"422["message",{"msg":"second","roomid":1,"cid":"x"}]"#);
+    let said = world.take(alice);
+    assert!(said[0].contains(r#""msg":"first""#), "{said:?}");
+    assert_eq!(said[1], r#"432[{"ok":true,"id":1,"seq":1}]"#);
+    let signals = |world: &mut World| -> Vec<Box<str>> {
+        let committed = world.take_signals().into_iter().filter_map(|signal| match signal {
+            Signal::Committed { messages, .. } => Some(messages),
+            _ => None,
+        });
+        committed.flat_map(|messages| messages.to_vec()).map(|message| message.msg).collect()
+    };
+    assert_eq!(signals(&mut world), ["first".into()], "others may lack it as well");
+    world.send(alice, r#"423["message",{"msg":"third","roomid":1,"cid":"x"}]"#);
+    assert_eq!(world.take(alice), [r#"433[{"ok":true,"id":1,"seq":1}]"#]);
+    assert!(signals(&mut world).is_empty());
+}
+
+#[test]
+fn a_commit_of_unknown_outcome_is_told_to_other_nodes_once_it_is_found() {
+    let mut world = World::new(1, cluster());
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.store.loses_answers = true;
+    say(alice, &mut world, 1, "in doubt");
+    world.store.loses_answers = false;
+    world.take_signals();
+    world.advance(1_000);
+    let signals = world.take_signals();
+    let is_told = |signal: &Signal| match signal {
+        Signal::Committed { messages, .. } => &*messages[0].msg == "in doubt",
+        _ => false,
+    };
+    assert_eq!(signals.iter().filter(|signal| is_told(signal)).count(), 1, "{signals:?}");
+    assert_eq!(heard(alice, &mut world), [("in doubt".to_owned(), 1)]);
+}
