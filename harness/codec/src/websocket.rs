@@ -115,6 +115,11 @@ impl Decoder {
         Decoder { mask, message_bytes_max, buffer: Vec::new(), message: None, fragments: 0 }
     }
 
+    /// Changes the size of messages that are accepted from now on.
+    pub fn limit(&mut self, message_bytes_max: usize) {
+        self.message_bytes_max = message_bytes_max;
+    }
+
     /// Takes bytes as they come from the connection.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

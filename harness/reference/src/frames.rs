@@ -61,6 +61,13 @@ impl<R: Read> Reader<R> {
         Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)) }
     }
 
+    /// Changes the size of messages that are accepted from now on.
+    pub fn limit(&mut self, message_bytes_max: usize) {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.limit(message_bytes_max);
+        }
+    }
+
     pub fn get_ref(&self) -> &R {
         &self.stream
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -99,16 +100,24 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         413 => "Payload Too Large",
         429 => "Too Many Requests",
+        503 => "Service Unavailable",
         _ => "Other",
     }
 }
 
-/// Reads a request head; `None` at the end of the stream.
-pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+/// Reads a request head; `None` at the end of the stream. With `spins` it does not wait for more.
+pub fn read_head(reader: &mut BufReader<TcpStream>, spins: bool) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
+    if spins {
+        reader.get_ref().set_read_timeout(Some(Duration::from_millis(1)))?;
+    }
     loop {
         let before = head.len();
-        let count = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head)?;
+        let read = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head);
+        if spins && read.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock) {
+            continue;
+        }
+        let count = read?;
         if count == 0 {
             return Ok(None);
         }

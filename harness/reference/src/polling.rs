@@ -61,6 +61,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         out.held = false;
         out.released = false;
         let mut packets = std::mem::take(&mut out.queue);
+        out.bytes = 0;
         if out.closed.is_some() && !out.by_client {
             packets.push(Packet::text(Kind::Close, ""));
         }
@@ -139,10 +140,12 @@ pub fn post(
             return Ok(engine_error(3).with("Connection", "close"));
         }
         session.posting = true;
-        (session.protocol, world.options.max_payload)
+        (session.protocol, world.payload_max(&sid))
     };
-    let max = if lock(world).has(Defect::PayloadUnlimited) { 256 << 20 } else { max };
-    let body = read_body(reader, request.body_length, max)?;
+    let held = Some(lock(world)).filter(|world| world.has(Defect::BodyHoldsAll));
+    let body = read_body(reader, request.body_length, max);
+    drop(held);
+    let body = body?;
     let mut world = lock(world);
     if let Some(session) = world.sessions.get_mut(&sid) {
         session.posting = false;

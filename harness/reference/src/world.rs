@@ -22,6 +22,8 @@ const NODE_DIED: &str = "node_died";
 #[derive(Default)]
 pub struct Outgoing {
     pub queue: Vec<Packet>,
+    /// Bytes of packets that were queued and are not sent yet.
+    pub bytes: usize,
     /// A GET is held for this session.
     pub held: bool,
     /// The held GET must be answered now, with a noop if the queue is empty.
@@ -47,7 +49,10 @@ impl Pipe {
     }
 
     pub fn push(&self, packet: Packet) {
-        self.lock().queue.push(packet);
+        let mut out = self.lock();
+        out.bytes += packet.data.bytes();
+        out.queue.push(packet);
+        drop(out);
         self.wake.notify_all();
     }
 }
@@ -239,6 +244,7 @@ impl World {
             self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
         }
         let is_protocol_fault = code == 1008;
+        let is_too_large = code == 1009 && self.has(Defect::TooLargeClosesAnother);
         let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
             || (reason == NODE_DIED && self.has(Defect::DeadNodeStays));
         if !stays_in_rooms {
@@ -246,13 +252,18 @@ impl World {
         }
         if let Some(session) = self.sessions.remove(sid) {
             let mut out = session.pipe.lock();
+            if code == 4001 {
+                // The client does not read it.
+                out.queue.clear();
+            }
             out.by_client = reason == "client_disconnect";
             out.closed.get_or_insert((code, reason));
             drop(out);
             session.pipe.wake.notify_all();
         }
-        if is_protocol_fault && self.has(Defect::FaultClosesAnother) {
-            let neighbour = self.sessions.keys().next().cloned();
+        if is_too_large || is_protocol_fault && self.has(Defect::FaultClosesAnother) {
+            let known = |sid: &&String| !is_too_large || self.user_of(sid).is_some();
+            let neighbour = self.sessions.keys().find(known).cloned();
             if let Some(neighbour) = neighbour {
                 self.end_session(&neighbour, 1011, "transport_error");
             }
@@ -301,6 +312,29 @@ impl World {
         node(one).is_some() && node(other).is_some() && node(one) != node(other)
     }
 
+    /// The largest message or body of a session, or of a client that has none.
+    pub fn payload_max(&self, sid: &str) -> usize {
+        if self.has(Defect::PayloadUnlimited) || self.has(Defect::AnonymousUnlimited) {
+            return 256 << 20;
+        }
+        match self.user_of(sid) {
+            Some(_) => self.options.max_payload,
+            None => self.options.anonymous_payload_max,
+        }
+    }
+
+    /// Whether no further session without a user may be opened.
+    pub fn is_full(&self) -> bool {
+        let anonymous = self.sessions.values().filter(|session| session.user.is_none());
+        anonymous.count() >= self.options.anonymous_sessions_max
+    }
+
+    /// Whether a client is read only as fast as one without a user.
+    pub fn is_slowed(&self, sid: &str) -> bool {
+        let is_abused = [Defect::UnreadAnswersKept, Defect::RefusalHoldsAll];
+        self.user_of(sid).is_none() && !is_abused.iter().any(|defect| self.has(*defect))
+    }
+
     pub fn user(&self, id: u64) -> Option<&User> {
         self.users.get((id as usize).checked_sub(1)?)
     }
@@ -324,6 +358,7 @@ impl World {
         let mut ended = Vec::new();
         let allows_silence_4 = self.has(Defect::SilenceAllowed);
         let allows_silence_3 = self.has(Defect::SilenceAllowedEio3);
+        let keeps_unread = self.has(Defect::UnreadAnswersKept);
         for (sid, session) in &mut self.sessions {
             match session.protocol {
                 Protocol::Eio3 => {
@@ -340,6 +375,9 @@ impl World {
                         session.pong_due = Some(session.ping_due + options.ping_timeout);
                     }
                 }
+            }
+            if session.pipe.lock().bytes > options.outbound_bytes_max && !keeps_unread {
+                ended.push((sid.clone(), 4001, "slow_consumer"));
             }
             if session.connect_due.is_some_and(|due| now > due) {
                 ended.push((sid.clone(), 4003, "connect_timeout"));
