@@ -172,7 +172,7 @@ fn serve_apart(defect: Option<Defect>, program: &Path) -> Option<(Apart, Arc<Run
     let mut run = run_against(vec![Target::parse(url, "/socket.io/").ok()?]);
     run.abuse = Some(Plan {
         time: Duration::from_millis(1_500),
-        connections: 32,
+        connections: 24,
         users: 10,
         slack: Duration::from_millis(20),
         server_pid: Some(server.0.id()),

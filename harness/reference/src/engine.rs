@@ -20,6 +20,9 @@ use crate::{polling, rest, upgrade};
 
 const ENGINE_PATHS: [&str; 4] = ["/socket.io/", "/socket.io", "/ws/", "/ws"];
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// What a request and a byte of its body count for, where the client's user is not known.
+const REQUEST_PACKETS: usize = 5;
+const PACKET_BYTES: usize = 16;
 const WRITE_WAIT: Duration = Duration::from_secs(2);
 /// How long a session that ended is read, for the peer's close frame.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
@@ -31,7 +34,10 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_WAIT))?;
     let spins = lock(world).has(Defect::UnfinishedHeadSpins);
     let mut rate = Rate::new();
+    let mut packets = 0;
     loop {
+        // It is answered first, so that only clients of many requests wait.
+        rate.take(packets, 0);
         let request = match read_head(&mut reader, spins) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
@@ -43,9 +49,8 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
         };
         stream.set_read_timeout(None)?;
         let of_user = lock(world).user_of(request.param("sid").unwrap_or("")).is_some();
-        if !of_user {
-            rate.take();
-        }
+        // A body may hold many packets, and a request costs more than one.
+        packets = if of_user { 0 } else { REQUEST_PACKETS + request.body_length / PACKET_BYTES };
         if !ENGINE_PATHS.contains(&request.path.as_str()) {
             let response = rest::answer(world, &request, &mut reader)?;
             response.write(&stream, request.method != "HEAD")?;
@@ -255,10 +260,14 @@ fn read_websocket(
             frames.limit(world.payload_max(sid));
             world.is_slowed(sid)
         };
-        if is_slowed && closed_at.is_none() {
-            rate.take();
+        let message = frames.next();
+        if is_slowed
+            && closed_at.is_none()
+            && let Ok(message) = &message
+        {
+            rate.take(1, message.bytes());
         }
-        match frames.next() {
+        match message {
             Ok(Message::Text(text)) => {
                 let packet = engine::decode(protocol, &Frame::Text(text));
                 lock(world).handle(sid, packet);

@@ -16,6 +16,8 @@ use crate::outcome::{Outcome, Stop, fail, skip};
 const MEMORY_MAX: u64 = 64_000_000;
 const IDLE_WITHIN: Duration = Duration::from_secs(5);
 const IDLE_SHARE_MAX: f64 = 0.05;
+/// A latency that is too long so many times is the target's.
+const ROUNDS: usize = 3;
 /// Of the target if it does not say.
 const MAX_PAYLOAD: u64 = 1_000_000;
 
@@ -34,7 +36,10 @@ pub fn judge(context: &Context, input: &Input) -> Outcome {
     let others = Others::join(context, &plan)?;
     let mut findings = round(context, &plan, input, &others)?;
     let is_late = |finding: &Finding| matches!(finding, Finding::Late(_));
-    if !findings.is_empty() && findings.iter().all(is_late) {
+    for _ in 1..ROUNDS {
+        if findings.is_empty() || !findings.iter().all(is_late) {
+            break;
+        }
         context.step("measured once more");
         findings = round(context, &plan, input, &others)?;
     }
@@ -85,7 +90,12 @@ fn round(
         let text = format!("{} sessions of others ended: {}", ended.len(), ended.join(", "));
         findings.push(Finding::Other(text));
     }
-    findings.extend(Way::ALL.iter().filter_map(|&way| late(plan, &rest, &during, way)));
+    let mut rests = vec![rest];
+    if late(plan, &rests, &during).next().is_some() {
+        // The machine may have become slower meanwhile.
+        rests.push(others.talk("rest again", plan.rest_time())?);
+        findings.extend(late(plan, &rests, &during));
+    }
     let peak = peak.transpose().map_err(broken)?;
     if let (Some(before), Some(peak)) = (before, peak) {
         let grown = peak.saturating_sub(before);
@@ -117,16 +127,23 @@ fn setting(context: &Context, plan: &Plan) -> Result<Setting, Stop> {
     })
 }
 
-/// Whether the latency of this way is above what it may be.
-fn late(plan: &Plan, rest: &Talk, during: &Talk, way: Way) -> Option<Finding> {
-    let (was, is) = (rest.latency(way)?, during.latency(way)?);
-    let machine = during.machine(way).saturating_sub(rest.machine(way));
-    let bound = (2 * was).max(plan.slack) + machine;
-    let text = || {
-        let bound = milliseconds(bound);
-        format!("{}, at most {bound} allowed", compared(rest, during, way))
-    };
-    (is > bound).then(|| Finding::Late(text()))
+/// Latencies above what they may be after the slowest rest.
+fn late<'a>(
+    plan: &'a Plan,
+    rests: &'a [Talk],
+    during: &'a Talk,
+) -> impl Iterator<Item = Finding> + 'a {
+    Way::ALL.into_iter().filter_map(|way| {
+        let rest = rests.iter().max_by_key(|rest| rest.latency(way))?;
+        let (was, is) = (rest.latency(way)?, during.latency(way)?);
+        let machine = during.machine(way).saturating_sub(rest.machine(way));
+        let bound = (2 * was).max(plan.slack) + machine;
+        let text = || {
+            let bound = milliseconds(bound);
+            format!("{}, at most {bound} allowed", compared(rest, during, way))
+        };
+        (is > bound).then(|| Finding::Late(text()))
+    })
 }
 
 fn report(context: &Context, rest: &Talk, during: &Talk, tally: &Tally) {

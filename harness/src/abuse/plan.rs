@@ -22,8 +22,8 @@ impl Plan {
         (self.time / 2).clamp(Duration::from_millis(500), Duration::from_secs(2))
     }
 
-    /// What the runner grants a case on top of its timeout: it may be tried twice.
+    /// What the runner grants a case on top of its timeout: it may be tried three times.
     pub fn case_time(&self) -> Duration {
-        (self.time + self.rest_time()) * 2
+        (self.time + 2 * self.rest_time()) * 3
     }
 }
