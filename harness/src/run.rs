@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::abuse::plan::Plan;
@@ -56,6 +56,7 @@ pub struct Run {
     users: AtomicU64,
     rooms: AtomicU64,
     contexts: AtomicUsize,
+    attacks: AtomicU8,
 }
 
 impl Run {
@@ -78,6 +79,7 @@ impl Run {
             // Anywhere in the range of room ids, far from the default rooms.
             rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
             contexts: AtomicUsize::new(0),
+            attacks: AtomicU8::new(0),
         }
     }
 
@@ -103,6 +105,11 @@ impl Run {
     /// Cases take the nodes in turn.
     pub fn next_node(&self) -> usize {
         self.contexts.fetch_add(1, Ordering::Relaxed) % self.nodes.len()
+    }
+
+    /// Counts the attacks on the target, from 0, and again after 256.
+    pub fn next_attack(&self) -> u8 {
+        self.attacks.fetch_add(1, Ordering::Relaxed)
     }
 
     pub fn fresh_room(&self) -> u64 {

@@ -13,7 +13,7 @@ use crate::defect::Defect;
 use crate::frames::{Fault, Reader, Writer};
 use crate::handshake::{engine_error, handshake_identity, protocol_of};
 use crate::http::{Request, Response, read_body, read_head};
-use crate::rate::Rate;
+use crate::rate::{Rate, TURN};
 use crate::shared::{Shared, lock};
 use crate::world::Pipe;
 use crate::{polling, rest, upgrade};
@@ -38,7 +38,10 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
     loop {
         // It is answered first, so that only clients of many requests wait.
         rate.take(packets, 0);
-        let request = match read_head(&mut reader, spins) {
+        stream.set_nonblocking(spins)?;
+        let read = read_head(&mut reader, spins);
+        stream.set_nonblocking(false)?;
+        let request = match read {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(why) if why.kind() == io::ErrorKind::Other => {
@@ -261,11 +264,11 @@ fn read_websocket(
             world.is_slowed(sid)
         };
         let message = frames.next();
-        if is_slowed
-            && closed_at.is_none()
-            && let Ok(message) = &message
-        {
-            rate.take(1, message.bytes());
+        match &message {
+            // What a client sends after its end has no hurry.
+            _ if closed_at.is_some() => thread::sleep(TURN),
+            Ok(message) if is_slowed => rate.take(1, message.bytes()),
+            Ok(_) | Err(_) => {}
         }
         match message {
             Ok(Message::Text(text)) => {

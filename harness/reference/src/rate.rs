@@ -8,7 +8,7 @@ const BURST: f64 = 200.0;
 /// A packet of more bytes counts as several.
 const PACKET_BYTES: f64 = 1024.0;
 /// Between the packets of a burst: other clients' threads get the lock meanwhile.
-const TURN: Duration = Duration::from_millis(2);
+pub const TURN: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Counts what one connection sent, and pauses its thread when that is too much.

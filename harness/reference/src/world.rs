@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
@@ -16,6 +16,8 @@ use crate::options::Options;
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are created by their first join.
 const FIRST_ROOMS: [u64; 2] = [1, 2];
+/// Every session is looked at so often.
+const HEARTBEATS_EVERY: Duration = Duration::from_millis(20);
 const NODE_DIED: &str = "node_died";
 
 /// Packets to be sent to one client.
@@ -140,6 +142,7 @@ pub struct World {
     pub tab_left: BTreeSet<(u64, u64)>,
     pub last_identity: Option<(u64, Option<String>)>,
     pub late: Vec<(Instant, String, Packet)>,
+    heartbeats_due: Instant,
 }
 
 impl World {
@@ -157,6 +160,7 @@ impl World {
             tab_left: BTreeSet::new(),
             last_identity: None,
             late: Vec::new(),
+            heartbeats_due: Instant::now(),
         }
     }
 
@@ -354,6 +358,18 @@ impl World {
 
     /// Timers: heartbeats, deadlines, unread updates.
     pub fn tick(&mut self, now: Instant) {
+        if now >= self.heartbeats_due {
+            self.heartbeats_due = now + HEARTBEATS_EVERY;
+            self.heartbeats(now);
+        }
+        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, sid, packet) in due {
+            self.push(&sid, packet);
+        }
+        self.flush_counts(now);
+    }
+
+    fn heartbeats(&mut self, now: Instant) {
         let options = self.options.clone();
         let mut ended = Vec::new();
         let allows_silence_4 = self.has(Defect::SilenceAllowed);
@@ -386,11 +402,6 @@ impl World {
         for (sid, code, reason) in ended {
             self.end_session(&sid, code, reason);
         }
-        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
-        for (_, sid, packet) in due {
-            self.push(&sid, packet);
-        }
-        self.flush_counts(now);
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Setting {
     /// The e-mail address of a user who exists.
     pub email: String,
     pub connections: u32,
+    /// Which addresses it comes from, if there are several: a limit per address that one attack has
+    /// exhausted must not keep out the next.
+    pub block: u8,
 }
 
 struct Shared {
@@ -287,7 +290,7 @@ fn open(shared: &Shared, index: u32) -> Result<Held, ClientError> {
     let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
     // Where each connection has an address of its own, so has each that replaces it.
     let group = if input.per_address == 1 { serial as u32 } else { index / input.per_address };
-    let target = setting.target.from_address(address(&setting.target, group));
+    let target = setting.target.from_address(address(setting, group));
     let (stream, sid) = open_as(input.opening, &target, setting.protocol, log)?;
     // Closed by a reset: ports of closed connections are free at once.
     let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
@@ -297,10 +300,11 @@ fn open(shared: &Shared, index: u32) -> Result<Held, ClientError> {
 }
 
 /// An address of an attacker: a loopback has many, any other machine one.
-fn address(target: &Target, group: u32) -> Option<IpAddr> {
-    let is_loopback = matches!(target.addr.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    let [_, high, middle, low] = (group % 0x3f_0000).to_be_bytes();
-    is_loopback.then(|| Ipv4Addr::new(127, 64 + high, middle, low.max(1)).into())
+fn address(setting: &Setting, group: u32) -> Option<IpAddr> {
+    let is_loopback = matches!(setting.target.addr.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    let [_, _, high, low] = group.to_be_bytes();
+    // 127.0.0.1 is that of the others.
+    is_loopback.then(|| Ipv4Addr::new(127, 64 + setting.block % 128, high, low.max(1)).into())
 }
 
 fn open_as(

@@ -124,6 +124,7 @@ fn setting(context: &Context, plan: &Plan) -> Result<Setting, Stop> {
         max_payload: context.capabilities().max_payload.unwrap_or(MAX_PAYLOAD) as usize,
         email: first.email.clone(),
         connections: plan.connections,
+        block: context.run.next_attack(),
     })
 }
 
