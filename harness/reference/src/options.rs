@@ -34,7 +34,7 @@ impl Default for Options {
             upgrade_timeout: Duration::from_millis(3_000),
             max_payload: 1_000_000,
             anonymous_payload_max: 16_384,
-            anonymous_sessions_max: 500,
+            anonymous_sessions_max: 200,
             outbound_bytes_max: 8 << 20,
             unread_window: Duration::from_millis(200),
             message_chars_max: 2_000,
