@@ -33,7 +33,7 @@ pub fn raise_open_files(plan: &Plan) -> Result<(), String> {
         let connections = plan.connections;
         format!("{connections} connections need {needed} open files: see `ulimit -n`")
     };
-    setrlimit(Resource::Nofile, limit.clone()).map_err(|_| too_few())?;
+    setrlimit(Resource::Nofile, limit).map_err(|_| too_few())?;
     if limit.current.is_some_and(|current| current < needed) {
         return Err(too_few());
     }
