@@ -12,7 +12,7 @@ use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::{Failure, Outcome, setup};
 
 const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
-    Plan { name, nodes, shards, redis: false, quick: false }
+    Plan { name, nodes, shards, redis: false, quick: false, unlimited: true }
 }
 
 /// The servers that the whole harness is run against: both drivers, one shard and several, the
@@ -30,12 +30,31 @@ const SPREAD: &[Plan] = &[
 ];
 const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 
+/// The server that is abused, with the limits that it has by default.
+const ABUSED: Plan = Plan { unlimited: false, ..plan("abuse", 1, 2) };
+/// For `test`: one input of each kind that has shown a defect once, in less than a minute.
+const ABUSE_BRIEFLY: [&str; 12] = [
+    "abuse.replies.ws-pings",
+    "abuse.replies.unknown-events",
+    "abuse.replies.reconnects",
+    "abuse.replies.polls",
+    "abuse.unfinished.heads",
+    "abuse.unfinished.chunked-bodies",
+    "abuse.unfinished.fragments",
+    "abuse.unfinished.placeholders",
+    "abuse.floods.sessions",
+    "abuse.floods.logins",
+    "abuse.floods.largest",
+    "abuse.floods.binary-objects",
+];
+
 /// `cargo xtask conform [PLAN…] [ARGS…]`: the release build on both drivers, as one, two and three
-/// nodes, then the harness's own mutants; or the whole harness on the plans that are named.
+/// nodes, then abused, then the harness's own mutants; or the harness on the plans that are named: all
+/// of it, or for `abuse` the cases that abuse the server.
 pub fn conform(args: &[String]) -> Outcome {
     setup::for_run()?;
     let named = args.iter().map_while(|arg| {
-        let mut plans = WHOLE.iter().chain(SPREAD);
+        let mut plans = WHOLE.iter().chain(SPREAD).chain([&ABUSED]);
         plans.find(|plan| plan.name == arg)
     });
     let named: Vec<&Plan> = named.collect();
@@ -47,7 +66,10 @@ pub fn conform(args: &[String]) -> Outcome {
         return sum(&run_all("release", named.into_iter().map(|plan| (plan, args)))?);
     }
     let about_nodes = [args, &ABOUT_NODES.map(String::from)[..]].concat();
-    let counts = run_all("release", everything(args, &about_nodes))?;
+    let mut counts = run_all("release", everything(args, &about_nodes))?;
+    if !args.iter().any(|arg| arg == "--filter") {
+        counts.add(against_ours("release", &ABUSED, args)?);
+    }
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
     run(&harness.to_string_lossy(), &["mutants"], ".")?;
@@ -88,12 +110,18 @@ pub fn in_test() -> Outcome<Counts> {
     let mut runs: Vec<Run<'_>> = everything(&whole, &about_nodes).collect();
     let second = runs.split_off(runs.len() / 2);
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
-    thread::scope(|scope| {
+    let mut counts = thread::scope(|scope| {
         let second = scope.spawn(|| run_all("debug", second));
         let mut counts = run_all("debug", runs)?;
         counts.add(second.join().expect("a run does not panic")?);
-        Ok(counts)
-    })
+        Outcome::Ok(counts)
+    })?;
+    // Latency is judged, so this one goes alone.
+    let mut briefly = vec!["--abuse-seconds", "1.5"];
+    briefly.extend(ABUSE_BRIEFLY.iter().flat_map(|case| ["--filter", case]));
+    let briefly: Vec<String> = briefly.into_iter().map(String::from).collect();
+    counts.add(against_ours("debug", &ABUSED, &briefly)?);
+    Ok(counts)
 }
 
 /// Runs the harness of `profile` against the server of the same.
@@ -103,7 +131,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     fs::create_dir_all(target().join("artifacts"))?;
     let nodes = Nodes::start(&server, plan)?;
     let targets = nodes.urls.join(",");
-    let Plan { name, nodes: count, shards, redis, quick } = plan;
+    let Plan { name, nodes: count, shards, redis, quick, unlimited } = plan;
     let driver = if *redis { "redis" } else { "table" };
     let heartbeats = if *quick { "quick" } else { "default" };
     say(&format!(
@@ -117,6 +145,12 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
     if plan.nodes > 1 {
         harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
+    }
+    if !unlimited {
+        harness.args(["--abuse", "--server-pid", &nodes.pid()?]);
+        if !args.iter().any(|arg| arg == "--filter") {
+            harness.args(["--filter", "abuse"]);
+        }
     }
     harness.args(args);
     let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;

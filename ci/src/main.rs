@@ -41,8 +41,8 @@ usage: cargo xtask <command> [arguments]
                    made by debootstrap below target/fresh; as root. --keep leaves it there
   fuzz [TARGET…] [--seconds N]  fuzz the codecs, 60 seconds per target (see server/wire/fuzz/README.md)
   conform [PLAN…] [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
-                   driver `redis`, and as two and three nodes, and its mutants; ARGS go to
-                   `throng-harness run`
+                   driver `redis`, as two and three nodes, and abused, and its mutants; ARGS go to
+                   `throng-harness run`, such as `abuse --abuse-connections 4096`
   instructions     instructions per delivery, counted by valgrind, against their budgets
   bench            micro-benchmarks
   bench peers|scale|redis [ARGS…]  the runs whose results are kept: next to other servers, at scale, and

@@ -21,6 +21,9 @@ pub struct Plan {
     /// Heartbeats in seconds instead of the default's three quarters of a minute: only so can the
     /// harness wait for silence to be noticed.
     pub quick: bool,
+    /// Limits that load tests have to lift are lifted: the harness uses a server like a crowd, from
+    /// one address.
+    pub unlimited: bool,
 }
 
 const QUICK: &str = " --ping-interval-ms 1000 --ping-timeout-ms 3000 --connect-timeout-ms 3000";
@@ -41,7 +44,10 @@ impl Nodes {
         let dir = target().join("conform").join(format!("{}-{}", plan.name, std::process::id()));
         fs::create_dir_all(&dir)?;
         let mut nodes = Nodes { dir, urls: Vec::new(), redis: None, postgres: None };
-        let mut options = format!("--unlimited --shards {}", plan.shards);
+        let mut options = format!("--shards {}", plan.shards);
+        if plan.unlimited {
+            options += " --unlimited";
+        }
         if plan.quick {
             options += QUICK;
         }
@@ -75,6 +81,12 @@ impl Nodes {
     /// The harness's `--node-command`; it expects `$NODES`.
     pub fn command() -> String {
         root().join("ci").join("node.sh").display().to_string()
+    }
+
+    /// The process of the first node.
+    pub fn pid(&self) -> Outcome<String> {
+        let pid = fs::read_to_string(self.dir.join("0").join("pid"))?;
+        Ok(pid.trim().to_owned())
     }
 
     pub fn dir(&self) -> &Path {

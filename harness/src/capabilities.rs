@@ -23,6 +23,8 @@ pub enum Need {
     Nodes,
     /// Permission to kill nodes and start them again.
     NodeCommand,
+    /// Permission to abuse the target.
+    Abuse,
 }
 
 pub const NOTHING: &[Need] = &[];
@@ -33,6 +35,7 @@ pub const UPGRADE: &[Need] = &[Need::Upgrade];
 pub const UPGRADE_AND_CHAT: &[Need] = &[Need::Upgrade, Need::Chat];
 pub const NODES: &[Need] = &[Need::Chat, Need::Nodes];
 pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
+pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Capabilities {
@@ -75,7 +78,7 @@ impl Capabilities {
             }
             Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
             // Depends on the command line: see `Run::lacks`.
-            Need::Nodes | Need::NodeCommand => None,
+            Need::Nodes | Need::NodeCommand | Need::Abuse => None,
         })
     }
 

@@ -1,11 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use throng_codec::engine::Protocol;
 use throng_spec::Level;
 
+use crate::abuse::plan::Plan;
 use crate::client::options::Transport;
 use crate::combo::{Combo, EVERY};
 
@@ -120,6 +122,47 @@ pub struct RunArgs {
     /// Also run cases that take longer than 10 s with the target's settings
     #[arg(long)]
     pub slow: bool,
+    #[command(flatten)]
+    pub abuse: AbuseArgs,
+}
+
+#[derive(Args)]
+pub struct AbuseArgs {
+    /// Also run the cases abuse.*: answers that are not read, what is never finished, floods. They run
+    /// last, one at a time, while users in a room of their own watch completeness, order and latency
+    #[arg(long)]
+    pub abuse: bool,
+    /// How long each case abuses the target, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, requires = "abuse")]
+    pub abuse_seconds: f64,
+    /// Connections that abuse the target at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "abuse",
+          value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub abuse_connections: u32,
+    /// Users that watch; each sends four messages per second
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "abuse",
+          value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub abuse_users: u32,
+    /// Latency that is fine whatever it was at rest: the 99th percentile may be this or twice that at
+    /// rest, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 20, requires = "abuse")]
+    pub abuse_slack_ms: u64,
+    /// Process of the first target, on this machine: its memory and processor time are judged as well
+    #[arg(long, value_name = "PID", requires = "abuse")]
+    pub server_pid: Option<u32>,
+}
+
+impl AbuseArgs {
+    /// `None` without --abuse.
+    pub fn plan(&self) -> Option<Plan> {
+        self.abuse.then(|| Plan {
+            time: Duration::from_secs_f64(self.abuse_seconds),
+            connections: self.abuse_connections,
+            users: self.abuse_users as usize,
+            slack: Duration::from_millis(self.abuse_slack_ms),
+            server_pid: self.server_pid,
+        })
+    }
 }
 
 #[derive(Args)]

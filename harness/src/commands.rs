@@ -11,6 +11,7 @@ use serde_json::json;
 use throng_reference::defect::Defect;
 use throng_reference::{Options, Reference};
 
+use crate::abuse;
 use crate::capabilities::Capabilities;
 use crate::case::Case;
 use crate::cases;
@@ -97,6 +98,10 @@ fn run(args: &RunArgs) -> Exit {
     run.slow = args.slow;
     run.wait = Duration::from_secs_f64(args.wait);
     run.scripts = Some(args.scripts.clone());
+    run.abuse = args.abuse.plan();
+    if let Some(plan) = &run.abuse {
+        abuse::raise_open_files(plan).map_err(|why| (USAGE, why))?;
+    }
     let run = Arc::new(run);
     let settings = Settings {
         jobs: args.jobs,
@@ -117,6 +122,7 @@ fn run(args: &RunArgs) -> Exit {
         capabilities: &run.capabilities,
         reports: &reports,
         strict: args.strict,
+        abuses: args.abuse.abuse,
     };
     for report in reports.iter().filter(|report| report.is_bad() && !report.known_failing) {
         println!("\n{}", text::details(report));
@@ -400,7 +406,8 @@ fn mutants(args: &MutantsArgs) -> Exit {
     }
     let chosen = args.only.iter().map(|name| defect(name)).collect::<Result<Vec<Defect>, _>>()?;
     let chosen = if chosen.is_empty() { Defect::ALL.to_vec() } else { chosen };
-    let trials = try_all(&chosen, args.jobs, &|trial| {
+    let program = std::env::current_exe().map_err(|why| (USAGE, why.to_string()))?;
+    let trials = try_all(&chosen, args.jobs, &program, &|trial| {
         let verdict = match &trial.killed_by {
             Some(case) => format!("killed   by {case}"),
             None => "SURVIVED".to_owned(),

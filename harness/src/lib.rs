@@ -7,6 +7,7 @@
 //! | [`cli`], [`commands`] | the command line |
 //! | [`case`], [`cases`] | conformance cases, one table per part of a chapter, tied to clauses |
 //! | [`property`] | random scripts of many clients against a small model of the chat |
+//! | [`abuse`] | what abuses a target while others watch; the inputs are rows of the cases `abuse.*` |
 //! | [`mutants`] | the cases against the reference server with one defect each |
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
@@ -25,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod abuse;
 pub mod capabilities;
 pub mod case;
 pub mod cases;

@@ -4,6 +4,9 @@
 //! tried; a mutant that survives them shows a gap in the harness.
 
 use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use serde::Serialize;
 use throng_reference::defect::Defect;
 use throng_reference::{Options, Reference};
 
+use crate::abuse::plan::Plan;
 use crate::capabilities::Need;
 use crate::case::Case;
 use crate::cases;
@@ -25,6 +29,23 @@ use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
 /// Seed of the property tests, fixed so that the outcome can be repeated.
 const SEED: u64 = 1;
 const SCRIPTS: u32 = 12;
+/// Defects that only show while the server is abused: the case with the input that shows it, and what the
+/// observation must say, since a busy machine may make any of these cases fail by its latency.
+const SHOWN_BY_ABUSE: &[(Defect, &str, &str)] = &[
+    (Defect::UnreadAnswersKept, "abuse.replies.eio3-pings", "memory"),
+    (Defect::RefusalHoldsAll, "abuse.replies.unknown-events", "p99"),
+    (Defect::UnfinishedHeadSpins, "abuse.unfinished.heads", "of a core"),
+    (Defect::BodyHoldsAll, "abuse.unfinished.bodies-of-sessions", "are missing"),
+    (Defect::AnonymousUnlimited, "abuse.unfinished.frames", "memory"),
+    (Defect::CrowdLosesMessages, "abuse.floods.sessions", "are missing"),
+    (Defect::LoginHoldsAll, "abuse.floods.logins", "p99"),
+    (Defect::TooLargeClosesAnother, "abuse.floods.largest", "sessions of others ended"),
+];
+/// What its inputs take for the largest message: more than the reference server takes of anyone, so
+/// that a missing limit shows with few connections.
+const ABUSE_PAYLOAD: u64 = 4 << 20;
+/// Abused servers are tried one at a time: their latency is judged.
+static ABUSING: Mutex<()> = Mutex::new(());
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Trial {
@@ -38,8 +59,14 @@ pub struct Trial {
     pub duration_ms: u64,
 }
 
-/// Tries the defects, `jobs` at a time, and passes each trial to `progress` when it ends.
-pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Sync)) -> Vec<Trial> {
+/// Tries the defects, `jobs` at a time, and passes each trial to `progress` when it ends. `program` is
+/// throng-harness itself, for servers that need a process of their own.
+pub fn try_all(
+    defects: &[Defect],
+    jobs: usize,
+    program: &Path,
+    progress: &(dyn Fn(&Trial) + Sync),
+) -> Vec<Trial> {
     let queue: Mutex<VecDeque<(usize, Defect)>> =
         Mutex::new(defects.iter().copied().enumerate().collect());
     let trials: Mutex<Vec<(usize, Trial)>> = Mutex::new(Vec::new());
@@ -49,7 +76,7 @@ pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Syn
                 while let Some((index, defect)) =
                     queue.lock().ok().and_then(|mut queue| queue.pop_front())
                 {
-                    let trial = try_one(defect);
+                    let trial = try_one(defect, program);
                     progress(&trial);
                     if let Ok(mut trials) = trials.lock() {
                         trials.push((index, trial));
@@ -63,15 +90,17 @@ pub fn try_all(defects: &[Defect], jobs: usize, progress: &(dyn Fn(&Trial) + Syn
     trials.into_iter().map(|(_, trial)| trial).collect()
 }
 
-pub fn try_one(defect: Defect) -> Trial {
+pub fn try_one(defect: Defect, program: &Path) -> Trial {
     let start = Instant::now();
-    // A defect between nodes needs two of them.
-    let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
-    let killer = serve(Some(defect), nodes).and_then(|(server, run)| {
-        let killer = find_killer(&run, defect);
-        drop(server);
-        killer
-    });
+    let shown = SHOWN_BY_ABUSE.iter().find(|(shown, ..)| *shown == defect);
+    let killer = if let Some((_, case, mark)) = shown {
+        let _alone = ABUSING.lock().expect("no trial panics");
+        serve_apart(Some(defect), program).and_then(|(_server, run)| abuse_with(&run, case, mark))
+    } else {
+        // A defect between nodes needs two of them.
+        let nodes = if defect.clause().starts_with("NODE-") { 2 } else { 1 };
+        serve(Some(defect), nodes).and_then(|(_server, run)| find_killer(&run, defect))
+    };
     Trial {
         defect: defect.name().to_owned(),
         clause: defect.clause().to_owned(),
@@ -80,6 +109,16 @@ pub fn try_one(defect: Defect) -> Trial {
         observed: killer.and_then(|report| report.observed),
         duration_ms: start.elapsed().as_millis() as u64,
     }
+}
+
+/// Runs the cases that abuse a server against one without a defect.
+pub fn try_abuse_of_correct(program: &Path) -> Vec<Report> {
+    let _alone = ABUSING.lock().expect("no trial panics");
+    let Some((_server, run)) = serve_apart(None, program) else { return Vec::new() };
+    let abuses = |case: &&'static Case| case.needs.contains(&Need::Abuse);
+    let cases: Vec<&'static Case> = cases::all().into_iter().filter(abuses).collect();
+    let settings = Settings { keep_going: true, ..settings() };
+    runner::run(&run, &selection().instances(&cases), &settings, &|_| {})
 }
 
 /// Runs the cases about nodes against two nodes without a defect.
@@ -98,6 +137,12 @@ fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> 
         .iter()
         .map(|url| Target::parse(url, "/socket.io/").ok())
         .collect::<Option<_>>()?;
+    let mut run = run_against(targets);
+    run.node_switch = Some(Box::new(server.node_switch()));
+    Some((server, Arc::new(run)))
+}
+
+fn run_against(targets: Vec<Target>) -> Run {
     // The capabilities are known; a mutant that breaks the probe must not have its cases skipped.
     let mut capabilities = probe(&targets[0]).unwrap_or_default();
     capabilities.eio3_polling = true;
@@ -115,8 +160,48 @@ fn serve(defect: Option<Defect>, nodes: usize) -> Option<(Reference, Arc<Run>)> 
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     run.lease = Duration::from_secs(2);
-    run.node_switch = Some(Box::new(server.node_switch()));
+    run
+}
+
+/// A reference server in a process of its own; it is killed when dropped.
+struct Apart(Child);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The same in a process of its own, whose memory and processor time can be judged.
+fn serve_apart(defect: Option<Defect>, program: &Path) -> Option<(Apart, Arc<Run>)> {
+    #[expect(clippy::disallowed_methods, reason = "it is this program, or that of its own tests")]
+    let mut command = std::process::Command::new(program);
+    command.args(["reference", "--listen", "127.0.0.1:0"]);
+    command.args(defect.iter().flat_map(|defect| ["--defect", defect.name()]));
+    let mut server = Apart(command.stdout(Stdio::piped()).spawn().ok()?);
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take()?).read_line(&mut line).ok()?;
+    let url = line.trim().strip_prefix("reference listening on ")?;
+    let mut run = run_against(vec![Target::parse(url, "/socket.io/").ok()?]);
+    run.capabilities.max_payload = Some(ABUSE_PAYLOAD);
+    run.abuse = Some(Plan {
+        time: Duration::from_millis(1_500),
+        connections: 24,
+        users: 10,
+        slack: Duration::from_millis(20),
+        server_pid: Some(server.0.id()),
+    });
     Some((server, Arc::new(run)))
+}
+
+/// The report of this case, if it failed as `mark` says.
+fn abuse_with(run: &Arc<Run>, case: &str, mark: &str) -> Option<Report> {
+    let case = cases::find(case)?;
+    let reports = runner::run(run, &selection().instances(&[case]), &settings(), &|_| {});
+    let is_shown =
+        |report: &Report| report.observed.as_ref().is_some_and(|observed| observed.contains(mark));
+    reports.into_iter().find(|report| report.verdict == Verdict::Fail && is_shown(report))
 }
 
 fn find_killer(run: &Arc<Run>, defect: Defect) -> Option<Report> {

@@ -1,10 +1,13 @@
 //! What all cases of one run share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::abuse::plan::Plan;
 use crate::capabilities::{Capabilities, Need};
+use crate::client::rest::User;
 use crate::client::target::Target;
 
 /// Kills a node (`down`) or starts it (`up`), and returns when that is done.
@@ -43,11 +46,17 @@ pub struct Run {
     pub lease: Duration,
     /// Directory for shrunk scripts; `None` writes none.
     pub scripts: Option<PathBuf>,
+    /// `None`: the target may not be abused.
+    pub abuse: Option<Plan>,
+    /// The users that watch the target while it is abused: all cases share them, since a server may
+    /// limit registrations.
+    pub others: Mutex<Vec<User>>,
     /// Makes names of this run differ from those of earlier runs against the same server.
     nonce: u64,
     users: AtomicU64,
     rooms: AtomicU64,
     contexts: AtomicUsize,
+    attacks: AtomicU8,
 }
 
 impl Run {
@@ -63,11 +72,14 @@ impl Run {
             node_switch: None,
             lease: Duration::from_secs(12),
             scripts: None,
+            abuse: None,
+            others: Mutex::default(),
             nonce: since.as_micros() as u64 % 1_000_000_000_000,
             users: AtomicU64::new(0),
             // Anywhere in the range of room ids, far from the default rooms.
             rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
             contexts: AtomicUsize::new(0),
+            attacks: AtomicU8::new(0),
         }
     }
 
@@ -78,6 +90,9 @@ impl Run {
         }
         if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
             return Some("nodes are killed only with --node-command");
+        }
+        if needs.contains(&Need::Abuse) && self.abuse.is_none() {
+            return Some("the target is abused only with --abuse");
         }
         self.capabilities.lacks(needs)
     }
@@ -90,6 +105,11 @@ impl Run {
     /// Cases take the nodes in turn.
     pub fn next_node(&self) -> usize {
         self.contexts.fetch_add(1, Ordering::Relaxed) % self.nodes.len()
+    }
+
+    /// Counts the attacks on the target, from 0, and again after 256.
+    pub fn next_attack(&self) -> u8 {
+        self.attacks.fetch_add(1, Ordering::Relaxed)
     }
 
     pub fn fresh_room(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use throng_spec::Level;
 
+use crate::abuse::plan::Plan;
 use crate::capabilities::Need;
 use crate::case::Case;
 use crate::client::transcript::Line;
@@ -84,8 +85,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn kills_nodes(&self) -> bool {
-        self.case.needs.contains(&Need::NodeCommand)
+    /// Whether the case disturbs all others.
+    fn runs_alone(&self) -> bool {
+        let disturbs = |need: &Need| matches!(need, Need::NodeCommand | Need::Abuse);
+        self.case.needs.iter().any(disturbs)
     }
 
     pub fn name(&self) -> String {
@@ -176,9 +179,9 @@ pub fn run(
     settings: &Settings,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
-    // Cases that kill nodes disturb all others: they run last, one at a time.
+    // Cases that kill nodes or abuse the target disturb all others: they run last, one at a time.
     let (alone, together): (Vec<_>, Vec<_>) =
-        instances.iter().copied().enumerate().partition(|(_, instance)| instance.kills_nodes());
+        instances.iter().copied().enumerate().partition(|(_, instance)| instance.runs_alone());
     let queue = Mutex::new(VecDeque::from(together));
     let reports: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
     let stopped = AtomicBool::new(false);
@@ -241,10 +244,12 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         // The receiver is gone when the case timed out.
         let _ = done.send(body(&context));
     });
-    let outcome = match outcome.recv_timeout(settings.timeout) {
+    let abusing = run.abuse.as_ref().filter(|_| instance.case.needs.contains(&Need::Abuse));
+    let timeout = settings.timeout + abusing.map_or(Duration::ZERO, Plan::case_time);
+    let outcome = match outcome.recv_timeout(timeout) {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => {
-            Err(Stop::Error(format!("the case took longer than {:?}", settings.timeout)))
+            Err(Stop::Error(format!("the case took longer than {timeout:?}")))
         }
         Err(RecvTimeoutError::Disconnected) => {
             Err(Stop::Error("the case panicked; see stderr".to_owned()))

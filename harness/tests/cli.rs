@@ -114,6 +114,39 @@ fn a_known_failure_that_passes_fails_the_run() {
 }
 
 #[test]
+fn nothing_is_abused_without_the_option_and_the_closing_line_says_so() {
+    let server = correct();
+    let json = temp("abuse").display().to_string();
+    let args = ["run", "--target", &server.url(), "--filter", "abuse", "--json", &json];
+    let output = harness(&args);
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let results = report(&json)["results"].as_array().expect("results").clone();
+    let left_out = format!("{} cases abuse.* not run (see --abuse)", results.len());
+    assert!(results.len() > 30 && text.contains(&left_out), "{text}");
+    assert!(results.iter().all(|result| result["verdict"] == "skip"));
+    let own_pid = ["run", "--target", &server.url(), "--server-pid", "1"];
+    assert_eq!(code(&own_pid), 2, "options of --abuse need it");
+}
+
+#[test]
+fn abused_a_server_is_judged_by_what_others_notice() {
+    let server = correct();
+    let json = temp("abused").display().to_string();
+    let url = server.url();
+    let run = ["run", "--target", &url, "--filter", "abuse.unfinished.heads", "--json", &json];
+    let abuse = ["--abuse", "--abuse-seconds", "0.5", "--abuse-connections", "4"];
+    assert_eq!(code(&[&run[..], &abuse].concat()), 0);
+    let report = report(&json);
+    let steps = report["results"][0]["steps"].to_string();
+    assert!(steps.contains("4 connections of the abuse opened"), "{steps}");
+    assert!(steps.contains("p99 over polling"), "{steps}");
+    // A process that does not exist cannot be judged, and that is no pass.
+    let gone = [&run[..], &abuse, &["--server-pid", "4194305"]].concat();
+    assert_eq!(code(&gone), 1);
+}
+
+#[test]
 fn without_keep_going_the_run_stops_at_the_first_violated_must() {
     let server = wrong(Defect::EmailToAll);
     let json = temp("stop").display().to_string();

@@ -1,6 +1,8 @@
 //! The reference server passes; every defect is detected by a case that names its clause.
 
-use throng_harness::mutants::{try_all, try_two_correct_nodes};
+use std::path::Path;
+
+use throng_harness::mutants::{try_abuse_of_correct, try_all, try_two_correct_nodes};
 use throng_harness::runner::Verdict;
 use throng_reference::Defect;
 use throng_reference::{Options, Reference};
@@ -39,9 +41,20 @@ fn two_correct_nodes_pass_the_cases_about_nodes() {
 }
 
 #[test]
+fn the_reference_server_passes_while_it_is_abused() {
+    let reports = try_abuse_of_correct(Path::new(env!("CARGO_BIN_EXE_throng-harness")));
+    assert!(reports.len() > 30, "{} cases", reports.len());
+    for report in &reports {
+        let is_passed = matches!(report.verdict, Verdict::Pass);
+        assert!(is_passed, "{}: {:?}: {:?}", report.name, report.observed, report.steps);
+    }
+}
+
+#[test]
 fn every_mutant_is_killed_by_a_case_that_names_its_clause() {
     // A trial mostly waits for events that do not arrive.
-    let trials = try_all(Defect::ALL, 6, &|_| {});
+    let program = Path::new(env!("CARGO_BIN_EXE_throng-harness"));
+    let trials = try_all(Defect::ALL, 6, program, &|_| {});
     assert_eq!(trials.len(), Defect::ALL.len());
     let survivors: Vec<String> = trials
         .iter()

@@ -56,6 +56,15 @@ pub enum Data {
     Binary(Vec<u8>),
 }
 
+impl Data {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Data::Text(text) => text.len(),
+            Data::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     pub kind: Kind,

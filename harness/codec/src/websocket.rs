@@ -92,6 +92,17 @@ pub enum Message {
     Close(Option<Close>),
 }
 
+impl Message {
+    /// Bytes of its payload.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+            Message::Close(close) => close.as_ref().map_or(0, |close| 2 + close.reason.len()),
+        }
+    }
+}
+
 /// A violated rule, by its close code: 1002, 1007 or 1009.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault(pub u16);
@@ -113,6 +124,11 @@ pub struct Decoder {
 impl Decoder {
     pub fn new(mask: Option<Mask>, message_bytes_max: usize) -> Decoder {
         Decoder { mask, message_bytes_max, buffer: Vec::new(), message: None, fragments: 0 }
+    }
+
+    /// Changes the size of messages that are accepted from now on.
+    pub fn limit(&mut self, message_bytes_max: usize) {
+        self.message_bytes_max = message_bytes_max;
     }
 
     /// Takes bytes as they come from the connection.

@@ -105,6 +105,16 @@ defects! {
     RefusalUsesCid, "CHAT-94", "a refused message uses up its cid";
     CidInHistoryOfAll, "REST-48", "the history shows the cids of all users to everybody";
 
+    // Defects that others notice while the server is abused.
+    UnreadAnswersKept, "LIM-81", "what a client does not read is kept without a bound";
+    RefusalHoldsAll, "LIM-81", "each refused event keeps every session waiting for 2 ms";
+    UnfinishedHeadSpins, "LIM-82", "a request head that is not finished is looked at all the time";
+    BodyHoldsAll, "LIM-82", "while a body is received, every session waits";
+    AnonymousUnlimited, "LIM-82", "a client without a user may begin a message of any size";
+    CrowdLosesMessages, "LIM-83", "with more than 30 sessions one member of a room loses messages";
+    LoginHoldsAll, "LIM-83", "each wrong password keeps every session waiting for 50 ms";
+    TooLargeClosesAnother, "LIM-83", "a message too big closes another session too";
+
     // Defects between two nodes.
     CountedPerNode, "NODE-3", "a user with sessions on two nodes counts twice";
     RemoteOrderSwapped, "NODE-4", "two messages are swapped on their way to another node";

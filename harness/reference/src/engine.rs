@@ -4,7 +4,7 @@ use std::io::{self, BufReader};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use throng_codec::engine::{self, Frame, Protocol};
 use throng_codec::websocket::{BINARY, Mask, Message, accept_key};
@@ -13,18 +13,35 @@ use crate::defect::Defect;
 use crate::frames::{Fault, Reader, Writer};
 use crate::handshake::{engine_error, handshake_identity, protocol_of};
 use crate::http::{Request, Response, read_body, read_head};
+use crate::rate::{Rate, TURN};
 use crate::shared::{Shared, lock};
 use crate::world::Pipe;
 use crate::{polling, rest, upgrade};
 
 const ENGINE_PATHS: [&str; 4] = ["/socket.io/", "/socket.io", "/ws/", "/ws"];
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// What a request and a byte of its body count for, where the client's user is not known.
+const REQUEST_PACKETS: usize = 5;
+const PACKET_BYTES: usize = 16;
+const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// How long a session that ended is read, for the peer's close frame.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     stream.set_read_timeout(Some(HEAD_WAIT))?;
+    // What this server writes is small: a client that takes none of it in this time does not read.
+    stream.set_write_timeout(Some(WRITE_WAIT))?;
+    let spins = lock(world).has(Defect::UnfinishedHeadSpins);
+    let mut rate = Rate::new();
+    let mut packets = 0;
     loop {
-        let request = match read_head(&mut reader) {
+        // It is answered first, so that only clients of many requests wait.
+        rate.take(packets, 0);
+        stream.set_nonblocking(spins)?;
+        let read = read_head(&mut reader, spins);
+        stream.set_nonblocking(false)?;
+        let request = match read {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(why) if why.kind() == io::ErrorKind::Other => {
@@ -34,6 +51,9 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             Err(why) => return Err(why),
         };
         stream.set_read_timeout(None)?;
+        let of_user = lock(world).user_of(request.param("sid").unwrap_or("")).is_some();
+        // A body may hold many packets, and a request costs more than one.
+        packets = if of_user { 0 } else { REQUEST_PACKETS + request.body_length / PACKET_BYTES };
         if !ENGINE_PATHS.contains(&request.path.as_str()) {
             let response = rest::answer(world, &request, &mut reader)?;
             response.write(&stream, request.method != "HEAD")?;
@@ -115,6 +135,11 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     if !matches!(request.param("EIO"), Some("3" | "4")) {
         return Some(engine_error(5));
     }
+    let is_user = |token: &str| world.tokens.contains_key(token);
+    if !request.param("api_token").is_some_and(is_user) && world.is_full() {
+        let refusal = Response::new(503, "text/plain", "too many sessions");
+        return Some(refusal.with("Retry-After", "5"));
+    }
     let bad_token =
         request.param("api_token").is_some_and(|token| !world.tokens.contains_key(token));
     if world.has(Defect::AnonymousRefused) && bad_token {
@@ -152,16 +177,13 @@ fn serve_websocket(
     }
     answer.write(&stream, false)?;
     let writer = Writer::new(stream.try_clone()?);
-    let (max, mask) = {
-        let world = lock(world);
-        let unlimited = world.has(Defect::PayloadUnlimited);
-        let max = if unlimited { 256 << 20 } else { world.options.max_payload };
-        (max, (!world.has(Defect::MaskNotRequired)).then_some(Mask::Client))
-    };
-    let mut frames = Reader::new(reader, max, mask);
+    let mask = (!lock(world).has(Defect::MaskNotRequired)).then_some(Mask::Client);
+    // The size of its messages depends on the session.
+    let mut frames = Reader::new(reader, 0, mask);
     let sid = match request.param("sid") {
         Some(sid) => {
             let sid = sid.to_owned();
+            frames.limit(lock(world).payload_max(&sid));
             if !upgrade::probe(world, &sid, &mut frames, &writer, &stream)? {
                 return Ok(());
             }
@@ -183,7 +205,7 @@ fn serve_websocket(
     let drain = thread::spawn(move || {
         drain_to_websocket(protocol, &write_pipe, &write_frames);
         // The client answers our close frame; without an answer the connection ends after this time.
-        let _ = write_stream.set_read_timeout(Some(Duration::from_millis(500)));
+        let _ = write_stream.set_read_timeout(Some(CLOSE_WAIT));
     });
     read_websocket(world, &sid, protocol, &mut frames, &writer, &pipe);
     let _ = drain.join();
@@ -203,6 +225,7 @@ fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
             }
             (std::mem::take(&mut out.queue), out.closed)
         };
+        let bytes: usize = packets.iter().map(|packet| packet.data.bytes()).sum();
         for packet in packets {
             let written = match engine::encode(protocol, &packet) {
                 Frame::Text(text) => writer.text(&text),
@@ -212,6 +235,9 @@ fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
                 return;
             }
         }
+        let mut out = pipe.lock();
+        out.bytes = out.bytes.saturating_sub(bytes);
+        drop(out);
         if let Some((code, reason)) = closed {
             if code != 0 {
                 writer.close(code, reason);
@@ -229,8 +255,22 @@ fn read_websocket(
     writer: &Writer,
     pipe: &Arc<Pipe>,
 ) {
+    let mut rate = Rate::new();
+    let mut closed_at = None;
     loop {
-        match frames.next() {
+        let is_slowed = {
+            let world = lock(world);
+            frames.limit(world.payload_max(sid));
+            world.is_slowed(sid)
+        };
+        let message = frames.next();
+        match &message {
+            // What a client sends after its end has no hurry.
+            _ if closed_at.is_some() => thread::sleep(TURN),
+            Ok(message) if is_slowed => rate.take(1, message.bytes()),
+            Ok(_) | Err(_) => {}
+        }
+        match message {
             Ok(Message::Text(text)) => {
                 let packet = engine::decode(protocol, &Frame::Text(text));
                 lock(world).handle(sid, packet);
@@ -268,7 +308,10 @@ fn read_websocket(
         }
         if pipe.lock().closed.is_some() && !lock(world).sessions.contains_key(sid) {
             // Read on for a limited time, for the peer's close frame.
-            let _ = frames.get_ref().get_ref().set_read_timeout(Some(Duration::from_millis(500)));
+            let _ = frames.get_ref().get_ref().set_read_timeout(Some(CLOSE_WAIT));
+            if closed_at.get_or_insert_with(Instant::now).elapsed() > CLOSE_WAIT {
+                return;
+            }
         }
     }
 }

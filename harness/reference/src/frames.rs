@@ -61,6 +61,13 @@ impl<R: Read> Reader<R> {
         Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)) }
     }
 
+    /// Changes the size of messages that are accepted from now on.
+    pub fn limit(&mut self, message_bytes_max: usize) {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.limit(message_bytes_max);
+        }
+    }
+
     pub fn get_ref(&self) -> &R {
         &self.stream
     }
@@ -78,11 +85,11 @@ impl<R: Read> Reader<R> {
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Fault::Gone),
-                Ok(count) => {
-                    if let Some(decoder) = &mut self.decoder {
-                        decoder.push(&chunk[..count]);
-                    }
-                }
+                Ok(count) => match &mut self.decoder {
+                    Some(decoder) => decoder.push(&chunk[..count]),
+                    // The caller decides for how long.
+                    None => return Err(Fault::Quiet),
+                },
                 Err(why) => match why.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         return Err(Fault::Quiet);

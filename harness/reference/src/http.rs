@@ -2,10 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+const SPIN: Duration = Duration::from_micros(200);
 
 pub struct Request {
     pub method: String,
@@ -99,16 +102,23 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         413 => "Payload Too Large",
         429 => "Too Many Requests",
+        503 => "Service Unavailable",
         _ => "Other",
     }
 }
 
-/// Reads a request head; `None` at the end of the stream.
-pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+/// Reads a request head; `None` at the end of the stream. With `spins` the stream does not block, and
+/// is looked at all the time.
+pub fn read_head(reader: &mut BufReader<TcpStream>, spins: bool) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     loop {
         let before = head.len();
-        let count = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head)?;
+        let read = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head);
+        if spins && read.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock) {
+            thread::sleep(SPIN);
+            continue;
+        }
+        let count = read?;
         if count == 0 {
             return Ok(None);
         }

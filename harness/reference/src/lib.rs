@@ -8,7 +8,7 @@
 //! | [`defect`] | the defects, each with the clause that it breaks |
 //! | [`options`] | limits and times |
 //! | `world` | all state: sessions, users, rooms, messages, files |
-//! | `engine`, `handshake`, `polling`, `upgrade`, `frames`, `http` | connections |
+//! | `engine`, `handshake`, `polling`, `upgrade`, `frames`, `http`, `rate` | connections |
 //! | `packets` | Engine.IO packets to Socket.IO packets to events |
 //! | `chat`, `messages`, `presence`, `unread` | the events of the chat |
 //! | `rest`, `files` | the HTTP API and the images |
@@ -38,6 +38,7 @@ mod messages;
 mod packets;
 mod polling;
 mod presence;
+mod rate;
 mod rest;
 mod shared;
 mod unread;

@@ -11,6 +11,8 @@ use crate::world::{self, CidKey, Message, World};
 
 const TIME_CHARS_MAX: usize = 64;
 const CID_CHARS_MAX: usize = 64;
+/// More sessions than the cases open that abuse nothing.
+const CROWD: usize = 30;
 
 impl World {
     pub fn message(
@@ -171,6 +173,10 @@ impl World {
             return;
         }
         if self.has(Defect::DroppedForOne) && hit(13, deliveries) {
+            return;
+        }
+        let is_crowded = self.sessions.len() > CROWD;
+        if self.has(Defect::CrowdLosesMessages) && is_crowded && hit(5, deliveries) {
             return;
         }
         if self.has(Defect::RemoteMessageLost) && is_remote && hit(7, message.seq) {

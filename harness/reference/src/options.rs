@@ -11,6 +11,12 @@ pub struct Options {
     pub connect_timeout: Duration,
     pub upgrade_timeout: Duration,
     pub max_payload: usize,
+    /// The same until the session's user is known.
+    pub anonymous_payload_max: usize,
+    /// Sessions without a user.
+    pub anonymous_sessions_max: usize,
+    /// Bytes that wait for one client.
+    pub outbound_bytes_max: usize,
     pub unread_window: Duration,
     pub message_chars_max: usize,
     pub attachments_max: u64,
@@ -27,6 +33,9 @@ impl Default for Options {
             connect_timeout: Duration::from_millis(3_000),
             upgrade_timeout: Duration::from_millis(3_000),
             max_payload: 1_000_000,
+            anonymous_payload_max: 16_384,
+            anonymous_sessions_max: 200,
+            outbound_bytes_max: 8 << 20,
             unread_window: Duration::from_millis(200),
             message_chars_max: 2_000,
             attachments_max: 10,

@@ -1,5 +1,6 @@
 //! From Engine.IO packets to Socket.IO packets to events.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -202,6 +203,9 @@ impl World {
 
     /// Answers a refused event (ERR-1, ERR-2).
     pub fn refuse(&mut self, sid: &str, event: &str, id: Option<u64>, code: &str, message: &str) {
+        if self.has(Defect::RefusalHoldsAll) {
+            thread::sleep(Duration::from_millis(2));
+        }
         if let Some(id) = id {
             self.ack(sid, id, json!({ "ok": false, "code": code, "message": message }));
             if !self.has(Defect::AckAndErrorEvent) {

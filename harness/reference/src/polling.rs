@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
@@ -10,7 +11,11 @@ use throng_codec::payload::{self, Body};
 use crate::defect::Defect;
 use crate::handshake::{engine_error, handshake_identity, protocol_of};
 use crate::http::{Request, Response, parse_form, read_body};
+use crate::rate::TURN;
 use crate::shared::{Shared, lock};
+
+/// Packets of one body that are handled without a pause.
+const PACKETS_AT_ONCE: usize = 20;
 
 /// Serves a poll; `None` when the client closed the connection meanwhile.
 pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {
@@ -61,6 +66,7 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         out.held = false;
         out.released = false;
         let mut packets = std::mem::take(&mut out.queue);
+        out.bytes = 0;
         if out.closed.is_some() && !out.by_client {
             packets.push(Packet::text(Kind::Close, ""));
         }
@@ -139,36 +145,63 @@ pub fn post(
             return Ok(engine_error(3).with("Connection", "close"));
         }
         session.posting = true;
-        (session.protocol, world.options.max_payload)
+        (session.protocol, world.payload_max(&sid))
     };
-    let max = if lock(world).has(Defect::PayloadUnlimited) { 256 << 20 } else { max };
-    let body = read_body(reader, request.body_length, max)?;
+    let held = Some(lock(world)).filter(|world| world.has(Defect::BodyHoldsAll));
+    let body = read_body(reader, request.body_length, max);
+    drop(held);
+    let body = body?;
+    let outcome = take_body(world, request, &sid, protocol, body);
     let mut world = lock(world);
     if let Some(session) = world.sessions.get_mut(&sid) {
         session.posting = false;
-    }
-    let Some(body) = body else {
-        world.end_session(&sid, 1009, "too_large");
-        return Ok(Response::new(413, "text/plain", "").with("Cache-Control", "no-store"));
-    };
-    let ok = Response::new(200, "text/html", "ok").with("Cache-Control", "no-store");
-    if world.has(Defect::PostDiscarded) {
-        return Ok(ok);
-    }
-    let decoded = body_of(request, protocol, body)
-        .and_then(|body| payload::decode(protocol, &body).ok())
-        .filter(|packets| packets.iter().all(|packet| has_valid_direction(protocol, packet)));
-    let Some(packets) = decoded else {
-        world.end_session(&sid, 1008, "parse_error");
-        return Ok(engine_error(3));
-    };
-    for packet in packets {
-        world.handle(&sid, Ok(packet));
-    }
-    if let Some(session) = world.sessions.get_mut(&sid) {
         session.last_packet_at = Instant::now();
     }
-    Ok(ok)
+    let ok = Response::new(200, "text/html", "ok").with("Cache-Control", "no-store");
+    Ok(match outcome {
+        Ok(()) => ok,
+        Err(Broken::TooLarge) => {
+            world.end_session(&sid, 1009, "too_large");
+            Response::new(413, "text/plain", "").with("Cache-Control", "no-store")
+        }
+        Err(Broken::Malformed) => {
+            world.end_session(&sid, 1008, "parse_error");
+            engine_error(3)
+        }
+    })
+}
+
+enum Broken {
+    TooLarge,
+    Malformed,
+}
+
+fn take_body(
+    world: &Shared,
+    request: &Request,
+    sid: &str,
+    protocol: Protocol,
+    body: Option<Vec<u8>>,
+) -> Result<(), Broken> {
+    let body = body.ok_or(Broken::TooLarge)?;
+    let is_slowed = {
+        let world = lock(world);
+        if world.has(Defect::PostDiscarded) {
+            return Ok(());
+        }
+        world.is_slowed(sid)
+    };
+    let packets = body_of(request, protocol, body)
+        .and_then(|body| payload::decode(protocol, &body).ok())
+        .filter(|packets| packets.iter().all(|packet| has_valid_direction(protocol, packet)))
+        .ok_or(Broken::Malformed)?;
+    for (index, packet) in packets.into_iter().enumerate() {
+        if is_slowed && index >= PACKETS_AT_ONCE {
+            thread::sleep(TURN);
+        }
+        lock(world).handle(sid, Ok(packet));
+    }
+    Ok(())
 }
 
 /// Pings and pongs are valid in one direction only.

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufReader};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -234,6 +236,9 @@ impl World {
         match (fault, found.map(|user| user.id)) {
             (None, Some(id)) => self.token_answer(id, "Logged in", false),
             (fault, _) => {
+                if self.has(Defect::LoginHoldsAll) {
+                    thread::sleep(Duration::from_millis(50));
+                }
                 let message = fault.unwrap_or("The e-mail or password is wrong.");
                 Response::json(200, &json!({ "errno": 1, "message": message }))
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
@@ -16,12 +16,16 @@ use crate::options::Options;
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are created by their first join.
 const FIRST_ROOMS: [u64; 2] = [1, 2];
+/// Every session is looked at so often.
+const HEARTBEATS_EVERY: Duration = Duration::from_millis(20);
 const NODE_DIED: &str = "node_died";
 
 /// Packets to be sent to one client.
 #[derive(Default)]
 pub struct Outgoing {
     pub queue: Vec<Packet>,
+    /// Bytes of packets that were queued and are not sent yet.
+    pub bytes: usize,
     /// A GET is held for this session.
     pub held: bool,
     /// The held GET must be answered now, with a noop if the queue is empty.
@@ -47,7 +51,10 @@ impl Pipe {
     }
 
     pub fn push(&self, packet: Packet) {
-        self.lock().queue.push(packet);
+        let mut out = self.lock();
+        out.bytes += packet.data.bytes();
+        out.queue.push(packet);
+        drop(out);
         self.wake.notify_all();
     }
 }
@@ -149,6 +156,7 @@ pub struct World {
     pub tab_left: BTreeSet<(u64, u64)>,
     pub last_identity: Option<(u64, Option<String>)>,
     pub late: Vec<(Instant, String, Packet)>,
+    heartbeats_due: Instant,
 }
 
 impl World {
@@ -167,6 +175,7 @@ impl World {
             tab_left: BTreeSet::new(),
             last_identity: None,
             late: Vec::new(),
+            heartbeats_due: Instant::now(),
         }
     }
 
@@ -254,6 +263,7 @@ impl World {
             self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
         }
         let is_protocol_fault = code == 1008;
+        let is_too_large = code == 1009 && self.has(Defect::TooLargeClosesAnother);
         let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
             || (reason == NODE_DIED && self.has(Defect::DeadNodeStays));
         if !stays_in_rooms {
@@ -261,13 +271,18 @@ impl World {
         }
         if let Some(session) = self.sessions.remove(sid) {
             let mut out = session.pipe.lock();
+            if code == 4001 {
+                // The client does not read it.
+                out.queue.clear();
+            }
             out.by_client = reason == "client_disconnect";
             out.closed.get_or_insert((code, reason));
             drop(out);
             session.pipe.wake.notify_all();
         }
-        if is_protocol_fault && self.has(Defect::FaultClosesAnother) {
-            let neighbour = self.sessions.keys().next().cloned();
+        if is_too_large || is_protocol_fault && self.has(Defect::FaultClosesAnother) {
+            let known = |sid: &&String| !is_too_large || self.user_of(sid).is_some();
+            let neighbour = self.sessions.keys().find(known).cloned();
             if let Some(neighbour) = neighbour {
                 self.end_session(&neighbour, 1011, "transport_error");
             }
@@ -316,6 +331,29 @@ impl World {
         node(one).is_some() && node(other).is_some() && node(one) != node(other)
     }
 
+    /// The largest message or body of a session, or of a client that has none.
+    pub fn payload_max(&self, sid: &str) -> usize {
+        if self.has(Defect::PayloadUnlimited) || self.has(Defect::AnonymousUnlimited) {
+            return 256 << 20;
+        }
+        match self.user_of(sid) {
+            Some(_) => self.options.max_payload,
+            None => self.options.anonymous_payload_max,
+        }
+    }
+
+    /// Whether no further session without a user may be opened.
+    pub fn is_full(&self) -> bool {
+        let anonymous = self.sessions.values().filter(|session| session.user.is_none());
+        anonymous.count() >= self.options.anonymous_sessions_max
+    }
+
+    /// Whether a client is read only as fast as one without a user.
+    pub fn is_slowed(&self, sid: &str) -> bool {
+        let is_abused = [Defect::UnreadAnswersKept, Defect::RefusalHoldsAll];
+        self.user_of(sid).is_none() && !is_abused.iter().any(|defect| self.has(*defect))
+    }
+
     pub fn user(&self, id: u64) -> Option<&User> {
         self.users.get((id as usize).checked_sub(1)?)
     }
@@ -335,10 +373,23 @@ impl World {
 
     /// Timers: heartbeats, deadlines, unread updates.
     pub fn tick(&mut self, now: Instant) {
+        if now >= self.heartbeats_due {
+            self.heartbeats_due = now + HEARTBEATS_EVERY;
+            self.heartbeats(now);
+        }
+        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, sid, packet) in due {
+            self.push(&sid, packet);
+        }
+        self.flush_counts(now);
+    }
+
+    fn heartbeats(&mut self, now: Instant) {
         let options = self.options.clone();
         let mut ended = Vec::new();
         let allows_silence_4 = self.has(Defect::SilenceAllowed);
         let allows_silence_3 = self.has(Defect::SilenceAllowedEio3);
+        let keeps_unread = self.has(Defect::UnreadAnswersKept);
         for (sid, session) in &mut self.sessions {
             match session.protocol {
                 Protocol::Eio3 => {
@@ -356,6 +407,9 @@ impl World {
                     }
                 }
             }
+            if session.pipe.lock().bytes > options.outbound_bytes_max && !keeps_unread {
+                ended.push((sid.clone(), 4001, "slow_consumer"));
+            }
             if session.connect_due.is_some_and(|due| now > due) {
                 ended.push((sid.clone(), 4003, "connect_timeout"));
             }
@@ -363,11 +417,6 @@ impl World {
         for (sid, code, reason) in ended {
             self.end_session(&sid, code, reason);
         }
-        let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
-        for (_, sid, packet) in due {
-            self.push(&sid, packet);
-        }
-        self.flush_counts(now);
     }
 }
 

@@ -4,6 +4,7 @@
 //! sessions in them, `checks` judges values, acknowledgements, events and HTTP answers, `alive` judges
 //! whether a session is usable or has ended as it must.
 
+mod abuse;
 mod acks;
 mod alive;
 mod binary;
@@ -70,6 +71,9 @@ const TABLES: &[&[Case]] = &[
     rest::history::CASES,
     rest::files::CASES,
     nodes::CASES,
+    abuse::REPLIES,
+    abuse::UNFINISHED,
+    abuse::FLOODS,
     crate::property::CASES,
 ];
 

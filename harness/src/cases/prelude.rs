@@ -10,7 +10,7 @@ pub use super::alive::*;
 pub use super::checks::*;
 pub use super::scenes::*;
 pub use crate::capabilities::{
-    APPLICATION, CHAT, ECHO, NODE_COMMAND, NODES, NOTHING, UPGRADE, UPGRADE_AND_CHAT,
+    ABUSE, APPLICATION, CHAT, ECHO, NODE_COMMAND, NODES, NOTHING, UPGRADE, UPGRADE_AND_CHAT,
 };
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;

@@ -101,6 +101,11 @@ impl Socket {
         self.shared.options.protocol
     }
 
+    /// That it connected with.
+    pub fn transport(&self) -> Transport {
+        self.shared.options.transport
+    }
+
     pub fn log(&self) -> &Log {
         &self.shared.log
     }

@@ -1,9 +1,14 @@
 //! Where the server under test listens.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use super::ClientError;
+
+const DIAL_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -12,6 +17,8 @@ pub struct Target {
     pub addr: SocketAddr,
     /// Path of the Engine.IO endpoint, `/socket.io/` by default.
     pub engine_path: String,
+    /// Address that connections come from; `None`: the one that the system chooses.
+    from: Option<IpAddr>,
 }
 
 impl Target {
@@ -28,12 +35,20 @@ impl Target {
             .map_err(|why| format!("{authority:?}: {why}"))?
             .next()
             .ok_or_else(|| format!("{authority:?} has no address"))?;
-        Ok(Target { authority: with_port, addr, engine_path: engine_path.to_owned() })
+        Ok(Target { authority: with_port, addr, engine_path: engine_path.to_owned(), from: None })
+    }
+
+    /// The same server, as a client with this address sees it.
+    pub fn from_address(&self, from: Option<IpAddr>) -> Target {
+        Target { from, ..self.clone() }
     }
 
     pub fn dial(&self) -> Result<TcpStream, ClientError> {
-        let stream = TcpStream::connect_timeout(&self.addr, Duration::from_secs(5))
-            .map_err(|why| ClientError::Unreachable(why.to_string()))?;
+        let stream = match self.from {
+            None => TcpStream::connect_timeout(&self.addr, DIAL_WAIT),
+            Some(from) => dial_from(from, self.addr),
+        };
+        let stream = stream.map_err(|why| ClientError::Unreachable(why.to_string()))?;
         stream.set_nodelay(true).map_err(|why| ClientError::Unreachable(why.to_string()))?;
         Ok(stream)
     }
@@ -41,4 +56,12 @@ impl Target {
     pub fn origin(&self) -> String {
         format!("http://{}", self.authority)
     }
+}
+
+fn dial_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), DIAL_WAIT)?;
+    Ok(socket.into())
 }

@@ -75,6 +75,11 @@ impl RawSocket {
         Ok(RawSocket::new(self.stream.try_clone()?, self.writes.clone(), &self.log))
     }
 
+    /// The connection, for a client that goes on by hand.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     fn new(stream: TcpStream, writes: Arc<Mutex<()>>, log: &Log) -> RawSocket {
         let decoder = Decoder::new(Some(Mask::Server), MESSAGE_BYTES_MAX);
         RawSocket { stream, decoder, writes, log: log.clone(), closed: None, pongs: Vec::new() }

@@ -16,11 +16,21 @@ pub struct Summary<'a> {
     pub capabilities: &'a Capabilities,
     pub reports: &'a [Report],
     pub strict: bool,
+    /// The target may be abused.
+    pub abuses: bool,
 }
 
 impl Summary<'_> {
     pub fn count(&self, verdict: Verdict) -> usize {
         self.reports.iter().filter(|report| report.verdict == verdict).count()
+    }
+
+    /// Cases that were left out because the target may not be abused.
+    pub fn count_abuse_left_out(&self) -> usize {
+        let is_left_out = |report: &&Report| {
+            report.verdict == Verdict::Skip && report.case.starts_with("abuse.") && !self.abuses
+        };
+        self.reports.iter().filter(is_left_out).count()
     }
 
     /// The process's exit code, see the README.

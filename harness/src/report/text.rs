@@ -53,6 +53,10 @@ pub fn closing(summary: &Summary<'_>) -> String {
         summary.duration_ms as f64 / 1_000.0,
         summary.seed
     );
+    let left_out = summary.count_abuse_left_out();
+    if left_out > 0 {
+        out.push_str(&format!("; {left_out} cases abuse.* not run (see --abuse)"));
+    }
     if known > 0 {
         out.push_str(&format!("; {known} of them known"));
     }
