@@ -1,11 +1,15 @@
 //! The server side of HTTP/1.1, as far as the protocol needs it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What a client may send behind the answer that ends its connection, and for how long.
+const DROPPED_BYTES_MAX: u64 = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
 
 pub struct Request {
     pub method: String,
@@ -104,11 +108,15 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// Reads a request head; `None` at the end of the stream.
-pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+pub fn read_head(
+    reader: &mut BufReader<TcpStream>,
+    is_bounded: bool,
+) -> io::Result<Option<Request>> {
+    let most = if is_bounded { HEAD_BYTES_MAX } else { usize::MAX };
     let mut head = Vec::new();
     loop {
         let before = head.len();
-        let count = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head)?;
+        let count = reader.by_ref().take(most as u64).read_until(b'\n', &mut head)?;
         if count == 0 {
             return Ok(None);
         }
@@ -120,7 +128,7 @@ pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request
             }
             break;
         }
-        if head.len() > HEAD_BYTES_MAX {
+        if head.len() > most {
             return Err(io::Error::other("request head too large"));
         }
     }
@@ -147,6 +155,16 @@ pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request
         headers,
         body_length: length,
     }))
+}
+
+/// Ends the server's side behind an answer that came early, and drops what the client still sends: if
+/// the connection were closed at once, the answer might be lost.
+pub fn linger(reader: &mut BufReader<TcpStream>) -> io::Result<()> {
+    reader.get_ref().shutdown(Shutdown::Write)?;
+    reader.get_ref().set_read_timeout(Some(LINGER))?;
+    // The client may close in any way.
+    let _ = io::copy(&mut reader.by_ref().take(DROPPED_BYTES_MAX), &mut io::sink());
+    Ok(())
 }
 
 /// Reads the body, or nothing and `None` if it is longer than `max`.

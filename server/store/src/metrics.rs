@@ -32,6 +32,7 @@ throng_tables::metrics! {
     Counter unanswered "calls": "Calls that the database server did not answer in time.";
     Counter jobs "jobs": "Appends and saves answered by a commit, whatever the answer.";
     Counter messages "messages": "Messages committed.";
+    Counter token_lookups "look-ups": "Look-ups of one token, of a request of the API.";
     Counter refusals "jobs": "Appends and saves refused because the queue was full.";
 }
 

@@ -2,10 +2,12 @@
 //! HTTP thread.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::TcpStream;
 
 use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
-use throng_wire::http::{self, EngineError, Forwarded, ProxyHeader};
+use throng_wire::http::{
+    self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
+};
 use throng_wire::ws;
 
 use super::pipes::{Head, Pipes};
@@ -44,7 +46,9 @@ impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
         let head = self.pipes.head_mut(pipe).expect("the caller found the head");
-        let count = match (&head.stream).read(&mut self.buffer) {
+        // What comes behind the head is for whoever serves the connection: nobody has booked it yet.
+        let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
+        let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
             Err(error) => match error.kind() {
@@ -53,9 +57,6 @@ impl<A: App> Worker<A> {
                 _ => return self.drop_head(pipe),
             },
         };
-        if head.permit.is_none() {
-            return self.await_head(pipe);
-        }
         let (policy, shards) = (&self.config.policy, self.config.shards);
         let mut kept = std::mem::take(&mut head.bytes);
         let arrived = &self.buffer[..count];
@@ -118,13 +119,12 @@ impl<A: App> Worker<A> {
     ) {
         let Head { stream, bytes: leftover, permit, .. } =
             *detach(&mut self.pipes, &self.readiness, pipe);
-        let permit = permit.expect("a refused head is not read");
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
             self.counters.connections_refused += 1;
-            let _ = (&back.stream).write(&http::refusal(503, TOO_MANY_CONNECTIONS));
+            self.refuse_stream(back.stream, &http::refusal(503, TOO_MANY_CONNECTIONS));
         }
     }
 
@@ -134,7 +134,6 @@ impl<A: App> Worker<A> {
         };
         let Head { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.pipes, &self.readiness, pipe);
-        let permit = permit.expect("a refused head is not read");
         self.counters.connections_handed_over += 1;
         slot.send(Handover { stream, prefix, peer, permit });
     }
@@ -143,37 +142,29 @@ impl<A: App> Worker<A> {
         self.refuse_with(pipe, &http::refusal(status, json));
     }
 
-    /// Answers, and keeps the connection until the client closes it or the handshake timeout: closing
-    /// with unread bytes would reset it, and the client might never see the answer.
     fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
-        let is_sent = (&head.stream).write_all(answer).is_ok();
-        if !is_sent || head.stream.shutdown(Shutdown::Write).is_err() {
-            return self.drop_head(pipe);
+        let head = detach(&mut self.pipes, &self.readiness, pipe);
+        self.refuse_stream(head.stream, answer);
+    }
+
+    /// Answers, and leaves the connection to the HTTP thread, without a permit: closing with unread
+    /// bytes would reset it, and the client might never see the answer.
+    pub(super) fn refuse_stream(&mut self, stream: TcpStream, answer: &[u8]) {
+        // The socket buffer of a new connection holds it.
+        if (&stream).write_all(answer).is_ok() && self.channels.refused.try_send(stream).is_err() {
+            self.counters.refusals_cut += 1;
         }
-        head.bytes = Vec::new();
-        if head.permit.take().is_some() {
-            self.refused_open += 1;
-        }
-        self.fresh.push_back(pipe);
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
-        let head = self.pipes.take_head(pipe).expect("the caller found the head");
-        if head.permit.is_none() {
-            self.refused_open -= 1;
-        }
+        self.pipes.take_head(pipe).expect("the caller found the head");
     }
 
     /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
-            let head = self.pipes.head_mut(pipe).expect("an overdue head is open");
-            if head.permit.is_some() {
-                self.counters.handshake_timeouts += 1;
-                let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
-            }
-            self.drop_head(pipe);
+            self.counters.handshake_timeouts += 1;
+            self.refuse(pipe, 408, TIMEOUT);
         }
     }
 
@@ -225,9 +216,7 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
     head.peer.proxied = proxied;
     let client = policy.trusted_proxies.client(head.peer, &Forwarded::default());
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
-    let is_counted =
-        is_proxy || head.permit.as_mut().is_some_and(|permit| permit.count_for(&client));
-    if is_counted {
+    if is_proxy || head.permit.count_for(&client) {
         Ok(len)
     } else {
         Err(Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS })
@@ -265,7 +254,7 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
         return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
-    if is_proxy && !head.permit.as_mut().is_some_and(|permit| permit.count_for(&caller.client)) {
+    if is_proxy && !head.permit.count_for(&caller.client) {
         return Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS };
     }
     // A sid that no shard can own is refused by this one.

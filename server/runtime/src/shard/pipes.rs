@@ -19,8 +19,7 @@ pub(super) struct Head {
     pub(super) peer: Peer,
     /// A PROXY header comes before the request.
     pub(super) awaits_proxy_header: bool,
-    /// `None` once it was refused: further bytes are dropped until the client closes.
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Permit,
 }
 
 /// A WebSocket byte stream.
@@ -91,11 +90,11 @@ impl Pipes {
         PipeId { slot, generation: entry.generation }
     }
 
-    /// A head that was not refused becomes a WebSocket and keeps its slot.
+    /// A head becomes a WebSocket and keeps its slot.
     pub(super) fn promote(&mut self, pipe: PipeId) {
         let head = self.detach_head(pipe).expect("the caller found the head");
-        let permit = head.permit.expect("a refused head is not read");
-        self.slots[pipe.slot as usize].state = SlotState::Open(Open::new(head.stream, permit));
+        let open = Open::new(head.stream, head.permit);
+        self.slots[pipe.slot as usize].state = SlotState::Open(open);
         self.open += 1;
     }
 
