@@ -6,6 +6,7 @@
 mod activity;
 mod counters;
 mod linger;
+mod places;
 mod polling;
 mod prefixed;
 mod request;
@@ -30,6 +31,7 @@ use crate::rare_warning::RareWarning;
 use crate::request::HttpPolicy;
 pub use counters::HttpCounters;
 use linger::Lingering;
+use places::Places;
 
 /// Longer than the 60 s that proxies keep an idle connection: one that we close first may meet the
 /// next request of a proxy on its way.
@@ -37,6 +39,9 @@ pub const KEEP_ALIVE_MS: u32 = 75_000;
 
 /// Connections to the admin address.
 const ADMIN_CONNECTIONS_MAX: u32 = 256;
+/// Request heads that are arriving at once, on connections that had a request before. A head comes in one
+/// piece from nearly every client, and is not counted then.
+const HEADS_MAX: usize = 1024;
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -65,6 +70,7 @@ struct HttpServer<A: App> {
     settings: HttpSettings,
     next_poll: AtomicU64,
     lingering: Lingering,
+    heads: Places,
     throttled: RareWarning,
 }
 
@@ -86,6 +92,7 @@ pub fn start<A: App>(
     let http = Arc::new(HttpServer {
         handles,
         lingering: Lingering::new(Arc::clone(&settings.counters)),
+        heads: Places::new(HEADS_MAX),
         settings,
         next_poll: AtomicU64::new(0),
         throttled: RareWarning::default(),

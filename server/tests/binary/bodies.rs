@@ -216,6 +216,33 @@ fn connections_that_linger_take_no_place_and_are_bounded() {
     }
 }
 
+#[test]
+fn heads_that_do_not_end_are_bounded_and_take_nothing_from_others() {
+    let server = Server::throng(&["--shards", "1"], &[NO_THROTTLE]);
+    let begun = head_of(16 * 1024);
+    let mut strangers: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(&begun.as_bytes()[..16_000]).expect("it is open");
+            stream
+        })
+        .collect();
+    // 4 MiB are 262 of them; a user's head in two pieces is younger than all.
+    let mut user = server.connect();
+    user.write_all(&begun.as_bytes()[..9_000]).expect("it is open");
+    std::thread::sleep(Duration::from_millis(100));
+    user.write_all(&begun.as_bytes()[9_000..]).expect("it is open");
+    assert!(read_answer(&mut user).starts_with("HTTP/1.1 200"));
+    for stream in &mut strangers[..30] {
+        assert!(read_answer(stream).starts_with("HTTP/1.1 408"));
+    }
+    let metrics = server.get("/metrics");
+    let refused = metrics.lines().find(|line| line.starts_with("throng_heads_over_budget_total "));
+    let refused: u32 =
+        refused.expect("a metric").rsplit(' ').next().expect("a value").parse().expect("a number");
+    assert!((30..60).contains(&refused), "{refused}");
+}
+
 /// A request whose head has so many bytes.
 fn head_of(bytes: usize) -> String {
     let rest = "GET /health HTTP/1.1\r\nHost: x\r\nX: \r\n\r\n".len();

@@ -10,6 +10,9 @@ throng_tables::metrics! {
     Gauge lingering "connections": "Connections that were answered and closed by the server, and whose \
         clients have some time to read that.";
 
+    Counter heads_displaced "connections": "Connections closed while a request head was arriving, because \
+        too many others were.";
+
     [labelled]
     Counter lingered "connections": "Such connections closed for good, by what ended the wait; \
         displaced: too many others came after it." {

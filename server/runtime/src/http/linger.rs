@@ -6,10 +6,9 @@
 //! however many there are, they take no place from others. When there are too many, the oldest is
 //! closed, because its client has had the most time.
 
-use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -17,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::counters::HttpCounters;
+use super::places::Places;
 
 /// Connections that linger at once; their descriptors are reserved (`lifetime`).
 const LINGERING_MAX: usize = 1024;
@@ -27,8 +27,7 @@ const DROPPED_BYTES_MAX: usize = 16 << 20;
 
 /// The connections that linger.
 pub(super) struct Lingering {
-    /// The oldest first. One that has ended does not listen any more.
-    others: Mutex<VecDeque<oneshot::Sender<()>>>,
+    places: Places,
     counters: Arc<HttpCounters>,
 }
 
@@ -43,12 +42,12 @@ enum End {
 
 impl Lingering {
     pub(super) fn new(counters: Arc<HttpCounters>) -> Lingering {
-        Lingering { others: Mutex::default(), counters }
+        Lingering { places: Places::new(LINGERING_MAX), counters }
     }
 
     /// Shuts the sending side, and closes the connection later.
     pub(super) fn begin(&self, stream: TcpStream) {
-        let displaced = self.enter();
+        let displaced = self.places.take();
         let counters = Arc::clone(&self.counters);
         counters.lingering.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -62,20 +61,6 @@ impl Lingering {
             };
             counter.fetch_add(1, Relaxed);
         });
-    }
-
-    /// Takes a place, from the oldest if there is none.
-    fn enter(&self) -> oneshot::Receiver<()> {
-        let (sender, displaced) = oneshot::channel();
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        while others.front().is_some_and(oneshot::Sender::is_closed) {
-            others.pop_front();
-        }
-        if others.len() >= LINGERING_MAX {
-            others.pop_front();
-        }
-        others.push_back(sender);
-        displaced
     }
 }
 
@@ -177,20 +162,5 @@ mod tests {
         assert_eq!(counters.lingering.load(Relaxed), 1);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(counters.lingered_time.load(Relaxed), 1);
-    }
-
-    #[tokio::test]
-    async fn one_too_many_takes_the_place_of_the_oldest() {
-        let counters = Arc::new(HttpCounters::default());
-        let lingering = Lingering::new(counters);
-        let mut first = lingering.enter();
-        let mut second = lingering.enter();
-        let mut others: Vec<_> = (2..LINGERING_MAX).map(|_| lingering.enter()).collect();
-        // One that has ended takes no place.
-        others.pop();
-        assert!(first.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
-        let _last = lingering.enter();
-        assert!(first.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
-        assert!(second.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
     }
 }

@@ -1,6 +1,7 @@
 //! One connection of the HTTP thread: HTTP/1 requests, one after the other.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::activity::Activity;
+use super::activity::{Activity, Expired};
 use super::prefixed::{Closed, Prefixed};
 use super::request::{closing, fields, plain};
 use super::upgrade::{self, SharedPermit};
@@ -75,7 +76,12 @@ pub(super) async fn serve<A: App>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = activity.expired(keep_alive, head_timeout) => Ok(()),
+        expired = activity.expired(keep_alive, head_timeout, &http.heads) => {
+            if expired == Expired::Displaced {
+                http.settings.counters.heads_displaced.fetch_add(1, Relaxed);
+            }
+            Ok(())
+        }
         () = stop_requested(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(STOP_TIMEOUT, connection).await {

@@ -18,6 +18,9 @@ use crate::request::{Fields, HttpPolicy};
 
 /// More connections than a limit or a queue between two threads holds.
 pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
+/// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
+/// which is not kept.
+const HEADS_BYTES_MAX: usize = 4 << 20;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
 const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
@@ -58,7 +61,8 @@ impl<A: App> Worker<A> {
             },
         };
         let (policy, shards) = (&self.config.policy, self.config.shards);
-        let mut kept = std::mem::take(&mut head.bytes);
+        let mut kept = self.pipes.swap_head_bytes(pipe, Vec::new());
+        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
         let arrived = &self.buffer[..count];
         let is_first = kept.is_empty();
         if !is_first {
@@ -75,14 +79,18 @@ impl<A: App> Worker<A> {
             Route::Upgrade { len, .. } => used + len,
             Route::Refuse { .. } | Route::WrongVersion => bytes.len(),
         };
-        head.bytes = if is_first {
+        let rest = if is_first {
             arrived[used..].to_vec()
         } else {
             kept.drain(..used);
             kept
         };
+        self.pipes.swap_head_bytes(pipe, rest);
         match route {
-            Route::NeedMore => self.await_head(pipe),
+            Route::NeedMore => {
+                self.await_head(pipe);
+                self.shed_heads();
+            }
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
             Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
             Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
@@ -96,8 +104,7 @@ impl<A: App> Worker<A> {
     }
 
     fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
-        let head = self.pipes.head_mut(pipe).expect("its request was read in this call");
-        let mut leftover = std::mem::take(&mut head.bytes);
+        let mut leftover = self.pipes.swap_head_bytes(pipe, Vec::new());
         if !self.watch_head(pipe) {
             return;
         }
@@ -165,6 +172,16 @@ impl<A: App> Worker<A> {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
             self.counters.handshake_timeouts += 1;
             self.refuse(pipe, 408, TIMEOUT);
+        }
+    }
+
+    /// Gives up the oldest heads while all together hold too much.
+    fn shed_heads(&mut self) {
+        while self.pipes.head_bytes() > HEADS_BYTES_MAX
+            && let Some(oldest) = self.pipes.oldest_begun_head()
+        {
+            self.counters.heads_over_budget += 1;
+            self.refuse(oldest, 408, TIMEOUT);
         }
     }
 

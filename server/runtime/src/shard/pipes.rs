@@ -57,6 +57,8 @@ pub(super) struct Pipes {
     awaited: VecDeque<(Now, PipeId)>,
     open: u32,
     heads: u32,
+    /// Bytes of all heads.
+    head_bytes: usize,
 }
 
 impl Pipes {
@@ -66,6 +68,29 @@ impl Pipes {
 
     pub(super) fn head_count(&self) -> u32 {
         self.heads
+    }
+
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Exchanges what has arrived of a head.
+    pub(super) fn swap_head_bytes(&mut self, pipe: PipeId, bytes: Vec<u8>) -> Vec<u8> {
+        let arrived = bytes.len();
+        let head = self.head_mut(pipe).expect("the caller found the head");
+        let before = std::mem::replace(&mut head.bytes, bytes);
+        self.head_bytes = self.head_bytes + arrived - before.len();
+        before
+    }
+
+    /// The oldest head of which anything has arrived.
+    pub(super) fn oldest_begun_head(&self) -> Option<PipeId> {
+        let is_begun = |pipe: &PipeId| {
+            let slot = &self.slots[pipe.slot as usize];
+            let SlotState::Head(head) = &slot.state else { return false };
+            slot.generation == pipe.generation && !head.bytes.is_empty()
+        };
+        self.awaited.iter().map(|(_, pipe)| *pipe).find(is_begun)
     }
 
     pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
@@ -143,6 +168,7 @@ impl Pipes {
         match std::mem::replace(state, SlotState::Free) {
             SlotState::Head(head) => {
                 self.heads -= 1;
+                self.head_bytes -= head.bytes.len();
                 Some(head)
             }
             other => {
