@@ -175,13 +175,16 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Gives up the oldest heads while all together hold too much.
+    /// Gives up the oldest heads if all together hold too much, and some more: the next byte must not
+    /// make it look at all heads again.
     fn shed_heads(&mut self) {
-        while self.pipes.head_bytes() > HEADS_BYTES_MAX
-            && let Some(oldest) = self.pipes.oldest_begun_head()
-        {
+        let excess = self.pipes.head_bytes().saturating_sub(HEADS_BYTES_MAX);
+        if excess == 0 {
+            return;
+        }
+        for pipe in self.pipes.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
             self.counters.heads_over_budget += 1;
-            self.refuse(oldest, 408, TIMEOUT);
+            self.refuse(pipe, 408, TIMEOUT);
         }
     }
 

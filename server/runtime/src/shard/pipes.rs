@@ -83,14 +83,22 @@ impl Pipes {
         before
     }
 
-    /// The oldest head of which anything has arrived.
-    pub(super) fn oldest_begun_head(&self) -> Option<PipeId> {
-        let is_begun = |pipe: &PipeId| {
+    /// The oldest heads that hold so many bytes together.
+    pub(super) fn oldest_heads(&self, bytes: usize) -> Vec<PipeId> {
+        let mut held = 0;
+        let mut oldest = Vec::new();
+        for (_, pipe) in &self.awaited {
+            if held >= bytes {
+                break;
+            }
             let slot = &self.slots[pipe.slot as usize];
-            let SlotState::Head(head) = &slot.state else { return false };
-            slot.generation == pipe.generation && !head.bytes.is_empty()
-        };
-        self.awaited.iter().map(|(_, pipe)| *pipe).find(is_begun)
+            let SlotState::Head(head) = &slot.state else { continue };
+            if slot.generation == pipe.generation && !head.bytes.is_empty() {
+                held += head.bytes.len();
+                oldest.push(*pipe);
+            }
+        }
+        oldest
     }
 
     pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
