@@ -34,8 +34,7 @@ describe('early answers', () => {
         statuses.push(await post(path, framing, round % 3 === 0 ? false : agent));
       }
       agent.destroy();
-      const heard = Object.groupBy(statuses, (status) => status);
-      assert.deepEqual(Object.keys(heard), ['400', '404']);
+      assert.deepEqual([...new Set(statuses)].sort(), [400, 404]);
     });
   }
 
