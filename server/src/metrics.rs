@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_chat::Chat;
 use throng_health::State;
+use throng_runtime::http::HttpCounters;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::stats::{RuntimeCounters, ShardStats};
@@ -70,6 +71,7 @@ const PAGE: &[(&str, &[Family])] = &[
     ("Rooms and messages", throng_chat::Counters::FAMILIES),
     ("Shard loops and connections", RuntimeCounters::FAMILIES),
     ("HTTP thread", &[HTTP_REQUESTS]),
+    ("HTTP thread, ends of connections", HttpCounters::FAMILIES),
     ("Store", StoreCounters::FAMILIES),
     ("Store, time of a commit", &[COMMIT_SECONDS]),
     ("This node among others (with Redis)", NodeGauges::FAMILIES),
@@ -128,6 +130,8 @@ fn labels(family: &Family) -> String {
 }
 
 pub struct Metrics {
+    /// For the HTTP thread to count in.
+    pub http: Arc<HttpCounters>,
     registry: Registry,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
@@ -139,6 +143,7 @@ struct Source {
     store: Store,
     backplane: Option<Arc<RedisStats>>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
+    http: Arc<HttpCounters>,
 }
 
 impl Metrics {
@@ -149,6 +154,7 @@ impl Metrics {
         backplane: Option<Arc<RedisStats>>,
     ) -> Metrics {
         let requests = Arc::default();
+        let http = Arc::default();
         let source = Source {
             shard_stats: Arc::clone(&shards.shard_stats),
             limiter: Arc::clone(&shards.limiter),
@@ -156,10 +162,11 @@ impl Metrics {
             store,
             backplane,
             requests: Arc::clone(&requests),
+            http: Arc::clone(&http),
         };
         let mut registry = Registry::with_prefix("throng");
         registry.register_collector(Box::new(source));
-        Metrics { registry, requests }
+        Metrics { http, registry, requests }
     }
 
     pub fn count_request(&self, route: &str, status: u16) {
@@ -255,6 +262,7 @@ impl Collector for Source {
             let labels = [("route", route.clone()), ("status", status.to_string())];
             ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
         }
+        table(e, HttpCounters::FAMILIES, &self.http.values())?;
         let store = self.store.metrics();
         table(e, StoreCounters::FAMILIES, &store.counters.values())?;
         histogram(e, &COMMIT_SECONDS, &store.commit_latency)?;

@@ -113,10 +113,10 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let settings = HttpSettings {
         policy,
         router: throng_rest::router(deps.clone()),
-        max_payload: config.core.engine.max_payload as usize,
         request_timeout_ms: config.server.request_timeout_ms,
         keep_alive_ms: config.server.keep_alive_ms,
         on_request,
+        counters: Arc::clone(&metrics.http),
     };
     let mut admin = match config.admin.listen {
         Some(addr) => Some(start_admin(addr, &settings, deps, &shards).await?),
@@ -209,6 +209,7 @@ async fn start_admin(
         policy: Arc::default(),
         router: throng_rest::admin_router(deps),
         on_request: Arc::clone(&public.on_request),
+        counters: Arc::clone(&public.counters),
         ..*public
     };
     Ok(http::start_admin(shards.handles.clone(), listener, settings))

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
 /// Most frames of one message (LIM-29).
-const FRAGMENTS_MAX: u32 = 1_024;
+const FRAGMENTS_MAX: u32 = 131_072;
 /// The FIN bit of a frame's first byte.
 pub const FIN: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;

@@ -87,6 +87,9 @@ defects! {
     SecondPollAnswered, "TRN-36", "two concurrent polls are both answered";
     InvisibleAfterRejoin, "CHAT-25", "a session that leaves and joins again gets no messages";
     MaskNotRequired, "TRN-53", "unmasked client frames are accepted";
+    EarlyAnswerCut, "TRN-110", "a connection is closed behind an early answer with bytes unread";
+    BodyBeforeRefusal, "TRN-111", "a refusal waits for the body of its request";
+    LaterHeadsUnlimited, "LIM-8", "only the first head of a connection has a bound";
     PayloadUnlimited, "LIM-1", "messages of any size are accepted";
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
     SubprotocolDropped, "TRN-100", "no subprotocol is agreed on";

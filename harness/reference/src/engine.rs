@@ -12,7 +12,7 @@ use throng_codec::websocket::{BINARY, Mask, Message, accept_key};
 use crate::defect::Defect;
 use crate::frames::{Fault, Reader, Writer};
 use crate::handshake::{engine_error, handshake_identity, protocol_of};
-use crate::http::{Request, Response, read_body, read_head};
+use crate::http::{Request, Response, linger, read_body, read_head};
 use crate::rate::{Rate, TURN};
 use crate::shared::{Shared, lock};
 use crate::world::Pipe;
@@ -35,18 +35,22 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
     let spins = lock(world).has(Defect::UnfinishedHeadSpins);
     let mut rate = Rate::new();
     let mut packets = 0;
+    let mut is_first = true;
     loop {
         // It is answered first, so that only clients of many requests wait.
         rate.take(packets, 0);
+        let is_bounded = is_first || !lock(world).has(Defect::LaterHeadsUnlimited);
+        is_first = false;
         stream.set_nonblocking(spins)?;
-        let read = read_head(&mut reader, spins);
+        let read = read_head(&mut reader, is_bounded, spins);
         stream.set_nonblocking(false)?;
         let request = match read {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(why) if why.kind() == io::ErrorKind::Other => {
-                let refusal = Response::new(400, "text/plain", why.to_string());
-                return refusal.with("Connection", "close").write(&stream, true);
+                let refusal = Response::new(431, "text/plain", why.to_string());
+                refusal.with("Connection", "close").write(&stream, true)?;
+                return linger(&mut reader);
             }
             Err(why) => return Err(why),
         };
@@ -60,17 +64,20 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             continue;
         }
         if let Some(refusal) = refusal(world, &request) {
-            let refusal = if request.is_upgrade() {
-                refusal.with("Connection", "close")
-            } else {
+            if lock(world).has(Defect::BodyBeforeRefusal) {
                 read_body(&mut reader, request.body_length, 0)?;
-                refusal
-            };
-            refusal.write(&stream, true)?;
-            if refusal.closes() {
-                return Ok(());
             }
-            continue;
+            let is_early = request.is_upgrade() || request.body_length > 0;
+            let refusal = if is_early { refusal.with("Connection", "close") } else { refusal };
+            refusal.write(&stream, true)?;
+            if !is_early {
+                continue;
+            }
+            return if lock(world).has(Defect::EarlyAnswerCut) {
+                Ok(())
+            } else {
+                linger(&mut reader)
+            };
         }
         if request.is_upgrade() && request.param("transport") == Some("websocket") {
             return serve_websocket(world, &request, reader, stream);
@@ -86,7 +93,7 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
         };
         response.write(&stream, true)?;
         if response.closes() {
-            return Ok(());
+            return linger(&mut reader);
         }
     }
 }

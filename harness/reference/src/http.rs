@@ -1,13 +1,16 @@
 //! The server side of HTTP/1.1, as far as the protocol needs it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What a client may send behind the answer that ends its connection, and for how long.
+const DROPPED_BYTES_MAX: u64 = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
 const SPIN: Duration = Duration::from_micros(200);
 
 pub struct Request {
@@ -109,11 +112,16 @@ fn reason(status: u16) -> &'static str {
 
 /// Reads a request head; `None` at the end of the stream. With `spins` the stream does not block, and
 /// is looked at all the time.
-pub fn read_head(reader: &mut BufReader<TcpStream>, spins: bool) -> io::Result<Option<Request>> {
+pub fn read_head(
+    reader: &mut BufReader<TcpStream>,
+    is_bounded: bool,
+    spins: bool,
+) -> io::Result<Option<Request>> {
+    let most = if is_bounded { HEAD_BYTES_MAX } else { usize::MAX };
     let mut head = Vec::new();
     loop {
         let before = head.len();
-        let read = reader.by_ref().take(HEAD_BYTES_MAX as u64).read_until(b'\n', &mut head);
+        let read = reader.by_ref().take(most as u64).read_until(b'\n', &mut head);
         if spins && read.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock) {
             thread::sleep(SPIN);
             continue;
@@ -130,7 +138,7 @@ pub fn read_head(reader: &mut BufReader<TcpStream>, spins: bool) -> io::Result<O
             }
             break;
         }
-        if head.len() > HEAD_BYTES_MAX {
+        if head.len() > most {
             return Err(io::Error::other("request head too large"));
         }
     }
@@ -157,6 +165,16 @@ pub fn read_head(reader: &mut BufReader<TcpStream>, spins: bool) -> io::Result<O
         headers,
         body_length: length,
     }))
+}
+
+/// Ends the server's side behind an answer that came early, and drops what the client still sends: if
+/// the connection were closed at once, the answer might be lost.
+pub fn linger(reader: &mut BufReader<TcpStream>) -> io::Result<()> {
+    reader.get_ref().shutdown(Shutdown::Write)?;
+    reader.get_ref().set_read_timeout(Some(LINGER))?;
+    // The client may close in any way.
+    let _ = io::copy(&mut reader.by_ref().take(DROPPED_BYTES_MAX), &mut io::sink());
+    Ok(())
 }
 
 /// Reads the body, or nothing and `None` if it is longer than `max`.

@@ -11,7 +11,7 @@ cases! {
         does "sends an incomplete request head and waits"
         expects "the connection is closed within the handshake timeout";
     large_head "lim.large-head" ["LIM-8"] over NONE needs NOTHING
-        does "sends a request head of 64 KiB"
+        does "sends a request head of 64 KiB, as the first of a connection and as the third"
         expects "a 4xx status, or the end of the connection";
     slow_consumer "lim.slow-consumer" ["LIM-15", "LIM-50", "CHAT-84"] over ONLY_E4W needs CHAT
         does "stops reading in a room while another member sends megabytes as fast as allowed"
@@ -44,7 +44,19 @@ fn half_a_request(context: &Context) -> Outcome {
 }
 
 fn large_head(context: &Context) -> Outcome {
+    for before in [0, 2] {
+        context.step(format!("a large head behind {before} others"));
+        large_head_behind(context, before)?;
+    }
+    Ok(())
+}
+
+fn large_head_behind(context: &Context, before: u32) -> Outcome {
     let mut connection = context.connection()?;
+    let none = context.path("transport=none");
+    for _ in 0..before {
+        refused(&connection.exchange(&Request::get(&none), context.wait())?, UNKNOWN_TRANSPORT)?;
+    }
     let head = format!(
         "GET {}?EIO=4&transport=polling HTTP/1.1\r\nHost: {}\r\nX-Padding: {}\r\n\r\n",
         context.target().engine_path,

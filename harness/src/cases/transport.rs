@@ -52,6 +52,12 @@ cases! {
     forged "trn.forged-forwards" ["TRN-80", "TRN-60"] over EVERY needs NOTHING
         does "connects from a foreign origin whose host it forges in X-Forwarded-Host"
         expects "403 and code 4: the harness is no proxy that the operator has listed";
+    early_answer "trn.early-answer" ["TRN-110", "TRN-13"] over NONE needs NOTHING
+        does "posts 4 MiB with an unknown sid, twenty times, and reads the answer when all of it is sent"
+        expects "400 and code 1 each time, and no connection that breaks";
+    refusal_first "trn.refusal-before-body" ["TRN-111", "TRN-10"] over NONE needs NOTHING
+        does "sends the heads of POSTs that must be refused, and no byte of their bodies"
+        expects "the refusal at once";
     bad_key "trn.bad-key" ["TRN-52"] over WEBSOCKET needs NOTHING
         does "upgrades without a key, with a short key, and with version 12"
         expects "a 4xx status";
@@ -136,6 +142,44 @@ fn refusals(context: &Context) -> Outcome {
     }
     context.step("a foreign Origin");
     refuses_request(context, "GET", &format!("EIO={eio}&transport=polling"), FOREIGN, FORBIDDEN)
+}
+
+/// The head of a POST.
+fn post_head(context: &Context, query: &str, bytes: usize) -> String {
+    format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\nContent-Length: {bytes}\r\n\r\n",
+        context.path(query),
+        context.target().authority
+    )
+}
+
+fn early_answer(context: &Context) -> Outcome {
+    let query = format!("EIO={}&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA", context.eio());
+    let body = vec![b'x'; 4 << 20];
+    let head = post_head(context, &query, body.len());
+    for round in 1..=20 {
+        context.step(format!("POST {round}"));
+        let mut connection = context.connection()?;
+        connection.send_bytes(head.as_bytes())?;
+        connection.send_quietly(&body)?;
+        refused(&connection.receive(context.wait())?, UNKNOWN_SID)?;
+    }
+    Ok(())
+}
+
+fn refusal_first(context: &Context) -> Outcome {
+    let eio = context.eio();
+    let requests = [
+        (format!("EIO={eio}&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA"), UNKNOWN_SID),
+        (format!("EIO={eio}&transport=polling"), BAD_METHOD),
+        (format!("EIO={eio}&transport=none"), UNKNOWN_TRANSPORT),
+    ];
+    for (query, error) in requests {
+        let mut connection = context.connection()?;
+        connection.send_bytes(post_head(context, &query, 1000).as_bytes())?;
+        refused(&connection.receive(Duration::from_secs(2))?, error)?;
+    }
+    Ok(())
 }
 
 type Headers<'a> = &'a [(&'a str, &'a str)];

@@ -33,7 +33,7 @@ cases! {
         does "sends a message of exactly maxPayload bytes, then larger ones: in one frame, in fragments, announced only"
         expects "the first is accepted, the others are closed with 1009";
     many_fragments "ws.many-fragments" ["LIM-29"] over WEBSOCKET needs NOTHING
-        does "sends a message in 1000 fragments, then one in 2000"
+        does "sends a message in 65537 fragments, then one in 140000"
         expects "the first is handled, the second is closed with 1009";
     close_reason "ws.close-reason" ["LIM-56"] over WEBSOCKET needs NOTHING
         does "sends a malformed packet"
@@ -197,9 +197,9 @@ fn too_large(context: &Context) -> Outcome {
 
 fn many_fragments(context: &Context) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
-    send_in_fragments(&mut socket, b"40/alive,", 1_000)?;
+    send_in_fragments(&mut socket, b"40/alive,", 65_537)?;
     context.text_until(&mut socket, |text| text.starts_with("44/alive,"))?;
-    let _ = send_in_fragments(&mut socket, b"40/nope,", 2_000);
+    let _ = send_in_fragments(&mut socket, b"40/nope,", 140_000);
     closes_with(&mut socket, 1009, CLOSES)
 }
 

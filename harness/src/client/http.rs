@@ -120,6 +120,11 @@ impl Connection {
         Ok(self.stream.write_all(bytes)?)
     }
 
+    /// As [`Connection::send_bytes`], without a place in the transcript.
+    pub fn send_quietly(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        Ok(self.stream.write_all(bytes)?)
+    }
+
     pub fn receive(&mut self, wait: Duration) -> Result<Response, ClientError> {
         let deadline = Instant::now() + wait;
         self.taken.clear();

@@ -15,6 +15,8 @@ throng_tables::metrics! {
     Counter events_out "events": "Events sent to clients.";
     Counter bytes_in "bytes": "Bytes received on WebSockets.";
     Counter reads_paused "pauses": "Times a client was read later because it had used up its work rate.";
+    Gauge bodies "bodies": "Bodies of long-polling POSTs that are arriving.";
+    Counter bodies_too_slow "bodies": "Bodies of long-polling POSTs that did not arrive in time.";
     Counter sessions_over_budget "sessions": "Sessions ended because all together held too many bytes.";
     Counter late_turns "turns": "Turns that came more than a second after a deadline.";
     Counter evictions "sessions": "Sessions closed because they exceeded a limit.";

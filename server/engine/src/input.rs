@@ -2,7 +2,7 @@
 
 use crate::ids::{PipeId, PollId, ShardId};
 use crate::items::Items;
-use crate::request::{Accept, BodyFault, EngineRequest};
+use crate::request::{Accept, Body, EngineRequest};
 
 /// Closed on purpose: this page is the whole surface.
 pub enum Input<'a, A: Items> {
@@ -36,10 +36,20 @@ pub enum Input<'a, A: Items> {
         poll: PollId,
         /// The request head.
         request: EngineRequest,
-        /// Empty for a GET.
-        body: Result<Vec<u8>, BodyFault>,
+        /// The packets of a POST.
+        body: Body,
     },
-    /// The client closed the connection of an unanswered request.
+    /// A piece of a body that is arriving. Dropped when the request has been answered: the session
+    /// may have ended meanwhile.
+    Body {
+        /// Of which request.
+        poll: PollId,
+        /// Any part of it, in order.
+        bytes: &'a [u8],
+        /// The body is whole with it.
+        is_last: bool,
+    },
+    /// The client closed the connection of an unanswered request, or its body cannot be read.
     HttpGone {
         /// Which.
         poll: PollId,

@@ -83,7 +83,7 @@ pub use lanes::{Full, LANE_RETRY_MS, Lanes};
 pub use maps::{Keyed, Map, home_of};
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};
-pub use request::{Accept, Answer, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
+pub use request::{Accept, Answer, Body, Eio, Endpoint, EngineRequest, Method, Transport};
 pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
 pub use settings::{AnonymousLimits, Seed, Settings};
 pub use shard::Shard;

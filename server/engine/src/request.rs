@@ -4,13 +4,16 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-/// Why a POST has no body to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFault {
-    /// Longer than `max_payload`.
-    TooLarge,
-    /// Another POST of the session is still being received.
-    Overlapping,
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// All of it; empty for a GET.
+    Whole(Vec<u8>),
+    /// It follows piece by piece, as [`crate::Input::Body`].
+    Arriving {
+        /// Its bytes, if the client has announced how many.
+        announced: Option<u64>,
+    },
 }
 
 /// How the `101` answer is written.

@@ -11,6 +11,7 @@
 
 mod account;
 mod addresses;
+mod bodies;
 mod booking;
 mod check;
 mod eviction;
@@ -31,6 +32,7 @@ use ws::{Data, OpCode};
 
 pub use account::Trust;
 pub use handshake::{Admission, judge};
+pub(crate) use pipe::Read;
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 
@@ -158,6 +160,8 @@ pub struct Engine {
     ready_polls: Vec<SessionId>,
     /// The session of each last poll, parked or answered.
     polls: std::collections::BTreeMap<PollId, SessionId>,
+    /// The session of each POST whose body is arriving.
+    bodies: std::collections::BTreeMap<PollId, SessionId>,
     /// Polling sessions over their outbound bound, to be ended at the end of the turn.
     slow: Vec<SessionId>,
     budgets: Budgets,
@@ -205,6 +209,7 @@ impl Engine {
             session_events: std::collections::VecDeque::new(),
             ready_polls: Vec::new(),
             polls: std::collections::BTreeMap::new(),
+            bodies: std::collections::BTreeMap::new(),
             slow: Vec::new(),
             held_anonymous: Held::default(),
             held_identified: Held::default(),
@@ -495,7 +500,11 @@ impl Engine {
         if session.is_connect_overdue(now) {
             return self.end(id, CloseReason::ConnectTimeout);
         }
-        if session.account.finish_by <= now || session.account.identify_by <= now {
+        if session.account.finish_by <= now {
+            self.time_out_body(id);
+            return self.end(id, CloseReason::Limit);
+        }
+        if session.account.identify_by <= now {
             return self.end(id, CloseReason::Limit);
         }
         if session.deadline > now {

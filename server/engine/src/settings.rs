@@ -34,7 +34,7 @@ throng_tables::settings! {
     /// Long-polling sessions may upgrade to WebSocket, and the handshake says so.
     allow_upgrades: bool = true;
     /// Fragments of one WebSocket message.
-    fragments_max: u32 = 1024, "frames", 1..=1 << 20;
+    fragments_max: u32 = 131_072, "frames", 1..=1 << 20;
     /// Binary attachments of one Socket.IO packet.
     attachments_max: u32 = 10, "attachments", 0..=1000;
     /// Nesting of the JSON in a packet.

@@ -8,7 +8,7 @@ use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
-use crate::sessions::{Engine, Traits};
+use crate::sessions::{Engine, Read, Traits};
 use crate::settings::Settings;
 
 /// Everything one thread knows.
@@ -58,9 +58,15 @@ impl<A: App> Shard<A> {
     pub fn step(&mut self, input: Input<'_, A>, effects: &mut Effects<A>) {
         match input {
             Input::Upgrade { pipe, accept, request } => self.engine.upgrade(pipe, accept, request),
-            Input::Bytes { pipe, bytes } => self.engine.bytes(pipe, bytes),
+            Input::Bytes { pipe, bytes } => {
+                let mut read = Read::new(bytes);
+                while !self.engine.bytes(pipe, &mut read) {
+                    self.pump();
+                }
+            }
             Input::PipeClosed { pipe, end } => self.engine.pipe_closed(pipe, end),
             Input::Http { poll, request, body } => self.engine.http(poll, request, body),
+            Input::Body { poll, bytes, is_last } => self.engine.body(poll, bytes, is_last),
             Input::HttpGone { poll } => self.engine.http_gone(poll),
             Input::Request { request, .. } => {
                 let mut cx = Cx { engine: &mut self.engine, lanes: &mut self.lanes };

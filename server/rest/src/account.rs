@@ -78,7 +78,7 @@ pub(crate) async fn logout(
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let Identity { user, token } = identify(&api, &parts, Some(&body)).await?;
+    let Identity { user, token, .. } = identify(&api, &parts, Some(&body)).await?;
     let hash = token.as_deref().and_then(hash_token).ok_or(Refusal::Unauthenticated)?;
     api.deps.store.revoke(hash).await?;
     revoke_cookie(&api, &parts.headers).await?;

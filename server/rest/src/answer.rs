@@ -1,7 +1,7 @@
 //! Responses in the formats of the original application.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use throng_store::StoreError;
@@ -39,9 +39,7 @@ impl IntoResponse for Refusal {
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
             Self::Store(error) => {
                 tracing::warn!(%error, "a request failed in the store");
-                let mut response = message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                response
+                message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
             }
         }
     }

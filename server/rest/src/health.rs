@@ -29,7 +29,6 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
         Json(json!({ "ready": is_ready, "checks": checks, "for_s": for_s })).into_response();
     if !is_ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(header::RETRY_AFTER, 1.into());
     }
     response
 }

@@ -14,6 +14,7 @@ use crate::session_cookie;
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub user: UserRow,
+    pub presented: Presented,
     /// The API token as it was sent; `None` for a cookie.
     pub token: Option<String>,
 }
@@ -23,6 +24,13 @@ impl Identity {
     pub fn userid(&self, user: u32, email: &str) -> String {
         if user == self.user.id { email.to_owned() } else { format!("u{user}") }
     }
+}
+
+/// The user of a token that was looked up for this request already, as an extension of the request.
+#[derive(Clone)]
+pub(crate) struct LookedUp {
+    pub presented: Presented,
+    pub user: UserRow,
 }
 
 /// Authenticates by the first token of the query, the body and `Authorization: Bearer`. GET and HEAD
@@ -37,12 +45,16 @@ pub(crate) async fn identify(
 ) -> Result<Identity, Refusal> {
     let found = find(&parts.method, &parts.uri, &parts.headers, body)?;
     let (presented, token) = found.ok_or(Refusal::Unauthenticated)?;
-    let user = presented.user(api).await?.ok_or(Refusal::Unauthenticated)?;
-    Ok(Identity { user, token })
+    let looked_up = parts.extensions.get::<LookedUp>().filter(|it| it.presented == presented);
+    let user = match looked_up {
+        Some(looked_up) => looked_up.user.clone(),
+        None => presented.user(api).await?.ok_or(Refusal::Unauthenticated)?,
+    };
+    Ok(Identity { user, presented, token })
 }
 
 /// A token in the head of a request, by its hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Presented {
     Api([u8; 32]),
     Cookie([u8; 32]),

@@ -49,6 +49,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
+use throng_wire::http::retry_after_s;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -172,13 +173,18 @@ async fn time_limit(
     }
 }
 
-/// The original client puts tokens into query strings, so its URLs must not leave the origin.
+/// The original client puts tokens into query strings, so its URLs must not leave the origin. Refusals
+/// say when to try again (LIM-35).
 async fn headers_for_all(
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     let mut response = next.run(request).await;
+    let retry_after = retry_after_s(response.status().as_u16());
     let headers = response.headers_mut();
+    if let Some(seconds) = retry_after {
+        headers.entry(header::RETRY_AFTER).or_insert(seconds.into());
+    }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -31,7 +31,7 @@ throng_tables::settings! {
     /// `/metrics`, `/ready` and `/health` are routes of [`crate::router`].
     is_operation_public: bool = true;
     /// Largest body of a JSON or form request, in bytes.
-    body_bytes_max: usize = 64 * 1024;
+    body_bytes_max: usize = 8 * 1024;
     /// Uploads held in memory at once, of users who show their token before the body, and again
     /// as many of others; more wait.
     uploads_at_once_max: usize = 16;

@@ -16,7 +16,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use throng_wire::http::{Caller, ClientKey};
 
-use crate::identity::{Presented, presented};
+use crate::identity::{LookedUp, Presented, presented};
 use crate::{Api, ApiState, Settings, answer};
 
 type Limiter<K> =
@@ -43,6 +43,14 @@ struct Bucket<K: std::hash::Hash + Eq + Clone> {
     limiter: Limiter<K>,
     clock: DefaultClock,
     per_minute: NonZeroU32,
+}
+
+/// What is known of a request: its limit, and the user of a token that was looked up for it.
+#[derive(Default)]
+struct Judged {
+    /// `None` without a limit.
+    taken: Option<Taken>,
+    looked_up: Option<LookedUp>,
 }
 
 /// The limit that a request counts for, and how many more it allows now or how long it has to wait.
@@ -79,27 +87,25 @@ impl Throttle {
         }
     }
 
-    /// `None` without a limit.
-    async fn take(
-        &self,
-        api: &ApiState,
-        client: ClientKey,
-        token: Option<Presented>,
-    ) -> Option<Taken> {
+    async fn take(&self, api: &ApiState, client: ClientKey, token: Option<Presented>) -> Judged {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.sweep();
         }
         if let Some(token) = token.filter(|token| self.is_accepted(token)) {
-            return Some(self.tokens.as_ref()?.take(&token));
+            let taken = self.tokens.as_ref().map(|tokens| tokens.take(&token));
+            return Judged { taken, looked_up: None };
         }
-        let taken = self.clients.as_ref()?.take(&client);
-        if let Some(token) = token
+        let Some(clients) = &self.clients else { return Judged::default() };
+        let taken = clients.take(&client);
+        let mut looked_up = None;
+        if let Some(presented) = token
             && taken.remaining.is_ok()
-            && token.user(api).await.is_ok_and(|user| user.is_some())
+            && let Ok(Some(user)) = presented.user(api).await
         {
-            self.accept(token);
+            self.accept(presented);
+            looked_up = Some(LookedUp { presented, user });
         }
-        Some(taken)
+        Judged { taken: Some(taken), looked_up }
     }
 
     fn is_accepted(&self, token: &Presented) -> bool {
@@ -128,7 +134,7 @@ impl Throttle {
 
 pub(crate) async fn check(
     State((api, throttle)): State<(Api, Arc<Throttle>)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     // A preflight is answered by the layer around this one.
@@ -141,9 +147,11 @@ pub(crate) async fn check(
     let is_login = matches!(request.uri().path(), "/api/login" | "/api/register");
     let token = presented(request.method(), request.uri(), request.headers());
     let token = token.filter(|_| !is_login);
-    let Some(taken) = throttle.take(&api, client, token).await else {
-        return next.run(request).await;
-    };
+    let Judged { taken, looked_up } = throttle.take(&api, client, token).await;
+    if let Some(looked_up) = looked_up {
+        request.extensions_mut().insert(looked_up);
+    }
+    let Some(taken) = taken else { return next.run(request).await };
     let mut response = match taken.remaining {
         Ok(_) => next.run(request).await,
         Err(wait) => {

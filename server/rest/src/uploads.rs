@@ -11,7 +11,7 @@ use throng_store::{ImageError, ImageKind, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::answer::{Refusal, ok};
-use crate::identity::identify;
+use crate::identity::{Identity, LookedUp, identify};
 use crate::input::{Body, content_type};
 use crate::{Api, ApiState};
 
@@ -88,8 +88,12 @@ struct Upload {
 /// Reads the whole body, whose size the route limits. Any other body than multipart has no file.
 async fn receive(api: &ApiState, request: Request) -> Result<(Parts, Upload), Refusal> {
     // The head of the request is needed before and after the body.
-    let (parts, body) = request.into_parts();
-    let is_identified = identify(api, &parts, None).await.is_ok();
+    let (mut parts, body) = request.into_parts();
+    let identity = identify(api, &parts, None).await;
+    let is_identified = identity.is_ok();
+    if let Ok(Identity { user, presented, .. }) = identity {
+        parts.extensions.insert(LookedUp { presented, user });
+    }
     let slots =
         if is_identified { &api.upload_slots.identified } else { &api.upload_slots.anonymous };
     let _slot = slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;

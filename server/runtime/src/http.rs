@@ -4,6 +4,9 @@
 //! upgraded connections back to them.
 
 mod activity;
+mod counters;
+mod linger;
+mod places;
 mod polling;
 mod prefixed;
 mod request;
@@ -16,19 +19,19 @@ use std::time::Duration;
 
 use axum::Router;
 use throng_wire::http::Peer;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use throng_engine::App;
 
 use crate::limiter::ConnectionLimiter;
-use crate::link::{Handover, ShardHandles, ToShard};
+use crate::link::{Handover, Handovers, ShardHandles, ToShard};
 use crate::rare_warning::RareWarning;
 use crate::request::HttpPolicy;
-
-/// Polling bodies above [`polling::SMALL_BODY_BYTES`] that are read at once.
-const LARGE_BODIES_MAX: usize = 64;
+pub use counters::HttpCounters;
+use linger::Lingering;
+use places::Places;
 
 /// Longer than the 60 s that proxies keep an idle connection: one that we close first may meet the
 /// next request of a proxy on its way.
@@ -36,6 +39,9 @@ pub const KEEP_ALIVE_MS: u32 = 75_000;
 
 /// Connections to the admin address.
 const ADMIN_CONNECTIONS_MAX: u32 = 256;
+/// Request heads that are arriving at once, on connections that had a request before. A head comes in one
+/// piece from nearly every client, and is not counted then.
+const HEADS_MAX: usize = 1024;
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,14 +54,14 @@ pub struct HttpSettings {
     pub policy: Arc<HttpPolicy>,
     /// Serves all other paths. Requests carry a [`Caller`](throng_wire::http::Caller) as an extension.
     pub router: Router,
-    /// Bytes of the longest polling body (LIM-1).
-    pub max_payload: usize,
-    /// How long a client may take to send a request head or body, in ms.
+    /// How long a client may take to send a request head, and a shard to answer a POST, in ms.
     pub request_timeout_ms: u32,
     /// How long a connection may be idle between two requests, in ms.
     pub keep_alive_ms: u32,
     /// Called after each request to the engine.
     pub on_request: OnRequest,
+    /// What the thread counts.
+    pub counters: Arc<HttpCounters>,
 }
 
 /// Shared by all connections of the HTTP thread.
@@ -63,8 +69,8 @@ struct HttpServer<A: App> {
     handles: ShardHandles<A>,
     settings: HttpSettings,
     next_poll: AtomicU64,
-    large_bodies: Semaphore,
-    receiving: polling::Receiving,
+    lingering: Lingering,
+    heads: Places,
     throttled: RareWarning,
 }
 
@@ -79,16 +85,16 @@ pub struct Running {
 /// Starts to serve `handovers` on the current tokio runtime.
 pub fn start<A: App>(
     handles: ShardHandles<A>,
-    handovers: mpsc::Receiver<Handover>,
+    handovers: Handovers,
     settings: HttpSettings,
 ) -> Running {
     let (stop, stopping) = watch::channel(false);
     let http = Arc::new(HttpServer {
         handles,
+        lingering: Lingering::new(Arc::clone(&settings.counters)),
+        heads: Places::new(HEADS_MAX),
         settings,
         next_poll: AtomicU64::new(0),
-        large_bodies: Semaphore::new(LARGE_BODIES_MAX),
-        receiving: polling::Receiving::default(),
         throttled: RareWarning::default(),
     });
     let connections = tokio::spawn(serve_all(http, handovers, stopping));
@@ -113,8 +119,10 @@ pub fn start_admin<A: App>(
     listener: TcpListener,
     settings: HttpSettings,
 ) -> Running {
-    let (admitted, handovers) = mpsc::channel(1);
-    let mut running = start(handles, handovers, settings);
+    let (admitted, connections) = mpsc::channel(1);
+    // Nothing is refused before its head is read.
+    let (_, refused) = mpsc::channel(1);
+    let mut running = start(handles, Handovers { connections, refused }, settings);
     let limiter = ConnectionLimiter::new(ADMIN_CONNECTIONS_MAX, 0);
     running.accepts = Some(tokio::spawn(async move {
         loop {
@@ -158,20 +166,25 @@ pub async fn accept_unix<A: App>(handles: ShardHandles<A>, listener: UnixListene
 
 async fn serve_all<A: App>(
     http: Arc<HttpServer<A>>,
-    mut handovers: mpsc::Receiver<Handover>,
+    handovers: Handovers,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let Handovers { connections: mut next, mut refused } = handovers;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            next = handovers.recv() => {
+            next = next.recv() => {
                 let Some(next) = next else { break };
                 connections.spawn(serve::serve(Arc::clone(&http), next, stopping.clone()));
             }
+            Some(refused) = refused.recv() => match TcpStream::from_std(refused) {
+                Ok(stream) => http.lingering.begin(stream),
+                Err(error) => tracing::warn!(%error, "a refused connection cannot be watched"),
+            },
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = stopping.changed() => break,
         }
     }
-    drop(handovers);
+    drop(next);
     while connections.join_next().await.is_some() {}
 }

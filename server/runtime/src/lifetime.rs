@@ -74,8 +74,9 @@ pub async fn wait_for_stop_signal<A: App>(shards: &mut Shards<A>) -> Result<(), 
     }
 }
 
-/// Descriptors reserved for the database, uploads and the server's own needs.
-const DESCRIPTORS_RESERVED: u64 = 512;
+/// Descriptors reserved for the database, uploads, connections that linger and the server's own needs;
+/// half of them if there are fewer than twice as many.
+const DESCRIPTORS_RESERVED: u64 = 2048;
 
 /// Raises the limit of open files to the hard limit, and returns how many connections may be open:
 /// at most `connections_max`, and few enough that the kernel never refuses a descriptor.
@@ -91,7 +92,8 @@ pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
         }
     };
     let available = current.map_or(u32::MAX, |current| {
-        u32::try_from(current.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX).max(1)
+        let reserved = DESCRIPTORS_RESERVED.min(current / 2);
+        u32::try_from(current - reserved).unwrap_or(u32::MAX).max(1)
     });
     if available < connections_max {
         tracing::info!(

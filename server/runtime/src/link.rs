@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use throng_engine::{Accept, Answer, App, BodyFault, EngineRequest, PollId, ShardId};
+use throng_engine::{Accept, Answer, App, Body, EngineRequest, PollId, ShardId};
 use throng_mesh::Bell;
 use throng_wire::http::Peer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +19,8 @@ pub const SIGNALS_MAX: usize = 4096;
 const INBOX_MAX: usize = 1024;
 /// Connections that wait for the HTTP thread.
 const HANDOVERS_MAX: usize = 1024;
+/// Refused connections that wait for the HTTP thread; one more is closed at once.
+const REFUSED_MAX: usize = 256;
 const LOGS_MAX: usize = 8192;
 
 /// An item of a shard's inbox.
@@ -29,10 +31,21 @@ pub enum ToShard<A: App> {
         poll: PollId,
         /// Its fields.
         request: EngineRequest,
-        /// The whole body of a POST, or why it could not be read; empty for a GET.
-        body: Result<Vec<u8>, BodyFault>,
+        /// The body of a POST, or that it follows.
+        body: Body,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
+    },
+    /// A piece of a body.
+    Body {
+        /// Number of the request.
+        poll: PollId,
+        /// Any part of the body, in order.
+        bytes: Vec<u8>,
+        /// The body is whole with it.
+        is_last: bool,
+        /// Told that the next piece may come.
+        taken: oneshot::Sender<()>,
     },
     /// The client of a polling request closed its connection before the answer.
     HttpGone {
@@ -84,6 +97,14 @@ pub struct Handover {
     pub permit: Permit,
 }
 
+/// What shards hand over to the HTTP thread.
+pub struct Handovers {
+    /// Connections that are not WebSockets.
+    pub connections: mpsc::Receiver<Handover>,
+    /// Connections that were answered before all they sent was read; they are counted no more.
+    pub refused: mpsc::Receiver<TcpStream>,
+}
+
 /// One shard's channels to the other threads.
 pub struct ShardChannels<A: App> {
     /// Items of the HTTP thread, the backplane and other shards.
@@ -96,6 +117,8 @@ pub struct ShardChannels<A: App> {
     pub signals: mpsc::Sender<A::Signal>,
     /// Connections for the HTTP thread.
     pub handovers: mpsc::Sender<Handover>,
+    /// Refused connections, which are closed when their clients have had time to read why.
+    pub refused: mpsc::Sender<TcpStream>,
     /// Lines of the log; dropped when the channel is full.
     pub logs: mpsc::Sender<A::Log>,
     /// The other shards, for handshakes that name one of their sessions.
@@ -110,8 +133,8 @@ pub struct HttpChannels<A: App> {
     pub commands: Vec<mpsc::Receiver<A::Command>>,
     /// Signals of each shard; none unless the application is one of several nodes.
     pub signals: Vec<mpsc::Receiver<A::Signal>>,
-    /// Connections that are not WebSockets, of all shards.
-    pub handovers: mpsc::Receiver<Handover>,
+    /// Connections, of all shards.
+    pub handovers: Handovers,
     /// Lines of the log, of all shards.
     pub logs: mpsc::Receiver<A::Log>,
 }
@@ -249,6 +272,7 @@ impl<A: App> ShardHandles<A> {
 /// sleeps on its bell.
 pub fn channels<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardChannels<A>>, HttpChannels<A>) {
     let (handovers_in, handovers) = mpsc::channel(HANDOVERS_MAX);
+    let (refused_in, refused) = mpsc::channel(REFUSED_MAX);
     let (logs_in, logs) = mpsc::channel(LOGS_MAX);
     let mut handles = Vec::new();
     let mut receivers = Vec::new();
@@ -277,10 +301,12 @@ pub fn channels<A: App>(bells: &[Arc<Bell>]) -> (Vec<ShardChannels<A>>, HttpChan
             commands: commands_in,
             signals: signals_in,
             handovers: handovers_in.clone(),
+            refused: refused_in.clone(),
             logs: logs_in.clone(),
             handles: handles.clone(),
         }
     });
     let shards = shards.collect();
+    let handovers = Handovers { connections: handovers, refused };
     (shards, HttpChannels { handles, commands, signals, handovers, logs })
 }

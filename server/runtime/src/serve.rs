@@ -133,10 +133,10 @@ async fn run<A: App>(
     let settings = HttpSettings {
         policy,
         router: options.router,
-        max_payload: options.engine.max_payload as usize,
         request_timeout_ms: options.request_timeout_ms,
         keep_alive_ms: http::KEEP_ALIVE_MS,
         on_request: Arc::new(|_, _| {}),
+        counters: Arc::default(),
     };
     let http = http::start(channels.handles, channels.handovers, settings);
     wait_until_started(&mut shards).await?;

@@ -13,7 +13,11 @@ throng_tables::metrics! {
     Gauge heads "connections": "Connections that have not sent their request head yet.";
     Counter connections_accepted "connections": "Connections accepted.";
     Counter connections_refused "connections": "Connections refused because of a limit.";
+    Counter refusals_cut "connections": "Refused connections closed before their clients had time to \
+        read why, because too many waited.";
     Counter connections_handed_over "connections": "Connections passed to the HTTP thread.";
+    Counter heads_over_budget "connections": "Connections closed while their request head was arriving, \
+        because all such heads together held too many bytes; the oldest first.";
     Counter handshake_timeouts "connections": "Connections closed because no request came in time.";
     Counter turns "turns": "Turns of the shard loops.";
     Counter flushes "sends": "Sends to WebSockets.";

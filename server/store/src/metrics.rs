@@ -36,6 +36,7 @@ throng_tables::metrics! {
     Counter messages "messages": "Messages committed.";
     Counter repeats "messages": "Messages answered with the number of one that was stored before \
         under the same client id.";
+    Counter token_lookups "look-ups": "Look-ups of one token, of a request of the API.";
     Counter refusals "jobs": "Appends and saves refused because the queue was full.";
 }
 

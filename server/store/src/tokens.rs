@@ -1,6 +1,7 @@
 //! Tokens: random, shown once, stored as SHA-256 only; several per user, each with an expiry.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -165,6 +166,7 @@ impl Store {
         hash: [u8; 32],
         scope: TokenScope,
     ) -> Result<Option<UserRow>, StoreError> {
+        self.metrics().counters.token_lookups.fetch_add(1, Relaxed);
         let select = self.db().query(format!(
             "SELECT {USER_COLUMNS} FROM tokens t JOIN users u ON u.id = t.user_id
              WHERE t.hash = ? AND t.scope = ? AND t.expires_at > ?"

@@ -1,5 +1,6 @@
 //! The binary from outside: real processes, real sockets, no chat.
 
+mod bodies;
 mod bounds;
 mod handover;
 mod hung;

@@ -6,10 +6,11 @@ mod client;
 mod head;
 mod proxy;
 
-pub use answer::{EngineError, RETRY_AFTER_S, refusal, switching_protocols};
+pub use answer::{EngineError, refusal, retry_after_s, switching_protocols};
 pub use client::{Caller, Client, ClientKey, Forwarded, Peer, TrustedProxies, TrustedProxy};
 pub use head::{
-    HEAD_BYTES_MAX, Head, Request, Upgrade, first_protocol, head, is_same_origin, is_websocket_key,
+    FIELDS_MAX, HEAD_BYTES_MAX, Head, Request, Upgrade, first_protocol, head, is_same_origin,
+    is_websocket_key,
 };
 pub use proxy::{PROXY_BYTES_MAX, Proxied, ProxyHeader, proxy_header};
 

@@ -8,7 +8,7 @@ use throng_chat::{Command, Effects, Input, LogLine, Reply, RoomInfo, Shard, Toke
 use throng_chat::{Notice, Start, UserCard};
 use throng_codec::engine::Protocol;
 use throng_engine::{
-    Accept, Eio, EngineRequest, Now, PipeEnd, PipeId, Place, PollId, Seed, ShardId, Transport,
+    Accept, Body, Eio, EngineRequest, Now, PipeEnd, PipeId, Place, PollId, Seed, ShardId, Transport,
 };
 use throng_world::send;
 
@@ -312,7 +312,7 @@ impl World {
             is_moving = true;
             let input = match input {
                 HttpInput::Http(poll, request, body) => {
-                    Input::Http { poll, request, body: Ok(body) }
+                    Input::Http { poll, request, body: Body::Whole(body) }
                 }
                 HttpInput::HttpGone(poll) => Input::HttpGone { poll },
                 HttpInput::Revoked(token) => Input::Notice(Notice::Revoked(token)),

@@ -13,4 +13,4 @@ mod world;
 
 pub use client::{Client, Message, Reader, Received, masked, request, send, text};
 pub use lanes::Lanes;
-pub use world::{Store, World, counter};
+pub use world::{Arriving, Store, World, counter};

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 
 use throng_engine::{
-    Accept, Answer, App, BodyFault, CounterTable as _, Effects, EngineRequest, Input, Now, PipeEnd,
+    Accept, Answer, App, Body, CounterTable as _, Effects, EngineRequest, Input, Now, PipeEnd,
     PipeId, Place, PollId, Seed, Settings, Shard, ShardId,
 };
 
 use crate::client::{Client, Message, Reader, Received, send, text};
 use crate::lanes::Lanes;
+
+/// A body that is on its way, and its length if the client has announced it.
+pub struct Arriving(pub Option<u64>);
 
 /// Keys the homes of rooms.
 pub const PLACEMENT: [u8; 16] = [7; 16];
@@ -206,18 +209,27 @@ impl<A: App, S: Store<A>> World<A, S> {
         self.nodes[client.shard].pipes[client.pipe.slot as usize].is_shut
     }
 
-    /// Sends an HTTP request, and lets everything settle.
+    /// Sends an HTTP request with this body, or with one that is on its way, and lets everything
+    /// settle.
     pub fn http(
         &mut self,
         shard: usize,
         request: EngineRequest,
-        body: Result<&str, BodyFault>,
+        body: Result<&str, Arriving>,
     ) -> PollId {
         self.polls += 1;
         let poll = PollId(self.polls);
-        let body = body.map(|text| text.as_bytes().to_vec());
+        let body = match body {
+            Ok(text) => Body::Whole(text.as_bytes().to_vec()),
+            Err(Arriving(announced)) => Body::Arriving { announced },
+        };
         self.report(shard, Input::Http { poll, request, body });
         poll
+    }
+
+    /// Sends a piece of a body that is on its way.
+    pub fn http_body(&mut self, shard: usize, poll: PollId, bytes: &'static [u8], is_last: bool) {
+        self.report(shard, Input::Body { poll, bytes, is_last });
     }
 
     /// The client closes the connection of an unanswered request.

@@ -1,7 +1,7 @@
 //! LIM-36 to LIM-39: what a session makes the server keep and do.
 
 use throng_chat::Settings;
-use throng_engine::{AnonymousLimits, BodyFault, Eio, EngineRequest, Method, PipeEnd, Transport};
+use throng_engine::{AnonymousLimits, Eio, EngineRequest, Method, PipeEnd, Transport};
 use throng_world::masked;
 
 use crate::transport::{sid_of, with_sid};
@@ -319,10 +319,116 @@ fn an_address_has_so_many_anonymous_sessions() {
 }
 
 #[test]
-fn a_body_that_is_refused_unread_ends_the_session_and_books_nothing() {
+fn a_token_and_the_start_of_a_long_message_may_come_in_one_read() {
+    let long = format!("42[\"nothing\",\"{}\"]", "x".repeat(100_000));
+    let message = masked(FIN | TEXT, long.as_bytes());
+    // With CONNECT, and with an event.
+    for named in [format!(r#"40{{"token":"{}"}}"#, token(1)), login(1)] {
+        let mut world = World::new(1, settings());
+        let client = if named.starts_with("40") {
+            world.upgrade(0, request(Transport::Websocket, Eio::V4))
+        } else {
+            world.connect(0, None)
+        };
+        let first = masked(FIN | TEXT, named.as_bytes());
+        world.send_bytes(client, &[&first[..], &message[..10_000]].concat());
+        world.run();
+        world.send_bytes(client, &message[10_000..]);
+        world.run();
+        let heard = world.take(client).concat();
+        assert!(!heard.contains("close") && heard.contains("unknown_event"), "{heard}");
+    }
+    // Who names nobody is still a stranger in the same read.
     let mut world = World::new(1, settings());
-    let post = opened_by_polling(&mut world);
-    let poll = world.http(0, post, Err(BodyFault::TooLarge));
-    assert_eq!(world.answer(poll).map(|answer| answer.0), Some(413));
-    assert!(has_ended(&world));
+    let client = world.connect(0, None);
+    let first = masked(FIN | TEXT, br#"42["nothing"]"#);
+    world.send_bytes(client, &[&first[..], &message[..10_000]].concat());
+    world.run();
+    assert!(world.take(client).contains(&"close:1009".to_owned()));
+}
+
+fn login(user: u32) -> String {
+    format!(r#"42["login",{{"api_token":"{}"}}]"#, token(user))
+}
+
+/// Two MiB for what all sessions hold, in or out.
+fn two_mib() -> Settings {
+    with_engine(throng_engine::Settings {
+        inbound_mib_max: 2,
+        outbound_mib_max: 2,
+        ..throng_engine::Settings::default()
+    })
+}
+
+#[test]
+fn beyond_the_budget_for_input_who_holds_most_goes_first() {
+    let mut world = World::new(1, two_mib());
+    let hold = |world: &mut World, user: u32, bytes: usize| {
+        let client = world.connect(0, Some(user));
+        // The length of the frame is that of the message; the rest does not come.
+        world.send_bytes(client, &masked(FIN | TEXT, &vec![b'4'; bytes * 2])[..bytes]);
+        world.run();
+        client
+    };
+    let worst = hold(&mut world, 1, 900_000);
+    let others: Vec<_> = (2..4).map(|user| hold(&mut world, user, 500_000)).collect();
+    let held = |world: &World| world.shards().next().expect("one").engine().held_in();
+    assert!(held(&world) <= 2 << 20 && held(&world) > 1_800_000, "{}", held(&world));
+    assert_eq!(world.counter("sessions_over_budget"), 0, "all of it is theirs");
+    let last = hold(&mut world, 4, 300_000);
+    assert!(world.take(worst).contains(&"close:4004".to_owned()));
+    for client in others.into_iter().chain([last]) {
+        assert!(!world.take(client).concat().contains("close"), "those who hold less live");
+    }
+    assert_eq!(world.counter("sessions_over_budget"), 1);
+    assert!(held(&world) <= 2 << 20);
+}
+
+#[test]
+fn beyond_the_budget_for_output_who_holds_most_goes_first() {
+    let mut world = World::new(1, two_mib());
+    // Pongs of Engine.IO 3 are its own: nothing is shared.
+    let ask = |world: &mut World, client: Client, bytes: usize| {
+        let ping = format!("2{}", "x".repeat(100_000));
+        for _ in 0..bytes / 100_000 {
+            world.send(client, &ping);
+            world.advance(20);
+        }
+    };
+    let silent = |world: &mut World, user: u32, bytes: usize| {
+        let client = world.connect_legacy(0, Some(user));
+        world.stop_reading(client, true);
+        ask(world, client, bytes);
+        client
+    };
+    let worst = silent(&mut world, 1, 900_000);
+    let others: Vec<_> = (2..4).map(|user| silent(&mut world, user, 500_000)).collect();
+    assert_eq!(world.counter("sessions_over_budget"), 0, "all of it is theirs");
+    let last = silent(&mut world, 4, 300_000);
+    assert_eq!(world.counter("sessions_over_budget"), 1);
+    let engine = world.shards().next().expect("one").engine();
+    let held = |client: Client| engine.held_out(client.pipe);
+    assert!(held(worst) < 1_000, "{}", held(worst));
+    for client in others.into_iter().chain([last]) {
+        assert!(held(client) >= 300_000, "those who hold less live");
+    }
+    assert_eq!(world.counter("closed_slow_consumer"), 1);
+}
+
+#[test]
+fn packets_that_wait_for_a_poll_have_a_bound_of_their_own() {
+    let limits = throng_engine::Settings { poll_packets_max: 16, ..Default::default() };
+    let mut world = World::new(1, with_engine(limits));
+    let open =
+        EngineRequest { token: Some(token(1).into()), ..request(Transport::Polling, Eio::V3) };
+    let poll = world.http(0, open, Ok(""));
+    let sid = sid_of(&world.answer(poll).expect("a handshake is answered").1);
+    let get = with_sid(&sid, Transport::Polling, Eio::V3, Method::Get);
+    let first = world.http(0, get, Ok(""));
+    world.answer(first);
+    let post = with_sid(&sid, Transport::Polling, Eio::V3, Method::Post);
+    world.http(0, post.clone(), Ok(&"1:2".repeat(17)));
+    let waiting = world.http(0, with_sid(&sid, Transport::Polling, Eio::V3, Method::Get), Ok(""));
+    assert_eq!(world.answer(waiting).map(|answer| answer.0), Some(400), "17 are one too many");
+    assert_eq!(world.counter("closed_slow_consumer"), 1);
 }

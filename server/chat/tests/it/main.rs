@@ -1,6 +1,7 @@
 //! The core as the runtime sees it: inputs in, effects and bytes out, on one and on several shards.
 
 mod account;
+mod bodies;
 mod chat;
 mod cluster;
 mod limits;

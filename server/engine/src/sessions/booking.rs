@@ -85,7 +85,8 @@ impl Engine {
                 self.resume(pipe);
             }
         }
-        if unfinished > self.payload_max(trust) {
+        let most = self.payload_max(trust);
+        if most < self.payload_max(old) && unfinished > most {
             return self.end(id, CloseReason::TooLarge);
         }
         let session = self.live(id);

@@ -23,6 +23,7 @@ impl Engine {
         self.check_gauges();
         self.check_pipes();
         self.check_polls();
+        self.check_bodies();
         self.check_timers();
         self.outbox.check();
     }
@@ -47,8 +48,8 @@ impl Engine {
                 account.finish_by != Now(u64::MAX),
                 "what is unfinished has a deadline, and nothing else"
             );
-            let assembled = session.assembled();
-            assert!(account.unfinished >= assembled, "what is kept is on the account");
+            let kept = session.assembled() + session.received();
+            assert!(account.unfinished >= kept, "what is kept is on the account");
             let is_counted = session.address.is_some();
             assert!(
                 !is_counted || account.trust != Trust::Identified,

@@ -4,6 +4,7 @@ use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
 use super::account::{Account, Trust};
+use super::bodies::Post;
 use super::pipe::Role;
 use super::poll_queue::Polling;
 use super::polling::form;
@@ -12,7 +13,7 @@ use super::{Carrier, Engine, SessionEvent};
 use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::now::Now;
 use crate::outbox::Class;
-use crate::request::{Accept, BodyFault, Eio, Endpoint, EngineRequest, Method, Transport};
+use crate::request::{Accept, Body, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::timers::Timer;
 
 impl Engine {
@@ -55,12 +56,7 @@ impl Engine {
         Ok(Verified::Session(id))
     }
 
-    pub(crate) fn http(
-        &mut self,
-        poll: PollId,
-        request: EngineRequest,
-        body: Result<Vec<u8>, BodyFault>,
-    ) {
+    pub(crate) fn http(&mut self, poll: PollId, request: EngineRequest, body: Body) {
         match self.verify(&request, false) {
             Err(error) => self.refuse_poll(poll, error),
             Ok(Verified::RawEcho) => self.refuse_poll(poll, EngineError::BadRequest),
@@ -68,7 +64,8 @@ impl Engine {
                 Method::Get => self.poll(id, poll, request.jsonp),
                 Method::Post => {
                     let form = form(request.octet_stream);
-                    self.post(id, poll, form, request.jsonp.is_some(), body);
+                    let post = Post { poll, form, is_jsonp: request.jsonp.is_some() };
+                    self.post(id, post, body);
                 }
                 Method::Other => self.refuse_poll(poll, EngineError::BadRequest),
             },

@@ -15,7 +15,7 @@ use crate::timers::Timer;
 const CLOSING_MS: u64 = 5_000;
 /// The raw echo of the conformance binary takes what RFC 6455 suites send.
 const RAW_LIMITS: ws::Limits =
-    ws::Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536 };
+    ws::Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 1 << 20 };
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Role {
@@ -33,6 +33,19 @@ pub(super) enum Role {
 
 /// Bytes of echoes that may wait.
 pub(super) const ECHO_OUTBOUND_MAX: u32 = 64 * 1024 * 1024;
+
+/// Bytes of one read, as far as they are not decoded.
+pub(crate) struct Read<'a> {
+    pub(crate) input: &'a mut [u8],
+    /// A message of it was whole.
+    is_completed: bool,
+}
+
+impl<'a> Read<'a> {
+    pub(crate) fn new(input: &'a mut [u8]) -> Read<'a> {
+        Read { input, is_completed: false }
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Pipe {
@@ -160,21 +173,28 @@ impl Engine {
         }
     }
 
-    pub(crate) fn bytes(&mut self, pipe: PipeId, mut input: &mut [u8]) {
-        self.counters.bytes_in += input.len() as u64;
+    /// Takes bytes off `input`. False when it stopped behind a message that may change what the
+    /// session is allowed: the application is to see it before the next one is judged.
+    pub(crate) fn bytes(&mut self, pipe: PipeId, read: &mut Read<'_>) -> bool {
         if matches!(self.role(pipe), Role::Gone | Role::Closing) {
-            return; // What is closing is read no more.
+            return true; // What is closing is read no more.
         }
+        let before = read.input.len();
+        let is_done = self.decode(pipe, read);
+        self.counters.bytes_in += (before - read.input.len()) as u64;
+        is_done
+    }
+
+    fn decode(&mut self, pipe: PipeId, read: &mut Read<'_>) -> bool {
         let entry = self.pipe_mut(pipe).expect("a pipe with a role is open");
         // Taken out so that a message may borrow from it while the engine changes.
         let mut decoder = std::mem::take(&mut entry.decoder);
-        let mut is_completed = false;
         loop {
             // A probe may have become the pipe of a session.
             let limits = self.pipe_limits(pipe);
-            match decoder.next(&mut input, &limits) {
+            match decoder.next(&mut read.input, &limits) {
                 Ok(Some(message)) => {
-                    is_completed = true;
+                    read.is_completed = true;
                     self.ws_message(pipe, message);
                 }
                 Ok(None) => break,
@@ -183,20 +203,31 @@ impl Engine {
                     break;
                 }
             }
-            if matches!(self.role(pipe), Role::Gone | Role::Closing) {
-                return;
+            match self.role(pipe) {
+                Role::Gone | Role::Closing => return true,
+                Role::Session(id) if self.is_unjudged(id) => {
+                    self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
+                    return false;
+                }
+                Role::Session(_) | Role::Probe { .. } | Role::RawEcho => {}
             }
         }
         let buffered = decoder.buffered();
         self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
         if let Role::Session(id) = self.role(pipe) {
             let assembled = self.live(id).assembled();
-            if is_completed && assembled == 0 {
+            if read.is_completed && assembled == 0 {
                 // What is not whole now began in this read.
                 self.set_unfinished(id, 0);
             }
             self.set_unfinished(id, buffered + assembled);
         }
+        true
+    }
+
+    /// The application has not seen the last message of a client that it does not know.
+    fn is_unjudged(&self, id: SessionId) -> bool {
+        !self.session_events.is_empty() && self.live(id).trust() == Trust::Anonymous
     }
 
     fn pipe_limits(&self, pipe: PipeId) -> ws::Limits {
@@ -323,8 +354,9 @@ impl Engine {
         counters.upgrades += 1;
         self.counters = counters;
         self.outbox.set_class(pipe, trust.class());
-        if let Carrier::Polling(polling) = carrier {
+        if let Carrier::Polling(mut polling) = carrier {
             self.held_mut(trust).polled -= polling.bytes;
+            self.move_from_body(id, &mut polling);
             self.answer_late(&polling);
             if !is_armed(Canary::KeepPoll) {
                 self.forget_polls(&polling);

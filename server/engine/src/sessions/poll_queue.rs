@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use throng_wire::eio::payload::Out;
 
+use super::bodies::Receiving;
 use crate::ids::PollId;
 
 pub(crate) struct Polling {
@@ -14,6 +15,8 @@ pub(crate) struct Polling {
     pub(super) last: Option<PollId>,
     /// A POST that is answered when its work is paid for.
     pub(super) late_post: Option<PollId>,
+    /// A POST whose body is arriving.
+    pub(super) receiving: Option<Receiving>,
     /// The session's handshake asked for base64 instead of binary bodies.
     pub(super) b64: bool,
     /// A probe is under way: a poll is not held back.
@@ -34,6 +37,7 @@ impl Polling {
             parked: None,
             last: None,
             late_post: None,
+            receiving: None,
             b64,
             is_released: false,
         }

@@ -5,17 +5,18 @@ use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
+use super::bodies::Post;
 use super::poll_queue::{Parked, Polling};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PollId, SessionId};
-use crate::request::{Answer, BodyFault};
+use crate::request::{Answer, Body};
 use crate::timers::Timer;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const BINARY: &str = "application/octet-stream";
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 /// Packets in one POST; a client that has more sends another.
 const POST_PACKETS_MAX: usize = 1024;
 
@@ -67,33 +68,27 @@ impl Engine {
         self.ready_polls.push(id);
     }
 
-    /// POST: packets of the client.
-    pub(super) fn post(
-        &mut self,
-        id: SessionId,
-        poll: PollId,
-        form: Form,
-        is_jsonp: bool,
-        body: Result<Vec<u8>, BodyFault>,
-    ) {
-        let version = self.live(id).version;
-        let body = match body {
-            Ok(body) => body,
-            Err(BodyFault::TooLarge) => {
-                self.counters.handshakes_refused += 1;
-                let json = Bytes::from_static(br#"{"code":3,"message":"Payload too large"}"#);
-                self.answers.push((poll, Answer { status: 413, content_type: JSON, body: json }));
-                return self.end(id, CloseReason::TooLarge);
-            }
-            Err(BodyFault::Overlapping) => {
-                self.refuse_poll(poll, EngineError::BadRequest);
-                return self.end(id, CloseReason::PollingOverlap);
-            }
-        };
-        if self.polling_mut(id).late_post.is_some() {
+    /// POST: packets of the client. A body that is arriving waits in [`bodies`](super::bodies).
+    pub(super) fn post(&mut self, id: SessionId, post: Post, body: Body) {
+        let polling = self.polling_mut(id);
+        if polling.receiving.is_some() || polling.late_post.is_some() {
             // It has not waited for the answer to the one before (TRN-37).
-            self.refuse_poll(poll, EngineError::BadRequest);
+            self.refuse_poll(post.poll, EngineError::BadRequest);
             return self.end(id, CloseReason::PollingOverlap);
+        }
+        match body {
+            Body::Whole(bytes) => self.take_body(id, post, bytes),
+            Body::Arriving { announced } => self.begin_body(id, post, announced),
+        }
+    }
+
+    /// The packets of a whole body.
+    pub(super) fn take_body(&mut self, id: SessionId, post: Post, body: Vec<u8>) {
+        let Post { poll, form, is_jsonp } = post;
+        let session = self.live(id);
+        let version = session.version;
+        if body.len() > self.payload_max(session.trust()) {
+            return self.refuse_large(id, poll);
         }
         self.counters.bytes_in += body.len() as u64;
         let unwrapped =
@@ -182,6 +177,9 @@ impl Engine {
     /// The client's connection ended before it got the answer to a poll: the client is gone. The
     /// answer may be on its way already; what it carried is lost, and with it the session.
     pub(crate) fn http_gone(&mut self, poll: PollId) {
+        if self.body_gone(poll) {
+            return;
+        }
         // Another poll has followed it, or the session has ended or moved to a WebSocket.
         let Some(id) = self.polls.remove(&poll) else { return };
         self.polling_mut(id).parked = None;
@@ -224,6 +222,7 @@ impl Engine {
     ) {
         self.forget_polls(polling);
         self.answer_late(polling);
+        self.refuse_body(polling, reason);
         let Some(parked) = polling.parked.take() else { return }; // No poll waits.
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
         if reason == CloseReason::SlowConsumer {

@@ -126,6 +126,14 @@ impl Session {
         self.assembly.as_ref().map_or(0, |assembly| assembly.held())
     }
 
+    /// Bytes of a POST whose body is arriving.
+    pub(super) fn received(&self) -> usize {
+        match &self.carrier {
+            Carrier::Polling(polling) => polling.receiving.as_ref().map_or(0, |it| it.held()),
+            Carrier::Pipe(_) => 0,
+        }
+    }
+
     /// How far it is known whose it is.
     pub fn trust(&self) -> Trust {
         self.account.trust

@@ -64,7 +64,7 @@ async fn a_store_that_fails_is_answered_as_unavailable() {
     let uri = format!("/api/user?api_token={token}");
     let answer = bench.get(&uri).await;
     answer.is(503, unavailable.clone());
-    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("retry-after"), "5");
     let body = json!({ "name": "b@b.c", "password": "secret" });
     bench.post("/api/register", body.clone()).await.is(503, unavailable.clone());
     bench.post("/api/login", body).await.is(503, unavailable);

@@ -84,7 +84,7 @@ async fn machines_learn_health_readiness_and_metrics() {
     let answer = bench.get("/ready").await;
     let mut checks = json!({ "store": "down: the disk is full", "disk": "ok", "lock": "ok" });
     check(&answer, 503, checks.clone());
-    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("retry-after"), "5");
     let redis = bench.store.options().health.depends_on("redis", Need::Optional);
     store.set(State::Ok);
     redis.set(State::Down("timeout".into()));

@@ -1,5 +1,7 @@
 //! Tokens, the session cookie, logout.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -195,4 +197,30 @@ async fn an_expired_token_opens_nothing() {
     let bench = bench_with(|_, options| options.token_lifetime = std::time::Duration::ZERO).await;
     let token = bench.register("ann@b.c").await["api_token"].as_str().expect("token").to_owned();
     assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_token_of_a_request_is_looked_up_once() {
+    let bench = bench_with(|settings, _| settings.api_per_minute = 60).await;
+    let user = bench.register("ann@b.c").await;
+    let token = user["api_token"].as_str().expect("token");
+    let lookups = || bench.store.metrics().counters.token_lookups.load(Relaxed);
+    let bearer = format!("Bearer {token}");
+    for request in ["the first", "the second"] {
+        let before = lookups();
+        let answer = bench.send(get("/api/user", &[("authorization", &bearer)])).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(lookups() - before, 1, "{request}");
+    }
+    // Another one in the body is not the one that was looked up.
+    let before = lookups();
+    let body = json!({ "api_token": "a".repeat(60) });
+    let request = request(
+        Method::POST,
+        "/api/logout",
+        &[("content-type", "application/json"), ("authorization", &bearer)],
+        Body::from(body.to_string()),
+    );
+    bench.send(request).await.is(401, json!({ "message": UNAUTHENTICATED }));
+    assert_eq!(lookups() - before, 1);
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::places::Places;
+
 /// What a connection is doing. Clones speak of the same connection.
 #[derive(Clone)]
 pub(super) struct Activity(watch::Sender<Phase>);
@@ -17,6 +19,14 @@ enum Phase {
     Head(Instant),
     /// A request is being served. What serves it has time limits of its own.
     Request,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    Late,
+    /// Too many heads are arriving, and this is the oldest.
+    Displaced,
 }
 
 /// A request that is being served; dropped when its answer is ready to be sent.
@@ -53,19 +63,31 @@ impl Activity {
         Serving(self.clone())
     }
 
-    /// Completes when the connection was idle for `keep_alive`, or a head took `head_timeout`.
-    pub(super) async fn expired(&self, keep_alive: Duration, head_timeout: Duration) {
+    /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
+    /// it lost its place among `heads`.
+    pub(super) async fn expired(
+        &self,
+        keep_alive: Duration,
+        head_timeout: Duration,
+        heads: &Places,
+    ) -> Expired {
         let mut phases = self.0.subscribe();
         loop {
             let phase = *phases.borrow_and_update();
             let changed = phases.changed();
             let has_changed = match phase {
                 Phase::Idle(since) => before(since + keep_alive, changed).await,
-                Phase::Head(since) => before(since + head_timeout, changed).await,
+                Phase::Head(since) => {
+                    let place = heads.take();
+                    tokio::select! {
+                        has_changed = before(since + head_timeout, changed) => has_changed,
+                        _ = place => return Expired::Displaced,
+                    }
+                }
                 Phase::Request => changed.await.is_ok(),
             };
             if !has_changed {
-                return;
+                return Expired::Late;
             }
         }
     }
@@ -95,7 +117,8 @@ mod tests {
     /// Seconds until the connection expires; `None` if it does not within an hour.
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
-        let expired = activity.expired(KEEP_ALIVE, HEAD);
+        let heads = Places::new(1);
+        let expired = activity.expired(KEEP_ALIVE, HEAD, &heads);
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -106,6 +129,17 @@ mod tests {
         assert_eq!(lives(&activity).await, Some(75));
         activity.has_read();
         assert_eq!(lives(&activity).await, Some(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_heads_the_oldest_is_given_up() {
+        let heads = Places::new(1);
+        let (first, second) = (Activity::new(), Activity::new());
+        first.has_read();
+        second.has_read();
+        let first = first.expired(KEEP_ALIVE, HEAD, &heads);
+        let second = second.expired(KEEP_ALIVE, HEAD, &heads);
+        assert_eq!(tokio::join!(first, second), (Expired::Displaced, Expired::Late));
     }
 
     #[tokio::test(start_paused = true)]

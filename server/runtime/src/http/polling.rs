@@ -1,31 +1,22 @@
 //! The polling transport: each request becomes one input of the shard that owns the session.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use throng_engine::{Answer, App, BodyFault, Endpoint, EngineRequest, PollId};
+use throng_engine::{self as engine, Answer, App, Endpoint, EngineRequest, PollId};
 use throng_wire::http::Caller;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
-use super::request::{engine_request, owner, plain, unavailable};
-use crate::link::{ShardHandle, ToShard};
+use super::request::{closing, engine_request, owner, plain, unavailable};
+use crate::link::{ShardEnded, ShardHandle, ToShard};
 
-/// Bodies up to this size do not count towards [`super::LARGE_BODIES_MAX`].
-const SMALL_BODY_BYTES: u64 = 64 * 1024;
-
-/// Why a request has no body.
-enum NoBody {
-    Fault(BodyFault),
-    /// The client was too slow, or closed the connection.
-    Broken,
-}
+/// Bytes of a body that are gathered while a piece of it is on its way.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) async fn poll<A: App>(
     http: &HttpServer<A>,
@@ -33,12 +24,12 @@ pub(super) async fn poll<A: App>(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(http, endpoint, caller, &request);
-    let cors = Cors::of(&request, engine.origin_allowed);
+    let asked = engine_request(http, endpoint, caller, &request);
+    let cors = Cors::of(&request, asked.origin_allowed);
     let mut response = if request.method() == Method::OPTIONS {
-        preflight(&request, engine.origin_allowed)
+        preflight(&request, asked.origin_allowed)
     } else {
-        exchange(http, engine, request).await
+        exchange(http, asked, request).await
     };
     cors.apply(&mut response);
     response
@@ -46,33 +37,38 @@ pub(super) async fn poll<A: App>(
 
 async fn exchange<A: App>(
     http: &HttpServer<A>,
-    engine: EngineRequest,
+    asked: EngineRequest,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let is_post = request.method() == Method::POST;
-    let body = if is_post {
-        match receive(http, engine.sid.as_deref(), request.into_body()).await {
-            Ok(body) => Ok(body),
-            Err(NoBody::Fault(fault)) => Err(fault),
-            Err(NoBody::Broken) => return plain(StatusCode::REQUEST_TIMEOUT),
-        }
+    let incoming = request.into_body();
+    let is_arriving = is_post && !incoming.is_end_stream();
+    let body = if is_arriving {
+        engine::Body::Arriving { announced: incoming.size_hint().exact() }
     } else {
-        Ok(Vec::new())
+        engine::Body::Whole(Vec::new())
     };
-    let is_unread = body.is_err();
-    let shard = owner(http, engine.sid.as_deref());
+    let shard = owner(http, asked.sid.as_deref());
     let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
     let handle = http.handles.to(shard).expect("the owner is a shard of this process");
-    let (answer, answered) = oneshot::channel();
-    let item = ToShard::Http { poll, request: engine, body, answer };
-    // A hung shard gets nothing: what is refused must not be done later.
-    tokio::select! {
-        biased;
-        () = handle.hung() => return unavailable(),
-        sent = handle.send(item) => if sent.is_err() { return unavailable() },
+    let (answer, mut answered) = oneshot::channel();
+    let item = ToShard::Http { poll, request: asked, body, answer };
+    if send(handle, item).await.is_err() {
+        return unavailable();
     }
     // Dropped with this future when the client gives up.
     let mut guard = PollGuard { handle, poll, is_answered: false };
+    if is_arriving {
+        match deliver(handle, poll, incoming, &mut answered).await {
+            Ok(()) => {}
+            Err(Undelivered::Answered(answer)) => {
+                guard.is_answered = true;
+                return respond(answer, true);
+            }
+            Err(Undelivered::Broken) => return closing(StatusCode::BAD_REQUEST),
+            Err(Undelivered::Unavailable) => return unavailable(),
+        }
+    }
     // A poll waits for the shard as it waits for packets, and a POST that the shard has may be carried
     // out: neither can be refused any more.
     let answer = if is_post {
@@ -86,8 +82,81 @@ async fn exchange<A: App>(
     };
     guard.is_answered = true;
     match answer {
-        Ok(answer) => respond(answer, is_unread),
+        Ok(answer) => respond(answer, false),
         Err(_) => unavailable(),
+    }
+}
+
+/// A hung shard gets nothing: what is refused must not be done later.
+async fn send<A: App>(handle: &ShardHandle<A>, item: ToShard<A>) -> Result<(), ShardEnded> {
+    tokio::select! {
+        biased;
+        () = handle.hung() => Err(ShardEnded),
+        sent = handle.send(item) => sent,
+    }
+}
+
+/// Why the shard does not get the whole body.
+enum Undelivered {
+    /// It has answered without it.
+    Answered(Answer),
+    /// The client's side of the connection is broken.
+    Broken,
+    /// The shard has ended or hangs.
+    Unavailable,
+}
+
+/// Sends the body to the shard as it arrives, and no more of it once the shard has answered. One piece
+/// is on its way at a time, and one is gathered: nothing else of the body is kept here.
+async fn deliver<A: App>(
+    handle: &ShardHandle<A>,
+    poll: PollId,
+    mut body: Incoming,
+    answered: &mut oneshot::Receiver<Answer>,
+) -> Result<(), Undelivered> {
+    let mut piece = Vec::new();
+    let mut is_whole = false;
+    let mut on_its_way: Option<oneshot::Receiver<()>> = None;
+    loop {
+        if on_its_way.is_none() && (is_whole || !piece.is_empty()) {
+            let (taken, receiver) = oneshot::channel();
+            let bytes = std::mem::take(&mut piece);
+            let item = ToShard::Body { poll, bytes, is_last: is_whole, taken };
+            send(handle, item).await.map_err(|ShardEnded| Undelivered::Unavailable)?;
+            if is_whole {
+                return Ok(());
+            }
+            on_its_way = Some(receiver);
+        }
+        let has_space = !is_whole && piece.len() < PIECE_BYTES_MAX;
+        tokio::select! {
+            biased;
+            answer = &mut *answered => {
+                return Err(answer.map_or(Undelivered::Unavailable, Undelivered::Answered));
+            }
+            () = handle.hung() => return Err(Undelivered::Unavailable),
+            () = taken(&mut on_its_way) => on_its_way = None,
+            frame = body.frame(), if has_space => match frame {
+                Some(Ok(frame)) => {
+                    // Trailers mean nothing.
+                    if let Ok(data) = frame.into_data() {
+                        piece.extend_from_slice(&data);
+                    }
+                    is_whole = body.is_end_stream();
+                }
+                Some(Err(_)) => return Err(Undelivered::Broken),
+                None => is_whole = true,
+            },
+        }
+    }
+}
+
+/// Completes when the piece on its way has been taken; never, if there is none.
+async fn taken(on_its_way: &mut Option<oneshot::Receiver<()>>) {
+    match on_its_way {
+        // A shard that has ended drops it; then it does not answer either.
+        Some(taken) => drop(taken.await),
+        None => std::future::pending().await,
     }
 }
 
@@ -109,62 +178,6 @@ impl<A: App> Drop for PollGuard<'_, A> {
                 let _ = handle.send(ToShard::HttpGone { poll }).await;
             });
         }
-    }
-}
-
-/// Sessions whose POST is being received. The order of two at once would be undefined (TRN-37).
-#[derive(Default)]
-pub(super) struct Receiving(Mutex<HashSet<Box<str>>>);
-
-/// The right to receive one POST of the session.
-struct Slot<'a> {
-    receiving: &'a Receiving,
-    sid: &'a str,
-}
-
-impl Receiving {
-    /// `None` while another POST of the session is being received.
-    fn begin<'a>(&'a self, sid: &'a str) -> Option<Slot<'a>> {
-        let mut sids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sids.insert(sid.into()).then(|| Slot { receiving: self, sid })
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        let mut sids = self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sids.remove(self.sid);
-    }
-}
-
-async fn receive<A: App>(
-    http: &HttpServer<A>,
-    sid: Option<&str>,
-    body: Incoming,
-) -> Result<Vec<u8>, NoBody> {
-    let Some(sid) = sid else { return read_body(http, body).await };
-    let Some(_slot) = http.receiving.begin(sid) else {
-        return Err(NoBody::Fault(BodyFault::Overlapping));
-    };
-    read_body(http, body).await
-}
-
-async fn read_body<A: App>(http: &HttpServer<A>, body: Incoming) -> Result<Vec<u8>, NoBody> {
-    let announced = body.size_hint().upper();
-    if announced.is_some_and(|bytes| bytes > http.settings.max_payload as u64) {
-        return Err(NoBody::Fault(BodyFault::TooLarge));
-    }
-    let is_small = announced.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
-    let _slot = match is_small {
-        true => None,
-        false => Some(http.large_bodies.acquire().await.expect("nobody closes the semaphore")),
-    };
-    let collected = Limited::new(body, http.settings.max_payload).collect();
-    let timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
-    match tokio::time::timeout(timeout, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Fault(BodyFault::TooLarge)),
-        Ok(Err(_)) | Err(_) => Err(NoBody::Broken),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -10,15 +11,36 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
+/// Where a connection is left that hyper has closed: it has been answered, and may have unread bytes.
+#[derive(Clone, Default)]
+pub(super) struct Closed(Arc<Mutex<Option<TcpStream>>>);
+
+impl Closed {
+    pub(super) fn take(&self) -> Option<TcpStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 pub(super) struct Prefixed {
     prefix: Bytes,
-    stream: TcpStream,
+    /// `None` once hyper has closed it.
+    stream: Option<TcpStream>,
+    closed: Closed,
     activity: Activity,
 }
 
 impl Prefixed {
-    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream, activity: Activity) -> Prefixed {
-        Prefixed { prefix: prefix.into(), stream, activity }
+    pub(super) fn new(
+        prefix: Vec<u8>,
+        stream: TcpStream,
+        activity: Activity,
+        closed: Closed,
+    ) -> Prefixed {
+        Prefixed { prefix: prefix.into(), stream: Some(stream), closed, activity }
+    }
+
+    fn open(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Reports what was written.
@@ -31,7 +53,7 @@ impl Prefixed {
 
     /// The rest of the prefix, and the stream.
     pub(super) fn into_parts(self) -> (Bytes, TcpStream) {
-        (self.prefix, self.stream)
+        (self.prefix, self.stream.expect("a connection is upgraded or closed, not both"))
     }
 }
 
@@ -43,7 +65,7 @@ impl AsyncRead for Prefixed {
     ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
             let before = into.filled().len();
-            let polled = Pin::new(&mut self.stream).poll_read(cx, into);
+            let polled = self.open()?.poll_read(cx, into);
             if into.filled().len() > before {
                 self.activity.has_read();
             }
@@ -63,7 +85,7 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let polled = self.open()?.poll_write(cx, bytes);
         self.written(polled)
     }
 
@@ -72,19 +94,23 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let polled = self.open()?.poll_write_vectored(cx, pieces);
         self.written(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.open()?.poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// Only leaves the connection: what serves it closes it.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(stream) = self.stream.take() {
+            *self.closed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        }
+        Poll::Ready(Ok(()))
     }
 }

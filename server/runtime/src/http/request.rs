@@ -59,8 +59,13 @@ pub(super) fn text<T>(request: &Request<T>, name: header::HeaderName) -> Option<
 
 /// The shard that would answer has ended or hangs.
 pub(super) fn unavailable() -> Response<Body> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    plain(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// An answer behind which the connection is closed.
+pub(super) fn closing(status: StatusCode) -> Response<Body> {
+    let mut response = plain(status);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

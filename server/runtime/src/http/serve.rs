@@ -1,17 +1,18 @@
 //! One connection of the HTTP thread: HTTP/1 requests, one after the other.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use throng_engine::App;
-use throng_wire::http::{Peer, RETRY_AFTER_S};
+use throng_wire::http::{FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt, service_fn};
@@ -19,9 +20,9 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::activity::Activity;
-use super::prefixed::Prefixed;
-use super::request::{fields, plain};
+use super::activity::{Activity, Expired};
+use super::prefixed::{Closed, Prefixed};
+use super::request::{closing, fields, plain};
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
 use crate::limiter::ConnectionLimiter;
@@ -56,13 +57,18 @@ pub(super) async fn serve<A: App>(
         activity: activity.clone(),
     };
     let permit = Arc::clone(&link.permit);
-    let service = service_fn(move |request| answer(Arc::clone(&http), link.clone(), request));
+    let server = Arc::clone(&http);
+    let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN).and(NotForContentType::IMAGES);
     let compression =
         CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
     let service = TowerToHyperService::new(compression.layer(service));
-    let prefixed = Prefixed::new(prefix, stream, activity.clone());
+    let closed = Closed::default();
+    let prefixed = Prefixed::new(prefix, stream, activity.clone(), closed.clone());
     let connection = http1::Builder::new()
+        .max_headers(FIELDS_MAX)
+        // What has come behind a head is in the same buffer; `is_head_too_large` is exact.
+        .max_buf_size(HEAD_BYTES_MAX)
         // Counted from the first byte of a head, which hyper does not: see `activity`.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(prefixed), service)
@@ -70,7 +76,12 @@ pub(super) async fn serve<A: App>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = activity.expired(keep_alive, head_timeout) => Ok(()),
+        expired = activity.expired(keep_alive, head_timeout, &http.heads) => {
+            if expired == Expired::Displaced {
+                http.settings.counters.heads_displaced.fetch_add(1, Relaxed);
+            }
+            Ok(())
+        }
         () = stop_requested(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(STOP_TIMEOUT, connection).await {
@@ -84,6 +95,9 @@ pub(super) async fn serve<A: App>(
     }
     // An upgrade may have taken it.
     drop(permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+    if let Some(stream) = closed.take() {
+        http.lingering.begin(stream);
+    }
 }
 
 /// Completes also when the sender is gone.
@@ -106,13 +120,32 @@ async fn answer<A: App>(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let _serving = link.activity.serve();
-    let mut response = respond(&http, link, request).await;
-    let is_refused = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-    if is_refused.contains(&response.status()) {
-        let retry_after = HeaderValue::from(RETRY_AFTER_S);
-        response.headers_mut().entry(header::RETRY_AFTER).or_insert(retry_after);
+    let mut response = if is_head_too_large(&request) {
+        closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else {
+        respond(&http, link, request).await
+    };
+    // Every answer of this thread comes by here: what made it may know the time, or not.
+    if let Some(seconds) = retry_after_s(response.status().as_u16()) {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(seconds);
     }
     Ok(response)
+}
+
+/// Whether the head, written without needless spaces, is longer than a head may be.
+///
+/// Spec: LIM-8.
+fn is_head_too_large<T>(request: &Request<T>) -> bool {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len())
+        + uri.authority().map_or(0, |authority| authority.as_str().len());
+    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let field = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + ": \r\n".len()
+    };
+    let fields: usize = request.headers().iter().map(field).sum();
+    line + fields + "\r\n".len() > HEAD_BYTES_MAX
 }
 
 async fn respond<A: App>(

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_engine::{App, Now};
-use throng_wire::http::Peer;
+use throng_wire::http::{Peer, refusal};
 
 use super::heads::TOO_MANY_CONNECTIONS;
 use super::pipes::Head;
@@ -16,8 +16,6 @@ use super::turn::Worker;
 
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE_MS: u64 = 100;
-/// Refused connections that stay open until the client has read the answer.
-const REFUSED_MAX: u32 = 256;
 
 impl<A: App> Worker<A> {
     pub(super) fn accept(&mut self, now: Now) {
@@ -56,12 +54,10 @@ impl<A: App> Worker<A> {
         let deadline = self.now.plus_ms(u64::from(self.config.tuning.handshake_timeout_ms));
         let policy = &self.config.policy;
         let is_proxy = policy.trusted_proxies.trusts(peer);
-        let permit = self.config.limiter.admit_peer(peer, &policy.trusted_proxies);
-        let is_refused = permit.is_none();
-        if is_refused && self.refused_open >= REFUSED_MAX {
+        let Some(permit) = self.config.limiter.admit_peer(peer, &policy.trusted_proxies) else {
             self.counters.connections_refused += 1;
-            return;
-        }
+            return self.refuse_stream(stream, &refusal(503, TOO_MANY_CONNECTIONS));
+        };
         let head = Head {
             stream,
             is_watched: false,
@@ -71,14 +67,8 @@ impl<A: App> Worker<A> {
             permit,
         };
         let pipe = self.pipes.insert_head(head, deadline);
-        if is_refused {
-            self.counters.connections_refused += 1;
-            self.refused_open += 1;
-            self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
-        } else {
-            // Most clients have sent their request by now.
-            self.fresh.push_back(pipe);
-        }
+        // Most clients have sent their request by now.
+        self.fresh.push_back(pipe);
     }
 
     /// Closes the listener and all connections whose head has not arrived.

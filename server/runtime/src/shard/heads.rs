@@ -2,10 +2,12 @@
 //! HTTP thread.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::TcpStream;
 
 use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
-use throng_wire::http::{self, EngineError, Forwarded, ProxyHeader};
+use throng_wire::http::{
+    self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
+};
 use throng_wire::ws;
 
 use super::pipes::{Head, Pipes};
@@ -16,6 +18,9 @@ use crate::request::{Fields, HttpPolicy};
 
 /// More connections than a limit or a queue between two threads holds.
 pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
+/// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
+/// which is not kept.
+const HEADS_BYTES_MAX: usize = 4 << 20;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
 const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
@@ -44,7 +49,9 @@ impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
         let head = self.pipes.head_mut(pipe).expect("the caller found the head");
-        let count = match (&head.stream).read(&mut self.buffer) {
+        // What comes behind the head is for whoever serves the connection: nobody has booked it yet.
+        let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
+        let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
             Err(error) => match error.kind() {
@@ -53,11 +60,9 @@ impl<A: App> Worker<A> {
                 _ => return self.drop_head(pipe),
             },
         };
-        if head.permit.is_none() {
-            return self.await_head(pipe);
-        }
         let (policy, shards) = (&self.config.policy, self.config.shards);
-        let mut kept = std::mem::take(&mut head.bytes);
+        let mut kept = self.pipes.swap_head_bytes(pipe, Vec::new());
+        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
         let arrived = &self.buffer[..count];
         let is_first = kept.is_empty();
         if !is_first {
@@ -74,14 +79,18 @@ impl<A: App> Worker<A> {
             Route::Upgrade { len, .. } => used + len,
             Route::Refuse { .. } | Route::WrongVersion => bytes.len(),
         };
-        head.bytes = if is_first {
+        let rest = if is_first {
             arrived[used..].to_vec()
         } else {
             kept.drain(..used);
             kept
         };
+        self.pipes.swap_head_bytes(pipe, rest);
         match route {
-            Route::NeedMore => self.await_head(pipe),
+            Route::NeedMore => {
+                self.await_head(pipe);
+                self.shed_heads();
+            }
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
             Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
             Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
@@ -95,8 +104,7 @@ impl<A: App> Worker<A> {
     }
 
     fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
-        let head = self.pipes.head_mut(pipe).expect("its request was read in this call");
-        let mut leftover = std::mem::take(&mut head.bytes);
+        let mut leftover = self.pipes.swap_head_bytes(pipe, Vec::new());
         if !self.watch_head(pipe) {
             return;
         }
@@ -118,13 +126,12 @@ impl<A: App> Worker<A> {
     ) {
         let Head { stream, bytes: leftover, permit, .. } =
             *detach(&mut self.pipes, &self.readiness, pipe);
-        let permit = permit.expect("a refused head is not read");
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
             self.counters.connections_refused += 1;
-            let _ = (&back.stream).write(&http::refusal(503, TOO_MANY_CONNECTIONS));
+            self.refuse_stream(back.stream, &http::refusal(503, TOO_MANY_CONNECTIONS));
         }
     }
 
@@ -134,7 +141,6 @@ impl<A: App> Worker<A> {
         };
         let Head { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.pipes, &self.readiness, pipe);
-        let permit = permit.expect("a refused head is not read");
         self.counters.connections_handed_over += 1;
         slot.send(Handover { stream, prefix, peer, permit });
     }
@@ -143,37 +149,42 @@ impl<A: App> Worker<A> {
         self.refuse_with(pipe, &http::refusal(status, json));
     }
 
-    /// Answers, and keeps the connection until the client closes it or the handshake timeout: closing
-    /// with unread bytes would reset it, and the client might never see the answer.
     fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
-        let is_sent = (&head.stream).write_all(answer).is_ok();
-        if !is_sent || head.stream.shutdown(Shutdown::Write).is_err() {
-            return self.drop_head(pipe);
+        let head = detach(&mut self.pipes, &self.readiness, pipe);
+        self.refuse_stream(head.stream, answer);
+    }
+
+    /// Answers, and leaves the connection to the HTTP thread, without a permit: closing with unread
+    /// bytes would reset it, and the client might never see the answer.
+    pub(super) fn refuse_stream(&mut self, stream: TcpStream, answer: &[u8]) {
+        // The socket buffer of a new connection holds it.
+        if (&stream).write_all(answer).is_ok() && self.channels.refused.try_send(stream).is_err() {
+            self.counters.refusals_cut += 1;
         }
-        head.bytes = Vec::new();
-        if head.permit.take().is_some() {
-            self.refused_open += 1;
-        }
-        self.fresh.push_back(pipe);
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
-        let head = self.pipes.take_head(pipe).expect("the caller found the head");
-        if head.permit.is_none() {
-            self.refused_open -= 1;
-        }
+        self.pipes.take_head(pipe).expect("the caller found the head");
     }
 
     /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
         while let Some(pipe) = self.pipes.overdue_head(self.now) {
-            let head = self.pipes.head_mut(pipe).expect("an overdue head is open");
-            if head.permit.is_some() {
-                self.counters.handshake_timeouts += 1;
-                let _ = (&head.stream).write(&http::refusal(408, TIMEOUT));
-            }
-            self.drop_head(pipe);
+            self.counters.handshake_timeouts += 1;
+            self.refuse(pipe, 408, TIMEOUT);
+        }
+    }
+
+    /// Gives up the oldest heads if all together hold too much, and some more: the next byte must not
+    /// make it look at all heads again.
+    fn shed_heads(&mut self) {
+        let excess = self.pipes.head_bytes().saturating_sub(HEADS_BYTES_MAX);
+        if excess == 0 {
+            return;
+        }
+        for pipe in self.pipes.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
+            self.counters.heads_over_budget += 1;
+            self.refuse(pipe, 408, TIMEOUT);
         }
     }
 
@@ -225,8 +236,7 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
     head.peer.proxied = proxied;
     let client = policy.trusted_proxies.client(head.peer, &Forwarded::default());
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
-    let permit = head.permit.as_mut().expect("a refused head is not read");
-    if is_proxy || permit.count_for(&client) {
+    if is_proxy || head.permit.count_for(&client) {
         Ok(len)
     } else {
         Err(Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS })
@@ -263,8 +273,8 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let Some(key) = upgrade.key else {
         return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
     };
-    let permit = head.permit.as_mut().expect("a refused head is not read");
-    if policy.trusted_proxies.trusts(head.peer) && !permit.count_for(&caller.client) {
+    let is_proxy = policy.trusted_proxies.trusts(head.peer);
+    if is_proxy && !head.permit.count_for(&caller.client) {
         return Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS };
     }
     // A sid that no shard can own is refused by this one.

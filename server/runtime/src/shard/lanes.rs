@@ -45,6 +45,13 @@ impl<A: App> Worker<A> {
                     self.polls.insert(poll, answer);
                     Input::Http { poll, request, body }
                 }
+                ToShard::Body { poll, bytes, is_last, taken } => {
+                    let input = Input::Body { poll, bytes: &bytes, is_last };
+                    self.shard.step(input, &mut self.effects);
+                    // The client may have closed its connection.
+                    let _ = taken.send(());
+                    continue;
+                }
                 ToShard::HttpGone { poll } => {
                     self.polls.remove(&poll);
                     Input::HttpGone { poll }

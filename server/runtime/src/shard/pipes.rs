@@ -19,8 +19,7 @@ pub(super) struct Head {
     pub(super) peer: Peer,
     /// A PROXY header comes before the request.
     pub(super) awaits_proxy_header: bool,
-    /// `None` once it was refused: further bytes are dropped until the client closes.
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Permit,
 }
 
 /// A WebSocket byte stream.
@@ -58,6 +57,8 @@ pub(super) struct Pipes {
     awaited: VecDeque<(Now, PipeId)>,
     open: u32,
     heads: u32,
+    /// Bytes of all heads.
+    head_bytes: usize,
 }
 
 impl Pipes {
@@ -67,6 +68,37 @@ impl Pipes {
 
     pub(super) fn head_count(&self) -> u32 {
         self.heads
+    }
+
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Exchanges what has arrived of a head.
+    pub(super) fn swap_head_bytes(&mut self, pipe: PipeId, bytes: Vec<u8>) -> Vec<u8> {
+        let arrived = bytes.len();
+        let head = self.head_mut(pipe).expect("the caller found the head");
+        let before = std::mem::replace(&mut head.bytes, bytes);
+        self.head_bytes = self.head_bytes + arrived - before.len();
+        before
+    }
+
+    /// The oldest heads that hold so many bytes together.
+    pub(super) fn oldest_heads(&self, bytes: usize) -> Vec<PipeId> {
+        let mut held = 0;
+        let mut oldest = Vec::new();
+        for (_, pipe) in &self.awaited {
+            if held >= bytes {
+                break;
+            }
+            let slot = &self.slots[pipe.slot as usize];
+            let SlotState::Head(head) = &slot.state else { continue };
+            if slot.generation == pipe.generation && !head.bytes.is_empty() {
+                held += head.bytes.len();
+                oldest.push(*pipe);
+            }
+        }
+        oldest
     }
 
     pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
@@ -91,11 +123,11 @@ impl Pipes {
         PipeId { slot, generation: entry.generation }
     }
 
-    /// A head that was not refused becomes a WebSocket and keeps its slot.
+    /// A head becomes a WebSocket and keeps its slot.
     pub(super) fn promote(&mut self, pipe: PipeId) {
         let head = self.detach_head(pipe).expect("the caller found the head");
-        let permit = head.permit.expect("a refused head is not read");
-        self.slots[pipe.slot as usize].state = SlotState::Open(Open::new(head.stream, permit));
+        let open = Open::new(head.stream, head.permit);
+        self.slots[pipe.slot as usize].state = SlotState::Open(open);
         self.open += 1;
     }
 
@@ -144,6 +176,7 @@ impl Pipes {
         match std::mem::replace(state, SlotState::Free) {
             SlotState::Head(head) => {
                 self.heads -= 1;
+                self.head_bytes -= head.bytes.len();
                 Some(head)
             }
             other => {

@@ -48,7 +48,6 @@ pub(super) struct Worker<A: App> {
     pub(super) buffer: Box<[u8]>,
     /// Bytes read in this turn.
     pub(super) read_bytes: usize,
-    pub(super) refused_open: u32,
 
     pub(super) listener: Option<TcpListener>,
     pub(super) is_accept_ready: bool,
@@ -104,7 +103,6 @@ impl<A: App> Worker<A> {
             flush_at: None,
             buffer: vec![0; plan.config.tuning.read_bytes_max].into(),
             read_bytes: 0,
-            refused_open: 0,
             listener: Some(plan.listener),
             is_accept_ready: false,
             accept_paused_until: None,

@@ -45,9 +45,16 @@ impl EngineError {
     }
 }
 
-/// Seconds after which a client that was refused for a lack of capacity may try again (`Retry-After`).
-/// Spec: LIM-13.
-pub const RETRY_AFTER_S: u32 = 5;
+/// When a client that was refused may try again, if what refused it cannot know.
+const RETRY_AFTER_S: u32 = 5;
+
+/// The seconds of `Retry-After` in an answer with this status that has none yet; `None` if it needs none.
+/// Whatever writes an answer asks here.
+///
+/// Spec: LIM-35.
+pub fn retry_after_s(status: u16) -> Option<u32> {
+    matches!(status, 429 | 503).then_some(RETRY_AFTER_S)
+}
 
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
 /// [`accept_key`](crate::ws::accept_key); `protocol`: the subprotocol that is agreed on, see
@@ -79,10 +86,8 @@ pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
         503 => "Service Unavailable",
         _ => "Error",
     };
-    let retry_after = match status {
-        429 | 503 => format!("Retry-After: {RETRY_AFTER_S}\r\n"),
-        _ => String::new(),
-    };
+    let retry_after =
+        retry_after_s(status).map_or(String::new(), |after| format!("Retry-After: {after}\r\n"));
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\n{retry_after}Connection: close\r\n\r\n{json_body}",

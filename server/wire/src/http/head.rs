@@ -6,7 +6,8 @@ use crate::Fault;
 
 /// Bytes of the longest request head that is accepted (LIM-8).
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-const FIELDS_MAX: usize = 64;
+/// Header fields that are accepted (LIM-8).
+pub const FIELDS_MAX: usize = 64;
 
 /// What the first bytes of a connection hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,24 @@
+//! What the HTTP thread counts.
+
+use std::sync::atomic::AtomicU64;
+
+throng_tables::metrics! {
+    /// The connections of the HTTP thread.
+    #[derive(Debug, Default)]
+    pub struct HttpCounters: AtomicU64, "http_";
+
+    Gauge lingering "connections": "Connections that were answered and closed by the server, and whose \
+        clients have some time to read that.";
+
+    Counter heads_displaced "connections": "Connections closed while a request head was arriving, because \
+        too many others were.";
+
+    [labelled]
+    Counter lingered "connections": "Such connections closed for good, by what ended the wait; \
+        displaced: too many others came after it." {
+        lingered_client: by = "client";
+        lingered_bytes: by = "bytes";
+        lingered_time: by = "time";
+        lingered_displaced: by = "displaced";
+    }
+}

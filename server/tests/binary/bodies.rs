@@ -1,0 +1,298 @@
+//! Bodies, heads and early answers: what strangers hold, and what is heard of a refusal.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::process::{Server, TIMEOUT, read_all, read_answer, sid_of};
+
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+const UNKNOWN: &str = "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA";
+/// One address opens all connections of these tests.
+const NO_THROTTLE: (&str, &str) = ("THRONG_HTTP__API_PER_MINUTE", "0");
+
+/// The polling path of a new session: a stranger's, or that of a user with this token.
+fn session(server: &Server, token: Option<&str>) -> String {
+    let query = token.map_or(String::new(), |token| format!("&api_token={token}"));
+    let sid = sid_of(&server.get(&format!("{POLLING}{query}")));
+    let path = format!("{POLLING}&sid={sid}");
+    assert!(server.post(&path, "40").ends_with("ok"));
+    // Who it is has been found out when CONNECT is answered.
+    assert!(server.get(&path).contains("40{"));
+    path
+}
+
+fn register(server: &Server) -> String {
+    let body = r#"{"name":"edge@example.org","password":"secret-123"}"#;
+    let answer = server.ask(&format!(
+        "POST /api/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let (_, rest) = answer.split_once(r#""api_token":""#).expect("a token");
+    rest[..60].to_owned()
+}
+
+/// A chunked POST of which one byte has come.
+fn one_byte(server: &Server, path: &str) -> TcpStream {
+    let mut stream = server.connect();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it takes a head");
+    stream.write_all(b"1\r\n4\r\n").expect("it takes a chunk");
+    stream
+}
+
+/// A chunked POST of a large event, whole.
+fn large_chunked(server: &Server, path: &str) -> String {
+    let mut stream = server.connect();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("it takes a head");
+    let body = format!(r#"42["nothing","{}"]"#, "x".repeat(1_000_000));
+    for chunk in body.as_bytes().chunks(50_000) {
+        let chunk = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+        stream.write_all(&chunk).expect("it takes a chunk");
+    }
+    stream.write_all(b"0\r\n\r\n").expect("it takes the end");
+    read_all(&mut stream)
+}
+
+#[test]
+fn what_strangers_hold_delays_nobody() {
+    let server = Server::throng(&["--shards", "2"], &[NO_THROTTLE]);
+    let token = register(&server);
+    let user = session(&server, Some(&token));
+    // With invented names, and with sessions of their own.
+    let mut invented: Vec<_> = (0..64).map(|_| one_byte(&server, UNKNOWN)).collect();
+    let strangers: Vec<_> = (0..400).map(|_| session(&server, None)).collect();
+    let held: Vec<_> = strangers.iter().map(|path| one_byte(&server, path)).collect();
+    for round in 0..3 {
+        let begun = Instant::now();
+        let answer = large_chunked(&server, &user);
+        assert!(answer.ends_with("ok"), "round {round}: {answer}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    for stream in &mut invented {
+        let answer = read_answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 400"), "who is unknown is told at once: {answer}");
+    }
+    drop(held);
+}
+
+#[test]
+fn a_stranger_may_not_send_a_large_body() {
+    let server = Server::throng(&[], &[NO_THROTTLE]);
+    let path = session(&server, None);
+    let large = format!("42[\"nothing\",\"{}\"]", "x".repeat(100_000));
+    assert!(server.post(&path, &large).starts_with("HTTP/1.1 413"));
+    let path = session(&server, None);
+    let answer = large_chunked(&server, &path);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[test]
+fn a_body_that_stays_away_ends_its_session() {
+    let settings = [("THRONG_LIMITS__MESSAGE_TIMEOUT_MS", "300")];
+    let server = Server::throng(&[], &settings);
+    let path = session(&server, None);
+    let begun = Instant::now();
+    let answer = read_answer(&mut one_byte(&server, &path));
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(server.get(&path).starts_with("HTTP/1.1 400"), "the session is over");
+    // A client that gives up has only given up its POST.
+    let path = session(&server, None);
+    drop(one_byte(&server, &path));
+    let deadline = Instant::now() + TIMEOUT;
+    while !server.get("/metrics").contains("\nthrong_bodies 0\n") {
+        assert!(Instant::now() < deadline, "the body is still waited for");
+    }
+    assert!(server.post(&path, "3").ends_with("ok"), "its session lives");
+}
+
+/// Requests that are refused before they have arrived: path, fields, status.
+fn refused_early(max: usize) -> Vec<(&'static str, String, String, u16)> {
+    let large = format!("Content-Length: {max}\r\n");
+    let json = format!("Content-Type: application/json\r\n{large}");
+    vec![
+        ("a POST of nobody", UNKNOWN.into(), large.clone(), 400),
+        ("a handshake by POST", POLLING.into(), large.clone(), 400),
+        ("a route that is not there", "/api/nothing".into(), json.clone(), 404),
+        ("a login", "/api/login".into(), json.clone(), 413),
+        ("an upload", "/api/file/avatar".into(), json, 413),
+        ("a file", "/index.html".into(), large, 405),
+    ]
+}
+
+#[test]
+fn an_early_answer_is_heard_by_a_client_that_sends_on() {
+    const LEN: usize = 8 << 20;
+    let server = Server::throng(&["--shards", "2"], &[NO_THROTTLE]);
+    let body = vec![b'x'; LEN];
+    let kinds = refused_early(LEN);
+    for round in 0..100 {
+        let (name, path, fields, status) = &kinds[round % kinds.len()];
+        let mut stream = server.connect();
+        if round % 2 == 1 {
+            // On a connection that the HTTP thread has already.
+            stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
+            assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+        }
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).expect("it takes a head");
+        stream.write_all(&body).unwrap_or_else(|error| panic!("{name}, round {round}: {error}"));
+        let answer = read_all(&mut stream);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn an_oversized_body_of_a_session_is_answered_whatever_the_client_sends() {
+    let server = Server::conformance(&["--max-payload", "2000", "--ping-interval-ms", "20000"]);
+    let path = "/engine.io/?EIO=4&transport=polling";
+    let body = vec![b'x'; 8 << 20];
+    for round in 0..50 {
+        let path = format!("{path}&sid={}", sid_of(&server.get(path)));
+        let mut stream = server.connect();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).expect("it takes a head");
+        stream.write_all(&body).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let answer = read_all(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 413"), "round {round}: {answer}");
+    }
+}
+
+#[test]
+fn a_refused_head_is_answered_whatever_the_client_sends() {
+    let limit = ("THRONG_LIMITS__CONNECTIONS_MAX", "1");
+    let full = Server::throng(&[], &[limit]);
+    let mut only = full.connect();
+    only.write_all(b"GET /").expect("it is open");
+    let open = Server::throng(&[], &[NO_THROTTLE]);
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(4 << 20));
+    let post = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", 4 << 20);
+    let post = format!("{post}{}", "x".repeat(4 << 20));
+    std::thread::sleep(Duration::from_millis(200));
+    for (server, request, status) in [(&open, &long, 431), (&full, &post, 503)] {
+        for _ in 0..20 {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("it is read");
+            let answer = read_all(&mut stream);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            assert_eq!(answer.contains("\r\nRetry-After: 5\r\n"), status == 503, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn connections_that_linger_take_no_place_and_are_bounded() {
+    let limit = ("THRONG_LIMITS__CONNECTIONS_MAX", "40");
+    let server = Server::throng(&["--shards", "2"], &[limit, NO_THROTTLE]);
+    let before = server.descriptors();
+    // Refused, and never closed by their clients.
+    let post = format!("POST {UNKNOWN} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4");
+    let strangers: Vec<_> = (0..1400)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(post.as_bytes()).expect("it is open");
+            let answer = read_all(&mut stream);
+            assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+            stream
+        })
+        .collect();
+    assert!(server.get("/health").starts_with("HTTP/1.1 200"));
+    let lingering = server.descriptors() - before;
+    assert!((900..=1100).contains(&lingering), "{lingering} descriptors");
+    let metrics = server.get("/metrics");
+    assert!(metrics.contains("throng_http_lingering 10"), "{metrics}");
+    assert!(metrics.contains(r#"throng_http_lingered_total{by="displaced"} 3"#), "{metrics}");
+    drop(strangers);
+    let deadline = Instant::now() + TIMEOUT;
+    while server.descriptors() > before {
+        assert!(Instant::now() < deadline, "{} descriptors", server.descriptors());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn heads_that_do_not_end_are_bounded_and_take_nothing_from_others() {
+    let server = Server::throng(&["--shards", "1"], &[NO_THROTTLE]);
+    let begun = head_of(16 * 1024);
+    let mut strangers: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(&begun.as_bytes()[..16_000]).expect("it is open");
+            stream
+        })
+        .collect();
+    // 4 MiB are 262 of them; a user's head in two pieces is younger than all.
+    let mut user = server.connect();
+    user.write_all(&begun.as_bytes()[..9_000]).expect("it is open");
+    std::thread::sleep(Duration::from_millis(100));
+    user.write_all(&begun.as_bytes()[9_000..]).expect("it is open");
+    assert!(read_answer(&mut user).starts_with("HTTP/1.1 200"));
+    for stream in &mut strangers[..30] {
+        assert!(read_answer(stream).starts_with("HTTP/1.1 408"));
+    }
+    let metrics = server.get("/metrics");
+    let refused = metrics.lines().find(|line| line.starts_with("throng_heads_over_budget_total "));
+    let refused: u32 =
+        refused.expect("a metric").rsplit(' ').next().expect("a value").parse().expect("a number");
+    assert!((30..90).contains(&refused), "{refused}");
+}
+
+/// A request whose head has so many bytes.
+fn head_of(bytes: usize) -> String {
+    let rest = "GET /health HTTP/1.1\r\nHost: x\r\nX: \r\n\r\n".len();
+    format!("GET /health HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(bytes - rest))
+}
+
+#[test]
+fn every_head_of_every_connection_has_the_same_bound() {
+    let spare = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is there");
+    let admin = spare.local_addr().expect("it is bound");
+    drop(spare);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("http.sock");
+    let listen = ("THRONG_ADMIN__LISTEN", &*admin.to_string());
+    let unix = ["--listen-unix", path.to_str().expect("text")];
+    let server = Server::throng(&unix, &[NO_THROTTLE, listen]);
+    let over_unix = || {
+        let stream = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+        // The calls are the same.
+        TcpStream::from(std::os::fd::OwnedFd::from(stream))
+    };
+    let over_tcp = || TcpStream::connect(admin).expect("it listens");
+    let listeners: [(&str, &dyn Fn() -> TcpStream); 3] =
+        [("public", &|| server.connect()), ("admin", &over_tcp), ("unix", &over_unix)];
+    for (listener, connect) in listeners {
+        for before in 0..3 {
+            for (bytes, status) in [(16 * 1024, 200), (16 * 1024 + 1, 431), (500_000, 431)] {
+                let mut stream = connect();
+                stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout can be set");
+                for _ in 0..before {
+                    stream.write_all(head_of(100).as_bytes()).expect("it is open");
+                    assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+                }
+                stream.write_all(head_of(bytes).as_bytes()).expect("it is read");
+                let answer = read_answer(&mut stream);
+                let expected = format!("HTTP/1.1 {status}");
+                assert!(
+                    answer.starts_with(&expected),
+                    "{listener}, {bytes} bytes after {before}: {answer}"
+                );
+                let mut rest = Vec::new();
+                if status == 431 {
+                    stream.read_to_end(&mut rest).expect("it is closed, not reset");
+                }
+            }
+        }
+    }
+    // Two requests at once: the second head comes behind the first.
+    let mut stream = server.connect();
+    stream.write_all(format!("{}{}", head_of(9_000), head_of(20_000)).as_bytes()).expect("open");
+    assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+    assert!(read_answer(&mut stream).starts_with("HTTP/1.1 431"));
+}
