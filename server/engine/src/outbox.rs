@@ -122,7 +122,7 @@ impl Slot {
 
     #[cold]
     fn note_over(&mut self, pipe: PipeId, over: &mut Vec<PipeId>) {
-        if !self.is_over {
+        if !self.is_over && !is_armed(Canary::KeepSlow) {
             self.is_over = true;
             over.push(pipe);
         }

@@ -212,5 +212,8 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     fn check(&self, engine: &Engine, _lanes: &Lanes<Self>) {
         self.edge.check(engine);
         self.home.check();
+        assert!(!self.edge.owes() || self.retry_at.is_some(), "requests wait without a deadline");
+        let is_seen_to = !self.home.is_blocked() || self.home_retry_at.is_some();
+        assert!(is_seen_to, "deliveries wait without a deadline");
     }
 }

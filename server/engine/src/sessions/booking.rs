@@ -31,6 +31,14 @@ impl Engine {
         self.held_anonymous.inbound + self.held_identified.inbound
     }
 
+    /// Bytes on all accounts: of input, and of output without what clients share.
+    pub fn held(&self) -> usize {
+        let polled = self.held_anonymous.polled + self.held_identified.polled;
+        self.held_in()
+            + polled
+            + Class::ALL.map(|class| self.outbox.held(class)).iter().sum::<usize>()
+    }
+
     /// Bytes that wait for one client, without what it shares with others.
     pub fn held_out(&self, pipe: PipeId) -> usize {
         self.outbox.held_by(pipe)

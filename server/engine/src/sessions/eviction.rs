@@ -8,8 +8,8 @@ use crate::ids::{PipeId, SessionId};
 use crate::outbox::Class;
 
 /// How much a session holds of what is beyond its budget.
-type HeldBy = fn(&Engine, &Session) -> usize;
-type Over = Option<(usize, HeldBy, CloseReason)>;
+pub(super) type HeldBy = fn(&Engine, &Session) -> usize;
+pub(super) type Over = Option<(usize, HeldBy, CloseReason)>;
 
 fn held_in(_: &Engine, session: &Session) -> usize {
     session.account.held_in()
@@ -63,20 +63,20 @@ impl Engine {
         }
     }
 
-    fn anonymous_over(&self) -> Over {
+    pub(super) fn anonymous_over(&self) -> Over {
         let Held { inbound, polled } = self.held_anonymous;
         let held = inbound + polled + self.outbox.held(Class::Anonymous);
         let excess = held.checked_sub(self.budgets.anonymous)?;
         (excess > 0).then_some((excess, held_anonymous, CloseReason::Limit))
     }
 
-    fn inbound_over(&self) -> Over {
+    pub(super) fn inbound_over(&self) -> Over {
         let held = self.held_anonymous.inbound + self.held_identified.inbound;
         let excess = held.checked_sub(self.budgets.inbound)?;
         (excess > 0).then_some((excess, held_in, CloseReason::Limit))
     }
 
-    fn outbound_over(&self) -> Over {
+    pub(super) fn outbound_over(&self) -> Over {
         let polled = self.held_anonymous.polled + self.held_identified.polled;
         let sent = [Class::Anonymous, Class::Identified].map(|class| self.outbox.held(class));
         let excess = (polled + sent[0] + sent[1]).checked_sub(self.budgets.outbound)?;
