@@ -164,6 +164,10 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
 
     fn delivery(&mut self, delivery: RoomDelivery, engine: &mut Engine) {
         self.edge.delivery(delivery, engine, &mut self.counters);
+        if self.edge.owes() {
+            // The edge may have settled: home speaks when it does.
+            self.retry_at = Some(engine.now());
+        }
     }
 
     fn reply(&mut self, reply: Infallible, _cx: &mut Cx<'_, Self>) {
