@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { descriptors, fillDisk, forbidWrites, onSmallDisk, pause, playAlone, stopThread } from './support/alone.mjs';
+import { descriptors, fillDisk, forbidWrites, memory, onSmallDisk, pause, playAlone, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
@@ -353,17 +353,21 @@ describe('one node on its own disk', () => {
 describe('one node that is stopped, or flooded', () => {
   // A pause longer than the ping timeout, and shorter than a client waits for the next ping.
   const isWhole = process.env.E2E_RESULTS !== undefined;
-  const [pauseMs, intervalMs, timeoutMs] = isWhole ? [60_000, 50_000, 15_000] : [3000, 4000, 1000];
+  const [pauseMs, intervalMs, timeoutMs] = isWhole ? [60_000, 50_000, 15_000] : [5000, 6000, 2500];
   const pings = `ping_interval_ms = ${intervalMs}\nping_timeout_ms = ${timeoutMs}\n`;
   const HEALTHY_OF_A_KIND = 5;
   const LOGINS_AT_ONCE = 40;
   /** Descriptors that the test keeps for itself. */
   const SPARED = 1000;
   const FLOODER = '127.0.0.2';
+  const perClient = isWhole ? 4096 : 500;
+  /** Others may wait three times as long as before, and half a second on a busy machine. */
+  const p99Max = (before) => Math.max(500, 3 * before);
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+  const config = `[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n[limits]\nconnections_per_ip_max = ${perClient}\n`;
   let server;
   before(async () => {
-    server = await Server.start({ shards: 2, config: `${pings}[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n` });
+    server = await Server.start({ shards: 2, config: `${pings}${config}` });
   });
   after(() => server?.stop());
   const row = (name, fault) => test(name, { timeout: 120_000 + 4 * pauseMs }, async () => {
@@ -403,8 +407,10 @@ describe('one node that is stopped, or flooded', () => {
   row(`${LOGINS_AT_ONCE} logins at a time for 10 s`, async () => {
     const api = new Api(server);
     const accounts = [];
+    const memoryBefore = await memory(server);
     for (let n = 0; n < LOGINS_AT_ONCE; n += 1) accounts.push(await api.register('flood'));
     return {
+      memoryBefore,
       breaks: () => {
         const flood = Flood.logins(server, accounts, LOGINS_AT_ONCE);
         return () => flood.stop();
@@ -412,7 +418,7 @@ describe('one node that is stopped, or flooded', () => {
       lasts: 10_000,
       promised: ['REST-75'],
       saw: 'chat goes on, somewhat later',
-      p99Max: 500,
+      p99Max,
       memoryMax: 64,
       afterwards: async ({ answered, accepted, statuses }) => {
         assert.ok(accepted > 0, JSON.stringify(statuses));
@@ -432,11 +438,11 @@ describe('one node that is stopped, or flooded', () => {
       lasts: 10_000,
       promised: ['LIM-5', 'LIM-13', 'REST-75'],
       saw: 'nothing; who floods is refused',
-      p99Max: 500,
+      p99Max,
       memoryMax: 64,
       afterwards: async (counts) => {
         const ended = Date.now();
-        assert.ok(counts.opened > 4096, `more than the limit of one client: ${JSON.stringify(counts)}`);
+        assert.ok(counts.opened > perClient, `more than one client may have: ${JSON.stringify(counts)}`);
         assert.ok(counts.refused > 0, JSON.stringify(counts));
         const isFree = async () => (await descriptors(server)) <= opened + 10;
         await eventually('the descriptors are free', isFree);

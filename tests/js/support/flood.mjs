@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
 /** New connections: so many every ten milliseconds. */
-const OPENED_EACH = 20;
+const OPENED_EACH = 40;
 const OPENED_EVERY_MS = 10;
 const GARBAGE_BYTES = 200;
 

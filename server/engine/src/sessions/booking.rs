@@ -76,7 +76,7 @@ impl Engine {
         let (inbound, unfinished) = (account.held_in(), account.unfinished);
         let (pipe, polled) = match &session.carrier {
             Carrier::Pipe(pipe) => (Some(*pipe), 0),
-            Carrier::Polling(polling) => (None, polling.bytes),
+            Carrier::Polling(polling) => (session.probe, polling.bytes),
         };
         let held = self.held_mut(old);
         *held = Held { inbound: held.inbound - inbound, polled: held.polled - polled };
@@ -86,6 +86,9 @@ impl Engine {
             && let Some(address) = self.live_mut(id).address.take()
         {
             self.addresses.remove(address);
+        }
+        if polled > self.outbox.bound(trust.class()) as usize {
+            self.slow.push(id);
         }
         if let Some(pipe) = pipe {
             self.outbox.set_class(pipe, trust.class());

@@ -16,10 +16,12 @@ fn held_in(_: &Engine, session: &Session) -> usize {
 }
 
 fn held_out(engine: &Engine, session: &Session) -> usize {
-    match &session.carrier {
-        Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
-        Carrier::Polling(polling) => polling.bytes,
-    }
+    let by_probe = session.probe.map_or(0, |probe| engine.outbox.held_by(probe));
+    by_probe
+        + match &session.carrier {
+            Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
+            Carrier::Polling(polling) => polling.bytes,
+        }
 }
 
 fn held_anonymous(engine: &Engine, session: &Session) -> usize {
@@ -92,7 +94,8 @@ impl Engine {
         let mut wanted = excess + worst.iter().map(|(held, _)| held).sum::<usize>() / 8;
         let had_any = !worst.is_empty();
         for (held, id) in worst {
-            if let Some(pipe) = self.live(id).pipe() {
+            let session = self.live(id);
+            for pipe in session.pipe().into_iter().chain(session.probe) {
                 self.outbox.cut(pipe);
             }
             self.end(id, reason);
