@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::counts::Counts;
 use crate::process::{is_installed, root, run, say};
-use crate::{Failure, Outcome, circles, imports, links, purity, words};
+use crate::{Failure, Outcome, circles, imports, links, purity, threats, words};
 
 /// What became of one check that did not fail.
 enum Verdict {
@@ -22,6 +22,7 @@ const CHECKS: &[Check] = &[
     ("import circles between files", || passed(circles::check())),
     ("rules of the pure crates", || passed(purity::check())),
     ("links in Markdown", || passed(links::check())),
+    ("threat model", || passed(threats::check())),
     ("retired words", || passed(words::check())),
     ("web client: eslint", || web("lint")),
     ("web client: types", || web("check")),

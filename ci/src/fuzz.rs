@@ -1,4 +1,4 @@
-//! The fuzz targets of `server/wire/fuzz`, built by the stable compiler and run by libFuzzer.
+//! The fuzz targets of `server/wire/fuzz`, decoders and a whole shard, built by the stable compiler and run by libFuzzer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,12 @@ use crate::process::{command, finish, line_of, read, root, say, target};
 use crate::{Failure, Outcome, setup};
 
 const DIR: &str = "server/wire/fuzz";
+/// The target that plays scripts instead of decoding, and the scripts that it begins with.
+const SHARD: &str = "shard";
+const SCRIPTS: &str = "tests/sim/scripts";
 const SECONDS: u64 = 60;
-/// For `test`: one minute over all targets, because there are four.
-const SECONDS_IN_TEST: u64 = 15;
+/// For `test`: one minute over all targets, because there are five.
+const SECONDS_IN_TEST: u64 = 12;
 /// The end of libFuzzer's log that is shown when a target fails.
 const LINES_SHOWN: usize = 40;
 /// Coverage feedback for libFuzzer, which `cargo fuzz` would switch on the same way; but no
@@ -28,12 +31,15 @@ const FLAGS: &[&str] = &[
     "-Coverflow-checks=on",
 ];
 
-/// `cargo xtask fuzz [TARGET] [--seconds N]`
+/// `cargo xtask fuzz [TARGET] [--seconds N] [--canary NAME]`
 pub fn fuzz(args: &[String]) -> Outcome {
     let all = targets()?;
-    let (chosen, seconds) = parse(args, &all).map_err(Failure::Usage)?;
+    let Plan { chosen, seconds, canary } = parse(args, &all).map_err(Failure::Usage)?;
     setup::for_fuzz()?;
     let program_dir = build()?;
+    if let Some(canary) = canary {
+        return find_canary(&program_dir, canary, seconds);
+    }
     let mut failed = Vec::new();
     for name in chosen {
         if !fuzz_one(&program_dir, name, seconds)? {
@@ -58,24 +64,66 @@ pub fn in_test() -> Outcome<Counts> {
     Ok(counts)
 }
 
-fn parse<'a>(args: &[String], all: &'a [String]) -> Result<(Vec<&'a String>, u64), String> {
-    let mut chosen = Vec::new();
-    let mut seconds = SECONDS;
+#[derive(Debug, PartialEq, Eq)]
+struct Plan<'a> {
+    chosen: Vec<&'a String>,
+    seconds: u64,
+    /// A defect of the shard, which its target must find.
+    canary: Option<&'a str>,
+}
+
+fn parse<'a>(args: &'a [String], all: &'a [String]) -> Result<Plan<'a>, String> {
+    let mut plan = Plan { chosen: Vec::new(), seconds: SECONDS, canary: None };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         if arg == "--seconds" {
             let number = args.next().and_then(|number| number.parse().ok());
-            seconds = number.filter(|seconds| *seconds > 0).ok_or("--seconds needs a number")?;
+            let seconds = number.filter(|seconds| *seconds > 0);
+            plan.seconds = seconds.ok_or("--seconds needs a number")?;
+        } else if arg == "--canary" {
+            plan.canary = Some(args.next().ok_or("--canary needs the name of a defect")?);
         } else if let Some(name) = all.iter().find(|name| *name == arg) {
-            chosen.push(name);
+            plan.chosen.push(name);
         } else {
             return Err(format!("no fuzz target `{arg}`: {}", all.join(" ")));
         }
     }
-    if chosen.is_empty() {
-        chosen.extend(all);
+    if plan.chosen.is_empty() {
+        plan.chosen.extend(all);
     }
-    Ok((chosen, seconds))
+    Ok(plan)
+}
+
+/// The target of a shard must find a defect that it is broken with, from an empty corpus on.
+fn find_canary(program_dir: &Path, canary: &str, seconds: u64) -> Outcome {
+    say(&format!("fuzz {SHARD}, broken by {canary}, {seconds} s at most"));
+    let dir = target().join("fuzz").join("canaries").join(canary);
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
+    let mut run = command(&program_dir.join(SHARD).to_string_lossy(), &[], ".");
+    run.arg(format!("-max_total_time={seconds}"));
+    run.arg(format!("-artifact_prefix={}/", dir.display()));
+    run.env("THRONG_CANARY", canary);
+    let corpus = dir.join("corpus");
+    let seeds = target().join("fuzz").join("seeds").join(SHARD);
+    fs::create_dir_all(&corpus)?;
+    write_seeds(SHARD, &seeds)?;
+    let log = dir.join("log");
+    let file = fs::File::create(&log)?;
+    let began = std::time::Instant::now();
+    let status = run.arg(&corpus).arg(&seeds).stdout(file.try_clone()?).stderr(file).status()?;
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    let panic = text.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
+    let took = began.elapsed().as_secs();
+    match panic {
+        Some(panic) if !status.success() => {
+            println!("ok     {canary}: found in {took} s: {panic}");
+            Ok(())
+        }
+        _ => Err(Failure::Failed(format!("{canary} was not found: {}", log.display()))),
+    }
 }
 
 /// The names of the files in `targets/`.
@@ -147,6 +195,13 @@ fn coverage(line: &str, mark: &str) -> Option<u64> {
 /// The golden vectors of the spec, each as a file for the target that decodes its form.
 fn write_seeds(name: &str, dir: &Path) -> Outcome {
     fs::create_dir_all(dir)?;
+    if name == SHARD {
+        for entry in fs::read_dir(root().join(SCRIPTS))? {
+            let entry = entry?;
+            fs::copy(entry.path(), dir.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
     let vectors = root().join("protocol-spec").join("vectors");
     let mut number = 0;
     for entry in fs::read_dir(vectors)? {
@@ -187,7 +242,7 @@ fn seed(name: &str, vector: &Value) -> Option<Vec<u8>> {
 mod tests {
     use serde_json::json;
 
-    use super::{coverage, parse, seed, targets};
+    use super::{Plan, coverage, parse, seed, targets};
 
     #[test]
     fn coverage_is_read_from_libfuzzer() {
@@ -200,8 +255,14 @@ mod tests {
     fn arguments_name_targets_and_seconds() {
         let all = ["eio", "ws"].map(str::to_owned);
         let args = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(parse(&[], &all), Ok((all.iter().collect(), 60)));
-        assert_eq!(parse(&args("ws --seconds 5"), &all), Ok((vec![&all[1]], 5)));
+        let plan = |chosen, seconds, canary| Ok(Plan { chosen, seconds, canary });
+        assert_eq!(parse(&[], &all), plan(all.iter().collect(), 60, None));
+        assert_eq!(parse(&args("ws --seconds 5"), &all), plan(vec![&all[1]], 5, None));
+        let all_of_them = all.iter().collect();
+        assert_eq!(
+            parse(&args("--canary KeepPoll"), &all),
+            plan(all_of_them, 60, Some("KeepPoll"))
+        );
         assert!(parse(&args("gone"), &all).is_err());
         assert!(parse(&args("ws --seconds 0"), &all).is_err());
     }
@@ -218,6 +279,7 @@ mod tests {
 
     #[test]
     fn every_target_is_found() {
-        assert_eq!(targets().ok(), Some(["eio", "http", "sio", "ws"].map(str::to_owned).to_vec()));
+        let all = ["eio", "http", "shard", "sio", "ws"];
+        assert_eq!(targets().ok(), Some(all.map(str::to_owned).to_vec()));
     }
 }

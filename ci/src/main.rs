@@ -19,6 +19,7 @@ mod purity;
 mod run;
 mod setup;
 mod test;
+mod threats;
 mod words;
 
 use std::process::ExitCode;
@@ -33,13 +34,15 @@ usage: cargo xtask <command> [arguments]
   test [STEP…]     install what is missing and run every test; steps: check web rust client e2e
                    conform instructions fuzz
   check [NAME…]    what needs no running server: formatting, import directions between packages and
-                   circles between files, rules of the pure crates, links in Markdown and in rustdoc, retired
-                   words (ci/words.txt), eslint and types of the web client, licences and advisories, clippy;
+                   circles between files, rules of the pure crates, links in Markdown and in rustdoc, bounds
+                   and tests named in SECURITY.md, retired words (ci/words.txt), eslint and types of the web client, licences and advisories, clippy;
                    all, or those whose names contain a NAME
   fresh [--only run|test] [--keep]
                    run `cargo xtask run` and `cargo xtask test` on the current commit in an empty Debian
                    made by debootstrap below target/fresh; as root. --keep leaves it there
-  fuzz [TARGET…] [--seconds N]  fuzz the codecs, 60 seconds per target (see server/wire/fuzz/README.md)
+  fuzz [TARGET…] [--seconds N] [--canary NAME]
+                   fuzz the codecs and a shard, 60 seconds per target; with a canary: a shard that is broken so
+                   (see server/wire/fuzz/README.md)
   conform [PLAN…] [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
                    driver `redis`, as two and three nodes, and abused, and its mutants; ARGS go to
                    `throng-harness run`, such as `abuse --abuse-connections 4096`

@@ -15,8 +15,16 @@ pub enum Canary {
     UncountedPollBytes,
     /// Engine: a session that has left its last namespace gets no timer for its next CONNECT.
     NoConnectTimer,
+    /// Outbox: a pipe that holds more than its bound is not listed.
+    KeepSlow,
+    /// Engine: work costs nothing.
+    FreeWork,
+    /// Engine: the account of a session that ended stays in the sum.
+    KeepAccount,
     /// Engine: the last poll of a session that moved to a WebSocket still names it.
     KeepPoll,
+    /// Edge: the number of a room's last message that comes after the edge has settled gets no deadline.
+    KeepTip,
     /// Edge: bytes of events that wait for the store are not counted.
     UncountedPendingBytes,
     /// Home: a changed room is listed twice for the end of the turn.

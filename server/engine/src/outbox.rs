@@ -122,7 +122,7 @@ impl Slot {
 
     #[cold]
     fn note_over(&mut self, pipe: PipeId, over: &mut Vec<PipeId>) {
-        if !self.is_over {
+        if !self.is_over && !is_armed(Canary::KeepSlow) {
             self.is_over = true;
             over.push(pipe);
         }
@@ -173,8 +173,14 @@ impl Outbox {
         let slot = self.slot(pipe).expect("a session's pipe is open");
         let (old, copied) = (slot.class, slot.pending.as_ref().map_or(0, |p| p.copied));
         (slot.class, slot.bound) = (class, bound);
+        let waiting = slot.span.len() + slot.pending.as_ref().map_or(0, |p| p.bytes);
         self.held.change(old, copied, 0);
         self.held.change(class, 0, copied);
+        if waiting > bound as usize {
+            // The bound of the other class was higher.
+            let slot = find(&mut self.slots, pipe).expect("it was found above");
+            slot.note_over(pipe, &mut self.over);
+        }
     }
 
     /// Bytes that may wait for one client of the class.

@@ -36,6 +36,7 @@ pub(crate) use pipe::Read;
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 
+use crate::canary::{Canary, is_armed};
 use crate::counters::Counters;
 use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
 use crate::now::Now;
@@ -416,7 +417,9 @@ impl Engine {
         *reason.counter(&mut self.counters) += 1;
         let account = &session.account;
         let (inbound, address) = (account.held_in(), session.address.take());
-        self.held_mut(account.trust).inbound -= inbound;
+        if !is_armed(Canary::KeepAccount) {
+            self.held_mut(account.trust).inbound -= inbound;
+        }
         if let Some(address) = address {
             self.addresses.remove(address);
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use throng_health::{Dependency, Health, Need, State};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::StoreError;
@@ -53,10 +53,41 @@ pub(crate) struct Watch {
 /// What one look leaves for the next.
 #[derive(Default)]
 pub(crate) struct Pending {
-    /// A look at the disk that has not ended: a disk that hangs gets no second one.
-    disk_look: Option<JoinHandle<State>>,
+    disk: Look<State>,
+    light: Look<Result<(), StoreError>>,
+    thorough: Look<Result<(), StoreError>>,
     /// Transactions committed until then.
     commits: u64,
+}
+
+/// A look that may not have ended. A thread that waits for a disk cannot be called back, so a disk that
+/// hangs gets no second look until the first has ended.
+struct Look<T>(Option<JoinHandle<T>>);
+
+impl<T> Default for Look<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Drop for Look<T> {
+    fn drop(&mut self) {
+        if let Some(look) = &self.0 {
+            look.abort();
+        }
+    }
+}
+
+impl<T> Look<T> {
+    /// What is seen now, if that is known in time.
+    async fn outcome(&mut self, begin: impl FnOnce() -> JoinHandle<T>) -> Option<T> {
+        // What has ended since the last time is how it was then.
+        let under_way = self.0.take().filter(|look| !look.is_finished());
+        let look = self.0.insert(under_way.unwrap_or_else(begin));
+        let outcome = timeout(LOOK_TIMEOUT, look).await.ok()?;
+        self.0 = None;
+        Some(outcome.expect("a look does not panic, and ends with the watch"))
+    }
 }
 
 impl Watch {
@@ -80,11 +111,12 @@ impl Watch {
     async fn look(&mut self) {
         self.look_at_lock();
         let Watch { db, disk, dependencies, pending, .. } = self;
-        let Pending { disk_look, commits } = pending;
-        tokio::join!(
-            look_at_disk(disk, disk_look, &dependencies.disk),
-            look_at_store(db, commits, &dependencies.store)
-        );
+        let Pending { disk: disk_look, light, thorough, commits } = pending;
+        tokio::join!(look_at_disk(disk, disk_look, &dependencies.disk), async {
+            let is_down = matches!(dependencies.store.state(), State::Down(_));
+            let look = if is_down { thorough } else { light };
+            look_at_store(db, is_down, look, commits, &dependencies.store).await;
+        });
     }
 
     fn look_at_lock(&self) {
@@ -94,29 +126,32 @@ impl Watch {
     }
 }
 
-async fn look_at_disk(
-    disk: &Arc<Disk>,
-    pending: &mut Option<JoinHandle<State>>,
-    dependency: &Dependency,
-) {
-    let look = pending.get_or_insert_with(|| {
-        let disk = Arc::clone(disk);
-        spawn_blocking(move || disk.look())
-    });
-    match timeout(LOOK_TIMEOUT, look).await {
-        Ok(looked) => {
-            *pending = None;
-            dependency.set(looked.expect("a look at a disk does not panic"));
-        }
-        Err(_) => dependency.set(State::Down("the disk does not answer in time".to_owned())),
-    }
+async fn look_at_disk(disk: &Arc<Disk>, look: &mut Look<State>, dependency: &Dependency) {
+    let disk = Arc::clone(disk);
+    let seen = look.outcome(|| spawn_blocking(move || disk.look())).await;
+    let hangs = || State::Down("the disk does not answer in time".to_owned());
+    dependency.set(seen.unwrap_or_else(hangs));
 }
 
-async fn look_at_store(db: &Db, commits: &mut u64, dependency: &Dependency) {
-    let was_down = matches!(dependency.state(), State::Down(_));
-    let probe =
-        async { if was_down { db.probe_thoroughly().await } else { db.probe_lightly().await } };
-    let outcome = timeout(LOOK_TIMEOUT, probe).await.unwrap_or(Err(StoreError::Unanswered));
+/// `is_down`: it was until now, and a write must show that it is up.
+async fn look_at_store(
+    db: &Db,
+    is_down: bool,
+    look: &mut Look<Result<(), StoreError>>,
+    commits: &mut u64,
+    dependency: &Dependency,
+) {
+    let probe = {
+        let db = db.clone();
+        async move { if is_down { db.probe_thoroughly().await } else { db.probe_lightly().await } }
+    };
+    let outcome = if db.file().is_some() {
+        look.outcome(|| spawn(probe)).await
+    } else {
+        // A connection that does not answer may never do so: the next probe takes another.
+        timeout(LOOK_TIMEOUT, probe).await.ok()
+    };
+    let outcome = outcome.unwrap_or(Err(StoreError::Unanswered));
     let committed = db.metrics.counters.commits.load(Relaxed);
     let is_writing = std::mem::replace(commits, committed) != committed;
     let reason = |error: StoreError| match error.storage_fault() {
@@ -124,11 +159,91 @@ async fn look_at_store(db: &Db, commits: &mut u64, dependency: &Dependency) {
         None => StorageFault::Unreachable.to_string(),
     };
     match outcome {
-        Ok(()) if was_down => dependency.set(State::Ok),
+        Ok(()) if is_down => dependency.set(State::Ok),
         // What a caller met meanwhile stands until a write has succeeded.
         Ok(()) => dependency.set_first(State::Ok),
         // The probe waited behind writes that succeed: the database is busy, and nothing else is known.
         Err(StoreError::Unanswered) if is_writing => {}
         Err(error) => dependency.set_fault(Some(reason(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_not_repeated_until_it_has_ended() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let disk = Arc::new(Disk::new(&options, None));
+        let dependency = Health::default().depends_on(DISK, Need::Required);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (ended, has_ended) = oneshot::channel();
+        let hanging = spawn_blocking(move || {
+            let _ = held.recv();
+            let _ = ended.send(());
+            State::Down("as it was then".to_owned())
+        });
+        let id = hanging.id();
+        let mut look = Look(Some(hanging));
+        for _ in 0..2 {
+            let begun = Instant::now();
+            look_at_disk(&disk, &mut look, &dependency).await;
+            assert!(begun.elapsed() < LOOK_EVERY, "{:?}", begun.elapsed());
+            let reason = "the disk does not answer in time".to_owned();
+            assert_eq!(dependency.state(), State::Down(reason));
+            assert_eq!(look.0.as_ref().map(JoinHandle::id), Some(id), "there is no second look");
+        }
+        drop(release);
+        has_ended.await.expect("it ends");
+        while !look.0.as_ref().is_some_and(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+        look_at_disk(&disk, &mut look, &dependency).await;
+        assert_eq!(dependency.state(), State::Ok, "and not as it was then");
+        assert!(look.0.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_gets_one_probe_of_each_kind() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let health = Health::default();
+        let store = health.depends_on(STORE, Need::Required);
+        let url = options.default_url();
+        let db = Db::open(&url, &options, Arc::default(), store.clone()).await.expect("open");
+        let disk = Arc::new(Disk::new(&options, db.file()));
+        let dependencies = Dependencies::of(&health);
+        let pending = Pending::default();
+        let watch = Watch { db: db.clone(), disk, lock: None, dependencies, pending };
+        let mut watch = watch.begin().await;
+        assert_eq!(store.state(), State::Ok);
+        // The one connection that writes does not come back, and another holds the lock.
+        let held = db.write().await.expect("a transaction");
+        let ids = |watch: &Watch| {
+            let Pending { light, thorough, .. } = &watch.pending;
+            [light, thorough].map(|look| look.0.as_ref().map(JoinHandle::id))
+        };
+        watch.look().await;
+        assert!(matches!(store.state(), State::Down(_)), "{}", store.state());
+        let [light, None] = ids(&watch) else { panic!("the store was not down before") };
+        assert!(light.is_some(), "it waits for the connection");
+        for _ in 0..3 {
+            watch.look().await;
+            assert_eq!(ids(&watch)[0], light, "there is no second one");
+            assert!(matches!(store.state(), State::Down(_)), "{}", store.state());
+        }
+        held.forget().await.expect("a rollback");
+        watch.look().await;
+        assert_eq!(store.state(), State::Ok);
+        watch.look().await;
+        assert_eq!(store.state(), State::Ok, "what the light probe met before is forgotten");
+        assert_eq!(ids(&watch), [None, None]);
     }
 }

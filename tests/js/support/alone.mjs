@@ -15,7 +15,11 @@ import { eventually } from './server.mjs';
 const DOWN_WITHIN_MS = 2000;
 const UP_WITHIN_MS = 5000;
 const ASK_EVERY_MS = 100;
+/** How long people talk before the fault: what it is compared with. */
+const CALM_MS = 1000;
 const ROOM = 1;
+/** Lines of the log that the table shows. */
+const LINES_MAX = 3;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Runs a server in a namespace where `folder` is a file system of its own, of so many MB. */
@@ -64,6 +68,33 @@ export async function stopThread(server, name) {
   throw new Error(`no thread ${name}`);
 }
 
+/** Stops the whole process, as a pause of its machine does; answers what lets it run again. */
+export function pause(server) {
+  process.kill(server.pid, 'SIGSTOP');
+  return () => process.kill(server.pid, 'SIGCONT');
+}
+
+/** Memory of the server in MB. */
+export async function memory(server) {
+  const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
+  return Math.round(Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) / 1000);
+}
+
+/** What is open in the server: descriptors of the process. */
+export const descriptors = async (server) => (await readdir(`/proc/${server.pid}/fd`)).length;
+
+/** The 99th percentile and the slowest of some times. */
+function times(took) {
+  const sorted = [...took].sort((a, b) => a - b);
+  return { p99_ms: sorted[Math.ceil(sorted.length * 0.99) - 1], slowest_ms: sorted.at(-1) };
+}
+
+/** Warnings and errors from the line `from` on, without their time, each once. */
+function warnings(server, from) {
+  const lines = server.log.slice(from).map((line) => / (WARN|ERROR) .*/.exec(line)?.[0].trim());
+  return [...new Set(lines.filter(Boolean))].slice(0, LINES_MAX);
+}
+
 /** Every way to write: `{message, login, registration, upload}`, each whether it worked. */
 async function writes(server, user, person) {
   const api = new Api(server);
@@ -85,13 +116,19 @@ async function writes(server, user, person) {
  * Plays one fault: someone talks ten times a second, `breaks` causes the fault and answers what ends
  * it, and everything must work again by itself. Answers the row of the table.
  *
- * `reason`: what `/ready` must say meanwhile; without it the node must stay ready. `refuses`: the code
- * that publishers may get meanwhile.
+ * `reason`: what `/ready` must say meanwhile; without it the node must stay ready. `isSilent`: it answers
+ * nothing meanwhile, for as long as everybody waits. `refuses`: the code that publishers may get
+ * meanwhile. `p99Max`: how long, in ms, others may wait, after what they waited before. `memoryMax`: MB more
+ * than before, or than `memoryBefore`. `afterwards` must hold, and
+ * answers more for the last column of the table.
  */
-export async function playAlone(name, server, { breaks, reason, refuses, promised, saw, lasts = 4000 }) {
+export async function playAlone(name, server, fault) {
+  const { breaks, reason, refuses, promised, saw, isSilent = false, lasts = 4000, afterwards } = fault;
   const user = await new Api(server).register('anna');
   const person = await Person.open(server, user, ROOM);
+  person.client.patience += lasts;
   await person.join();
+  const [firstLine, memories] = [server.log.length, [await memory(server)]];
   const [acked, refused, samples, pending] = [new Map(), [], [], new Set()];
   let isOver = false;
   const track = (promise) => {
@@ -111,23 +148,26 @@ export async function playAlone(name, server, { breaks, reason, refuses, promise
   };
   const talking = (async () => {
     for (let n = 0; !isOver; n += 1) {
+      const at = Date.now();
       track(say(`text ${n}`));
-      track(ask().catch((error) => samples.push({ at: Date.now(), status: 0, why: [error.message] })));
+      track(ask(at).catch((error) => samples.push({ at, status: 0, why: [error.message] })));
+      memories.push(await memory(server));
       await sleep(ASK_EVERY_MS);
     }
   })();
-  await sleep(500);
+  await sleep(CALM_MS);
   const begun = Date.now();
   const heal = await breaks();
   await sleep(lasts - (Date.now() - begun));
   const healed = Date.now();
-  await heal?.();
+  const counted = await heal?.();
   const isReady = async () => (await fetch(`${server.url}/ready`)).status === 200;
   await eventually('the node is ready again', isReady, UP_WITHIN_MS);
   const upAfter = Date.now() - healed;
   const works = await writes(server, user, person);
   assert.deepEqual(works, { message: true, login: true, registration: true, upload: true }, 'all works again');
   const allAfter = Date.now() - healed;
+  const noted = await afterwards?.(counted);
   isOver = true;
   await talking;
   await Promise.all(pending);
@@ -142,7 +182,8 @@ export async function playAlone(name, server, { breaks, reason, refuses, promise
     assert.deepEqual(since.filter(({ status }) => status !== 503), [], 'it says so until the fault ends');
     assert.ok(since.some(({ why }) => why.some((each) => reason.test(each))), JSON.stringify(since.at(-1)));
   } else {
-    assert.deepEqual(seen.filter(({ status }) => status !== 200), [], '/ready stays 200');
+    const isTrue = ({ status }) => status === 200 || (isSilent && status === 0);
+    assert.deepEqual(seen.filter((sample) => !isTrue(sample)), [], '/ready stays 200');
   }
   assert.deepEqual(refused.filter((code) => code !== refuses), [], 'no message is refused for another reason');
   const texts = new Map();
@@ -155,6 +196,18 @@ export async function playAlone(name, server, { breaks, reason, refuses, promise
   const twice = person.heard.length - new Set(person.heard).size;
   assert.deepEqual([lost, twice], [0, 0], 'nothing acknowledged is lost, nothing is heard twice');
   const during = [...acked.values()].filter(({ sent }) => sent >= begun && sent < healed);
+  const took = (messages) => times(messages.map((message) => message.took));
+  const load = {
+    before: took([...acked.values()].filter(({ sent, took: ms }) => sent + ms < begun)),
+    during: took(during),
+    memory_mb: { before: fault.memoryBefore ?? memories[0], most: Math.max(...memories), after: await memory(server) },
+    log: warnings(server, firstLine),
+    noted,
+  };
+  const { p99Max = () => Infinity, memoryMax = Infinity } = fault;
+  const isSoon = during.length === 0 || load.during.p99_ms <= p99Max(load.before.p99_ms);
+  assert.ok(isSoon, `others wait: ${JSON.stringify(load)}`);
+  assert.ok(load.memory_mb.most - load.memory_mb.before <= memoryMax, `memory: ${JSON.stringify(load)}`);
   return {
     fault: name,
     promised,
@@ -164,7 +217,8 @@ export async function playAlone(name, server, { breaks, reason, refuses, promise
     refused_code: refuses,
     lost,
     repeated: twice,
-    slowest: { ack_ms: during.length > 0 ? Math.max(...during.map(({ took }) => took)) : undefined },
+    slowest: { ack_ms: load.during.slowest_ms },
+    load,
     said: {
       ready: [...new Set(seen.map(({ status }) => status))],
       why: [...new Set(seen.flatMap(({ why }) => why))],

@@ -21,6 +21,8 @@ export class Client {
     const { version = 4, transports, token, tokenIn, namespace = '', path = '/socket.io', ...rest } = options;
     this.label = `client ${version}`;
     this.version = version;
+    /** How long an answer may take. */
+    this.patience = 10_000;
     this.events = [];
     this.waiters = [];
     const where = tokenIn ?? (version < 3 ? 'query' : 'auth');
@@ -103,8 +105,8 @@ export class Client {
   ask(name, ...args) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
-        () => reject(new Error(`${this.label}: no ack of "${name}" in 10 s`)),
-        10_000,
+        () => reject(new Error(`${this.label}: no ack of "${name}" in ${this.patience} ms`)),
+        this.patience,
       );
       this.socket.emit(name, ...args, (answer) => {
         clearTimeout(timer);

@@ -112,6 +112,18 @@ export const getExactly = (server, path) =>
     }).on('error', fail);
   });
 
+/** The whole answer to a GET from the local address `from`. */
+export const getFrom = (server, from, path) =>
+  new Promise((done, fail) => {
+    const parts = [];
+    const socket = net.connect({ host: '127.0.0.1', port: server.port, localAddress: from }, () => {
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
+    });
+    socket.on('data', (part) => parts.push(part));
+    socket.once('close', () => done(Buffer.concat(parts).toString()));
+    socket.once('error', fail);
+  });
+
 /** A poll whose client is gone once its whole request is under way: the server reads it, then the end. */
 export const abandonedPoll = (server, url) =>
   new Promise((done, fail) => {

@@ -30,6 +30,13 @@ function page({ date, machine, commit, command, lease_ms: lease, rows }) {
       ...[slowest.ack_ms, slowest.other_node_ms, slowest.unread_ms, row.rosters_wrong_ms].map(ms),
     ].join(' | ')} |`;
   });
+  const loads = rows.filter(({ load }) => load).map(({ fault, load }) => {
+    const { before, during, memory_mb: memory, log, noted } = load;
+    return `| ${[
+      fault, ms(before.p99_ms), ms(during.p99_ms), ms(during.slowest_ms), memory.before, memory.most, memory.after,
+      log.map((line) => `\`${line.replaceAll('|', '/')}\``).join('<br>'), noted ?? '',
+    ].join(' | ')} |`;
+  });
   const truth = rows.map(({ fault, said, right_after_ms: right }) => {
     const why = said.why.map((each) => `\`${each}\``).join(', ');
     return `| ${[
@@ -41,7 +48,8 @@ function page({ date, machine, commit, command, lease_ms: lease, rows }) {
 
 \`${command}\`: two nodes of the release build and what they share, real processes, broken one way after
 the other while one person on each node says ten messages a second and others come, go and count what they have
-not read; and one node alone on SQLite, whose disk, directory or shard fails. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
+not read; and one node alone on SQLite, whose disk,
+directory or shard fails, which is stopped, or flooded. Throng ${commit}; ${machine}; leases of ${lease} ms (the default is 8000). Times in ms.
 
 ## What was promised, and what people saw
 
@@ -72,5 +80,14 @@ again: how long after the end of the fault each was so for good, on every node; 
 | fault | /ready | said | down after | up after | rosters | messages | unread | map | all |
 |---|---|---|---|---|---|---|---|---|---|
 ${truth.join('\n')}
+
+## A node that is alone: what others waited, its memory, its log
+
+Until the ack of a message, in ms: the 99th percentile before and during the fault, and the slowest. Memory
+(RSS) in MB: before, the most, and when all was right again.
+
+| fault | p99 before | p99 | slowest | memory before | most | after | warnings in the log | besides |
+|---|---|---|---|---|---|---|---|---|
+${loads.join('\n')}
 `;
 }

@@ -59,8 +59,20 @@ pub enum Canary {
     Core(Inner),
 }
 
+/// What scripts against one shard must notice.
+pub const OF_SCRIPTS: [Inner; 8] = [
+    Inner::UncountedPollBytes,
+    Inner::UncountedPendingBytes,
+    Inner::KeepPoll,
+    Inner::KeepSlow,
+    Inner::KeepAccount,
+    Inner::KeepTip,
+    Inner::FreeWork,
+    Inner::NoConnectTimer,
+];
+
 impl Canary {
-    pub const ALL: [Canary; 34] = [
+    pub const ALL: [Canary; 36] = [
         Canary::DropFanOut,
         Canary::DoubleFanOut,
         Canary::SwapDeliveries,
@@ -90,7 +102,9 @@ impl Canary {
         Canary::Core(Inner::KeepHolder),
         Canary::Core(Inner::UncountedPollBytes),
         Canary::Core(Inner::NoConnectTimer),
+        Canary::Core(Inner::KeepAccount),
         Canary::Core(Inner::KeepPoll),
+        Canary::Core(Inner::KeepTip),
         Canary::Core(Inner::UncountedPendingBytes),
         Canary::Core(Inner::ListRoomTwice),
         Canary::Core(Inner::KeepReceiver),

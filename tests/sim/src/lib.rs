@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backplane;
+pub mod bounds;
 pub mod canary;
 pub mod client;
 pub mod cluster;
@@ -10,9 +11,11 @@ pub mod entropy;
 pub mod facts;
 pub mod lanes;
 pub mod mirror;
+pub mod onslaught;
 mod receive;
 pub mod run;
 pub mod scenario;
+pub mod script;
 pub mod session;
 pub mod settled;
 pub mod shrink;

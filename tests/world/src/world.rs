@@ -52,6 +52,8 @@ pub struct World<A: App, S> {
     pub checks_turns: bool,
     /// Turns taken by all shards together.
     pub turns: u64,
+    /// Effects of all shards together.
+    pub effects: u64,
     signals: Vec<A::Signal>,
     nodes: Vec<Node<A>>,
     lanes: Lanes<A>,
@@ -85,9 +87,11 @@ struct Pipe {
     is_over: bool,
     /// Bytes that the client has not read.
     down: Reader,
+    /// Bytes that the client's socket took.
+    taken: u64,
     is_writable: bool,
-    /// The client does not read, and its socket is full.
-    is_full: bool,
+    /// Bytes that the client's socket takes until the client reads on.
+    space: usize,
     /// The server's side is over.
     is_shut: bool,
     /// The shard does not want its bytes now.
@@ -126,6 +130,7 @@ impl<A: App, S: Store<A>> World<A, S> {
             checks_steps: false,
             checks_turns: true,
             turns: 0,
+            effects: 0,
             signals: Vec::new(),
             nodes: (0..shards).map(node).collect(),
             lanes: Lanes::new(usize::from(shards), lane_max as usize),
@@ -146,8 +151,9 @@ impl<A: App, S: Store<A>> World<A, S> {
             end: None,
             is_over: false,
             down: Reader::default(),
+            taken: 0,
             is_writable: false,
-            is_full: false,
+            space: usize::MAX,
             is_shut: false,
             is_paused: false,
         });
@@ -183,30 +189,47 @@ impl<A: App, S: Store<A>> World<A, S> {
 
     /// The client stops (or resumes) reading.
     pub fn stop_reading(&mut self, client: Client, is_full: bool) {
+        self.read(client, if is_full { 0 } else { usize::MAX });
+    }
+
+    /// The client reads so many more bytes, and lets everything settle.
+    pub fn read(&mut self, client: Client, bytes: usize) {
         let pipe = self.pipe_mut(client);
-        pipe.is_writable = !is_full;
-        pipe.is_full = is_full;
+        pipe.is_writable = bytes > 0;
+        pipe.space = bytes;
         self.run();
     }
 
     /// The messages received since the last call. A close frame reads as `close:CODE`, a refused
     /// handshake as its HTTP answer.
     pub fn take(&mut self, client: Client) -> Vec<String> {
-        let down = &mut self.pipe_mut(client).down;
-        let mut out = Vec::new();
-        while let Some(received) = down.receive().expect("the server keeps to RFC 6455") {
-            out.push(match received {
-                Received::Refused(answer) => answer,
-                Received::Message(Message::Text(text)) => text,
-                Received::Message(Message::Close(Some(close))) => format!("close:{}", close.code),
-                Received::Message(other) => panic!("unexpected {other:?}"),
-            });
-        }
-        out
+        let received = std::iter::from_fn(|| self.receive(client));
+        let text = |received| match received {
+            Received::Refused(answer) => answer,
+            Received::Message(Message::Text(text)) => text,
+            Received::Message(Message::Close(Some(close))) => format!("close:{}", close.code),
+            Received::Message(other) => panic!("unexpected {other:?}"),
+        };
+        received.map(text).collect()
+    }
+
+    /// The next of what was received.
+    pub fn receive(&mut self, client: Client) -> Option<Received> {
+        self.pipe_mut(client).down.receive().expect("the server keeps to RFC 6455")
+    }
+
+    /// Bytes that the client's socket took, ever.
+    pub fn taken(&self, client: Client) -> u64 {
+        self.pipe(client).taken
+    }
+
+    /// Bytes of the client that its shard has not read.
+    pub fn unread(&self, client: Client) -> usize {
+        self.pipe(client).up.len()
     }
 
     pub fn is_shut(&self, client: Client) -> bool {
-        self.nodes[client.shard].pipes[client.pipe.slot as usize].is_shut
+        self.pipe(client).is_shut
     }
 
     /// Sends an HTTP request with this body, or with one that is on its way, and lets everything
@@ -432,6 +455,7 @@ impl<A: App, S: Store<A>> World<A, S> {
     }
 
     fn apply(&mut self, index: usize, mut effects: Effects<A>) -> bool {
+        self.effects += count(&effects);
         let mut is_moving = self.lanes.push(index, &mut effects);
         is_moving |= !(effects.answers.is_empty()
             && effects.commands.is_empty()
@@ -461,9 +485,12 @@ impl<A: App, S: Store<A>> World<A, S> {
         node.shard.outbox().take_dirty(&mut dirty);
         for id in &dirty {
             let pipe = &mut node.pipes[id.slot as usize];
-            let space = if pipe.is_full { 0 } else { usize::MAX };
             let mut bytes = Vec::new();
-            pipe.is_shut |= send(node.shard.outbox(), *id, space, &mut bytes);
+            pipe.is_shut |= send(node.shard.outbox(), *id, pipe.space, &mut bytes);
+            if pipe.space < usize::MAX {
+                pipe.space -= bytes.len();
+            }
+            pipe.taken += bytes.len() as u64;
             pipe.down.push(&bytes);
         }
         !dirty.is_empty()
@@ -486,9 +513,20 @@ impl<A: App, S: Store<A>> World<A, S> {
         true
     }
 
+    fn pipe(&self, client: Client) -> &Pipe {
+        &self.nodes[client.shard].pipes[client.pipe.slot as usize]
+    }
+
     fn pipe_mut(&mut self, client: Client) -> &mut Pipe {
         &mut self.nodes[client.shard].pipes[client.pipe.slot as usize]
     }
+}
+
+fn count<A: App>(effects: &Effects<A>) -> u64 {
+    let lanes = effects.requests.len() + effects.deliveries.len();
+    let threads = effects.commands.len() + effects.signals.len() + effects.changes.len();
+    let sockets = effects.answers.len() + effects.closes.len() + effects.resumes.len();
+    (lanes + threads + sockets + effects.logs.len()) as u64
 }
 
 /// The value of the counter, of the engine or the application.

@@ -22,6 +22,9 @@ impl Edge {
                 let held: usize = pending.queue.iter().map(Queued::bytes).sum();
                 assert!(pending.awaited.is_some(), "events wait for an answer");
                 assert_eq!(pending.bytes, held, "bytes accounted are bytes held");
+                let is_within = pending.queue.len() <= self.settings.pending_events_max as usize
+                    && pending.bytes <= self.settings.pending_bytes_max as usize;
+                assert!(is_within, "events that wait are bounded");
             }
         }
         let locals = self.locals.iter().flatten().count();
@@ -34,7 +37,7 @@ impl Edge {
         assert_eq!(listed, members, "members are memberships that home has confirmed");
         self.check_users(identities);
         self.check_owed();
-        self.check_deadlines();
+        self.check_deadlines(engine.now());
     }
 
     /// Returns how many of the session's memberships are in the fan-out.
@@ -121,20 +124,24 @@ impl Edge {
         assert!(self.changed_tips.iter().all(is_known), "a changed tip is known");
     }
 
-    fn check_deadlines(&self) {
+    /// A deadline for something else is none: what is owed must be seen to in time.
+    fn check_deadlines(&self, now: Now) {
+        let soon = now.plus_ms(LANE_RETRY_MS);
+        let grace_ends_at = self.lingering.front().map_or(soon, |(due, _)| *due);
         let owes = [
-            ("leaves", !(self.leaves_due.is_empty() && self.lingering.is_empty())),
-            ("read marks", !(self.loading.is_empty() && self.reads_failed.is_empty())),
-            ("tips", !self.changed_tips.is_empty()),
-            ("counts", !(self.unsent_users.is_empty() && self.shed.is_empty())),
-            ("signals", self.session_signals.are_owed()),
-            ("token checks", self.token_checks.are_owed()),
+            ("leaves", !self.leaves_due.is_empty(), soon),
+            ("leaves after their grace", !self.lingering.is_empty(), grace_ends_at),
+            ("read marks", !self.loading.is_empty(), soon),
+            ("read marks that failed", !self.reads_failed.is_empty(), self.reads_retry_at),
+            ("tips", !self.changed_tips.is_empty(), self.next_count_at),
+            ("counts", !self.unsent_users.is_empty(), self.next_count_at),
+            ("counts that were shed", !self.shed.is_empty(), self.next_count_at),
+            ("signals", self.session_signals.are_owed(), soon),
+            ("token checks", self.token_checks.are_owed(), self.token_checks.retry_at()),
         ];
-        for (what, is_owed) in owes {
-            assert!(
-                !is_owed || self.next_deadline().is_some(),
-                "{what} are owed without a deadline"
-            );
+        for (what, is_owed, due) in owes {
+            let is_seen_to = self.next_deadline().is_some_and(|at| at <= due.max(soon));
+            assert!(!is_owed || is_seen_to, "{what} are owed without a deadline");
         }
     }
 }

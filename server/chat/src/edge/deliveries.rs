@@ -1,5 +1,7 @@
 //! What homes say: answers, rosters and the fan-out.
 
+use throng_engine::canary::{Canary, is_armed};
+
 use super::*;
 
 impl Edge {
@@ -87,7 +89,10 @@ impl Edge {
             Delivery::Tip { room, seq } => {
                 self.tips.insert(room, seq);
                 self.changed_tips.insert(room);
-                self.retry(self.next_count_at);
+                if !is_armed(Canary::KeepTip) {
+                    // The edge has settled: home sends tips when it does.
+                    self.retry(self.next_count_at);
+                }
             }
         }
     }

@@ -21,6 +21,11 @@ impl TokenChecks {
     pub(super) fn are_owed(&self) -> bool {
         !(self.is_asked || self.due.is_empty())
     }
+
+    /// The store is not asked before.
+    pub(super) fn retry_at(&self) -> Now {
+        self.retry_at
+    }
 }
 
 impl Edge {

@@ -122,6 +122,45 @@ fn a_polling_client_beyond_its_rate_gets_the_answer_to_its_post_later() {
     assert_eq!(world.answer(second), Some((200, "ok".into())), "the end of the session answers");
 }
 
+/// The WebSocket that is to take over from polling belongs to the session before it does.
+#[test]
+fn what_a_probe_sends_is_on_the_account_of_its_session() {
+    let probe = |world: &mut World| {
+        let post = opened_by_polling(world);
+        let request = EngineRequest { method: Method::Get, ..post };
+        let request = EngineRequest { transport: Transport::Websocket, ..request };
+        world.upgrade(0, request)
+    };
+    let ping = masked(FIN | PING, &[b'x'; 125]);
+    let mut world = World::new(1, settings());
+    let client = probe(&mut world);
+    for _ in 0..10 {
+        world.send_bytes(client, &ping.repeat(100));
+        world.run();
+    }
+    assert!(has_ended(&world), "it is far beyond the rate of its session");
+
+    let mut world = World::new(1, settings());
+    let client = probe(&mut world);
+    world.send_bytes(client, &masked(FIN | TEXT, &[b'x'; 126]));
+    world.run();
+    assert_eq!(world.take(client), ["close:1009"], "a probe says little");
+    assert_eq!(world.counter("sessions_polling_eio4"), 1, "its session goes on");
+
+    // All together may hold 1 MiB.
+    let limits = AnonymousLimits { held_mib_max: 1, ..without_rates() };
+    let mut world = World::new(1, anonymous(limits));
+    for _ in 0..20 {
+        let client = probe(&mut world);
+        world.stop_reading(client, true);
+        world.send_bytes(client, &ping.repeat(480));
+        world.run();
+    }
+    let held = world.shards().next().expect("one").engine().held();
+    assert!(held <= 2 << 20, "{held} bytes are held, those of closing pipes with them");
+    assert!(world.counter("sessions_over_budget") > 0);
+}
+
 #[test]
 fn before_its_user_is_known_a_message_may_be_small_only() {
     let mut world = World::new(1, settings());

@@ -21,13 +21,20 @@ impl Outbox {
             slot.check();
             assert!(!slot.is_over, "a pipe over its bound is listed");
         }
-        for class in [Class::Anonymous, Class::Identified, Class::Echo, Class::Closing] {
+        for class in Class::ALL {
             let of_class = self.slots.iter().filter(|slot| slot.class == class);
             let held: usize = of_class.filter_map(|slot| Some(slot.pending.as_ref()?.copied)).sum();
             assert_eq!(self.held(class), held, "bytes booked are bytes held");
         }
         self.common.check(self.slots.iter().map(|slot| slot.span));
         self.spares.check();
+    }
+
+    /// Bytes that wait for the pipe, shared ones included.
+    pub(crate) fn waiting(&self, pipe: PipeId) -> usize {
+        let slot = self.slots.get(pipe.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == pipe.generation);
+        slot.map_or(0, |slot| slot.span.len() + slot.pending.as_ref().map_or(0, |p| p.bytes))
     }
 
     /// Whether anything is queued for the pipe.

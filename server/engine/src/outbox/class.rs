@@ -16,6 +16,11 @@ pub(crate) enum Class {
     Closing,
 }
 
+impl Class {
+    pub(crate) const ALL: [Class; 4] =
+        [Class::Anonymous, Class::Identified, Class::Echo, Class::Closing];
+}
+
 /// One value for each class.
 #[derive(Clone, Copy, Debug, Default)]
 struct PerClass<T>([T; 4]);

@@ -481,6 +481,11 @@ impl<M> Edge<M> {
 
     // ---- invariants ---------------------------------------------------------------------------
 
+    /// Whether requests wait.
+    pub(super) fn owes(&self) -> bool {
+        self.waiting.iter().any(|requests| !requests.is_empty())
+    }
+
     pub(super) fn check(&self, engine: &Engine) {
         let mut references = vec![0; self.rooms.len()];
         let mut members = 0;

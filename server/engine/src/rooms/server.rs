@@ -179,6 +179,10 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
         if let Some((session, room)) = refused {
             self.handle(session, 0, engine, |handler, socket| handler.join_refused(socket, &room));
         }
+        if self.edge.owes() {
+            // The edge may have settled: home speaks when it does.
+            self.retry_at = Some(engine.now());
+        }
     }
 
     fn reply(&mut self, reply: Infallible, _cx: &mut Cx<'_, Self>) {
@@ -227,5 +231,8 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
     fn check(&self, engine: &Engine, _lanes: &Lanes<Self>) {
         self.edge.check(engine);
         self.home.check();
+        assert!(!self.edge.owes() || self.retry_at.is_some(), "requests wait without a deadline");
+        let is_seen_to = !self.home.is_blocked() || self.home_retry_at.is_some();
+        assert!(is_seen_to, "deliveries wait without a deadline");
     }
 }

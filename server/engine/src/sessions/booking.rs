@@ -31,6 +31,14 @@ impl Engine {
         self.held_anonymous.inbound + self.held_identified.inbound
     }
 
+    /// Bytes on all accounts: of input, and of output without what clients share.
+    pub fn held(&self) -> usize {
+        let polled = self.held_anonymous.polled + self.held_identified.polled;
+        self.held_in()
+            + polled
+            + Class::ALL.map(|class| self.outbox.held(class)).iter().sum::<usize>()
+    }
+
     /// Bytes that wait for one client, without what it shares with others.
     pub fn held_out(&self, pipe: PipeId) -> usize {
         self.outbox.held_by(pipe)
@@ -68,7 +76,7 @@ impl Engine {
         let (inbound, unfinished) = (account.held_in(), account.unfinished);
         let (pipe, polled) = match &session.carrier {
             Carrier::Pipe(pipe) => (Some(*pipe), 0),
-            Carrier::Polling(polling) => (None, polling.bytes),
+            Carrier::Polling(polling) => (session.probe, polling.bytes),
         };
         let held = self.held_mut(old);
         *held = Held { inbound: held.inbound - inbound, polled: held.polled - polled };
@@ -78,6 +86,9 @@ impl Engine {
             && let Some(address) = self.live_mut(id).address.take()
         {
             self.addresses.remove(address);
+        }
+        if polled > self.outbox.bound(trust.class()) as usize {
+            self.slow.push(id);
         }
         if let Some(pipe) = pipe {
             self.outbox.set_class(pipe, trust.class());

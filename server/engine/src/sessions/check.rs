@@ -19,6 +19,7 @@ impl Engine {
         assert!(self.resumes.is_empty(), "a turn hands on its effects");
         assert!(self.owing.is_empty() && self.posts.is_empty(), "a turn sees to all of its input");
         self.check_accounts();
+        self.check_bounds();
         self.check_slots();
         self.check_gauges();
         self.check_pipes();
@@ -59,6 +60,31 @@ impl Engine {
         assert_eq!(self.held_anonymous, anonymous, "bytes booked are bytes held");
         assert_eq!(self.held_identified, identified, "bytes booked are bytes held");
         self.addresses.check(self.sessions().filter_map(|session| session.address));
+    }
+
+    /// A turn ends with everything within its bounds.
+    fn check_bounds(&self) {
+        for session in self.sessions() {
+            let trust = session.account.trust;
+            let (bytes, packets) = match &session.carrier {
+                Carrier::Pipe(pipe) => (self.outbox.waiting(*pipe), 0),
+                Carrier::Polling(polling) => (polling.bytes, polling.queue.len()),
+            };
+            let bytes_max = self.outbox.bound(trust.class()) as usize;
+            assert!(
+                bytes <= bytes_max,
+                "a session is sent {bytes} bytes, and {bytes_max} may wait"
+            );
+            let packets_max = self.settings.poll_packets_max as usize;
+            assert!(packets <= packets_max, "{packets} packets wait for a poll");
+        }
+        for (name, is_over) in [
+            ("anonymous sessions", self.anonymous_over().is_some()),
+            ("input", self.inbound_over().is_some()),
+            ("output", self.outbound_over().is_some()),
+        ] {
+            assert!(!is_over, "the budget of {name} is kept");
+        }
     }
 
     fn check_slots(&self) {

@@ -8,18 +8,20 @@ use crate::ids::{PipeId, SessionId};
 use crate::outbox::Class;
 
 /// How much a session holds of what is beyond its budget.
-type HeldBy = fn(&Engine, &Session) -> usize;
-type Over = Option<(usize, HeldBy, CloseReason)>;
+pub(super) type HeldBy = fn(&Engine, &Session) -> usize;
+pub(super) type Over = Option<(usize, HeldBy, CloseReason)>;
 
 fn held_in(_: &Engine, session: &Session) -> usize {
     session.account.held_in()
 }
 
 fn held_out(engine: &Engine, session: &Session) -> usize {
-    match &session.carrier {
-        Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
-        Carrier::Polling(polling) => polling.bytes,
-    }
+    let by_probe = session.probe.map_or(0, |probe| engine.outbox.held_by(probe));
+    by_probe
+        + match &session.carrier {
+            Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
+            Carrier::Polling(polling) => polling.bytes,
+        }
 }
 
 fn held_anonymous(engine: &Engine, session: &Session) -> usize {
@@ -63,20 +65,20 @@ impl Engine {
         }
     }
 
-    fn anonymous_over(&self) -> Over {
+    pub(super) fn anonymous_over(&self) -> Over {
         let Held { inbound, polled } = self.held_anonymous;
         let held = inbound + polled + self.outbox.held(Class::Anonymous);
         let excess = held.checked_sub(self.budgets.anonymous)?;
         (excess > 0).then_some((excess, held_anonymous, CloseReason::Limit))
     }
 
-    fn inbound_over(&self) -> Over {
+    pub(super) fn inbound_over(&self) -> Over {
         let held = self.held_anonymous.inbound + self.held_identified.inbound;
         let excess = held.checked_sub(self.budgets.inbound)?;
         (excess > 0).then_some((excess, held_in, CloseReason::Limit))
     }
 
-    fn outbound_over(&self) -> Over {
+    pub(super) fn outbound_over(&self) -> Over {
         let polled = self.held_anonymous.polled + self.held_identified.polled;
         let sent = [Class::Anonymous, Class::Identified].map(|class| self.outbox.held(class));
         let excess = (polled + sent[0] + sent[1]).checked_sub(self.budgets.outbound)?;
@@ -92,7 +94,8 @@ impl Engine {
         let mut wanted = excess + worst.iter().map(|(held, _)| held).sum::<usize>() / 8;
         let had_any = !worst.is_empty();
         for (held, id) in worst {
-            if let Some(pipe) = self.live(id).pipe() {
+            let session = self.live(id);
+            for pipe in session.pipe().into_iter().chain(session.probe) {
                 self.outbox.cut(pipe);
             }
             self.end(id, reason);

@@ -105,7 +105,10 @@ impl Engine {
                 if !is_free || !self.settings.allow_upgrades {
                     return self.close_pipe(pipe, 1008, "");
                 }
-                self.live_mut(id).probe = Some(pipe);
+                let session = self.live_mut(id);
+                session.probe = Some(pipe);
+                let trust = session.account.trust;
+                self.outbox.set_class(pipe, trust.class());
                 let due = self.now.plus_ms(u64::from(self.settings.upgrade_timeout_ms));
                 self.timers.schedule(due, Timer::Probe(pipe));
             }

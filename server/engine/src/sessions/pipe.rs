@@ -13,6 +13,8 @@ use crate::timers::Timer;
 
 /// How long a closing pipe may take to send its last bytes.
 const CLOSING_MS: u64 = 5_000;
+/// A probe says `2probe` and `5`; the limit is that of a control frame.
+const PROBE_BYTES_MAX: usize = 125;
 /// The raw echo of the conformance binary takes what RFC 6455 suites send.
 const RAW_LIMITS: ws::Limits =
     ws::Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 1 << 20 };
@@ -231,15 +233,12 @@ impl Engine {
     }
 
     fn pipe_limits(&self, pipe: PipeId) -> ws::Limits {
-        let trust = match self.role(pipe) {
+        let message_bytes_max = match self.role(pipe) {
             Role::RawEcho => return RAW_LIMITS,
-            Role::Session(id) => self.live(id).trust(),
-            Role::Probe { .. } | Role::Closing | Role::Gone => Trust::Anonymous,
+            Role::Session(id) => self.payload_max(self.live(id).trust()),
+            Role::Probe { .. } | Role::Closing | Role::Gone => PROBE_BYTES_MAX,
         };
-        ws::Limits {
-            message_bytes_max: self.payload_max(trust),
-            fragments_max: self.settings.fragments_max,
-        }
+        ws::Limits { message_bytes_max, fragments_max: self.settings.fragments_max }
     }
 
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
@@ -264,7 +263,7 @@ impl Engine {
     }
 
     fn ws_message(&mut self, pipe: PipeId, message: ws::Message<'_>) {
-        if let Role::Session(id) = self.role(pipe) {
+        if let Role::Session(id) | Role::Probe { session: id, .. } = self.role(pipe) {
             self.charge_packet(id, message.len());
             if self.session(id).is_none() {
                 return; // It was far beyond its rate.

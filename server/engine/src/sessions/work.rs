@@ -3,6 +3,7 @@
 use super::account::Trust;
 use super::pipe::Role;
 use super::{CloseReason, Engine, Session};
+use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 use crate::timers::Timer;
@@ -26,6 +27,7 @@ impl Engine {
         let now = self.now;
         let Some(trust) = self.session(id).map(Session::trust) else { return };
         let Some(rate) = self.rate(trust) else { return };
+        let units = if is_armed(Canary::FreeWork) { 0 } else { units };
         let account = &mut self.live_mut(id).account;
         account.paid_at = account.paid_at.max(now).plus_ns(u64::from(units) * rate.unit_ns);
         if account.paid_at > now.plus_ns(rate.burst_ns).plus_ms(DEBT_MS_MAX) {

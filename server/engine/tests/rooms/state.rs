@@ -117,6 +117,10 @@ impl RoomState for Said {
 
     fn tick(&mut self, room: &mut RoomHome<'_>) {
         room.emit("room tick", room.name().to_owned());
+        if self.0.last().is_some_and(|last| last == "out at the tick") {
+            let members: Vec<_> = room.members().collect();
+            members.into_iter().for_each(|id| assert!(room.remove(id)));
+        }
     }
 }
 
@@ -143,9 +147,13 @@ impl World {
     }
 
     fn with(clients: usize, settings: &Settings<Club>) -> World {
-        let mut world = World { net: Net::new(SHARDS, 2, settings), clients: Vec::new() };
+        World::on(SHARDS, clients, settings)
+    }
+
+    fn on(shards: usize, clients: usize, settings: &Settings<Club>) -> World {
+        let mut world = World { net: Net::new(shards, 2, settings), clients: Vec::new() };
         for index in 0..clients {
-            world.net.connect(index % SHARDS, Eio::V4);
+            world.net.connect(index % shards, Eio::V4);
             world.clients.push(Client::default());
         }
         world.drain();
@@ -406,6 +414,21 @@ fn a_tick_comes_once_per_server_and_once_per_room() {
         let count = |event: &Value| heard.iter().filter(|heard| *heard == event).count();
         assert_eq!(count(&json!(["server tick", null])), 2);
         assert_eq!(count(&json!(["room tick", "lobby"])), 2);
+    }
+}
+
+/// The home speaks to its own edge after that has settled, and nothing else wakes the shard.
+#[test]
+fn a_member_that_a_tick_removes_is_gone_at_once() {
+    for shards in [1, SHARDS] {
+        let settings = Settings { tick_ms: 1_000, ..Settings::new(Club) };
+        let mut world = World::on(shards, 2, &settings);
+        world.all_join();
+        world.ask(0, "say", "lobby", "out at the tick");
+        assert_eq!(world.count("home_members"), 2);
+        world.net.pass(1_000);
+        world.drain();
+        assert_eq!((world.count("home_members"), world.count("leaves")), (0, 2));
     }
 }
 

@@ -71,15 +71,7 @@ impl Bench {
 
     /// Waits for a state, and fails when it does not come in time.
     pub async fn until(&self, name: &str, limit: Duration, is_met: impl Fn(&State) -> bool) {
-        let begun = Instant::now();
-        loop {
-            let state = self.health(name);
-            if is_met(&state) {
-                return;
-            }
-            assert!(begun.elapsed() < limit, "{name} is still {state} after {limit:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(&self.store, name, limit, is_met).await;
     }
 
     /// A second connection to the database, next to the store.
@@ -100,6 +92,19 @@ impl Bench {
             avatar: "/avatars/0.svg".into(),
         };
         self.store.register(new).await.expect("register")
+    }
+}
+
+/// Waits for a state of what a store depends on, and fails when it does not come in time.
+pub async fn until(store: &Store, name: &str, limit: Duration, is_met: impl Fn(&State) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let state = store.options().health.state(name).expect("the store reports it");
+        if is_met(&state) {
+            return;
+        }
+        assert!(begun.elapsed() < limit, "{name} is still {state} after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

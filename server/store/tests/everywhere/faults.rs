@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::Scenario;
 use crate::common::{
-    Bench, DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts,
+    Bench, DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts, until,
     with_cid,
 };
 
@@ -88,6 +88,10 @@ enum Cut {
     /// As before, and the server cannot be reached for a while.
     BeforeForLong,
     AfterForLong,
+    /// The server does not receive the ROLLBACK.
+    Rollback,
+    /// Nor does it, and the connection stays open.
+    SilentRollback,
 }
 
 impl Cut {
@@ -98,43 +102,57 @@ impl Cut {
     fn is_long(self) -> bool {
         matches!(self, Cut::BeforeForLong | Cut::AfterForLong)
     }
+
+    /// The statement at which the connection is cut.
+    fn statement(self) -> &'static [u8] {
+        match self {
+            Cut::Before | Cut::After | Cut::BeforeForLong | Cut::AfterForLong => b"COMMIT",
+            Cut::Rollback | Cut::SilentRollback => b"ROLLBACK",
+        }
+    }
 }
 
-/// A proxy between a store and its server. When armed, it cuts the connection at the next COMMIT.
+/// A proxy between a store and its server. When armed, it cuts the connection at the next COMMIT or
+/// ROLLBACK.
 struct Proxy {
     dir: tempfile::TempDir,
     flavor: Flavor,
-    is_armed: Arc<AtomicBool>,
-    cuts: Arc<AtomicUsize>,
-    is_gone: Arc<AtomicBool>,
+    switches: Arc<Switches>,
+}
+
+#[derive(Default)]
+struct Switches {
+    is_armed: AtomicBool,
+    cuts: AtomicUsize,
+    is_gone: AtomicBool,
+    /// Nothing passes, and no connection ends.
+    is_stalled: AtomicBool,
 }
 
 impl Proxy {
     fn start(flavor: Flavor, server: PathBuf, cut: Cut) -> Proxy {
         let dir = tempfile::tempdir().expect("tempdir");
         let listener = UnixListener::bind(dir.path().join(flavor.socket_name())).expect("bind");
-        let is_armed = Arc::<AtomicBool>::default();
-        let cuts = Arc::<AtomicUsize>::default();
-        let is_gone = Arc::<AtomicBool>::default();
-        let (armed, counted, gone) =
-            (Arc::clone(&is_armed), Arc::clone(&cuts), Arc::clone(&is_gone));
+        let switches = Arc::<Switches>::default();
+        let of_all = Arc::clone(&switches);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if gone.load(Relaxed) {
+                if of_all.is_gone.load(Relaxed) {
                     continue;
                 }
                 let upstream = UnixStream::connect(&server).await.expect("the server is up");
-                tokio::spawn(relay(
-                    client,
-                    upstream,
-                    cut,
-                    Arc::clone(&armed),
-                    Arc::clone(&counted),
-                    Arc::clone(&gone),
-                ));
+                tokio::spawn(relay(client, upstream, cut, Arc::clone(&of_all)));
             }
         });
-        Proxy { dir, flavor, is_armed, cuts, is_gone }
+        Proxy { dir, flavor, switches }
+    }
+
+    fn arm(&self) {
+        self.switches.is_armed.store(true, Relaxed);
+    }
+
+    fn cuts(&self) -> usize {
+        self.switches.cuts.load(Relaxed)
     }
 
     fn url(&self, direct: &str) -> String {
@@ -144,22 +162,22 @@ impl Proxy {
     }
 }
 
-async fn relay(
-    mut client: UnixStream,
-    mut server: UnixStream,
-    cut: Cut,
-    is_armed: Arc<AtomicBool>,
-    cuts: Arc<AtomicUsize>,
-    is_gone: Arc<AtomicBool>,
-) {
+async fn relay(mut client: UnixStream, mut server: UnixStream, cut: Cut, switches: Arc<Switches>) {
+    let Switches { is_armed, cuts, is_gone, is_stalled } = &*switches;
+    let way = async || {
+        while is_stalled.load(Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(length @ 1..) = read else { return };
                 let bytes = &up[..length];
-                let is_commit = bytes.windows(6).any(|window| window == b"COMMIT");
-                let is_cut = is_commit && is_armed.swap(false, Relaxed);
+                let statement = cut.statement();
+                let is_it = bytes.windows(statement.len()).any(|window| window == statement);
+                let is_cut = is_it && is_armed.swap(false, Relaxed);
                 if is_cut {
                     cuts.fetch_add(1, Relaxed);
                     is_gone.store(cut.is_long(), Relaxed);
@@ -167,13 +185,19 @@ async fn relay(
                         // Its answer proves that it has committed.
                         let _ = server.read(&mut down).await;
                     }
+                    if cut == Cut::SilentRollback {
+                        // Until the store gives up.
+                        while client.read(&mut up).await.is_ok_and(|length| length > 0) {}
+                    }
                     return;
                 }
                 if is_gone.load(Relaxed) { return }
+                way().await;
                 if server.write_all(bytes).await.is_err() { return }
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
+                way().await;
                 if client.write_all(&down[..length]).await.is_err() { return }
             }
         }
@@ -187,11 +211,11 @@ async fn check_cut_commit(cut: Cut) {
     let store =
         Store::open(&proxy.url(&bench.url), options(&bench.dir)).await.expect("open by the proxy");
     store.append(1, Some(1), texts(1, 1, 2)).await.expect("append");
-    proxy.is_armed.store(true, Relaxed);
+    proxy.arm();
     let save = store.save_read(7, 1, 2, true);
     let placed = store.append(1, Some(3), texts(1, 3, 5)).await.expect("append across the cut");
     save.await.expect("save across the cut");
-    assert_eq!(proxy.cuts.load(Relaxed), 1, "{cut:?}");
+    assert_eq!(proxy.cuts(), 1, "{cut:?}");
     assert_eq!(store.metrics().counters.commit_retries.load(Relaxed), 1, "{cut:?}");
     let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
     let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
@@ -200,7 +224,7 @@ async fn check_cut_commit(cut: Cut) {
     assert_eq!((placed.first_seq, placed.ids), (3, ids), "{cut:?}");
     assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 2)], "{cut:?}");
     // A batch without a message has no row to look for; it is written again.
-    proxy.is_armed.store(true, Relaxed);
+    proxy.arm();
     store.save_read(7, 1, 4, false).await.expect("save across the cut");
     assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 4)], "{cut:?}");
     store.append(1, Some(6), texts(1, 6, 6)).await.expect("append");
@@ -221,7 +245,7 @@ async fn cut_store(bench: &Bench, cut: Cut) -> (Proxy, Store) {
     let options = Options { busy_timeout_ms: 200, ..options(&bench.dir) };
     let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
     store.append(1, None, texts(1, 1, 2)).await.expect("append");
-    proxy.is_armed.store(true, Relaxed);
+    proxy.arm();
     (proxy, store)
 }
 
@@ -235,7 +259,7 @@ async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     let counters = &store.metrics().counters;
     assert_eq!(counters.commit_failures.load(Relaxed), 1);
     assert_eq!(counters.commits_unknown.load(Relaxed), 1);
-    proxy.is_gone.store(false, Relaxed);
+    proxy.switches.is_gone.store(false, Relaxed);
     let placed = store.append(1, None, texts(1, 5, 5)).await.expect("append");
     assert_eq!(placed.first_seq, 5);
     let again = store.append(1, None, vec![with_cid(1, "4", "four")]).await.expect("append");
@@ -261,7 +285,7 @@ async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
             }
             // The last attempt ends, and nothing is written any more.
             tokio::time::sleep(Duration::from_millis(600)).await;
-            proxy.is_gone.store(false, Relaxed);
+            proxy.switches.is_gone.store(false, Relaxed);
         };
         let (appended, ()) = tokio::join!(append, comes_back);
         let rows = bench.store.fetch(1, 2, 100).await.expect("fetch");
@@ -274,6 +298,117 @@ async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
         }
         assert_eq!(store.metrics().counters.commits_unknown.load(Relaxed), 0, "{cut:?}");
         store.append(1, None, texts(1, 4, 4)).await.expect("append");
+    }
+}
+
+/// A trigger that fails for the message `doomed`, so that its transaction is rolled back.
+fn rejection(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Sqlite => panic!("its rollback is tested with the storage"),
+        Flavor::Postgres => {
+            "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+               IF NEW.msg = 'doomed' THEN RAISE EXCEPTION 'injected'; END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER fault BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION fault()"
+        }
+        Flavor::Mariadb => {
+            "CREATE TRIGGER fault BEFORE INSERT ON messages FOR EACH ROW
+             IF NEW.msg = 'doomed' THEN SIGNAL SQLSTATE '45000'; END IF"
+        }
+    }
+}
+
+/// The one connection that writes is not used again: its next user would write into the transaction of
+/// the one before.
+async fn check_cut_rollback(cut: Cut) {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    sqlx::raw_sql(rejection(bench.flavor)).execute(&second_db).await.expect("fault");
+    let proxy = Proxy::start(bench.flavor, SERVER.with(Arc::clone).socket(), cut);
+    let options = Options { writers: 1, answer_timeout_ms: 500, ..options(&bench.dir) };
+    let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
+    for round in 1..=3_u64 {
+        proxy.arm();
+        // A probe rolls back as well, and may be the one that is cut.
+        let doomed = vec![text(1, "written first"), text(1, "doomed")];
+        let doomed = store.append(1, None, doomed).await;
+        assert!(matches!(doomed, Err(AppendError::Store(_))), "{cut:?}: {doomed:?}");
+        assert_eq!(proxy.cuts() as u64, round, "{cut:?}");
+        let placed = store.append(1, None, texts(1, round, round)).await.expect("append");
+        assert_eq!(placed.first_seq, round, "{cut:?}");
+        store.save_read(7, 1, round, false).await.expect("save");
+        store.create_room(100 + round as u32).await.expect("create");
+    }
+    let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
+    let kept: Vec<_> = rows.into_iter().map(|row| row.msg).collect();
+    assert_eq!(kept, ["1", "2", "3"], "{cut:?}: others see what was written, and no more");
+    assert_eq!(bench.store.reads(7).await.expect("query"), [(1, 3)]);
+}
+
+async fn a_rollback_that_fails_costs_its_connection_and_no_more() {
+    check_cut_rollback(Cut::Rollback).await;
+}
+
+async fn a_rollback_without_an_answer_costs_its_connection_and_no_more() {
+    check_cut_rollback(Cut::SilentRollback).await;
+}
+
+async fn a_server_that_hangs_is_reported_and_used_again() {
+    let bench = bench().await;
+    let proxy = Proxy::start(bench.flavor, SERVER.with(Arc::clone).socket(), Cut::Before);
+    let options = Options { answer_timeout_ms: 500, ..options(&bench.dir) };
+    let store = Store::open(&proxy.url(&bench.url), options).await.expect("open by the proxy");
+    store.append(1, None, texts(1, 1, 1)).await.expect("append");
+    proxy.switches.is_stalled.store(true, Relaxed);
+    until(&store, "store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    assert!(store.append(1, None, texts(1, 2, 2)).await.is_err());
+    // It stays so for as long as the server hangs.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        let state = store.options().health.state("store");
+        assert!(matches!(state, Some(State::Down(_))), "{state:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    proxy.switches.is_stalled.store(false, Relaxed);
+    until(&store, "store", UP_WITHIN, |state| *state == State::Ok).await;
+    store.append(1, None, texts(1, 3, 3)).await.expect("append");
+    store.save_read(7, 1, 1, false).await.expect("save");
+}
+
+/// Each commit takes longer than a probe waits for its connection.
+async fn a_busy_database_is_not_a_broken_one() {
+    let bench = bench_with(|options| options.writers = 1).await;
+    let slow = match bench.flavor {
+        Flavor::Sqlite => panic!("it has no statement that takes time"),
+        Flavor::Postgres => {
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_sleep(1.2); RETURN NEW; END $$;
+             CREATE TRIGGER slow BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION slow()"
+        }
+        Flavor::Mariadb => {
+            "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(1.2)"
+        }
+    };
+    let second_db = bench.second_db().await;
+    sqlx::raw_sql(slow).execute(&second_db).await.expect("slow");
+    let writing = async {
+        for _ in 0..7 {
+            bench.store.append(1, None, vec![text(1, "slow")]).await.expect("append");
+        }
+    };
+    let watching = async {
+        loop {
+            assert_eq!(bench.health("store"), State::Ok, "it is busy");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = writing => {}
+        () = watching => {}
     }
 }
 
@@ -356,6 +491,16 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a_commit_in_doubt_is_looked_up_before_its_callers_are_answered", || {
         Box::pin(a_commit_in_doubt_is_looked_up_before_its_callers_are_answered())
     }),
+    ("a_rollback_that_fails_costs_its_connection_and_no_more", || {
+        Box::pin(a_rollback_that_fails_costs_its_connection_and_no_more())
+    }),
+    ("a_rollback_without_an_answer_costs_its_connection_and_no_more", || {
+        Box::pin(a_rollback_without_an_answer_costs_its_connection_and_no_more())
+    }),
+    ("a_server_that_hangs_is_reported_and_used_again", || {
+        Box::pin(a_server_that_hangs_is_reported_and_used_again())
+    }),
+    ("a_busy_database_is_not_a_broken_one", || Box::pin(a_busy_database_is_not_a_broken_one())),
     ("a_statement_without_an_answer_in_time_fails", || {
         Box::pin(a_statement_without_an_answer_in_time_fails())
     }),

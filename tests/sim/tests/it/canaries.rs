@@ -107,6 +107,8 @@ canaries! {
     a_holder_of_shared_bytes_that_is_none_is_caught: KeepHolder within 40,
     uncounted_bytes_of_a_poll_are_caught: UncountedPollBytes within 40,
     a_missing_connect_timer_is_caught: NoConnectTimer within 200,
+    an_account_that_outlives_its_session_is_caught: KeepAccount within 40,
+    a_tip_without_a_deadline_is_caught: KeepTip within 40,
     a_poll_that_outlives_its_session_is_caught: KeepPoll within 40,
     uncounted_pending_bytes_are_caught: UncountedPendingBytes within 40,
     a_room_listed_twice_is_caught: ListRoomTwice within 40,

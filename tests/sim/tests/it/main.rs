@@ -6,4 +6,5 @@ mod canaries;
 mod cluster;
 mod corpus;
 mod explore;
+mod onslaught;
 mod shrinking;
