@@ -12,8 +12,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use throng_chat::{Chat, Presence, UserId};
+use throng_chat::{Chat, Presence, Quotas, UserId};
 use throng_health::State;
+use throng_rest::RestCounters;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::stats::{RuntimeCounters, ShardStats};
@@ -33,6 +34,8 @@ throng_tables::metrics! {
 
     Gauge users_online "users": "Users present in at least one room.";
     Gauge store_queue_depth "jobs": "Appends and saves that wait for a commit.";
+    Counter quotas_displaced "users": "Users whose use of a rate was forgotten too early, because others \
+        with similar numbers had used more.";
     Gauge ready "": "1 if `/ready` answers 200, else 0.";
 
     [labelled]
@@ -70,6 +73,7 @@ const PAGE: &[(&str, &[Family])] = &[
     ("Rooms and messages", throng_chat::Counters::FAMILIES),
     ("Shard loops and connections", RuntimeCounters::FAMILIES),
     ("HTTP thread", &[HTTP_REQUESTS]),
+    ("API", RestCounters::FAMILIES),
     ("Store", StoreCounters::FAMILIES),
     ("Store, time of a commit", &[COMMIT_SECONDS]),
     ("This node among others (with Redis)", NodeGauges::FAMILIES),
@@ -138,11 +142,19 @@ struct Source {
     views: Arc<[Arc<Mutex<Presence>>]>,
     store: Store,
     backplane: Option<Arc<RedisStats>>,
+    quotas: Arc<Quotas>,
+    rest: Arc<RestCounters>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
 }
 
 impl Metrics {
-    pub fn new(shards: &Shards<Chat>, store: Store, backplane: Option<Arc<RedisStats>>) -> Metrics {
+    pub fn new(
+        shards: &Shards<Chat>,
+        store: Store,
+        backplane: Option<Arc<RedisStats>>,
+        quotas: Arc<Quotas>,
+        rest: Arc<RestCounters>,
+    ) -> Metrics {
         let requests = Arc::default();
         let source = Source {
             shard_stats: Arc::clone(&shards.shard_stats),
@@ -150,6 +162,8 @@ impl Metrics {
             views: Arc::clone(&shards.views),
             store,
             backplane,
+            quotas,
+            rest,
             requests: Arc::clone(&requests),
         };
         let mut registry = Registry::with_prefix("throng");
@@ -228,6 +242,7 @@ impl Source {
             store_queue_depth: self.store.commit_queue_depth() as u64,
             connections_websocket: websockets,
             connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),
+            quotas_displaced: self.quotas.displaced(),
             ready: u64::from(health.is_ready()),
             dependency_up_store: is_up("store"),
             dependency_up_disk: is_up("disk"),
@@ -252,6 +267,7 @@ impl Collector for Source {
             let labels = [("route", route.clone()), ("status", status.to_string())];
             ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
         }
+        table(e, RestCounters::FAMILIES, &self.rest.values())?;
         let store = self.store.metrics();
         table(e, StoreCounters::FAMILIES, &store.counters.values())?;
         histogram(e, &COMMIT_SECONDS, &store.commit_latency)?;

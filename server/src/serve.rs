@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use throng_chat::{Chat, Notice, RoomId, Seq, Start, TokenHash, UserId};
@@ -85,7 +86,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
     let clock = launch.config.clock;
-    let start = Start { settings: config.core.clone(), rooms: rooms.into() };
+    let start = Start::new(config.core.clone(), rooms.into());
     let (mut shards, mut channels) = launch.start::<Chat>(&config.core.engine, &start, seeds)?;
 
     let signals = std::mem::take(&mut channels.signals);
@@ -102,13 +103,22 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     };
 
     let stats = backplane.as_ref().map(|backplane| Arc::clone(&backplane.stats));
-    let metrics = Arc::new(Metrics::new(&shards, store.clone(), stats));
+    let quotas = Arc::clone(&start.quotas);
+    let counters = Arc::default();
+    let metrics =
+        Metrics::new(&shards, store.clone(), stats, Arc::clone(&quotas), Arc::clone(&counters));
+    let metrics = Arc::new(metrics);
     let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
     let deps = Deps {
         on_request: Arc::clone(&on_request),
+        take_upload: Arc::new(move |user, bytes| {
+            let taken = quotas.take_upload(clock.now(), UserId(user), bytes);
+            taken.map_err(|exceeded| Duration::from_secs(exceeded.wait_s().into()))
+        }),
+        counters,
         ..deps(&config, &store, &shards, &metrics, backplane.as_ref())
     };
     let settings = HttpSettings {

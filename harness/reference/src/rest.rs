@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -227,16 +228,42 @@ impl World {
         } else {
             None
         };
+        let name = match self.has(Defect::GuessesLockAll) {
+            true => String::new(),
+            false => email.to_lowercase(),
+        };
+        let now = Instant::now();
+        let guesses = self.guesses.get(&name).copied();
+        let wait = guesses.and_then(|(_, open_at)| open_at.checked_duration_since(now));
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let refusal = Response::json(429, &json!({ "message": "Too Many Attempts." }));
+            return refusal.with("Retry-After", (wait.as_secs() + 1).to_string());
+        }
         let found = self
             .users
             .iter()
             .find(|user| user.email.eq_ignore_ascii_case(email) && user.password == password);
         match (fault, found.map(|user| user.id)) {
-            (None, Some(id)) => self.token_answer(id, "Logged in", false),
+            (None, Some(id)) => {
+                self.guesses.remove(&name);
+                self.token_answer(id, "Logged in", false)
+            }
             (fault, _) => {
+                if fault.is_none() && !self.has(Defect::GuessesUnlimited) {
+                    self.note_guess(name, now);
+                }
                 let message = fault.unwrap_or("The e-mail or password is wrong.");
                 Response::json(200, &json!({ "errno": 1, "message": message }))
             }
+        }
+    }
+
+    /// A wrong password: beyond the free ones, each doubles the wait.
+    fn note_guess(&mut self, name: String, now: Instant) {
+        let (failures, open_at) = self.guesses.entry(name).or_insert((0, now));
+        *failures += 1;
+        if let Some(doublings) = failures.checked_sub(self.options.login_failures_max) {
+            *open_at = now + Duration::from_secs(1 << doublings.min(9));
         }
     }
 

@@ -130,6 +130,8 @@ pub struct World {
     pub reads: HashMap<(u64, u64), u64>,
     /// Stored files by path: content type and bytes.
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
+    /// Wrong passwords by name, and when the next attempt is admitted.
+    pub guesses: HashMap<String, (u32, Instant)>,
     pub messages_made: u64,
     /// Users and rooms where one session left while another stayed.
     pub tab_left: BTreeSet<(u64, u64)>,
@@ -148,6 +150,7 @@ impl World {
             rooms,
             reads: HashMap::new(),
             files: HashMap::new(),
+            guesses: HashMap::new(),
             messages_made: 0,
             tab_left: BTreeSet::new(),
             last_identity: None,

@@ -12,6 +12,7 @@ use crate::home::Home;
 use crate::ids::TokenHash;
 use crate::lane::{Delivery, Mark, Request};
 use crate::presence::{Presence, PresenceChange};
+use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::settings::{RoomInfo, Settings};
 use crate::store::{Command, Reply};
@@ -24,6 +25,17 @@ pub struct Start {
     pub settings: Settings,
     /// Every room of the server; a shard picks those it is home to.
     pub rooms: Arc<[RoomInfo]>,
+    /// What users have used of their rates, on all shards.
+    pub quotas: Arc<Quotas>,
+}
+
+impl Start {
+    /// The start of a process, in which nobody has used anything.
+    #[must_use]
+    pub fn new(settings: Settings, rooms: Arc<[RoomInfo]>) -> Start {
+        let quotas = Arc::new(Quotas::new(&settings));
+        Start { settings, rooms, quotas }
+    }
 }
 
 /// What other threads of this process report to every shard.
@@ -99,7 +111,7 @@ impl App for Chat {
     const TAKES_ATTACHMENTS: bool = false;
 
     fn new(start: &Start, place: &Place) -> Chat {
-        let Start { settings, rooms } = start;
+        let Start { settings, rooms, quotas } = start;
         let keyed = Keyed::new(place.seed.placement);
         let mut home = Home::new(settings.clone(), place, keyed.clone());
         for room in rooms.iter() {
@@ -108,7 +120,7 @@ impl App for Chat {
             }
         }
         Chat {
-            edge: Edge::new(settings.clone(), place, keyed, rooms),
+            edge: Edge::new(settings.clone(), Arc::clone(quotas), place, keyed, rooms),
             home,
             counters: Counters::default(),
         }

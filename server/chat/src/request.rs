@@ -2,7 +2,9 @@
 //! while its session waits.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use bytes::Bytes;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
@@ -10,6 +12,7 @@ use throng_wire::sio;
 
 use crate::field::Field;
 use crate::ids::{RoomId, TokenHash};
+use crate::image::{self, Img};
 use crate::lane::{AckId, PresenceMode};
 use crate::refusal::Refusal;
 
@@ -73,8 +76,8 @@ pub(crate) enum ClientRequest {
 pub(crate) struct MessageRequest {
     pub(crate) room: RoomId,
     pub(crate) msg: Box<str>,
-    /// Empty, one of our URLs, or a data URL that has not been decoded.
-    pub(crate) img: Box<str>,
+    /// Not decoded.
+    pub(crate) img: Img,
     /// The client's time, if it is one.
     pub(crate) time: Option<Box<str>>,
 }
@@ -133,29 +136,64 @@ impl ClientEvent {
         } else if is_binary {
             event.request = Err(RequestError::Event(Refusal::BinaryUnsupported));
         } else {
-            let mut data = String::from(data).into_bytes();
-            match Payload::parse(&mut data, args_at) {
-                Ok(payload) => event.judge(&payload, bytes_max),
+            match LongImage::cut(data, bytes_max) {
+                Ok((mut rest, image)) => event.read(&mut rest, args_at, image),
                 Err(why) => event.request = Err(RequestError::Event(why)),
             }
         }
         event
     }
 
-    fn judge(&mut self, payload: &Payload<'_>, bytes_max: usize) {
-        let is_image = self.name == EventName::Message
-            && matches!(&payload.img, Field::Text(img) if img.starts_with("data:"));
-        if self.bytes > bytes_max && !is_image {
-            self.request = Err(RequestError::Event(Refusal::TooLarge));
-            return;
-        }
+    fn read(&mut self, data: &mut [u8], args_at: Option<usize>, image: Option<LongImage>) {
+        let origin = data.as_ptr().addr();
+        let payload = match Payload::parse(data, args_at) {
+            Ok(payload) => payload,
+            Err(why) => return self.request = Err(RequestError::Event(why)),
+        };
+        let img = match image {
+            // What was cut out was no `img` of the first argument.
+            Some(image) if !image.is_at(&payload.img, origin) => {
+                return self.request = Err(RequestError::Event(Refusal::TooLarge));
+            }
+            Some(image) => Ok(Img::Literal(image.inside)),
+            None => text(&payload.img).map(|img| Img::Text(img.into())),
+        };
         match payload.token() {
             Ok(token) => {
                 self.token = token;
-                self.request = payload.request(&self.name).map_err(RequestError::Argument);
+                self.request = payload.request(&self.name, img).map_err(RequestError::Argument);
             }
             Err(why) => self.request = Err(RequestError::Event(why)),
         }
+    }
+}
+
+/// The picture of an event that is longer than one without may be.
+struct LongImage {
+    inside: Bytes,
+    /// Where the event has [`image::SCHEME`] in its place.
+    at: usize,
+}
+
+impl LongImage {
+    /// Takes the picture out of an event that is too long to be parsed: nothing else may be.
+    fn cut(data: Box<str>, bytes_max: usize) -> Result<(Vec<u8>, Option<LongImage>), Refusal> {
+        if data.len() <= bytes_max {
+            return Ok((String::from(data).into_bytes(), None));
+        }
+        let Range { start, end } = image::find(&data).ok_or(Refusal::TooLarge)?;
+        let before = &data[..start + image::SCHEME.len()];
+        if before.len() + data.len() - end > bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        let rest = [before, &data[end..]].concat().into_bytes();
+        let inside = Bytes::from(String::from(data)).slice(start..end);
+        Ok((rest, Some(LongImage { inside, at: start })))
+    }
+
+    /// Whether a field that was parsed, and borrows from what begins at `origin`, stands in its place.
+    fn is_at(&self, field: &Field<'_>, origin: usize) -> bool {
+        matches!(field, Field::Text(Cow::Borrowed(text)) if text.as_ptr().addr() == origin + self.at)
     }
 }
 
@@ -221,7 +259,11 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn request(&self, name: &EventName) -> Result<ClientRequest, Refusal> {
+    fn request(
+        &self,
+        name: &EventName,
+        img: Result<Img, Refusal>,
+    ) -> Result<ClientRequest, Refusal> {
         match name {
             EventName::Login => Ok(ClientRequest::Login),
             EventName::Room => {
@@ -231,7 +273,7 @@ impl<'a> Payload<'a> {
             EventName::RoomOut => Ok(ClientRequest::Leave { room: self.room()? }),
             EventName::Message => {
                 let room = self.room()?;
-                let (msg, img) = (text(&self.msg)?.into(), text(&self.img)?.into());
+                let (msg, img) = (text(&self.msg)?.into(), img?);
                 let time = time(&self.time).map(Box::from);
                 Ok(ClientRequest::Message(Box::new(MessageRequest { room, msg, img, time })))
             }

@@ -1,10 +1,11 @@
 //! What the API needs from the rest of the server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use throng_store::{Store, UserRow};
 
-use crate::Settings;
+use crate::{RestCounters, Settings};
 
 /// A token that was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct Revoked {
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
+/// Books an upload of so many bytes (second) for a user (first), or answers how long they have to wait.
+pub type TakeUpload = Arc<dyn Fn(u32, u64) -> Result<(), Duration> + Send + Sync>;
+
 /// The store, the settings, and closures that ask the shards and notify them. The closures are
 /// called on the router's runtime and must not block.
 #[derive(Clone)]
@@ -30,18 +34,23 @@ pub struct Deps {
     pub rooms_online: Arc<dyn Fn(u32) -> u32 + Send + Sync>,
     /// Whether a user (first) has a session in a room (second), so that they have read all of it.
     pub is_present: Arc<dyn Fn(u32, u32) -> bool + Send + Sync>,
+    /// Called before an image is stored.
+    pub take_upload: TakeUpload,
     /// Called after a logout: sessions with the token lose their identity.
     pub on_revoked: Arc<dyn Fn(Revoked) + Send + Sync>,
     /// Called after a change of an avatar.
     pub on_user_changed: Arc<dyn Fn(&UserRow) + Send + Sync>,
     /// Called after every request.
     pub on_request: OnRequest,
+    /// What the API counts.
+    pub counters: Arc<RestCounters>,
     /// The metrics of the whole server in Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl Deps {
-    /// Dependencies without shards: all rooms are empty, and notifications go nowhere.
+    /// Dependencies without shards: all rooms are empty, notifications go nowhere, and users may upload
+    /// what they like.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
         Self {
@@ -49,9 +58,11 @@ impl Deps {
             settings,
             rooms_online: Arc::new(|_| 0),
             is_present: Arc::new(|_, _| false),
+            take_upload: Arc::new(|_, _| Ok(())),
             on_revoked: Arc::new(|_| ()),
             on_user_changed: Arc::new(|_| ()),
             on_request: Arc::new(|_, _| ()),
+            counters: Arc::default(),
             metrics: Arc::new(String::new),
         }
     }

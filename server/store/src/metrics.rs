@@ -32,6 +32,9 @@ throng_tables::metrics! {
     Counter unanswered "calls": "Calls that the database server did not answer in time.";
     Counter jobs "jobs": "Appends and saves answered by a commit, whatever the answer.";
     Counter messages "messages": "Messages committed.";
+    Counter hashes_refused "hashes": "Logins and registrations refused because too many waited for a \
+        password hash, or for too long.";
+    Gauge hash_memory "bytes": "Memory that the threads for password hashes keep.";
     Counter refusals "jobs": "Appends and saves refused because the queue was full.";
 }
 

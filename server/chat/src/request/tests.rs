@@ -8,7 +8,8 @@ fn parse(data: &str) -> ClientEvent {
 fn a_message_is_understood_with_what_follows_it_ignored() {
     let event = parse(r#"["message",{"roomid":"7","msg":"a\n\u00e9","junk":[{}]},{"msg":2},null]"#);
     let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
-    assert_eq!((message.room, &*message.msg, &*message.img), (RoomId(7), "a\n\u{e9}", ""));
+    assert_eq!((message.room, &*message.msg), (RoomId(7), "a\n\u{e9}"));
+    assert!(message.img.is_empty());
     assert_eq!(message.time, None);
 }
 
@@ -58,10 +59,26 @@ fn only_pictures_may_be_longer_than_an_event() {
     let long = "x".repeat(1000);
     let event = parse(&format!(r#"["message",{{"roomid":1,"msg":"{long}"}}]"#));
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
-    let event = parse(&format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#));
-    assert!(event.request.is_ok());
-    let event = parse(&format!(r#"["room",{{"roomid":1,"img":"data:{long}"}}]"#));
-    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
+    let picture = format!("data:image/png;base64,{long}");
+    let event = parse(&format!(r#"["message",{{"msg":"a","img":"{picture}","roomid":1}},2]"#));
+    let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
+    assert_eq!((message.room, &*message.msg), (RoomId(1), "a"));
+    assert!(matches!(&message.img, Img::Literal(inside) if **inside == *picture.as_bytes()));
+    for not_a_picture in [
+        format!(r#"["room",{{"roomid":1,"img":"{picture}"}}]"#),
+        // Not the `img` of the first argument.
+        format!(r#"["message",{{"roomid":1,"msg":"{picture}","img":"data:"}}]"#),
+        format!(r#"["message",{{"roomid":1,"junk":{{"img":"{picture}"}}}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"data:"}},{{"img":"{picture}"}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#),
+        // With something else that is too long.
+        format!(r#"["message",{{"roomid":1,"img":"{picture}","msg":"{long}"}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"{picture}","msg":"{picture}"}}]"#),
+    ] {
+        let event = parse(&not_a_picture);
+        let too_large = RequestError::Event(Refusal::TooLarge);
+        assert_eq!(event.request.unwrap_err(), too_large, "{not_a_picture}");
+    }
 }
 
 #[test]
