@@ -237,7 +237,9 @@ impl World {
         let wait = guesses.and_then(|(_, open_at)| open_at.checked_duration_since(now));
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
             let refusal = Response::json(429, &json!({ "message": "Too Many Attempts." }));
-            return refusal.with("Retry-After", (wait.as_secs() + 1).to_string());
+            let seconds =
+                if self.has(Defect::WaitsBeyondRetryAfter) { 1 } else { wait.as_secs() + 1 };
+            return refusal.with("Retry-After", seconds.to_string());
         }
         let found = self
             .users
@@ -249,7 +251,7 @@ impl World {
                 self.token_answer(id, "Logged in", false)
             }
             (fault, _) => {
-                if fault.is_none() && !self.has(Defect::GuessesUnlimited) {
+                if fault.is_none() {
                     self.note_guess(name, now);
                 }
                 let message = fault.unwrap_or("The e-mail or password is wrong.");
@@ -260,10 +262,12 @@ impl World {
 
     /// A wrong password: beyond the free ones, each doubles the wait.
     fn note_guess(&mut self, name: String, now: Instant) {
+        let is_too_long = self.has(Defect::WaitsBeyondRetryAfter);
         let (failures, open_at) = self.guesses.entry(name).or_insert((0, now));
         *failures += 1;
         if let Some(doublings) = failures.checked_sub(self.options.login_failures_max) {
-            *open_at = now + Duration::from_secs(1 << doublings.min(9));
+            let seconds = if is_too_long { 60 } else { 1 << doublings.min(9) };
+            *open_at = now + Duration::from_secs(seconds);
         }
     }
 

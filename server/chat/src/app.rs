@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use throng_engine::{App, Cx, Engine, Items, Keyed, Now, Place, SessionEvent, Shard, home_of};
+use throng_engine::{
+    App, Cx, Engine, Items, Keyed, LongPackets, Now, Place, SessionEvent, Shard, home_of,
+};
 
 use crate::Lanes;
 use crate::cluster::{ClusterInput, Signal};
@@ -10,6 +12,7 @@ use crate::counters::Counters;
 use crate::edge::{Context, Edge};
 use crate::home::Home;
 use crate::ids::TokenHash;
+use crate::image;
 use crate::lane::{Delivery, Mark, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::quota::Quotas;
@@ -109,6 +112,11 @@ impl App for Chat {
     const IDENTIFIES: bool = true;
     // No event of the chat has a use for them.
     const TAKES_ATTACHMENTS: bool = false;
+
+    fn long_packets(start: &Start) -> Option<LongPackets> {
+        let bytes_max = start.settings.event_bytes_max as usize;
+        Some(LongPackets { bytes_max, find: image::find })
+    }
 
     fn new(start: &Start, place: &Place) -> Chat {
         let Start { settings, rooms, quotas } = start;

@@ -209,9 +209,9 @@ impl Edge {
                 }
             }
             SessionEvent::Connected { session, auth, .. } => self.connected(session, auth, cx),
-            SessionEvent::Event { session, ack, data, is_binary, .. } => {
+            SessionEvent::Event { session, ack, data, is_binary, omitted, .. } => {
                 let bytes_max = self.settings.event_bytes_max as usize;
-                let event = ClientEvent::parse(data, ack, is_binary, bytes_max);
+                let event = ClientEvent::parse(data, omitted, ack, is_binary, bytes_max);
                 self.event(session, event, cx);
             }
             SessionEvent::Disconnected { session } => self.disconnected(session, cx),

@@ -15,7 +15,7 @@ use crate::store::ImageFault;
 
 /// Places in one event that look like a picture, of which the longest is taken for it.
 const CANDIDATES_MAX: usize = 16;
-/// What [`find`] leaves of a picture in its event.
+/// How a picture begins; [`find`] leaves it in its event.
 pub(crate) const SCHEME: &str = "data:";
 /// Between the kind of a picture and its bytes.
 const ENCODING: &str = ";base64,";
@@ -27,7 +27,7 @@ const HEAD_MAX: usize = 32;
 pub(crate) enum Img {
     /// As the JSON means it.
     Text(Box<str>),
-    /// The inside of a string of JSON, as it was sent, which begins with [`SCHEME`].
+    /// The inside of a string of JSON, as it was sent, behind [`SCHEME`].
     Literal(Bytes),
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Image {
     },
 }
 
-/// A picture as it was sent.
+/// A picture as it was sent, without [`SCHEME`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct DataUrl {
     text: Bytes,
@@ -78,7 +78,7 @@ impl Img {
         };
         let head = String::from_utf8_lossy(&url.text[..url.text.len().min(HEAD_MAX)]);
         let head = if url.is_escaped { head.replace("\\/", "/") } else { head.into_owned() };
-        let kind = head.strip_prefix(SCHEME).and_then(|head| head.split_once(ENCODING));
+        let kind = head.split_once(ENCODING);
         let kinds = ["image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"];
         if !kind.is_some_and(|(kind, _)| kinds.contains(&kind)) {
             return Err(Refusal::ImageInvalid);
@@ -132,17 +132,17 @@ impl DataUrl {
     }
 }
 
-/// Where in the JSON of a long event its picture is: the inside of the longest string that begins as a
-/// data URL of an image does. Costs a look at each byte, whatever the JSON is.
-pub(crate) fn find(json: &str) -> Option<Range<usize>> {
-    let json = json.as_bytes();
-    let starts = memmem::find_iter(json, b"\"data:image").take(CANDIDATES_MAX);
+/// Where in a long event its picture is: the inside of the longest string that begins as a data URL of an
+/// image does, without [`SCHEME`]. Costs a look at each byte, whatever the event is.
+pub(crate) fn find(event: &str) -> Option<Range<usize>> {
+    let event = event.as_bytes();
+    let starts = memmem::find_iter(event, b"\"data:image").take(CANDIDATES_MAX);
     let literals = starts.filter_map(|quote| {
         let start = quote + 1;
         // A quote with an escape before it is inside a string, and a picture has none inside.
-        let is_open = quote == 0 || json[quote - 1] != b'\\';
-        let end = start + memchr(b'"', &json[start..])?;
-        (is_open && json[end - 1] != b'\\').then_some(start..end)
+        let is_open = quote == 0 || event[quote - 1] != b'\\';
+        let end = start + memchr(b'"', &event[start..])?;
+        (is_open && event[end - 1] != b'\\').then_some(start + SCHEME.len()..end)
     });
     literals.max_by_key(|literal| literal.len())
 }
@@ -161,7 +161,8 @@ mod tests {
     }
 
     fn literal(img: &str) -> Result<Image, Refusal> {
-        Img::Literal(Bytes::copy_from_slice(img.as_bytes())).judge(1000)
+        let inside = img.strip_prefix(SCHEME).expect("it is a data URL");
+        Img::Literal(Bytes::copy_from_slice(inside.as_bytes())).judge(1000)
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! while its session waits.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
+use throng_engine::Omitted;
 use throng_wire::sio;
 
 use crate::field::Field;
@@ -104,17 +104,22 @@ pub(crate) enum RequestError {
 }
 
 impl ClientEvent {
-    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events
-    /// that are not pictures.
+    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events,
+    /// without their pictures.
     ///
     /// Spec: CHAT-1 to CHAT-9, LIM-10.
     pub(crate) fn parse(
         data: Box<str>,
+        omitted: Option<Omitted>,
         ack: AckId,
         is_binary: bool,
         bytes_max: usize,
     ) -> ClientEvent {
-        let bytes = data.len();
+        let mut bytes = data.len();
+        let is_long = bytes > bytes_max || omitted == Some(Omitted::Arguments);
+        if let Some(Omitted::Text { text, .. }) = &omitted {
+            bytes += text.len();
+        }
         let (name, args_at) = match sio::event(&data) {
             Ok(event) => {
                 let at = || event.args.as_ptr().addr() - data.as_ptr().addr();
@@ -131,31 +136,35 @@ impl ClientEvent {
         };
         if matches!(event.name, EventName::Unknown(_)) {
             event.request = Err(RequestError::Event(Refusal::UnknownEvent));
-        } else if bytes > bytes_max && event.name != EventName::Message {
+        } else if is_long && event.name != EventName::Message {
             event.request = Err(RequestError::Event(Refusal::TooLarge));
         } else if is_binary {
             event.request = Err(RequestError::Event(Refusal::BinaryUnsupported));
+        } else if is_long || (omitted.is_some() && event.name != EventName::Message) {
+            event.request = Err(RequestError::Event(Refusal::TooLarge));
         } else {
-            match LongImage::cut(data, bytes_max) {
-                Ok((mut rest, image)) => event.read(&mut rest, args_at, image),
-                Err(why) => event.request = Err(RequestError::Event(why)),
-            }
+            let long = match omitted {
+                Some(Omitted::Text { at, text }) => Some((at, text)),
+                Some(Omitted::Arguments) | None => None,
+            };
+            event.read(&mut String::from(data).into_bytes(), args_at, long);
         }
         event
     }
 
-    fn read(&mut self, data: &mut [u8], args_at: Option<usize>, image: Option<LongImage>) {
+    /// `long`: what was taken out of `data`, and where.
+    fn read(&mut self, data: &mut [u8], args_at: Option<usize>, long: Option<(usize, Bytes)>) {
         let origin = data.as_ptr().addr();
         let payload = match Payload::parse(data, args_at) {
             Ok(payload) => payload,
             Err(why) => return self.request = Err(RequestError::Event(why)),
         };
-        let img = match image {
-            // What was cut out was no `img` of the first argument.
-            Some(image) if !image.is_at(&payload.img, origin) => {
-                return self.request = Err(RequestError::Event(Refusal::TooLarge));
+        let img = match long {
+            Some((at, inside)) if is_behind_scheme(&payload.img, origin + at) => {
+                Ok(Img::Literal(inside))
             }
-            Some(image) => Ok(Img::Literal(image.inside)),
+            // It was no `img` of the first argument.
+            Some(_) => return self.request = Err(RequestError::Event(Refusal::TooLarge)),
             None => text(&payload.img).map(|img| Img::Text(img.into())),
         };
         match payload.token() {
@@ -165,35 +174,6 @@ impl ClientEvent {
             }
             Err(why) => self.request = Err(RequestError::Event(why)),
         }
-    }
-}
-
-/// The picture of an event that is longer than one without may be.
-struct LongImage {
-    inside: Bytes,
-    /// Where the event has [`image::SCHEME`] in its place.
-    at: usize,
-}
-
-impl LongImage {
-    /// Takes the picture out of an event that is too long to be parsed: nothing else may be.
-    fn cut(data: Box<str>, bytes_max: usize) -> Result<(Vec<u8>, Option<LongImage>), Refusal> {
-        if data.len() <= bytes_max {
-            return Ok((String::from(data).into_bytes(), None));
-        }
-        let Range { start, end } = image::find(&data).ok_or(Refusal::TooLarge)?;
-        let before = &data[..start + image::SCHEME.len()];
-        if before.len() + data.len() - end > bytes_max {
-            return Err(Refusal::TooLarge);
-        }
-        let rest = [before, &data[end..]].concat().into_bytes();
-        let inside = Bytes::from(String::from(data)).slice(start..end);
-        Ok((rest, Some(LongImage { inside, at: start })))
-    }
-
-    /// Whether a field that was parsed, and borrows from what begins at `origin`, stands in its place.
-    fn is_at(&self, field: &Field<'_>, origin: usize) -> bool {
-        matches!(field, Field::Text(Cow::Borrowed(text)) if text.as_ptr().addr() == origin + self.at)
     }
 }
 
@@ -338,6 +318,12 @@ pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal
 pub(crate) fn token_hash(text: &str) -> Option<TokenHash> {
     let is_token = text.len() == 60 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_token.then(|| TokenHash(Sha256::digest(text).into()))
+}
+
+/// Whether a field that was parsed where it stood is the scheme of a data URL that ended at `end`.
+fn is_behind_scheme(field: &Field<'_>, end: usize) -> bool {
+    let Field::Text(Cow::Borrowed(text)) = field else { return false };
+    *text == image::SCHEME && text.as_ptr().addr() + text.len() == end
 }
 
 /// The text of `msg` or `img`; missing and null count as empty.

@@ -4,6 +4,7 @@ use crate::CounterTable;
 use crate::ids::ShardId;
 use crate::items::Items;
 use crate::lanes::Lanes;
+use crate::long_packets::LongPackets;
 use crate::now::Now;
 use crate::sessions::{Engine, SessionEvent};
 use crate::settings::Seed;
@@ -39,6 +40,13 @@ pub trait App: Items {
     /// Whether events may have binary attachments; otherwise they are counted and dropped, and
     /// [`SessionEvent::Event`] comes without them.
     const TAKES_ATTACHMENTS: bool = true;
+
+    /// How packets that are too long to be parsed come; by default all are parsed, which may hold a shard
+    /// for as long as the largest takes.
+    fn long_packets(settings: &Self::Settings) -> Option<LongPackets> {
+        let _ = settings;
+        None
+    }
 
     /// Makes the application of one shard.
     fn new(settings: &Self::Settings, place: &Place) -> Self;

@@ -29,6 +29,7 @@ impl<A: App> Shard<A> {
             namespaces: A::NAMESPACES,
             identifies: A::IDENTIFIES,
             takes_attachments: A::TAKES_ATTACHMENTS,
+            long_packets: A::long_packets(app),
         };
         Shard {
             engine: Engine::new(settings.clone(), shard, shards, seed, traits),

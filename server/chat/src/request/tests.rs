@@ -1,7 +1,17 @@
 use super::*;
 
+/// As it comes from the engine, which takes pictures out of long events.
 fn parse(data: &str) -> ClientEvent {
-    ClientEvent::parse(data.into(), Some(1), false, 1000)
+    let found = if data.len() > 1000 { image::find(data) } else { None };
+    let (data, omitted) = match found {
+        Some(range) => {
+            let text = Bytes::copy_from_slice(data[range.clone()].as_bytes());
+            let rest = [&data[..range.start], &data[range.end..]].concat();
+            (rest, Some(Omitted::Text { at: range.start, text }))
+        }
+        None => (data.to_owned(), None),
+    };
+    ClientEvent::parse(data.into(), omitted, Some(1), false, 1000)
 }
 
 #[test]
@@ -63,7 +73,16 @@ fn only_pictures_may_be_longer_than_an_event() {
     let event = parse(&format!(r#"["message",{{"msg":"a","img":"{picture}","roomid":1}},2]"#));
     let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
     assert_eq!((message.room, &*message.msg), (RoomId(1), "a"));
-    assert!(matches!(&message.img, Img::Literal(inside) if **inside == *picture.as_bytes()));
+    assert!(
+        matches!(&message.img, Img::Literal(inside) if **inside == picture.as_bytes()["data:".len()..])
+    );
+    let arguments = Some(Omitted::Arguments);
+    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, false, 1000);
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
+    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, true, 1000);
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::BinaryUnsupported));
+    let event = ClientEvent::parse(r#"["dance"]"#.into(), arguments, None, false, 1000);
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::UnknownEvent));
     for not_a_picture in [
         format!(r#"["room",{{"roomid":1,"img":"{picture}"}}]"#),
         // Not the `img` of the first argument.

@@ -9,6 +9,7 @@ use super::session::{Assembly, Beat};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{SessionId, SocketId};
+use crate::long_packets::Shortened;
 use crate::now::Now;
 use crate::request::Endpoint;
 
@@ -72,7 +73,18 @@ impl Engine {
             values_max: self.settings.json_values_max,
             attachments_max: self.settings.attachments_max,
         };
-        let Ok(packet) = sio::decode(text, &limits) else {
+        let shortened = match &self.traits.long_packets {
+            Some(long) => long.shorten(text),
+            None => Some(Shortened { packet: text.into(), omitted: None }),
+        };
+        // Long acks mean nothing, as short ones do not.
+        let Some(Shortened { packet: text, omitted }) = shortened else {
+            if !text.starts_with('3') {
+                self.end(id, CloseReason::ParseError);
+            }
+            return;
+        };
+        let Ok(packet) = sio::decode(&text, &limits) else {
             return self.end(id, CloseReason::ParseError);
         };
         let session = self.live(id);
@@ -119,7 +131,10 @@ impl Engine {
                 self.session_events.push_back(SessionEvent::Disconnected { session: id });
             }
             sio::Kind::Event => {
-                let data = packet.data.unwrap_or_default().into();
+                let data = packet.data.unwrap_or_default();
+                let before = data.as_ptr().addr() - text.as_ptr().addr();
+                let omitted = omitted.map(|omitted| omitted.behind(before));
+                let data = data.into();
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
                     session: id,
@@ -128,6 +143,7 @@ impl Engine {
                     data,
                     is_binary: false,
                     attachments: Vec::new(),
+                    omitted,
                 });
             }
             sio::Kind::BinaryEvent => {
@@ -139,6 +155,7 @@ impl Engine {
                     namespace,
                     ack: packet.ack,
                     data: packet.data.unwrap_or_default().into(),
+                    omitted,
                     missing: packet.attachments,
                     attachments: Vec::new(),
                     bytes: 0,
@@ -174,7 +191,7 @@ impl Engine {
             self.live_mut(id).assembly = Some(Box::new(assembly));
             return;
         }
-        let Assembly { namespace, ack, data, attachments, .. } = assembly;
+        let Assembly { namespace, ack, data, omitted, attachments, .. } = assembly;
         self.counters.events_in += 1;
         self.session_events.push_back(SessionEvent::Event {
             session: id,
@@ -183,6 +200,7 @@ impl Engine {
             data,
             is_binary: true,
             attachments,
+            omitted,
         });
     }
 
