@@ -102,7 +102,7 @@ fn find_canary(program_dir: &Path, canary: &str, seconds: u64) -> Outcome {
         fs::remove_dir_all(&dir)?;
     }
     fs::create_dir_all(&dir)?;
-    let mut run = command(&program_dir.join(SHARD).to_string_lossy(), &[], ".");
+    let mut run = command(&program_dir.join(SHARD).to_string_lossy(), &[""; 0], ".");
     run.arg(format!("-max_total_time={seconds}"));
     run.arg(format!("-artifact_prefix={}/", dir.display()));
     run.env("THRONG_CANARY", canary);

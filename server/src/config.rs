@@ -67,12 +67,15 @@ impl Config {
         self.core.publish_per_s = 0;
         self.core.join_per_s = 0;
         self.core.cids_per_user_max = self.core.cids_max;
+        self.core.uploads_per_minute = 0;
+        self.core.user_mib_per_day = 0;
         self.core.sessions_per_user_max = u32::MAX;
         self.core.rooms_per_session_max = UNLIMITED_ROOMS;
         self.core.auto_create_max = UNLIMITED_ROOMS;
         self.server.connections_per_ip_max = 0;
         self.rest.api_per_minute = 0;
-        self.rest.api_per_token_per_minute = 0;
+        self.rest.failures_max = 0;
+        self.rest.api_per_user_per_minute = 0;
         self.store = self.store.clone().unlimited();
     }
 }

@@ -12,8 +12,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use throng_chat::Chat;
+use throng_chat::{Chat, Quotas};
 use throng_health::State;
+use throng_rest::RestCounters;
 use throng_runtime::http::HttpCounters;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
@@ -34,6 +35,8 @@ throng_tables::metrics! {
 
     Gauge users_online "users": "Users present in at least one room.";
     Gauge store_queue_depth "jobs": "Appends and saves that wait for a commit.";
+    Counter quotas_displaced "users": "Users whose use of a rate was forgotten too early, because others \
+        with similar numbers had used more.";
     Gauge ready "": "1 if `/ready` answers 200, else 0.";
 
     [labelled]
@@ -72,6 +75,7 @@ const PAGE: &[(&str, &[Family])] = &[
     ("Shard loops and connections", RuntimeCounters::FAMILIES),
     ("HTTP thread", &[HTTP_REQUESTS]),
     ("HTTP thread, ends of connections", HttpCounters::FAMILIES),
+    ("API", RestCounters::FAMILIES),
     ("Store", StoreCounters::FAMILIES),
     ("Store, time of a commit", &[COMMIT_SECONDS]),
     ("This node among others (with Redis)", NodeGauges::FAMILIES),
@@ -142,6 +146,8 @@ struct Source {
     views: Views,
     store: Store,
     backplane: Option<Arc<RedisStats>>,
+    quotas: Arc<Quotas>,
+    rest: Arc<RestCounters>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
     http: Arc<HttpCounters>,
 }
@@ -152,6 +158,8 @@ impl Metrics {
         views: Views,
         store: Store,
         backplane: Option<Arc<RedisStats>>,
+        quotas: Arc<Quotas>,
+        rest: Arc<RestCounters>,
     ) -> Metrics {
         let requests = Arc::default();
         let http = Arc::default();
@@ -161,6 +169,8 @@ impl Metrics {
             views,
             store,
             backplane,
+            quotas,
+            rest,
             requests: Arc::clone(&requests),
             http: Arc::clone(&http),
         };
@@ -238,6 +248,7 @@ impl Source {
             store_queue_depth: self.store.commit_queue_depth() as u64,
             connections_websocket: websockets,
             connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),
+            quotas_displaced: self.quotas.displaced(),
             ready: u64::from(health.is_ready()),
             dependency_up_store: is_up("store"),
             dependency_up_disk: is_up("disk"),
@@ -263,6 +274,7 @@ impl Collector for Source {
             ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
         }
         table(e, HttpCounters::FAMILIES, &self.http.values())?;
+        table(e, RestCounters::FAMILIES, &self.rest.values())?;
         let store = self.store.metrics();
         table(e, StoreCounters::FAMILIES, &store.counters.values())?;
         histogram(e, &COMMIT_SECONDS, &store.commit_latency)?;

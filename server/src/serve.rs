@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use throng_chat::{Chat, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId};
 use throng_health::{Need, State};
-use throng_rest::Deps;
+use throng_rest::{Deps, RestCounters, TakeUpload};
 use throng_store::Store;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -86,7 +87,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
     let clock = launch.config.clock;
-    let start = Start { settings: config.core.clone(), rooms: rooms.into() };
+    let start = Start::new(config.core.clone(), rooms.into());
     let (mut shards, mut channels) = launch.start::<Chat>(&config.core.engine, &start, seeds)?;
 
     let signals = std::mem::take(&mut channels.signals);
@@ -103,13 +104,31 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     };
 
     let stats = backplane.as_ref().map(|backplane| Arc::clone(&backplane.stats));
+    let quotas = Arc::clone(&start.quotas);
+    let counters = Arc::default();
     let views = Views::new(&shards.views, placement);
-    let metrics = Arc::new(Metrics::new(&shards, views.clone(), store.clone(), stats));
+    let metrics = Metrics::new(
+        &shards,
+        views.clone(),
+        store.clone(),
+        stats,
+        Arc::clone(&quotas),
+        Arc::clone(&counters),
+    );
+    let metrics = Arc::new(metrics);
     let on_request: OnRequest = {
         let metrics = Arc::clone(&metrics);
         Arc::new(move |route: &str, status| metrics.count_request(route, status))
     };
-    let deps = deps(&config, &store, &shards, views, &metrics, backplane.as_ref(), &on_request);
+    let hooks = ApiHooks {
+        on_request: Arc::clone(&on_request),
+        take_upload: Arc::new(move |user, bytes| {
+            let taken = quotas.take_upload(clock.now(), UserId(user), bytes);
+            taken.map_err(|exceeded| Duration::from_secs(exceeded.wait_s().into()))
+        }),
+        counters,
+    };
+    let deps = deps(&config, &store, &shards, views, &metrics, backplane.as_ref(), hooks);
     let settings = HttpSettings {
         policy,
         router: throng_rest::router(deps.clone()),
@@ -246,6 +265,13 @@ async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
     }
 }
 
+/// What the API tells and asks beside the shards.
+struct ApiHooks {
+    on_request: OnRequest,
+    take_upload: TakeUpload,
+    counters: Arc<RestCounters>,
+}
+
 /// What the REST API reads from the shards and sends to them.
 fn deps(
     config: &Config,
@@ -254,7 +280,7 @@ fn deps(
     views: Views,
     metrics: &Arc<Metrics>,
     backplane: Option<&BackplaneHandle>,
-    on_request: &OnRequest,
+    hooks: ApiHooks,
 ) -> Deps {
     let metrics = Arc::clone(metrics);
     let revoking = shards.handles.clone();
@@ -290,7 +316,9 @@ fn deps(
                 handles.send_all(|| ToShard::Notice(Notice::UserChanged(Arc::clone(&card)))).await;
             });
         }),
-        on_request: Arc::clone(on_request),
+        on_request: hooks.on_request,
+        take_upload: hooks.take_upload,
+        counters: hooks.counters,
         metrics: Arc::new(move || metrics.text()),
     }
 }

@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use throng_chat::store::Repeat;
 use throng_chat::{
-    AppendFault, Appended, Chat, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo, Seq,
-    StoreDown, UserCard, UserId,
+    AppendFault, Appended, Chat, Command, DataUrl, ImageFault, NewMessage, Reply, RoomId, RoomInfo,
+    Seq, StoreDown, UserCard, UserId,
 };
 use throng_cluster::{NumberFault, Numbers};
 use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::backplane::BackplaneHandle;
 use crate::rows::{card, message, repeat, room_info, stored_message};
 use lookups::Lookups;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
 use unsaved::Unsaved;
+
+/// Images that are decoded and written at once.
+const IMAGES_AT_ONCE_MAX: usize = 4;
 
 /// The store as the shards see it.
 pub struct StoreWorker {
@@ -29,6 +32,7 @@ pub struct StoreWorker {
     /// Rooms that clients may still create.
     rooms_to_create: Mutex<u32>,
     unsaved: Unsaved,
+    image_slots: Semaphore,
 }
 
 impl StoreWorker {
@@ -38,7 +42,13 @@ impl StoreWorker {
         numbers: Option<BackplaneHandle>,
     ) -> Arc<StoreWorker> {
         let rooms_to_create = Mutex::new(rooms_to_create);
-        Arc::new(StoreWorker { store, numbers, rooms_to_create, unsaved: Unsaved::default() })
+        Arc::new(StoreWorker {
+            store,
+            numbers,
+            rooms_to_create,
+            unsaved: Unsaved::default(),
+            image_slots: Semaphore::new(IMAGES_AT_ONCE_MAX),
+        })
     }
 
     /// Read marks whose last save has failed.
@@ -177,18 +187,9 @@ fn start(
         Command::Authenticate { .. } | Command::Reads { .. } => {
             unreachable!("lookups are started together")
         }
-        Command::SaveImage { session, bytes } => {
+        Command::SaveImage { session, image } => {
             under_way.spawn(async move {
-                let outcome = match worker.store.save_image(ImageKind::Messages, bytes).await {
-                    Ok(url) => Ok(url.into()),
-                    Err(ImageError::Store(error)) => {
-                        store_failed("save_image", &error);
-                        Err(ImageFault::StoreDown)
-                    }
-                    Err(
-                        ImageError::Unsupported | ImageError::TooLarge | ImageError::TooManyPixels,
-                    ) => Err(ImageFault::Invalid),
-                };
+                let outcome = worker.save_image(image).await;
                 handle.reply(Reply::ImageSaved { session, outcome });
             });
         }
@@ -234,6 +235,23 @@ impl StoreWorker {
                 .map(|(index, seq)| Repeat { index, seq, id: id(seq.0), first: None })
                 .collect(),
         })
+    }
+
+    /// Decodes and stores an image; a few at a time, the others wait.
+    async fn save_image(&self, image: DataUrl) -> Result<Box<str>, ImageFault> {
+        let _slot = self.image_slots.acquire().await.map_err(|_| ImageFault::StoreDown)?;
+        let bytes_max = self.store.options().image_bytes_max;
+        let decoded = tokio::task::spawn_blocking(move || image.decode(bytes_max)).await;
+        let bytes = decoded.map_err(|_| ImageFault::StoreDown)??;
+        match self.store.save_image(ImageKind::Messages, bytes).await {
+            Ok(url) => Ok(url.into()),
+            Err(ImageError::Store(error)) => {
+                store_failed("save_image", &error);
+                Err(ImageFault::StoreDown)
+            }
+            Err(ImageError::TooLarge) => Err(ImageFault::TooLarge),
+            Err(ImageError::Unsupported | ImageError::TooManyPixels) => Err(ImageFault::Invalid),
+        }
     }
 
     /// Where Redis numbers the messages, the numbers of messages stored earlier do not count.
@@ -325,6 +343,20 @@ mod tests {
         assert_eq!(texts, ["one", "two", "three"]);
         drop(shard);
         working.await.expect("it ends with the shard");
+    }
+
+    #[test]
+    fn threads_at_once_take_no_more_than_a_user_has() {
+        let settings =
+            throng_chat::Settings { uploads_per_minute: 60, ..throng_chat::Settings::default() };
+        let quotas = throng_chat::Quotas::new(&settings);
+        let now = throng_engine::Now(5_000_000_000);
+        let take = || (0..1000).filter(|_| quotas.take_upload(now, UserId(1), 1).is_ok()).count();
+        let taken: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("join")).sum()
+        });
+        assert_eq!(taken, 60);
     }
 
     #[tokio::test]

@@ -52,6 +52,8 @@ defects! {
     LegacyKeepsOldRoom, "CHAT-28", "an Engine.IO 3 session stays in its previous room";
     EmptyRosterArray, "PRES-3", "an empty roster is []";
     SecondTabCounted, "PRES-12", "online counts sessions, not users";
+    WaitsBeyondRetryAfter, "REST-27", "logins are refused for longer than Retry-After says";
+    GuessesLockAll, "LIM-86", "wrong passwords for one name put off the logins of all";
     DuplicateEmail, "REST-17", "a second registration of an e-mail succeeds";
     TrustsImageNames, "REST-53", "an upload is accepted by its file name";
 

@@ -22,6 +22,7 @@ pub struct Options {
     pub attachments_max: u64,
     pub image_bytes_max: usize,
     pub rooms_per_session_max: usize,
+    pub login_failures_max: u32,
     pub defect: Option<Defect>,
 }
 
@@ -41,6 +42,7 @@ impl Default for Options {
             attachments_max: 10,
             image_bytes_max: 700_000,
             rooms_per_session_max: 32,
+            login_failures_max: 10,
             defect: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -229,19 +229,49 @@ impl World {
         } else {
             None
         };
+        let name = match self.has(Defect::GuessesLockAll) {
+            true => String::new(),
+            false => email.to_lowercase(),
+        };
+        let now = Instant::now();
+        let guesses = self.guesses.get(&name).copied();
+        let wait = guesses.and_then(|(_, open_at)| open_at.checked_duration_since(now));
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let refusal = Response::json(429, &json!({ "message": "Too Many Attempts." }));
+            let seconds =
+                if self.has(Defect::WaitsBeyondRetryAfter) { 1 } else { wait.as_secs() + 1 };
+            return refusal.with("Retry-After", seconds.to_string());
+        }
         let found = self
             .users
             .iter()
             .find(|user| user.email.eq_ignore_ascii_case(email) && user.password == password);
         match (fault, found.map(|user| user.id)) {
-            (None, Some(id)) => self.token_answer(id, "Logged in", false),
+            (None, Some(id)) => {
+                self.guesses.remove(&name);
+                self.token_answer(id, "Logged in", false)
+            }
             (fault, _) => {
                 if self.has(Defect::LoginHoldsAll) {
                     thread::sleep(Duration::from_millis(50));
                 }
+                if fault.is_none() {
+                    self.note_guess(name, now);
+                }
                 let message = fault.unwrap_or("The e-mail or password is wrong.");
                 Response::json(200, &json!({ "errno": 1, "message": message }))
             }
+        }
+    }
+
+    /// A wrong password: beyond the free ones, each doubles the wait.
+    fn note_guess(&mut self, name: String, now: Instant) {
+        let is_too_long = self.has(Defect::WaitsBeyondRetryAfter);
+        let (failures, open_at) = self.guesses.entry(name).or_insert((0, now));
+        *failures += 1;
+        if let Some(doublings) = failures.checked_sub(self.options.login_failures_max) {
+            let seconds = if is_too_long { 60 } else { 1 << doublings.min(9) };
+            *open_at = now + Duration::from_secs(seconds);
         }
     }
 

@@ -149,6 +149,8 @@ pub struct World {
     pub reads: HashMap<(u64, u64), u64>,
     /// Stored files by path: content type and bytes.
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
+    /// Wrong passwords by name, and when the next attempt is admitted.
+    pub guesses: HashMap<String, (u32, Instant)>,
     pub messages_made: u64,
     /// Messages that may be sent again.
     pub firsts: BTreeMap<CidKey, Message>,
@@ -170,6 +172,7 @@ impl World {
             rooms,
             reads: HashMap::new(),
             files: HashMap::new(),
+            guesses: HashMap::new(),
             messages_made: 0,
             firsts: BTreeMap::new(),
             tab_left: BTreeSet::new(),

@@ -9,6 +9,9 @@ cases! {
     rate_limit "msg.rate-limit" ["LIM-20", "ERR-12", "ERR-14", "ERR-13"] over EIO4 needs CHAT
         does "sends 400 messages at once"
         expects "some are rate_limited; the session stays open and can send again later";
+    shared_rate "msg.shared-rate" ["LIM-32", "LIM-20"] over ONLY_E4W needs CHAT
+        does "sends 200 messages at once on each of two sessions of one user"
+        expects "the second session has little of the burst left";
     join_rate_limit "room.rate-limit" ["LIM-21", "ERR-12"] over EIO4 needs CHAT
         does "joins and leaves 150 times at once"
         expects "some are rate_limited, the session stays open";
@@ -53,6 +56,27 @@ fn rate_limit(context: &Context) -> Outcome {
     context.pause(Duration::from_millis(1_500));
     guest.say(room, "later")?;
     Ok(())
+}
+
+fn shared_rate(context: &Context) -> Outcome {
+    let (room, user) = (context.room()?, context.user()?);
+    let mut accepted = Vec::new();
+    // Both are there before the first speaks: connecting takes time, in which the rate refills.
+    let sessions = [context.chat(&user, "first")?, context.chat(&user, "second")?];
+    for session in &sessions {
+        session.join(room)?;
+    }
+    for session in &sessions {
+        let messages = (0..200).map(|n| ("message", message(room, &format!("{n}"))));
+        let answers = session.ask_all(messages)?;
+        accepted.push(answers.iter().filter(|answer| answer["ok"] == json!(true)).count());
+    }
+    if accepted[0] == 200 {
+        return skip("200 messages at once are accepted: the limit is lifted");
+    }
+    require(accepted[1] < accepted[0] / 2, "one burst for both sessions", || {
+        format!("{} and {} messages are accepted", accepted[0], accepted[1])
+    })
 }
 
 fn join_rate_limit(context: &Context) -> Outcome {

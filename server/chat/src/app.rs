@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use throng_engine::{App, Cx, Engine, Items, Keyed, Now, Place, SessionEvent, Shard, home_of};
+use throng_engine::{
+    App, Cx, Engine, Items, Keyed, LongPackets, Now, Place, SessionEvent, Shard, home_of,
+};
 
 use crate::Lanes;
 use crate::cluster::{ClusterInput, Signal};
@@ -10,8 +12,10 @@ use crate::counters::Counters;
 use crate::edge::{Context, Edge};
 use crate::home::Home;
 use crate::ids::TokenHash;
+use crate::image;
 use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
+use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::settings::{RoomInfo, Settings};
 use crate::store::{Command, Reply};
@@ -24,6 +28,17 @@ pub struct Start {
     pub settings: Settings,
     /// Every room of the server; a shard picks those it is home to.
     pub rooms: Arc<[RoomInfo]>,
+    /// What users have used of their rates, on all shards.
+    pub quotas: Arc<Quotas>,
+}
+
+impl Start {
+    /// The start of a process, in which nobody has used anything.
+    #[must_use]
+    pub fn new(settings: Settings, rooms: Arc<[RoomInfo]>) -> Start {
+        let quotas = Arc::new(Quotas::new(&settings));
+        Start { settings, rooms, quotas }
+    }
 }
 
 /// What other threads of this process report to every shard.
@@ -103,8 +118,13 @@ impl App for Chat {
     // No event of the chat has a use for them.
     const TAKES_ATTACHMENTS: bool = false;
 
+    fn long_packets(start: &Start) -> Option<LongPackets> {
+        let bytes_max = start.settings.event_bytes_max as usize;
+        Some(LongPackets { bytes_max, find: image::find })
+    }
+
     fn new(start: &Start, place: &Place) -> Chat {
-        let Start { settings, rooms } = start;
+        let Start { settings, rooms, quotas } = start;
         let keyed = Keyed::new(place.seed.placement);
         let mut home = Home::new(settings.clone(), place, keyed.clone());
         for room in rooms.iter() {
@@ -113,7 +133,7 @@ impl App for Chat {
             }
         }
         Chat {
-            edge: Edge::new(settings.clone(), place, keyed, rooms),
+            edge: Edge::new(settings.clone(), Arc::clone(quotas), place, keyed, rooms),
             home,
             counters: Counters::default(),
         }

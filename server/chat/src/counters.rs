@@ -20,8 +20,6 @@ throng_tables::metrics! {
     Counter emitted "events": "Events of other programs handed to sessions.";
     Counter shed "events": "Unread counts postponed because the client reads too slowly; a later \
         one replaces them.";
-    Counter debts_forgotten "sessions": "Ended sessions whose use of their rates was not \
-        remembered, because too many were.";
     Counter roster_broadcasts "events": "Rosters and presence changes sent to rooms.";
     Counter roster_bytes "bytes": "Bytes of rosters and presence changes, times their recipients.";
     Counter roster_news_bytes "bytes": "The part of roster_bytes that each member must receive \
@@ -56,6 +54,7 @@ throng_tables::metrics! {
         refused_not_member: code = "not_member";
         refused_too_large: code = "too_large";
         refused_rate_limited: code = "rate_limited";
+        refused_quota_exceeded: code = "quota_exceeded";
         refused_room_limit: code = "room_limit";
         refused_busy: code = "busy";
         refused_storage_unavailable: code = "storage_unavailable";

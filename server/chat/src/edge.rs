@@ -3,7 +3,6 @@
 mod check;
 mod cluster;
 mod counts;
-mod debts;
 mod deliveries;
 mod events;
 mod identity;
@@ -20,21 +19,20 @@ use smallvec::SmallVec;
 use throng_engine::rooms::Members;
 use throng_engine::{Place, ShardId};
 
-use super::bucket::Bucket;
 use super::frames;
-use super::image::{self, Image};
+use super::image::Image;
 use super::lane::{AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refused};
 use super::request::{self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use crate::store::Command;
 use crate::store::{ImageFault, StoreDown};
 use crate::user::UserCard;
-use debts::{Debts, Rates};
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use throng_engine::Now;
@@ -69,7 +67,6 @@ struct Local {
     identity: Option<Identity>,
     rooms: SmallVec<[Membership; 1]>,
     last_membership_id: MembershipId,
-    rates: Rates,
     pending: Option<Box<PendingEvents>>,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
@@ -129,7 +126,7 @@ pub(crate) struct Edge {
     reads_retry_at: Now,
     session_signals: cluster::SessionSignals,
     token_checks: TokenChecks,
-    debts: Debts,
+    quotas: Arc<Quotas>,
     retry_at: Option<Now>,
 }
 
@@ -154,8 +151,13 @@ fn find(locals: &mut [Option<Box<Local>>], session: SessionId) -> Option<&mut Lo
 }
 
 impl Edge {
-    pub(crate) fn new(settings: Settings, place: &Place, keyed: Keyed, rooms: &[RoomInfo]) -> Edge {
-        let debts = Debts::new(&settings, &keyed);
+    pub(crate) fn new(
+        settings: Settings,
+        quotas: Arc<Quotas>,
+        place: &Place,
+        keyed: Keyed,
+        rooms: &[RoomInfo],
+    ) -> Edge {
         Edge {
             settings,
             shard: place.shard,
@@ -177,7 +179,7 @@ impl Edge {
             reads_retry_at: Now::default(),
             session_signals: cluster::SessionSignals::default(),
             token_checks: TokenChecks::default(),
-            debts,
+            quotas,
             retry_at: None,
         }
     }
@@ -203,7 +205,6 @@ impl Edge {
                     identity: None,
                     rooms: SmallVec::new(),
                     last_membership_id: MembershipId(0),
-                    rates: Rates::default(),
                     pending: None,
                     is_signalled: false,
                 }));
@@ -212,9 +213,9 @@ impl Edge {
                 }
             }
             SessionEvent::Connected { session, auth, .. } => self.connected(session, auth, cx),
-            SessionEvent::Event { session, ack, data, is_binary, .. } => {
+            SessionEvent::Event { session, ack, data, is_binary, omitted, .. } => {
                 let bytes_max = self.settings.event_bytes_max as usize;
-                let event = ClientEvent::parse(data, ack, is_binary, bytes_max);
+                let event = ClientEvent::parse(data, omitted, ack, is_binary, bytes_max);
                 self.event(session, event, cx);
             }
             SessionEvent::Disconnected { session } => self.disconnected(session, cx),
@@ -286,7 +287,7 @@ impl Edge {
     ) {
         let now = cx.engine.now();
         let local = self.live(session);
-        let (identity, is_signalled, rates) = (local.identity, local.is_signalled, local.rates);
+        let (identity, is_signalled) = (local.identity, local.is_signalled);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
         for owed in self.end_memberships(session, |_| true) {
@@ -300,9 +301,6 @@ impl Edge {
         self.session_signals.ended(session, is_signalled);
         if let Some(identity) = identity {
             self.forget_session(identity.user, session);
-            if !self.debts.leave(now, identity.user, rates) {
-                cx.counters.debts_forgotten += 1;
-            }
         }
         cx.lanes.log(LogLine::Ended {
             session,

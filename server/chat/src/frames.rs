@@ -6,7 +6,7 @@ use bytes::Bytes;
 use throng_wire::{sio, ws};
 
 use super::lane::Publish;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refused};
 use super::request::EventName;
 use crate::ids::{RoomId, Seq};
 use crate::user::UserCard;
@@ -151,10 +151,16 @@ pub(crate) fn counts(counts: impl Iterator<Item = (RoomId, u64)>) -> String {
 }
 
 /// The answer to a refused event: its ack, or the event ERR names.
-pub(crate) fn refusal(event: &EventName, why: Refusal, ack_id: Option<u64>) -> String {
+pub(crate) fn refusal(
+    event: &EventName,
+    refused: impl Into<Refused>,
+    ack_id: Option<u64>,
+) -> String {
+    let Refused { why, retry_after_ms } = refused.into();
     let (code, message) = (why.code(), why.message());
+    let later = retry_after_ms.map(|ms| format!(r#","retry_after_ms":{ms}"#)).unwrap_or_default();
     if let Some(id) = ack_id {
-        return ack(id, &format!(r#"{{"ok":false,"code":"{code}","message":"{message}"}}"#));
+        return ack(id, &format!(r#"{{"ok":false,"code":"{code}","message":"{message}"{later}}}"#));
     }
     let mut packet = String::with_capacity(128);
     if why == Refusal::Unauthenticated {
@@ -163,7 +169,7 @@ pub(crate) fn refusal(event: &EventName, why: Refusal, ack_id: Option<u64>) -> S
     }
     let mut body = String::from(r#"{"event":"#);
     sio::put_json_str(&mut body, event.as_str());
-    let _ = write!(body, r#","code":"{code}","message":"{message}"}}"#);
+    let _ = write!(body, r#","code":"{code}","message":"{message}"{later}}}"#);
     sio::put_event(&mut packet, "/", None, "chat_error", &[&body]);
     packet
 }

@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
-mod bucket;
+mod budget;
 pub mod cluster;
 mod counters;
 mod edge;
@@ -26,6 +26,7 @@ mod ids;
 mod image;
 pub mod lane;
 mod presence;
+pub mod quota;
 mod refusal;
 mod report;
 mod request;
@@ -39,7 +40,9 @@ pub use app::{Chat, Notice, Start, shard};
 pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{Cid, LoadId, RoomId, Seq, TokenHash, UserId};
+pub use image::DataUrl;
 pub use presence::{Presence, PresenceChange};
+pub use quota::Quotas;
 pub use refusal::Refusal;
 pub use report::LogLine;
 pub use settings::{Numbering, RoomInfo, Settings};

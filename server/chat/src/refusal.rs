@@ -1,6 +1,7 @@
 //! Why requests are refused: ERR's table.
 
 use crate::counters::Counters;
+use crate::quota::Exceeded;
 
 /// Declares the refusals: code, counter, and the text for people.
 macro_rules! refusals {
@@ -36,6 +37,29 @@ macro_rules! refusals {
     };
 }
 
+/// A refusal, and when what was refused would be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) why: Refusal,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Refused {
+        Refused { why, retry_after_ms: None }
+    }
+}
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Refused {
+        let why = match exceeded {
+            Exceeded::Rate { .. } => Refusal::RateLimited,
+            Exceeded::Bytes { .. } => Refusal::QuotaExceeded,
+        };
+        Refused { why, retry_after_ms: Some(u64::from(exceeded.wait_s()) * 1000) }
+    }
+}
+
 refusals! {
     Unauthenticated "unauthenticated" refused_unauthenticated "Login to enter chat room";
     InvalidArgument "invalid_argument" refused_invalid_argument
@@ -45,6 +69,8 @@ refusals! {
     NotMember "not_member" refused_not_member "Enter the room first";
     TooLarge "too_large" refused_too_large "This is too long";
     RateLimited "rate_limited" refused_rate_limited "Too many requests, slow down";
+    QuotaExceeded "quota_exceeded" refused_quota_exceeded
+        "You have sent as much as you may in a day, try again later";
     RoomLimit "room_limit" refused_room_limit "In too many rooms already";
     Busy "busy" refused_busy "The server is busy, try again";
     StorageUnavailable "storage_unavailable" refused_storage_unavailable

@@ -3,13 +3,16 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
+use throng_engine::Omitted;
 use throng_wire::sio;
 
 use crate::field::Field;
 use crate::ids::{Cid, RoomId, TokenHash};
+use crate::image::{self, Img};
 use crate::lane::{AckId, PresenceMode};
 use crate::refusal::Refusal;
 
@@ -73,8 +76,8 @@ pub(crate) enum ClientRequest {
 pub(crate) struct MessageRequest {
     pub(crate) room: RoomId,
     pub(crate) msg: Box<str>,
-    /// Empty, one of our URLs, or a data URL that has not been decoded.
-    pub(crate) img: Box<str>,
+    /// Not decoded.
+    pub(crate) img: Img,
     /// The client's time, if it is one.
     pub(crate) time: Option<Box<str>>,
     pub(crate) cid: Option<Cid>,
@@ -102,21 +105,29 @@ pub(crate) enum RequestError {
 }
 
 impl ClientEvent {
-    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events
-    /// that are not pictures.
+    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events,
+    /// without their pictures.
     ///
     /// Spec: CHAT-1 to CHAT-9, LIM-10.
     pub(crate) fn parse(
         data: Box<str>,
+        omitted: Option<Omitted>,
         ack: AckId,
         is_binary: bool,
         bytes_max: usize,
     ) -> ClientEvent {
-        let bytes = data.len();
-        let parsed = sio::event(&data).expect("the decoder has checked the event");
-        let at = || parsed.args.as_ptr().addr() - data.as_ptr().addr();
-        let args_at = (!parsed.args.is_empty()).then(at);
-        let name = EventName::parse(&parsed.name);
+        let mut bytes = data.len();
+        let is_long = bytes > bytes_max || omitted == Some(Omitted::Arguments);
+        if let Some(Omitted::Text { text, .. }) = &omitted {
+            bytes += text.len();
+        }
+        let (name, args_at) = match sio::event(&data) {
+            Ok(event) => {
+                let at = || event.args.as_ptr().addr() - data.as_ptr().addr();
+                (EventName::parse(&event.name), (!event.args.is_empty()).then(at))
+            }
+            Err(_) => (EventName::Unknown(Box::default()), None),
+        };
         let mut event = ClientEvent {
             name,
             ack,
@@ -126,31 +137,41 @@ impl ClientEvent {
         };
         if matches!(event.name, EventName::Unknown(_)) {
             event.request = Err(RequestError::Event(Refusal::UnknownEvent));
-        } else if bytes > bytes_max && event.name != EventName::Message {
+        } else if is_long && event.name != EventName::Message {
             event.request = Err(RequestError::Event(Refusal::TooLarge));
         } else if is_binary {
             event.request = Err(RequestError::Event(Refusal::BinaryUnsupported));
+        } else if is_long || (omitted.is_some() && event.name != EventName::Message) {
+            event.request = Err(RequestError::Event(Refusal::TooLarge));
         } else {
-            let mut data = String::from(data).into_bytes();
-            match Payload::parse(&mut data, args_at) {
-                Ok(payload) => event.judge(&payload, bytes_max),
-                Err(why) => event.request = Err(RequestError::Event(why)),
-            }
+            let long = match omitted {
+                Some(Omitted::Text { at, text }) => Some((at, text)),
+                Some(Omitted::Arguments) | None => None,
+            };
+            event.read(&mut String::from(data).into_bytes(), args_at, long);
         }
         event
     }
 
-    fn judge(&mut self, payload: &Payload<'_>, bytes_max: usize) {
-        let is_image = self.name == EventName::Message
-            && matches!(&payload.img, Field::Text(img) if img.starts_with("data:"));
-        if self.bytes > bytes_max && !is_image {
-            self.request = Err(RequestError::Event(Refusal::TooLarge));
-            return;
-        }
+    /// `long`: what was taken out of `data`, and where.
+    fn read(&mut self, data: &mut [u8], args_at: Option<usize>, long: Option<(usize, Bytes)>) {
+        let origin = data.as_ptr().addr();
+        let payload = match Payload::parse(data, args_at) {
+            Ok(payload) => payload,
+            Err(why) => return self.request = Err(RequestError::Event(why)),
+        };
+        let img = match long {
+            Some((at, inside)) if is_behind_scheme(&payload.img, origin + at) => {
+                Ok(Img::Literal(inside))
+            }
+            // It was no `img` of the first argument.
+            Some(_) => return self.request = Err(RequestError::Event(Refusal::TooLarge)),
+            None => text(&payload.img).map(|img| Img::Text(img.into())),
+        };
         match payload.token() {
             Ok(token) => {
                 self.token = token;
-                self.request = payload.request(&self.name).map_err(RequestError::Argument);
+                self.request = payload.request(&self.name, img).map_err(RequestError::Argument);
             }
             Err(why) => self.request = Err(RequestError::Event(why)),
         }
@@ -220,7 +241,11 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn request(&self, name: &EventName) -> Result<ClientRequest, Refusal> {
+    fn request(
+        &self,
+        name: &EventName,
+        img: Result<Img, Refusal>,
+    ) -> Result<ClientRequest, Refusal> {
         match name {
             EventName::Login => Ok(ClientRequest::Login),
             EventName::Room => {
@@ -230,7 +255,7 @@ impl<'a> Payload<'a> {
             EventName::RoomOut => Ok(ClientRequest::Leave { room: self.room()? }),
             EventName::Message => {
                 let room = self.room()?;
-                let (msg, img) = (text(&self.msg)?.into(), text(&self.img)?.into());
+                let (msg, img) = (text(&self.msg)?.into(), img?);
                 let (time, cid) = (time(&self.time).map(Box::from), cid(&self.cid)?);
                 let message = MessageRequest { room, msg, img, time, cid };
                 Ok(ClientRequest::Message(Box::new(message)))
@@ -296,6 +321,12 @@ pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal
 pub(crate) fn token_hash(text: &str) -> Option<TokenHash> {
     let is_token = text.len() == 60 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_token.then(|| TokenHash(Sha256::digest(text).into()))
+}
+
+/// Whether a field that was parsed where it stood is the scheme of a data URL that ended at `end`.
+fn is_behind_scheme(field: &Field<'_>, end: usize) -> bool {
+    let Field::Text(Cow::Borrowed(text)) = field else { return false };
+    *text == image::SCHEME && text.as_ptr().addr() + text.len() == end
 }
 
 /// The text of `msg` or `img`; missing and null count as empty.

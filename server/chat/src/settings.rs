@@ -50,14 +50,19 @@ throng_tables::settings! {
     image_bytes_max: u32 = 3 * 1024 * 1024, "bytes", 1..=64 << 20;
     /// Bytes of one event without an image, whatever `max_payload` says.
     event_bytes_max: u32 = 64 * 1024, "bytes", 1024..=16 << 20;
-    /// Messages a session may publish; 0: no limit.
+    /// Messages a user may publish, in all sessions together; 0: no limit.
     publish_per_s: u32 = 20, "messages per second", 0..=1 << 20;
-    /// Messages a session may publish at once.
+    /// Messages a user may publish at once.
     publish_burst: u32 = 60, "messages", 1..=1 << 20;
-    /// Joins of a session; 0: no limit.
+    /// Joins of a user, in all sessions together; 0: no limit.
     join_per_s: u32 = 10, "joins per second", 0..=1 << 20;
-    /// Joins of a session at once.
+    /// Joins of a user at once.
     join_burst: u32 = 40, "joins", 1..=1 << 20;
+    /// Images a user may send in messages and uploads, and as many at once; 0: no limit.
+    uploads_per_minute: u32 = 60, "images per minute", 0..=1 << 20;
+    /// Bytes of texts and images that a user who has sent nothing for a day may send. What they have sent
+    /// comes back evenly within a day. Counted by each node since its start; 0: no limit.
+    user_mib_per_day: u32 = 512, "MiB", 0..=1 << 20;
     /// Messages of one room that wait for the commit before theirs.
     room_backlog_max: u32 = 4096, "messages", 1..=1 << 20;
     /// Client ids of messages that a shard remembers for ten minutes where rooms keep no messages; a

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::image::DataUrl;
 use crate::settings::RoomInfo;
 use crate::user::UserCard;
 
@@ -45,8 +44,8 @@ pub enum Command {
     Reads { user: UserId, load: LoadId },
     /// `is_reading`: the user is in the room, so after a crash they have read all of it.
     SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
-    /// Checks and keeps an image.
-    SaveImage { session: SessionId, bytes: Bytes },
+    /// Decodes, checks and keeps an image.
+    SaveImage { session: SessionId, image: DataUrl },
 }
 
 /// The store could not do it now.
@@ -56,8 +55,10 @@ pub struct StoreDown;
 /// Why an image was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFault {
-    /// Not an accepted image, or too big.
+    /// Not an accepted image.
     Invalid,
+    /// Longer than images may be.
+    TooLarge,
     /// The store could not do it now.
     StoreDown,
 }

@@ -4,6 +4,7 @@ use crate::CounterTable;
 use crate::ids::ShardId;
 use crate::items::Items;
 use crate::lanes::Lanes;
+use crate::long_packets::LongPackets;
 use crate::now::Now;
 use crate::sessions::{Engine, SessionEvent};
 use crate::settings::Seed;
@@ -44,6 +45,13 @@ pub trait App: Items {
     /// [`SessionEvent::Connected`] it calls [`Engine::admit`] or [`Engine::refuse`] before it returns.
     /// Otherwise the engine admits everybody.
     const ADMITS: bool = false;
+
+    /// How packets that are too long to be parsed come; by default all are parsed, which may hold a shard
+    /// for as long as the largest takes.
+    fn long_packets(settings: &Self::Settings) -> Option<LongPackets> {
+        let _ = settings;
+        None
+    }
 
     /// Makes the application of one shard.
     fn new(settings: &Self::Settings, place: &Place) -> Self;

@@ -39,6 +39,7 @@ pub use session::{CloseReason, Session};
 use crate::canary::{Canary, is_armed};
 use crate::counters::Counters;
 use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
+use crate::long_packets::{LongPackets, Omitted};
 use crate::now::Now;
 use crate::outbox::{Bounds, Outbox};
 use crate::request::Answer;
@@ -83,6 +84,8 @@ pub enum SessionEvent {
         is_binary: bool,
         /// As many as it has placeholders for.
         attachments: Vec<Bytes>,
+        /// What `data` lacks, because it was too long to be parsed.
+        omitted: Option<Omitted>,
     },
     /// The client left a namespace but keeps the session.
     Disconnected {
@@ -137,6 +140,7 @@ pub(crate) struct Traits {
     pub(crate) identifies: bool,
     pub(crate) takes_attachments: bool,
     pub(crate) admits: bool,
+    pub(crate) long_packets: Option<LongPackets>,
 }
 
 /// The sessions of one shard, and the bytes that wait for their clients.

@@ -30,6 +30,7 @@ impl<A: App> Shard<A> {
             identifies: A::IDENTIFIES,
             takes_attachments: A::TAKES_ATTACHMENTS,
             admits: A::ADMITS,
+            long_packets: A::long_packets(app),
         };
         Shard {
             engine: Engine::new(settings.clone(), shard, shards, seed, traits),

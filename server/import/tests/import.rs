@@ -10,7 +10,7 @@ use common::{Flavor, options};
 use sqlx::AnyPool;
 use tempfile::TempDir;
 use throng_import::{Import, ImportError, ImportReport, Remark, Tally};
-use throng_store::{NewUser, Store, hash_token};
+use throng_store::{NewUser, Store, Urgency, hash_token};
 
 const SCHEMA: &str = include_str!("original.sql");
 
@@ -90,9 +90,16 @@ async fn check_target(store: &Store) {
     // Written by a clock eight hours ahead of UTC.
     assert_eq!(ann.created_at, "2020-02-02 20:05:06");
     assert_eq!(ann.email_verified_at.as_deref(), Some("2019-12-31 16:00:00"));
-    let login = store.verify_login("ANN@example.org", "U*U".into()).await.expect("verify");
+    let login =
+        store.verify_login("ANN@example.org", "U*U".into(), Urgency::Other).await.expect("verify");
     assert_eq!(login.map(|user| user.id), Some(1));
-    assert_eq!(store.verify_login("zoë@example.org", "plain".into()).await.expect("verify"), None);
+    assert_eq!(
+        store
+            .verify_login("zoë@example.org", "plain".into(), Urgency::Other)
+            .await
+            .expect("verify"),
+        None
+    );
     let owner = async |letter: &str| {
         let hash = hash_token(&letter.repeat(60)).expect("shape");
         store.authenticate(hash).await.expect("query").map(|user| user.id)

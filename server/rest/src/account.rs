@@ -31,6 +31,7 @@ pub(crate) async fn register(
         Err(RegisterError::EmailTaken) => return Ok(errno(1, NAME_TAKEN)),
         Err(RegisterError::Store(error)) => return Err(error.into()),
     };
+    api.attempts.know(&user.email, caller.client.ip.into());
     let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
     let body = json!({
         "errno": 0,
@@ -60,9 +61,14 @@ pub(crate) async fn login(
         Ok(fields) => fields,
         Err(text) => return Ok(errno(1, text)),
     };
-    let Some(user) = api.deps.store.verify_login(&name, password).await? else {
+    let attempt = api.attempts.begin(&name, caller.client.ip.into());
+    let attempt = attempt.map_err(Refusal::TooMany)?;
+    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await?;
+    let Some(user) = verified else {
+        attempt.wrong();
         return Ok(errno(1, WRONG_LOGIN));
     };
+    attempt.right();
     let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
     let body = json!({
         "errno": 0,

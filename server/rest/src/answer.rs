@@ -1,7 +1,9 @@
 //! Responses in the formats of the original application.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use throng_store::StoreError;
@@ -19,6 +21,8 @@ pub(crate) enum Refusal {
     NotJson,
     /// The body is truncated, or not of its content type.
     BadBody,
+    /// The client, or whom it asks for, has asked too often; it may ask again after this time.
+    TooMany(Duration),
     /// The store is busy or failed; the client may retry.
     Store(StoreError),
 }
@@ -37,12 +41,28 @@ impl IntoResponse for Refusal {
             Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotJson => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::TooMany(wait) => too_many(wait),
             Self::Store(error) => {
-                tracing::warn!(%error, "a request failed in the store");
+                // Those who flood the server do not fill its log.
+                if !matches!(error, StoreError::Busy) {
+                    tracing::warn!(%error, "a request failed in the store");
+                }
                 message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
             }
         }
     }
+}
+
+/// Spec: REST-8, LIM-35.
+pub(crate) fn too_many(wait: Duration) -> Response {
+    let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.");
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    response.headers_mut().insert(header::RETRY_AFTER, number(seconds));
+    response
+}
+
+pub(crate) fn number(value: u128) -> HeaderValue {
+    HeaderValue::from_str(&value.to_string()).expect("digits are visible ASCII")
 }
 
 /// `{"message": …}` under a status.

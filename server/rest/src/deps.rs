@@ -1,10 +1,11 @@
 //! What the API needs from the rest of the server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use throng_store::{Store, UserRow};
 
-use crate::Settings;
+use crate::{RestCounters, Settings};
 
 /// A token that was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct RoomPresence {
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
+/// Books an upload of so many bytes (second) for a user (first), or answers how long they have to wait.
+pub type TakeUpload = Arc<dyn Fn(u32, u64) -> Result<(), Duration> + Send + Sync>;
+
 /// The store, the settings, and closures that ask the shards and notify them. The closures are
 /// called on the router's runtime and must not block. None has a default: one that was forgotten would
 /// do nothing, and a logout would revoke nothing.
@@ -38,12 +42,16 @@ pub struct Deps {
     pub settings: Settings,
     /// How rooms (second) stand with a user (first); one answer for each, in their order.
     pub rooms: Arc<dyn Fn(u32, &[u32]) -> Vec<RoomPresence> + Send + Sync>,
+    /// Called before an image is stored.
+    pub take_upload: TakeUpload,
     /// Called after a logout: sessions with the token lose their identity.
     pub on_revoked: Arc<dyn Fn(Revoked) + Send + Sync>,
     /// Called after a change of an avatar.
     pub on_user_changed: Arc<dyn Fn(&UserRow) + Send + Sync>,
     /// Called after every request.
     pub on_request: OnRequest,
+    /// What the API counts.
+    pub counters: Arc<RestCounters>,
     /// The metrics of the whole server in Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }

@@ -17,13 +17,15 @@
 //! | `health` | health, readiness, metrics |
 //!
 //! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses;
-//! `throttle` and `request_log` are layers around the routes; `deps` and `settings` are the crate's
+//! `throttle` and `request_log` are layers around the routes; `attempts` counts wrong passwords; `deps` and `settings` are the crate's
 //! inputs.
 #![forbid(unsafe_code)]
 
 mod account;
 mod answer;
+mod attempts;
 mod avatars;
+mod counters;
 mod deps;
 mod embedded;
 mod health;
@@ -53,10 +55,12 @@ use throng_wire::http::retry_after_s;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use deps::{Deps, OnRequest, Revoked, RoomPresence};
+pub use counters::RestCounters;
+pub use deps::{Deps, OnRequest, Revoked, RoomPresence, TakeUpload};
 pub use request_log::redact;
 pub use settings::Settings;
 
+use attempts::Attempts;
 use robot::Robot;
 use throttle::Throttle;
 
@@ -67,6 +71,7 @@ struct ApiState {
     deps: Deps,
     robot: Robot,
     upload_slots: uploads::UploadSlots,
+    attempts: Attempts,
 }
 
 impl ApiState {
@@ -75,6 +80,7 @@ impl ApiState {
         Arc::new(ApiState {
             robot: Robot::new(settings.robot_url.clone()),
             upload_slots: uploads::UploadSlots::new(settings.uploads_at_once_max),
+            attempts: Attempts::new(settings, Arc::clone(&deps.counters)),
             deps,
         })
     }

@@ -15,8 +15,9 @@ throng_tables::settings! {
     /// Requests to `/api` without a valid token, logins and registrations, per client: an IPv4 address
     /// or an IPv6 /64 network; 0: no limit, for tokens neither.
     api_per_minute: u32 = 60, "requests per minute", 0..=1 << 20;
-    /// Requests to `/api` per token, from its second request on; 0: no limit.
-    api_per_token_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
+    /// Requests to `/api` of one user, whatever tokens they have, from the second request of a token on; 0:
+    /// no limit.
+    api_per_user_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
     /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
     robot_url: Option<String> = None => "canned answer";
     /// Always mark the session cookie `Secure`. It is marked in any case when a trusted proxy says that
@@ -26,6 +27,13 @@ throng_tables::settings! {
     upload_bytes_max: usize = 4 * 1024 * 1024 + 16 * 1024, "bytes", 1024..=256 << 20;
     /// Time for a whole upload, its body's arrival included.
     upload_timeout_ms: u32 = 120_000, "ms", 100..=3_600_000;
+
+    ["login"]
+    /// Wrong passwords for an account, from addresses from which it was not used before and from each
+    /// other one, that cost no wait. After them each doubles it, from 1 s on; 0: no limit.
+    failures_max: u32 = 10, "wrong passwords", 0..=1000;
+    /// Longest wait after a wrong password.
+    wait_s_max: u32 = 900, "s", 1..=86_400;
 
     fixed
     /// `/metrics`, `/ready` and `/health` are routes of [`crate::router`].

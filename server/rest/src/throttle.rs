@@ -1,4 +1,4 @@
-//! Rate limits of the API: per client without a token, and per token.
+//! Rate limits of the API: per client without a token, and per user.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
@@ -16,8 +16,9 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use throng_wire::http::{Caller, ClientKey};
 
+use crate::answer::{number, too_many};
 use crate::identity::{LookedUp, Presented, presented};
-use crate::{Api, ApiState, Settings, answer};
+use crate::{Api, ApiState, Settings};
 
 type Limiter<K> =
     RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
@@ -33,10 +34,15 @@ const TOKEN_REMEMBERED: Duration = Duration::from_secs(600);
 /// The first request with a token counts for its client, so that invented tokens gain nothing.
 pub(crate) struct Throttle {
     clients: Option<Bucket<ClientKey>>,
-    tokens: Option<Bucket<Presented>>,
-    /// Tokens that were accepted, and when they were last seen.
-    accepted: Mutex<HashMap<Presented, Instant>>,
+    users: Option<Bucket<u32>>,
+    /// Tokens that were accepted.
+    accepted: Mutex<HashMap<Presented, Accepted>>,
     checks: AtomicU32,
+}
+
+struct Accepted {
+    user: u32,
+    seen: Instant,
 }
 
 struct Bucket<K: std::hash::Hash + Eq + Clone> {
@@ -81,7 +87,7 @@ impl Throttle {
     pub fn new(settings: &Settings) -> Self {
         Self {
             clients: Bucket::new(settings.api_per_minute),
-            tokens: Bucket::new(settings.api_per_token_per_minute),
+            users: Bucket::new(settings.api_per_user_per_minute),
             accepted: Mutex::default(),
             checks: AtomicU32::new(0),
         }
@@ -91,8 +97,8 @@ impl Throttle {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.sweep();
         }
-        if let Some(token) = token.filter(|token| self.is_accepted(token)) {
-            let taken = self.tokens.as_ref().map(|tokens| tokens.take(&token));
+        if let Some(user) = token.as_ref().and_then(|token| self.user_of(token)) {
+            let taken = self.users.as_ref().map(|users| users.take(&user));
             return Judged { taken, looked_up: None };
         }
         let Some(clients) = &self.clients else { return Judged::default() };
@@ -102,21 +108,25 @@ impl Throttle {
             && taken.remaining.is_ok()
             && let Ok(Some(user)) = presented.user(api).await
         {
-            self.accept(presented);
+            self.accept(presented, user.id);
+            api.attempts.know(&user.email, client);
             looked_up = Some(LookedUp { presented, user });
         }
         Judged { taken: Some(taken), looked_up }
     }
 
-    fn is_accepted(&self, token: &Presented) -> bool {
+    /// The user of a token that was accepted before.
+    fn user_of(&self, token: &Presented) -> Option<u32> {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        accepted.get_mut(token).map(|seen| *seen = Instant::now()).is_some()
+        let accepted = accepted.get_mut(token)?;
+        accepted.seen = Instant::now();
+        Some(accepted.user)
     }
 
-    fn accept(&self, token: Presented) {
+    fn accept(&self, token: Presented, user: u32) {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         if accepted.len() < TOKENS_MAX {
-            accepted.insert(token, Instant::now());
+            accepted.insert(token, Accepted { user, seen: Instant::now() });
         }
     }
 
@@ -124,11 +134,11 @@ impl Throttle {
         if let Some(clients) = &self.clients {
             clients.limiter.retain_recent();
         }
-        if let Some(tokens) = &self.tokens {
-            tokens.limiter.retain_recent();
+        if let Some(users) = &self.users {
+            users.limiter.retain_recent();
         }
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        accepted.retain(|_, seen| seen.elapsed() < TOKEN_REMEMBERED);
+        accepted.retain(|_, accepted| accepted.seen.elapsed() < TOKEN_REMEMBERED);
     }
 }
 
@@ -154,19 +164,10 @@ pub(crate) async fn check(
     let Some(taken) = taken else { return next.run(request).await };
     let mut response = match taken.remaining {
         Ok(_) => next.run(request).await,
-        Err(wait) => {
-            let mut response = answer::message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.");
-            let seconds = wait.as_millis().div_ceil(1000).max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, number(seconds));
-            response
-        }
+        Err(wait) => too_many(wait),
     };
     let headers = response.headers_mut();
     headers.insert("x-ratelimit-limit", number(u128::from(taken.per_minute.get())));
     headers.insert("x-ratelimit-remaining", number(u128::from(taken.remaining.unwrap_or(0))));
     response
-}
-
-fn number(value: u128) -> HeaderValue {
-    HeaderValue::from_str(&value.to_string()).expect("digits are visible ASCII")
 }

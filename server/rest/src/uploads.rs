@@ -1,13 +1,15 @@
 //! Uploaded images: of messages, and avatars.
 
-use axum::body::Bytes;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::body::{Body as RequestBody, Bytes};
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
-use throng_store::{ImageError, ImageKind, StoreError};
+use throng_store::{ImageError, ImageKind, StoreError, UserRow};
 use tokio::sync::Semaphore;
 
 use crate::answer::{Refusal, ok};
@@ -40,8 +42,7 @@ pub(crate) async fn message_image(
     State(api): State<Api>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (parts, upload) = receive(&api, request).await?;
-    identify(&api, &parts, Some(&upload.fields)).await?;
+    let (user, upload) = receive(&api, request).await?;
     let room = upload
         .fields
         .trimmed("roomid")
@@ -52,6 +53,7 @@ pub(crate) async fn message_image(
     if api.deps.store.room(room).await?.is_none() {
         return Ok(refused(BAD_MESSAGE_IMAGE));
     }
+    take(&api, user.id, &file)?;
     match api.deps.store.save_image(ImageKind::Messages, file).await {
         Ok(url) => Ok(ok(json!({ "errno": 200, "msg": "Saved", "url": url }))),
         Err(error) => refused_image(error, BAD_MESSAGE_IMAGE),
@@ -60,16 +62,16 @@ pub(crate) async fn message_image(
 
 /// Stores an image and makes it the user's avatar.
 pub(crate) async fn avatar(State(api): State<Api>, request: Request) -> Result<Response, Refusal> {
-    let (parts, upload) = receive(&api, request).await?;
-    let identity = identify(&api, &parts, Some(&upload.fields)).await?;
+    let (user, upload) = receive(&api, request).await?;
     let Some(file) = upload.file else {
         return Ok(refused(BAD_AVATAR));
     };
+    take(&api, user.id, &file)?;
     let url = match api.deps.store.save_image(ImageKind::Avatars, file).await {
         Ok(url) => url,
         Err(error) => return refused_image(error, BAD_AVATAR),
     };
-    if let Some(user) = api.deps.store.set_avatar(identity.user.id, &url).await? {
+    if let Some(user) = api.deps.store.set_avatar(user.id, &url).await? {
         (api.deps.on_user_changed)(&user);
     }
     Ok(ok(json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" })))
@@ -85,8 +87,16 @@ struct Upload {
     file: Option<Bytes>,
 }
 
-/// Reads the whole body, whose size the route limits. Any other body than multipart has no file.
-async fn receive(api: &ApiState, request: Request) -> Result<(Parts, Upload), Refusal> {
+/// Books the upload for its user. Spec: LIM-87, LIM-88, REST-28.
+fn take(api: &ApiState, user: u32, file: &Bytes) -> Result<(), Refusal> {
+    (api.deps.take_upload)(user, file.len() as u64).map_err(|wait| {
+        api.deps.counters.uploads_refused.fetch_add(1, Relaxed);
+        Refusal::TooMany(wait)
+    })
+}
+
+/// Reads the whole body, whose size the route limits, and finds its user.
+async fn receive(api: &ApiState, request: Request) -> Result<(UserRow, Upload), Refusal> {
     // The head of the request is needed before and after the body.
     let (mut parts, body) = request.into_parts();
     let identity = identify(api, &parts, None).await;
@@ -97,12 +107,19 @@ async fn receive(api: &ApiState, request: Request) -> Result<(Parts, Upload), Re
     let slots =
         if is_identified { &api.upload_slots.identified } else { &api.upload_slots.anonymous };
     let _slot = slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
+    let upload = read(&parts, body).await?;
+    let identity = identify(api, &parts, Some(&upload.fields)).await?;
+    Ok((identity.user, upload))
+}
+
+/// Any other body than multipart has no file.
+async fn read(parts: &Parts, body: RequestBody) -> Result<Upload, Refusal> {
     let is_multipart =
         content_type(&parts.headers).is_some_and(|kind| kind.starts_with("multipart/form-data"));
     let request = Request::from_parts(parts.clone(), body);
     if !is_multipart {
         let fields = Body::from_request(request, &()).await?;
-        return Ok((parts, Upload { fields, file: None }));
+        return Ok(Upload { fields, file: None });
     }
     let mut multipart =
         Multipart::from_request(request, &()).await.map_err(|_| Refusal::BadBody)?;
@@ -110,7 +127,7 @@ async fn receive(api: &ApiState, request: Request) -> Result<(Parts, Upload), Re
     let mut file = None;
     for _ in 0..FIELDS_MAX {
         let Some(field) = multipart.next_field().await.map_err(refusal)? else {
-            return Ok((parts, Upload { fields: Body::new(fields), file }));
+            return Ok(Upload { fields: Body::new(fields), file });
         };
         let name = field.name().unwrap_or("").to_owned();
         let bytes = field.bytes().await.map_err(refusal)?;

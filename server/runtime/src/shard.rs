@@ -69,8 +69,9 @@ throng_tables::settings! {
     accepts_per_turn: u32 = 64, "connections", 1..=4096;
     /// WebSockets a shard reads in one turn.
     pipes_per_turn: u32 = 512, "connections", 1..=1 << 16;
-    /// Bytes a shard reads from one WebSocket in one turn.
-    read_bytes_max: usize = 256 * 1024, "bytes", 4096..=16 << 20;
+    /// Bytes a shard reads from one WebSocket in one turn. So many bytes of small events take some
+    /// milliseconds.
+    read_bytes_max: usize = 64 * 1024, "bytes", 4096..=16 << 20;
 
     ["http"]
     /// Time a new connection has to send its request head.

@@ -95,19 +95,23 @@ impl Store {
         if bytes.len() > options.image_bytes_max {
             return Err(ImageError::TooLarge);
         }
-        let format = sniff(&bytes, options.image_pixels_max)?;
         self.disk().admit_upload()?;
-        let root = self.images_dir();
+        let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
         let length = bytes.len() as u64;
         let written = tokio::task::spawn_blocking(move || {
+            let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let relative = format!("{}/{}/{hash}.{}", kind.name(), &hash[..2], format.extension());
             write_once(&root.join(&relative), &bytes)?;
-            Ok::<_, StoreError>((hash, format!("/storage/images/{relative}")))
+            Ok::<_, ImageError>((hash, format, format!("/storage/images/{relative}")))
         })
         .await
         .map_err(|_| StoreError::Closed)?;
-        let (hash, url) = written.inspect_err(|error| self.disk().note(error))?;
+        let (hash, format, url) = written.inspect_err(|error| {
+            if let ImageError::Store(error) = error {
+                self.disk().note(error);
+            }
+        })?;
         let sql = format!(
             "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?){}",
             self.db().dialect.on_conflict("kind, hash", &OnConflict::Keep)

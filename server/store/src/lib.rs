@@ -7,7 +7,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `users`, `tokens`, `password` | accounts, tokens, password hashes |
+//! | `users`, `tokens`, `password`, `hashers` | accounts, tokens, password hashes and their threads |
 //! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
 //! | `images` | uploaded images: files, and their rows |
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
@@ -27,6 +27,7 @@ mod directory;
 mod disk;
 mod error;
 mod fault;
+mod hashers;
 mod images;
 mod job;
 mod load;
@@ -55,6 +56,7 @@ use tokio::task::JoinHandle;
 pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
 pub use fault::StorageFault;
+pub use hashers::Urgency;
 pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
 pub use job::{AppendError, Appended, Repeat};
 pub use load::{Load, LoadedUser};
@@ -152,7 +154,7 @@ impl Store {
         let store_health = dependencies.store.clone();
         let db = Db::open(url, &options, Arc::clone(&metrics), store_health).await?;
         let disk = Arc::new(Disk::new(&options, db.file()));
-        let passwords = Passwords::new(&options).await?;
+        let passwords = Passwords::new(&options, Arc::clone(&metrics)).await?;
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
         let committer = Committer {
             db: db.clone(),

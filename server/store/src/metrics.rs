@@ -37,6 +37,9 @@ throng_tables::metrics! {
     Counter repeats "messages": "Messages answered with the number of one that was stored before \
         under the same client id.";
     Counter token_lookups "look-ups": "Look-ups of one token, of a request of the API.";
+    Counter hashes_refused "hashes": "Logins and registrations refused because too many waited for a \
+        password hash, or for too long.";
+    Gauge hash_memory "bytes": "Memory that the threads for password hashes keep.";
     Counter refusals "jobs": "Appends and saves refused because the queue was full.";
 }
 

@@ -53,6 +53,16 @@ throng_tables::settings! {
     /// transaction itself. SQLite has no such limit.
     answer_timeout_ms: u32 = 10_000, "ms", 100..=3_600_000;
 
+    ["login"]
+    /// Threads that compute password hashes, below the priority of the shards. Each keeps 19 MiB from its
+    /// first hash on.
+    hash_threads: usize = cores().div_ceil(2), "threads", 1..=64 => "half as many as cores";
+    /// Logins that may wait for a hash, and as many again of addresses from which the account has been used;
+    /// more are refused.
+    hash_queue_max: usize = 256, "logins", 1..=1 << 20;
+    /// Time a login or registration may wait for its hash before it is refused.
+    hash_timeout_ms: u32 = 5_000, "ms", 10..=600_000;
+
     ["storage"]
     /// Free disk space below which uploads are refused and the server is not ready; 0: no floor. Below
     /// half of it messages are refused as well, where the database is a file.
@@ -68,10 +78,6 @@ throng_tables::settings! {
     node: String = "local".to_owned();
     /// Cost of a password hash.
     password_cost: PasswordCost = PasswordCost::default();
-    /// Password hashes computed at once; each holds a core.
-    password_jobs: usize = cores().div_ceil(2);
-    /// Callers that may wait for a password hash; more are answered `Busy`.
-    password_waiters_max: usize = 1024;
     /// Appends and saves that may wait for a commit; more are answered `Busy`.
     commit_queue_max: usize = 16 * 1024;
     /// Appends and saves taken into one transaction.
@@ -123,7 +129,8 @@ impl Options {
     #[must_use]
     pub fn unlimited(mut self) -> Self {
         self.password_cost = PasswordCost::Cheapest;
-        self.password_waiters_max = 1 << 20;
+        self.hash_queue_max = 1 << 20;
+        self.hash_timeout_ms = 600_000;
         self.commit_queue_max = 1 << 20;
         self
     }

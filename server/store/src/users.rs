@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use crate::clock::{format_datetime, now_ms};
 use crate::password::Verification;
 use crate::statement::narrow;
-use crate::{RegisterError, Store, StoreError};
+use crate::{RegisterError, Store, StoreError, Urgency};
 
 /// A user: what others may see, and the e-mail, which they may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +100,12 @@ impl Store {
     /// as a known one. An imported user's bcrypt hash is replaced by an argon2id hash.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when too many callers wait for a hash.
+    /// [`StoreError::Busy`] when too many callers wait for a hash, or this one has for too long.
     pub async fn verify_login(
         &self,
         email: &str,
         password: String,
+        urgency: Urgency,
     ) -> Result<Option<UserRow>, StoreError> {
         let sql =
             format!("SELECT {USER_COLUMNS}, u.password_hash FROM users u WHERE u.email_key = ?");
@@ -113,7 +114,7 @@ impl Store {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
             None => (None, None),
         };
-        let verification = self.passwords().verify(password, stored.clone()).await?;
+        let verification = self.passwords().verify(password, stored.clone(), urgency).await?;
         let Some(user) = user else { return Ok(None) };
         match verification {
             Verification::Wrong => Ok(None),

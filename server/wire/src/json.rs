@@ -135,7 +135,7 @@ fn skip_string(bytes: &[u8], at: usize) -> Result<usize, Fault> {
 
 /// How many leading bytes are neither a quote, nor a backslash, nor a control character. Eight at a
 /// time, because strings are most of what clients send (images as data URLs above all).
-fn plain_prefix(bytes: &[u8]) -> usize {
+pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let (words, _) = bytes.as_chunks::<8>();

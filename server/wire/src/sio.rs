@@ -6,7 +6,10 @@
 mod decode;
 mod encode;
 
-pub use decode::{Event, Kind, Limits, Packet, decode, event, first_arg, is_reserved};
+pub use decode::{
+    Event, Kind, Limits, Packet, decode, event, first_arg, is_plain_event, is_reserved,
+    without_args,
+};
 pub use encode::{
     begin_event, end_event, put_ack, put_binary_ack, put_binary_event, put_connect,
     put_connect_error, put_disconnect, put_event, put_event_array, put_json_str,

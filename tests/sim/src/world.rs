@@ -541,7 +541,7 @@ impl Node {
     fn new(scenario: &Scenario, index: usize, rooms: &[RoomInfo]) -> Node {
         let shards = usize::from(scenario.shards);
         let shard = ShardId((index % shards) as u8);
-        let start = Start { settings: scenario.settings.clone(), rooms: rooms.into() };
+        let start = Start::new(scenario.settings.clone(), rooms.into());
         let placement = Node::placement(index / shards);
         let seed = Seed { placement, random: [index as u8; 32], started_unix_ms: 0 };
         let place = Place { shard, shards: scenario.shards, seed };

@@ -30,7 +30,7 @@ impl World {
         let store = Store::new(USERS, ROOMS);
         let rooms = store.infos().into();
         let signals_max = if settings.cluster { LANE_MAX } else { 0 };
-        let start = Start { settings, rooms };
+        let start = Start::new(settings, rooms);
         let mut world = World::start(shards, lane_max, &start.settings.engine, &start, store);
         world.signals_max = signals_max;
         world

@@ -21,6 +21,9 @@ cases! {
     own_origin "rest.own-origin" ["REST-26"] over NONE needs CHAT
         does "registers and logs in from a foreign origin, and with bodies that browsers send to other sites"
         expects "403 and 415 without a cookie; the own origin and none are served";
+    guesses "rest.guesses" ["REST-27", "LIM-86", "LIM-35"] over NONE needs CHAT
+        does "logs in with wrong passwords until that has to wait, and with others meanwhile"
+        expects "429 with Retry-After for that name alone, until that time is over";
     login "rest.login" ["REST-19", "REST-21", "REST-24"] over NONE needs CHAT
         does "logs in twice, in other letter case, and with wrong or missing values"
         expects "a new token each time, earlier tokens stay valid; the same text for a wrong e-mail and a wrong password";
@@ -53,6 +56,44 @@ fn register(context: &Context) -> Outcome {
     let file = rest.get(avatar)?;
     status(&file, 200)?;
     has_type(&file, "image/svg+xml")
+}
+
+fn guesses(context: &Context) -> Outcome {
+    const GUESSES: usize = 40;
+    let (rest, user, other) = (context.rest(), context.user()?, context.user()?);
+    let log_in = |email: &str, password: &str| {
+        rest.post("/api/login", &json!({ "name": email, "password": password }))
+    };
+    let mut put_off = None;
+    for _ in 0..GUESSES {
+        let response = log_in(&user.email, "a wrong guess")?;
+        if response.status == 429 {
+            put_off = Some(response);
+            break;
+        }
+        status(&response, 200)?;
+        has_fields(&response.json(), json!({ "errno": 1 }))?;
+    }
+    let Some(put_off) = put_off else {
+        return skip(format!("{GUESSES} wrong passwords are answered: the limit is lifted"));
+    };
+    equal("the body", &put_off.json(), &json!({ "message": "Too Many Attempts." }))?;
+    let seconds = put_off.header("Retry-After").and_then(|value| value.parse::<u64>().ok());
+    let Some(seconds) = seconds.filter(|seconds| *seconds > 0) else {
+        return answers(false, &put_off, "Retry-After as a number");
+    };
+    let of_other = log_in(&other.email, PASSWORD)?;
+    let is_client_limited = of_other.header("X-RateLimit-Remaining") == Some("0");
+    if of_other.status == 429 && is_client_limited {
+        return skip("the target's limit per client (LIM-24) is reached before");
+    }
+    has_fields(&of_other.json(), json!({ "errno": 0 }))?;
+    status(&rest.get_as("/api/user", &user.token)?, 200)?;
+    if seconds > 5 {
+        return skip(format!("the wait is {seconds} s: longer than a case may take"));
+    }
+    context.pause(Duration::from_secs(seconds));
+    has_fields(&log_in(&user.email, PASSWORD)?.json(), json!({ "errno": 0 }))
 }
 
 fn plain_name(context: &Context) -> Outcome {

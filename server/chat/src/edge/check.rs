@@ -15,7 +15,10 @@ impl Edge {
             assert!(engine.session(local.session).is_some(), "an edge serves live sessions");
             members += self.check_memberships(local);
             identities += usize::from(local.identity.is_some());
-            let kept = local.pending.as_ref().map_or(0, |pending| pending.bytes);
+            let awaited = |pending: &PendingEvents| {
+                pending.awaited.as_ref().map_or(0, Awaited::bytes) + pending.bytes
+            };
+            let kept = local.pending.as_deref().map_or(0, awaited);
             let on_account = engine.session(local.session).map(Session::kept);
             assert_eq!(on_account, Some(kept), "what waits is on the session's account");
             if let Some(pending) = &local.pending {

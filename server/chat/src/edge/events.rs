@@ -10,13 +10,14 @@ impl Edge {
         &mut self,
         session: SessionId,
         event: &EventName,
-        why: Refusal,
+        refused: impl Into<Refused>,
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
-        *why.counter(cx.counters) += 1;
+        let refused = refused.into();
+        *refused.why.counter(cx.counters) += 1;
         cx.engine.charge(session, REFUSAL_WORK);
-        cx.engine.emit_event(session, &frames::refusal(event, why, ack));
+        cx.engine.emit_event(session, &frames::refusal(event, refused, ack));
     }
 
     pub(super) fn event(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
@@ -43,8 +44,8 @@ impl Edge {
     /// Acts on an event whose token, if any, is the connection's.
     pub(super) fn act(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
         let ClientEvent { name, ack, request, .. } = event;
-        if let Err(why) = self.try_act(session, ack, request, cx) {
-            self.refuse(session, &name, why, ack, cx);
+        if let Err(refused) = self.try_act(session, ack, request, cx) {
+            self.refuse(session, &name, refused, ack, cx);
         }
     }
 
@@ -54,29 +55,25 @@ impl Edge {
         ack: AckId,
         request: Result<ClientRequest, RequestError>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let local = self.live(session);
         let identity = local.identity.ok_or(Refusal::Unauthenticated)?;
         let request =
             request.map_err(|(RequestError::Event(why) | RequestError::Argument(why))| why)?;
         match request {
             ClientRequest::Login => {
-                self.take_join_token(session, cx.engine.now())?;
+                self.quotas.take_join(cx.engine.now(), identity.user)?;
                 self.login(session, identity.user, ack, cx);
                 Ok(())
             }
             ClientRequest::Join { room, presence_mode } => {
                 self.join(session, identity.user, room, presence_mode, ack, cx)
             }
-            ClientRequest::Leave { room } => self.leave(session, room, ack, cx),
-            ClientRequest::Message(message) => self.message(session, *message, ack, cx),
+            ClientRequest::Leave { room } => self.leave(session, identity.user, room, ack, cx),
+            ClientRequest::Message(message) => {
+                self.message(session, identity.user, *message, ack, cx)
+            }
         }
-    }
-
-    pub(super) fn take_join_token(&mut self, session: SessionId, now: Now) -> Result<(), Refusal> {
-        let (per_s, burst) = (self.settings.join_per_s, self.settings.join_burst);
-        let is_taken = self.live(session).rates.joins.take(now, per_s, burst);
-        is_taken.then_some(()).ok_or(Refusal::RateLimited)
     }
 
     pub(super) fn login(
@@ -105,26 +102,26 @@ impl Edge {
         presence_mode: PresenceMode,
         ack: AckId,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let now = cx.engine.now();
         let rooms_max = self.settings.rooms_per_session_max as usize;
         let is_exclusive = self.is_exclusive(session, cx.engine);
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
-            return Err(Refusal::UnknownRoom);
+            return Err(Refusal::UnknownRoom.into());
         }
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
         let card = entry.card.clone();
-        self.take_join_token(session, now)?;
+        self.quotas.take_join(now, user)?;
         let local = self.live(session);
         let known =
             local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
         if known.is_some_and(|membership| membership.joining == u16::MAX) {
-            return Err(Refusal::Busy);
+            return Err(Refusal::Busy.into());
         }
         let known = known.map(|membership| membership.membership_id);
         let memberships = local.rooms.iter().filter(|membership| !membership.is_leaving).count();
         if known.is_none() && !is_exclusive && memberships >= rooms_max {
-            return Err(Refusal::RoomLimit);
+            return Err(Refusal::RoomLimit.into());
         }
         let membership_id =
             known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
@@ -134,7 +131,7 @@ impl Edge {
             Request::Join { room, session, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.counters.lane_refusals_request += 1;
-            return Err(Refusal::Busy);
+            return Err(Refusal::Busy.into());
         }
         let local = self.live(session);
         match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
@@ -169,12 +166,13 @@ impl Edge {
     pub(super) fn leave(
         &mut self,
         session: SessionId,
+        user: UserId,
         room: RoomId,
         ack: AckId,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
-            return Err(Refusal::UnknownRoom);
+            return Err(Refusal::UnknownRoom.into());
         }
         let local = self.live(session);
         let membership = local
@@ -191,53 +189,57 @@ impl Edge {
         }
         local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
         let membership_id = local.last_membership_id;
-        let now = cx.engine.now();
-        self.take_join_token(session, now)?;
+        self.quotas.take_join(cx.engine.now(), user)?;
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request = Request::Leave { room, session, membership_id, answer: Some(ack) };
-        cx.lanes.request(to, request).map_err(|_| Refusal::Busy)
+        cx.lanes.request(to, request).map_err(|_| Refusal::Busy.into())
     }
 
     pub(super) fn message(
         &mut self,
         session: SessionId,
+        user: UserId,
         message: MessageRequest,
         ack: AckId,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let now = cx.engine.now();
         let MessageRequest { room, msg, img, time, cid } = message;
         if msg.is_empty() && img.is_empty() {
-            return Err(Refusal::InvalidArgument);
+            return Err(Refusal::InvalidArgument.into());
         }
         if msg.chars().nth(self.settings.message_chars_max as usize).is_some() {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::TooLarge.into());
         }
         if !self.tips.contains_key(&room) && self.settings.auto_create_max == 0 {
-            return Err(Refusal::UnknownRoom);
+            return Err(Refusal::UnknownRoom.into());
         }
-        let (per_s, burst) = (self.settings.publish_per_s, self.settings.publish_burst);
         let image_bytes_max = self.settings.image_bytes_max as usize;
         let time = time.unwrap_or_else(|| server_time(cx.engine.unix_ms()));
         let local = self.live(session);
         if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
-            return Err(Refusal::NotMember);
+            return Err(Refusal::NotMember.into());
         }
-        if !local.rates.publishes.take(now, per_s, burst) {
-            return Err(Refusal::RateLimited);
-        }
+        self.quotas.take_publish(now, user)?;
+        let image = img.judge(image_bytes_max)?;
         let mut publish = Box::new(Publish { msg, img: Box::default(), time, cid });
-        match image::image(&img, image_bytes_max)? {
-            Image::None => {}
-            Image::Url => publish.img = img,
-            Image::Data(bytes) => {
-                let bytes = Bytes::from(bytes);
-                if cx.lanes.command(Command::SaveImage { session, bytes }).is_err() {
+        let text_bytes = publish.msg.len() as u64;
+        match image {
+            Image::None => self.quotas.take_bytes(now, user, text_bytes)?,
+            Image::Url(url) => {
+                self.quotas.take_bytes(now, user, text_bytes + url.len() as u64)?;
+                publish.img = url;
+            }
+            Image::Data { url, bytes_max } => {
+                self.quotas.take_upload(now, user, text_bytes + bytes_max as u64)?;
+                let bytes = url.held();
+                if cx.lanes.command(Command::SaveImage { session, image: url }).is_err() {
                     cx.counters.lane_refusals_store += 1;
-                    return Err(Refusal::Busy);
+                    return Err(Refusal::Busy.into());
                 }
-                let awaited = Awaited::Image { room, publish, ack };
+                cx.engine.keep(session, bytes);
+                let awaited = Awaited::Image { room, publish, ack, bytes };
                 let local = self.live(session);
                 match &mut local.pending {
                     Some(pending) => pending.awaited = Some(awaited),
@@ -246,7 +248,7 @@ impl Edge {
                 return Ok(());
             }
         }
-        self.publish(session, room, publish, ack, cx)
+        Ok(self.publish(session, room, publish, ack, cx)?)
     }
 
     pub(super) fn publish(
@@ -284,15 +286,17 @@ impl Edge {
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
-        let Some(Awaited::Image { room, mut publish, ack }) = pending.awaited.take() else {
+        let Some(Awaited::Image { room, mut publish, ack, bytes }) = pending.awaited.take() else {
             unreachable!("it awaits the image");
         };
+        cx.engine.let_go(session, bytes);
         let result = match outcome {
             Ok(url) => {
                 publish.img = url;
                 self.publish(session, room, publish, ack, cx)
             }
             Err(ImageFault::Invalid) => Err(Refusal::ImageInvalid),
+            Err(ImageFault::TooLarge) => Err(Refusal::TooLarge),
             Err(ImageFault::StoreDown) => Err(Refusal::StorageUnavailable),
         };
         if let Err(why) = result {

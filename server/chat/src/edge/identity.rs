@@ -140,14 +140,9 @@ impl Edge {
                 self.loading.insert(user);
             }
         }
-        let now = cx.engine.now();
-        let is_other = old.is_none_or(|old| old.user != user);
         let local = find(&mut self.locals, session).expect("the caller found the session");
         local.identity = Some(Identity { user, token });
         cx.engine.set_trust(session, Trust::Identified);
-        if is_other {
-            self.debts.take_over(now, user, &mut local.rates);
-        }
         self.note_session(session);
     }
 

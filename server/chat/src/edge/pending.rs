@@ -14,7 +14,18 @@ pub(super) enum Awaited {
         room: RoomId,
         publish: Box<Publish>,
         ack: AckId,
+        /// Of the picture; the engine has them on the session's account.
+        bytes: usize,
     },
+}
+
+impl Awaited {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Awaited::Image { bytes, .. } => *bytes,
+            Awaited::Identity(_) | Awaited::Event(..) => 0,
+        }
+    }
 }
 
 /// What a session sent meanwhile.

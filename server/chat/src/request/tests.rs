@@ -1,14 +1,25 @@
 use super::*;
 
+/// As it comes from the engine, which takes pictures out of long events.
 fn parse(data: &str) -> ClientEvent {
-    ClientEvent::parse(data.into(), Some(1), false, 1000)
+    let found = if data.len() > 1000 { image::find(data) } else { None };
+    let (data, omitted) = match found {
+        Some(range) => {
+            let text = Bytes::copy_from_slice(data[range.clone()].as_bytes());
+            let rest = [&data[..range.start], &data[range.end..]].concat();
+            (rest, Some(Omitted::Text { at: range.start, text }))
+        }
+        None => (data.to_owned(), None),
+    };
+    ClientEvent::parse(data.into(), omitted, Some(1), false, 1000)
 }
 
 #[test]
 fn a_message_is_understood_with_what_follows_it_ignored() {
     let event = parse(r#"["message",{"roomid":"7","msg":"a\n\u00e9","junk":[{}]},{"msg":2},null]"#);
     let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
-    assert_eq!((message.room, &*message.msg, &*message.img), (RoomId(7), "a\n\u{e9}", ""));
+    assert_eq!((message.room, &*message.msg), (RoomId(7), "a\n\u{e9}"));
+    assert!(message.img.is_empty());
     assert_eq!(message.time, None);
 }
 
@@ -58,10 +69,35 @@ fn only_pictures_may_be_longer_than_an_event() {
     let long = "x".repeat(1000);
     let event = parse(&format!(r#"["message",{{"roomid":1,"msg":"{long}"}}]"#));
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
-    let event = parse(&format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#));
-    assert!(event.request.is_ok());
-    let event = parse(&format!(r#"["room",{{"roomid":1,"img":"data:{long}"}}]"#));
+    let picture = format!("data:image/png;base64,{long}");
+    let event = parse(&format!(r#"["message",{{"msg":"a","img":"{picture}","roomid":1}},2]"#));
+    let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
+    assert_eq!((message.room, &*message.msg), (RoomId(1), "a"));
+    assert!(
+        matches!(&message.img, Img::Literal(inside) if **inside == picture.as_bytes()["data:".len()..])
+    );
+    let arguments = Some(Omitted::Arguments);
+    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, false, 1000);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
+    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, true, 1000);
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::BinaryUnsupported));
+    let event = ClientEvent::parse(r#"["dance"]"#.into(), arguments, None, false, 1000);
+    assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::UnknownEvent));
+    for not_a_picture in [
+        format!(r#"["room",{{"roomid":1,"img":"{picture}"}}]"#),
+        // Not the `img` of the first argument.
+        format!(r#"["message",{{"roomid":1,"msg":"{picture}","img":"data:"}}]"#),
+        format!(r#"["message",{{"roomid":1,"junk":{{"img":"{picture}"}}}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"data:"}},{{"img":"{picture}"}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"data:{long}"}}]"#),
+        // With something else that is too long.
+        format!(r#"["message",{{"roomid":1,"img":"{picture}","msg":"{long}"}}]"#),
+        format!(r#"["message",{{"roomid":1,"img":"{picture}","msg":"{picture}"}}]"#),
+    ] {
+        let event = parse(&not_a_picture);
+        let too_large = RequestError::Event(Refusal::TooLarge);
+        assert_eq!(event.request.unwrap_err(), too_large, "{not_a_picture}");
+    }
 }
 
 #[test]

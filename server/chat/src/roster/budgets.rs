@@ -5,7 +5,7 @@
 //! save: the first roster, and, in mode delta, each entry that comes or goes. It has a large one. Each is
 //! halved when two kinds of it wait, so that neither keeps the other waiting.
 
-use crate::bucket::Budget;
+use crate::budget::Budget;
 use crate::throttle::RosterThrottle;
 
 /// What one event counts as at least of the small budget: a join storm in a large room must not

@@ -6,7 +6,7 @@ use throng_engine::Now;
 
 use super::budgets::Rates;
 use crate::Lanes;
-use crate::bucket::Budget;
+use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, ShardId};
 use crate::lane::Delivery;

@@ -53,6 +53,112 @@ fn reconnecting_does_not_fill_the_bucket() {
     assert!(!world.take(alice).concat().contains("rate_limited"), "it is paid");
 }
 
+/// Acks of so many messages in room 1, sent at once: how many are ok, and how many say this code.
+fn publish(client: Client, world: &mut World, count: usize, code: &str) -> (usize, usize) {
+    for ack in 0..count {
+        world.send(client, &format!(r#"42{ack}["message",{{"msg":"m","roomid":1}}]"#));
+    }
+    let heard = world.take(client);
+    let with =
+        |part: &str| heard.iter().filter(|m| m.starts_with("43") && m.contains(part)).count();
+    (with(r#""ok":true"#), with(code))
+}
+
+#[test]
+fn the_sessions_of_a_user_share_their_rates_on_all_shards() {
+    let limits = Settings { publish_per_s: 10, publish_burst: 25, join_burst: 8, ..settings() };
+    let mut world = World::new(3, limits);
+    let tabs: Vec<Client> = (0..6).map(|n| world.connect(n % 3, Some(1))).collect();
+    for tab in &tabs {
+        let heard = room(*tab, &mut world, 1);
+        assert!(heard.iter().any(|m| m.starts_with(r#"42["room""#)), "{heard:?}");
+    }
+    let accepted: Vec<usize> =
+        tabs.iter().map(|tab| publish(*tab, &mut world, 20, "rate_limited").0).collect();
+    assert_eq!(accepted, [20, 5, 0, 0, 0, 0]);
+    let joined = (0..6).filter(|n| {
+        let heard = room(tabs[*n as usize], &mut world, 2);
+        !heard.concat().contains("rate_limited")
+    });
+    assert_eq!(joined.count(), 2, "six of eight joins were used");
+    let other = world.connect(0, Some(2));
+    room(other, &mut world, 1);
+    assert_eq!(
+        publish(other, &mut world, 20, "rate_limited"),
+        (20, 0),
+        "another user has their own"
+    );
+}
+
+#[test]
+fn the_bytes_of_a_day_are_the_users_and_the_refusal_says_when() {
+    let limits = Settings {
+        user_mib_per_day: 1,
+        publish_per_s: 0,
+        message_chars_max: 1 << 18,
+        event_bytes_max: 1 << 20,
+        ..settings()
+    };
+    let mut world = World::new(2, limits);
+    let tabs = [world.connect(0, Some(1)), world.connect(1, Some(1))];
+    for tab in tabs {
+        room(tab, &mut world, 1);
+    }
+    let quarter = "x".repeat(1 << 18);
+    for n in 0..4 {
+        say(tabs[n % 2], &mut world, 1, &quarter);
+        assert!(world.take(tabs[0]).concat().contains(&quarter));
+    }
+    let half = &quarter[..1 << 17];
+    let event = format!(r#"421["message",{{"roomid":1,"msg":"{half}"}}]"#);
+    world.send(tabs[0], &event);
+    let eighth_of_a_day_ms = 24 * 60 * 60 * 1000 / 8;
+    let heard = world.take(tabs[0]);
+    assert!(
+        heard[0].contains(r#""ok":false,"code":"quota_exceeded","message":"You "#),
+        "{heard:?}"
+    );
+    assert!(
+        heard[0].ends_with(&format!(r#","retry_after_ms":{eighth_of_a_day_ms}}}]"#)),
+        "{heard:?}"
+    );
+    // An image counts as what it decodes to, and a session that comes later is no new user.
+    let tab = world.connect(0, Some(1));
+    room(tab, &mut world, 1);
+    let image = format!("data:image/png;base64,{}", "A".repeat(1 << 18));
+    let event = format!(r#"42["message",{{"roomid":1,"img":"{image}"}}]"#);
+    world.send(tab, &event);
+    let heard = world.take(tab);
+    assert!(heard[0].starts_with(r#"42["chat_error",{"event":"message","code":"quota_exceeded""#));
+    assert!(heard[0].contains(r#""retry_after_ms":"#), "{heard:?}");
+    assert_eq!(world.counter("refused_quota_exceeded"), 2);
+    let other = world.connect(1, Some(2));
+    room(other, &mut world, 1);
+    world.send(other, &event);
+    assert!(world.take(other).concat().contains("/storage/images/"), "another user has their own");
+}
+
+#[test]
+fn images_have_a_rate_of_their_own() {
+    let mut world = World::new(1, Settings { uploads_per_minute: 2, ..settings() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    world.take(alice);
+    let event = r#"42["message",{"roomid":1,"img":"data:image/png;base64,iVBORw0KGgo="}]"#;
+    let mut accepted = Vec::new();
+    for _ in 0..3 {
+        world.send(alice, event);
+        accepted.push(world.take(alice).concat().contains("/storage/images/"));
+    }
+    assert_eq!(accepted, [true, true, false]);
+    say(alice, &mut world, 1, "a text");
+    assert!(world.take(alice).concat().contains("a text"));
+    world.advance(30_000);
+    world.take(alice);
+    world.send(alice, event);
+    assert!(world.take(alice).concat().contains("/storage/images/"));
+}
+
 #[test]
 fn sessions_beyond_the_bound_are_refused_when_they_connect() {
     let mut world = World::new(

@@ -9,6 +9,7 @@ use super::session::{Assembly, Beat};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{SessionId, SocketId};
+use crate::long_packets::Shortened;
 use crate::now::Now;
 use crate::request::Endpoint;
 
@@ -75,7 +76,18 @@ impl Engine {
             values_max: self.settings.json_values_max,
             attachments_max: self.settings.attachments_max,
         };
-        let Ok(packet) = sio::decode(text, &limits) else {
+        let shortened = match &self.traits.long_packets {
+            Some(long) => long.shorten(text),
+            None => Some(Shortened { packet: text.into(), omitted: None }),
+        };
+        // Long acks mean nothing, as short ones do not.
+        let Some(Shortened { packet: text, omitted }) = shortened else {
+            if !text.starts_with('3') {
+                self.end(id, CloseReason::ParseError);
+            }
+            return;
+        };
+        let Ok(packet) = sio::decode(&text, &limits) else {
             return self.end(id, CloseReason::ParseError);
         };
         let session = self.live(id);
@@ -122,7 +134,10 @@ impl Engine {
                 self.session_events.push_back(SessionEvent::Disconnected { session: id });
             }
             sio::Kind::Event => {
-                let data = packet.data.expect(HAS_DATA).into();
+                let data = packet.data.expect(HAS_DATA);
+                let before = data.as_ptr().addr() - text.as_ptr().addr();
+                let omitted = omitted.map(|omitted| omitted.behind(before));
+                let data = data.into();
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
                     session: id,
@@ -131,6 +146,7 @@ impl Engine {
                     data,
                     is_binary: false,
                     attachments: Vec::new(),
+                    omitted,
                 });
             }
             sio::Kind::BinaryEvent => {
@@ -143,6 +159,7 @@ impl Engine {
                     namespace,
                     ack: packet.ack,
                     data: data.into(),
+                    omitted,
                     missing: packet.attachments,
                     attachments: Vec::new(),
                     bytes: 0,
@@ -178,7 +195,7 @@ impl Engine {
             self.live_mut(id).assembly = Some(Box::new(assembly));
             return;
         }
-        let Assembly { namespace, ack, data, attachments, .. } = assembly;
+        let Assembly { namespace, ack, data, omitted, attachments, .. } = assembly;
         self.counters.events_in += 1;
         self.session_events.push_back(SessionEvent::Event {
             session: id,
@@ -187,6 +204,7 @@ impl Engine {
             data,
             is_binary: true,
             attachments,
+            omitted,
         });
     }
 

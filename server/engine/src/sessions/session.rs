@@ -8,6 +8,7 @@ use super::addresses::AddressId;
 use super::poll_queue::Polling;
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId, Sid, SocketId};
+use crate::long_packets::Omitted;
 use crate::now::Now;
 use crate::request::Endpoint;
 
@@ -33,6 +34,7 @@ pub(crate) struct Assembly {
     pub(crate) namespace: u8,
     pub(crate) ack: Option<u64>,
     pub(crate) data: Box<str>,
+    pub(crate) omitted: Option<Omitted>,
     pub(crate) missing: u32,
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) bytes: usize,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use throng_store::hash_token;
 use throng_wire::http::Caller;
 
-use crate::common::{bench, caller, post};
+use crate::common::{Answer, Bench, bench, bench_with, caller, post};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("object").keys().map(String::as_str).collect()
@@ -194,4 +194,91 @@ async fn a_failed_login_does_not_say_what_is_wrong() {
         answer.is(200, json!({ "errno": 1, "message": text }));
         assert_eq!(answer.header("set-cookie"), "");
     }
+}
+
+async fn log_in(bench: &Bench, name: &str, password: &str, ip: &str) -> Answer {
+    let body = json!({ "name": name, "password": password }).to_string();
+    let mut request = post("/api/login", "application/json", body);
+    request.extensions_mut().insert(caller(ip));
+    bench.send(request).await
+}
+
+fn wait_s(answer: &Answer) -> u32 {
+    answer.header("retry-after").parse().expect("seconds")
+}
+
+#[tokio::test]
+async fn wrong_passwords_from_everywhere_are_put_off_and_the_owner_is_not() {
+    let bench = bench_with(|settings, _| settings.failures_max = 5).await;
+    bench.register("a@b.c").await;
+    // Whether there is such an account makes no difference.
+    for name in ["a@b.c", "unknown@b.c"] {
+        let mut statuses = Vec::new();
+        for n in 0..250 {
+            let answer = log_in(&bench, name, "guess!", &format!("198.51.{}.7", n)).await;
+            if answer.status == 429 {
+                assert_eq!(answer.json(), json!({ "message": "Too Many Attempts." }));
+                assert!(wait_s(&answer) >= 1);
+            }
+            statuses.push(answer.status.as_u16());
+        }
+        assert_eq!(statuses[..6], [200, 200, 200, 200, 200, 429], "{name}");
+        assert!(statuses.iter().filter(|status| **status == 200).count() < 10, "{name}");
+    }
+    let stranger = log_in(&bench, "a@b.c", "secret", "203.0.113.1").await;
+    assert_eq!(stranger.status, 429, "the right password makes no difference");
+    // Where the account was registered.
+    assert_eq!(log_in(&bench, "a@b.c", "secret", "192.0.2.7").await.json()["errno"], 0);
+    bench.register("other@b.c").await;
+    assert_eq!(log_in(&bench, "other@b.c", "secret", "198.51.1.7").await.json()["errno"], 0);
+    let put_off = &bench.deps.counters.logins_put_off;
+    assert!(put_off.load(std::sync::atomic::Ordering::Relaxed) > 480);
+}
+
+#[tokio::test]
+async fn an_address_with_a_valid_token_is_known() {
+    let bench = bench_with(|settings, _| {
+        settings.failures_max = 2;
+        settings.api_per_minute = 1000;
+    })
+    .await;
+    let token = bench.register("a@b.c").await["api_token"].as_str().expect("token").to_owned();
+    let mut request = crate::common::get(&format!("/api/user?api_token={token}"), &[]);
+    request.extensions_mut().insert(caller("203.0.113.9"));
+    assert_eq!(bench.send(request).await.status, 200);
+    for n in 0..3 {
+        log_in(&bench, "a@b.c", "guess!", &format!("198.51.100.{n}")).await;
+    }
+    assert_eq!(log_in(&bench, "a@b.c", "secret", "203.0.113.8").await.status, 429);
+    assert_eq!(log_in(&bench, "a@b.c", "secret", "203.0.113.9").await.json()["errno"], 0);
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated() {
+    let bench = bench_with(|_, options| {
+        options.password_cost = throng_store::PasswordCost::Standard;
+        options.hash_threads = 1;
+        options.hash_queue_max = 1;
+    })
+    .await;
+    let bench = std::sync::Arc::new(bench);
+    let mut logins = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let bench = bench.clone();
+        let name = format!("{n}@b.c");
+        logins.spawn(async move { log_in(&bench, &name, "secret", "192.0.2.7").await });
+    }
+    let mut refused = 0;
+    for answer in logins.join_all().await {
+        match answer.status.as_u16() {
+            200 => assert_eq!(answer.json()["errno"], 1),
+            503 => {
+                assert_eq!(answer.json(), json!({ "message": "Service Unavailable" }));
+                assert!(wait_s(&answer) >= 1);
+                refused += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0, "the queue takes one");
 }

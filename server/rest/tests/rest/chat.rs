@@ -1,12 +1,15 @@
 //! Rooms, history, uploads, the robot.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
 use http_body::Frame;
 use serde_json::{Value, json};
+use throng_rest::Deps;
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -264,6 +267,36 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
     bench.send(broken).await.is(400, json!({ "message": "Bad Request" }));
     let without_boundary = crate::common::post("/api/file/uploadimg", "multipart/form-data", "x");
     bench.send(without_boundary).await.is(400, json!({ "message": "Bad Request" }));
+}
+
+#[tokio::test]
+async fn an_upload_beyond_what_its_user_may_send_is_refused_until_it_is_free_again() {
+    let mut bench = bench().await;
+    let (id, token) = user(&bench, "ann@b.c").await;
+    let (_, other) = user(&bench, "bob@b.c").await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let deps = Deps {
+        take_upload: Arc::new(move |user, bytes| {
+            log.lock().expect("lock").push((user, bytes));
+            if user == id { Err(Duration::from_millis(41_500)) } else { Ok(()) }
+        }),
+        ..bench.deps.clone()
+    };
+    bench.api = throng_rest::router(deps);
+    for uri in ["/api/file/uploadimg", "/api/file/avatar"] {
+        let refused = bench.send(upload(uri, &token, "1", &png(), "image/png")).await;
+        refused.is(429, json!({ "message": "Too Many Attempts." }));
+        assert_eq!(refused.header("retry-after"), "42");
+    }
+    assert!(!bench.dir.path().join("data/storage").exists(), "nothing was kept");
+    let saved = bench.send(upload("/api/file/uploadimg", &other, "1", &png(), "image/png")).await;
+    assert_eq!(saved.json()["errno"], 200);
+    let bytes = png().len() as u64;
+    assert_eq!(*asked.lock().expect("lock"), [(id, bytes), (id, bytes), (id + 1, bytes)]);
+    // What is no upload at all is not booked.
+    bench.send(upload("/api/file/uploadimg", &token, "99", &png(), "image/png")).await;
+    assert_eq!(asked.lock().expect("lock").len(), 3);
 }
 
 /// A body that never ends.

@@ -91,6 +91,8 @@ pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Ben
         on_request: Arc::new(move |route, status| {
             request_log.lock().expect("lock").push((route.to_owned(), status));
         }),
+        take_upload: Arc::new(|_, _| Ok(())),
+        counters: Arc::default(),
         metrics: Arc::new(|| "throng_rooms 2\n".to_owned()),
     };
     Bench { dir, store, api: router(deps.clone()), deps, revoked, changed, requests }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::common::{bench, bench_with};
 use crate::everywhere;
-use throng_store::{NewUser, RegisterError, StoreError, TokenScope, format_datetime, hash_token};
+use throng_store::{
+    NewUser, RegisterError, StoreError, TokenScope, Urgency, format_datetime, hash_token,
+};
 
 fn hash(token: &str) -> [u8; 32] {
     hash_token(token).expect("the store's tokens have the shape of one")
@@ -66,7 +68,7 @@ async fn login_needs_the_password_and_accepts_any_spelling_of_the_email() {
     assert_eq!((user.name.as_str(), user.email.as_str()), ("Bob", "Bob@example.org"));
     let login = |email: &'static str, password: &'static str| {
         let store = bench.store.clone();
-        async move { store.verify_login(email, password.into()).await.expect("verify") }
+        async move { store.verify_login(email, password.into(), Urgency::Other).await.expect("verify") }
     };
     assert_eq!(login("bob@EXAMPLE.org", "secret").await, Some(user));
     assert_eq!(login("bob@example.org", "Secret").await, None);
@@ -85,8 +87,9 @@ async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
     .execute(&second_db)
     .await
     .expect("update");
-    let login =
-        async |password: &str| bench.store.verify_login("old@example.org", password.into()).await;
+    let login = async |password: &str| {
+        bench.store.verify_login("old@example.org", password.into(), Urgency::Other).await
+    };
     let stored = async || {
         sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")
             .fetch_one(&second_db)

@@ -75,6 +75,12 @@ pub struct Event<'a> {
     pub args: &'a str,
 }
 
+/// Digits of the largest number of 64 bits.
+const ID_DIGITS_MAX: usize = 20;
+/// Bytes in which [`without_args`] looks for the data of a packet, and for the end of an event's name.
+const HEAD_BYTES_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 512;
+
 /// Decodes one packet: the data of an Engine.IO message, after its `4`.
 ///
 /// # Errors
@@ -149,6 +155,36 @@ pub fn first_arg(args: &str) -> Option<&str> {
     Some(&args[start..end])
 }
 
+/// Whether a packet is an event without attachments, by its first byte.
+pub fn is_plain_event(text: &str) -> bool {
+    text.starts_with('2')
+}
+
+/// An event packet without its arguments, valid or not, that may be too long to be looked at. A name that
+/// is long, or ends in an escape that is, is cut. `None`: it is no event, or its data does not begin as
+/// that of one does.
+pub fn without_args(text: &str) -> Option<String> {
+    if !text.starts_with(['2', '5']) {
+        return None;
+    }
+    let open = text.bytes().take(HEAD_BYTES_MAX).position(|byte| byte == b'[')?;
+    let (head, data) = text.split_at(open + 1);
+    let seen = &data[..data.floor_char_boundary(NAME_BYTES_MAX)];
+    let seen = &seen[json::skip_space(seen.as_bytes(), 0)..];
+    let name = match seen.strip_prefix('"') {
+        Some(inside) => match json::skip_value(seen, 0, json::SCALAR) {
+            Ok(end) => &seen[1..end - 1],
+            Err(_) => &inside[..json::plain_prefix(inside.as_bytes())],
+        },
+        None => {
+            let is_of_number = |b: &u8| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+            let length = seen.bytes().take_while(is_of_number).count();
+            Some(&seen[..length]).filter(|name| !name.is_empty())?
+        }
+    };
+    Some(format!("{head}\"{name}\"]"))
+}
+
 /// `<count>-`, at least one.
 fn attachments(text: &str, attachments_max: u32) -> Result<(u32, &str), Fault> {
     let (digits, rest) = text.split_once('-').ok_or(Fault::AttachmentsInvalid)?;
@@ -163,7 +199,9 @@ fn attachments(text: &str, attachments_max: u32) -> Result<(u32, &str), Fault> {
 }
 
 fn ack_id(text: &str) -> Result<(Option<u64>, &str), Fault> {
-    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    // One digit more than any number of 64 bits has is enough to know that it is none.
+    let digits = text.bytes().take(ID_DIGITS_MAX + 1);
+    let end = digits.take_while(u8::is_ascii_digit).count();
     if end == 0 {
         return Ok((None, text));
     }

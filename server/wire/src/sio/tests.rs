@@ -388,3 +388,37 @@ proptest! {
         let _ = first_arg(&text);
     }
 }
+
+#[test]
+fn of_an_event_too_long_to_look_at_the_name_remains() {
+    let long = "x".repeat(5000);
+    for (packet, rest) in [
+        (format!(r#"2["name",{{"a":"{long}"#), r#"2["name"]"#.to_owned()),
+        (format!(r#"53-/a,12[ "na\u00e9me" ,"{long}"]"#), r#"53-/a,12["na\u00e9me"]"#.to_owned()),
+        (format!(r#"2["{long}"]"#), format!(r#"2["{}"]"#, &long[..NAME_SEEN])),
+        (format!("2[\"{}\"]", "\u{e9}".repeat(5000)), format!("2[\"{}\"]", "\u{e9}".repeat(255))),
+        (format!(r#"2["ab{}"]"#, r"\n".repeat(5000)), r#"2["ab"]"#.to_owned()),
+        (format!("2[-17e5,{long}"), r#"2["-17e5"]"#.to_owned()),
+    ] {
+        assert_eq!(without_args(&packet).as_deref(), Some(&*rest), "{}", &packet[..20]);
+        let limits = Limits { depth_max: 8, values_max: 8, attachments_max: 8 };
+        assert!(decode(&rest, &limits).is_ok(), "{rest}");
+    }
+    for other in ["", "0{}", "1", "3[]", "6[]", "2", "2{", "2[", "2[ ", "2[{", "7[\"x\"]"] {
+        assert_eq!(without_args(other), None, "{other}");
+    }
+    let far = format!("2{}[\"x\"]", "7".repeat(5000));
+    assert_eq!(without_args(&far), None);
+}
+
+/// Bytes of a name that are looked at, less its quote.
+const NAME_SEEN: usize = 511;
+
+#[test]
+fn an_id_of_any_length_is_no_number_of_64_bits() {
+    let limits = Limits { depth_max: 8, values_max: 8, attachments_max: 8 };
+    for digits in [21, 22, 5000] {
+        let packet = format!("2{}[\"x\"]", "1".repeat(digits));
+        assert_eq!(decode(&packet, &limits).unwrap_err(), Fault::AckIdOverflow, "{digits}");
+    }
+}

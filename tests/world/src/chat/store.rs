@@ -10,6 +10,7 @@ use throng_chat::{
     Seq, StoreDown, StoredMessage, TokenHash, UserCard, UserId,
 };
 
+const IMAGE_BYTES_MAX: usize = 3 << 20;
 /// Messages in the answer to one fetch, so that a gap takes several.
 const FETCH_MAX: usize = 2;
 
@@ -250,9 +251,11 @@ impl crate::Store<Chat> for Store {
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome: up }
             }
-            Command::SaveImage { session, .. } => {
-                let url = "/storage/images/messages/aa/aa.png".into();
-                let outcome = up.map(|()| url).map_err(|StoreDown| ImageFault::StoreDown);
+            Command::SaveImage { session, image } => {
+                let decoded = image.decode(IMAGE_BYTES_MAX);
+                let up = up.map_err(|StoreDown| ImageFault::StoreDown);
+                let url = "/storage/images/messages/aa/aa.png";
+                let outcome = up.and(decoded).map(|_| url.into());
                 Reply::ImageSaved { session, outcome }
             }
         }

@@ -1,0 +1,297 @@
+//! What a user may do in a time, whatever sessions and shards they do it on: one table for all shards.
+//!
+//! Each rate is a token bucket in eight bytes (GCRA): the time at which the bucket would be full again, and
+//! the user it belongs to. Shards share the words and no lock: taking is one exchange.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use throng_engine::Now;
+
+use crate::ids::UserId;
+use crate::settings::Settings;
+
+const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
+const DAY_US: u64 = 24 * 60 * MINUTE_US;
+
+/// Users that share a set differ in the upper 16 bits of their ids.
+const SETS: usize = 1 << 16;
+/// Users of one set who are remembered.
+const WAYS: usize = 4;
+/// Sets that are made together, when the first of their users comes.
+const PAGE_SETS: usize = 256;
+/// A word is the upper half of the user's id, and a time in microseconds: enough for eight years.
+const TIME_BITS: u32 = 48;
+const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
+/// Exchanges that others were faster in, until the user is given what they ask for.
+const TRIES_MAX: usize = 64;
+
+/// The rates of all users of a process.
+#[derive(Debug)]
+pub struct Quotas {
+    publishes: Rate,
+    joins: Rate,
+    uploads: Rate,
+    bytes: Rate,
+    displaced: AtomicU64,
+}
+
+/// Why a user has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// Too many in a short time.
+    Rate { wait_s: u32 },
+    /// Too many bytes in a day.
+    Bytes { wait_s: u32 },
+}
+
+impl Exceeded {
+    /// Until the same would be allowed.
+    #[must_use]
+    pub fn wait_s(self) -> u32 {
+        match self {
+            Exceeded::Rate { wait_s } | Exceeded::Bytes { wait_s } => wait_s,
+        }
+    }
+}
+
+/// One token bucket for each user. No limit if `period_us` is 0.
+#[derive(Debug)]
+struct Rate {
+    /// What `per_period` units cost.
+    period_us: u64,
+    per_period: u64,
+    burst_us: u64,
+    pages: Box<[OnceLock<Page>]>,
+}
+
+type Page = Box<[AtomicU64]>;
+
+impl Quotas {
+    /// Full buckets for everyone.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Quotas {
+        let mib = u64::from(settings.user_mib_per_day);
+        let uploads = settings.uploads_per_minute;
+        Quotas {
+            publishes: Rate::new(SECOND_US, settings.publish_per_s, settings.publish_burst),
+            joins: Rate::new(SECOND_US, settings.join_per_s, settings.join_burst),
+            uploads: Rate::new(MINUTE_US, uploads, uploads),
+            bytes: Rate { burst_us: DAY_US, ..Rate::of(DAY_US, mib << 20) },
+            displaced: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn take_publish(&self, now: Now, user: UserId) -> Result<(), Exceeded> {
+        self.take(&self.publishes, now, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
+    }
+
+    pub(crate) fn take_join(&self, now: Now, user: UserId) -> Result<(), Exceeded> {
+        self.take(&self.joins, now, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
+    }
+
+    /// Bytes that a user writes.
+    pub(crate) fn take_bytes(&self, now: Now, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+        self.take(&self.bytes, now, user, bytes).map_err(|wait_s| Exceeded::Bytes { wait_s })
+    }
+
+    /// An image of so many bytes.
+    ///
+    /// # Errors
+    /// Nothing is taken from the bytes if there were too many images, and one image if there were too
+    /// many bytes.
+    pub fn take_upload(&self, now: Now, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+        let uploads = self.take(&self.uploads, now, user, 1);
+        uploads.map_err(|wait_s| Exceeded::Rate { wait_s })?;
+        self.take_bytes(now, user, bytes)
+    }
+
+    /// Users whose bucket was forgotten before it was full, because others of their set had used more.
+    #[must_use]
+    pub fn displaced(&self) -> u64 {
+        self.displaced.load(Relaxed)
+    }
+
+    fn take(&self, rate: &Rate, now: Now, user: UserId, units: u64) -> Result<(), u32> {
+        let taken = rate.take(now.0 / 1_000, user, units);
+        if taken == Ok(Place::OfAnother) {
+            self.displaced.fetch_add(1, Relaxed);
+        }
+        // Rounded up: who comes back then is served.
+        let seconds = |wait_us: u64| u32::try_from(wait_us.div_ceil(SECOND_US)).unwrap_or(u32::MAX);
+        taken.map(drop).map_err(seconds)
+    }
+}
+
+/// Where a bucket was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    /// The bucket there was not full.
+    OfAnother,
+}
+
+impl Rate {
+    fn new(period_us: u64, per_period: u32, burst: u32) -> Rate {
+        let rate = Rate::of(period_us, per_period.into());
+        // As many as fit one by one, however a single one is rounded.
+        Rate { burst_us: u64::from(burst.max(1)) * rate.cost_us(1), ..rate }
+    }
+
+    fn of(period_us: u64, per_period: u64) -> Rate {
+        let pages = (0..SETS / PAGE_SETS).map(|_| OnceLock::new()).collect();
+        let period_us = if per_period == 0 { 0 } else { period_us };
+        Rate { period_us, per_period, burst_us: 0, pages }
+    }
+
+    fn cost_us(&self, units: u64) -> u64 {
+        let cost = u128::from(units) * u128::from(self.period_us);
+        u64::try_from(cost.div_ceil(u128::from(self.per_period.max(1)))).unwrap_or(u64::MAX)
+    }
+
+    /// Takes units; else answers after how many microseconds they could be taken.
+    fn take(&self, now_us: u64, user: UserId, units: u64) -> Result<Place, u64> {
+        if self.period_us == 0 || units == 0 {
+            return Ok(Place::Free);
+        }
+        let cost_us = self.cost_us(units);
+        let (set, tag) = (user.0 as usize % SETS, u64::from(user.0) / SETS as u64);
+        let page = self.pages[set / PAGE_SETS]
+            .get_or_init(|| (0..PAGE_SETS * WAYS).map(|_| AtomicU64::new(0)).collect());
+        let words = &page[set % PAGE_SETS * WAYS..][..WAYS];
+        for _ in 0..TRIES_MAX {
+            let (word, found) = Rate::choose(words, tag, now_us);
+            let full_at = found & TIME_MAX;
+            let is_own = found >> TIME_BITS == tag && full_at > now_us;
+            let debt_us = if is_own { full_at - now_us } else { 0 };
+            if debt_us.saturating_add(cost_us) > self.burst_us {
+                return Err((debt_us.saturating_add(cost_us) - self.burst_us).min(DAY_US));
+            }
+            let full_at_next = (now_us + debt_us + cost_us).min(TIME_MAX);
+            let next = tag << TIME_BITS | full_at_next;
+            if word.compare_exchange(found, next, Relaxed, Relaxed).is_ok() {
+                let is_displaced = !is_own && full_at > now_us;
+                return Ok(if is_displaced { Place::OfAnother } else { Place::Free });
+            }
+        }
+        Ok(Place::Free)
+    }
+
+    /// The user's own word, else the one whose bucket is fullest, and its value. To be forgotten by
+    /// coming back a user would need others in their set who have used more than they have.
+    fn choose(words: &[AtomicU64], tag: u64, now_us: u64) -> (&AtomicU64, u64) {
+        let mut fullest = (&words[0], words[0].load(Relaxed));
+        for word in words {
+            let value = word.load(Relaxed);
+            if value >> TIME_BITS == tag && value & TIME_MAX > now_us {
+                return (word, value);
+            }
+            if value & TIME_MAX < fullest.1 & TIME_MAX {
+                fullest = (word, value);
+            }
+        }
+        fullest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now(5_000_000_000);
+
+    fn quotas() -> Quotas {
+        Quotas::new(&Settings { user_mib_per_day: 1, ..Settings::default() })
+    }
+
+    #[test]
+    fn a_burst_passes_and_one_more_waits_for_a_token() {
+        for per_s in [20, 30, 7] {
+            let settings = Settings { publish_per_s: per_s, ..Settings::default() };
+            let quotas = Quotas::new(&settings);
+            let take = |now| quotas.take_publish(now, UserId(1)).is_ok();
+            assert_eq!((0..100).filter(|_| take(NOW)).count(), 60, "{per_s}");
+            let token_ms = 1000_u64.div_ceil(per_s.into());
+            assert!(!take(NOW.plus_ms(token_ms - 1)));
+            assert!(take(NOW.plus_ms(token_ms)));
+            assert!(!take(NOW.plus_ms(token_ms)));
+        }
+    }
+
+    #[test]
+    fn each_user_has_a_bucket_and_nobody_elses() {
+        let quotas = quotas();
+        // All of one set, and of the next.
+        let users = [1, 1 + (1 << 16), 1 + (2 << 16), 1 + (3 << 16), 2].map(UserId);
+        for user in users {
+            assert_eq!((0..100).filter(|_| quotas.take_publish(NOW, user).is_ok()).count(), 60);
+        }
+        for user in users {
+            assert!(quotas.take_publish(NOW, user).is_err());
+        }
+        assert_eq!(quotas.displaced(), 0);
+    }
+
+    #[test]
+    fn of_more_users_than_fit_the_one_who_used_least_is_forgotten() {
+        let quotas = quotas();
+        let user = |n: u32| UserId(1 + (n << 16));
+        for n in 0..4 {
+            for _ in 0..=n {
+                quotas.take_publish(NOW, user(n)).expect("within the burst");
+            }
+        }
+        quotas.take_publish(NOW, user(4)).expect("within the burst");
+        assert_eq!(quotas.displaced(), 1);
+        let left = |n| (0..100).filter(|_| quotas.take_publish(NOW, user(n)).is_ok()).count();
+        assert_eq!((left(3), left(2), left(1)), (56, 57, 58));
+        // A full bucket is nothing to remember.
+        let later = NOW.plus_ms(10_000);
+        (10..14).for_each(|n| quotas.take_publish(later, user(n)).expect("within the burst"));
+        assert_eq!(quotas.displaced(), 1);
+    }
+
+    #[test]
+    fn the_bytes_of_a_day_come_back_evenly() {
+        let quotas = quotas();
+        let take = |now, bytes| quotas.take_bytes(now, UserId(1), bytes);
+        assert_eq!(take(NOW, (1 << 20) + 1), Err(Exceeded::Bytes { wait_s: 1 }));
+        assert_eq!(take(NOW, 1 << 19), Ok(()));
+        assert_eq!(take(NOW, 1 << 19), Ok(()));
+        let Err(Exceeded::Bytes { wait_s }) = take(NOW, 1 << 18) else { panic!("it is used up") };
+        assert_eq!(wait_s, 24 * 60 * 60 / 4);
+        let free_at = NOW.plus_ms(u64::from(wait_s) * 1000);
+        assert!(take(Now(free_at.0 - 1_000_000_000), 1 << 18).is_err());
+        assert_eq!(take(free_at, 1 << 18), Ok(()));
+        assert_eq!(quotas.take_bytes(NOW, UserId(2), 1 << 20), Ok(()));
+    }
+
+    #[test]
+    fn images_have_a_rate_besides_their_bytes() {
+        let settings = Settings { uploads_per_minute: 6, ..Settings::default() };
+        let quotas = Quotas::new(&settings);
+        let take = |now| quotas.take_upload(now, UserId(1), 1000);
+        (0..6).for_each(|_| assert_eq!(take(NOW), Ok(())));
+        assert_eq!(take(NOW), Err(Exceeded::Rate { wait_s: 10 }));
+        assert_eq!(take(NOW.plus_ms(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn without_limits_nothing_is_counted() {
+        let settings = Settings {
+            publish_per_s: 0,
+            join_per_s: 0,
+            uploads_per_minute: 0,
+            user_mib_per_day: 0,
+            ..Settings::default()
+        };
+        let quotas = Quotas::new(&settings);
+        for _ in 0..10_000 {
+            assert!(quotas.take_publish(NOW, UserId(1)).is_ok());
+            assert!(quotas.take_join(NOW, UserId(1)).is_ok());
+            assert!(quotas.take_upload(NOW, UserId(1), 1 << 40).is_ok());
+        }
+    }
+}
