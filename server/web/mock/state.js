@@ -71,9 +71,9 @@ export function addMessage(room, user, { msg, img, time, cid }) {
 
 /** The author alone sees the e-mail; all other users see an opaque id. */
 export function messageFor(message, reader) {
-  const { user, cid: _, ...fields } = message;
+  const { user, id, seq, roomid, msg, img, time } = message;
   const userid = reader === user ? user.email : `u${user.id}`;
-  return { userid, username: user.name, src: user.avatar, ...fields };
+  return { userid, username: user.name, src: user.avatar, id, seq, roomid, msg, img, time };
 }
 
 export function historyPage(room, reader, current, total) {

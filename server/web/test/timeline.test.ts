@@ -16,6 +16,7 @@ const message = (seq: number, change: Partial<Message> = {}): Message => ({
 
 const outgoing = (change: Partial<Outgoing> = {}): Outgoing => ({
   key: "o1",
+  cid: "c1",
   msg: "hello",
   img: "",
   picture: null,

@@ -62,8 +62,8 @@ pub(super) struct Log {
     known: Seq,
     /// The store may have messages up to here without having said so.
     doubted: Seq,
-    /// What the store was asked for: messages behind this one.
-    fetching: Option<Seq>,
+    /// What the store was asked for: messages behind this one, and what was in doubt then.
+    fetching: Option<(Seq, Seq)>,
     fetch_at: Now,
     gap_grace_ms: u64,
 }
@@ -164,7 +164,8 @@ impl Log {
     pub(super) fn doubt(&mut self, now: Now, count: usize) {
         let at = now.plus_ms(FETCH_RETRY_MS);
         self.fetch_at = self.fetch_at().map_or(at, |old| old.min(at));
-        self.doubted = self.doubted.max(Seq(self.known.0 + count as u64));
+        // Behind what was in doubt before: that may have been kept as well.
+        self.doubted = Seq(self.known.max(self.doubted).0 + count as u64);
     }
 
     /// The store has not said yet what became of a batch.
@@ -199,7 +200,7 @@ impl Log {
     }
 
     pub(super) fn asked(&mut self) {
-        self.fetching = Some(self.seq);
+        self.fetching = Some((self.seq, self.doubted));
     }
 
     /// The store did not answer.
@@ -211,12 +212,14 @@ impl Log {
     /// The store has answered and its messages were offered. If it had nothing, what is missing
     /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
-        let after = self.fetching.take().expect("an answer follows a question");
+        let (after, doubted) = self.fetching.take().expect("an answer follows a question");
         self.fetch_at = now;
         if self.seq > after {
             return;
         }
-        self.doubted = Seq(0);
+        if self.doubted == doubted {
+            self.doubted = Seq(0);
+        }
         if !self.is_missing() {
             return;
         }

@@ -52,6 +52,28 @@ fn a_tip_is_fetched_at_once() {
 }
 
 #[test]
+fn what_is_in_doubt_is_asked_for_until_the_store_has_no_more_of_it() {
+    let mut log = Log::new(Seq(2));
+    log.doubt(Now(0), 2);
+    assert_eq!(log.fetch_at(), Some(Now(0).plus_ms(FETCH_RETRY_MS)));
+    assert_eq!(log.missing(), (Seq(2), Seq(4)));
+    assert!(!log.is_missing(), "it may not exist");
+    log.asked();
+    // Both batches may have been kept.
+    log.doubt(Now(1), 1);
+    assert_eq!(offer(&mut log, &[3]), [3]);
+    log.fetched(Now(5), true);
+    assert_eq!((log.fetch_at(), log.missing()), (Some(Now(5)), (Seq(3), Seq(5))));
+    log.asked();
+    log.doubt(Now(6), 1);
+    log.fetched(Now(7), true);
+    assert_eq!(log.missing(), (Seq(3), Seq(6)), "it was asked before the last doubt");
+    log.asked();
+    log.fetched(Now(8), true);
+    assert_eq!((log.fetch_at(), log.is_doubted()), (None, false));
+}
+
+#[test]
 fn what_waits_is_bounded_and_own_messages_are_never_dropped() {
     let mut log = Log::new(Seq(0));
     for seq in 2..2 + AHEAD_MAX as u64 {
