@@ -28,7 +28,7 @@ use throng_runtime::clock::Clock;
 use throng_runtime::clock::unix_ms;
 use throng_runtime::http::{self, HttpSettings, OnRequest, Running};
 use throng_runtime::launch::{Launch, Shards, random, seeds};
-use throng_runtime::lifetime::{raise_descriptor_limit, wait_for_stop_signal, wait_until_started};
+use throng_runtime::lifetime::{StopSignals, raise_descriptor_limit, wait_until_started};
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::link::ToShard;
 use throng_runtime::listen::bind_unix;
@@ -158,9 +158,10 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     turning.set(State::Ok);
     shards.watch(move |hung| turning.set_fault(hung));
     tracing::info!(addr = %shards.addr, shards = config.server.shards, "listening");
+    let signals = StopSignals::catch()?;
     // The server runs with a closed standard output too.
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
-    wait_for_stop_signal(&mut shards).await?;
+    signals.wait(&mut shards).await?;
     tracing::info!("stopping");
     if let Some(unix) = unix {
         unix.abort();

@@ -110,6 +110,11 @@ struct Slot {
 }
 
 impl Slot {
+    /// Bytes that wait for the pipe, shared ones included.
+    fn waiting(&self) -> usize {
+        self.span.len() + self.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
     fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {
         if !self.is_dirty && !self.is_blocked {
             self.is_dirty = true;
@@ -173,10 +178,10 @@ impl Outbox {
         let slot = self.slot(pipe).expect("a session's pipe is open");
         let (old, copied) = (slot.class, slot.pending.as_ref().map_or(0, |p| p.copied));
         (slot.class, slot.bound) = (class, bound);
-        let waiting = slot.span.len() + slot.pending.as_ref().map_or(0, |p| p.bytes);
+        let is_over = slot.waiting() > bound as usize;
         self.held.change(old, copied, 0);
         self.held.change(class, 0, copied);
-        if waiting > bound as usize {
+        if is_over {
             // The bound of the other class was higher.
             let slot = find(&mut self.slots, pipe).expect("it was found above");
             slot.note_over(pipe, &mut self.over);
@@ -317,9 +322,7 @@ impl Outbox {
     }
 
     pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
-        self.slot(pipe).map_or(0, |slot| {
-            slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes)
-        })
+        self.slot(pipe).map_or(0, |slot| slot.waiting())
     }
 
     /// Changes what waits behind everything else, and books it.

@@ -16,7 +16,7 @@
 //! 1. [`launch::Launch::start`] binds the address and starts the shards.
 //! 2. [`http::start`] serves what is not a WebSocket.
 //! 3. [`lifetime::wait_until_started`] and [`launch::Shards::watch`], then
-//!    [`lifetime::wait_for_stop_signal`].
+//!    [`lifetime::StopSignals`].
 //! 4. [`stop::stop`] ends sessions, threads and workers, in that order.
 //!
 //! Settings are a value, [`Options`]; errors are [`StartError`], with an exit status for each.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use throng_engine::App;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::StartError;
 use crate::launch::Shards;
@@ -41,36 +41,57 @@ pub async fn wait_until_started<A: App>(shards: &mut Shards<A>) -> Result<(), St
     Ok(())
 }
 
-/// Completes at SIGTERM, SIGINT or SIGQUIT. SIGHUP, SIGUSR1 and SIGUSR2, which would otherwise end
-/// the process at once, are logged and have no other effect.
-///
-/// # Errors
-/// [`StartError::ShardEnded`] when a shard ends before that.
-pub async fn wait_for_stop_signal<A: App>(shards: &mut Shards<A>) -> Result<(), StartError> {
-    let on = |kind| signal(kind).map_err(StartError::System);
-    let (mut terminate, mut interrupt, mut quit) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::quit())?);
-    let (mut hangup, mut user1, mut user2) = (
-        on(SignalKind::hangup())?,
-        on(SignalKind::user_defined1())?,
-        on(SignalKind::user_defined2())?,
-    );
-    loop {
-        let ignored = tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = quit.recv() => return Ok(()),
-            ended = shards.ended.recv() => {
-                return Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0)));
-            }
-            _ = hangup.recv() => "SIGHUP",
-            _ = user1.recv() => "SIGUSR1",
-            _ = user2.recv() => "SIGUSR2",
-        };
-        tracing::warn!(
-            signal = ignored,
-            "signal ignored: settings are read at start only; restart to apply changes"
-        );
+/// The signals of an operator. Those that would end the process at once are caught as soon as this
+/// exists, so it is made before the server says that it listens.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl StopSignals {
+    /// Catches them.
+    ///
+    /// # Errors
+    /// [`StartError::System`] when the system refuses that.
+    pub fn catch() -> Result<StopSignals, StartError> {
+        let on = |kind| signal(kind).map_err(StartError::System);
+        Ok(StopSignals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            quit: on(SignalKind::quit())?,
+            hangup: on(SignalKind::hangup())?,
+            user1: on(SignalKind::user_defined1())?,
+            user2: on(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Completes at SIGTERM, SIGINT or SIGQUIT. SIGHUP, SIGUSR1 and SIGUSR2 are logged and have no
+    /// other effect.
+    ///
+    /// # Errors
+    /// [`StartError::ShardEnded`] when a shard ends before that.
+    pub async fn wait<A: App>(mut self, shards: &mut Shards<A>) -> Result<(), StartError> {
+        loop {
+            let ignored = tokio::select! {
+                _ = self.terminate.recv() => return Ok(()),
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.quit.recv() => return Ok(()),
+                ended = shards.ended.recv() => {
+                    return Err(StartError::ShardEnded(ended.map_or(0, |shard| shard.0)));
+                }
+                _ = self.hangup.recv() => "SIGHUP",
+                _ = self.user1.recv() => "SIGUSR1",
+                _ = self.user2.recv() => "SIGUSR2",
+            };
+            tracing::warn!(
+                signal = ignored,
+                "signal ignored: settings are read at start only; restart to apply changes"
+            );
+        }
     }
 }
 

@@ -12,9 +12,7 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::http::{self, HttpSettings};
 use crate::launch::{Launch, seeds};
-use crate::lifetime::{
-    on_http_thread, raise_descriptor_limit, wait_for_stop_signal, wait_until_started,
-};
+use crate::lifetime::{StopSignals, on_http_thread, raise_descriptor_limit, wait_until_started};
 use crate::limiter::ConnectionLimiter;
 use crate::request::HttpPolicy;
 use crate::shard::{ShardConfig, Tuning};
@@ -141,8 +139,9 @@ async fn run<A: App>(
     let http = http::start(channels.handles, channels.handovers, settings);
     wait_until_started(&mut shards).await?;
     shards.watch(|_| ());
+    let signals = StopSignals::catch()?;
     on_listening(shards.addr);
-    wait_for_stop_signal(&mut shards).await?;
+    signals.wait(&mut shards).await?;
     stop(shards, http, JoinSet::new()).await;
     Ok(())
 }

@@ -57,6 +57,16 @@ fn threads_are_named_after_their_role() {
 }
 
 #[test]
+fn a_signal_right_behind_the_line_that_says_it_listens_is_heard() {
+    for _ in 0..10 {
+        let mut server = Server::conformance(&[]);
+        server.signal(Signal::HUP);
+        server.terminate();
+        assert_eq!(server.wait().code(), Some(0), "it stops in order");
+    }
+}
+
+#[test]
 fn a_stop_closes_every_client_and_ends_the_process() {
     let mut server = Server::throng(&["--shards", "3"], &[]);
     let path = "/socket.io/?EIO=4&transport=websocket";

@@ -34,7 +34,7 @@ impl Outbox {
     pub(crate) fn waiting(&self, pipe: PipeId) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
         let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        slot.map_or(0, |slot| slot.span.len() + slot.pending.as_ref().map_or(0, |p| p.bytes))
+        slot.map_or(0, Slot::waiting)
     }
 
     /// Whether anything is queued for the pipe.
