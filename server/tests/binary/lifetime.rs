@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tungstenite::Message;
 
 use crate::process::{Server, read_text};
