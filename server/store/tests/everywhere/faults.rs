@@ -249,7 +249,7 @@ async fn cut_store(bench: &Bench, cut: Cut) -> (Proxy, Store) {
     (proxy, store)
 }
 
-/// The callers are told that it is unknown. The next append gets the next seq, and a message that is
+/// The callers learn that it is unknown. The next append gets the next seq, and a message that is
 /// sent again gets its own.
 async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     let bench = bench().await;
@@ -269,7 +269,7 @@ async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
-/// The store has given up its attempts, and the server comes back: what callers are told is what
+/// The store has given up its attempts, and the server comes back: what callers learn is what
 /// happened.
 async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
     for cut in [Cut::BeforeForLong, Cut::AfterForLong] {
