@@ -21,8 +21,10 @@ const MEASURING: &str = "benches/";
 static CODE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"`([^`]+)`([^`|]*)").expect("a valid pattern"));
 /// `limits.event_bytes_max`, `event_bytes_max` and `limits.anonymous.*`.
-static SETTING: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^[a-z]+(?:[._][a-z0-9_]+)+(?:\.\*)?$").expect("a valid pattern"));
+static SETTING: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"^[a-z]+(?:(?:[._][a-z0-9_]+)+(?:\.\*)?|\.\*)$";
+    Regex::new(pattern).expect("a valid pattern")
+});
 /// The number and its unit behind a setting.
 static VALUE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^ (\d+(?: \d{3})*)(?: (KiB|MiB|s))?(?:[,;. )]|$)";

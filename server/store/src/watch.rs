@@ -17,11 +17,11 @@ use crate::disk::Disk;
 use crate::fault::StorageFault;
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a look may take: with [`LOOK_EVERY`], less than the two seconds in which the server must
+/// How long a look may take: two of them, with [`LOOK_EVERY`], less than the two seconds in which the server must
 /// know that it cannot serve.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(800);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(700);
 
 pub(crate) const STORE: &str = "store";
 const DISK: &str = "disk";
@@ -133,14 +133,11 @@ async fn look_at_disk(disk: &Arc<Disk>, look: &mut Look<State>, dependency: &Dep
     dependency.set(seen.unwrap_or_else(hangs));
 }
 
-/// `is_down`: it was until now, and a write must show that it is up.
-async fn look_at_store(
+async fn probed(
     db: &Db,
     is_down: bool,
     look: &mut Look<Result<(), StoreError>>,
-    commits: &mut u64,
-    dependency: &Dependency,
-) {
+) -> Result<(), StoreError> {
     let probe = {
         let db = db.clone();
         async move { if is_down { db.probe_thoroughly().await } else { db.probe_lightly().await } }
@@ -151,9 +148,28 @@ async fn look_at_store(
         // A connection that does not answer may never do so: the next probe takes another.
         timeout(LOOK_TIMEOUT, probe).await.ok()
     };
-    let outcome = outcome.unwrap_or(Err(StoreError::Unanswered));
-    let committed = db.metrics.counters.commits.load(Relaxed);
-    let is_writing = std::mem::replace(commits, committed) != committed;
+    outcome.unwrap_or(Err(StoreError::Unanswered))
+}
+
+/// `is_down`: it was until now, and a write must show that it is up.
+async fn look_at_store(
+    db: &Db,
+    is_down: bool,
+    look: &mut Look<Result<(), StoreError>>,
+    commits: &mut u64,
+    dependency: &Dependency,
+) {
+    let committed = || db.metrics.counters.commits.load(Relaxed);
+    let is_writing = *commits != committed();
+    let before = committed();
+    let mut outcome = probed(db, is_down, look).await;
+    if is_writing && matches!(outcome, Err(StoreError::Unanswered)) && before == committed() {
+        // Writes succeeded until this look, and none did while it lasted: the next one tells whether
+        // there was only a slow one.
+        outcome = probed(db, is_down, look).await;
+    }
+    *commits = committed();
+    let is_writing = *commits != before;
     let reason = |error: StoreError| match error.storage_fault() {
         Some(fault) => fault.to_string(),
         None => StorageFault::Unreachable.to_string(),
