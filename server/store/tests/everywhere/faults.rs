@@ -385,12 +385,12 @@ async fn a_busy_database_is_not_a_broken_one() {
         Flavor::Sqlite => panic!("it has no statement that takes time"),
         Flavor::Postgres => {
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN PERFORM pg_sleep(1.2); RETURN NEW; END $$;
+             BEGIN PERFORM pg_sleep(0.9); RETURN NEW; END $$;
              CREATE TRIGGER slow BEFORE INSERT ON messages
              FOR EACH ROW EXECUTE FUNCTION slow()"
         }
         Flavor::Mariadb => {
-            "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(1.2)"
+            "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(0.9)"
         }
     };
     let second_db = bench.second_db().await;
