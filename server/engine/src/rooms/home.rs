@@ -66,7 +66,7 @@ impl<S: RoomState> Home<S> {
     }
 
     /// Handles a request. Without state it causes at most one delivery per edge, which goes to
-    /// `deliver`. With state all deliveries wait for [`Home::flush`], in order.
+    /// `deliver`. With state all deliveries wait for [`Home::next`], in order.
     pub(super) fn request(
         &mut self,
         request: RoomRequest<S::Message>,
