@@ -14,16 +14,21 @@ const HEADING: &str = "## Threat model";
 /// Made from the tables of settings, which a test of the server holds.
 const SETTINGS: &str = "server/docs/settings.md";
 /// Where names of tests, of defects and of what the simulation checks stand.
-const SOURCES: &[&str] = &["server/", "harness/", "tests/", "ci/"];
+const SOURCES: &[&str] = &["server/", "harness/", "tests/", "ci/", MEASURING];
+/// Programs that measure; what they find is kept with the results.
+const MEASURING: &str = "benches/";
 
 static CODE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"`([^`]+)`([^`|]*)").expect("a valid pattern"));
 /// `limits.event_bytes_max`, `event_bytes_max` and `limits.anonymous.*`.
-static SETTING: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^[a-z]+(?:[._][a-z0-9_]+)+(?:\.\*)?$").expect("a valid pattern"));
+static SETTING: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"^[a-z]+(?:(?:[._][a-z0-9_]+)+(?:\.\*)?|\.\*)$";
+    Regex::new(pattern).expect("a valid pattern")
+});
 /// The number and its unit behind a setting.
 static VALUE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^ (\d[\d ]*?)(?: (KiB|MiB|s))?(?:[,;. )]|$)").expect("a valid pattern")
+    let pattern = r"^ (\d+(?: \d{3})*)(?: (KiB|MiB|s))?(?:[,;. )]|$)";
+    Regex::new(pattern).expect("a valid pattern")
 });
 static PATH: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^[\w.-]+(?:/[\w.-]+)+/?$").expect("a valid pattern"));
@@ -134,17 +139,23 @@ fn setting_fault(
     is_it.then_some(()).ok_or(format!("the default of `{name}` is {default}"))
 }
 
-/// A file or folder with tests, a command of xtask, or a name in one of the sources.
+/// A file or folder with tests, a module with tests (`http::client`), a program that measures, a command of
+/// xtask, or a name in one of the sources.
 fn test_fault(name: &str, sources: &BTreeMap<String, String>) -> Result<(), String> {
-    if PATH.is_match(name) {
+    if PATH.is_match(name) || name.contains("::") {
         let folder = format!("{}/", name.trim_end_matches('/'));
-        let mut files =
-            sources.iter().filter(|(path, _)| *path == name || path.starts_with(&folder));
-        let Some(first) = files.next() else { return Err(format!("no sources in `{name}`")) };
-        let has_test = |text: &str| {
-            text.contains("test]") || text.contains("test(") || text.contains("fuzz_target!")
+        let module = format!("/{}.rs", name.replace("::", "/"));
+        let is_of =
+            |path: &str| path == name || path.starts_with(&folder) || path.ends_with(&module);
+        let files: Vec<_> = sources.iter().filter(|(path, _)| is_of(path)).collect();
+        if files.is_empty() {
+            return Err(format!("no sources in `{name}`"));
+        }
+        let has_test = |(path, text): &(&String, &String)| {
+            let marks = ["test]", "test(", "fuzz_target!"];
+            path.starts_with(MEASURING) || marks.iter().any(|mark| text.contains(mark))
         };
-        let is_test = std::iter::once(first).chain(files).any(|(_, text)| has_test(text));
+        let is_test = files.iter().any(has_test);
         return is_test.then_some(()).ok_or(format!("no test in `{name}`"));
     }
     let word = name.strip_prefix("cargo xtask ").map(|task| format!("\"{task}\""));
@@ -162,7 +173,7 @@ mod tests {
     const SETTINGS: &str = "## At the top of the file\n\n| setting | default | allowed | meaning |\n\
         |---|---|---|---|\n| `max_payload` | 4194304 bytes | 1024 to 268435456 | Largest |\n\n\
         ## `[limits]`\n\n| `join_per_s` | 10 joins per second | 0 to 1 | Joins |\n\
-        | `wait_ms` | 10000 ms | 1 to 2 | Wait |\n";
+        | `wait_ms` | 10000 ms | 1 to 2 | Wait |\n| `most_max` | 200000 items | 1 to 2 | Most |\n";
 
     fn broken(row: &str) -> Vec<String> {
         let page = format!(
@@ -172,6 +183,7 @@ mod tests {
             ("tests/it/a.rs", "#[test] fn a_name_of_a_test() {}"),
             ("server/wire/src/b.rs", "enum Fault { TooDeep }"),
             ("ci/src/main.rs", "\"faults\" => e2e::faults(),"),
+            ("benches/c.rs", "fn main() {}"),
         ];
         let sources = sources.map(|(path, text)| (path.to_owned(), text.to_owned()));
         faults(&page, &settings(SETTINGS), &BTreeMap::from(sources))
@@ -182,7 +194,8 @@ mod tests {
         for row in [
             "| a | b | `max_payload` 4 MiB, `limits.join_per_s` 10 (`join_per_s`) | `tests/it/a.rs` |",
             "| | b | `limits.wait_ms` 10 s; `limits.*`, `HttpOnly`, `sid` | `tests/it` (`a_name_of_a_test`) |",
-            "| | b | a word | `cargo xtask faults`, `TooDeep` |",
+            "| | b | a word | `cargo xtask faults`, `TooDeep`, `it::a`, `benches/c.rs` |",
+            "| | b | `limits.most_max` 200 000 per client | `tests/it/a.rs` |",
         ] {
             assert_eq!(broken(row), Vec::<String>::new(), "{row}");
         }
@@ -206,6 +219,7 @@ mod tests {
             ),
             ("| a | b | c | `tests/it/gone.rs` |", "no sources in `tests/it/gone.rs`"),
             ("| a | b | c | `server/wire` |", "no test in `server/wire`"),
+            ("| a | b | c | `it::gone` |", "no sources in `it::gone`"),
             ("| a | b | c | `NoSuchDefect` |", "nothing is called `NoSuchDefect`"),
             ("| a | b | c | `cargo xtask gone` |", "nothing is called `cargo xtask gone`"),
         ] {

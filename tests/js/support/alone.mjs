@@ -126,7 +126,7 @@ export async function playAlone(name, server, fault) {
   const { breaks, reason, refuses, promised, saw, isSilent = false, lasts = 4000, afterwards } = fault;
   const user = await new Api(server).register('anna');
   const person = await Person.open(server, user, ROOM);
-  person.client.patience += lasts;
+  person.client.answerTimeoutMs += lasts;
   await person.join();
   const [firstLine, memories] = [server.log.length, [await memory(server)]];
   const [acked, refused, samples, pending] = [new Map(), [], [], new Set()];

@@ -22,7 +22,7 @@ export class Client {
     this.label = `client ${version}`;
     this.version = version;
     /** How long an answer may take. */
-    this.patience = 10_000;
+    this.answerTimeoutMs = 10_000;
     this.events = [];
     this.waiters = [];
     const where = tokenIn ?? (version < 3 ? 'query' : 'auth');
@@ -105,8 +105,8 @@ export class Client {
   ask(name, ...args) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
-        () => reject(new Error(`${this.label}: no ack of "${name}" in ${this.patience} ms`)),
-        this.patience,
+        () => reject(new Error(`${this.label}: no ack of "${name}" in ${this.answerTimeoutMs} ms`)),
+        this.answerTimeoutMs,
       );
       this.socket.emit(name, ...args, (answer) => {
         clearTimeout(timer);
