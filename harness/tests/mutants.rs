@@ -41,6 +41,7 @@ fn two_correct_nodes_pass_the_cases_about_nodes() {
 }
 
 #[test]
+#[ignore = "measures for three minutes, on a machine of its own: `cargo xtask conform` runs it"]
 fn the_reference_server_passes_while_it_is_abused() {
     let reports = try_abuse_of_correct(Path::new(env!("CARGO_BIN_EXE_throng-harness")));
     assert!(reports.len() > 30, "{} cases", reports.len());

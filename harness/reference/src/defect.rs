@@ -102,7 +102,7 @@ defects! {
     WrongAckId, "SIO-40", "the ack of a large id has another id";
     UnreadDoubled, "UNR-15", "a second session's leave counts messages that the first has read";
     RepeatStoredAgain, "CHAT-91", "a cid that was seen before is ignored";
-    RepeatToldAgain, "CHAT-91", "a repeated message is sent to the members once more";
+    RepeatSentAgain, "CHAT-91", "a repeated message is sent to the members once more";
     CidOfAnyUser, "CHAT-92", "the cid of another user counts as one's own";
     CidOfAnyRoom, "CHAT-92", "a cid used in one room is used in all";
     CidPerSession, "CHAT-92", "each session has cids of its own";

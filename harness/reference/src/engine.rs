@@ -145,7 +145,8 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     let is_user = |token: &str| world.tokens.contains_key(token);
     if !request.param("api_token").is_some_and(is_user) && world.is_full() {
         let refusal = Response::new(503, "text/plain", "too many sessions");
-        return Some(refusal.with("Retry-After", "5"));
+        // What else waits on the connection is not answered.
+        return Some(refusal.with("Retry-After", "5").with("Connection", "close"));
     }
     let bad_token =
         request.param("api_token").is_some_and(|token| !world.tokens.contains_key(token));

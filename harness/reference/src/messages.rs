@@ -92,7 +92,7 @@ impl World {
     }
 
     fn repeat(&mut self, sid: &str, room: u64, first: &Message, id: Option<u64>) {
-        if self.has(Defect::RepeatToldAgain) {
+        if self.has(Defect::RepeatSentAgain) {
             let members = self.rooms.get(&room).map(|state| state.members.keys().cloned());
             for member in members.into_iter().flatten().collect::<Vec<_>>() {
                 self.deliver(&member, room, first);

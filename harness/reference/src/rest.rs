@@ -233,6 +233,9 @@ impl World {
             true => String::new(),
             false => email.to_lowercase(),
         };
+        if self.has(Defect::LoginHoldsAll) {
+            thread::sleep(Duration::from_millis(50));
+        }
         let now = Instant::now();
         let guesses = self.guesses.get(&name).copied();
         let wait = guesses.and_then(|(_, open_at)| open_at.checked_duration_since(now));
@@ -252,9 +255,6 @@ impl World {
                 self.token_answer(id, "Logged in", false)
             }
             (fault, _) => {
-                if self.has(Defect::LoginHoldsAll) {
-                    thread::sleep(Duration::from_millis(50));
-                }
                 if fault.is_none() {
                     self.note_guess(name, now);
                 }

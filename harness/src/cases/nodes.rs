@@ -25,7 +25,7 @@ cases! {
         expects "one order without gaps for the members of all nodes, and the same history everywhere";
     again "nodes.again" ["NODE-14"] over EVERY needs NODES
         does "sends the same cid of one user on every node at the same time, then on each again"
-        expects "one message, told once on every node, and every ack names it";
+        expects "one message, once for each member of every node, and every ack names it";
     unread "nodes.unread" ["NODE-6"] over EVERY needs NODES
         does "sends messages on one node while a user of another node is outside, joins and leaves"
         expects "the user's unread number follows the messages of all nodes";

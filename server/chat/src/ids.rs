@@ -39,7 +39,7 @@ impl Cid {
     /// The longest one, in characters.
     pub const CHARS_MAX: usize = 64;
 
-    /// `None` if it is none: 1 to 64 printable ASCII characters.
+    /// `None` if the text is no client id: 1 to 64 printable ASCII characters.
     pub fn new(text: &str) -> Option<Cid> {
         let is_cid = (1..=Self::CHARS_MAX).contains(&text.len())
             && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -73,7 +73,10 @@ impl Img {
                     && is_plain(&text);
                 return if is_own { Ok(Image::Url(text)) } else { Err(Refusal::ImageInvalid) };
             }
-            Img::Text(text) => DataUrl { text: Bytes::from(String::from(text)), is_escaped: false },
+            Img::Text(text) => {
+                let text = Bytes::from(String::from(text)).slice(SCHEME.len()..);
+                DataUrl { text, is_escaped: false }
+            }
             Img::Literal(text) => DataUrl { is_escaped: memchr(b'\\', &text).is_some(), text },
         };
         let head = String::from_utf8_lossy(&url.text[..url.text.len().min(HEAD_MAX)]);

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(at_bound.len(), LONG.bytes_max + HEAD_BYTES_MAX);
         assert_eq!(shortened(&at_bound), Some((at_bound.clone(), None)));
         let long = "b".repeat(1000);
-        let text = Omitted::Text { at: 11, text: Bytes::from(long.clone()) };
+        let text = Omitted::Text { at: 10, text: Bytes::from(long.clone()) };
         let packet = format!(r#"27["x",{{"*{long}*":1}}]"#);
         assert_eq!(shortened(&packet), Some((r#"27["x",{"**":1}]"#.to_owned(), Some(text))));
     }

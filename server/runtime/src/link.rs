@@ -44,7 +44,7 @@ pub enum ToShard<A: App> {
         bytes: Vec<u8>,
         /// The body is whole with it.
         is_last: bool,
-        /// Told that the next piece may come.
+        /// Completes when the next piece may come.
         taken: oneshot::Sender<()>,
     },
     /// The client of a polling request closed its connection before the answer.

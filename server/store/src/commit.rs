@@ -22,7 +22,7 @@ use crate::rooms::{LastSeqs, raise_rooms};
 use crate::statement::{narrow, statement_chunks, values, widen};
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
 
-/// How long the outcome of a transaction is looked up before its callers are told that it is unknown.
+/// How long the outcome of a transaction is looked up before its callers learn that it is unknown.
 const LOOK_UP_MAX: Duration = Duration::from_secs(3);
 /// Between two tries.
 const LOOK_UP_INTERVAL: Duration = Duration::from_millis(100);
@@ -154,7 +154,7 @@ impl Committer {
     }
 
     /// Repeats the transaction until it is committed or fails for a reason that will not pass. When
-    /// its outcome is in doubt at the end, it is looked up: what callers are told must be true.
+    /// its outcome is in doubt at the end, it is looked up: what callers learn must be true.
     async fn write_batch(&self, jobs: &[Job]) -> Result<Written, Failed> {
         let mut doubtful = None;
         let mut attempt = 1;

@@ -75,7 +75,10 @@ fn what_strangers_hold_delays_nobody() {
     }
     for stream in &mut invented {
         let answer = read_answer(stream);
-        assert!(answer.starts_with("HTTP/1.1 400"), "who is unknown is told at once: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400"),
+            "an unknown session is refused at once: {answer}"
+        );
     }
     drop(held);
 }

@@ -1,4 +1,4 @@
-//! Which messages were published lately, where rooms keep no messages that could tell.
+//! Which messages were published lately, where rooms keep no messages that would show it.
 //!
 //! Spec: CHAT-90 to CHAT-97.
 

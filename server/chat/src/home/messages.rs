@@ -161,11 +161,11 @@ impl Home {
             let stored = self.settings.cluster.then(|| pending.stored(seq, id));
             let taken = room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
             // A repeat that is new here is one whose commit was not answered: others lack it too.
-            let is_news = !(is_repeat && matches!(taken, Taken::Known(_)));
+            let is_new_here = !(is_repeat && matches!(taken, Taken::Known(_)));
             if let Taken::Known(answer) = taken {
                 self.publish_answers.extend(answer);
             }
-            messages.extend(stored.filter(|_| is_news));
+            messages.extend(stored.filter(|_| is_new_here));
         }
         assert!(repeats.next().is_none(), "a repeat is one of the batch");
         if !messages.is_empty() {

@@ -212,23 +212,23 @@ impl Home {
         match outcome {
             Ok(messages) => {
                 // Other nodes do not know either what became of a batch of this one.
-                let is_news =
+                let must_report =
                     self.settings.cluster && room.log.is_doubted() && !room.is_commit_unsent;
-                let mut news = Vec::new();
+                let mut found = Vec::new();
                 for message in messages {
                     let seq = message.seq;
                     if seq > SEQ_MAX {
                         counters.cluster_ignored += 1;
                         continue;
                     }
-                    news.extend(is_news.then(|| message.clone()));
+                    found.extend(must_report.then(|| message.clone()));
                     room.take(self.now, seq, Entry::from(message), &mut self.scratch);
                 }
                 room.log.fetched(self.now, self.numbering.keeps_messages());
                 room.hand_on(&mut self.scratch);
-                if !news.is_empty() {
+                if !found.is_empty() {
                     room.is_commit_unsent = true;
-                    self.unsent.committed(room_id, news);
+                    self.unsent.committed(room_id, found);
                 }
             }
             Err(StoreDown) => {

@@ -54,7 +54,7 @@ fn a_body_in_pieces_is_read_like_a_whole_one() {
         assert_eq!(world.answer(posted), Some((200, "ok".into())));
         assert_eq!((world.counter("bodies"), held(&world)), (0, 0));
         let poll = world.http(0, get, Ok(""));
-        assert!(world.answer(poll).expect("it has news").1.contains("unknown_event"));
+        assert!(world.answer(poll).expect("an answer waits").1.contains("unknown_event"));
     }
 }
 

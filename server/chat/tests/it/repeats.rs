@@ -16,13 +16,15 @@ fn ack(id: u32, message: i64, seq: u64) -> String {
 }
 
 /// The texts of the messages, and the acks.
-fn told(client: Client, world: &mut World) -> Vec<String> {
-    let told = world.take(client).into_iter().filter(|packet| !packet.starts_with(r#"42["room"#));
-    told.map(|packet| match packet.split_once(r#""msg":""#) {
-        Some((_, rest)) => rest.split('"').next().unwrap_or_default().to_owned(),
-        None => packet,
-    })
-    .collect()
+fn received(client: Client, world: &mut World) -> Vec<String> {
+    let packets =
+        world.take(client).into_iter().filter(|packet| !packet.starts_with(r#"42["room"#));
+    packets
+        .map(|packet| match packet.split_once(r#""msg":""#) {
+            Some((_, rest)) => rest.split('"').next().unwrap_or_default().to_owned(),
+            None => packet,
+        })
+        .collect()
 }
 
 fn ephemeral() -> Settings {
@@ -30,7 +32,7 @@ fn ephemeral() -> Settings {
 }
 
 #[test]
-fn a_repeated_message_is_acked_like_the_first_and_told_to_nobody() {
+fn a_repeated_message_is_acked_like_the_first_and_sent_to_nobody() {
     for settings in [settings(), ephemeral()] {
         for shards in [1, 3] {
             let mut world = World::new(shards, settings.clone());
@@ -38,18 +40,18 @@ fn a_repeated_message_is_acked_like_the_first_and_told_to_nobody() {
             let bob = world.connect(usize::from(shards) - 1, Some(2));
             room(alice, &mut world, 1);
             room(bob, &mut world, 1);
-            told(alice, &mut world);
+            received(alice, &mut world);
             says(alice, &mut world, 1, "once", "x");
-            let heard = told(alice, &mut world);
+            let heard = received(alice, &mut world);
             let (first, id) = (heard[1].clone(), heard[1].split([':', ',']).nth(3));
             let id: i64 = id.and_then(|id| id.parse().ok()).expect("an id");
             assert_eq!(first, ack(1, id, 1));
             says(alice, &mut world, 2, "once", "x");
             says(alice, &mut world, 3, "another text", "x");
-            assert_eq!(told(alice, &mut world), [ack(2, id, 1), ack(3, id, 1)]);
+            assert_eq!(received(alice, &mut world), [ack(2, id, 1), ack(3, id, 1)]);
             says(bob, &mut world, 1, "bob's", "x");
-            assert_eq!(told(bob, &mut world)[..2], ["once", "bob's"]);
-            assert_eq!(told(alice, &mut world), ["bob's"]);
+            assert_eq!(received(bob, &mut world)[..2], ["once", "bob's"]);
+            assert_eq!(received(alice, &mut world), ["bob's"]);
             assert_eq!(world.counter("messages_repeated"), 2);
         }
     }
@@ -69,14 +71,14 @@ fn two_of_one_commit_are_one_message() {
     says(alice, &mut world, 2, "once", "x");
     says(alice, &mut world, 3, "once", "x");
     says(tab, &mut world, 4, "once", "x");
-    told(alice, &mut world);
-    told(tab, &mut world);
+    received(alice, &mut world);
+    received(tab, &mut world);
     world.store.is_paused = false;
     world.run();
-    let mut heard = told(alice, &mut world);
+    let mut heard = received(alice, &mut world);
     heard.sort();
     assert_eq!(heard, [ack(1, 1, 1), ack(2, 2, 2), ack(3, 2, 2), "once".into(), "zero".into()]);
-    let mut heard = told(tab, &mut world);
+    let mut heard = received(tab, &mut world);
     heard.sort();
     assert_eq!(heard, [ack(4, 2, 2), "once".into(), "zero".into()]);
 }
@@ -86,14 +88,14 @@ fn a_refused_message_does_not_use_up_its_client_id() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));
     says(alice, &mut world, 1, "outside", "x");
-    assert!(told(alice, &mut world)[0].contains("not_member"));
+    assert!(received(alice, &mut world)[0].contains("not_member"));
     room(alice, &mut world, 1);
     world.store.is_down = true;
     says(alice, &mut world, 2, "down", "x");
-    assert!(told(alice, &mut world)[0].contains("storage_unavailable"));
+    assert!(received(alice, &mut world)[0].contains("storage_unavailable"));
     world.store.is_down = false;
     says(alice, &mut world, 3, "at last", "x");
-    assert_eq!(told(alice, &mut world), ["at last".to_owned(), ack(3, 1, 1)]);
+    assert_eq!(received(alice, &mut world), ["at last".to_owned(), ack(3, 1, 1)]);
 }
 
 #[test]
@@ -105,41 +107,41 @@ fn an_invalid_client_id_is_refused() {
     for cid in [r#""""#, &long, r#""é""#, r#""\n""#, r#""\u007f""#, "null", "1", "true", "{}", "[]"]
     {
         world.send(alice, &format!(r#"421["message",{{"msg":"x","roomid":1,"cid":{cid}}}]"#));
-        assert!(told(alice, &mut world)[0].contains("invalid_argument"), "{cid}");
+        assert!(received(alice, &mut world)[0].contains("invalid_argument"), "{cid}");
     }
     let long = "x".repeat(64);
     for (index, cid) in [&*long, " ", "~"].into_iter().enumerate() {
         says(alice, &mut world, 1, "fine", cid);
         let seq = index as u64 + 1;
-        assert_eq!(told(alice, &mut world)[1], ack(1, seq.cast_signed(), seq), "{cid}");
+        assert_eq!(received(alice, &mut world)[1], ack(1, seq.cast_signed(), seq), "{cid}");
     }
 }
 
-/// The store has it, cannot say so, and nobody has been told.
+/// The store has it, cannot say so, and nobody has heard it.
 #[test]
-fn a_commit_of_unknown_outcome_is_told_once_it_is_found() {
+fn a_commit_of_unknown_outcome_is_heard_once_it_is_found() {
     for shards in [1, 3] {
         let mut world = World::new(shards, settings());
         let alice = world.connect(0, Some(1));
         let bob = world.connect(usize::from(shards) - 1, Some(2));
         room(alice, &mut world, 1);
         room(bob, &mut world, 1);
-        told(alice, &mut world);
-        told(bob, &mut world);
+        received(alice, &mut world);
+        received(bob, &mut world);
         world.store.loses_answers = true;
         says(alice, &mut world, 1, "in doubt", "x");
-        assert!(told(alice, &mut world)[0].contains(r#""code":"unknown_outcome""#));
+        assert!(received(alice, &mut world)[0].contains(r#""code":"unknown_outcome""#));
         world.store.loses_answers = false;
         world.store.is_down = true;
         world.advance(2_000);
-        assert_eq!(told(bob, &mut world), [""; 0], "the store is still asked");
+        assert_eq!(received(bob, &mut world), [""; 0], "the store is still asked");
         world.store.is_down = false;
         world.advance(1_000);
-        assert_eq!(told(bob, &mut world), ["in doubt"]);
-        assert_eq!(told(alice, &mut world), ["in doubt"]);
+        assert_eq!(received(bob, &mut world), ["in doubt"]);
+        assert_eq!(received(alice, &mut world), ["in doubt"]);
         says(alice, &mut world, 2, "in doubt", "x");
-        assert_eq!(told(alice, &mut world), [ack(2, 1, 1)]);
-        assert_eq!(told(bob, &mut world), [""; 0]);
+        assert_eq!(received(alice, &mut world), [ack(2, 1, 1)]);
+        assert_eq!(received(bob, &mut world), [""; 0]);
         let fetches = world.store.fetches.len();
         world.advance(10_000);
         assert_eq!(world.store.fetches.len(), fetches, "nothing is in doubt any more");
@@ -148,22 +150,22 @@ fn a_commit_of_unknown_outcome_is_told_once_it_is_found() {
 
 /// The author asks before the store was.
 #[test]
-fn a_repeated_message_of_unknown_outcome_is_told_with_what_the_first_said() {
+fn a_repeated_message_of_unknown_outcome_is_heard_with_what_the_first_said() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));
     let bob = world.connect(0, Some(2));
     room(alice, &mut world, 1);
     room(bob, &mut world, 1);
-    told(bob, &mut world);
+    received(bob, &mut world);
     world.store.loses_answers = true;
     says(alice, &mut world, 1, "in doubt", "x");
-    told(alice, &mut world);
+    received(alice, &mut world);
     world.store.loses_answers = false;
     says(alice, &mut world, 2, "another text", "x");
-    assert_eq!(told(alice, &mut world), ["in doubt".to_owned(), ack(2, 1, 1)]);
-    assert_eq!(told(bob, &mut world), ["in doubt"]);
+    assert_eq!(received(alice, &mut world), ["in doubt".to_owned(), ack(2, 1, 1)]);
+    assert_eq!(received(bob, &mut world), ["in doubt"]);
     world.advance(2_000);
-    assert_eq!(told(bob, &mut world), [""; 0]);
+    assert_eq!(received(bob, &mut world), [""; 0]);
 }
 
 #[test]
@@ -175,11 +177,11 @@ fn a_commit_of_unknown_outcome_that_was_not_kept_leaves_nothing() {
     says(alice, &mut world, 1, "in doubt", "x");
     world.store.rows.clear();
     world.store.loses_answers = false;
-    told(alice, &mut world);
+    received(alice, &mut world);
     world.advance(2_000);
     assert_eq!(world.store.fetches, [(0, 1)]);
     says(alice, &mut world, 2, "again", "x");
-    assert_eq!(told(alice, &mut world), ["again".to_owned(), ack(2, 2, 1)]);
+    assert_eq!(received(alice, &mut world), ["again".to_owned(), ack(2, 2, 1)]);
     assert_eq!(&*world.store.rows[&(RoomId(1), Seq(1))].msg, "again");
 }
 
@@ -189,16 +191,16 @@ fn without_a_store_a_client_id_is_known_for_ten_minutes() {
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
     says(alice, &mut world, 1, "once", "x");
-    let first = told(alice, &mut world)[1].clone();
+    let first = received(alice, &mut world)[1].clone();
     world.advance(10 * 60 * 1000 - 1_000);
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
     says(alice, &mut world, 1, "once", "x");
-    assert_eq!(told(alice, &mut world), [first]);
+    assert_eq!(received(alice, &mut world), [first]);
     assert_eq!(world.counter("cids_kept"), 1);
     world.advance(2_000);
     says(alice, &mut world, 1, "later", "x");
-    assert_eq!(told(alice, &mut world)[0], "later");
+    assert_eq!(received(alice, &mut world)[0], "later");
     assert_eq!(world.counter("cids_kept"), 1);
 }
 
@@ -214,18 +216,18 @@ fn without_a_store_a_client_id_beyond_the_bound_is_refused_and_nothing_is_forgot
     }
     says(alice, &mut world, 1, "a", "1");
     says(alice, &mut world, 2, "b", "2");
-    told(alice, &mut world);
+    received(alice, &mut world);
     says(alice, &mut world, 3, "c", "3");
-    assert!(told(alice, &mut world)[0].contains(r#""code":"busy""#), "the bound of a user");
+    assert!(received(alice, &mut world)[0].contains(r#""code":"busy""#), "the bound of a user");
     says(bob, &mut world, 4, "d", "1");
-    told(bob, &mut world);
-    told(carol, &mut world);
+    received(bob, &mut world);
+    received(carol, &mut world);
     says(carol, &mut world, 5, "e", "1");
-    assert!(told(carol, &mut world)[0].contains(r#""code":"busy""#), "the bound of all");
+    assert!(received(carol, &mut world)[0].contains(r#""code":"busy""#), "the bound of all");
     assert_eq!(world.counter("cids_full"), 2);
-    told(alice, &mut world);
+    received(alice, &mut world);
     says(alice, &mut world, 6, "a", "1");
-    assert!(told(alice, &mut world)[0].contains(r#""seq":1}"#), "repetitions are answered");
+    assert!(received(alice, &mut world)[0].contains(r#""seq":1}"#), "repetitions are answered");
     world.send(carol, r#"427["message",{"msg":"plain","roomid":1}]"#);
-    assert_eq!(told(carol, &mut world)[0], "plain");
+    assert_eq!(received(carol, &mut world)[0], "plain");
 }

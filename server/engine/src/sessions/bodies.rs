@@ -4,47 +4,13 @@
 //! has a deadline, counts towards the budgets, and is no larger than the session's messages may be.
 
 use bytes::Bytes;
-use throng_wire::eio::payload::Form;
 use throng_wire::http::EngineError;
 
-use super::poll_queue::Polling;
+use super::poll_queue::{Polling, Post, Receiving};
 use super::polling::JSON;
 use super::{Carrier, CloseReason, Engine};
 use crate::ids::{PollId, SessionId};
 use crate::request::Answer;
-
-/// What a body costs before its first byte.
-const RECEIVING_BYTES: usize = 512;
-
-/// How the body of a POST is to be read.
-#[derive(Clone, Copy)]
-pub(super) struct Post {
-    pub(super) poll: PollId,
-    pub(super) form: Form,
-    pub(super) is_jsonp: bool,
-}
-
-/// A POST whose body is arriving.
-pub(super) struct Receiving {
-    pub(super) post: Post,
-    bytes: Vec<u8>,
-}
-
-impl Receiving {
-    /// Bytes on the account of the session.
-    pub(super) fn held(&self) -> usize {
-        RECEIVING_BYTES + self.bytes.capacity()
-    }
-
-    /// Doubles, but never beyond `most` bytes.
-    fn add(&mut self, bytes: &[u8], most: usize) {
-        let here = self.bytes.len();
-        if self.bytes.capacity() - here < bytes.len() {
-            self.bytes.reserve_exact(bytes.len().max(here.min(most - here)));
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-}
 
 impl Engine {
     /// A body is on its way. `announced`: its bytes, if that is known.
@@ -53,7 +19,7 @@ impl Engine {
         if announced.is_some_and(|bytes| bytes > most as u64) {
             return self.refuse_large(id, post.poll);
         }
-        self.polling_mut(id).receiving = Some(Receiving { post, bytes: Vec::new() });
+        self.polling_mut(id).receiving = Some(Receiving::new(post));
         self.bodies.insert(post.poll, id);
         self.counters.bodies += 1;
         self.book_body(id);
@@ -71,7 +37,7 @@ impl Engine {
         let most = self.payload_max(trust);
         let receiving = self.polling_mut(id).receiving.as_mut();
         let receiving = receiving.expect("a body that is known is arriving");
-        if receiving.bytes.len() + bytes.len() > most {
+        if receiving.len() + bytes.len() > most {
             self.forget_body(id);
             return self.refuse_large(id, poll);
         }
@@ -79,7 +45,7 @@ impl Engine {
         if !is_last {
             return self.book_body(id);
         }
-        let Receiving { post, bytes } = self.forget_body(id).expect("it is arriving");
+        let Receiving { post, bytes } = self.forget_body(id).expect("a body that is known");
         self.take_body(id, post, bytes);
     }
 

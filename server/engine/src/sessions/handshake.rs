@@ -4,9 +4,8 @@ use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
 use super::account::{Account, Trust};
-use super::bodies::Post;
 use super::pipe::Role;
-use super::poll_queue::Polling;
+use super::poll_queue::{Polling, Post};
 use super::polling::form;
 use super::session::{Beat, Session};
 use super::{Carrier, Engine, SessionEvent};

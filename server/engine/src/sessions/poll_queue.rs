@@ -1,11 +1,51 @@
-//! What waits for the next GET of a polling session.
+//! What waits of a polling session: packets for the next GET, and a POST.
 
 use std::collections::VecDeque;
 
-use throng_wire::eio::payload::Out;
+use throng_wire::eio::payload::{Form, Out};
 
-use super::bodies::Receiving;
 use crate::ids::PollId;
+
+/// What a body costs before its first byte.
+const RECEIVING_BYTES: usize = 512;
+
+/// How the body of a POST is to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Post {
+    pub(super) poll: PollId,
+    pub(super) form: Form,
+    pub(super) is_jsonp: bool,
+}
+
+/// A POST whose body is arriving.
+pub(super) struct Receiving {
+    pub(super) post: Post,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Receiving {
+    pub(super) fn new(post: Post) -> Receiving {
+        Receiving { post, bytes: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes on the account of the session.
+    pub(super) fn held(&self) -> usize {
+        RECEIVING_BYTES + self.bytes.capacity()
+    }
+
+    /// Doubles, but never beyond `most` bytes.
+    pub(super) fn add(&mut self, bytes: &[u8], most: usize) {
+        let here = self.bytes.len();
+        if self.bytes.capacity() - here < bytes.len() {
+            self.bytes.reserve_exact(bytes.len().max(here.min(most - here)));
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+}
 
 pub(crate) struct Polling {
     pub(super) queue: VecDeque<Out>,

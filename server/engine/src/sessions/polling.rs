@@ -5,8 +5,7 @@ use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
-use super::bodies::Post;
-use super::poll_queue::{Parked, Polling};
+use super::poll_queue::{Parked, Polling, Post};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PollId, SessionId};

@@ -49,7 +49,7 @@ impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
         let head = self.pipes.head_mut(pipe).expect("the caller found the head");
-        // What comes behind the head is for whoever serves the connection: nobody has booked it yet.
+        // What comes behind the head is read by what serves the connection: nobody has booked it yet.
         let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
         let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),

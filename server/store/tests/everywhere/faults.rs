@@ -249,7 +249,7 @@ async fn cut_store(bench: &Bench, cut: Cut) -> (Proxy, Store) {
     (proxy, store)
 }
 
-/// The callers are told that it is unknown. The next append gets the next seq, and a message that is
+/// The callers learn that it is unknown. The next append gets the next seq, and a message that is
 /// sent again gets its own.
 async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     let bench = bench().await;
@@ -269,7 +269,7 @@ async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
-/// The store has given up its attempts, and the server comes back: what callers are told is what
+/// The store has given up its attempts, and the server comes back: what callers learn is what
 /// happened.
 async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
     for cut in [Cut::BeforeForLong, Cut::AfterForLong] {
@@ -385,12 +385,12 @@ async fn a_busy_database_is_not_a_broken_one() {
         Flavor::Sqlite => panic!("it has no statement that takes time"),
         Flavor::Postgres => {
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN PERFORM pg_sleep(1.2); RETURN NEW; END $$;
+             BEGIN PERFORM pg_sleep(0.9); RETURN NEW; END $$;
              CREATE TRIGGER slow BEFORE INSERT ON messages
              FOR EACH ROW EXECUTE FUNCTION slow()"
         }
         Flavor::Mariadb => {
-            "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(1.2)"
+            "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(0.9)"
         }
     };
     let second_db = bench.second_db().await;

@@ -232,7 +232,7 @@ fn a_refused_commit_that_was_kept_holds_nobody_up() {
 }
 
 #[test]
-fn a_message_that_another_node_stored_is_told_here_as_the_first_one_said() {
+fn a_message_that_another_node_stored_is_heard_here_as_the_first_one_said() {
     let mut world = World::new(1, cluster());
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
@@ -260,7 +260,7 @@ fn a_message_that_another_node_stored_is_told_here_as_the_first_one_said() {
 }
 
 #[test]
-fn a_commit_of_unknown_outcome_is_told_to_other_nodes_once_it_is_found() {
+fn a_commit_of_unknown_outcome_is_reported_to_other_nodes_once_it_is_found() {
     let mut world = World::new(1, cluster());
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
@@ -270,10 +270,10 @@ fn a_commit_of_unknown_outcome_is_told_to_other_nodes_once_it_is_found() {
     world.take_signals();
     world.advance(1_000);
     let signals = world.take_signals();
-    let is_told = |signal: &Signal| match signal {
+    let is_reported = |signal: &Signal| match signal {
         Signal::Committed { messages, .. } => &*messages[0].msg == "in doubt",
         _ => false,
     };
-    assert_eq!(signals.iter().filter(|signal| is_told(signal)).count(), 1, "{signals:?}");
+    assert_eq!(signals.iter().filter(|signal| is_reported(signal)).count(), 1, "{signals:?}");
     assert_eq!(heard(alice, &mut world), [("in doubt".to_owned(), 1)]);
 }
