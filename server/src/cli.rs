@@ -38,7 +38,7 @@ pub enum Command {
     /// Engine.IO 3 and 4) on that one port. It prints `throng listening on http://ADDR:PORT` on
     /// standard output once it does.
     ///
-    /// A setting has one name: `publish_per_s` in the table [limits] of the file (TOML) is
+    /// A setting has one name: `publish_per_s` in the table `[limits]` of the file (TOML) is
     /// --limits-publish-per-s here and THRONG_LIMITS__PUBLISH_PER_S in the environment. A flag wins
     /// over the environment, the environment over the file, the file over the default. -h lists the
     /// flags used most, --help all of them; `throng check-config --explain` prints their values.

@@ -266,7 +266,7 @@ async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
     }
 }
 
-/// What the API tells and asks beside the shards.
+/// What the API reports to and asks of parts other than the shards.
 struct ApiHooks {
     on_request: OnRequest,
     take_upload: TakeUpload,

@@ -27,11 +27,12 @@ use super::request::{self, ClientEvent, ClientRequest, EventName, MessageRequest
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
+use crate::image::ImageFault;
 use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::settings::{Exclusive, RoomInfo, Settings};
 use crate::store::Command;
-use crate::store::{ImageFault, StoreDown};
+use crate::store::StoreDown;
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;

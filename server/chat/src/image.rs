@@ -11,7 +11,6 @@ use bytes::Bytes;
 use memchr::{memchr, memmem};
 
 use crate::refusal::Refusal;
-use crate::store::ImageFault;
 
 /// Places in one event that look like a picture, of which the longest is taken for it.
 const CANDIDATES_MAX: usize = 16;
@@ -49,6 +48,17 @@ pub struct DataUrl {
     text: Bytes,
     /// It is the inside of a string of JSON, and has escapes in it.
     is_escaped: bool,
+}
+
+/// Why an image was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageFault {
+    /// Not an accepted image.
+    Invalid,
+    /// Longer than images may be.
+    TooLarge,
+    /// The store could not do it now.
+    StoreDown,
 }
 
 impl fmt::Debug for DataUrl {
@@ -103,10 +113,12 @@ impl DataUrl {
 
     /// The length of the picture, by that of its text.
     fn bytes_max(&self) -> usize {
-        let encoded = self.text.len() - memmem::find(&self.text, ENCODING.as_bytes()).unwrap_or(0);
-        let encoded = encoded.saturating_sub(ENCODING.len());
+        let head =
+            memmem::find(&self.text, ENCODING.as_bytes()).map_or(0, |at| at + ENCODING.len());
+        let encoded = self.text.len() - head;
         let padding = self.text.iter().rev().take(2).filter(|byte| **byte == b'=').count();
-        (encoded / 4 * 3).saturating_sub(padding)
+        // What is shorter than its padding is no base64.
+        (encoded / 4 * 3).max(padding) - padding
     }
 
     /// The bytes of the picture: work for a thread that may take its time. What they are is not checked.

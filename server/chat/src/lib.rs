@@ -40,13 +40,13 @@ pub use app::{Chat, Notice, Start, shard};
 pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{Cid, LoadId, RoomId, Seq, TokenHash, UserId};
-pub use image::DataUrl;
+pub use image::{DataUrl, ImageFault};
 pub use presence::{Presence, PresenceChange};
 pub use quota::Quotas;
 pub use refusal::Refusal;
 pub use report::LogLine;
 pub use settings::{Numbering, RoomInfo, Settings};
-pub use store::{AppendFault, Appended, Command, ImageFault, NewMessage, Reply, StoreDown};
+pub use store::{AppendFault, Appended, Command, NewMessage, Reply, StoreDown};
 pub use user::UserCard;
 
 /// One shard of the chat.

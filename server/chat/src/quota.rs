@@ -166,8 +166,9 @@ impl Rate {
             let full_at = found & TIME_MAX;
             let is_own = found >> TIME_BITS == tag && full_at > now_us;
             let debt_us = if is_own { full_at - now_us } else { 0 };
-            if debt_us.saturating_add(cost_us) > self.burst_us {
-                return Err((debt_us.saturating_add(cost_us) - self.burst_us).min(DAY_US));
+            let free_us = self.burst_us - debt_us;
+            if cost_us > free_us {
+                return Err((cost_us - free_us).min(DAY_US));
             }
             let full_at_next = (now_us + debt_us + cost_us).min(TIME_MAX);
             let next = tag << TIME_BITS | full_at_next;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
-use crate::image::DataUrl;
+use crate::image::{DataUrl, ImageFault};
 use crate::settings::RoomInfo;
 use crate::user::UserCard;
 
@@ -51,17 +51,6 @@ pub enum Command {
 /// The store could not do it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreDown;
-
-/// Why an image was not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageFault {
-    /// Not an accepted image.
-    Invalid,
-    /// Longer than images may be.
-    TooLarge,
-    /// The store could not do it now.
-    StoreDown,
-}
 
 /// Why a batch is not in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,10 @@ impl Omitted {
     /// The same, counted from `before` bytes further on.
     pub(crate) fn behind(self, before: usize) -> Omitted {
         match self {
-            Omitted::Text { at, text } => Omitted::Text { at: at.saturating_sub(before), text },
+            Omitted::Text { at, text } => Omitted::Text {
+                at: at.checked_sub(before).expect("a text is behind the head"),
+                text,
+            },
             Omitted::Arguments => Omitted::Arguments,
         }
     }
@@ -55,7 +58,9 @@ impl LongPackets {
     /// `None`: it is long, and no event.
     pub(crate) fn shorten<'a>(&self, packet: &'a str) -> Option<Shortened<'a>> {
         let bytes_max = self.bytes_max + HEAD_BYTES_MAX;
-        if packet.len() <= bytes_max {
+        // A CONNECT without JSON is only a name.
+        let is_name = packet.starts_with('0') && !packet.contains('{');
+        if packet.len() <= bytes_max || is_name {
             return Some(Shortened { packet: packet.into(), omitted: None });
         }
         let found = if sio::is_plain_event(packet) { (self.find)(packet) } else { None };
@@ -97,6 +102,12 @@ mod tests {
         let text = Omitted::Text { at: 10, text: Bytes::from(long.clone()) };
         let packet = format!(r#"27["x",{{"*{long}*":1}}]"#);
         assert_eq!(shortened(&packet), Some((r#"27["x",{"**":1}]"#.to_owned(), Some(text))));
+    }
+
+    #[test]
+    fn a_long_name_of_a_namespace_is_whole() {
+        let packet = format!("0/{}", "n".repeat(1000));
+        assert_eq!(shortened(&packet), Some((packet.clone(), None)));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub enum SessionEvent {
         /// Came with the handshake: `api_token` of its query, or a Bearer token.
         token: Option<Box<str>>,
     },
-    /// A namespace was connected; with [`crate::App::ADMITS`], the client has not been told.
+    /// A namespace was connected; with [`crate::App::ADMITS`], the client has no answer yet.
     Connected {
         /// The session.
         session: SessionId,

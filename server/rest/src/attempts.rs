@@ -2,7 +2,7 @@
 //!
 //! An address from which the account has been used before has a count of its own, so that strangers
 //! who guess cannot lock the owner out. Names without an account are counted alike, so that the answer
-//! does not tell which names have one. Kept in memory, as hashes under a key of this process.
+//! does not show which names have one. Kept in memory, as hashes under a key of this process.
 //!
 //! Spec: REST-27, LIM-86.
 

@@ -25,6 +25,9 @@ pub struct RoomPresence {
     pub is_present: bool,
 }
 
+/// How rooms (second) stand with a user (first); one answer for each, in their order.
+pub type PresenceOfRooms = Arc<dyn Fn(u32, &[u32]) -> Vec<RoomPresence> + Send + Sync>;
+
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
@@ -41,7 +44,7 @@ pub struct Deps {
     /// Limits and choices.
     pub settings: Settings,
     /// How rooms (second) stand with a user (first); one answer for each, in their order.
-    pub rooms: Arc<dyn Fn(u32, &[u32]) -> Vec<RoomPresence> + Send + Sync>,
+    pub rooms: PresenceOfRooms,
     /// Called before an image is stored.
     pub take_upload: TakeUpload,
     /// Called after a logout: sessions with the token lose their identity.

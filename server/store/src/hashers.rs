@@ -16,7 +16,7 @@ use crate::{Options, StoreError, StoreMetrics};
 
 /// Name of the threads, for operators and tests.
 const THREAD_NAME: &str = "throng-hash";
-/// What the threads add to the niceness of the process: beside a busy shard one of them gets a tenth of
+/// What the threads add to the niceness of the process: next to a busy shard one of them gets a tenth of
 /// the core.
 const NICENESS: i32 = 10;
 

@@ -36,7 +36,7 @@ impl Passwords {
                 .expect("the minima are valid parameters"),
         };
         let hashers = Hashers::start(options, metrics)?;
-        // Its hash is no hash of any password, which nobody can tell from the time that it takes.
+        // Its hash is no hash of any password, which the time that it takes does not show.
         let dummy = dummy(&params)?.into();
         Ok(Self { params, hashers, dummy })
     }

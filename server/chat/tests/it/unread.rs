@@ -155,7 +155,7 @@ fn carry_out(world: &mut World, index: usize) -> Reply {
     world.store.serve(command)
 }
 
-/// Logs bob in and lets the store be asked how far he has read.
+/// Logs bob in and lets the store be asked how far they have read.
 fn ask_for_marks(world: &mut World) -> Client {
     let bob = world.connect(0, None);
     world.send(bob, &format!(r#"42["login",{{"api_token":"{}"}}]"#, token(2)));
@@ -173,7 +173,7 @@ fn an_answer_about_a_user_who_left_is_not_taken_for_the_answer_about_their_retur
     let bob = ask_for_marks(&mut world);
     let late = carry_out(&mut world, 0);
     world.close(bob, PipeEnd::Eof);
-    // Another node saves what he reads there.
+    // Another node saves what they read there.
     world.store.read(UserId(2), RoomId(1), Seq(1));
     let bob = ask_for_marks(&mut world);
     world.take(bob);

@@ -29,7 +29,7 @@ pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
     /// be waited for, admit the client and let it do nothing until its first event is answered.
     ///
     /// # Errors
-    /// What the client is told.
+    /// What the client gets as the reason.
     fn admits(&mut self, id: SocketId, auth: Auth<'_>) -> Result<(), String> {
         let _ = (id, auth);
         Ok(())

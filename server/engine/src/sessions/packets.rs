@@ -244,7 +244,7 @@ impl Engine {
         }
     }
 
-    /// Tells a client that it is connected to a namespace, as `socket_id`, unless it has left or ended
+    /// Confirms to a client that it is connected to a namespace, as `socket_id`, unless it has left or ended
     /// since it asked. Only for applications with [`crate::App::ADMITS`].
     pub fn admit(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
         if self.take_asked(id, namespace, socket_id) {

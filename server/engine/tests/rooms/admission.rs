@@ -1,6 +1,6 @@
 //! Who may connect: `Handler::admits`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use throng_engine::rooms::{Auth, Event, Handler, Rooms, Settings, Socket};
@@ -10,7 +10,7 @@ use crate::net::Net;
 
 /// Who the clients of this shard are, by the name in their `auth`.
 #[derive(Clone, Default)]
-struct Members(HashMap<SocketId, String>);
+struct Members(BTreeMap<SocketId, String>);
 
 impl Handler for Members {
     fn admits(&mut self, id: SocketId, auth: Auth<'_>) -> Result<(), String> {
@@ -59,7 +59,7 @@ fn refusals(net: &Net<Rooms<Members>>) -> u64 {
 }
 
 #[test]
-fn an_admitted_client_is_told_before_anything_else() {
+fn an_admitted_client_gets_connect_before_anything_else() {
     let mut net = net();
     let client = net.open(0, Eio::V4);
     net.send(client, r#"40{"name":"ada"}"#);

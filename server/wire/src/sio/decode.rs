@@ -199,7 +199,7 @@ fn attachments(text: &str, attachments_max: u32) -> Result<(u32, &str), Fault> {
 }
 
 fn ack_id(text: &str) -> Result<(Option<u64>, &str), Fault> {
-    // One digit more than any number of 64 bits has is enough to know that it is none.
+    // One digit more than any number of 64 bits has is enough to know that it does not fit.
     let digits = text.bytes().take(ID_DIGITS_MAX + 1);
     let end = digits.take_while(u8::is_ascii_digit).count();
     if end == 0 {
