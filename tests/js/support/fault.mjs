@@ -46,7 +46,9 @@ export async function play(name, scene, fault) {
   const seen = scene.samples.filter(({ at, node }) => at >= begun && at < healed && judged.includes(node));
   checkTruth(seen, { truth, judged, begun });
   const codes = scene.refused.map(({ code }) => code);
-  assert.deepEqual(codes.filter((code) => code !== refuses), [], 'no message is refused for another reason');
+  // What was under way when it broke may be in doubt (CHAT-99).
+  const expected = refuses ? [refuses, 'unknown_outcome'] : [];
+  assert.deepEqual(codes.filter((code) => !expected.includes(code)), [], 'no message is refused for another reason');
   if (refuses) assert.ok(codes.length > 0, 'publishers were refused');
   else assert.ok(ackedBefore > 5, `people went on chatting: ${ackedBefore} messages`);
   const { lost, repeated } = scene.isEphemeral ? { lost: 0, repeated: 0 } : await scene.checkHistory();
