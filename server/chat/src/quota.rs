@@ -156,7 +156,8 @@ impl Rate {
         if self.period_us == 0 || units == 0 {
             return Ok(Place::Free);
         }
-        let cost_us = self.cost_us(units);
+        // More than a word holds is more than any burst.
+        let cost_us = self.cost_us(units).min(TIME_MAX);
         let (set, tag) = (user.0 as usize % SETS, u64::from(user.0) / SETS as u64);
         let page = self.pages[set / PAGE_SETS]
             .get_or_init(|| (0..PAGE_SETS * WAYS).map(|_| AtomicU64::new(0)).collect());
@@ -166,9 +167,9 @@ impl Rate {
             let full_at = found & TIME_MAX;
             let is_own = found >> TIME_BITS == tag && full_at > now_us;
             let debt_us = if is_own { full_at - now_us } else { 0 };
-            let free_us = self.burst_us - debt_us;
-            if cost_us > free_us {
-                return Err((cost_us - free_us).min(DAY_US));
+            // The clock of a shard stands still in a turn: another may have taken everything later than now.
+            if debt_us + cost_us > self.burst_us {
+                return Err((debt_us + cost_us - self.burst_us).min(DAY_US));
             }
             let full_at_next = (now_us + debt_us + cost_us).min(TIME_MAX);
             let next = tag << TIME_BITS | full_at_next;
@@ -219,6 +220,18 @@ mod tests {
             assert!(take(NOW.plus_ms(token_ms)));
             assert!(!take(NOW.plus_ms(token_ms)));
         }
+    }
+
+    #[test]
+    fn a_shard_whose_clock_is_behind_takes_no_more() {
+        let quotas = quotas();
+        let ahead = NOW.plus_ms(40);
+        (0..60).for_each(|_| quotas.take_publish(ahead, UserId(1)).expect("within the burst"));
+        assert_eq!(quotas.take_publish(NOW, UserId(1)), Err(Exceeded::Rate { wait_s: 1 }));
+        assert_eq!(
+            quotas.take_upload(NOW, UserId(1), u64::MAX),
+            Err(Exceeded::Bytes { wait_s: 86_400 })
+        );
     }
 
     #[test]

@@ -35,14 +35,13 @@ pub enum Omitted {
 }
 
 impl Omitted {
-    /// The same, counted from `before` bytes further on.
+    /// The same, counted from `before` bytes further on. A client may have put such a text before that, into
+    /// the query of a namespace: there it is no argument.
     pub(crate) fn behind(self, before: usize) -> Omitted {
-        match self {
-            Omitted::Text { at, text } => Omitted::Text {
-                at: at.checked_sub(before).expect("a text is behind the head"),
-                text,
-            },
-            Omitted::Arguments => Omitted::Arguments,
+        let Omitted::Text { at, text } = self else { return Omitted::Arguments };
+        match at.checked_sub(before) {
+            Some(at) => Omitted::Text { at, text },
+            None => Omitted::Arguments,
         }
     }
 }

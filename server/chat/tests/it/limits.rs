@@ -307,3 +307,17 @@ fn rooms_are_created_only_where_allowed() {
     say(alice, &mut world, 4711, "first");
     assert!(world.take(alice).join("\n").contains(r#""roomid":4711"#));
 }
+
+#[test]
+fn a_long_text_before_the_data_of_an_event_is_no_argument() {
+    let mut world = World::new(1, Settings { event_bytes_max: 1024, ..settings() });
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let long = "A".repeat(2000);
+    world
+        .send(alice, &format!(r#"42/?x="data:image{long}",7["message",{{"roomid":1,"msg":"x"}}]"#));
+    let heard = world.take(alice).concat();
+    assert!(heard.starts_with("437[") && heard.contains("too_large"), "{heard}");
+    say(alice, &mut world, 1, "on");
+    assert!(world.take(alice).concat().contains(r#""msg":"on""#), "the shard goes on");
+}
