@@ -34,16 +34,18 @@ const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 const ABUSED: Plan = Plan { unlimited: false, ..plan("abuse", 1, 2) };
 /// For `test`: one input of each kind that has shown a defect once, in less than a minute.
 /// Not the flood of logins: the server fails it, as SECURITY.md says (requests sent ahead).
-const ABUSE_BRIEFLY: [&str; 11] = [
+const ABUSE_BRIEFLY: [&str; 13] = [
     "abuse.replies.ws-pings",
     "abuse.replies.unknown-events",
     "abuse.replies.reconnects",
     "abuse.replies.polls",
+    "abuse.replies.pages",
     "abuse.unfinished.heads",
     "abuse.unfinished.chunked-bodies",
     "abuse.unfinished.fragments",
     "abuse.unfinished.placeholders",
     "abuse.floods.sessions",
+    "abuse.floods.logins",
     "abuse.floods.largest",
     "abuse.floods.binary-objects",
 ];

@@ -58,6 +58,11 @@ pub const SKIPS: &[(&[&str], &str)] = &[
          clauses send, and the server's own tests check its limits.",
     ),
     (
+        &["LIM-89"],
+        "A permission for the server (MAY) whose rate would hold up every other case; `abuse.replies.pages`, \
+         `abuse.replies.handshakes` and `abuse.floods.logins` see whether others notice such requests.",
+    ),
+    (
         &["LIM-38"],
         "A client cannot answer heartbeats inside a message, so those of most targets end the session \
          first; the server's own tests check the deadline.",

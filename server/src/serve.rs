@@ -134,6 +134,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         router: throng_rest::router(deps.clone()),
         request_timeout_ms: config.server.request_timeout_ms,
         keep_alive_ms: config.server.keep_alive_ms,
+        requests_per_s: config.server.requests_per_s,
         on_request,
         counters: Arc::clone(&metrics.http),
     };
@@ -227,6 +228,7 @@ async fn start_admin(
     tracing::info!(%addr, "serving metrics and health");
     let settings = HttpSettings {
         policy: Arc::default(),
+        requests_per_s: 0,
         router: throng_rest::admin_router(deps),
         on_request: Arc::clone(&public.on_request),
         counters: Arc::clone(&public.counters),

@@ -11,6 +11,7 @@ mod polling;
 mod prefixed;
 mod request;
 mod serve;
+mod throttle;
 mod upgrade;
 
 use std::sync::Arc;
@@ -32,10 +33,15 @@ use crate::request::HttpPolicy;
 pub use counters::HttpCounters;
 use linger::Lingering;
 use places::Places;
+use throttle::Throttle;
 
 /// Longer than the 60 s that proxies keep an idle connection: one that we close first may meet the
 /// next request of a proxy on its way.
 pub const KEEP_ALIVE_MS: u32 = 75_000;
+
+/// Requests of one client per second: many users of one network load the page at once, and hundreds of new
+/// sessions a second are some megabytes until they end.
+pub const REQUESTS_PER_S: u32 = 250;
 
 /// Connections to the admin address.
 const ADMIN_CONNECTIONS_MAX: u32 = 256;
@@ -58,6 +64,8 @@ pub struct HttpSettings {
     pub request_timeout_ms: u32,
     /// How long a connection may be idle between two requests, in ms.
     pub keep_alive_ms: u32,
+    /// Requests of one client per second, but for those of its sessions; 0 is no limit.
+    pub requests_per_s: u32,
     /// Called after each request to the engine.
     pub on_request: OnRequest,
     /// What the thread counts.
@@ -71,6 +79,7 @@ struct HttpServer<A: App> {
     next_poll: AtomicU64,
     lingering: Lingering,
     heads: Places,
+    throttle: Throttle,
     throttled: RareWarning,
 }
 
@@ -93,6 +102,7 @@ pub fn start<A: App>(
         handles,
         lingering: Lingering::new(Arc::clone(&settings.counters)),
         heads: Places::new(HEADS_MAX),
+        throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         settings,
         next_poll: AtomicU64::new(0),
         throttled: RareWarning::default(),

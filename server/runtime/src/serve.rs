@@ -66,6 +66,8 @@ pub struct Options {
     pub connections_max: u32,
     /// Connections of one address; 0 is no limit.
     pub connections_per_ip_max: u32,
+    /// HTTP requests of one client per second, but for those of its sessions; 0 is no limit.
+    pub requests_per_s: u32,
     /// Time for a client to send a request head or body, in ms.
     pub request_timeout_ms: u32,
     /// Items of each lane between two shards.
@@ -89,6 +91,7 @@ impl Options {
             router: Router::new(),
             connections_max: 200_000,
             connections_per_ip_max: 4096,
+            requests_per_s: http::REQUESTS_PER_S,
             request_timeout_ms: 30_000,
             lanes: Capacity { requests: 4096, deliveries: 8192 },
         }
@@ -133,6 +136,7 @@ async fn run<A: App>(
         router: options.router,
         request_timeout_ms: options.request_timeout_ms,
         keep_alive_ms: http::KEEP_ALIVE_MS,
+        requests_per_s: options.requests_per_s,
         on_request: Arc::new(|_, _| {}),
         counters: Arc::default(),
     };

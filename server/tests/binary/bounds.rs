@@ -160,3 +160,87 @@ fn connections_come_and_go_and_leave_nothing_open() {
         }
     }
 }
+
+/// What is answered to requests sent ahead on one connection, until nothing came for a second.
+fn answers_to(server: &Server, requests: &str) -> String {
+    let mut stream = server.connect();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("it is a socket");
+    let mut sending = stream.try_clone().expect("a descriptor");
+    let requests = requests.as_bytes().to_vec();
+    // The server stops reading when it has enough.
+    let writer = std::thread::spawn(move || drop(sending.write_all(&requests)));
+    let mut answers = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(1..) = stream.read(&mut buffer).inspect(|count| answers.extend(&buffer[..*count]))
+    {}
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+    writer.join().expect("it does not panic");
+    String::from_utf8_lossy(&answers).into_owned()
+}
+
+#[test]
+fn requests_sent_ahead_are_served_at_a_rate_whatever_they_ask_for() {
+    let config = [("THRONG_HTTP__REQUESTS_PER_S", "10"), ("THRONG_HTTP__API_PER_MINUTE", "0")];
+    let paths = [
+        "/",
+        "/api/rooms",
+        "/socket.io/?EIO=4&transport=polling",
+        "/socket.io/?EIO=9&transport=polling",
+        "/nothing",
+    ];
+    for path in paths {
+        // Each begins with a burst of its own.
+        let server = Server::throng(&[], &config);
+        let started = Instant::now();
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(100);
+        let answers = answers_to(&server, &requests).matches("HTTP/1.1 ").count();
+        let waited = started.elapsed();
+        // Some answers close the connection: then nothing that was sent behind it is served.
+        if answers > 1 {
+            assert_eq!(answers, 100, "{path}: nothing is lost");
+            assert!(waited >= Duration::from_secs(2), "{path}: {waited:?} for 20 above the burst");
+        }
+    }
+}
+
+#[test]
+fn sessions_that_do_not_exist_are_paid_for_and_those_that_do_are_not() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "1")]);
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let sid = crate::process::sid_of(&server.get(path));
+    let started = Instant::now();
+    for _ in 0..40 {
+        let post = format!(
+            "POST {path}&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n6"
+        );
+        let mut stream = server.connect();
+        stream.write_all(post.as_bytes()).expect("it takes a request");
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "a session has a rate of its own");
+    let started = Instant::now();
+    for _ in 0..10 {
+        assert!(server.get(&format!("{path}&sid=AAAAAAAAAAAAAAAAAAAA")).starts_with("HTTP/1.1 400"));
+    }
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(2), "ten of eight, one of which is gone: {waited:?}");
+}
+
+#[test]
+fn what_would_wait_too_long_is_refused_and_the_connection_closed() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "1")]);
+    let waiting: Vec<_> = (0..24)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes a request");
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let refused = answers_to(&server, &"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50));
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    assert_eq!(refused.matches("HTTP/1.1 ").count(), 1, "what was sent ahead is not answered");
+    let lower = refused.to_ascii_lowercase();
+    assert!(lower.contains("connection: close") && lower.contains("retry-after: "), "{refused}");
+    drop(waiting);
+}

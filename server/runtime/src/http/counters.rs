@@ -13,6 +13,11 @@ throng_tables::metrics! {
     Counter heads_displaced "connections": "Connections closed while a request head was arriving, because \
         too many others were.";
 
+    Counter requests_delayed "requests": "Requests that were served later, because their client sends more \
+        than http.requests_per_s.";
+    Counter requests_refused "requests": "Requests refused because they would have waited more than 10 s for \
+        http.requests_per_s.";
+
     [labelled]
     Counter lingered "connections": "Such connections closed for good, by what ended the wait; \
         displaced: too many others came after it." {

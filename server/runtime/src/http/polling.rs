@@ -7,12 +7,11 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use throng_engine::{self as engine, Answer, App, Endpoint, EngineRequest, PollId};
-use throng_wire::http::Caller;
+use throng_engine::{self as engine, Answer, App, EngineRequest, PollId};
 use tokio::sync::oneshot;
 
 use super::HttpServer;
-use super::request::{closing, engine_request, owner, plain, unavailable};
+use super::request::{closing, owner, plain, unavailable};
 use crate::link::{ShardEnded, ShardHandle, ToShard};
 
 /// Bytes of a body that are gathered while a piece of it is on its way.
@@ -20,11 +19,9 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) async fn poll<A: App>(
     http: &HttpServer<A>,
-    endpoint: Endpoint,
-    caller: Caller,
+    asked: EngineRequest,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let asked = engine_request(http, endpoint, caller, &request);
     let cors = Cors::of(&request, asked.origin_allowed);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(&request, asked.origin_allowed)

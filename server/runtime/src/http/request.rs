@@ -1,6 +1,7 @@
 //! What a request asks of the engine, which shard answers it, and an answer without a body.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -66,6 +67,19 @@ pub(super) fn unavailable() -> Response<Body> {
 pub(super) fn closing(status: StatusCode) -> Response<Body> {
     let mut response = plain(status);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The client has sent more than its rate allows.
+pub(super) fn too_many(wait: Duration) -> Response<Body> {
+    let mut response = Response::new(Body::from(r#"{"message":"Too Many Attempts."}"#));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let seconds = u64::try_from(seconds).expect("a wait is some seconds");
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use throng_engine::App;
-use throng_wire::http::{FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
+use throng_engine::{App, Endpoint};
+use throng_wire::http::{Caller, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt, service_fn};
@@ -22,10 +22,10 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use super::activity::{Activity, Expired};
 use super::prefixed::{Closed, Prefixed};
-use super::request::{closing, fields, plain};
+use super::request::{closing, engine_request, fields, plain, too_many};
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
-use crate::limiter::ConnectionLimiter;
+use crate::limiter::{ClientPlace, ConnectionLimiter};
 use crate::link::Handover;
 
 /// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
@@ -127,8 +127,10 @@ async fn answer<A: App>(
     };
     // Every answer of this thread comes by here: what made it may know the time, or not.
     if let Some(seconds) = retry_after_s(response.status().as_u16()) {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().entry(header::RETRY_AFTER).or_insert(seconds);
+        let headers = response.headers_mut();
+        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
+        // What was sent ahead would be refused as well, one by one and perhaps for hours.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
@@ -166,13 +168,12 @@ async fn respond<A: App>(
     };
     if let Some(endpoint) = policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
-        let response = if upgrade::is_asked(request.headers()) {
-            upgrade::upgrade(http, endpoint, caller, place, link.permit, request).await
-        } else {
-            polling::poll(http, endpoint, caller, request).await
-        };
+        let response = to_engine(http, endpoint, caller, place, link.permit, request).await;
         (http.settings.on_request)(&route, response.status().as_u16());
         return response;
+    }
+    if let Err(wait) = http.throttle.admit(&caller.client).await {
+        return too_many(wait);
     }
     request.extensions_mut().insert(caller);
     let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
@@ -180,6 +181,34 @@ async fn respond<A: App>(
         http.throttled.log(|left_out| {
             tracing::warn!(client = %caller.client.ip, left_out, "a request is over a limit of the API");
         });
+    }
+    response
+}
+
+/// A request to the engine. One of a session is paid for by the session, if there is one.
+async fn to_engine<A: App>(
+    http: &HttpServer<A>,
+    endpoint: Endpoint,
+    caller: Caller,
+    place: Option<ClientPlace>,
+    permit: SharedPermit,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let asked = engine_request(http, endpoint, caller, &request);
+    let names_session = asked.sid.is_some() && request.method() != Method::OPTIONS;
+    if !names_session && let Err(wait) = http.throttle.admit(&caller.client).await {
+        return too_many(wait);
+    }
+    let response = if upgrade::is_asked(request.headers()) {
+        upgrade::upgrade(http, asked, place, permit, request).await
+    } else {
+        polling::poll(http, asked, request).await
+    };
+    if names_session
+        && response.status().is_client_error()
+        && let Err(wait) = http.throttle.pay(&caller.client).await
+    {
+        return too_many(wait);
     }
     response
 }

@@ -8,14 +8,14 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use throng_engine::{Accept, App, Endpoint, EngineRequest, judge};
-use throng_wire::http::{Caller, EngineError, first_protocol, is_websocket_key};
+use throng_engine::{Accept, App, EngineRequest, judge};
+use throng_wire::http::{EngineError, first_protocol, is_websocket_key};
 use throng_wire::ws;
 use tokio::sync::oneshot;
 
 use super::HttpServer;
 use super::prefixed::Prefixed;
-use super::request::{engine_request, owner, plain, text, unavailable};
+use super::request::{owner, plain, text, unavailable};
 use crate::limiter::{ClientPlace, Permit};
 use crate::link::{ShardHandle, ToShard, Upgraded};
 
@@ -30,13 +30,11 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 
 pub(super) async fn upgrade<A: App>(
     http: &HttpServer<A>,
-    endpoint: Endpoint,
-    caller: Caller,
+    engine: EngineRequest,
     place: Option<ClientPlace>,
     permit: SharedPermit,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let engine = engine_request(http, endpoint, caller, &request);
     if let Err(error) = judge(&engine, true) {
         return refuse(error.status(), error.json());
     }

@@ -1,0 +1,221 @@
+//! How fast requests are served that no session answers for.
+//!
+//! Each client has a rate. What comes faster is served later, and the connection that it came on is not read
+//! meanwhile: requests that were sent ahead wait with their sender. What would wait too long is refused.
+//! All of these requests then take turns, one for each pass of the runtime, so that those of sessions, and
+//! whatever else the thread does, wait for one of them and not for all.
+//!
+//! Spec: LIM-89.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use throng_wire::http::{Client, ClientKey};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+use super::counters::HttpCounters;
+use crate::rare_warning::RareWarning;
+
+/// A client may begin with as many requests as the rate allows in so many seconds.
+const BURST_S: u32 = 8;
+/// A request that would wait longer is refused.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Requests between two removals of clients who have their whole burst again.
+const SWEEP_EVERY: usize = 1024;
+
+pub(super) struct Throttle {
+    /// 0 is no limit.
+    per_s: u32,
+    clients: Mutex<Clients>,
+    turn: tokio::sync::Mutex<()>,
+    counters: Arc<HttpCounters>,
+    is_refusing: RareWarning,
+}
+
+#[derive(Default)]
+struct Clients {
+    /// When the client has its whole burst again.
+    full_at: HashMap<ClientKey, Instant>,
+    taken: usize,
+}
+
+impl Throttle {
+    pub(super) fn new(per_s: u32, counters: Arc<HttpCounters>) -> Throttle {
+        Throttle {
+            per_s,
+            clients: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            counters,
+            is_refusing: RareWarning::default(),
+        }
+    }
+
+    /// Completes when a request may be served.
+    ///
+    /// # Errors
+    /// The time after which it would not be refused.
+    pub(super) async fn admit(&self, client: &Client) -> Result<(), Duration> {
+        self.pay(client).await?;
+        let _turn = self.turn.lock().await;
+        yield_now().await;
+        Ok(())
+    }
+
+    /// Completes when a request is paid for that was served before it was known to be a stranger's.
+    ///
+    /// # Errors
+    /// As [`Throttle::admit`].
+    pub(super) async fn pay(&self, client: &Client) -> Result<(), Duration> {
+        // The client of a proxy that names none may be anybody.
+        if self.per_s == 0 || client.is_proxy {
+            return Ok(());
+        }
+        let wait = self.take(client.ip.into()).inspect_err(|_| self.refused(client))?;
+        if !wait.is_zero() {
+            self.counters.requests_delayed.fetch_add(1, Relaxed);
+            sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// How long a request has to wait.
+    fn take(&self, client: ClientKey) -> Result<Duration, Duration> {
+        let now = Instant::now();
+        let cost = Duration::from_secs(1) / self.per_s;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.taken += 1;
+        if clients.taken.is_multiple_of(SWEEP_EVERY) {
+            clients.full_at.retain(|_, full_at| *full_at > now);
+        }
+        let full_at = clients.full_at.entry(client).or_insert(now);
+        let next = (*full_at).max(now) + cost;
+        let wait = (next - now).saturating_sub(cost * self.per_s * BURST_S);
+        if wait > WAIT_MAX {
+            return Err(wait - WAIT_MAX);
+        }
+        *full_at = next;
+        Ok(wait)
+    }
+
+    fn refused(&self, client: &Client) {
+        self.counters.requests_refused.fetch_add(1, Relaxed);
+        self.is_refusing.log(|left_out| {
+            tracing::warn!(
+                client = %client.ip,
+                requests_per_s = self.per_s,
+                left_out,
+                "requests are refused: http.requests_per_s is exceeded"
+            );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    const PER_S: u32 = 100;
+    const BURST: usize = 800;
+
+    fn client(ip: &str) -> Client {
+        Client { ip: ip.parse::<IpAddr>().expect("an address"), is_proxy: false, is_https: false }
+    }
+
+    fn throttle(per_s: u32) -> Throttle {
+        Throttle::new(per_s, Arc::default())
+    }
+
+    /// Requests that are served within a time, of a client that sends the next as soon as one is.
+    async fn served(throttle: &Throttle, client: &Client, within: Duration) -> usize {
+        let begun = Instant::now();
+        let mut count = 0;
+        while begun.elapsed() <= within {
+            throttle.admit(client).await.expect("one at a time is never refused");
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_served_its_burst_and_then_its_rate() {
+        let throttle = throttle(PER_S);
+        let one = client("192.0.2.1");
+        let count = served(&throttle, &one, Duration::from_secs(10)).await;
+        assert!((BURST + 1000..BURST + 1010).contains(&count), "{count}");
+        assert!(throttle.counters.requests_delayed.load(Relaxed) >= 1000);
+        let other = client("192.0.2.2");
+        let begun = Instant::now();
+        for _ in 0..BURST {
+            throttle.admit(&other).await.expect("within the burst");
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "another client has a rate of its own");
+        assert_eq!(throttle.counters.requests_refused.load(Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_would_wait_too_long_is_refused_and_takes_nothing() {
+        let throttle = throttle(PER_S);
+        let one = client("2001:db8::1");
+        let waiting = BURST + 10 * PER_S as usize;
+        for _ in 0..waiting {
+            throttle.take(one.ip.into()).expect("it waits ten seconds at most");
+        }
+        for _ in 0..5000 {
+            // Another address of the same subscriber.
+            let refused = throttle.pay(&client("2001:db8::2")).await;
+            assert_eq!(refused, Err(Duration::from_millis(10)));
+        }
+        assert_eq!(throttle.counters.requests_refused.load(Relaxed), 5000);
+        sleep(Duration::from_millis(10)).await;
+        throttle.pay(&one).await.expect("the time has passed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_are_forgotten_when_they_have_their_burst_again() {
+        let throttle = throttle(PER_S);
+        let key = |n: u32| ClientKey::from(IpAddr::from(n.to_be_bytes()));
+        for n in 0..100_000 {
+            throttle.take(key(n)).expect("the first");
+            if n % 64 == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let kept = throttle.clients.lock().expect("nobody panics").full_at.len();
+        assert!(kept <= SWEEP_EVERY + 64, "{kept}");
+    }
+
+    #[tokio::test]
+    async fn many_that_are_ready_let_others_by_one_at_a_time() {
+        let throttle = Arc::new(throttle(0));
+        let served = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..500 {
+            let (throttle, served) = (Arc::clone(&throttle), Arc::clone(&served));
+            tokio::spawn(async move {
+                throttle.admit(&client("192.0.2.1")).await.expect("there is no limit");
+                served.fetch_add(1, Relaxed);
+            });
+        }
+        // Each has asked.
+        yield_now().await;
+        let before = served.load(Relaxed);
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let passed = served.load(Relaxed) - before;
+        assert!((5..=20).contains(&passed), "{passed} were served in ten passes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_names_no_client_has_no_rate() {
+        let throttle = throttle(1);
+        let proxy = Client { is_proxy: true, ..client("10.0.0.1") };
+        for _ in 0..1000 {
+            throttle.admit(&proxy).await.expect("it may be anybody");
+        }
+    }
+}
