@@ -19,16 +19,16 @@ const SPARE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Span {
     block: u32,
     start: u32,
-    end: u32,
+    len: u32,
 }
 
 impl Span {
     pub(crate) fn len(self) -> usize {
-        (self.end - self.start) as usize
+        self.len as usize
     }
 
     pub(crate) fn is_empty(self) -> bool {
-        self.start == self.end
+        self.len == 0
     }
 }
 
@@ -68,11 +68,10 @@ impl Common {
         let start = block.bytes.len() as u32;
         block.bytes.extend_from_slice(bytes);
         self.bytes += bytes.len();
-        let end = block.bytes.len() as u32;
         if block.holders == 0 {
             self.list(index);
         }
-        Some(Span { block: index, start, end })
+        Some(Span { block: index, start, len: bytes.len() as u32 })
     }
 
     fn block_for(&mut self, topic: u32, len: usize) -> u32 {
@@ -122,7 +121,7 @@ impl Common {
         if span.is_empty() {
             return &[];
         }
-        &self.blocks[span.block as usize].bytes[span.start as usize..span.end as usize]
+        &self.blocks[span.block as usize].bytes[span.start as usize..][..span.len()]
     }
 
     /// Adds `span` to what a pipe `held`. False: it does not lie right behind.
@@ -134,8 +133,8 @@ impl Common {
             }
             *held = span;
             true
-        } else if held.block == span.block && held.end == span.start {
-            held.end = span.end;
+        } else if held.block == span.block && held.start + held.len == span.start {
+            held.len += span.len;
             true
         } else {
             false
@@ -161,7 +160,7 @@ impl Common {
         let mut holders = vec![0; self.blocks.len()];
         for span in spans.filter(|span| !span.is_empty()) {
             let block = &self.blocks[span.block as usize];
-            assert!(span.end as usize <= block.bytes.len(), "a span lies in its block");
+            assert!(span.start as usize + span.len() <= block.bytes.len(), "a span lies in its block");
             holders[span.block as usize] += 1;
         }
         let mut lists = vec![(0, 0); self.blocks.len()];
