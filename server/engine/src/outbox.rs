@@ -271,9 +271,7 @@ impl Outbox {
         if !self.common.extend(&mut slot.span, span) {
             return self.push_behind(pipe, span);
         }
-        let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes);
-        // Nearly every pipe has no bytes of its own: then there is nothing to add up.
-        let queued = if own == 0 { slot.span.len() } else { slot.span.len() + own };
+        let queued = slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes);
         if queued > slot.bound as usize {
             slot.note_over(pipe, &mut self.over);
         }
