@@ -27,6 +27,12 @@ const GONE_MS = LEASE_MS + 2000;
 const DEGRADED = ['NODE-30', 'NODE-31', 'NODE-32', 'NODE-33', 'NODE-34'];
 const OF_A_NODE = ['NODE-20', 'NODE-21', 'NODE-22', 'NODE-23'];
 const table = [];
+/** Faults are mostly waited for: two at a time, unless the table is kept. */
+const isWhole = process.env.E2E_RESULTS !== undefined;
+const AT_ONCE = isWhole ? 1 : 2;
+const arrangements = [];
+/** What may happen next to another of these. */
+const together = (name, faults) => arrangements.push(() => describe(name, { concurrency: 1 }, faults));
 let postgres;
 before(async () => {
   postgres = await Postgres.start();
@@ -101,7 +107,7 @@ const killed = (them) => ({
   truth: 'up',
 });
 
-describe('one redis, two nodes', () => {
+together('one redis, two nodes', () => {
   const them = arrangement();
   const { fault } = them;
 
@@ -178,7 +184,7 @@ describe('one redis, two nodes', () => {
   });
 });
 
-describe('a logout that Redis forgets', () => {
+together('a logout that Redis forgets', () => {
   const them = arrangement();
 
   test('ends the sessions on the other node, which never heard of it (NODE-36)', { timeout: 60_000 }, async () => {
@@ -209,7 +215,7 @@ describe('a logout that Redis forgets', () => {
   });
 });
 
-describe('one redis without memory, two nodes', () => {
+together('one redis without memory, two nodes', () => {
   const them = arrangement();
 
   them.fault('Redis out of memory', {
@@ -224,7 +230,7 @@ describe('one redis without memory, two nodes', () => {
   });
 });
 
-describe('two nodes that keep no messages', () => {
+together('two nodes that keep no messages', () => {
   const them = arrangement({ args: ['--ephemeral'], isEphemeral: true });
 
   them.fault('ephemeral: a node killed (kill -9), started again', {
@@ -241,7 +247,7 @@ describe('two nodes that keep no messages', () => {
   });
 });
 
-describe('two nodes, and a database that answers late or not at all', () => {
+together('two nodes, and a database that answers late or not at all', () => {
   let database;
   let wire;
   const them = arrangement({
@@ -296,7 +302,7 @@ describe('two nodes, and a database that answers late or not at all', () => {
   });
 });
 
-describe('one node on its own disk', () => {
+together('one node on its own disk', () => {
   const config = '[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n';
   let data;
   let server;
@@ -352,7 +358,6 @@ describe('one node on its own disk', () => {
 
 describe('one node that is stopped, or flooded', () => {
   // A pause longer than the ping timeout, and shorter than a client waits for the next ping.
-  const isWhole = process.env.E2E_RESULTS !== undefined;
   const [pauseMs, intervalMs, timeoutMs] = isWhole ? [60_000, 50_000, 15_000] : [5000, 6000, 2500];
   const pings = `ping_interval_ms = ${intervalMs}\nping_timeout_ms = ${timeoutMs}\n`;
   const HEALTHY_OF_A_KIND = 5;
@@ -454,7 +459,7 @@ describe('one node that is stopped, or flooded', () => {
   });
 });
 
-describe('redis in other arrangements', () => {
+together('redis in other arrangements', () => {
   for (const [name, Arrangement, plan] of [
     ['Sentinel fails over to the replica', Sentinels, (them) => ({
       breaks: () => them.master.kill(),
@@ -505,4 +510,8 @@ describe('redis in other arrangements', () => {
       }
     });
   }
+});
+
+describe('what nodes share fails, or one of them', { concurrency: AT_ONCE }, () => {
+  arrangements.forEach((arrangement) => arrangement());
 });
