@@ -226,14 +226,16 @@ impl StoreWorker {
             NumberFault::Unknown => AppendFault::Unknown,
         })?;
         let new = count.saturating_sub(repeats.len()) as u64;
-        let id = |seq: u64| seq.cast_signed();
-        let repeats = repeats.into_iter();
+        // Of numbers that Redis has not counted, nothing can be told.
+        let id = |seq| throng_cluster::message_id(room, seq).ok_or(AppendFault::StoreDown);
+        let end = first.0.checked_add(new).ok_or(AppendFault::StoreDown)?;
         Ok(Appended {
             first_seq: first,
-            ids: (first.0..first.0 + new).map(id).collect(),
+            ids: (first.0..end).map(|seq| id(Seq(seq))).collect::<Result<_, _>>()?,
             repeats: repeats
-                .map(|(index, seq)| Repeat { index, seq, id: id(seq.0), first: None })
-                .collect(),
+                .into_iter()
+                .map(|(index, seq)| Ok(Repeat { index, seq, id: id(seq)?, first: None }))
+                .collect::<Result<_, AppendFault>>()?,
         })
     }
 

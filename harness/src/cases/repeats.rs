@@ -6,7 +6,7 @@ cases! {
     again "cid.again" ["CHAT-91", "CHAT-93", "CHAT-96"] over EVERY needs CHAT
         does "sends a message with a cid, the same again with and without waiting, and again with another text"
         expects "each is acked like the first, the members get it once, and the next message has the next seq";
-    others "cid.others" ["CHAT-92"] over EVERY needs CHAT
+    others "cid.others" ["CHAT-92", "CHAT-49"] over EVERY needs CHAT
         does "sends the same cid as another user, in another room, and in other letters"
         expects "each is a message of its own";
     sessions "cid.sessions" ["CHAT-92", "CHAT-93"] over EVERY needs CHAT
@@ -93,6 +93,7 @@ fn others(context: &Context) -> Outcome {
     guest.say(elsewhere, "before")?;
     let there = says(&guest, elsewhere, "there", "key")?;
     has_fields(&there, json!({ "seq": 2 }))?;
+    require(there["id"] != own["id"], "another id", || there.to_string())?;
     guest.message_with("there").map(drop)?;
     Ok(())
 }

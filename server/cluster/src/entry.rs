@@ -28,6 +28,7 @@ use throng_chat::UserCard;
 use throng_chat::cluster::StoredMessage;
 use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
+use crate::numbering::message_id;
 use crate::order::Fields;
 
 /// The kind and the content of an entry.
@@ -318,7 +319,7 @@ fn messages(data: &str, first: Option<u64>) -> Result<Body, Malformed> {
             None => (message.s, message.i),
             Some(first) => {
                 let seq = first.checked_add(index as u64).ok_or(Malformed)?;
-                (seq, i64::try_from(seq).map_err(|_| Malformed)?)
+                (seq, message_id(RoomId(read.r), Seq(seq)).ok_or(Malformed)?)
             }
         };
         let author = Card { u: message.u, n: message.n, a: message.a }.read();

@@ -80,6 +80,7 @@ mod sweep;
 
 pub use cluster::Cluster;
 pub use event::{Effects, Event, Note, PublishId};
+pub use numbering::message_id;
 pub use order::{
     Append, EntryId, Failure, Fd, Fields, NumberFault, Numbers, Order, OrderId, Outcome,
     StreamEntries, UnnumberedMessage, Write,

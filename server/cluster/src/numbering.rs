@@ -2,10 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throng_chat::Seq;
+use throng_chat::{RoomId, Seq};
 
 use crate::event::PublishId;
 use crate::order::{NumberFault, Numbers};
+
+/// One more than the largest id of a room.
+const ROOM_IDS: i64 = 1_000_000_000;
+
+/// The id of a message that Redis numbered: of no other message in any room (CHAT-49), and exact in
+/// JavaScript for the first nine million messages of a room. `None` for numbers that nobody counts to.
+#[must_use]
+pub fn message_id(room: RoomId, seq: Seq) -> Option<i64> {
+    let of_seq = i64::try_from(seq.0).ok()?.checked_mul(ROOM_IDS)?;
+    of_seq.checked_add(i64::from(room.0))
+}
 
 struct Publish {
     messages: usize,
