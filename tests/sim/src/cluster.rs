@@ -215,15 +215,11 @@ impl World {
         let outcome = match numbers {
             Ok(Numbers { first, repeats }) => {
                 let new = count - repeats.len() as u64;
-                let repeat = |(index, seq): (usize, Seq)| Repeat {
-                    index,
-                    seq,
-                    id: seq.0 as i64,
-                    first: None,
-                };
+                let id = |seq| throng_cluster::message_id(room, seq).expect("it was counted to");
+                let repeat = |(index, seq)| Repeat { index, seq, id: id(seq), first: None };
                 Ok(Appended {
                     first_seq: first,
-                    ids: (first.0..first.0 + new).map(|seq| seq as i64).collect(),
+                    ids: (first.0..first.0 + new).map(|seq| id(Seq(seq))).collect(),
                     repeats: repeats.into_iter().map(repeat).collect(),
                 })
             }
