@@ -72,13 +72,15 @@ export class MariaDb extends Service {
     self.port = await sparePort();
     await giveAway(self.dir, 'mysql');
     const data = `--datadir=${join(self.dir, 'data')}`;
-    const install = ['--no-defaults', data, '--auth-root-authentication-method=normal', '--skip-test-db'];
+    // It removes, when it starts, the temporary tables of others that lie in the same place.
+    const temporaries = `--tmpdir=${self.dir}`;
+    const install = ['--no-defaults', data, temporaries, '--auth-root-authentication-method=normal', '--skip-test-db'];
     await self.launch(program('mariadb-install-db'), install, 'mysql');
     if (await self.exit) throw new Error(`mariadb-install-db: ${self.log.join('')}`);
     const files = [`--socket=${join(self.dir, 'sock')}`, `--pid-file=${join(self.dir, 'pid')}`];
     // Neither the zone of this machine nor UTC, so that a confusion is seen.
     const settings = ['--bind-address=127.0.0.1', `--port=${self.port}`, '--default-time-zone=+03:00'];
-    await self.launch(program('mariadbd'), ['--no-defaults', data, ...files, ...settings], 'mysql');
+    await self.launch(program('mariadbd'), ['--no-defaults', data, temporaries, ...files, ...settings], 'mysql');
     await eventually('mariadb answers', () => self.sql('mysql', 'SELECT 1').catch(() => false), 60_000);
     return self;
   }

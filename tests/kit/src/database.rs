@@ -128,6 +128,7 @@ impl Kind {
                 let mut command = Program::MariaDbInstall.command();
                 command.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
                 command.arg("--skip-test-db").arg(format!("--datadir={}", data.display()));
+                command.arg(own_temporaries(dir));
                 command
             }
         };
@@ -155,12 +156,19 @@ impl Kind {
                 {
                     command.arg(format!("--{option}={}", dir.join(file).display()));
                 }
+                command.arg(own_temporaries(dir));
                 command
             }
         };
         command.current_dir("/");
         command
     }
+}
+
+/// MariaDB removes, when it starts, the temporary tables that lie where its own do: those of another that
+/// runs at the same time as well.
+fn own_temporaries(dir: &Path) -> String {
+    format!("--tmpdir={}", dir.display())
 }
 
 fn finish(command: &mut Command) -> Result {
