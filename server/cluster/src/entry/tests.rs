@@ -61,7 +61,11 @@ fn redis_numbers_from_the_first() {
     let Body::Messages { messages, .. } = entry.body else { panic!("not messages") };
     assert_eq!(messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [20, 21]);
     let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
-    assert_eq!(ids, [20_000_000_002, 21_000_000_002], "the same number in another room is another id");
+    assert_eq!(
+        ids,
+        [20_000_000_002, 21_000_000_002],
+        "the same number in another room is another id"
+    );
     assert_eq!((entry.q, entry.publish_id), (None, Some(8)));
     let over = fields(&[("n", "a.1"), ("k", "m"), ("d", json), ("f", "18446744073709551615")]);
     assert_eq!(decode(&over, 1), Err(Malformed));

@@ -160,7 +160,10 @@ impl Common {
         let mut holders = vec![0; self.blocks.len()];
         for span in spans.filter(|span| !span.is_empty()) {
             let block = &self.blocks[span.block as usize];
-            assert!(span.start as usize + span.len() <= block.bytes.len(), "a span lies in its block");
+            assert!(
+                span.start as usize + span.len() <= block.bytes.len(),
+                "a span lies in its block"
+            );
             holders[span.block as usize] += 1;
         }
         let mut lists = vec![(0, 0); self.blocks.len()];

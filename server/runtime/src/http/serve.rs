@@ -120,6 +120,7 @@ async fn answer<A: App>(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let _serving = link.activity.serve();
+    let is_proxy = http.settings.policy.trusted_proxies.trusts(link.peer);
     let mut response = if is_head_too_large(&request) {
         closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
     } else {
@@ -129,8 +130,11 @@ async fn answer<A: App>(
     if let Some(seconds) = retry_after_s(response.status().as_u16()) {
         let headers = response.headers_mut();
         headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
-        // What was sent ahead would be refused as well, one by one and perhaps for hours.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        // What was sent ahead would be refused as well, one by one and perhaps for hours. On the connection
+        // of a proxy come requests of others, and none ahead.
+        if !is_proxy {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     Ok(response)
 }
