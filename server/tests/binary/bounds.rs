@@ -193,15 +193,16 @@ fn requests_sent_ahead_are_served_at_a_rate_whatever_they_ask_for() {
         // Each begins with a burst of its own.
         let server = Server::throng(&[], &config);
         let started = Instant::now();
-        let requests = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(100);
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(1000);
         let answers = answers_to(&server, &requests).matches("HTTP/1.1 ").count();
         let waited = started.elapsed();
         // An answer may close the connection: then nothing that was sent behind it is served.
         if answers == 1 {
             return false;
         }
-        assert_eq!(answers, 100, "{path}: nothing is lost");
-        assert!(waited >= Duration::from_secs(2), "{path}: {waited:?} for 20 above the burst");
+        // Those of the burst, what came back of it meanwhile, and sixteen that waited.
+        assert!((96..=120).contains(&answers), "{path}: {answers} answers");
+        assert!(waited >= Duration::from_millis(1500), "{path}: {waited:?} for 16 above the burst");
         true
     };
     let slow = std::thread::scope(|scope| {

@@ -23,6 +23,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use super::activity::{Activity, Expired};
 use super::prefixed::{Closed, Prefixed};
 use super::request::{closing, engine_request, fields, plain, too_many};
+use super::throttle::Delays;
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
 use crate::limiter::{ClientPlace, ConnectionLimiter};
@@ -55,6 +56,7 @@ pub(super) async fn serve<A: App>(
         limiter: permit.limiter(),
         permit: Arc::new(Mutex::new(Some(permit))),
         activity: activity.clone(),
+        delays: Delays::default(),
     };
     let permit = Arc::clone(&link.permit);
     let server = Arc::clone(&http);
@@ -112,6 +114,7 @@ struct Link {
     permit: SharedPermit,
     limiter: Arc<ConnectionLimiter>,
     activity: Activity,
+    delays: Delays,
 }
 
 async fn answer<A: App>(
@@ -121,6 +124,7 @@ async fn answer<A: App>(
 ) -> Result<Response<Body>, Infallible> {
     let _serving = link.activity.serve();
     let is_proxy = http.settings.policy.trusted_proxies.trusts(link.peer);
+    let delays = link.delays.clone();
     let mut response = if is_head_too_large(&request) {
         closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
     } else {
@@ -128,13 +132,14 @@ async fn answer<A: App>(
     };
     // Every answer of this thread comes by here: what made it may know the time, or not.
     if let Some(seconds) = retry_after_s(response.status().as_u16()) {
-        let headers = response.headers_mut();
-        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
-        // What was sent ahead would be refused as well, one by one and perhaps for hours. On the connection
-        // of a proxy come requests of others, and none ahead.
-        if !is_proxy {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+        let retry_after = response.headers_mut().entry(header::RETRY_AFTER);
+        retry_after.or_insert(HeaderValue::from(seconds));
+    }
+    // What was sent ahead would be refused or have to wait as well. On the connection of a proxy come
+    // requests of others, and none ahead.
+    let is_refused = response.headers().contains_key(header::RETRY_AFTER);
+    if !is_proxy && (is_refused || delays.are_too_many()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
@@ -172,12 +177,13 @@ async fn respond<A: App>(
     };
     if let Some(endpoint) = policy.endpoint(request.uri().path()) {
         let route = request.uri().path().to_owned();
-        let response = to_engine(http, endpoint, caller, place, link.permit, request).await;
+        let response = to_engine(http, endpoint, caller, place, link, request).await;
         (http.settings.on_request)(&route, response.status().as_u16());
         return response;
     }
-    if let Err(wait) = http.throttle.admit(&caller.client).await {
-        return too_many(wait);
+    match http.throttle.admit(&caller.client).await {
+        Ok(paid) => link.delays.count(paid),
+        Err(wait) => return too_many(wait),
     }
     request.extensions_mut().insert(caller);
     let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
@@ -195,24 +201,28 @@ async fn to_engine<A: App>(
     endpoint: Endpoint,
     caller: Caller,
     place: Option<ClientPlace>,
-    permit: SharedPermit,
+    link: Link,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let Link { permit, delays, .. } = link;
     let asked = engine_request(http, endpoint, caller, &request);
     let names_session = asked.sid.is_some() && request.method() != Method::OPTIONS;
-    if !names_session && let Err(wait) = http.throttle.admit(&caller.client).await {
-        return too_many(wait);
+    if !names_session {
+        match http.throttle.admit(&caller.client).await {
+            Ok(paid) => delays.count(paid),
+            Err(wait) => return too_many(wait),
+        }
     }
     let response = if upgrade::is_asked(request.headers()) {
         upgrade::upgrade(http, asked, place, permit, request).await
     } else {
         polling::poll(http, asked, request).await
     };
-    if names_session
-        && response.status().is_client_error()
-        && let Err(wait) = http.throttle.pay(&caller.client).await
-    {
-        return too_many(wait);
+    if names_session && response.status().is_client_error() {
+        match http.throttle.pay(&caller.client).await {
+            Ok(paid) => delays.count(paid),
+            Err(wait) => return too_many(wait),
+        }
     }
     response
 }

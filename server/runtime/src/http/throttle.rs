@@ -8,6 +8,7 @@
 //! Spec: LIM-89.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::rare_warning::RareWarning;
 const BURST_S: u32 = 8;
 /// A request that would wait longer is refused.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// After so many requests that waited, a connection is closed, with what was sent ahead on it.
+const DELAYS_MAX: u32 = 16;
 /// Requests between two removals of clients who have their whole burst again.
 const SWEEP_EVERY: usize = 1024;
 
@@ -33,6 +36,33 @@ pub(super) struct Throttle {
     turn: tokio::sync::Mutex<()>,
     counters: Arc<HttpCounters>,
     is_refusing: RareWarning,
+}
+
+/// When a request was paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paid {
+    /// The client had something left.
+    AtOnce,
+    /// It had to wait.
+    Late,
+}
+
+/// The requests of one connection that had to wait, one after the other.
+#[derive(Clone, Default)]
+pub(super) struct Delays(Arc<AtomicU32>);
+
+impl Delays {
+    pub(super) fn count(&self, paid: Paid) {
+        match paid {
+            Paid::AtOnce => self.0.store(0, Relaxed),
+            Paid::Late => drop(self.0.fetch_add(1, Relaxed)),
+        }
+    }
+
+    /// A client that sends ahead and goes away would be answered for hours.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.0.load(Relaxed) >= DELAYS_MAX
+    }
 }
 
 #[derive(Default)]
@@ -53,32 +83,33 @@ impl Throttle {
         }
     }
 
-    /// Completes when a request may be served.
+    /// Completes when a request may be served; says whether it was late.
     ///
     /// # Errors
     /// The time after which it would not be refused.
-    pub(super) async fn admit(&self, client: &Client) -> Result<(), Duration> {
-        self.pay(client).await?;
+    pub(super) async fn admit(&self, client: &Client) -> Result<Paid, Duration> {
+        let paid = self.pay(client).await?;
         let _turn = self.turn.lock().await;
         yield_now().await;
-        Ok(())
+        Ok(paid)
     }
 
     /// Completes when a request is paid for that was served before it was known to be a stranger's.
     ///
     /// # Errors
     /// As [`Throttle::admit`].
-    pub(super) async fn pay(&self, client: &Client) -> Result<(), Duration> {
+    pub(super) async fn pay(&self, client: &Client) -> Result<Paid, Duration> {
         // The client of a proxy that names none may be anybody.
         if self.per_s == 0 || client.is_proxy {
-            return Ok(());
+            return Ok(Paid::AtOnce);
         }
         let wait = self.take(client.ip.into()).inspect_err(|_| self.refused(client))?;
-        if !wait.is_zero() {
-            self.counters.requests_delayed.fetch_add(1, Relaxed);
-            sleep(wait).await;
+        if wait.is_zero() {
+            return Ok(Paid::AtOnce);
         }
-        Ok(())
+        self.counters.requests_delayed.fetch_add(1, Relaxed);
+        sleep(wait).await;
+        Ok(Paid::Late)
     }
 
     /// How long a request has to wait.
