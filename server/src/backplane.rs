@@ -30,15 +30,13 @@ use throng_redis::ingress::Ingress;
 use throng_redis::names::RoomNames;
 use throng_redis::orders::Executor;
 use throng_redis::{Commands, Connector, Failure};
-use throng_store::Store;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+pub use database::StoreDatabase;
 pub use stats::{NodeGauges, RedisStats};
 
 use crate::start::StartError;
 use actor::Actor;
-use database::StoreDatabase;
 use inputs::Inputs;
 use throng_runtime::clock::Clock;
 use throng_runtime::link::ShardHandles;
@@ -164,7 +162,7 @@ impl Backplane {
     /// [`throng_runtime::StartError::System`] when the thread or its runtime cannot be made.
     pub fn start(
         self,
-        store: Store,
+        database: StoreDatabase,
         handles: ShardHandles<Chat>,
         placement: [u8; 16],
         signals: Vec<mpsc::Receiver<Signal>>,
@@ -175,7 +173,6 @@ impl Backplane {
         let (changes_in, changes) = mpsc::channel(CHANGES_MAX);
         let stats = Arc::new(RedisStats::new(redis));
         let handle = BackplaneHandle { changes: changes_in, stats: Arc::clone(&stats) };
-        let database = StoreDatabase::new(store, Handle::current());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(throng_runtime::StartError::System)?;
         let thread = std::thread::Builder::new().name("backplane".into()).spawn(move || {

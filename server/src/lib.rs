@@ -21,4 +21,5 @@ mod rows;
 pub mod serve;
 mod session_log;
 pub mod start;
+mod store_thread;
 pub mod store_worker;

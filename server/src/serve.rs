@@ -16,13 +16,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange};
+use crate::backplane::{Backplane, BackplaneConfig, BackplaneHandle, NodeChange, StoreDatabase};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::presence::Views;
 use crate::rows::{card, room_info};
 use crate::session_log;
 use crate::start::StartError;
+use crate::store_thread::StoreThread;
 use crate::store_worker::{self, StoreWorker};
 use throng_runtime::clock::Clock;
 use throng_runtime::clock::unix_ms;
@@ -37,7 +38,7 @@ use throng_runtime::stop::{GRACE, stop};
 
 /// Serves until SIGTERM or SIGINT; returns whether everything was written. Runs on the HTTP thread.
 ///
-/// 1. The store is opened and the rooms are created.
+/// 1. The thread of the store starts, the store is opened and the rooms are created.
 /// 2. The shards start, and with them the listening sockets.
 /// 3. The HTTP thread starts, and the address is printed.
 ///
@@ -54,8 +55,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         config.store.node = backplane.process().to_owned();
     }
     let url = config.database_url();
-    let store = Store::open(&url, config.store.clone()).await;
-    let store = store.map_err(|error| StartError::open_store(&url, &config.store, error))?;
+    let (store_thread, store) = StoreThread::open(&url, &config.store).await?;
     let listed = &config.server.list;
     let listed: Vec<_> = listed.iter().map(|room| (room.id, room.name.clone())).collect();
     store.ensure_rooms(&listed).await?;
@@ -96,8 +96,9 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
             let handles = shards.handles.clone();
             // Chat works without Redis, so Redis never makes the node unready.
             let redis = health.depends_on("redis", Need::Optional);
+            let database = StoreDatabase::new(store.clone(), store_thread.handle().clone());
             let (handle, thread) =
-                backplane.start(store.clone(), handles, placement, signals, clock, redis)?;
+                backplane.start(database, handles, placement, signals, clock, redis)?;
             (Some(handle), Some(thread))
         }
         None => (None, None),
@@ -151,7 +152,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let mut workers = JoinSet::new();
     workers.spawn(session_log::write(channels.logs));
     for (commands, handle) in channels.commands.into_iter().zip(channels.handles.iter()) {
-        workers.spawn(store_worker::work(commands, handle.clone(), Arc::clone(&worker)));
+        let work = store_worker::work(commands, handle.clone(), Arc::clone(&worker));
+        workers.spawn_on(work, store_thread.handle());
     }
     let http = http::start(channels.handles, channels.handovers, settings);
 

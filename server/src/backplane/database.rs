@@ -9,15 +9,15 @@ use tokio::runtime::Handle;
 
 use crate::rows::card;
 
-/// Calls run on the HTTP thread's runtime, to which the store's connections belong.
+/// Calls run on the store's runtime, to which its connections belong.
 pub struct StoreDatabase {
     store: Store,
-    http: Handle,
+    runtime: Handle,
 }
 
 impl StoreDatabase {
-    pub fn new(store: Store, http: Handle) -> StoreDatabase {
-        StoreDatabase { store, http }
+    pub fn new(store: Store, runtime: Handle) -> StoreDatabase {
+        StoreDatabase { store, runtime }
     }
 
     async fn call<T: Send + 'static>(
@@ -25,13 +25,13 @@ impl StoreDatabase {
         name: &'static str,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, DatabaseDown> {
-        match self.http.spawn(call).await {
+        match self.runtime.spawn(call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 tracing::warn!(call = name, %error, "a call of the backplane failed in the store");
                 Err(DatabaseDown)
             }
-            // The HTTP thread has ended.
+            // The thread of the store has ended.
             Err(_) => Err(DatabaseDown),
         }
     }
