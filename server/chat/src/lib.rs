@@ -13,6 +13,7 @@
 //!
 //! Read in this order: [`lane`], [`store`], [`cluster`], then `edge`, `home` and their submodules.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod app;
 mod budget;

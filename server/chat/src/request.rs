@@ -272,7 +272,7 @@ impl<'a> Payload<'a> {
                     (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
                 is_decimal.then(|| text.parse().ok()).flatten()
             }
-            _ => None,
+            Field::Absent | Field::Null | Field::Bool(_) | Field::Other => None,
         };
         number
             .filter(|number| (1..=999_999_999).contains(number))
@@ -289,7 +289,7 @@ impl<'a> Payload<'a> {
                 "count" => Ok(PresenceMode::Count),
                 _ => Err(Refusal::InvalidArgument),
             },
-            _ => Err(Refusal::InvalidArgument),
+            Field::Bool(_) | Field::Number(_) | Field::Other => Err(Refusal::InvalidArgument),
         }
     }
 }

@@ -42,6 +42,7 @@
 //! [`Cluster::check`] verifies the internal indexes; tests and the simulation call it after each
 //! step.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 /// Returns the formatted text as the error of a `check` unless the condition holds.
 macro_rules! ensure {

@@ -50,6 +50,7 @@
 //! Read in this order: [`App`], [`Input`], [`Effects`], [`Engine`], [`rooms`], [`Shard`],
 //! [`Outbox`].
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 // The simulation runs all shards of a world on one thread, so that is what a canary is armed for.
 #![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]

@@ -411,10 +411,8 @@ impl Engine {
         }
         let session = self.slots[id.slot() as usize].session.take();
         let mut session = session.expect("it was found above");
-        let reason = match reason {
-            CloseReason::TransportClose if session.has_left => CloseReason::ClientDisconnect,
-            other => other,
-        };
+        let was_meant = reason == CloseReason::TransportClose && session.has_left;
+        let reason = if was_meant { CloseReason::ClientDisconnect } else { reason };
         self.free.push(id.slot());
         self.live -= 1;
         *session.gauge(&mut self.counters) -= 1;

@@ -63,11 +63,8 @@ impl<D: Database> Executor<D> {
     /// `Refused` when the order was not done and the connection is good; `Broken` when it is unknown
     /// what was done.
     pub async fn execute(&self, order: Order) -> Result<Outcome, OrderFailure> {
-        let limit = match &order {
-            Order::Read { block_ms, .. } => self.timeout + Duration::from_millis(*block_ms),
-            _ => self.timeout,
-        };
-        timeout(limit, self.run(order))
+        let block_ms = if let Order::Read { block_ms, .. } = &order { *block_ms } else { 0 };
+        timeout(self.timeout + Duration::from_millis(block_ms), self.run(order))
             .await
             .unwrap_or(Err(OrderFailure::Broken { why: Failure::Timeout.name() }))
     }
@@ -195,7 +192,7 @@ impl<D: Database> Executor<D> {
                 Ok(value) => values.push(value),
                 Err(failure) => match order_failure(&failure) {
                     broken @ OrderFailure::Broken { .. } => return Err(broken),
-                    other => refused = Some(other),
+                    failure @ OrderFailure::Refused { .. } => refused = Some(failure),
                 },
             }
         }

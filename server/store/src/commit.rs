@@ -131,7 +131,9 @@ impl Committer {
                 assert_eq!(outcomes.len(), batch.len(), "every job has its outcome");
                 let repeats = outcomes.iter().map(|outcome| match outcome {
                     JobOutcome::Placed { repeats, .. } => repeats.len() as u64,
-                    _ => 0,
+                    JobOutcome::UnknownRoom
+                    | JobOutcome::OutOfSequence { .. }
+                    | JobOutcome::Done => 0,
                 });
                 self.metrics.counters.repeats.fetch_add(repeats.sum(), Relaxed);
                 for (job, outcome) in batch.drain(..).zip(outcomes) {

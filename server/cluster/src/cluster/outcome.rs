@@ -170,7 +170,20 @@ impl Cluster {
                 effects.numbered.push(self.numbering.done(publish_id, Ok(numbers)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.
-            (purpose, _) => {
+            (
+                purpose @ (Purpose::Claim { .. }
+                | Purpose::Renew { .. }
+                | Purpose::Registry
+                | Purpose::Leases(_)
+                | Purpose::Tails
+                | Purpose::Read
+                | Purpose::PeerRooms { .. }
+                | Purpose::Load(_)
+                | Purpose::Tips
+                | Purpose::Card(_)
+                | Purpose::Number { .. }),
+                _,
+            ) => {
                 self.failed(now, purpose, &Failure::Broken { why: "answer" }, effects);
             }
         }

@@ -108,7 +108,17 @@ impl Engine {
                 self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
             }
             CloseReason::PollingOverlap => self.refuse_poll(poll, EngineError::BadRequest),
-            _ => self.refuse_poll(poll, EngineError::SessionUnknown),
+            CloseReason::TransportClose
+            | CloseReason::TransportError
+            | CloseReason::PingTimeout
+            | CloseReason::ConnectTimeout
+            | CloseReason::ClientDisconnect
+            | CloseReason::ParseError
+            | CloseReason::Protocol(_)
+            | CloseReason::TooLarge
+            | CloseReason::SlowConsumer
+            | CloseReason::ServerDisconnect
+            | CloseReason::ServerStop => self.refuse_poll(poll, EngineError::SessionUnknown),
         }
     }
 

@@ -59,11 +59,11 @@ impl Engine {
         match (session.endpoint, data) {
             (Endpoint::SocketIo, eio::Data::Text(text)) => self.socket_io(id, text),
             (Endpoint::SocketIo, eio::Data::Binary(bytes)) => self.attachment(id, &bytes),
-            (_, eio::Data::Text(text)) => {
+            (Endpoint::EngineIo | Endpoint::RawEcho, eio::Data::Text(text)) => {
                 self.session_events
                     .push_back(SessionEvent::Text { session: id, text: text.into() });
             }
-            (_, eio::Data::Binary(bytes)) => {
+            (Endpoint::EngineIo | Endpoint::RawEcho, eio::Data::Binary(bytes)) => {
                 let bytes = Bytes::copy_from_slice(&bytes);
                 self.session_events.push_back(SessionEvent::Binary { session: id, bytes });
             }

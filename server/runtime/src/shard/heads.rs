@@ -54,11 +54,13 @@ impl<A: App> Worker<A> {
         let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return self.await_head(pipe),
-                io::ErrorKind::Interrupted => return self.fresh.push_back(pipe),
-                _ => return self.drop_head(pipe),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return self.await_head(pipe);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return self.fresh.push_back(pipe);
+            }
+            Err(_) => return self.drop_head(pipe),
         };
         let (policy, shards) = (&self.config.policy, self.config.shards);
         let mut kept = self.pipes.swap_head_bytes(pipe, Vec::new());

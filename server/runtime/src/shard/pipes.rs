@@ -179,7 +179,7 @@ impl Pipes {
                 self.head_bytes -= head.bytes.len();
                 Some(head)
             }
-            other => {
+            other @ (SlotState::Open(_) | SlotState::Free) => {
                 *state = other;
                 None
             }
@@ -195,7 +195,7 @@ impl Pipes {
                 self.open -= 1;
                 Some(open)
             }
-            other => {
+            other @ (SlotState::Head(_) | SlotState::Free) => {
                 *state = other;
                 None
             }
