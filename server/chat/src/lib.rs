@@ -16,7 +16,6 @@
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod app;
-mod budget;
 pub mod cluster;
 mod counters;
 mod edge;

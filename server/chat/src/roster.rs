@@ -4,6 +4,7 @@ mod block;
 mod budgets;
 mod changes;
 mod check;
+mod rates;
 mod sending;
 mod updates;
 mod whole;

@@ -56,6 +56,7 @@
 #![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]
 
 mod app;
+mod bucket;
 #[doc(hidden)]
 pub mod canary;
 mod counters;
@@ -68,6 +69,7 @@ mod long_packets;
 mod maps;
 mod now;
 mod outbox;
+mod rate;
 mod request;
 pub mod rooms;
 mod sessions;
@@ -76,6 +78,7 @@ mod shard;
 mod timers;
 
 pub use app::{App, Cx, Place};
+pub use bucket::Bucket;
 pub use counters::Counters;
 pub use effect::{Effects, LaneSlots};
 pub use ids::{PipeId, PollId, SessionId, ShardId, Sid, SocketId};
@@ -86,6 +89,7 @@ pub use long_packets::{LongPackets, Omitted};
 pub use maps::{Keyed, Map, home_of};
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};
+pub use rate::Rate;
 pub use request::{Accept, Answer, Body, Eio, Endpoint, EngineRequest, Method, Transport};
 pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
 pub use settings::{AnonymousLimits, Seed, Settings};

@@ -49,6 +49,7 @@ use account::{Budgets, Held};
 use addresses::Addresses;
 use pipe::Pipe;
 use session::Beat;
+use work::WorkRates;
 
 /// What the engine reports to the application. Owned, so that handling one may change anything.
 pub enum SessionEvent {
@@ -170,6 +171,7 @@ pub struct Engine {
     /// Polling sessions over their outbound bound, to be ended at the end of the turn.
     slow: Vec<SessionId>,
     budgets: Budgets,
+    work_rates: WorkRates,
     held_anonymous: Held,
     held_identified: Held,
     addresses: Addresses,
@@ -197,6 +199,7 @@ impl Engine {
             (settings.anonymous.outbound_bytes_max, settings.outbound_bytes_max);
         Engine {
             budgets: Budgets::new(&settings, shards),
+            work_rates: WorkRates::new(&settings),
             outbox: Outbox::new(Bounds::new(anonymous, identified, pipe::ECHO_OUTBOUND_MAX)),
             settings,
             shard,
@@ -466,8 +469,8 @@ impl Engine {
 
     /// Fires what is due.
     pub(crate) fn run_timers(&mut self) {
-        while let Some(bucket) = self.timers.due(self.now) {
-            for timer in bucket {
+        while let Some(due) = self.timers.due(self.now) {
+            for timer in due {
                 match timer {
                     Timer::Session(id) => self.session_timer(id),
                     Timer::Probe(pipe) => self.probe_timer(pipe),

@@ -1,6 +1,7 @@
 //! What a session makes its shard keep and do: the values that [`booking`](super::booking),
 //! [`work`](super::work) and [`eviction`](super::eviction) act on.
 
+use crate::bucket::Bucket;
 use crate::now::Now;
 use crate::outbox::Class;
 
@@ -35,8 +36,8 @@ pub(crate) struct Account {
     pub(super) finish_by: Now,
     /// When the application must know whose session it is. `u64::MAX`: it knows, or need not.
     pub(super) identify_by: Now,
-    /// When the session's work will be paid for at its rate.
-    pub(super) paid_at: Now,
+    /// The work that the session may cause.
+    pub(super) work: Bucket,
 }
 
 impl Account {
@@ -47,7 +48,7 @@ impl Account {
             kept: 0,
             finish_by: Now(u64::MAX),
             identify_by,
-            paid_at: Now::default(),
+            work: Bucket::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::account::{Held, Trust};
 use super::{Carrier, CloseReason, Engine};
+use crate::bucket::Bucket;
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 use crate::outbox::Class;
@@ -55,7 +56,6 @@ impl Engine {
     /// The application has learned more, or less, about whose session it is. Nothing happens when
     /// the session has ended.
     pub fn set_trust(&mut self, id: SessionId, trust: Trust) {
-        let now = self.now;
         let identify_by = self.identify_by();
         let Some(session) = self.session_mut(id) else { return };
         let old = session.account.trust;
@@ -68,7 +68,7 @@ impl Engine {
         match trust {
             Trust::Identified => {
                 account.identify_by = Now(u64::MAX);
-                account.paid_at = account.paid_at.min(now);
+                account.work = Bucket::default();
             }
             Trust::Anonymous if old == Trust::Identified => account.identify_by = identify_by,
             Trust::Anonymous | Trust::Claimed => {}

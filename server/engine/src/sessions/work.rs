@@ -6,6 +6,8 @@ use super::{CloseReason, Engine, Session};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
+use crate::rate::Rate;
+use crate::settings::Settings;
 use crate::timers::Timer;
 
 /// Bytes of input that make one more unit of work.
@@ -13,10 +15,27 @@ const BYTES_PER_UNIT: usize = 4096;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
 
-/// How fast a session may cause work.
-struct Rate {
-    unit_ns: u64,
-    burst_ns: u64,
+/// How fast a session may cause work. `None` is no limit.
+pub(super) struct WorkRates {
+    anonymous: Option<Rate>,
+    identified: Option<Rate>,
+}
+
+impl WorkRates {
+    pub(super) fn new(settings: &Settings) -> WorkRates {
+        let anonymous = &settings.anonymous;
+        WorkRates {
+            anonymous: Rate::per_second(anonymous.work_per_s, anonymous.work_burst),
+            identified: Rate::per_second(settings.work_per_s, settings.work_burst),
+        }
+    }
+
+    fn of(&self, trust: Trust) -> Option<&Rate> {
+        match trust {
+            Trust::Anonymous | Trust::Claimed => self.anonymous.as_ref(),
+            Trust::Identified => self.identified.as_ref(),
+        }
+    }
 }
 
 impl Engine {
@@ -26,27 +45,16 @@ impl Engine {
     pub fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
         let Some(trust) = self.session(id).map(Session::trust) else { return };
-        let Some(rate) = self.rate(trust) else { return };
+        let Some(rate) = self.work_rates.of(trust).copied() else { return };
         let units = if is_armed(Canary::FreeWork) { 0 } else { units };
-        let account = &mut self.live_mut(id).account;
-        account.paid_at = account.paid_at.max(now).plus_ns(u64::from(units) * rate.unit_ns);
-        if account.paid_at > now.plus_ns(rate.burst_ns).plus_ms(DEBT_MS_MAX) {
+        let work = &mut self.live_mut(id).account.work;
+        work.charge(&rate, now, units.into());
+        let read_at = work.open_at(&rate);
+        if read_at > now.plus_ms(DEBT_MS_MAX) {
             self.end(id, CloseReason::Limit);
-        } else if account.paid_at > now.plus_ns(rate.burst_ns) && self.owing.last() != Some(&id) {
+        } else if read_at > now && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }
-    }
-
-    fn rate(&self, trust: Trust) -> Option<Rate> {
-        let settings = &self.settings;
-        let (per_s, burst) = match trust {
-            Trust::Identified => (settings.work_per_s, settings.work_burst),
-            Trust::Anonymous | Trust::Claimed => {
-                (settings.anonymous.work_per_s, settings.anonymous.work_burst)
-            }
-        };
-        let unit_ns = 1_000_000_000_u64.checked_div(u64::from(per_s))?;
-        Some(Rate { unit_ns, burst_ns: u64::from(burst) * unit_ns })
     }
 
     pub(super) fn charge_packet(&mut self, id: SessionId, bytes: usize) {
@@ -57,8 +65,8 @@ impl Engine {
     /// When a session that has used up its rate may be read again.
     pub(super) fn paid_later(&self, id: SessionId) -> Option<Now> {
         let session = self.session(id)?;
-        let rate = self.rate(session.trust())?;
-        let read_at = session.account.paid_at.minus_ns(rate.burst_ns);
+        let rate = self.work_rates.of(session.trust())?;
+        let read_at = session.account.work.open_at(rate);
         (read_at > self.now).then_some(read_at)
     }
 

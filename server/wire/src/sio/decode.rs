@@ -104,7 +104,9 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
     let rest = &text[1..];
     let (attachments, rest) = match kind {
         Kind::BinaryEvent | Kind::BinaryAck => attachments(rest, limits.attachments_max)?,
-        Kind::Connect | Kind::Disconnect | Kind::Event | Kind::Ack | Kind::ConnectError => (0, rest),
+        Kind::Connect | Kind::Disconnect | Kind::Event | Kind::Ack | Kind::ConnectError => {
+            (0, rest)
+        }
     };
     let (namespace, rest) = match rest.as_bytes().first() {
         Some(b'/') => rest.split_once(',').unwrap_or((rest, "")),
