@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use throng_engine::rooms::Members;
+use throng_engine::rooms::{Members, Memberships};
 use throng_engine::{Place, ShardId};
 
 use super::frames;
@@ -50,24 +50,12 @@ struct Identity {
     token: TokenHash,
 }
 
-/// One membership of a session in a room. There may be two of one room: an old one that home has not
-/// ended yet, and a new one behind it.
-struct Membership {
-    room: RoomId,
-    membership_id: MembershipId,
-    /// Joins sent and not answered.
-    joining: u16,
-    /// Home was asked to end it.
-    is_leaving: bool,
-    /// Place in [`LocalRoom::members`].
-    index: Option<u32>,
-}
+type Membership = throng_engine::rooms::Membership<RoomId>;
 
 struct Local {
     session: SessionId,
     identity: Option<Identity>,
-    rooms: SmallVec<[Membership; 1]>,
-    last_membership_id: MembershipId,
+    memberships: Memberships<RoomId>,
     pending: Option<Box<PendingEvents>>,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
@@ -204,8 +192,7 @@ impl Edge {
                 self.locals[slot] = Some(Box::new(Local {
                     session,
                     identity: None,
-                    rooms: SmallVec::new(),
-                    last_membership_id: MembershipId(0),
+                    memberships: Memberships::default(),
                     pending: None,
                     is_signalled: false,
                 }));
@@ -254,10 +241,10 @@ impl Edge {
     ) -> Vec<LeaveDue> {
         let local = self.live(session);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
-            .rooms
+            .memberships
             .iter()
             .filter(|membership| which(membership))
-            .map(|membership| (membership.room, membership.membership_id, membership.is_leaving))
+            .map(|membership| (membership.room, membership.id, membership.is_leaving))
             .collect();
         let mut owed = Vec::with_capacity(ended.len());
         for (room, membership_id, is_leaving) in ended {
@@ -272,7 +259,7 @@ impl Edge {
     fn moved(&mut self, session: SessionId, cx: &mut Context<'_>) {
         let local = self.live(session);
         let places: SmallVec<[(RoomId, u32); 4]> =
-            local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
+            local.memberships.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
             let room = self.rooms.get_mut(&room).expect("a member's room is known");
             room.members.moved(index, cx.engine);

@@ -1,7 +1,7 @@
 //! Rooms: who is in them on this shard, the fan-out to them, and a ready-made application.
 //!
-//! [`Members`] is the list that a fan-out walks; an application with rooms of its own kind (the
-//! chat) keeps one for each. [`Rooms`] is the application for all others: rooms are strings, join,
+//! [`Members`] is the list that a fan-out walks, and [`Memberships`] the rooms of one session; an
+//! application with rooms of its own kind (the chat) keeps one for each. [`Rooms`] is the application for all others: rooms are strings, join,
 //! leave and broadcast work on any number of shards, and a [`Handler`] says what events mean.
 //!
 //! | Socket.IO | here |
@@ -85,6 +85,7 @@ mod home;
 mod io;
 mod items;
 mod members;
+mod memberships;
 mod packets;
 mod server;
 mod settings;
@@ -96,6 +97,7 @@ pub use handler::{Auth, Event, Handler};
 pub use io::{Io, IoRoom, IoSocket};
 pub use items::{Ack, Direct, RoomDelivery, RoomRequest};
 pub use members::{Member, Members};
+pub use memberships::{Membership, MembershipId, Memberships};
 pub use packets::is_reserved;
 pub use server::Rooms;
 pub use settings::{Counters, Settings};

@@ -114,7 +114,7 @@ impl Edge {
 impl Local {
     fn state(&self) -> Option<SessionState> {
         let user = self.identity?.user;
-        let memberships = self.rooms.iter().filter(|membership| membership.index.is_some());
+        let memberships = self.memberships.iter().filter(|membership| membership.index.is_some());
         Some(SessionState { user, rooms: memberships.map(|membership| membership.room).collect() })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::items::{Ack, Direct, RoomDelivery};
+use super::memberships::MembershipId;
 use super::packets;
 use crate::ids::{SessionId, ShardId, SocketId};
 
@@ -70,12 +71,19 @@ impl RoomState for () {
     }
 }
 
-/// One stay of a session in a room.
-pub(super) struct Stay {
+/// A member, as the home of a room with state keeps it.
+pub(super) struct KeptMember {
     pub(super) id: SocketId,
-    pub(super) serial: u32,
+    pub(super) membership_id: MembershipId,
     /// It has been removed, and its edge has not answered.
     pub(super) is_leaving: bool,
+}
+
+impl KeptMember {
+    /// Whether it is this client, and has not been removed.
+    fn is(&self, id: SocketId) -> bool {
+        self.id == id && !self.is_leaving
+    }
 }
 
 /// A room at its home, for the length of one call of its [`RoomState`].
@@ -86,7 +94,7 @@ pub(super) struct Stay {
 pub struct RoomHome<'a> {
     pub(super) name: &'a Arc<str>,
     pub(super) counts: &'a [u32],
-    pub(super) stays: &'a mut BTreeMap<SessionId, Stay>,
+    pub(super) members: &'a mut BTreeMap<SessionId, KeptMember>,
     pub(super) out: &'a mut Outgoing,
 }
 
@@ -98,12 +106,12 @@ impl RoomHome<'_> {
 
     /// The members, without those that have been removed, in the order of their shards.
     pub fn members(&self) -> impl Iterator<Item = SocketId> {
-        self.stays.values().filter(|stay| !stay.is_leaving).map(|stay| stay.id)
+        self.members.values().filter(|member| !member.is_leaving).map(|member| member.id)
     }
 
     /// Whether the client is a member and has not been removed.
     pub fn has(&self, id: SocketId) -> bool {
-        self.stays.get(&id.session()).is_some_and(|stay| stay.id == id && !stay.is_leaving)
+        self.members.get(&id.session()).is_some_and(|member| member.is(id))
     }
 
     /// Sends an event with one argument to every member.
@@ -158,13 +166,11 @@ impl RoomHome<'_> {
     /// Removes a member. It hears what the room hears until its shard has answered, which is when
     /// [`RoomState::left`] is called. False if it is no member.
     pub fn remove(&mut self, id: SocketId) -> bool {
-        let stay = self.stays.get_mut(&id.session());
-        let Some(stay) = stay.filter(|stay| stay.id == id && !stay.is_leaving) else {
-            return false;
-        };
-        stay.is_leaving = true;
-        let (room, serial) = (Arc::clone(self.name), Some(stay.serial));
-        self.direct(id, Direct::Leave { room, serial });
+        let member = self.members.get_mut(&id.session());
+        let Some(member) = member.filter(|member| member.is(id)) else { return false };
+        member.is_leaving = true;
+        let (room, membership_id) = (Arc::clone(self.name), Some(member.membership_id));
+        self.direct(id, Direct::Leave { room, membership_id });
         true
     }
 

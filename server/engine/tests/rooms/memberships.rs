@@ -75,8 +75,8 @@ struct Client {
     next_ack: u64,
     /// Rooms between the ack of the join and the ack of the leave.
     rooms: BTreeSet<usize>,
-    /// Per stay in a room: its number, and what was received.
-    stays: Vec<(usize, Vec<usize>)>,
+    /// Per membership: the number of its room, and what was received.
+    memberships: Vec<(usize, Vec<usize>)>,
     current: BTreeMap<usize, usize>,
 }
 
@@ -142,7 +142,7 @@ impl<S: RoomState<Message = Infallible>> World<S> {
             match (name, ok[0].as_bool().expect("a boolean")) {
                 ("join", true) => {
                     assert!(client.rooms.insert(room), "it was outside");
-                    client.begin_stay(room);
+                    client.begin_membership(room);
                 }
                 ("join", false) => assert!(client.rooms.contains(&room), "it was inside"),
                 ("leave", ok) => {
@@ -162,8 +162,8 @@ impl<S: RoomState<Message = Infallible>> World<S> {
                 "client {index} is not in room {room} and received {event}"
             );
             if client.rooms.contains(&room) {
-                let stay = client.current[&room];
-                client.stays[stay].1.push(said);
+                let membership = client.current[&room];
+                client.memberships[membership].1.push(said);
             }
         } else {
             assert!(text.starts_with("0{") || text.starts_with("40"), "{text}");
@@ -183,9 +183,10 @@ impl<S: RoomState<Message = Infallible>> World<S> {
             let waits = self.net.is_open(index) && !client.asked.is_empty();
             assert!(!waits, "client {index} waits for {:?}", client.asked);
         }
-        let stays: Vec<_> = self.clients.iter().flat_map(|client| &client.stays).collect();
-        for (room, one) in &stays {
-            let others = stays.iter().filter(|(other_room, _)| other_room == room);
+        let memberships: Vec<_> =
+            self.clients.iter().flat_map(|client| &client.memberships).collect();
+        for (room, one) in &memberships {
+            let others = memberships.iter().filter(|(other_room, _)| other_room == room);
             for (_, other) in others {
                 assert_eq!(common(one, other), common(other, one), "in room {room}");
             }
@@ -193,10 +194,11 @@ impl<S: RoomState<Message = Infallible>> World<S> {
         for room in 0..ROOMS {
             let members = self.clients.iter().enumerate();
             let members = members.filter(|(index, _)| self.net.is_open(*index));
-            let stays = members.map(|(_, client)| client);
-            let stays =
-                stays.filter_map(|client| client.current.get(&room).map(|at| &client.stays[*at]));
-            let newest: BTreeSet<_> = stays.filter_map(|(_, received)| received.last()).collect();
+            let memberships = members.map(|(_, client)| client);
+            let memberships = memberships
+                .filter_map(|client| client.current.get(&room).map(|at| &client.memberships[*at]));
+            let newest: BTreeSet<_> =
+                memberships.filter_map(|(_, received)| received.last()).collect();
             assert!(newest.len() < 2, "members of room {room} received up to {newest:?}");
         }
     }
@@ -218,9 +220,9 @@ impl Client {
         self.asked.values().any(|(_, asked)| *asked == room)
     }
 
-    fn begin_stay(&mut self, room: usize) {
-        self.current.insert(room, self.stays.len());
-        self.stays.push((room, Vec::new()));
+    fn begin_membership(&mut self, room: usize) {
+        self.current.insert(room, self.memberships.len());
+        self.memberships.push((room, Vec::new()));
     }
 }
 
@@ -242,7 +244,7 @@ fn check<S: RoomState<Message = Infallible>>(lane_max: usize, steps: Vec<Step>) 
             if !world.net.is_open(index) {
                 continue;
             }
-            let received = client.stays.iter().any(|(_, received)| received.contains(&text));
+            let received = client.memberships.iter().any(|(_, received)| received.contains(&text));
             assert_eq!(received, client.rooms.contains(&room));
         }
     }
@@ -263,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn members_receive_exactly_what_was_said_during_their_stay(
+    fn members_receive_exactly_what_was_said_during_their_membership(
         lane_max in 1_usize..=2,
         steps in proptest::collection::vec(step(), 40..240),
     ) {
