@@ -8,7 +8,6 @@ use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId
 use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
-use throng_wire::ws;
 
 use super::pipes::{Head, Pipes};
 use super::readiness::{Readiness, Source};
@@ -23,9 +22,6 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many
 const HEADS_BYTES_MAX: usize = 4 << 20;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
-const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
-    Upgrade: websocket\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\
-    Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
 
 /// What the first bytes of a connection ask for.
 enum Route {
@@ -34,7 +30,6 @@ enum Route {
         status: u16,
         json: &'static str,
     },
-    WrongVersion,
     /// `len`: bytes of the request head.
     Upgrade {
         len: usize,
@@ -72,14 +67,14 @@ impl<A: App> Worker<A> {
         }
         let bytes = if is_first { arrived } else { &kept };
         let (used, route) = match read_proxy_header(bytes, head, policy) {
-            Ok(used) => (used, judge(&bytes[used..], head, policy, self.id, shards)),
+            Ok(used) => (used, route(&bytes[used..], head, policy, self.id, shards)),
             Err(route) => (0, route),
         };
         // What arrived and is needed.
         let used = match route {
             Route::NeedMore | Route::HttpServer => used,
             Route::Upgrade { len, .. } => used + len,
-            Route::Refuse { .. } | Route::WrongVersion => bytes.len(),
+            Route::Refuse { .. } => bytes.len(),
         };
         let rest = if is_first {
             arrived[used..].to_vec()
@@ -94,7 +89,6 @@ impl<A: App> Worker<A> {
                 self.shed_heads();
             }
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
-            Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
             Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
                 self.upgrade(pipe, accept, request);
             }
@@ -148,12 +142,8 @@ impl<A: App> Worker<A> {
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
-        self.refuse_with(pipe, &http::refusal(status, json));
-    }
-
-    fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
         let head = detach(&mut self.pipes, &self.readiness, pipe);
-        self.refuse_stream(head.stream, answer);
+        self.refuse_stream(head.stream, &http::refusal(status, json));
     }
 
     /// Answers, and leaves the connection to the HTTP thread, without a permit: closing with unread
@@ -245,7 +235,8 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
     }
 }
 
-fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
+/// Where the first request belongs.
+fn route(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
     let (len, request) = match http::head(bytes) {
         Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
@@ -269,11 +260,9 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let caller = policy.caller(head.peer, &fields);
     let engine = policy.engine_request(endpoint, fields, caller);
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
-    if !upgrade.is_version_13 {
-        return Route::WrongVersion;
-    }
-    let Some(key) = upgrade.key else {
-        return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
+    let key = match upgrade.accept() {
+        Ok(key) => key.into(),
+        Err(status) => return Route::Refuse { status, json: EngineError::BadRequest.json() },
     };
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
     if is_proxy && !head.permit.count_for(&caller.client) {
@@ -283,9 +272,6 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
-    let accept = Accept::Write {
-        key: ws::accept_key(key).into(),
-        protocol: upgrade.protocol.map(Box::from),
-    };
+    let accept = Accept::Write { key, protocol: upgrade.protocol.map(Box::from) };
     Route::Upgrade { len, owner, accept, request: engine }
 }
