@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, UserId};
 use crate::user::UserCard;
 
 /// Another node, for as long as it holds its lease. Never given twice in one process, so a late
@@ -60,8 +60,8 @@ pub struct SessionState {
     pub rooms: SmallVec<[RoomId; 2]>,
 }
 
-/// What a shard receives from the cluster. Inputs that name a room go to its [`home_of`], all others to
-/// every shard; a shard ignores a room that is not its own.
+/// What a shard receives from the cluster. Inputs that name a room go to its
+/// [home](throng_engine::home_of), all others to every shard; a shard ignores a room that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterInput {
     /// Numbered messages, in any order; some may be known already.
@@ -122,9 +122,4 @@ pub enum Audience {
     Room(RoomId),
     /// The sessions of a user.
     User(UserId),
-}
-
-/// The home shard of a room; `placement` is [`throng_engine::Seed::placement`].
-pub fn home_of(placement: [u8; 16], room: RoomId, shards: u8) -> ShardId {
-    throng_engine::home_of(&throng_engine::Keyed::new(placement), room, shards)
 }
