@@ -1,12 +1,12 @@
 //! The boundary between the engine and an application.
 
 use crate::CounterTable;
+use crate::engine::{Engine, SessionEvent};
 use crate::ids::ShardId;
 use crate::items::Items;
 use crate::lanes::Lanes;
 use crate::long_packets::LongPackets;
 use crate::now::Now;
-use crate::sessions::{Engine, SessionEvent};
 use crate::settings::Seed;
 
 /// An application on the engine: what sessions, rooms and lanes mean.

@@ -2,6 +2,7 @@
 
 use crate::app::{App, Cx, Place};
 use crate::effects::Effects;
+use crate::engine::{Engine, Read, Traits};
 use crate::ids::PipeId;
 use crate::input::Input;
 use crate::lane_slots::LaneSlots;
@@ -9,7 +10,6 @@ use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
-use crate::sessions::{Engine, Read, Traits};
 use crate::settings::Settings;
 
 /// Everything one thread knows.

@@ -12,9 +12,9 @@ use super::members::Members;
 use super::memberships::{Membership, MembershipId, Memberships};
 use super::packets;
 use super::settings::{Counters, Settings};
+use crate::engine::Engine;
 use crate::ids::{SessionId, ShardId, SocketId};
 use crate::maps::{Keyed, Map, home_of};
-use crate::sessions::Engine;
 
 /// Why a client cannot join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,12 +15,12 @@ use super::settings::{Counters, Settings};
 use super::socket::Socket;
 use super::state::RoomState;
 use crate::app::{App, Cx, Place};
+use crate::engine::{CloseReason, Engine, SessionEvent};
 use crate::ids::{SessionId, ShardId};
 use crate::items::Items;
 use crate::lanes::{Full, LANE_RETRY_MS, Lanes};
 use crate::maps::Keyed;
 use crate::now::Now;
-use crate::sessions::{CloseReason, Engine, SessionEvent};
 
 /// The application of named rooms: a [`Handler`] on any number of shards, and what it keeps for each
 /// room, a [`RoomState`], if anything.
