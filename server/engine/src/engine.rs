@@ -3,7 +3,7 @@
 //! ```text
 //!  upgrade, bytes ──► pipe.rs ──┐
 //!                               ├──► packets.rs ──► SessionEvent ──► application
-//!  GET, POST ──────► polling.rs ┘
+//!  GET, POST ──────► polling.rs ┘                   output.rs ◄─────────┘
 //! ```
 //!
 //! The engine knows nothing of rooms or users. An application (chat, or the echo of the
@@ -14,32 +14,33 @@ mod addresses;
 mod bodies;
 mod booking;
 mod check;
+mod ending;
 mod eviction;
 mod handshake;
+mod heartbeat;
+mod output;
 mod packets;
 mod pipe;
 mod placeholders;
 mod poll_queue;
 mod polling;
 mod session;
+mod session_event;
 mod work;
 
-use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use throng_wire::{eio, ws};
-use ws::{Data, OpCode};
 
 pub use account::Trust;
 pub use handshake::{Admission, judge};
 pub(crate) use pipe::Read;
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
+pub use session_event::SessionEvent;
 
-use crate::canary::{Canary, is_armed};
 use crate::counters::Counters;
-use crate::ids::{PipeId, PollId, SessionId, ShardId, SocketId};
-use crate::long_packets::{LongPackets, Omitted};
+use crate::ids::{PipeId, PollId, SessionId, ShardId};
+use crate::long_packets::LongPackets;
 use crate::now::Now;
 use crate::outbox::{Bounds, Outbox};
 use crate::request::Answer;
@@ -48,83 +49,8 @@ use crate::timers::{Timer, Timers};
 use account::{Budgets, Held};
 use addresses::Addresses;
 use pipe::Pipe;
-use session::Beat;
 use work::WorkRates;
 
-/// What the engine reports to the application. Owned, so that handling one may change anything.
-pub enum SessionEvent {
-    /// An Engine.IO session exists.
-    Opened {
-        /// The session.
-        session: SessionId,
-        /// Came with the handshake: `api_token` of its query, or a Bearer token.
-        token: Option<Box<str>>,
-    },
-    /// A namespace was connected; with [`crate::App::ADMITS`], the client has no answer yet.
-    Connected {
-        /// The session.
-        session: SessionId,
-        /// Index in [`crate::App::NAMESPACES`].
-        namespace: u8,
-        /// The public id of the client there.
-        id: SocketId,
-        /// The raw JSON of the CONNECT payload.
-        auth: Option<Box<str>>,
-    },
-    /// The client sent an event.
-    Event {
-        /// The session.
-        session: SessionId,
-        /// Index in [`crate::App::NAMESPACES`].
-        namespace: u8,
-        /// The client waits for an answer under this id.
-        ack: Option<u64>,
-        /// The raw JSON array of the event, name first; checked by `throng_wire::sio::decode`.
-        data: Box<str>,
-        /// It came as a binary event.
-        is_binary: bool,
-        /// As many as it has placeholders for.
-        attachments: Vec<Bytes>,
-        /// What `data` lacks, because it was too long to be parsed.
-        omitted: Option<Omitted>,
-    },
-    /// The client left a namespace but keeps the session.
-    Disconnected {
-        /// The session.
-        session: SessionId,
-    },
-    /// An Engine.IO message on an endpoint without Socket.IO.
-    Text {
-        /// The session.
-        session: SessionId,
-        /// The message.
-        text: Box<str>,
-    },
-    /// A binary Engine.IO message on an endpoint without Socket.IO.
-    Binary {
-        /// The session.
-        session: SessionId,
-        /// The message.
-        bytes: Bytes,
-    },
-    /// The session moved from polling to a WebSocket.
-    Moved {
-        /// The session.
-        session: SessionId,
-    },
-    /// The session is over.
-    Ended {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        reason: CloseReason,
-        /// Its last state.
-        state: Box<Session>,
-    },
-}
-
-/// A ping that goes out so much later than it was due is late.
-const PING_LATE_NS: u64 = 100_000_000;
 /// A turn that comes so much later than a deadline was held up by the machine.
 const LATE_NS_MIN: u64 = 1_000_000_000;
 
@@ -257,11 +183,6 @@ impl Engine {
         self.shard
     }
 
-    /// Queues whole WebSocket frames for one pipe.
-    pub fn push_frames(&mut self, pipe: PipeId, frames: &[u8]) {
-        self.outbox.push(pipe, frames);
-    }
-
     /// The session, while it lives.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
         let slot = self.slots.get(id.slot() as usize)?;
@@ -317,140 +238,6 @@ impl Engine {
         self.live_mut(id).timer_at = fires;
     }
 
-    // ---- output -------------------------------------------------------------------------------
-    //
-    // Output for a session that has ended is dropped: the application learns of the end when it
-    // handles `SessionEvent::Ended`, and what it does before that comes too late by design.
-
-    /// Sends one Engine.IO text packet, type digit included.
-    pub fn emit(&mut self, id: SessionId, packet: &str) {
-        let Some(session) = self.session_mut(id) else { return };
-        match &session.carrier {
-            Carrier::Pipe(pipe) => {
-                let pipe = *pipe;
-                let mut frame = std::mem::take(&mut self.scratch);
-                frame.clear();
-                ws::put_header(&mut frame, OpCode::Data(Data::Text), packet.len());
-                frame.extend_from_slice(packet.as_bytes());
-                self.outbox.push(pipe, &frame);
-                self.scratch = frame;
-            }
-            Carrier::Polling(_) => {
-                let packet = Bytes::copy_from_slice(packet.as_bytes());
-                self.queue_for_poll(id, eio::payload::Out::Text(packet));
-            }
-        }
-    }
-
-    /// Sends one Engine.IO text message, without Socket.IO.
-    pub fn emit_message(&mut self, id: SessionId, text: &str) {
-        let mut packet = String::with_capacity(text.len() + 1);
-        eio::put_message(&mut packet, text);
-        self.emit(id, &packet);
-    }
-
-    /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
-    /// nothing of the namespace reaches the client (SIO-15, SIO-64).
-    pub fn emit_event(&mut self, id: SessionId, packet: &str) {
-        if self.session(id).is_some_and(|session| session.is_connected(0)) {
-            self.emit(id, packet);
-        }
-    }
-
-    /// Sends one binary Engine.IO message, without Socket.IO.
-    pub fn emit_binary(&mut self, id: SessionId, bytes: &[u8]) {
-        let Some(session) = self.session_mut(id) else { return };
-        let version = session.version;
-        match &session.carrier {
-            Carrier::Pipe(pipe) => {
-                let pipe = *pipe;
-                let mut frame = Vec::with_capacity(bytes.len() + 11);
-                let prefix: &[u8] = if version == eio::Version::V3 { &[4] } else { &[] };
-                ws::put_header(&mut frame, OpCode::Data(Data::Binary), prefix.len() + bytes.len());
-                frame.extend_from_slice(prefix);
-                frame.extend_from_slice(bytes);
-                self.outbox.push(pipe, &frame);
-            }
-            Carrier::Polling(_) => {
-                let bytes = Bytes::copy_from_slice(bytes);
-                self.queue_for_poll(id, eio::payload::Out::Binary(bytes));
-            }
-        }
-    }
-
-    /// Sends a ready WebSocket frame that many sessions share.
-    pub fn emit_frame(&mut self, id: SessionId, frame: &Bytes) {
-        let Some(session) = self.session(id) else { return };
-        match &session.carrier {
-            Carrier::Pipe(pipe) => {
-                self.outbox.push_shared(*pipe, frame);
-            }
-            Carrier::Polling(_) => {
-                let payload = frame.slice_ref(ws::payload_of(frame));
-                self.queue_for_poll(id, eio::payload::Out::Text(payload));
-            }
-        }
-    }
-
-    /// Bytes waiting for a client.
-    pub fn queued(&mut self, id: SessionId) -> usize {
-        match self.session(id).map(|session| &session.carrier) {
-            Some(Carrier::Pipe(pipe)) => {
-                let pipe = *pipe;
-                self.outbox.queued(pipe)
-            }
-            Some(Carrier::Polling(polling)) => polling.bytes,
-            None => 0,
-        }
-    }
-
-    // ---- end ----------------------------------------------------------------------------------
-
-    /// Ends a session. The client is sent the reason, as far as its transport can carry it, and the
-    /// application gets [`SessionEvent::Ended`].
-    pub fn end(&mut self, id: SessionId, reason: CloseReason) {
-        if self.session(id).is_none() {
-            return; // A session ends once, for the first reason that is found.
-        }
-        let session = self.slots[id.slot() as usize].session.take();
-        let mut session = session.expect("it was found above");
-        let was_meant = reason == CloseReason::TransportClose && session.has_left;
-        let reason = if was_meant { CloseReason::ClientDisconnect } else { reason };
-        self.free.push(id.slot());
-        self.live -= 1;
-        *session.gauge(&mut self.counters) -= 1;
-        *reason.counter(&mut self.counters) += 1;
-        let account = &session.account;
-        let (inbound, address) = (account.held_in(), session.address.take());
-        if !is_armed(Canary::KeepAccount) {
-            self.held_mut(account.trust).inbound -= inbound;
-        }
-        if let Some(address) = address {
-            self.addresses.remove(address);
-        }
-        if matches!(reason, CloseReason::SlowConsumer | CloseReason::Limit) {
-            self.counters.evictions += 1;
-        }
-        if let Some(probe) = session.probe.take() {
-            self.close_pipe(probe, reason.close_code(), reason.name());
-        }
-        match &mut session.carrier {
-            Carrier::Pipe(pipe) => {
-                let pipe = *pipe;
-                if reason == CloseReason::SlowConsumer {
-                    // What is queued will not be read in time; the frame under way must be whole.
-                    self.outbox.cut(pipe);
-                }
-                self.close_pipe(pipe, reason.close_code(), reason.name());
-            }
-            Carrier::Polling(polling) => {
-                self.held_mut(session.account.trust).polled -= polling.bytes;
-                self.end_polling(polling, session.version, reason);
-            }
-        }
-        self.session_events.push_back(SessionEvent::Ended { session: id, reason, state: session });
-    }
-
     /// Moves what the turn produced for the runtime into `effects`, and answers polls that have
     /// something to carry.
     pub(crate) fn finish_turn(
@@ -480,72 +267,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn session_timer(&mut self, id: SessionId) {
-        let now = self.now;
-        // Timers are never removed early, so the session may have ended.
-        let Some(session) = self.session(id) else { return };
-        if session.timer_at > now {
-            return; // A younger timer took over.
-        }
-        let due = session.next_due();
-        if due > now {
-            return self.arm(id, due);
-        }
-        self.heartbeat(id);
-    }
-
-    /// The session's deadline has passed.
-    fn heartbeat(&mut self, id: SessionId) {
-        let now = self.now;
-        let (ping_timeout_ms, late_until) =
-            (u64::from(self.settings.ping_timeout_ms), self.late_until);
-        let session = self.live_mut(id);
-        if now < late_until {
-            session.postpone(now, late_until);
-        }
-        if session.is_connect_overdue(now) {
-            return self.end(id, CloseReason::ConnectTimeout);
-        }
-        if session.account.finish_by <= now {
-            self.time_out_body(id);
-            return self.end(id, CloseReason::Limit);
-        }
-        if session.account.identify_by <= now {
-            return self.end(id, CloseReason::Limit);
-        }
-        if session.deadline > now {
-            let due = session.next_due();
-            return self.arm(id, due);
-        }
-        match session.beat {
-            Beat::SendPing => {
-                // The client has its whole time from when it is asked. A tick late is in time: the
-                // official suite looks at the very moment.
-                let is_late = now.since(session.deadline) > PING_LATE_NS;
-                let asked = if is_late { now } else { session.deadline };
-                let deadline = asked.plus_ms(ping_timeout_ms);
-                session.beat = Beat::AwaitPong;
-                session.deadline = deadline;
-                let due = session.next_due();
-                self.arm(id, due);
-                self.emit(id, "2");
-            }
-            Beat::AwaitPong | Beat::AwaitPing => self.end(id, CloseReason::PingTimeout),
-        }
-    }
-
-    /// Ends the session if its deadline passed, even though no timer fired yet. True if it lives.
-    fn is_alive(&mut self, id: SessionId) -> bool {
-        let now = self.now;
-        while let Some(session) = self.session(id) {
-            if session.next_due() > now {
-                return true;
-            }
-            self.heartbeat(id);
-        }
-        false
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Now> {
