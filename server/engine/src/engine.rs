@@ -18,6 +18,7 @@ mod ending;
 mod eviction;
 mod handshake;
 mod heartbeat;
+mod held;
 mod output;
 mod packets;
 mod pipe;
@@ -26,17 +27,19 @@ mod poll_queue;
 mod polling;
 mod session;
 mod session_event;
+mod shard_budgets;
+mod trust;
 mod work;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-pub use account::Trust;
 pub use handshake::{Admission, judge};
 pub(crate) use pipe::Read;
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
 pub use session_event::SessionEvent;
+pub use trust::Trust;
 
 use crate::counters::Counters;
 use crate::ids::{PipeId, PollId, SessionId, ShardId};
@@ -46,16 +49,17 @@ use crate::outbox::{Bounds, Outbox};
 use crate::request::Answer;
 use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
-use account::{Budgets, Held};
 use addresses::Addresses;
+use held::HeldBytes;
 use pipe::Pipe;
+use shard_budgets::ShardBudgets;
 use work::WorkRates;
 
 /// A turn that comes so much later than a deadline was held up by the machine.
 const LATE_NS_MIN: u64 = 1_000_000_000;
 
 #[derive(Default)]
-struct Slot {
+struct SessionSlot {
     generation: u32,
     session: Option<Box<Session>>,
 }
@@ -81,7 +85,7 @@ pub struct Engine {
     pub(crate) outbox: Outbox,
     /// What the engine counts.
     pub counters: Counters,
-    slots: Vec<Slot>,
+    slots: Vec<SessionSlot>,
     free: Vec<u32>,
     live: u32,
     pipes: Vec<Pipe>,
@@ -96,10 +100,10 @@ pub struct Engine {
     bodies: std::collections::BTreeMap<PollId, SessionId>,
     /// Polling sessions over their outbound bound, to be ended at the end of the turn.
     slow: Vec<SessionId>,
-    budgets: Budgets,
+    budgets: ShardBudgets,
     work_rates: WorkRates,
-    held_anonymous: Held,
-    held_identified: Held,
+    held_anonymous: HeldBytes,
+    held_identified: HeldBytes,
     addresses: Addresses,
     traits: Traits,
     answers: Vec<(PollId, Answer)>,
@@ -124,7 +128,7 @@ impl Engine {
         let (anonymous, identified) =
             (settings.anonymous.outbound_bytes_max, settings.outbound_bytes_max);
         Engine {
-            budgets: Budgets::new(&settings, shards),
+            budgets: ShardBudgets::new(&settings, shards),
             work_rates: WorkRates::new(&settings),
             outbox: Outbox::new(Bounds::new(anonymous, identified, pipe::ECHO_OUTBOUND_MAX)),
             settings,
@@ -145,8 +149,8 @@ impl Engine {
             polls: std::collections::BTreeMap::new(),
             bodies: std::collections::BTreeMap::new(),
             slow: Vec::new(),
-            held_anonymous: Held::default(),
-            held_identified: Held::default(),
+            held_anonymous: HeldBytes::default(),
+            held_identified: HeldBytes::default(),
             addresses: Addresses::default(),
             answers: Vec::new(),
             closes: Vec::new(),
@@ -206,7 +210,7 @@ impl Engine {
     fn insert(&mut self, make: impl FnOnce(SessionId, [u8; 11]) -> Session) -> SessionId {
         let random = self.random_bytes();
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(SessionSlot::default());
             self.slots.len() as u32 - 1
         });
         let entry = &mut self.slots[slot as usize];

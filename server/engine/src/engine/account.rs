@@ -1,30 +1,9 @@
 //! What a session makes its shard keep and do: the values that [`booking`](super::booking),
 //! [`work`](super::work) and [`eviction`](super::eviction) act on.
 
+use super::trust::Trust;
 use crate::bucket::Bucket;
 use crate::now::Now;
-use crate::outbox::Class;
-
-/// How far a session is known; its bounds follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// No user has been named.
-    Anonymous,
-    /// It has named a user, and the application is finding out whether that is true: its messages
-    /// may be as long as those of a known user, but it counts as anonymous.
-    Claimed,
-    /// Its user is known, or the application knows no users.
-    Identified,
-}
-
-impl Trust {
-    pub(super) fn class(self) -> Class {
-        match self {
-            Trust::Anonymous | Trust::Claimed => Class::Anonymous,
-            Trust::Identified => Class::Identified,
-        }
-    }
-}
 
 pub(crate) struct Account {
     pub(super) trust: Trust,
@@ -58,31 +37,5 @@ impl Account {
 
     pub(super) fn due(&self) -> Now {
         self.finish_by.min(self.identify_by)
-    }
-}
-
-/// Bytes of input, and of answers to polls, that sessions hold on this shard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) inbound: usize,
-    pub(super) polled: usize,
-}
-
-/// Bytes that all sessions of a shard may hold.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budgets {
-    pub(super) anonymous: usize,
-    pub(super) inbound: usize,
-    pub(super) outbound: usize,
-}
-
-impl Budgets {
-    pub(super) fn new(settings: &crate::settings::Settings, shards: u8) -> Budgets {
-        let share = |mib: u32| ((mib as usize) << 20) / usize::from(shards);
-        Budgets {
-            anonymous: share(settings.anonymous.held_mib_max),
-            inbound: share(settings.inbound_mib_max),
-            outbound: share(settings.outbound_mib_max),
-        }
     }
 }

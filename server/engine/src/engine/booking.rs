@@ -3,7 +3,8 @@
 //! Bytes that wait for a pipe are booked by the outbox; unfinished input, and what the application keeps
 //! for later, here. The bounds of one session follow from how far its user is known.
 
-use super::account::{Held, Trust};
+use super::held::HeldBytes;
+use super::trust::Trust;
 use super::{Carrier, CloseReason, Engine};
 use crate::bucket::Bucket;
 use crate::ids::{PipeId, SessionId};
@@ -11,7 +12,7 @@ use crate::now::Now;
 use crate::outbox::Class;
 
 impl Engine {
-    pub(super) fn held_mut(&mut self, trust: Trust) -> &mut Held {
+    pub(super) fn held_mut(&mut self, trust: Trust) -> &mut HeldBytes {
         match trust.class() {
             Class::Identified => &mut self.held_identified,
             Class::Anonymous | Class::Echo | Class::Closing => &mut self.held_anonymous,
@@ -79,9 +80,9 @@ impl Engine {
             Carrier::Polling(polling) => (session.probe, polling.bytes),
         };
         let held = self.held_mut(old);
-        *held = Held { inbound: held.inbound - inbound, polled: held.polled - polled };
+        *held = HeldBytes { inbound: held.inbound - inbound, polled: held.polled - polled };
         let held = self.held_mut(trust);
-        *held = Held { inbound: held.inbound + inbound, polled: held.polled + polled };
+        *held = HeldBytes { inbound: held.inbound + inbound, polled: held.polled + polled };
         if trust == Trust::Identified
             && let Some(address) = self.live_mut(id).address.take()
         {

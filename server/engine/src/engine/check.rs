@@ -1,7 +1,8 @@
 //! What must hold of sessions, pipes and polls between two turns.
 
-use super::account::{Held, Trust};
+use super::held::HeldBytes;
 use super::pipe::Role;
+use super::trust::Trust;
 use super::{Carrier, Engine, Session};
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId};
@@ -30,7 +31,7 @@ impl Engine {
     }
 
     fn check_accounts(&self) {
-        let (mut anonymous, mut identified) = (Held::default(), Held::default());
+        let (mut anonymous, mut identified) = (HeldBytes::default(), HeldBytes::default());
         for session in self.sessions() {
             let account = &session.account;
             let held = match account.trust {

@@ -1,7 +1,7 @@
 //! Which sessions are ended when too much is held: those beyond their own bounds, then, while all sessions
 //! of the shard together are beyond a budget, those that hold most.
 
-use super::account::Held;
+use super::held::HeldBytes;
 use super::pipe::Role;
 use super::{Carrier, CloseReason, Engine, Session};
 use crate::ids::{PipeId, SessionId};
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     pub(super) fn anonymous_over(&self) -> Over {
-        let Held { inbound, polled } = self.held_anonymous;
+        let HeldBytes { inbound, polled } = self.held_anonymous;
         let held = inbound + polled + self.outbox.held(Class::Anonymous);
         let excess = held.checked_sub(self.budgets.anonymous)?;
         (excess > 0).then_some((excess, held_anonymous, CloseReason::Limit))

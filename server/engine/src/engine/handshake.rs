@@ -3,11 +3,12 @@
 use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
-use super::account::{Account, Trust};
+use super::account::Account;
 use super::pipe::Role;
 use super::poll_queue::{Polling, Post};
 use super::polling::form;
 use super::session::{Beat, Session};
+use super::trust::Trust;
 use super::{Carrier, Engine, SessionEvent};
 use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::now::Now;

@@ -3,7 +3,7 @@
 use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
-use super::account::Trust;
+use super::trust::Trust;
 use super::{Carrier, CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};

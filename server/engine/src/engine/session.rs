@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use throng_wire::eio::Version;
 
-use super::account::{Account, Trust};
+use super::account::Account;
 use super::addresses::AddressId;
 use super::poll_queue::Polling;
+use super::trust::Trust;
 use crate::counters::Counters;
 use crate::ids::{PipeId, SessionId, Sid, SocketId};
 use crate::long_packets::Omitted;

@@ -1,7 +1,7 @@
 //! What a session may make its shard do: a rate of work, beyond which it is read later.
 
-use super::account::Trust;
 use super::pipe::Role;
+use super::trust::Trust;
 use super::{CloseReason, Engine, Session};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
