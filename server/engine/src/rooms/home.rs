@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::items::{RoomDelivery, RoomRequest};
+use super::kept_member::KeptMember;
+use super::outgoing::Outgoing;
+use super::room_home::{RoomHome, edges};
 use super::settings::{Counters, Settings};
-use super::state::{KeptMember, Outgoing, RoomHome, RoomState, edges};
+use super::state::RoomState;
 use crate::app::Place;
 use crate::ids::{SessionId, ShardId};
 use crate::maps::{Keyed, Map};
