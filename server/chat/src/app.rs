@@ -17,7 +17,8 @@ use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::quota::Quotas;
 use crate::report::LogLine;
-use crate::settings::{RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::Settings;
 use crate::store::{Command, Reply};
 use crate::user::UserCard;
 

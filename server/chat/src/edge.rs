@@ -1,14 +1,15 @@
 //! The members this shard serves: identities, memberships, requests and deliveries.
 
 mod check;
-mod cluster;
 mod counts;
 mod deliveries;
+mod emits;
 mod events;
 mod identity;
 mod members;
 mod pending;
 mod reads;
+mod signals;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,12 +31,14 @@ use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::ImageFault;
 use crate::quota::Quotas;
 use crate::report::LogLine;
-use crate::settings::{Exclusive, RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::{Exclusive, Settings};
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
+use signals::SessionSignals;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
@@ -113,7 +116,7 @@ pub(crate) struct Edge {
     /// Users whose marks the store could not give.
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
-    session_signals: cluster::SessionSignals,
+    session_signals: SessionSignals,
     token_checks: TokenChecks,
     quotas: Arc<Quotas>,
     retry_at: Option<Now>,
@@ -166,7 +169,7 @@ impl Edge {
             last_load: LoadId::default(),
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
-            session_signals: cluster::SessionSignals::default(),
+            session_signals: SessionSignals::default(),
             token_checks: TokenChecks::default(),
             quotas,
             retry_at: None,

@@ -5,9 +5,12 @@ mod cids;
 mod log;
 mod marks;
 mod messages;
+mod pending_publish;
 mod reading;
+mod recently_left;
 mod remote;
 mod signals;
+mod tips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,17 +27,21 @@ use super::throttle::RosterThrottle;
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
+use crate::numbering::Numbering;
 use crate::presence::PresenceChange;
 use crate::report::LogLine;
-use crate::settings::{Numbering, RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::Settings;
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use cids::Cids;
 use log::Log;
 use marks::Unsaved;
-use messages::{PendingPublish, PublishAnswer, refuse_publish};
-use reading::{LatelyLeft, READINGS_MAX};
+use messages::{PublishAnswer, refuse_publish};
+use pending_publish::PendingPublish;
+use reading::READINGS_MAX;
+use recently_left::RecentlyLeft;
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;
@@ -99,7 +106,7 @@ pub(crate) struct Home {
     save_at: Now,
     /// Who began or stopped reading on other nodes, and the edges have not been sent it.
     readings: BTreeMap<(UserId, RoomId), Mark>,
-    lately_left: LatelyLeft,
+    recently_left: RecentlyLeft,
     /// Pairs of a user and another node that the user is on in a room.
     remote_present: usize,
     online_changed: BTreeSet<RoomId>,
@@ -141,7 +148,7 @@ impl Home {
             unsaved: BTreeSet::new(),
             save_at: Now::default(),
             readings: BTreeMap::new(),
-            lately_left: LatelyLeft::default(),
+            recently_left: RecentlyLeft::default(),
             remote_present: 0,
             online_changed: BTreeSet::new(),
             unknown: BTreeSet::new(),

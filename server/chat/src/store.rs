@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::{DataUrl, ImageFault};
-use crate::settings::RoomInfo;
+use crate::room_info::RoomInfo;
 use crate::user::UserCard;
 
 /// One message on its way into the store.

@@ -70,7 +70,7 @@ impl Home {
             let is_coming = mark.is_saving() || self.unsaved.contains(key);
             assert!(is_coming, "a mark that is not saved is being saved, or will be");
         }
-        self.lately_left.check();
+        self.recently_left.check();
     }
 
     fn check_deadlines(&self) {

@@ -6,18 +6,10 @@ use bytes::Bytes;
 
 use super::log::{Entry, Offered, Origin, SEQ_MAX};
 use super::*;
-use crate::cluster::StoredMessage;
-use crate::store::{AppendFault, Appended, First, NewMessage, Repeat};
+use crate::store::{AppendFault, Appended, Repeat};
 
 /// Messages in one commit of one room.
 const APPEND_MAX: usize = 256;
-
-/// A publish on its way through the store.
-pub(super) struct PendingPublish {
-    author: Arc<UserCard>,
-    publish: Box<Publish>,
-    origin: Origin,
-}
 
 /// An answer to a publish that is not part of a fan-out.
 pub(super) struct PublishAnswer {
@@ -214,39 +206,6 @@ impl Home {
             }
         }
     }
-
-    // ---- tips ---------------------------------------------------------------------------------
-
-    pub(super) fn note_tip(&mut self, room_id: RoomId) {
-        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        // Clients are sent no room that may not exist.
-        if !(room.is_tip_due || self.unknown.contains(&room_id)) {
-            room.is_tip_due = true;
-            self.tips_due.push(room_id);
-        }
-    }
-
-    pub(super) fn send_tips(&mut self, now: Now, lanes: &mut Lanes) {
-        if self.tips_due.is_empty() {
-            return;
-        }
-        if self.next_tip_at > now {
-            return self.retry(self.next_tip_at);
-        }
-        while let Some(room_id) = self.tips_due.pop() {
-            if lanes.delivery_slots_min() <= RESERVED_SLOTS {
-                self.tips_due.push(room_id);
-                return self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
-            let room = self.rooms.get_mut(&room_id).expect("a room whose tip is due is known");
-            room.is_tip_due = false;
-            let seq = room.log.seq();
-            for to in lanes.shards() {
-                lanes.deliver(to, Delivery::Tip { room: room_id, seq });
-            }
-        }
-        self.next_tip_at = now.plus_ms(u64::from(self.settings.unread_window_ms) / 2);
-    }
 }
 
 impl Room {
@@ -297,35 +256,6 @@ impl Room {
             publisher: origin.map(|origin| origin.publisher),
             ack: origin.and_then(|origin| origin.ack),
         });
-    }
-}
-
-impl PendingPublish {
-    fn row(&self) -> NewMessage {
-        NewMessage {
-            user: self.author.id,
-            msg: self.publish.msg.clone(),
-            img: self.publish.img.clone(),
-            time: self.publish.time.clone(),
-            cid: self.publish.cid.clone(),
-        }
-    }
-
-    /// The same request, about what its author said the first time.
-    fn saying(mut self, first: First) -> PendingPublish {
-        let First { msg, img, time } = first;
-        self.publish = Box::new(Publish { msg, img, time, cid: self.publish.cid.take() });
-        self
-    }
-
-    fn stored(&self, seq: Seq, id: i64) -> StoredMessage {
-        let NewMessage { msg, img, time, .. } = self.row();
-        StoredMessage { seq, id, author: self.author.clone(), msg, img, time }
-    }
-
-    fn numbered(self, id: i64) -> Entry {
-        let PendingPublish { author, publish, origin } = self;
-        Entry { id, author, publish, origin: Some(origin) }
     }
 }
 

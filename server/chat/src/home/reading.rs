@@ -4,53 +4,6 @@ use super::*;
 
 /// Changes of other nodes that wait for the edges before home takes more of them.
 pub(super) const READINGS_MAX: usize = 1024;
-/// The node on which a user left saves the read mark. For this long it is known here too, in
-/// case the user comes here before that is done.
-const LEFT_MS: u64 = 10_000;
-const LEFT_MAX: usize = 4096;
-
-/// Users who left a room on one of several nodes of late, and how far they had read there.
-#[derive(Default)]
-pub(super) struct LatelyLeft {
-    marks: BTreeMap<(UserId, RoomId), (Seq, Now)>,
-    order: VecDeque<(Now, UserId, RoomId)>,
-}
-
-impl LatelyLeft {
-    /// Asserts that every mark will be forgotten, and that there are not too many.
-    pub(super) fn check(&self) {
-        assert!(self.order.len() <= LEFT_MAX, "marks of users who left are bounded");
-        let ends: BTreeSet<_> = self.order.iter().copied().collect();
-        for ((user, room), (_, until)) in &self.marks {
-            assert!(ends.contains(&(*until, *user, *room)), "a mark of a user who left ends");
-        }
-    }
-
-    fn note(&mut self, now: Now, user: UserId, room: RoomId, seq: Seq) {
-        let until = now.plus_ms(LEFT_MS);
-        let seq = seq.max(self.seq(user, room));
-        self.marks.insert((user, room), (seq, until));
-        self.order.push_back((until, user, room));
-        while self.order.front().is_some_and(|(until, _, _)| *until <= now)
-            || self.order.len() > LEFT_MAX
-        {
-            let (until, user, room) = self.order.pop_front().expect("it was looked at above");
-            if self.marks.get(&(user, room)).is_some_and(|(_, latest)| *latest == until) {
-                self.marks.remove(&(user, room));
-            }
-        }
-    }
-
-    fn seq(&self, user: UserId, room: RoomId) -> Seq {
-        self.marks.get(&(user, room)).map_or(Seq(0), |(seq, _)| *seq)
-    }
-
-    fn of(&self, now: Now, user: UserId) -> impl Iterator<Item = Mark> {
-        let range = (user, RoomId(0))..=(user, RoomId(u32::MAX));
-        let fresh = self.marks.range(range).filter(move |(_, (_, until))| *until > now);
-        fresh.map(|((_, room), (seq, _))| Mark { room: *room, seq: *seq, is_reading: false })
-    }
-}
 
 impl Home {
     /// The user's first session of this node entered, or the last one left. `is_new`: the user is
@@ -64,8 +17,8 @@ impl Home {
     ) {
         let (user, Mark { room, mut seq, is_reading }) = (card.id, mark);
         if !is_reading && self.settings.cluster {
-            self.lately_left.note(self.now, user, room, seq);
-            seq = self.lately_left.seq(user, room);
+            self.recently_left.note(self.now, user, room, seq);
+            seq = self.recently_left.seq(user, room);
         }
         let mark = Mark { seq, ..mark };
         if is_new {
@@ -94,9 +47,9 @@ impl Home {
     /// The user left another node having read so far. While they are present, here or elsewhere, it
     /// counts for the time when they are not: they may leave that node before it has come as far.
     pub(super) fn end_elsewhere(&mut self, user: UserId, room: RoomId, seq: Seq, is_present: bool) {
-        self.lately_left.note(self.now, user, room, seq);
+        self.recently_left.note(self.now, user, room, seq);
         if !is_present {
-            let seq = self.lately_left.seq(user, room);
+            let seq = self.recently_left.seq(user, room);
             self.note_where(user, room, false);
             self.readings.insert((user, room), Mark { room, seq, is_reading: false });
         }
@@ -141,7 +94,7 @@ impl Home {
             .collect();
         let unsaved = self.marks.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
         let unsaved = unsaved.map(|((_, room), mark)| (*room, mark.seq));
-        let left = self.lately_left.of(self.now, user).map(|mark| (mark.room, mark.seq));
+        let left = self.recently_left.of(self.now, user).map(|mark| (mark.room, mark.seq));
         for (room, seq) in unsaved.chain(left) {
             match marks.iter_mut().find(|known| known.room == room) {
                 Some(known) if known.is_reading => {}
