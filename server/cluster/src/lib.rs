@@ -21,7 +21,7 @@
 //! | `presence`, `fdmap`, `stage` | the two mirrors of this node's state in Redis |
 //! | `log_writer`, `log_reader`, `sequence` | entries to append; positions read; missing entries |
 //! | `peers`, `loading`, `sweep` | other nodes: registry, presence, removal of dead ones |
-//! | `numbering` | message numbers from Redis where no SQL log gives them |
+//! | `awaited_numbers` | message numbers from Redis where no SQL log gives them |
 //! | `model` | a Redis of plain maps for tests and the simulation (feature `model`) |
 //!
 //! Read in this order: [`event`], [`order`], [`keys`], [`entry`], [`cluster`].
@@ -65,13 +65,13 @@ pub mod cluster;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 
+mod awaited_numbers;
 mod fdmap;
 mod health;
 mod lease;
 mod loading;
 mod log_reader;
 mod log_writer;
-mod numbering;
 mod peers;
 mod presence;
 mod sequence;

@@ -70,7 +70,7 @@ impl Cluster {
             }
         }
         self.loading.check(&rooms)?;
-        self.numbering.check(&publishes, self.settings.numbering_max)
+        self.awaited_numbers.check(&publishes, self.settings.numbering_max)
     }
 
     fn check_mirrors(&self) -> Result<(), String> {

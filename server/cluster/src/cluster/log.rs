@@ -54,7 +54,7 @@ impl Cluster {
             self.counters.entries_skipped += 1;
             return;
         };
-        self.numbering.seen(PublishId(publish_id), first.seq, messages.len());
+        self.awaited_numbers.seen(PublishId(publish_id), first.seq, messages.len());
         self.raise_height(room, last.seq);
         effects.inputs.push(ClusterInput::Messages { room, messages });
     }

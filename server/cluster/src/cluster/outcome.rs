@@ -167,7 +167,7 @@ impl Cluster {
             {
                 let new = count - numbers.repeats.len() as u64;
                 self.raise_height(room, Seq((numbers.first.0 + new).max(1) - 1));
-                effects.numbered.push(self.numbering.done(publish_id, Ok(numbers)));
+                effects.numbered.push(self.awaited_numbers.done(publish_id, Ok(numbers)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.
             (
@@ -214,7 +214,7 @@ impl Cluster {
                     Failure::Refused { .. } => NumberFault::Refused,
                     Failure::Broken { .. } => NumberFault::Unknown,
                 };
-                effects.numbered.push(self.numbering.done(publish_id, Err(fault)));
+                effects.numbered.push(self.awaited_numbers.done(publish_id, Err(fault)));
             }
             Purpose::Claim { .. }
             | Purpose::Renew { .. }

@@ -14,11 +14,11 @@ struct Publish {
 }
 
 #[derive(Default)]
-pub struct Numbering {
+pub struct AwaitedNumbers {
     in_flight: BTreeMap<PublishId, Publish>,
 }
 
-impl Numbering {
+impl AwaitedNumbers {
     pub fn len(&self) -> usize {
         self.in_flight.len()
     }
@@ -62,38 +62,38 @@ impl Numbering {
 mod tests {
     use throng_chat::Seq;
 
-    use super::{Numbering, PublishId};
+    use super::{AwaitedNumbers, PublishId};
     use crate::order::{NumberFault, Numbers};
 
     const ID: PublishId = PublishId(7);
 
     #[test]
     fn the_log_may_show_a_publish_before_its_answer() {
-        let mut numbering = Numbering::default();
-        numbering.begin(ID, 2);
-        numbering.seen(ID, Seq(4), 2);
-        assert_eq!(numbering.check(&[ID].into(), 1), Ok(()));
-        assert!(numbering.check(&[].into(), 1).is_err(), "it waits for no order");
+        let mut awaited = AwaitedNumbers::default();
+        awaited.begin(ID, 2);
+        awaited.seen(ID, Seq(4), 2);
+        assert_eq!(awaited.check(&[ID].into(), 1), Ok(()));
+        assert!(awaited.check(&[].into(), 1).is_err(), "it waits for no order");
         let numbers = Numbers { first: Seq(4), repeats: Vec::new() };
-        assert_eq!(numbering.done(ID, Err(NumberFault::Unknown)), (ID, Ok(numbers)));
-        numbering.seen(ID, Seq(4), 2);
-        assert_eq!((numbering.check(&[].into(), 1), numbering.len()), (Ok(()), 0));
+        assert_eq!(awaited.done(ID, Err(NumberFault::Unknown)), (ID, Ok(numbers)));
+        awaited.seen(ID, Seq(4), 2);
+        assert_eq!((awaited.check(&[].into(), 1), awaited.len()), (Ok(()), 0));
     }
 
     #[test]
     #[should_panic(expected = "each publish has its own id")]
     fn two_publishes_of_one_id_are_a_bug() {
-        let mut numbering = Numbering::default();
-        numbering.begin(ID, 1);
-        numbering.begin(ID, 1);
+        let mut awaited = AwaitedNumbers::default();
+        awaited.begin(ID, 1);
+        awaited.begin(ID, 1);
     }
 
     #[test]
     fn a_part_of_a_publish_in_the_log_does_not_say_which() {
-        let mut numbering = Numbering::default();
-        numbering.begin(ID, 2);
-        numbering.seen(ID, Seq(4), 1);
-        let done = numbering.done(ID, Err(NumberFault::Unknown));
+        let mut awaited = AwaitedNumbers::default();
+        awaited.begin(ID, 2);
+        awaited.seen(ID, Seq(4), 1);
+        let done = awaited.done(ID, Err(NumberFault::Unknown));
         assert_eq!(done, (ID, Err(NumberFault::Unknown)));
     }
 }
