@@ -2,13 +2,14 @@
 
 mod check;
 mod cids;
-mod log;
 mod marks;
 mod messages;
+mod numbered_message;
 mod pending_publish;
 mod reading;
 mod recently_left;
 mod remote;
+mod reorder_buffer;
 mod signals;
 mod tips;
 
@@ -36,12 +37,12 @@ use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use cids::Cids;
-use log::Log;
 use marks::Unsaved;
 use messages::{PublishAnswer, refuse_publish};
 use pending_publish::PendingPublish;
 use reading::READINGS_MAX;
 use recently_left::RecentlyLeft;
+use reorder_buffer::ReorderBuffer;
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;
@@ -54,7 +55,7 @@ const CREATING_MAX: usize = 1024;
 
 struct Room {
     id: RoomId,
-    log: Log,
+    messages: ReorderBuffer,
     roster: Roster,
     /// In the store now: the next messages, in order.
     committing: Vec<PendingPublish>,
@@ -166,11 +167,11 @@ impl Home {
 
     pub(crate) fn add_room(&mut self, info: &RoomInfo) {
         let roster = Roster::new(info.id, self.shards, self.keyed.clone());
-        let new = if self.numbering.keeps_messages() { Log::new } else { Log::unkept };
-        let log = new(info.last_seq);
+        let is_kept = self.numbering.keeps_messages();
+        let new = if is_kept { ReorderBuffer::new } else { ReorderBuffer::unkept };
         self.rooms.entry(info.id).or_insert(Room {
             id: info.id,
-            log,
+            messages: new(info.last_seq),
             roster,
             committing: Vec::new(),
             backlog: VecDeque::new(),
@@ -247,7 +248,7 @@ impl Home {
         let entered = (room.roster.members() - before) as u64;
         self.members += entered;
         counters.joins += entered;
-        let (seq, online) = (room.log.seq(), room.roster.online());
+        let (seq, online) = (room.messages.seq(), room.roster.online());
         lanes.deliver(
             join.session.shard(),
             Delivery::Joined {
@@ -347,7 +348,7 @@ impl Home {
         let left = u64::from(change.is_some());
         self.members -= left;
         counters.leaves += left;
-        let (seq, online) = (room.log.seq(), room.roster.online());
+        let (seq, online) = (room.messages.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
         // A leaver that asked for an ack still gets the roster it leaves behind.
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
@@ -382,7 +383,7 @@ impl Home {
                 if self.settings.cluster
                     && let Some(card) = room.roster.card_here(card.id)
                 {
-                    self.unsent.repeat(*id, card, room.log.seq());
+                    self.unsent.repeat(*id, card, room.messages.seq());
                 }
             }
         }
@@ -433,7 +434,7 @@ impl Home {
             self.start_append(room_id, now, lanes);
             self.start_fetch(room_id, now, lanes, counters);
             let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
-            let seq = room.log.seq();
+            let seq = room.messages.seq();
             if let Some(at) =
                 room.roster.send_updates(now, seq, &mut self.throttle, lanes, counters)
             {
@@ -443,7 +444,7 @@ impl Home {
         }
         self.save_marks(now, lanes);
         self.load_rooms(now, lanes);
-        self.log_online(lanes);
+        self.send_online(lanes);
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;

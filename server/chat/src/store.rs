@@ -119,7 +119,7 @@ pub enum Reply {
     RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// `Ok(None)`: there is no such room.
     RoomLoaded { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
-    /// What the log has of the range, in order. Nothing means that it has nothing there.
+    /// What the store has of the range, in order. Nothing means that it has nothing there.
     Fetched { room: RoomId, outcome: Result<Vec<StoredMessage>, StoreDown> },
     /// What the user has read, per room; rooms never read are absent.
     Reads { user: UserId, load: LoadId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },

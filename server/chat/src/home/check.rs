@@ -103,7 +103,7 @@ struct Sums {
 impl Room {
     fn check(&self, sums: &mut Sums) {
         self.roster.check();
-        self.log.check();
+        self.messages.check();
         sums.members += self.roster.members() as u64;
         sums.users += self.roster.online() as usize;
         sums.remote += self.roster.remote();
@@ -117,8 +117,12 @@ impl Room {
             !(is_listening && self.roster.has_unsent()) || self.is_dirty,
             "owed rosters are sent"
         );
-        let is_busy = !self.committing.is_empty() || self.is_commit_unsent || self.log.awaits_own();
+        let is_busy =
+            !self.committing.is_empty() || self.is_commit_unsent || self.messages.awaits_own();
         assert!(self.backlog.is_empty() || is_busy || self.is_dirty, "a backlog is committed");
-        assert!(self.log.fetch_at().is_none() || self.is_dirty, "missing messages are fetched");
+        assert!(
+            self.messages.fetch_at().is_none() || self.is_dirty,
+            "missing messages are fetched"
+        );
     }
 }

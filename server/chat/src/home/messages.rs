@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::log::{Entry, Offered, Origin, SEQ_MAX};
+use super::numbered_message::{NumberedMessage, Origin};
+use super::reorder_buffer::{Offered, SEQ_MAX};
 use super::*;
 use crate::store::{AppendFault, Appended, Repeat};
 
@@ -84,7 +85,7 @@ impl Home {
         self.next_id += 1;
         let id = self.next_id * i64::from(self.shards) + i64::from(self.shard.0);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let seq = Seq(room.log.seq().0 + 1);
+        let seq = Seq(room.messages.seq().0 + 1);
         room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
         if let Some(key) = key {
             self.cids.remember(self.now, key, (id, seq));
@@ -110,7 +111,7 @@ impl Home {
             Ok(_) | Err(AppendFault::StoreDown) => Refusal::StorageUnavailable,
             Err(AppendFault::Unknown) => {
                 if !self.settings.ephemeral {
-                    room.log.doubt(self.now, committed.len());
+                    room.messages.doubt(self.now, committed.len());
                 }
                 Refusal::UnknownOutcome
             }
@@ -187,7 +188,8 @@ impl Home {
     pub(super) fn start_append(&mut self, room_id: RoomId, now: Now, lanes: &mut Lanes) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         // The batch before must be handed on and sent first, so that neither can pile up.
-        let is_busy = !room.committing.is_empty() || room.is_commit_unsent || room.log.awaits_own();
+        let is_busy =
+            !room.committing.is_empty() || room.is_commit_unsent || room.messages.awaits_own();
         if is_busy || room.backlog.is_empty() {
             return;
         }
@@ -195,7 +197,7 @@ impl Home {
         let batch = room.backlog.iter().take(count).map(PendingPublish::row).collect();
         let first_seq = match self.numbering {
             Numbering::Home => unreachable!("its messages are numbered when they come"),
-            Numbering::HomeChecked => Some(Seq(room.log.seq().0 + 1)),
+            Numbering::HomeChecked => Some(Seq(room.messages.seq().0 + 1)),
             Numbering::Database | Numbering::Redis => None,
         };
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
@@ -211,14 +213,20 @@ impl Home {
 impl Room {
     /// Takes a numbered message into the room's order, and with it what waited for it. One that was
     /// taken before only answers its publisher.
-    pub(super) fn take(&mut self, now: Now, seq: Seq, entry: Entry, scratch: &mut String) -> Taken {
-        match self.log.offer(now, seq, entry) {
-            Offered::Next(entry) => {
-                self.write(seq, entry, scratch);
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        seq: Seq,
+        message: NumberedMessage,
+        scratch: &mut String,
+    ) -> Taken {
+        match self.messages.offer(now, seq, message) {
+            Offered::Next(message) => {
+                self.write(seq, message, scratch);
                 self.hand_on(scratch);
                 Taken::InOrder
             }
-            Offered::Known(Entry { id, origin, .. }) => {
+            Offered::Known(NumberedMessage { id, origin, .. }) => {
                 Taken::Known(origin.map(|origin| PublishAnswer { origin, outcome: Ok((id, seq)) }))
             }
             Offered::Ahead => Taken::Waits,
@@ -228,14 +236,14 @@ impl Room {
 
     /// Hands on what is next among what was kept.
     pub(super) fn hand_on(&mut self, scratch: &mut String) {
-        while let Some(entry) = self.log.pop() {
-            self.write(self.log.seq(), entry, scratch);
+        while let Some(message) = self.messages.pop() {
+            self.write(self.messages.seq(), message, scratch);
         }
     }
 
     /// Writes the message's frames into the batch.
-    fn write(&mut self, seq: Seq, entry: Entry, scratch: &mut String) {
-        let Entry { id, author, publish, origin } = entry;
+    fn write(&mut self, seq: Seq, message: NumberedMessage, scratch: &mut String) {
+        let NumberedMessage { id, author, publish, origin } = message;
         let key = (self.id, seq, id);
         let batch =
             self.batch.get_or_insert_with(|| Batch { messages: Vec::new(), shared: Vec::new() });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::log::{Entry, Origin};
+use super::numbered_message::{NumberedMessage, Origin};
 use crate::cluster::StoredMessage;
 use crate::ids::Seq;
 use crate::lane::Publish;
@@ -39,8 +39,8 @@ impl PendingPublish {
         StoredMessage { seq, id, author: self.author.clone(), msg, img, time }
     }
 
-    pub(super) fn numbered(self, id: i64) -> Entry {
+    pub(super) fn numbered(self, id: i64) -> NumberedMessage {
         let PendingPublish { author, publish, origin } = self;
-        Entry { id, author, publish, origin: Some(origin) }
+        NumberedMessage { id, author, publish, origin: Some(origin) }
     }
 }

@@ -88,7 +88,7 @@ impl Home {
                 let known = self.rooms.get(room).expect("a room that is read is known");
                 // The messages here say nothing of how far another node has come.
                 let is_here = known.roster.card_here(user).is_some();
-                let seq = if is_here { known.log.seq() } else { Seq(0) };
+                let seq = if is_here { known.messages.seq() } else { Seq(0) };
                 Mark { room: *room, seq, is_reading: true }
             })
             .collect();

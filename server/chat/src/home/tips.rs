@@ -26,7 +26,7 @@ impl Home {
             }
             let room = self.rooms.get_mut(&room_id).expect("a room whose tip is due is known");
             room.is_tip_due = false;
-            let seq = room.log.seq();
+            let seq = room.messages.seq();
             for to in lanes.shards() {
                 lanes.deliver(to, Delivery::Tip { room: room_id, seq });
             }

@@ -3,59 +3,42 @@
 //! before it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::super::lane::{AckId, Publish};
-use crate::cluster::StoredMessage;
-use crate::ids::{Seq, SessionId};
-use crate::user::UserCard;
 use throng_engine::Now;
+
+use super::numbered_message::NumberedMessage;
+use crate::ids::Seq;
 
 /// Messages of other nodes that are kept while one before them is missing. What is beyond comes
 /// with the fetch.
 pub(super) const AHEAD_MAX: usize = 1024;
 /// Two nodes commit at the same time and the later number arrives first: that long is waited
-/// before the log is asked.
+/// before the store is asked.
 pub(super) const GAP_GRACE_MS: u64 = 50;
 /// The same where messages are not kept: all of them come through Redis, in order, so a later one
 /// from there says what is lost. A publisher waits no longer than this for them.
 const UNKEPT_GRACE_MS: u64 = 5_000;
-/// Until the log is asked again after it did not answer.
+/// Until the store is asked again after it did not answer.
 pub(super) const FETCH_RETRY_MS: u64 = 500;
 /// Numbers live in signed columns; what is beyond this is no message.
 pub(super) const SEQ_MAX: Seq = Seq(1 << 53);
 
-/// A message that has its number.
-pub(super) struct Entry {
-    pub(super) id: i64,
-    pub(super) author: Arc<UserCard>,
-    pub(super) publish: Box<Publish>,
-    /// The session of this node that waits for it.
-    pub(super) origin: Option<Origin>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Origin {
-    pub(super) publisher: SessionId,
-    pub(super) ack: AckId,
-}
-
-/// What became of an entry that was offered.
+/// What became of a message that was offered.
 pub(super) enum Offered {
     /// It is the next one and counted as taken.
-    Next(Entry),
+    Next(NumberedMessage),
     /// It was taken before.
-    Known(Entry),
+    Known(NumberedMessage),
     /// It waits for the one before it.
     Ahead,
     /// There is no space to keep it; it will be fetched.
     Beyond,
 }
 
-pub(super) struct Log {
+pub(super) struct ReorderBuffer {
     /// The last message handed on.
     seq: Seq,
-    ahead: BTreeMap<Seq, Entry>,
+    ahead: BTreeMap<Seq, NumberedMessage>,
     /// How many of those a session of this node waits for.
     own_ahead: usize,
     /// The room has messages up to here.
@@ -68,9 +51,9 @@ pub(super) struct Log {
     gap_grace_ms: u64,
 }
 
-impl Log {
-    pub(super) fn new(seq: Seq) -> Log {
-        Log {
+impl ReorderBuffer {
+    pub(super) fn new(seq: Seq) -> ReorderBuffer {
+        ReorderBuffer {
             seq,
             ahead: BTreeMap::new(),
             own_ahead: 0,
@@ -83,8 +66,8 @@ impl Log {
     }
 
     /// Of a room whose messages are not kept.
-    pub(super) fn unkept(seq: Seq) -> Log {
-        Log { gap_grace_ms: UNKEPT_GRACE_MS, ..Log::new(seq) }
+    pub(super) fn unkept(seq: Seq) -> ReorderBuffer {
+        ReorderBuffer { gap_grace_ms: UNKEPT_GRACE_MS, ..ReorderBuffer::new(seq) }
     }
 
     pub(super) fn seq(&self) -> Seq {
@@ -100,42 +83,42 @@ impl Log {
         Seq(self.seq.0 + 1)
     }
 
-    pub(super) fn offer(&mut self, now: Now, seq: Seq, entry: Entry) -> Offered {
+    pub(super) fn offer(&mut self, now: Now, seq: Seq, message: NumberedMessage) -> Offered {
         if seq <= self.seq {
-            return Offered::Known(entry);
+            return Offered::Known(message);
         }
         if seq == self.next() {
             // An own one kept ahead cannot be this one: what is next does not wait.
             self.seq = seq;
             self.known = self.known.max(seq);
-            return Offered::Next(entry);
+            return Offered::Next(message);
         }
         self.expect(seq, now.plus_ms(self.gap_grace_ms));
-        let is_own = entry.origin.is_some();
+        let is_own = message.origin.is_some();
         let is_full = self.ahead.len() - self.own_ahead >= AHEAD_MAX;
         match self.ahead.get_mut(&seq) {
             Some(kept) if is_own && kept.origin.is_none() => {
-                *kept = entry;
+                *kept = message;
                 self.own_ahead += 1;
             }
             // The same message, published twice in one batch: it is durable, and one answer waits for it.
-            Some(_) if is_own => return Offered::Known(entry),
+            Some(_) if is_own => return Offered::Known(message),
             Some(_) => {}
             None if !is_own && is_full => return Offered::Beyond,
             None => {
                 self.own_ahead += usize::from(is_own);
-                self.ahead.insert(seq, entry);
+                self.ahead.insert(seq, message);
             }
         }
         Offered::Ahead
     }
 
     /// The next message, if it was kept.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.ahead.remove(&self.next())?;
+    pub(super) fn pop(&mut self) -> Option<NumberedMessage> {
+        let message = self.ahead.remove(&self.next())?;
         self.seq = self.next();
-        self.own_ahead -= usize::from(entry.origin.is_some());
-        Some(entry)
+        self.own_ahead -= usize::from(message.origin.is_some());
+        Some(message)
     }
 
     /// Nothing before `seq` will come any more. True if that makes a kept message the next one.
@@ -175,11 +158,11 @@ impl Log {
 
     /// The room has no members here: what is missing is not needed. Returns the own messages among what was
     /// kept, which are still owed their acks.
-    pub(super) fn skip_all(&mut self) -> Vec<(Seq, Entry)> {
+    pub(super) fn skip_all(&mut self) -> Vec<(Seq, NumberedMessage)> {
         self.seq = self.seq.max(self.known);
         self.own_ahead = 0;
         let ahead = std::mem::take(&mut self.ahead);
-        ahead.into_iter().filter(|(_, entry)| entry.origin.is_some()).collect()
+        ahead.into_iter().filter(|(_, message)| message.origin.is_some()).collect()
     }
 
     pub(super) fn is_missing(&self) -> bool {
@@ -210,7 +193,8 @@ impl Log {
     }
 
     /// The store has answered and its messages were offered. If it had nothing, what is missing
-    /// does not exist: a rumour is forgotten, and what is certain is not held back any longer.
+    /// does not exist: a number that only other nodes reported is forgotten, and messages that are certain
+    /// wait no longer.
     pub(super) fn fetched(&mut self, now: Now, is_kept: bool) {
         let (after, doubted) = self.fetching.take().expect("an answer follows a question");
         self.fetch_at = now;
@@ -234,7 +218,7 @@ impl Log {
     }
 }
 
-impl Log {
+impl ReorderBuffer {
     /// Asserts that what is kept ahead is ahead, counted and bounded.
     pub(super) fn check(&self) {
         assert!(self.known >= self.seq, "what was handed on is known");
@@ -244,16 +228,9 @@ impl Log {
             assert!(*first > self.next(), "a message that is next is handed on");
             assert!(*last <= self.known, "a kept message is known");
         }
-        let own = self.ahead.values().filter(|entry| entry.origin.is_some()).count();
+        let own = self.ahead.values().filter(|message| message.origin.is_some()).count();
         assert_eq!(own, self.own_ahead, "own messages kept ahead are counted");
         assert!(self.ahead.len() - own <= AHEAD_MAX, "messages kept ahead are bounded");
-    }
-}
-
-impl From<StoredMessage> for Entry {
-    fn from(message: StoredMessage) -> Entry {
-        let StoredMessage { id, author, msg, img, time, .. } = message;
-        Entry { id, author, publish: Box::new(Publish { msg, img, time, cid: None }), origin: None }
     }
 }
 
