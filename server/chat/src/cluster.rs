@@ -79,7 +79,7 @@ pub enum ClusterInput {
     NodeGone { node: NodeIx },
     /// Report everything anew: all presence, all sessions.
     Announce,
-    /// Reports of other nodes may have been lost, or a dead node's marks have been settled: how far
+    /// Reports of other nodes may have been lost, or a dead node's marks have been raised: how far
     /// users have read, and whether their tokens have ended, is asked of the store again.
     Resync,
     /// An event of another program for our clients.

@@ -171,7 +171,7 @@ impl Cluster {
     }
 
     /// The name of this process, the same through all its incarnations. The store records under it
-    /// who is reading, so that other nodes can settle their read marks when the process has died.
+    /// who is reading, so that other nodes can raise their read marks when the process has died.
     pub fn process(&self) -> &str {
         self.lease.process()
     }

@@ -154,7 +154,7 @@ impl Redis {
                 };
                 Ok(Outcome::Tails(streams.iter().map(last).collect()))
             }
-            Order::Tips | Order::Card { .. } | Order::Settle { .. } => {
+            Order::Tips | Order::Card { .. } | Order::RaiseMarks { .. } => {
                 Err(Failure::Refused { why: "not for redis" })
             }
         }

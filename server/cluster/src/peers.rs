@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// `holders`: the values of the lease keys, in the order of the records.
-    pub fn settle(&mut self, holders: &[Option<String>]) {
+    pub fn set_live(&mut self, holders: &[Option<String>]) {
         let held = self.records.keys().zip(holders);
         let is_held = |(name, holder): &(&String, &Option<String>)| holder.as_ref() == Some(*name);
         self.live = held.filter(is_held).map(|(name, _)| name.clone()).collect();

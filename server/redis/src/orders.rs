@@ -31,7 +31,7 @@ pub trait Database: Send + Sync + 'static {
         user: UserId,
     ) -> impl Future<Output = Result<Option<Arc<UserCard>>, DatabaseDown>> + Send;
     /// Raises the read marks of the users who were reading on a process that has ended.
-    fn settle(&self, process: &str) -> impl Future<Output = Result<(), DatabaseDown>> + Send;
+    fn raise_marks(&self, process: &str) -> impl Future<Output = Result<(), DatabaseDown>> + Send;
 }
 
 /// The database did not answer.
@@ -149,9 +149,9 @@ impl<D: Database> Executor<D> {
             Order::Card { user } => {
                 self.database.card(user).await.map(Outcome::Card).map_err(database_down)
             }
-            Order::Settle { process } => {
-                let settled = self.database.settle(&process).await;
-                settled.map(|()| Outcome::Done).map_err(database_down)
+            Order::RaiseMarks { process } => {
+                let raised = self.database.raise_marks(&process).await;
+                raised.map(|()| Outcome::Done).map_err(database_down)
             }
         }
     }

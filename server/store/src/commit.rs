@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Notes whether
-    /// the user is reading the room on this node: if the process ends meanwhile, [`Store::settle`]
+    /// the user is reading the room on this node: if the process ends meanwhile, [`Store::raise_marks`]
     /// counts everything in the room as read. Ordered with the calls of [`Store::append`].
     ///
     /// # Errors

@@ -257,8 +257,8 @@ impl World {
             Order::Card { user } => {
                 Outcome::Card(self.store.data.users.get(user.0 as usize - 1).cloned())
             }
-            Order::Settle { process } => {
-                self.store.settle(process);
+            Order::RaiseMarks { process } => {
+                self.store.raise_marks(process);
                 Outcome::Done
             }
             other => unreachable!("{} is not for SQL", other.name()),

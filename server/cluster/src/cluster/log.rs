@@ -108,7 +108,7 @@ impl Cluster {
             }
             Body::Revoked(tokens) => effects.revoked.extend(tokens),
             Body::Freed(users) => users.into_iter().for_each(|user| self.map.bind_again(user)),
-            Body::Settled(processes) => {
+            Body::MarksRaised(processes) => {
                 if processes.iter().any(|process| process == self.lease.process()) {
                     self.declared_dead(effects);
                 }

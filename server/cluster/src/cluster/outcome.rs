@@ -115,7 +115,7 @@ impl Cluster {
                 self.registry_read(now, &fields, effects)
             }
             (Purpose::Leases(mut registry), Outcome::Values(holders)) => {
-                registry.settle(&holders);
+                registry.set_live(&holders);
                 self.registry_known(now, registry, effects);
             }
             (Purpose::Write { presence, map }, _) => {
@@ -142,7 +142,7 @@ impl Cluster {
             (Purpose::Sweep { is_sql: true }, _) => {
                 let current = self.sweeps.current().map(process_of).unwrap_or_default();
                 let process = current.to_owned();
-                self.log_writer.marks_settled(process, &self.settings, &mut self.counters);
+                self.log_writer.marks_raised(process, &self.settings, &mut self.counters);
                 self.swept(now, vec![], effects);
                 self.report_departed(now, effects);
                 // The database has raised the read marks of its users.

@@ -340,7 +340,7 @@ impl Engine {
     }
 
     fn move_to_pipe(&mut self, pipe: PipeId, id: SessionId) {
-        // Whatever is queued and the parked poll are settled on the old transport's terms first.
+        // The parked poll takes what is queued: it is of the old transport.
         self.answer_poll(id);
         self.set_role(pipe, Role::Session(id));
         let mut counters = std::mem::take(&mut self.counters);
