@@ -9,7 +9,8 @@ use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
 
-use super::pipes::{Head, Pipes};
+use super::awaited_head::AwaitedHead;
+use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
@@ -43,7 +44,7 @@ enum Route {
 impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         // What comes behind the head is read by what serves the connection: nobody has booked it yet.
         let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
         let count = match (&head.stream).read(&mut self.buffer[..most]) {
@@ -58,8 +59,8 @@ impl<A: App> Worker<A> {
             Err(_) => return self.drop_head(pipe),
         };
         let (policy, shards) = (&self.config.policy, self.config.shards);
-        let mut kept = self.pipes.swap_head_bytes(pipe, Vec::new());
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let mut kept = self.connections.swap_head_bytes(pipe, Vec::new());
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         let arrived = &self.buffer[..count];
         let is_first = kept.is_empty();
         if !is_first {
@@ -82,7 +83,7 @@ impl<A: App> Worker<A> {
             kept.drain(..used);
             kept
         };
-        self.pipes.swap_head_bytes(pipe, rest);
+        self.connections.swap_head_bytes(pipe, rest);
         match route {
             Route::NeedMore => {
                 self.await_head(pipe);
@@ -100,11 +101,11 @@ impl<A: App> Worker<A> {
     }
 
     fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
-        let mut leftover = self.pipes.swap_head_bytes(pipe, Vec::new());
+        let mut leftover = self.connections.swap_head_bytes(pipe, Vec::new());
         if !self.watch_head(pipe) {
             return;
         }
-        self.pipes.promote(pipe);
+        self.connections.promote(pipe);
         let input = Input::Upgrade { pipe, accept, request };
         self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
@@ -120,8 +121,8 @@ impl<A: App> Worker<A> {
         accept: Accept,
         request: EngineRequest,
     ) {
-        let Head { stream, bytes: leftover, permit, .. } =
-            *detach(&mut self.pipes, &self.readiness, pipe);
+        let AwaitedHead { stream, bytes: leftover, permit, .. } =
+            *detach(&mut self.connections, &self.readiness, pipe);
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
@@ -135,14 +136,14 @@ impl<A: App> Worker<A> {
         let Ok(slot) = self.channels.handovers.try_reserve() else {
             return self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
         };
-        let Head { stream, bytes: prefix, peer, permit, .. } =
-            *detach(&mut self.pipes, &self.readiness, pipe);
+        let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
+            *detach(&mut self.connections, &self.readiness, pipe);
         self.counters.connections_handed_over += 1;
         slot.send(Handover { stream, prefix, peer, permit });
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
-        let head = detach(&mut self.pipes, &self.readiness, pipe);
+        let head = detach(&mut self.connections, &self.readiness, pipe);
         self.refuse_stream(head.stream, &http::refusal(status, json));
     }
 
@@ -156,12 +157,12 @@ impl<A: App> Worker<A> {
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
-        self.pipes.take_head(pipe).expect("the caller found the head");
+        self.connections.take_head(pipe).expect("the caller found the head");
     }
 
     /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
-        while let Some(pipe) = self.pipes.overdue_head(self.now) {
+        while let Some(pipe) = self.connections.overdue_head(self.now) {
             self.counters.handshake_timeouts += 1;
             self.refuse(pipe, 408, TIMEOUT);
         }
@@ -170,11 +171,11 @@ impl<A: App> Worker<A> {
     /// Gives up the oldest heads if all together hold too much, and some more: the next byte must not
     /// make it look at all heads again.
     fn shed_heads(&mut self) {
-        let excess = self.pipes.head_bytes().saturating_sub(HEADS_BYTES_MAX);
+        let excess = self.connections.head_bytes().saturating_sub(HEADS_BYTES_MAX);
         if excess == 0 {
             return;
         }
-        for pipe in self.pipes.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
+        for pipe in self.connections.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
             self.counters.heads_over_budget += 1;
             self.refuse(pipe, 408, TIMEOUT);
         }
@@ -182,7 +183,7 @@ impl<A: App> Worker<A> {
 
     /// Watches the socket from now on. False if that failed: the connection is closed then.
     fn watch_head(&mut self, pipe: PipeId) -> bool {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         if head.is_watched {
             return true;
         }
@@ -205,8 +206,8 @@ impl<A: App> Worker<A> {
 }
 
 /// Takes a head out for another thread, and stops watching it.
-fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
-    let head = pipes.take_head(pipe).expect("its request was read in this call");
+fn detach(connections: &mut Connections, readiness: &Readiness, pipe: PipeId) -> Box<AwaitedHead> {
+    let head = connections.take_head(pipe).expect("its request was read in this call");
     if head.is_watched {
         readiness.remove(&head.stream);
     }
@@ -215,7 +216,11 @@ fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
 
 /// Reads the PROXY header, if one has to come, and returns its length. Its client is counted: all
 /// requests of the connection are that client's, unless it is a proxy itself.
-fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Result<usize, Route> {
+fn read_proxy_header(
+    bytes: &[u8],
+    head: &mut AwaitedHead,
+    policy: &HttpPolicy,
+) -> Result<usize, Route> {
     if !head.awaits_proxy_header {
         return Ok(0);
     }
@@ -236,7 +241,13 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
 }
 
 /// Where the first request belongs.
-fn route(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
+fn route(
+    bytes: &[u8],
+    head: &mut AwaitedHead,
+    policy: &HttpPolicy,
+    shard: ShardId,
+    shards: u8,
+) -> Route {
     let (len, request) = match http::head(bytes) {
         Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),

@@ -12,7 +12,7 @@ use throng_mesh::{LaneEnds, Receiver};
 use tokio::sync::oneshot;
 
 use super::alarm::Alarm;
-use super::pipes::Pipes;
+use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::{Plan, ShardConfig};
 use crate::link::ShardChannels;
@@ -31,7 +31,7 @@ pub(super) struct Worker<A: App> {
     pub(super) effects: Effects<A>,
     pub(super) slots: LaneSlots,
 
-    pub(super) pipes: Pipes,
+    pub(super) connections: Connections,
     /// Connections whose request has probably come, and which are not watched yet.
     pub(super) fresh: VecDeque<PipeId>,
     /// Pipes to read in this turn, of sessions whose users are known.
@@ -93,7 +93,7 @@ impl<A: App> Worker<A> {
             shard,
             effects: Effects::default(),
             slots: LaneSlots::default(),
-            pipes: Pipes::default(),
+            connections: Connections::default(),
             fresh: VecDeque::new(),
             known: Vec::new(),
             anonymous: Vec::new(),
@@ -183,15 +183,15 @@ impl<A: App> Worker<A> {
     fn publish(&mut self) {
         let depth = |lens: &mut dyn Iterator<Item = usize>| lens.sum::<usize>() as u64;
         self.counters.turns += 1;
-        self.counters.pipes = u64::from(self.pipes.open_count());
-        self.counters.heads = u64::from(self.pipes.head_count());
+        self.counters.pipes = u64::from(self.connections.pipe_count());
+        self.counters.heads = u64::from(self.connections.head_count());
         self.counters.lane_depth_request =
             depth(&mut self.lane_ends.requests_in.iter().map(Receiver::len));
         self.counters.lane_depth_delivery =
             depth(&mut self.lane_ends.deliveries_in.iter().map(Receiver::len));
         self.counters.lane_depth_store = self.commands_unanswered as u64;
         let is_quiet = self.is_stopping
-            && self.pipes.open_count() == 0
+            && self.connections.pipe_count() == 0
             && self.polls.is_empty()
             && self.gone.is_empty()
             && self.commands_unanswered == 0
@@ -243,7 +243,7 @@ impl<A: App> Worker<A> {
                 .any(|lane| lane.free_slots() < lane.capacity() / 4);
         [
             self.shard.next_deadline(),
-            self.pipes.next_deadline(),
+            self.connections.next_deadline(),
             self.flush_at,
             self.closing.front().map(|(due, _)| *due),
             self.accept_paused_until,

@@ -1,69 +1,39 @@
-//! The table of a shard's connections, by slot and generation.
+//! The table of a shard's connections, by slot and generation. A connection has its [`PipeId`] from the
+//! start, and keeps it when it becomes a WebSocket.
 
 use std::collections::VecDeque;
-use std::net::TcpStream;
 
 use throng_engine::{Now, PipeId};
-use throng_wire::http::Peer;
 
-use super::readiness::Interest;
-use crate::limiter::Permit;
+use super::awaited_head::AwaitedHead;
+use super::pipe::Pipe;
 
-/// A connection whose request head is awaited.
-pub(super) struct Head {
-    pub(super) stream: TcpStream,
-    /// Whether its readiness is reported: once the first read came too early.
-    pub(super) is_watched: bool,
-    /// Bytes that arrived so far.
-    pub(super) bytes: Vec<u8>,
-    pub(super) peer: Peer,
-    /// A PROXY header comes before the request.
-    pub(super) awaits_proxy_header: bool,
-    pub(super) permit: Permit,
-}
-
-/// A WebSocket byte stream.
-pub(super) struct Open {
-    pub(super) stream: TcpStream,
-    pub(super) interest: Interest,
-    /// Its sending side is shut: so many more bytes are read and dropped.
-    pub(super) dropped_max: Option<usize>,
-    /// Given back when the stream is closed.
-    _permit: Permit,
-}
-
-impl Open {
-    pub(super) fn new(stream: TcpStream, permit: Permit) -> Open {
-        Open { stream, interest: Interest::READ, dropped_max: None, _permit: permit }
-    }
-}
-
-pub(super) enum SlotState {
+enum State {
     Free,
-    Head(Box<Head>),
-    Open(Open),
+    Head(Box<AwaitedHead>),
+    Pipe(Pipe),
 }
 
 struct Slot {
     generation: u32,
-    state: SlotState,
+    state: State,
 }
 
 #[derive(Default)]
-pub(super) struct Pipes {
+pub(super) struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Deadlines of heads, oldest first; all have the same timeout.
     awaited: VecDeque<(Now, PipeId)>,
-    open: u32,
+    pipes: u32,
     heads: u32,
     /// Bytes of all heads.
     head_bytes: usize,
 }
 
-impl Pipes {
-    pub(super) fn open_count(&self) -> u32 {
-        self.open
+impl Connections {
+    pub(super) fn pipe_count(&self) -> u32 {
+        self.pipes
     }
 
     pub(super) fn head_count(&self) -> u32 {
@@ -92,7 +62,7 @@ impl Pipes {
                 break;
             }
             let slot = &self.slots[pipe.slot as usize];
-            let SlotState::Head(head) = &slot.state else { continue };
+            let State::Head(head) = &slot.state else { continue };
             if slot.generation == pipe.generation && !head.bytes.is_empty() {
                 held += head.bytes.len();
                 oldest.push(*pipe);
@@ -101,21 +71,21 @@ impl Pipes {
         oldest
     }
 
-    pub(super) fn insert_head(&mut self, head: Head, deadline: Now) -> PipeId {
-        let pipe = self.insert(SlotState::Head(Box::new(head)));
+    pub(super) fn insert_head(&mut self, head: AwaitedHead, deadline: Now) -> PipeId {
+        let pipe = self.insert(State::Head(Box::new(head)));
         self.heads += 1;
         self.awaited.push_back((deadline, pipe));
         pipe
     }
 
-    pub(super) fn insert_open(&mut self, open: Open) -> PipeId {
-        self.open += 1;
-        self.insert(SlotState::Open(open))
+    pub(super) fn insert_pipe(&mut self, pipe: Pipe) -> PipeId {
+        self.pipes += 1;
+        self.insert(State::Pipe(pipe))
     }
 
-    fn insert(&mut self, state: SlotState) -> PipeId {
+    fn insert(&mut self, state: State) -> PipeId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, state: SlotState::Free });
+            self.slots.push(Slot { generation: 0, state: State::Free });
             u32::try_from(self.slots.len() - 1).expect("descriptors run out long before")
         });
         let entry = &mut self.slots[slot as usize];
@@ -124,78 +94,78 @@ impl Pipes {
     }
 
     /// A head becomes a WebSocket and keeps its slot.
-    pub(super) fn promote(&mut self, pipe: PipeId) {
-        let head = self.detach_head(pipe).expect("the caller found the head");
-        let open = Open::new(head.stream, head.permit);
-        self.slots[pipe.slot as usize].state = SlotState::Open(open);
-        self.open += 1;
+    pub(super) fn promote(&mut self, id: PipeId) {
+        let head = self.detach_head(id).expect("the caller found the head");
+        let pipe = Pipe::new(head.stream, head.permit);
+        self.slots[id.slot as usize].state = State::Pipe(pipe);
+        self.pipes += 1;
     }
 
-    pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut Head> {
+    pub(super) fn head_mut(&mut self, pipe: PipeId) -> Option<&mut AwaitedHead> {
         match self.state_mut(pipe)? {
-            SlotState::Head(head) => Some(head),
-            SlotState::Open(_) | SlotState::Free => None,
+            State::Head(head) => Some(head),
+            State::Pipe(_) | State::Free => None,
         }
     }
 
-    pub(super) fn open(&self, pipe: PipeId) -> Option<&Open> {
-        let slot = self.slots.get(pipe.slot as usize)?;
+    pub(super) fn pipe(&self, id: PipeId) -> Option<&Pipe> {
+        let slot = self.slots.get(id.slot as usize)?;
         match &slot.state {
-            SlotState::Open(open) if slot.generation == pipe.generation => Some(open),
-            SlotState::Open(_) | SlotState::Head(_) | SlotState::Free => None,
+            State::Pipe(pipe) if slot.generation == id.generation => Some(pipe),
+            State::Pipe(_) | State::Head(_) | State::Free => None,
         }
     }
 
-    pub(super) fn open_mut(&mut self, pipe: PipeId) -> Option<&mut Open> {
-        match self.state_mut(pipe)? {
-            SlotState::Open(open) => Some(open),
-            SlotState::Head(_) | SlotState::Free => None,
+    pub(super) fn pipe_mut(&mut self, id: PipeId) -> Option<&mut Pipe> {
+        match self.state_mut(id)? {
+            State::Pipe(pipe) => Some(pipe),
+            State::Head(_) | State::Free => None,
         }
     }
 
     pub(super) fn is_head(&self, pipe: PipeId) -> bool {
         self.slots.get(pipe.slot as usize).is_some_and(|slot| {
-            slot.generation == pipe.generation && matches!(slot.state, SlotState::Head(_))
+            slot.generation == pipe.generation && matches!(slot.state, State::Head(_))
         })
     }
 
-    fn state_mut(&mut self, pipe: PipeId) -> Option<&mut SlotState> {
+    fn state_mut(&mut self, pipe: PipeId) -> Option<&mut State> {
         let slot = self.slots.get_mut(pipe.slot as usize)?;
         (slot.generation == pipe.generation).then_some(&mut slot.state)
     }
 
     /// Takes a head out; its slot is free for another connection.
-    pub(super) fn take_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
+    pub(super) fn take_head(&mut self, pipe: PipeId) -> Option<Box<AwaitedHead>> {
         let head = self.detach_head(pipe)?;
         self.release(pipe);
         Some(head)
     }
 
-    fn detach_head(&mut self, pipe: PipeId) -> Option<Box<Head>> {
+    fn detach_head(&mut self, pipe: PipeId) -> Option<Box<AwaitedHead>> {
         let state = self.state_mut(pipe)?;
-        match std::mem::replace(state, SlotState::Free) {
-            SlotState::Head(head) => {
+        match std::mem::replace(state, State::Free) {
+            State::Head(head) => {
                 self.heads -= 1;
                 self.head_bytes -= head.bytes.len();
                 Some(head)
             }
-            other @ (SlotState::Open(_) | SlotState::Free) => {
+            other @ (State::Pipe(_) | State::Free) => {
                 *state = other;
                 None
             }
         }
     }
 
-    /// Takes a pipe out. Its slot stays reserved until [`Pipes::release`], so that the engine
+    /// Takes a pipe out. Its slot stays reserved until [`Connections::release`], so that the engine
     /// sees the end of this pipe before the next one in its slot.
-    pub(super) fn take_open(&mut self, pipe: PipeId) -> Option<Open> {
-        let state = self.state_mut(pipe)?;
-        match std::mem::replace(state, SlotState::Free) {
-            SlotState::Open(open) => {
-                self.open -= 1;
-                Some(open)
+    pub(super) fn take_pipe(&mut self, id: PipeId) -> Option<Pipe> {
+        let state = self.state_mut(id)?;
+        match std::mem::replace(state, State::Free) {
+            State::Pipe(pipe) => {
+                self.pipes -= 1;
+                Some(pipe)
             }
-            other @ (SlotState::Head(_) | SlotState::Free) => {
+            other @ (State::Head(_) | State::Free) => {
                 *state = other;
                 None
             }
@@ -204,8 +174,7 @@ impl Pipes {
 
     pub(super) fn release(&mut self, pipe: PipeId) {
         let slot = &mut self.slots[pipe.slot as usize];
-        let is_taken_out =
-            slot.generation == pipe.generation && matches!(slot.state, SlotState::Free);
+        let is_taken_out = slot.generation == pipe.generation && matches!(slot.state, State::Free);
         assert!(is_taken_out, "a slot is released once, after its connection was taken out");
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(pipe.slot);
@@ -226,7 +195,7 @@ impl Pipes {
         None
     }
 
-    /// When [`Pipes::overdue_head`] may have something.
+    /// When [`Connections::overdue_head`] may have something.
     pub(super) fn next_deadline(&self) -> Option<Now> {
         self.awaited.front().map(|(deadline, _)| *deadline)
     }
@@ -235,7 +204,7 @@ impl Pipes {
     pub(super) fn heads(&self) -> Vec<PipeId> {
         let slots = self.slots.iter().enumerate();
         slots
-            .filter(|(_, slot)| matches!(slot.state, SlotState::Head(_)))
+            .filter(|(_, slot)| matches!(slot.state, State::Head(_)))
             .map(|(index, slot)| PipeId { slot: index as u32, generation: slot.generation })
             .collect()
     }
