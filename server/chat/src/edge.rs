@@ -55,7 +55,7 @@ struct Identity {
 
 type Membership = throng_engine::rooms::Membership<RoomId>;
 
-struct Local {
+struct LocalSession {
     session: SessionId,
     identity: Option<Identity>,
     memberships: Memberships<RoomId>,
@@ -93,7 +93,7 @@ pub(crate) struct Edge {
     shard: ShardId,
     shards: u8,
     keyed: Keyed,
-    locals: Vec<Option<Box<Local>>>,
+    locals: Vec<Option<Box<LocalSession>>>,
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
@@ -137,7 +137,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// The session, if its slot has not passed to another.
-fn find(locals: &mut [Option<Box<Local>>], session: SessionId) -> Option<&mut Local> {
+fn find(locals: &mut [Option<Box<LocalSession>>], session: SessionId) -> Option<&mut LocalSession> {
     let local = locals.get_mut(session.slot() as usize)?.as_deref_mut()?;
     (local.session == session).then_some(local)
 }
@@ -176,12 +176,12 @@ impl Edge {
         }
     }
 
-    fn local(&mut self, session: SessionId) -> Option<&mut Local> {
+    fn local(&mut self, session: SessionId) -> Option<&mut LocalSession> {
         find(&mut self.locals, session)
     }
 
     /// The session, in the handling of one of its own events or of something that found it.
-    fn live(&mut self, session: SessionId) -> &mut Local {
+    fn live(&mut self, session: SessionId) -> &mut LocalSession {
         self.local(session).expect("an edge keeps a session until it has handled its end")
     }
 
@@ -192,7 +192,7 @@ impl Edge {
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
                 }
-                self.locals[slot] = Some(Box::new(Local {
+                self.locals[slot] = Some(Box::new(LocalSession {
                     session,
                     identity: None,
                     memberships: Memberships::default(),

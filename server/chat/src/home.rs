@@ -92,7 +92,7 @@ pub(crate) struct Home {
     creating: Map<RoomId, Vec<Request>>,
     /// Those whose room the store has decided on; they go on when lanes have free slots. At most what
     /// `creating` held, and what came about the same rooms while lanes were full.
-    decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
+    ready_requests: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
     publish_answers: VecDeque<PublishAnswer>,
     /// Messages that may be sent again, where rooms keep none.
@@ -137,7 +137,7 @@ impl Home {
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
-            decided: VecDeque::new(),
+            ready_requests: VecDeque::new(),
             publish_answers: VecDeque::new(),
             cids: Cids::default(),
             members: 0,
@@ -191,8 +191,8 @@ impl Home {
     pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         let Some(room) = request.room() else { return self.act(request, lanes, counters) };
         // What is asked about a room stays in order, also while the store creates the room.
-        if self.decided.iter().any(|(decided, _, _)| *decided == room) {
-            return self.decided.push_back((room, request, None));
+        if self.ready_requests.iter().any(|(of, _, _)| *of == room) {
+            return self.ready_requests.push_back((room, request, None));
         }
         let Some(waiting) = self.creating.get_mut(&room) else {
             return self.act(request, lanes, counters);
@@ -318,7 +318,7 @@ impl Home {
             Ok(None) => Some(Refusal::UnknownRoom),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
-        self.decided.extend(waiting.into_iter().map(|request| (room, request, refusal)));
+        self.ready_requests.extend(waiting.into_iter().map(|request| (room, request, refusal)));
         if self.unknown.contains(&room) {
             self.creating.entry(room).or_default();
         }
@@ -464,7 +464,7 @@ impl Home {
                     }
                     Err(why) => refuse_publish(session, why, ack, lanes),
                 }
-            } else if let Some((_, request, refusal)) = self.decided.pop_front() {
+            } else if let Some((_, request, refusal)) = self.ready_requests.pop_front() {
                 match (request, refusal) {
                     (Request::Join { session, membership_id, ack, .. }, Some(why)) => {
                         refuse_join(session, membership_id, why, ack, lanes);
@@ -482,7 +482,7 @@ impl Home {
                 return;
             }
         }
-        if !(self.publish_answers.is_empty() && self.decided.is_empty()) {
+        if !(self.publish_answers.is_empty() && self.ready_requests.is_empty()) {
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }
     }

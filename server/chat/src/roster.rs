@@ -207,7 +207,7 @@ impl Roster {
     }
 
     /// The user is on the node. True if they were present nowhere before.
-    pub(crate) fn enter_elsewhere(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
+    pub(crate) fn add_remote(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
         let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
         let is_new = present.sessions == 0 && present.nodes.is_empty();
         if !present.nodes.contains(&node) {
@@ -223,7 +223,7 @@ impl Roster {
     }
 
     /// The user is on the node no longer. True if they are present nowhere now.
-    pub(crate) fn leave_elsewhere(&mut self, node: NodeIx, user: UserId) -> bool {
+    pub(crate) fn remove_remote(&mut self, node: NodeIx, user: UserId) -> bool {
         let Some(present) = self.users.get_mut(&user) else { return false };
         let Some(place) = present.nodes.iter().position(|other| *other == node) else {
             return false;

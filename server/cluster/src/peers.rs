@@ -119,7 +119,7 @@ pub struct Grace {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PeersChange {
     pub joined: Vec<String>,
-    pub gone: Vec<(NodeIx, String, u16)>,
+    pub departed: Vec<(NodeIx, String, u16)>,
     /// Incarnations that were replaced by newer ones of the same process.
     pub replaced: Vec<(String, u16)>,
     /// Live nodes that were not adopted because of the bound.
@@ -151,7 +151,7 @@ impl Peers {
             let is_kept = now < since.plus_ms(grace_ms) || grace.verified_at < since;
             if !is_kept {
                 self.unread.remove(process);
-                change.gone.push((peer.ix, peer.incarnation.clone(), peer.id));
+                change.departed.push((peer.ix, peer.incarnation.clone(), peer.id));
             }
             is_kept
         });

@@ -117,9 +117,9 @@ impl Sweep {
         self.is_second = true;
     }
 
-    fn is_possible(&self, verified_at: Now, may_redis: bool) -> bool {
+    fn is_possible(&self, verified_at: Now, can_sweep_redis: bool) -> bool {
         let is_for_marks = self.stage == Stage::Marks && !self.is_last;
-        self.found_at <= verified_at && (may_redis || is_for_marks)
+        self.found_at <= verified_at && (can_sweep_redis || is_for_marks)
     }
 
     fn is_raising_marks(&self, now: Now) -> bool {
@@ -206,14 +206,14 @@ impl Sweeps {
         self.sweeps.len()
     }
 
-    /// When the next order is due. `may_redis`: Redis can be swept now. The read marks do not need it.
-    pub fn next_at(&self, verified_at: Now, may_redis: bool) -> Option<Now> {
+    /// When the next order is due. `can_sweep_redis`: Redis can be swept now. The read marks do not need it.
+    pub fn next_at(&self, verified_at: Now, can_sweep_redis: bool) -> Option<Now> {
         if self.current.is_some() {
             return None;
         }
         self.sweeps
             .values()
-            .filter(|sweep| sweep.is_possible(verified_at, may_redis))
+            .filter(|sweep| sweep.is_possible(verified_at, can_sweep_redis))
             .map(|sweep| sweep.at)
             .min()
     }
@@ -224,7 +224,7 @@ impl Sweeps {
         &mut self,
         now: Now,
         verified_at: Now,
-        may_redis: bool,
+        can_sweep_redis: bool,
         keys: &Keys,
         is_process_live: impl Fn(&str) -> bool,
     ) -> Option<Order> {
@@ -239,7 +239,7 @@ impl Sweeps {
         let (name, sweep) = self
             .sweeps
             .iter_mut()
-            .filter(|(_, sweep)| sweep.at <= now && sweep.is_possible(verified_at, may_redis))
+            .filter(|(_, sweep)| sweep.at <= now && sweep.is_possible(verified_at, can_sweep_redis))
             .min_by_key(|(_, sweep)| sweep.stage != Stage::Marks)?;
         let order = match &sweep.stage {
             Stage::Marks => Order::RaiseMarks { process: process_of(name).to_owned() },
@@ -401,8 +401,10 @@ mod tests {
         Now::default().plus_ms(ms)
     }
 
-    fn order(sweeps: &mut Sweeps, now: Now, may_redis: bool) -> Option<Order> {
-        sweeps.order(now, now, may_redis, &Keys::new(&Settings::default()), |name| name == "live")
+    fn order(sweeps: &mut Sweeps, now: Now, can_sweep_redis: bool) -> Option<Order> {
+        sweeps.order(now, now, can_sweep_redis, &Keys::new(&Settings::default()), |name| {
+            name == "live"
+        })
     }
 
     fn gone(name: &str) -> Sweeps {

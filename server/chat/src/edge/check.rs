@@ -44,7 +44,7 @@ impl Edge {
     }
 
     /// Returns how many of the session's memberships are in the fan-out.
-    fn check_memberships(&self, local: &Local) -> usize {
+    fn check_memberships(&self, local: &LocalSession) -> usize {
         let mut members = 0;
         local.memberships.check();
         for membership in local.memberships.iter() {

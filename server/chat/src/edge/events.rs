@@ -260,7 +260,7 @@ impl Edge {
         outcome: Result<Box<str>, ImageFault>,
         cx: &mut Context<'_>,
     ) {
-        let is_awaited = |local: &&mut Local| {
+        let is_awaited = |local: &&mut LocalSession| {
             let awaited = local.pending.as_ref().and_then(|pending| pending.awaited.as_ref());
             matches!(awaited, Some(Awaited::Image { .. }))
         };

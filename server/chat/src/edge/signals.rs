@@ -69,7 +69,7 @@ impl Edge {
     }
 }
 
-impl Local {
+impl LocalSession {
     fn state(&self) -> Option<SessionState> {
         let user = self.identity?.user;
         let memberships = self.memberships.iter().filter(|membership| membership.index.is_some());

@@ -60,8 +60,8 @@ impl Home {
             assert!(self.rooms.contains_key(id), "an unconfirmed room is kept meanwhile");
             assert!(self.creating.contains_key(id), "joins wait for its confirmation");
         }
-        for (id, request, _) in &self.decided {
-            assert_eq!(request.room(), Some(*id), "a decided request names its room");
+        for (id, request, _) in &self.ready_requests {
+            assert_eq!(request.room(), Some(*id), "a request that goes on names its room");
         }
     }
 
@@ -77,7 +77,7 @@ impl Home {
         let owes = [
             ("rooms", !self.dirty.is_empty()),
             ("tips", !self.tips_due.is_empty()),
-            ("answers", !(self.publish_answers.is_empty() && self.decided.is_empty())),
+            ("answers", !(self.publish_answers.is_empty() && self.ready_requests.is_empty())),
             ("read marks", !self.unsaved.is_empty()),
             ("readings", !self.readings.is_empty()),
             ("room look-ups", !self.loads_due.is_empty()),

@@ -27,7 +27,7 @@ impl Home {
             for to in lanes.shards() {
                 lanes.deliver(to, Delivery::Reading { user, room, seq, is_reading });
             }
-            self.note_where(user, room, is_reading);
+            self.set_reading(user, room, is_reading);
         }
         if self.numbering.keeps_messages() {
             self.save(card.clone(), mark);
@@ -38,24 +38,30 @@ impl Home {
     }
 
     /// The user is on a first other node.
-    pub(super) fn begin_elsewhere(&mut self, user: UserId, room: RoomId) {
-        self.note_where(user, room, true);
+    pub(super) fn remote_began_reading(&mut self, user: UserId, room: RoomId) {
+        self.set_reading(user, room, true);
         // How far their node has come is reported when they leave.
         self.readings.insert((user, room), Mark { room, seq: Seq(0), is_reading: true });
     }
 
     /// The user left another node having read so far. While they are present, here or elsewhere, it
     /// counts for the time when they are not: they may leave that node before it has come as far.
-    pub(super) fn end_elsewhere(&mut self, user: UserId, room: RoomId, seq: Seq, is_present: bool) {
+    pub(super) fn remote_ended_reading(
+        &mut self,
+        user: UserId,
+        room: RoomId,
+        seq: Seq,
+        is_present: bool,
+    ) {
         self.recently_left.note(self.now, user, room, seq);
         if !is_present {
             let seq = self.recently_left.seq(user, room);
-            self.note_where(user, room, false);
+            self.set_reading(user, room, false);
             self.readings.insert((user, room), Mark { room, seq, is_reading: false });
         }
     }
 
-    fn note_where(&mut self, user: UserId, room: RoomId, is_reading: bool) {
+    fn set_reading(&mut self, user: UserId, room: RoomId, is_reading: bool) {
         if is_reading {
             self.reading.entry(user).or_default().push(room);
         } else if let Some(rooms) = self.reading.get_mut(&user) {

@@ -50,7 +50,7 @@ impl RecentlyLeft {
 
     pub(super) fn of(&self, now: Now, user: UserId) -> impl Iterator<Item = Mark> {
         let range = (user, RoomId(0))..=(user, RoomId(u32::MAX));
-        let fresh = self.marks.range(range).filter(move |(_, (_, until))| *until > now);
-        fresh.map(|((_, room), (seq, _))| Mark { room: *room, seq: *seq, is_reading: false })
+        let recent = self.marks.range(range).filter(move |(_, (_, until))| *until > now);
+        recent.map(|((_, room), (seq, _))| Mark { room: *room, seq: *seq, is_reading: false })
     }
 }

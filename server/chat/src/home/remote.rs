@@ -26,17 +26,17 @@ impl Home {
             ClusterInput::Tip { room, seq } => self.expect(room, seq, counters),
             ClusterInput::Present { room, node, joined, left } => {
                 for card in joined {
-                    self.enter_elsewhere(room, node, &card, counters);
+                    self.add_remote(room, node, &card, counters);
                 }
                 for (user, seq) in left {
-                    self.leave_elsewhere(room, node, user, seq);
+                    self.remove_remote(room, node, user, seq);
                 }
             }
             ClusterInput::Read { room, marks } => {
                 for (user, seq) in marks {
                     let known = self.rooms.get(&room).expect("it was found above");
                     let is_present = known.roster.has(user);
-                    self.end_elsewhere(user, room, seq.min(SEQ_MAX), is_present);
+                    self.remote_ended_reading(user, room, seq.min(SEQ_MAX), is_present);
                 }
             }
             ClusterInput::NodePresence { room, node, users } => {
@@ -98,7 +98,7 @@ impl Home {
         }
         let waiting = self.creating.remove(&room_id).expect("joins wait for an unconfirmed room");
         let refusal = outcome.is_err().then_some(Refusal::StorageUnavailable);
-        self.decided.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
+        self.ready_requests.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
         match outcome {
             Ok(Some(info)) => self.found(&info),
             Ok(None) => self.forget_room(room_id),
@@ -127,7 +127,7 @@ impl Home {
         self.dirty.retain(|dirty| *dirty != room_id);
         self.remote_present -= room.roster.remote();
         for user in room.roster.users() {
-            self.end_elsewhere(user, room_id, Seq(0), false);
+            self.remote_ended_reading(user, room_id, Seq(0), false);
         }
     }
 
@@ -242,7 +242,7 @@ impl Home {
 
     // ---- presence -----------------------------------------------------------------------------
 
-    fn enter_elsewhere(
+    fn add_remote(
         &mut self,
         room_id: RoomId,
         node: NodeIx,
@@ -255,24 +255,24 @@ impl Home {
             return;
         }
         let before = room.roster.remote();
-        let is_new = room.roster.enter_elsewhere(node, card);
+        let is_new = room.roster.add_remote(node, card);
         self.remote_present += room.roster.remote() - before;
         if is_new {
-            self.begin_elsewhere(card.id, room_id);
+            self.remote_began_reading(card.id, room_id);
         }
         self.note_online(room_id, is_new);
     }
 
-    fn leave_elsewhere(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
+    fn remove_remote(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.remote();
-        let is_new = room.roster.leave_elsewhere(node, user);
+        let is_new = room.roster.remove_remote(node, user);
         if !is_armed(Canary::KeepRemote) {
             self.remote_present -= before - room.roster.remote();
         }
         // A user that was not known to be there has read all the same.
         let is_present = room.roster.has(user);
-        self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
+        self.remote_ended_reading(user, room_id, seq.min(SEQ_MAX), is_present);
         self.note_online(room_id, is_new);
     }
 
@@ -290,10 +290,10 @@ impl Home {
         gone.retain(|user| !present.contains(user));
         // How far they have read only the store knows; see `ClusterInput::Resync`.
         for user in gone {
-            self.leave_elsewhere(room_id, node, user, Seq(0));
+            self.remove_remote(room_id, node, user, Seq(0));
         }
         for card in users {
-            self.enter_elsewhere(room_id, node, card, counters);
+            self.add_remote(room_id, node, card, counters);
         }
     }
 

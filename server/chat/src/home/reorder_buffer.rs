@@ -42,7 +42,7 @@ pub(super) struct ReorderBuffer {
     /// How many of those a session of this node waits for.
     own_ahead: usize,
     /// The room has messages up to here.
-    known: Seq,
+    last_known: Seq,
     /// The store may have messages up to here without having said so.
     doubted: Seq,
     /// What the store was asked for: messages behind this one, and what was in doubt then.
@@ -57,7 +57,7 @@ impl ReorderBuffer {
             seq,
             ahead: BTreeMap::new(),
             own_ahead: 0,
-            known: seq,
+            last_known: seq,
             doubted: Seq(0),
             fetching: None,
             fetch_at: Now::default(),
@@ -90,7 +90,7 @@ impl ReorderBuffer {
         if seq == self.next() {
             // An own one kept ahead cannot be this one: what is next does not wait.
             self.seq = seq;
-            self.known = self.known.max(seq);
+            self.last_known = self.last_known.max(seq);
             return Offered::Next(message);
         }
         self.expect(seq, now.plus_ms(self.gap_grace_ms));
@@ -137,8 +137,8 @@ impl ReorderBuffer {
         if seq <= self.seq {
             return;
         }
-        let is_new_gap = self.known <= self.seq;
-        self.known = self.known.max(seq);
+        let is_new_gap = self.last_known <= self.seq;
+        self.last_known = self.last_known.max(seq);
         self.fetch_at = if is_new_gap { fetch_at } else { self.fetch_at.min(fetch_at) };
     }
 
@@ -148,7 +148,7 @@ impl ReorderBuffer {
         let at = now.plus_ms(FETCH_RETRY_MS);
         self.fetch_at = self.fetch_at().map_or(at, |old| old.min(at));
         // Behind what was in doubt before: that may have been kept as well.
-        self.doubted = Seq(self.known.max(self.doubted).0 + count as u64);
+        self.doubted = Seq(self.last_known.max(self.doubted).0 + count as u64);
     }
 
     /// The store has not said yet what became of a batch.
@@ -159,14 +159,14 @@ impl ReorderBuffer {
     /// The room has no members here: what is missing is not needed. Returns the own messages among what was
     /// kept, which are still owed their acks.
     pub(super) fn skip_all(&mut self) -> Vec<(Seq, NumberedMessage)> {
-        self.seq = self.seq.max(self.known);
+        self.seq = self.seq.max(self.last_known);
         self.own_ahead = 0;
         let ahead = std::mem::take(&mut self.ahead);
         ahead.into_iter().filter(|(_, message)| message.origin.is_some()).collect()
     }
 
     pub(super) fn is_missing(&self) -> bool {
-        self.known > self.seq
+        self.last_known > self.seq
     }
 
     /// When to ask for what is missing, unless that is asked for already.
@@ -178,7 +178,7 @@ impl ReorderBuffer {
     /// The range to ask for.
     pub(super) fn missing(&self) -> (Seq, Seq) {
         let first_kept = self.ahead.first_key_value().map(|(seq, _)| Seq(seq.0 - 1));
-        let last = self.known.max(self.doubted);
+        let last = self.last_known.max(self.doubted);
         (self.seq, first_kept.unwrap_or(last).min(last))
     }
 
@@ -212,7 +212,7 @@ impl ReorderBuffer {
             Some(first) if self.own_ahead > 0 || !is_kept => self.seq = Seq(first.0 - 1),
             _ => {
                 self.ahead.clear();
-                self.known = self.seq;
+                self.last_known = self.seq;
             }
         }
     }
@@ -221,12 +221,12 @@ impl ReorderBuffer {
 impl ReorderBuffer {
     /// Asserts that what is kept ahead is ahead, counted and bounded.
     pub(super) fn check(&self) {
-        assert!(self.known >= self.seq, "what was handed on is known");
+        assert!(self.last_known >= self.seq, "what was handed on is known");
         if let (Some((first, _)), Some((last, _))) =
             (self.ahead.first_key_value(), self.ahead.last_key_value())
         {
             assert!(*first > self.next(), "a message that is next is handed on");
-            assert!(*last <= self.known, "a kept message is known");
+            assert!(*last <= self.last_known, "a kept message is known");
         }
         let own = self.ahead.values().filter(|message| message.origin.is_some()).count();
         assert_eq!(own, self.own_ahead, "own messages kept ahead are counted");

@@ -351,7 +351,7 @@ impl Cluster {
         for incarnation in change.joined {
             effects.notes.push(Note::PeerJoined { incarnation });
         }
-        for (node, incarnation, id) in change.gone {
+        for (node, incarnation, id) in change.departed {
             self.sweeps.add(&incarnation, id, now, sweep_at);
             // Its last committed messages may be in no log.
             self.are_tips_due = true;

@@ -40,7 +40,7 @@ impl fmt::Display for JoinError {
 impl std::error::Error for JoinError {}
 
 #[derive(Default)]
-struct Local {
+struct LocalSession {
     session: Option<SessionId>,
     /// While the namespace is connected.
     id: Option<SocketId>,
@@ -63,7 +63,7 @@ pub(super) struct Edge<M> {
     names: Map<Arc<str>, u32>,
     rooms: Vec<Option<LocalRoom>>,
     free: Vec<u32>,
-    locals: Vec<Local>,
+    locals: Vec<LocalSession>,
     /// Requests that have not been sent, in order, by home.
     waiting: Vec<VecDeque<RoomRequest<M>>>,
     waiting_bytes: usize,
@@ -98,16 +98,16 @@ impl<M> Edge<M> {
     pub(super) fn opened(&mut self, session: SessionId) {
         let slot = session.slot() as usize;
         if self.locals.len() <= slot {
-            self.locals.resize_with(slot + 1, Local::default);
+            self.locals.resize_with(slot + 1, LocalSession::default);
         }
-        self.locals[slot] = Local { session: Some(session), ..Local::default() };
+        self.locals[slot] = LocalSession { session: Some(session), ..LocalSession::default() };
     }
 
-    fn local(&self, session: SessionId) -> Option<&Local> {
+    fn local(&self, session: SessionId) -> Option<&LocalSession> {
         self.locals.get(session.slot() as usize).filter(|local| local.session == Some(session))
     }
 
-    fn local_mut(&mut self, session: SessionId) -> Option<&mut Local> {
+    fn local_mut(&mut self, session: SessionId) -> Option<&mut LocalSession> {
         self.locals.get_mut(session.slot() as usize).filter(|local| local.session == Some(session))
     }
 

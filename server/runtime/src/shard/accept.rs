@@ -68,7 +68,7 @@ impl<A: App> Worker<A> {
         };
         let pipe = self.connections.insert_head(head, deadline);
         // Most clients have sent their request by now.
-        self.fresh.push_back(pipe);
+        self.new_heads.push_back(pipe);
     }
 
     /// Closes the listener and all connections whose head has not arrived.

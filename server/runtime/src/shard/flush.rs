@@ -26,7 +26,7 @@ const SENDING_NS_MIN: u64 = 250_000;
 const SENDS_PER_LOOK: u32 = 16;
 
 /// How long a peer may take to close a connection whose sending side is shut.
-const CLOSING_MS: u64 = 1_000;
+const PEER_CLOSE_MS: u64 = 1_000;
 /// What a peer may send meanwhile.
 const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
@@ -112,7 +112,7 @@ impl<A: App> Worker<A> {
                     let open = self.connections.pipe_mut(pipe).expect("it was sent to");
                     open.dropped_max = Some(DROPPED_BYTES_MAX);
                     self.watch(pipe, |interest| *interest = Interest::READ);
-                    self.closing.push_back((self.now.plus_ms(CLOSING_MS), pipe));
+                    self.closing.push_back((self.now.plus_ms(PEER_CLOSE_MS), pipe));
                     return;
                 }
             }

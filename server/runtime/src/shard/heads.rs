@@ -54,7 +54,7 @@ impl<A: App> Worker<A> {
                 return self.await_head(pipe);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return self.fresh.push_back(pipe);
+                return self.new_heads.push_back(pipe);
             }
             Err(_) => return self.drop_head(pipe),
         };

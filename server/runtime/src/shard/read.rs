@@ -27,20 +27,20 @@ impl<A: App> Worker<A> {
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
         // A head may be read again at once, after an interruption: in the next turn.
-        for pipe in std::mem::take(&mut self.fresh) {
+        for pipe in std::mem::take(&mut self.new_heads) {
             // It may have been dropped since: its time was over, or the server is stopping.
             if self.connections.is_head(pipe) {
                 self.read_head(pipe);
             }
         }
-        let mut known = std::mem::take(&mut self.known);
+        let mut known = std::mem::take(&mut self.identified);
         for pipe in known.drain(..) {
             if self.read_bytes >= READ_BYTES_PER_TURN {
                 break;
             }
             self.read_open(pipe, self.buffer.len());
         }
-        self.known = known;
+        self.identified = known;
         let begun = self.config.clock.now();
         let mut anonymous = std::mem::take(&mut self.anonymous);
         for (index, pipe) in anonymous.drain(..).enumerate() {
@@ -104,12 +104,12 @@ impl<A: App> Worker<A> {
     /// Closes a pipe outside of the step part of a turn; the engine learns of it in the next turn.
     pub(super) fn end_later(&mut self, pipe: PipeId, end: PipeEnd) {
         if self.connections.take_pipe(pipe).is_some() {
-            self.gone.push((pipe, end));
+            self.ended_pipes.push((pipe, end));
         }
     }
 
     pub(super) fn report_gone(&mut self) {
-        for (pipe, end) in std::mem::take(&mut self.gone) {
+        for (pipe, end) in std::mem::take(&mut self.ended_pipes) {
             self.shard.step(Input::PipeClosed { pipe, end }, &mut self.effects);
             self.connections.release(pipe);
         }
