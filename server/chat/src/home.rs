@@ -350,9 +350,9 @@ impl Home {
         counters.leaves += left;
         let (seq, online) = (room.messages.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
-        // A leaver that asked for an ack still gets the roster it leaves behind.
+        // A client that left and asked for an ack still gets the roster of the room.
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
-            .then(|| room.roster.last_roster(seq, change.is_none()));
+            .then(|| room.roster.last_roster(seq, change.is_some()));
         lanes.deliver(
             session.shard(),
             Delivery::Left {

@@ -206,7 +206,7 @@ impl Roster {
         self.users.keys().copied()
     }
 
-    /// The user is on the node. True if they were present nowhere before.
+    /// The user is on the node. True if they were not present before.
     pub(crate) fn add_remote(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
         let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
         let is_new = present.sessions == 0 && present.nodes.is_empty();
@@ -222,7 +222,7 @@ impl Roster {
         is_new
     }
 
-    /// The user is on the node no longer. True if they are present nowhere now.
+    /// The user is on the node no longer. True if they are not present any more.
     pub(crate) fn remove_remote(&mut self, node: NodeIx, user: UserId) -> bool {
         let Some(present) = self.users.get_mut(&user) else { return false };
         let Some(place) = present.nodes.iter().position(|other| *other == node) else {
@@ -262,9 +262,10 @@ impl Roster {
         json
     }
 
-    /// `roomout` with the present roster, for a leaver or a stranger.
-    pub(crate) fn last_roster(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
-        if is_stranger {
+    /// `roomout` with the present roster for a client that left; with an empty one for a client that was no
+    /// member.
+    pub(crate) fn last_roster(&mut self, seq: Seq, was_member: bool) -> Bytes {
+        if !was_member {
             return frames::roster("roomout", "{}", self.meta(seq));
         }
         self.take_block();

@@ -36,7 +36,7 @@ pub enum Command {
     Append { room: RoomId, first_seq: Option<Seq>, batch: Vec<NewMessage> },
     /// Creates the room if it does not exist and the limit allows it.
     CreateRoom { room: RoomId },
-    /// Another node spoke of a room that this one does not know. Creates nothing.
+    /// Another node named a room that this one does not know. Creates nothing.
     LoadRoom { room: RoomId },
     /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
     Fetch { room: RoomId, after: Seq, upto: Seq },

@@ -224,7 +224,7 @@ impl Outbox {
             self.held.change(slot.class, pending.as_ref().map_or(0, |p| p.copied), 0);
             slot.is_dirty = false;
             slot.is_over = false;
-            // The next tenant has another generation; until then nothing may be queued.
+            // The next pipe in the slot has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
             if let Some(pending) = pending {
                 self.spares.keep(pending);

@@ -1,4 +1,4 @@
-//! What homes say: answers, rosters and the fan-out.
+//! Deliveries of homes: answers, rosters and the fan-out.
 
 use throng_engine::canary::{Canary, is_armed};
 

@@ -165,7 +165,7 @@ impl Edge {
         }
         let local = self.live(session);
         if let Some(membership) = local.memberships.current_mut(room) {
-            // The membership lasts until home has answered, so that the leaver receives everything
+            // The membership lasts until home has answered, so that the client receives everything
             // that was published before it left.
             membership.is_leaving = true;
             let membership_id = membership.id;

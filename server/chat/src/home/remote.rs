@@ -8,7 +8,7 @@ use super::*;
 use crate::cluster::{ClusterInput, NodeIx, StoredMessage};
 use throng_engine::home_of;
 
-/// Rooms that another node spoke of and the store is asked about.
+/// Rooms that another node named and the store is asked about.
 pub(super) const UNKNOWN_MAX: usize = 1024;
 /// Until the store is asked again about such a room.
 const LOAD_RETRY_MS: u64 = 1_000;
@@ -72,7 +72,7 @@ impl Home {
         true
     }
 
-    /// Asks the store about the rooms that others spoke of.
+    /// Asks the store about the rooms that other nodes named.
     pub(super) fn load_rooms(&mut self, now: Now, lanes: &mut Lanes) {
         while let Some(room) = self.loads_due.first().copied() {
             if self.load_at > now {
@@ -120,7 +120,7 @@ impl Home {
         self.catch_up(info.id);
     }
 
-    /// There is no such room; who was said to be in it is nowhere.
+    /// There is no such room; users whom other nodes reported there are in no room.
     fn forget_room(&mut self, room_id: RoomId) {
         self.unknown.remove(&room_id);
         let room = self.rooms.remove(&room_id).expect("an unconfirmed room is kept meanwhile");

@@ -208,7 +208,7 @@ impl Engine {
         self.emit(id, &open);
         self.session_events.push_back(SessionEvent::Opened { session: id, token: request.token });
         if is_socket_io && version == Version::V3 {
-            // Engine.IO 3 clients send no CONNECT for `/`; the server speaks first (SIO).
+            // Engine.IO 3 clients send no CONNECT for `/`; the server connects them (SIO).
             self.connect_namespace(id, 0, None);
         }
         id

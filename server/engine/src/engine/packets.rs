@@ -107,7 +107,7 @@ impl Engine {
             if packet.kind == sio::Kind::Disconnect {
                 return; // Leaving where one is not changes nothing (SIO-65).
             }
-            // Upstream closes a client that speaks to a namespace it never connected to.
+            // Upstream closes a client that sends to a namespace it never connected to.
             return self.end(id, CloseReason::ParseError);
         };
         match packet.kind {

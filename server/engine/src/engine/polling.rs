@@ -212,7 +212,7 @@ impl Engine {
         self.answers.push((parked.poll, answer));
     }
 
-    /// The last words of a polling session: what is queued and a close packet, if a poll waits.
+    /// What a polling session sends last: what is queued and a close packet, if a poll waits.
     pub(super) fn end_polling(
         &mut self,
         polling: &mut Polling,

@@ -88,7 +88,7 @@ impl RoomHome<'_> {
         }
     }
 
-    /// Removes a member. It hears what the room hears until its shard has answered, which is when
+    /// Removes a member. It receives what the other members do until its shard has answered, which is when
     /// [`RoomState::left`](super::RoomState::left) is called. False if it is no member.
     pub fn remove(&mut self, id: SocketId) -> bool {
         let member = self.members.get_mut(&id.session());

@@ -180,7 +180,7 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
             self.handle(session, 0, engine, |handler, socket| handler.join_refused(socket, &room));
         }
         if self.edge.owes() {
-            // The edge may have settled: home speaks when it does.
+            // The edge may have settled before: home sends when it settles.
             self.retry_at = Some(engine.now());
         }
     }
