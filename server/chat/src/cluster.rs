@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::ids::{RoomId, Seq, SessionId, UserId};
 use crate::user::UserCard;
 
-/// Another node, for as long as it holds its lease. Never given twice in one process, so a late
+/// Another node in one incarnation. Never given twice in one process, so a late
 /// report about a dead node cannot touch the one that took its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeIx(pub u16);
