@@ -87,7 +87,7 @@ impl Engine {
             }
             return;
         };
-        let Ok(packet) = sio::decode(&text, &limits) else {
+        let Ok((packet, event)) = sio::decode_with_event(&text, &limits) else {
             return self.end(id, CloseReason::ParseError);
         };
         let session = self.live(id);
@@ -137,7 +137,7 @@ impl Engine {
                 let data = packet.data.expect(HAS_DATA);
                 let before = data.as_ptr().addr() - text.as_ptr().addr();
                 let omitted = omitted.map(|omitted| omitted.behind(before));
-                let data = data.into();
+                let data = sio::EventData::new(data, &event.expect(HAS_DATA));
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
                     session: id,
@@ -158,7 +158,7 @@ impl Engine {
                 let assembly = Assembly {
                     namespace,
                     ack: packet.ack,
-                    data: data.into(),
+                    data: sio::EventData::new(data, &event.expect(HAS_DATA)),
                     omitted,
                     missing: packet.attachments,
                     attachments: Vec::new(),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use throng_wire::eio::Version;
+use throng_wire::sio::EventData;
 
 use super::account::Account;
 use super::addresses::AddressId;
@@ -34,7 +35,7 @@ pub(crate) enum Beat {
 pub(crate) struct Assembly {
     pub(crate) namespace: u8,
     pub(crate) ack: Option<u64>,
-    pub(crate) data: Box<str>,
+    pub(crate) data: EventData,
     pub(crate) omitted: Option<Omitted>,
     pub(crate) missing: u32,
     pub(crate) attachments: Vec<Bytes>,

@@ -1,6 +1,7 @@
 //! What happens to a session.
 
 use bytes::Bytes;
+use throng_wire::sio::EventData;
 
 use super::session::{CloseReason, Session};
 use crate::ids::{SessionId, SocketId};
@@ -34,8 +35,8 @@ pub enum SessionEvent {
         namespace: u8,
         /// The client waits for an answer under this id.
         ack: Option<u64>,
-        /// The raw JSON array of the event, name first; checked by `throng_wire::sio::decode`.
-        data: Box<str>,
+        /// What the client sent; checked by `throng_wire::sio::decode`.
+        data: EventData,
         /// It came as a binary event.
         is_binary: bool,
         /// As many as it has placeholders for.

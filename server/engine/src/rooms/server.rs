@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use throng_wire::sio;
 
 use super::edge::Edge;
 use super::handler::{Auth, Event, Handler};
@@ -141,12 +140,11 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
                     cx.engine.counters.stale_packets += 1;
                     return;
                 }
-                let parsed = sio::event(&data).expect("the decoder has checked the event");
-                if is_reserved(&parsed.name) {
+                if is_reserved(data.name()) {
                     cx.engine.end(session, CloseReason::ParseError);
                 } else {
                     let bytes = data.len() + attachments.iter().map(Bytes::len).sum::<usize>();
-                    let event = Event { parsed, ack, attachments: &attachments };
+                    let event = Event { data: &data, ack, attachments: &attachments };
                     self.handle(session, bytes, cx.engine, |handler, socket| {
                         handler.event(socket, event);
                     });
