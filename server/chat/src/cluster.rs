@@ -111,7 +111,7 @@ pub struct Emit {
     pub to: Option<Box<[Audience]>>,
     /// Sessions in one of these do not receive it.
     pub except: Box<[Audience]>,
-    /// The JSON array of the event: `["news",{"a":1}]`. It is valid: whoever made it has checked that.
+    /// The JSON array of the event: `["news",{"a":1}]`. Its syntax was checked by what made it.
     pub event: Box<str>,
 }
 

@@ -22,7 +22,7 @@ enum Name {
 }
 
 impl EventData {
-    /// Of the data of an event packet that [`decode`](super::decode) accepted.
+    /// Of the data of an event packet that [`decode()`](super::decode()) accepted.
     ///
     /// # Errors
     /// Only for data that `decode` would not have let pass.
