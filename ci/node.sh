@@ -3,7 +3,7 @@
 # `throng-harness run --node-command`, and a template for servers of others.
 #
 # $NODES is a directory with one folder per node: `I/command` is the command line of node I, whose
-# last words are its fixed address; `I/pid` and `I/log` are written here.
+# last two words are its fixed address; `I/pid` and `I/log` are written here.
 set -euo pipefail
 dir="$NODES/$2"
 case "$1" in

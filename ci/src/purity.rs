@@ -1,6 +1,7 @@
 //! Each pure crate has `ci/pure.toml` as its `clippy.toml`, which forbids clocks, sockets, threads,
 //! files and random maps. Clippy reads one such file per crate and does not merge it with the one
-//! at the top, so `ci/pure.toml` has to repeat the lines of that.
+//! at the top, so `ci/pure.toml` has to repeat the lines of that. And its `lib.rs` denies a `_` in a
+//! `match` on an enum.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +13,14 @@ use crate::process::{metadata, root};
 use crate::{Failure, Outcome, files};
 
 const PURE_FILE: &str = "ci/pure.toml";
+const EXHAUSTIVE: &str = "#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]";
 
 pub fn check() -> Outcome {
     let pure = files::text(PURE_FILE)?;
     let mut broken = missing_lines(&files::text("clippy.toml")?, &pure);
-    broken.extend(impure_crates(&metadata()?, &pure));
+    let metadata = metadata()?;
+    broken.extend(impure_crates(&metadata, &pure));
+    broken.extend(crates_with_wildcards(&metadata));
     if broken.is_empty() { Ok(()) } else { Err(Failure::Failed(broken.join("\n"))) }
 }
 
@@ -29,13 +33,32 @@ fn missing_lines(top: &str, pure: &str) -> Vec<String> {
 }
 
 fn impure_crates(metadata: &Value, want: &str) -> Vec<String> {
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let is_pure = |package: &&Value| PURE.iter().any(|pure| package["name"] == *pure);
-    packages.filter(is_pure).filter_map(|package| differs(package, want)).collect()
+    manifests_of_pure(metadata).filter_map(|manifest| differs(manifest, want)).collect()
 }
 
-fn differs(package: &Value, want: &str) -> Option<String> {
-    let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+fn crates_with_wildcards(metadata: &Value) -> Vec<String> {
+    manifests_of_pure(metadata)
+        .map(|manifest| manifest.with_file_name("src").join("lib.rs"))
+        .filter(|file| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.lines().all(|line| line != EXHAUSTIVE)
+        })
+        .map(|file| {
+            let shown = file.strip_prefix(root()).unwrap_or(&file).display();
+            format!("{shown} lacks the line {EXHAUSTIVE}")
+        })
+        .collect()
+}
+
+fn manifests_of_pure(metadata: &Value) -> impl Iterator<Item = &Path> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let is_pure = |package: &&Value| PURE.iter().any(|pure| package["name"] == *pure);
+    packages
+        .filter(is_pure)
+        .map(|package| Path::new(package["manifest_path"].as_str().unwrap_or_default()))
+}
+
+fn differs(manifest: &Path, want: &str) -> Option<String> {
     let file = manifest.with_file_name("clippy.toml");
     let shown = file.strip_prefix(root()).unwrap_or(&file).display();
     let why = match fs::read_to_string(&file) {
@@ -52,7 +75,7 @@ fn differs(package: &Value, want: &str) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::{impure_crates, missing_lines};
+    use super::{crates_with_wildcards, impure_crates, missing_lines};
     use crate::process::root;
 
     #[test]
@@ -71,6 +94,18 @@ mod tests {
                 "clippy.toml differs from ci/pure.toml: ln -sf ci/pure.toml clippy.toml",
             ]
         );
+    }
+
+    #[test]
+    fn a_pure_crate_that_may_match_with_a_wildcard_is_found() {
+        let manifest = |path: &str| root().join(path).display().to_string();
+        let metadata = json!({"packages": [
+            {"name": "throng-wire", "manifest_path": manifest("server/wire/Cargo.toml")},
+            {"name": "throng-spec", "manifest_path": manifest("server/store/Cargo.toml")},
+        ]});
+        let found = crates_with_wildcards(&metadata);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("server/store/src/lib.rs lacks the line"), "{found:?}");
     }
 
     #[test]

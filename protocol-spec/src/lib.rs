@@ -5,6 +5,7 @@
 //! harnesses can all depend on it without depending on each other.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod clause;
 mod schema;

@@ -188,7 +188,7 @@ impl Flag {
             });
         let arg = match kind {
             Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-            _ => arg,
+            Kind::Number | Kind::Text | Kind::List => arg,
         };
         match self.shown.key.as_str() {
             // The one flag with a second, shorter name.

@@ -37,7 +37,7 @@ const UNLIMITED_ROOMS: u32 = 100_000;
 pub struct Config {
     pub server: ServerSettings,
     pub admin: AdminSettings,
-    pub core: Settings,
+    pub chat: Settings,
     pub tuning: Tuning,
     pub rest: throng_rest::Settings,
     pub store: throng_store::Options,
@@ -60,18 +60,18 @@ impl Config {
 
     /// For load tests: rates and limits per user and address go, bounds on memory stay.
     fn lift_limits(&mut self) {
-        self.core.engine.work_per_s = 0;
-        self.core.engine.anonymous.work_per_s = 0;
-        self.core.engine.anonymous.sessions_per_ip_max = 0;
-        self.core.engine.anonymous.identify_timeout_ms = 0;
-        self.core.publish_per_s = 0;
-        self.core.join_per_s = 0;
-        self.core.cids_per_user_max = self.core.cids_max;
-        self.core.uploads_per_minute = 0;
-        self.core.user_mib_per_day = 0;
-        self.core.sessions_per_user_max = u32::MAX;
-        self.core.rooms_per_session_max = UNLIMITED_ROOMS;
-        self.core.auto_create_max = UNLIMITED_ROOMS;
+        self.chat.engine.work_per_s = 0;
+        self.chat.engine.anonymous.work_per_s = 0;
+        self.chat.engine.anonymous.sessions_per_ip_max = 0;
+        self.chat.engine.anonymous.identify_timeout_ms = 0;
+        self.chat.publish_per_s = 0;
+        self.chat.join_per_s = 0;
+        self.chat.cids_per_user_max = self.chat.cids_max;
+        self.chat.uploads_per_minute = 0;
+        self.chat.user_mib_per_day = 0;
+        self.chat.sessions_per_user_max = u32::MAX;
+        self.chat.rooms_per_session_max = UNLIMITED_ROOMS;
+        self.chat.auto_create_max = UNLIMITED_ROOMS;
         self.server.connections_per_ip_max = 0;
         self.server.requests_per_s = 0;
         self.rest.api_per_minute = 0;
@@ -236,7 +236,7 @@ fn read(r: &mut Reader) -> Config {
     });
     let database = server.database.as_ref();
     let mut config = Config {
-        core: Settings {
+        chat: Settings {
             engine,
             cluster: backplane.is_some(),
             store_numbers: database.is_some_and(|url| throng_store::is_server_url(&url.0)),

@@ -67,25 +67,94 @@ const HTTP_REQUESTS: Family = Family {
     series: Series::Dynamic(&["route", "status"]),
 };
 
-/// All families, by what they are about.
-const PAGE: &[(&str, &[Family])] = &[
-    ("Process", ProcessGauges::FAMILIES),
-    ("Sessions", throng_engine::Counters::FAMILIES),
-    ("Rooms and messages", throng_chat::Counters::FAMILIES),
-    ("Shard loops and connections", RuntimeCounters::FAMILIES),
-    ("HTTP thread", &[HTTP_REQUESTS]),
-    ("HTTP thread, ends of connections", HttpCounters::FAMILIES),
-    ("API", RestCounters::FAMILIES),
-    ("Store", StoreCounters::FAMILIES),
-    ("Store, time of a commit", &[COMMIT_SECONDS]),
-    ("This node among others (with Redis)", NodeGauges::FAMILIES),
-    ("Log and orders (with Redis)", throng_cluster::Counters::FAMILIES),
-    ("Other programs (with Redis)", throng_redis::counters::Counters::FAMILIES),
+/// What is about one thing: its families, and how their values are written.
+struct Part {
+    title: &'static str,
+    families: &'static [Family],
+    write: fn(&Source, &[Family], &mut DescriptorEncoder<'_>) -> fmt::Result,
+}
+
+/// The whole page, in its order.
+const PAGE: &[Part] = &[
+    Part {
+        title: "Process",
+        families: ProcessGauges::FAMILIES,
+        write: |source, families, e| table(e, families, &source.process().values()),
+    },
+    Part {
+        title: "Sessions",
+        families: throng_engine::Counters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.sum(ShardStats::engine)),
+    },
+    Part {
+        title: "Rooms and messages",
+        families: throng_chat::Counters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.sum(ShardStats::app)),
+    },
+    Part {
+        title: "Shard loops and connections",
+        families: RuntimeCounters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.sum(ShardStats::runtime)),
+    },
+    Part {
+        title: "HTTP thread",
+        families: &[HTTP_REQUESTS],
+        write: |source, _, e| source.write_requests(e),
+    },
+    Part {
+        title: "HTTP thread, ends of connections",
+        families: HttpCounters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.http.values()),
+    },
+    Part {
+        title: "API",
+        families: RestCounters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.rest.values()),
+    },
+    Part {
+        title: "Store",
+        families: StoreCounters::FAMILIES,
+        write: |source, families, e| table(e, families, &source.store.metrics().counters.values()),
+    },
+    Part {
+        title: "Store, time of a commit",
+        families: &[COMMIT_SECONDS],
+        write: |source, _, e| histogram(e, &COMMIT_SECONDS, &source.store.metrics().commit_latency),
+    },
+    Part {
+        title: "This node among others (with Redis)",
+        families: NodeGauges::FAMILIES,
+        write: |source, families, e| {
+            source.backplane.as_ref().map_or(Ok(()), |stats| {
+                table(e, families, &NodeGauges::from(&stats.status()).values())
+            })
+        },
+    },
+    Part {
+        title: "Log and orders (with Redis)",
+        families: throng_cluster::Counters::FAMILIES,
+        write: |source, families, e| {
+            source
+                .backplane
+                .as_ref()
+                .map_or(Ok(()), |stats| table(e, families, &stats.status().counters.values()))
+        },
+    },
+    Part {
+        title: "Other programs (with Redis)",
+        families: throng_redis::counters::Counters::FAMILIES,
+        write: |source, families, e| {
+            source
+                .backplane
+                .as_ref()
+                .map_or(Ok(()), |stats| table(e, families, &stats.adapter.values()))
+        },
+    },
 ];
 
 /// Every family, in the order of the page.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    PAGE.iter().flat_map(|(_, families)| *families)
+    PAGE.iter().flat_map(|part| part.families)
 }
 
 /// The page `metrics.md`.
@@ -95,7 +164,7 @@ pub fn markdown() -> String {
          Made by `{REGENERATE}` from the tables in the source; do not edit.\n\n\
          `GET /metrics` answers in the text format of Prometheus. Counters begin at 0 with the process.\n"
     );
-    for (title, families) in PAGE {
+    for Part { title, families, .. } in PAGE {
         let _ = write!(
             page,
             "\n## {title}\n\n| metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n"
@@ -258,33 +327,21 @@ impl Source {
             build_info: 1,
         }
     }
-}
 
-impl Collector for Source {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let e = &mut encoder;
-        table(e, ProcessGauges::FAMILIES, &self.process().values())?;
-        table(e, throng_engine::Counters::FAMILIES, &self.sum(ShardStats::engine))?;
-        table(e, throng_chat::Counters::FAMILIES, &self.sum(ShardStats::app))?;
-        table(e, RuntimeCounters::FAMILIES, &self.sum(ShardStats::runtime))?;
+    fn write_requests(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut metric = descriptor(e, &HTTP_REQUESTS)?;
         for ((route, status), count) in requests.iter() {
             let labels = [("route", route.clone()), ("status", status.to_string())];
             ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
         }
-        table(e, HttpCounters::FAMILIES, &self.http.values())?;
-        table(e, RestCounters::FAMILIES, &self.rest.values())?;
-        let store = self.store.metrics();
-        table(e, StoreCounters::FAMILIES, &store.counters.values())?;
-        histogram(e, &COMMIT_SECONDS, &store.commit_latency)?;
-        if let Some(stats) = &self.backplane {
-            let status = stats.status();
-            table(e, NodeGauges::FAMILIES, &NodeGauges::from(&status).values())?;
-            table(e, throng_cluster::Counters::FAMILIES, &status.counters.values())?;
-            table(e, throng_redis::counters::Counters::FAMILIES, &stats.adapter.values())?;
-        }
         Ok(())
+    }
+}
+
+impl Collector for Source {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        PAGE.iter().try_for_each(|part| (part.write)(self, part.families, &mut encoder))
     }
 }
 

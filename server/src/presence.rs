@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use throng_chat::cluster::home_of;
 use throng_chat::{Presence, RoomId, UserId};
+use throng_engine::{Keyed, home_of};
 use throng_rest::RoomPresence;
 
 /// Look-ups, or entries copied, while a view is locked: some tens of microseconds.
@@ -16,12 +16,12 @@ const PART: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Views {
     shards: Arc<[Arc<Mutex<Presence>>]>,
-    placement: [u8; 16],
+    keyed: Keyed,
 }
 
 impl Views {
     pub(crate) fn new(shards: &Arc<[Arc<Mutex<Presence>>]>, placement: [u8; 16]) -> Views {
-        Views { shards: Arc::clone(shards), placement }
+        Views { shards: Arc::clone(shards), keyed: Keyed::new(placement) }
     }
 
     /// How each of the rooms stands, in their order: each is asked of its home alone.
@@ -29,7 +29,7 @@ impl Views {
         let count = u8::try_from(self.shards.len()).expect("the number of shards is a byte");
         let mut by_home = vec![Vec::new(); self.shards.len()];
         for (place, room) in rooms.iter().enumerate() {
-            by_home[usize::from(home_of(self.placement, *room, count).0)].push((place, *room));
+            by_home[usize::from(home_of(&self.keyed, *room, count).0)].push((place, *room));
         }
         let mut found = vec![RoomPresence::default(); rooms.len()];
         for (view, asked) in self.shards.iter().zip(&by_home) {
@@ -83,7 +83,7 @@ mod tests {
     fn views(shards: u8, users: impl Iterator<Item = u32> + Clone, rooms: &[u32]) -> Views {
         let views: Arc<[Arc<Mutex<Presence>>]> = (0..shards).map(|_| Arc::default()).collect();
         for room in rooms.iter().map(|room| RoomId(*room)) {
-            let home = home_of(PLACEMENT, room, shards);
+            let home = home_of(&Keyed::new(PLACEMENT), room, shards);
             let enter =
                 |(user, online)| PresenceChange::Entered { user: UserId(user), room, online };
             lock(&views[usize::from(home.0)]).extend(users.clone().zip(1..).map(enter));

@@ -60,7 +60,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let listed: Vec<_> = listed.iter().map(|room| (room.id, room.name.clone())).collect();
     store.ensure_rooms(&listed).await?;
     let mut rooms: Vec<_> = store.rooms().await?.into_iter().map(room_info).collect();
-    let numbering = config.core.numbering();
+    let numbering = config.chat.numbering();
     if numbering == Numbering::Redis {
         // Redis numbers the messages: the numbers of messages stored earlier do not count.
         rooms.iter_mut().for_each(|room| room.last_seq = Seq(0));
@@ -69,7 +69,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let turning = health.depends_on("shards", Need::Required);
     let created = rooms.len().saturating_sub(listed.len());
     let created = u32::try_from(created).unwrap_or(u32::MAX);
-    let rooms_to_create = config.core.auto_create_max.saturating_sub(created);
+    let rooms_to_create = config.chat.auto_create_max.saturating_sub(created);
 
     let connections_max = raise_descriptor_limit(config.server.connections_max);
     let policy = Arc::new(config.policy.clone());
@@ -87,8 +87,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
     let clock = launch.config.clock;
-    let start = Start::new(config.core.clone(), rooms.into());
-    let (mut shards, mut channels) = launch.start::<Chat>(&config.core.engine, &start, seeds)?;
+    let start = Start::new(config.chat.clone(), rooms.into());
+    let (mut shards, mut channels) = launch.start::<Chat>(&config.chat.engine, &start, seeds)?;
 
     let signals = std::mem::take(&mut channels.signals);
     let (backplane, backplane_thread) = match backplane {

@@ -17,7 +17,8 @@ use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::quota::Quotas;
 use crate::report::LogLine;
-use crate::settings::{RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::Settings;
 use crate::store::{Command, Reply};
 use crate::user::UserCard;
 
@@ -65,6 +66,12 @@ pub fn shard(start: &Start, place: &Place) -> Shard<Chat> {
 }
 
 impl Chat {
+    /// Calls edge with what it acts on.
+    fn at_edge(&mut self, cx: &mut Cx<'_, Chat>, call: impl FnOnce(&mut Edge, &mut Context<'_>)) {
+        let Cx { engine, lanes } = cx;
+        call(&mut self.edge, &mut Context { engine, lanes, counters: &mut self.counters });
+    }
+
     fn cluster(&mut self, input: ClusterInput, cx: &mut Cx<'_, Chat>) {
         match &input {
             ClusterInput::Emit(emit) => self.edge.emit(emit, cx.engine, &mut self.counters),
@@ -82,20 +89,6 @@ impl Chat {
         }
         self.home.cluster(input, &mut self.counters);
     }
-}
-
-/// Edge, and what it acts on.
-macro_rules! edge {
-    ($chat:ident, $cx:ident) => {
-        (
-            &mut $chat.edge,
-            &mut Context {
-                engine: &mut *$cx.engine,
-                lanes: &mut *$cx.lanes,
-                counters: &mut $chat.counters,
-            },
-        )
-    };
 }
 
 impl Items for Chat {
@@ -144,8 +137,7 @@ impl App for Chat {
     }
 
     fn session_event(&mut self, event: SessionEvent, cx: &mut Cx<'_, Chat>) {
-        let (edge, cx) = edge!(self, cx);
-        edge.session_event(event, cx);
+        self.at_edge(cx, |edge, cx| edge.session_event(event, cx));
     }
 
     fn request(&mut self, request: Request, cx: &mut Cx<'_, Chat>) {
@@ -157,35 +149,33 @@ impl App for Chat {
     }
 
     fn reply(&mut self, reply: Reply, cx: &mut Cx<'_, Chat>) {
-        let now = cx.engine.now();
-        let (edge, cx) = edge!(self, cx);
+        let (home, counters) = (&mut self.home, &mut self.counters);
         match reply {
             Reply::Authenticated { session, token, outcome } => {
-                edge.authenticated(session, token, outcome, cx);
+                self.at_edge(cx, |edge, cx| edge.authenticated(session, token, outcome, cx));
             }
-            Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
-            Reply::Appended { room, outcome } => self.home.appended(room, outcome, cx.counters),
-            Reply::RoomCreated { room, outcome } => {
-                self.home.room_created(room, outcome, cx.counters)
+            Reply::TokensChecked { tokens, outcome } => {
+                self.at_edge(cx, |edge, cx| edge.tokens_checked(&tokens, outcome, cx));
             }
-            Reply::RoomLoaded { room, outcome } => {
-                self.home.room_loaded(room, outcome, cx.counters)
+            Reply::Appended { room, outcome } => home.appended(room, outcome, counters),
+            Reply::RoomCreated { room, outcome } => home.room_created(room, outcome, counters),
+            Reply::RoomLoaded { room, outcome } => home.room_loaded(room, outcome, counters),
+            Reply::Fetched { room, outcome } => home.fetched(room, outcome, counters),
+            Reply::Reads { user, load, outcome } => {
+                self.at_edge(cx, |edge, cx| edge.reads_loaded(user, load, outcome, cx));
             }
-            Reply::Fetched { room, outcome } => self.home.fetched(room, outcome, cx.counters),
-            Reply::Reads { user, load, outcome } => edge.reads_loaded(user, load, outcome, cx),
             Reply::ReadSaved { user, room, outcome, .. } => {
-                self.home.read_saved(now, user, room, outcome);
+                home.read_saved(cx.engine.now(), user, room, outcome);
             }
-            Reply::ImageSaved { session, outcome } => edge.image_saved(session, outcome, cx),
+            Reply::ImageSaved { session, outcome } => {
+                self.at_edge(cx, |edge, cx| edge.image_saved(session, outcome, cx));
+            }
         }
     }
 
     fn notice(&mut self, notice: Notice, cx: &mut Cx<'_, Chat>) {
         match notice {
-            Notice::Revoked(token) => {
-                let (edge, cx) = edge!(self, cx);
-                edge.revoked(token, cx);
-            }
+            Notice::Revoked(token) => self.at_edge(cx, |edge, cx| edge.revoked(token, cx)),
             Notice::UserChanged(card) => {
                 self.edge.user_changed(&card);
                 self.home.rename(&card);
@@ -195,8 +185,7 @@ impl App for Chat {
     }
 
     fn settle_edge(&mut self, cx: &mut Cx<'_, Chat>) {
-        let (edge, cx) = edge!(self, cx);
-        edge.settle(cx);
+        self.at_edge(cx, Edge::settle);
     }
 
     fn settle_home(&mut self, cx: &mut Cx<'_, Chat>) {

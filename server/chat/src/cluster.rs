@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ids::{RoomId, Seq, SessionId, ShardId, UserId};
+use crate::ids::{RoomId, Seq, SessionId, UserId};
 use crate::user::UserCard;
 
-/// Another node, for as long as it holds its lease. Never given twice in one process, so a late
+/// Another node in one incarnation. Never given twice in one process, so a late
 /// report about a dead node cannot touch the one that took its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeIx(pub u16);
@@ -60,8 +60,8 @@ pub struct SessionState {
     pub rooms: SmallVec<[RoomId; 2]>,
 }
 
-/// What a shard receives from the cluster. Inputs that name a room go to its [`home_of`], all others to
-/// every shard; a shard ignores a room that is not its own.
+/// What a shard receives from the cluster. Inputs that name a room go to its
+/// [home](throng_engine::home_of), all others to every shard; a shard ignores a room that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterInput {
     /// Numbered messages, in any order; some may be known already.
@@ -79,7 +79,7 @@ pub enum ClusterInput {
     NodeGone { node: NodeIx },
     /// Report everything anew: all presence, all sessions.
     Announce,
-    /// Reports of other nodes may have been lost, or a dead node's marks have been settled: how far
+    /// Reports of other nodes may have been lost, or a dead node's marks have been raised: how far
     /// users have read, and whether their tokens have ended, is asked of the store again.
     Resync,
     /// An event of another program for our clients.
@@ -111,7 +111,7 @@ pub struct Emit {
     pub to: Option<Box<[Audience]>>,
     /// Sessions in one of these do not receive it.
     pub except: Box<[Audience]>,
-    /// The JSON array of the event: `["news",{"a":1}]`. Its maker vouches for the syntax.
+    /// The JSON array of the event: `["news",{"a":1}]`. Its syntax was checked by what made it.
     pub event: Box<str>,
 }
 
@@ -122,9 +122,4 @@ pub enum Audience {
     Room(RoomId),
     /// The sessions of a user.
     User(UserId),
-}
-
-/// The home shard of a room; `placement` is [`throng_engine::Seed::placement`].
-pub fn home_of(placement: [u8; 16], room: RoomId, shards: u8) -> ShardId {
-    throng_engine::home_of(&throng_engine::Keyed::new(placement), room, shards)
 }

@@ -28,12 +28,12 @@ throng_tables::metrics! {
         sent enough.";
     Counter cluster_messages "messages": "Messages received from other nodes.";
     Counter cluster_beyond "messages": "Messages of other nodes dropped because they were too far \
-        ahead to keep; they are read from the log later.";
+        ahead to keep; they are read from the store later.";
     Counter cluster_ignored "entries": "Entries of other nodes about rooms of other shards, or \
         with impossible numbers.";
     Counter stale_replies "replies": "Answers of the store that came after the session had ended, \
         or after another question or answer about the same.";
-    Counter fetches "requests": "Requests to read missed messages of other nodes from the log.";
+    Counter fetches "requests": "Requests to read missed messages of other nodes from the store.";
     Counter fetches_failed "requests": "Such requests that failed: until one succeeds, the room \
         delivers nothing new of other nodes.";
     Counter remote_present_refused "users": "Users of other nodes not added to a roster because \

@@ -1,14 +1,15 @@
 //! The members this shard serves: identities, memberships, requests and deliveries.
 
 mod check;
-mod cluster;
 mod counts;
 mod deliveries;
+mod emits;
 mod events;
 mod identity;
 mod members;
 mod pending;
 mod reads;
+mod signals;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use throng_engine::rooms::Members;
+use throng_engine::rooms::{Members, Memberships};
 use throng_engine::{Place, ShardId};
 
 use super::frames;
@@ -30,12 +31,14 @@ use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::ImageFault;
 use crate::quota::Quotas;
 use crate::report::LogLine;
-use crate::settings::{Exclusive, RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::{Exclusive, Settings};
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
+use signals::SessionSignals;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
@@ -50,24 +53,12 @@ struct Identity {
     token: TokenHash,
 }
 
-/// One membership of a session in a room. There may be two of one room: an old one that home has not
-/// ended yet, and a new one behind it.
-struct Membership {
-    room: RoomId,
-    membership_id: MembershipId,
-    /// Joins sent and not answered.
-    joining: u16,
-    /// Home was asked to end it.
-    is_leaving: bool,
-    /// Place in [`LocalRoom::members`].
-    index: Option<u32>,
-}
+type Membership = throng_engine::rooms::Membership<RoomId>;
 
-struct Local {
+struct LocalSession {
     session: SessionId,
     identity: Option<Identity>,
-    rooms: SmallVec<[Membership; 1]>,
-    last_membership_id: MembershipId,
+    memberships: Memberships<RoomId>,
     pending: Option<Box<PendingEvents>>,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
@@ -102,7 +93,7 @@ pub(crate) struct Edge {
     shard: ShardId,
     shards: u8,
     keyed: Keyed,
-    locals: Vec<Option<Box<Local>>>,
+    locals: Vec<Option<Box<LocalSession>>>,
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
@@ -125,7 +116,7 @@ pub(crate) struct Edge {
     /// Users whose marks the store could not give.
     reads_failed: BTreeSet<UserId>,
     reads_retry_at: Now,
-    session_signals: cluster::SessionSignals,
+    session_signals: SessionSignals,
     token_checks: TokenChecks,
     quotas: Arc<Quotas>,
     retry_at: Option<Now>,
@@ -146,7 +137,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// The session, if its slot has not passed to another.
-fn find(locals: &mut [Option<Box<Local>>], session: SessionId) -> Option<&mut Local> {
+fn find(locals: &mut [Option<Box<LocalSession>>], session: SessionId) -> Option<&mut LocalSession> {
     let local = locals.get_mut(session.slot() as usize)?.as_deref_mut()?;
     (local.session == session).then_some(local)
 }
@@ -178,19 +169,19 @@ impl Edge {
             last_load: LoadId::default(),
             reads_failed: BTreeSet::new(),
             reads_retry_at: Now::default(),
-            session_signals: cluster::SessionSignals::default(),
+            session_signals: SessionSignals::default(),
             token_checks: TokenChecks::default(),
             quotas,
             retry_at: None,
         }
     }
 
-    fn local(&mut self, session: SessionId) -> Option<&mut Local> {
+    fn local(&mut self, session: SessionId) -> Option<&mut LocalSession> {
         find(&mut self.locals, session)
     }
 
     /// The session, in the handling of one of its own events or of something that found it.
-    fn live(&mut self, session: SessionId) -> &mut Local {
+    fn live(&mut self, session: SessionId) -> &mut LocalSession {
         self.local(session).expect("an edge keeps a session until it has handled its end")
     }
 
@@ -201,11 +192,10 @@ impl Edge {
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
                 }
-                self.locals[slot] = Some(Box::new(Local {
+                self.locals[slot] = Some(Box::new(LocalSession {
                     session,
                     identity: None,
-                    rooms: SmallVec::new(),
-                    last_membership_id: MembershipId(0),
+                    memberships: Memberships::default(),
                     pending: None,
                     is_signalled: false,
                 }));
@@ -254,10 +244,10 @@ impl Edge {
     ) -> Vec<LeaveDue> {
         let local = self.live(session);
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
-            .rooms
+            .memberships
             .iter()
             .filter(|membership| which(membership))
-            .map(|membership| (membership.room, membership.membership_id, membership.is_leaving))
+            .map(|membership| (membership.room, membership.id, membership.is_leaving))
             .collect();
         let mut owed = Vec::with_capacity(ended.len());
         for (room, membership_id, is_leaving) in ended {
@@ -272,7 +262,7 @@ impl Edge {
     fn moved(&mut self, session: SessionId, cx: &mut Context<'_>) {
         let local = self.live(session);
         let places: SmallVec<[(RoomId, u32); 4]> =
-            local.rooms.iter().filter_map(|m| Some((m.room, m.index?))).collect();
+            local.memberships.iter().filter_map(|m| Some((m.room, m.index?))).collect();
         for (room, index) in places {
             let room = self.rooms.get_mut(&room).expect("a member's room is known");
             room.members.moved(index, cx.engine);

@@ -2,12 +2,16 @@
 
 mod check;
 mod cids;
-mod log;
 mod marks;
 mod messages;
+mod numbered_message;
+mod pending_publish;
 mod reading;
+mod recently_left;
 mod remote;
+mod reorder_buffer;
 mod signals;
+mod tips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,17 +28,21 @@ use super::throttle::RosterThrottle;
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
+use crate::numbering::Numbering;
 use crate::presence::PresenceChange;
 use crate::report::LogLine;
-use crate::settings::{Numbering, RoomInfo, Settings};
+use crate::room_info::RoomInfo;
+use crate::settings::Settings;
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
 use cids::Cids;
-use log::Log;
 use marks::Unsaved;
-use messages::{PendingPublish, PublishAnswer, refuse_publish};
-use reading::{LatelyLeft, READINGS_MAX};
+use messages::{PublishAnswer, refuse_publish};
+use pending_publish::PendingPublish;
+use reading::READINGS_MAX;
+use recently_left::RecentlyLeft;
+use reorder_buffer::ReorderBuffer;
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;
@@ -47,7 +55,7 @@ const CREATING_MAX: usize = 1024;
 
 struct Room {
     id: RoomId,
-    log: Log,
+    messages: ReorderBuffer,
     roster: Roster,
     /// In the store now: the next messages, in order.
     committing: Vec<PendingPublish>,
@@ -84,7 +92,7 @@ pub(crate) struct Home {
     creating: Map<RoomId, Vec<Request>>,
     /// Those whose room the store has decided on; they go on when lanes have free slots. At most what
     /// `creating` held, and what came about the same rooms while lanes were full.
-    decided: VecDeque<(RoomId, Request, Option<Refusal>)>,
+    ready_requests: VecDeque<(RoomId, Request, Option<Refusal>)>,
     /// Answers to publishes; they go out when lanes have free slots.
     publish_answers: VecDeque<PublishAnswer>,
     /// Messages that may be sent again, where rooms keep none.
@@ -99,7 +107,7 @@ pub(crate) struct Home {
     save_at: Now,
     /// Who began or stopped reading on other nodes, and the edges have not been sent it.
     readings: BTreeMap<(UserId, RoomId), Mark>,
-    lately_left: LatelyLeft,
+    recently_left: RecentlyLeft,
     /// Pairs of a user and another node that the user is on in a room.
     remote_present: usize,
     online_changed: BTreeSet<RoomId>,
@@ -129,7 +137,7 @@ impl Home {
             rooms: Map::with_hasher(keyed.clone()),
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
-            decided: VecDeque::new(),
+            ready_requests: VecDeque::new(),
             publish_answers: VecDeque::new(),
             cids: Cids::default(),
             members: 0,
@@ -141,7 +149,7 @@ impl Home {
             unsaved: BTreeSet::new(),
             save_at: Now::default(),
             readings: BTreeMap::new(),
-            lately_left: LatelyLeft::default(),
+            recently_left: RecentlyLeft::default(),
             remote_present: 0,
             online_changed: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -159,11 +167,11 @@ impl Home {
 
     pub(crate) fn add_room(&mut self, info: &RoomInfo) {
         let roster = Roster::new(info.id, self.shards, self.keyed.clone());
-        let new = if self.numbering.keeps_messages() { Log::new } else { Log::unkept };
-        let log = new(info.last_seq);
+        let is_kept = self.numbering.keeps_messages();
+        let new = if is_kept { ReorderBuffer::new } else { ReorderBuffer::unkept };
         self.rooms.entry(info.id).or_insert(Room {
             id: info.id,
-            log,
+            messages: new(info.last_seq),
             roster,
             committing: Vec::new(),
             backlog: VecDeque::new(),
@@ -183,8 +191,8 @@ impl Home {
     pub(crate) fn request(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         let Some(room) = request.room() else { return self.act(request, lanes, counters) };
         // What is asked about a room stays in order, also while the store creates the room.
-        if self.decided.iter().any(|(decided, _, _)| *decided == room) {
-            return self.decided.push_back((room, request, None));
+        if self.ready_requests.iter().any(|(of, _, _)| *of == room) {
+            return self.ready_requests.push_back((room, request, None));
         }
         let Some(waiting) = self.creating.get_mut(&room) else {
             return self.act(request, lanes, counters);
@@ -240,7 +248,7 @@ impl Home {
         let entered = (room.roster.members() - before) as u64;
         self.members += entered;
         counters.joins += entered;
-        let (seq, online) = (room.log.seq(), room.roster.online());
+        let (seq, online) = (room.messages.seq(), room.roster.online());
         lanes.deliver(
             join.session.shard(),
             Delivery::Joined {
@@ -310,7 +318,7 @@ impl Home {
             Ok(None) => Some(Refusal::UnknownRoom),
             Err(StoreDown) => Some(Refusal::StorageUnavailable),
         };
-        self.decided.extend(waiting.into_iter().map(|request| (room, request, refusal)));
+        self.ready_requests.extend(waiting.into_iter().map(|request| (room, request, refusal)));
         if self.unknown.contains(&room) {
             self.creating.entry(room).or_default();
         }
@@ -340,11 +348,11 @@ impl Home {
         let left = u64::from(change.is_some());
         self.members -= left;
         counters.leaves += left;
-        let (seq, online) = (room.log.seq(), room.roster.online());
+        let (seq, online) = (room.messages.seq(), room.roster.online());
         let wants_frame = answer.is_some_and(|ack| ack.is_none());
-        // A leaver that asked for an ack still gets the roster it leaves behind.
+        // A client that left and asked for an ack still gets the roster of the room.
         let frame = (answer.is_some() && (wants_frame || change.is_some()))
-            .then(|| room.roster.last_roster(seq, change.is_none()));
+            .then(|| room.roster.last_roster(seq, change.is_some()));
         lanes.deliver(
             session.shard(),
             Delivery::Left {
@@ -375,7 +383,7 @@ impl Home {
                 if self.settings.cluster
                     && let Some(card) = room.roster.card_here(card.id)
                 {
-                    self.unsent.repeat(*id, card, room.log.seq());
+                    self.unsent.repeat(*id, card, room.messages.seq());
                 }
             }
         }
@@ -426,7 +434,7 @@ impl Home {
             self.start_append(room_id, now, lanes);
             self.start_fetch(room_id, now, lanes, counters);
             let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
-            let seq = room.log.seq();
+            let seq = room.messages.seq();
             if let Some(at) =
                 room.roster.send_updates(now, seq, &mut self.throttle, lanes, counters)
             {
@@ -436,7 +444,7 @@ impl Home {
         }
         self.save_marks(now, lanes);
         self.load_rooms(now, lanes);
-        self.log_online(lanes);
+        self.send_online(lanes);
         self.send_tips(now, lanes);
         counters.rooms = self.rooms.len() as u64;
         counters.members = self.members;
@@ -456,7 +464,7 @@ impl Home {
                     }
                     Err(why) => refuse_publish(session, why, ack, lanes),
                 }
-            } else if let Some((_, request, refusal)) = self.decided.pop_front() {
+            } else if let Some((_, request, refusal)) = self.ready_requests.pop_front() {
                 match (request, refusal) {
                     (Request::Join { session, membership_id, ack, .. }, Some(why)) => {
                         refuse_join(session, membership_id, why, ack, lanes);
@@ -474,7 +482,7 @@ impl Home {
                 return;
             }
         }
-        if !(self.publish_answers.is_empty() && self.decided.is_empty()) {
+        if !(self.publish_answers.is_empty() && self.ready_requests.is_empty()) {
             self.retry(now.plus_ms(LANE_RETRY_MS));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+pub use throng_engine::rooms::MembershipId;
 
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::refusal::Refusal;
@@ -20,11 +21,6 @@ pub enum PresenceMode {
     /// `presence` events with the number only.
     Count,
 }
-
-/// Identifies a membership among those of its session: an answer about an earlier one in a room must not touch
-/// the present one. Grows with each membership of the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MembershipId(pub u32);
 
 /// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
 pub type AckId = Option<u64>;

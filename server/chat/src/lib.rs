@@ -13,9 +13,9 @@
 //!
 //! Read in this order: [`lane`], [`store`], [`cluster`], then `edge`, `home` and their submodules.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod app;
-mod budget;
 pub mod cluster;
 mod counters;
 mod edge;
@@ -25,11 +25,13 @@ mod home;
 mod ids;
 mod image;
 pub mod lane;
+mod numbering;
 mod presence;
 pub mod quota;
 mod refusal;
 mod report;
 mod request;
+mod room_info;
 mod roster;
 pub mod settings;
 pub mod store;
@@ -41,11 +43,13 @@ pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{Cid, LoadId, RoomId, Seq, TokenHash, UserId};
 pub use image::{DataUrl, ImageFault};
+pub use numbering::Numbering;
 pub use presence::{Presence, PresenceChange};
 pub use quota::Quotas;
 pub use refusal::Refusal;
 pub use report::LogLine;
-pub use settings::{Numbering, RoomInfo, Settings};
+pub use room_info::RoomInfo;
+pub use settings::Settings;
 pub use store::{AppendFault, Appended, Command, NewMessage, Reply, StoreDown};
 pub use user::UserCard;
 

@@ -36,7 +36,7 @@ pub enum PresenceChange {
 }
 
 /// Who is in the rooms of one shard: all [`PresenceChange`]s taken together. A room has its home on
-/// one shard, so the views of all shards never speak of the same room.
+/// one shard, so no two shards have a view of the same room.
 #[derive(Debug, Default)]
 pub struct Presence {
     /// Rooms with users.
@@ -66,7 +66,7 @@ impl Presence {
             }
             PresenceChange::Online { room, online } => (room, online),
         };
-        // Other nodes may speak of rooms that do not exist: those are not kept.
+        // Other nodes may name rooms that do not exist: those are not kept.
         match online {
             0 => self.online.remove(&room),
             online => self.online.insert(room, online),

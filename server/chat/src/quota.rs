@@ -1,20 +1,20 @@
 //! What a user may do in a time, whatever sessions and shards they do it on: one table for all shards.
 //!
-//! Each rate is a token bucket in eight bytes (GCRA): the time at which the bucket would be full again, and
-//! the user it belongs to. Shards share the words and no lock: taking is one exchange.
+//! Each user has a [`Bucket`] in one word, with the upper half of their id. Shards share the words and no
+//! lock: taking is one exchange.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use throng_engine::Now;
+use throng_engine::{Bucket, Now, Rate};
 
 use crate::ids::UserId;
 use crate::settings::Settings;
 
-const SECOND_US: u64 = 1_000_000;
-const MINUTE_US: u64 = 60 * SECOND_US;
-const DAY_US: u64 = 24 * 60 * MINUTE_US;
+const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
+const DAY_NS: u64 = 24 * 60 * MINUTE_NS;
 
 /// Users that share a set differ in the upper 16 bits of their ids.
 const SETS: usize = 1 << 16;
@@ -23,6 +23,7 @@ const WAYS: usize = 4;
 /// Sets that are made together, when the first of their users comes.
 const PAGE_SETS: usize = 256;
 /// A word is the upper half of the user's id, and a time in microseconds: enough for eight years.
+const TICK_NS: u64 = 1_000;
 const TIME_BITS: u32 = 48;
 const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 /// Exchanges that others were faster in, until the user is given what they ask for.
@@ -31,10 +32,10 @@ const TRIES_MAX: usize = 64;
 /// The rates of all users of a process.
 #[derive(Debug)]
 pub struct Quotas {
-    publishes: Rate,
-    joins: Rate,
-    uploads: Rate,
-    bytes: Rate,
+    publishes: Quota,
+    joins: Quota,
+    uploads: Quota,
+    bytes: Quota,
     displaced: AtomicU64,
 }
 
@@ -57,13 +58,11 @@ impl Exceeded {
     }
 }
 
-/// One token bucket for each user. No limit if `period_us` is 0.
+/// One bucket for each user.
 #[derive(Debug)]
-struct Rate {
-    /// What `per_period` units cost.
-    period_us: u64,
-    per_period: u64,
-    burst_us: u64,
+struct Quota {
+    /// `None` is no limit.
+    rate: Option<Rate>,
     pages: Box<[OnceLock<Page>]>,
 }
 
@@ -73,13 +72,16 @@ impl Quotas {
     /// Full buckets for everyone.
     #[must_use]
     pub fn new(settings: &Settings) -> Quotas {
-        let mib = u64::from(settings.user_mib_per_day);
+        let rate =
+            |units: u32, period_ns, burst| Rate::in_ticks(units.into(), period_ns, burst, TICK_NS);
+        let bytes_per_day = u64::from(settings.user_mib_per_day) << 20;
+        let bytes = Rate::in_ticks(bytes_per_day, DAY_NS, 1, TICK_NS);
         let uploads = settings.uploads_per_minute;
         Quotas {
-            publishes: Rate::new(SECOND_US, settings.publish_per_s, settings.publish_burst),
-            joins: Rate::new(SECOND_US, settings.join_per_s, settings.join_burst),
-            uploads: Rate::new(MINUTE_US, uploads, uploads),
-            bytes: Rate { burst_us: DAY_US, ..Rate::of(DAY_US, mib << 20) },
+            publishes: Quota::new(rate(settings.publish_per_s, SECOND_NS, settings.publish_burst)),
+            joins: Quota::new(rate(settings.join_per_s, SECOND_NS, settings.join_burst)),
+            uploads: Quota::new(rate(uploads, MINUTE_NS, uploads)),
+            bytes: Quota::new(bytes.map(|rate| rate.with_burst_ns(DAY_NS))),
             displaced: AtomicU64::new(0),
         }
     }
@@ -114,13 +116,13 @@ impl Quotas {
         self.displaced.load(Relaxed)
     }
 
-    fn take(&self, rate: &Rate, now: Now, user: UserId, units: u64) -> Result<(), u32> {
-        let taken = rate.take(now.0 / 1_000, user, units);
+    fn take(&self, quota: &Quota, now: Now, user: UserId, units: u64) -> Result<(), u32> {
+        let taken = quota.take(now, user, units);
         if taken == Ok(Place::OfAnother) {
             self.displaced.fetch_add(1, Relaxed);
         }
         // Rounded up: who comes back then is served.
-        let seconds = |wait_us: u64| u32::try_from(wait_us.div_ceil(SECOND_US)).unwrap_or(u32::MAX);
+        let seconds = |wait_ns: u64| wait_ns.min(DAY_NS).div_ceil(SECOND_NS) as u32;
         taken.map(drop).map_err(seconds)
     }
 }
@@ -133,48 +135,30 @@ enum Place {
     OfAnother,
 }
 
-impl Rate {
-    fn new(period_us: u64, per_period: u32, burst: u32) -> Rate {
-        let rate = Rate::of(period_us, per_period.into());
-        // As many as fit one by one, however a single one is rounded.
-        Rate { burst_us: u64::from(burst.max(1)) * rate.cost_us(1), ..rate }
+impl Quota {
+    fn new(rate: Option<Rate>) -> Quota {
+        Quota { rate, pages: (0..SETS / PAGE_SETS).map(|_| OnceLock::new()).collect() }
     }
 
-    fn of(period_us: u64, per_period: u64) -> Rate {
-        let pages = (0..SETS / PAGE_SETS).map(|_| OnceLock::new()).collect();
-        let period_us = if per_period == 0 { 0 } else { period_us };
-        Rate { period_us, per_period, burst_us: 0, pages }
-    }
-
-    fn cost_us(&self, units: u64) -> u64 {
-        let cost = u128::from(units) * u128::from(self.period_us);
-        u64::try_from(cost.div_ceil(u128::from(self.per_period.max(1)))).unwrap_or(u64::MAX)
-    }
-
-    /// Takes units; else answers after how many microseconds they could be taken.
-    fn take(&self, now_us: u64, user: UserId, units: u64) -> Result<Place, u64> {
-        if self.period_us == 0 || units == 0 {
-            return Ok(Place::Free);
-        }
-        // More than a word holds is more than any burst.
-        let cost_us = self.cost_us(units).min(TIME_MAX);
+    /// Takes units; else answers after how many nanoseconds they could be taken.
+    fn take(&self, now: Now, user: UserId, units: u64) -> Result<Place, u64> {
+        let Some(rate) = self.rate.filter(|_| units > 0) else { return Ok(Place::Free) };
+        let now_ticks = now.0 / TICK_NS;
         let (set, tag) = (user.0 as usize % SETS, u64::from(user.0) / SETS as u64);
         let page = self.pages[set / PAGE_SETS]
             .get_or_init(|| (0..PAGE_SETS * WAYS).map(|_| AtomicU64::new(0)).collect());
         let words = &page[set % PAGE_SETS * WAYS..][..WAYS];
         for _ in 0..TRIES_MAX {
-            let (word, found) = Rate::choose(words, tag, now_us);
+            let (word, found) = Quota::choose(words, tag, now_ticks);
             let full_at = found & TIME_MAX;
-            let is_own = found >> TIME_BITS == tag && full_at > now_us;
-            let debt_us = if is_own { full_at - now_us } else { 0 };
+            let is_own = found >> TIME_BITS == tag;
             // The clock of a shard stands still in a turn: another may have taken everything later than now.
-            if debt_us + cost_us > self.burst_us {
-                return Err((debt_us + cost_us - self.burst_us).min(DAY_US));
-            }
-            let full_at_next = (now_us + debt_us + cost_us).min(TIME_MAX);
-            let next = tag << TIME_BITS | full_at_next;
+            let mut bucket =
+                if is_own { Bucket::new(Now(full_at * TICK_NS)) } else { Bucket::default() };
+            bucket.take(&rate, Now(now_ticks * TICK_NS), units)?;
+            let next = tag << TIME_BITS | (bucket.full_at().0 / TICK_NS).min(TIME_MAX);
             if word.compare_exchange(found, next, Relaxed, Relaxed).is_ok() {
-                let is_displaced = !is_own && full_at > now_us;
+                let is_displaced = !is_own && full_at > now_ticks;
                 return Ok(if is_displaced { Place::OfAnother } else { Place::Free });
             }
         }
@@ -183,11 +167,11 @@ impl Rate {
 
     /// The user's own word, else the one whose bucket is fullest, and its value. To be forgotten by
     /// coming back a user would need others in their set who have used more than they have.
-    fn choose(words: &[AtomicU64], tag: u64, now_us: u64) -> (&AtomicU64, u64) {
+    fn choose(words: &[AtomicU64], tag: u64, now_ticks: u64) -> (&AtomicU64, u64) {
         let mut fullest = (&words[0], words[0].load(Relaxed));
         for word in words {
             let value = word.load(Relaxed);
-            if value >> TIME_BITS == tag && value & TIME_MAX > now_us {
+            if value >> TIME_BITS == tag && value & TIME_MAX > now_ticks {
                 return (word, value);
             }
             if value & TIME_MAX < fullest.1 & TIME_MAX {

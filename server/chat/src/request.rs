@@ -8,7 +8,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use throng_engine::Omitted;
-use throng_wire::sio;
+use throng_wire::sio::EventData;
 
 use crate::field::Field;
 use crate::ids::{Cid, RoomId, TokenHash};
@@ -105,12 +105,11 @@ pub(crate) enum RequestError {
 }
 
 impl ClientEvent {
-    /// `data`: the raw JSON array of an event that the decoder let pass. `bytes_max` bounds events,
-    /// without their pictures.
+    /// `data`: an event that the decoder let pass. `bytes_max` bounds events, without their pictures.
     ///
     /// Spec: CHAT-1 to CHAT-9, LIM-10.
     pub(crate) fn parse(
-        data: Box<str>,
+        data: EventData,
         omitted: Option<Omitted>,
         ack: AckId,
         is_binary: bool,
@@ -121,15 +120,8 @@ impl ClientEvent {
         if let Some(Omitted::Text { text, .. }) = &omitted {
             bytes += text.len();
         }
-        let (name, args_at) = match sio::event(&data) {
-            Ok(event) => {
-                let at = || event.args.as_ptr().addr() - data.as_ptr().addr();
-                (EventName::parse(&event.name), (!event.args.is_empty()).then(at))
-            }
-            Err(_) => (EventName::Unknown(Box::default()), None),
-        };
         let mut event = ClientEvent {
-            name,
+            name: EventName::parse(data.name()),
             ack,
             bytes,
             token: None,
@@ -148,7 +140,9 @@ impl ClientEvent {
                 Some(Omitted::Text { at, text }) => Some((at, text)),
                 Some(Omitted::Arguments) | None => None,
             };
-            event.read(&mut String::from(data).into_bytes(), args_at, long);
+            let (json, args) = data.into_json();
+            let args_at = args.map(|args| args.start);
+            event.read(&mut String::from(json).into_bytes(), args_at, long);
         }
         event
     }
@@ -272,7 +266,7 @@ impl<'a> Payload<'a> {
                     (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
                 is_decimal.then(|| text.parse().ok()).flatten()
             }
-            _ => None,
+            Field::Absent | Field::Null | Field::Bool(_) | Field::Other => None,
         };
         number
             .filter(|number| (1..=999_999_999).contains(number))
@@ -289,7 +283,7 @@ impl<'a> Payload<'a> {
                 "count" => Ok(PresenceMode::Count),
                 _ => Err(Refusal::InvalidArgument),
             },
-            _ => Err(Refusal::InvalidArgument),
+            Field::Bool(_) | Field::Number(_) | Field::Other => Err(Refusal::InvalidArgument),
         }
     }
 }

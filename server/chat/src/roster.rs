@@ -4,6 +4,7 @@ mod block;
 mod budgets;
 mod changes;
 mod check;
+mod rates;
 mod sending;
 mod updates;
 mod whole;
@@ -205,8 +206,8 @@ impl Roster {
         self.users.keys().copied()
     }
 
-    /// The user is on the node. True if they were present nowhere before.
-    pub(crate) fn enter_elsewhere(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
+    /// The user is on the node. True if they were not present before.
+    pub(crate) fn add_remote(&mut self, node: NodeIx, card: &Arc<UserCard>) -> bool {
         let present = self.users.entry(card.id).or_insert_with(|| Present::new(card));
         let is_new = present.sessions == 0 && present.nodes.is_empty();
         if !present.nodes.contains(&node) {
@@ -221,8 +222,8 @@ impl Roster {
         is_new
     }
 
-    /// The user is on the node no longer. True if they are present nowhere now.
-    pub(crate) fn leave_elsewhere(&mut self, node: NodeIx, user: UserId) -> bool {
+    /// The user is on the node no longer. True if they are not present any more.
+    pub(crate) fn remove_remote(&mut self, node: NodeIx, user: UserId) -> bool {
         let Some(present) = self.users.get_mut(&user) else { return false };
         let Some(place) = present.nodes.iter().position(|other| *other == node) else {
             return false;
@@ -261,9 +262,10 @@ impl Roster {
         json
     }
 
-    /// `roomout` with the present roster, for a leaver or a stranger.
-    pub(crate) fn last_roster(&mut self, seq: Seq, is_stranger: bool) -> Bytes {
-        if is_stranger {
+    /// `roomout` with the present roster for a client that left; with an empty one for a client that was no
+    /// member.
+    pub(crate) fn last_roster(&mut self, seq: Seq, was_member: bool) -> Bytes {
+        if !was_member {
             return frames::roster("roomout", "{}", self.meta(seq));
         }
         self.take_block();

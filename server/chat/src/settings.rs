@@ -1,17 +1,6 @@
 //! Settings and limits of the chat as plain numbers, the same on all shards of a process.
 
-use crate::ids::{RoomId, Seq};
-
-/// One room as known at start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomInfo {
-    /// The room.
-    pub id: RoomId,
-    /// Its name, for people.
-    pub name: Box<str>,
-    /// Number of its last message; 0 if it has none.
-    pub last_seq: Seq,
-}
+use crate::numbering::Numbering;
 
 throng_tables::choices! {
     /// When a session that joins a room leaves the room it is in.
@@ -105,30 +94,6 @@ throng_tables::settings! {
     store_numbers: bool = false;
     /// Pairs of a user and another node that has them in a room of this shard.
     remote_present_max: u32 = 1_000_000;
-}
-
-/// Who gives the messages of a room their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbering {
-    /// The room's home. Nothing is kept.
-    Home,
-    /// The room's home; the database, which has no other writer, refuses a batch that does not follow
-    /// what it has.
-    HomeChecked,
-    /// The database, in the order of the commits of all nodes.
-    Database,
-    /// Redis, in the order in which it logs the messages of all nodes. Nothing else is kept.
-    Redis,
-}
-
-impl Numbering {
-    /// Whether messages and read marks go to the database.
-    pub fn keeps_messages(self) -> bool {
-        match self {
-            Numbering::Home | Numbering::Redis => false,
-            Numbering::HomeChecked | Numbering::Database => true,
-        }
-    }
 }
 
 impl Settings {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::{DataUrl, ImageFault};
-use crate::settings::RoomInfo;
+use crate::room_info::RoomInfo;
 use crate::user::UserCard;
 
 /// One message on its way into the store.
@@ -36,7 +36,7 @@ pub enum Command {
     Append { room: RoomId, first_seq: Option<Seq>, batch: Vec<NewMessage> },
     /// Creates the room if it does not exist and the limit allows it.
     CreateRoom { room: RoomId },
-    /// Another node spoke of a room that this one does not know. Creates nothing.
+    /// Another node named a room that this one does not know. Creates nothing.
     LoadRoom { room: RoomId },
     /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
     Fetch { room: RoomId, after: Seq, upto: Seq },
@@ -119,7 +119,7 @@ pub enum Reply {
     RoomCreated { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// `Ok(None)`: there is no such room.
     RoomLoaded { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
-    /// What the log has of the range, in order. Nothing means that it has nothing there.
+    /// What the store has of the range, in order. Nothing means that it has nothing there.
     Fetched { room: RoomId, outcome: Result<Vec<StoredMessage>, StoreDown> },
     /// What the user has read, per room; rooms never read are absent.
     Reads { user: UserId, load: LoadId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },

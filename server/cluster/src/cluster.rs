@@ -6,6 +6,7 @@ use throng_chat::cluster::{ClusterInput, Signal};
 use throng_chat::{RoomId, Seq, UserId};
 use throng_engine::Now;
 
+use crate::awaited_numbers::AwaitedNumbers;
 use crate::entry::{encode_unnumbered, unnumbered_fields};
 use crate::event::{Effects, Event, Note, PublishId};
 use crate::fdmap::{self, FdMap};
@@ -15,7 +16,6 @@ use crate::lease::{Lease, Phase};
 use crate::loading::Loading;
 use crate::log_reader::LogReader;
 use crate::log_writer::{AppendBatch, LogWriter};
-use crate::numbering::Numbering;
 use crate::order::{NumberFault, Order, OrderId, UnnumberedMessage};
 use crate::peers::{Peers, Registry};
 use crate::presence::{self, Presence};
@@ -105,7 +105,7 @@ pub struct Cluster {
     peers: Peers,
     loading: Loading,
     sweeps: Sweeps,
-    numbering: Numbering,
+    awaited_numbers: AwaitedNumbers,
     in_flight: BTreeMap<OrderId, Purpose>,
     busy: Busy,
     next_order: u64,
@@ -148,7 +148,7 @@ impl Cluster {
             peers: Peers::default(),
             loading: Loading::default(),
             sweeps: Sweeps::new(settings.lease_ms),
-            numbering: Numbering::default(),
+            awaited_numbers: AwaitedNumbers::default(),
             in_flight: BTreeMap::new(),
             busy: Busy::default(),
             next_order: 0,
@@ -171,7 +171,7 @@ impl Cluster {
     }
 
     /// The name of this process, the same through all its incarnations. The store records under it
-    /// who is reading, so that other nodes can settle their read marks when the process has died.
+    /// who is reading, so that other nodes can raise their read marks when the process has died.
     pub fn process(&self) -> &str {
         self.lease.process()
     }
@@ -256,11 +256,11 @@ impl Cluster {
         batch: &Batch,
         effects: &mut Effects,
     ) {
-        if self.numbering.len() >= self.settings.numbering_max || self.health.is_broken() {
+        if self.awaited_numbers.len() >= self.settings.numbering_max || self.health.is_broken() {
             self.counters.numbering_full += u64::from(!self.health.is_broken());
             return effects.numbered.push((publish_id, Err(NumberFault::Refused)));
         }
-        self.numbering.begin(publish_id, batch.len());
+        self.awaited_numbers.begin(publish_id, batch.len());
         let partition = self.keys.partition(room);
         let count = batch.len() as u64;
         let messages = batch.iter().map(|(message, card)| UnnumberedMessage {

@@ -11,7 +11,7 @@
 //! | `u` | `{"u":[user,…]}` | users changed name or avatar; read SQL |
 //! | `v` | `{"v":[hex SHA-256,…]}` | tokens were revoked |
 //! | `f` | `{"u":[user,…]}` | users lost their fd; a node with a connection of theirs binds it |
-//! | `e` | `{"p":[process,…]}` | processes ended, and the read marks of their users are settled |
+//! | `e` | `{"p":[process,…]}` | processes ended, and the read marks of their users are raised |
 //! | `s` | `{}` | the registry has changed; read it |
 //! | `h` | `{"q":[last q of each stream]}` | heartbeat: how far the node has written each stream |
 //!
@@ -28,7 +28,7 @@ use throng_chat::UserCard;
 use throng_chat::cluster::StoredMessage;
 use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
 
-use crate::numbering::message_id;
+use crate::awaited_numbers::message_id;
 use crate::order::Fields;
 
 /// The kind and the content of an entry.
@@ -47,7 +47,7 @@ pub enum Body {
     /// `f`
     Freed(Vec<UserId>),
     /// `e`
-    Settled(Vec<String>),
+    MarksRaised(Vec<String>),
     /// `s`
     Registry,
     /// `h`
@@ -152,7 +152,7 @@ pub fn encode(incarnation: &str, q: u64, body: &Body) -> Fields {
             ("v", json(&Tokens { v: tokens.iter().map(|hash| HEXLOWER.encode(&hash.0)).collect() }))
         }
         Body::Freed(users) => ("f", users_json(users)),
-        Body::Settled(processes) => ("e", json(&Processes { p: processes.clone() })),
+        Body::MarksRaised(processes) => ("e", json(&Processes { p: processes.clone() })),
         Body::Registry => ("s", "{}".to_owned()),
         Body::Beat(q) => ("h", json(&Beat { q: q.clone() })),
     };
@@ -220,7 +220,7 @@ pub fn decode(fields: &Fields, partitions: usize) -> Result<Entry, Malformed> {
         "v" => Body::Revoked(
             parse::<Tokens>(data)?.v.iter().map(|hex| token(hex)).collect::<Result<_, _>>()?,
         ),
-        "e" => Body::Settled(parse::<Processes>(data)?.p),
+        "e" => Body::MarksRaised(parse::<Processes>(data)?.p),
         "s" => Body::Registry,
         "h" => {
             let q = parse::<Beat>(data)?.q;

@@ -21,7 +21,7 @@
 //! | `presence`, `fdmap`, `stage` | the two mirrors of this node's state in Redis |
 //! | `log_writer`, `log_reader`, `sequence` | entries to append; positions read; missing entries |
 //! | `peers`, `loading`, `sweep` | other nodes: registry, presence, removal of dead ones |
-//! | `numbering` | message numbers from Redis where no SQL log gives them |
+//! | `awaited_numbers` | message numbers from Redis where no SQL log gives them |
 //! | `model` | a Redis of plain maps for tests and the simulation (feature `model`) |
 //!
 //! Read in this order: [`event`], [`order`], [`keys`], [`entry`], [`cluster`].
@@ -42,6 +42,7 @@
 //! [`Cluster::check`] verifies the internal indexes; tests and the simulation call it after each
 //! step.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 /// Returns the formatted text as the error of a `check` unless the condition holds.
 macro_rules! ensure {
@@ -64,13 +65,13 @@ pub mod cluster;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 
+mod awaited_numbers;
 mod fdmap;
 mod health;
 mod lease;
 mod loading;
 mod log_reader;
 mod log_writer;
-mod numbering;
 mod peers;
 mod presence;
 mod sequence;
@@ -78,9 +79,9 @@ mod sequence;
 mod stage;
 mod sweep;
 
+pub use awaited_numbers::message_id;
 pub use cluster::Cluster;
 pub use event::{Effects, Event, Note, PublishId};
-pub use numbering::message_id;
 pub use order::{
     Append, EntryId, Failure, Fd, Fields, NumberFault, Numbers, Order, OrderId, Outcome,
     StreamEntries, UnnumberedMessage, Write,

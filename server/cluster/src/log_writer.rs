@@ -34,8 +34,8 @@ pub struct LogWriter {
     revoked: BTreeSet<[u8; 32]>,
     /// Users whose fd was removed from the map.
     freed: BTreeSet<UserId>,
-    /// Dead processes whose read marks are settled.
-    settled: BTreeSet<String>,
+    /// Dead processes whose users' read marks are raised.
+    marks_raised: BTreeSet<String>,
     is_registry_due: bool,
     is_beat_due: bool,
     /// Entries of the incarnation so far, per stream.
@@ -50,7 +50,7 @@ pub struct AppendBatch {
     changed: Vec<UserId>,
     revoked: Vec<TokenHash>,
     freed: Vec<UserId>,
-    settled: Vec<String>,
+    marks_raised: Vec<String>,
     is_registry: bool,
     is_beat: bool,
     messages: u64,
@@ -122,8 +122,8 @@ impl LogWriter {
         bounded(&mut self.freed, user, settings, counters);
     }
 
-    pub fn marks_settled(&mut self, process: String, settings: &Settings, counters: &mut Counters) {
-        bounded(&mut self.settled, process, settings, counters);
+    pub fn marks_raised(&mut self, process: String, settings: &Settings, counters: &mut Counters) {
+        bounded(&mut self.marks_raised, process, settings, counters);
     }
 
     pub fn registry_changed(&mut self) {
@@ -145,7 +145,7 @@ impl LogWriter {
             + self.changed.len()
             + self.revoked.len()
             + self.freed.len()
-            + self.settled.len()
+            + self.marks_raised.len()
     }
 
     pub fn backlog_bytes(&self) -> usize {
@@ -180,7 +180,7 @@ impl LogWriter {
         bodies.extend(logged.into_iter().map(|(room, body)| (keys.partition(room), body)));
         batch.changed = take(&mut self.changed);
         batch.freed = take(&mut self.freed);
-        batch.settled = take(&mut self.settled);
+        batch.marks_raised = take(&mut self.marks_raised);
         batch.revoked = take(&mut self.revoked).into_iter().map(TokenHash).collect();
         batch.is_registry = std::mem::take(&mut self.is_registry_due);
         if !batch.revoked.is_empty() {
@@ -192,8 +192,8 @@ impl LogWriter {
         if !batch.freed.is_empty() {
             bodies.push((0, Body::Freed(batch.freed.clone())));
         }
-        if !batch.settled.is_empty() {
-            bodies.push((0, Body::Settled(batch.settled.clone())));
+        if !batch.marks_raised.is_empty() {
+            bodies.push((0, Body::MarksRaised(batch.marks_raised.clone())));
         }
         if batch.is_registry {
             bodies.push((0, Body::Registry));
@@ -248,7 +248,7 @@ impl LogWriter {
         }
         self.changed.extend(batch.changed);
         self.freed.extend(batch.freed);
-        self.settled.extend(batch.settled);
+        self.marks_raised.extend(batch.marks_raised);
         self.revoked.extend(batch.revoked.into_iter().map(|token| token.0));
         self.is_registry_due |= batch.is_registry;
         self.is_beat_due |= batch.is_beat;
@@ -272,7 +272,8 @@ impl LogWriter {
         );
         // A failed append may put back one batch above the bound.
         let max = settings.controls_max + IDS_MAX;
-        let sets = [self.changed.len(), self.revoked.len(), self.freed.len(), self.settled.len()];
+        let sets =
+            [self.changed.len(), self.revoked.len(), self.freed.len(), self.marks_raised.len()];
         ensure!(sets.iter().all(|len| *len <= max), "controls {sets:?} exceed {max}");
         let partitions = usize::from(settings.log_streams.max(1));
         ensure!(self.q.is_empty() || self.q.len() == partitions, "{} counters", self.q.len());

@@ -154,7 +154,7 @@ impl Redis {
                 };
                 Ok(Outcome::Tails(streams.iter().map(last).collect()))
             }
-            Order::Tips | Order::Card { .. } | Order::Settle { .. } => {
+            Order::Tips | Order::Card { .. } | Order::RaiseMarks { .. } => {
                 Err(Failure::Refused { why: "not for redis" })
             }
         }
@@ -271,10 +271,8 @@ impl Redis {
         if !matches!(value, Value::Hash(_)) {
             *value = Value::Hash(BTreeMap::new());
         }
-        match value {
-            Value::Hash(hash) => hash,
-            _ => unreachable!("the value was just replaced by a hash"),
-        }
+        let Value::Hash(hash) = value else { unreachable!("it was replaced by a hash above") };
+        hash
     }
 
     fn expire(&mut self, now: Now) {

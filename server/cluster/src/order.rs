@@ -119,7 +119,7 @@ pub enum Order {
     Card { user: UserId },
     /// Raises the read marks of the users who were reading on a dead process to the last messages.
     /// Idempotent. Answer: [`Outcome::Done`].
-    Settle { process: String },
+    RaiseMarks { process: String },
 }
 
 impl Order {
@@ -140,13 +140,13 @@ impl Order {
             Order::Tails { .. } => "tails",
             Order::Tips => "tips",
             Order::Card { .. } => "card",
-            Order::Settle { .. } => "settle",
+            Order::RaiseMarks { .. } => "raise_marks",
         }
     }
 
     /// The order is for the SQL database, not for Redis.
     pub fn is_sql(&self) -> bool {
-        matches!(self, Order::Tips | Order::Card { .. } | Order::Settle { .. })
+        matches!(self, Order::Tips | Order::Card { .. } | Order::RaiseMarks { .. })
     }
 }
 

@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// `holders`: the values of the lease keys, in the order of the records.
-    pub fn settle(&mut self, holders: &[Option<String>]) {
+    pub fn set_live(&mut self, holders: &[Option<String>]) {
         let held = self.records.keys().zip(holders);
         let is_held = |(name, holder): &(&String, &Option<String>)| holder.as_ref() == Some(*name);
         self.live = held.filter(is_held).map(|(name, _)| name.clone()).collect();
@@ -119,7 +119,7 @@ pub struct Grace {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PeersChange {
     pub joined: Vec<String>,
-    pub gone: Vec<(NodeIx, String, u16)>,
+    pub departed: Vec<(NodeIx, String, u16)>,
     /// Incarnations that were replaced by newer ones of the same process.
     pub replaced: Vec<(String, u16)>,
     /// Live nodes that were not adopted because of the bound.
@@ -151,7 +151,7 @@ impl Peers {
             let is_kept = now < since.plus_ms(grace_ms) || grace.verified_at < since;
             if !is_kept {
                 self.unread.remove(process);
-                change.gone.push((peer.ix, peer.incarnation.clone(), peer.id));
+                change.departed.push((peer.ix, peer.incarnation.clone(), peer.id));
             }
             is_kept
         });

@@ -27,7 +27,7 @@ struct PresenceState {
 
 impl PresenceState {
     /// Redis shows this state.
-    fn is_settled(&self) -> bool {
+    fn is_shown(&self) -> bool {
         match self.stage {
             Stage::Written => self.is_wanted && !self.is_stale,
             Stage::Owned | Stage::Absent => !self.is_wanted,
@@ -177,7 +177,7 @@ impl Presence {
             if is_done && act != Act::Own {
                 state.stage = act.done();
             }
-            if state.is_settled() {
+            if state.is_shown() {
                 self.finish(key);
             } else {
                 self.due.add(key);
@@ -204,7 +204,7 @@ impl Presence {
         for key in self.unlogged.take(max) {
             let state = self.states.get(&key).expect("an unlogged key has a state");
             // By design: a state that is being written again is logged after that write.
-            if !state.is_settled() {
+            if !state.is_shown() {
                 continue;
             }
             let (joined, left) = rooms.entry(key.0).or_default();
@@ -231,7 +231,7 @@ impl Presence {
             }
             // A user who has come back or left again since is logged again.
             let is_last = !(self.due.has(&key) || self.unlogged.has(&key));
-            if is_left && !state.is_wanted && state.is_settled() && is_last {
+            if is_left && !state.is_wanted && state.is_shown() && is_last {
                 self.states.remove(&key);
             }
         }
@@ -266,7 +266,7 @@ impl Presence {
         for (key, state) in &self.states {
             let is_waiting = self.due.has(key) || is_in_flight(key);
             let is_unlogged = self.unlogged.has(key) || is_appending(key);
-            ensure!(state.is_settled() || is_waiting, "{key:?} is never written");
+            ensure!(state.is_shown() || is_waiting, "{key:?} is never written");
             ensure!(state.is_wanted || is_waiting || is_unlogged, "{key:?} left and stays");
             let is_owned = self.rooms.get(&key.0) == Some(&Stage::Owned);
             ensure!(state.stage == Stage::Absent || is_owned, "{key:?} is written before owned");

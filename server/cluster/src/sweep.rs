@@ -1,9 +1,9 @@
 //! The removal of what dead incarnations left behind.
 //!
-//! First the read marks of its users are settled in the database: a message sent after the other
+//! First the read marks of its users are raised in the database: a message sent after the other
 //! nodes saw them leave is unread. The leaves are reported once that is done. A database that does
-//! not answer delays them, and the rest of the sweep, by at most `SETTLE_MAX_MS`; settling is then
-//! repeated later.
+//! not answer delays them, and the rest of the sweep, by at most `MARKS_MAX_MS`; the
+//! marks are then raised later.
 //!
 //! Then everything in Redis is removed. Every live node sweeps, each a little later than the one
 //! before it. Each takes members at random and every write is idempotent, so nodes share the work
@@ -26,13 +26,13 @@ const PAIRS_MAX: u32 = 512;
 /// How much later than the node ranked before it a node begins.
 pub const RANK_MS: u64 = 300;
 /// How long the reported leaves and the rest of a sweep wait for the database.
-pub const SETTLE_MAX_MS: u64 = 1_000;
+pub const MARKS_MAX_MS: u64 = 1_000;
 /// Incarnations that are swept although the registry has no record of them.
 const SEEN_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    Settle,
+    Marks,
     Rooms,
     EraseRooms(Vec<String>),
     DisownRooms(Vec<String>),
@@ -49,10 +49,10 @@ struct Sweep {
     at: Now,
     /// Redis is not swept earlier.
     sweep_at: Now,
-    /// Until when the rest waits for settling.
-    settle_by: Now,
-    /// The read marks are settled.
-    is_settled: bool,
+    /// Until when the rest waits for the read marks.
+    marks_by: Now,
+    /// The read marks are raised.
+    are_marks_raised: bool,
     /// The second pass.
     is_second: bool,
     /// This node saw the incarnation end, so it is swept whatever the registry says.
@@ -86,14 +86,14 @@ pub struct Found {
 }
 
 impl Sweep {
-    /// Every node settles the read marks at once; Redis is swept from `sweep_at` on.
+    /// Every node raises the read marks at once; Redis is swept from `sweep_at` on.
     fn new(now: Now, sweep_at: Now, is_seen: bool) -> Sweep {
         Sweep {
-            stage: Stage::Settle,
+            stage: Stage::Marks,
             at: now,
             sweep_at,
-            settle_by: now.plus_ms(SETTLE_MAX_MS),
-            is_settled: false,
+            marks_by: now.plus_ms(MARKS_MAX_MS),
+            are_marks_raised: false,
             is_second: false,
             is_seen,
             is_last: false,
@@ -103,27 +103,27 @@ impl Sweep {
         }
     }
 
-    /// Settling has ended; Redis comes next.
-    fn settled(&mut self, is_settled: bool) {
-        self.is_settled = is_settled;
+    /// The read marks were raised, or have taken too long; Redis comes next.
+    fn marks_done(&mut self, are_raised: bool) {
+        self.are_marks_raised = are_raised;
         self.stage = Stage::Rooms;
         self.at = self.at.max(self.sweep_at);
     }
 
     fn start_again(&mut self, at: Now) {
-        self.stage = if self.is_settled { Stage::Rooms } else { Stage::Settle };
+        self.stage = if self.are_marks_raised { Stage::Rooms } else { Stage::Marks };
         self.at = at;
-        self.settle_by = at.plus_ms(SETTLE_MAX_MS);
+        self.marks_by = at.plus_ms(MARKS_MAX_MS);
         self.is_second = true;
     }
 
-    fn is_possible(&self, verified_at: Now, may_redis: bool) -> bool {
-        let is_settle = self.stage == Stage::Settle && !self.is_last;
-        self.found_at <= verified_at && (may_redis || is_settle)
+    fn is_possible(&self, verified_at: Now, can_sweep_redis: bool) -> bool {
+        let is_for_marks = self.stage == Stage::Marks && !self.is_last;
+        self.found_at <= verified_at && (can_sweep_redis || is_for_marks)
     }
 
-    fn is_settling(&self, now: Now) -> bool {
-        self.stage == Stage::Settle && now < self.settle_by && !self.is_second
+    fn is_raising_marks(&self, now: Now) -> bool {
+        self.stage == Stage::Marks && now < self.marks_by && !self.is_second
     }
 }
 
@@ -162,15 +162,16 @@ impl Sweeps {
     /// Removes and returns the peers whose end the shards must know now.
     pub fn departed(&mut self, now: Now) -> Vec<NodeIx> {
         let sweeps = &self.sweeps;
-        let is_settling = |name: &str| sweeps.get(name).is_some_and(|sweep| sweep.is_settling(now));
-        let due = self.departed.extract_if(.., |(_, name)| !is_settling(name));
+        let is_raising_marks =
+            |name: &str| sweeps.get(name).is_some_and(|sweep| sweep.is_raising_marks(now));
+        let due = self.departed.extract_if(.., |(_, name)| !is_raising_marks(name));
         due.map(|(node, _)| node).collect()
     }
 
     /// When the next of the departed peers is reported at the latest.
     pub fn depart_at(&self) -> Option<Now> {
         let sweeps = self.departed.iter().filter_map(|(_, name)| self.sweeps.get(name));
-        sweeps.map(|sweep| sweep.settle_by).min()
+        sweeps.map(|sweep| sweep.marks_by).min()
     }
 
     /// The server stops: its own incarnation is swept once, and immediately.
@@ -205,25 +206,25 @@ impl Sweeps {
         self.sweeps.len()
     }
 
-    /// When the next order is due. `may_redis`: Redis can be swept now. Settling does not need it.
-    pub fn next_at(&self, verified_at: Now, may_redis: bool) -> Option<Now> {
+    /// When the next order is due. `can_sweep_redis`: Redis can be swept now. The read marks do not need it.
+    pub fn next_at(&self, verified_at: Now, can_sweep_redis: bool) -> Option<Now> {
         if self.current.is_some() {
             return None;
         }
         self.sweeps
             .values()
-            .filter(|sweep| sweep.is_possible(verified_at, may_redis))
+            .filter(|sweep| sweep.is_possible(verified_at, can_sweep_redis))
             .map(|sweep| sweep.at)
             .min()
     }
 
-    /// The next order, if one is due and none is in flight. A live process settles its own read
-    /// marks.
+    /// The next order, if one is due and none is in flight. A live process raises the read marks
+    /// of its own users.
     pub fn order(
         &mut self,
         now: Now,
         verified_at: Now,
-        may_redis: bool,
+        can_sweep_redis: bool,
         keys: &Keys,
         is_process_live: impl Fn(&str) -> bool,
     ) -> Option<Order> {
@@ -231,17 +232,17 @@ impl Sweeps {
             return None;
         }
         for (name, sweep) in &mut self.sweeps {
-            if sweep.stage == Stage::Settle && !sweep.is_last && is_process_live(process_of(name)) {
-                sweep.settled(true);
+            if sweep.stage == Stage::Marks && !sweep.is_last && is_process_live(process_of(name)) {
+                sweep.marks_done(true);
             }
         }
         let (name, sweep) = self
             .sweeps
             .iter_mut()
-            .filter(|(_, sweep)| sweep.at <= now && sweep.is_possible(verified_at, may_redis))
-            .min_by_key(|(_, sweep)| sweep.stage != Stage::Settle)?;
+            .filter(|(_, sweep)| sweep.at <= now && sweep.is_possible(verified_at, can_sweep_redis))
+            .min_by_key(|(_, sweep)| sweep.stage != Stage::Marks)?;
         let order = match &sweep.stage {
-            Stage::Settle => Order::Settle { process: process_of(name).to_owned() },
+            Stage::Marks => Order::RaiseMarks { process: process_of(name).to_owned() },
             Stage::Rooms => Order::Sample { key: keys.owned_rooms(name), count: ROOMS_MAX },
             Stage::EraseRooms(rooms) => Order::Write { writes: erase_rooms(keys, name, rooms) },
             Stage::DisownRooms(rooms) => {
@@ -271,8 +272,8 @@ impl Sweeps {
             return found;
         }
         sweep.stage = match std::mem::replace(&mut sweep.stage, Stage::Rooms) {
-            Stage::Settle => {
-                sweep.settled(true);
+            Stage::Marks => {
+                sweep.marks_done(true);
                 return found;
             }
             Stage::Rooms if members.is_empty() => Stage::Pairs,
@@ -283,7 +284,9 @@ impl Sweeps {
                 Stage::Rooms
             }
             Stage::Pairs if !members.is_empty() => Stage::ErasePairs(members),
-            Stage::Pairs if sweep.is_settled && (sweep.is_second || sweep.is_last) => Stage::Forget,
+            Stage::Pairs if sweep.are_marks_raised && (sweep.is_second || sweep.is_last) => {
+                Stage::Forget
+            }
             Stage::Pairs => {
                 let wait_ms = if sweep.is_last { 0 } else { self.lease_ms };
                 sweep.start_again(now.plus_ms(wait_ms));
@@ -316,8 +319,8 @@ impl Sweeps {
             return;
         }
         sweep.at = retry_at;
-        if sweep.stage == Stage::Settle && sweep.settle_by <= retry_at {
-            sweep.settled(false);
+        if sweep.stage == Stage::Marks && sweep.marks_by <= retry_at {
+            sweep.marks_done(false);
         }
     }
 
@@ -387,7 +390,7 @@ mod tests {
     use throng_chat::cluster::NodeIx;
     use throng_engine::Now;
 
-    use super::{SEEN_MAX, SETTLE_MAX_MS, Sweeps};
+    use super::{MARKS_MAX_MS, SEEN_MAX, Sweeps};
     use crate::keys::Keys;
     use crate::order::{Order, Write};
     use crate::settings::Settings;
@@ -398,8 +401,10 @@ mod tests {
         Now::default().plus_ms(ms)
     }
 
-    fn order(sweeps: &mut Sweeps, now: Now, may_redis: bool) -> Option<Order> {
-        sweeps.order(now, now, may_redis, &Keys::new(&Settings::default()), |name| name == "live")
+    fn order(sweeps: &mut Sweeps, now: Now, can_sweep_redis: bool) -> Option<Order> {
+        sweeps.order(now, now, can_sweep_redis, &Keys::new(&Settings::default()), |name| {
+            name == "live"
+        })
     }
 
     fn gone(name: &str) -> Sweeps {
@@ -429,11 +434,11 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_is_reported_once_the_read_marks_are_settled() {
+    fn a_leave_is_reported_once_the_read_marks_are_raised() {
         let mut sweeps = gone("a.1");
         assert!(sweeps.departed(at(1)).is_empty());
-        let settle = order(&mut sweeps, at(1), false);
-        assert_eq!(settle, Some(Order::Settle { process: "a".into() }), "redis is not needed");
+        let raise = order(&mut sweeps, at(1), false);
+        assert_eq!(raise, Some(Order::RaiseMarks { process: "a".into() }), "redis is not needed");
         sweeps.done(vec![], at(2));
         assert_eq!(sweeps.departed(at(2)), [NodeIx(1)]);
         assert_eq!(order(&mut sweeps, at(299), true), None, "others sweep before this node");
@@ -444,13 +449,13 @@ mod tests {
     #[test]
     fn a_database_that_is_down_delays_a_leave_for_a_moment_and_is_asked_again() {
         let mut sweeps = gone("a.1");
-        assert_eq!(sweeps.depart_at(), Some(at(SETTLE_MAX_MS)));
+        assert_eq!(sweeps.depart_at(), Some(at(MARKS_MAX_MS)));
         for ms in [0, 500] {
-            assert!(matches!(order(&mut sweeps, at(ms), true), Some(Order::Settle { .. })));
+            assert!(matches!(order(&mut sweeps, at(ms), true), Some(Order::RaiseMarks { .. })));
             assert!(sweeps.departed(at(ms)).is_empty());
             sweeps.failed(at(ms + 500));
         }
-        let now = at(SETTLE_MAX_MS);
+        let now = at(MARKS_MAX_MS);
         assert_eq!(sweeps.departed(now), [NodeIx(1)]);
         assert!(matches!(order(&mut sweeps, now, true), Some(Order::Sample { .. })));
         sweeps.done(vec![], now);
@@ -458,7 +463,7 @@ mod tests {
         sweeps.done(vec![], now);
         let again = now.plus_ms(LEASE_MS);
         assert_eq!(sweeps.next_at(now, true), Some(again));
-        assert!(matches!(order(&mut sweeps, again, true), Some(Order::Settle { .. })));
+        assert!(matches!(order(&mut sweeps, again, true), Some(Order::RaiseMarks { .. })));
         sweeps.done(vec![], again);
         for _ in ["rooms", "pairs"] {
             assert!(matches!(order(&mut sweeps, again, true), Some(Order::Sample { .. })));
@@ -472,8 +477,8 @@ mod tests {
     fn a_database_that_does_not_answer_delays_a_leave_for_a_moment() {
         let mut sweeps = gone("a.1");
         order(&mut sweeps, at(0), true);
-        assert!(sweeps.departed(at(SETTLE_MAX_MS - 1)).is_empty());
-        assert_eq!(sweeps.departed(at(SETTLE_MAX_MS)), [NodeIx(1)]);
+        assert!(sweeps.departed(at(MARKS_MAX_MS - 1)).is_empty());
+        assert_eq!(sweeps.departed(at(MARKS_MAX_MS)), [NodeIx(1)]);
     }
 
     #[test]
@@ -497,12 +502,12 @@ mod tests {
     #[test]
     fn an_incarnation_added_again_ignores_the_order_in_flight() {
         let mut sweeps = gone("a.1");
-        assert!(matches!(order(&mut sweeps, at(0), true), Some(Order::Settle { .. })));
+        assert!(matches!(order(&mut sweeps, at(0), true), Some(Order::RaiseMarks { .. })));
         sweeps.add("a.1", 0, at(10), at(310));
         assert_eq!((sweeps.len(), sweeps.check(1)), (1, Ok(())));
         assert_eq!(sweeps.done(vec![], at(20)), super::Found::default());
-        // The earlier settling does not count for the second end.
-        assert!(matches!(order(&mut sweeps, at(20), true), Some(Order::Settle { .. })));
+        // That the marks were raised before does not count for the second end.
+        assert!(matches!(order(&mut sweeps, at(20), true), Some(Order::RaiseMarks { .. })));
         sweeps.failed(at(30));
         assert_eq!(sweeps.check(0), Ok(()));
     }
@@ -517,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_back_settles_for_itself() {
+    fn a_process_that_is_back_raises_the_marks_itself() {
         let mut sweeps = gone("live.1");
         assert_eq!(order(&mut sweeps, at(0), true), None);
         assert_eq!(sweeps.departed(at(0)), [NodeIx(1)]);

@@ -1,12 +1,12 @@
 //! The boundary between the engine and an application.
 
 use crate::CounterTable;
+use crate::engine::{Engine, SessionEvent};
 use crate::ids::ShardId;
 use crate::items::Items;
 use crate::lanes::Lanes;
 use crate::long_packets::LongPackets;
 use crate::now::Now;
-use crate::sessions::{Engine, SessionEvent};
 use crate::settings::Seed;
 
 /// An application on the engine: what sessions, rooms and lanes mean.
@@ -14,7 +14,7 @@ use crate::settings::Seed;
 /// An application has two roles on every shard. As *edge* it serves the sessions that the shard
 /// accepted: it gets their [`SessionEvent`]s and sends [`Items::Request`]s. As *home* it owns the
 /// rooms whose keyed hash falls on the shard: it takes requests and sends [`Items::Delivery`]s. Both
-/// roles speak only in these items, also when they are on the same shard, so an application that is
+/// roles exchange only these items, also when they are on the same shard, so an application that is
 /// correct on one shard is correct on many.
 ///
 /// Nothing here may wait, and nothing may read a clock: [`Engine::now`] is the time.

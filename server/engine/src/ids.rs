@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub struct ShardId(pub u8);
 
 /// One Engine.IO session, for as long as it lives: shard, slot and the slot's generation, so that
-/// a late message cannot reach the slot's next tenant.
+/// a late message cannot reach the next session in the slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::effect::{Effects, LaneSlots};
+use crate::effects::Effects;
 use crate::ids::ShardId;
 use crate::items::Items;
+use crate::lane_slots::LaneSlots;
 
 /// When a full lane is looked at again, in ms. Its consumer is awake, so this is short.
 pub const LANE_RETRY_MS: u64 = 1;

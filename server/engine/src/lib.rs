@@ -50,43 +50,50 @@
 //! Read in this order: [`App`], [`Input`], [`Effects`], [`Engine`], [`rooms`], [`Shard`],
 //! [`Outbox`].
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 // The simulation runs all shards of a world on one thread, so that is what a canary is armed for.
 #![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]
 
 mod app;
+mod bucket;
 #[doc(hidden)]
 pub mod canary;
 mod counters;
-mod effect;
+mod effects;
+mod engine;
 mod ids;
 mod input;
 mod items;
+mod lane_slots;
 mod lanes;
 mod long_packets;
 mod maps;
 mod now;
 mod outbox;
+mod rate;
 mod request;
 pub mod rooms;
-mod sessions;
 mod settings;
 mod shard;
 mod timers;
 
 pub use app::{App, Cx, Place};
+pub use bucket::Bucket;
 pub use counters::Counters;
-pub use effect::{Effects, LaneSlots};
+pub use effects::Effects;
+pub use engine::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
 pub use ids::{PipeId, PollId, SessionId, ShardId, Sid, SocketId};
 pub use input::{Input, PipeEnd};
 pub use items::Items;
+pub use lane_slots::LaneSlots;
 pub use lanes::{Full, LANE_RETRY_MS, Lanes};
 pub use long_packets::{LongPackets, Omitted};
 pub use maps::{Keyed, Map, home_of};
 pub use now::Now;
 pub use outbox::{Flushed, Outbox};
+pub use rate::Rate;
 pub use request::{Accept, Answer, Body, Eio, Endpoint, EngineRequest, Method, Transport};
-pub use sessions::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
 pub use settings::{AnonymousLimits, Seed, Settings};
 pub use shard::Shard;
 pub use throng_tables::metrics;

@@ -7,9 +7,11 @@
 //! bytes themselves, and only what it does not take is copied. Large frames are shared by reference
 //! count.
 
+mod bounds;
 mod check;
 mod class;
 mod common;
+mod held;
 mod spares;
 
 use std::collections::VecDeque;
@@ -20,10 +22,11 @@ use throng_wire::ws::frame_at;
 
 use crate::canary::{Canary, is_armed};
 use crate::ids::PipeId;
-use class::Held;
-pub(crate) use class::{Bounds, Class};
+pub(crate) use bounds::Bounds;
+pub(crate) use class::Class;
 use common::Common;
 pub(crate) use common::Span;
+use held::HeldByClass;
 use spares::Spares;
 
 /// From this size a frame is shared instead of copied: a roster for ten thousand members must not
@@ -94,7 +97,7 @@ impl Part {
 }
 
 #[derive(Default)]
-struct Slot {
+struct PipeSlot {
     generation: u32,
     is_dirty: bool,
     /// The runtime waits for the socket to become writable; do not offer it again until then.
@@ -109,7 +112,7 @@ struct Slot {
     pending: Option<Box<Pending>>,
 }
 
-impl Slot {
+impl PipeSlot {
     /// Bytes that wait for the pipe, shared ones included.
     fn waiting(&self) -> usize {
         self.span.len() + self.pending.as_ref().map_or(0, |pending| pending.bytes)
@@ -148,13 +151,13 @@ pub enum Flushed {
 /// Outbound bytes of all pipes of a shard.
 #[derive(Default)]
 pub struct Outbox {
-    slots: Vec<Slot>,
+    slots: Vec<PipeSlot>,
     common: Common,
     dirty: Vec<PipeId>,
     /// Pipes that hold more than their bound, until [`Outbox::next_over`] has named them.
     over: Vec<PipeId>,
     bounds: Bounds,
-    held: Held,
+    held: HeldByClass,
     spares: Spares,
 }
 
@@ -166,10 +169,10 @@ impl Outbox {
     pub(crate) fn open(&mut self, pipe: PipeId, class: Class) {
         let index = pipe.slot as usize;
         if self.slots.len() <= index {
-            self.slots.resize_with(index + 1, Slot::default);
+            self.slots.resize_with(index + 1, PipeSlot::default);
         }
         let (generation, bound) = (pipe.generation, self.bound(class));
-        self.slots[index] = Slot { generation, class, bound, ..Slot::default() };
+        self.slots[index] = PipeSlot { generation, class, bound, ..PipeSlot::default() };
     }
 
     /// The pipe's bytes count as those of another class from now on.
@@ -221,7 +224,7 @@ impl Outbox {
             self.held.change(slot.class, pending.as_ref().map_or(0, |p| p.copied), 0);
             slot.is_dirty = false;
             slot.is_over = false;
-            // The next tenant has another generation; until then nothing may be queued.
+            // The next pipe in the slot has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
             if let Some(pending) = pending {
                 self.spares.keep(pending);
@@ -229,7 +232,7 @@ impl Outbox {
         }
     }
 
-    fn slot(&mut self, pipe: PipeId) -> Option<&mut Slot> {
+    fn slot(&mut self, pipe: PipeId) -> Option<&mut PipeSlot> {
         find(&mut self.slots, pipe)
     }
 
@@ -433,7 +436,7 @@ impl Outbox {
 /// The pipe, unless it has ended. By design a pipe is named after its end: by members that leave
 /// later in the turn, and by the runtime that was about to offer it. It has nothing to send then.
 #[inline]
-fn find(slots: &mut [Slot], pipe: PipeId) -> Option<&mut Slot> {
+fn find(slots: &mut [PipeSlot], pipe: PipeId) -> Option<&mut PipeSlot> {
     slots.get_mut(pipe.slot as usize).filter(|slot| slot.generation == pipe.generation)
 }
 

@@ -1,7 +1,7 @@
 //! Rooms: who is in them on this shard, the fan-out to them, and a ready-made application.
 //!
-//! [`Members`] is the list that a fan-out walks; an application with rooms of its own kind (the
-//! chat) keeps one for each. [`Rooms`] is the application for all others: rooms are strings, join,
+//! [`Members`] is the list that a fan-out walks, and [`Memberships`] the rooms of one session; an
+//! application with rooms of its own kind (the chat) keeps one for each. [`Rooms`] is the application for all others: rooms are strings, join,
 //! leave and broadcast work on any number of shards, and a [`Handler`] says what events mean.
 //!
 //! | Socket.IO | here |
@@ -84,8 +84,12 @@ mod handler;
 mod home;
 mod io;
 mod items;
+mod kept_member;
 mod members;
+mod memberships;
+mod outgoing;
 mod packets;
+mod room_home;
 mod server;
 mod settings;
 mod socket;
@@ -96,8 +100,10 @@ pub use handler::{Auth, Event, Handler};
 pub use io::{Io, IoRoom, IoSocket};
 pub use items::{Ack, Direct, RoomDelivery, RoomRequest};
 pub use members::{Member, Members};
+pub use memberships::{Membership, MembershipId, Memberships};
 pub use packets::is_reserved;
+pub use room_home::RoomHome;
 pub use server::Rooms;
 pub use settings::{Counters, Settings};
 pub use socket::{Room, Socket};
-pub use state::{RoomHome, RoomState};
+pub use state::RoomState;

@@ -1,14 +1,15 @@
 //! One shard: engine, lanes and application behind one `step`.
 
 use crate::app::{App, Cx, Place};
-use crate::effect::{Effects, LaneSlots};
+use crate::effects::Effects;
+use crate::engine::{Engine, Read, Traits};
 use crate::ids::PipeId;
 use crate::input::Input;
+use crate::lane_slots::LaneSlots;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::request::EngineRequest;
-use crate::sessions::{Engine, Read, Traits};
 use crate::settings::Settings;
 
 /// Everything one thread knows.

@@ -1,12 +1,12 @@
-//! Deadlines of many sessions in few buckets.
+//! Deadlines of many sessions, rounded up to few moments.
 
 use std::collections::BTreeMap;
 
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 
-/// Deadlines within one tick share a bucket and fire together, at most one tick late. Well below
-/// any heartbeat, and it keeps 100,000 sessions in about 3,000 buckets.
+/// Deadlines within one tick fire together, at most one tick late. Well below any heartbeat, and it
+/// keeps 100,000 sessions in about 3,000 ticks.
 const TICK_NS: u64 = 8_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,25 +25,25 @@ pub(crate) enum Timer {
 /// removed early.
 #[derive(Default)]
 pub(crate) struct Timers {
-    buckets: BTreeMap<u64, Vec<Timer>>,
+    ticks: BTreeMap<u64, Vec<Timer>>,
 }
 
 impl Timers {
     /// Returns the moment at which the timer will fire: `at`, rounded up to a tick.
     pub(crate) fn schedule(&mut self, at: Now, timer: Timer) -> Now {
         let tick = at.0.div_ceil(TICK_NS);
-        self.buckets.entry(tick).or_default().push(timer);
+        self.ticks.entry(tick).or_default().push(timer);
         Now(tick * TICK_NS)
     }
 
     /// Whether the timer fires at exactly this moment.
     pub(crate) fn fires_at(&self, at: Now, timer: Timer) -> bool {
-        self.buckets.get(&(at.0 / TICK_NS)).is_some_and(|timers| timers.contains(&timer))
+        self.ticks.get(&(at.0 / TICK_NS)).is_some_and(|timers| timers.contains(&timer))
     }
 
     /// Whether the timer will fire at all.
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.buckets.values().any(|timers| timers.contains(&timer))
+        self.ticks.values().any(|timers| timers.contains(&timer))
     }
 
     /// When a timer for this deadline fires at the latest.
@@ -52,12 +52,12 @@ impl Timers {
     }
 
     pub(crate) fn next(&self) -> Option<Now> {
-        self.buckets.first_key_value().map(|(tick, _)| Now(tick * TICK_NS))
+        self.ticks.first_key_value().map(|(tick, _)| Now(tick * TICK_NS))
     }
 
-    /// Takes one bucket that is due.
+    /// Takes the timers of one tick that is due.
     pub(crate) fn due(&mut self, now: Now) -> Option<Vec<Timer>> {
-        let entry = self.buckets.first_entry()?;
+        let entry = self.ticks.first_entry()?;
         (entry.key() * TICK_NS <= now.0).then(|| entry.remove())
     }
 }

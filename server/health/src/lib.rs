@@ -1,6 +1,7 @@
 //! The states of what the server depends on. The code that watches a dependency sets its state; `/ready`
 //! and the metrics read all of them.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 
 use std::fmt;

@@ -47,6 +47,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p throng-mesh --release
 //! ```
 #![cfg_attr(not(loom), forbid(unsafe_code))]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 
 pub mod bell;

@@ -37,7 +37,7 @@ impl Database for NoDatabase {
         Err(DatabaseDown)
     }
 
-    async fn settle(&self, _: &str) -> Result<(), DatabaseDown> {
+    async fn raise_marks(&self, _: &str) -> Result<(), DatabaseDown> {
         Err(DatabaseDown)
     }
 }

@@ -31,7 +31,7 @@ pub trait Database: Send + Sync + 'static {
         user: UserId,
     ) -> impl Future<Output = Result<Option<Arc<UserCard>>, DatabaseDown>> + Send;
     /// Raises the read marks of the users who were reading on a process that has ended.
-    fn settle(&self, process: &str) -> impl Future<Output = Result<(), DatabaseDown>> + Send;
+    fn raise_marks(&self, process: &str) -> impl Future<Output = Result<(), DatabaseDown>> + Send;
 }
 
 /// The database did not answer.
@@ -63,11 +63,8 @@ impl<D: Database> Executor<D> {
     /// `Refused` when the order was not done and the connection is good; `Broken` when it is unknown
     /// what was done.
     pub async fn execute(&self, order: Order) -> Result<Outcome, OrderFailure> {
-        let limit = match &order {
-            Order::Read { block_ms, .. } => self.timeout + Duration::from_millis(*block_ms),
-            _ => self.timeout,
-        };
-        timeout(limit, self.run(order))
+        let block_ms = if let Order::Read { block_ms, .. } = &order { *block_ms } else { 0 };
+        timeout(self.timeout + Duration::from_millis(block_ms), self.run(order))
             .await
             .unwrap_or(Err(OrderFailure::Broken { why: Failure::Timeout.name() }))
     }
@@ -152,9 +149,9 @@ impl<D: Database> Executor<D> {
             Order::Card { user } => {
                 self.database.card(user).await.map(Outcome::Card).map_err(database_down)
             }
-            Order::Settle { process } => {
-                let settled = self.database.settle(&process).await;
-                settled.map(|()| Outcome::Done).map_err(database_down)
+            Order::RaiseMarks { process } => {
+                let raised = self.database.raise_marks(&process).await;
+                raised.map(|()| Outcome::Done).map_err(database_down)
             }
         }
     }
@@ -195,7 +192,7 @@ impl<D: Database> Executor<D> {
                 Ok(value) => values.push(value),
                 Err(failure) => match order_failure(&failure) {
                     broken @ OrderFailure::Broken { .. } => return Err(broken),
-                    other => refused = Some(other),
+                    failure @ OrderFailure::Refused { .. } => refused = Some(failure),
                 },
             }
         }

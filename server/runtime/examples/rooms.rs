@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example rooms -- --listen 127.0.0.1:0` serves stock clients:
 //! ```js
-//! socket.emit("join", "lobby", ({ ok }) => {});   // members hear joined { room, id }
+//! socket.emit("join", "lobby", ({ ok }) => {});   // members receive joined { room, id }
 //! socket.emit("say", { room: "lobby", text: "hello" }, ({ ok }) => {});   // said { room, id, text }
 //! socket.emit("leave", "lobby", ({ ok }) => {});  // left { room, id }, as when a client disconnects
 //! ```
@@ -48,13 +48,13 @@ impl Handler for Tutorial {
         let Ok((name,)) = event.args::<(String,)>() else {
             return socket.ack(event.ack(), ok(false));
         };
-        let heard = match event.name() {
+        let sent = match event.name() {
             "join" if socket.is_in(&name) => return socket.room(&name).ack(event.ack(), ok(true)),
             "join" if socket.room(&name).join().is_ok() => "joined",
             "leave" if socket.room(&name).leave() => "left",
             _ => return socket.room(&name).ack(event.ack(), ok(false)),
         };
-        socket.room(&name).emit(heard, json!({ "room": name, "id": id }));
+        socket.room(&name).emit(sent, json!({ "room": name, "id": id }));
         socket.room(&name).ack(event.ack(), ok(true));
     }
 

@@ -4,6 +4,7 @@
 //! upgraded connections back to them.
 
 mod activity;
+mod cors;
 mod counters;
 mod linger;
 mod places;

@@ -21,6 +21,7 @@
 //!
 //! Settings are a value, [`Options`]; errors are [`StartError`], with an exit status for each.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 
 pub mod clock;

@@ -13,10 +13,12 @@
 mod accept;
 mod alarm;
 mod apply;
+mod awaited_head;
+mod connections;
 mod flush;
 mod heads;
 mod lanes;
-mod pipes;
+mod pipe;
 mod read;
 mod readiness;
 mod turn;

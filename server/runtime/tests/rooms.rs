@@ -151,7 +151,7 @@ fn members_hear_joins_messages_and_leaves_and_others_hear_nothing() {
     let refused = others[1].ask("say", json!({ "room": "lobby", "text": "from outside" }));
     assert_eq!(refused, json!({ "ok": false }));
 
-    // One leaves, one disconnects, one vanishes; each time the rest hear it.
+    // One leaves, one disconnects, one vanishes; each time the rest are notified.
     let mut left = members.remove(0);
     assert_eq!(left.ask("leave", json!("lobby")), json!({ "ok": true }));
     expect_left(&mut members, &left.id);

@@ -50,8 +50,8 @@ impl Database for StoreDatabase {
         Ok(row.map(|row| Arc::new(card(&row))))
     }
 
-    async fn settle(&self, process: &str) -> Result<(), DatabaseDown> {
+    async fn raise_marks(&self, process: &str) -> Result<(), DatabaseDown> {
         let (store, process) = (self.store.clone(), process.to_owned());
-        self.call("settle", async move { store.settle(&process).await }).await
+        self.call("raise_marks", async move { store.raise_marks(&process).await }).await
     }
 }

@@ -2,23 +2,22 @@
 
 use std::collections::VecDeque;
 
-use throng_chat::cluster::{ClusterInput, home_of};
-use throng_engine::ShardId;
-
+use throng_chat::cluster::ClusterInput;
 use throng_chat::{Chat, Notice};
+use throng_engine::{Keyed, ShardId, home_of};
 use throng_runtime::link::{ShardHandles, ToShard};
 
 const IS_SHARD: &str = "inputs go to the home of a room, or to each shard";
 
 pub struct Inputs {
     handles: ShardHandles<Chat>,
-    placement: [u8; 16],
+    keyed: Keyed,
     waiting: VecDeque<(ShardId, ToShard<Chat>)>,
 }
 
 impl Inputs {
     pub fn new(handles: ShardHandles<Chat>, placement: [u8; 16]) -> Inputs {
-        Inputs { handles, placement, waiting: VecDeque::new() }
+        Inputs { handles, keyed: Keyed::new(placement), waiting: VecDeque::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -34,7 +33,7 @@ impl Inputs {
         let shards = u8::try_from(self.handles.count()).expect("the number of shards is a byte");
         match input.room() {
             Some(room) => {
-                let home = home_of(self.placement, room, shards);
+                let home = home_of(&self.keyed, room, shards);
                 self.waiting.push_back((home, ToShard::Notice(Notice::Cluster(input))));
             }
             None => self.push_all(|| ToShard::Notice(Notice::Cluster(input.clone()))),

@@ -21,7 +21,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8090");
     assert_eq!(config.server.list, [RoomEntry::new(1, "Lobby"), RoomEntry::new(2, "Lounge")]);
     let defaults = Settings::default();
-    assert_eq!(config.core, defaults);
+    assert_eq!(config.chat, defaults);
     assert!(shown.iter().all(|shown| shown.origin == "default"));
 }
 
@@ -31,7 +31,7 @@ fn flags_win_over_the_file() {
     flags.set("shards", 3_u32);
     let toml = "shards = 2\nping_interval_ms = 1000\n[http]\nengine_paths = [\"/x/\"]\n";
     let (config, shown) = load_toml(toml, flags).expect("it is valid");
-    assert_eq!((config.server.shards, config.core.engine.ping_interval_ms), (3, 1000));
+    assert_eq!((config.server.shards, config.chat.engine.ping_interval_ms), (3, 1000));
     assert_eq!(config.policy.endpoint("/x"), Some(Endpoint::SocketIo));
     assert_eq!(config.policy.endpoint("/socket.io"), None);
     let origin =
@@ -169,7 +169,7 @@ fn rooms_have_distinct_ids() {
 #[test]
 fn unlimited_lifts_rates_on_loopback_only() {
     let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
-    assert_eq!((config.core.publish_per_s, config.core.join_per_s), (0, 0));
+    assert_eq!((config.chat.publish_per_s, config.chat.join_per_s), (0, 0));
     assert_eq!((config.server.connections_per_ip_max, config.rest.api_per_minute), (0, 0));
     let public = faults("unlimited = true\nlisten = \"0.0.0.0:80\"\n");
     assert!(public[0].contains("loopback"));
@@ -202,12 +202,12 @@ fn one_request_timeout_holds_for_the_engine_and_the_api() {
 #[test]
 fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
     let (config, _) = load(None, Flags::default()).expect("the defaults are valid");
-    assert!(config.backplane.is_none() && !config.core.cluster);
+    assert!(config.backplane.is_none() && !config.chat.cluster);
     let mut flags = Flags::default();
     flags.set("redis.url", "redis://u:s3cret@r.example/2");
     let (config, shown) = load_toml("[redis]\nlease_ms = 5000\n", flags).expect("it is valid");
     let backplane = config.backplane.expect("the driver is redis");
-    assert!(config.core.cluster);
+    assert!(config.chat.cluster);
     assert_eq!((backplane.redis.url.database, backplane.cluster.lease_ms), (2, 5000));
     let url = shown.iter().find(|shown| shown.key == "redis.url").expect("it is shown");
     assert_eq!(url.value, "redis://u:…@r.example:6379/2");
@@ -225,11 +225,11 @@ fn a_redis_url_chooses_the_driver_and_its_password_is_not_shown() {
 fn a_database_server_numbers_the_messages_and_has_its_limits() {
     let (config, _) =
         load_toml("database = \"sqlite:x.db\"\n", Flags::default()).expect("it is valid");
-    assert!(!config.core.store_numbers, "a file has one writer");
+    assert!(!config.chat.store_numbers, "a file has one writer");
     let toml = "database = \"postgres://db/throng\"\n[store]\nreaders = 9\nwriters = 3\n\
                 answer_timeout_ms = 700\nbusy_timeout_ms = 300\n";
     let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
-    assert!(config.core.store_numbers && !config.core.cluster);
+    assert!(config.chat.store_numbers && !config.chat.cluster);
     let store = config.store;
     assert_eq!((store.readers, store.writers), (9, 3));
     let limits = (store.answer_timeout_ms, store.busy_timeout_ms);

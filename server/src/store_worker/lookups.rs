@@ -24,7 +24,13 @@ impl Lookups {
         match command {
             Command::Authenticate { session, token } => self.tokens.push((session, token)),
             Command::Reads { user, load } => self.users.push((user, load)),
-            other => return Some(other),
+            other @ (Command::CheckTokens { .. }
+            | Command::Append { .. }
+            | Command::CreateRoom { .. }
+            | Command::LoadRoom { .. }
+            | Command::Fetch { .. }
+            | Command::SaveRead { .. }
+            | Command::SaveImage { .. }) => return Some(other),
         }
         None
     }

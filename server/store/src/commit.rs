@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Raises the user's read mark of a room to `seq`; a lower mark changes nothing. Notes whether
-    /// the user is reading the room on this node: if the process ends meanwhile, [`Store::settle`]
+    /// the user is reading the room on this node: if the process ends meanwhile, [`Store::raise_marks`]
     /// counts everything in the room as read. Ordered with the calls of [`Store::append`].
     ///
     /// # Errors
@@ -131,7 +131,9 @@ impl Committer {
                 assert_eq!(outcomes.len(), batch.len(), "every job has its outcome");
                 let repeats = outcomes.iter().map(|outcome| match outcome {
                     JobOutcome::Placed { repeats, .. } => repeats.len() as u64,
-                    _ => 0,
+                    JobOutcome::UnknownRoom
+                    | JobOutcome::OutOfSequence { .. }
+                    | JobOutcome::Done => 0,
                 });
                 self.metrics.counters.repeats.fetch_add(repeats.sum(), Relaxed);
                 for (job, outcome) in batch.drain(..).zip(outcomes) {

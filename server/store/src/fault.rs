@@ -164,7 +164,16 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
             StorageFault::of_database(error).is_some()
         }
         StoreError::Corrupt(_) => false,
-        _ => true,
+        StoreError::Database(_)
+        | StoreError::Busy
+        | StoreError::Closed
+        | StoreError::LowDisk
+        | StoreError::Unanswered
+        | StoreError::Migration(_)
+        | StoreError::File { .. }
+        | StoreError::Emptied(_)
+        | StoreError::InUse { .. }
+        | StoreError::Url(_) => true,
     }
 }
 

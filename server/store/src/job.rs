@@ -117,7 +117,7 @@ impl Job {
     pub fn doubt(self, error: StoreError) {
         match self {
             Job::Append { reply, .. } => drop(reply.send(Err(AppendError::Unknown(error)))),
-            other => other.refuse(error),
+            other @ (Job::SaveRead { .. } | Job::Flush { .. }) => other.refuse(error),
         }
     }
 

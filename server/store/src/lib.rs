@@ -129,8 +129,8 @@ pub async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
 }
 
 impl Store {
-    /// Opens the database, creates what is missing, applies pending migrations, settles the users
-    /// who were reading on an earlier node of this name, and starts the group commit and the watch on
+    /// Opens the database, creates what is missing, applies pending migrations, raises the read
+    /// marks of users who were reading on an earlier node of this name, and starts the group commit and the watch on
     /// the current tokio runtime.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Store {
         let watching = Mutex::new(Some(Watching { task, _lock: lock }));
         let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
         let store = Self { shared: Arc::new(shared) };
-        store.settle(&store.options().node).await?;
+        store.raise_marks(&store.options().node).await?;
         Ok(store)
     }
 

@@ -73,8 +73,8 @@ throng_tables::settings! {
     health: Health = Health::default();
     /// Whether a database file is locked against other processes; off where a test stands in for them.
     is_exclusive: bool = true;
-    /// Name of this node among those that share the database. Users who were in a room on a node of
-    /// this name before are settled by [`crate::Store::open`].
+    /// Name of this node among those that share the database. [`crate::Store::open`] raises the read
+    /// marks of users who were in a room on a node of this name before.
     node: String = "local".to_owned();
     /// Cost of a password hash.
     password_cost: PasswordCost = PasswordCost::default();

@@ -19,17 +19,17 @@ impl Store {
         rows.iter().map(|row| narrow(row.try_get(0)?, "room id")).collect()
     }
 
-    /// Settles the rooms of a node that has ended: raises the read mark of each user who was
+    /// Ends the reading on a node that has ended: raises the read mark of each user who was
     /// reading there to the end of the room, and forgets that they are reading. A second call
     /// changes nothing.
     ///
     /// # Errors
     /// The database failed; nothing was changed.
-    pub async fn settle(&self, node: &str) -> Result<(), StoreError> {
-        self.db().retried(|| self.try_settle(node)).await
+    pub async fn raise_marks(&self, node: &str) -> Result<(), StoreError> {
+        self.db().retried(|| self.try_raise_marks(node)).await
     }
 
-    async fn try_settle(&self, node: &str) -> Result<(), StoreError> {
+    async fn try_raise_marks(&self, node: &str) -> Result<(), StoreError> {
         let dialect = self.db().dialect;
         let raise = format!(
             "INSERT INTO read_marks (user_id, room_id, seq)

@@ -39,7 +39,7 @@ async fn writes(store: &Store, user: u32, number: u8) -> Vec<(&'static str, Resu
         ("upload", shown(store.save_image(ImageKind::Messages, image(number)).await)),
         ("avatar", shown(store.set_avatar(user, &format!("/{number}.svg")).await)),
         ("room", shown(store.create_room(100 + u32::from(number)).await)),
-        ("settling", shown(store.settle("gone").await)),
+        ("raising marks", shown(store.raise_marks("gone").await)),
     ]
 }
 
@@ -94,8 +94,8 @@ async fn storage_that_takes_no_byte_is_reported_and_heals() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(0), ..limit }).expect("limit");
     for (what, outcome) in writes(&bench.store, user, 2).await {
-        // Settling has nothing to write.
-        assert!(outcome.is_err() || what == "settling", "{what}");
+        // There are no marks to raise.
+        assert!(outcome.is_err() || what == "raising marks", "{what}");
     }
     bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
     bench.until("disk", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;

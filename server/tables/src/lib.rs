@@ -5,6 +5,7 @@
 //! `server/docs/settings.md` are read from that table. [`metrics!`] makes a struct of counters and
 //! the table of its families; `/metrics` and `server/docs/metrics.md` are written from it.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 #![warn(missing_docs)]
 
 pub mod metrics;

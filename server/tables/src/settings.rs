@@ -132,7 +132,7 @@ impl Raw {
     pub fn text(&self) -> Option<&str> {
         match self {
             Raw::Text(text) => Some(text),
-            _ => None,
+            Raw::Switch(_) | Raw::Number(_) | Raw::List(_) | Raw::Table(_) | Raw::Other(_) => None,
         }
     }
 }
@@ -170,10 +170,8 @@ impl Value for bool {
     }
 
     fn read(raw: &Raw, (): &()) -> Option<bool> {
-        match raw {
-            Raw::Switch(value) => Some(*value),
-            _ => None,
-        }
+        let Raw::Switch(value) = raw else { return None };
+        Some(*value)
     }
 
     fn show(&self) -> String {

@@ -1,4 +1,4 @@
-//! Bodies, heads and early answers: what strangers hold, and what is heard of a refusal.
+//! Bodies, heads and early answers: what strangers hold, and what arrives of a refusal.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

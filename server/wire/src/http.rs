@@ -5,14 +5,13 @@ mod answer;
 mod client;
 mod head;
 mod proxy;
+mod upgrade;
 
 pub use answer::{EngineError, refusal, retry_after_s, switching_protocols};
 pub use client::{Caller, Client, ClientKey, Forwarded, Peer, TrustedProxies, TrustedProxy};
-pub use head::{
-    FIELDS_MAX, HEAD_BYTES_MAX, Head, Request, Upgrade, first_protocol, head, is_same_origin,
-    is_websocket_key,
-};
+pub use head::{FIELDS_MAX, HEAD_BYTES_MAX, Head, Request, head, is_same_origin};
 pub use proxy::{PROXY_BYTES_MAX, Proxied, ProxyHeader, proxy_header};
+pub use upgrade::{UPGRADE_REQUIRED, Upgrade};
 
 pub use crate::Fault;
 

@@ -5,15 +5,17 @@
 
 mod decode;
 mod encode;
+mod event_data;
 
 pub use decode::{
-    Event, Kind, Limits, Packet, decode, event, first_arg, is_plain_event, is_reserved,
-    without_args,
+    Event, Kind, Limits, Packet, decode, decode_with_event, event, first_arg, is_plain_event,
+    is_reserved, without_args,
 };
 pub use encode::{
     begin_event, end_event, put_ack, put_binary_ack, put_binary_event, put_connect,
     put_connect_error, put_disconnect, put_event, put_event_array, put_json_str,
 };
+pub use event_data::EventData;
 
 pub use crate::Fault;
 

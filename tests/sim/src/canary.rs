@@ -13,7 +13,7 @@ pub enum Canary {
     SwapDeliveries,
     /// Leaves are messages that may be lost.
     DropLeave,
-    /// A late answer reaches the slot's next tenant.
+    /// A late answer reaches the next session in the slot.
     WrongGeneration,
     /// A join is answered without its ack.
     LoseAck,

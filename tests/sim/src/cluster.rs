@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use throng_chat::cluster::{ClusterInput, Signal, home_of};
+use throng_chat::cluster::{ClusterInput, Signal};
 use throng_chat::store::Repeat;
 use throng_chat::{AppendFault, Appended, NewMessage, Reply, RoomId, Seq};
 use throng_cluster::model::{Mode, Server};
 use throng_cluster::{Event, Failure, NumberFault, Numbers, Order, OrderId, Outcome, PublishId};
-use throng_engine::{Now, ShardId};
+use throng_engine::{Keyed, Now, ShardId, home_of};
 
 use crate::backplane::{Asker, Backplane};
 use crate::canary::Canary;
@@ -232,8 +232,8 @@ impl World {
     /// Gives the input to the shards that it concerns.
     fn deliver_input(&mut self, node: usize, input: &ClusterInput) {
         let shards = self.shards_of(node);
-        let placement = Node::placement(node);
-        let home = input.room().map(|room| home_of(placement, room, self.scenario.shards));
+        let keyed = Keyed::new(Node::placement(node));
+        let home = input.room().map(|room| home_of(&keyed, room, self.scenario.shards));
         for (index, shard) in self.nodes[shards].iter_mut().enumerate() {
             if home.is_none_or(|home| home == ShardId(index as u8)) {
                 shard.cluster.push_back(input.clone());
@@ -253,8 +253,8 @@ impl World {
             Order::Card { user } => {
                 Outcome::Card(self.store.data.users.get(user.0 as usize - 1).cloned())
             }
-            Order::Settle { process } => {
-                self.store.settle(process);
+            Order::RaiseMarks { process } => {
+                self.store.raise_marks(process);
                 Outcome::Done
             }
             other => unreachable!("{} is not for SQL", other.name()),

@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Those who were reading on a process that is no more have read to the end.
-    pub fn settle(&mut self, process: &str) {
+    pub fn raise_marks(&mut self, process: &str) {
         let rows: Vec<_> = self.reading.iter().filter(|row| row.0 == process).cloned().collect();
         for row in rows {
             let last = self.data.last_seq(row.2);

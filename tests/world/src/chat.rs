@@ -4,9 +4,9 @@ mod store;
 
 use std::sync::Arc;
 
-use throng_chat::cluster::{ClusterInput, home_of};
+use throng_chat::cluster::ClusterInput;
 use throng_chat::{Chat, Command, Notice, Settings, Start, UserCard};
-use throng_engine::{Eio, EngineRequest, Input, SessionId, Transport};
+use throng_engine::{Eio, EngineRequest, Input, Keyed, SessionId, Transport, home_of};
 
 pub use store::{Row, Store, hash, token};
 
@@ -67,7 +67,8 @@ impl World {
     /// Gives an input of the cluster to the shards that it concerns.
     pub fn cluster(&mut self, input: ClusterInput) {
         let shards = self.shards().count() as u8;
-        let home = input.room().map(|room| home_of(PLACEMENT, room, shards));
+        let keyed = Keyed::new(PLACEMENT);
+        let home = input.room().map(|room| home_of(&keyed, room, shards));
         let is_for = |shard| home.is_none_or(|home| home == shard);
         self.report_to(is_for, || Input::Notice(Notice::Cluster(input.clone())));
     }

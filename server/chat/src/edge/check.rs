@@ -44,22 +44,15 @@ impl Edge {
     }
 
     /// Returns how many of the session's memberships are in the fan-out.
-    fn check_memberships(&self, local: &Local) -> usize {
+    fn check_memberships(&self, local: &LocalSession) -> usize {
         let mut members = 0;
-        for (place, membership) in local.rooms.iter().enumerate() {
-            let Membership { room, membership_id, joining, index, .. } = *membership;
+        local.memberships.check();
+        for membership in local.memberships.iter() {
+            let Membership { room, joining, index, .. } = *membership;
             let identity = local.identity.expect("only an identified session has memberships");
             assert!(joining > 0 || index.is_some(), "a membership is awaited or confirmed");
-            let others = || local.rooms[..place].iter();
-            let is_twin = |other: &Membership| other.membership_id == membership_id;
-            assert!(!others().any(is_twin), "a membership has its own identifier");
-            let of_room = |other: &&Membership| other.room == room;
-            let is_second = |other: &Membership| !(other.is_leaving || membership.is_leaving);
-            assert!(!others().filter(of_room).any(is_second), "a session joins a room once");
             let Some(index) = index else { continue };
             members += 1;
-            let is_double = |other: &Membership| other.index.is_some();
-            assert!(!others().filter(of_room).any(is_double), "a session is a room's member once");
             let room = self.rooms.get(&room).expect("a member's room is known");
             let member = room.members.iter().as_slice().get(index as usize);
             let member = member.expect("an index points to a member");
@@ -111,7 +104,7 @@ impl Edge {
             assert!(seen.insert((*session, *membership_id)), "a leave is owed once");
             let local = self.locals.get(session.slot() as usize).and_then(Option::as_deref);
             let Some(local) = local.filter(|local| local.session == *session) else { continue };
-            let membership = local.rooms.iter().find(|other| other.membership_id == *membership_id);
+            let membership = local.memberships.iter().find(|other| other.id == *membership_id);
             let is_over = membership.is_none_or(|other| other.is_leaving && other.room == *room);
             assert!(is_over, "a membership whose leave is owed is not live");
         }

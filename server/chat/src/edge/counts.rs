@@ -73,7 +73,7 @@ impl Edge {
         // What was shed may be of a session that has ended since, or lost its identity.
         let Some(local) = self.local(session) else { return };
         let Some(user) = local.identity.map(|identity| identity.user) else { return };
-        rooms.retain(|room| !local.rooms.iter().any(|membership| membership.room == *room));
+        rooms.retain(|room| !local.memberships.iter().any(|membership| membership.room == *room));
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
         let Reads::Ready(marks) = &entry.reads else {
             return; // Counts follow when the marks have been loaded.

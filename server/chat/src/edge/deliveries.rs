@@ -1,4 +1,4 @@
-//! What homes say: answers, rosters and the fan-out.
+//! Deliveries of homes: answers, rosters and the fan-out.
 
 use throng_engine::canary::{Canary, is_armed};
 
@@ -23,7 +23,7 @@ impl Edge {
                 if self.is_late(session, engine) {
                     return;
                 }
-                match self.answered_join(session, membership_id) {
+                match self.live(session).memberships.answered(membership_id) {
                     Some(Membership { joining: 0, index: None, .. }) => {
                         self.end_membership(session, membership_id);
                     }
@@ -104,21 +104,6 @@ impl Edge {
         is_late
     }
 
-    /// A home has answered one of the joins of the membership. `None` if the membership is over: its end
-    /// overtook the answer.
-    fn answered_join(
-        &mut self,
-        session: SessionId,
-        membership_id: MembershipId,
-    ) -> Option<&mut Membership> {
-        let mut memberships = self.live(session).rooms.iter_mut();
-        let membership =
-            memberships.find(|membership| membership.membership_id == membership_id)?;
-        let joining = membership.joining.checked_sub(1);
-        membership.joining = joining.expect("a home answers each join once");
-        Some(membership)
-    }
-
     pub(super) fn joined(
         &mut self,
         session: SessionId,
@@ -129,8 +114,9 @@ impl Edge {
         if self.is_late(session, engine) {
             return;
         }
-        let user = self.live(session).identity.map(|identity| identity.user);
-        let Some(membership) = self.answered_join(session, membership_id) else {
+        let local = self.live(session);
+        let user = local.identity.map(|identity| identity.user);
+        let Some(membership) = local.memberships.answered(membership_id).copied() else {
             engine.counters.stale_deliveries += 1;
             return;
         };
@@ -146,8 +132,7 @@ impl Edge {
         let room = self.rooms.entry(room_id).or_default();
         let tag = MemberTag { user, presence_mode, has_roster: false };
         let index = room.members.add(session, tag, engine);
-        let mut memberships = self.live(session).rooms.iter_mut();
-        let membership = memberships.find(|membership| membership.membership_id == membership_id);
+        let membership = self.live(session).memberships.get_mut(membership_id);
         membership.expect("it was found above").index = Some(index);
     }
 
@@ -194,13 +179,7 @@ impl Edge {
         frame: &Bytes,
         engine: &mut Engine,
     ) {
-        let index = self.local(session).and_then(|local| {
-            local
-                .rooms
-                .iter()
-                .filter(|membership| membership.room == room)
-                .find_map(|membership| membership.index)
-        });
+        let index = self.local(session).and_then(|local| local.memberships.index_in(room));
         let Some(index) = index else {
             // The member left while the frame was under way.
             engine.counters.stale_deliveries += 1;

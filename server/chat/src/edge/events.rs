@@ -113,18 +113,16 @@ impl Edge {
         let card = entry.card.clone();
         self.quotas.take_join(now, user)?;
         let local = self.live(session);
-        let known =
-            local.rooms.iter().find(|membership| membership.room == room && !membership.is_leaving);
+        let known = local.memberships.current(room);
         if known.is_some_and(|membership| membership.joining == u16::MAX) {
             return Err(Refusal::Busy.into());
         }
-        let known = known.map(|membership| membership.membership_id);
-        let memberships = local.rooms.iter().filter(|membership| !membership.is_leaving).count();
-        if known.is_none() && !is_exclusive && memberships >= rooms_max {
+        let known = known.map(|membership| membership.id);
+        let memberships = local.memberships.iter().filter(|membership| !membership.is_leaving);
+        if known.is_none() && !is_exclusive && memberships.count() >= rooms_max {
             return Err(Refusal::RoomLimit.into());
         }
-        let membership_id =
-            known.unwrap_or(MembershipId(local.last_membership_id.0.wrapping_add(1)));
+        let membership_id = known.unwrap_or_else(|| local.memberships.next_id());
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request =
@@ -133,16 +131,7 @@ impl Edge {
             cx.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy.into());
         }
-        let local = self.live(session);
-        match local.rooms.iter_mut().find(|membership| membership.membership_id == membership_id) {
-            Some(membership) => membership.joining += 1,
-            None => {
-                local.last_membership_id = membership_id;
-                let membership =
-                    Membership { room, membership_id, joining: 1, is_leaving: false, index: None };
-                local.rooms.push(membership);
-            }
-        }
+        self.live(session).memberships.joining(room, membership_id);
         if is_exclusive {
             // In the order asked, whatever the home says: what comes next is from the new room.
             for owed in self.end_memberships(session, |membership| membership.room != room) {
@@ -175,20 +164,15 @@ impl Edge {
             return Err(Refusal::UnknownRoom.into());
         }
         let local = self.live(session);
-        let membership = local
-            .rooms
-            .iter_mut()
-            .find(|membership| membership.room == room && !membership.is_leaving);
-        if let Some(membership) = membership {
-            // The membership lasts until home has answered, so that the leaver receives everything
+        if let Some(membership) = local.memberships.current_mut(room) {
+            // The membership lasts until home has answered, so that the client receives everything
             // that was published before it left.
             membership.is_leaving = true;
-            let membership_id = membership.membership_id;
+            let membership_id = membership.id;
             self.send_leave(LeaveDue { room, session, membership_id, answer: Some(ack) }, cx);
             return Ok(());
         }
-        local.last_membership_id = MembershipId(local.last_membership_id.0.wrapping_add(1));
-        let membership_id = local.last_membership_id;
+        let membership_id = local.memberships.next_id();
         self.quotas.take_join(cx.engine.now(), user)?;
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
@@ -218,7 +202,7 @@ impl Edge {
         let image_bytes_max = self.settings.image_bytes_max as usize;
         let time = time.unwrap_or_else(|| server_time(cx.engine.unix_ms()));
         let local = self.live(session);
-        if !local.rooms.iter().any(|membership| membership.room == room && !membership.is_leaving) {
+        if local.memberships.current(room).is_none() {
             return Err(Refusal::NotMember.into());
         }
         self.quotas.take_publish(now, user)?;
@@ -276,7 +260,7 @@ impl Edge {
         outcome: Result<Box<str>, ImageFault>,
         cx: &mut Context<'_>,
     ) {
-        let is_awaited = |local: &&mut Local| {
+        let is_awaited = |local: &&mut LocalSession| {
             let awaited = local.pending.as_ref().and_then(|pending| pending.awaited.as_ref());
             matches!(awaited, Some(Awaited::Image { .. }))
         };

@@ -1,4 +1,4 @@
-//! Stays of sessions in rooms, and the leaves that homes do not know of yet.
+//! The end of memberships, and the leaves that homes do not know of yet.
 
 use super::*;
 
@@ -7,23 +7,18 @@ impl Edge {
     /// answers a leave after the session has ended, and one of a room that it was never in.
     pub(super) fn end_membership(&mut self, session: SessionId, membership_id: MembershipId) {
         self.note_session(session);
-        let Some(local) = self.local(session) else { return };
-        let Some(place) =
-            local.rooms.iter().position(|membership| membership.membership_id == membership_id)
-        else {
-            return;
-        };
-        let Membership { room: room_id, index, .. } = local.rooms.remove(place);
-        let Some(index) = index else { return }; // Home has not confirmed it.
+        let local = self.local(session);
+        let ended = local.and_then(|local| local.memberships.end(membership_id));
+        // Without a place, home has not confirmed it.
+        let place = ended.and_then(|ended| Some((ended.room, ended.index?)));
+        let Some((room_id, index)) = place else { return };
         let room = self.rooms.get_mut(&room_id).expect("a member's room is known");
         let moved = room.members.remove(index);
         if room.members.is_empty() {
             self.rooms.remove(&room_id);
         }
         if let Some(moved) = moved {
-            let mut memberships = self.live(moved).rooms.iter_mut();
-            let membership = memberships.find(|m| m.room == room_id && m.index.is_some());
-            membership.expect("a member has a membership").index = Some(index);
+            self.live(moved).memberships.listed_mut(room_id).index = Some(index);
         }
     }
 

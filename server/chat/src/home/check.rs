@@ -60,8 +60,8 @@ impl Home {
             assert!(self.rooms.contains_key(id), "an unconfirmed room is kept meanwhile");
             assert!(self.creating.contains_key(id), "joins wait for its confirmation");
         }
-        for (id, request, _) in &self.decided {
-            assert_eq!(request.room(), Some(*id), "a decided request names its room");
+        for (id, request, _) in &self.ready_requests {
+            assert_eq!(request.room(), Some(*id), "a request that goes on names its room");
         }
     }
 
@@ -70,14 +70,14 @@ impl Home {
             let is_coming = mark.is_saving() || self.unsaved.contains(key);
             assert!(is_coming, "a mark that is not saved is being saved, or will be");
         }
-        self.lately_left.check();
+        self.recently_left.check();
     }
 
     fn check_deadlines(&self) {
         let owes = [
             ("rooms", !self.dirty.is_empty()),
             ("tips", !self.tips_due.is_empty()),
-            ("answers", !(self.publish_answers.is_empty() && self.decided.is_empty())),
+            ("answers", !(self.publish_answers.is_empty() && self.ready_requests.is_empty())),
             ("read marks", !self.unsaved.is_empty()),
             ("readings", !self.readings.is_empty()),
             ("room look-ups", !self.loads_due.is_empty()),
@@ -103,7 +103,7 @@ struct Sums {
 impl Room {
     fn check(&self, sums: &mut Sums) {
         self.roster.check();
-        self.log.check();
+        self.messages.check();
         sums.members += self.roster.members() as u64;
         sums.users += self.roster.online() as usize;
         sums.remote += self.roster.remote();
@@ -117,8 +117,12 @@ impl Room {
             !(is_listening && self.roster.has_unsent()) || self.is_dirty,
             "owed rosters are sent"
         );
-        let is_busy = !self.committing.is_empty() || self.is_commit_unsent || self.log.awaits_own();
+        let is_busy =
+            !self.committing.is_empty() || self.is_commit_unsent || self.messages.awaits_own();
         assert!(self.backlog.is_empty() || is_busy || self.is_dirty, "a backlog is committed");
-        assert!(self.log.fetch_at().is_none() || self.is_dirty, "missing messages are fetched");
+        assert!(
+            self.messages.fetch_at().is_none() || self.is_dirty,
+            "missing messages are fetched"
+        );
     }
 }

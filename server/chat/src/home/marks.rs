@@ -37,7 +37,7 @@ impl Home {
         }
         let mut present = Vec::new();
         for (id, room) in &self.rooms {
-            let mark = Mark { room: *id, seq: room.log.seq(), is_reading: true };
+            let mark = Mark { room: *id, seq: room.messages.seq(), is_reading: true };
             present.extend(room.roster.users_here().map(|card| (card.clone(), mark)));
         }
         present.into_iter().for_each(|(card, mark)| self.save(card, mark));

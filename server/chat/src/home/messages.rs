@@ -4,20 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::log::{Entry, Offered, Origin, SEQ_MAX};
+use super::numbered_message::{NumberedMessage, Origin};
+use super::reorder_buffer::{Offered, SEQ_MAX};
 use super::*;
-use crate::cluster::StoredMessage;
-use crate::store::{AppendFault, Appended, First, NewMessage, Repeat};
+use crate::store::{AppendFault, Appended, Repeat};
 
 /// Messages in one commit of one room.
 const APPEND_MAX: usize = 256;
-
-/// A publish on its way through the store.
-pub(super) struct PendingPublish {
-    author: Arc<UserCard>,
-    publish: Box<Publish>,
-    origin: Origin,
-}
 
 /// An answer to a publish that is not part of a fan-out.
 pub(super) struct PublishAnswer {
@@ -92,7 +85,7 @@ impl Home {
         self.next_id += 1;
         let id = self.next_id * i64::from(self.shards) + i64::from(self.shard.0);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let seq = Seq(room.log.seq().0 + 1);
+        let seq = Seq(room.messages.seq().0 + 1);
         room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
         if let Some(key) = key {
             self.cids.remember(self.now, key, (id, seq));
@@ -118,7 +111,7 @@ impl Home {
             Ok(_) | Err(AppendFault::StoreDown) => Refusal::StorageUnavailable,
             Err(AppendFault::Unknown) => {
                 if !self.settings.ephemeral {
-                    room.log.doubt(self.now, committed.len());
+                    room.messages.doubt(self.now, committed.len());
                 }
                 Refusal::UnknownOutcome
             }
@@ -195,7 +188,8 @@ impl Home {
     pub(super) fn start_append(&mut self, room_id: RoomId, now: Now, lanes: &mut Lanes) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         // The batch before must be handed on and sent first, so that neither can pile up.
-        let is_busy = !room.committing.is_empty() || room.is_commit_unsent || room.log.awaits_own();
+        let is_busy =
+            !room.committing.is_empty() || room.is_commit_unsent || room.messages.awaits_own();
         if is_busy || room.backlog.is_empty() {
             return;
         }
@@ -203,7 +197,7 @@ impl Home {
         let batch = room.backlog.iter().take(count).map(PendingPublish::row).collect();
         let first_seq = match self.numbering {
             Numbering::Home => unreachable!("its messages are numbered when they come"),
-            Numbering::HomeChecked => Some(Seq(room.log.seq().0 + 1)),
+            Numbering::HomeChecked => Some(Seq(room.messages.seq().0 + 1)),
             Numbering::Database | Numbering::Redis => None,
         };
         match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
@@ -214,52 +208,25 @@ impl Home {
             }
         }
     }
-
-    // ---- tips ---------------------------------------------------------------------------------
-
-    pub(super) fn note_tip(&mut self, room_id: RoomId) {
-        let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        // Clients are sent no room that may not exist.
-        if !(room.is_tip_due || self.unknown.contains(&room_id)) {
-            room.is_tip_due = true;
-            self.tips_due.push(room_id);
-        }
-    }
-
-    pub(super) fn send_tips(&mut self, now: Now, lanes: &mut Lanes) {
-        if self.tips_due.is_empty() {
-            return;
-        }
-        if self.next_tip_at > now {
-            return self.retry(self.next_tip_at);
-        }
-        while let Some(room_id) = self.tips_due.pop() {
-            if lanes.delivery_slots_min() <= RESERVED_SLOTS {
-                self.tips_due.push(room_id);
-                return self.retry(now.plus_ms(LANE_RETRY_MS));
-            }
-            let room = self.rooms.get_mut(&room_id).expect("a room whose tip is due is known");
-            room.is_tip_due = false;
-            let seq = room.log.seq();
-            for to in lanes.shards() {
-                lanes.deliver(to, Delivery::Tip { room: room_id, seq });
-            }
-        }
-        self.next_tip_at = now.plus_ms(u64::from(self.settings.unread_window_ms) / 2);
-    }
 }
 
 impl Room {
     /// Takes a numbered message into the room's order, and with it what waited for it. One that was
     /// taken before only answers its publisher.
-    pub(super) fn take(&mut self, now: Now, seq: Seq, entry: Entry, scratch: &mut String) -> Taken {
-        match self.log.offer(now, seq, entry) {
-            Offered::Next(entry) => {
-                self.write(seq, entry, scratch);
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        seq: Seq,
+        message: NumberedMessage,
+        scratch: &mut String,
+    ) -> Taken {
+        match self.messages.offer(now, seq, message) {
+            Offered::Next(message) => {
+                self.write(seq, message, scratch);
                 self.hand_on(scratch);
                 Taken::InOrder
             }
-            Offered::Known(Entry { id, origin, .. }) => {
+            Offered::Known(NumberedMessage { id, origin, .. }) => {
                 Taken::Known(origin.map(|origin| PublishAnswer { origin, outcome: Ok((id, seq)) }))
             }
             Offered::Ahead => Taken::Waits,
@@ -269,14 +236,14 @@ impl Room {
 
     /// Hands on what is next among what was kept.
     pub(super) fn hand_on(&mut self, scratch: &mut String) {
-        while let Some(entry) = self.log.pop() {
-            self.write(self.log.seq(), entry, scratch);
+        while let Some(message) = self.messages.pop() {
+            self.write(self.messages.seq(), message, scratch);
         }
     }
 
     /// Writes the message's frames into the batch.
-    fn write(&mut self, seq: Seq, entry: Entry, scratch: &mut String) {
-        let Entry { id, author, publish, origin } = entry;
+    fn write(&mut self, seq: Seq, message: NumberedMessage, scratch: &mut String) {
+        let NumberedMessage { id, author, publish, origin } = message;
         let key = (self.id, seq, id);
         let batch =
             self.batch.get_or_insert_with(|| Batch { messages: Vec::new(), shared: Vec::new() });
@@ -297,35 +264,6 @@ impl Room {
             publisher: origin.map(|origin| origin.publisher),
             ack: origin.and_then(|origin| origin.ack),
         });
-    }
-}
-
-impl PendingPublish {
-    fn row(&self) -> NewMessage {
-        NewMessage {
-            user: self.author.id,
-            msg: self.publish.msg.clone(),
-            img: self.publish.img.clone(),
-            time: self.publish.time.clone(),
-            cid: self.publish.cid.clone(),
-        }
-    }
-
-    /// The same request, about what its author said the first time.
-    fn saying(mut self, first: First) -> PendingPublish {
-        let First { msg, img, time } = first;
-        self.publish = Box::new(Publish { msg, img, time, cid: self.publish.cid.take() });
-        self
-    }
-
-    fn stored(&self, seq: Seq, id: i64) -> StoredMessage {
-        let NewMessage { msg, img, time, .. } = self.row();
-        StoredMessage { seq, id, author: self.author.clone(), msg, img, time }
-    }
-
-    fn numbered(self, id: i64) -> Entry {
-        let PendingPublish { author, publish, origin } = self;
-        Entry { id, author, publish, origin: Some(origin) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What other nodes report about this home's rooms. It is taken as it comes: unknown rooms are looked
 //! up, repetitions change nothing, and numbers that cannot be are ignored.
 
-use super::log::{Entry, SEQ_MAX};
 use super::messages::{PublishAnswer, Taken};
+use super::numbered_message::NumberedMessage;
+use super::reorder_buffer::SEQ_MAX;
 use super::*;
 use crate::cluster::{ClusterInput, NodeIx, StoredMessage};
 use throng_engine::home_of;
 
-/// Rooms that another node spoke of and the store is asked about.
+/// Rooms that another node named and the store is asked about.
 pub(super) const UNKNOWN_MAX: usize = 1024;
 /// Until the store is asked again about such a room.
 const LOAD_RETRY_MS: u64 = 1_000;
@@ -25,17 +26,17 @@ impl Home {
             ClusterInput::Tip { room, seq } => self.expect(room, seq, counters),
             ClusterInput::Present { room, node, joined, left } => {
                 for card in joined {
-                    self.enter_elsewhere(room, node, &card, counters);
+                    self.add_remote(room, node, &card, counters);
                 }
                 for (user, seq) in left {
-                    self.leave_elsewhere(room, node, user, seq);
+                    self.remove_remote(room, node, user, seq);
                 }
             }
             ClusterInput::Read { room, marks } => {
                 for (user, seq) in marks {
                     let known = self.rooms.get(&room).expect("it was found above");
                     let is_present = known.roster.has(user);
-                    self.end_elsewhere(user, room, seq.min(SEQ_MAX), is_present);
+                    self.remote_ended_reading(user, room, seq.min(SEQ_MAX), is_present);
                 }
             }
             ClusterInput::NodePresence { room, node, users } => {
@@ -71,7 +72,7 @@ impl Home {
         true
     }
 
-    /// Asks the store about the rooms that others spoke of.
+    /// Asks the store about the rooms that other nodes named.
     pub(super) fn load_rooms(&mut self, now: Now, lanes: &mut Lanes) {
         while let Some(room) = self.loads_due.first().copied() {
             if self.load_at > now {
@@ -97,7 +98,7 @@ impl Home {
         }
         let waiting = self.creating.remove(&room_id).expect("joins wait for an unconfirmed room");
         let refusal = outcome.is_err().then_some(Refusal::StorageUnavailable);
-        self.decided.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
+        self.ready_requests.extend(waiting.into_iter().map(|request| (room_id, request, refusal)));
         match outcome {
             Ok(Some(info)) => self.found(&info),
             Ok(None) => self.forget_room(room_id),
@@ -114,19 +115,19 @@ impl Home {
         self.unknown.remove(&info.id);
         self.add_room(info);
         let room = self.rooms.get_mut(&info.id).expect("it was added above");
-        room.log.expect(info.last_seq.min(SEQ_MAX), self.now);
+        room.messages.expect(info.last_seq.min(SEQ_MAX), self.now);
         self.note_tip(info.id);
         self.catch_up(info.id);
     }
 
-    /// There is no such room; who was said to be in it is nowhere.
+    /// There is no such room; users whom other nodes reported there are in no room.
     fn forget_room(&mut self, room_id: RoomId) {
         self.unknown.remove(&room_id);
         let room = self.rooms.remove(&room_id).expect("an unconfirmed room is kept meanwhile");
         self.dirty.retain(|dirty| *dirty != room_id);
         self.remote_present -= room.roster.remote();
         for user in room.roster.users() {
-            self.end_elsewhere(user, room_id, Seq(0), false);
+            self.remote_ended_reading(user, room_id, Seq(0), false);
         }
     }
 
@@ -142,14 +143,14 @@ impl Home {
                 continue;
             }
             read = read.max(seq);
-            match room.take(self.now, seq, Entry::from(message), &mut self.scratch) {
+            match room.take(self.now, seq, NumberedMessage::from(message), &mut self.scratch) {
                 Taken::InOrder | Taken::Waits => counters.cluster_messages += 1,
                 Taken::Beyond => counters.cluster_beyond += 1,
                 Taken::Known(_) => {}
             }
         }
         if !self.numbering.keeps_messages() {
-            while room.log.give_up_before(read) {
+            while room.messages.give_up_before(read) {
                 room.hand_on(&mut self.scratch);
             }
         }
@@ -162,17 +163,17 @@ impl Home {
             return;
         }
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        room.log.expect(seq, self.now);
+        room.messages.expect(seq, self.now);
         self.catch_up(room_id);
     }
 
     /// A room without members of this node needs no messages, only their number.
     fn catch_up(&mut self, room_id: RoomId) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        if room.log.is_missing() && room.roster.members() == 0 {
-            for (seq, entry) in room.log.skip_all() {
-                let accept = |origin| PublishAnswer { origin, outcome: Ok((entry.id, seq)) };
-                self.publish_answers.extend(entry.origin.map(accept));
+        if room.messages.is_missing() && room.roster.members() == 0 {
+            for (seq, message) in room.messages.skip_all() {
+                let accept = |origin| PublishAnswer { origin, outcome: Ok((message.id, seq)) };
+                self.publish_answers.extend(message.origin.map(accept));
             }
             self.note_tip(room_id);
         }
@@ -187,12 +188,12 @@ impl Home {
         counters: &mut Counters,
     ) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let Some(at) = room.log.fetch_at() else { return }; // Nothing is missing, or it was asked for.
-        let (after, upto) = room.log.missing();
+        let Some(at) = room.messages.fetch_at() else { return }; // Nothing is missing, or it was asked for.
+        let (after, upto) = room.messages.missing();
         let at = if at > now {
             at
         } else if lanes.command(Command::Fetch { room: room_id, after, upto }).is_ok() {
-            room.log.asked();
+            room.messages.asked();
             counters.fetches += 1;
             return;
         } else {
@@ -213,7 +214,7 @@ impl Home {
             Ok(messages) => {
                 // Other nodes do not know either what became of a batch of this one.
                 let must_report =
-                    self.settings.cluster && room.log.is_doubted() && !room.is_commit_unsent;
+                    self.settings.cluster && room.messages.is_doubted() && !room.is_commit_unsent;
                 let mut found = Vec::new();
                 for message in messages {
                     let seq = message.seq;
@@ -222,9 +223,9 @@ impl Home {
                         continue;
                     }
                     found.extend(must_report.then(|| message.clone()));
-                    room.take(self.now, seq, Entry::from(message), &mut self.scratch);
+                    room.take(self.now, seq, NumberedMessage::from(message), &mut self.scratch);
                 }
-                room.log.fetched(self.now, self.numbering.keeps_messages());
+                room.messages.fetched(self.now, self.numbering.keeps_messages());
                 room.hand_on(&mut self.scratch);
                 if !found.is_empty() {
                     room.is_commit_unsent = true;
@@ -233,7 +234,7 @@ impl Home {
             }
             Err(StoreDown) => {
                 counters.fetches_failed += 1;
-                room.log.not_fetched(self.now);
+                room.messages.not_fetched(self.now);
             }
         }
         self.catch_up(room_id);
@@ -241,7 +242,7 @@ impl Home {
 
     // ---- presence -----------------------------------------------------------------------------
 
-    fn enter_elsewhere(
+    fn add_remote(
         &mut self,
         room_id: RoomId,
         node: NodeIx,
@@ -254,24 +255,24 @@ impl Home {
             return;
         }
         let before = room.roster.remote();
-        let is_new = room.roster.enter_elsewhere(node, card);
+        let is_new = room.roster.add_remote(node, card);
         self.remote_present += room.roster.remote() - before;
         if is_new {
-            self.begin_elsewhere(card.id, room_id);
+            self.remote_began_reading(card.id, room_id);
         }
         self.note_online(room_id, is_new);
     }
 
-    fn leave_elsewhere(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
+    fn remove_remote(&mut self, room_id: RoomId, node: NodeIx, user: UserId, seq: Seq) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let before = room.roster.remote();
-        let is_new = room.roster.leave_elsewhere(node, user);
+        let is_new = room.roster.remove_remote(node, user);
         if !is_armed(Canary::KeepRemote) {
             self.remote_present -= before - room.roster.remote();
         }
         // A user that was not known to be there has read all the same.
         let is_present = room.roster.has(user);
-        self.end_elsewhere(user, room_id, seq.min(SEQ_MAX), is_present);
+        self.remote_ended_reading(user, room_id, seq.min(SEQ_MAX), is_present);
         self.note_online(room_id, is_new);
     }
 
@@ -289,10 +290,10 @@ impl Home {
         gone.retain(|user| !present.contains(user));
         // How far they have read only the store knows; see `ClusterInput::Resync`.
         for user in gone {
-            self.leave_elsewhere(room_id, node, user, Seq(0));
+            self.remove_remote(room_id, node, user, Seq(0));
         }
         for card in users {
-            self.enter_elsewhere(room_id, node, card, counters);
+            self.add_remote(room_id, node, card, counters);
         }
     }
 
@@ -304,7 +305,7 @@ impl Home {
     }
 
     /// How many are online in rooms that other nodes changed, for the REST API.
-    pub(super) fn log_online(&mut self, lanes: &mut Lanes) {
+    pub(super) fn send_online(&mut self, lanes: &mut Lanes) {
         for room in std::mem::take(&mut self.online_changed) {
             // A room that the store does not have is forgotten, and has no members.
             let online = self.rooms.get(&room).map_or(0, |known| known.roster.online());
@@ -320,7 +321,7 @@ impl Home {
         self.save_readers_again();
         for (id, room) in &self.rooms {
             for card in room.roster.users_here() {
-                self.unsent.repeat(*id, card, room.log.seq());
+                self.unsent.repeat(*id, card, room.messages.seq());
             }
         }
     }

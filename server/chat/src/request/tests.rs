@@ -1,5 +1,9 @@
 use super::*;
 
+fn event_data(json: &str) -> EventData {
+    EventData::parse(json).expect("an event")
+}
+
 /// As it comes from the engine, which takes pictures out of long events.
 fn parse(data: &str) -> ClientEvent {
     let found = if data.len() > 1000 { image::find(data) } else { None };
@@ -11,7 +15,7 @@ fn parse(data: &str) -> ClientEvent {
         }
         None => (data.to_owned(), None),
     };
-    ClientEvent::parse(data.into(), omitted, Some(1), false, 1000)
+    ClientEvent::parse(event_data(&data), omitted, Some(1), false, 1000)
 }
 
 #[test]
@@ -77,11 +81,13 @@ fn only_pictures_may_be_longer_than_an_event() {
         matches!(&message.img, Img::Literal(inside) if **inside == picture.as_bytes()["data:".len()..])
     );
     let arguments = Some(Omitted::Arguments);
-    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, false, 1000);
+    let event =
+        ClientEvent::parse(event_data(r#"["message"]"#), arguments.clone(), None, false, 1000);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
-    let event = ClientEvent::parse(r#"["message"]"#.into(), arguments.clone(), None, true, 1000);
+    let event =
+        ClientEvent::parse(event_data(r#"["message"]"#), arguments.clone(), None, true, 1000);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::BinaryUnsupported));
-    let event = ClientEvent::parse(r#"["dance"]"#.into(), arguments, None, false, 1000);
+    let event = ClientEvent::parse(event_data(r#"["dance"]"#), arguments, None, false, 1000);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::UnknownEvent));
     for not_a_picture in [
         format!(r#"["room",{{"roomid":1,"img":"{picture}"}}]"#),

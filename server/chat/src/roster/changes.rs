@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::Roster;
-use super::budgets::cost;
+use super::rates::cost;
 use super::sending::{Group, Sending};
 use crate::frames::{self, Meta};
 use crate::ids::{Seq, SessionId};
@@ -47,8 +47,8 @@ impl Roster {
             self.updates.sent_version = self.version;
         }
         if self.updates.changes.is_none() && self.updates.unsent.is_changed() {
-            if !(sending.can_pay(&self.updates.budgets.events)
-                && sending.can_pay(&self.updates.budgets.changes))
+            if !(sending.can_pay(self.updates.budgets.events, sending.rates.events)
+                && sending.can_pay(self.updates.budgets.changes, sending.rates.changes))
             {
                 return;
             }
@@ -78,10 +78,10 @@ impl Roster {
         let frame = round.frame(sending.seq);
         let receivers = u64::from(self.updates.receivers);
         self.updates.sent_version = self.version;
-        self.updates.budgets.events.spend(sending.now, cost(receivers, 0), sending.rates.events);
+        self.updates.budgets.events.charge(&sending.rates.events, sending.now, cost(receivers, 0));
         let bytes = receivers * frame.len() as u64;
         if bytes <= sending.rates.at_once {
-            self.updates.budgets.changes.spend(sending.now, bytes, sending.rates.changes);
+            self.updates.budgets.changes.charge(&sending.rates.changes, sending.now, bytes);
             self.broadcast(PresenceMode::Delta, &frame, true, sending);
             return;
         }
@@ -105,10 +105,14 @@ impl Roster {
                     && serial < round.serial
             });
             if is_receiver {
-                if !sending.can_pay(&self.updates.budgets.changes) {
+                if !sending.can_pay(self.updates.budgets.changes, sending.rates.changes) {
                     break;
                 }
-                self.updates.budgets.changes.spend(sending.now, len as u64, sending.rates.changes);
+                self.updates.budgets.changes.charge(
+                    &sending.rates.changes,
+                    sending.now,
+                    len as u64,
+                );
                 sending.count(1, len, true);
                 group.add(session);
             }

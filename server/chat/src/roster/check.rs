@@ -31,7 +31,7 @@ impl Roster {
             assert_eq!(present.card.id, *id, "a user has their own card");
             let here = sessions.remove(id).unwrap_or(0);
             assert_eq!(present.sessions, here, "a user's sessions are counted");
-            assert!(here > 0 || !present.nodes.is_empty(), "a user who is nowhere is not present");
+            assert!(here > 0 || !present.nodes.is_empty(), "a present user is on some node");
             let nodes: BTreeSet<NodeIx> = present.nodes.iter().copied().collect();
             assert_eq!(nodes.len(), present.nodes.len(), "a node has a user once");
             remote += present.nodes.len();

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use throng_engine::Now;
+use throng_engine::{Bucket, Now, Rate};
 
-use super::budgets::Rates;
+use super::rates::Rates;
 use crate::Lanes;
-use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::ids::{RoomId, Seq, SessionId, ShardId};
 use crate::lane::Delivery;
@@ -32,9 +31,10 @@ impl Sending<'_> {
     }
 
     /// Whether the room and the shard can pay; if not, comes back when they can.
-    pub(super) fn can_pay(&mut self, budget: &Budget) -> bool {
-        if !budget.is_open(self.now) {
-            self.come_back(budget.open_at());
+    pub(super) fn can_pay(&mut self, budget: Bucket, rate: Rate) -> bool {
+        let open_at = budget.open_at(&rate);
+        if open_at > self.now {
+            self.come_back(open_at);
             return false;
         }
         self.shard_can_pay()

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::block::Block;
-use super::budgets::{Budgets, Rates, cost};
+use super::budgets::Budgets;
 use super::changes::Round;
+use super::rates::{Rates, cost};
 use super::sending::{Group, Sending};
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::Lanes;
@@ -197,10 +198,10 @@ impl Roster {
         let receivers = u64::from(self.presence_mode[PresenceMode::Count as usize]);
         let is_due = std::mem::take(&mut self.updates.unsent.count) && receivers > 0;
         if is_due {
-            if sending.can_pay(&self.updates.budgets.events) {
+            if sending.can_pay(self.updates.budgets.events, sending.rates.events) {
                 let frame = frames::presence_count(self.meta(sending.seq));
                 let price = cost(receivers, frame.len());
-                self.updates.budgets.events.spend(sending.now, price, sending.rates.events);
+                self.updates.budgets.events.charge(&sending.rates.events, sending.now, price);
                 self.broadcast(PresenceMode::Count, &frame, false, sending);
                 for session in std::mem::take(&mut self.updates.counting) {
                     self.stop_waiting(session, PresenceMode::Count);

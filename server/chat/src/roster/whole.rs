@@ -1,7 +1,7 @@
 //! Whole rosters: sent again to members that had one, and sent to those that wait for their first.
 
 use super::Roster;
-use super::budgets::cost;
+use super::rates::cost;
 use super::sending::{Group, Sending};
 use super::updates::WaitingMember;
 use crate::ids::SessionId;
@@ -18,7 +18,7 @@ impl Roster {
             return;
         }
         if self.updates.again.is_empty() && self.updates.unsent.full {
-            if !sending.can_pay(&self.updates.budgets.again) {
+            if !sending.can_pay(self.updates.budgets.again, sending.rates.again) {
                 return;
             }
             self.updates.unsent.full = false;
@@ -28,7 +28,7 @@ impl Roster {
             let price = cost(receivers, frame.len());
             if price <= sending.rates.at_once {
                 self.updates.sent_version = self.version;
-                self.updates.budgets.again.spend(sending.now, price, sending.rates.again);
+                self.updates.budgets.again.charge(&sending.rates.again, sending.now, price);
                 self.broadcast(PresenceMode::Full, &frame, false, sending);
                 // It is the first roster of all members that still wait for one.
                 let waiting: Vec<SessionId> =
@@ -69,7 +69,7 @@ impl Roster {
                 self.updates.again.pop_front();
                 continue;
             }
-            if !sending.can_pay(&self.updates.budgets.again) {
+            if !sending.can_pay(self.updates.budgets.again, sending.rates.again) {
                 break;
             }
             let will_do = block.is_some_and(|block| {
@@ -83,7 +83,7 @@ impl Roster {
             }
             self.updates.again.pop_front();
             let len = self.add_to(&mut group, session, self.again_name(), sending);
-            self.updates.budgets.again.spend(sending.now, cost(1, len), sending.rates.again);
+            self.updates.budgets.again.charge(&sending.rates.again, sending.now, cost(1, len));
             sending.count(1, len, false);
         }
         sending.give(&mut group);
@@ -99,7 +99,7 @@ impl Roster {
                 self.updates.waiting.pop_front();
                 continue;
             };
-            if !sending.can_pay(&self.updates.budgets.first) {
+            if !sending.can_pay(self.updates.budgets.first, sending.rates.first) {
                 break;
             }
             let least = version.max(self.updates.sent_version);
@@ -111,7 +111,7 @@ impl Roster {
             self.stop_waiting(session, presence_mode);
             self.updates.receivers += u32::from(presence_mode == PresenceMode::Delta);
             let len = self.add_to(&mut group, session, "room", sending);
-            self.updates.budgets.first.spend(sending.now, len as u64, sending.rates.first);
+            self.updates.budgets.first.charge(&sending.rates.first, sending.now, len as u64);
             sending.count(1, len, true);
         }
         sending.give(&mut group);

@@ -48,7 +48,7 @@ fn left(node: NodeIx, user: u32, seq: u64) -> ClusterInput {
     ClusterInput::Present { room: RoomId(1), node, joined: Vec::new(), left }
 }
 
-/// The texts and numbers of the messages heard since the last call.
+/// The texts and numbers of the messages received since the last call.
 fn heard(client: Client, world: &mut World) -> Vec<(String, u64)> {
     let events = world.take(client).into_iter().filter(|m| m.starts_with(r#"42["message""#));
     let field = |event: &str, from: &str, to: char| {

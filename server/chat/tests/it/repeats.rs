@@ -117,7 +117,7 @@ fn an_invalid_client_id_is_refused() {
     }
 }
 
-/// The store has it, cannot say so, and nobody has heard it.
+/// The store has it and cannot say so, and nobody has received it.
 #[test]
 fn a_commit_of_unknown_outcome_is_heard_once_it_is_found() {
     for shards in [1, 3] {

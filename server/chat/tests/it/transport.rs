@@ -125,7 +125,7 @@ fn a_poll_that_ends_while_its_answer_is_on_the_way_ends_the_session() {
     let post = with_sid(&sid, Transport::Polling, Eio::V3, Method::Post);
     world.http(0, post, Ok("1:2"));
     assert_eq!(world.answer(parked), Some((200, "1:3".to_owned())));
-    // The next poll shows that the answer arrived; until then the server may hear that it did not.
+    // The next poll shows that the answer arrived; until then the server may learn that it did not.
     let next = world.http(0, get.clone(), Ok(""));
     world.http_gone(0, parked);
     assert_eq!(world.counter("sessions_polling_eio3"), 1);

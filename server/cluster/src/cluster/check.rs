@@ -62,29 +62,25 @@ impl Cluster {
         let mut rooms = BTreeSet::new();
         let mut publishes = BTreeSet::new();
         for purpose in self.in_flight.values() {
-            match purpose {
-                Purpose::Load(room) => {
-                    ensure!(rooms.insert(*room), "{room:?} is read twice at a time");
-                }
-                Purpose::Number { publish_id, .. } => {
-                    ensure!(publishes.insert(*publish_id), "{publish_id:?} is numbered twice");
-                }
-                _ => {}
+            if let Purpose::Load(room) = purpose {
+                ensure!(rooms.insert(*room), "{room:?} is read twice at a time");
+            }
+            if let Purpose::Number { publish_id, .. } = purpose {
+                ensure!(publishes.insert(*publish_id), "{publish_id:?} is numbered twice");
             }
         }
         self.loading.check(&rooms)?;
-        self.numbering.check(&publishes, self.settings.numbering_max)
+        self.awaited_numbers.check(&publishes, self.settings.numbering_max)
     }
 
     fn check_mirrors(&self) -> Result<(), String> {
         let (mut presence, mut map, mut changes) = (&[][..], &[][..], &[][..]);
         for purpose in self.in_flight.values() {
-            match purpose {
-                Purpose::Write { presence: states, map: pairs } => {
-                    (presence, map) = (states, pairs);
-                }
-                Purpose::Append(batch) => changes = batch.changes(),
-                _ => {}
+            if let Purpose::Write { presence: states, map: pairs } = purpose {
+                (presence, map) = (states, pairs);
+            }
+            if let Purpose::Append(batch) = purpose {
+                changes = batch.changes();
             }
         }
         self.presence.check(presence, changes)?;

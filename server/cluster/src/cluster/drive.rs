@@ -253,11 +253,13 @@ impl Cluster {
     }
 
     fn drive_sweep(&mut self, now: Now, effects: &mut Effects) {
-        let may_redis = self.may_sweep_redis(now) && self.health.may_try(now);
+        let can_sweep_redis = self.may_sweep_redis(now) && self.health.may_try(now);
         let verified_at = self.lease.verified_at;
         let own = self.lease.process();
         let is_live = |process: &str| process == own || self.registry.is_process_live(process);
-        if let Some(order) = self.sweeps.order(now, verified_at, may_redis, &self.keys, is_live) {
+        if let Some(order) =
+            self.sweeps.order(now, verified_at, can_sweep_redis, &self.keys, is_live)
+        {
             self.order(Purpose::Sweep { is_sql: order.is_sql() }, order, effects);
         }
         self.report_departed(now, effects);

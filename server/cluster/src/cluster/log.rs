@@ -54,7 +54,7 @@ impl Cluster {
             self.counters.entries_skipped += 1;
             return;
         };
-        self.numbering.seen(PublishId(publish_id), first.seq, messages.len());
+        self.awaited_numbers.seen(PublishId(publish_id), first.seq, messages.len());
         self.raise_height(room, last.seq);
         effects.inputs.push(ClusterInput::Messages { room, messages });
     }
@@ -108,7 +108,7 @@ impl Cluster {
             }
             Body::Revoked(tokens) => effects.revoked.extend(tokens),
             Body::Freed(users) => users.into_iter().for_each(|user| self.map.bind_again(user)),
-            Body::Settled(processes) => {
+            Body::MarksRaised(processes) => {
                 if processes.iter().any(|process| process == self.lease.process()) {
                     self.declared_dead(effects);
                 }

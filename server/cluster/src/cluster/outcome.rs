@@ -115,7 +115,7 @@ impl Cluster {
                 self.registry_read(now, &fields, effects)
             }
             (Purpose::Leases(mut registry), Outcome::Values(holders)) => {
-                registry.settle(&holders);
+                registry.set_live(&holders);
                 self.registry_known(now, registry, effects);
             }
             (Purpose::Write { presence, map }, _) => {
@@ -142,7 +142,7 @@ impl Cluster {
             (Purpose::Sweep { is_sql: true }, _) => {
                 let current = self.sweeps.current().map(process_of).unwrap_or_default();
                 let process = current.to_owned();
-                self.log_writer.marks_settled(process, &self.settings, &mut self.counters);
+                self.log_writer.marks_raised(process, &self.settings, &mut self.counters);
                 self.swept(now, vec![], effects);
                 self.report_departed(now, effects);
                 // The database has raised the read marks of its users.
@@ -167,10 +167,23 @@ impl Cluster {
             {
                 let new = count - numbers.repeats.len() as u64;
                 self.raise_height(room, Seq((numbers.first.0 + new).max(1) - 1));
-                effects.numbered.push(self.numbering.done(publish_id, Ok(numbers)));
+                effects.numbered.push(self.awaited_numbers.done(publish_id, Ok(numbers)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.
-            (purpose, _) => {
+            (
+                purpose @ (Purpose::Claim { .. }
+                | Purpose::Renew { .. }
+                | Purpose::Registry
+                | Purpose::Leases(_)
+                | Purpose::Tails
+                | Purpose::Read
+                | Purpose::PeerRooms { .. }
+                | Purpose::Load(_)
+                | Purpose::Tips
+                | Purpose::Card(_)
+                | Purpose::Number { .. }),
+                _,
+            ) => {
                 self.failed(now, purpose, &Failure::Broken { why: "answer" }, effects);
             }
         }
@@ -201,7 +214,7 @@ impl Cluster {
                     Failure::Refused { .. } => NumberFault::Refused,
                     Failure::Broken { .. } => NumberFault::Unknown,
                 };
-                effects.numbered.push(self.numbering.done(publish_id, Err(fault)));
+                effects.numbered.push(self.awaited_numbers.done(publish_id, Err(fault)));
             }
             Purpose::Claim { .. }
             | Purpose::Renew { .. }
@@ -338,7 +351,7 @@ impl Cluster {
         for incarnation in change.joined {
             effects.notes.push(Note::PeerJoined { incarnation });
         }
-        for (node, incarnation, id) in change.gone {
+        for (node, incarnation, id) in change.departed {
             self.sweeps.add(&incarnation, id, now, sweep_at);
             // Its last committed messages may be in no log.
             self.are_tips_due = true;

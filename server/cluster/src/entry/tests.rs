@@ -40,8 +40,8 @@ fn presence_has_this_encoding() {
 }
 
 #[test]
-fn settled_processes_have_this_encoding() {
-    let written = encode("a1.1", 2, &Body::Settled(vec!["b2".into()]));
+fn processes_whose_marks_are_raised_have_this_encoding() {
+    let written = encode("a1.1", 2, &Body::MarksRaised(vec!["b2".into()]));
     assert_eq!(written, fields(&[("n", "a1.1"), ("q", "2"), ("k", "e"), ("d", r#"{"p":["b2"]}"#)]));
 }
 
@@ -112,7 +112,7 @@ fn body() -> impl Strategy<Value = Body> {
         prop::collection::vec(user(), 0..3).prop_map(Body::Changed),
         prop::collection::vec(user(), 0..3).prop_map(Body::Freed),
         prop::collection::vec(any::<[u8; 32]>().prop_map(TokenHash), 0..3).prop_map(Body::Revoked),
-        prop::collection::vec("[0-9a-f]{16}", 0..3).prop_map(Body::Settled),
+        prop::collection::vec("[0-9a-f]{16}", 0..3).prop_map(Body::MarksRaised),
         Just(Body::Registry),
         prop::collection::vec(any::<u64>(), 2).prop_map(Body::Beat),
     ]

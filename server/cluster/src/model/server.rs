@@ -74,10 +74,7 @@ impl Server {
 
     /// A client sends an order.
     pub fn give(&mut self, now: Now, client: u32, id: OrderId, order: Order) {
-        let (wait_ms, block_ms) = match &order {
-            Order::Read { block_ms, .. } => (*block_ms, *block_ms),
-            _ => (0, 0),
-        };
+        let block_ms = if let Order::Read { block_ms, .. } = &order { *block_ms } else { 0 };
         self.next += 1;
         let number = self.next;
         let block_until = now.plus_ms(block_ms);
@@ -87,7 +84,7 @@ impl Server {
         self.pending.insert(number, pending);
         let at = now.plus_ms(self.latency());
         self.at(at, Step::Do(number));
-        self.at(now.plus_ms(wait_ms + TIMEOUT_MS), Step::TimeOut(number));
+        self.at(now.plus_ms(block_ms + TIMEOUT_MS), Step::TimeOut(number));
     }
 
     /// When [`Server::run`] has something to do next.

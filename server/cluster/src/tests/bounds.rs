@@ -152,7 +152,7 @@ fn redis_numbers_a_message_once_however_often_and_wherever_it_is_published() {
     world.run(1_000);
     let batch = vec![again("a", "x"), message("b"), again("a", "x"), again("c", "y")];
     world.step(0, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
-    // At the same time, before either has heard of it.
+    // At the same time, before either knows of the other.
     let batch = vec![again("other", "y"), again("d", "z")];
     world.step(1, Event::Publish { id: PublishId(1), room: RoomId(1), batch });
     let batch = vec![again("e", "x")];

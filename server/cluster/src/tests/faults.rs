@@ -138,7 +138,7 @@ fn a_killed_node_is_gone_within_the_lease() {
     assert_eq!(world.node(1).gone, 1);
     // The record goes with the second pass.
     wait_until_correct(&mut world, 2 * RECOVERY_MS);
-    assert!(world.sql.has_settled(&name));
+    assert!(world.sql.has_raised_marks(&name));
 }
 
 /// Waits for correct rosters and a correct map, not for the removal of the dead node's record.
@@ -270,7 +270,7 @@ fn a_node_that_was_suspended_notices_and_rejoins() {
     world.sleep(0);
     world.run(11_000);
     assert_eq!(world.node(1).gone, 1);
-    assert!(world.sql.has_settled(&name));
+    assert!(world.sql.has_raised_marks(&name));
     world.say(1, 1, "while it sleeps");
     world.wake(0);
     wait_for_correct_views(&mut world, RECOVERY_MS);
@@ -281,13 +281,13 @@ fn a_node_that_was_suspended_notices_and_rejoins() {
 }
 
 #[test]
-fn a_live_node_whose_read_marks_were_settled_reports_its_users_again() {
+fn a_live_node_whose_read_marks_were_raised_reports_its_users_again() {
     let mut world = two_with_users();
     let name = world.status(0).incarnation;
     let process = process_of(&name).to_owned();
     let resyncs = world.status(0).counters.resyncs;
     for (processes, announced) in [(vec!["ffff".into()], 1), (vec!["ffff".into(), process], 2)] {
-        let fields = encode("ffff.1", 1, &Body::Settled(processes));
+        let fields = encode("ffff.1", 1, &Body::MarksRaised(processes));
         let stream = "throng:log:{0}".into();
         let entries = vec![Append { stream, fields }];
         let append = Order::Append { maxlen: 100, entries };

@@ -47,7 +47,7 @@ pub struct Node {
 #[derive(Default)]
 pub struct Sql {
     pub tips: BTreeMap<RoomId, Seq>,
-    pub settled: BTreeSet<String>,
+    pub marks_raised: BTreeSet<String>,
     pub is_down: bool,
 }
 
@@ -326,16 +326,16 @@ impl Sql {
                 Outcome::Tips(self.tips.iter().map(|(room, seq)| (*room, *seq)).collect())
             }
             Order::Card { user } => Outcome::Card(Some(card(user.0))),
-            Order::Settle { process } => {
-                self.settled.insert(process.clone());
+            Order::RaiseMarks { process } => {
+                self.marks_raised.insert(process.clone());
                 Outcome::Done
             }
             other => panic!("{} is not for SQL", other.name()),
         })
     }
 
-    pub fn has_settled(&self, incarnation: &str) -> bool {
-        self.settled.contains(process_of(incarnation))
+    pub fn has_raised_marks(&self, incarnation: &str) -> bool {
+        self.marks_raised.contains(process_of(incarnation))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must hold of all queued bytes between two turns.
 
-use super::{Class, Outbox, Part, Slot};
+use super::{Class, Outbox, Part, PipeSlot};
 use crate::ids::PipeId;
 
 impl Outbox {
@@ -34,7 +34,7 @@ impl Outbox {
     pub(crate) fn waiting(&self, pipe: PipeId) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
         let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        slot.map_or(0, Slot::waiting)
+        slot.map_or(0, PipeSlot::waiting)
     }
 
     /// Whether anything is queued for the pipe.
@@ -45,9 +45,9 @@ impl Outbox {
     }
 }
 
-impl Slot {
+impl PipeSlot {
     fn check(&self) {
-        let Slot { is_dirty, is_blocked, span, .. } = *self;
+        let PipeSlot { is_dirty, is_blocked, span, .. } = *self;
         assert!(!(is_dirty && is_blocked), "a blocked pipe is not offered");
         assert!(!is_blocked || span.is_empty(), "shared bytes do not wait for a blocked pipe");
         let has_bytes = !span.is_empty() || self.pending.is_some();

@@ -1,4 +1,4 @@
-//! Whose bytes wait, and how many may.
+//! Whose bytes wait.
 
 use std::ops::{Index, IndexMut};
 
@@ -23,7 +23,7 @@ impl Class {
 
 /// One value for each class.
 #[derive(Clone, Copy, Debug, Default)]
-struct PerClass<T>([T; 4]);
+pub(super) struct PerClass<T>(pub(super) [T; 4]);
 
 impl<T> Index<Class> for PerClass<T> {
     type Output = T;
@@ -36,38 +36,5 @@ impl<T> Index<Class> for PerClass<T> {
 impl<T> IndexMut<Class> for PerClass<T> {
     fn index_mut(&mut self, class: Class) -> &mut T {
         &mut self.0[class as usize]
-    }
-}
-
-/// Bytes that may wait for one pipe.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bounds(PerClass<u32>);
-
-impl Bounds {
-    pub(crate) fn new(anonymous: u32, identified: u32, echo: u32) -> Bounds {
-        // What waits when a pipe begins to close may be what it was allowed before.
-        let closing = anonymous.max(identified).max(echo);
-        Bounds(PerClass([anonymous, identified, echo, closing]))
-    }
-
-    pub(super) fn of(&self, class: Class) -> u32 {
-        self.0[class]
-    }
-}
-
-/// Bytes that all pipes of a class hold for themselves alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held(PerClass<usize>);
-
-impl Held {
-    pub(super) fn of(&self, class: Class) -> usize {
-        self.0[class]
-    }
-
-    /// One pipe held `before` and holds `after`.
-    #[inline]
-    pub(super) fn change(&mut self, class: Class, before: usize, after: usize) {
-        let sum = &mut self.0[class];
-        *sum = *sum + after - before;
     }
 }

@@ -29,7 +29,7 @@ impl Spares {
         pending.parts.truncate(1);
         match pending.parts.front_mut() {
             Some(Part::Copied(bytes)) => bytes.clear(),
-            _ => pending.parts.clear(),
+            Some(Part::Shared(_)) | None => pending.parts.clear(),
         }
         let capacity = capacity_of(&pending);
         if self.kept.len() < COUNT_MAX && self.bytes + capacity <= BYTES_MAX {
@@ -51,7 +51,7 @@ impl Spares {
 fn capacity_of(pending: &Pending) -> usize {
     match pending.parts.front() {
         Some(Part::Copied(bytes)) => bytes.capacity(),
-        _ => 0,
+        Some(Part::Shared(_)) | None => 0,
     }
 }
 

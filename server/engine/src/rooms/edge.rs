@@ -9,11 +9,12 @@ use smallvec::SmallVec;
 
 use super::items::{Ack, Direct, RoomDelivery, RoomRequest};
 use super::members::Members;
+use super::memberships::{Membership, MembershipId, Memberships};
 use super::packets;
 use super::settings::{Counters, Settings};
+use crate::engine::Engine;
 use crate::ids::{SessionId, ShardId, SocketId};
 use crate::maps::{Keyed, Map, home_of};
-use crate::sessions::Engine;
 
 /// Why a client cannot join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +39,13 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-struct Membership {
-    room: u32,
-    serial: u32,
-    /// Place in the room's [`Members`]; `None` until the home has answered.
-    index: Option<u32>,
-    is_leaving: bool,
-}
-
 #[derive(Default)]
-struct Local {
+struct LocalSession {
     session: Option<SessionId>,
     /// While the namespace is connected.
     id: Option<SocketId>,
-    memberships: SmallVec<[Membership; 2]>,
+    /// By the slots of their rooms.
+    memberships: Memberships<u32>,
 }
 
 /// A room that sessions of this shard are in; its slot is the interned name.
@@ -69,8 +63,7 @@ pub(super) struct Edge<M> {
     names: Map<Arc<str>, u32>,
     rooms: Vec<Option<LocalRoom>>,
     free: Vec<u32>,
-    locals: Vec<Local>,
-    last_serial: u32,
+    locals: Vec<LocalSession>,
     /// Requests that have not been sent, in order, by home.
     waiting: Vec<VecDeque<RoomRequest<M>>>,
     waiting_bytes: usize,
@@ -97,7 +90,6 @@ impl<M> Edge<M> {
             rooms: Vec::new(),
             free: Vec::new(),
             locals: Vec::new(),
-            last_serial: 0,
             waiting: (0..shards).map(|_| VecDeque::new()).collect(),
             waiting_bytes: 0,
         }
@@ -106,16 +98,16 @@ impl<M> Edge<M> {
     pub(super) fn opened(&mut self, session: SessionId) {
         let slot = session.slot() as usize;
         if self.locals.len() <= slot {
-            self.locals.resize_with(slot + 1, Local::default);
+            self.locals.resize_with(slot + 1, LocalSession::default);
         }
-        self.locals[slot] = Local { session: Some(session), ..Local::default() };
+        self.locals[slot] = LocalSession { session: Some(session), ..LocalSession::default() };
     }
 
-    fn local(&self, session: SessionId) -> Option<&Local> {
+    fn local(&self, session: SessionId) -> Option<&LocalSession> {
         self.locals.get(session.slot() as usize).filter(|local| local.session == Some(session))
     }
 
-    fn local_mut(&mut self, session: SessionId) -> Option<&mut Local> {
+    fn local_mut(&mut self, session: SessionId) -> Option<&mut LocalSession> {
         self.locals.get_mut(session.slot() as usize).filter(|local| local.session == Some(session))
     }
 
@@ -137,15 +129,15 @@ impl<M> Edge<M> {
     }
 
     pub(super) fn rooms_of(&self, session: SessionId) -> Vec<String> {
-        let memberships = self.local(session).into_iter().flat_map(|local| &local.memberships);
+        let memberships =
+            self.local(session).into_iter().flat_map(|local| local.memberships.iter());
         let present = memberships.filter(|membership| !membership.is_leaving);
         present.map(|membership| self.room(membership.room).name.to_string()).collect()
     }
 
     pub(super) fn is_in(&self, session: SessionId, room: &str) -> bool {
         let Some(slot) = self.names.get(room) else { return false };
-        self.local(session)
-            .is_some_and(|local| local.memberships.iter().any(|m| m.room == *slot && !m.is_leaving))
+        self.local(session).is_some_and(|local| local.memberships.current(*slot).is_some())
     }
 
     // ---- what handlers do ---------------------------------------------------------------------
@@ -163,44 +155,45 @@ impl<M> Edge<M> {
         }
         let id = local.id.expect("only a connected client acts");
         let slot = self.intern(name);
-        self.last_serial = self.last_serial.wrapping_add(1);
-        let serial = self.last_serial;
         let room = self.room_mut(slot);
         room.references += 1;
         let room = Arc::clone(&room.name);
-        let local = self.local_mut(session).expect("it was found above");
-        let membership = Membership { room: slot, serial, index: None, is_leaving: false };
-        local.memberships.push(membership);
-        self.send(&room, |room| RoomRequest::Join { room, session, serial, id });
+        let memberships = &mut self.local_mut(session).expect("it was found above").memberships;
+        let membership_id = memberships.next_id();
+        memberships.joining(slot, membership_id);
+        self.send(&room, |room| RoomRequest::Join { room, session, membership_id, id });
         Ok(())
     }
 
     pub(super) fn leave(&mut self, session: SessionId, name: &str) -> bool {
-        let Some(slot) = self.names.get(name).copied() else { return false };
-        self.leave_if(session, |membership| membership.room == slot)
+        let slot = self.names.get(name);
+        let local = self.local(session);
+        let current = slot.zip(local).and_then(|(slot, local)| local.memberships.current(*slot));
+        let Some(membership_id) = current.map(|membership| membership.id) else { return false };
+        self.ask_to_end(session, membership_id);
+        true
     }
 
-    fn leave_if(&mut self, session: SessionId, is_meant: impl Fn(&Membership) -> bool) -> bool {
-        let Some(local) = self.local_mut(session) else { return false };
-        let membership = local.memberships.iter_mut().find(|m| !m.is_leaving && is_meant(m));
-        let Some(membership) = membership else { return false };
-        // The membership lasts until home has answered: what was sent before still arrives.
+    /// Asks the home to end a membership, unless it was asked before or the membership is over.
+    fn ask_to_end(&mut self, session: SessionId, membership_id: MembershipId) {
+        let local = self.local_mut(session);
+        let membership = local.and_then(|local| local.memberships.get_mut(membership_id));
+        let Some(membership) = membership.filter(|it| !it.is_leaving) else { return };
         membership.is_leaving = true;
-        let (slot, serial) = (membership.room, membership.serial);
+        let slot = membership.room;
         let room = Arc::clone(&self.room(slot).name);
-        self.send(&room, |room| RoomRequest::Leave { room, session, serial });
-        true
+        self.send(&room, |room| RoomRequest::Leave { room, session, membership_id });
     }
 
     /// The session has left the namespace, or has ended: it receives nothing more, at once.
     pub(super) fn disconnected(&mut self, session: SessionId) {
         let local = self.local_mut(session).expect("a session is known until its end");
         local.id = None;
-        for membership in std::mem::take(&mut local.memberships) {
+        for membership in local.memberships.end_all() {
             let room = Arc::clone(&self.room(membership.room).name);
             if !membership.is_leaving {
-                let serial = membership.serial;
-                self.send(&room, |room| RoomRequest::Leave { room, session, serial });
+                let membership_id = membership.id;
+                self.send(&room, |room| RoomRequest::Leave { room, session, membership_id });
             }
             self.forget(membership.room, membership.index);
         }
@@ -238,7 +231,7 @@ impl<M> Edge<M> {
 
     pub(super) fn direct_leave(&mut self, id: SocketId, room: &str) {
         let room = self.name(room);
-        self.direct(id, Direct::Leave { room, serial: None });
+        self.direct(id, Direct::Leave { room, membership_id: None });
     }
 
     fn send_to(&mut self, room: &str, request: impl FnOnce(Arc<str>) -> RoomRequest<M>) {
@@ -292,30 +285,30 @@ impl<M> Edge<M> {
         counters: &mut Counters,
     ) -> Option<(SessionId, Arc<str>)> {
         match delivery {
-            RoomDelivery::Joined { session, serial } => {
-                let membership = self.membership(session, serial);
-                let Some(slot) = membership.map(|membership| membership.room) else {
+            RoomDelivery::Joined { session, membership_id } => {
+                let Some(slot) = self.answered(session, membership_id).map(|it| it.room) else {
                     // It left while the answer was under way; its leave is under way too.
                     engine.counters.stale_deliveries += 1;
                     return None;
                 };
                 let index = self.room_mut(slot).members.add(session, (), engine);
-                let membership = self.membership(session, serial).expect("it was found above");
-                membership.index = Some(index);
+                let local = self.local_mut(session).expect("it was found above");
+                let membership = local.memberships.get_mut(membership_id);
+                membership.expect("it was found above").index = Some(index);
                 counters.joins += 1;
             }
-            RoomDelivery::Refused { session, serial } => {
+            RoomDelivery::Refused { session, membership_id } => {
                 counters.joins_refused += 1;
-                let asked = self.membership(session, serial).filter(|asked| !asked.is_leaving);
+                let asked = self.answered(session, membership_id).filter(|it| !it.is_leaving);
                 let slot = asked.map(|asked| asked.room);
                 let room = slot.map(|slot| Arc::clone(&self.room(slot).name));
-                if !self.end_membership(session, serial) {
+                if !self.end_membership(session, membership_id) {
                     engine.counters.stale_deliveries += 1;
                 }
                 return room.map(|room| (session, room));
             }
-            RoomDelivery::Left { session, serial } => {
-                if self.end_membership(session, serial) {
+            RoomDelivery::Left { session, membership_id } => {
+                if self.end_membership(session, membership_id) {
                     counters.leaves += 1;
                 } else {
                     engine.counters.stale_deliveries += 1;
@@ -337,11 +330,11 @@ impl<M> Edge<M> {
                 match action {
                     Direct::Packet(packet) => engine.emit_event(session, &packet),
                     // It may have left by itself.
-                    Direct::Leave { room, serial: None } => {
+                    Direct::Leave { room, membership_id: None } => {
                         self.leave(session, &room);
                     }
-                    Direct::Leave { serial: Some(serial), .. } => {
-                        self.leave_if(session, |membership| membership.serial == serial);
+                    Direct::Leave { membership_id: Some(membership_id), .. } => {
+                        self.ask_to_end(session, membership_id);
                     }
                     Direct::Disconnect => packets::disconnect(session, engine),
                 }
@@ -384,8 +377,8 @@ impl<M> Edge<M> {
         engine.counters.events_out += count;
     }
 
-    /// They hear nothing more of the room. Their leaves, or their ends, are sent to home when the turn
-    /// ends.
+    /// The members receive nothing more of the room. Their leaves, or their ends, are sent to home when
+    /// the turn ends.
     fn members_leave(&mut self, room: &str, is_disconnect: bool, engine: &mut Engine) {
         let Some(slot) = self.names.get(room).copied() else {
             // The last member here ended while the delivery was under way.
@@ -404,28 +397,28 @@ impl<M> Edge<M> {
         }
     }
 
-    /// The member hears nothing more of the room, before its membership is over.
+    /// The member receives nothing more of the room, before its membership is over.
     fn take_out(&mut self, session: SessionId, slot: u32) {
-        let local = self.local_mut(session).expect("a member is a session of this shard");
-        let membership = local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
-        let index = membership.and_then(|membership| membership.index.take());
-        self.remove_member(slot, index.expect("a member has a membership"));
+        let index = self.memberships(session).listed_mut(slot).index.take();
+        self.remove_member(slot, index.expect("a listed membership has a place"));
     }
 
     fn remove_member(&mut self, slot: u32, index: u32) {
         let Some(moved) = self.room_mut(slot).members.remove(index) else { return }; // The last.
-        let local = self.local_mut(moved).expect("a member is a session of this shard");
-        let membership = local.memberships.iter_mut().find(|m| m.room == slot && m.index.is_some());
-        membership.expect("a member has a membership").index = Some(index);
+        self.memberships(moved).listed_mut(slot).index = Some(index);
     }
 
-    /// The membership is over, by the word of its home. False if it was over before.
-    fn end_membership(&mut self, session: SessionId, serial: u32) -> bool {
-        let Some(local) = self.local_mut(session) else { return false };
-        let place = local.memberships.iter().position(|m| m.serial == serial);
-        let Some(place) = place else { return false };
-        let membership = local.memberships.remove(place);
-        self.forget(membership.room, membership.index);
+    /// Those of a member.
+    fn memberships(&mut self, member: SessionId) -> &mut Memberships<u32> {
+        &mut self.local_mut(member).expect("a member is a session of this shard").memberships
+    }
+
+    /// The home has answered that the membership is over. False if it was over before.
+    fn end_membership(&mut self, session: SessionId, membership_id: MembershipId) -> bool {
+        let local = self.local_mut(session);
+        let ended = local.and_then(|local| local.memberships.end(membership_id));
+        let Some(ended) = ended else { return false };
+        self.forget(ended.room, ended.index);
         true
     }
 
@@ -439,8 +432,12 @@ impl<M> Edge<M> {
         }
     }
 
-    fn membership(&mut self, session: SessionId, serial: u32) -> Option<&mut Membership> {
-        self.local_mut(session)?.memberships.iter_mut().find(|m| m.serial == serial)
+    fn answered(
+        &mut self,
+        session: SessionId,
+        membership_id: MembershipId,
+    ) -> Option<&mut Membership<u32>> {
+        self.local_mut(session)?.memberships.answered(membership_id)
     }
 
     /// One membership of the room less.
@@ -490,8 +487,10 @@ impl<M> Edge<M> {
         let mut references = vec![0; self.rooms.len()];
         let mut members = 0;
         for local in &self.locals {
-            assert!(local.session.is_some() || local.memberships.is_empty(), "a ghost membership");
-            for membership in &local.memberships {
+            let is_empty = local.memberships.is_empty();
+            assert!(local.session.is_some() || is_empty, "only a live session has memberships");
+            local.memberships.check();
+            for membership in local.memberships.iter() {
                 references[membership.room as usize] += 1;
                 let Some(index) = membership.index else { continue };
                 members += 1;

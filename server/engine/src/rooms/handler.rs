@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use throng_wire::sio;
+use throng_wire::sio::EventData;
 
 use super::io::Io;
 use super::items::Ack;
@@ -79,7 +79,7 @@ impl Auth<'_> {
 /// One event of a client.
 #[derive(Debug)]
 pub struct Event<'a> {
-    pub(super) parsed: sio::Event<'a>,
+    pub(super) data: &'a EventData,
     pub(super) ack: Ack,
     pub(super) attachments: &'a [Bytes],
 }
@@ -87,7 +87,7 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// The event's name.
     pub fn name(&self) -> &str {
-        &self.parsed.name
+        self.data.name()
     }
 
     /// The arguments behind the name, as a tuple: `event.args::<(String, u32)>()`.
@@ -95,7 +95,7 @@ impl Event<'_> {
     /// # Errors
     /// When the arguments are not of these types, or not as many.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&format!("[{}]", self.parsed.args))
+        serde_json::from_str(&format!("[{}]", self.data.args()))
     }
 
     /// Binary attachments, in the order of their placeholders.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::items::{RoomDelivery, RoomRequest};
+use super::kept_member::KeptMember;
+use super::outgoing::Outgoing;
+use super::room_home::{RoomHome, edges};
 use super::settings::{Counters, Settings};
-use super::state::{Outgoing, RoomHome, RoomState, Stay, edges};
+use super::state::RoomState;
 use crate::app::Place;
 use crate::ids::{SessionId, ShardId};
 use crate::maps::{Keyed, Map};
@@ -26,14 +29,14 @@ struct Record<S> {
     /// Members per shard.
     counts: Box<[u32]>,
     /// Members of a room with state.
-    stays: BTreeMap<SessionId, Stay>,
+    members: BTreeMap<SessionId, KeptMember>,
     state: S,
 }
 
 impl<S: RoomState> Record<S> {
     fn new(shards: u8) -> Record<S> {
         let counts = vec![0; usize::from(shards)].into();
-        Record { counts, stays: BTreeMap::new(), state: S::default() }
+        Record { counts, members: BTreeMap::new(), state: S::default() }
     }
 
     fn is_empty(&self) -> bool {
@@ -47,8 +50,8 @@ impl<S: RoomState> Record<S> {
         out: &mut Outgoing,
         call: impl FnOnce(&mut S, &mut RoomHome<'_>) -> T,
     ) -> T {
-        let Record { counts, stays, state } = self;
-        call(state, &mut RoomHome { name, counts, stays, out })
+        let Record { counts, members, state } = self;
+        call(state, &mut RoomHome { name, counts, members, out })
     }
 }
 
@@ -82,35 +85,36 @@ impl<S: RoomState> Home<S> {
             }
         };
         match request {
-            RoomRequest::Join { room, session, serial, id } => {
+            RoomRequest::Join { room, session, membership_id, id } => {
                 let rooms = self.rooms.len();
                 let record = self.rooms.entry(Arc::clone(&room));
                 let record = record.or_insert_with(|| Record::new(self.shards));
                 if S::IS_KEPT {
-                    let is_full = record.stays.len() >= self.members_max
+                    let is_full = record.members.len() >= self.members_max
                         || (record.is_empty() && rooms >= self.rooms_max);
                     if is_full || !record.call(&room, out, |state, room| state.admits(room, id)) {
-                        out.push(session.shard(), RoomDelivery::Refused { session, serial });
+                        out.push(session.shard(), RoomDelivery::Refused { session, membership_id });
                         return self.forget_if_empty(&room);
                     }
-                    let stay = Stay { id, serial, is_leaving: false };
-                    let before = record.stays.insert(session, stay);
+                    let member = KeptMember { id, membership_id, is_leaving: false };
+                    let before = record.members.insert(session, member);
                     assert!(before.is_none(), "a session leaves a room before it joins again");
                     self.members += 1;
                 }
                 record.counts[usize::from(session.shard().0)] += 1;
-                send(out, session.shard(), RoomDelivery::Joined { session, serial });
+                send(out, session.shard(), RoomDelivery::Joined { session, membership_id });
                 if S::IS_KEPT {
                     record.call(&room, out, |state, room| state.joined(room, id));
                 }
             }
-            RoomRequest::Leave { room, session, serial } => {
+            RoomRequest::Leave { room, session, membership_id } => {
                 let record = self.rooms.get_mut(&room);
                 let mut left = None;
                 if S::IS_KEPT {
-                    let stays = record.as_ref().map(|record| &record.stays);
-                    let stay = stays.and_then(|stays| stays.get(&session));
-                    left = stay.filter(|stay| stay.serial == serial).map(|stay| stay.id);
+                    let members = record.as_ref().map(|record| &record.members);
+                    let member = members.and_then(|members| members.get(&session));
+                    let is_meant = |member: &&KeptMember| member.membership_id == membership_id;
+                    left = member.filter(is_meant).map(|member| member.id);
                     if left.is_none() {
                         // The join was refused, and the client left before it learned that.
                         counters.leaves_late += 1;
@@ -120,9 +124,9 @@ impl<S: RoomState> Home<S> {
                 let record = record.expect("a leave follows its join");
                 let count = &mut record.counts[usize::from(session.shard().0)];
                 *count = count.checked_sub(1).expect("a leave follows its join");
-                send(out, session.shard(), RoomDelivery::Left { session, serial });
+                send(out, session.shard(), RoomDelivery::Left { session, membership_id });
                 if let Some(id) = left {
-                    record.stays.remove(&session);
+                    record.members.remove(&session);
                     self.members -= 1;
                     record.call(&room, out, |state, room| state.left(room, id));
                 }
@@ -147,7 +151,7 @@ impl<S: RoomState> Home<S> {
             }
             RoomRequest::RemoveAll { room, is_disconnect } => {
                 let Some(record) = self.rooms.get_mut(&room) else { return }; // It has no members.
-                record.stays.values_mut().for_each(|stay| stay.is_leaving = true);
+                record.members.values_mut().for_each(|member| member.is_leaving = true);
                 for to in edges(&record.counts) {
                     let room = Arc::clone(&room);
                     send(out, to, RoomDelivery::RemoveAll { room, is_disconnect });
@@ -196,12 +200,12 @@ impl<S: RoomState> Home<S> {
         let mut members = 0;
         for record in self.rooms.values() {
             assert!(!record.is_empty(), "a room without members is forgotten");
-            members += record.stays.len() as u64;
+            members += record.members.len() as u64;
             if S::IS_KEPT {
                 let counted: u32 = record.counts.iter().sum();
                 assert_eq!(
                     counted as usize,
-                    record.stays.len(),
+                    record.members.len(),
                     "members kept are members counted"
                 );
             }

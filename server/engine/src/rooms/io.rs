@@ -44,7 +44,7 @@ impl<M> IoRoom<'_, M> {
         self.edge.emit(self.name, packets::event_frame(name, &data), None);
     }
 
-    /// Takes every member out: `socketsLeave`. They hear nothing of the room that comes after it in the
+    /// Takes every member out: `socketsLeave`. They receive nothing of the room that comes after it in the
     /// room's order. A member may join again once it has left.
     pub fn remove_all(&mut self) {
         self.edge.remove_all(self.name, false);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::memberships::MembershipId;
 use crate::ids::{SessionId, SocketId};
 
 /// Whether and under which id a client waits for an answer to an event.
@@ -18,8 +19,8 @@ pub enum RoomRequest<M> {
         room: Arc<str>,
         /// The session.
         session: SessionId,
-        /// Identifies the membership among those of the session.
-        serial: u32,
+        /// The membership that begins.
+        membership_id: MembershipId,
         /// The public id of the session's client.
         id: SocketId,
     },
@@ -30,7 +31,7 @@ pub enum RoomRequest<M> {
         /// The session.
         session: SessionId,
         /// The membership that ends.
-        serial: u32,
+        membership_id: MembershipId,
     },
     /// A frame for all members.
     Emit {
@@ -89,7 +90,7 @@ pub enum Direct {
         /// The room.
         room: Arc<str>,
         /// The membership; without it, the present one.
-        serial: Option<u32>,
+        membership_id: Option<MembershipId>,
     },
     /// It is disconnected.
     Disconnect,
@@ -120,21 +121,21 @@ pub enum RoomDelivery {
         /// The session.
         session: SessionId,
         /// The membership.
-        serial: u32,
+        membership_id: MembershipId,
     },
     /// The room's state, or a limit, has refused the session.
     Refused {
         /// The session.
         session: SessionId,
         /// The membership that did not come about.
-        serial: u32,
+        membership_id: MembershipId,
     },
     /// The session is a member no longer.
     Left {
         /// The session.
         session: SessionId,
         /// The membership.
-        serial: u32,
+        membership_id: MembershipId,
     },
     /// A frame for all members of this shard.
     Emit {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::engine::Engine;
 use crate::ids::{PipeId, SessionId};
-use crate::sessions::Engine;
 
 /// One member as the fan-out sees it.
 #[derive(Clone, Copy, Debug)]

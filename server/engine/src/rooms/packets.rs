@@ -5,8 +5,8 @@ use serde::Serialize;
 use throng_wire::{sio, ws};
 
 use super::items::Ack;
+use crate::engine::Engine;
 use crate::ids::SessionId;
-use crate::sessions::Engine;
 
 /// Whether Socket.IO reserves the name of an event. A client's library would take such an event for
 /// its own, so an application that emits under a name it got from a client asks this first.

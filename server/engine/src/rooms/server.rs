@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use throng_wire::sio;
 
 use super::edge::Edge;
 use super::handler::{Auth, Event, Handler};
@@ -15,12 +14,12 @@ use super::settings::{Counters, Settings};
 use super::socket::Socket;
 use super::state::RoomState;
 use crate::app::{App, Cx, Place};
+use crate::engine::{CloseReason, Engine, SessionEvent};
 use crate::ids::{SessionId, ShardId};
 use crate::items::Items;
 use crate::lanes::{Full, LANE_RETRY_MS, Lanes};
 use crate::maps::Keyed;
 use crate::now::Now;
-use crate::sessions::{CloseReason, Engine, SessionEvent};
 
 /// The application of named rooms: a [`Handler`] on any number of shards, and what it keeps for each
 /// room, a [`RoomState`], if anything.
@@ -141,12 +140,11 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
                     cx.engine.counters.stale_packets += 1;
                     return;
                 }
-                let parsed = sio::event(&data).expect("the decoder has checked the event");
-                if is_reserved(&parsed.name) {
+                if is_reserved(data.name()) {
                     cx.engine.end(session, CloseReason::ParseError);
                 } else {
                     let bytes = data.len() + attachments.iter().map(Bytes::len).sum::<usize>();
-                    let event = Event { parsed, ack, attachments: &attachments };
+                    let event = Event { data: &data, ack, attachments: &attachments };
                     self.handle(session, bytes, cx.engine, |handler, socket| {
                         handler.event(socket, event);
                     });
@@ -180,7 +178,7 @@ impl<H: Handler<S::Message>, S: RoomState> App for Rooms<H, S> {
             self.handle(session, 0, engine, |handler, socket| handler.join_refused(socket, &room));
         }
         if self.edge.owes() {
-            // The edge may have settled: home speaks when it does.
+            // The edge may have settled before: home sends when it settles.
             self.retry_at = Some(engine.now());
         }
     }

@@ -8,8 +8,8 @@ use super::edge::{Edge, JoinError};
 use super::io::Io;
 use super::items::Ack;
 use super::packets;
+use crate::engine::Engine;
 use crate::ids::{SessionId, SocketId};
-use crate::sessions::Engine;
 
 /// A connected client, for the length of one call of the [`super::Handler`].
 pub struct Socket<'a, M = Infallible> {

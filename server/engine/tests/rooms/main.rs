@@ -1,7 +1,7 @@
 //! `throng_engine::rooms` on several shards that are driven by hand through tiny lanes.
 
 mod admission;
+mod memberships;
 mod net;
 mod polling;
 mod state;
-mod stays;

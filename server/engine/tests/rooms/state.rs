@@ -190,7 +190,7 @@ impl World {
         self.clients[client].acks.pop().expect("an answer")
     }
 
-    /// What the client has heard since.
+    /// What the client has received since.
     fn heard(&mut self, client: usize) -> Vec<Value> {
         std::mem::take(&mut self.clients[client].heard)
     }
@@ -199,7 +199,7 @@ impl World {
         self.clients[client].id.clone()
     }
 
-    /// All clients are in the lobby, and what they heard of that is forgotten.
+    /// All clients are in the lobby, and what they received of that is forgotten.
     fn in_lobby(clients: usize) -> World {
         let mut world = World::new(clients);
         world.all_join();

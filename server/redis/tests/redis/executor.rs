@@ -20,7 +20,7 @@ impl Database for NoDatabase {
         Ok(None)
     }
 
-    async fn settle(&self, _: &str) -> Result<(), DatabaseDown> {
+    async fn raise_marks(&self, _: &str) -> Result<(), DatabaseDown> {
         Err(DatabaseDown)
     }
 }

@@ -210,8 +210,8 @@ async fn the_database_answers_its_orders() {
     let tips = redis.execute(Order::Tips).await;
     assert_eq!(tips, Ok(Outcome::Tips(vec![(RoomId(1), Seq(5))])));
     assert_eq!(redis.execute(Order::Card { user: UserId(1) }).await, Ok(Outcome::Card(None)));
-    let settled = redis.execute(Order::Settle { process: "p".into() }).await;
-    assert_eq!(settled.map_err(|failure| failure.why()), Err("database"));
+    let raised = redis.execute(Order::RaiseMarks { process: "p".into() }).await;
+    assert_eq!(raised.map_err(|failure| failure.why()), Err("database"));
 }
 
 #[tokio::test]

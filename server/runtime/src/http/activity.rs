@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::places::Places;
 
-/// What a connection is doing. Clones speak of the same connection.
+/// What a connection is doing. Clones are about the same connection.
 #[derive(Clone)]
 pub(super) struct Activity(watch::Sender<Phase>);
 

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use throng_engine::{Bucket, Now, Rate};
 use throng_wire::http::{Client, ClientKey};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -30,8 +31,9 @@ const DELAYS_MAX: u32 = 16;
 const SWEEP_EVERY: usize = 1024;
 
 pub(super) struct Throttle {
-    /// 0 is no limit.
-    per_s: u32,
+    /// `None` is no limit.
+    rate: Option<Rate>,
+    begun: Instant,
     clients: Mutex<Clients>,
     turn: tokio::sync::Mutex<()>,
     counters: Arc<HttpCounters>,
@@ -67,15 +69,15 @@ impl Delays {
 
 #[derive(Default)]
 struct Clients {
-    /// When the client has its whole burst again.
-    full_at: HashMap<ClientKey, Instant>,
+    buckets: HashMap<ClientKey, Bucket>,
     taken: usize,
 }
 
 impl Throttle {
     pub(super) fn new(per_s: u32, counters: Arc<HttpCounters>) -> Throttle {
         Throttle {
-            per_s,
+            rate: Rate::per_second(per_s, BURST_S.checked_mul(per_s).unwrap_or(u32::MAX)),
+            begun: Instant::now(),
             clients: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             counters,
@@ -100,10 +102,8 @@ impl Throttle {
     /// As [`Throttle::admit`].
     pub(super) async fn pay(&self, client: &Client) -> Result<Paid, Duration> {
         // The client of a proxy that names none may be anybody.
-        if self.per_s == 0 || client.is_proxy {
-            return Ok(Paid::AtOnce);
-        }
-        let wait = self.take(client.ip.into()).inspect_err(|_| self.refused(client))?;
+        let Some(rate) = self.rate.filter(|_| !client.is_proxy) else { return Ok(Paid::AtOnce) };
+        let wait = self.take(&rate, client.ip.into()).inspect_err(|_| self.refused(client))?;
         if wait.is_zero() {
             return Ok(Paid::AtOnce);
         }
@@ -113,21 +113,21 @@ impl Throttle {
     }
 
     /// How long a request has to wait.
-    fn take(&self, client: ClientKey) -> Result<Duration, Duration> {
-        let now = Instant::now();
-        let cost = Duration::from_secs(1) / self.per_s;
+    fn take(&self, rate: &Rate, client: ClientKey) -> Result<Duration, Duration> {
+        let now = Now(u64::try_from(self.begun.elapsed().as_nanos()).expect("some centuries"));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.taken += 1;
         if clients.taken.is_multiple_of(SWEEP_EVERY) {
-            clients.full_at.retain(|_, full_at| *full_at > now);
+            clients.buckets.retain(|_, bucket| bucket.full_at() > now);
         }
-        let full_at = clients.full_at.entry(client).or_insert(now);
-        let next = (*full_at).max(now) + cost;
-        let wait = (next - now).saturating_sub(cost * self.per_s * BURST_S);
+        let bucket = clients.buckets.entry(client).or_default();
+        let mut next = *bucket;
+        next.charge(rate, now, 1);
+        let wait = Duration::from_nanos(next.open_at(rate).since(now));
         if wait > WAIT_MAX {
             return Err(wait - WAIT_MAX);
         }
-        *full_at = next;
+        *bucket = next;
         Ok(wait)
     }
 
@@ -136,7 +136,6 @@ impl Throttle {
         self.is_refusing.log(|left_out| {
             tracing::warn!(
                 client = %client.ip,
-                requests_per_s = self.per_s,
                 left_out,
                 "requests are refused: http.requests_per_s is exceeded"
             );
@@ -155,6 +154,10 @@ mod tests {
 
     fn client(ip: &str) -> Client {
         Client { ip: ip.parse::<IpAddr>().expect("an address"), is_proxy: false, is_https: false }
+    }
+
+    fn rate() -> Rate {
+        Rate::per_second(PER_S, BURST as u32).expect("a limit")
     }
 
     fn throttle(per_s: u32) -> Throttle {
@@ -194,7 +197,7 @@ mod tests {
         let one = client("2001:db8::1");
         let waiting = BURST + 10 * PER_S as usize;
         for _ in 0..waiting {
-            throttle.take(one.ip.into()).expect("it waits ten seconds at most");
+            throttle.take(&rate(), one.ip.into()).expect("it waits ten seconds at most");
         }
         for _ in 0..5000 {
             // Another address of the same subscriber.
@@ -211,12 +214,12 @@ mod tests {
         let throttle = throttle(PER_S);
         let key = |n: u32| ClientKey::from(IpAddr::from(n.to_be_bytes()));
         for n in 0..100_000 {
-            throttle.take(key(n)).expect("the first");
+            throttle.take(&rate(), key(n)).expect("the first");
             if n % 64 == 0 {
                 sleep(Duration::from_millis(10)).await;
             }
         }
-        let kept = throttle.clients.lock().expect("nobody panics").full_at.len();
+        let kept = throttle.clients.lock().expect("nobody panics").buckets.len();
         assert!(kept <= SWEEP_EVERY + 64, "{kept}");
     }
 

@@ -4,13 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use throng_engine::{Accept, App, EngineRequest, judge};
-use throng_wire::http::{EngineError, first_protocol, is_websocket_key};
-use throng_wire::ws;
+use throng_wire::http::{EngineError, UPGRADE_REQUIRED, Upgrade};
 use tokio::sync::oneshot;
 
 use super::HttpServer;
@@ -38,17 +37,16 @@ pub(super) async fn upgrade<A: App>(
     if let Err(error) = judge(&engine, true) {
         return refuse(error.status(), error.json());
     }
-    if text(&request, header::SEC_WEBSOCKET_VERSION) != Some("13") {
-        let mut response = refuse(426, EngineError::BadRequest.json());
-        let version = HeaderValue::from_static("13");
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-        return response;
-    }
-    let accept = text(&request, header::SEC_WEBSOCKET_KEY)
-        .filter(|key| is_websocket_key(key))
-        .map(ws::accept_key)
-        .and_then(|accept| HeaderValue::try_from(accept).ok());
-    let Some(accept) = accept else { return refuse(400, EngineError::BadRequest.json()) };
+    let asked = Upgrade::new(
+        text(&request, header::SEC_WEBSOCKET_VERSION),
+        text(&request, header::SEC_WEBSOCKET_KEY),
+        text(&request, header::SEC_WEBSOCKET_PROTOCOL),
+    );
+    let accept = match asked.accept() {
+        Ok(accept) => HeaderValue::try_from(accept).expect("base64 is ASCII"),
+        Err(status) => return refuse(status, EngineError::BadRequest.json()),
+    };
+    let protocol = asked.protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
     let owner = owner(http, engine.sid.as_deref());
     let handle = http.handles.to(owner).expect("the owner is a shard of this process");
     if engine.sid.is_some() {
@@ -67,9 +65,6 @@ pub(super) async fn upgrade<A: App>(
         return unavailable();
     };
     permit.keep(place);
-    let protocol = text(&request, header::SEC_WEBSOCKET_PROTOCOL)
-        .and_then(first_protocol)
-        .and_then(|protocol| HeaderValue::from_str(protocol).ok());
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(hand_back(upgraded, engine, permit, handle.clone()));
 
@@ -131,6 +126,12 @@ fn refuse(status: u16, json: &'static str) -> Response<Body> {
     *response.status_mut() =
         StatusCode::from_u16(status).expect("refusals of a handshake have an HTTP status");
     let headers = response.headers_mut();
+    if status == 426 {
+        for (name, value) in UPGRADE_REQUIRED {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("the name of a field");
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

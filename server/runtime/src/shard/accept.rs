@@ -9,8 +9,8 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use throng_engine::{App, Now};
 use throng_wire::http::{Peer, refusal};
 
+use super::awaited_head::AwaitedHead;
 use super::heads::TOO_MANY_CONNECTIONS;
-use super::pipes::Head;
 use super::readiness::Source;
 use super::turn::Worker;
 
@@ -58,7 +58,7 @@ impl<A: App> Worker<A> {
             self.counters.connections_refused += 1;
             return self.refuse_stream(stream, &refusal(503, TOO_MANY_CONNECTIONS));
         };
-        let head = Head {
+        let head = AwaitedHead {
             stream,
             is_watched: false,
             bytes: Vec::new(),
@@ -66,16 +66,16 @@ impl<A: App> Worker<A> {
             awaits_proxy_header: is_proxy && policy.has_proxy_headers,
             permit,
         };
-        let pipe = self.pipes.insert_head(head, deadline);
+        let pipe = self.connections.insert_head(head, deadline);
         // Most clients have sent their request by now.
-        self.fresh.push_back(pipe);
+        self.new_heads.push_back(pipe);
     }
 
     /// Closes the listener and all connections whose head has not arrived.
     pub(super) fn stop_accepting(&mut self) {
         self.listener = None;
         self.is_stopping = true;
-        for pipe in self.pipes.heads() {
+        for pipe in self.connections.heads() {
             self.drop_head(pipe);
         }
     }

@@ -26,7 +26,7 @@ const SENDING_NS_MIN: u64 = 250_000;
 const SENDS_PER_LOOK: u32 = 16;
 
 /// How long a peer may take to close a connection whose sending side is shut.
-const CLOSING_MS: u64 = 1_000;
+const PEER_CLOSE_MS: u64 = 1_000;
 /// What a peer may send meanwhile.
 const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
@@ -69,7 +69,7 @@ impl<A: App> Worker<A> {
 
     fn flush_pipe(&mut self, pipe: PipeId) {
         // The pipe may have ended since its bytes were queued.
-        let Some(open) = self.pipes.open(pipe) else { return };
+        let Some(open) = self.connections.pipe(pipe) else { return };
         let fd = open.stream.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         loop {
@@ -109,10 +109,10 @@ impl<A: App> Worker<A> {
                     if shutdown(fd, Shutdown::Write).is_err() {
                         return self.end_later(pipe, PipeEnd::Failed);
                     }
-                    let open = self.pipes.open_mut(pipe).expect("it was sent to");
+                    let open = self.connections.pipe_mut(pipe).expect("it was sent to");
                     open.dropped_max = Some(DROPPED_BYTES_MAX);
                     self.watch(pipe, |interest| *interest = Interest::READ);
-                    self.closing.push_back((self.now.plus_ms(CLOSING_MS), pipe));
+                    self.closing.push_back((self.now.plus_ms(PEER_CLOSE_MS), pipe));
                     return;
                 }
             }
@@ -121,7 +121,7 @@ impl<A: App> Worker<A> {
 
     /// Changes what an open pipe is watched for.
     pub(super) fn watch(&mut self, pipe: PipeId, change: impl FnOnce(&mut Interest)) {
-        let Some(open) = self.pipes.open_mut(pipe) else { return }; // It ended in this turn.
+        let Some(open) = self.connections.pipe_mut(pipe) else { return }; // It ended in this turn.
         let old = open.interest;
         change(&mut open.interest);
         if open.interest == old {

@@ -8,9 +8,9 @@ use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId
 use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
-use throng_wire::ws;
 
-use super::pipes::{Head, Pipes};
+use super::awaited_head::AwaitedHead;
+use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
@@ -23,9 +23,6 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many
 const HEADS_BYTES_MAX: usize = 4 << 20;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
-const WRONG_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
-    Upgrade: websocket\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\
-    Cache-Control: no-store\r\nConnection: close\r\n\r\n{\"code\":3,\"message\":\"Bad request\"}";
 
 /// What the first bytes of a connection ask for.
 enum Route {
@@ -34,7 +31,6 @@ enum Route {
         status: u16,
         json: &'static str,
     },
-    WrongVersion,
     /// `len`: bytes of the request head.
     Upgrade {
         len: usize,
@@ -48,21 +44,23 @@ enum Route {
 impl<A: App> Worker<A> {
     /// Reads a connection whose head is awaited and decides where it belongs.
     pub(super) fn read_head(&mut self, pipe: PipeId) {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         // What comes behind the head is read by what serves the connection: nobody has booked it yet.
         let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
         let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return self.await_head(pipe),
-                io::ErrorKind::Interrupted => return self.fresh.push_back(pipe),
-                _ => return self.drop_head(pipe),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return self.await_head(pipe);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return self.new_heads.push_back(pipe);
+            }
+            Err(_) => return self.drop_head(pipe),
         };
         let (policy, shards) = (&self.config.policy, self.config.shards);
-        let mut kept = self.pipes.swap_head_bytes(pipe, Vec::new());
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let mut kept = self.connections.swap_head_bytes(pipe, Vec::new());
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         let arrived = &self.buffer[..count];
         let is_first = kept.is_empty();
         if !is_first {
@@ -70,14 +68,14 @@ impl<A: App> Worker<A> {
         }
         let bytes = if is_first { arrived } else { &kept };
         let (used, route) = match read_proxy_header(bytes, head, policy) {
-            Ok(used) => (used, judge(&bytes[used..], head, policy, self.id, shards)),
+            Ok(used) => (used, route(&bytes[used..], head, policy, self.id, shards)),
             Err(route) => (0, route),
         };
         // What arrived and is needed.
         let used = match route {
             Route::NeedMore | Route::HttpServer => used,
             Route::Upgrade { len, .. } => used + len,
-            Route::Refuse { .. } | Route::WrongVersion => bytes.len(),
+            Route::Refuse { .. } => bytes.len(),
         };
         let rest = if is_first {
             arrived[used..].to_vec()
@@ -85,14 +83,13 @@ impl<A: App> Worker<A> {
             kept.drain(..used);
             kept
         };
-        self.pipes.swap_head_bytes(pipe, rest);
+        self.connections.swap_head_bytes(pipe, rest);
         match route {
             Route::NeedMore => {
                 self.await_head(pipe);
                 self.shed_heads();
             }
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
-            Route::WrongVersion => self.refuse_with(pipe, WRONG_VERSION),
             Route::Upgrade { owner, accept, request, .. } if owner == self.id => {
                 self.upgrade(pipe, accept, request);
             }
@@ -104,11 +101,11 @@ impl<A: App> Worker<A> {
     }
 
     fn upgrade(&mut self, pipe: PipeId, accept: Accept, request: EngineRequest) {
-        let mut leftover = self.pipes.swap_head_bytes(pipe, Vec::new());
+        let mut leftover = self.connections.swap_head_bytes(pipe, Vec::new());
         if !self.watch_head(pipe) {
             return;
         }
-        self.pipes.promote(pipe);
+        self.connections.promote(pipe);
         let input = Input::Upgrade { pipe, accept, request };
         self.shard.step(input, &mut self.effects);
         if !leftover.is_empty() {
@@ -124,8 +121,8 @@ impl<A: App> Worker<A> {
         accept: Accept,
         request: EngineRequest,
     ) {
-        let Head { stream, bytes: leftover, permit, .. } =
-            *detach(&mut self.pipes, &self.readiness, pipe);
+        let AwaitedHead { stream, bytes: leftover, permit, .. } =
+            *detach(&mut self.connections, &self.readiness, pipe);
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
@@ -139,19 +136,15 @@ impl<A: App> Worker<A> {
         let Ok(slot) = self.channels.handovers.try_reserve() else {
             return self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
         };
-        let Head { stream, bytes: prefix, peer, permit, .. } =
-            *detach(&mut self.pipes, &self.readiness, pipe);
+        let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
+            *detach(&mut self.connections, &self.readiness, pipe);
         self.counters.connections_handed_over += 1;
         slot.send(Handover { stream, prefix, peer, permit });
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
-        self.refuse_with(pipe, &http::refusal(status, json));
-    }
-
-    fn refuse_with(&mut self, pipe: PipeId, answer: &[u8]) {
-        let head = detach(&mut self.pipes, &self.readiness, pipe);
-        self.refuse_stream(head.stream, answer);
+        let head = detach(&mut self.connections, &self.readiness, pipe);
+        self.refuse_stream(head.stream, &http::refusal(status, json));
     }
 
     /// Answers, and leaves the connection to the HTTP thread, without a permit: closing with unread
@@ -164,12 +157,12 @@ impl<A: App> Worker<A> {
     }
 
     pub(super) fn drop_head(&mut self, pipe: PipeId) {
-        self.pipes.take_head(pipe).expect("the caller found the head");
+        self.connections.take_head(pipe).expect("the caller found the head");
     }
 
     /// Answers heads that took too long with 408, and closes them.
     pub(super) fn drop_overdue_heads(&mut self) {
-        while let Some(pipe) = self.pipes.overdue_head(self.now) {
+        while let Some(pipe) = self.connections.overdue_head(self.now) {
             self.counters.handshake_timeouts += 1;
             self.refuse(pipe, 408, TIMEOUT);
         }
@@ -178,11 +171,11 @@ impl<A: App> Worker<A> {
     /// Gives up the oldest heads if all together hold too much, and some more: the next byte must not
     /// make it look at all heads again.
     fn shed_heads(&mut self) {
-        let excess = self.pipes.head_bytes().saturating_sub(HEADS_BYTES_MAX);
+        let excess = self.connections.head_bytes().saturating_sub(HEADS_BYTES_MAX);
         if excess == 0 {
             return;
         }
-        for pipe in self.pipes.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
+        for pipe in self.connections.oldest_heads(excess + HEADS_BYTES_MAX / 8) {
             self.counters.heads_over_budget += 1;
             self.refuse(pipe, 408, TIMEOUT);
         }
@@ -190,7 +183,7 @@ impl<A: App> Worker<A> {
 
     /// Watches the socket from now on. False if that failed: the connection is closed then.
     fn watch_head(&mut self, pipe: PipeId) -> bool {
-        let head = self.pipes.head_mut(pipe).expect("the caller found the head");
+        let head = self.connections.head_mut(pipe).expect("the caller found the head");
         if head.is_watched {
             return true;
         }
@@ -213,8 +206,8 @@ impl<A: App> Worker<A> {
 }
 
 /// Takes a head out for another thread, and stops watching it.
-fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
-    let head = pipes.take_head(pipe).expect("its request was read in this call");
+fn detach(connections: &mut Connections, readiness: &Readiness, pipe: PipeId) -> Box<AwaitedHead> {
+    let head = connections.take_head(pipe).expect("its request was read in this call");
     if head.is_watched {
         readiness.remove(&head.stream);
     }
@@ -223,7 +216,11 @@ fn detach(pipes: &mut Pipes, readiness: &Readiness, pipe: PipeId) -> Box<Head> {
 
 /// Reads the PROXY header, if one has to come, and returns its length. Its client is counted: all
 /// requests of the connection are that client's, unless it is a proxy itself.
-fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Result<usize, Route> {
+fn read_proxy_header(
+    bytes: &[u8],
+    head: &mut AwaitedHead,
+    policy: &HttpPolicy,
+) -> Result<usize, Route> {
     if !head.awaits_proxy_header {
         return Ok(0);
     }
@@ -243,7 +240,14 @@ fn read_proxy_header(bytes: &[u8], head: &mut Head, policy: &HttpPolicy) -> Resu
     }
 }
 
-fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, shards: u8) -> Route {
+/// Where the first request belongs.
+fn route(
+    bytes: &[u8],
+    head: &mut AwaitedHead,
+    policy: &HttpPolicy,
+    shard: ShardId,
+    shards: u8,
+) -> Route {
     let (len, request) = match http::head(bytes) {
         Ok(http::Head::NeedMore) => return Route::NeedMore,
         Ok(http::Head::Complete { len, request }) => (len, request),
@@ -267,11 +271,9 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let caller = policy.caller(head.peer, &fields);
     let engine = policy.engine_request(endpoint, fields, caller);
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
-    if !upgrade.is_version_13 {
-        return Route::WrongVersion;
-    }
-    let Some(key) = upgrade.key else {
-        return Route::Refuse { status: 400, json: EngineError::BadRequest.json() };
+    let key = match upgrade.accept() {
+        Ok(key) => key.into(),
+        Err(status) => return Route::Refuse { status, json: EngineError::BadRequest.json() },
     };
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
     if is_proxy && !head.permit.count_for(&caller.client) {
@@ -281,9 +283,6 @@ fn judge(bytes: &[u8], head: &mut Head, policy: &HttpPolicy, shard: ShardId, sha
     let named = engine.sid.as_deref().and_then(Sid::parse).map(|sid| sid.shard());
     let owner =
         named.filter(|owner| owner.0 < shards && endpoint != Endpoint::RawEcho).unwrap_or(shard);
-    let accept = Accept::Write {
-        key: ws::accept_key(key).into(),
-        protocol: upgrade.protocol.map(Box::from),
-    };
+    let accept = Accept::Write { key, protocol: upgrade.protocol.map(Box::from) };
     Route::Upgrade { len, owner, accept, request: engine }
 }

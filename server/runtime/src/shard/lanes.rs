@@ -3,7 +3,7 @@
 use throng_engine::{App, Input, ShardId};
 use throng_wire::http::Peer;
 
-use super::pipes::Open;
+use super::pipe::Pipe;
 use super::readiness::Source;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
@@ -87,12 +87,12 @@ impl<A: App> Worker<A> {
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
         let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
-        let pipe = self.pipes.insert_open(Open::new(stream, permit));
-        let open = self.pipes.open(pipe).expect("it was inserted above");
+        let pipe = self.connections.insert_pipe(Pipe::new(stream, permit));
+        let open = self.connections.pipe(pipe).expect("it was inserted above");
         if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
             tracing::warn!(%error, "an upgraded connection could not be watched");
-            self.pipes.take_open(pipe);
-            return self.pipes.release(pipe);
+            self.connections.take_pipe(pipe);
+            return self.connections.release(pipe);
         }
         let input = Input::Upgrade { pipe, accept, request };
         self.shard.step(input, &mut self.effects);

@@ -27,20 +27,20 @@ impl<A: App> Worker<A> {
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
         // A head may be read again at once, after an interruption: in the next turn.
-        for pipe in std::mem::take(&mut self.fresh) {
+        for pipe in std::mem::take(&mut self.new_heads) {
             // It may have been dropped since: its time was over, or the server is stopping.
-            if self.pipes.is_head(pipe) {
+            if self.connections.is_head(pipe) {
                 self.read_head(pipe);
             }
         }
-        let mut known = std::mem::take(&mut self.known);
+        let mut known = std::mem::take(&mut self.identified);
         for pipe in known.drain(..) {
             if self.read_bytes >= READ_BYTES_PER_TURN {
                 break;
             }
             self.read_open(pipe, self.buffer.len());
         }
-        self.known = known;
+        self.identified = known;
         let begun = self.config.clock.now();
         let mut anonymous = std::mem::take(&mut self.anonymous);
         for (index, pipe) in anonymous.drain(..).enumerate() {
@@ -48,7 +48,7 @@ impl<A: App> Worker<A> {
             if is_look && self.config.clock.now().since(begun) >= ANONYMOUS_NS_PER_TURN {
                 break;
             }
-            if self.pipes.is_head(pipe) {
+            if self.connections.is_head(pipe) {
                 self.read_head(pipe);
             } else {
                 self.read_open(pipe, ANONYMOUS_READ_BYTES);
@@ -59,7 +59,7 @@ impl<A: App> Worker<A> {
 
     /// Reads at most `most` bytes.
     fn read_open(&mut self, pipe: PipeId, most: usize) {
-        let Some(open) = self.pipes.open(pipe) else { return }; // It ended in this turn.
+        let Some(open) = self.connections.pipe(pipe) else { return }; // It ended in this turn.
         let is_shut = open.dropped_max.is_some();
         if !is_shut && !self.shard.reads(pipe) {
             return self.watch(pipe, |interest| interest.is_read = false);
@@ -80,7 +80,7 @@ impl<A: App> Worker<A> {
 
     /// The peer goes on sending though it was sent the close of the connection.
     fn drop_bytes(&mut self, pipe: PipeId, count: usize) {
-        let open = self.pipes.open_mut(pipe).expect("it was read");
+        let open = self.connections.pipe_mut(pipe).expect("it was read");
         let left = open.dropped_max.map_or(0, |most| most.saturating_sub(count));
         open.dropped_max = Some(left);
         if left == 0 {
@@ -90,28 +90,28 @@ impl<A: App> Worker<A> {
 
     /// The connection has failed. One that is not read would report that for ever.
     pub(super) fn note_broken(&mut self, pipe: PipeId) {
-        if self.pipes.open(pipe).is_some_and(|open| !open.interest.is_read) {
+        if self.connections.pipe(pipe).is_some_and(|open| !open.interest.is_read) {
             self.end_now(pipe, PipeEnd::Failed);
         }
     }
 
     fn end_now(&mut self, pipe: PipeId, end: PipeEnd) {
-        self.pipes.take_open(pipe);
+        self.connections.take_pipe(pipe);
         self.shard.step(Input::PipeClosed { pipe, end }, &mut self.effects);
-        self.pipes.release(pipe);
+        self.connections.release(pipe);
     }
 
     /// Closes a pipe outside of the step part of a turn; the engine learns of it in the next turn.
     pub(super) fn end_later(&mut self, pipe: PipeId, end: PipeEnd) {
-        if self.pipes.take_open(pipe).is_some() {
-            self.gone.push((pipe, end));
+        if self.connections.take_pipe(pipe).is_some() {
+            self.ended_pipes.push((pipe, end));
         }
     }
 
     pub(super) fn report_gone(&mut self) {
-        for (pipe, end) in std::mem::take(&mut self.gone) {
+        for (pipe, end) in std::mem::take(&mut self.ended_pipes) {
             self.shard.step(Input::PipeClosed { pipe, end }, &mut self.effects);
-            self.pipes.release(pipe);
+            self.connections.release(pipe);
         }
     }
 }

@@ -12,7 +12,7 @@ use throng_mesh::{LaneEnds, Receiver};
 use tokio::sync::oneshot;
 
 use super::alarm::Alarm;
-use super::pipes::Pipes;
+use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::{Plan, ShardConfig};
 use crate::link::ShardChannels;
@@ -31,15 +31,15 @@ pub(super) struct Worker<A: App> {
     pub(super) effects: Effects<A>,
     pub(super) slots: LaneSlots,
 
-    pub(super) pipes: Pipes,
+    pub(super) connections: Connections,
     /// Connections whose request has probably come, and which are not watched yet.
-    pub(super) fresh: VecDeque<PipeId>,
+    pub(super) new_heads: VecDeque<PipeId>,
     /// Pipes to read in this turn, of sessions whose users are known.
-    pub(super) known: Vec<PipeId>,
+    pub(super) identified: Vec<PipeId>,
     /// Other pipes to read in this turn.
     pub(super) anonymous: Vec<PipeId>,
     /// Pipes closed since the last turn; the engine learns of them in the next one.
-    pub(super) gone: Vec<(PipeId, PipeEnd)>,
+    pub(super) ended_pipes: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
     pub(super) dirty: VecDeque<PipeId>,
     /// Pipes whose sending side is shut, and when to close them.
@@ -93,11 +93,11 @@ impl<A: App> Worker<A> {
             shard,
             effects: Effects::default(),
             slots: LaneSlots::default(),
-            pipes: Pipes::default(),
-            fresh: VecDeque::new(),
-            known: Vec::new(),
+            connections: Connections::default(),
+            new_heads: VecDeque::new(),
+            identified: Vec::new(),
             anonymous: Vec::new(),
-            gone: Vec::new(),
+            ended_pipes: Vec::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
             flush_at: None,
@@ -168,7 +168,7 @@ impl<A: App> Worker<A> {
                         broken.push(pipe);
                     }
                     if ready.is_readable && self.shard.is_identified(pipe) {
-                        self.known.push(pipe);
+                        self.identified.push(pipe);
                     } else if ready.is_readable {
                         self.anonymous.push(pipe);
                     }
@@ -183,17 +183,17 @@ impl<A: App> Worker<A> {
     fn publish(&mut self) {
         let depth = |lens: &mut dyn Iterator<Item = usize>| lens.sum::<usize>() as u64;
         self.counters.turns += 1;
-        self.counters.pipes = u64::from(self.pipes.open_count());
-        self.counters.heads = u64::from(self.pipes.head_count());
+        self.counters.pipes = u64::from(self.connections.pipe_count());
+        self.counters.heads = u64::from(self.connections.head_count());
         self.counters.lane_depth_request =
             depth(&mut self.lane_ends.requests_in.iter().map(Receiver::len));
         self.counters.lane_depth_delivery =
             depth(&mut self.lane_ends.deliveries_in.iter().map(Receiver::len));
         self.counters.lane_depth_store = self.commands_unanswered as u64;
         let is_quiet = self.is_stopping
-            && self.pipes.open_count() == 0
+            && self.connections.pipe_count() == 0
             && self.polls.is_empty()
-            && self.gone.is_empty()
+            && self.ended_pipes.is_empty()
             && self.commands_unanswered == 0
             && self.lane_ends.is_idle();
         let (engine, app) = (&self.shard.engine().counters, self.shard.app().counters());
@@ -203,9 +203,9 @@ impl<A: App> Worker<A> {
     /// Sleeps until something is ready or due, unless there is work left.
     async fn park(&mut self) {
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
-        let has_work = !self.fresh.is_empty()
+        let has_work = !self.new_heads.is_empty()
             || (!self.dirty.is_empty() && self.flush_at.is_none())
-            || !self.gone.is_empty()
+            || !self.ended_pipes.is_empty()
             || self.is_ending
             || (can_accept && self.listener.is_some());
         // A busy shard does not park, so its peers make no system call to wake it.
@@ -243,7 +243,7 @@ impl<A: App> Worker<A> {
                 .any(|lane| lane.free_slots() < lane.capacity() / 4);
         [
             self.shard.next_deadline(),
-            self.pipes.next_deadline(),
+            self.connections.next_deadline(),
             self.flush_at,
             self.closing.front().map(|(due, _)| *due),
             self.accept_paused_until,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use throng_engine::{App, Cx, Engine, Items, Lanes, Place, SessionEvent, SessionId};
-use throng_wire::sio;
+use throng_wire::sio::{self, EventData};
 
 /// Echoes; sends nothing to other shards or to a store.
 pub struct Echo;
@@ -81,27 +81,26 @@ fn echo(
     session: SessionId,
     namespace: &str,
     ack: Option<u64>,
-    data: &str,
+    data: &EventData,
     attachments: &[Bytes],
 ) {
-    let event = sio::event(data).expect("the decoder has checked the event");
     let count = attachments.len() as u32;
     let mut packet = String::new();
-    match (&*event.name, ack) {
+    match (data.name(), ack) {
         ("message", _) if count == 0 => {
-            let args: &[&str] = if event.args.is_empty() { &[] } else { &[event.args] };
+            let args: &[&str] = if data.args().is_empty() { &[] } else { &[data.args()] };
             sio::put_event(&mut packet, namespace, None, "message-back", args);
         }
         ("message", _) => {
-            let separator = if event.args.is_empty() { "" } else { "," };
-            let data = format!(r#"["message-back"{separator}{}]"#, event.args);
+            let separator = if data.args().is_empty() { "" } else { "," };
+            let data = format!(r#"["message-back"{separator}{}]"#, data.args());
             sio::put_binary_event(&mut packet, namespace, count, None, &data);
         }
         ("message-with-ack", Some(id)) if count == 0 => {
-            sio::put_ack(&mut packet, namespace, id, event.args);
+            sio::put_ack(&mut packet, namespace, id, data.args());
         }
         ("message-with-ack", Some(id)) => {
-            let data = format!("[{}]", event.args);
+            let data = format!("[{}]", data.args());
             sio::put_binary_ack(&mut packet, namespace, count, id, &data);
         }
         _ => return,

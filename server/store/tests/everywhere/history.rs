@@ -143,7 +143,7 @@ async fn a_read_mark_only_rises() {
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
 }
 
-async fn the_end_of_a_node_settles_its_readers_only() {
+async fn the_end_of_a_node_raises_the_marks_of_its_readers_only() {
     let bench = bench_with(|options| options.node = "one".into()).await;
     let other = bench.node("two").await;
     bench.store.save_read(1, 1, 0, true).await.expect("save");
@@ -163,16 +163,16 @@ async fn the_end_of_a_node_settles_its_readers_only() {
     assert_eq!(bench.store.reading(4).await.expect("query"), [1]);
     assert_eq!(other.reading(3).await.expect("query"), [77]);
     assert!(other.reading(2).await.expect("query").is_empty());
-    bench.store.settle("unknown").await.expect("settle");
+    bench.store.raise_marks("unknown").await.expect("raised");
     assert_eq!(marks().await, [vec![(1, 0)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]]);
-    other.settle("one").await.expect("settle");
-    let settled = [vec![(1, 3)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]];
-    assert_eq!(marks().await, settled);
+    other.raise_marks("one").await.expect("raised");
+    let raised = [vec![(1, 3)], vec![(1, 0)], vec![(77, 0)], vec![(1, 0)]];
+    assert_eq!(marks().await, raised);
     assert!(other.reading(1).await.expect("query").is_empty());
     bench.store.append(1, None, texts(1, 4, 5)).await.expect("append");
-    other.settle("one").await.expect("settle again");
-    assert_eq!(marks().await, settled, "what is settled is forgotten");
-    // A node that starts again under its name settles its earlier readers.
+    other.raise_marks("one").await.expect("raised again");
+    assert_eq!(marks().await, raised, "a reader whose mark is raised is forgotten");
+    // A node that starts again under its name raises the marks of its earlier readers.
     other.close().await;
     bench.node("two").await;
     assert_eq!(bench.store.reads(4).await.expect("query"), [(1, 5)]);
@@ -186,5 +186,5 @@ everywhere! {
     a_room_that_does_not_exist_has_no_history,
     configured_rooms_get_their_names_and_keep_their_messages,
     a_read_mark_only_rises,
-    the_end_of_a_node_settles_its_readers_only,
+    the_end_of_a_node_raises_the_marks_of_its_readers_only,
 }

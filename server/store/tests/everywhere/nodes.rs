@@ -110,7 +110,7 @@ async fn marks_that_two_nodes_raise_at_once_end_at_the_highest() {
     }
 }
 
-async fn two_nodes_may_settle_a_third_at_once() {
+async fn two_nodes_may_raise_the_marks_of_a_third_at_once() {
     let bench = bench().await;
     let gone = bench.node("gone").await;
     for user in 1..=30 {
@@ -119,9 +119,9 @@ async fn two_nodes_may_settle_a_third_at_once() {
     gone.close().await;
     bench.store.append(1, None, vec![text(1, "a"), text(1, "b")]).await.expect("append");
     let other = bench.node("two").await;
-    let (one, two) = tokio::join!(bench.store.settle("gone"), other.settle("gone"));
-    one.expect("settle");
-    two.expect("settle");
+    let (one, two) = tokio::join!(bench.store.raise_marks("gone"), other.raise_marks("gone"));
+    one.expect("raised");
+    two.expect("raised");
     for user in 1..=30 {
         let want = if user % 2 == 0 { (1, 2) } else { (2, 0) };
         assert_eq!(other.reads(user).await.expect("query"), [want], "user {user}");
@@ -190,13 +190,13 @@ async fn a_killed_node_loses_nothing_that_was_acknowledged_and_leaves_no_gap() {
     }
     let owned = logs.iter().flatten().filter(|(_, msg)| msg == "own").count();
     assert_eq!(owned, own as usize);
-    bench.store.settle("victim").await.expect("settle");
+    bench.store.raise_marks("victim").await.expect("raised");
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, placed.first_seq)]);
 }
 
 everywhere! {
     appends_of_two_nodes_are_one_order_without_gap,
     marks_that_two_nodes_raise_at_once_end_at_the_highest,
-    two_nodes_may_settle_a_third_at_once,
+    two_nodes_may_raise_the_marks_of_a_third_at_once,
     a_killed_node_loses_nothing_that_was_acknowledged_and_leaves_no_gap,
 }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use throng_wire::sio::{Kind, Limits, decode, event, first_arg, put_event};
+use throng_wire::sio::{EventData, Kind, Limits, decode, event, first_arg, put_event};
 
 fuzz_target!(|text: &str| {
     let limits = Limits::default();
@@ -13,7 +13,10 @@ fuzz_target!(|text: &str| {
     if packet.kind != Kind::Event {
         return;
     }
-    let parts = event(packet.data.expect("an event has data")).expect("an accepted event splits");
+    let data = packet.data.expect("an event has data");
+    let parts = event(data).expect("an accepted event splits");
+    let kept = EventData::new(data, &parts);
+    assert_eq!((kept.name(), kept.args()), (&*parts.name, parts.args));
     let args: &[&str] = if parts.args.is_empty() { &[] } else { &[parts.args] };
     let mut again = String::new();
     put_event(&mut again, packet.namespace, packet.ack, &parts.name, args);

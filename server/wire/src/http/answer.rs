@@ -1,3 +1,5 @@
+use super::upgrade::UPGRADE_REQUIRED;
+
 /// Why the engine refuses a request: status and JSON body of the reference server.
 ///
 /// Spec: TRN-10 to TRN-19.
@@ -58,7 +60,7 @@ pub fn retry_after_s(status: u16) -> Option<u32> {
 
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
 /// [`accept_key`](crate::ws::accept_key); `protocol`: the subprotocol that is agreed on, see
-/// [`first_protocol`](super::first_protocol). Spec: TRN-51, TRN-100.
+/// [`Upgrade`](super::Upgrade). Spec: TRN-51, TRN-100.
 pub fn switching_protocols(accept: &str, protocol: Option<&str>) -> String {
     let (name, protocol, end) = match protocol {
         Some(protocol) => ("Sec-WebSocket-Protocol: ", protocol, "\r\n"),
@@ -70,7 +72,8 @@ pub fn switching_protocols(accept: &str, protocol: Option<&str>) -> String {
     )
 }
 
-/// A whole HTTP/1.1 answer after which the connection is closed; 429 and 503 say when to try again.
+/// A whole HTTP/1.1 answer after which the connection is closed; 429 and 503 say when to try again, and 426
+/// what to ask for.
 pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
     let reason = match status {
         400 => "Bad Request",
@@ -86,11 +89,18 @@ pub fn refusal(status: u16, json_body: &str) -> Vec<u8> {
         503 => "Service Unavailable",
         _ => "Error",
     };
-    let retry_after =
-        retry_after_s(status).map_or(String::new(), |after| format!("Retry-After: {after}\r\n"));
+    let mut further = String::new();
+    if let Some(after) = retry_after_s(status) {
+        further += &format!("Retry-After: {after}\r\n");
+    }
+    if status == 426 {
+        UPGRADE_REQUIRED
+            .iter()
+            .for_each(|(name, value)| further += &format!("{name}: {value}\r\n"));
+    }
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\n{retry_after}Connection: close\r\n\r\n{json_body}",
+         Cache-Control: no-store\r\n{further}Connection: close\r\n\r\n{json_body}",
         json_body.len()
     )
     .into_bytes()

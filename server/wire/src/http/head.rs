@@ -1,7 +1,7 @@
-use data_encoding::BASE64;
 use httparse::{Header, Status};
 
-use super::Forwarded;
+use super::client::Forwarded;
+use super::upgrade::Upgrade;
 use crate::Fault;
 
 /// Bytes of the longest request head that is accepted (LIM-8).
@@ -45,17 +45,6 @@ pub struct Request<'a> {
     pub upgrade: Option<Upgrade<'a>>,
 }
 
-/// A request to go on as WebSocket. Spec: TRN-50 to TRN-52.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Upgrade<'a> {
-    /// `Sec-WebSocket-Key`, if it is one: base64 of 16 bytes.
-    pub key: Option<&'a str>,
-    /// `Sec-WebSocket-Version` is 13.
-    pub is_version_13: bool,
-    /// The first of the subprotocols that are offered (TRN-100).
-    pub protocol: Option<&'a str>,
-}
-
 /// Reads the request head at the start of `bytes`.
 ///
 /// # Errors
@@ -83,11 +72,11 @@ pub fn head(bytes: &[u8]) -> Result<Head<'_>, Fault> {
         && fields.has_token("upgrade", "websocket")
         && fields.has_token("connection", "upgrade");
     let upgrade = if asks_websocket {
-        Some(Upgrade {
-            key: fields.one("sec-websocket-key")?.filter(|key| is_websocket_key(key)),
-            is_version_13: fields.one("sec-websocket-version")? == Some("13"),
-            protocol: fields.text("sec-websocket-protocol").and_then(first_protocol),
-        })
+        Some(Upgrade::new(
+            fields.one("sec-websocket-version")?,
+            fields.one("sec-websocket-key")?,
+            fields.text("sec-websocket-protocol"),
+        ))
     } else {
         None
     };
@@ -115,14 +104,6 @@ pub fn is_same_origin(origin: &str, host: &str) -> bool {
     let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let bare = |authority| str::strip_suffix(authority, default_port).unwrap_or(authority);
     !authority.is_empty() && bare(authority).eq_ignore_ascii_case(bare(host))
-}
-
-/// The first of the subprotocols in a `Sec-WebSocket-Protocol`. A browser closes the connection if
-/// none of those it offered comes back. Spec: TRN-100.
-pub fn first_protocol(offered: &str) -> Option<&str> {
-    let first = offered.split(',').next()?.trim_matches([' ', '\t']);
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    (!first.is_empty() && first.bytes().all(is_token)).then_some(first)
 }
 
 struct Fields<'h, 'a>(&'h [Header<'a>]);
@@ -163,9 +144,4 @@ fn origin_form(target: &str) -> &str {
         }
         _ => target,
     }
-}
-
-/// Whether it is a `Sec-WebSocket-Key`: base64 of 16 bytes. Spec: TRN-52.
-pub fn is_websocket_key(key: &str) -> bool {
-    BASE64.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16)
 }

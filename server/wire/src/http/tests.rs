@@ -86,6 +86,23 @@ fn a_key_is_sixteen_bytes_in_base64_and_the_version_is_13() {
 }
 
 #[test]
+fn a_handshake_needs_the_version_then_a_key() {
+    let key = Some("dGhlIHNhbXBsZSBub25jZQ==");
+    let accept = |version, key| Upgrade::new(version, key, None).accept();
+    assert_eq!(accept(Some("13"), key).as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(accept(Some("13"), None), Err(400));
+    assert_eq!(accept(Some("8"), None), Err(426));
+    assert_eq!(accept(None, key), Err(426));
+}
+
+#[test]
+fn a_refusal_of_another_version_names_the_one_that_would_do() {
+    let answer = String::from_utf8(refusal(426, "{}")).expect("text");
+    assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
+    assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{answer}");
+}
+
+#[test]
 fn the_first_subprotocol_that_is_offered_is_read() {
     let protocol = |field: &str| {
         let text =

@@ -91,6 +91,17 @@ const NAME_BYTES_MAX: usize = 512;
 ///
 /// Spec: SIO-1 to SIO-11, SIO-47, SIO-53.
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
+    decode_with_event(text, limits).map(|(packet, _)| packet)
+}
+
+/// As [`decode`], with what was found in the data of an event.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_event<'a>(
+    text: &'a str,
+    limits: &Limits,
+) -> Result<(Packet<'a>, Option<Event<'a>>), Fault> {
     let kind = match text.as_bytes().first() {
         Some(b'0') => Kind::Connect,
         Some(b'1') => Kind::Disconnect,
@@ -104,7 +115,9 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
     let rest = &text[1..];
     let (attachments, rest) = match kind {
         Kind::BinaryEvent | Kind::BinaryAck => attachments(rest, limits.attachments_max)?,
-        _ => (0, rest),
+        Kind::Connect | Kind::Disconnect | Kind::Event | Kind::Ack | Kind::ConnectError => {
+            (0, rest)
+        }
     };
     let (namespace, rest) = match rest.as_bytes().first() {
         Some(b'/') => rest.split_once(',').unwrap_or((rest, "")),
@@ -120,8 +133,8 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, Fault> {
             return Err(Fault::JsonInvalid);
         }
     }
-    check(kind, data)?;
-    Ok(Packet { kind, attachments, namespace, query, ack, data })
+    let event = check(kind, data)?;
+    Ok((Packet { kind, attachments, namespace, query, ack, data }, event))
 }
 
 /// Splits the data of an event packet that [`decode`] accepted.
@@ -209,21 +222,21 @@ fn ack_id(text: &str) -> Result<(Option<u64>, &str), Fault> {
     Ok((Some(id), &text[end..]))
 }
 
-/// Whether `data`, known to be JSON, has the shape `kind` asks for.
-fn check(kind: Kind, data: Option<&str>) -> Result<(), Fault> {
+/// Whether `data`, known to be JSON, has the shape `kind` asks for; and the event that it is.
+fn check(kind: Kind, data: Option<&str>) -> Result<Option<Event<'_>>, Fault> {
     let first = data.and_then(|data| data.as_bytes().first());
     match (kind, first) {
         (Kind::Connect, None | Some(b'{'))
         | (Kind::Disconnect, None)
-        | (Kind::ConnectError, None | Some(b'{' | b'"')) => Ok(()),
+        | (Kind::ConnectError, None | Some(b'{' | b'"')) => Ok(None),
         (Kind::Event | Kind::BinaryEvent, Some(b'[')) => {
             let event = event(data.unwrap_or_default())?;
             if is_reserved(&event.name) {
                 return Err(Fault::EventReserved);
             }
-            Ok(())
+            Ok(Some(event))
         }
-        (Kind::Ack | Kind::BinaryAck, Some(b'[')) => Ok(()),
+        (Kind::Ack | Kind::BinaryAck, Some(b'[')) => Ok(None),
         (Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck, None) => {
             Err(Fault::DataMissing)
         }

@@ -35,7 +35,7 @@ fn a_node_that_lags_behind_takes_its_users_marks_with_it() {
         world.cluster(input);
         let phone = world.connect(usize::from(shards) - 1, Some(2));
         assert_eq!(count_of_room_1(phone, &mut world), "0");
-        // There, only three of the four had been heard.
+        // There, only three of the four had arrived.
         world.cluster(left(NODE, 2, 3));
         assert_eq!(count_of_room_1(bob, &mut world), "1");
         assert_eq!(count_of_room_1(phone, &mut world), "1", "on {shards} shards");
@@ -113,7 +113,7 @@ fn what_a_user_has_read_elsewhere_counts_whenever_it_is_reported() {
         }
         world.cluster(tip(5));
         assert_eq!(count_of_room_1(alice, &mut world), "5");
-        // A visit that was over before anybody heard of it.
+        // A visit that was over before it was reported.
         world.cluster(left(NODE, 1, 3));
         assert_eq!(count_of_room_1(alice, &mut world), "2");
         let read = |seq| {

@@ -5,7 +5,7 @@ use crate::world::token;
 
 const LOGIN: &str = r#"42["login","Login to enter chat room"]"#;
 
-/// The user logs out on another node, and this one does not hear of it.
+/// The user logs out on another node, and that is not reported to this one.
 fn forget(world: &mut World, user: u32) {
     world.store.tokens.retain(|_, of| *of != UserId(user));
 }

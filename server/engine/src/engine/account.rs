@@ -1,0 +1,41 @@
+//! What a session makes its shard keep and do: the values that [`booking`](super::booking),
+//! [`work`](super::work) and [`eviction`](super::eviction) act on.
+
+use super::trust::Trust;
+use crate::bucket::Bucket;
+use crate::now::Now;
+
+pub(crate) struct Account {
+    pub(super) trust: Trust,
+    /// Bytes of messages and attachments that are not whole.
+    pub(super) unfinished: usize,
+    /// Bytes that the application keeps.
+    pub(super) kept: usize,
+    /// When what is unfinished must be whole; later, the more of it arrives. `u64::MAX`: nothing is.
+    pub(super) finish_by: Now,
+    /// When the application must know whose session it is. `u64::MAX`: it knows, or need not.
+    pub(super) identify_by: Now,
+    /// The work that the session may cause.
+    pub(super) work: Bucket,
+}
+
+impl Account {
+    pub(super) fn new(trust: Trust, identify_by: Now) -> Account {
+        Account {
+            trust,
+            unfinished: 0,
+            kept: 0,
+            finish_by: Now(u64::MAX),
+            identify_by,
+            work: Bucket::default(),
+        }
+    }
+
+    pub(super) fn held_in(&self) -> usize {
+        self.unfinished + self.kept
+    }
+
+    pub(super) fn due(&self) -> Now {
+        self.finish_by.min(self.identify_by)
+    }
+}

@@ -1,0 +1,154 @@
+//! Bytes that a session holds, booked on its account.
+//!
+//! Bytes that wait for a pipe are booked by the outbox; unfinished input, and what the application keeps
+//! for later, here. The bounds of one session follow from how far its user is known.
+
+use super::held::HeldBytes;
+use super::trust::Trust;
+use super::{Carrier, CloseReason, Engine};
+use crate::bucket::Bucket;
+use crate::ids::{PipeId, SessionId};
+use crate::now::Now;
+use crate::outbox::Class;
+
+impl Engine {
+    pub(super) fn held_mut(&mut self, trust: Trust) -> &mut HeldBytes {
+        match trust.class() {
+            Class::Identified => &mut self.held_identified,
+            Class::Anonymous | Class::Echo | Class::Closing => &mut self.held_anonymous,
+        }
+    }
+
+    /// Payload bytes of one message or polling body.
+    pub(super) fn payload_max(&self, trust: Trust) -> usize {
+        let all = self.settings.max_payload;
+        (match trust {
+            Trust::Anonymous => self.settings.anonymous.payload_bytes_max.min(all),
+            Trust::Claimed | Trust::Identified => all,
+        }) as usize
+    }
+
+    /// Bytes of input that all sessions hold.
+    pub fn held_in(&self) -> usize {
+        self.held_anonymous.inbound + self.held_identified.inbound
+    }
+
+    /// Bytes on all accounts: of input, and of output without what clients share.
+    pub fn held(&self) -> usize {
+        let polled = self.held_anonymous.polled + self.held_identified.polled;
+        self.held_in()
+            + polled
+            + Class::ALL.map(|class| self.outbox.held(class)).iter().sum::<usize>()
+    }
+
+    /// Bytes that wait for one client, without what it shares with others.
+    pub fn held_out(&self, pipe: PipeId) -> usize {
+        self.outbox.held_by(pipe)
+    }
+
+    /// When the user of a session that is anonymous from now on must be known.
+    pub(super) fn identify_by(&self) -> Now {
+        match self.settings.anonymous.identify_timeout_ms {
+            0 => Now(u64::MAX),
+            timeout_ms => self.now.plus_ms(u64::from(timeout_ms)),
+        }
+    }
+
+    /// The application has learned more, or less, about whose session it is. Nothing happens when
+    /// the session has ended.
+    pub fn set_trust(&mut self, id: SessionId, trust: Trust) {
+        let identify_by = self.identify_by();
+        let Some(session) = self.session_mut(id) else { return };
+        let old = session.account.trust;
+        // A known user who names another is known meanwhile.
+        if old == trust || (old, trust) == (Trust::Identified, Trust::Claimed) {
+            return;
+        }
+        let account = &mut session.account;
+        account.trust = trust;
+        match trust {
+            Trust::Identified => {
+                account.identify_by = Now(u64::MAX);
+                account.work = Bucket::default();
+            }
+            Trust::Anonymous if old == Trust::Identified => account.identify_by = identify_by,
+            Trust::Anonymous | Trust::Claimed => {}
+        }
+        let (inbound, unfinished) = (account.held_in(), account.unfinished);
+        let (pipe, polled) = match &session.carrier {
+            Carrier::Pipe(pipe) => (Some(*pipe), 0),
+            Carrier::Polling(polling) => (session.probe, polling.bytes),
+        };
+        let held = self.held_mut(old);
+        *held = HeldBytes { inbound: held.inbound - inbound, polled: held.polled - polled };
+        let held = self.held_mut(trust);
+        *held = HeldBytes { inbound: held.inbound + inbound, polled: held.polled + polled };
+        if trust == Trust::Identified
+            && let Some(address) = self.live_mut(id).address.take()
+        {
+            self.addresses.remove(address);
+        }
+        if polled > self.outbox.bound(trust.class()) as usize {
+            self.slow.push(id);
+        }
+        if let Some(pipe) = pipe {
+            self.outbox.set_class(pipe, trust.class());
+            if trust == Trust::Identified {
+                self.resume(pipe);
+            }
+        }
+        let most = self.payload_max(trust);
+        if most < self.payload_max(old) && unfinished > most {
+            return self.end(id, CloseReason::TooLarge);
+        }
+        let session = self.live(id);
+        let (due, timer_at) = (session.account.identify_by, session.timer_at);
+        if due < timer_at {
+            self.arm(id, due);
+        }
+    }
+
+    /// The application keeps so many more bytes of the session's events. Nothing happens when the
+    /// session has ended.
+    pub fn keep(&mut self, id: SessionId, bytes: usize) {
+        let Some(session) = self.session_mut(id) else { return };
+        session.account.kept += bytes;
+        let trust = session.account.trust;
+        self.held_mut(trust).inbound += bytes;
+    }
+
+    /// The application keeps so many bytes less.
+    ///
+    /// # Panics
+    /// When that is more than it keeps.
+    pub fn let_go(&mut self, id: SessionId, bytes: usize) {
+        let Some(session) = self.session_mut(id) else { return };
+        let kept = session.account.kept.checked_sub(bytes);
+        session.account.kept = kept.expect("the application lets go what it keeps");
+        let trust = session.account.trust;
+        self.held_mut(trust).inbound -= bytes;
+    }
+
+    /// So much input of the session, which is live, is not whole.
+    pub(super) fn set_unfinished(&mut self, id: SessionId, bytes: usize) {
+        let (timeout_ms, per_s) =
+            (u64::from(self.settings.message_timeout_ms), u64::from(self.settings.bytes_per_s_min));
+        let now = self.now;
+        let session = self.live_mut(id);
+        let account = &mut session.account;
+        let before = std::mem::replace(&mut account.unfinished, bytes);
+        let earned_ms = |bytes: usize| bytes as u64 * 1000 / per_s;
+        account.finish_by = match (before, bytes) {
+            (_, 0) => Now(u64::MAX),
+            (0, bytes) => now.plus_ms(timeout_ms + earned_ms(bytes)),
+            (before, bytes) => account.finish_by.plus_ms(earned_ms(bytes.max(before) - before)),
+        };
+        let trust = account.trust;
+        let (due, timer_at) = (account.finish_by, session.timer_at);
+        let held = self.held_mut(trust);
+        held.inbound = held.inbound + bytes - before;
+        if due < timer_at {
+            self.arm(id, due);
+        }
+    }
+}

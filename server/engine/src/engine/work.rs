@@ -1,0 +1,104 @@
+//! What a session may make its shard do: a rate of work, beyond which it is read later.
+
+use super::pipe::Role;
+use super::trust::Trust;
+use super::{CloseReason, Engine, Session};
+use crate::canary::{Canary, is_armed};
+use crate::ids::{PipeId, SessionId};
+use crate::now::Now;
+use crate::rate::Rate;
+use crate::settings::Settings;
+use crate::timers::Timer;
+
+/// Bytes of input that make one more unit of work.
+const BYTES_PER_UNIT: usize = 4096;
+/// A session whose work would be paid for later than this is ended.
+const DEBT_MS_MAX: u64 = 10_000;
+
+/// How fast a session may cause work. `None` is no limit.
+pub(super) struct WorkRates {
+    anonymous: Option<Rate>,
+    identified: Option<Rate>,
+}
+
+impl WorkRates {
+    pub(super) fn new(settings: &Settings) -> WorkRates {
+        let anonymous = &settings.anonymous;
+        WorkRates {
+            anonymous: Rate::per_second(anonymous.work_per_s, anonymous.work_burst),
+            identified: Rate::per_second(settings.work_per_s, settings.work_burst),
+        }
+    }
+
+    fn of(&self, trust: Trust) -> Option<&Rate> {
+        match trust {
+            Trust::Anonymous | Trust::Claimed => self.anonymous.as_ref(),
+            Trust::Identified => self.identified.as_ref(),
+        }
+    }
+}
+
+impl Engine {
+    /// Books work: one unit for each packet of the client, and one more for every 4 KiB. The
+    /// application adds what an event cost it beyond that, such as a refusal. A session that has
+    /// used up its rate is read later; one far beyond it is ended.
+    pub fn charge(&mut self, id: SessionId, units: u32) {
+        let now = self.now;
+        let Some(trust) = self.session(id).map(Session::trust) else { return };
+        let Some(rate) = self.work_rates.of(trust).copied() else { return };
+        let units = if is_armed(Canary::FreeWork) { 0 } else { units };
+        let work = &mut self.live_mut(id).account.work;
+        work.charge(&rate, now, units.into());
+        let read_at = work.open_at(&rate);
+        if read_at > now.plus_ms(DEBT_MS_MAX) {
+            self.end(id, CloseReason::Limit);
+        } else if read_at > now && self.owing.last() != Some(&id) {
+            self.owing.push(id);
+        }
+    }
+
+    pub(super) fn charge_packet(&mut self, id: SessionId, bytes: usize) {
+        let units = 1 + bytes / BYTES_PER_UNIT;
+        self.charge(id, u32::try_from(units).expect("a packet is bounded"));
+    }
+
+    /// When a session that has used up its rate may be read again.
+    pub(super) fn paid_later(&self, id: SessionId) -> Option<Now> {
+        let session = self.session(id)?;
+        let rate = self.work_rates.of(session.trust())?;
+        let read_at = session.account.work.open_at(rate);
+        (read_at > self.now).then_some(read_at)
+    }
+
+    /// Stops reading the sessions that have used up their rate in this turn.
+    pub(super) fn pause_owing(&mut self) {
+        for id in std::mem::take(&mut self.owing) {
+            let Some(paid_at) = self.paid_later(id) else { continue }; // It ended, or is known now.
+            let Some(pipe) = self.live(id).pipe() else { continue }; // Its POST is answered later.
+            if !self.is_paused(pipe) {
+                // Meanwhile the client cannot finish anything.
+                let pause_ns = paid_at.since(self.now);
+                let account = &mut self.live_mut(id).account;
+                account.finish_by = account.finish_by.plus_ns(pause_ns);
+                self.set_paused(pipe, true);
+                self.counters.reads_paused += 1;
+                self.timers.schedule(paid_at, Timer::Resume(pipe));
+            }
+        }
+    }
+
+    /// Reads the pipe again, if it was paused and its work is paid for.
+    pub(super) fn resume(&mut self, pipe: PipeId) {
+        if !self.is_paused(pipe) {
+            return;
+        }
+        if let Role::Session(id) = self.role(pipe)
+            && let Some(paid_at) = self.paid_later(id)
+        {
+            self.timers.schedule(paid_at, Timer::Resume(pipe));
+            return;
+        }
+        self.set_paused(pipe, false);
+        self.resumes.push(pipe);
+    }
+}

@@ -1,0 +1,43 @@
+//! Connections on their way from one thread to another.
+
+use std::net::TcpStream;
+
+use throng_engine::{Accept, EngineRequest};
+use throng_wire::http::Peer;
+use tokio::sync::mpsc;
+
+use crate::limiter::Permit;
+
+/// A WebSocket connection on its way to the shard that owns its session.
+pub struct Upgraded {
+    /// The socket, non-blocking.
+    pub stream: TcpStream,
+    /// Its place in the count of connections.
+    pub permit: Permit,
+    /// Whether the `101` answer is still to be sent.
+    pub accept: Accept,
+    /// The handshake.
+    pub request: EngineRequest,
+    /// Bytes that were read behind the handshake.
+    pub leftover: Vec<u8>,
+}
+
+/// A connection on its way from a shard to the HTTP thread.
+pub struct Handover {
+    /// The socket, non-blocking.
+    pub stream: TcpStream,
+    /// Bytes that were read from it.
+    pub prefix: Vec<u8>,
+    /// Its other end.
+    pub peer: Peer,
+    /// Its place in the count of connections.
+    pub permit: Permit,
+}
+
+/// What shards hand over to the HTTP thread.
+pub struct Handovers {
+    /// Connections that are not WebSockets.
+    pub connections: mpsc::Receiver<Handover>,
+    /// Connections that were answered before all they sent was read; they are counted no more.
+    pub refused: mpsc::Receiver<TcpStream>,
+}

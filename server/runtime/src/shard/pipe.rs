@@ -1,0 +1,22 @@
+//! A WebSocket byte stream.
+
+use std::net::TcpStream;
+
+use super::readiness::Interest;
+use crate::limiter::Permit;
+
+/// A connection that has become a WebSocket.
+pub(super) struct Pipe {
+    pub(super) stream: TcpStream,
+    pub(super) interest: Interest,
+    /// Its sending side is shut: so many more bytes are read and dropped.
+    pub(super) dropped_max: Option<usize>,
+    /// Given back when the stream is closed.
+    _permit: Permit,
+}
+
+impl Pipe {
+    pub(super) fn new(stream: TcpStream, permit: Permit) -> Pipe {
+        Pipe { stream, interest: Interest::READ, dropped_max: None, _permit: permit }
+    }
+}
