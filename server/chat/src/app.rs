@@ -13,6 +13,7 @@ use crate::edge::{Context, Edge};
 use crate::home::Home;
 use crate::ids::TokenHash;
 use crate::image;
+use crate::invalid_tokens::InvalidTokens;
 use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::quota::Quotas;
@@ -30,6 +31,8 @@ pub struct Start {
     pub rooms: Arc<[RoomInfo]>,
     /// What users have used of their rates, on all shards.
     pub quotas: Arc<Quotas>,
+    /// What clients have used of theirs.
+    pub invalid_tokens: Arc<InvalidTokens>,
 }
 
 impl Start {
@@ -37,7 +40,8 @@ impl Start {
     #[must_use]
     pub fn new(settings: Settings, rooms: Arc<[RoomInfo]>) -> Start {
         let quotas = Arc::new(Quotas::new(&settings));
-        Start { settings, rooms, quotas }
+        let invalid_tokens = Arc::new(InvalidTokens::new(&settings));
+        Start { settings, rooms, quotas, invalid_tokens }
     }
 }
 
@@ -124,7 +128,7 @@ impl App for Chat {
     }
 
     fn new(start: &Start, place: &Place) -> Chat {
-        let Start { settings, rooms, quotas } = start;
+        let Start { settings, rooms, quotas, invalid_tokens } = start;
         let keyed = Keyed::new(place.seed.placement);
         let mut home = Home::new(settings.clone(), place, keyed.clone());
         for room in rooms.iter() {
@@ -133,7 +137,14 @@ impl App for Chat {
             }
         }
         Chat {
-            edge: Edge::new(settings.clone(), Arc::clone(quotas), place, keyed, rooms),
+            edge: Edge::new(
+                settings.clone(),
+                Arc::clone(quotas),
+                Arc::clone(invalid_tokens),
+                place,
+                keyed,
+                rooms,
+            ),
             home,
             counters: Counters::default(),
         }
@@ -160,8 +171,8 @@ impl App for Chat {
         let now = cx.engine.now();
         let (edge, cx) = edge!(self, cx);
         match reply {
-            Reply::Authenticated { session, token, outcome } => {
-                edge.authenticated(session, token, outcome, cx);
+            Reply::Authenticated { session, token, client, outcome } => {
+                edge.authenticated(session, token, client, outcome, cx);
             }
             Reply::TokensChecked { tokens, outcome } => edge.tokens_checked(&tokens, outcome, cx),
             Reply::Appended { room, outcome } => self.home.appended(room, outcome, cx.counters),

@@ -28,6 +28,7 @@ use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::ImageFault;
+use crate::invalid_tokens::{ClientBucket, InvalidTokens};
 use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::settings::{Exclusive, RoomInfo, Settings};
@@ -69,6 +70,10 @@ struct Local {
     rooms: SmallVec<[Membership; 1]>,
     last_membership_id: MembershipId,
     pending: Option<Box<PendingEvents>>,
+    /// A token of the handshake or of CONNECT that the store could not be asked for.
+    put_off: Option<Box<TokenHash>>,
+    /// Where its client's tokens are counted that are not valid.
+    client: ClientBucket,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
 }
@@ -128,6 +133,7 @@ pub(crate) struct Edge {
     session_signals: cluster::SessionSignals,
     token_checks: TokenChecks,
     quotas: Arc<Quotas>,
+    invalid_tokens: Arc<InvalidTokens>,
     retry_at: Option<Now>,
 }
 
@@ -155,6 +161,7 @@ impl Edge {
     pub(crate) fn new(
         settings: Settings,
         quotas: Arc<Quotas>,
+        invalid_tokens: Arc<InvalidTokens>,
         place: &Place,
         keyed: Keyed,
         rooms: &[RoomInfo],
@@ -181,6 +188,7 @@ impl Edge {
             session_signals: cluster::SessionSignals::default(),
             token_checks: TokenChecks::default(),
             quotas,
+            invalid_tokens,
             retry_at: None,
         }
     }
@@ -196,7 +204,7 @@ impl Edge {
 
     pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
         match session_event {
-            SessionEvent::Opened { session, token } => {
+            SessionEvent::Opened { session, peer, token } => {
                 let slot = session.slot() as usize;
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
@@ -207,6 +215,8 @@ impl Edge {
                     rooms: SmallVec::new(),
                     last_membership_id: MembershipId(0),
                     pending: None,
+                    put_off: None,
+                    client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
                 }));
                 if let Some(token) = token.as_deref().and_then(request::token_hash) {

@@ -24,6 +24,8 @@ mod polling;
 mod session;
 mod work;
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -56,6 +58,8 @@ pub enum SessionEvent {
     Opened {
         /// The session.
         session: SessionId,
+        /// The client's address.
+        peer: IpAddr,
         /// Came with the handshake: `api_token` of its query, or a Bearer token.
         token: Option<Box<str>>,
     },
