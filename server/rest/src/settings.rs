@@ -15,8 +15,7 @@ throng_tables::settings! {
     /// Requests to `/api` without a valid token, logins and registrations, per client: an IPv4 address
     /// or an IPv6 /64 network; 0: no limit, for tokens neither.
     api_per_minute: u32 = 60, "requests per minute", 0..=1 << 20;
-    /// Requests to `/api` of one user, whatever tokens they have, from the second request of a token on; 0:
-    /// no limit.
+    /// Requests to `/api` of one user, whatever tokens they have; 0: no limit.
     api_per_user_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
     /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
     robot_url: Option<String> = None => "canned answer";
