@@ -16,6 +16,10 @@ use crate::bodies::Owner;
 pub(crate) struct Body(Map<String, Value>);
 
 impl Body {
+    pub fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
     /// Reads all of it; who calls this has bounded it.
     pub async fn read(headers: &HeaderMap, body: RequestBody) -> Result<Self, Refusal> {
         let is_form = content_type(headers)
@@ -25,10 +29,10 @@ impl Body {
         if is_form {
             let fields = form_urlencoded::parse(&bytes)
                 .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())));
-            return Ok(Self(fields.collect()));
+            return Ok(Self::new(fields.collect()));
         }
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(Value::Object(fields)) => Ok(Self::new(fields)),
             Ok(_) | Err(_) => Ok(Self::default()),
         }
     }
