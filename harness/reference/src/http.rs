@@ -218,8 +218,8 @@ pub fn read_in_time(
                 body.extend_from_slice(&bytes[..count]);
                 reader.consume(count);
             }
-            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            }
+            Err(why)
+                if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(why) => return Err(why),
         }
     }

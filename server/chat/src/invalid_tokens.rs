@@ -70,9 +70,8 @@ impl InvalidTokens {
     /// The token was valid, or nobody knows: what was taken for it does not count.
     pub fn give_back(&self, bucket: ClientBucket) {
         let full_at = &self.full_at[usize::from(bucket.0)];
-        let given = full_at.fetch_update(Relaxed, Relaxed, |full_at| {
-            Some(Now(full_at).minus_ns(self.unit_ns).0)
-        });
+        let given = full_at
+            .fetch_update(Relaxed, Relaxed, |full_at| Some(Now(full_at).minus_ns(self.unit_ns).0));
         given.expect("there is always a value");
     }
 }
@@ -103,11 +102,18 @@ mod tests {
         let (tokens, one) = (tokens(10, 5), bucket("192.0.2.1"));
         (0..5).for_each(|_| assert_eq!(tokens.take(NOW, one), Ok(())));
         assert_eq!(tokens.take(NOW, one), Err(100_000_000));
-        assert_eq!(tokens.take(NOW.plus_ms(99), one), Err(1_000_000), "what is refused costs nothing");
+        assert_eq!(
+            tokens.take(NOW.plus_ms(99), one),
+            Err(1_000_000),
+            "what is refused costs nothing"
+        );
         assert_eq!(tokens.take(NOW.plus_ms(100), one), Ok(()));
         assert!(tokens.take(NOW.plus_ms(100), one).is_err());
         assert_eq!(tokens.take(NOW, bucket("192.0.2.2")), Ok(()), "another client has its own");
-        assert!(tokens.take(NOW, bucket("::ffff:192.0.2.1")).is_err(), "the same one written as IPv6");
+        assert!(
+            tokens.take(NOW, bucket("::ffff:192.0.2.1")).is_err(),
+            "the same one written as IPv6"
+        );
     }
 
     #[test]

@@ -74,11 +74,7 @@ impl Presented {
     /// Its user, if it is valid. Those that are not are counted for the client.
     ///
     /// Spec: LIM-91.
-    pub async fn user(
-        self,
-        api: &ApiState,
-        client: ClientKey,
-    ) -> Result<Option<UserRow>, Refusal> {
+    pub async fn user(self, api: &ApiState, client: ClientKey) -> Result<Option<UserRow>, Refusal> {
         let deps = &api.deps;
         (deps.take_lookup)(client).map_err(|wait| {
             deps.counters.token_lookups_refused.fetch_add(1, Relaxed);

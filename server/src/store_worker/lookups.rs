@@ -63,8 +63,11 @@ async fn authenticate(
     };
     let replies = asked.into_iter().zip(outcomes);
     replies
-        .map(|((session, token, client), outcome)| {
-            Reply::Authenticated { session, token, client, outcome }
+        .map(|((session, token, client), outcome)| Reply::Authenticated {
+            session,
+            token,
+            client,
+            outcome,
         })
         .collect()
 }

@@ -73,7 +73,8 @@ fn what_strangers_hold_delays_nobody() {
     drop(held);
 }
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
     \0\0\0\rIDATx\xdacd\xf8\xcfP\x0f\0\x03\x86\x01\x80Z4}k\0\0\0\0IEND\xaeB`\x82";
 
 /// The head of an upload with the token in the query, if there is one.
@@ -118,8 +119,7 @@ fn slow_uploads_delay_nobodys() {
     let settings = [NO_THROTTLE, ("THRONG_LIMITS__MESSAGE_TIMEOUT_MS", "4000")];
     let server = Server::throng(&["--shards", "1"], &settings);
     let (slow, quick) = (server.register("slow"), server.register("quick"));
-    let invented: Vec<_> =
-        (0..64).map(|_| begun_upload(&server, Some(UNKNOWN_TOKEN))).collect();
+    let invented: Vec<_> = (0..64).map(|_| begun_upload(&server, Some(UNKNOWN_TOKEN))).collect();
     let strangers: Vec<_> = (0..64).map(|_| begun_upload(&server, None)).collect();
     let of_user: Vec<_> = (0..64).map(|_| begun_upload(&server, Some(&slow))).collect();
     for token in [&quick, &slow] {

@@ -368,7 +368,10 @@ fn tokens_that_are_not_valid_are_counted_per_client_on_all_shards() {
     });
     world.send(client, &format!(r#"40{{"token":"{}"}}"#, invented(4)));
     let heard = world.take(client).concat();
-    assert!(heard.contains(r#"42["chat_error",{"event":"login","code":"rate_limited","#), "{heard}");
+    assert!(
+        heard.contains(r#"42["chat_error",{"event":"login","code":"rate_limited","#),
+        "{heard}"
+    );
     // Nobody else waits.
     let other = from(&mut world, 1, "192.0.2.2", None);
     world.send(other, &login_with(&invented(5)));
@@ -404,9 +407,8 @@ fn valid_tokens_of_a_whole_network_do_not_count() {
 fn tokens_that_are_being_looked_up_count_until_they_are_known_to_be_valid() {
     let mut world = World::new(2, few_invalid_tokens());
     world.store.is_paused = true;
-    let clients: Vec<Client> = (0..8)
-        .map(|n| from(&mut world, n % 2, "192.0.2.1", Some(&token(n as u32 + 1))))
-        .collect();
+    let clients: Vec<Client> =
+        (0..8).map(|n| from(&mut world, n % 2, "192.0.2.1", Some(&token(n as u32 + 1)))).collect();
     assert_eq!(world.asked().len(), 6, "as many as may be invalid");
     assert_eq!(world.counter("token_lookups_refused"), 2);
     // One whose session has ended meanwhile is given back as well.

@@ -55,10 +55,8 @@ impl Client {
             let mut body = arriving.meter(RequestBody::new(Pieces(receiver)))?;
             let mut bytes = 0;
             let reading = async {
-                while let Some(frame) = std::future::poll_fn(|cx| {
-                    Pin::new(&mut body).poll_frame(cx)
-                })
-                .await
+                while let Some(frame) =
+                    std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
                 {
                     bytes += frame.expect("no piece fails").data_ref().map_or(0, Bytes::len);
                     if let Some(user) = then {
@@ -162,7 +160,8 @@ async fn a_body_may_be_as_large_as_its_bound_and_no_larger() {
     let announced = exact.meter(RequestBody::from(vec![b'x'; 1001]));
     assert!(matches!(announced, Err(Refusal::TooLarge)), "before a byte of it is read");
     // As it arrives.
-    let settings = Settings { uploads_mib_per_user_max: 8, uploads_mib_max: 8, ..Settings::default() };
+    let settings =
+        Settings { uploads_mib_per_user_max: 8, uploads_mib_max: 8, ..Settings::default() };
     let bodies = Bodies::new(&settings, Arc::default());
     let [fits, too_large] = [(); 2].map(|()| Client::begin(&bodies, Owner::User(1), None));
     fits.send(MOST).await;
@@ -261,9 +260,8 @@ async fn a_body_that_is_whole_is_its_handlers_and_counts_until_it_is_dropped() {
     let bodies = bodies();
     let whole = bodies.begin(stranger(1), MOST);
     let body = whole.meter(RequestBody::from(vec![b'x'; 900_000])).expect("it is not too large");
-    let reading = async {
-        axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Refusal::BadBody)
-    };
+    let reading =
+        async { axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Refusal::BadBody) };
     assert_eq!(whole.read(reading).await.expect("it is read").len(), 900_000);
     let next = Client::begin(&bodies, stranger(2), None);
     next.send(200_000).await;
