@@ -197,7 +197,7 @@ fn uploads_apart(context: &Context) -> Outcome {
         let left = Duration::from_secs(15).saturating_sub(began.elapsed());
         status(&connection.receive(left)?, 408)?;
     }
-    require(began.elapsed() > Duration::from_secs(9), "10 s of patience", || {
+    require(began.elapsed() > Duration::from_secs(9), "10 s before they are answered", || {
         format!("{} ms", began.elapsed().as_millis())
     })
 }

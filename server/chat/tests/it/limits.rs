@@ -429,7 +429,7 @@ fn tokens_that_are_being_looked_up_count_until_they_are_known_to_be_valid() {
 }
 
 #[test]
-fn a_token_that_was_put_off_is_told_so_and_forgotten_when_another_is_valid() {
+fn a_token_that_was_put_off_is_not_called_invalid_and_is_forgotten_when_another_is_valid() {
     let mut world = World::new(1, few_invalid_tokens());
     for n in 0..6 {
         from(&mut world, 0, "192.0.2.1", Some(&invented(n)));
