@@ -115,7 +115,7 @@ fn upload(server: &Server, token: &str, is_in_query: bool) -> String {
 }
 
 #[test]
-fn slow_uploads_delay_nobodys() {
+fn slow_uploads_delay_no_others() {
     let settings = [NO_THROTTLE, ("THRONG_LIMITS__MESSAGE_TIMEOUT_MS", "4000")];
     let server = Server::throng(&["--shards", "1"], &settings);
     let (slow, quick) = (server.register("slow"), server.register("quick"));
