@@ -74,7 +74,7 @@ pub const SKIPS: &[(&[&str], &str)] = &[
          bounds.",
     ),
     (
-        &["LIM-87", "LIM-88", "REST-28"],
+        &["LIM-87", "LIM-88", "LIM-91", "REST-28"],
         "The defaults are more than a short run may send; the server's own tests lower them.",
     ),
     (

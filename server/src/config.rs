@@ -66,6 +66,7 @@ impl Config {
         self.chat.engine.anonymous.identify_timeout_ms = 0;
         self.chat.publish_per_s = 0;
         self.chat.join_per_s = 0;
+        self.chat.invalid_tokens_per_s = 0;
         self.chat.cids_per_user_max = self.chat.cids_max;
         self.chat.uploads_per_minute = 0;
         self.chat.user_mib_per_day = 0;
@@ -222,6 +223,19 @@ fn read(r: &mut Reader) -> Config {
             .into()
     });
 
+    let mib = |mib: u32| (mib as usize) << 20;
+    for (name, most) in [
+        ("uploads_mib_per_user_max", rest.uploads_mib_per_user_max),
+        ("uploads_mib_anonymous_max", rest.uploads_mib_anonymous_max),
+    ] {
+        r.fault(mib(most) < rest.upload_bytes_max, || {
+            format!("http.{name}: must not be below http.upload_bytes_max")
+        });
+    }
+    r.fault(rest.uploads_mib_max < rest.uploads_mib_per_user_max, || {
+        "http.uploads_mib_max: must not be below http.uploads_mib_per_user_max".into()
+    });
+
     let backplane = names.filter(|_| driver == Driver::Redis).map(|names| BackplaneConfig {
         cluster: throng_cluster::Settings {
             node_name: match cluster.node_name.as_str() {
@@ -236,17 +250,19 @@ fn read(r: &mut Reader) -> Config {
     });
     let database = server.database.as_ref();
     let mut config = Config {
+        rest: throng_rest::Settings {
+            allowed_origins: policy.allowed_origins.clone(),
+            request_timeout_ms: server.request_timeout_ms,
+            body_timeout_ms: engine.message_timeout_ms,
+            body_bytes_per_s_min: engine.bytes_per_s_min,
+            is_operation_public: admin.public,
+            ..rest
+        },
         chat: Settings {
             engine,
             cluster: backplane.is_some(),
             store_numbers: database.is_some_and(|url| throng_store::is_server_url(&url.0)),
             ..chat
-        },
-        rest: throng_rest::Settings {
-            allowed_origins: policy.allowed_origins.clone(),
-            request_timeout_ms: server.request_timeout_ms,
-            is_operation_public: admin.public,
-            ..rest
         },
         store: throng_store::Options { image_bytes_max: chat.image_bytes_max as usize, ..store },
         server,

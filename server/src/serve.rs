@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use throng_chat::{Chat, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId};
+use throng_chat::{Chat, InvalidTokens, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId};
+use throng_engine::Keyed;
 use throng_health::{Need, State};
-use throng_rest::{Deps, RestCounters, TakeUpload};
+use throng_rest::{Deps, RestCounters, TakeLookup, TakeUpload};
 use throng_store::Store;
+use throng_wire::http::ClientKey;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{AbortHandle, JoinSet};
@@ -106,6 +108,10 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
 
     let stats = backplane.as_ref().map(|backplane| Arc::clone(&backplane.stats));
     let quotas = Arc::clone(&start.quotas);
+    let invalid_tokens = Arc::clone(&start.invalid_tokens);
+    let given_back = Arc::clone(&start.invalid_tokens);
+    let keyed = Keyed::new(placement);
+    let given_back_keyed = keyed.clone();
     let counters = Arc::default();
     let views = Views::new(&shards.views, placement);
     let metrics = Metrics::new(
@@ -123,6 +129,13 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     };
     let hooks = ApiHooks {
         on_request: Arc::clone(&on_request),
+        take_lookup: Arc::new(move |client| {
+            let bucket = InvalidTokens::bucket(&keyed, client);
+            invalid_tokens.take(clock.now(), bucket).map_err(Duration::from_nanos)
+        }),
+        give_back_lookup: Arc::new(move |client| {
+            given_back.give_back(InvalidTokens::bucket(&given_back_keyed, client));
+        }),
         take_upload: Arc::new(move |user, bytes| {
             let taken = quotas.take_upload(clock.now(), UserId(user), bytes);
             taken.map_err(|exceeded| Duration::from_secs(exceeded.wait_s().into()))
@@ -274,6 +287,8 @@ async fn leave(backplane: &BackplaneHandle, thread: JoinHandle<()>) {
 struct ApiHooks {
     on_request: OnRequest,
     take_upload: TakeUpload,
+    take_lookup: TakeLookup,
+    give_back_lookup: Arc<dyn Fn(ClientKey) + Send + Sync>,
     counters: Arc<RestCounters>,
 }
 
@@ -323,6 +338,8 @@ fn deps(
         }),
         on_request: hooks.on_request,
         take_upload: hooks.take_upload,
+        take_lookup: hooks.take_lookup,
+        give_back_lookup: hooks.give_back_lookup,
         counters: hooks.counters,
         metrics: Arc::new(move || metrics.text()),
     }

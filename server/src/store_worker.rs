@@ -295,8 +295,8 @@ fn store_failed(call: &'static str, error: &StoreError) -> StoreDown {
 
 #[cfg(test)]
 mod tests {
-    use throng_chat::{LoadId, TokenHash};
-    use throng_engine::{SessionId, ShardId};
+    use throng_chat::{InvalidTokens, LoadId, TokenHash};
+    use throng_engine::{Keyed, SessionId, ShardId};
     use throng_mesh::Bell;
     use throng_store::{Options, PasswordCost};
 
@@ -371,10 +371,12 @@ mod tests {
         let handle = http.handles.iter().next().expect("there is one shard").clone();
         let commands = http.commands.remove(0);
         let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
+        let address = std::net::IpAddr::from([192, 0, 2, 1]);
+        let client = InvalidTokens::bucket(&Keyed::new([0; 16]), address.into());
         for n in 0..200 {
             let session = SessionId::new(ShardId(0), n, 1);
             let command = if n % 2 == 0 {
-                Command::Authenticate { session, token: TokenHash([n as u8; 32]) }
+                Command::Authenticate { session, token: TokenHash([n as u8; 32]), client }
             } else {
                 Command::Reads { user: UserId(n), load: LoadId(1) }
             };

@@ -55,6 +55,9 @@ defects! {
     WaitsBeyondRetryAfter, "REST-27", "logins are refused for longer than Retry-After says";
     GuessesLockAll, "LIM-86", "wrong passwords for one name put off the logins of all";
     DuplicateEmail, "REST-17", "a second registration of an e-mail succeeds";
+    UploadBeforeAsked, "REST-59", "an upload is read before it is asked whose it is";
+    SlowUploadsKept, "LIM-90", "an upload may take as long as it likes";
+    UploadsInTurn, "LIM-90", "sixteen uploads are received at once, and others wait for them";
     TrustsImageNames, "REST-53", "an upload is accepted by its file name";
 
     // Rare or small defects.

@@ -61,6 +61,9 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
         if !ENGINE_PATHS.contains(&request.path.as_str()) {
             let response = rest::answer(world, &request, &mut reader)?;
             response.write(&stream, request.method != "HEAD")?;
+            if response.closes() {
+                return linger(&mut reader);
+            }
             continue;
         }
         if let Some(refusal) = refusal(world, &request) {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -11,6 +11,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// What a client may send behind the answer that ends its connection, and for how long.
 const DROPPED_BYTES_MAX: u64 = 64 << 20;
 const LINGER: Duration = Duration::from_secs(5);
+const BODY_WAIT: Duration = Duration::from_secs(10);
+const BYTES_PER_S_MIN: u64 = 4096;
 const SPIN: Duration = Duration::from_micros(200);
 
 pub struct Request {
@@ -103,6 +105,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         413 => "Payload Too Large",
         429 => "Too Many Requests",
         503 => "Service Unavailable",
@@ -191,6 +194,36 @@ pub fn read_body(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    Ok(Some(body))
+}
+
+/// The body, unless it comes too slowly: within 10 s, and one more for each 4 KiB of it.
+pub fn read_in_time(
+    reader: &mut BufReader<TcpStream>,
+    length: usize,
+) -> io::Result<Option<Vec<u8>>> {
+    let begun = Instant::now();
+    let mut body = Vec::new();
+    while body.len() < length {
+        let earned = Duration::from_millis(body.len() as u64 * 1000 / BYTES_PER_S_MIN);
+        let left = (BODY_WAIT + earned).saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        reader.get_ref().set_read_timeout(Some(left))?;
+        match reader.fill_buf() {
+            Ok([]) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(bytes) => {
+                let count = bytes.len().min(length - body.len());
+                body.extend_from_slice(&bytes[..count]);
+                reader.consume(count);
+            }
+            Err(why)
+                if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    reader.get_ref().set_read_timeout(None)?;
     Ok(Some(body))
 }
 

@@ -11,7 +11,7 @@ use crate::chat::LOGIN_TEXT;
 use crate::defect::Defect;
 use crate::files::Folder;
 use crate::handshake::cookie;
-use crate::http::{Request, Response, parse_form, parse_multipart, read_body};
+use crate::http::{Request, Response, parse_form, parse_multipart, read_body, read_in_time};
 use crate::messages::now_iso;
 use crate::shared::{Shared, lock};
 use crate::world::{Session, User, World, random_token};
@@ -55,10 +55,21 @@ pub fn answer(
     request: &Request,
     reader: &mut BufReader<TcpStream>,
 ) -> io::Result<Response> {
-    let Some(body) = read_body(reader, request.body_length, BODY_BYTES_MAX)? else {
-        return Ok(Response::json(413, &json!({ "message": "Payload Too Large" })));
-    };
     let node = world.node;
+    let is_upload = request.method == "POST" && request.path.starts_with("/api/file/");
+    if is_upload && !lock(world).has(Defect::UploadBeforeAsked) {
+        let call = Call::read(request, b"", node);
+        let is_shown = request.param("api_token").is_some_and(is_token_shown);
+        if is_shown && lock(world).authenticated(&call).is_none() {
+            return Ok(early(401, "Unauthenticated."));
+        }
+    }
+    if request.body_length > BODY_BYTES_MAX {
+        return Ok(early(413, "Payload Too Large"));
+    }
+    let Some(body) = receive(world, request, reader, is_upload)? else {
+        return Ok(early(408, "Request Timeout"));
+    };
     let mut world = lock(world);
     if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
@@ -90,6 +101,36 @@ pub fn answer(
     })
 }
 
+/// An answer to a request that has not arrived whole.
+fn early(status: u16, message: &str) -> Response {
+    Response::json(status, &json!({ "message": message })).with("Connection", "close")
+}
+
+/// The body, or `None` if it does not come in time.
+fn receive(
+    world: &Shared,
+    request: &Request,
+    reader: &mut BufReader<TcpStream>,
+    is_upload: bool,
+) -> io::Result<Option<Vec<u8>>> {
+    if is_upload && lock(world).has(Defect::SlowUploadsKept) {
+        return read_body(reader, request.body_length, BODY_BYTES_MAX);
+    }
+    let takes_turns = is_upload && lock(world).has(Defect::UploadsInTurn);
+    while takes_turns && !lock(world).begin_upload() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let body = read_in_time(reader, request.body_length);
+    if takes_turns {
+        lock(world).uploads -= 1;
+    }
+    body
+}
+
+fn is_token_shown(token: &str) -> bool {
+    !matches!(token, "" | "false" | "null")
+}
+
 impl Call {
     fn read(request: &Request, body: &[u8], node: usize) -> Call {
         let content_type = request.header("content-type").unwrap_or("");
@@ -111,7 +152,7 @@ impl Call {
         }
         let is_shown =
             |token: &&Value| !matches!(token, Value::Null | Value::Bool(false)) && **token != "";
-        let query = request.param("api_token").filter(|t| !matches!(*t, "" | "false" | "null"));
+        let query = request.param("api_token").filter(|token| is_token_shown(token));
         let body_token = fields.get("api_token").filter(is_shown);
         let bearer = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
         let by_cookie = query.is_none() && body_token.is_none() && bearer.is_none();
@@ -150,6 +191,13 @@ impl Call {
 }
 
 impl World {
+    /// False while sixteen are being received.
+    fn begin_upload(&mut self) -> bool {
+        let has_turn = self.uploads < 16;
+        self.uploads += usize::from(has_turn);
+        has_turn
+    }
+
     fn authenticated(&self, call: &Call) -> Option<u64> {
         let token = call.token.as_ref().filter(|token| token.len() == TOKEN_LENGTH)?;
         self.tokens.get(token).copied()

@@ -151,6 +151,8 @@ pub struct World {
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
     /// Wrong passwords by name, and when the next attempt is admitted.
     pub guesses: HashMap<String, (u32, Instant)>,
+    /// Uploads that are being received, where they take turns.
+    pub uploads: usize,
     pub messages_made: u64,
     /// Messages that may be sent again.
     pub firsts: BTreeMap<CidKey, Message>,
@@ -173,6 +175,7 @@ impl World {
             reads: HashMap::new(),
             files: HashMap::new(),
             guesses: HashMap::new(),
+            uploads: 0,
             messages_made: 0,
             firsts: BTreeMap::new(),
             tab_left: BTreeSet::new(),

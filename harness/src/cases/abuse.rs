@@ -91,6 +91,15 @@ abuses! {
             input Input::new(Opening::Polling, Rhythm::Drip(b"x"), Bytes::Fresh(|scene| {
                 cut(post(scene, scene.sid, &[b'x'; 15_000]), 7_500)
             }));
+        "abuse.unfinished.uploads" over NONE
+            does "begins uploads without a token from many addresses, 60 KB each, then a byte at a time"
+            input drip(Opening::Tcp, b"x", |scene| {
+                let head = head(scene, "POST", "/api/file/avatar");
+                let kind = "Content-Type: multipart/form-data; boundary=edge";
+                let head = format!("{head}{kind}\r\nContent-Length: 4000000\r\n\r\n--edge\r\n");
+                [head.as_bytes(), &[b'x'; 60_000]].concat()
+            })
+            .spread();
         "abuse.unfinished.frames" over ONLY_E4W
             does "sends most of a WebSocket frame of the largest size"
             input once(Opening::Connected, |scene| cut(text(&largest(scene, "a")), 1_000));

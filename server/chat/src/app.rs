@@ -13,6 +13,7 @@ use crate::edge::{Context, Edge};
 use crate::home::Home;
 use crate::ids::TokenHash;
 use crate::image;
+use crate::invalid_tokens::InvalidTokens;
 use crate::lane::{Delivery, Request};
 use crate::presence::{Presence, PresenceChange};
 use crate::quota::Quotas;
@@ -31,6 +32,8 @@ pub struct Start {
     pub rooms: Arc<[RoomInfo]>,
     /// What users have used of their rates, on all shards.
     pub quotas: Arc<Quotas>,
+    /// What clients have used of theirs.
+    pub invalid_tokens: Arc<InvalidTokens>,
 }
 
 impl Start {
@@ -38,7 +41,8 @@ impl Start {
     #[must_use]
     pub fn new(settings: Settings, rooms: Arc<[RoomInfo]>) -> Start {
         let quotas = Arc::new(Quotas::new(&settings));
-        Start { settings, rooms, quotas }
+        let invalid_tokens = Arc::new(InvalidTokens::new(&settings));
+        Start { settings, rooms, quotas, invalid_tokens }
     }
 }
 
@@ -117,7 +121,7 @@ impl App for Chat {
     }
 
     fn new(start: &Start, place: &Place) -> Chat {
-        let Start { settings, rooms, quotas } = start;
+        let Start { settings, rooms, quotas, invalid_tokens } = start;
         let keyed = Keyed::new(place.seed.placement);
         let mut home = Home::new(settings.clone(), place, keyed.clone());
         for room in rooms.iter() {
@@ -126,7 +130,14 @@ impl App for Chat {
             }
         }
         Chat {
-            edge: Edge::new(settings.clone(), Arc::clone(quotas), place, keyed, rooms),
+            edge: Edge::new(
+                settings.clone(),
+                Arc::clone(quotas),
+                Arc::clone(invalid_tokens),
+                place,
+                keyed,
+                rooms,
+            ),
             home,
             counters: Counters::default(),
         }
@@ -151,8 +162,10 @@ impl App for Chat {
     fn reply(&mut self, reply: Reply, cx: &mut Cx<'_, Chat>) {
         let (home, counters) = (&mut self.home, &mut self.counters);
         match reply {
-            Reply::Authenticated { session, token, outcome } => {
-                self.at_edge(cx, |edge, cx| edge.authenticated(session, token, outcome, cx));
+            Reply::Authenticated { session, token, client, outcome } => {
+                self.at_edge(cx, |edge, cx| {
+                    edge.authenticated(session, token, client, outcome, cx)
+                });
             }
             Reply::TokensChecked { tokens, outcome } => {
                 self.at_edge(cx, |edge, cx| edge.tokens_checked(&tokens, outcome, cx));

@@ -16,6 +16,8 @@ throng_tables::metrics! {
     Counter messages_in "messages": "Messages accepted for a room.";
     Counter messages_repeated "messages": "Messages answered with the number of an earlier one that \
         had the same client id.";
+    Counter token_lookups_refused "tokens": "Tokens not looked up, because their client had shown too many \
+        that are not valid.";
     Counter cids_full "messages": "Messages refused because no more client ids could be remembered.";
     Counter emitted "events": "Events of other programs handed to sessions.";
     Counter shed "events": "Unread counts postponed because the client reads too slowly; a later \

@@ -29,6 +29,7 @@ use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::ImageFault;
+use crate::invalid_tokens::{ClientBucket, InvalidTokens};
 use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::room_info::RoomInfo;
@@ -60,6 +61,10 @@ struct LocalSession {
     identity: Option<Identity>,
     memberships: Memberships<RoomId>,
     pending: Option<Box<PendingEvents>>,
+    /// A token of the handshake or of CONNECT that the store could not be asked for.
+    put_off: Option<Box<TokenHash>>,
+    /// Where its client's tokens are counted that are not valid.
+    client: ClientBucket,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
 }
@@ -119,6 +124,7 @@ pub(crate) struct Edge {
     session_signals: SessionSignals,
     token_checks: TokenChecks,
     quotas: Arc<Quotas>,
+    invalid_tokens: Arc<InvalidTokens>,
     retry_at: Option<Now>,
 }
 
@@ -146,6 +152,7 @@ impl Edge {
     pub(crate) fn new(
         settings: Settings,
         quotas: Arc<Quotas>,
+        invalid_tokens: Arc<InvalidTokens>,
         place: &Place,
         keyed: Keyed,
         rooms: &[RoomInfo],
@@ -172,6 +179,7 @@ impl Edge {
             session_signals: SessionSignals::default(),
             token_checks: TokenChecks::default(),
             quotas,
+            invalid_tokens,
             retry_at: None,
         }
     }
@@ -187,7 +195,7 @@ impl Edge {
 
     pub(crate) fn session_event(&mut self, session_event: SessionEvent, cx: &mut Context<'_>) {
         match session_event {
-            SessionEvent::Opened { session, token } => {
+            SessionEvent::Opened { session, peer, token } => {
                 let slot = session.slot() as usize;
                 if self.locals.len() <= slot {
                     self.locals.resize_with(slot + 1, || None);
@@ -197,6 +205,8 @@ impl Edge {
                     identity: None,
                     memberships: Memberships::default(),
                     pending: None,
+                    put_off: None,
+                    client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
                 }));
                 if let Some(token) = token.as_deref().and_then(request::token_hash) {

@@ -47,6 +47,11 @@ throng_tables::settings! {
     join_per_s: u32 = 10, "joins per second", 0..=1 << 20;
     /// Joins of a user at once.
     join_burst: u32 = 40, "joins", 1..=1 << 20;
+    /// Tokens that are not valid, of one client, an IPv4 address or an IPv6 /64 network, on its sockets and in
+    /// its requests; 0: no limit.
+    invalid_tokens_per_s: u32 = 10, "tokens per second", 0..=1 << 20;
+    /// Such tokens at once, with all that are being looked up: each connection of a client may have one.
+    invalid_tokens_burst: u32 = 8192, "tokens", 1..=1 << 24;
     /// Images a user may send in messages and uploads, and as many at once; 0: no limit.
     uploads_per_minute: u32 = 60, "images per minute", 0..=1 << 20;
     /// Bytes of texts and images that a user who has sent nothing for a day may send. What they have sent

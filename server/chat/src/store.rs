@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::{DataUrl, ImageFault};
+use crate::invalid_tokens::ClientBucket;
 use crate::room_info::RoomInfo;
 use crate::user::UserCard;
 
@@ -28,7 +29,7 @@ pub struct NewMessage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Whose token is it?
-    Authenticate { session: SessionId, token: TokenHash },
+    Authenticate { session: SessionId, token: TokenHash, client: ClientBucket },
     /// Sessions act for these tokens, and a logout of theirs may have been missed.
     CheckTokens { tokens: Box<[TokenHash]> },
     /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
@@ -109,6 +110,7 @@ pub enum Reply {
     Authenticated {
         session: SessionId,
         token: TokenHash,
+        client: ClientBucket,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
     },
     /// Those of the tokens that are unknown or expired by now.

@@ -15,6 +15,12 @@ pub(crate) enum Refusal {
     Unauthenticated,
     /// The body is larger than its route allows.
     TooLarge,
+    /// The body does not arrive in time.
+    TooSlow,
+    /// The user has too much under way.
+    TooMuch,
+    /// All have too much under way, and this is among the largest.
+    Full,
     /// A page of another origin may not do this.
     Forbidden,
     /// The body has another content type than the route takes.
@@ -38,6 +44,9 @@ impl IntoResponse for Refusal {
         match self {
             Self::Unauthenticated => message(StatusCode::UNAUTHORIZED, "Unauthenticated."),
             Self::TooLarge => message(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
+            Self::TooSlow => message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::TooMuch => message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts."),
+            Self::Full => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
             Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotJson => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),

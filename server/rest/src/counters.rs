@@ -12,4 +12,18 @@ throng_tables::metrics! {
     Counter login_counts_given_up "accounts": "Counts of wrong passwords, or known addresses, forgotten \
         to make space.";
     Counter uploads_refused "uploads": "Uploads refused because their user had sent too much.";
+    Counter token_lookups_refused "requests": "Requests whose token was not looked up, because their client \
+        had shown too many that are not valid.";
+    Gauge bodies "bodies": "Bodies of requests that are arriving, or that are being handled.";
+    Gauge bodies_bytes "bytes": "Bytes of these bodies, and 512 for each.";
+
+    [labelled]
+    Counter bodies_given_up "bodies": "Bodies given up before they were whole, by why; slow: they came \
+        slower than limits.bytes_per_s_min; user, users, anonymous: one user, all users, or clients whose \
+        user is not known had too much under way." {
+        bodies_too_slow: why = "slow";
+        bodies_of_user: why = "user";
+        bodies_of_users: why = "users";
+        bodies_of_strangers: why = "anonymous";
+    }
 }

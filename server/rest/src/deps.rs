@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_store::{Store, UserRow};
+use throng_wire::http::ClientKey;
 
 use crate::{RestCounters, Settings};
 
@@ -34,6 +35,9 @@ pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 /// Books an upload of so many bytes (second) for a user (first), or answers how long they have to wait.
 pub type TakeUpload = Arc<dyn Fn(u32, u64) -> Result<(), Duration> + Send + Sync>;
 
+/// Books the look-up of a token for a client, or answers how long it has to wait.
+pub type TakeLookup = Arc<dyn Fn(ClientKey) -> Result<(), Duration> + Send + Sync>;
+
 /// The store, the settings, and closures that ask the shards and notify them. The closures are
 /// called on the router's runtime and must not block. None has a default: one that was forgotten would
 /// do nothing, and a logout would revoke nothing.
@@ -47,6 +51,10 @@ pub struct Deps {
     pub rooms: PresenceOfRooms,
     /// Called before an image is stored.
     pub take_upload: TakeUpload,
+    /// Called before a token is looked up.
+    pub take_lookup: TakeLookup,
+    /// Called after a look-up whose token was valid, or that failed: those do not count.
+    pub give_back_lookup: Arc<dyn Fn(ClientKey) + Send + Sync>,
     /// Called after a logout: sessions with the token lose their identity.
     pub on_revoked: Arc<dyn Fn(Revoked) + Send + Sync>,
     /// Called after a change of an avatar.

@@ -1,13 +1,16 @@
 //! The user of a request, by its token.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, header};
 use serde_json::Value;
-use throng_store::{StoreError, UserRow, hash_token};
+use throng_store::{UserRow, hash_token};
+use throng_wire::http::ClientKey;
 
 use crate::ApiState;
 use crate::answer::Refusal;
-use crate::input::{Body, query_value};
+use crate::input::{Body, client, query_value};
 use crate::session_cookie;
 
 /// An authenticated user, and by what.
@@ -26,11 +29,12 @@ impl Identity {
     }
 }
 
-/// The user of a token that was looked up for this request already, as an extension of the request.
+/// What is known of a token that was looked up for this request already, as an extension of the request.
 #[derive(Clone)]
 pub(crate) struct LookedUp {
     pub presented: Presented,
-    pub user: UserRow,
+    /// `None`: it is not valid.
+    pub user: Option<UserRow>,
 }
 
 /// Authenticates by the first token of the query, the body and `Authorization: Bearer`. GET and HEAD
@@ -48,9 +52,15 @@ pub(crate) async fn identify(
     let looked_up = parts.extensions.get::<LookedUp>().filter(|it| it.presented == presented);
     let user = match looked_up {
         Some(looked_up) => looked_up.user.clone(),
-        None => presented.user(api).await?.ok_or(Refusal::Unauthenticated)?,
+        None => presented.user(api, client(parts)).await?,
     };
+    let user = user.ok_or(Refusal::Unauthenticated)?;
     Ok(Identity { user, presented, token })
+}
+
+/// Whether the query names a token, so that nothing in the body can change whose the request is.
+pub(crate) fn is_in_query(uri: &Uri) -> bool {
+    query_value(uri.query().unwrap_or(""), "api_token").is_some_and(|token| is_present(&token))
 }
 
 /// A token in the head of a request, by its hash.
@@ -61,12 +71,23 @@ pub(crate) enum Presented {
 }
 
 impl Presented {
-    /// Its user, if it is valid.
-    pub async fn user(self, api: &ApiState) -> Result<Option<UserRow>, StoreError> {
-        match self {
-            Self::Api(hash) => api.deps.store.authenticate(hash).await,
-            Self::Cookie(hash) => api.deps.store.authenticate_cookie(hash).await,
+    /// Its user, if it is valid. Those that are not are counted for the client.
+    ///
+    /// Spec: LIM-91.
+    pub async fn user(self, api: &ApiState, client: ClientKey) -> Result<Option<UserRow>, Refusal> {
+        let deps = &api.deps;
+        (deps.take_lookup)(client).map_err(|wait| {
+            deps.counters.token_lookups_refused.fetch_add(1, Relaxed);
+            Refusal::TooMany(wait)
+        })?;
+        let user = match self {
+            Self::Api(hash) => deps.store.authenticate(hash).await,
+            Self::Cookie(hash) => deps.store.authenticate_cookie(hash).await,
+        };
+        if !matches!(user, Ok(None)) {
+            (deps.give_back_lookup)(client);
         }
+        Ok(user?)
     }
 }
 

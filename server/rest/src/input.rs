@@ -1,13 +1,15 @@
 //! Fields of a request: its query, and its JSON or form body.
 
-use axum::body::Bytes;
+use axum::body::Body as RequestBody;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
-use throng_wire::http::Caller;
+use throng_wire::http::{Caller, ClientKey};
 
+use crate::Api;
 use crate::answer::Refusal;
+use crate::bodies::Owner;
 
 /// The fields of a body. A body that is neither a JSON object nor a form has none, as in the original.
 #[derive(Debug, Default)]
@@ -16,6 +18,27 @@ pub(crate) struct Body(Map<String, Value>);
 impl Body {
     pub fn new(fields: Map<String, Value>) -> Self {
         Self(fields)
+    }
+
+    /// Reads all of it; who calls this has bounded it.
+    pub async fn read(headers: &HeaderMap, body: RequestBody) -> Result<Self, Refusal> {
+        let is_form = content_type(headers)
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let bytes = axum::body::to_bytes(body, usize::MAX).await;
+        let bytes = bytes.map_err(|_| Refusal::BadBody)?;
+        if is_form {
+            let fields = form_urlencoded::parse(&bytes)
+                .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())));
+            return Ok(Self::new(fields.collect()));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) => Ok(Self::new(fields)),
+            Ok(_) | Err(_) => Ok(Self::default()),
+        }
+    }
+
+    pub fn insert(&mut self, name: String, text: &str) {
+        self.0.insert(name, text.into());
     }
 
     /// A field as it was sent; `None` if it is missing, null or an empty string, which are the same
@@ -40,28 +63,15 @@ impl Body {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Body {
+impl FromRequest<Api> for Body {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let is_form = content_type(request.headers())
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Refusal::TooLarge
-            } else {
-                Refusal::BadBody
-            }
-        })?;
-        if is_form {
-            let fields = form_urlencoded::parse(&bytes)
-                .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())));
-            return Ok(Self(fields.collect()));
-        }
-        match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) | Err(_) => Ok(Self::default()),
-        }
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let most = api.deps.settings.body_bytes_max;
+        let arriving = api.bodies.begin(Owner::Stranger(client(&parts)), most);
+        let body = arriving.meter(body)?;
+        arriving.read(Self::read(&parts.headers, body)).await
     }
 }
 
@@ -71,10 +81,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 /// Spec: REST-26.
 pub(crate) struct OwnJson(pub Body);
 
-impl<S: Send + Sync> FromRequest<S> for OwnJson {
+impl FromRequest<Api> for OwnJson {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
         let caller = request.extensions().get::<Caller>();
         if !caller.expect("every request has its caller").is_origin_allowed {
             return Err(Refusal::Forbidden);
@@ -83,8 +93,14 @@ impl<S: Send + Sync> FromRequest<S> for OwnJson {
         if kind.is_none_or(|kind| kind.essence_str() != mime::APPLICATION_JSON.essence_str()) {
             return Err(Refusal::NotJson);
         }
-        Body::from_request(request, state).await.map(OwnJson)
+        Body::from_request(request, api).await.map(OwnJson)
     }
+}
+
+/// Whom limits per client count.
+pub(crate) fn client(parts: &Parts) -> ClientKey {
+    let caller = parts.extensions.get::<Caller>();
+    caller.expect("every request has its caller").client.ip.into()
 }
 
 /// The value of a query parameter; of several the last, as in the original.

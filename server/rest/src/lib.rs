@@ -16,15 +16,16 @@
 //! | `socket_io` | the client library of Socket.IO |
 //! | `health` | health, readiness, metrics |
 //!
-//! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses;
-//! `throttle` and `request_log` are layers around the routes; `attempts` counts wrong passwords; `deps` and `settings` are the crate's
-//! inputs.
+//! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses; `bodies`
+//! bounds what of requests is on its way; `throttle` and `request_log` are layers around the routes; `attempts`
+//! counts wrong passwords; `deps` and `settings` are the crate's inputs.
 #![forbid(unsafe_code)]
 
 mod account;
 mod answer;
 mod attempts;
 mod avatars;
+mod bodies;
 mod counters;
 mod deps;
 mod embedded;
@@ -56,11 +57,12 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use counters::RestCounters;
-pub use deps::{Deps, OnRequest, Revoked, RoomPresence, TakeUpload};
+pub use deps::{Deps, OnRequest, Revoked, RoomPresence, TakeLookup, TakeUpload};
 pub use request_log::redact;
 pub use settings::Settings;
 
 use attempts::Attempts;
+use bodies::Bodies;
 use robot::Robot;
 use throttle::Throttle;
 
@@ -70,7 +72,7 @@ type Api = Arc<ApiState>;
 struct ApiState {
     deps: Deps,
     robot: Robot,
-    upload_slots: uploads::UploadSlots,
+    bodies: Arc<Bodies>,
     attempts: Attempts,
 }
 
@@ -79,7 +81,7 @@ impl ApiState {
         let settings = &deps.settings;
         Arc::new(ApiState {
             robot: Robot::new(settings.robot_url.clone()),
-            upload_slots: uploads::UploadSlots::new(settings.uploads_at_once_max),
+            bodies: Bodies::new(settings, Arc::clone(&deps.counters)),
             attempts: Attempts::new(settings, Arc::clone(&deps.counters)),
             deps,
         })
@@ -123,7 +125,6 @@ pub fn router(deps: Deps) -> Router {
     let uploads = Router::new()
         .route("/api/file/uploadimg", post(uploads::message_image))
         .route("/api/file/avatar", post(uploads::avatar))
-        .layer(DefaultBodyLimit::max(settings.upload_bytes_max))
         .layer(from_fn_with_state(millis(settings.upload_timeout_ms), time_limit));
     let mut routes = Router::new()
         .route("/api/register", post(account::register))
@@ -136,9 +137,10 @@ pub fn router(deps: Deps) -> Router {
         .route("/api", any(answer::not_found))
         .route("/api/", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))
-        .layer(DefaultBodyLimit::max(settings.body_bytes_max))
         .layer(from_fn_with_state(millis(settings.request_timeout_ms), time_limit))
         .merge(uploads)
+        // `bodies` bounds them.
+        .layer(DefaultBodyLimit::disable())
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,

@@ -15,8 +15,7 @@ throng_tables::settings! {
     /// Requests to `/api` without a valid token, logins and registrations, per client: an IPv4 address
     /// or an IPv6 /64 network; 0: no limit, for tokens neither.
     api_per_minute: u32 = 60, "requests per minute", 0..=1 << 20;
-    /// Requests to `/api` of one user, whatever tokens they have, from the second request of a token on; 0:
-    /// no limit.
+    /// Requests to `/api` of one user, whatever tokens they have; 0: no limit.
     api_per_user_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
     /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
     robot_url: Option<String> = None => "canned answer";
@@ -27,6 +26,15 @@ throng_tables::settings! {
     upload_bytes_max: usize = 4 * 1024 * 1024 + 16 * 1024, "bytes", 1024..=256 << 20;
     /// Time for a whole upload, its body's arrival included.
     upload_timeout_ms: u32 = 120_000, "ms", 100..=3_600_000;
+    /// Bytes of one user's uploads that are arriving or being stored; one more is refused. At least
+    /// `http.upload_bytes_max`.
+    uploads_mib_per_user_max: u32 = 32, "MiB", 1..=1 << 20;
+    /// Bytes of all users' uploads that are arriving or being stored; beyond it the largest of those who
+    /// have most are refused. At least `http.uploads_mib_per_user_max`.
+    uploads_mib_max: u32 = 128, "MiB", 1..=1 << 20;
+    /// The same for requests whose user is not known, as when the token comes in the body. At least
+    /// `http.upload_bytes_max`.
+    uploads_mib_anonymous_max: u32 = 16, "MiB", 1..=1 << 20;
 
     ["login"]
     /// Wrong passwords for an account, from addresses from which it was not used before and from each
@@ -40,9 +48,10 @@ throng_tables::settings! {
     is_operation_public: bool = true;
     /// Largest body of a JSON or form request, in bytes.
     body_bytes_max: usize = 8 * 1024;
-    /// Uploads held in memory at once, of users who show their token before the body, and again
-    /// as many of others; more wait.
-    uploads_at_once_max: usize = 16;
+    /// Time for the body of any request, in ms, besides the time at `body_bytes_per_s_min`.
+    body_timeout_ms: u32 = 10_000;
+    /// Slowest rate at which a body may arrive.
+    body_bytes_per_s_min: u32 = 4096;
     /// Time for a whole request of the API but an upload, its body's arrival included, in ms.
     request_timeout_ms: u32 = 30_000;
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.

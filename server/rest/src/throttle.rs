@@ -1,4 +1,4 @@
-//! Rate limits of the API: per client without a token, and per user.
+//! Rate limits of the API: per client without a valid token, and per user.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -29,9 +29,7 @@ const SWEEP_EVERY: u32 = 1024;
 const TOKENS_MAX: usize = 100_000;
 const TOKEN_REMEMBERED: Duration = Duration::from_secs(600);
 
-/// A request of a client, or one with a token that the store has accepted before.
-///
-/// The first request with a token counts for its client, so that invented tokens gain nothing.
+/// A request counts for the user of its token, and for its client without a valid one.
 pub(crate) struct Throttle {
     clients: Option<Bucket<ClientKey>>,
     users: Option<Bucket<u32>>,
@@ -51,7 +49,7 @@ struct Bucket<K: std::hash::Hash + Eq + Clone> {
     per_minute: NonZeroU32,
 }
 
-/// What is known of a request: its limit, and the user of a token that was looked up for it.
+/// What is known of a request: its limit, and a token that was looked up for it.
 #[derive(Default)]
 struct Judged {
     /// `None` without a limit.
@@ -97,22 +95,26 @@ impl Throttle {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.sweep();
         }
-        if let Some(user) = token.as_ref().and_then(|token| self.user_of(token)) {
-            let taken = self.users.as_ref().map(|users| users.take(&user));
-            return Judged { taken, looked_up: None };
-        }
         let Some(clients) = &self.clients else { return Judged::default() };
-        let taken = clients.take(&client);
         let mut looked_up = None;
+        let mut user = token.as_ref().and_then(|token| self.user_of(token));
         if let Some(presented) = token
-            && taken.remaining.is_ok()
-            && let Ok(Some(user)) = presented.user(api).await
+            && user.is_none()
+            // What a look-up fails for is answered by the handler, which asks again.
+            && let Ok(found) = presented.user(api, client).await
         {
-            self.accept(presented, user.id);
-            api.attempts.know(&user.email, client);
-            looked_up = Some(LookedUp { presented, user });
+            if let Some(found) = &found {
+                self.accept(presented, found.id);
+                api.attempts.know(&found.email, client);
+                user = Some(found.id);
+            }
+            looked_up = Some(LookedUp { presented, user: found });
         }
-        Judged { taken: Some(taken), looked_up }
+        let taken = match user {
+            Some(user) => self.users.as_ref().map(|users| users.take(&user)),
+            None => Some(clients.take(&client)),
+        };
+        Judged { taken, looked_up }
     }
 
     /// The user of a token that was accepted before.

@@ -1,20 +1,22 @@
 //! Uploaded images: of messages, and avatars.
+//!
+//! Who uploads is asked before the body is read. Clients that send their token in the body are strangers until
+//! it has come.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::{Body as RequestBody, Bytes};
-use axum::extract::multipart::{Multipart, MultipartError};
+use axum::extract::multipart::Multipart;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
-use throng_store::{ImageError, ImageKind, StoreError, UserRow};
-use tokio::sync::Semaphore;
+use serde_json::json;
+use throng_store::{ImageError, ImageKind, UserRow};
 
 use crate::answer::{Refusal, ok};
-use crate::identity::{Identity, LookedUp, identify};
-use crate::input::{Body, content_type};
+use crate::bodies::{Arriving, Owner};
+use crate::identity::{Identity, LookedUp, identify, is_in_query};
+use crate::input::{Body, client, content_type};
 use crate::{Api, ApiState};
 
 const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
@@ -23,26 +25,12 @@ const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or inv
 /// Fields of a multipart body; the original client sends three.
 const FIELDS_MAX: usize = 16;
 
-/// Slots for uploads in memory. Uploads whose token may be in the body have slots of their own, so
-/// that anonymous clients cannot occupy those of users.
-pub(crate) struct UploadSlots {
-    identified: Semaphore,
-    anonymous: Semaphore,
-}
-
-impl UploadSlots {
-    pub fn new(at_once_max: usize) -> Self {
-        let slots = || Semaphore::new(at_once_max.max(1));
-        Self { identified: slots(), anonymous: slots() }
-    }
-}
-
 /// Stores an image for a message; the message itself is sent over the socket.
 pub(crate) async fn message_image(
     State(api): State<Api>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (user, upload) = receive(&api, request).await?;
+    let Received { user, upload, _arriving } = receive(&api, request).await?;
     let room = upload
         .fields
         .trimmed("roomid")
@@ -62,7 +50,7 @@ pub(crate) async fn message_image(
 
 /// Stores an image and makes it the user's avatar.
 pub(crate) async fn avatar(State(api): State<Api>, request: Request) -> Result<Response, Refusal> {
-    let (user, upload) = receive(&api, request).await?;
+    let Received { user, upload, _arriving } = receive(&api, request).await?;
     let Some(file) = upload.file else {
         return Ok(refused(BAD_AVATAR));
     };
@@ -95,57 +83,80 @@ fn take(api: &ApiState, user: u32, file: &Bytes) -> Result<(), Refusal> {
     })
 }
 
-/// Reads the whole body, whose size the route limits, and finds its user.
-async fn receive(api: &ApiState, request: Request) -> Result<(UserRow, Upload), Refusal> {
-    // The head of the request is needed before and after the body.
-    let (mut parts, body) = request.into_parts();
-    let identity = identify(api, &parts, None).await;
-    let is_identified = identity.is_ok();
-    if let Ok(Identity { user, presented, .. }) = identity {
-        parts.extensions.insert(LookedUp { presented, user });
-    }
-    let slots =
-        if is_identified { &api.upload_slots.identified } else { &api.upload_slots.anonymous };
-    let _slot = slots.acquire().await.map_err(|_| Refusal::Store(StoreError::Closed))?;
-    let upload = read(&parts, body).await?;
-    let identity = identify(api, &parts, Some(&upload.fields)).await?;
-    Ok((identity.user, upload))
+/// An upload, and whose it is.
+struct Received {
+    user: UserRow,
+    upload: Upload,
+    /// What has come is on the account of its user until it is stored.
+    _arriving: Arriving,
 }
 
-/// Any other body than multipart has no file.
-async fn read(parts: &Parts, body: RequestBody) -> Result<Upload, Refusal> {
+/// Finds out whose the upload is, and reads the whole body.
+///
+/// Spec: REST-59, LIM-90.
+async fn receive(api: &ApiState, request: Request) -> Result<Received, Refusal> {
+    // The head of the request is needed before and after the body.
+    let (mut parts, body) = request.into_parts();
+    let owner = match identify(api, &parts, None).await {
+        Ok(identity) => Owner::User(remember(&mut parts, identity).id),
+        Err(Refusal::Unauthenticated) if !is_in_query(&parts.uri) => {
+            Owner::Stranger(client(&parts))
+        }
+        Err(why) => return Err(why),
+    };
+    let settings = &api.deps.settings;
     let is_multipart =
         content_type(&parts.headers).is_some_and(|kind| kind.starts_with("multipart/form-data"));
+    let most = if is_multipart { settings.upload_bytes_max } else { settings.body_bytes_max };
+    let arriving = api.bodies.begin(owner, most);
+    let body = arriving.meter(body)?;
+    let upload = if is_multipart {
+        arriving.read(read(api, &mut parts, body, &arriving)).await?
+    } else {
+        // Any other body has no file.
+        let fields = arriving.read(Body::read(&parts.headers, body)).await?;
+        Upload { fields, file: None }
+    };
+    let user = identify(api, &parts, Some(&upload.fields)).await?.user;
+    Ok(Received { user, upload, _arriving: arriving })
+}
+
+/// Its token is not looked up again for this request.
+fn remember(parts: &mut Parts, identity: Identity) -> UserRow {
+    let Identity { user, presented, .. } = identity;
+    parts.extensions.insert(LookedUp { presented, user: Some(user.clone()) });
+    user
+}
+
+async fn read(
+    api: &ApiState,
+    parts: &mut Parts,
+    body: RequestBody,
+    arriving: &Arriving,
+) -> Result<Upload, Refusal> {
     let request = Request::from_parts(parts.clone(), body);
-    if !is_multipart {
-        let fields = Body::from_request(request, &()).await?;
-        return Ok(Upload { fields, file: None });
-    }
     let mut multipart =
         Multipart::from_request(request, &()).await.map_err(|_| Refusal::BadBody)?;
-    let mut fields = Map::new();
-    let mut file = None;
+    let mut upload = Upload::default();
     for _ in 0..FIELDS_MAX {
-        let Some(field) = multipart.next_field().await.map_err(refusal)? else {
-            return Ok(Upload { fields: Body::new(fields), file });
-        };
+        let field = multipart.next_field().await.map_err(|_| Refusal::BadBody)?;
+        let Some(field) = field else { return Ok(upload) };
         let name = field.name().unwrap_or("").to_owned();
-        let bytes = field.bytes().await.map_err(refusal)?;
+        let bytes = field.bytes().await.map_err(|_| Refusal::BadBody)?;
         if name == "file" {
-            file = (!bytes.is_empty()).then_some(bytes);
-        } else if let Ok(text) = std::str::from_utf8(&bytes) {
-            fields.insert(name, Value::from(text));
+            upload.file = (!bytes.is_empty()).then_some(bytes);
+            continue;
+        }
+        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        let is_token = name == "api_token";
+        upload.fields.insert(name, text);
+        if is_token {
+            // What comes behind it is its user's.
+            let identity = identify(api, parts, Some(&upload.fields)).await?;
+            arriving.is_of(remember(parts, identity).id);
         }
     }
     Err(Refusal::BadBody)
-}
-
-fn refusal(error: MultipartError) -> Refusal {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Refusal::TooLarge
-    } else {
-        Refusal::BadBody
-    }
 }
 
 fn refused(text: &str) -> Response {

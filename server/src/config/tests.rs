@@ -170,6 +170,7 @@ fn rooms_have_distinct_ids() {
 fn unlimited_lifts_rates_on_loopback_only() {
     let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
     assert_eq!((config.chat.publish_per_s, config.chat.join_per_s), (0, 0));
+    assert_eq!(config.chat.invalid_tokens_per_s, 0);
     assert_eq!((config.server.connections_per_ip_max, config.rest.api_per_minute), (0, 0));
     let public = faults("unlimited = true\nlisten = \"0.0.0.0:80\"\n");
     assert!(public[0].contains("loopback"));
@@ -197,6 +198,35 @@ fn one_request_timeout_holds_for_the_engine_and_the_api() {
     let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
     assert_eq!((config.server.request_timeout_ms, config.rest.request_timeout_ms), (700, 700));
     assert_eq!(config.rest.upload_timeout_ms, 900);
+}
+
+#[test]
+fn one_least_rate_holds_for_the_engine_and_the_api() {
+    let toml = "[limits]\nmessage_timeout_ms = 700\nbytes_per_s_min = 900\n";
+    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+    let (engine, rest) = (config.chat.engine, config.rest);
+    assert_eq!((engine.message_timeout_ms, rest.body_timeout_ms), (700, 700));
+    assert_eq!((engine.bytes_per_s_min, rest.body_bytes_per_s_min), (900, 900));
+}
+
+#[test]
+fn an_upload_fits_what_a_user_and_a_stranger_may_have_under_way() {
+    for (toml, wrong) in [
+        ("upload_bytes_max = 8388608", None),
+        ("upload_bytes_max = 16777217", Some("uploads_mib_anonymous_max")),
+        ("uploads_mib_per_user_max = 4", Some("uploads_mib_per_user_max")),
+        ("uploads_mib_max = 32", None),
+        ("uploads_mib_max = 31", Some("uploads_mib_max")),
+    ] {
+        let toml = format!("[http]\n{toml}\n");
+        match wrong {
+            None => assert!(load_toml(&toml, Flags::default()).is_ok(), "{toml}"),
+            Some(wrong) => {
+                let faults = faults(&toml);
+                assert!(faults.len() == 1 && faults[0].contains(wrong), "{toml}: {faults:?}");
+            }
+        }
+    }
 }
 
 #[test]

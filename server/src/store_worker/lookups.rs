@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use throng_chat::{Chat, Command, LoadId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId};
+use throng_chat::{
+    Chat, ClientBucket, Command, LoadId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId,
+};
 use throng_engine::SessionId;
 use throng_store::Store;
 use tokio::task::JoinSet;
@@ -14,7 +16,7 @@ use throng_runtime::link::ShardHandle;
 
 #[derive(Default)]
 pub(super) struct Lookups {
-    tokens: Vec<(SessionId, TokenHash)>,
+    tokens: Vec<(SessionId, TokenHash, ClientBucket)>,
     users: Vec<(UserId, LoadId)>,
 }
 
@@ -22,7 +24,9 @@ impl Lookups {
     /// Takes the command if it is a lookup.
     pub(super) fn take(&mut self, command: Command) -> Option<Command> {
         match command {
-            Command::Authenticate { session, token } => self.tokens.push((session, token)),
+            Command::Authenticate { session, token, client } => {
+                self.tokens.push((session, token, client));
+            }
             Command::Reads { user, load } => self.users.push((user, load)),
             other @ (Command::CheckTokens { .. }
             | Command::Append { .. }
@@ -54,15 +58,23 @@ impl Lookups {
     }
 }
 
-async fn authenticate(store: &Store, asked: Vec<(SessionId, TokenHash)>) -> Vec<Reply> {
-    let hashes: Vec<[u8; 32]> = asked.iter().map(|(_, token)| token.0).collect();
+async fn authenticate(
+    store: &Store,
+    asked: Vec<(SessionId, TokenHash, ClientBucket)>,
+) -> Vec<Reply> {
+    let hashes: Vec<[u8; 32]> = asked.iter().map(|(_, token, _)| token.0).collect();
     let outcomes: Vec<_> = match store.authenticate_all(&hashes).await {
         Ok(users) => users.iter().map(|user| Ok(user.as_ref().map(card).map(Arc::new))).collect(),
         Err(error) => vec![Err(store_failed("authenticate", &error)); asked.len()],
     };
     let replies = asked.into_iter().zip(outcomes);
     replies
-        .map(|((session, token), outcome)| Reply::Authenticated { session, token, outcome })
+        .map(|((session, token, client), outcome)| Reply::Authenticated {
+            session,
+            token,
+            client,
+            outcome,
+        })
         .collect()
 }
 

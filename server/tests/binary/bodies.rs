@@ -8,6 +8,7 @@ use crate::process::{Server, TIMEOUT, read_all, read_answer, sid_of};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const UNKNOWN: &str = "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA";
+const UNKNOWN_TOKEN: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 /// One address opens all connections of these tests.
 const NO_THROTTLE: (&str, &str) = ("THRONG_HTTP__API_PER_MINUTE", "0");
 
@@ -20,17 +21,6 @@ fn session(server: &Server, token: Option<&str>) -> String {
     // Who it is has been found out when CONNECT is answered.
     assert!(server.get(&path).contains("40{"));
     path
-}
-
-fn register(server: &Server) -> String {
-    let body = r#"{"name":"edge@example.org","password":"secret-123"}"#;
-    let answer = server.ask(&format!(
-        "POST /api/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    ));
-    let (_, rest) = answer.split_once(r#""api_token":""#).expect("a token");
-    rest[..60].to_owned()
 }
 
 /// A chunked POST of which one byte has come.
@@ -61,7 +51,7 @@ fn large_chunked(server: &Server, path: &str) -> String {
 #[test]
 fn what_strangers_hold_delays_nobody() {
     let server = Server::throng(&["--shards", "2"], &[NO_THROTTLE]);
-    let token = register(&server);
+    let token = server.register("edge");
     let user = session(&server, Some(&token));
     // With invented names, and with sessions of their own.
     let mut invented: Vec<_> = (0..64).map(|_| one_byte(&server, UNKNOWN)).collect();
@@ -81,6 +71,77 @@ fn what_strangers_hold_delays_nobody() {
         );
     }
     drop(held);
+}
+
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
+    \0\0\0\rIDATx\xdacd\xf8\xcfP\x0f\0\x03\x86\x01\x80Z4}k\0\0\0\0IEND\xaeB`\x82";
+
+/// The head of an upload with the token in the query, if there is one.
+fn upload_head(token: Option<&str>, length: &str) -> String {
+    let query = token.map_or(String::new(), |token| format!("?api_token={token}"));
+    format!(
+        "POST /api/file/avatar{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary=edge\r\n{length}\r\n"
+    )
+}
+
+/// A chunked upload of which some bytes have come.
+fn begun_upload(server: &Server, token: Option<&str>) -> TcpStream {
+    let mut stream = server.connect();
+    let head = upload_head(token, "Transfer-Encoding: chunked\r\n");
+    stream.write_all(head.as_bytes()).expect("it takes a head");
+    stream.write_all(b"6\r\n--edge\r\n").expect("it takes a chunk");
+    stream
+}
+
+/// Uploads an image, the token in the query or behind the file, as the original client sends it.
+fn upload(server: &Server, token: &str, is_in_query: bool) -> String {
+    let part = |name: &str, value: &[u8]| {
+        let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        [head.as_bytes(), value, b"\r\n"].concat()
+    };
+    let mut body = part("file", PNG);
+    if !is_in_query {
+        body.extend(part("api_token", token.as_bytes()));
+    }
+    body.extend(b"--edge--\r\n");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let mut stream = server.connect();
+    let head = upload_head(is_in_query.then_some(token), &length);
+    stream.write_all(head.as_bytes()).expect("it takes a head");
+    stream.write_all(&body).expect("it takes a body");
+    read_all(&mut stream)
+}
+
+#[test]
+fn slow_uploads_delay_no_others() {
+    let settings = [NO_THROTTLE, ("THRONG_LIMITS__MESSAGE_TIMEOUT_MS", "4000")];
+    let server = Server::throng(&["--shards", "1"], &settings);
+    let (slow, quick) = (server.register("slow"), server.register("quick"));
+    let invented: Vec<_> = (0..64).map(|_| begun_upload(&server, Some(UNKNOWN_TOKEN))).collect();
+    let strangers: Vec<_> = (0..64).map(|_| begun_upload(&server, None)).collect();
+    let of_user: Vec<_> = (0..64).map(|_| begun_upload(&server, Some(&slow))).collect();
+    for token in [&quick, &slow] {
+        for is_in_query in [true, false] {
+            let begun = Instant::now();
+            let answer = upload(&server, token, is_in_query);
+            assert!(answer.contains(r#""errno":0"#), "{answer}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        }
+    }
+    for mut stream in invented {
+        let answer = read_answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 401"), "it is refused at once: {answer}");
+    }
+    for mut stream in strangers.into_iter().chain(of_user) {
+        let answer = read_answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    let metrics = server.get("/metrics");
+    let given_up = r#"throng_api_bodies_given_up_total{why="slow"} 128"#;
+    assert!(metrics.contains(given_up), "{metrics}");
+    assert!(metrics.contains("\nthrong_api_bodies 0\n"), "{metrics}");
 }
 
 #[test]
@@ -118,12 +179,14 @@ fn a_body_that_stays_away_ends_its_session() {
 fn refused_early(max: usize) -> Vec<(&'static str, String, String, u16)> {
     let large = format!("Content-Length: {max}\r\n");
     let json = format!("Content-Type: application/json\r\n{large}");
+    let parts = format!("Content-Type: multipart/form-data; boundary=edge\r\n{large}");
     vec![
         ("a POST of nobody", UNKNOWN.into(), large.clone(), 400),
         ("a handshake by POST", POLLING.into(), large.clone(), 400),
         ("a route that is not there", "/api/nothing".into(), json.clone(), 404),
         ("a login", "/api/login".into(), json.clone(), 413),
         ("an upload", "/api/file/avatar".into(), json, 413),
+        ("an upload of nobody", format!("/api/file/avatar?api_token={UNKNOWN_TOKEN}"), parts, 401),
         ("a file", "/index.html".into(), large, 405),
     ]
 }

@@ -259,3 +259,55 @@ fn what_would_wait_too_long_is_refused_and_the_connection_closed() {
     assert!(lower.contains("connection: close") && lower.contains("retry-after: "), "{refused}");
     drop(waiting);
 }
+
+#[test]
+fn a_client_may_show_so_many_invalid_tokens_on_sockets_and_in_requests() {
+    let settings = [
+        ("THRONG_LIMITS__INVALID_TOKENS_PER_S", "1"),
+        ("THRONG_LIMITS__INVALID_TOKENS_BURST", "20"),
+        ("THRONG_HTTP__API_PER_MINUTE", "0"),
+    ];
+    let server = Server::throng(&["--shards", "2"], &settings);
+    let valid = format!("/api/user?api_token={}", server.register("ann"));
+    let mut socket = server.websocket(OPEN);
+    socket.send(Message::text("40")).expect("it is open");
+    while !read_text(&mut socket).starts_with("40{") {}
+    let (mut shown, mut looked_up) = (0, 0);
+    let (mut is_api_refused, mut is_socket_refused) = (false, false);
+    let begun = Instant::now();
+    while !(is_api_refused && is_socket_refused) {
+        shown += 1;
+        let token = format!("{shown:x>60}");
+        let answer = server.get(&format!("/api/user?api_token={token}"));
+        if answer.starts_with("HTTP/1.1 429") {
+            assert!(answer.to_lowercase().contains("\r\nretry-after: 1\r\n"), "{answer}");
+            is_api_refused = true;
+        } else {
+            assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+            looked_up += 1;
+        }
+        let event = format!(r#"421["login",{{"api_token":"{token}"}}]"#);
+        socket.send(Message::text(event)).expect("it is open");
+        let ack = read_text(&mut socket);
+        if ack.contains(r#""code":"rate_limited""#) {
+            assert!(ack.contains(r#""retry_after_ms":"#), "{ack}");
+            is_socket_refused = true;
+        } else {
+            assert!(ack.contains(r#""code":"unauthenticated""#), "{ack}");
+            looked_up += 1;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{looked_up} were looked up");
+    }
+    let most = 21 + begun.elapsed().as_secs();
+    assert!((20..=most).contains(&looked_up), "{looked_up} were looked up");
+    let metrics = server.get("/metrics");
+    for name in ["throng_token_lookups_refused", "throng_api_token_lookups_refused"] {
+        assert!(metrics.contains(&format!("\n{name}_total ")), "{name}");
+        assert!(!metrics.contains(&format!("\n{name}_total 0\n")), "{name}");
+    }
+    // Those that are valid are not counted.
+    std::thread::sleep(Duration::from_millis(1_200));
+    for _ in 0..5 {
+        assert!(server.get(&valid).starts_with("HTTP/1.1 200"));
+    }
+}

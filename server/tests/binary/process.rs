@@ -63,6 +63,18 @@ impl Server {
         ))
     }
 
+    /// Registers a user; returns a token.
+    pub fn register(&self, name: &str) -> String {
+        let body = format!(r#"{{"name":"{name}@example.org","password":"secret-123"}}"#);
+        let answer = self.ask(&format!(
+            "POST /api/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let (_, rest) = answer.split_once(r#""api_token":""#).expect("a token");
+        rest[..60].to_owned()
+    }
+
     pub fn terminate(&self) {
         self.0.signal(Signal::TERM);
     }

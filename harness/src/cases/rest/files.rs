@@ -18,6 +18,12 @@ cases! {
     avatar "rest.avatar" ["REST-51", "REST-58"] over NONE needs CHAT
         does "uploads an avatar"
         expects "Saved, a URL that serves the bytes, and the user's avatar is that URL";
+    upload_asked "rest.upload-asked" ["REST-59", "TRN-110", "REST-5"] over NONE needs CHAT
+        does "begins uploads with a token that nobody has and one that was logged out, and sends nothing of their bodies"
+        expects "401 at once; a client that sends 4 MiB behind it can read it";
+    uploads_apart "rest.uploads-apart" ["LIM-90"] over NONE needs CHAT
+        does "begins 40 uploads as one user and does not go on with them, and uploads as another"
+        expects "the other's is stored at once; the 40 are answered with status 408 10 s after they began";
     storage_paths "rest.storage-paths" ["REST-57", "REST-73"] over NONE needs CHAT
         does "requests paths below /storage/ and paths with .."
         expects "404, and never another file";
@@ -134,6 +140,66 @@ fn avatar(context: &Context) -> Outcome {
     let served = context.get(&url)?;
     answers(served.status == 200 && served.body == PNG, &served, "the same bytes")?;
     has_fields(&rest.get_as("/api/user", &user.token)?.json(), json!({ "avatar": url }))
+}
+
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// The head of an upload whose token is in the query.
+fn upload_head(context: &Context, token: &str, length: usize) -> String {
+    format!(
+        "POST /api/file/avatar?api_token={token} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/form-data; boundary=edge\r\n\r\n",
+        context.target().authority
+    )
+}
+
+fn upload_asked(context: &Context) -> Outcome {
+    let ended = context.user()?.token;
+    status(&context.rest().post("/api/logout", &json!({ "api_token": ended }))?, 200)?;
+    for token in ["z".repeat(60), ended, "short".to_owned()] {
+        context.step("the head of an upload, and no byte of its body");
+        let mut connection = context.connection()?;
+        connection.send_bytes(upload_head(context, &token, 1_000_000).as_bytes())?;
+        let response = connection.receive(AT_ONCE)?;
+        status(&response, 401)?;
+        equal("the body", &response.json(), &json!({ "message": "Unauthenticated." }))?;
+        context.step("all of an upload, and then its answer");
+        let mut connection = context.connection()?;
+        let body = vec![b'x'; 4 << 20];
+        connection.send_bytes(upload_head(context, &token, body.len()).as_bytes())?;
+        connection.send_quietly(&body)?;
+        status(&connection.receive(context.wait())?, 401)?;
+    }
+    Ok(())
+}
+
+fn uploads_apart(context: &Context) -> Outcome {
+    let (slow, quick) = (context.user()?, context.user()?);
+    let began = Instant::now();
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut connection = context.connection()?;
+        let head = upload_head(context, &slow.token, 100_000);
+        connection.send_bytes(format!("{head}--edge\r\n").as_bytes())?;
+        held.push(connection);
+    }
+    context.step("the other user uploads");
+    let fields = &[("api_token", quick.token.as_str())];
+    let file = Some(("me.png", "image/png", PNG));
+    let begun = Instant::now();
+    let answer = context.rest().upload("/api/file/avatar", fields, file)?;
+    has_fields(&answer.json(), json!({ "errno": 0 }))?;
+    require(begun.elapsed() < AT_ONCE, "an answer within 2 s", || {
+        format!("one after {} ms", begun.elapsed().as_millis())
+    })?;
+    context.step("the uploads that did not go on");
+    for mut connection in held {
+        let left = Duration::from_secs(15).saturating_sub(began.elapsed());
+        status(&connection.receive(left)?, 408)?;
+    }
+    require(began.elapsed() > Duration::from_secs(9), "10 s before they are answered", || {
+        format!("{} ms", began.elapsed().as_millis())
+    })
 }
 
 fn storage_paths(context: &Context) -> Outcome {

@@ -28,14 +28,14 @@ impl Edge {
         if let Err(RequestError::Event(why)) = event.request {
             return self.refuse(session, &event.name, why, event.ack, cx);
         }
-        match event.token {
+        // What was put off is asked for with the first event that shows no other.
+        let put_off = local.put_off.as_deref().filter(|_| local.identity.is_none());
+        match event.token.or(put_off.copied()) {
             Some(token) if local.identity.is_none_or(|identity| identity.token != token) => {
-                if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
-                    cx.counters.lane_refusals_store += 1;
-                    return self.refuse(session, &event.name, Refusal::Busy, event.ack, cx);
+                match self.ask_for(session, token, cx) {
+                    Ok(()) => self.wait_for(session, Awaited::Event(token, event), cx),
+                    Err(refused) => self.refuse(session, &event.name, refused, event.ack, cx),
                 }
-                local.pending = Some(PendingEvents::new(Awaited::Event(token, event)));
-                cx.engine.set_trust(session, Trust::Claimed);
             }
             _ => self.act(session, event, cx),
         }

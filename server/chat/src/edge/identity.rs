@@ -31,11 +31,41 @@ impl Edge {
             // (SIO-19).
             return self.enqueue(session, Queued::Identity(token), cx);
         }
-        if cx.lanes.command(Command::Authenticate { session, token }).is_err() {
-            cx.counters.lane_refusals_store += 1;
-            return self.refuse(session, &EventName::Login, Refusal::Busy, None, cx);
+        match self.ask_for(session, token, cx) {
+            Ok(()) => self.wait_for(session, Awaited::Identity(token), cx),
+            Err(refused) => {
+                // Before CONNECT the client does not hear of it.
+                self.live(session).put_off = Some(Box::new(token));
+                self.refuse(session, &EventName::Login, refused, None, cx);
+            }
         }
-        local.pending = Some(PendingEvents::new(Awaited::Identity(token)));
+    }
+
+    /// Asks the store whose token it is, unless the client has shown too many that are not valid.
+    pub(super) fn ask_for(
+        &mut self,
+        session: SessionId,
+        token: TokenHash,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let client = self.live(session).client;
+        self.invalid_tokens.take(cx.engine.now(), client).map_err(|wait_ns| {
+            cx.counters.token_lookups_refused += 1;
+            let retry_after_ms = Some(wait_ns.div_ceil(1_000_000));
+            Refused { why: Refusal::RateLimited, retry_after_ms }
+        })?;
+        if cx.lanes.command(Command::Authenticate { session, token, client }).is_err() {
+            self.invalid_tokens.give_back(client);
+            cx.counters.lane_refusals_store += 1;
+            return Err(Refusal::Busy.into());
+        }
+        self.live(session).put_off.take_if(|put_off| **put_off == token);
+        Ok(())
+    }
+
+    /// The session's next events wait for the store to answer whose its token is.
+    pub(super) fn wait_for(&mut self, session: SessionId, awaited: Awaited, cx: &mut Context<'_>) {
+        self.live(session).pending = Some(PendingEvents::new(awaited));
         cx.engine.set_trust(session, Trust::Claimed);
     }
 
@@ -44,9 +74,13 @@ impl Edge {
         &mut self,
         session: SessionId,
         token: TokenHash,
+        client: ClientBucket,
         outcome: Result<Option<Arc<UserCard>>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
+        if !matches!(outcome, Ok(None)) {
+            self.invalid_tokens.give_back(client);
+        }
         let pending = self.local(session).and_then(|local| local.pending.as_mut());
         let Some(pending) = pending.filter(|pending| pending.asks_for(token)) else {
             // The session ended while its token was looked up.
@@ -142,6 +176,7 @@ impl Edge {
         }
         let local = find(&mut self.locals, session).expect("the caller found the session");
         local.identity = Some(Identity { user, token });
+        local.put_off = None;
         cx.engine.set_trust(session, Trust::Identified);
         self.note_session(session);
     }

@@ -1,7 +1,7 @@
 //! LIM: every bound, at the bound and one past it.
 
 use throng_chat::Settings;
-use throng_engine::{Eio, PipeEnd, Transport};
+use throng_engine::{Eio, EngineRequest, PipeEnd, Transport};
 
 use crate::chat::{room, say};
 use crate::world::{Client, World, request, settings, token};
@@ -320,4 +320,129 @@ fn a_long_text_before_the_data_of_an_event_is_no_argument() {
     assert!(heard.starts_with("437[") && heard.contains("too_large"), "{heard}");
     say(alice, &mut world, 1, "on");
     assert!(world.take(alice).concat().contains(r#""msg":"on""#), "the shard goes on");
+}
+
+/// A client at this address that has connected `/`, with the token if given in the handshake.
+fn from(world: &mut World, shard: usize, ip: &str, shown: Option<&str>) -> Client {
+    let peer = ip.parse().expect("an address");
+    let token = shown.map(Into::into);
+    let request = EngineRequest { peer, token, ..request(Transport::Websocket, Eio::V4) };
+    let client = world.upgrade(shard, request);
+    world.send(client, "40");
+    world.take(client);
+    client
+}
+
+fn invented(n: u32) -> String {
+    format!("{n:x>60}")
+}
+
+fn login_with(token: &str) -> String {
+    format!(r#"421["login",{{"api_token":"{token}"}}]"#)
+}
+
+fn few_invalid_tokens() -> Settings {
+    Settings { invalid_tokens_per_s: 1, invalid_tokens_burst: 6, ..settings() }
+}
+
+const LATER: &str = r#"431[{"ok":false,"code":"rate_limited","message":"Too many requests, slow down","retry_after_ms":1000}]"#;
+
+#[test]
+fn tokens_that_are_not_valid_are_counted_per_client_on_all_shards() {
+    let mut world = World::new(3, few_invalid_tokens());
+    // In handshakes, in CONNECT and in events, on three shards.
+    for shard in 0..3 {
+        let client = from(&mut world, shard, "192.0.2.1", Some(&invented(1)));
+        world.send(client, &login_with(&invented(2)));
+        assert!(world.take(client).concat().contains("unauthenticated"));
+    }
+    let client = from(&mut world, 1, "192.0.2.1", None);
+    for refused in 1..=3 {
+        world.send(client, &login_with(&invented(3)));
+        assert_eq!(world.take(client), [LATER], "the session lives");
+        assert_eq!(world.counter("token_lookups_refused"), refused);
+    }
+    let client = world.upgrade(0, {
+        let peer = "192.0.2.1".parse().expect("an address");
+        EngineRequest { peer, ..request(Transport::Websocket, Eio::V4) }
+    });
+    world.send(client, &format!(r#"40{{"token":"{}"}}"#, invented(4)));
+    let heard = world.take(client).concat();
+    assert!(
+        heard.contains(r#"42["chat_error",{"event":"login","code":"rate_limited","#),
+        "{heard}"
+    );
+    // Nobody else waits.
+    let other = from(&mut world, 1, "192.0.2.2", None);
+    world.send(other, &login_with(&invented(5)));
+    assert!(world.take(other).concat().contains("unauthenticated"));
+    world.advance(1_000);
+    let client = from(&mut world, 2, "192.0.2.1", None);
+    world.send(client, &login_with(&invented(6)));
+    assert!(world.take(client).concat().contains("unauthenticated"), "one is looked up again");
+    world.send(client, &login_with(&invented(7)));
+    assert_eq!(world.take(client), [LATER]);
+}
+
+#[test]
+fn valid_tokens_of_a_whole_network_do_not_count() {
+    let mut world = World::new(2, few_invalid_tokens());
+    for user in 1..=150 {
+        let host = format!("2001:db8::{user}");
+        let client = from(&mut world, user as usize % 2, &host, Some(&token(user)));
+        world.send(client, r#"421["login",{}]"#);
+        assert!(world.take(client).concat().contains(r#"431[{"ok":true"#), "user {user}");
+    }
+    // What nobody could look up does not count either.
+    world.store.is_down = true;
+    for n in 0..20 {
+        let client = from(&mut world, 0, "2001:db8::1", None);
+        world.send(client, &login_with(&token(n + 1)));
+        assert!(world.take(client).concat().contains("storage_unavailable"));
+    }
+    assert_eq!(world.counter("token_lookups_refused"), 0);
+}
+
+#[test]
+fn tokens_that_are_being_looked_up_count_until_they_are_known_to_be_valid() {
+    let mut world = World::new(2, few_invalid_tokens());
+    world.store.is_paused = true;
+    let clients: Vec<Client> =
+        (0..8).map(|n| from(&mut world, n % 2, "192.0.2.1", Some(&token(n as u32 + 1)))).collect();
+    assert_eq!(world.asked().len(), 6, "as many as may be invalid");
+    assert_eq!(world.counter("token_lookups_refused"), 2);
+    // One whose session has ended meanwhile is given back as well.
+    world.close(clients[0], PipeEnd::Eof);
+    world.store.is_paused = false;
+    world.run();
+    for client in &clients[1..] {
+        // The tokens of the last two were put off, and are looked up with their first event.
+        world.send(*client, r#"421["login",{}]"#);
+        let heard = world.take(*client).concat();
+        assert!(heard.contains(r#"431[{"ok":true"#), "{heard}");
+    }
+    for n in 0..6 {
+        let client = from(&mut world, 0, "192.0.2.1", None);
+        world.send(client, &login_with(&invented(n)));
+        assert!(world.take(client).concat().contains("unauthenticated"), "none was lost");
+    }
+}
+
+#[test]
+fn a_token_that_was_put_off_is_not_called_invalid_and_is_forgotten_when_another_is_valid() {
+    let mut world = World::new(1, few_invalid_tokens());
+    for n in 0..6 {
+        from(&mut world, 0, "192.0.2.1", Some(&invented(n)));
+    }
+    let alice = from(&mut world, 0, "192.0.2.1", Some(&token(1)));
+    let login = r#"421["login",{}]"#;
+    world.send(alice, login);
+    assert_eq!(world.take(alice), [LATER], "it is not said to be invalid");
+    world.advance(1_000);
+    world.send(alice, &login_with(&token(2)));
+    assert!(world.take(alice).concat().contains(r#""user":{"id":2,"#));
+    world.revoke(&token(2));
+    world.take(alice);
+    world.send(alice, login);
+    assert!(world.take(alice).concat().contains("unauthenticated"), "the older one is not used");
 }

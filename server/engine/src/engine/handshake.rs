@@ -206,7 +206,8 @@ impl Engine {
         Open { sid: &sid, upgrades_websocket, ping_interval_ms, ping_timeout_ms, max_payload }
             .write(&mut open);
         self.emit(id, &open);
-        self.session_events.push_back(SessionEvent::Opened { session: id, token: request.token });
+        let EngineRequest { peer, token, .. } = request;
+        self.session_events.push_back(SessionEvent::Opened { session: id, peer, token });
         if is_socket_io && version == Version::V3 {
             // Engine.IO 3 clients send no CONNECT for `/`; the server connects them (SIO).
             self.connect_namespace(id, 0, None);

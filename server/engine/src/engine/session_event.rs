@@ -1,5 +1,7 @@
 //! What happens to a session.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use throng_wire::sio::EventData;
 
@@ -13,6 +15,8 @@ pub enum SessionEvent {
     Opened {
         /// The session.
         session: SessionId,
+        /// The client's address.
+        peer: IpAddr,
         /// Came with the handshake: `api_token` of its query, or a Bearer token.
         token: Option<Box<str>>,
     },

@@ -1,6 +1,7 @@
 //! Rooms, history, uploads, the robot.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,8 +14,10 @@ use throng_rest::Deps;
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
-use crate::common::{Bench, Part, bench, bench_with, field, multipart, png, request};
+use crate::common::{Bench, Part, bench, bench_with, caller, field, multipart, png, request};
 
 const BAD_MESSAGE_IMAGE: &str = "Invalid parameters (room or image file is missing or invalid)";
 const BAD_AVATAR: &str = "Invalid parameters (the avatar image is missing or invalid)";
@@ -256,6 +259,8 @@ async fn uploads_are_bounded_in_bytes_and_fields() {
     assert_eq!(send(padded(1024)).await.json()["errno"], 200);
     send(padded(1025)).await.is(200, json!({ "errno": 500, "msg": BAD_MESSAGE_IMAGE }));
     send(padded(8192)).await.is(413, json!({ "message": "Payload Too Large" }));
+    let unannounced = stalled("/api/file/uploadimg", &"x".repeat(4097));
+    bench.send(unannounced).await.is(413, json!({ "message": "Payload Too Large" }));
     let many: Vec<Part<'_>> = (0..40).map(|_| field("x", "1")).collect();
     let answer = bench.send(multipart("/api/file/uploadimg", &many)).await;
     answer.is(400, json!({ "message": "Bad Request" }));
@@ -299,53 +304,176 @@ async fn an_upload_beyond_what_its_user_may_send_is_refused_until_it_is_free_aga
     assert_eq!(asked.lock().expect("lock").len(), 3);
 }
 
-/// A body that never ends.
-struct Endless;
+/// A body that begins like this and never ends.
+struct Endless(Option<Bytes>);
 
 impl HttpBody for Endless {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Pending
+        match self.0.take() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Poll::Pending,
+        }
     }
 }
 
-fn stalled(uri: &str) -> axum::extract::Request {
+fn stalled(uri: &str, begin: &str) -> axum::extract::Request {
     let is_upload = uri.starts_with("/api/file/");
     let kind = if is_upload { "multipart/form-data; boundary=edge" } else { "application/json" };
-    crate::common::post(uri, kind, Body::new(Endless))
+    let begin = (!begin.is_empty()).then(|| Bytes::from(begin.to_owned()));
+    crate::common::post(uri, kind, Body::new(Endless(begin)))
 }
+
+/// The text field of an upload, and the beginning of its file.
+fn field_then_file(name: &str, value: &str) -> String {
+    format!(
+        "--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n\
+         --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx"
+    )
+}
+
+const UPLOADS: [&str; 2] = ["/api/file/uploadimg", "/api/file/avatar"];
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
-    let bench = bench_with(|settings, _| {
+    let late = json!({ "message": "Request Timeout" });
+    type Change = fn(&mut throng_rest::Settings);
+    let in_time: Change = |settings| settings.body_timeout_ms = 20;
+    let whole: Change = |settings| {
         settings.request_timeout_ms = 20;
         settings.upload_timeout_ms = 20;
-    })
-    .await;
-    for uri in ["/api/file/avatar", "/api/file/uploadimg", "/api/login", "/api/logout"] {
-        bench.send(stalled(uri)).await.is(408, json!({ "message": "Request Timeout" }));
+    };
+    for change in [in_time, whole] {
+        let bench = bench_with(|settings, _| change(settings)).await;
+        for uri in ["/api/file/avatar", "/api/file/uploadimg", "/api/login", "/api/logout"] {
+            for begin in ["", "{"] {
+                bench.send(stalled(uri, begin)).await.is(408, late.clone());
+            }
+        }
     }
+    let bench = bench_with(|settings, _| in_time(settings)).await;
+    let (_, token) = user(&bench, "ann@b.c").await;
+    let own = format!("/api/file/avatar?api_token={token}");
+    bench.send(stalled(&own, "--edge")).await.is(408, late);
 }
 
 #[tokio::test]
-async fn stalled_anonymous_uploads_do_not_delay_users() {
-    let bench = bench_with(|settings, _| settings.uploads_at_once_max = 1).await;
+async fn who_uploads_is_asked_before_the_body_is_read() {
+    let bench = bench().await;
     let (_, token) = user(&bench, "ann@b.c").await;
-    let uri = format!("/api/file/uploadimg?api_token={token}");
-    let file = Part { name: "file", file: Some(("a.png", "image/png")), body: &png() };
-    let of_user = multipart(&uri, &[file, field("roomid", "1")]);
-    let anonymous = upload("/api/file/uploadimg", &token, "1", &png(), "image/png");
-    tokio::select! {
-        biased;
-        answer = bench.send(stalled("/api/file/avatar")) => panic!("{}", answer.status),
-        answer = bench.send(anonymous) => panic!("a slot was free: {}", answer.status),
-        answer = bench.send(of_user) => assert_eq!(answer.json()["errno"], 200),
+    let unauthenticated = json!({ "message": crate::common::UNAUTHENTICATED });
+    let unknown = "x".repeat(60);
+    for uri in UPLOADS {
+        for wrong in [unknown.as_str(), "short"] {
+            // Nothing more of the body comes, and nobody waits for it.
+            let in_query = stalled(&format!("{uri}?api_token={wrong}"), "");
+            bench.send(in_query).await.is(401, unauthenticated.clone());
+            let in_field = stalled(uri, &field_then_file("api_token", wrong));
+            bench.send(in_field).await.is(401, unauthenticated.clone());
+            // One in the body comes before a Bearer token, so that it is waited for.
+            let mut both = stalled(uri, &field_then_file("api_token", wrong));
+            let bearer = format!("Bearer {token}").parse().expect("visible ASCII");
+            both.headers_mut().insert("authorization", bearer);
+            bench.send(both).await.is(401, unauthenticated.clone());
+        }
     }
+    let right = multipart(
+        &format!("/api/file/avatar?api_token={token}"),
+        &[
+            field("api_token", &unknown),
+            Part { name: "file", file: Some(("a.png", "image/png")), body: &png() },
+        ],
+    );
+    assert_eq!(bench.send(right).await.json()["errno"], 0, "the query decides");
+}
+
+/// Sends a request that stalls, on a task of its own.
+fn begin(bench: &Bench, mut request: axum::extract::Request) -> JoinHandle<u16> {
+    request.extensions_mut().insert(caller("192.0.2.7"));
+    let api = bench.api.clone();
+    tokio::spawn(async move { api.oneshot(request).await.expect("infallible").status().as_u16() })
+}
+
+#[tokio::test]
+async fn slow_uploads_hold_nobody_up() {
+    let bench = bench_with(|settings, _| settings.body_timeout_ms = 5_000).await;
+    let (_, slow) = user(&bench, "ann@b.c").await;
+    let (_, quick) = user(&bench, "bob@b.c").await;
+    let stalled_of = |uri: &str, token: &str| {
+        [
+            begin(&bench, stalled(uri, "")),
+            begin(&bench, stalled(uri, &field_then_file("roomid", "1"))),
+            begin(&bench, stalled(uri, &field_then_file("api_token", token))),
+            begin(&bench, stalled(&format!("{uri}?api_token={token}"), "--edge")),
+        ]
+    };
+    let held: Vec<_> = (0..20).flat_map(|n| stalled_of(UPLOADS[n % 2], &slow)).collect();
+    let bodies = || bench.deps.counters.bodies.load(Relaxed);
+    while bodies() < 80 {
+        tokio::task::yield_now().await;
+    }
+    for token in [&quick, &slow] {
+        let in_query = format!("/api/file/uploadimg?api_token={token}");
+        for uri in [in_query.as_str(), "/api/file/uploadimg"] {
+            let answer = bench.send(upload(uri, token, "1", &png(), "image/png")).await;
+            assert_eq!(answer.json()["errno"], 200);
+        }
+    }
+    assert_eq!(bodies(), 80, "all of this was while they stalled");
+    for held in held {
+        assert_eq!(held.await.expect("it does not panic"), 408);
+    }
+    assert_eq!((bodies(), bench.deps.counters.bodies_bytes.load(Relaxed)), (0, 0));
+    assert_eq!(bench.deps.counters.bodies_too_slow.load(Relaxed), 80);
+}
+
+#[tokio::test]
+async fn uploads_under_way_are_bounded_and_the_refused_may_be_sent_again() {
+    let bench = bench_with(|settings, _| {
+        settings.upload_bytes_max = 1 << 20;
+        settings.uploads_mib_per_user_max = 1;
+        settings.uploads_mib_max = 2;
+        settings.uploads_mib_anonymous_max = 1;
+    })
+    .await;
+    let (_, ann) = user(&bench, "ann@b.c").await;
+    let (_, bob) = user(&bench, "bob@b.c").await;
+    let large = "x".repeat(700_000);
+    let held = begin(&bench, stalled(&format!("/api/file/avatar?api_token={ann}"), &large));
+    let bytes = || bench.deps.counters.bodies_bytes.load(Relaxed);
+    while bytes() < 700_000 {
+        tokio::task::yield_now().await;
+    }
+    let again = |token: &str| stalled(&format!("/api/file/avatar?api_token={token}"), &large);
+    let refused = bench.send(again(&ann)).await;
+    refused.is(429, json!({ "message": "Too Many Attempts." }));
+    assert_eq!(refused.header("retry-after"), "5");
+    let of_bob = begin(&bench, again(&bob));
+    while bytes() < 1_400_000 {
+        tokio::task::yield_now().await;
+    }
+    // Strangers have a budget of their own.
+    let of_stranger = begin(&bench, stalled("/api/file/avatar", &large));
+    while bytes() < 2_100_000 {
+        tokio::task::yield_now().await;
+    }
+    let refused = bench.send(stalled("/api/file/avatar", &"x".repeat(800_000))).await;
+    refused.is(503, json!({ "message": "Service Unavailable" }));
+    assert_eq!(refused.header("retry-after"), "5");
+    for held in [held, of_bob, of_stranger] {
+        assert!(!held.is_finished());
+        held.abort();
+    }
+    while bytes() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let saved = bench.send(upload("/api/file/uploadimg", &ann, "1", &png(), "image/png")).await;
+    assert_eq!(saved.json()["errno"], 200);
 }
 
 #[tokio::test]

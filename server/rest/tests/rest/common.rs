@@ -92,6 +92,8 @@ pub async fn bench_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Ben
             request_log.lock().expect("lock").push((route.to_owned(), status));
         }),
         take_upload: Arc::new(|_, _| Ok(())),
+        take_lookup: Arc::new(|_| Ok(())),
+        give_back_lookup: Arc::new(|_| ()),
         counters: Arc::default(),
         metrics: Arc::new(|| "throng_rooms 2\n".to_owned()),
     };

@@ -1,10 +1,14 @@
 //! Tokens, the session cookie, logout.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
+use throng_rest::Deps;
 use throng_store::hash_token;
 
 use crate::common::{
@@ -223,4 +227,55 @@ async fn the_token_of_a_request_is_looked_up_once() {
     );
     bench.send(request).await.is(401, json!({ "message": UNAUTHENTICATED }));
     assert_eq!(lookups() - before, 1);
+    let before = lookups();
+    let invented = format!("/api/user?api_token={}", "b".repeat(60));
+    assert_eq!(bench.get(&invented).await.status, 401);
+    assert_eq!(lookups() - before, 1, "one that is not valid");
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_valid_are_counted_for_the_client_and_valid_ones_are_not() {
+    for api_per_minute in [0, 1000] {
+        let mut bench = bench_with(|settings, _| settings.api_per_minute = api_per_minute).await;
+        let (cookie, token) = login_cookie(&bench).await;
+        let bearer = format!("Bearer {token}");
+        // Three look-ups, each of which is given back unless the token is not valid.
+        let left = Arc::new(AtomicU32::new(3));
+        let (takes, gives) = (Arc::clone(&left), Arc::clone(&left));
+        bench.api = throng_rest::router(Deps {
+            take_lookup: Arc::new(move |_| {
+                let taken = takes.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+                taken.map(drop).map_err(|_| Duration::from_millis(1_500))
+            }),
+            give_back_lookup: Arc::new(move |_| {
+                gives.fetch_add(1, Relaxed);
+            }),
+            ..bench.deps.clone()
+        });
+        for headers in [[("authorization", bearer.as_str())], [("cookie", cookie.as_str())]] {
+            for _ in 0..10 {
+                assert_eq!(bench.send(get("/api/user", &headers)).await.status, 200);
+            }
+        }
+        assert_eq!(left.load(Relaxed), 3);
+        let lookups = || bench.store.metrics().counters.token_lookups.load(Relaxed);
+        let invented = |n: u32| format!("{n}{}", "x".repeat(59));
+        let in_body = json!({ "api_token": invented(1) });
+        assert_eq!(bench.post("/api/logout", in_body.clone()).await.status, 401);
+        let cookie = format!("throng_session={}", invented(2));
+        assert_eq!(bench.send(get("/api/user", &[("cookie", &cookie)])).await.status, 401);
+        let in_query = format!("/api/user?api_token={}", invented(3));
+        assert_eq!(bench.get(&in_query).await.status, 401);
+        let before = lookups();
+        for refused in [
+            bench.get(&in_query).await,
+            bench.send(get("/api/user", &[("cookie", &cookie)])).await,
+            bench.post("/api/logout", in_body).await,
+        ] {
+            refused.is(429, json!({ "message": "Too Many Attempts." }));
+            assert_eq!(refused.header("retry-after"), "2");
+        }
+        assert_eq!(lookups(), before, "the store is not asked");
+        assert!(bench.deps.counters.token_lookups_refused.load(Relaxed) >= 3);
+    }
 }

@@ -208,9 +208,9 @@ impl crate::Store<Chat> for Store {
     fn serve(&mut self, command: Command) -> Reply {
         let up = if self.is_down { Err(StoreDown) } else { Ok(()) };
         match command {
-            Command::Authenticate { session, token } => {
+            Command::Authenticate { session, token, client } => {
                 let card = self.tokens.get(&token).map(|user| self.user(*user).clone());
-                Reply::Authenticated { session, token, outcome: up.map(|()| card) }
+                Reply::Authenticated { session, token, client, outcome: up.map(|()| card) }
             }
             Command::CheckTokens { tokens } => {
                 self.checks.push(tokens.len());
