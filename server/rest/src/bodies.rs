@@ -16,7 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body as RequestBody, Bytes, HttpBody};
-use http_body::{Frame, SizeHint};
+use bytes::BytesMut;
+use http_body::Frame;
 use throng_wire::http::ClientKey;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -277,7 +278,8 @@ impl Arriving {
             return Err(Refusal::TooLarge);
         }
         let bodies = Arc::clone(&self.bodies);
-        Ok(RequestBody::new(Metered { body, bodies, id: self.id }))
+        let (gathered, passed_on, is_whole) = (BytesMut::new(), 0, false);
+        Ok(RequestBody::new(Metered { body, bodies, id: self.id, gathered, passed_on, is_whole }))
     }
 
     /// What `reading` makes of the metered body, unless that is given up before. From then on the body
@@ -341,6 +343,22 @@ struct Metered {
     body: RequestBody,
     bodies: Arc<Bodies>,
     id: u64,
+    /// What has come and was not passed on.
+    gathered: BytesMut,
+    passed_on: usize,
+    is_whole: bool,
+}
+
+/// The part of what was passed on that the next piece has at least.
+const NEXT_PART: usize = 4;
+
+impl Metered {
+    /// What reads the body may look at all of it with each piece. Pieces that grow with the body make this
+    /// a small multiple of its bytes, however small they come.
+    fn is_due(&self) -> bool {
+        !self.gathered.is_empty()
+            && (self.is_whole || self.gathered.len() >= self.passed_on / NEXT_PART)
+    }
 }
 
 impl HttpBody for Metered {
@@ -352,24 +370,26 @@ impl HttpBody for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        let piece = match &frame {
-            Some(Ok(frame)) => frame.data_ref(),
-            Some(Err(_)) | None => None,
-        };
-        if piece.is_some_and(|piece| !this.bodies.add(this.id, piece.len())) {
-            // `Arriving::read` has been notified.
-            return Poll::Pending;
+        while !this.is_due() && !this.is_whole {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers mean nothing.
+                    let Ok(piece) = frame.into_data() else { continue };
+                    if !this.bodies.add(this.id, piece.len()) {
+                        // `Arriving::read` has been notified.
+                        return Poll::Pending;
+                    }
+                    this.gathered.extend_from_slice(&piece);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => this.is_whole = true,
+            }
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if !this.is_due() {
+            return Poll::Ready(None);
+        }
+        this.passed_on += this.gathered.len();
+        Poll::Ready(Some(Ok(Frame::data(this.gathered.split().freeze()))))
     }
 }
 

@@ -284,6 +284,37 @@ async fn many_small_pieces_cost_more_than_their_bytes() {
     assert_eq!(client.outcome().await, Err(429));
 }
 
+/// A field of a form that never ends is looked at from its beginning with each piece.
+#[tokio::test]
+async fn small_pieces_are_handed_on_together() {
+    let settings = Settings { uploads_mib_per_user_max: 64, ..Settings::default() };
+    let bodies = Bodies::new(&settings, Arc::default());
+    let (sender, receiver) = unbounded_channel();
+    const PIECES: usize = 200_000;
+    for n in 0..PIECES {
+        sender.send(vec![n as u8].into()).expect("it is read");
+    }
+    drop(sender);
+    let arriving = bodies.begin(Owner::User(1), MOST);
+    let mut body = arriving.meter(RequestBody::new(Pieces(receiver))).expect("none is announced");
+    let (mut handed_on, mut looked_at, mut all) = (0, 0, Vec::new());
+    let reading = async {
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            let frame = frame.expect("no piece fails");
+            all.extend_from_slice(frame.data_ref().expect("only data"));
+            handed_on += 1;
+            looked_at += all.len();
+        }
+        Ok(())
+    };
+    arriving.read(reading).await.expect("it is read");
+    assert!(all.iter().enumerate().all(|(n, byte)| *byte == n as u8), "in order");
+    assert_eq!(all.len(), PIECES);
+    assert!(handed_on < 70, "{handed_on}");
+    assert!(looked_at < 7 * PIECES, "{looked_at}");
+}
+
 #[tokio::test]
 async fn a_client_that_gives_up_holds_nothing() {
     let bodies = bodies();
