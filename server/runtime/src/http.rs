@@ -49,6 +49,8 @@ const ADMIN_CONNECTIONS_MAX: u32 = 256;
 /// Request heads that are arriving at once, on connections that had a request before. A head comes in one
 /// piece from nearly every client, and is not counted then.
 const HEADS_MAX: usize = 1024;
+/// Idle connections, those of proxies aside: each costs some twenty KiB.
+const IDLE_MAX: usize = 1024;
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,6 +82,7 @@ struct HttpServer<A: App> {
     next_poll: AtomicU64,
     lingering: Lingering,
     heads: Places,
+    idle: Places,
     throttle: Throttle,
     throttled: RareWarning,
 }
@@ -103,6 +106,7 @@ pub fn start<A: App>(
         handles,
         lingering: Lingering::new(Arc::clone(&settings.counters)),
         heads: Places::new(HEADS_MAX),
+        idle: Places::new(IDLE_MAX),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         settings,
         next_poll: AtomicU64::new(0),

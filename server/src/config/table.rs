@@ -51,7 +51,7 @@ throng_tables::settings! {
     /// the proxy closes it first.
     keep_alive_ms: u32 = throng_runtime::http::KEEP_ALIVE_MS, "ms", 1000..=3_600_000;
     /// Requests of one client, an IPv4 address or an IPv6 /64 network, but for those of its sessions; 8 s of
-    /// them at once. What is more waits, for 10 s at most; 0: no limit.
+    /// them at once. What is more waits, for 2 s at most; 0: no limit.
     requests_per_s: u32 = throng_runtime::http::REQUESTS_PER_S, "requests per second", 0..=1 << 20;
     /// Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed: addresses,
     /// networks, or unix for those on the Unix socket.

@@ -244,7 +244,7 @@ fn sessions_that_do_not_exist_are_paid_for_and_those_that_do_are_not() {
 #[test]
 fn what_would_wait_too_long_is_refused_and_the_connection_closed() {
     let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "1")]);
-    let waiting: Vec<_> = (0..24)
+    let waiting: Vec<_> = (0..12)
         .map(|_| {
             let mut stream = server.connect();
             stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes a request");
@@ -310,4 +310,27 @@ fn a_client_may_show_so_many_invalid_tokens_on_sockets_and_in_requests() {
     for _ in 0..5 {
         assert!(server.get(&valid).starts_with("HTTP/1.1 200"));
     }
+}
+
+#[test]
+fn idle_connections_of_http_are_bounded_and_the_oldest_goes_first() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "0")]);
+    let mut open: Vec<_> = (0..1100)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
+            assert!(read_answer(&mut stream).starts_with("HTTP/1.1 "));
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let is_open = |stream: &mut std::net::TcpStream| {
+        stream.set_nonblocking(true).expect("it is a socket");
+        !matches!(stream.read(&mut [0; 1]), Ok(0))
+    };
+    let open: Vec<bool> = open.iter_mut().map(is_open).collect();
+    let closed = open.iter().take_while(|is_open| !**is_open).count();
+    // The one that asks for the metrics is among them.
+    assert!((76..=80).contains(&closed), "{closed} of 76 above the bound were closed");
+    assert!(open[closed..].iter().all(|is_open| *is_open), "a younger one was closed");
 }

@@ -26,7 +26,9 @@ enum Phase {
 pub(super) enum Expired {
     Late,
     /// Too many heads are arriving, and this is the oldest.
-    Displaced,
+    HeadDisplaced,
+    /// Too many connections are idle, and this one has been for the longest.
+    IdleDisplaced,
 }
 
 /// A request that is being served; dropped when its answer is ready to be sent.
@@ -64,32 +66,41 @@ impl Activity {
     }
 
     /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
-    /// it lost its place among `heads`.
+    /// it lost its place among `heads` or, if it has one, among `idle`.
     pub(super) async fn expired(
         &self,
         keep_alive: Duration,
         head_timeout: Duration,
         heads: &Places,
+        idle: Option<&Places>,
     ) -> Expired {
         let mut phases = self.0.subscribe();
         loop {
             let phase = *phases.borrow_and_update();
             let changed = phases.changed();
             let has_changed = match phase {
-                Phase::Idle(since) => before(since + keep_alive, changed).await,
-                Phase::Head(since) => {
-                    let place = heads.take();
-                    tokio::select! {
-                        has_changed = before(since + head_timeout, changed) => has_changed,
-                        _ = place => return Expired::Displaced,
-                    }
-                }
+                Phase::Idle(since) => tokio::select! {
+                    has_changed = before(since + keep_alive, changed) => has_changed,
+                    () = lost(idle) => return Expired::IdleDisplaced,
+                },
+                Phase::Head(since) => tokio::select! {
+                    has_changed = before(since + head_timeout, changed) => has_changed,
+                    () = lost(Some(heads)) => return Expired::HeadDisplaced,
+                },
                 Phase::Request => changed.await.is_ok(),
             };
             if !has_changed {
                 return Expired::Late;
             }
         }
+    }
+}
+
+/// Takes a place, and completes when it is lost.
+async fn lost(places: Option<&Places>) {
+    match places {
+        Some(places) => places.take().lost().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -118,7 +129,7 @@ mod tests {
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
         let heads = Places::new(1);
-        let expired = activity.expired(KEEP_ALIVE, HEAD, &heads);
+        let expired = activity.expired(KEEP_ALIVE, HEAD, &heads, Some(&heads));
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -137,9 +148,20 @@ mod tests {
         let (first, second) = (Activity::new(), Activity::new());
         first.has_read();
         second.has_read();
-        let first = first.expired(KEEP_ALIVE, HEAD, &heads);
-        let second = second.expired(KEEP_ALIVE, HEAD, &heads);
-        assert_eq!(tokio::join!(first, second), (Expired::Displaced, Expired::Late));
+        let first = first.expired(KEEP_ALIVE, HEAD, &heads, None);
+        let second = second.expired(KEEP_ALIVE, HEAD, &heads, None);
+        assert_eq!(tokio::join!(first, second), (Expired::HeadDisplaced, Expired::Late));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_idle_connections_the_one_that_was_so_for_longest_is_given_up() {
+        let (heads, idle) = (Places::new(1), Places::new(1));
+        let [first, second, proxy] = [Activity::new(), Activity::new(), Activity::new()];
+        let proxy = proxy.expired(KEEP_ALIVE, HEAD, &heads, None);
+        let first = first.expired(KEEP_ALIVE, HEAD, &heads, Some(&idle));
+        let second = second.expired(KEEP_ALIVE, HEAD, &heads, Some(&idle));
+        let ended = tokio::join!(proxy, first, second);
+        assert_eq!(ended, (Expired::Late, Expired::IdleDisplaced, Expired::Late));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,9 +13,11 @@ throng_tables::metrics! {
     Counter heads_displaced "connections": "Connections closed while a request head was arriving, because \
         too many others were.";
 
+    Counter idle_displaced "connections": "Connections closed between two requests, because too many others \
+        were idle.";
     Counter requests_delayed "requests": "Requests that were served later, because their client sends more \
         than http.requests_per_s.";
-    Counter requests_refused "requests": "Requests refused because they would have waited more than 10 s for \
+    Counter requests_refused "requests": "Requests refused because they would have waited more than 2 s for \
         http.requests_per_s.";
 
     [labelled]

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use super::counters::HttpCounters;
-use super::places::Places;
+use super::places::{Place, Places};
 
 /// Connections that linger at once; their descriptors are reserved (`lifetime`).
 const LINGERING_MAX: usize = 1024;
@@ -47,11 +46,11 @@ impl Lingering {
 
     /// Shuts the sending side, and closes the connection later.
     pub(super) fn begin(&self, stream: TcpStream) {
-        let displaced = self.places.take();
+        let place = self.places.take();
         let counters = Arc::clone(&self.counters);
         counters.lingering.fetch_add(1, Relaxed);
         tokio::spawn(async move {
-            let ended = linger(stream, displaced).await;
+            let ended = linger(stream, place).await;
             counters.lingering.fetch_sub(1, Relaxed);
             let counter = match ended {
                 End::Client => &counters.lingered_client,
@@ -64,13 +63,13 @@ impl Lingering {
     }
 }
 
-async fn linger(mut stream: TcpStream, displaced: oneshot::Receiver<()>) -> End {
+async fn linger(mut stream: TcpStream, place: Place) -> End {
     if stream.shutdown().await.is_err() {
         return End::Client;
     }
     tokio::select! {
         end = drop_input(&stream) => end,
-        _ = displaced => End::Displaced,
+        () = place.lost() => End::Displaced,
         () = tokio::time::sleep(LINGER) => End::Time,
     }
 }

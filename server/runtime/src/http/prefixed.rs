@@ -75,6 +75,10 @@ impl AsyncRead for Prefixed {
         let count = self.prefix.len().min(into.remaining());
         into.put_slice(&self.prefix[..count]);
         self.prefix.advance(count);
+        if self.prefix.is_empty() {
+            // Else it keeps its memory for as long as the connection.
+            self.prefix = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

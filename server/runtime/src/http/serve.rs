@@ -59,6 +59,8 @@ pub(super) async fn serve<A: App>(
         delays: Delays::default(),
     };
     let permit = Arc::clone(&link.permit);
+    // A proxy chooses itself which of its connections it uses for the next request.
+    let idle = (!http.settings.policy.trusted_proxies.trusts(peer)).then_some(&http.idle);
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN).and(NotForContentType::IMAGES);
@@ -78,9 +80,12 @@ pub(super) async fn serve<A: App>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        expired = activity.expired(keep_alive, head_timeout, &http.heads) => {
-            if expired == Expired::Displaced {
-                http.settings.counters.heads_displaced.fetch_add(1, Relaxed);
+        expired = activity.expired(keep_alive, head_timeout, &http.heads, idle) => {
+            let counters = &http.settings.counters;
+            match expired {
+                Expired::Late => {}
+                Expired::HeadDisplaced => drop(counters.heads_displaced.fetch_add(1, Relaxed)),
+                Expired::IdleDisplaced => drop(counters.idle_displaced.fetch_add(1, Relaxed)),
             }
             Ok(())
         }

@@ -23,8 +23,8 @@ use crate::rare_warning::RareWarning;
 
 /// A client may begin with as many requests as the rate allows in so many seconds.
 const BURST_S: u32 = 8;
-/// A request that would wait longer is refused.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// A request that would wait longer is refused: each that waits costs the memory of its connection.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// After so many requests that waited, a connection is closed, with what was sent ahead on it.
 const DELAYS_MAX: u32 = 16;
 /// Requests between two removals of clients who have their whole burst again.
@@ -195,9 +195,9 @@ mod tests {
     async fn what_would_wait_too_long_is_refused_and_takes_nothing() {
         let throttle = throttle(PER_S);
         let one = client("2001:db8::1");
-        let waiting = BURST + 10 * PER_S as usize;
+        let waiting = BURST + 2 * PER_S as usize;
         for _ in 0..waiting {
-            throttle.take(&rate(), one.ip.into()).expect("it waits ten seconds at most");
+            throttle.take(&rate(), one.ip.into()).expect("it waits two seconds at most");
         }
         for _ in 0..5000 {
             // Another address of the same subscriber.
