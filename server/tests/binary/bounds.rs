@@ -201,7 +201,7 @@ fn requests_sent_ahead_are_served_at_a_rate_whatever_they_ask_for() {
             return false;
         }
         // Those of the burst, what came back of it meanwhile, and sixteen that waited.
-        assert!((96..=120).contains(&answers), "{path}: {answers} answers");
+        assert!((56..=80).contains(&answers), "{path}: {answers} answers");
         assert!(waited >= Duration::from_millis(1500), "{path}: {waited:?} for 16 above the burst");
         true
     };
@@ -238,13 +238,13 @@ fn sessions_that_do_not_exist_are_paid_for_and_those_that_do_are_not() {
         );
     }
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_secs(2), "ten of eight, one of which is gone: {waited:?}");
+    assert!(waited >= Duration::from_secs(2), "ten of four, one of which is gone: {waited:?}");
 }
 
 #[test]
 fn what_would_wait_too_long_is_refused_and_the_connection_closed() {
     let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "1")]);
-    let waiting: Vec<_> = (0..12)
+    let waiting: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = server.connect();
             stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes a request");

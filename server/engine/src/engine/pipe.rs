@@ -4,6 +4,7 @@ use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
 use super::trust::Trust;
+use super::work::BYTES_PER_UNIT;
 use super::{Carrier, CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
@@ -13,6 +14,8 @@ use crate::timers::Timer;
 
 /// How long a closing pipe may take to send its last bytes.
 const CLOSING_MS: u64 = 5_000;
+/// What a frame of an unfinished message costs, in bytes: decoding a header takes as long as some bytes.
+const FRAGMENT_BYTES: usize = 64;
 /// A probe says `2probe` and `5`; the limit is that of a control frame.
 const PROBE_BYTES_MAX: usize = 125;
 /// The raw echo of the conformance binary takes what RFC 6455 suites send.
@@ -39,13 +42,13 @@ pub(super) const ECHO_OUTBOUND_MAX: u32 = 64 * 1024 * 1024;
 /// Bytes of one read, as far as they are not decoded.
 pub(crate) struct Read<'a> {
     pub(crate) input: &'a mut [u8],
-    /// A message of it was whole.
-    is_completed: bool,
+    /// Messages of it that were whole.
+    messages: usize,
 }
 
 impl<'a> Read<'a> {
     pub(crate) fn new(input: &'a mut [u8]) -> Read<'a> {
-        Read { input, is_completed: false }
+        Read { input, messages: 0 }
     }
 }
 
@@ -56,6 +59,10 @@ pub(super) struct Pipe {
     /// Its bytes are not wanted now.
     is_paused: bool,
     decoder: ws::Decoder,
+    /// What came and is not charged yet: less than a unit.
+    uncharged_bytes: usize,
+    /// Fragments of the message that is not whole, as far as they are charged.
+    charged_fragments: u32,
 }
 
 impl Engine {
@@ -181,10 +188,29 @@ impl Engine {
         if matches!(self.role(pipe), Role::Gone | Role::Closing) {
             return true; // What is closing is read no more.
         }
-        let before = read.input.len();
+        let (before, messages) = (read.input.len(), read.messages);
         let is_done = self.decode(pipe, read);
-        self.counters.bytes_in += (before - read.input.len()) as u64;
+        let came = before - read.input.len();
+        self.counters.bytes_in += came as u64;
+        self.charge_read(pipe, came, read.messages - messages);
         is_done
+    }
+
+    /// Books what came, whether it became a message or not.
+    fn charge_read(&mut self, pipe: PipeId, came: usize, messages: usize) {
+        let Role::Session(id) = self.role(pipe) else { return };
+        let entry = self.pipe_mut(pipe).expect("a session's pipe is open");
+        let fragments = entry.decoder.fragments();
+        // Fewer than before are those of another message.
+        let new = fragments.checked_sub(entry.charged_fragments).unwrap_or(fragments);
+        entry.charged_fragments = fragments;
+        let bytes = entry.uncharged_bytes + came + new as usize * FRAGMENT_BYTES;
+        // The unit of a message pays for so many bytes of it.
+        let bytes = bytes - bytes.min(messages * BYTES_PER_UNIT);
+        entry.uncharged_bytes = bytes % BYTES_PER_UNIT;
+        if let Ok(units @ 1..) = u32::try_from(bytes / BYTES_PER_UNIT) {
+            self.charge(id, units);
+        }
     }
 
     fn decode(&mut self, pipe: PipeId, read: &mut Read<'_>) -> bool {
@@ -196,7 +222,7 @@ impl Engine {
             let limits = self.pipe_limits(pipe);
             match decoder.next(&mut read.input, &limits) {
                 Ok(Some(message)) => {
-                    read.is_completed = true;
+                    read.messages += 1;
                     self.ws_message(pipe, message);
                 }
                 Ok(None) => break,
@@ -218,7 +244,7 @@ impl Engine {
         self.pipe_mut(pipe).expect("only the runtime ends a pipe").decoder = decoder;
         if let Role::Session(id) = self.role(pipe) {
             let assembled = self.live(id).assembled();
-            if read.is_completed && assembled == 0 {
+            if read.messages > 0 && assembled == 0 {
                 // What is not whole now began in this read.
                 self.set_unfinished(id, 0);
             }
@@ -264,7 +290,7 @@ impl Engine {
 
     fn ws_message(&mut self, pipe: PipeId, message: ws::Message<'_>) {
         if let Role::Session(id) | Role::Probe { session: id, .. } = self.role(pipe) {
-            self.charge_packet(id, message.len());
+            self.charge(id, 1);
             if self.session(id).is_none() {
                 return; // It was far beyond its rate.
             }

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::timers::Timer;
 
 /// Bytes of input that make one more unit of work.
-const BYTES_PER_UNIT: usize = 4096;
+pub(super) const BYTES_PER_UNIT: usize = 4096;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
 
@@ -39,7 +39,8 @@ impl WorkRates {
 }
 
 impl Engine {
-    /// Books work: one unit for each packet of the client, and one more for every 4 KiB. The
+    /// Books work: one unit for each packet of the client, and one more for every 4 KiB,
+    /// whether they became a packet or not. The
     /// application adds what an event cost it beyond that, such as a refusal. A session that has
     /// used up its rate is read later; one far beyond it is ended.
     pub fn charge(&mut self, id: SessionId, units: u32) {

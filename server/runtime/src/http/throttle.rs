@@ -22,7 +22,7 @@ use super::counters::HttpCounters;
 use crate::rare_warning::RareWarning;
 
 /// A client may begin with as many requests as the rate allows in so many seconds.
-const BURST_S: u32 = 8;
+const BURST_S: u32 = 4;
 /// A request that would wait longer is refused: each that waits costs the memory of its connection.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// After so many requests that waited, a connection is closed, with what was sent ahead on it.
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     const PER_S: u32 = 100;
-    const BURST: usize = 800;
+    const BURST: usize = 400;
 
     fn client(ip: &str) -> Client {
         Client { ip: ip.parse::<IpAddr>().expect("an address"), is_proxy: false, is_https: false }

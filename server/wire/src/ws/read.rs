@@ -140,6 +140,14 @@ impl Decoder {
         partial.header_len + partial.control.capacity() + message + is_begun
     }
 
+    /// Frames so far of the message that is not whole.
+    pub fn fragments(&self) -> u32 {
+        match &self.partial {
+            Some(Partial { message: Some(message), lent: None, .. }) => message.fragments,
+            _ => 0,
+        }
+    }
+
     /// Nothing is buffered: no frame has begun, no message is unfinished.
     pub fn is_idle(&self) -> bool {
         self.partial.as_ref().is_none_or(|p| p.lent == Some(Lent::Message) || p.is_empty())
