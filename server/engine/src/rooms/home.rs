@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::items::{RoomDelivery, RoomRequest};
+use super::items::{Direct, RoomDelivery, RoomRequest};
 use super::kept_member::KeptMember;
 use super::outgoing::Outgoing;
 use super::room_home::{RoomHome, edges};
@@ -139,8 +139,9 @@ impl<S: RoomState> Home<S> {
                     send(out, to, RoomDelivery::Emit { room, frame, except });
                 }
             }
-            RoomRequest::Ack { session, packet, .. } => {
-                send(out, session.shard(), RoomDelivery::Ack { session, packet });
+            RoomRequest::Ack { id, packet, .. } => {
+                let action = Direct::Packet(packet);
+                send(out, id.session().shard(), RoomDelivery::Direct { id, action });
             }
             RoomRequest::Message { room, from, message, ack, .. } => {
                 // A room without members gets a state for the length of the call.

@@ -39,15 +39,15 @@ pub enum RoomRequest<M> {
         room: Arc<str>,
         /// One whole WebSocket text frame.
         frame: Bytes,
-        /// The member that does not get it.
-        except: Option<SessionId>,
+        /// The client that does not get it.
+        except: Option<SocketId>,
     },
     /// An answer that waits for what was done before it.
     Ack {
         /// The room.
         room: Arc<str>,
-        /// The session that asked.
-        session: SessionId,
+        /// The client that asked.
+        id: SocketId,
         /// The Engine.IO packet.
         packet: Box<str>,
     },
@@ -143,15 +143,8 @@ pub enum RoomDelivery {
         room: Arc<str>,
         /// One whole WebSocket text frame.
         frame: Bytes,
-        /// The member that does not get it.
-        except: Option<SessionId>,
-    },
-    /// An answer for one session.
-    Ack {
-        /// The session that asked.
-        session: SessionId,
-        /// The Engine.IO packet.
-        packet: Box<str>,
+        /// The client that does not get it.
+        except: Option<SocketId>,
     },
     /// All members of this shard leave, or are disconnected.
     RemoveAll {
@@ -179,8 +172,7 @@ impl RoomDelivery {
             | RoomDelivery::RemoveAll { .. }
             | RoomDelivery::Direct { action: Direct::Leave { .. } | Direct::Disconnect, .. } => 0,
             RoomDelivery::Emit { frame, .. } => frame.len(),
-            RoomDelivery::Ack { packet, .. }
-            | RoomDelivery::Direct { action: Direct::Packet(packet), .. } => packet.len(),
+            RoomDelivery::Direct { action: Direct::Packet(packet), .. } => packet.len(),
         };
         size_of::<RoomDelivery>() + held
     }

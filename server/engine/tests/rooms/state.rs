@@ -20,6 +20,7 @@ enum Message {
     Say(String),
     Members,
     Remove(SocketId),
+    SayToOthers(SocketId),
 }
 
 impl Handler<Message> for Club {
@@ -43,6 +44,10 @@ impl Handler<Message> for Club {
             "remove" => {
                 let id = id.expect("an id");
                 return socket.room(&room).send(Message::Remove(id), ack);
+            }
+            "say to others" => {
+                let id = id.expect("an id");
+                return socket.room(&room).send(Message::SayToOthers(id), ack);
             }
             "to others" => socket.room(&room).emit_to_others("said", text),
             "whisper" => socket.io().socket(id.expect("an id")).emit("whispered", &room),
@@ -111,6 +116,10 @@ impl RoomState for Said {
             Message::Remove(id) => {
                 let was_in = room.remove(id);
                 room.ack(from, ack, was_in);
+            }
+            Message::SayToOthers(id) => {
+                room.emit_except(id, "said", ());
+                room.ack(from, ack, true);
             }
         }
     }
@@ -334,6 +343,22 @@ fn all_but_the_sender_hear_it() {
     for client in 1..=SHARDS {
         assert_eq!(world.heard(client), [json!(["said", "hello"])], "client {client}");
     }
+}
+
+#[test]
+fn a_client_that_has_connected_again_is_another_client() {
+    let mut world = World::in_lobby(2);
+    let old = world.id(1);
+    for packet in ["41", "40"] {
+        world.net.send(1, packet);
+    }
+    assert_eq!(world.ask(1, "join", "lobby", ""), json!(true));
+    assert_ne!(world.id(1), old);
+    world.heard(1);
+    for id in [old, world.id(1)] {
+        assert_eq!(world.ask(0, "say to others", "lobby", &id), json!(true));
+    }
+    assert_eq!(world.heard(1), [json!(["said", null])], "it is not the client that was left out");
 }
 
 #[test]
