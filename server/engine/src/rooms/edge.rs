@@ -140,6 +140,12 @@ impl<M> Edge<M> {
         self.local(session).is_some_and(|local| local.memberships.current(*slot).is_some())
     }
 
+    /// Whether the session receives what the room's members do.
+    fn is_member(&self, session: SessionId, room: &str) -> bool {
+        let Some(slot) = self.names.get(room) else { return false };
+        self.local(session).is_some_and(|local| local.memberships.index_in(*slot).is_some())
+    }
+
     // ---- what handlers do ---------------------------------------------------------------------
 
     pub(super) fn join(&mut self, id: SocketId, name: &str) -> Result<(), JoinError> {
@@ -211,8 +217,16 @@ impl<M> Edge<M> {
     }
 
     pub(super) fn ack(&mut self, id: SocketId, room: &str, packet: String) {
-        let packet = packet.into();
-        self.send_to(room, |room| RoomRequest::Ack { room, id, packet });
+        let action = Direct::Packet(packet.into());
+        self.send_to(room, |room| RoomRequest::Ack { room, id, action });
+    }
+
+    pub(super) fn ack_is_in(&mut self, id: SocketId, room: &str, member: String, other: String) {
+        self.send_to(room, |room| {
+            let (member, other) = (member.into(), other.into());
+            let action = Direct::IsIn { room: Arc::clone(&room), member, other };
+            RoomRequest::Ack { room, id, action }
+        });
     }
 
     pub(super) fn message(&mut self, room: &str, from: SocketId, message: M, ack: Ack, bytes: u32) {
@@ -329,6 +343,12 @@ impl<M> Edge<M> {
                 }
                 match action {
                     Direct::Packet(packet) => packets::send(id, &packet, engine, counters),
+                    // It follows what the home has answered before.
+                    Direct::IsIn { room, member, other } => {
+                        let is_member = self.is_member(session, &room);
+                        let packet = if is_member { member } else { other };
+                        packets::send(id, &packet, engine, counters);
+                    }
                     // It may have left by itself.
                     Direct::Leave { room, membership_id: None } => {
                         self.leave(session, &room);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::items::{Direct, RoomDelivery, RoomRequest};
+use super::items::{RoomDelivery, RoomRequest};
 use super::kept_member::KeptMember;
 use super::outgoing::Outgoing;
 use super::room_home::{RoomHome, edges};
@@ -139,8 +139,7 @@ impl<S: RoomState> Home<S> {
                     send(out, to, RoomDelivery::Emit { room, frame, except });
                 }
             }
-            RoomRequest::Ack { id, packet, .. } => {
-                let action = Direct::Packet(packet);
+            RoomRequest::Ack { id, action, .. } => {
                 send(out, id.session().shard(), RoomDelivery::Direct { id, action });
             }
             RoomRequest::Message { room, from, message, ack, .. } => {

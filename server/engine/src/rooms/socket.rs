@@ -53,12 +53,15 @@ impl<M> Socket<'_, M> {
         }
     }
 
-    /// The rooms that the client is in, or has asked to join.
+    /// The rooms that the client is in, or has asked to join. See [`Socket::is_in`].
     pub fn rooms(&self) -> Vec<String> {
         self.edge.rooms_of(self.id.session())
     }
 
-    /// Whether the client is in the room, or has asked to join it.
+    /// Whether the client is in the room, or has asked to join it. This is no permission: it is true
+    /// before the room's home has decided, and false again when that refuses. What only members may do
+    /// is for the room's state to judge, with [`super::RoomHome::has`]. Only where rooms have no state
+    /// nobody is refused, and a client that has asked is in before anything that it does next.
     pub fn is_in(&self, room: &str) -> bool {
         self.edge.is_in(self.id.session(), room)
     }
@@ -89,7 +92,8 @@ pub struct Room<'a, M = Infallible> {
 }
 
 impl<M> Room<'_, M> {
-    /// Asks the room's home to let the client in. A [`super::RoomState`] may refuse later.
+    /// Asks the room's home to let the client in. `Ok` says that it was asked; a [`super::RoomState`],
+    /// or a limit of rooms with state, may refuse later. [`Room::ack_is_in`] tells the client.
     ///
     /// # Errors
     /// [`JoinError`] when the client cannot ask; then nothing has happened.
@@ -129,6 +133,20 @@ impl<M> Room<'_, M> {
     pub fn ack(&mut self, ack: Ack, data: impl Serialize) {
         if let Some(packet) = packets::ack(ack, &data) {
             self.edge.ack(self.id, self.name, packet);
+        }
+    }
+
+    /// As [`Room::ack`], with what `answer` makes of whether the client is then in the room: the answer
+    /// to a request to join, whether [`Room::join`] was `Ok` or not. A client that is refused gets
+    /// `answer(false)`, after [`super::Handler::join_refused`].
+    ///
+    /// # Panics
+    /// When what `answer` returns has no JSON.
+    #[track_caller]
+    pub fn ack_is_in<T: Serialize>(&mut self, ack: Ack, answer: impl Fn(bool) -> T) {
+        let packets = packets::ack(ack, &answer(true)).zip(packets::ack(ack, &answer(false)));
+        if let Some((member, other)) = packets {
+            self.edge.ack_is_in(self.id, self.name, member, other);
         }
     }
 

@@ -38,6 +38,11 @@ impl Handler<Message> for Club {
                 Ok(()) => return socket.room(&room).send(Message::Enter, ack),
                 Err(error) => return socket.ack(ack, json!(format!("{error:?}"))),
             },
+            "enter" => {
+                let asked = socket.room(&room).join();
+                let answer = |is_in| json!([is_in, asked.is_ok()]);
+                return socket.room(&room).ack_is_in(ack, answer);
+            }
             "leave" => assert!(socket.room(&room).leave(), "it is in"),
             "say" => return socket.room(&room).send(Message::Say(text), ack),
             "members" => return socket.room(&room).send(Message::Members, ack),
@@ -289,6 +294,35 @@ fn a_room_may_refuse_a_client_which_may_ask_again() {
     assert_eq!(world.heard(0), [json!(["said", "open"])], "a refused client was never there");
     assert_eq!(world.heard(1), [] as [Value; 0]);
     assert_eq!(world.ask(1, "join", "lobby", ""), json!(true));
+}
+
+/// The second number of each answer says whether the client could ask.
+#[test]
+fn the_answer_to_a_join_says_what_the_room_has_decided() {
+    let settings = Settings { rooms_per_session_max: 2, ..Settings::new(Club) };
+    let mut world = World::with(2, &settings);
+    assert_eq!(world.ask(0, "enter", "lobby", ""), json!([true, true]));
+    assert_eq!(world.ask(0, "enter", "lobby", ""), json!([true, false]), "it is in");
+    world.ask(0, "say", "lobby", "closed");
+    assert_eq!(world.ask(1, "enter", "lobby", ""), json!([false, true]));
+    assert_eq!(world.heard(1), [json!(["refused", "lobby"]), json!(["not in", "lobby"])]);
+
+    // Several requests in one read.
+    for packet in [json!(["enter", "lobby", ""]), json!(["enter", "lobby", ""])] {
+        world.net.send(1, &format!("420{packet}"));
+    }
+    world.drain();
+    let answers = std::mem::take(&mut world.clients[1].acks);
+    assert_eq!(answers, [json!([false, true]), json!([false, false])], "both are refused");
+    let requests = ["enter", "leave", "enter"].map(|name| json!([name, "open", ""]));
+    for packet in &requests {
+        world.net.send(1, &format!("420{packet}"));
+    }
+    world.drain();
+    let answers = std::mem::take(&mut world.clients[1].acks);
+    assert_eq!(answers, [json!([true, true]), json!(true), json!([true, true])]);
+    assert_eq!(world.ask(1, "enter", "two", ""), json!([true, true]));
+    assert_eq!(world.ask(1, "enter", "three", ""), json!([false, false]), "too many rooms");
 }
 
 #[test]
