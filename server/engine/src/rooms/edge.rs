@@ -16,6 +16,10 @@ use crate::engine::Engine;
 use crate::ids::{SessionId, ShardId, SocketId};
 use crate::maps::{Keyed, Map, home_of};
 
+/// Memberships of one session that wait for the answer to their leave: more are not begun, because all
+/// are searched for each event.
+const LEAVING_MAX: usize = 256;
+
 /// Why a client cannot join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinError {
@@ -23,6 +27,8 @@ pub enum JoinError {
     AlreadyIn,
     /// It is in [`Settings::rooms_per_session_max`] rooms.
     TooManyRooms,
+    /// It has left rooms 256 times and their homes have not answered.
+    LeavingTooMany,
     /// The name has more than [`Settings::name_bytes_max`] bytes.
     NameTooLong,
 }
@@ -32,6 +38,7 @@ impl fmt::Display for JoinError {
         f.write_str(match self {
             JoinError::AlreadyIn => "already in the room",
             JoinError::TooManyRooms => "in too many rooms",
+            JoinError::LeavingTooMany => "has left too many rooms at once",
             JoinError::NameTooLong => "the name of the room is too long",
         })
     }
@@ -157,8 +164,12 @@ impl<M> Edge<M> {
             return Err(JoinError::AlreadyIn);
         }
         let local = self.local(session).expect("a session is known until its end");
-        if local.memberships.len() >= self.settings.rooms_per_session_max as usize {
+        let rooms = local.memberships.rooms();
+        if rooms >= self.settings.rooms_per_session_max as usize {
             return Err(JoinError::TooManyRooms);
+        }
+        if local.memberships.len() - rooms >= LEAVING_MAX {
+            return Err(JoinError::LeavingTooMany);
         }
         assert_eq!(local.id, Some(id), "only a connected client acts");
         let slot = self.intern(name);

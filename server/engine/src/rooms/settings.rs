@@ -5,7 +5,7 @@
 pub struct Settings<H> {
     /// Cloned for each shard.
     pub handler: H,
-    /// Rooms that one client may be in.
+    /// Rooms that one client may be in or have asked to join. A room that it leaves counts no more.
     pub rooms_per_session_max: u32,
     /// Bytes of a room's name.
     pub name_bytes_max: u32,

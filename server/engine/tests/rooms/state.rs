@@ -43,6 +43,15 @@ impl Handler<Message> for Club {
                 let answer = |is_in| json!([is_in, asked.is_ok()]);
                 return socket.room(&room).ack_is_in(ack, answer);
             }
+            "come and go" => {
+                let times: usize = text.parse().expect("a number");
+                let mut asked = Ok(());
+                for _ in 0..times {
+                    asked = socket.room(&room).join();
+                    socket.room(&room).leave();
+                }
+                return socket.room(&room).ack(ack, format!("{asked:?}"));
+            }
             "leave" => assert!(socket.room(&room).leave(), "it is in"),
             "say" => return socket.room(&room).send(Message::Say(text), ack),
             "members" => return socket.room(&room).send(Message::Members, ack),
@@ -502,6 +511,17 @@ fn a_join_that_cannot_be_asked_for_says_why() {
     assert_eq!(join("lobby"), text(JoinError::AlreadyIn));
     assert_eq!(join("two"), json!(true));
     assert_eq!(join("three"), text(JoinError::TooManyRooms));
+}
+
+#[test]
+fn a_room_that_is_left_counts_no_more_but_not_without_end() {
+    let settings = Settings { rooms_per_session_max: 1, ..Settings::new(Club) };
+    let mut world = World::with(1, &settings);
+    assert_eq!(world.ask(0, "come and go", "lobby", "256"), json!("Ok(())"));
+    assert_eq!(world.ask(0, "come and go", "lobby", "257"), json!("Err(LeavingTooMany)"));
+    assert_eq!(world.ask(0, "join", "lobby", ""), json!(true), "all leaves have been answered");
+    let error = format!("{:?}", JoinError::TooManyRooms);
+    assert_eq!(world.ask(0, "join", "another", ""), json!(error));
 }
 
 #[test]
