@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `io.use((socket, next) => …)`, `socket.handshake.auth` | [`Handler::admits`], [`Auth`] |
 //! | `socket.emit`, `socket.join`, `socket.leave` | [`Socket::emit`], [`Room::join`], [`Room::leave`] |
+//! | `await socket.join(room)` and a call of `ack` | [`Room::join`], then [`Room::ack_is_in`] |
 //! | `io.to(room).emit` | [`Room::emit`], [`IoRoom::emit`] |
 //! | `socket.to(room).emit` | [`Room::emit_to_others`] |
 //! | `io.to(id).emit` | [`IoSocket::emit`] |
@@ -54,8 +55,11 @@
 //!     fn event(&mut self, socket: &mut Socket<'_, String>, event: Event<'_>) {
 //!         match (event.name(), event.args::<(String, String)>()) {
 //!             ("enter", Ok((room, _))) => {
-//!                 let asked = socket.room(&room).join();
-//!                 socket.ack(event.ack(), asked.is_ok());
+//!                 if let Err(why) = socket.room(&room).join() {
+//!                     socket.emit("not_entered", why.to_string());
+//!                 }
+//!                 // The room may refuse the client: its answer waits for that.
+//!                 socket.room(&room).ack_is_in(event.ack(), |is_in| is_in);
 //!             }
 //!             ("say", Ok((room, text))) => socket.room(&room).send(text, event.ack()),
 //!             _ => socket.ack(event.ack(), false),

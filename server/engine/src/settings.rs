@@ -14,6 +14,9 @@ pub struct Seed {
 
 throng_tables::settings! {
     /// Limits and timeouts of the engine, the same on all shards of a process.
+    ///
+    /// A name with a dot, as `limits.outbound_bytes_max`, is the key that the chat server gives to the
+    /// field of that last name here, or in [`AnonymousLimits`] (`limits.anonymous`).
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Settings;
 
@@ -75,7 +78,8 @@ throng_tables::settings! {
 }
 
 throng_tables::settings! {
-    /// Limits of sessions whose user is not known yet, where the application knows users.
+    /// Limits of sessions whose user is not known yet, where the application knows users
+    /// ([`crate::App::IDENTIFIES`]). Names are those of [`Settings`].
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct AnonymousLimits;
 

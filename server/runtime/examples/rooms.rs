@@ -39,6 +39,7 @@ impl Handler for Tutorial {
     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
         let (id, ok) = (socket.id(), |ok: bool| json!({ "ok": ok }));
         if let ("say", Ok((Say { room, text },))) = (event.name(), event.args()) {
+            // Rooms without state refuse nobody: a client that has asked to join is in.
             let is_in = socket.is_in(&room);
             if is_in {
                 socket.room(&room).emit("said", json!({ "room": room, "id": id, "text": text }));
@@ -48,14 +49,14 @@ impl Handler for Tutorial {
         let Ok((name,)) = event.args::<(String,)>() else {
             return socket.ack(event.ack(), ok(false));
         };
-        let sent = match event.name() {
-            "join" if socket.is_in(&name) => return socket.room(&name).ack(event.ack(), ok(true)),
-            "join" if socket.room(&name).join().is_ok() => "joined",
-            "leave" if socket.room(&name).leave() => "left",
-            _ => return socket.room(&name).ack(event.ack(), ok(false)),
-        };
-        socket.room(&name).emit(sent, json!({ "room": name, "id": id }));
-        socket.room(&name).ack(event.ack(), ok(true));
+        let (mut room, news) = (socket.room(&name), json!({ "room": name, "id": id }));
+        match event.name() {
+            "join" if room.join().is_ok() => room.emit("joined", news),
+            "join" => {}
+            "leave" if room.leave() => room.emit("left", news),
+            _ => return room.ack(event.ack(), ok(false)),
+        }
+        room.ack_is_in(event.ack(), |is_in| ok(is_in == (event.name() == "join")));
     }
 
     fn disconnecting(&mut self, socket: &mut Socket<'_>) {

@@ -49,33 +49,54 @@ use crate::stop::stop;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address to serve; port 0 picks a free one.
+    /// Address to serve; port 0 picks a free one. There is no default.
     pub listen: SocketAddr,
     /// Threads that serve sessions, at least 1; one per core is best.
+    ///
+    /// Default: one per core.
     pub shards: u8,
     /// Limits of the engine.
+    ///
+    /// Default: those of its fields.
     pub engine: Settings,
     /// Settings of the shard loop.
+    ///
+    /// Default: those of its fields.
     pub tuning: Tuning,
     /// Paths of the engine, and the origins and protocol versions that may use it.
+    ///
+    /// Default: Socket.IO at `/socket.io/`, for clients of Engine.IO 4 and pages of the server's own
+    /// origin; no proxy is trusted.
     pub policy: HttpPolicy,
     /// Serves all other paths, on the HTTP thread. Requests carry who sent them as an
     /// extension, [`throng_wire::http::Caller`].
+    ///
+    /// Default: no other paths.
     pub router: Router,
     /// Connections that may be open; the limit of open files may bound them further.
+    ///
+    /// Default: 200000 connections.
     pub connections_max: u32,
     /// Connections of one address; 0 is no limit.
+    ///
+    /// Default: 4096 connections.
     pub connections_per_ip_max: u32,
     /// HTTP requests of one client per second, but for those of its sessions; 0 is no limit.
+    ///
+    /// Default: 250 requests per second.
     pub requests_per_s: u32,
-    /// Time for a client to send a request head or body, in ms.
+    /// Time for a client to send a request head or body.
+    ///
+    /// Default: 30000 ms.
     pub request_timeout_ms: u32,
     /// Items of each lane between two shards.
+    ///
+    /// Default: 4096 requests and 8192 deliveries.
     pub lanes: Capacity,
 }
 
 impl Options {
-    /// Production defaults: one shard per core, Socket.IO at `/socket.io/` for clients of Engine.IO 4
+    /// The defaults: one shard per core, Socket.IO at `/socket.io/` for clients of Engine.IO 4
     /// and the server's own origin, no other paths.
     pub fn new(listen: SocketAddr) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -148,4 +169,33 @@ async fn run<A: App>(
     signals.wait(&mut shards).await?;
     stop(shards, http, JoinSet::new()).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_documents_its_default() {
+        let Options {
+            connections_max,
+            connections_per_ip_max,
+            requests_per_s,
+            request_timeout_ms,
+            lanes,
+            ..
+        } = Options::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let Capacity { requests, deliveries } = lanes;
+        let documented = [
+            ("connections_max", format!("{connections_max} connections")),
+            ("connections_per_ip_max", format!("{connections_per_ip_max} connections")),
+            ("requests_per_s", format!("{requests_per_s} requests per second")),
+            ("request_timeout_ms", format!("{request_timeout_ms} ms")),
+            ("lanes", format!("{requests} requests and {deliveries} deliveries")),
+        ];
+        for (field, default) in documented {
+            let text = format!("    /// Default: {default}.\n    pub {field}: ");
+            assert!(include_str!("serve.rs").contains(&text), "{text}");
+        }
+    }
 }

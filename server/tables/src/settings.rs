@@ -304,7 +304,7 @@ pub fn alternatives(words: &[impl Display]) -> String {
 ///
 /// A row is a field with its default, followed by unit and range if it is a number, and by the text
 /// that stands for the default where that depends on the machine (`=> "one per core"`). Its comment
-/// is its description. `["limits"]` begins a table of the file, as `[limits]` does there; `[""]` is
+/// is its description, to which the field's documentation adds default, unit and range. `["limits"]` begins a table of the file, as `[limits]` does there; `[""]` is
 /// the top of the file. Fields after `fixed` cannot be set by the operator.
 ///
 /// ```
@@ -340,6 +340,8 @@ macro_rules! settings {
     (@bounds $range:expr) => { $range };
     (@text) => { None };
     (@text $text:literal) => { Some($text) };
+    (@default $default:expr) => { concat!("`", stringify!($default), "`") };
+    (@default $default:expr => $shown:literal) => { $shown };
     (@unit) => { "" };
     (@unit $unit:literal) => { $unit };
     (
@@ -359,8 +361,23 @@ macro_rules! settings {
     ) => {
         $(#[$meta])*
         $vis struct $table {
-            $($($(#[doc = $doc])+ pub $name: $type,)+)+
-            $($($(#[doc = $note])* pub $field: $kind,)+)?
+            $($(
+                $(#[doc = $doc])+
+                #[doc = ""]
+                #[doc = concat!(
+                    "Default: ",
+                    $crate::settings!(@default $default $(=> $shown)?),
+                    $(" ", $unit, ", of `", stringify!($range), "`",)?
+                    "."
+                )]
+                pub $name: $type,
+            )+)+
+            $($(
+                $(#[doc = $note])*
+                #[doc = ""]
+                #[doc = concat!("Default: `", stringify!($value), "`.")]
+                pub $field: $kind,
+            )+)?
         }
 
         impl Default for $table {

@@ -100,6 +100,11 @@ impl Engine {
             if let Some(session) = &slot.session {
                 let id = SessionId::new(self.shard, index as u32, slot.generation);
                 assert_eq!(session.id, id, "a session knows its slot");
+                let connections = session.connections.iter();
+                let named = connections.fold(0, |named, it| named | 1 << it.namespace);
+                assert_eq!(named, session.connected, "a connected namespace has a connection");
+                let count = session.connections.len();
+                assert_eq!(count, named.count_ones() as usize, "it has one connection");
             }
         }
     }

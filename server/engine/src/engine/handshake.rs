@@ -1,5 +1,6 @@
 //! Which requests open a session, join one, or are refused.
 
+use smallvec::SmallVec;
 use throng_wire::eio::{Open, Version};
 use throng_wire::http::{self, EngineError};
 
@@ -193,7 +194,7 @@ impl Engine {
             timer_at: Now(u64::MAX),
             opened: now,
             connect_by,
-            asked: Vec::new(),
+            connections: SmallVec::new(),
             assembly: None,
             account: Account::new(trust, identify_by),
             address,

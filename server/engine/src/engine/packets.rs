@@ -5,7 +5,7 @@ use throng_wire::eio::{self, Kind, Version};
 use throng_wire::sio;
 
 use super::placeholders;
-use super::session::{Assembly, Beat};
+use super::session::{Assembly, Beat, Connection};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{SessionId, SocketId};
@@ -233,7 +233,7 @@ impl Engine {
         let connect_by = self.now.plus_ms(u64::from(self.settings.connect_timeout_ms));
         let session = self.live_mut(id);
         session.connected &= !(1 << namespace);
-        session.asked.retain(|(asked, _)| *asked != namespace);
+        session.connections.retain(|connection| connection.namespace != namespace);
         if session.connected > 0 {
             return;
         }
@@ -277,8 +277,9 @@ impl Engine {
     /// Whether the client still waits for this answer; it does so no more.
     fn take_asked(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) -> bool {
         let Some(session) = self.session_mut(id) else { return false };
-        let place = session.asked.iter().position(|asked| *asked == (namespace, socket_id));
-        place.map(|place| session.asked.swap_remove(place)).is_some()
+        let mut connections = session.connections.iter_mut();
+        let asked = connections.find(|it| it.namespace == namespace && it.id == socket_id);
+        asked.is_some_and(|connection| std::mem::take(&mut connection.is_asked))
     }
 
     fn answer_connect(&mut self, id: SessionId, namespace: u8, socket_id: SocketId) {
@@ -305,9 +306,8 @@ impl Engine {
         session.connected |= 1 << namespace;
         session.has_left = false;
         session.was_disconnected = false;
-        if admits {
-            session.asked.push((namespace, socket_id));
-        } else {
+        session.connections.push(Connection { namespace, id: socket_id, is_asked: admits });
+        if !admits {
             session.connect_by = Now(u64::MAX);
             self.answer_connect(id, namespace, socket_id);
         }

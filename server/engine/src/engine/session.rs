@@ -1,6 +1,7 @@
 //! One Engine.IO session.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use throng_wire::eio::Version;
 use throng_wire::sio::EventData;
 
@@ -49,6 +50,14 @@ impl Assembly {
     }
 }
 
+/// One connection of a namespace, from the CONNECT to the DISCONNECT.
+pub(crate) struct Connection {
+    pub(crate) namespace: u8,
+    pub(crate) id: SocketId,
+    /// The application has not decided whether it admits the client.
+    pub(crate) is_asked: bool,
+}
+
 /// One Engine.IO session.
 pub struct Session {
     pub(crate) id: SessionId,
@@ -69,8 +78,8 @@ pub struct Session {
     /// Until then a CONNECT must come: the first of Engine.IO 4, and one after the last namespace was
     /// left. `u64::MAX` while one is connected.
     pub(crate) connect_by: Now,
-    /// Namespaces that it asked to connect, and under which id, while the application decides.
-    pub(crate) asked: Vec<(u8, SocketId)>,
+    /// One for each namespace that is connected.
+    pub(crate) connections: SmallVec<[Connection; 1]>,
     pub(crate) assembly: Option<Box<Assembly>>,
     pub(crate) account: Account,
     /// While it is anonymous: where its client is counted.
@@ -165,6 +174,13 @@ impl Session {
     /// Whether the client has connected the namespace of that index.
     pub fn is_connected(&self, namespace: u8) -> bool {
         self.connected & (1 << namespace) != 0
+    }
+
+    /// The id of the client in the namespace of that index, while it is connected there. A client that
+    /// leaves and connects again has another one.
+    pub fn socket_id(&self, namespace: u8) -> Option<SocketId> {
+        let mut connections = self.connections.iter();
+        connections.find(|connection| connection.namespace == namespace).map(|it| it.id)
     }
 
     /// Whether it is on long-polling.

@@ -16,6 +16,10 @@ use crate::engine::Engine;
 use crate::ids::{SessionId, ShardId, SocketId};
 use crate::maps::{Keyed, Map, home_of};
 
+/// Memberships of one session that wait for the answer to their leave: more are not begun, because all
+/// are searched for each event.
+const LEAVING_MAX: usize = 256;
+
 /// Why a client cannot join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinError {
@@ -23,6 +27,8 @@ pub enum JoinError {
     AlreadyIn,
     /// It is in [`Settings::rooms_per_session_max`] rooms.
     TooManyRooms,
+    /// It has left rooms 256 times and their homes have not answered.
+    LeavingTooMany,
     /// The name has more than [`Settings::name_bytes_max`] bytes.
     NameTooLong,
 }
@@ -32,6 +38,7 @@ impl fmt::Display for JoinError {
         f.write_str(match self {
             JoinError::AlreadyIn => "already in the room",
             JoinError::TooManyRooms => "in too many rooms",
+            JoinError::LeavingTooMany => "has left too many rooms at once",
             JoinError::NameTooLong => "the name of the room is too long",
         })
     }
@@ -140,9 +147,16 @@ impl<M> Edge<M> {
         self.local(session).is_some_and(|local| local.memberships.current(*slot).is_some())
     }
 
+    /// Whether the session receives what the room's members do.
+    fn is_member(&self, session: SessionId, room: &str) -> bool {
+        let Some(slot) = self.names.get(room) else { return false };
+        self.local(session).is_some_and(|local| local.memberships.index_in(*slot).is_some())
+    }
+
     // ---- what handlers do ---------------------------------------------------------------------
 
-    pub(super) fn join(&mut self, session: SessionId, name: &str) -> Result<(), JoinError> {
+    pub(super) fn join(&mut self, id: SocketId, name: &str) -> Result<(), JoinError> {
+        let session = id.session();
         if name.len() > self.settings.name_bytes_max as usize {
             return Err(JoinError::NameTooLong);
         }
@@ -150,10 +164,14 @@ impl<M> Edge<M> {
             return Err(JoinError::AlreadyIn);
         }
         let local = self.local(session).expect("a session is known until its end");
-        if local.memberships.len() >= self.settings.rooms_per_session_max as usize {
+        let rooms = local.memberships.rooms();
+        if rooms >= self.settings.rooms_per_session_max as usize {
             return Err(JoinError::TooManyRooms);
         }
-        let id = local.id.expect("only a connected client acts");
+        if local.memberships.len() - rooms >= LEAVING_MAX {
+            return Err(JoinError::LeavingTooMany);
+        }
+        assert_eq!(local.id, Some(id), "only a connected client acts");
         let slot = self.intern(name);
         let room = self.room_mut(slot);
         room.references += 1;
@@ -205,13 +223,21 @@ impl<M> Edge<M> {
         local.session = None;
     }
 
-    pub(super) fn emit(&mut self, room: &str, frame: Bytes, except: Option<SessionId>) {
+    pub(super) fn emit(&mut self, room: &str, frame: Bytes, except: Option<SocketId>) {
         self.send_to(room, |room| RoomRequest::Emit { room, frame, except });
     }
 
-    pub(super) fn ack(&mut self, session: SessionId, room: &str, packet: String) {
-        let packet = packet.into();
-        self.send_to(room, |room| RoomRequest::Ack { room, session, packet });
+    pub(super) fn ack(&mut self, id: SocketId, room: &str, packet: String) {
+        let action = Direct::Packet(packet.into());
+        self.send_to(room, |room| RoomRequest::Ack { room, id, action });
+    }
+
+    pub(super) fn ack_is_in(&mut self, id: SocketId, room: &str, member: String, other: String) {
+        self.send_to(room, |room| {
+            let (member, other) = (member.into(), other.into());
+            let action = Direct::IsIn { room: Arc::clone(&room), member, other };
+            RoomRequest::Ack { room, id, action }
+        });
     }
 
     pub(super) fn message(&mut self, room: &str, from: SocketId, message: M, ack: Ack, bytes: u32) {
@@ -317,9 +343,8 @@ impl<M> Edge<M> {
             RoomDelivery::Emit { room, frame, except } => {
                 self.fan_out(&room, &frame, except, engine);
             }
-            RoomDelivery::Ack { session, packet } => engine.emit_event(session, &packet),
             RoomDelivery::RemoveAll { room, is_disconnect } => {
-                self.members_leave(&room, is_disconnect, engine);
+                self.members_leave(&room, is_disconnect, engine, counters);
             }
             RoomDelivery::Direct { id, action } => {
                 let session = id.session();
@@ -328,7 +353,13 @@ impl<M> Edge<M> {
                     return None;
                 }
                 match action {
-                    Direct::Packet(packet) => engine.emit_event(session, &packet),
+                    Direct::Packet(packet) => packets::send(id, &packet, engine, counters),
+                    // It follows what the home has answered before.
+                    Direct::IsIn { room, member, other } => {
+                        let is_member = self.is_member(session, &room);
+                        let packet = if is_member { member } else { other };
+                        packets::send(id, &packet, engine, counters);
+                    }
                     // It may have left by itself.
                     Direct::Leave { room, membership_id: None } => {
                         self.leave(session, &room);
@@ -336,14 +367,14 @@ impl<M> Edge<M> {
                     Direct::Leave { membership_id: Some(membership_id), .. } => {
                         self.ask_to_end(session, membership_id);
                     }
-                    Direct::Disconnect => packets::disconnect(session, engine),
+                    Direct::Disconnect => packets::disconnect(id, engine, counters),
                 }
             }
         }
         None
     }
 
-    fn fan_out(&self, room: &str, frame: &Bytes, except: Option<SessionId>, engine: &mut Engine) {
+    fn fan_out(&self, room: &str, frame: &Bytes, except: Option<SocketId>, engine: &mut Engine) {
         let Some(slot) = self.names.get(room).copied() else {
             // The last member here ended while the frame was under way.
             engine.counters.stale_deliveries += 1;
@@ -351,6 +382,8 @@ impl<M> Edge<M> {
         };
         let members = &self.room(slot).members;
         let mut count = members.len() as u64;
+        // A client that has left and connected again is another one, which gets it.
+        let except = except.filter(|id| self.id(id.session()) == Some(*id)).map(|id| id.session());
         match except {
             None => members.fan_out(
                 slot,
@@ -379,7 +412,13 @@ impl<M> Edge<M> {
 
     /// The members receive nothing more of the room. Their leaves, or their ends, are sent to home when
     /// the turn ends.
-    fn members_leave(&mut self, room: &str, is_disconnect: bool, engine: &mut Engine) {
+    fn members_leave(
+        &mut self,
+        room: &str,
+        is_disconnect: bool,
+        engine: &mut Engine,
+        counters: &mut Counters,
+    ) {
         let Some(slot) = self.names.get(room).copied() else {
             // The last member here ended while the delivery was under way.
             engine.counters.stale_deliveries += 1;
@@ -389,7 +428,8 @@ impl<M> Edge<M> {
         let sessions: SmallVec<[SessionId; 8]> = members.map(|member| member.session).collect();
         for session in sessions {
             if is_disconnect {
-                packets::disconnect(session, engine);
+                let id = self.id(session).expect("a member is connected");
+                packets::disconnect(id, engine, counters);
             } else {
                 self.take_out(session, slot);
                 self.leave(session, room);

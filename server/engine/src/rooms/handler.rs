@@ -45,7 +45,8 @@ pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
     fn event(&mut self, socket: &mut Socket<'_, M>, event: Event<'_>);
 
     /// The room's [`super::RoomState`] or a limit of [`super::Settings`] has refused the client, after
-    /// [`super::Room::join`] was `Ok`. It is no longer in [`Socket::rooms`].
+    /// [`super::Room::join`] was `Ok`. It is no longer in [`Socket::rooms`]. An event that
+    /// [`super::Room::ack_is_in`] answers is answered with `false` after this call.
     fn join_refused(&mut self, socket: &mut Socket<'_, M>, room: &str) {
         let _ = (socket, room);
     }

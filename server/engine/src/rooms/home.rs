@@ -139,8 +139,8 @@ impl<S: RoomState> Home<S> {
                     send(out, to, RoomDelivery::Emit { room, frame, except });
                 }
             }
-            RoomRequest::Ack { session, packet, .. } => {
-                send(out, session.shard(), RoomDelivery::Ack { session, packet });
+            RoomRequest::Ack { id, action, .. } => {
+                send(out, id.session().shard(), RoomDelivery::Direct { id, action });
             }
             RoomRequest::Message { room, from, message, ack, .. } => {
                 // A room without members gets a state for the length of the call.

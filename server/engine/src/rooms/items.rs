@@ -39,17 +39,17 @@ pub enum RoomRequest<M> {
         room: Arc<str>,
         /// One whole WebSocket text frame.
         frame: Bytes,
-        /// The member that does not get it.
-        except: Option<SessionId>,
+        /// The client that does not get it.
+        except: Option<SocketId>,
     },
     /// An answer that waits for what was done before it.
     Ack {
         /// The room.
         room: Arc<str>,
-        /// The session that asked.
-        session: SessionId,
-        /// The Engine.IO packet.
-        packet: Box<str>,
+        /// The client that asked.
+        id: SocketId,
+        /// The answer.
+        action: Direct,
     },
     /// A message for the room's state.
     Message {
@@ -85,6 +85,15 @@ pub enum RoomRequest<M> {
 pub enum Direct {
     /// An Engine.IO packet.
     Packet(Box<str>),
+    /// One of two packets.
+    IsIn {
+        /// The room.
+        room: Arc<str>,
+        /// What it gets as a member.
+        member: Box<str>,
+        /// What it gets otherwise.
+        other: Box<str>,
+    },
     /// It leaves a room.
     Leave {
         /// The room.
@@ -96,17 +105,26 @@ pub enum Direct {
     Disconnect,
 }
 
+impl Direct {
+    /// Bytes of its packets.
+    fn held(&self) -> usize {
+        match self {
+            Direct::Packet(packet) => packet.len(),
+            Direct::IsIn { member, other, .. } => member.len() + other.len(),
+            Direct::Leave { .. } | Direct::Disconnect => 0,
+        }
+    }
+}
+
 impl<M> RoomRequest<M> {
     /// What the request takes of the memory of a queue.
     pub(super) fn bytes(&self) -> usize {
         let held = match self {
             RoomRequest::Join { .. }
             | RoomRequest::Leave { .. }
-            | RoomRequest::RemoveAll { .. }
-            | RoomRequest::Direct { action: Direct::Leave { .. } | Direct::Disconnect, .. } => 0,
+            | RoomRequest::RemoveAll { .. } => 0,
             RoomRequest::Emit { frame, .. } => frame.len(),
-            RoomRequest::Ack { packet, .. }
-            | RoomRequest::Direct { action: Direct::Packet(packet), .. } => packet.len(),
+            RoomRequest::Ack { action, .. } | RoomRequest::Direct { action, .. } => action.held(),
             RoomRequest::Message { bytes, .. } => *bytes as usize,
         };
         size_of::<RoomRequest<M>>() + held
@@ -143,15 +161,8 @@ pub enum RoomDelivery {
         room: Arc<str>,
         /// One whole WebSocket text frame.
         frame: Bytes,
-        /// The member that does not get it.
-        except: Option<SessionId>,
-    },
-    /// An answer for one session.
-    Ack {
-        /// The session that asked.
-        session: SessionId,
-        /// The Engine.IO packet.
-        packet: Box<str>,
+        /// The client that does not get it.
+        except: Option<SocketId>,
     },
     /// All members of this shard leave, or are disconnected.
     RemoveAll {
@@ -176,11 +187,9 @@ impl RoomDelivery {
             RoomDelivery::Joined { .. }
             | RoomDelivery::Refused { .. }
             | RoomDelivery::Left { .. }
-            | RoomDelivery::RemoveAll { .. }
-            | RoomDelivery::Direct { action: Direct::Leave { .. } | Direct::Disconnect, .. } => 0,
+            | RoomDelivery::RemoveAll { .. } => 0,
             RoomDelivery::Emit { frame, .. } => frame.len(),
-            RoomDelivery::Ack { packet, .. }
-            | RoomDelivery::Direct { action: Direct::Packet(packet), .. } => packet.len(),
+            RoomDelivery::Direct { action, .. } => action.held(),
         };
         size_of::<RoomDelivery>() + held
     }

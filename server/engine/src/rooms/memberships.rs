@@ -118,6 +118,11 @@ impl<R: Copy + PartialEq> Memberships<R> {
         self.list.len()
     }
 
+    /// How many rooms the session is in or has asked to join: a room that it leaves counts no more.
+    pub fn rooms(&self) -> usize {
+        self.list.iter().filter(|membership| !membership.is_leaving).count()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

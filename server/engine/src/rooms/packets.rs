@@ -5,8 +5,9 @@ use serde::Serialize;
 use throng_wire::{sio, ws};
 
 use super::items::Ack;
+use super::settings::Counters;
 use crate::engine::Engine;
-use crate::ids::SessionId;
+use crate::ids::SocketId;
 
 /// Whether Socket.IO reserves the name of an event. A client's library would take such an event for
 /// its own, so an application that emits under a name it got from a client asks this first.
@@ -39,9 +40,27 @@ pub(super) fn ack(ack: Ack, data: &impl Serialize) -> Option<String> {
     Some(packet)
 }
 
-/// Disconnects the client of a session.
-pub(super) fn disconnect(session: SessionId, engine: &mut Engine) {
-    engine.disconnect(session, 0);
+/// Sends an Engine.IO packet to a client, unless it has gone.
+pub(super) fn send(id: SocketId, packet: &str, engine: &mut Engine, counters: &mut Counters) {
+    if is_here(id, engine, counters) {
+        engine.emit_event(id.session(), packet);
+    }
+}
+
+/// Disconnects a client, unless it has gone.
+pub(super) fn disconnect(id: SocketId, engine: &mut Engine, counters: &mut Counters) {
+    if is_here(id, engine, counters) {
+        engine.disconnect(id.session(), 0);
+    }
+}
+
+/// Whether the client is still connected. Its session may have left and connected again as another
+/// client, of which the application does not know yet: the engine decodes all of a read first.
+fn is_here(id: SocketId, engine: &Engine, counters: &mut Counters) -> bool {
+    let current = engine.session(id.session()).and_then(|session| session.socket_id(0));
+    let is_here = current == Some(id);
+    counters.sockets_unknown += u64::from(!is_here);
+    is_here
 }
 
 #[track_caller]

@@ -54,11 +54,11 @@ impl RoomHome<'_> {
     /// As [`RoomHome::emit`].
     #[track_caller]
     pub fn emit_except(&mut self, id: SocketId, name: &str, data: impl Serialize) {
-        self.fan_out(name, &data, Some(id.session()));
+        self.fan_out(name, &data, Some(id));
     }
 
     #[track_caller]
-    fn fan_out(&mut self, name: &str, data: &impl Serialize, except: Option<SessionId>) {
+    fn fan_out(&mut self, name: &str, data: &impl Serialize, except: Option<SocketId>) {
         let frame = packets::event_frame(name, data);
         let deliveries = edges(self.counts).map(|to| {
             let (room, frame) = (Arc::clone(self.name), frame.clone());

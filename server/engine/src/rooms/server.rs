@@ -50,8 +50,8 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
     ) {
         let Some(id) = self.edge.id(session) else { return };
         let event_bytes = u32::try_from(event_bytes).unwrap_or(u32::MAX);
-        let edge = &mut self.edge;
-        call(&mut self.handler, &mut Socket { session, id, event_bytes, engine, edge });
+        let Rooms { handler, edge, counters, .. } = self;
+        call(handler, &mut Socket { id, event_bytes, engine, edge, counters });
         if self.edge.is_over() {
             engine.end(session, CloseReason::Limit);
         }

@@ -31,7 +31,10 @@ impl Handler for Plain {
                 true
             }
         };
-        socket.room(&room).ack(event.ack(), json!(ok));
+        match event.name() {
+            "join" if ok => socket.room(&room).ack_is_in(event.ack(), |is_in| is_in),
+            _ => socket.room(&room).ack(event.ack(), ok),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ enum Message {
     Say(String),
     Members,
     Remove(SocketId),
+    SayToOthers(SocketId),
 }
 
 impl Handler<Message> for Club {
@@ -37,12 +38,30 @@ impl Handler<Message> for Club {
                 Ok(()) => return socket.room(&room).send(Message::Enter, ack),
                 Err(error) => return socket.ack(ack, json!(format!("{error:?}"))),
             },
+            "enter" => {
+                let asked = socket.room(&room).join();
+                let answer = |is_in| json!([is_in, asked.is_ok()]);
+                return socket.room(&room).ack_is_in(ack, answer);
+            }
+            "come and go" => {
+                let times: usize = text.parse().expect("a number");
+                let mut asked = Ok(());
+                for _ in 0..times {
+                    asked = socket.room(&room).join();
+                    socket.room(&room).leave();
+                }
+                return socket.room(&room).ack(ack, format!("{asked:?}"));
+            }
             "leave" => assert!(socket.room(&room).leave(), "it is in"),
             "say" => return socket.room(&room).send(Message::Say(text), ack),
             "members" => return socket.room(&room).send(Message::Members, ack),
             "remove" => {
                 let id = id.expect("an id");
                 return socket.room(&room).send(Message::Remove(id), ack);
+            }
+            "say to others" => {
+                let id = id.expect("an id");
+                return socket.room(&room).send(Message::SayToOthers(id), ack);
             }
             "to others" => socket.room(&room).emit_to_others("said", text),
             "whisper" => socket.io().socket(id.expect("an id")).emit("whispered", &room),
@@ -111,6 +130,10 @@ impl RoomState for Said {
             Message::Remove(id) => {
                 let was_in = room.remove(id);
                 room.ack(from, ack, was_in);
+            }
+            Message::SayToOthers(id) => {
+                room.emit_except(id, "said", ());
+                room.ack(from, ack, true);
             }
         }
     }
@@ -282,6 +305,35 @@ fn a_room_may_refuse_a_client_which_may_ask_again() {
     assert_eq!(world.ask(1, "join", "lobby", ""), json!(true));
 }
 
+/// The second number of each answer says whether the client could ask.
+#[test]
+fn the_answer_to_a_join_says_what_the_room_has_decided() {
+    let settings = Settings { rooms_per_session_max: 2, ..Settings::new(Club) };
+    let mut world = World::with(2, &settings);
+    assert_eq!(world.ask(0, "enter", "lobby", ""), json!([true, true]));
+    assert_eq!(world.ask(0, "enter", "lobby", ""), json!([true, false]), "it is in");
+    world.ask(0, "say", "lobby", "closed");
+    assert_eq!(world.ask(1, "enter", "lobby", ""), json!([false, true]));
+    assert_eq!(world.heard(1), [json!(["refused", "lobby"]), json!(["not in", "lobby"])]);
+
+    // Several requests in one read.
+    for packet in [json!(["enter", "lobby", ""]), json!(["enter", "lobby", ""])] {
+        world.net.send(1, &format!("420{packet}"));
+    }
+    world.drain();
+    let answers = std::mem::take(&mut world.clients[1].acks);
+    assert_eq!(answers, [json!([false, true]), json!([false, false])], "both are refused");
+    let requests = ["enter", "leave", "enter"].map(|name| json!([name, "open", ""]));
+    for packet in &requests {
+        world.net.send(1, &format!("420{packet}"));
+    }
+    world.drain();
+    let answers = std::mem::take(&mut world.clients[1].acks);
+    assert_eq!(answers, [json!([true, true]), json!(true), json!([true, true])]);
+    assert_eq!(world.ask(1, "enter", "two", ""), json!([true, true]));
+    assert_eq!(world.ask(1, "enter", "three", ""), json!([false, false]), "too many rooms");
+}
+
 #[test]
 fn a_client_may_leave_before_it_learns_of_the_refusal() {
     let mut world = World::new(2);
@@ -334,6 +386,22 @@ fn all_but_the_sender_hear_it() {
     for client in 1..=SHARDS {
         assert_eq!(world.heard(client), [json!(["said", "hello"])], "client {client}");
     }
+}
+
+#[test]
+fn a_client_that_has_connected_again_is_another_client() {
+    let mut world = World::in_lobby(2);
+    let old = world.id(1);
+    for packet in ["41", "40"] {
+        world.net.send(1, packet);
+    }
+    assert_eq!(world.ask(1, "join", "lobby", ""), json!(true));
+    assert_ne!(world.id(1), old);
+    world.heard(1);
+    for id in [old, world.id(1)] {
+        assert_eq!(world.ask(0, "say to others", "lobby", &id), json!(true));
+    }
+    assert_eq!(world.heard(1), [json!(["said", null])], "it is not the client that was left out");
 }
 
 #[test]
@@ -443,6 +511,17 @@ fn a_join_that_cannot_be_asked_for_says_why() {
     assert_eq!(join("lobby"), text(JoinError::AlreadyIn));
     assert_eq!(join("two"), json!(true));
     assert_eq!(join("three"), text(JoinError::TooManyRooms));
+}
+
+#[test]
+fn a_room_that_is_left_counts_no_more_but_not_without_end() {
+    let settings = Settings { rooms_per_session_max: 1, ..Settings::new(Club) };
+    let mut world = World::with(1, &settings);
+    assert_eq!(world.ask(0, "come and go", "lobby", "256"), json!("Ok(())"));
+    assert_eq!(world.ask(0, "come and go", "lobby", "257"), json!("Err(LeavingTooMany)"));
+    assert_eq!(world.ask(0, "join", "lobby", ""), json!(true), "all leaves have been answered");
+    let error = format!("{:?}", JoinError::TooManyRooms);
+    assert_eq!(world.ask(0, "join", "another", ""), json!(error));
 }
 
 #[test]
