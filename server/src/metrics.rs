@@ -18,6 +18,7 @@ use throng_rest::RestCounters;
 use throng_runtime::http::HttpCounters;
 use throng_runtime::launch::Shards;
 use throng_runtime::limiter::ConnectionLimiter;
+use throng_runtime::refusals::Refusals;
 use throng_runtime::stats::{RuntimeCounters, ShardStats};
 use throng_store::{COMMIT_SECONDS, LATENCY_BUCKETS_US, LatencyHistogram, Store, StoreCounters};
 use throng_tables::metrics::{Family, Kind, Series, Table};
@@ -85,6 +86,11 @@ const PAGE: &[Part] = &[
         title: "Sessions",
         families: throng_engine::Counters::FAMILIES,
         write: |source, families, e| table(e, families, &source.sum(ShardStats::engine)),
+    },
+    Part {
+        title: "Handshakes",
+        families: Refusals::FAMILIES,
+        write: |source, families, e| table(e, families, &source.refusals.values()),
     },
     Part {
         title: "Rooms and messages",
@@ -217,6 +223,7 @@ struct Source {
     backplane: Option<Arc<RedisStats>>,
     quotas: Arc<Quotas>,
     rest: Arc<RestCounters>,
+    refusals: Arc<Refusals>,
     requests: Arc<Mutex<BTreeMap<(String, u16), u64>>>,
     http: Arc<HttpCounters>,
 }
@@ -229,6 +236,7 @@ impl Metrics {
         backplane: Option<Arc<RedisStats>>,
         quotas: Arc<Quotas>,
         rest: Arc<RestCounters>,
+        refusals: Arc<Refusals>,
     ) -> Metrics {
         let requests = Arc::default();
         let http = Arc::default();
@@ -240,6 +248,7 @@ impl Metrics {
             backplane,
             quotas,
             rest,
+            refusals,
             requests: Arc::clone(&requests),
             http: Arc::clone(&http),
         };

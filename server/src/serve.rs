@@ -121,6 +121,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         stats,
         Arc::clone(&quotas),
         Arc::clone(&counters),
+        Arc::clone(&policy.refusals),
     );
     let metrics = Arc::new(metrics);
     let on_request: OnRequest = {

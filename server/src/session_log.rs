@@ -6,14 +6,22 @@ use tokio::sync::mpsc;
 pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
     while let Some(line) = lines.recv().await {
         match line {
-            LogLine::Entered { session, user, room, online } => {
-                tracing::info!(target: "throng", %session, user = user.0, room = room.0, online, "entered");
+            LogLine::Identified { session, client, user } => {
+                tracing::info!(target: "throng", %session, %client, user = user.0, "identified");
             }
-            LogLine::Left { session, user, room, online } => {
-                tracing::info!(target: "throng", %session, user = user.0, room = room.0, online, "left");
+            // One for each event without a valid token.
+            LogLine::Refused { session, client, code } => {
+                tracing::debug!(target: "throng", %session, %client, code, "refused");
+            }
+            LogLine::Entered { session, client, user, room, online } => {
+                tracing::info!(target: "throng", %session, %client, user = user.0, room = room.0, online, "entered");
+            }
+            LogLine::Left { session, client, user, room, online } => {
+                tracing::info!(target: "throng", %session, %client, user = user.0, room = room.0, online, "left");
             }
             LogLine::Ended {
                 session,
+                client,
                 user,
                 reason,
                 transport,
@@ -24,7 +32,7 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
                 let user = user.map(|user| user.0);
                 tracing::info!(
                     target: "throng",
-                    %session, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
+                    %session, %client, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
                 );
             }
         }

@@ -13,6 +13,7 @@ mod signals;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -63,6 +64,8 @@ struct LocalSession {
     pending: Option<Box<PendingEvents>>,
     /// A token of the handshake or of CONNECT that the store could not be asked for.
     put_off: Option<Box<TokenHash>>,
+    /// The client's address.
+    peer: IpAddr,
     /// Where its client's tokens are counted that are not valid.
     client: ClientBucket,
     /// Other nodes have been sent whose session it is.
@@ -131,6 +134,7 @@ pub(crate) struct Edge {
 struct LeaveDue {
     room: RoomId,
     session: SessionId,
+    client: IpAddr,
     membership_id: MembershipId,
     answer: Option<AckId>,
 }
@@ -206,6 +210,7 @@ impl Edge {
                     memberships: Memberships::default(),
                     pending: None,
                     put_off: None,
+                    peer,
                     client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
                 }));
@@ -253,6 +258,7 @@ impl Edge {
         which: impl Fn(&Membership) -> bool,
     ) -> Vec<LeaveDue> {
         let local = self.live(session);
+        let client = local.peer;
         let ended: SmallVec<[(RoomId, MembershipId, bool); 2]> = local
             .memberships
             .iter()
@@ -263,7 +269,7 @@ impl Edge {
         for (room, membership_id, is_leaving) in ended {
             self.end_membership(session, membership_id);
             if !is_leaving {
-                owed.push(LeaveDue { room, session, membership_id, answer: None });
+                owed.push(LeaveDue { room, session, client, membership_id, answer: None });
             }
         }
         owed
@@ -288,7 +294,7 @@ impl Edge {
     ) {
         let now = cx.engine.now();
         let local = self.live(session);
-        let (identity, is_signalled) = (local.identity, local.is_signalled);
+        let (identity, is_signalled, client) = (local.identity, local.is_signalled, local.peer);
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
         for owed in self.end_memberships(session, |_| true) {
@@ -305,6 +311,7 @@ impl Edge {
         }
         cx.lanes.log(LogLine::Ended {
             session,
+            client,
             user: identity.map(|identity| identity.user),
             reason: reason.name(),
             transport: state.transport_name(),

@@ -14,6 +14,7 @@ mod signals;
 mod tips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -72,10 +73,19 @@ struct Room {
 
 struct PendingJoin {
     session: SessionId,
+    client: Box<IpAddr>,
     membership_id: MembershipId,
     user: Arc<UserCard>,
     presence_mode: PresenceMode,
     ack: AckId,
+}
+
+/// What a session that leaves a room asks.
+struct Leave {
+    session: SessionId,
+    client: Box<IpAddr>,
+    membership_id: MembershipId,
+    answer: Option<AckId>,
 }
 
 pub(crate) struct Home {
@@ -215,12 +225,13 @@ impl Home {
 
     fn act(&mut self, request: Request, lanes: &mut Lanes, counters: &mut Counters) {
         match request {
-            Request::Join { room, session, membership_id, user, presence_mode, ack } => {
-                let join = PendingJoin { session, membership_id, user, presence_mode, ack };
+            Request::Join { room, session, client, membership_id, user, presence_mode, ack } => {
+                let join = PendingJoin { session, client, membership_id, user, presence_mode, ack };
                 self.join(room, join, lanes, counters);
             }
-            Request::Leave { room, session, membership_id, answer } => {
-                self.leave(room, session, membership_id, answer, lanes, counters);
+            Request::Leave { room, session, client, membership_id, answer } => {
+                let leave = Leave { session, client, membership_id, answer };
+                self.leave(room, leave, lanes, counters);
             }
             Request::Publish { room, session, message, ack } => {
                 self.publish(room, session, message, ack, lanes, counters);
@@ -263,7 +274,8 @@ impl Home {
         );
         if change.is_new_here {
             let (session, user, room) = (join.session, change.user, room_id);
-            lanes.log(LogLine::Entered { session, user, room, online });
+            let client = *join.client;
+            lanes.log(LogLine::Entered { session, client, user, room, online });
             lanes.change(PresenceChange::Entered { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: true };
             self.note_reading(&join.user, mark, change.is_new, lanes);
@@ -293,9 +305,10 @@ impl Home {
             counters.lane_refusals_store += 1;
             return join.refuse(Refusal::Busy, lanes);
         }
-        let PendingJoin { session, membership_id, user, presence_mode, ack } = join;
+        let PendingJoin { session, client, membership_id, user, presence_mode, ack } = join;
+        let room = room_id;
         let request =
-            Request::Join { room: room_id, session, membership_id, user, presence_mode, ack };
+            Request::Join { room, session, client, membership_id, user, presence_mode, ack };
         self.creating.insert(room_id, vec![request]);
     }
 
@@ -327,12 +340,11 @@ impl Home {
     fn leave(
         &mut self,
         room_id: RoomId,
-        session: SessionId,
-        membership_id: MembershipId,
-        answer: Option<AckId>,
+        leave: Leave,
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
+        let Leave { session, client, membership_id, answer } = leave;
         if !self.rooms.contains_key(&room_id) {
             if let Some(ack) = answer {
                 let refused = Delivery::LeaveRefused { session, why: Refusal::UnknownRoom, ack };
@@ -367,7 +379,7 @@ impl Home {
         );
         if let (Some(change), Some(card)) = (change.filter(|change| change.is_new_here), card) {
             let (user, room) = (change.user, room_id);
-            lanes.log(LogLine::Left { session, user, room, online });
+            lanes.log(LogLine::Left { session, client: *client, user, room, online });
             lanes.change(PresenceChange::Left { user, room, online });
             let mark = Mark { room: room_id, seq, is_reading: false };
             self.note_reading(&card, mark, change.is_new, lanes);

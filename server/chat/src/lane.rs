@@ -1,6 +1,7 @@
 //! What travels between shards. Requests go edge → home, deliveries home → edge; handling a
 //! delivery never emits either, so deliveries always drain.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,20 +26,28 @@ pub enum PresenceMode {
 /// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
 pub type AckId = Option<u64>;
 
-/// What an edge asks of a home.
+/// What an edge asks of a home. `client` is for the operator's log; boxed, because every request has the
+/// size of the largest.
 #[derive(Debug)]
 pub enum Request {
     /// The session enters the room, or asks for the roster again.
     Join {
         room: RoomId,
         session: SessionId,
+        client: Box<IpAddr>,
         membership_id: MembershipId,
         user: Arc<UserCard>,
         presence_mode: PresenceMode,
         ack: AckId,
     },
     /// Owed by the edge until it fits the lane; `answer` is `None` once the session is gone.
-    Leave { room: RoomId, session: SessionId, membership_id: MembershipId, answer: Option<AckId> },
+    Leave {
+        room: RoomId,
+        session: SessionId,
+        client: Box<IpAddr>,
+        membership_id: MembershipId,
+        answer: Option<AckId>,
+    },
     /// A message for the room.
     Publish { room: RoomId, session: SessionId, message: Box<Publish>, ack: AckId },
     /// The edge has its first session of `user` and wants to know what they are reading.

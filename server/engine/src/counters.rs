@@ -6,7 +6,6 @@ throng_tables::metrics! {
     pub struct Counters: u64, "";
 
     Counter upgrades "sessions": "Sessions moved from long-polling to a WebSocket.";
-    Counter handshakes_refused "handshakes": "Engine.IO handshakes refused.";
     Counter events_in "events": "Events received from clients.";
     Counter deliveries "messages": "Messages handed to member sessions.";
     Counter stale_deliveries "items": "Items of the delivery lanes that came after the session had \

@@ -1,5 +1,8 @@
 //! Everything a shard can ask for. Plain data: printable, comparable, countable.
 
+use std::net::IpAddr;
+
+use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, ShardId};
 use crate::items::Items;
 use crate::request::Answer;
@@ -21,6 +24,8 @@ pub struct Effects<A: Items> {
     pub closes: Vec<PipeId>,
     /// Pipes to read again, after [`crate::Shard::reads`] has said no.
     pub resumes: Vec<PipeId>,
+    /// Clients that did not get in.
+    pub refused: Vec<(IpAddr, HandshakeRefusal)>,
     /// Lines for the operator.
     pub logs: Vec<A::Log>,
     /// Changes of the state that other threads may read, in order.
@@ -37,6 +42,7 @@ impl<A: Items> Default for Effects<A> {
             answers: Vec::new(),
             closes: Vec::new(),
             resumes: Vec::new(),
+            refused: Vec::new(),
             logs: Vec::new(),
             changes: Vec::new(),
         }

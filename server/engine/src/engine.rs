@@ -31,6 +31,8 @@ mod shard_budgets;
 mod trust;
 mod work;
 
+use std::net::IpAddr;
+
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -42,7 +44,10 @@ pub use session_event::SessionEvent;
 pub use trust::Trust;
 
 use crate::counters::Counters;
+use crate::effects::Effects;
+use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, SessionId, ShardId};
+use crate::items::Items;
 use crate::long_packets::LongPackets;
 use crate::now::Now;
 use crate::outbox::{Bounds, Outbox};
@@ -109,6 +114,7 @@ pub struct Engine {
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
     resumes: Vec<PipeId>,
+    refused: Vec<(IpAddr, HandshakeRefusal)>,
     /// Sessions that have used up their work rate in this turn.
     owing: Vec<SessionId>,
     /// Sessions whose POST came in this turn.
@@ -155,6 +161,7 @@ impl Engine {
             answers: Vec::new(),
             closes: Vec::new(),
             resumes: Vec::new(),
+            refused: Vec::new(),
             owing: Vec::new(),
             posts: Vec::new(),
             scratch: Vec::new(),
@@ -244,18 +251,14 @@ impl Engine {
 
     /// Moves what the turn produced for the runtime into `effects`, and answers polls that have
     /// something to carry.
-    pub(crate) fn finish_turn(
-        &mut self,
-        answers: &mut Vec<(PollId, Answer)>,
-        closes: &mut Vec<PipeId>,
-        resumes: &mut Vec<PipeId>,
-    ) {
+    pub(crate) fn finish_turn<A: Items>(&mut self, effects: &mut Effects<A>) {
         self.answer_polls();
         self.answer_posts();
         self.pause_owing();
-        answers.append(&mut self.answers);
-        closes.append(&mut self.closes);
-        resumes.append(&mut self.resumes);
+        effects.answers.append(&mut self.answers);
+        effects.closes.append(&mut self.closes);
+        effects.resumes.append(&mut self.resumes);
+        effects.refused.append(&mut self.refused);
     }
 
     /// Fires what is due.

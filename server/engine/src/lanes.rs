@@ -165,13 +165,14 @@ impl<A: Items> Lanes<A> {
             answers,
             closes,
             resumes,
+            refused,
             logs,
             changes,
         } = &self.out;
         assert!(requests.is_empty() && deliveries.is_empty(), "a turn hands on its items");
         assert!(commands.is_empty() && signals.is_empty(), "a turn hands on commands and signals");
         assert!(answers.is_empty() && closes.is_empty(), "these are the engine's");
-        assert!(resumes.is_empty(), "these are the engine's");
+        assert!(resumes.is_empty() && refused.is_empty(), "these are the engine's");
         assert!(logs.is_empty() && changes.is_empty(), "a turn hands on logs and changes");
     }
 

@@ -111,8 +111,7 @@ impl<A: App> Shard<A> {
             }
             self.pump();
         }
-        let Effects { answers, closes, resumes, .. } = effects;
-        self.engine.finish_turn(answers, closes, resumes);
+        self.engine.finish_turn(effects);
         self.lanes.drain_into(effects);
     }
 

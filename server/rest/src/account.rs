@@ -11,6 +11,7 @@ use throng_wire::http::Caller;
 use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
+use crate::login_failure::LoginFailure;
 use crate::{Api, ApiState, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
@@ -62,9 +63,15 @@ pub(crate) async fn login(
         Err(text) => return Ok(errno(1, text)),
     };
     let attempt = api.attempts.begin(&name, caller.client.ip.into());
-    let attempt = attempt.map_err(Refusal::TooMany)?;
-    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await?;
+    let failed = |why: LoginFailure| why.note(&api.deps.counters, caller.client.ip);
+    let attempt = attempt.map_err(|wait| {
+        failed(LoginFailure::PutOff);
+        Refusal::TooMany(wait)
+    })?;
+    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await;
+    let verified = verified.inspect_err(|error| failed(LoginFailure::from(error)))?;
     let Some(user) = verified else {
+        failed(LoginFailure::WrongPassword);
         attempt.wrong();
         return Ok(errno(1, WRONG_LOGIN));
     };

@@ -103,7 +103,6 @@ impl Attempts {
             && let Err(wait) = entry.admit(now, self.failures_max)
         {
             attempt.is_over = true;
-            self.counters.logins_put_off.fetch_add(1, Relaxed);
             return Err(wait);
         }
         entry.under_way += 1;

@@ -7,8 +7,6 @@ throng_tables::metrics! {
     #[derive(Debug, Default)]
     pub struct RestCounters: AtomicU64, "api_";
 
-    Counter logins_put_off "logins": "Logins refused because there were too many wrong passwords for \
-        their account.";
     Counter login_counts_given_up "accounts": "Counts of wrong passwords, or known addresses, forgotten \
         to make space.";
     Counter uploads_refused "uploads": "Uploads refused because their user had sent too much.";
@@ -18,6 +16,15 @@ throng_tables::metrics! {
     Gauge bodies_bytes "bytes": "Bytes of these bodies, and 512 for each.";
 
     [labelled]
+    Counter logins_failed "logins": "Logins that failed, by why. wrong_password: or no such account; put_off: \
+        too many wrong passwords for the account; throttled: the client is over http.api_per_minute; busy: too \
+        many passwords waited to be checked; store: the database failed." {
+        logins_wrong: reason = "wrong_password";
+        logins_put_off: reason = "put_off";
+        logins_throttled: reason = "throttled";
+        logins_busy: reason = "busy";
+        logins_not_stored: reason = "store";
+    }
     Counter bodies_given_up "bodies": "Bodies given up before they were whole, by why; slow: they came \
         slower than limits.bytes_per_s_min; user, users, anonymous: one user, all users, or clients whose \
         user is not known had too much under way." {

@@ -32,6 +32,7 @@ mod embedded;
 mod health;
 mod identity;
 mod input;
+mod login_failure;
 mod pages;
 mod request_log;
 mod robot;

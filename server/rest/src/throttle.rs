@@ -18,6 +18,7 @@ use throng_wire::http::{Caller, ClientKey};
 
 use crate::answer::{number, too_many};
 use crate::identity::{LookedUp, Presented, presented};
+use crate::login_failure::LoginFailure;
 use crate::{Api, ApiState, Settings};
 
 type Limiter<K> =
@@ -154,9 +155,11 @@ pub(crate) async fn check(
         return next.run(request).await;
     }
     let caller = request.extensions().get::<Caller>();
-    let client = caller.expect("every request has its caller").client.ip.into();
+    let ip = caller.expect("every request has its caller").client.ip;
+    let client = ip.into();
     // Who guesses passwords may have an account of their own.
     let is_login = matches!(request.uri().path(), "/api/login" | "/api/register");
+    let logs_in = request.uri().path() == "/api/login";
     let token = presented(request.method(), request.uri(), request.headers());
     let token = token.filter(|_| !is_login);
     let Judged { taken, looked_up } = throttle.take(&api, client, token).await;
@@ -166,7 +169,12 @@ pub(crate) async fn check(
     let Some(taken) = taken else { return next.run(request).await };
     let mut response = match taken.remaining {
         Ok(_) => next.run(request).await,
-        Err(wait) => too_many(wait),
+        Err(wait) => {
+            if logs_in {
+                LoginFailure::Throttled.note(&api.deps.counters, ip);
+            }
+            too_many(wait)
+        }
     };
     let headers = response.headers_mut();
     headers.insert("x-ratelimit-limit", number(u128::from(taken.per_minute.get())));

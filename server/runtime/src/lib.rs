@@ -33,6 +33,7 @@ pub mod limiter;
 pub mod link;
 pub mod listen;
 pub mod rare_warning;
+pub mod refusals;
 pub mod request;
 mod serve;
 pub mod shard;

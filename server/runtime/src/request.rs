@@ -7,6 +7,7 @@ use throng_wire::http::{Caller, Forwarded, Peer, TrustedProxies};
 use throng_wire::{eio, http};
 
 use crate::rare_warning::RareWarning;
+use crate::refusals::Refusals;
 
 /// Paths of the engine, the origins that may use it, and the proxies that are believed.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct HttpPolicy {
     pub has_proxy_headers: bool,
     /// Logged when a peer that is no listed proxy forwards addresses: an unlisted proxy, or a forger.
     pub untrusted_forwards: Arc<RareWarning>,
+    /// Told of every handshake that is refused.
+    pub refusals: Arc<Refusals>,
 }
 
 /// The fields of a request that matter to the engine, as sent.

@@ -16,8 +16,16 @@ impl Edge {
     ) {
         let refused = refused.into();
         *refused.why.counter(cx.counters) += 1;
+        if *event == EventName::Login || refused.why == Refusal::Unauthenticated {
+            self.log_refused(session, refused.why, cx);
+        }
         cx.engine.charge(session, REFUSAL_WORK);
         cx.engine.emit_event(session, &frames::refusal(event, refused, ack));
+    }
+
+    pub(super) fn log_refused(&mut self, session: SessionId, why: Refusal, cx: &mut Context<'_>) {
+        let client = self.live(session).peer;
+        cx.lanes.log(LogLine::Refused { session, client, code: why.code() });
     }
 
     pub(super) fn event(&mut self, session: SessionId, event: ClientEvent, cx: &mut Context<'_>) {
@@ -113,6 +121,7 @@ impl Edge {
         let card = entry.card.clone();
         self.quotas.take_join(now, user)?;
         let local = self.live(session);
+        let client = Box::new(local.peer);
         let known = local.memberships.current(room);
         if known.is_some_and(|membership| membership.joining == u16::MAX) {
             return Err(Refusal::Busy.into());
@@ -126,7 +135,7 @@ impl Edge {
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let request =
-            Request::Join { room, session, membership_id, user: card, presence_mode, ack };
+            Request::Join { room, session, client, membership_id, user: card, presence_mode, ack };
         if cx.lanes.request(to, request).is_err() {
             cx.counters.lane_refusals_request += 1;
             return Err(Refusal::Busy.into());
@@ -164,19 +173,22 @@ impl Edge {
             return Err(Refusal::UnknownRoom.into());
         }
         let local = self.live(session);
+        let client = local.peer;
         if let Some(membership) = local.memberships.current_mut(room) {
             // The membership lasts until home has answered, so that the client receives everything
             // that was published before it left.
             membership.is_leaving = true;
             let membership_id = membership.id;
-            self.send_leave(LeaveDue { room, session, membership_id, answer: Some(ack) }, cx);
+            let answer = Some(ack);
+            self.send_leave(LeaveDue { room, session, client, membership_id, answer }, cx);
             return Ok(());
         }
         let membership_id = local.memberships.next_id();
         self.quotas.take_join(cx.engine.now(), user)?;
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
-        let request = Request::Leave { room, session, membership_id, answer: Some(ack) };
+        let (client, answer) = (Box::new(client), Some(ack));
+        let request = Request::Leave { room, session, client, membership_id, answer };
         cx.lanes.request(to, request).map_err(|_| Refusal::Busy.into())
     }
 

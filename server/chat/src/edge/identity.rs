@@ -13,6 +13,7 @@ impl Edge {
         match request::connect_token(auth) {
             Ok(Some(token)) => self.identify(session, token, cx),
             Err(why) => {
+                self.log_refused(session, why, cx);
                 let packet = frames::refusal(&EventName::Login, why, None);
                 cx.engine.emit_event(session, &packet);
             }
@@ -177,6 +178,9 @@ impl Edge {
         let local = find(&mut self.locals, session).expect("the caller found the session");
         local.identity = Some(Identity { user, token });
         local.put_off = None;
+        if old.is_none_or(|old| old.user != user) {
+            cx.lanes.log(LogLine::Identified { session, client: local.peer, user });
+        }
         cx.engine.set_trust(session, Trust::Identified);
         self.note_session(session);
     }
@@ -223,6 +227,7 @@ impl Edge {
             .collect();
         for session in sessions {
             self.unbind(session, cx);
+            self.log_refused(session, Refusal::Unauthenticated, cx);
             let packet = frames::refusal(&EventName::Login, Refusal::Unauthenticated, None);
             cx.engine.emit_event(session, &packet);
         }

@@ -52,11 +52,14 @@ impl Edge {
         let mut full = SmallVec::<[crate::ids::ShardId; 4]>::new();
         while let Some(owed) = self.leaves_due.pop_front() {
             let to = home_of(&self.keyed, owed.room, self.shards);
-            let LeaveDue { room, session, membership_id, answer } = owed;
-            let request = Request::Leave { room, session, membership_id, answer };
-            if full.contains(&to) || cx.lanes.request(to, request).is_err() {
+            let LeaveDue { room, session, client, membership_id, answer } = owed;
+            let leave = || {
+                let client = Box::new(client);
+                Request::Leave { room, session, client, membership_id, answer }
+            };
+            if full.contains(&to) || cx.lanes.request(to, leave()).is_err() {
                 full.push(to);
-                kept.push_back(LeaveDue { room, session, membership_id, answer });
+                kept.push_back(LeaveDue { room, session, client, membership_id, answer });
             }
         }
         self.leaves_due = kept;

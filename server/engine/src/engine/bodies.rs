@@ -80,7 +80,6 @@ impl Engine {
     ///
     /// Spec: TRN-39.
     pub(super) fn refuse_large(&mut self, id: SessionId, poll: PollId) {
-        self.counters.handshakes_refused += 1;
         self.answer_json(poll, 413, r#"{"code":3,"message":"Payload too large"}"#);
         self.end(id, CloseReason::TooLarge);
     }
@@ -104,8 +103,7 @@ impl Engine {
         self.counters.bodies -= 1;
         match reason {
             CloseReason::Limit => {
-                self.counters.handshakes_refused += 1;
-                self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
+                        self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
             }
             CloseReason::PollingOverlap => self.refuse_poll(poll, EngineError::BadRequest),
             CloseReason::TransportClose
@@ -122,7 +120,7 @@ impl Engine {
         }
     }
 
-    fn answer_json(&mut self, poll: PollId, status: u16, json: &'static str) {
+    pub(super) fn answer_json(&mut self, poll: PollId, status: u16, json: &'static str) {
         let body = Bytes::from_static(json.as_bytes());
         self.answers.push((poll, Answer { status, content_type: JSON, body }));
     }

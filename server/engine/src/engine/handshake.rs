@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use throng_wire::eio::{Open, Version};
-use throng_wire::http::{self, EngineError};
+use throng_wire::http;
 
 use super::account::Account;
 use super::pipe::Role;
@@ -11,6 +11,7 @@ use super::polling::form;
 use super::session::{Beat, Session};
 use super::trust::Trust;
 use super::{Carrier, Engine, SessionEvent};
+use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::now::Now;
 use crate::outbox::Class;
@@ -41,26 +42,30 @@ impl Engine {
         &mut self,
         request: &EngineRequest,
         is_upgrade: bool,
-    ) -> Result<Verified, EngineError> {
+    ) -> Result<Verified, HandshakeRefusal> {
         match judge(request, is_upgrade)? {
             Admission::RawEcho => return Ok(Verified::RawEcho),
-            Admission::New(version) => return Ok(Verified::New(version)),
+            Admission::New(version) => {
+                return self.find_place(request).map(|()| Verified::New(version));
+            }
             Admission::Session => {}
         }
         let sid = request.sid.as_deref().unwrap_or_default();
-        let id = self.lookup(request, sid).ok_or(EngineError::SessionUnknown)?;
+        let id = self.lookup(request, sid).ok_or(HandshakeRefusal::UnknownSid)?;
         let is_polling = self.session(id).is_some_and(Session::is_polling);
         let wants_polling = request.transport == Transport::Polling;
         if is_upgrade == wants_polling || (!is_upgrade && !is_polling) {
-            return Err(EngineError::BadRequest);
+            return Err(HandshakeRefusal::WrongTransport);
         }
         Ok(Verified::Session(id))
     }
 
     pub(crate) fn http(&mut self, poll: PollId, request: EngineRequest, body: Body) {
         match self.verify(&request, false) {
-            Err(error) => self.refuse_poll(poll, error),
-            Ok(Verified::RawEcho) => self.refuse_poll(poll, EngineError::BadRequest),
+            Err(why) => self.refuse_http(poll, &request, why),
+            Ok(Verified::RawEcho) => {
+                self.refuse_http(poll, &request, HandshakeRefusal::WrongTransport);
+            }
             Ok(Verified::Session(id)) => match request.method {
                 Method::Get => self.poll(id, poll, request.jsonp),
                 Method::Post => {
@@ -68,15 +73,8 @@ impl Engine {
                     let post = Post { poll, form, is_jsonp: request.jsonp.is_some() };
                     self.post(id, post, body);
                 }
-                Method::Other => self.refuse_poll(poll, EngineError::BadRequest),
+                Method::Other => self.refuse_http(poll, &request, HandshakeRefusal::BadRequest),
             },
-            Ok(Verified::New(_)) if self.is_refused(&request) => {
-                self.counters.handshakes_refused += 1;
-                let body = bytes::Bytes::from_static(SERVER_FULL.as_bytes());
-                let answer =
-                    crate::request::Answer { status: 503, content_type: "application/json", body };
-                self.answers.push((poll, answer));
-            }
             Ok(Verified::New(version)) => {
                 let polling = Box::new(Polling::new(request.b64));
                 let jsonp = request.jsonp;
@@ -96,7 +94,7 @@ impl Engine {
                 self.greet(pipe, accept);
                 self.set_role(pipe, Role::RawEcho);
             }
-            Err(error) => self.refuse_pipe(pipe, accept, error.status(), error.json()),
+            Err(why) => self.refuse_pipe(pipe, accept, &request, why),
             Ok(Verified::Session(id)) => {
                 self.greet(pipe, accept);
                 self.set_role(pipe, Role::Probe { session: id, is_probed: false });
@@ -104,6 +102,7 @@ impl Engine {
                     .session(id)
                     .is_some_and(|session| session.is_polling() && session.probe.is_none());
                 if !is_free || !self.settings.allow_upgrades {
+                    self.refused.push((request.peer, HandshakeRefusal::WrongTransport));
                     return self.close_pipe(pipe, 1008, "");
                 }
                 let session = self.live_mut(id);
@@ -113,9 +112,6 @@ impl Engine {
                 let due = self.now.plus_ms(u64::from(self.settings.upgrade_timeout_ms));
                 self.timers.schedule(due, Timer::Probe(pipe));
             }
-            Ok(Verified::New(_)) if self.is_refused(&request) => {
-                self.refuse_pipe(pipe, accept, 503, SERVER_FULL);
-            }
             Ok(Verified::New(version)) => {
                 self.greet(pipe, accept);
                 let id = self.open(version, request, Carrier::Pipe(pipe));
@@ -124,12 +120,18 @@ impl Engine {
         }
     }
 
-    /// Whether there is no place for one more session, or not for one more of this client.
-    fn is_refused(&self, request: &EngineRequest) -> bool {
+    /// Whether there is a place for one more session, and for one more of this client.
+    fn find_place(&self, request: &EngineRequest) -> Result<(), HandshakeRefusal> {
         let most = self.settings.anonymous.sessions_per_ip_max;
         let has_most =
             self.traits.identifies && most > 0 && self.addresses.count(request.peer) >= most;
-        self.is_full() || self.is_stopping || has_most
+        if self.is_stopping {
+            return Err(HandshakeRefusal::Stopping);
+        }
+        if self.is_full() {
+            return Err(HandshakeRefusal::ServerFull);
+        }
+        if has_most { Err(HandshakeRefusal::ClientFull) } else { Ok(()) }
     }
 
     fn greet(&mut self, pipe: PipeId, accept: Accept) {
@@ -139,11 +141,22 @@ impl Engine {
         }
     }
 
-    fn refuse_pipe(&mut self, pipe: PipeId, accept: Accept, status: u16, json: &str) {
-        self.counters.handshakes_refused += 1;
+    fn refuse_http(&mut self, poll: PollId, request: &EngineRequest, why: HandshakeRefusal) {
+        self.refused.push((request.peer, why));
+        self.answer_json(poll, why.status(), why.json());
+    }
+
+    fn refuse_pipe(
+        &mut self,
+        pipe: PipeId,
+        accept: Accept,
+        request: &EngineRequest,
+        why: HandshakeRefusal,
+    ) {
+        self.refused.push((request.peer, why));
         match accept {
             Accept::Write { .. } => {
-                self.outbox.push(pipe, &http::refusal(status, json));
+                self.outbox.push(pipe, &http::refusal(why.status(), why.json()));
                 self.set_role(pipe, Role::Closing);
                 self.shut_pipe(pipe);
             }
@@ -198,6 +211,7 @@ impl Engine {
             assembly: None,
             account: Account::new(trust, identify_by),
             address,
+            peer: request.peer,
             messages_in: 0,
             has_left: false,
             was_disconnected: false,
@@ -216,8 +230,6 @@ impl Engine {
         id
     }
 }
-
-const SERVER_FULL: &str = r#"{"code":6,"message":"Server is full"}"#;
 
 enum Verified {
     New(Version),
@@ -243,31 +255,31 @@ pub enum Admission {
 /// The refusal, with its status and JSON body.
 ///
 /// Spec: TRN-10 to TRN-17.
-pub fn judge(request: &EngineRequest, is_upgrade: bool) -> Result<Admission, EngineError> {
+pub fn judge(request: &EngineRequest, is_upgrade: bool) -> Result<Admission, HandshakeRefusal> {
     let is_get = request.method == Method::Get;
     if request.endpoint == Endpoint::RawEcho {
-        return if is_get { Ok(Admission::RawEcho) } else { Err(EngineError::BadRequest) };
+        return if is_get { Ok(Admission::RawEcho) } else { Err(HandshakeRefusal::BadRequest) };
     }
     if request.transport == Transport::Unknown {
-        return Err(EngineError::TransportUnknown);
+        return Err(HandshakeRefusal::Transport);
     }
     if !request.origin_allowed {
-        return Err(EngineError::Forbidden);
+        return Err(HandshakeRefusal::Origin);
     }
     if request.sid.is_some() {
         // RFC 6455 §4.1: a WebSocket handshake is a GET.
         let is_broken = is_upgrade && !is_get;
-        return if is_broken { Err(EngineError::BadRequest) } else { Ok(Admission::Session) };
+        return if is_broken { Err(HandshakeRefusal::BadRequest) } else { Ok(Admission::Session) };
     }
     if !is_get {
-        return Err(EngineError::BadHandshakeMethod);
+        return Err(HandshakeRefusal::Method);
     }
     if is_upgrade != (request.transport == Transport::Websocket) {
-        return Err(EngineError::BadRequest);
+        return Err(HandshakeRefusal::WrongTransport);
     }
     match request.eio {
         Eio::V3 => Ok(Admission::New(Version::V3)),
         Eio::V4 => Ok(Admission::New(Version::V4)),
-        Eio::Unsupported => Err(EngineError::UnsupportedVersion),
+        Eio::Unsupported => Err(HandshakeRefusal::ProtocolVersion),
     }
 }

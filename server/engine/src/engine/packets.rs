@@ -8,6 +8,7 @@ use super::placeholders;
 use super::session::{Assembly, Beat, Connection};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
+use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{SessionId, SocketId};
 use crate::long_packets::Shortened;
 use crate::now::Now;
@@ -102,6 +103,8 @@ impl Engine {
                 let mut answer = String::new();
                 let message = "Invalid namespace";
                 sio::put_connect_error(&mut answer, version, packet.namespace, message);
+                let peer = session.peer;
+                self.refused.push((peer, HandshakeRefusal::Namespace));
                 return self.emit(id, &answer);
             }
             if packet.kind == sio::Kind::Disconnect {

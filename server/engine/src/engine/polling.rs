@@ -20,8 +20,8 @@ pub(super) const JSON: &str = "application/json";
 const POST_PACKETS_MAX: usize = 1024;
 
 impl Engine {
+    /// Answers a request of a session, which ends or has ended: its end has a reason of its own.
     pub(super) fn refuse_poll(&mut self, poll: PollId, error: EngineError) {
-        self.counters.handshakes_refused += 1;
         let body = Bytes::from_static(error.json().as_bytes());
         self.answers.push((poll, Answer { status: error.status(), content_type: JSON, body }));
     }

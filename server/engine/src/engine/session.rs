@@ -1,5 +1,7 @@
 //! One Engine.IO session.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 use throng_wire::eio::Version;
@@ -84,6 +86,8 @@ pub struct Session {
     pub(crate) account: Account,
     /// While it is anonymous: where its client is counted.
     pub(super) address: Option<AddressId>,
+    /// The client's address.
+    pub(crate) peer: IpAddr,
     pub(crate) messages_in: u64,
     /// The client left its last namespace, so a close that follows was meant.
     pub(crate) has_left: bool,

@@ -254,6 +254,38 @@ async fn an_address_with_a_valid_token_is_known() {
 }
 
 #[tokio::test]
+async fn each_failed_login_is_counted_by_its_reason() {
+    let bench = bench_with(|settings, _| {
+        settings.failures_max = 2;
+        settings.api_per_minute = 6;
+    })
+    .await;
+    bench.register("a@b.c").await;
+    let counted = || {
+        let counters = &bench.deps.counters;
+        let counters = [
+            &counters.logins_wrong,
+            &counters.logins_put_off,
+            &counters.logins_throttled,
+            &counters.logins_busy,
+        ];
+        counters.map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    assert_eq!(log_in(&bench, "a@b.c", "secret", "198.51.100.1").await.json()["errno"], 0);
+    assert_eq!(counted(), [0; 4]);
+    for (wrong, name) in [(1, "a@b.c"), (2, "unknown@b.c"), (3, "unknown@b.c")] {
+        log_in(&bench, name, "guess!", "198.51.100.1").await;
+        assert_eq!(counted(), [wrong, 0, 0, 0]);
+    }
+    assert_eq!(log_in(&bench, "unknown@b.c", "guess!", "198.51.100.1").await.status, 429);
+    assert_eq!(counted(), [3, 1, 0, 0]);
+    assert_eq!(log_in(&bench, "a@b.c", "", "198.51.100.1").await.status, 200);
+    assert_eq!(counted(), [3, 1, 0, 0], "a form that lacks a field is no attempt");
+    assert_eq!(log_in(&bench, "a@b.c", "secret", "198.51.100.1").await.status, 429);
+    assert_eq!(counted(), [3, 1, 1, 0], "the client is over its rate");
+}
+
+#[tokio::test]
 async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated() {
     let bench = bench_with(|_, options| {
         options.password_cost = throng_store::PasswordCost::Standard;
@@ -281,4 +313,6 @@ async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated(
         }
     }
     assert!(refused > 0, "the queue takes one");
+    let busy = &bench.deps.counters.logins_busy;
+    assert_eq!(busy.load(std::sync::atomic::Ordering::Relaxed), refused);
 }

@@ -49,6 +49,9 @@ impl<A: App> Worker<A> {
             let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
             view.extend(self.effects.changes.drain(..));
         }
+        for (client, why) in self.effects.refused.drain(..) {
+            self.config.policy.refusals.note(client, why);
+        }
         for line in self.effects.logs.drain(..) {
             if self.channels.logs.try_send(line).is_err() {
                 self.counters.logs_dropped += 1;

@@ -4,7 +4,9 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use throng_engine::{Accept, App, Endpoint, EngineRequest, Input, PipeId, ShardId, Sid};
+use throng_engine::{
+    Accept, App, Endpoint, EngineRequest, HandshakeRefusal, Input, PipeId, ShardId, Sid,
+};
 use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
@@ -236,6 +238,7 @@ fn read_proxy_header(
     if is_proxy || head.permit.count_for(&client) {
         Ok(len)
     } else {
+        policy.refusals.note(client.ip, HandshakeRefusal::ConnectionsPerIp);
         Err(Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS })
     }
 }
@@ -273,10 +276,14 @@ fn route(
     // Only the rules of RFC 6455; the shard that owns the session judges the rest.
     let key = match upgrade.accept() {
         Ok(key) => key.into(),
-        Err(status) => return Route::Refuse { status, json: EngineError::BadRequest.json() },
+        Err(status) => {
+            policy.refusals.note(engine.peer, HandshakeRefusal::WebsocketFields);
+            return Route::Refuse { status, json: EngineError::BadRequest.json() };
+        }
     };
     let is_proxy = policy.trusted_proxies.trusts(head.peer);
     if is_proxy && !head.permit.count_for(&caller.client) {
+        policy.refusals.note(engine.peer, HandshakeRefusal::ConnectionsPerIp);
         return Route::Refuse { status: 503, json: TOO_MANY_CONNECTIONS };
     }
     // A sid that no shard can own is refused by this one.

@@ -1,6 +1,6 @@
 //! Items of other shards and of the HTTP thread.
 
-use throng_engine::{App, Input, ShardId};
+use throng_engine::{App, HandshakeRefusal, Input, ShardId};
 use throng_wire::http::Peer;
 
 use super::pipe::Pipe;
@@ -57,8 +57,13 @@ impl<A: App> Worker<A> {
                     Input::HttpGone { poll }
                 }
                 ToShard::HasSession { request, answer } => {
+                    let has_session = self.shard.has_session(&request);
+                    if !has_session {
+                        let why = HandshakeRefusal::UnknownSid;
+                        self.config.policy.refusals.note(request.peer, why);
+                    }
                     // The client may have closed its connection.
-                    let _ = answer.send(self.shard.has_session(&request));
+                    let _ = answer.send(has_session);
                     continue;
                 }
                 ToShard::Upgraded(upgraded) => {
