@@ -142,7 +142,7 @@ impl Decoder {
 
     /// Frames so far of the message that is not whole.
     pub fn fragments(&self) -> u32 {
-        match &self.partial {
+        match self.partial.as_deref() {
             Some(Partial { message: Some(message), lent: None, .. }) => message.fragments,
             _ => 0,
         }
