@@ -49,11 +49,11 @@ impl Handler for Tutorial {
         let Ok((name,)) = event.args::<(String,)>() else {
             return socket.ack(event.ack(), ok(false));
         };
-        let (mut room, news) = (socket.room(&name), json!({ "room": name, "id": id }));
+        let (mut room, change) = (socket.room(&name), json!({ "room": name, "id": id }));
         match event.name() {
-            "join" if room.join().is_ok() => room.emit("joined", news),
+            "join" if room.join().is_ok() => room.emit("joined", change),
             "join" => {}
-            "leave" if room.leave() => room.emit("left", news),
+            "leave" if room.leave() => room.emit("left", change),
             _ => return room.ack(event.ack(), ok(false)),
         }
         room.ack_is_in(event.ack(), |is_in| ok(is_in == (event.name() == "join")));

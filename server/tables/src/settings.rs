@@ -304,8 +304,9 @@ pub fn alternatives(words: &[impl Display]) -> String {
 ///
 /// A row is a field with its default, followed by unit and range if it is a number, and by the text
 /// that stands for the default where that depends on the machine (`=> "one per core"`). Its comment
-/// is its description, to which the field's documentation adds default, unit and range. `["limits"]` begins a table of the file, as `[limits]` does there; `[""]` is
-/// the top of the file. Fields after `fixed` cannot be set by the operator.
+/// is its description, to which the field's documentation adds default, unit and range. `["limits"]`
+/// begins a table of the file, as `[limits]` does there; `[""]` is the top of the file. Fields after
+/// `fixed` cannot be set by the operator.
 ///
 /// ```
 /// throng_tables::settings! {

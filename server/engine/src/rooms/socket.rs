@@ -93,7 +93,7 @@ pub struct Room<'a, M = Infallible> {
 
 impl<M> Room<'_, M> {
     /// Asks the room's home to let the client in. `Ok` says that it was asked; a [`super::RoomState`],
-    /// or a limit of rooms with state, may refuse later. [`Room::ack_is_in`] tells the client.
+    /// or a limit of rooms with state, may refuse later. [`Room::ack_is_in`] answers when it has decided.
     ///
     /// # Errors
     /// [`JoinError`] when the client cannot ask; then nothing has happened.

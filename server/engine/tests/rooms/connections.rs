@@ -5,7 +5,7 @@ use throng_engine::{App as _, Eio};
 
 use crate::net::Net;
 
-/// Says hello and goodbye; answers at once or through a room.
+/// Greets who connects and who leaves; answers at once or through a room.
 #[derive(Clone)]
 struct Polite;
 
@@ -26,7 +26,7 @@ impl Handler for Polite {
 
     fn disconnecting(&mut self, socket: &mut Socket<'_>) {
         let id = socket.id();
-        socket.emit("goodbye", id);
+        socket.emit("leaving", id);
         socket.disconnect();
     }
 }
@@ -60,7 +60,7 @@ fn what_is_done_for_the_connection_before_does_not_reach_the_present_one() {
     }
     let (packets, id) = received(&mut net);
     assert_eq!(packets, [format!(r#"40{{"sid":"{id}"}}"#), format!(r#"42["hello","{id}"]"#)]);
-    // Hello, both answers, and the disconnect; goodbye, and its disconnect.
+    // Hello, both answers, and the disconnect; leaving, and its disconnect.
     assert_eq!(unknown(&net), 6);
     net.send(client, r#"421["at once"]"#);
     assert_eq!(received(&mut net).0, [format!(r#"431["{id}"]"#)], "the present one is served");
@@ -84,6 +84,6 @@ fn an_answer_that_comes_from_a_home_does_not_reach_the_next_connection() {
     let answered = packets.iter().filter(|(_, packet)| packet.starts_with("43")).count();
     assert!((1..ROOMS).contains(&answered), "homes are on both shards: {packets:?}");
     assert!(!late.iter().any(|packet| packet.contains(&first)), "{late:?}");
-    let goodbye = 2;
-    assert_eq!(unknown(&net), (ROOMS - answered + goodbye) as u64, "they are counted");
+    let at_leaving = 2;
+    assert_eq!(unknown(&net), (ROOMS - answered + at_leaving) as u64, "they are counted");
 }
