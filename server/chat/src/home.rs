@@ -337,13 +337,7 @@ impl Home {
         }
     }
 
-    fn leave(
-        &mut self,
-        room_id: RoomId,
-        leave: Leave,
-        lanes: &mut Lanes,
-        counters: &mut Counters,
-    ) {
+    fn leave(&mut self, room_id: RoomId, leave: Leave, lanes: &mut Lanes, counters: &mut Counters) {
         let Leave { session, client, membership_id, answer } = leave;
         if !self.rooms.contains_key(&room_id) {
             if let Some(ack) = answer {

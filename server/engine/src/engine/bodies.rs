@@ -103,7 +103,7 @@ impl Engine {
         self.counters.bodies -= 1;
         match reason {
             CloseReason::Limit => {
-                        self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
+                self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
             }
             CloseReason::PollingOverlap => self.refuse_poll(poll, EngineError::BadRequest),
             CloseReason::TransportClose
