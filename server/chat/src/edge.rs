@@ -214,8 +214,10 @@ impl Edge {
                     client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
                 }));
-                if let Some(token) = token.as_deref().and_then(request::token_hash) {
-                    self.identify(session, token, cx);
+                match token.as_deref().map(request::token_hash) {
+                    Some(Some(token)) => self.identify(session, token, cx),
+                    Some(None) => self.log_refused(session, Refusal::Unauthenticated, cx),
+                    None => {}
                 }
             }
             SessionEvent::Connected { session, auth, .. } => self.connected(session, auth, cx),

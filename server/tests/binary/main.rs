@@ -10,4 +10,5 @@ mod metrics;
 mod process;
 mod proxies;
 mod redis;
+mod refusals;
 mod storage;
