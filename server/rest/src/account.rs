@@ -11,7 +11,7 @@ use throng_wire::http::Caller;
 use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
-use crate::{Api, ApiState, Revoked, avatars, session_cookie, validate};
+use crate::{Api, ApiState, OverLimit, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
 const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
@@ -62,7 +62,8 @@ pub(crate) async fn login(
         Err(text) => return Ok(errno(1, text)),
     };
     let attempt = api.attempts.begin(&name, caller.client.ip.into());
-    let attempt = attempt.map_err(Refusal::TooMany)?;
+    let attempt = attempt
+        .map_err(|wait| Refusal::TooMany(OverLimit { setting: "login.failures_max", wait }))?;
     let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await?;
     let Some(user) = verified else {
         attempt.wrong();
