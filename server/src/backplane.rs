@@ -30,6 +30,7 @@ use throng_redis::ingress::Ingress;
 use throng_redis::names::RoomNames;
 use throng_redis::orders::Executor;
 use throng_redis::{Commands, Connector, Failure};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 pub use database::StoreDatabase;
@@ -136,24 +137,46 @@ impl Backplane {
         self.cluster.process()
     }
 
-    /// Makes one call, to find a wrong password at once. An unreachable Redis does not prevent the
-    /// start: it may come back before the clients do.
+    /// Makes one call, to find a wrong password at once.
     ///
     /// # Errors
-    /// [`StartError::RedisLogin`] when Redis rejects the login.
+    /// [`StartError::RedisLogin`] when Redis rejects the login, [`StartError::NoRedis`] when it cannot be reached
+    /// or does not answer as Redis does.
     pub async fn probe(&self) -> Result<(), StartError> {
         let redis = &self.config.redis.url;
         let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
         match self.commands.call(probe).await {
-            Ok(_) => tracing::info!(%redis, "connected to Redis"),
+            Ok(_) => Ok(()),
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
-                return Err(StartError::RedisLogin { url: redis.to_string(), failure });
+                Err(StartError::RedisLogin { url: redis.to_string(), failure })
             }
-            Err(failure) => {
-                tracing::warn!(%redis, %failure, "cannot reach Redis; starting without it");
+            Err(failure) => Err(StartError::NoRedis {
+                url: redis.to_string(),
+                cause: self.cause(&failure).await,
+            }),
+        }
+    }
+
+    /// A failure in words, with what the system says of the first address that cannot be reached.
+    async fn cause(&self, failure: &Failure) -> String {
+        let redis = &self.config.redis;
+        for host in redis.url.hosts() {
+            let at = (host.name.as_str(), host.port);
+            let connected =
+                tokio::time::timeout(redis.connect_timeout(), TcpStream::connect(at)).await;
+            if let Ok(Err(error)) = connected {
+                return format!("{failure} to {}:{}: {error}", host.name, host.port);
             }
         }
-        Ok(())
+        match failure {
+            Failure::Down | Failure::Unexpected if redis.url.is_tls => {
+                format!("{failure}: what listens there does not answer as Redis does over TLS")
+            }
+            Failure::Down | Failure::Unexpected => {
+                format!("{failure}: what listens there does not answer as Redis does")
+            }
+            _ => failure.to_string(),
+        }
     }
 
     /// Starts the thread. `redis`: where it reports how Redis is.

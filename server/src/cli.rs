@@ -14,7 +14,7 @@ Exit status:
    0  stopped on request
    1  stopped on request, but not everything was written
    2  wrong usage of the command line
-  69  io_uring was required and is not usable
+  69  io_uring was required and is not usable; or, of check-config alone, Redis cannot be reached
   70  a shard ended unexpectedly
   71  the address cannot be bound, or the system is out of a resource
   74  the store cannot be opened, or another process has it open
@@ -45,7 +45,9 @@ pub enum Command {
     #[command(after_long_help = format!("{SERVE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Serve(ServeArgs),
     /// Check the configuration as `serve` would read it, try to open the database and to log in at
-    /// Redis, and exit. Changes nothing, and may run next to the server.
+    /// Redis, and exit. Changes nothing, and may run next to the server. What `serve` would refuse is an
+    /// error with the same exit status; so is a Redis that cannot be reached (69), without which `serve`
+    /// would start all the same. What is allowed but odd is a warning.
     #[command(after_long_help = EXIT_CODES)]
     CheckConfig {
         /// Print every setting with its value, unit, range, origin and description; try nothing.

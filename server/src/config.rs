@@ -5,11 +5,13 @@
 
 pub mod docs;
 pub mod environment;
+mod file;
 mod reader;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use figment::providers::{Format, Toml};
@@ -19,6 +21,7 @@ use throng_chat::Settings;
 use throng_engine::Endpoint;
 use throng_mesh::Capacity;
 use throng_redis::names::RoomNames;
+use throng_wire::http::TrustedProxy;
 
 use environment::Environment;
 pub use reader::Shown;
@@ -122,16 +125,16 @@ pub struct Faults(pub Vec<ConfigFault>);
 pub fn load(file: Option<&Path>, flags: Flags) -> Result<(Config, Vec<Shown>), Faults> {
     let mut figment = Figment::new();
     if let Some(file) = file {
-        if !file.is_file() {
-            return Err(Faults(vec![format!("{}: no such file", file.display())]));
-        }
+        file::check(file).map_err(|fault| Faults(vec![fault]))?;
         figment = figment.merge(Toml::file(file));
     }
     let mut environment = Environment::read(std::env::vars_os(), &defaults());
-    let warnings = std::mem::take(&mut environment.warnings);
+    let mut warnings = std::mem::take(&mut environment.warnings);
     let mut faults = std::mem::take(&mut environment.faults);
     let mut reader = Reader::new(figment.merge(environment).merge(flags));
-    let config = Config { warnings, ..read(&mut reader) };
+    let config = read(&mut reader);
+    warnings.extend(config.warnings);
+    let config = Config { warnings, ..config };
     reader.check_unknown();
     reader.faults.append(&mut faults);
     if reader.faults.is_empty() {
@@ -201,6 +204,9 @@ fn read(r: &mut Reader) -> Config {
         "http.proxy_protocol: http.trusted_proxies must name the proxies that send the headers"
             .into()
     });
+    r.fault(admin.listen.is_some_and(|addr| are_one(addr, server.listen)), || {
+        format!("admin.listen: the port is taken by listen ({})", server.listen)
+    });
     let mut ids: Vec<u32> = server.list.iter().map(|room| room.id).collect();
     ids.sort_unstable();
     let has_twins = ids.windows(2).any(|pair| pair[0] == pair[1]);
@@ -222,6 +228,8 @@ fn read(r: &mut Reader) -> Config {
         "redis.lease_ms: must be above redis.connect_timeout_ms and redis.command_timeout_ms together"
             .into()
     });
+
+    let warnings = warnings(&server, &admin);
 
     let mib = |mib: u32| (mib as usize) << 20;
     for (name, most) in [
@@ -267,7 +275,7 @@ fn read(r: &mut Reader) -> Config {
         store: throng_store::Options { image_bytes_max: chat.image_bytes_max as usize, ..store },
         server,
         admin,
-        warnings: Vec::new(),
+        warnings,
         tuning,
         backplane,
         lanes,
@@ -277,4 +285,39 @@ fn read(r: &mut Reader) -> Config {
         config.lift_limits();
     }
     config
+}
+
+/// Whether the second of two sockets would find its address taken.
+fn are_one(one: SocketAddr, other: SocketAddr) -> bool {
+    let has_one_port = one.port() == other.port() && one.port() != 0;
+    let is_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    has_one_port && (one.ip() == other.ip() || (is_all && one.is_ipv4() == other.is_ipv4()))
+}
+
+/// What a setting asks for and another one prevents.
+fn warnings(server: &ServerSettings, admin: &AdminSettings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !admin.public && admin.listen.is_none() {
+        warnings.push(
+            "admin.public is false and admin.listen is not set: /metrics, /ready and /health are served nowhere"
+                .into(),
+        );
+    }
+    let trusts = |is_such: fn(&TrustedProxy) -> bool| {
+        server.trusted_proxies.iter().find(|entry| is_such(&entry.0))
+    };
+    if trusts(|proxy| *proxy == TrustedProxy::Unix).is_some() && server.listen_unix.is_none() {
+        warnings.push(
+            "http.trusted_proxies has \"unix\" and listen_unix is not set: no proxy comes that way"
+                .into(),
+        );
+    }
+    if let Some(all) = trusts(TrustedProxy::is_everyone) {
+        warnings.push(format!(
+            "http.trusted_proxies has {}: every client is a proxy, and limits per address do not hold, because \
+             it may name any address as its own",
+            all.0
+        ));
+    }
+    warnings
 }

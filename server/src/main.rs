@@ -13,6 +13,7 @@ use throng::log;
 use throng::metrics;
 use throng::serve;
 use throng::start::StartError;
+use throng_runtime::descriptors;
 use throng_runtime::lifetime::on_http_thread;
 
 fn main() -> ExitCode {
@@ -48,6 +49,10 @@ fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
     let (config, shown) = load(args.config.as_deref(), args.settings.0)?;
     for warning in &config.warnings {
         eprintln!("throng: warning: {warning}");
+    }
+    let bound = descriptors::bound(config.server.connections_max);
+    if bound.open_files.is_some() {
+        eprintln!("throng: warning: {bound}");
     }
     let text = if is_explained {
         docs::explain(&shown)

@@ -35,6 +35,8 @@ throng_tables::metrics! {
     struct ProcessGauges: u64, "";
 
     Gauge users_online "users": "Users present in at least one room.";
+    Gauge connections_max "connections": "Connections that may be open at once: limits.connections_max, or \
+        what the limit of open files leaves if that is less.";
     Gauge store_queue_depth "jobs": "Appends and saves that wait for a commit.";
     Counter quotas_displaced "users": "Users whose use of a rate was forgotten too early, because others \
         with similar numbers had used more.";
@@ -324,6 +326,7 @@ impl Source {
         ProcessGauges {
             users_online: self.views.users() as u64,
             store_queue_depth: self.store.commit_queue_depth() as u64,
+            connections_max: self.limiter.connections_max().into(),
             connections_websocket: websockets,
             connections_http: u64::from(self.limiter.connections()).saturating_sub(websockets),
             quotas_displaced: self.quotas.displaced(),

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use throng_chat::{Chat, InvalidTokens, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId};
+use throng_chat::{
+    Chat, Exceeded, InvalidTokens, Notice, Numbering, RoomId, Seq, Start, TokenHash, UserId,
+};
 use throng_engine::Keyed;
 use throng_health::{Need, State};
-use throng_rest::{Deps, RestCounters, TakeLookup, TakeUpload};
+use throng_rest::{Deps, OverLimit, RestCounters, TakeLookup, TakeUpload};
 use throng_store::Store;
 use throng_wire::http::ClientKey;
 use tokio::net::{TcpListener, UnixListener};
@@ -29,12 +31,13 @@ use crate::store_thread::StoreThread;
 use crate::store_worker::{self, StoreWorker};
 use throng_runtime::clock::Clock;
 use throng_runtime::clock::unix_ms;
+use throng_runtime::descriptors;
 use throng_runtime::http::{self, HttpSettings, OnRequest, Running};
-use throng_runtime::launch::{Launch, Shards, random, seeds};
-use throng_runtime::lifetime::{StopSignals, raise_descriptor_limit, wait_until_started};
+use throng_runtime::launch::{self, Launch, Shards, random, seeds};
+use throng_runtime::lifetime::{StopSignals, wait_until_started};
 use throng_runtime::limiter::ConnectionLimiter;
 use throng_runtime::link::ToShard;
-use throng_runtime::listen::bind_unix;
+use throng_runtime::listen::{self, bind_unix};
 use throng_runtime::shard::ShardConfig;
 use throng_runtime::stop::{GRACE, stop};
 
@@ -73,7 +76,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let created = u32::try_from(created).unwrap_or(u32::MAX);
     let rooms_to_create = config.chat.auto_create_max.saturating_sub(created);
 
-    let connections_max = raise_descriptor_limit(config.server.connections_max);
+    let connections_max = descriptors::raise_limit(config.server.connections_max);
     let policy = Arc::new(config.policy.clone());
     let launch = Launch {
         listen: config.server.listen,
@@ -139,7 +142,13 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         }),
         take_upload: Arc::new(move |user, bytes| {
             let taken = quotas.take_upload(clock.now(), UserId(user), bytes);
-            taken.map_err(|exceeded| Duration::from_secs(exceeded.wait_s().into()))
+            taken.map_err(|exceeded| OverLimit {
+                setting: match exceeded {
+                    Exceeded::Rate { .. } => "limits.uploads_per_minute",
+                    Exceeded::Bytes { .. } => "limits.user_mib_per_day",
+                },
+                wait: Duration::from_secs(exceeded.wait_s().into()),
+            })
         }),
         counters,
     };
@@ -209,16 +218,32 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     Ok(is_all_written)
 }
 
-/// Checks that what the server needs at its start could be opened: the store, and Redis.
+/// Checks that what the server needs at its start could be opened: its addresses, the store, and Redis.
 ///
 /// # Errors
 /// [`StartError`] of what could not.
 pub async fn check(config: Config) -> Result<(), StartError> {
+    check_system(&config)?;
     let url = config.database_url();
     let checked = throng_store::check(&url, &config.store).await;
     checked.map_err(|error| StartError::open_store(&url, &config.store, error))?;
     if let Some(backplane) = config.backplane {
-        join(backplane).await?;
+        prepare(backplane)?.probe().await?;
+    }
+    Ok(())
+}
+
+/// Checks what the shards ask of the system.
+fn check_system(config: &Config) -> Result<(), StartError> {
+    launch::check_driver(config.tuning.io_driver)?;
+    for addr in [Some(config.server.listen), config.admin.listen].into_iter().flatten() {
+        let bind = |error| throng_runtime::StartError::Bind { addr: addr.to_string(), error };
+        listen::check(addr).map_err(bind)?;
+    }
+    if let Some(path) = &config.server.listen_unix {
+        let addr = path.display().to_string();
+        let bind = |error| throng_runtime::StartError::Bind { addr, error };
+        listen::check_unix(path).map_err(bind)?;
     }
     Ok(())
 }
@@ -261,11 +286,23 @@ fn listen_unix(path: &Path, shards: &Shards<Chat>) -> Result<AbortHandle, StartE
     Ok(tokio::spawn(http::accept_unix(shards.handles.clone(), listener)).abort_handle())
 }
 
-/// Prepares the backplane, and checks that Redis accepts the login.
-async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
+fn prepare(config: BackplaneConfig) -> Result<Backplane, StartError> {
     let seed = throng_cluster::Seed { random: random()?, started_unix_ms: unix_ms() };
-    let backplane = Backplane::new(config, seed)?;
-    backplane.probe().await?;
+    Backplane::new(config, seed)
+}
+
+/// Prepares the backplane, and checks that Redis accepts the login. An unreachable Redis does not prevent the
+/// start: it may come back before the clients do.
+async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
+    let redis = config.redis.url.to_string();
+    let backplane = prepare(config)?;
+    match backplane.probe().await {
+        Ok(()) => tracing::info!(redis, "connected to Redis"),
+        Err(StartError::NoRedis { cause, .. }) => {
+            tracing::warn!(redis, cause, "cannot use Redis; starting without it");
+        }
+        Err(error) => return Err(error),
+    }
     Ok(backplane)
 }
 

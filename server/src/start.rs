@@ -15,6 +15,9 @@ pub enum StartError {
     RedisSettings(String),
     #[error("Redis rejected the login at {url}: {failure}")]
     RedisLogin { url: String, failure: throng_redis::Failure },
+    /// Of `check-config` alone: the server starts without Redis.
+    #[error("cannot use Redis at {url}: {cause}")]
+    NoRedis { url: String, cause: String },
     #[error(transparent)]
     Runtime(#[from] throng_runtime::StartError),
 }
@@ -35,6 +38,7 @@ impl StartError {
         match self {
             StartError::Config(_) | StartError::RedisSettings(_) => 78,
             StartError::RedisLogin { .. } => 77,
+            StartError::NoRedis { .. } => 69,
             StartError::OpenStore { .. } | StartError::Store(_) | StartError::Import(_) => 74,
             StartError::Runtime(error) => error.exit_code(),
         }

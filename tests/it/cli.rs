@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use throng_tests::chat::{Session, register};
-use throng_tests::server::{Plan, fresh_dir, throng};
+use throng_tests::server::{Plan, binary, fresh_dir, throng};
 use throng_tests::{Signal, eventually, http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -98,10 +98,72 @@ fn check_config_tries_what_the_server_would_open() {
 }
 
 #[test]
+fn check_config_refuses_addresses_that_the_server_cannot_bind() {
+    let dir = fresh_dir();
+    let file = dir.join("a-file");
+    fs::write(&file, "").expect("the directory is ours");
+    let file = file.to_string_lossy().into_owned();
+    let in_file = format!("{file}/x.sock");
+    let long = dir.join("x".repeat(120)).to_string_lossy().into_owned();
+    for (flag, value) in [
+        ("--listen-unix", "/nonexistent/x.sock"),
+        ("--listen-unix", &in_file),
+        ("--listen-unix", &file),
+        ("--listen-unix", &long),
+        ("--listen", "192.0.2.1:8090"),
+        ("--admin-listen", "192.0.2.1:8090"),
+    ] {
+        let checked = throng(&["check-config", flag, value]);
+        let served = throng(&["serve", "--listen", "127.0.0.1:0", flag, value]);
+        let says = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert_eq!(checked.status.code(), Some(71), "{flag} {value}: {says}");
+        assert!(says.contains(value), "{says}");
+        if flag != "--listen" {
+            assert_eq!(served.status.code(), Some(71), "{flag} {value}");
+        }
+    }
+    let server = Plan::throng(1).start();
+    let taken = server.address.to_string();
+    let socket = dir.join("x.sock").to_string_lossy().into_owned();
+    let beside = throng(&["check-config", "--listen", &taken, "--listen-unix", &socket]);
+    assert!(beside.status.success(), "{}", String::from_utf8_lossy(&beside.stderr));
+    assert!(!dir.join("x.sock").exists(), "a check creates nothing");
+}
+
+#[test]
+fn check_config_warns_where_the_limit_of_open_files_bounds_the_connections() {
+    for (files, is_warned) in [(1024, true), (4096, false)] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+            .arg(binary("throng"))
+            .args(["check-config", "--limits-connections-max", "2048"])
+            .current_dir(fresh_dir())
+            .output()
+            .expect("there is a shell");
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{says}");
+        assert_eq!(says.contains("the limit of open files, 1024, leaves 512"), is_warned, "{says}");
+        assert_eq!(says.contains("LimitNOFILE"), is_warned, "{says}");
+    }
+}
+
+#[test]
+fn a_refused_request_is_logged_with_its_setting() {
+    let mut server = Plan::throng(1).args(&["--http-api-per-minute", "1"]).start();
+    let ask = || http::get(server.address, "/api/user").status;
+    assert_eq!([ask(), ask(), ask()], [401, 429, 429]);
+    server.signal(Signal::TERM);
+    server.wait(STOP_WITHIN);
+    let log = server.log();
+    let named = log.iter().filter(|line| line.contains("http.api_per_minute is reached"));
+    assert_eq!(named.count(), 1, "{log:#?}");
+}
+
+#[test]
 fn check_config_names_what_is_wrong() {
     let dir = fresh_dir();
     for (name, text, says) in [
-        ("syntax", "[http\n", "http"),
+        ("syntax", "[http\n", "line 1, column 6"),
         ("unknown-key", "[http]\napi_per_minit = 5\n", "api_per_minit"),
         ("unknown-table", "[htttp]\napi_per_minute = 5\n", "htttp"),
         ("type", "[http]\napi_per_minute = \"many\"\n", "api_per_minute"),

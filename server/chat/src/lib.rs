@@ -47,7 +47,7 @@ pub use image::{DataUrl, ImageFault};
 pub use invalid_tokens::{ClientBucket, InvalidTokens};
 pub use numbering::Numbering;
 pub use presence::{Presence, PresenceChange};
-pub use quota::Quotas;
+pub use quota::{Exceeded, Quotas};
 pub use refusal::Refusal;
 pub use report::LogLine;
 pub use room_info::RoomInfo;

@@ -92,6 +92,16 @@ pub enum AddressError {
     Option,
 }
 
+impl Address {
+    /// The servers that are asked first.
+    pub fn hosts(&self) -> &[Host] {
+        match &self.topology {
+            Topology::Single(host) => std::slice::from_ref(host),
+            Topology::Sentinel { hosts, .. } | Topology::Cluster(hosts) => hosts,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 

@@ -12,7 +12,7 @@ use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
 use crate::login_failure::LoginFailure;
-use crate::{Api, ApiState, Revoked, avatars, session_cookie, validate};
+use crate::{Api, ApiState, OverLimit, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
 const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
@@ -66,7 +66,7 @@ pub(crate) async fn login(
     let failed = |why: LoginFailure| why.note(&api.deps.counters, caller.client.ip);
     let attempt = attempt.map_err(|wait| {
         failed(LoginFailure::PutOff);
-        Refusal::TooMany(wait)
+        Refusal::TooMany(OverLimit { setting: "login.failures_max", wait })
     })?;
     let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await;
     let verified = verified.inspect_err(|error| failed(LoginFailure::from(error)))?;

@@ -1,12 +1,13 @@
 //! Responses in the formats of the original application.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use throng_store::StoreError;
+use throng_wire::http::ExceededSetting;
+
+use crate::OverLimit;
 
 /// Why a request of any route was refused.
 #[derive(Debug)]
@@ -17,18 +18,18 @@ pub(crate) enum Refusal {
     TooLarge,
     /// The body does not arrive in time.
     TooSlow,
-    /// The user has too much under way.
-    TooMuch,
-    /// All have too much under way, and this is among the largest.
-    Full,
+    /// The user has too much under way, for this setting.
+    TooMuch(&'static str),
+    /// All have too much under way, for this setting, and this is among the largest.
+    Full(&'static str),
     /// A page of another origin may not do this.
     Forbidden,
     /// The body has another content type than the route takes.
     NotJson,
     /// The body is truncated, or not of its content type.
     BadBody,
-    /// The client, or whom it asks for, has asked too often; it may ask again after this time.
-    TooMany(Duration),
+    /// The client, or whom it asks for, has asked too often.
+    TooMany(OverLimit),
     /// The store is busy or failed; the client may retry.
     Store(StoreError),
 }
@@ -45,17 +46,18 @@ impl IntoResponse for Refusal {
             Self::Unauthenticated => message(StatusCode::UNAUTHORIZED, "Unauthenticated."),
             Self::TooLarge => message(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
             Self::TooSlow => message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-            Self::TooMuch => message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts."),
-            Self::Full => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            Self::TooMuch(setting) => {
+                naming(setting, message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts."))
+            }
+            Self::Full(setting) | Self::Store(StoreError::Busy(setting)) => {
+                naming(setting, message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"))
+            }
             Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotJson => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             Self::BadBody => message(StatusCode::BAD_REQUEST, "Bad Request"),
-            Self::TooMany(wait) => too_many(wait),
+            Self::TooMany(over) => too_many(over),
             Self::Store(error) => {
-                // Those who flood the server do not fill its log.
-                if !matches!(error, StoreError::Busy) {
-                    tracing::warn!(%error, "a request failed in the store");
-                }
+                tracing::warn!(%error, "a request failed in the store");
                 message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
             }
         }
@@ -63,10 +65,16 @@ impl IntoResponse for Refusal {
 }
 
 /// Spec: REST-8, LIM-35.
-pub(crate) fn too_many(wait: Duration) -> Response {
+pub(crate) fn too_many(over: OverLimit) -> Response {
     let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.");
-    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let seconds = over.wait.as_millis().div_ceil(1000).max(1);
     response.headers_mut().insert(header::RETRY_AFTER, number(seconds));
+    naming(over.setting, response)
+}
+
+/// Who serves the request logs the setting, and not each time: those who flood the server do not fill its log.
+fn naming(setting: &'static str, mut response: Response) -> Response {
+    response.extensions_mut().insert(ExceededSetting(setting));
     response
 }
 

@@ -100,8 +100,9 @@ impl From<Cause> for Refusal {
         match cause {
             Cause::TooLarge => Refusal::TooLarge,
             Cause::TooSlow => Refusal::TooSlow,
-            Cause::OfUser => Refusal::TooMuch,
-            Cause::OfUsers | Cause::OfStrangers => Refusal::Full,
+            Cause::OfUser => Refusal::TooMuch("http.uploads_mib_per_user_max"),
+            Cause::OfUsers => Refusal::Full("http.uploads_mib_max"),
+            Cause::OfStrangers => Refusal::Full("http.uploads_mib_anonymous_max"),
         }
     }
 }

@@ -32,8 +32,17 @@ pub type PresenceOfRooms = Arc<dyn Fn(u32, &[u32]) -> Vec<RoomPresence> + Send +
 /// Called after every request with its route (not its path) and the status of its response.
 pub type OnRequest = Arc<dyn Fn(&str, u16) + Send + Sync>;
 
-/// Books an upload of so many bytes (second) for a user (first), or answers how long they have to wait.
-pub type TakeUpload = Arc<dyn Fn(u32, u64) -> Result<(), Duration> + Send + Sync>;
+/// A limit that a client or a user has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverLimit {
+    /// Its key.
+    pub setting: &'static str,
+    /// Until the same would be allowed.
+    pub wait: Duration,
+}
+
+/// Books an upload of so many bytes (second) for a user (first), or answers what it is over.
+pub type TakeUpload = Arc<dyn Fn(u32, u64) -> Result<(), OverLimit> + Send + Sync>;
 
 /// Books the look-up of a token for a client, or answers how long it has to wait.
 pub type TakeLookup = Arc<dyn Fn(ClientKey) -> Result<(), Duration> + Send + Sync>;

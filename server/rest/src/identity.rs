@@ -8,10 +8,10 @@ use serde_json::Value;
 use throng_store::{UserRow, hash_token};
 use throng_wire::http::ClientKey;
 
-use crate::ApiState;
 use crate::answer::Refusal;
 use crate::input::{Body, client, query_value};
 use crate::session_cookie;
+use crate::{ApiState, OverLimit};
 
 /// An authenticated user, and by what.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Presented {
         let deps = &api.deps;
         (deps.take_lookup)(client).map_err(|wait| {
             deps.counters.token_lookups_refused.fetch_add(1, Relaxed);
-            Refusal::TooMany(wait)
+            Refusal::TooMany(OverLimit { setting: "limits.invalid_tokens_per_s", wait })
         })?;
         let user = match self {
             Self::Api(hash) => deps.store.authenticate(hash).await,

@@ -58,9 +58,9 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use counters::RestCounters;
-pub use deps::{Deps, OnRequest, Revoked, RoomPresence, TakeLookup, TakeUpload};
+pub use deps::{Deps, OnRequest, OverLimit, Revoked, RoomPresence, TakeLookup, TakeUpload};
 pub use request_log::redact;
-pub use settings::Settings;
+pub use settings::{RobotUrl, Settings};
 
 use attempts::Attempts;
 use bodies::Bodies;

@@ -14,6 +14,7 @@ use crate::Api;
 use crate::answer::{Refusal, ok};
 use crate::identity::identify;
 use crate::input::query_value;
+use crate::settings::RobotUrl;
 
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 const INFO_CHARS_MAX: usize = 1000;
@@ -27,13 +28,13 @@ const CODE_UNAVAILABLE: u32 = 40_002;
 
 pub(crate) struct Robot {
     /// With `{info}` for the question and `{id}` for the user.
-    url: Option<String>,
+    url: Option<RobotUrl>,
     agent: ureq::Agent,
     slots: Arc<Semaphore>,
 }
 
 impl Robot {
-    pub fn new(url: Option<String>) -> Self {
+    pub fn new(url: Option<RobotUrl>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             // The operator configured one place; a response must not redirect us to another.
@@ -51,7 +52,7 @@ impl Robot {
             );
         };
         let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let url = template.replace("{info}", &encode(info)).replace("{id}", &encode(id));
+        let url = template.with(&encode(info), &encode(id));
         let agent = self.agent.clone();
         let Ok(permit) = self.slots.clone().try_acquire_owned() else {
             return answer_text(CODE_UNAVAILABLE, "The robot is busy.");

@@ -1,6 +1,9 @@
 //! Settings of the REST API and the static files.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use throng_tables::settings::{Kind, Raw, Value};
 
 throng_tables::settings! {
     /// Bounds and choices.
@@ -18,7 +21,7 @@ throng_tables::settings! {
     /// Requests to `/api` of one user, whatever tokens they have; 0: no limit.
     api_per_user_per_minute: u32 = 600, "requests per minute", 0..=1 << 20;
     /// URL that `/api/robot` asks, with {info} and {id} in it; its answer is passed on.
-    robot_url: Option<String> = None => "canned answer";
+    robot_url: Option<RobotUrl> = None => "canned answer";
     /// Always mark the session cookie `Secure`. It is marked in any case when a trusted proxy says that
     /// the client speaks HTTPS.
     cookie_secure: bool = false;
@@ -56,4 +59,54 @@ throng_tables::settings! {
     request_timeout_ms: u32 = 30_000;
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
     allowed_origins: Vec<String> = Vec::new();
+}
+
+/// A URL with `{info}` and `{id}` in it. Its `Debug` form hides user, password and parameters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RobotUrl(String);
+
+impl RobotUrl {
+    /// `None` for what no request can be sent to.
+    #[must_use]
+    pub fn new(template: &str) -> Option<RobotUrl> {
+        let url = url::Url::parse(&fill(template, "x", "1")).ok()?;
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        is_http.then(|| RobotUrl(template.to_owned()))
+    }
+
+    /// Arguments are encoded already.
+    pub(crate) fn with(&self, info: &str, id: &str) -> String {
+        fill(&self.0, info, id)
+    }
+}
+
+fn fill(template: &str, info: &str, id: &str) -> String {
+    template.replace("{info}", info).replace("{id}", id)
+}
+
+impl fmt::Debug for RobotUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.show())
+    }
+}
+
+impl Value for RobotUrl {
+    type Bounds = ();
+    const KIND: Kind = Kind::Text;
+
+    fn allowed((): &()) -> String {
+        "a URL of http or https".to_owned()
+    }
+
+    fn read(raw: &Raw, (): &()) -> Option<RobotUrl> {
+        RobotUrl::new(raw.text()?)
+    }
+
+    fn show(&self) -> String {
+        throng_store::without_secrets(&self.0)
+    }
+
+    fn show_wrong(raw: &Raw) -> String {
+        raw.text().map_or_else(|| "no text".to_owned(), throng_store::without_secrets)
+    }
 }

@@ -19,7 +19,7 @@ use throng_wire::http::{Caller, ClientKey};
 use crate::answer::{number, too_many};
 use crate::identity::{LookedUp, Presented, presented};
 use crate::login_failure::LoginFailure;
-use crate::{Api, ApiState, Settings};
+use crate::{Api, ApiState, OverLimit, Settings};
 
 type Limiter<K> =
     RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
@@ -47,6 +47,7 @@ struct Accepted {
 struct Bucket<K: std::hash::Hash + Eq + Clone> {
     limiter: Limiter<K>,
     clock: DefaultClock,
+    setting: &'static str,
     per_minute: NonZeroU32,
 }
 
@@ -61,22 +62,25 @@ struct Judged {
 /// The limit that a request counts for, and how many more it allows now or how long it has to wait.
 struct Taken {
     per_minute: NonZeroU32,
-    remaining: Result<u32, Duration>,
+    remaining: Result<u32, OverLimit>,
 }
 
 impl<K: std::hash::Hash + Eq + Clone> Bucket<K> {
     /// `None` without a limit.
-    fn new(per_minute: u32) -> Option<Self> {
+    fn new(setting: &'static str, per_minute: u32) -> Option<Self> {
         let per_minute = NonZeroU32::new(per_minute)?;
         let limiter = RateLimiter::keyed(Quota::per_minute(per_minute))
             .with_middleware::<StateInformationMiddleware>();
-        Some(Self { limiter, clock: DefaultClock::default(), per_minute })
+        Some(Self { limiter, clock: DefaultClock::default(), setting, per_minute })
     }
 
     fn take(&self, key: &K) -> Taken {
         let remaining = match self.limiter.check_key(key) {
             Ok(state) => Ok(state.remaining_burst_capacity()),
-            Err(refused) => Err(refused.wait_time_from(self.clock.now())),
+            Err(refused) => {
+                let wait = refused.wait_time_from(self.clock.now());
+                Err(OverLimit { setting: self.setting, wait })
+            }
         };
         Taken { per_minute: self.per_minute, remaining }
     }
@@ -85,8 +89,8 @@ impl<K: std::hash::Hash + Eq + Clone> Bucket<K> {
 impl Throttle {
     pub fn new(settings: &Settings) -> Self {
         Self {
-            clients: Bucket::new(settings.api_per_minute),
-            users: Bucket::new(settings.api_per_user_per_minute),
+            clients: Bucket::new("http.api_per_minute", settings.api_per_minute),
+            users: Bucket::new("http.api_per_user_per_minute", settings.api_per_user_per_minute),
             accepted: Mutex::default(),
             checks: AtomicU32::new(0),
         }
@@ -169,11 +173,11 @@ pub(crate) async fn check(
     let Some(taken) = taken else { return next.run(request).await };
     let mut response = match taken.remaining {
         Ok(_) => next.run(request).await,
-        Err(wait) => {
+        Err(over) => {
             if logs_in {
                 LoginFailure::Throttled.note(&api.deps.counters, ip);
             }
-            too_many(wait)
+            too_many(over)
         }
     };
     let headers = response.headers_mut();

@@ -77,9 +77,9 @@ struct Upload {
 
 /// Books the upload for its user. Spec: LIM-87, LIM-88, REST-28.
 fn take(api: &ApiState, user: u32, file: &Bytes) -> Result<(), Refusal> {
-    (api.deps.take_upload)(user, file.len() as u64).map_err(|wait| {
+    (api.deps.take_upload)(user, file.len() as u64).map_err(|over| {
         api.deps.counters.uploads_refused.fetch_add(1, Relaxed);
-        Refusal::TooMany(wait)
+        Refusal::TooMany(over)
     })
 }
 

@@ -29,7 +29,7 @@ use throng_engine::App;
 
 use crate::limiter::ConnectionLimiter;
 use crate::link::{Handover, Handovers, ShardHandles, ToShard};
-use crate::rare_warning::RareWarning;
+use crate::rare_warning::RareWarnings;
 use crate::request::HttpPolicy;
 pub use counters::HttpCounters;
 use linger::Lingering;
@@ -84,7 +84,7 @@ struct HttpServer<A: App> {
     heads: Places,
     idle: Places,
     throttle: Throttle,
-    throttled: RareWarning,
+    exceeded: RareWarnings,
 }
 
 /// The task that serves connections. It ends when all shards have ended.
@@ -110,7 +110,7 @@ pub fn start<A: App>(
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         settings,
         next_poll: AtomicU64::new(0),
-        throttled: RareWarning::default(),
+        exceeded: RareWarnings::default(),
     });
     let connections = tokio::spawn(serve_all(http, handovers, stopping));
     Running { connections, accepts: None, stop }

@@ -83,6 +83,15 @@ impl Drop for ReportEnd {
     }
 }
 
+/// Checks that the shards could use the driver.
+///
+/// # Errors
+/// [`StartError::IoUringUnavailable`] for what is demanded and not there.
+pub fn check_driver(driver: IoDriver) -> Result<(), StartError> {
+    let is_missing = driver == IoDriver::IoUring && !shard::is_io_uring_usable();
+    if is_missing { Err(StartError::IoUringUnavailable) } else { Ok(()) }
+}
+
 impl Launch {
     /// Starts all shards; each builds its application on its own thread.
     ///
@@ -98,10 +107,10 @@ impl Launch {
         if self.config.shards == 0 {
             return Err(StartError::NoShards);
         }
-        let is_usable = shard::is_io_uring_usable();
-        match self.config.tuning.io_driver {
-            IoDriver::IoUring if !is_usable => return Err(StartError::IoUringUnavailable),
-            IoDriver::Auto if !is_usable => {
+        let driver = self.config.tuning.io_driver;
+        check_driver(driver)?;
+        match driver {
+            IoDriver::Auto if !shard::is_io_uring_usable() => {
                 tracing::warn!("io_uring is not permitted or not supported here; using epoll");
             }
             IoDriver::Auto | IoDriver::IoUring => tracing::info!("using io_uring"),

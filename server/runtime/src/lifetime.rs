@@ -94,34 +94,3 @@ impl StopSignals {
         }
     }
 }
-
-/// Descriptors reserved for the database, uploads, connections that linger and the server's own needs;
-/// half of them if there are fewer than twice as many.
-const DESCRIPTORS_RESERVED: u64 = 2048;
-
-/// Raises the limit of open files to the hard limit, and returns how many connections may be open:
-/// at most `connections_max`, and few enough that the kernel never refuses a descriptor.
-pub fn raise_descriptor_limit(connections_max: u32) -> u32 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::warn!(%error, "the limit of open files could not be raised");
-            limit.current
-        }
-    };
-    let available = current.map_or(u32::MAX, |current| {
-        let reserved = DESCRIPTORS_RESERVED.min(current / 2);
-        u32::try_from(current - reserved).unwrap_or(u32::MAX).max(1)
-    });
-    if available < connections_max {
-        tracing::info!(
-            configured = connections_max,
-            possible = available,
-            "the limit of open files bounds the connections"
-        );
-    }
-    available.min(connections_max)
-}

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use throng_wire::http::{Client, ClientKey, Forwarded, Peer, TrustedProxies};
 
+use crate::descriptors::ConnectionBound;
 use crate::rare_warning::RareWarning;
 
 /// Counts open connections; all shards share it. A connection keeps its [`Permit`] when it moves to
 /// another thread. Spec: LIM-5, LIM-13, LIM-34.
 pub struct ConnectionLimiter {
-    connections_max: u32,
+    bound: ConnectionBound,
     /// 0 means no limit.
     connections_per_ip_max: u32,
     connections: AtomicU32,
@@ -36,9 +37,12 @@ pub struct ClientPlace {
 
 impl ConnectionLimiter {
     /// `connections_per_ip_max`: 0 is no limit.
-    pub fn new(connections_max: u32, connections_per_ip_max: u32) -> Arc<ConnectionLimiter> {
+    pub fn new(
+        connections_max: impl Into<ConnectionBound>,
+        connections_per_ip_max: u32,
+    ) -> Arc<ConnectionLimiter> {
         Arc::new(ConnectionLimiter {
-            connections_max,
+            bound: connections_max.into(),
             connections_per_ip_max,
             connections: AtomicU32::new(0),
             per_client: Mutex::default(),
@@ -52,16 +56,25 @@ impl ConnectionLimiter {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections that may be open at once.
+    pub fn connections_max(&self) -> u32 {
+        self.bound.connections()
+    }
+
     /// `None` when the server has reached its limit. The connection is not counted for a client yet.
     pub fn admit(self: &Arc<Self>) -> Option<Permit> {
-        let admitted = |count: u32| (count < self.connections_max).then_some(count + 1);
+        let most = self.connections_max();
+        let admitted = |count: u32| (count < most).then_some(count + 1);
         let count = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted);
         if count.is_err() {
             self.is_full.log(|left_out| {
+                let limit = self.bound.limit();
                 tracing::warn!(
-                    connections = self.connections_max,
+                    connections = most,
+                    configured = self.bound.configured,
+                    open_files = self.bound.open_files,
                     left_out,
-                    "connections are refused: limits.connections_max is reached"
+                    "connections are refused: {limit} is reached"
                 );
             });
             return None;

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
 const BACKLOG: i32 = 4096;
@@ -47,6 +48,33 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Finds out whether [`bind`] could bind `addr`, but for another socket that has it now.
+///
+/// # Errors
+/// The error of the operating system: the address is of another machine, or its port is for root.
+pub fn check(addr: SocketAddr) -> io::Result<()> {
+    match socket(addr, false) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Finds out whether [`bind_unix`] could bind `path`, but for a server that listens there now.
+///
+/// # Errors
+/// As the operating system would say it: no such directory, no right to write there, a file that is no socket, a
+/// path that is too long.
+pub fn check_unix(path: &Path) -> io::Result<()> {
+    std::os::unix::net::SocketAddr::from_pathname(path)?;
+    match path.symlink_metadata() {
+        Ok(meta) if !meta.file_type().is_socket() => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) | Err(_) => {}
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)?;
+    if dir.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {

@@ -9,10 +9,11 @@ use throng_mesh::Capacity;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::descriptors;
 use crate::error::StartError;
 use crate::http::{self, HttpSettings};
 use crate::launch::{Launch, seeds};
-use crate::lifetime::{StopSignals, on_http_thread, raise_descriptor_limit, wait_until_started};
+use crate::lifetime::{StopSignals, on_http_thread, wait_until_started};
 use crate::limiter::ConnectionLimiter;
 use crate::request::HttpPolicy;
 use crate::shard::{ShardConfig, Tuning};
@@ -137,7 +138,7 @@ async fn run<A: App>(
     app: A::Settings,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), StartError> {
-    let connections_max = raise_descriptor_limit(options.connections_max);
+    let connections_max = descriptors::raise_limit(options.connections_max);
     let policy = Arc::new(options.policy);
     let launch = Launch {
         listen: options.listen,

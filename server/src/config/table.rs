@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use throng_tables::settings::{Kind, Raw, Value};
 use throng_wire::http::TrustedProxy;
+use tracing_subscriber::filter::LevelFilter;
 
 throng_tables::settings! {
     /// Where and whom the process serves.
@@ -162,8 +163,11 @@ macro_rules! checked_texts {
 
 checked_texts! {
     /// What is logged.
-    LogFilter: "a filter such as info or throng=debug", |text| {
-        tracing_subscriber::EnvFilter::try_new(text).is_ok().then_some(text)
+    LogFilter: "off, error, warn, info, debug or trace, or MODULE=LEVEL for a module, such as \
+        throng=debug; several with commas", |text| {
+        let is_valid = text.split(',').all(is_directive)
+            && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+        is_valid.then_some(text)
     };
     /// A path of HTTP requests, without its trailing slash.
     EnginePath: "paths such as \"/socket.io\"", |text| {
@@ -177,6 +181,17 @@ checked_texts! {
         });
         (is_origin || text == "null").then_some(text)
     };
+}
+
+/// Whether a part of a filter has a level. A bare word that is none would be the name of a module, and all
+/// other modules would be silent.
+fn is_directive(text: &str) -> bool {
+    let (module, level) = text.rsplit_once('=').unwrap_or(("throng", text));
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    !module.is_empty()
+        && module.chars().all(is_of_name)
+        && !level.is_empty()
+        && level.parse::<LevelFilter>().is_ok()
 }
 
 /// A proxy, or a network of them.

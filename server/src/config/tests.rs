@@ -327,3 +327,107 @@ fn the_pages_are_those_of_the_tables() {
         assert!(kept == page, "server/docs/{name} is stale: run `{}`", docs::REGENERATE);
     }
 }
+
+#[test]
+fn a_file_that_is_no_toml_is_a_fault_with_its_place_and_without_its_text() {
+    for (text, place) in [
+        ("[redis]\nurl = \"redis://u:SECRET@h:1\" x\n", "line 2, column 30"),
+        ("[redis]\nurl = 'redis://u:SECRET@h:1\n", "line 2, column "),
+        ("# €\ndatabase = postgres://u:SECRET@h/x\n", "line 2, column "),
+        ("[http]\nrobot_url = \"a\"\nrobot_url = \"http://u:SECRET@h\"\n", "line 3, column "),
+    ] {
+        let faults = faults(text);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains(place), "{place} in {faults:?}");
+        assert!(!faults[0].contains("SECRET") && !faults[0].contains('\n'), "{faults:?}");
+    }
+}
+
+#[test]
+fn the_url_of_the_robot_is_shown_without_its_secrets() {
+    let toml = "[http]\nrobot_url = \"https://u:SECRET@bot.example/ask?key=SECRET&q={info}\"\n";
+    let (config, shown) = load_toml(toml, Flags::default()).expect("it is valid");
+    let text = docs::explain(&shown);
+    assert!(!text.contains("SECRET"), "{text}");
+    assert!(text.contains("https://…@bot.example/ask"), "{text}");
+    assert!(!format!("{:?}", config.rest).contains("SECRET"), "nor in its debug form");
+    for wrong in ["bot.example?key=SECRET", "ftp://u:SECRET@h/x", "https://?SECRET={info}", ""] {
+        let faults = faults(&format!("[http]\nrobot_url = \"{wrong}\"\n"));
+        assert!(faults.len() == 1 && faults[0].contains("a URL of http or https"), "{faults:?}");
+        assert!(!faults[0].contains("SECRET"), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_filter_of_the_log_has_levels() {
+    for right in ["info", "off", "WARN", "throng=debug", "warn,throng_chat::edge=trace,throng=off"]
+    {
+        let toml = format!("log_filter = \"{right}\"\n");
+        assert!(load_toml(&toml, Flags::default()).is_ok(), "{right}");
+    }
+    for wrong in
+        ["verbose", "warning", "err", "info,throng", "throng=loud", "throng=", "=info", "info,", ""]
+    {
+        let faults = faults(&format!("log_filter = \"{wrong}\"\n"));
+        assert!(faults.len() == 1 && faults[0].contains("MODULE=LEVEL"), "{wrong}: {faults:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_list_is_named() {
+    for (toml, wrong) in [
+        ("[http]\ntrusted_proxies = [\"10.0.0.1\", \"nginx.internal\"]\n", "\"nginx.internal\""),
+        ("[http]\nallowed_origins = [\"chat.example\", \"a/b\"]\n", "\"chat.example\", \"a/b\""),
+        ("[http]\nengine_paths = [\"ws\"]\n", "\"ws\""),
+        ("[rooms]\nlist = [{ id = 0, name = \"x\" }]\n", "{ id = 0, name = \"x\" }"),
+        ("[http]\ntrusted_proxies = \"10.0.0.1x\"\n", "\"10.0.0.1x\""),
+    ] {
+        let faults = faults(toml);
+        let end = format!("found {wrong}");
+        assert!(faults.len() == 1 && faults[0].ends_with(&end), "{end}: {faults:?}");
+    }
+}
+
+#[test]
+fn two_sockets_do_not_have_one_address() {
+    for (listen, admin) in [
+        ("127.0.0.1:8090", "127.0.0.1:8090"),
+        ("0.0.0.0:8090", "127.0.0.1:8090"),
+        ("127.0.0.1:8090", "0.0.0.0:8090"),
+        ("[::]:8090", "[::1]:8090"),
+    ] {
+        let faults = faults(&format!("listen = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n"));
+        assert!(faults.len() == 1 && faults[0].starts_with("admin.listen"), "{faults:?}");
+    }
+    for (listen, admin) in [
+        ("127.0.0.1:8090", "127.0.0.1:8091"),
+        ("127.0.0.1:8090", "127.0.0.2:8090"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("0.0.0.0:8090", "[::1]:8090"),
+    ] {
+        let toml = format!("listen = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n");
+        assert!(load_toml(&toml, Flags::default()).is_ok(), "{listen} and {admin}");
+    }
+}
+
+#[test]
+fn what_serves_nothing_is_a_warning() {
+    for (toml, warned) in [
+        ("[admin]\npublic = false\n", "admin.public is false and admin.listen is not set"),
+        ("[http]\ntrusted_proxies = [\"unix\"]\n", "listen_unix is not set"),
+        ("[http]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", "has 0.0.0.0/0"),
+        ("[http]\ntrusted_proxies = [\"::/0\"]\n", "has ::/0"),
+    ] {
+        let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+        let found = &config.warnings;
+        assert!(found.len() == 1 && found[0].contains(warned), "{warned}: {found:?}");
+    }
+    for toml in [
+        "",
+        "[admin]\npublic = false\nlisten = \"127.0.0.1:0\"\n",
+        "listen_unix = \"x.sock\"\n[http]\ntrusted_proxies = [\"unix\", \"10.0.0.0/8\"]\n",
+    ] {
+        let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+        assert_eq!(config.warnings, Vec::<String>::new(), "{toml}");
+    }
+}

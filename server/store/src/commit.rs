@@ -94,7 +94,7 @@ impl Store {
         self.commit_queue().try_send(job).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics().counters.refusals.fetch_add(1, Relaxed);
-                StoreError::Busy
+                StoreError::Busy("commit_queue_max")
             }
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })

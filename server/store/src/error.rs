@@ -6,9 +6,9 @@ use std::sync::Arc;
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A bounded queue is full. Try again later.
-    #[error("the store is busy")]
-    Busy,
+    /// A bounded queue is full: the one of this setting. Try again later.
+    #[error("the store is busy: {0} is reached")]
+    Busy(&'static str),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

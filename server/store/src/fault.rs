@@ -145,7 +145,7 @@ impl StoreError {
             Self::File { error, .. } => Some(StorageFault::of_file(error)),
             Self::Unanswered => Some(StorageFault::Unanswered),
             Self::LowDisk => Some(StorageFault::Full),
-            Self::Busy
+            Self::Busy(_)
             | Self::Closed
             | Self::Migration(_)
             | Self::Corrupt(_)
@@ -165,7 +165,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         }
         StoreError::Corrupt(_) => false,
         StoreError::Database(_)
-        | StoreError::Busy
+        | StoreError::Busy(_)
         | StoreError::Closed
         | StoreError::LowDisk
         | StoreError::Unanswered

@@ -93,15 +93,17 @@ impl Hashers {
                 let _ = reply.send(job(memory));
             }
         });
-        if self.shared.push(urgency, job) {
+        let exceeded = if self.shared.push(urgency, job) {
             match tokio::time::timeout(self.wait_max, answer).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(_)) => return Err(StoreError::Closed),
-                Err(_) => {}
+                Err(_) => "login.hash_timeout_ms",
             }
-        }
+        } else {
+            "login.hash_queue_max"
+        };
         self.shared.metrics.counters.hashes_refused.fetch_add(1, Relaxed);
-        Err(StoreError::Busy)
+        Err(StoreError::Busy(exceeded))
     }
 }
 

@@ -255,7 +255,7 @@ mod tests {
         let release = block(&passwords).await;
         let (first, ()) = tokio::join!(passwords.hash("one".into()), async {
             let second = passwords.hash("two".into()).await;
-            assert!(matches!(second, Err(StoreError::Busy)));
+            assert!(matches!(second, Err(StoreError::Busy("login.hash_queue_max"))));
             drop(release);
         });
         assert!(first.is_ok());
@@ -269,7 +269,7 @@ mod tests {
         let (passwords, metrics) = passwords(options).await;
         let release = block(&passwords).await;
         let late = passwords.hash("one".into()).await;
-        assert!(matches!(late, Err(StoreError::Busy)));
+        assert!(matches!(late, Err(StoreError::Busy("login.hash_timeout_ms"))));
         assert_eq!(metrics.counters.hashes_refused.load(Relaxed), 1);
         drop(release);
         let ran = passwords.hashers.run(Urgency::Other, |_| ()).await;

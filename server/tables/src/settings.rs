@@ -121,8 +121,16 @@ impl Raw {
             Raw::Switch(value) => value.to_string(),
             Raw::Number(number) => number.to_string(),
             Raw::Text(text) => format!("\"{text}\""),
-            Raw::List(_) => "a list".to_owned(),
-            Raw::Table(_) => "a table".to_owned(),
+            Raw::List(items) => {
+                let items: Vec<String> = items.iter().map(Raw::written).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Raw::Table(entries) => {
+                let entry =
+                    |(name, value): (&String, &Raw)| format!("{name} = {}", value.written());
+                let entries: Vec<String> = entries.iter().map(entry).collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
             Raw::Other(text) => text.clone(),
         }
     }
@@ -281,6 +289,13 @@ impl<T: Value<Bounds = ()>> Value for Vec<T> {
     fn show(&self) -> String {
         let shown: Vec<String> = self.iter().map(T::show).collect();
         format!("[{}]", shown.join(", "))
+    }
+
+    /// The wrong ones of a list.
+    fn show_wrong(raw: &Raw) -> String {
+        let Raw::List(items) = raw else { return T::show_wrong(raw) };
+        let wrong = items.iter().filter(|item| T::read(item, &()).is_none());
+        wrong.map(T::show_wrong).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -153,3 +153,10 @@ fn what_happens_is_counted() {
         assert!(text.contains(sample), "{sample} in\n{text}");
     }
 }
+
+#[test]
+fn the_connections_that_may_be_open_are_a_gauge() {
+    let server = Server::throng(&["--shards", "1", "--limits-connections-max", "70"], &[]);
+    let text = server.get("/metrics");
+    assert!(text.contains("\nthrong_connections_max 70\n"), "{text}");
+}

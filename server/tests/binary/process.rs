@@ -1,7 +1,7 @@
 //! A server process and plain clients for it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -31,6 +31,10 @@ impl Server {
 
     pub fn data_dir(&self) -> PathBuf {
         self.0.data_dir()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     pub fn connect(&self) -> TcpStream {

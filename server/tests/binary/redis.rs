@@ -80,6 +80,29 @@ fn a_wrong_password_ends_the_start_and_is_not_repeated() {
 }
 
 #[test]
+fn check_config_fails_without_redis_and_says_why() {
+    let http = Server::throng(&["--shards", "1"], &[]);
+    let port = spare_port().expect("a free port");
+    for (place, cause) in [
+        (format!("127.0.0.1:{port}"), "Connection refused"),
+        (http.address().to_string(), "does not answer as Redis does"),
+        ("redis.invalid:6379".to_owned(), "redis.invalid:6379: "),
+    ] {
+        let url = format!("redis://u:SECRET@{place}");
+        let output = run(&["check-config", "--redis", &url]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{place}: {errors}");
+        let last = errors.lines().last().expect("a sentence");
+        assert!(last.contains(cause) && last.contains(&place), "{cause}: {errors}");
+        assert!(!errors.contains("SECRET"), "{errors}");
+        assert!(output.stdout.is_empty(), "it is not OK");
+    }
+    let redis = Redis::start(&[]);
+    let output = run(&["check-config", "--redis", &redis.url()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn what_another_program_emits_is_delivered() {
     let redis = Redis::start(&[]);
     let server = throng(&redis.url());

@@ -219,6 +219,7 @@ async fn wrong_passwords_from_everywhere_are_put_off_and_the_owner_is_not() {
             if answer.status == 429 {
                 assert_eq!(answer.json(), json!({ "message": "Too Many Attempts." }));
                 assert!(wait_s(&answer) >= 1);
+                assert_eq!(answer.exceeded, "login.failures_max");
             }
             statuses.push(answer.status.as_u16());
         }
@@ -307,6 +308,7 @@ async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated(
             503 => {
                 assert_eq!(answer.json(), json!({ "message": "Service Unavailable" }));
                 assert!(wait_s(&answer) >= 1);
+                assert_eq!(answer.exceeded, "login.hash_queue_max");
                 refused += 1;
             }
             other => panic!("{other}"),

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
 use http_body::Frame;
 use serde_json::{Value, json};
-use throng_rest::Deps;
+use throng_rest::{Deps, OverLimit, RobotUrl};
 use throng_store::NewMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -284,7 +284,11 @@ async fn an_upload_beyond_what_its_user_may_send_is_refused_until_it_is_free_aga
     let deps = Deps {
         take_upload: Arc::new(move |user, bytes| {
             log.lock().expect("lock").push((user, bytes));
-            if user == id { Err(Duration::from_millis(41_500)) } else { Ok(()) }
+            if user == id {
+                let wait = Duration::from_millis(41_500);
+                return Err(OverLimit { setting: "limits.uploads_per_minute", wait });
+            }
+            Ok(())
         }),
         ..bench.deps.clone()
     };
@@ -293,6 +297,7 @@ async fn an_upload_beyond_what_its_user_may_send_is_refused_until_it_is_free_aga
         let refused = bench.send(upload(uri, &token, "1", &png(), "image/png")).await;
         refused.is(429, json!({ "message": "Too Many Attempts." }));
         assert_eq!(refused.header("retry-after"), "42");
+        assert_eq!(refused.exceeded, "limits.uploads_per_minute");
     }
     assert!(!bench.dir.path().join("data/storage").exists(), "nothing was kept");
     let saved = bench.send(upload("/api/file/uploadimg", &other, "1", &png(), "image/png")).await;
@@ -453,6 +458,7 @@ async fn uploads_under_way_are_bounded_and_the_refused_may_be_sent_again() {
     let refused = bench.send(again(&ann)).await;
     refused.is(429, json!({ "message": "Too Many Attempts." }));
     assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(refused.exceeded, "http.uploads_mib_per_user_max");
     let of_bob = begin(&bench, again(&bob));
     while bytes() < 1_400_000 {
         tokio::task::yield_now().await;
@@ -465,6 +471,7 @@ async fn uploads_under_way_are_bounded_and_the_refused_may_be_sent_again() {
     let refused = bench.send(stalled("/api/file/avatar", &"x".repeat(800_000))).await;
     refused.is(503, json!({ "message": "Service Unavailable" }));
     assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(refused.exceeded, "http.uploads_mib_anonymous_max");
     for held in [held, of_bob, of_stranger] {
         assert!(!held.is_finished());
         held.abort();
@@ -491,7 +498,8 @@ async fn a_robot_s_upstream_is_asked_and_its_answer_passed_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = listener.local_addr().expect("address").port();
     let bench = bench_with(|settings, _| {
-        settings.robot_url = Some(format!("http://127.0.0.1:{port}/ask?q={{info}}&u={{id}}"));
+        settings.robot_url =
+            RobotUrl::new(&format!("http://127.0.0.1:{port}/ask?q={{info}}&u={{id}}"));
     })
     .await;
     let (_, token) = user(&bench, "ann@b.c").await;

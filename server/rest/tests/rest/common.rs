@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use throng_rest::{Deps, Revoked, RoomPresence, Settings, router};
 use throng_store::{Options, PasswordCost, Store, UserRow};
-use throng_wire::http::{Caller, Client};
+use throng_wire::http::{Caller, Client, ExceededSetting};
 use tower::ServiceExt;
 
 /// Answer to a request without a valid token.
@@ -37,6 +37,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
+    /// The setting that refused, as the log names it.
+    pub exceeded: &'static str,
 }
 
 impl Answer {
@@ -108,7 +110,12 @@ impl Bench {
         let response = self.api.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("body").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, bytes }
+        let exceeded = parts.extensions.get::<ExceededSetting>().map_or("", |name| name.0);
+        assert!(
+            parts.status != 429 || !exceeded.is_empty(),
+            "a limit that refuses names its setting"
+        );
+        Answer { status: parts.status, headers: parts.headers, bytes, exceeded }
     }
 
     pub async fn get(&self, uri: &str) -> Answer {

@@ -124,6 +124,7 @@ async fn the_throttle_lets_so_many_through_and_not_one_more() {
     }
     let answer = bench.send(from("192.0.2.1", "/api/user")).await;
     answer.is(429, json!({ "message": "Too Many Attempts." }));
+    assert_eq!(answer.exceeded, "http.api_per_minute");
     assert_eq!(answer.header("x-ratelimit-limit"), "3");
     assert_eq!(answer.header("x-ratelimit-remaining"), "0");
     let wait: u32 = answer.header("retry-after").parse().expect("seconds");
@@ -159,6 +160,7 @@ async fn requests_with_a_valid_token_count_for_its_user() {
     assert_eq!(statuses(&bench, "/api/user", &with_token, 4).await, [200, 200, 200, 429]);
     let refused = bench.send(get("/api/user", &with_token)).await;
     assert_eq!((refused.status.as_u16(), refused.header("x-ratelimit-limit")), (429, "3"));
+    assert_eq!(refused.exceeded, "http.api_per_user_per_minute");
     assert!((1..=20).contains(&refused.header("retry-after").parse::<u32>().expect("seconds")));
     // The cookie is another token of the same user.
     let with_cookie = [("cookie", cookie.as_str())];

@@ -274,6 +274,7 @@ async fn tokens_that_are_not_valid_are_counted_for_the_client_and_valid_ones_are
         ] {
             refused.is(429, json!({ "message": "Too Many Attempts." }));
             assert_eq!(refused.header("retry-after"), "2");
+            assert_eq!(refused.exceeded, "limits.invalid_tokens_per_s");
         }
         assert_eq!(lookups(), before, "the store is not asked");
         assert!(bench.deps.counters.token_lookups_refused.load(Relaxed) >= 3);

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use throng_engine::{App, Endpoint};
-use throng_wire::http::{Caller, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
+use throng_wire::http::{Caller, ExceededSetting, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt, service_fn};
@@ -192,9 +192,10 @@ async fn respond<A: App>(
     }
     request.extensions_mut().insert(caller);
     let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
-        http.throttled.log(|left_out| {
-            tracing::warn!(client = %caller.client.ip, left_out, "a request is over a limit of the API");
+    if let Some(&ExceededSetting(setting)) = response.extensions().get() {
+        let client = caller.client.ip;
+        http.exceeded.log(setting, |left_out| {
+            tracing::warn!(%client, left_out, "a request is refused: {setting} is reached");
         });
     }
     response

@@ -76,7 +76,7 @@ struct Clients {
 impl Throttle {
     pub(super) fn new(per_s: u32, counters: Arc<HttpCounters>) -> Throttle {
         Throttle {
-            rate: Rate::per_second(per_s, BURST_S.checked_mul(per_s).unwrap_or(u32::MAX)),
+            rate: Rate::per_second(per_s, BURST_S.saturating_mul(per_s)),
             begun: Instant::now(),
             clients: Mutex::default(),
             turn: tokio::sync::Mutex::default(),

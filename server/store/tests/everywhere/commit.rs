@@ -204,7 +204,7 @@ async fn one_job_beyond_the_queue_is_refused_at_once() {
         (1..=4).map(|seq| bench.store.append(1, Some(seq), vec![text(1, "queued")])).collect();
     assert_eq!(bench.store.commit_queue_depth(), 4);
     let refused = bench.store.append(1, Some(5), vec![text(1, "too many")]).await;
-    assert!(matches!(refused, Err(AppendError::Store(StoreError::Busy))), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::Store(StoreError::Busy(_)))), "{refused:?}");
     assert_eq!(bench.store.metrics().counters.refusals.load(Relaxed), 1);
 }
 

@@ -47,6 +47,10 @@ impl EngineError {
     }
 }
 
+/// The setting whose limit a request is over, as an extension of the answer that refuses it: the log names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExceededSetting(pub &'static str);
+
 /// When a client that was refused may try again, if what refused it cannot know.
 const RETRY_AFTER_S: u32 = 5;
 

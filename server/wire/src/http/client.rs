@@ -98,6 +98,14 @@ impl FromStr for TrustedProxy {
     }
 }
 
+impl TrustedProxy {
+    /// Whether it is all addresses there are.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        matches!(self, TrustedProxy::Network(network) if network.prefix_len() == 0)
+    }
+}
+
 /// Addresses are compared in their canonical form, so networks have it too.
 fn folded(network: IpNet) -> IpNet {
     match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {

@@ -1,0 +1,111 @@
+//! The limit of open files, and how many connections it leaves.
+
+use std::fmt;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors reserved for the database, uploads, connections that linger and the server's own needs;
+/// half of them if there are fewer than twice as many.
+const RESERVED: u64 = 2048;
+
+/// How many connections may be open, and what says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionBound {
+    /// `limits.connections_max`.
+    pub configured: u32,
+    /// The limit of open files, where it leaves fewer.
+    pub open_files: Option<u64>,
+}
+
+impl ConnectionBound {
+    /// `open_files`: their limit; `None` if there is none.
+    fn new(configured: u32, open_files: Option<u64>) -> ConnectionBound {
+        let open_files = open_files.filter(|files| left_by(*files) < configured);
+        ConnectionBound { configured, open_files }
+    }
+
+    /// What bounds, for the log.
+    pub fn limit(&self) -> &'static str {
+        match self.open_files {
+            Some(_) => "the limit of open files",
+            None => "limits.connections_max",
+        }
+    }
+
+    /// Few enough that the kernel never refuses a descriptor.
+    pub fn connections(&self) -> u32 {
+        self.open_files.map_or(self.configured, left_by)
+    }
+}
+
+impl From<u32> for ConnectionBound {
+    fn from(configured: u32) -> ConnectionBound {
+        ConnectionBound { configured, open_files: None }
+    }
+}
+
+/// For the operator: which limit bounds, and how it is raised.
+impl fmt::Display for ConnectionBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (configured, connections) = (self.configured, self.connections());
+        match self.open_files {
+            Some(files) => write!(
+                f,
+                "limits.connections_max is {configured}, but the limit of open files, {files}, leaves \
+                 {connections} connections; raise it (ulimit -Hn, LimitNOFILE of systemd) or lower the setting"
+            ),
+            None => write!(f, "limits.connections_max is {configured}"),
+        }
+    }
+}
+
+fn left_by(open_files: u64) -> u32 {
+    let reserved = RESERVED.min(open_files / 2);
+    u32::try_from(open_files - reserved).unwrap_or(u32::MAX).max(1)
+}
+
+/// What [`raise_limit`] would return.
+pub fn bound(connections_max: u32) -> ConnectionBound {
+    ConnectionBound::new(connections_max, getrlimit(Resource::Nofile).maximum)
+}
+
+/// Raises the limit of open files to the hard limit, and returns how many connections may be open:
+/// at most `connections_max`.
+pub fn raise_limit(connections_max: u32) -> ConnectionBound {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            limit.current
+        }
+    };
+    let bound = ConnectionBound::new(connections_max, current);
+    if bound.open_files.is_some() {
+        tracing::warn!("{bound}");
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_bounds_where_it_leaves_fewer() {
+        for (files, connections, bounds) in [
+            (Some(1024), 512, true),
+            (Some(4096), 2048, true),
+            (Some(20_000), 17_952, true),
+            (Some(62_047), 59_999, true),
+            (Some(62_048), 60_000, false),
+            (None, 60_000, false),
+        ] {
+            let bound = ConnectionBound::new(60_000, files);
+            let found = (bound.connections(), bound.open_files.is_some());
+            assert_eq!(found, (connections, bounds), "{files:?}");
+            assert_eq!(bound.limit() == "the limit of open files", bounds, "{files:?}");
+        }
+    }
+}
