@@ -70,7 +70,7 @@ pub const SKIPS: &[(&[&str], &str)] = &[
     (
         &["LIM-39"],
         "What a server keeps cannot be seen over the wire. The cases `abuse.*` see the memory of a target whose \
-         process they are told (`--server-pid`), and the server's own tests compare each kind of input with the \
+         process is named (`--server-pid`), and the server's own tests compare each kind of input with the \
          bounds.",
     ),
     (

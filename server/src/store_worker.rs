@@ -226,7 +226,7 @@ impl StoreWorker {
             NumberFault::Unknown => AppendFault::Unknown,
         })?;
         let new = count.saturating_sub(repeats.len()) as u64;
-        // Of numbers that Redis has not counted, nothing can be told.
+        // Redis cannot have counted so far.
         let id = |seq| throng_cluster::message_id(room, seq).ok_or(AppendFault::StoreDown);
         let end = first.0.checked_add(new).ok_or(AppendFault::StoreDown)?;
         Ok(Appended {

@@ -125,8 +125,8 @@ fn check_config_refuses_addresses_that_the_server_cannot_bind() {
     let server = Plan::throng(1).start();
     let taken = server.address.to_string();
     let socket = dir.join("x.sock").to_string_lossy().into_owned();
-    let beside = throng(&["check-config", "--listen", &taken, "--listen-unix", &socket]);
-    assert!(beside.status.success(), "{}", String::from_utf8_lossy(&beside.stderr));
+    let unix_too = throng(&["check-config", "--listen", &taken, "--listen-unix", &socket]);
+    assert!(unix_too.status.success(), "{}", String::from_utf8_lossy(&unix_too.stderr));
     assert!(!dir.join("x.sock").exists(), "a check creates nothing");
 }
 

@@ -9,7 +9,7 @@ use crate::ids::{RoomId, SessionId, UserId};
 pub enum LogLine {
     /// It became known whose session it is.
     Identified { session: SessionId, client: IpAddr, user: UserId },
-    /// The client was told that it has shown no valid token, or that its token was not looked up.
+    /// The client was notified that it has shown no valid token, or that its token was not looked up.
     Refused { session: SessionId, client: IpAddr, code: &'static str },
     /// A user's first session entered the room; `online` users are in it now.
     Entered { session: SessionId, client: IpAddr, user: UserId, room: RoomId, online: u32 },

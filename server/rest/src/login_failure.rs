@@ -25,7 +25,7 @@ pub(crate) enum LoginFailure {
 
 impl From<&StoreError> for LoginFailure {
     fn from(error: &StoreError) -> LoginFailure {
-        if matches!(error, StoreError::Busy) { LoginFailure::Busy } else { LoginFailure::Store }
+        if matches!(error, StoreError::Busy(_)) { LoginFailure::Busy } else { LoginFailure::Store }
     }
 }
 

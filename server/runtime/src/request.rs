@@ -26,7 +26,7 @@ pub struct HttpPolicy {
     pub has_proxy_headers: bool,
     /// Logged when a peer that is no listed proxy forwards addresses: an unlisted proxy, or a forger.
     pub untrusted_forwards: Arc<RareWarning>,
-    /// Told of every handshake that is refused.
+    /// Called with every handshake that is refused.
     pub refusals: Arc<Refusals>,
 }
 

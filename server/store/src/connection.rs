@@ -3,6 +3,7 @@
 //! next user of such a connection inherits a transaction that does not exist.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor};
@@ -10,6 +11,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Executor};
 use crate::StoreError;
 use crate::dialect::Dialect;
 use crate::fault::breaks_connection;
+use crate::file::OpenFile;
 
 /// A connection that goes back to its pool if its last use ended well, and is closed otherwise, also
 /// when the future that used it is dropped.
@@ -72,13 +74,19 @@ impl DerefMut for Loan {
 /// A transaction that writes. Dropping it closes its connection, and with it the transaction.
 pub(crate) struct Write {
     loan: Loan,
+    /// The database, if it is a file.
+    file: Option<Arc<OpenFile>>,
 }
 
 impl Write {
-    pub async fn begin(pool: &AnyPool, dialect: Dialect) -> Result<Self, StoreError> {
+    pub async fn begin(
+        pool: &AnyPool,
+        dialect: Dialect,
+        file: Option<Arc<OpenFile>>,
+    ) -> Result<Self, StoreError> {
         let mut loan = Loan::of(pool).await?;
         match loan.execute(dialect.begin()).await {
-            Ok(_) => Ok(Self { loan }),
+            Ok(_) => Ok(Self { loan, file }),
             Err(error) => loan.end(Err(error)),
         }
     }
@@ -86,6 +94,12 @@ impl Write {
     /// # Errors
     /// The database failed; unless its answer is missing, nothing was written.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        if let Some(file) = &self.file
+            && let Err(error) = OpenFile::look(file).await
+        {
+            self.undo(&error).await;
+            return Err(error);
+        }
         match self.loan.execute("COMMIT").await {
             Ok(_) => {
                 self.loan.give_back();

@@ -14,9 +14,10 @@ use throng_health::Dependency;
 
 use crate::connection::{Loan, Write};
 use crate::dialect::{Dialect, Statement};
-use crate::directory::{create_private, mend_database, open_private, refuse_emptied};
+use crate::directory::{create_private, mend_database, open_private, refuse_emptied, with_suffix};
 use crate::disk::take_bytes;
 use crate::fault::is_transient;
+use crate::file::OpenFile;
 use crate::migrations;
 use crate::url::without_secrets;
 use crate::{Options, StoreError, StoreMetrics, Synchronous};
@@ -28,6 +29,9 @@ pub(crate) const ATTEMPTS_MAX: usize = 5;
 /// Enough for the upper pages of every index. The kernel caches the pages below them, and a copy
 /// in each reader would be a third of what an idle connection costs.
 const READER_CACHE_KIB: u32 = 512;
+
+/// Reads a page of any database.
+const READ: &str = "SELECT version FROM _sqlx_migrations WHERE version = 1";
 
 /// Time that a probe waits for SQLite's lock.
 const PROBE_BUSY_TIMEOUT_MS: u32 = 500;
@@ -41,10 +45,20 @@ pub(crate) struct Db {
     readers: AnyPool,
     /// A connection of its own, for a probe.
     probe: Arc<Session>,
+    /// `None` where a server keeps the database.
+    file: Option<OpenDatabase>,
     /// `None` for a file, where only the lock is waited for, up to `busy_timeout`.
     answer_timeout: Option<Duration>,
     pub metrics: Arc<StoreMetrics>,
     health: Dependency,
+}
+
+/// A database that is a file.
+#[derive(Clone, Debug)]
+struct OpenDatabase {
+    file: Arc<OpenFile>,
+    /// One connection that is never used. As long as it is open, SQLite does not remove the log and make another.
+    keeper: AnyPool,
 }
 
 /// How to connect: where to, and the first statements on each connection.
@@ -52,8 +66,6 @@ pub(crate) struct Db {
 struct Session {
     connect: AnyConnectOptions,
     begin: String,
-    /// The database, if it is a file.
-    file: Option<PathBuf>,
 }
 
 impl Session {
@@ -123,11 +135,11 @@ fn file_session(
         }
     );
     let connect = AnyConnectOptions::from_url(&connect.to_url_lossy())?;
-    Ok(Session { connect, begin, file: Some(file.to_owned()) })
+    Ok(Session { connect, begin })
 }
 
 fn server_session(url: &str, begin: String) -> Result<Session, StoreError> {
-    Ok(Session { connect: AnyConnectOptions::from_str(url)?, begin, file: None })
+    Ok(Session { connect: AnyConnectOptions::from_str(url)?, begin })
 }
 
 /// Checks that a database could be opened, and changes nothing.
@@ -181,9 +193,15 @@ impl Db {
     ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
-        let (writer, readers, probe) = match dialect {
-            Dialect::Sqlite => Self::open_file(url, options).await?,
-            Dialect::Postgres | Dialect::Mysql => Self::open_server(url, dialect, options).await?,
+        let (writer, readers, probe, file) = match dialect {
+            Dialect::Sqlite => {
+                let (writer, readers, probe, file) = Self::open_file(url, options).await?;
+                (writer, readers, probe, Some(file))
+            }
+            Dialect::Postgres | Dialect::Mysql => {
+                let (writer, readers, probe) = Self::open_server(url, dialect, options).await?;
+                (writer, readers, probe, None)
+            }
         };
         let answer_timeout = (dialect != Dialect::Sqlite).then_some(options.answer_timeout());
         Ok(Self {
@@ -191,17 +209,18 @@ impl Db {
             writer,
             readers,
             probe: Arc::new(probe),
+            file,
             answer_timeout,
             metrics,
             health,
         })
     }
 
-    /// The pool for writing, the pool for reading, and how a probe connects.
+    /// The pool for writing, the pool for reading, how a probe connects, and the file.
     async fn open_file(
         url: &str,
         options: &Options,
-    ) -> Result<(AnyPool, AnyPool, Session), StoreError> {
+    ) -> Result<(AnyPool, AnyPool, Session, OpenDatabase), StoreError> {
         let file = database_file(url)?;
         if let Some(parent) = file.parent() {
             create_private(parent)?;
@@ -217,9 +236,13 @@ impl Db {
         migrations::of(Dialect::Sqlite).run(&mut first).await?;
         first.close().await?;
         let wait = options.busy_timeout();
+        let reading = session(options.busy_timeout_ms, true)?;
+        let keeper = reading.clone().pool(1, wait);
+        keeper.execute(READ).await?;
+        let open = OpenDatabase { file: Arc::new(OpenFile::new(&file)?), keeper };
         let writer = writing.pool(1, wait);
-        let readers = session(options.busy_timeout_ms, true)?.pool(options.readers, wait);
-        Ok((writer, readers, session(PROBE_BUSY_TIMEOUT_MS, false)?))
+        let readers = reading.pool(options.readers, wait);
+        Ok((writer, readers, session(PROBE_BUSY_TIMEOUT_MS, false)?, open))
     }
 
     async fn open_server(
@@ -240,21 +263,38 @@ impl Db {
 
     /// The database, if it is a file.
     pub fn file(&self) -> Option<&Path> {
-        self.probe.file.as_deref()
+        self.file.as_ref().map(|open| open.file.path())
     }
 
     /// A transaction that writes.
     pub async fn write(&self) -> Result<Write, StoreError> {
-        Write::begin(&self.writer, self.dialect).await
+        self.was_in_place()?;
+        let file = self.file.as_ref().map(|open| Arc::clone(&open.file));
+        Write::begin(&self.writer, self.dialect, file).await
+    }
+
+    /// Looks whether the files are in place.
+    async fn is_in_place(&self) -> Result<(), StoreError> {
+        match &self.file {
+            Some(open) => OpenFile::look(&open.file).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the files were in place when somebody looked last.
+    fn was_in_place(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), |open| open.file.was_in_place())
     }
 
     /// Whether a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
+        self.is_in_place().await?;
         self.write().await?.forget().await
     }
 
     /// Whether the database can be opened and written to, as if for the first time.
     pub async fn probe_thoroughly(&self) -> Result<(), StoreError> {
+        self.is_in_place().await?;
         let write = match self.file() {
             Some(file) => {
                 take_bytes_next_to(file).await?;
@@ -316,6 +356,7 @@ impl Db {
     /// The rows of one `SELECT`, from a connection that reads.
     pub async fn rows(&self, select: Statement) -> Result<Vec<AnyRow>, StoreError> {
         let rows = async {
+            self.was_in_place()?;
             let mut loan = Loan::of(&self.readers).await?;
             let rows = select.fetch_all(&mut *loan).await;
             loan.end(rows)
@@ -339,6 +380,7 @@ impl Db {
         select: Statement,
     ) -> Result<Option<AnyRow>, StoreError> {
         let row = async {
+            self.was_in_place()?;
             let mut loan = Loan::of(pool).await?;
             let row = select.fetch_optional(&mut *loan).await;
             loan.end(row)
@@ -349,6 +391,7 @@ impl Db {
     /// One statement that writes, in a transaction of its own.
     pub async fn execute(&self, change: Statement) -> Result<AnyQueryResult, StoreError> {
         let result = async {
+            self.is_in_place().await?;
             let mut loan = Loan::of(&self.writer).await?;
             let result = change.execute(&mut *loan).await;
             loan.end(result)
@@ -359,6 +402,9 @@ impl Db {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        if let Some(open) = &self.file {
+            open.keeper.close().await;
+        }
     }
 }
 
@@ -367,9 +413,7 @@ async fn take_bytes_next_to(file: &Path) -> Result<(), StoreError> {
     let file = file.to_owned();
     let taken = tokio::task::spawn_blocking(move || {
         let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
-        let mut log = file.clone().into_os_string();
-        log.push("-wal");
-        let reach = length(&file).max(length(Path::new(&log)));
+        let reach = length(&file).max(length(&with_suffix(&file, "-wal")));
         let directory = file.parent().unwrap_or(Path::new("."));
         take_bytes(directory, reach).map_err(|error| StoreError::at(directory, error))
     });

@@ -103,7 +103,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
         .map_err(|error| StoreError::at(path, error))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

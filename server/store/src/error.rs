@@ -34,6 +34,12 @@ pub enum StoreError {
         .0.display()
     )]
     Emptied(PathBuf),
+    /// The file that is open is no longer under its name, or was emptied: what is written to it is lost.
+    #[error(
+        "the database file {} or its log was removed, replaced or emptied while it was open",
+        .0.display()
+    )]
+    Replaced(PathBuf),
     /// Another process has the database open.
     #[error(
         "the database is in use by {}, which holds {}",

@@ -22,6 +22,8 @@ pub enum StorageFault {
     Damaged,
     /// The file or the server may not be used by this user.
     Denied,
+    /// The database file or its log is no longer under its name.
+    Replaced,
     /// Another program holds the database's lock.
     Locked,
     /// No connection to the database.
@@ -37,6 +39,7 @@ impl fmt::Display for StorageFault {
             Self::Io => "the disk reports an I/O error",
             Self::OutOfMemory => "the database is out of memory",
             Self::Damaged => "the database is damaged",
+            Self::Replaced => "the database file or its log was removed or replaced",
             Self::Denied => "access to the storage is denied",
             Self::Locked => "another program locks the database",
             Self::Unreachable => "there is no connection to the database",
@@ -145,6 +148,7 @@ impl StoreError {
             Self::File { error, .. } => Some(StorageFault::of_file(error)),
             Self::Unanswered => Some(StorageFault::Unanswered),
             Self::LowDisk => Some(StorageFault::Full),
+            Self::Replaced(_) => Some(StorageFault::Replaced),
             Self::Busy(_)
             | Self::Closed
             | Self::Migration(_)
@@ -163,7 +167,8 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         StoreError::Database(error) if matches!(error.as_ref(), sqlx::Error::Database(_)) => {
             StorageFault::of_database(error).is_some()
         }
-        StoreError::Corrupt(_) => false,
+        // The connection may be all that keeps the file.
+        StoreError::Corrupt(_) | StoreError::Replaced(_) => false,
         StoreError::Database(_)
         | StoreError::Busy(_)
         | StoreError::Closed
@@ -180,7 +185,12 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
 /// Whether the answer to a COMMIT leaves open what became of the transaction. It does not if another
 /// transaction has won, or a constraint was broken.
 pub(crate) fn leaves_doubt(error: &StoreError) -> bool {
-    let StoreError::Database(error) = error else { return true };
+    let error = match error {
+        StoreError::Database(error) => error,
+        // Found before the COMMIT was sent.
+        StoreError::Replaced(_) => return false,
+        _ => return true,
+    };
     match error.as_ref() {
         sqlx::Error::Database(error) => {
             !is_conflict(error.as_ref()) && matches!(error.kind(), ErrorKind::Other)

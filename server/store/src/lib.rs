@@ -14,7 +14,7 @@
 //! | `load` | another application's data into an empty store |
 //! | `statement`, `dialect` | statements of many rows, what differs between databases |
 //! | `db`, `connection` | the pools, and when a connection is used again |
-//! | `directory`, `disk`, `watch` | who may use the files, what is free, and how all of it is |
+//! | `directory`, `file`, `disk`, `watch` | who may use the files, whether they are in place, what is free, and how all of it is |
 //! | `url`, `options`, `error`, `fault`, `metrics`, `clock` | settings, errors, counters, time |
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod directory;
 mod disk;
 mod error;
 mod fault;
+mod file;
 mod hashers;
 mod images;
 mod job;

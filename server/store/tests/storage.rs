@@ -143,6 +143,55 @@ async fn little_free_space_refuses_messages_and_uploads_and_nothing_else() {
     assert_eq!(bench.health("store"), State::Ok);
 }
 
+/// What becomes of a file under a running server, and how it is put back.
+#[tokio::test]
+async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to() {
+    use std::fs;
+    use std::path::Path;
+    type Change = fn(&Path, &Path);
+    let removed: Change = |file, aside| fs::rename(file, aside).expect("rename");
+    let replaced: Change = |file, aside| {
+        fs::rename(file, aside).expect("rename");
+        fs::copy(aside, file).expect("copy");
+    };
+    for (name, change) in [
+        ("throng.db", removed),
+        ("throng.db", replaced),
+        ("throng.db-wal", removed),
+        ("throng.db-wal", replaced),
+    ] {
+        let bench = bench().await;
+        let user = bench.user("ann@example.org").await.id;
+        all_writes_work(&bench, user, 1).await;
+        let (file, aside) = (bench.dir.path().join(name), bench.dir.path().join("aside"));
+        change(&file, &aside);
+        // At once, and not only after a look.
+        let refused = bench.store.append(1, None, vec![text(user, "lost")]).await;
+        assert!(
+            refused.as_ref().is_err_and(|error| error.to_string().contains("removed, replaced")),
+            "{name}: {refused:?}"
+        );
+        let reason = State::Down("the database file or its log was removed or replaced".into());
+        bench.until("store", DOWN_WITHIN, |state| *state == reason).await;
+        for (what, outcome) in writes(&bench.store, user, 2).await {
+            assert!(outcome.is_err(), "{name}: {what}");
+        }
+        assert!(bench.store.reads(user).await.is_err(), "what is read is not what is there");
+        fs::rename(&aside, &file).expect("put it back");
+        bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+        all_writes_work(&bench, user, 3).await;
+        change(&file, &aside);
+        bench.until("store", DOWN_WITHIN, |state| *state == reason).await;
+        assert!(!bench.store.close().await, "not everything was written");
+    }
+    let bench = bench().await;
+    let user = bench.user("ann@example.org").await.id;
+    fs::write(bench.dir.path().join("throng.db"), "").expect("empty it");
+    assert!(bench.store.append(1, None, vec![text(user, "lost")]).await.is_err());
+    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    assert!(!bench.store.close().await, "not everything was written");
+}
+
 async fn open_error(url: &str, options: Options) -> StoreError {
     let begun = Instant::now();
     let opened = Store::open(url, options.clone()).await.map(drop);

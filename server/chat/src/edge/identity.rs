@@ -35,7 +35,7 @@ impl Edge {
         match self.ask_for(session, token, cx) {
             Ok(()) => self.wait_for(session, Awaited::Identity(token), cx),
             Err(refused) => {
-                // Before CONNECT the client does not hear of it.
+                // Before CONNECT the client is not notified.
                 self.live(session).put_off = Some(Box::new(token));
                 self.refuse(session, &EventName::Login, refused, None, cx);
             }
