@@ -183,7 +183,7 @@ checked_texts! {
     };
 }
 
-/// Whether a part of a filter has a level. A bare word that is none would be the name of a module, and all
+/// Whether a part of a filter has a level. Any other bare word would be the name of a module, and all
 /// other modules would be silent.
 fn is_directive(text: &str) -> bool {
     let (module, level) = text.rsplit_once('=').unwrap_or(("throng", text));
