@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use throng_kit::Program;
 use throng_tests::chat::{Session, register};
 use throng_tests::server::{Plan, binary, fresh_dir, throng};
 use throng_tests::{Signal, eventually, http};
@@ -125,16 +126,17 @@ fn check_config_refuses_addresses_that_the_server_cannot_bind() {
     let server = Plan::throng(1).start();
     let taken = server.address.to_string();
     let socket = dir.join("x.sock").to_string_lossy().into_owned();
-    let unix_too = throng(&["check-config", "--listen", &taken, "--listen-unix", &socket]);
-    assert!(unix_too.status.success(), "{}", String::from_utf8_lossy(&unix_too.stderr));
+    let next_to_it = throng(&["check-config", "--listen", &taken, "--listen-unix", &socket]);
+    assert!(next_to_it.status.success(), "{}", String::from_utf8_lossy(&next_to_it.stderr));
     assert!(!dir.join("x.sock").exists(), "a check creates nothing");
 }
 
 #[test]
 fn check_config_warns_where_the_limit_of_open_files_bounds_the_connections() {
     for (files, is_warned) in [(1024, true), (4096, false)] {
-        let output = std::process::Command::new("sh")
-            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+        let output = Program::Prlimit
+            .command()
+            .arg(format!("--nofile={files}:{files}"))
             .arg(binary("throng"))
             .args(["check-config", "--limits-connections-max", "2048"])
             .current_dir(fresh_dir())
@@ -240,8 +242,7 @@ fn a_silent_connection_does_not_hold_up_the_stop() {
 #[test]
 fn the_log_has_join_leave_and_end_but_no_secret() {
     for format in ["text", "json"] {
-        let mut server =
-            Plan::throng(2).args(&["--log", format]).env("THRONG_LOG_FILTER", "debug").start();
+        let mut server = Plan::throng(2).args(&["--log", format]).env("RUST_LOG", "debug").start();
         let user = register(server.address, "logged");
         let path = format!("/socket.io/?EIO=3&transport=websocket&api_token={}", user.token);
         let mut old = throng_tests::ws::Ws::open(server.address, &path);

@@ -60,7 +60,7 @@ programs! {
     Nice            "nice"               in "coreutils",        Everything: "starves the load generator";
     Rustc           "rustc"              in "rustup",           Everything: "names its version in results";
     Nsenter         "nsenter"            in "util-linux",       Everything: "starts a second server on a test's disk";
-    Prlimit         "prlimit"            in "util-linux",       Everything: "keeps a server from writing files";
+    Prlimit         "prlimit"            in "util-linux",       Everything: "lowers the limits of a server";
     Setpriv         "setpriv"            in "util-linux",       Everything: "starts servers as another user and ends them with us";
     Setsid          "setsid"             in "util-linux",       Everything: "starts the nodes under test";
     Unshare         "unshare"            in "util-linux",       Everything: "gives a server a disk of its own";
