@@ -453,3 +453,24 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use throng_health::{Health, Need};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_reads_over_the_connections_that_read() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let health = Health::default().depends_on("store", Need::Required);
+        let url = options.default_url();
+        let db = Db::open(&url, &options, Arc::default(), health).await.expect("open");
+        db.probe_lightly().await.expect("it reads and writes");
+        db.readers.close().await;
+        db.write().await.expect("it writes").forget().await.expect("rollback");
+        db.probe_lightly().await.expect_err("it does not read");
+        db.probe_thoroughly().await.expect_err("nor does it now");
+    }
+}
