@@ -42,6 +42,7 @@ mod settings;
 mod socket_io;
 mod stored_files;
 mod throttle;
+mod time_limit;
 mod uploads;
 mod validate;
 
@@ -49,8 +50,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 use throng_wire::http::retry_after_s;
@@ -66,6 +67,7 @@ use attempts::Attempts;
 use bodies::Bodies;
 use robot::Robot;
 use throttle::Throttle;
+use time_limit::time_limit;
 
 /// State of the handlers.
 type Api = Arc<ApiState>;
@@ -168,18 +170,6 @@ pub fn router(deps: Deps) -> Router {
 
 fn millis(ms: u32) -> Duration {
     Duration::from_millis(u64::from(ms))
-}
-
-/// Ends a request after a time limit, because a client may send its body slowly.
-async fn time_limit(
-    State(timeout): State<Duration>,
-    request: axum::extract::Request,
-    next: axum::middleware::Next,
-) -> axum::response::Response {
-    match tokio::time::timeout(timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => answer::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-    }
 }
 
 /// The original client puts tokens into query strings, so its URLs must not leave the origin. Refusals

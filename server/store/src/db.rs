@@ -33,6 +33,12 @@ const READER_CACHE_KIB: u32 = 512;
 /// Reads a page of any database.
 const READ: &str = "SELECT version FROM _sqlx_migrations WHERE version = 1";
 
+/// Makes a file of a megabyte, and undoes it: a change of a row fits where a message does not. What hinders it other
+/// than the storage, such as a right that is missing, says nothing.
+const EXTEND: &str = "BEGIN; \
+     CREATE TABLE throng_probe AS SELECT repeat('x', 900) AS x FROM generate_series(1, 1100); \
+     ROLLBACK";
+
 /// Time that a probe waits for SQLite's lock.
 const PROBE_BUSY_TIMEOUT_MS: u32 = 500;
 
@@ -151,10 +157,10 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
     let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
     let (session, select) = if dialect == Dialect::Sqlite {
         let file = database_file(url)?;
+        refuse_emptied(&file)?;
         if !file.exists() {
             return Ok(());
         }
-        refuse_emptied(&file)?;
         // As the server opens it, since SQLite would be content with a file it may only read.
         std::fs::OpenOptions::new()
             .read(true)
@@ -286,10 +292,18 @@ impl Db {
         self.file.as_ref().map_or(Ok(()), |open| open.file.was_in_place())
     }
 
-    /// Whether a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
+    /// Whether rows can be read and a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
         self.is_in_place().await?;
-        self.write().await?.forget().await
+        self.write().await?.forget().await?;
+        self.probe_reading().await
+    }
+
+    /// Over a connection as the callers have.
+    async fn probe_reading(&self) -> Result<(), StoreError> {
+        let mut loan = Loan::of(&self.readers).await?;
+        let read = loan.execute(READ).await;
+        loan.end(read).map(drop)
     }
 
     /// Whether the database can be opened and written to, as if for the first time.
@@ -306,8 +320,14 @@ impl Db {
         };
         let mut connection = self.probe.open().await?;
         connection.execute(write).await?;
+        if self.dialect == Dialect::Postgres
+            && let Err(error) = connection.execute(EXTEND).await.map_err(StoreError::from)
+            && error.storage_fault().is_some()
+        {
+            return Err(error);
+        }
         connection.close().await?;
-        Ok(())
+        self.probe_reading().await
     }
 
     /// The answer, if it comes within [`Options::answer_timeout`].
@@ -432,4 +452,25 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_health::{Health, Need};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_reads_over_the_connections_that_read() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let health = Health::default().depends_on("store", Need::Required);
+        let url = options.default_url();
+        let db = Db::open(&url, &options, Arc::default(), health).await.expect("open");
+        db.probe_lightly().await.expect("it reads and writes");
+        db.readers.close().await;
+        db.write().await.expect("it writes").forget().await.expect("rollback");
+        db.probe_lightly().await.expect_err("it does not read");
+        db.probe_thoroughly().await.expect_err("nor does it now");
+    }
 }

@@ -56,8 +56,9 @@ pub(crate) fn open_private(file: &Path) -> Result<File, StoreError> {
     Ok(opened)
 }
 
-/// Checks that a directory can be used or created, and changes nothing.
-pub(crate) fn check(directory: &Path) -> Result<(), StoreError> {
+/// Checks that a directory can be used or created, and changes nothing. Answers it, or the one in which it would be
+/// created.
+pub(crate) fn check(directory: &Path) -> Result<PathBuf, StoreError> {
     let absolute =
         std::path::absolute(directory).map_err(|error| StoreError::at(directory, error))?;
     let existing = absolute.ancestors().find(|ancestor| ancestor.exists());
@@ -66,7 +67,8 @@ pub(crate) fn check(directory: &Path) -> Result<(), StoreError> {
         return Err(StoreError::at(existing, ErrorKind::NotADirectory.into()));
     }
     access(existing, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| StoreError::at(existing, error.into()))
+        .map_err(|error| StoreError::at(existing, error.into()))?;
+    Ok(existing.to_owned())
 }
 
 /// Takes the rights of other users from a directory that an earlier version created.
@@ -110,8 +112,13 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Refuses a database of no bytes among other files: it was emptied, and a new one would replace what
-/// can still be restored. An interrupted first start leaves an empty file alone.
+/// can still be restored. An interrupted first start leaves an empty file alone. Refuses none at all next to a log,
+/// whose content a new one would delete.
 pub(crate) fn refuse_emptied(database: &Path) -> Result<(), StoreError> {
+    let log = fs::metadata(with_suffix(database, "-wal"));
+    if !database.exists() && log.is_ok_and(|log| log.len() > 0) {
+        return Err(StoreError::Emptied(database.to_owned()));
+    }
     let is_empty = fs::metadata(database).is_ok_and(|file| file.is_file() && file.len() == 0);
     let Some(directory) = database.parent().filter(|_| is_empty) else { return Ok(()) };
     let lock = lock_of(database);
@@ -236,5 +243,11 @@ mod tests {
         assert!(matches!(refused, StoreError::Emptied(path) if path == database));
         fs::write(&database, "x").expect("write");
         refuse_emptied(&database).expect("it is not empty");
+
+        fs::remove_file(&database).expect("remove");
+        refuse_emptied(&database).expect("the log says nothing");
+        fs::write(place.path().join("x.db-wal"), "x").expect("write");
+        let refused = refuse_emptied(&database).expect_err("removed");
+        assert!(matches!(refused, StoreError::Emptied(path) if path == database));
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use throng_health::State;
 
 use crate::fault::StorageFault;
-use crate::{Options, StoreError};
+use crate::{Options, StoreError, directory, images};
 
 /// Bytes that are written to learn whether a disk takes any. A commit needs less.
 const PROBE_BYTES: usize = 1 << 20;
@@ -18,7 +18,8 @@ const PROBE_BYTES: usize = 1 << 20;
 /// What is refused when little is free.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    data_dir: PathBuf,
+    /// Directories that uploads are written below.
+    upload_dirs: [PathBuf; 2],
     /// Directory of the database file; `None` where a server keeps the messages.
     database_dir: Option<PathBuf>,
     min_free_mb: u64,
@@ -33,7 +34,7 @@ impl Disk {
     pub fn new(options: &Options, database: Option<&Path>) -> Self {
         let database_dir = database.and_then(Path::parent).map(Path::to_owned);
         Self {
-            data_dir: options.data_dir.clone(),
+            upload_dirs: images::directories(&options.data_dir),
             database_dir,
             min_free_mb: u64::from(options.min_free_mb),
             refuses_uploads: AtomicBool::new(false),
@@ -61,20 +62,32 @@ impl Disk {
 
     /// Looks at the disk and decides what is refused. Blocks for as long as the disk does.
     pub fn look(&self) -> State {
-        if self.fault().is_some() {
-            let found = take_bytes(&self.data_dir, 0).err();
-            *self.fault() = found.map(|error| StorageFault::of_file(&error));
-        }
-        let for_uploads = Space::under(&self.data_dir);
+        let places: Result<Vec<PathBuf>, StoreError> =
+            self.upload_dirs.iter().map(|upload_dir| directory::check(upload_dir)).collect();
+        let places = match places {
+            Ok(mut places) => {
+                places.dedup();
+                if self.fault().is_some() {
+                    let found = places.iter().find_map(|place| take_bytes(place, 0).err());
+                    *self.fault() = found.map(|error| StorageFault::of_file(&error));
+                }
+                places
+            }
+            Err(error) => {
+                self.note(&error);
+                Vec::new()
+            }
+        };
+        let for_uploads: Vec<_> = places.iter().map(|place| Space::under(place)).collect();
         let for_messages = self.database_dir.as_deref().map(Space::under);
         let (uploads_min, messages_min) = (self.min_free_mb, self.min_free_mb / 2);
         let is_below =
             |space: &io::Result<Space>, min| space.as_ref().is_ok_and(|it| it.free_mb < min);
-        let is_short = is_below(&for_uploads, uploads_min);
+        let is_short = for_uploads.iter().any(|space| is_below(space, uploads_min));
         let is_empty = for_messages.as_ref().is_some_and(|space| is_below(space, messages_min));
         self.refuses_uploads.store(is_short, Relaxed);
         self.refuses_messages.store(is_empty, Relaxed);
-        let spaces = || std::iter::once(&for_uploads).chain(&for_messages);
+        let spaces = || for_uploads.iter().chain(&for_messages);
         let reason = if let Some(error) = spaces().find_map(|space| space.as_ref().err()) {
             StorageFault::of_file(error).to_string()
         } else if let Some(fault) = *self.fault() {
@@ -161,8 +174,24 @@ mod tests {
         let disk = Disk::new(&Options { min_free_mb: 0, ..Options::new(&gone) }, None);
         disk.note(&StoreError::at(&gone, io::ErrorKind::StorageFull.into()));
         std::fs::remove_dir(&gone).expect("remove");
+        std::fs::write(&gone, "no directory").expect("write");
         assert!(matches!(disk.look(), State::Down(_)), "the probe fails");
-        std::fs::create_dir(&gone).expect("create");
+        std::fs::remove_file(&gone).expect("remove");
+        assert_eq!(disk.look(), State::Ok);
+    }
+
+    #[test]
+    fn the_look_is_at_where_uploads_go() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let disk = Disk::new(&Options { min_free_mb: 0, ..Options::new(place.path()) }, None);
+        assert_eq!(disk.look(), State::Ok);
+        let avatars = place.path().join("storage/images/avatars");
+        std::fs::create_dir_all(avatars.parent().expect("images")).expect("create");
+        std::fs::write(&avatars, "no directory").expect("write");
+        for _ in 0..2 {
+            assert!(matches!(disk.look(), State::Down(_)), "the data directory itself is well");
+        }
+        std::fs::remove_file(&avatars).expect("remove");
         assert_eq!(disk.look(), State::Ok);
     }
 }

@@ -28,9 +28,10 @@ pub enum StoreError {
     /// A file or directory could not be read or written.
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: Arc<std::io::Error> },
-    /// The database file has no bytes, and what is next to it shows that it had some.
+    /// The database file is missing or has no bytes, and what is next to it shows that it had some.
     #[error(
-        "{} is empty and its directory is not: restore it from a backup, or remove it to begin anew",
+        "{} is missing or empty, and what is next to it is not: restore it from a backup, or remove it and its -wal \
+         to begin anew",
         .0.display()
     )]
     Emptied(PathBuf),

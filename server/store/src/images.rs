@@ -143,12 +143,17 @@ impl Store {
     }
 }
 
+/// The directories that files are written below; they may be missing.
+pub(crate) fn directories(data_dir: &Path) -> [PathBuf; 2] {
+    let images = data_dir.join("storage").join("images");
+    [ImageKind::Messages, ImageKind::Avatars].map(|kind| images.join(kind.name()))
+}
+
 /// Takes the rights of other users from the directories above all images.
 pub(crate) fn mend_directories(data_dir: &Path) {
     let storage = data_dir.join("storage");
     let images = storage.join("images");
-    let kinds = [ImageKind::Messages, ImageKind::Avatars].map(|kind| images.join(kind.name()));
-    for directory in [storage, images].into_iter().chain(kinds) {
+    for directory in [storage, images].into_iter().chain(directories(data_dir)) {
         mend_directory(&directory);
     }
 }

@@ -97,6 +97,16 @@ fn a_refused_handshake_is_counted_by_its_reason_and_logged_with_its_client() {
 }
 
 #[test]
+fn a_connection_of_the_http_thread_is_no_exception() {
+    each_is_counted_and_logged(server(), |server| {
+        // As behind a proxy that reuses its connections.
+        let mut stream = server.connect();
+        assert!(ask_on(&mut stream, "/health", "").starts_with("HTTP/1.1 200"));
+        stream
+    });
+}
+
+#[test]
 fn a_wrong_namespace_and_a_wrong_token_leave_a_line() {
     let mut server = server();
     let mut socket = server.websocket(OPEN);

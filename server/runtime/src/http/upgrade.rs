@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCo
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use throng_engine::{Accept, App, EngineRequest, judge};
+use throng_engine::{Accept, App, EngineRequest, HandshakeRefusal, judge};
 use throng_wire::http::{EngineError, UPGRADE_REQUIRED, Upgrade};
 use tokio::sync::oneshot;
 
@@ -34,8 +34,10 @@ pub(super) async fn upgrade<A: App>(
     permit: SharedPermit,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    if let Err(error) = judge(&engine, true) {
-        return refuse(error.status(), error.json());
+    let refusals = &http.settings.policy.refusals;
+    if let Err(why) = judge(&engine, true) {
+        refusals.note(engine.peer, why);
+        return refuse(why.status(), why.json());
     }
     let asked = Upgrade::new(
         text(&request, header::SEC_WEBSOCKET_VERSION),
@@ -44,7 +46,10 @@ pub(super) async fn upgrade<A: App>(
     );
     let accept = match asked.accept() {
         Ok(accept) => HeaderValue::try_from(accept).expect("base64 is ASCII"),
-        Err(status) => return refuse(status, EngineError::BadRequest.json()),
+        Err(status) => {
+            refusals.note(engine.peer, HandshakeRefusal::WebsocketFields);
+            return refuse(status, EngineError::BadRequest.json());
+        }
     };
     let protocol = asked.protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
     let owner = owner(http, engine.sid.as_deref());
@@ -54,6 +59,7 @@ pub(super) async fn upgrade<A: App>(
             is_known = has_session(handle, &engine) => is_known,
             () = handle.hung() => return unavailable(),
         };
+        // The shard has noted it.
         if !is_known {
             let error = EngineError::SessionUnknown;
             return refuse(error.status(), error.json());
