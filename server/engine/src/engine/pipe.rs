@@ -4,7 +4,6 @@ use throng_wire::eio::{self, Kind};
 use throng_wire::{Fault, ws};
 
 use super::trust::Trust;
-use super::work::BYTES_PER_UNIT;
 use super::{Carrier, CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
@@ -14,8 +13,6 @@ use crate::timers::Timer;
 
 /// How long a closing pipe may take to send its last bytes.
 const CLOSING_MS: u64 = 5_000;
-/// What a frame of an unfinished message costs, in bytes: decoding a header takes as long as some bytes.
-const FRAGMENT_BYTES: usize = 64;
 /// A probe says `2probe` and `5`; the limit is that of a control frame.
 const PROBE_BYTES_MAX: usize = 125;
 /// The raw echo of the conformance binary takes what RFC 6455 suites send.
@@ -58,11 +55,11 @@ pub(super) struct Pipe {
     pub(super) role: Role,
     /// Its bytes are not wanted now.
     is_paused: bool,
-    decoder: ws::Decoder,
+    pub(super) decoder: ws::Decoder,
     /// What came and is not charged yet: less than a unit.
-    uncharged_bytes: usize,
+    pub(super) uncharged_bytes: usize,
     /// Fragments of the message that is not whole, as far as they are charged.
-    charged_fragments: u32,
+    pub(super) charged_fragments: u32,
 }
 
 impl Engine {
@@ -74,7 +71,7 @@ impl Engine {
         self.pipes[index] = Pipe { generation: pipe.generation, role, ..Pipe::default() };
     }
 
-    fn pipe_mut(&mut self, pipe: PipeId) -> Option<&mut Pipe> {
+    pub(super) fn pipe_mut(&mut self, pipe: PipeId) -> Option<&mut Pipe> {
         self.pipes.get_mut(pipe.slot as usize).filter(|p| p.generation == pipe.generation)
     }
 
@@ -194,23 +191,6 @@ impl Engine {
         self.counters.bytes_in += came as u64;
         self.charge_read(pipe, came, read.messages - messages);
         is_done
-    }
-
-    /// Books what came, whether it became a message or not.
-    fn charge_read(&mut self, pipe: PipeId, came: usize, messages: usize) {
-        let Role::Session(id) = self.role(pipe) else { return };
-        let entry = self.pipe_mut(pipe).expect("a session's pipe is open");
-        let fragments = entry.decoder.fragments();
-        // Fewer than before are those of another message.
-        let new = fragments.checked_sub(entry.charged_fragments).unwrap_or(fragments);
-        entry.charged_fragments = fragments;
-        let bytes = entry.uncharged_bytes + came + new as usize * FRAGMENT_BYTES;
-        // The unit of a message pays for so many bytes of it.
-        let bytes = bytes - bytes.min(messages * BYTES_PER_UNIT);
-        entry.uncharged_bytes = bytes % BYTES_PER_UNIT;
-        if let Ok(units @ 1..) = u32::try_from(bytes / BYTES_PER_UNIT) {
-            self.charge(id, units);
-        }
     }
 
     fn decode(&mut self, pipe: PipeId, read: &mut Read<'_>) -> bool {

@@ -11,7 +11,9 @@ use crate::settings::Settings;
 use crate::timers::Timer;
 
 /// Bytes of input that make one more unit of work.
-pub(super) const BYTES_PER_UNIT: usize = 4096;
+const BYTES_PER_UNIT: usize = 4096;
+/// What a frame of an unfinished message costs, in bytes: decoding a header takes as long as some bytes.
+const FRAGMENT_BYTES: usize = 64;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
 
@@ -55,6 +57,23 @@ impl Engine {
             self.end(id, CloseReason::Limit);
         } else if read_at > now && self.owing.last() != Some(&id) {
             self.owing.push(id);
+        }
+    }
+
+    /// Books what came, whether it became a message or not.
+    pub(super) fn charge_read(&mut self, pipe: PipeId, came: usize, messages: usize) {
+        let Role::Session(id) = self.role(pipe) else { return };
+        let entry = self.pipe_mut(pipe).expect("a session's pipe is open");
+        let fragments = entry.decoder.fragments();
+        // Fewer than before are those of another message.
+        let new = fragments.checked_sub(entry.charged_fragments).unwrap_or(fragments);
+        entry.charged_fragments = fragments;
+        let bytes = entry.uncharged_bytes + came + new as usize * FRAGMENT_BYTES;
+        // The unit of a message pays for so many bytes of it.
+        let bytes = bytes - bytes.min(messages * BYTES_PER_UNIT);
+        entry.uncharged_bytes = bytes % BYTES_PER_UNIT;
+        if let Ok(units @ 1..) = u32::try_from(bytes / BYTES_PER_UNIT) {
+            self.charge(id, units);
         }
     }
 
