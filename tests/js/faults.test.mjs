@@ -27,12 +27,6 @@ const GONE_MS = LEASE_MS + 2000;
 const DEGRADED = ['NODE-30', 'NODE-31', 'NODE-32', 'NODE-33', 'NODE-34'];
 const OF_A_NODE = ['NODE-20', 'NODE-21', 'NODE-22', 'NODE-23'];
 const table = [];
-/** Faults are mostly waited for: two at a time, unless the table is kept. */
-const isWhole = process.env.E2E_RESULTS !== undefined;
-const AT_ONCE = isWhole ? 1 : 2;
-const arrangements = [];
-/** What may happen next to another of these. */
-const together = (name, faults) => arrangements.push(() => describe(name, { concurrency: 1 }, faults));
 let postgres;
 before(async () => {
   postgres = await Postgres.start();
@@ -107,7 +101,7 @@ const killed = (them) => ({
   truth: 'up',
 });
 
-together('one redis, two nodes', () => {
+describe('one redis, two nodes', () => {
   const them = arrangement();
   const { fault } = them;
 
@@ -184,7 +178,7 @@ together('one redis, two nodes', () => {
   });
 });
 
-together('a logout that Redis forgets', () => {
+describe('a logout that Redis forgets', () => {
   const them = arrangement();
 
   test('ends the sessions on the other node, which never heard of it (NODE-36)', { timeout: 60_000 }, async () => {
@@ -215,7 +209,7 @@ together('a logout that Redis forgets', () => {
   });
 });
 
-together('one redis without memory, two nodes', () => {
+describe('one redis without memory, two nodes', () => {
   const them = arrangement();
 
   them.fault('Redis out of memory', {
@@ -230,7 +224,7 @@ together('one redis without memory, two nodes', () => {
   });
 });
 
-together('two nodes that keep no messages', () => {
+describe('two nodes that keep no messages', () => {
   const them = arrangement({ args: ['--ephemeral'], isEphemeral: true });
 
   them.fault('ephemeral: a node killed (kill -9), started again', {
@@ -247,7 +241,7 @@ together('two nodes that keep no messages', () => {
   });
 });
 
-together('two nodes, and a database that answers late or not at all', () => {
+describe('two nodes, and a database that answers late or not at all', () => {
   let database;
   let wire;
   const them = arrangement({
@@ -302,7 +296,7 @@ together('two nodes, and a database that answers late or not at all', () => {
   });
 });
 
-together('one node on its own disk', () => {
+describe('one node on its own disk', () => {
   const config = '[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n';
   let data;
   let server;
@@ -358,6 +352,7 @@ together('one node on its own disk', () => {
 
 describe('one node that is stopped, or flooded', () => {
   // A pause longer than the ping timeout, and shorter than a client waits for the next ping.
+  const isWhole = process.env.E2E_RESULTS !== undefined;
   const [pauseMs, intervalMs, timeoutMs] = isWhole ? [60_000, 50_000, 15_000] : [5000, 6000, 2500];
   const pings = `ping_interval_ms = ${intervalMs}\nping_timeout_ms = ${timeoutMs}\n`;
   const HEALTHY_OF_A_KIND = 5;
@@ -459,7 +454,7 @@ describe('one node that is stopped, or flooded', () => {
   });
 });
 
-together('redis in other arrangements', () => {
+describe('redis in other arrangements', () => {
   for (const [name, Arrangement, plan] of [
     ['Sentinel fails over to the replica', Sentinels, (them) => ({
       breaks: () => them.master.kill(),
@@ -510,8 +505,4 @@ together('redis in other arrangements', () => {
       }
     });
   }
-});
-
-describe('what nodes share fails, or one of them', { concurrency: AT_ONCE }, () => {
-  arrangements.forEach((arrangement) => arrangement());
 });
