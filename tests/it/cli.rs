@@ -242,7 +242,8 @@ fn a_silent_connection_does_not_hold_up_the_stop() {
 #[test]
 fn the_log_has_join_leave_and_end_but_no_secret() {
     for format in ["text", "json"] {
-        let mut server = Plan::throng(2).args(&["--log", format]).env("RUST_LOG", "debug").start();
+        let mut server =
+            Plan::throng(2).args(&["--log", format]).env("THRONG_LOG_FILTER", "debug").start();
         let user = register(server.address, "logged");
         let path = format!("/socket.io/?EIO=3&transport=websocket&api_token={}", user.token);
         let mut old = throng_tests::ws::Ws::open(server.address, &path);

@@ -51,8 +51,8 @@ throng_tables::settings! {
     /// Time an idle connection is kept for its next request. Longer than the 60 s of most proxies, so that
     /// the proxy closes it first.
     keep_alive_ms: u32 = throng_runtime::http::KEEP_ALIVE_MS, "ms", 1000..=3_600_000;
-    /// Requests of one client, an IPv4 address or an IPv6 /64 network, but for those of its sessions; 8 s of
-    /// them at once. What is more waits, for 10 s at most; 0: no limit.
+    /// Requests of one client, an IPv4 address or an IPv6 /64 network, but for those of its sessions; 4 s of
+    /// them at once. What is more waits, for 2 s at most; 0: no limit.
     requests_per_s: u32 = throng_runtime::http::REQUESTS_PER_S, "requests per second", 0..=1 << 20;
     /// Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed: addresses,
     /// networks, or unix for those on the Unix socket.
