@@ -41,10 +41,9 @@ impl WorkRates {
 }
 
 impl Engine {
-    /// Books work: one unit for each packet of the client, and one more for every 4 KiB,
-    /// whether they became a packet or not. The
-    /// application adds what an event cost it beyond that, such as a refusal. A session that has
-    /// used up its rate is read later; one far beyond it is ended.
+    /// Books work: one unit for each packet of the client, and one more for every 4 KiB, whether they
+    /// became a packet or not. The application adds what an event cost it beyond that, such as a
+    /// refusal. A session that has used up its rate is read later; one far beyond it is ended.
     pub fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
         let Some(trust) = self.session(id).map(Session::trust) else { return };
