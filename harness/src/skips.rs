@@ -63,6 +63,11 @@ pub const SKIPS: &[(&[&str], &str)] = &[
          `abuse.replies.handshakes` and `abuse.floods.logins` see whether others notice such requests.",
     ),
     (
+        &["LIM-92"],
+        "A permission for the server (MAY) about more requests than a case can hold without disturbing others; \
+         `abuse.unfinished.polling-sessions` sees whether others notice held polls.",
+    ),
+    (
         &["LIM-38"],
         "A client cannot answer heartbeats inside a message, so those of most targets end the session \
          first; the server's own tests check the deadline.",

@@ -78,6 +78,7 @@ impl Config {
         self.chat.auto_create_max = UNLIMITED_ROOMS;
         self.server.connections_per_ip_max = 0;
         self.server.requests_per_s = 0;
+        self.server.requests_per_ip_max = 0;
         self.rest.api_per_minute = 0;
         self.rest.failures_max = 0;
         self.rest.api_per_user_per_minute = 0;

@@ -159,6 +159,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         request_timeout_ms: config.server.request_timeout_ms,
         keep_alive_ms: config.server.keep_alive_ms,
         requests_per_s: config.server.requests_per_s,
+        requests_per_ip_max: config.server.requests_per_ip_max,
         on_request,
         counters: Arc::clone(&metrics.http),
     };
@@ -270,6 +271,7 @@ async fn start_admin(
     let settings = HttpSettings {
         policy: Arc::default(),
         requests_per_s: 0,
+        requests_per_ip_max: 0,
         router: throng_rest::admin_router(deps),
         on_request: Arc::clone(&public.on_request),
         counters: Arc::clone(&public.counters),

@@ -96,7 +96,7 @@ throng_tables::settings! {
     identify_timeout_ms: u32 = 120_000, "ms", 0..=86_400_000;
     /// Bytes that all these sessions together may make the server hold; beyond it those that hold
     /// most are closed.
-    held_mib_max: u32 = 32, "MiB", 1..=1 << 20;
+    held_mib_max: u32 = 16, "MiB", 1..=1 << 20;
     /// Sessions of one client address on one shard, an IPv6 network of 64 bits being one; 0: no
     /// limit.
     sessions_per_ip_max: u32 = 4096, "sessions", 0..=1 << 24;

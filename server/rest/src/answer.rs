@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use throng_store::StoreError;
-use throng_wire::http::ExceededSetting;
+use throng_wire::http::{ExceededSetting, whole_seconds};
 
 use crate::OverLimit;
 
@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     TooMany(OverLimit),
     /// The store is busy or failed; the client may retry.
     Store(StoreError),
+    /// It took too long here.
+    TooLong,
 }
 
 impl From<StoreError> for Refusal {
@@ -50,7 +52,7 @@ impl IntoResponse for Refusal {
                 naming(setting, message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts."))
             }
             Self::Full(setting) | Self::Store(StoreError::Busy(setting)) => {
-                naming(setting, message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"))
+                naming(setting, unavailable())
             }
             Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotJson => message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
@@ -58,17 +60,25 @@ impl IntoResponse for Refusal {
             Self::TooMany(over) => too_many(over),
             Self::Store(error) => {
                 tracing::warn!(%error, "a request failed in the store");
-                message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+                unavailable()
+            }
+            Self::TooLong => {
+                tracing::warn!("a request was given up: it took too long here");
+                unavailable()
             }
         }
     }
 }
 
+fn unavailable() -> Response {
+    message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+}
+
 /// Spec: REST-8, LIM-35.
 pub(crate) fn too_many(over: OverLimit) -> Response {
     let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Too Many Attempts.");
-    let seconds = over.wait.as_millis().div_ceil(1000).max(1);
-    response.headers_mut().insert(header::RETRY_AFTER, number(seconds));
+    let retry_after = HeaderValue::from(whole_seconds(over.wait));
+    response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     naming(over.setting, response)
 }
 
@@ -76,10 +86,6 @@ pub(crate) fn too_many(over: OverLimit) -> Response {
 fn naming(setting: &'static str, mut response: Response) -> Response {
     response.extensions_mut().insert(ExceededSetting(setting));
     response
-}
-
-pub(crate) fn number(value: u128) -> HeaderValue {
-    HeaderValue::from_str(&value.to_string()).expect("digits are visible ASCII")
 }
 
 /// `{"message": …}` under a status.

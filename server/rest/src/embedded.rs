@@ -30,10 +30,9 @@ pub(crate) fn serve(
     cache: &'static str,
     find: impl Fn(&str) -> Option<EmbeddedFile>,
 ) -> Response {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let coded = CODINGS
         .iter()
-        .filter(|(coding, _)| accepts(accepted.unwrap_or_default(), coding))
+        .filter(|(coding, _)| accepts(headers, coding))
         .find_map(|(coding, suffix)| Some((*coding, find(&format!("{name}{suffix}"))?)));
     let sent = coded.as_ref().map_or(file, |(_, coded)| coded);
     // That of the bytes which are sent: another coding is another representation.
@@ -60,13 +59,23 @@ pub(crate) fn serve(
     response
 }
 
-/// Whether an `Accept-Encoding` names a coding and does not forbid it with `q=0`.
-fn accepts(accepted: &str, coding: &str) -> bool {
-    accepted.split(',').any(|item| {
-        let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case(coding) && weight.is_none_or(|weight| weight > 0.0)
-    })
+/// Whether `Accept-Encoding` names a coding, or any, and does not forbid it with `q=0`.
+fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+    let weight_of = |wanted: &str| {
+        let lines = headers.get_all(header::ACCEPT_ENCODING).into_iter();
+        let items = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+        items
+            .map(weighted)
+            .find_map(|(name, weight)| name.eq_ignore_ascii_case(wanted).then_some(weight))
+    };
+    weight_of(coding).or_else(|| weight_of("*")).is_some_and(|weight| weight > 0.0)
+}
+
+/// A name with its weight, as `gzip;q=0.5`.
+fn weighted(item: &str) -> (&str, f32) {
+    let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+    let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+    (name.trim(), weight.unwrap_or(1.0))
 }
 
 /// The original's page names no charset of its own, so the header must.
@@ -129,6 +138,9 @@ pub(crate) mod tests {
             ("GZIP;q=0.5", Some("gzip")),
             ("br;q=0, gzip", Some("gzip")),
             ("gzip;q=0", None),
+            ("*", Some("br")),
+            ("br;q=0, *;q=0.1", Some("gzip")),
+            ("identity, *;q=0", None),
             ("deflate, brotli", None),
             ("", None),
         ] {

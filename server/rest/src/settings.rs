@@ -11,7 +11,8 @@ throng_tables::settings! {
     pub struct Settings;
 
     [""]
-    /// Directory of another front end to serve instead of the embedded one.
+    /// Directory of another front end to serve instead of the embedded one. Where NAME.br or NAME.gz lies next to
+    /// NAME, clients that read it get that.
     static_dir: Option<PathBuf> = None => "embedded client";
 
     ["http"]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
@@ -16,7 +16,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use throng_wire::http::{Caller, ClientKey};
 
-use crate::answer::{number, too_many};
+use crate::answer::too_many;
 use crate::identity::{LookedUp, Presented, presented};
 use crate::login_failure::LoginFailure;
 use crate::{Api, ApiState, OverLimit, Settings};
@@ -181,7 +181,7 @@ pub(crate) async fn check(
         }
     };
     let headers = response.headers_mut();
-    headers.insert("x-ratelimit-limit", number(u128::from(taken.per_minute.get())));
-    headers.insert("x-ratelimit-remaining", number(u128::from(taken.remaining.unwrap_or(0))));
+    headers.insert("x-ratelimit-limit", HeaderValue::from(taken.per_minute.get()));
+    headers.insert("x-ratelimit-remaining", HeaderValue::from(taken.remaining.unwrap_or(0)));
     response
 }

@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
 
-use crate::answer::{Refusal, message};
+use crate::answer::Refusal;
 
 /// Ends a request after a time limit: with 408 while its body is waited for, with 503 otherwise.
 pub(crate) async fn time_limit(
@@ -27,10 +27,7 @@ pub(crate) async fn time_limit(
     match tokio::time::timeout(timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) if is_waited_for.load(Relaxed) => Refusal::TooSlow.into_response(),
-        Err(_) => {
-            tracing::warn!("a request was given up: it took too long here");
-            message(axum::http::StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-        }
+        Err(_) => Refusal::TooLong.into_response(),
     }
 }
 

@@ -29,6 +29,7 @@ use throng_engine::App;
 
 use crate::limiter::ConnectionLimiter;
 use crate::link::{Handover, Handovers, ShardHandles, ToShard};
+use crate::per_client::PerClient;
 use crate::rare_warning::RareWarnings;
 use crate::request::HttpPolicy;
 pub use counters::HttpCounters;
@@ -44,11 +45,14 @@ pub const KEEP_ALIVE_MS: u32 = 75_000;
 /// sessions a second are some megabytes until they end.
 pub const REQUESTS_PER_S: u32 = 250;
 
+/// Requests of one client that are being served: each costs some twenty KiB.
+pub const REQUESTS_PER_IP_MAX: u32 = 1024;
+
 /// Connections to the admin address.
 const ADMIN_CONNECTIONS_MAX: u32 = 256;
 /// Request heads that are arriving at once, on connections that had a request before. A head comes in one
 /// piece from nearly every client, and is not counted then.
-const HEADS_MAX: usize = 1024;
+const HEADS_MAX: usize = 256;
 /// Idle connections, those of proxies aside: each costs some twenty KiB.
 const IDLE_MAX: usize = 1024;
 /// Pause after the system had no descriptor or memory for a connection.
@@ -69,6 +73,8 @@ pub struct HttpSettings {
     pub keep_alive_ms: u32,
     /// Requests of one client per second, but for those of its sessions; 0 is no limit.
     pub requests_per_s: u32,
+    /// Requests of one client that are served at once, polls among them; 0 is no limit.
+    pub requests_per_ip_max: u32,
     /// Called after each request to the engine.
     pub on_request: OnRequest,
     /// What the thread counts.
@@ -84,6 +90,7 @@ struct HttpServer<A: App> {
     heads: Places,
     idle: Places,
     throttle: Throttle,
+    per_client: Arc<PerClient>,
     exceeded: RareWarnings,
 }
 
@@ -108,6 +115,7 @@ pub fn start<A: App>(
         heads: Places::new(HEADS_MAX),
         idle: Places::new(IDLE_MAX),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
+        per_client: PerClient::new(settings.requests_per_ip_max),
         settings,
         next_poll: AtomicU64::new(0),
         exceeded: RareWarnings::default(),

@@ -33,6 +33,7 @@ pub mod lifetime;
 pub mod limiter;
 pub mod link;
 pub mod listen;
+pub mod per_client;
 pub mod rare_warning;
 pub mod refusals;
 pub mod request;

@@ -1,12 +1,12 @@
 //! How many connections are accepted, in total and from one client.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use throng_wire::http::{Client, ClientKey, Forwarded, Peer, TrustedProxies};
 
 use crate::descriptors::ConnectionBound;
+use crate::per_client::{ClientPlace, PerClient};
 use crate::rare_warning::RareWarning;
 
 /// Counts open connections; all shards share it. A connection keeps its [`Permit`] when it moves to
@@ -16,7 +16,7 @@ pub struct ConnectionLimiter {
     /// 0 means no limit.
     connections_per_ip_max: u32,
     connections: AtomicU32,
-    per_client: Mutex<HashMap<ClientKey, u32>>,
+    per_client: Arc<PerClient>,
     is_full: RareWarning,
     client_is_full: RareWarning,
 }
@@ -25,14 +25,6 @@ pub struct ConnectionLimiter {
 pub struct Permit {
     limiter: Arc<ConnectionLimiter>,
     place: Option<ClientPlace>,
-}
-
-/// A place in the count of one client: for a connection, or for one request of a connection that a proxy
-/// uses for many clients. Given back when dropped.
-pub struct ClientPlace {
-    limiter: Arc<ConnectionLimiter>,
-    /// `None` if nothing bounds the client.
-    key: Option<ClientKey>,
 }
 
 impl ConnectionLimiter {
@@ -45,7 +37,7 @@ impl ConnectionLimiter {
             bound: connections_max.into(),
             connections_per_ip_max,
             connections: AtomicU32::new(0),
-            per_client: Mutex::default(),
+            per_client: PerClient::new(connections_per_ip_max),
             is_full: RareWarning::default(),
             client_is_full: RareWarning::default(),
         })
@@ -91,35 +83,21 @@ impl ConnectionLimiter {
         is_counted.then_some(permit)
     }
 
-    /// `None` when the client has reached its limit. A proxy that names no client has none: the total
-    /// bounds it.
-    pub fn place(self: &Arc<Self>, client: &Client) -> Option<ClientPlace> {
-        let limiter = Arc::clone(self);
-        if self.connections_per_ip_max == 0 || client.is_proxy {
-            return Some(ClientPlace { limiter, key: None });
-        }
-        let key = ClientKey::from(client.ip);
-        if !self.count(key) {
+    /// A place for a connection, or for one request of a connection that a proxy uses for many clients.
+    /// `None` when the client has reached its limit.
+    pub fn place(&self, client: &Client) -> Option<ClientPlace> {
+        let place = self.per_client.place(client);
+        if place.is_none() {
             self.client_is_full.log(|left_out| {
                 tracing::warn!(
-                    client = %key,
+                    client = %ClientKey::from(client.ip),
                     connections = self.connections_per_ip_max,
                     left_out,
                     "connections are refused: limits.connections_per_ip_max is reached"
                 );
             });
-            return None;
         }
-        Some(ClientPlace { limiter, key: Some(key) })
-    }
-
-    /// Counts one more of the client; false when that is too many. The lock is held for one look-up.
-    fn count(&self, key: ClientKey) -> bool {
-        let mut per_client = self.per_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_client.entry(key).or_insert(0);
-        let is_free = *count < self.connections_per_ip_max;
-        *count += u32::from(is_free);
-        is_free
+        place
     }
 }
 
@@ -150,18 +128,6 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limiter.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for ClientPlace {
-    fn drop(&mut self) {
-        let Some(key) = self.key else { return };
-        let mut per_client = self.limiter.per_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_client.get_mut(&key).expect("a client is counted while it has places");
-        *count -= 1;
-        if *count == 0 {
-            per_client.remove(&key);
-        }
     }
 }
 
@@ -199,14 +165,6 @@ mod tests {
         assert!(other.is_some());
         drop(first);
         assert!(limiter.place(&client("192.0.2.1")).is_some());
-    }
-
-    #[test]
-    fn a_subscriber_of_ipv6_is_one_client() {
-        let limiter = ConnectionLimiter::new(10, 1);
-        let _first = limiter.place(&client("2001:db8:1:2::1")).expect("the first");
-        assert!(limiter.place(&client("2001:db8:1:2:ffff::1")).is_none());
-        assert!(limiter.place(&client("2001:db8:1:3::1")).is_some());
     }
 
     #[test]

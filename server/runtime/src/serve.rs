@@ -86,6 +86,10 @@ pub struct Options {
     ///
     /// Default: 250 requests per second.
     pub requests_per_s: u32,
+    /// HTTP requests of one client that are served at once, polls among them; 0 is no limit.
+    ///
+    /// Default: 1024 requests.
+    pub requests_per_ip_max: u32,
     /// Time for a client to send a request head or body.
     ///
     /// Default: 30000 ms.
@@ -114,6 +118,7 @@ impl Options {
             connections_max: 200_000,
             connections_per_ip_max: 4096,
             requests_per_s: http::REQUESTS_PER_S,
+            requests_per_ip_max: http::REQUESTS_PER_IP_MAX,
             request_timeout_ms: 30_000,
             lanes: Capacity { requests: 4096, deliveries: 8192 },
         }
@@ -159,6 +164,7 @@ async fn run<A: App>(
         request_timeout_ms: options.request_timeout_ms,
         keep_alive_ms: http::KEEP_ALIVE_MS,
         requests_per_s: options.requests_per_s,
+        requests_per_ip_max: options.requests_per_ip_max,
         on_request: Arc::new(|_, _| {}),
         counters: Arc::default(),
     };
@@ -182,6 +188,7 @@ mod tests {
             connections_max,
             connections_per_ip_max,
             requests_per_s,
+            requests_per_ip_max,
             request_timeout_ms,
             lanes,
             ..
@@ -191,6 +198,7 @@ mod tests {
             ("connections_max", format!("{connections_max} connections")),
             ("connections_per_ip_max", format!("{connections_per_ip_max} connections")),
             ("requests_per_s", format!("{requests_per_s} requests per second")),
+            ("requests_per_ip_max", format!("{requests_per_ip_max} requests")),
             ("request_timeout_ms", format!("{request_timeout_ms} ms")),
             ("lanes", format!("{requests} requests and {deliveries} deliveries")),
         ];

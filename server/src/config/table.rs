@@ -54,6 +54,8 @@ throng_tables::settings! {
     /// Requests of one client, an IPv4 address or an IPv6 /64 network, but for those of its sessions; 4 s of
     /// them at once. What is more waits, for 2 s at most; 0: no limit.
     requests_per_s: u32 = throng_runtime::http::REQUESTS_PER_S, "requests per second", 0..=1 << 20;
+    /// Requests of one client that are served at once, the waiting polls of its sessions among them; 0: no limit.
+    requests_per_ip_max: u32 = throng_runtime::http::REQUESTS_PER_IP_MAX, "requests", 0..=1 << 24;
     /// Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed: addresses,
     /// networks, or unix for those on the Unix socket.
     trusted_proxies: Vec<ProxyEntry> = Vec::new();

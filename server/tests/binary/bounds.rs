@@ -334,3 +334,59 @@ fn idle_connections_of_http_are_bounded_and_the_oldest_goes_first() {
     assert!((76..=80).contains(&closed), "{closed} of 76 above the bound were closed");
     assert!(open[closed..].iter().all(|is_open| *is_open), "a younger one was closed");
 }
+
+#[test]
+fn requests_of_one_client_that_wait_are_bounded() {
+    let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_IP_MAX", "2")]);
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let sids = [(); 2].map(|()| crate::process::sid_of(&server.get(path)));
+    let held = sids.map(|sid| {
+        let mut stream = server.connect();
+        let poll = format!("GET {path}&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(poll.as_bytes()).expect("it is open");
+        stream
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut refused = server.get("/");
+    while !refused.starts_with("HTTP/1.1 503") {
+        assert!(Instant::now() < deadline, "two polls are held, and a third request: {refused}");
+        refused = server.get("/");
+    }
+    assert!(refused.to_lowercase().contains("retry-after: "), "{refused}");
+    // WebSockets do not count.
+    assert!(read_text(&mut server.websocket(OPEN)).starts_with("0{"));
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !server.get("/").starts_with("HTTP/1.1 200") {
+        assert!(
+            Instant::now() < deadline,
+            "the places of polls that were given up are not given back"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_connection_of_http_costs_its_buffers_and_little_more() {
+    const COUNT: usize = 800;
+    // Whatever a client asks for, and does not read: also a file in a coding that was not made in advance.
+    let requests = [
+        "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /socket.io/socket.io.js HTTP/1.1\r\nHost: x\r\nAccept-Encoding: x-gzip\r\n\r\n",
+    ];
+    for request in requests {
+        let server = Server::throng(&[], &[("THRONG_HTTP__REQUESTS_PER_S", "0")]);
+        let open = |_| {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("it is open");
+            stream.peek(&mut [0; 1]).expect("it is answered");
+            stream
+        };
+        drop((0..50).map(open).collect::<Vec<_>>());
+        let before = server.rss();
+        let connections: Vec<_> = (0..COUNT).map(open).collect();
+        let each = (server.rss() - before) / COUNT as u64;
+        assert!(each < 24_000, "{each} bytes for each connection with {request}");
+        drop(connections);
+    }
+}

@@ -7,7 +7,9 @@ mod head;
 mod proxy;
 mod upgrade;
 
-pub use answer::{EngineError, ExceededSetting, refusal, retry_after_s, switching_protocols};
+pub use answer::{
+    EngineError, ExceededSetting, refusal, retry_after_s, switching_protocols, whole_seconds,
+};
 pub use client::{Caller, Client, ClientKey, Forwarded, Peer, TrustedProxies, TrustedProxy};
 pub use head::{FIELDS_MAX, HEAD_BYTES_MAX, Head, Request, head, is_same_origin};
 pub use proxy::{PROXY_BYTES_MAX, Proxied, ProxyHeader, proxy_header};

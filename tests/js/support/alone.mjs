@@ -22,11 +22,20 @@ const ROOM = 1;
 const LINES_MAX = 3;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Root needs no namespace of users to mount, and in a chroot it may not make one. */
+const IS_ROOT = process.getuid() === 0;
+
 /** Runs a server in a namespace where `folder` is a file system of its own, of so many MB. */
 export const onSmallDisk = (folder, mb) => [
-  program('unshare'), '--user', '--map-root-user', '--mount', program('bash'), '-c',
+  program('unshare'), ...(IS_ROOT ? [] : ['--user', '--map-root-user']), '--mount', program('bash'), '-c',
   `mount -t tmpfs -o size=${mb}m tmpfs "$0" && exec "$@"`, folder,
 ];
+
+/** Runs a command in the namespace of such a server. */
+export const runOnDiskOf = (server, command) => {
+  const users = IS_ROOT ? [] : ['--user', '--preserve-credentials'];
+  return run(program('nsenter'), [...users, '--mount', '--target', String(server.pid), ...command]);
+};
 
 /** Takes all that is left of the server's disk; answers what gives it back. */
 export async function fillDisk(server, folder) {

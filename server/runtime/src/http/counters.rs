@@ -20,6 +20,9 @@ throng_tables::metrics! {
     Counter requests_refused "requests": "Requests refused because they would have waited more than 2 s for \
         http.requests_per_s.";
 
+    Counter requests_crowded_out "requests": "Requests refused because http.requests_per_ip_max others of their \
+        client were being served.";
+
     [labelled]
     Counter lingered "connections": "Such connections closed for good, by what ended the wait; \
         displaced: too many others came after it." {

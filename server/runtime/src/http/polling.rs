@@ -51,13 +51,14 @@ async fn exchange<A: App>(
     let handle = http.handles.to(shard).expect("the owner is a shard of this process");
     let (answer, mut answered) = oneshot::channel();
     let item = ToShard::Http { poll, request: asked, body, answer };
-    if send(handle, item).await.is_err() {
+    // A poll may wait for long: what it needs no more is in boxes.
+    if Box::pin(send(handle, item)).await.is_err() {
         return unavailable();
     }
     // Dropped with this future when the client gives up.
     let mut guard = PollGuard { handle, poll, is_answered: false };
     if is_arriving {
-        match deliver(handle, poll, incoming, &mut answered).await {
+        match Box::pin(deliver(handle, poll, incoming, &mut answered)).await {
             Ok(()) => {}
             Err(Undelivered::Answered(answer)) => {
                 guard.is_answered = true;

@@ -1,14 +1,14 @@
 //! What a request asks of the engine, which shard answers it, and an answer without a body.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use throng_engine::{App, Endpoint, EngineRequest, ShardId, Sid};
-use throng_wire::http::{Caller, Forwarded};
+use throng_wire::http::{Caller, ExceededSetting, Forwarded, whole_seconds};
 
 use super::HttpServer;
+use super::throttle::TooMany;
 use crate::request::Fields;
 
 /// The fields of a request to the engine; the shard judges them.
@@ -71,15 +71,20 @@ pub(super) fn closing(status: StatusCode) -> Response<Body> {
 }
 
 /// The client has sent more than its rate allows.
-pub(super) fn too_many(wait: Duration) -> Response<Body> {
-    let mut response = Response::new(Body::from(r#"{"message":"Too Many Attempts."}"#));
+pub(super) fn too_many(TooMany(wait): TooMany) -> Response<Body> {
+    let response = Response::new(Body::from(r#"{"message":"Too Many Attempts."}"#));
+    let mut response = exceeding("http.requests_per_s", response);
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let seconds = wait.as_millis().div_ceil(1000).max(1);
-    let seconds = u64::try_from(seconds).expect("a wait is some seconds");
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    response
+}
+
+/// An answer that refuses a request for this setting; the log names it.
+pub(super) fn exceeding(setting: &'static str, mut response: Response<Body>) -> Response<Body> {
+    response.extensions_mut().insert(ExceededSetting(setting));
     response
 }
 

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header,
+};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use throng_engine::{App, Endpoint};
+use throng_engine::{App, Endpoint, HandshakeRefusal};
 use throng_wire::http::{Caller, ExceededSetting, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,12 +25,13 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use super::activity::{Activity, Expired};
 use super::prefixed::{Closed, Prefixed};
-use super::request::{closing, engine_request, fields, plain, too_many};
-use super::throttle::Delays;
+use super::request::{closing, engine_request, exceeding, fields, plain, too_many};
+use super::throttle::{Delays, TooMany};
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
-use crate::limiter::{ClientPlace, ConnectionLimiter};
+use crate::limiter::ConnectionLimiter;
 use crate::link::Handover;
+use crate::per_client::ClientPlace;
 
 /// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
 const COMPRESSED_BYTES_MIN: u64 = 1024;
@@ -63,10 +67,14 @@ pub(super) async fn serve<A: App>(
     let idle = (!http.settings.policy.trusted_proxies.trusts(peer)).then_some(&http.idle);
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
-    let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN).and(NotForContentType::IMAGES);
+    let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
+        .and(NotForContentType::IMAGES)
+        .and(is_made_for_request);
     let compression =
         CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
-    let service = TowerToHyperService::new(compression.layer(service));
+    // In a box: a connection has space for a body from its beginning, and the state of a compressor is large.
+    let service = compression.layer(service).map_response(|response| response.map(Body::new));
+    let service = TowerToHyperService::new(service);
     let closed = Closed::default();
     let prefixed = Prefixed::new(prefix, stream, activity.clone(), closed.clone());
     let connection = http1::Builder::new()
@@ -107,6 +115,12 @@ pub(super) async fn serve<A: App>(
     }
 }
 
+/// Not a file, which has a validator, and was compressed in advance if that is worth it: a client that does
+/// not read it would keep the state of the compressor here, hundreds of KiB.
+fn is_made_for_request(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED)
+}
+
 /// Completes also when the sender is gone.
 async fn stop_requested(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -133,7 +147,8 @@ async fn answer<A: App>(
     let mut response = if is_head_too_large(&request) {
         closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
     } else {
-        respond(&http, link, request).await
+        // An idle connection keeps the space of this future, and not of those in boxes.
+        Box::pin(respond(&http, link, request)).await
     };
     // Every answer of this thread comes by here: what made it may know the time, or not.
     if let Some(seconds) = retry_after_s(response.status().as_u16()) {
@@ -167,38 +182,63 @@ fn is_head_too_large<T>(request: &Request<T>) -> bool {
 async fn respond<A: App>(
     http: &HttpServer<A>,
     link: Link,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response<Body> {
     let policy = &http.settings.policy;
     let caller = policy.caller(link.peer, &fields(&request));
     // A proxy's connection carries requests of many clients; each counts while it is served.
     let place = if policy.trusted_proxies.trusts(link.peer) {
         let Some(place) = link.limiter.place(&caller.client) else {
+            policy.refusals.note(caller.client.ip, HandshakeRefusal::ConnectionsPerIp);
             return plain(StatusCode::SERVICE_UNAVAILABLE);
         };
         Some(place)
     } else {
         None
     };
-    if let Some(endpoint) = policy.endpoint(request.uri().path()) {
-        let route = request.uri().path().to_owned();
-        let response = to_engine(http, endpoint, caller, place, link, request).await;
-        (http.settings.on_request)(&route, response.status().as_u16());
-        return response;
-    }
-    match http.throttle.admit(&caller.client).await {
-        Ok(paid) => link.delays.count(paid),
-        Err(wait) => return too_many(wait),
-    }
-    request.extensions_mut().insert(caller);
-    let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
-    if let Some(&ExceededSetting(setting)) = response.extensions().get() {
+    let mut response = match http.per_client.place(&caller.client) {
+        Some(_while_served) => by_path(http, caller, place, link, request).await,
+        None => {
+            http.settings.counters.requests_crowded_out.fetch_add(1, Relaxed);
+            exceeding("http.requests_per_ip_max", plain(StatusCode::SERVICE_UNAVAILABLE))
+        }
+    };
+    if let Some(ExceededSetting(setting)) = response.extensions_mut().remove() {
         let client = caller.client.ip;
         http.exceeded.log(setting, |left_out| {
             tracing::warn!(%client, left_out, "a request is refused: {setting} is reached");
         });
     }
     response
+}
+
+async fn by_path<A: App>(
+    http: &HttpServer<A>,
+    caller: Caller,
+    place: Option<ClientPlace>,
+    link: Link,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(endpoint) = http.settings.policy.endpoint(request.uri().path()) else {
+        return Box::pin(to_router(http, caller, link, request)).await.unwrap_or_else(too_many);
+    };
+    let route = request.uri().path().to_owned();
+    let asked = to_engine(http, endpoint, caller, place, link, request);
+    let response = Box::pin(asked).await.unwrap_or_else(too_many);
+    (http.settings.on_request)(&route, response.status().as_u16());
+    response
+}
+
+async fn to_router<A: App>(
+    http: &HttpServer<A>,
+    caller: Caller,
+    link: Link,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, TooMany> {
+    http.throttle.admit(&caller.client, &link.delays).await?;
+    request.extensions_mut().insert(caller);
+    let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;
+    Ok(response)
 }
 
 /// A request to the engine. One of a session is paid for by the session, if there is one.
@@ -209,26 +249,20 @@ async fn to_engine<A: App>(
     place: Option<ClientPlace>,
     link: Link,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Result<Response<Body>, TooMany> {
     let Link { permit, delays, .. } = link;
     let asked = engine_request(http, endpoint, caller, &request);
     let names_session = asked.sid.is_some() && request.method() != Method::OPTIONS;
     if !names_session {
-        match http.throttle.admit(&caller.client).await {
-            Ok(paid) => delays.count(paid),
-            Err(wait) => return too_many(wait),
-        }
+        http.throttle.admit(&caller.client, &delays).await?;
     }
     let response = if upgrade::is_asked(request.headers()) {
-        upgrade::upgrade(http, asked, place, permit, request).await
+        Box::pin(upgrade::upgrade(http, asked, place, permit, request)).await
     } else {
-        polling::poll(http, asked, request).await
+        Box::pin(polling::poll(http, asked, request)).await
     };
     if names_session && response.status().is_client_error() {
-        match http.throttle.pay(&caller.client).await {
-            Ok(paid) => delays.count(paid),
-            Err(wait) => return too_many(wait),
-        }
+        http.throttle.pay(&caller.client, &delays).await?;
     }
-    response
+    Ok(response)
 }

@@ -19,7 +19,6 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::counters::HttpCounters;
-use crate::rare_warning::RareWarning;
 
 /// A client may begin with as many requests as the rate allows in so many seconds.
 const BURST_S: u32 = 4;
@@ -37,28 +36,17 @@ pub(super) struct Throttle {
     clients: Mutex<Clients>,
     turn: tokio::sync::Mutex<()>,
     counters: Arc<HttpCounters>,
-    is_refusing: RareWarning,
 }
 
-/// When a request was paid for.
+/// A request is refused: for so long it would not be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paid {
-    /// The client had something left.
-    AtOnce,
-    /// It had to wait.
-    Late,
-}
+pub(super) struct TooMany(pub(super) Duration);
 
 /// The requests of one connection that had to wait.
 #[derive(Clone, Default)]
 pub(super) struct Delays(Arc<AtomicU32>);
 
 impl Delays {
-    pub(super) fn count(&self, paid: Paid) {
-        // Not set back: at its rate a client is late by turns.
-        self.0.fetch_add(u32::from(paid == Paid::Late), Relaxed);
-    }
-
     /// A client that sends ahead and goes away would be answered for hours.
     pub(super) fn are_too_many(&self) -> bool {
         self.0.load(Relaxed) >= DELAYS_MAX
@@ -79,39 +67,33 @@ impl Throttle {
             clients: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             counters,
-            is_refusing: RareWarning::default(),
         }
     }
 
-    /// Completes when a request may be served; says whether it was late.
-    ///
-    /// # Errors
-    /// The time after which it would not be refused.
-    pub(super) async fn admit(&self, client: &Client) -> Result<Paid, Duration> {
-        let paid = self.pay(client).await?;
+    /// Completes when a request may be served.
+    pub(super) async fn admit(&self, client: &Client, delays: &Delays) -> Result<(), TooMany> {
+        self.pay(client, delays).await?;
         let _turn = self.turn.lock().await;
         yield_now().await;
-        Ok(paid)
+        Ok(())
     }
 
     /// Completes when a request is paid for that was served before it was known to be a stranger's.
-    ///
-    /// # Errors
-    /// As [`Throttle::admit`].
-    pub(super) async fn pay(&self, client: &Client) -> Result<Paid, Duration> {
+    pub(super) async fn pay(&self, client: &Client, delays: &Delays) -> Result<(), TooMany> {
         // The client of a proxy that names none may be anybody.
-        let Some(rate) = self.rate.filter(|_| !client.is_proxy) else { return Ok(Paid::AtOnce) };
-        let wait = self.take(&rate, client.ip.into()).inspect_err(|_| self.refused(client))?;
-        if wait.is_zero() {
-            return Ok(Paid::AtOnce);
+        let Some(rate) = self.rate.filter(|_| !client.is_proxy) else { return Ok(()) };
+        let wait = self.take(&rate, client.ip.into())?;
+        if !wait.is_zero() {
+            self.counters.requests_delayed.fetch_add(1, Relaxed);
+            sleep(wait).await;
+            // Not set back: at its rate a client is late by turns.
+            delays.0.fetch_add(1, Relaxed);
         }
-        self.counters.requests_delayed.fetch_add(1, Relaxed);
-        sleep(wait).await;
-        Ok(Paid::Late)
+        Ok(())
     }
 
     /// How long a request has to wait.
-    fn take(&self, rate: &Rate, client: ClientKey) -> Result<Duration, Duration> {
+    fn take(&self, rate: &Rate, client: ClientKey) -> Result<Duration, TooMany> {
         let now = Now(u64::try_from(self.begun.elapsed().as_nanos()).expect("some centuries"));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.taken += 1;
@@ -123,21 +105,11 @@ impl Throttle {
         next.charge(rate, now, 1);
         let wait = Duration::from_nanos(next.open_at(rate).since(now));
         if wait > WAIT_MAX {
-            return Err(wait - WAIT_MAX);
+            self.counters.requests_refused.fetch_add(1, Relaxed);
+            return Err(TooMany(wait - WAIT_MAX));
         }
         *bucket = next;
         Ok(wait)
-    }
-
-    fn refused(&self, client: &Client) {
-        self.counters.requests_refused.fetch_add(1, Relaxed);
-        self.is_refusing.log(|left_out| {
-            tracing::warn!(
-                client = %client.ip,
-                left_out,
-                "requests are refused: http.requests_per_s is exceeded"
-            );
-        });
     }
 }
 
@@ -167,7 +139,10 @@ mod tests {
         let begun = Instant::now();
         let mut count = 0;
         while begun.elapsed() <= within {
-            throttle.admit(client).await.expect("one at a time is never refused");
+            throttle
+                .admit(client, &Delays::default())
+                .await
+                .expect("one at a time is never refused");
             count += 1;
         }
         count
@@ -183,7 +158,7 @@ mod tests {
         let other = client("192.0.2.2");
         let begun = Instant::now();
         for _ in 0..BURST {
-            throttle.admit(&other).await.expect("within the burst");
+            throttle.admit(&other, &Delays::default()).await.expect("within the burst");
         }
         assert_eq!(begun.elapsed(), Duration::ZERO, "another client has a rate of its own");
         assert_eq!(throttle.counters.requests_refused.load(Relaxed), 0);
@@ -199,12 +174,12 @@ mod tests {
         }
         for _ in 0..5000 {
             // Another address of the same subscriber.
-            let refused = throttle.pay(&client("2001:db8::2")).await;
-            assert_eq!(refused, Err(Duration::from_millis(10)));
+            let refused = throttle.pay(&client("2001:db8::2"), &Delays::default()).await;
+            assert_eq!(refused, Err(TooMany(Duration::from_millis(10))));
         }
         assert_eq!(throttle.counters.requests_refused.load(Relaxed), 5000);
         sleep(Duration::from_millis(10)).await;
-        throttle.pay(&one).await.expect("the time has passed");
+        throttle.pay(&one, &Delays::default()).await.expect("the time has passed");
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,7 +203,10 @@ mod tests {
         for _ in 0..500 {
             let (throttle, served) = (Arc::clone(&throttle), Arc::clone(&served));
             tokio::spawn(async move {
-                throttle.admit(&client("192.0.2.1")).await.expect("there is no limit");
+                throttle
+                    .admit(&client("192.0.2.1"), &Delays::default())
+                    .await
+                    .expect("there is no limit");
                 served.fetch_add(1, Relaxed);
             });
         }
@@ -247,7 +225,7 @@ mod tests {
         let throttle = throttle(1);
         let proxy = Client { is_proxy: true, ..client("10.0.0.1") };
         for _ in 0..1000 {
-            throttle.admit(&proxy).await.expect("it may be anybody");
+            throttle.admit(&proxy, &Delays::default()).await.expect("it may be anybody");
         }
     }
 }

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::HttpServer;
 use super::prefixed::Prefixed;
 use super::request::{owner, plain, text, unavailable};
-use crate::limiter::{ClientPlace, Permit};
+use crate::limiter::Permit;
 use crate::link::{ShardHandle, ToShard, Upgraded};
+use crate::per_client::ClientPlace;
 
 /// A connection's permit; an upgrade takes it along.
 pub(super) type SharedPermit = Arc<Mutex<Option<Permit>>>;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::upgrade::UPGRADE_REQUIRED;
 
 /// Why the engine refuses a request: status and JSON body of the reference server.
@@ -60,6 +62,12 @@ const RETRY_AFTER_S: u32 = 5;
 /// Spec: LIM-35.
 pub fn retry_after_s(status: u16) -> Option<u32> {
     matches!(status, 429 | 503).then_some(RETRY_AFTER_S)
+}
+
+/// A wait as `Retry-After` says it: whole seconds, rounded up, at least one.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    u64::try_from(seconds).expect("milliseconds of 64-bit seconds")
 }
 
 /// The whole answer that turns a connection into a WebSocket. `accept`: see
