@@ -7,73 +7,13 @@ use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use imagesize::ImageType;
 use sha2::{Digest, Sha256};
+use throng_wire::image_path::{ImageFormat, ImageKind, ImagePath};
 
 use crate::clock::now_ms;
 use crate::dialect::OnConflict;
 use crate::directory::{create_private, mend_directory};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
-
-/// What an image is for; also its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageKind {
-    /// Images in messages.
-    Messages,
-    /// Avatars of users.
-    Avatars,
-}
-
-impl ImageKind {
-    /// Name of the folder and of the URL segment.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::Avatars => "avatars",
-        }
-    }
-}
-
-/// The formats that every browser shows and none executes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageFormat {
-    Png,
-    Jpeg,
-    Gif,
-    Webp,
-}
-
-impl ImageFormat {
-    const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
-
-    /// Extension of stored files.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::Gif => "gif",
-            Self::Webp => "webp",
-        }
-    }
-
-    /// MIME type.
-    #[must_use]
-    pub fn mime(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Jpeg => "image/jpeg",
-            Self::Gif => "image/gif",
-            Self::Webp => "image/webp",
-        }
-    }
-
-    /// The format of a stored file by its extension.
-    #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.extension() == extension)
-    }
-}
 
 /// A file found under `/storage/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +25,7 @@ pub struct StoredImage {
 }
 
 impl Store {
-    /// Stores an image and answers the path of its URL, `/storage/images/<kind>/<2>/<hash>.<ext>`.
+    /// Stores an image and answers the path of its URL ([`ImagePath`]).
     /// The format follows from the content alone; equal content is stored once.
     ///
     /// # Errors
@@ -101,9 +41,10 @@ impl Store {
         let written = tokio::task::spawn_blocking(move || {
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
-            let relative = format!("{}/{}/{hash}.{}", kind.name(), &hash[..2], format.extension());
-            write_once(&root.join(&relative), &bytes)?;
-            Ok::<_, ImageError>((hash, format, format!("/storage/images/{relative}")))
+            let path = ImagePath::new(kind, &hash, format).expect("it is a hash");
+            write_once(&root.join(path.relative()), &bytes)?;
+            let url = path.to_string();
+            Ok::<_, ImageError>((hash, format, url))
         })
         .await
         .map_err(|_| StoreError::Closed)?;
@@ -125,17 +66,8 @@ impl Store {
     /// shape is checked: the file may be missing.
     #[must_use]
     pub fn stored_image(&self, url_path: &str) -> Option<StoredImage> {
-        let relative = url_path.strip_prefix("/storage/images/")?;
-        let mut segments = relative.split('/');
-        let (kind, prefix, file) = (segments.next()?, segments.next()?, segments.next()?);
-        let (hash, extension) = file.split_once('.')?;
-        let format = ImageFormat::of_extension(extension)?;
-        let is_ours = segments.next().is_none()
-            && [ImageKind::Messages, ImageKind::Avatars].iter().any(|own| own.name() == kind)
-            && hash.len() == 64
-            && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && &hash[..2] == prefix;
-        is_ours.then(|| StoredImage { path: self.images_dir().join(relative), format })
+        let path = ImagePath::parse(url_path)?;
+        Some(StoredImage { path: self.images_dir().join(path.relative()), format: path.format })
     }
 
     fn images_dir(&self) -> PathBuf {
@@ -146,7 +78,7 @@ impl Store {
 /// The directories that files are written below; they may be missing.
 pub(crate) fn directories(data_dir: &Path) -> [PathBuf; 2] {
     let images = data_dir.join("storage").join("images");
-    [ImageKind::Messages, ImageKind::Avatars].map(|kind| images.join(kind.name()))
+    ImageKind::ALL.map(|kind| images.join(kind.name()))
 }
 
 /// Takes the rights of other users from the directories above all images.

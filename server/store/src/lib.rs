@@ -58,7 +58,7 @@ pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
 pub use fault::StorageFault;
 pub use hashers::Urgency;
-pub use images::{ImageFormat, ImageKind, StoredImage, decode_data_url};
+pub use images::{StoredImage, decode_data_url};
 pub use job::{AppendError, Appended, Repeat};
 pub use load::{Load, LoadedUser};
 pub use messages::{
@@ -70,6 +70,7 @@ pub use metrics::{
 pub use options::{Options, PasswordCost, Synchronous};
 pub use password::is_bcrypt;
 pub use rooms::RoomRow;
+pub use throng_wire::image_path::{ImageFormat, ImageKind};
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use url::{is_database_url, is_server_url, without_secrets};
 pub use users::{NewUser, UserRow, email_key, plain_name};
