@@ -42,7 +42,7 @@ use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use signals::SessionSignals;
 use throng_engine::Now;
-use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
+use throng_engine::{CloseReason, Engine, Owner, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
 

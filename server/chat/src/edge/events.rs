@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// Units of work that a refused event costs its session, besides those of its packet.
-const REFUSAL_WORK: u32 = 4;
-
 impl Edge {
     pub(super) fn refuse(
         &mut self,
@@ -19,7 +16,6 @@ impl Edge {
         if *event == EventName::Login || refused.why == Refusal::Unauthenticated {
             self.log_refused(session, refused.why, cx);
         }
-        cx.engine.charge(session, REFUSAL_WORK);
         cx.engine.emit_event(session, &frames::refusal(event, refused, ack));
     }
 
