@@ -82,8 +82,7 @@ impl Img {
                 return if is_own { Ok(Image::Url(text)) } else { Err(Refusal::ImageInvalid) };
             }
             Img::Text(text) => {
-                let text = Bytes::from(String::from(text)).slice(SCHEME.len()..);
-                DataUrl { text, is_escaped: false }
+                DataUrl::new(Bytes::from(String::from(text)).slice(SCHEME.len()..))
             }
             Img::Literal(text) => DataUrl { is_escaped: memchr(b'\\', &text).is_some(), text },
         };
@@ -104,6 +103,12 @@ impl Img {
 }
 
 impl DataUrl {
+    /// `text`: without `data:`, and without escapes of JSON.
+    #[must_use]
+    pub fn new(text: Bytes) -> DataUrl {
+        DataUrl { text, is_escaped: false }
+    }
+
     /// Bytes that are kept of it until it is stored.
     pub(crate) fn held(&self) -> usize {
         self.text.len()

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `users`, `tokens`, `password`, `hashers` | accounts, tokens, password hashes and their threads |
 //! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
-//! | `images` | uploaded images: files, and their rows |
+//! | `images`, `staged` | uploaded images: files, their rows, and those whose messages are not stored yet |
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
 //! | `load` | another application's data into an empty store |
 //! | `statement`, `dialect` | statements of many rows, what differs between databases |
@@ -41,6 +41,7 @@ mod plan;
 mod reading;
 mod reads;
 mod rooms;
+mod staged;
 mod statement;
 mod tokens;
 mod url;
@@ -52,7 +53,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
@@ -82,6 +83,7 @@ use directory::{DatabaseLock, create_private, mend_directory};
 use disk::Disk;
 use job::Job;
 use password::Passwords;
+use staged::Staged;
 use watch::{Dependencies, Pending, Watch};
 
 /// How long [`Store::close`] waits.
@@ -100,6 +102,7 @@ struct Shared {
     commit_queue: mpsc::Sender<Job>,
     metrics: Arc<StoreMetrics>,
     disk: Arc<Disk>,
+    staged: Arc<Staged>,
     /// Until the store is closed.
     watching: Mutex<Option<Watching>>,
 }
@@ -143,6 +146,9 @@ impl Store {
         create_private(&options.data_dir)?;
         mend_directory(&options.data_dir);
         images::mend_directories(&options.data_dir);
+        let images = images::images_dir(&options.data_dir);
+        staged::recover(&images);
+        let staged = Arc::new(Staged::new(images));
         let metrics = Arc::new(StoreMetrics::default());
         let lock = match Dialect::of(url) {
             Some(Dialect::Sqlite) if options.is_exclusive => {
@@ -168,13 +174,15 @@ impl Store {
         let watch = Watch {
             db: db.clone(),
             disk: Arc::clone(&disk),
+            staged: Arc::clone(&staged),
             lock: lock.clone(),
             dependencies,
             pending: Pending::default(),
         };
         let task = tokio::spawn(watch.begin().await.run());
         let watching = Mutex::new(Some(Watching { task, _lock: lock }));
-        let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
+        let shared =
+            Shared { db, options, passwords, commit_queue, metrics, disk, staged, watching };
         let store = Self { shared: Arc::new(shared) };
         store.raise_marks(&store.options().node).await?;
         Ok(store)
@@ -212,6 +220,8 @@ impl Store {
             if let Err(error) = &flushed {
                 tracing::error!(%error, "closing the store: queued work was not committed");
             }
+            let staged = Arc::clone(self.staged());
+            let _ = spawn_blocking(move || staged.clear()).await;
             self.db().close().await;
             // Another process may open the file from now on.
             drop(watching);
@@ -227,6 +237,10 @@ impl Store {
 
     fn disk(&self) -> &Disk {
         &self.shared.disk
+    }
+
+    fn staged(&self) -> &Arc<Staged> {
+        &self.shared.staged
     }
 
     fn db(&self) -> &Db {
