@@ -25,9 +25,8 @@ pub struct ConnectionBound {
 impl ConnectionBound {
     /// `open_files`: their limit; `None` if there is none.
     fn new(configured: u32, open_files: Option<u64>) -> ConnectionBound {
-        let connections =
-            |files: Option<u64>| files.map_or(configured, |files| left_by(files).min(configured));
-        let spare = open_files.map(|files| files - u64::from(connections(open_files)).min(files));
+        let connections = open_files.map_or(configured, |files| left_by(files).min(configured));
+        let spare = open_files.map(|files| files - files.min(connections.into()));
         let lingering = spare.map_or(LINGERING_MAX, |spare| at_most(LINGERING_MAX, spare / 2));
         let open_files = open_files.filter(|files| left_by(*files) < configured);
         ConnectionBound { configured, open_files, lingering }
