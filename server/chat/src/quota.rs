@@ -181,13 +181,12 @@ impl Quota {
         let own = words.iter().filter(|word| is_own(word.load(Relaxed)));
         // A word that nobody uses looks like that of a user who owes nothing.
         let Some(word) = own.max_by_key(|word| word.load(Relaxed)) else { return };
-        let given = word.fetch_update(Relaxed, Relaxed, |found| {
+        // Another user may have taken the word meanwhile, since this one's bucket was full.
+        let _: Result<u64, u64> = word.fetch_update(Relaxed, Relaxed, |found| {
             let mut bucket = Bucket::new(Now((found & TIME_MAX) * TICK_NS));
             bucket.give_back(&rate, units);
             is_own(found).then(|| tag << TIME_BITS | bucket.full_at().0 / TICK_NS)
         });
-        // Another user may have taken the word meanwhile, since this one's bucket was full.
-        drop(given);
     }
 
     /// The user's own word, else the one whose bucket is fullest, and its value. To be forgotten by

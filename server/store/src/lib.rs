@@ -146,9 +146,6 @@ impl Store {
         create_private(&options.data_dir)?;
         mend_directory(&options.data_dir);
         images::mend_directories(&options.data_dir);
-        let images = images::images_dir(&options.data_dir);
-        staged::recover(&images);
-        let staged = Arc::new(Staged::new(images));
         let metrics = Arc::new(StoreMetrics::default());
         let lock = match Dialect::of(url) {
             Some(Dialect::Sqlite) if options.is_exclusive => {
@@ -162,6 +159,9 @@ impl Store {
         let store_health = dependencies.store.clone();
         let db = Db::open(url, &options, Arc::clone(&metrics), store_health).await?;
         let disk = Arc::new(Disk::new(&options, db.file()));
+        let images = images::images_dir(&options.data_dir);
+        staged::recover(&images);
+        let staged = Arc::new(Staged::new(images));
         let passwords = Passwords::new(&options, Arc::clone(&metrics)).await?;
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
         let committer = Committer {

@@ -166,7 +166,11 @@ fn move_to(images: &Path, path: &ImagePath<'_>, file: &Path) -> Result<(), Store
     let to = images.join(path.relative());
     let folder = to.parent().expect("an image is in a folder");
     create_private(folder)?;
-    fs::rename(file, &to).map_err(|error| StoreError::at(&to, error))
+    match fs::rename(file, &to) {
+        // Another node that has begun meanwhile has moved it.
+        Err(error) if error.kind() == ErrorKind::NotFound && to.exists() => Ok(()),
+        moved => moved.map_err(|error| StoreError::at(&to, error)),
+    }
 }
 
 fn remove(file: &Path) -> Result<(), StoreError> {
