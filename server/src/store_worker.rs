@@ -511,7 +511,11 @@ mod tests {
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
         let commands = http.commands.remove(0);
-        let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, Numbering::HomeChecked, None)));
+        let working = tokio::spawn(work(
+            commands,
+            handle,
+            StoreWorker::new(store, 0, Numbering::HomeChecked, None),
+        ));
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
         let client = InvalidTokens::bucket(&Keyed::new([0; 16]), address.into());
         for n in 0..200 {

@@ -81,9 +81,7 @@ impl Img {
                 let is_own = ImagePath::parse(&text).is_some();
                 return if is_own { Ok(Image::Url(text)) } else { Err(Refusal::ImageInvalid) };
             }
-            Img::Text(text) => {
-                DataUrl::new(Bytes::from(String::from(text)).slice(SCHEME.len()..))
-            }
+            Img::Text(text) => DataUrl::new(Bytes::from(String::from(text)).slice(SCHEME.len()..)),
             Img::Literal(text) => DataUrl { is_escaped: memchr(b'\\', &text).is_some(), text },
         };
         let head = String::from_utf8_lossy(&url.text[..url.text.len().min(HEAD_MAX)]);
@@ -183,7 +181,9 @@ mod tests {
         let is_own = |img: &str| matches!(text(img), Ok(Image::Url(_)));
         let own = format!("/storage/images/messages/ab/{}.png", "ab".repeat(32));
         assert!(is_own(&own) && is_own(&own.replace("messages", "avatars")));
-        for mark in ["<", "\"", "&", "\\", " ", "\n", "é", "..", "%2e%2e", "%2E.", "%5c", "%00", "%252e"] {
+        for mark in
+            ["<", "\"", "&", "\\", " ", "\n", "é", "..", "%2e%2e", "%2E.", "%5c", "%00", "%252e"]
+        {
             for place in ["/ab/", ".png"] {
                 let other = own.replacen(place, &format!("{mark}{place}"), 1);
                 assert_eq!(text(&other).err(), Some(Refusal::ImageInvalid), "{other}");

@@ -302,7 +302,8 @@ mod tests {
 
     #[test]
     fn an_upload_that_is_given_back_was_none() {
-        let settings = Settings { uploads_per_minute: 6, user_mib_per_day: 1, ..Settings::default() };
+        let settings =
+            Settings { uploads_per_minute: 6, user_mib_per_day: 1, ..Settings::default() };
         let quotas = Quotas::new(&settings);
         for user in [0, 1, 1 + (1 << 16)].map(UserId) {
             for _ in 0..100 {

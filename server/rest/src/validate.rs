@@ -91,8 +91,7 @@ fn has_long_part(text: &str) -> bool {
 }
 
 fn is_avatar_url(src: &str) -> bool {
-    let is_uploaded =
-        || ImagePath::parse(src).is_some_and(|path| path.kind == ImageKind::Avatars);
+    let is_uploaded = || ImagePath::parse(src).is_some_and(|path| path.kind == ImageKind::Avatars);
     let is_plain =
         !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>`\\".contains(c));
     let is_web = || {

@@ -225,8 +225,7 @@ impl Index {
 /// The first bytes of a file, if there are so many.
 fn read<const N: usize>(file: &OwnedFd, path: &Path) -> Result<Option<[u8; N]>, StoreError> {
     let mut bytes = [0; N];
-    let count =
-        pread(file, &mut bytes, 0).map_err(|error| StoreError::at(path, error.into()))?;
+    let count = pread(file, &mut bytes, 0).map_err(|error| StoreError::at(path, error.into()))?;
     Ok((count == N).then_some(bytes))
 }
 

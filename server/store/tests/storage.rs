@@ -191,9 +191,8 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
     let emptied = |_: &[u8]| Vec::new();
     let cut = |content: &[u8]| content[..content.len() / 2].to_vec();
     let zeroed = |content: &[u8]| vec![0; content.len()];
-    let copied_over = |_: &[u8]| {
-        fs::read(other.dir.path().join("throng.db")).expect("it was closed")
-    };
+    let copied_over =
+        |_: &[u8]| fs::read(other.dir.path().join("throng.db")).expect("it was closed");
     let changes: [(&str, &str, &dyn Fn(&[u8]) -> Vec<u8>); 5] = [
         ("emptied", "throng.db", &emptied),
         ("copied over", "throng.db", &copied_over),

@@ -204,7 +204,8 @@ fn register_src(context: &Context) -> Outcome {
     let answer = register(hosts)?;
     has_fields(&answer["user"], json!({ "avatar": hosts }))?;
     let wrong = ["javascript:alert(1)", "data:image/png;base64,AA", "ftp://example.com/x", "x y"];
-    let no_avatars = ["/avatars/%2e%2e/x.svg", "/avatars/../x.svg", "/avatars/3.svg?x", "/etc/x.svg"];
+    let no_avatars =
+        ["/avatars/%2e%2e/x.svg", "/avatars/../x.svg", "/avatars/3.svg?x", "/etc/x.svg"];
     for src in wrong.into_iter().chain(no_avatars) {
         let answer = register(src)?;
         has_fields(&answer, json!({ "message": "The src is not a valid URL." }))?;

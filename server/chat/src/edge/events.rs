@@ -281,7 +281,8 @@ impl Edge {
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
-        let Some(Awaited::Image { room, mut publish, ack, bytes, taken }) = pending.awaited.take() else {
+        let Some(Awaited::Image { room, mut publish, ack, bytes, taken }) = pending.awaited.take()
+        else {
             unreachable!("it awaits the image");
         };
         cx.engine.let_go(session, bytes);

@@ -95,8 +95,7 @@ fn a_session_beyond_its_rate_is_read_later_and_loses_nothing() {
 
 #[test]
 fn all_sessions_of_a_user_share_one_rate() {
-    let limits =
-        throng_engine::Settings { work_per_s: 100, work_burst: 200, ..Default::default() };
+    let limits = throng_engine::Settings { work_per_s: 100, work_burst: 200, ..Default::default() };
     let mut world = World::new(1, with_engine(limits));
     let event = r#"421["nothing"]"#;
     let acks = |world: &mut World, client| {

@@ -54,7 +54,10 @@ impl Engine {
             assert!(account.unfinished >= kept, "what is kept is on the account");
             let is_counted = session.address.is_some();
             let is_owned = account.owner.is_some();
-            assert!(!is_owned || account.trust == Trust::Identified, "only known users own sessions");
+            assert!(
+                !is_owned || account.trust == Trust::Identified,
+                "only known users own sessions"
+            );
             assert!(
                 !is_counted || account.trust != Trust::Identified,
                 "only anonymous sessions are counted"

@@ -67,7 +67,10 @@ impl Owners {
         for (owner, entry) in &self.entries {
             let count = counted.remove(owner).unwrap_or(0);
             assert_eq!(entry.sessions, count, "an owner's sessions are counted");
-            assert!(count > 0 || is_awaited(*owner), "an owner without sessions is forgotten later");
+            assert!(
+                count > 0 || is_awaited(*owner),
+                "an owner without sessions is forgotten later"
+            );
         }
         assert!(counted.is_empty(), "a session's owner is known");
     }
