@@ -77,7 +77,13 @@ impl Store {
             }
         };
         if let Some(length) = spawn_blocking(settle).await.map_err(|_| StoreError::Closed)?? {
-            self.list_image(url_path, length).await?;
+            let (store, url) = (self.clone(), url_path.to_owned());
+            // The members of the room do not wait for it.
+            tokio::spawn(async move {
+                if let Err(error) = store.list_image(&url, length).await {
+                    tracing::warn!(%error, "the row of an image could not be written");
+                }
+            });
         }
         Ok(())
     }

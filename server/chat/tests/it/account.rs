@@ -118,7 +118,9 @@ fn all_sessions_of_a_user_share_one_rate() {
     world.send(other, event);
     assert_eq!(acks(&mut world, other), 1, "another user has their own");
     // Who reconnects gains nothing.
-    tabs.map(|tab| world.close(tab, PipeEnd::Eof));
+    for tab in tabs {
+        world.close(tab, PipeEnd::Eof);
+    }
     let again = world.connect(0, Some(1));
     world.send(again, event);
     world.take(again);
