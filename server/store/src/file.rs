@@ -2,6 +2,7 @@
 //! hold what SQLite has put there. SQLite writes on into files that nobody can find again, or over what somebody else
 //! has put there, and says nothing.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::directory::with_suffix;
 
 /// Bytes of the header of a database.
 const DATABASE_HEADER: i64 = 100;
+/// Where a database differs from any other: its header, and the first pages of its first tables.
+const HEAD_BYTES: usize = 64 * 1024;
 
 /// A database file and its log, as they were when they were opened.
 #[derive(Debug)]
@@ -30,11 +33,13 @@ pub(crate) struct OpenFile {
 }
 
 /// A database file between two checkpoints: only these write into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Seen {
     checkpoint: Checkpoint,
-    header: [u8; DATABASE_HEADER as usize],
+    modified: i128,
     bytes: i64,
+    /// A hash of its first [`HEAD_BYTES`].
+    head: u64,
 }
 
 impl OpenFile {
@@ -84,26 +89,29 @@ impl OpenFile {
     /// Whether the database is as it was at the last look, if there was no checkpoint since.
     fn has_database(&self) -> Result<bool, StoreError> {
         let Some(before) = self.index.read()? else { return Ok(true) };
-        let header = self.database.read()?;
-        let bytes = self.database.stat()?.st_size;
-        let after = self.index.read()?;
         let checkpoint = before.checkpoint;
-        let is_at_rest = after.is_some_and(|after| after.checkpoint == checkpoint)
-            && checkpoint.backfilled == checkpoint.attempted;
+        let found = self.database.stat()?;
+        let modified = i128::from(found.st_mtime) * 1_000_000_000 + i128::from(found.st_mtime_nsec);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = match header {
-            Some(header) if is_at_rest => Seen { checkpoint, header, bytes },
-            // It is being written to.
-            _ => {
-                *seen = None;
-                return Ok(true);
-            }
-        };
-        if seen.as_ref().is_some_and(|seen| seen.checkpoint == checkpoint && *seen != now) {
-            return Ok(false);
+        let known = seen.as_ref().filter(|seen| seen.checkpoint == checkpoint);
+        if known.is_some_and(|seen| seen.modified == modified) {
+            return Ok(true);
         }
-        *seen = Some(now);
-        Ok(true)
+        let head = self.database.head()?;
+        let now = Seen { checkpoint, modified, bytes: found.st_size, head };
+        let is_at_rest = checkpoint.backfilled == checkpoint.attempted
+            && self.index.read()?.is_some_and(|after| after.checkpoint == checkpoint);
+        if !is_at_rest {
+            // A checkpoint is at work.
+            *seen = None;
+            return Ok(true);
+        }
+        // A new time alone is no change: somebody may have set it.
+        let is_same = known.is_none_or(|seen| seen.bytes == now.bytes && seen.head == now.head);
+        if is_same {
+            *seen = Some(now);
+        }
+        Ok(is_same)
     }
 
     fn lost(&self) -> StoreError {
@@ -130,6 +138,14 @@ impl Kept {
 
     fn stat(&self) -> Result<Stat, StoreError> {
         fstat(&self.file).map_err(|error| StoreError::at(&self.path, error.into()))
+    }
+
+    /// A hash of the first bytes.
+    fn head(&self) -> Result<u64, StoreError> {
+        let mut head = vec![0; HEAD_BYTES];
+        let count = pread(&self.file, &mut head[..], 0);
+        let count = count.map_err(|error| StoreError::at(&self.path, error.into()))?;
+        Ok(BuildHasherDefault::<DefaultHasher>::default().hash_one(&head[..count]))
     }
 
     /// The first bytes, if there are so many.

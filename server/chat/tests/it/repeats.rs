@@ -64,7 +64,7 @@ fn the_image_of_a_repeated_message_is_not_kept_and_costs_no_quota() {
     let alice = world.connect(0, Some(1));
     room(alice, &mut world, 1);
     let quarter = "A".repeat(4 << 16);
-    let mut says = |world: &mut World, cid: &str| {
+    let says = |world: &mut World, cid: &str| {
         let image = format!("data:image/png;base64,{quarter}");
         world.send(
             alice,
