@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throng-chat", &["throng-tables", "throng-wire", "throng-engine"]),
     ("throng-cluster", &["throng-tables", "throng-engine", "throng-chat"]),
     ("throng-redis", &["throng-tables", "throng-engine", "throng-chat", "throng-cluster"]),
-    ("throng-store", &["throng-tables", "throng-health"]),
+    ("throng-store", &["throng-tables", "throng-health", "throng-wire"]),
     ("throng-import", &["throng-store"]),
     ("throng-rest", &["throng-tables", "throng-health", "throng-store", "throng-wire"]),
     (

@@ -101,6 +101,8 @@ defects! {
     ForwardsBelieved, "TRN-80", "X-Forwarded-Host of anyone counts as the host";
     LoginFromAnywhere, "REST-26", "pages of any origin may log in, with any content type";
     MarkupInImages, "CHAT-46", "the path of an image may hold markup";
+    EncodedImagePaths, "CHAT-46", "the path of an image may hold percent-encoded characters";
+    AnyAvatarPath, "REST-25", "any path below /avatars/ is accepted as an avatar";
     MarkupInNames, "REST-18", "a user's name is the part of the e-mail as it is";
     WrongAckId, "SIO-40", "the ack of a large id has another id";
     UnreadDoubled, "UNR-15", "a second session's leave counts messages that the first has read";

@@ -28,6 +28,17 @@ pub fn sniff(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Whether a path is one that `store_file` may have answered.
+pub fn is_path(path: &str) -> bool {
+    let file = path.strip_prefix("/storage/images/").and_then(|rest| rest.split_once('/'));
+    let Some((folder, file)) = file else { return false };
+    let Some((name, extension)) = file.split_once('.') else { return false };
+    matches!(folder, "messages" | "avatars")
+        && name.len() == 24
+        && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && matches!(extension, "png" | "jpg" | "gif" | "webp")
+}
+
 pub fn decode_data_url(url: &str) -> Option<Vec<u8>> {
     let rest = url.strip_prefix("data:image/")?;
     let (kind, data) = rest.split_once(";base64,")?;

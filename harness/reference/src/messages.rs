@@ -105,10 +105,11 @@ impl World {
 
     fn image(&mut self, img: String) -> Result<String, Refusal> {
         let is_plain = img.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"'&`\\".contains(&b));
-        let own = img.starts_with("/storage/")
+        let is_loose = img.starts_with("/storage/")
             && !img.contains("..")
-            && (is_plain || self.has(Defect::MarkupInImages));
-        if img.is_empty() || own && img.chars().count() <= 512 {
+            && (self.has(Defect::MarkupInImages)
+                || is_plain && self.has(Defect::EncodedImagePaths));
+        if img.is_empty() || files::is_path(&img) || is_loose && img.chars().count() <= 512 {
             return Ok(img);
         }
         let bytes = files::decode_data_url(&img).ok_or(("image_invalid", "This is no image"))?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::LOGIN_TEXT;
 use crate::defect::Defect;
-use crate::files::Folder;
+use crate::files::{self, Folder};
 use crate::handshake::cookie;
 use crate::http::{Request, Response, parse_form, parse_multipart, read_body, read_in_time};
 use crate::messages::now_iso;
@@ -203,6 +203,13 @@ impl World {
         self.tokens.get(token).copied()
     }
 
+    fn is_avatar(&self, path: &str) -> bool {
+        let file = path.strip_prefix("/avatars/");
+        let number = file.and_then(|file| file.strip_suffix(".svg"));
+        let is_default = number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+        is_default || files::is_path(path) || file.is_some() && self.has(Defect::AnyAvatarPath)
+    }
+
     fn register(&mut self, call: &Call) -> Response {
         let email = call.text("name").to_owned();
         if let Some(message) = self.register_fault(call, &email) {
@@ -259,7 +266,7 @@ impl World {
             Some("The password must be a string.")
         } else if call.text("password").chars().count() < 6 {
             Some("The password must be at least 6 characters.")
-        } else if src.is_some() && !src_text.is_some_and(is_url) {
+        } else if src.is_some() && !src_text.is_some_and(|src| is_url(src) || self.is_avatar(src)) {
             Some("The src is not a valid URL.")
         } else if src_text.is_some_and(|src| src.chars().count() > 255) {
             Some("The src may not be greater than 255 characters.")
@@ -490,5 +497,4 @@ fn refused(msg: &str) -> Response {
 fn is_url(text: &str) -> bool {
     let rest = ["http://", "https://", "//"].iter().find_map(|scheme| text.strip_prefix(scheme));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
-        || text.starts_with("/avatars/")
 }

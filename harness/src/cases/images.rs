@@ -9,7 +9,7 @@ cases! {
         does "sends data URLs of the four image types, then the resulting URL"
         expects "the event contains a path below /storage/images/ that serves the bytes";
     bad_image "msg.bad-image" ["CHAT-47", "CHAT-46"] over EVERY needs CHAT
-        does "sends other URLs, paths with markup, other types, text declared as an image, and bad base64"
+        does "sends other URLs, paths with markup or percent signs, other types, text declared as an image, and bad base64"
         expects "image_invalid for each, and nothing is delivered";
     big_image "msg.big-image" ["CHAT-47", "LIM-10"] over EIO4 needs CHAT
         does "sends an image of 3 MiB plus one byte"
@@ -74,6 +74,13 @@ fn bad_image(context: &Context) -> Outcome {
         "/storage/images/x.png\"><script>alert(1)</script>",
         "/storage/images/x.png' onerror='alert(1)",
         "/storage/images/x.png?a&lt;b",
+        "/storage/images/%2e%2e/x.png",
+        "/storage/images/%2E./x.png",
+        "/storage/images/..%5c..%5cx.png",
+        "/storage/images/x.png%00",
+        "/storage/images/%252e%252e/x.png",
+        "/storage/images//x.png",
+        "/storage/images/x.png?v=1",
         "data:image/png;base64,%%%%",
         "data:image/png;base64,",
         "data:text/html;base64,PGI+",

@@ -35,14 +35,13 @@ use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::room_info::RoomInfo;
 use crate::settings::{Exclusive, Settings};
-use crate::store::Command;
-use crate::store::StoreDown;
+use crate::store::{Command, SavedImage, StoreDown};
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use signals::SessionSignals;
 use throng_engine::Now;
-use throng_engine::{CloseReason, Engine, Session, SessionEvent, Trust};
+use throng_engine::{CloseReason, Engine, Owner, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
 use tokens::TokenChecks;
 

@@ -1,10 +1,9 @@
 //! How many tokens that are not valid a client may show in a time, whatever connections, shards and requests
 //! it shows them on. Each costs the store a look-up.
 //!
-//! A look-up is taken from its client's bucket before the store is asked, so that many at once are no way
-//! around, and given back when the token was valid. A bucket is eight bytes (GCRA): the time at which it would
-//! be full again. Shards share the buckets and no lock: taking is one exchange. Which clients share a bucket
-//! is secret.
+//! A look-up is taken from its client's [`Bucket`] before the store is asked, so that many at once are no way
+//! around, and given back when the token was valid. Shards share the buckets and no lock: taking is one
+//! exchange. Which clients share a bucket is secret.
 //!
 //! Spec: LIM-91.
 
@@ -12,18 +11,19 @@ use std::hash::BuildHasher;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use throng_engine::{Keyed, Now};
+use throng_engine::{Bucket, Keyed, Now, Rate};
 use throng_wire::http::ClientKey;
 
 use crate::settings::Settings;
 
 const BUCKETS: usize = 1 << 16;
 
-/// The buckets of all clients of a process. No limit if `unit_ns` is 0.
+/// The buckets of all clients of a process.
 #[derive(Debug)]
 pub struct InvalidTokens {
-    unit_ns: u64,
-    burst_ns: u64,
+    /// `None` is no limit.
+    rate: Option<Rate>,
+    /// When each bucket is full again.
     full_at: Box<[AtomicU64]>,
 }
 
@@ -35,11 +35,8 @@ impl InvalidTokens {
     /// Full buckets for everyone.
     #[must_use]
     pub fn new(settings: &Settings) -> InvalidTokens {
-        let per_s = u64::from(settings.invalid_tokens_per_s);
-        let unit_ns = 1_000_000_000_u64.checked_div(per_s).unwrap_or(0);
         InvalidTokens {
-            unit_ns,
-            burst_ns: u64::from(settings.invalid_tokens_burst) * unit_ns,
+            rate: Rate::per_second(settings.invalid_tokens_per_s, settings.invalid_tokens_burst),
             full_at: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -55,23 +52,25 @@ impl InvalidTokens {
     /// # Errors
     /// The client has to wait so many nanoseconds.
     pub fn take(&self, now: Now, bucket: ClientBucket) -> Result<(), u64> {
-        if self.unit_ns == 0 {
-            return Ok(());
-        }
-        let after = |full_at: u64| Now(full_at).max(now).plus_ns(self.unit_ns);
+        let Some(rate) = &self.rate else { return Ok(()) };
+        let after = |full_at: u64| {
+            let mut bucket = Bucket::new(Now(full_at));
+            bucket.take(rate, now, 1).map(|()| bucket.full_at().0)
+        };
         let full_at = &self.full_at[usize::from(bucket.0)];
-        let taken = full_at.fetch_update(Relaxed, Relaxed, |full_at| {
-            let next = after(full_at);
-            (next.since(now) <= self.burst_ns).then_some(next.0)
-        });
-        taken.map(drop).map_err(|full_at| after(full_at).since(now) - self.burst_ns)
+        let taken = full_at.fetch_update(Relaxed, Relaxed, |full_at| after(full_at).ok());
+        taken.map(drop).map_err(|full_at| after(full_at).expect_err("it was refused just now"))
     }
 
     /// The token was valid, or nobody knows: what was taken for it does not count.
     pub fn give_back(&self, bucket: ClientBucket) {
+        let Some(rate) = &self.rate else { return };
         let full_at = &self.full_at[usize::from(bucket.0)];
-        let given = full_at
-            .fetch_update(Relaxed, Relaxed, |full_at| Some(Now(full_at).minus_ns(self.unit_ns).0));
+        let given = full_at.fetch_update(Relaxed, Relaxed, |full_at| {
+            let mut bucket = Bucket::new(Now(full_at));
+            bucket.give_back(rate, 1);
+            Some(bucket.full_at().0)
+        });
         given.expect("there is always a value");
     }
 }

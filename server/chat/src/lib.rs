@@ -52,7 +52,7 @@ pub use refusal::Refusal;
 pub use report::LogLine;
 pub use room_info::RoomInfo;
 pub use settings::Settings;
-pub use store::{AppendFault, Appended, Command, NewMessage, Reply, StoreDown};
+pub use store::{AppendFault, Appended, Command, NewMessage, Reply, SavedImage, StoreDown};
 pub use user::UserCard;
 
 /// One shard of the chat.

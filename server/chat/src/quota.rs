@@ -110,6 +110,12 @@ impl Quotas {
         self.take_bytes(now, user, bytes)
     }
 
+    /// Undoes [`Quotas::take_upload`]: nothing came of it.
+    pub(crate) fn give_back_upload(&self, user: UserId, bytes: u64) {
+        self.uploads.give_back(user, 1);
+        self.bytes.give_back(user, bytes);
+    }
+
     /// Users whose bucket was forgotten before it was full, because others of their set had used more.
     #[must_use]
     pub fn displaced(&self) -> u64 {
@@ -163,6 +169,24 @@ impl Quota {
             }
         }
         Ok(Place::Free)
+    }
+
+    /// Gives back units, as far as it is known that the user has taken some.
+    fn give_back(&self, user: UserId, units: u64) {
+        let Some(rate) = self.rate else { return };
+        let (set, tag) = (user.0 as usize % SETS, u64::from(user.0) / SETS as u64);
+        let Some(page) = self.pages[set / PAGE_SETS].get() else { return };
+        let words = &page[set % PAGE_SETS * WAYS..][..WAYS];
+        let is_own = |value: u64| value >> TIME_BITS == tag;
+        let own = words.iter().filter(|word| is_own(word.load(Relaxed)));
+        // A word that nobody uses looks like that of a user who owes nothing.
+        let Some(word) = own.max_by_key(|word| word.load(Relaxed)) else { return };
+        // Another user may have taken the word meanwhile, since this one's bucket was full.
+        let _: Result<u64, u64> = word.fetch_update(Relaxed, Relaxed, |found| {
+            let mut bucket = Bucket::new(Now((found & TIME_MAX) * TICK_NS));
+            bucket.give_back(&rate, units);
+            is_own(found).then(|| tag << TIME_BITS | bucket.full_at().0 / TICK_NS)
+        });
     }
 
     /// The user's own word, else the one whose bucket is fullest, and its value. To be forgotten by
@@ -274,6 +298,24 @@ mod tests {
         (0..6).for_each(|_| assert_eq!(take(NOW), Ok(())));
         assert_eq!(take(NOW), Err(Exceeded::Rate { wait_s: 10 }));
         assert_eq!(take(NOW.plus_ms(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn an_upload_that_is_given_back_was_none() {
+        let settings =
+            Settings { uploads_per_minute: 6, user_mib_per_day: 1, ..Settings::default() };
+        let quotas = Quotas::new(&settings);
+        for user in [0, 1, 1 + (1 << 16)].map(UserId) {
+            for _ in 0..100 {
+                assert_eq!(quotas.take_upload(NOW, user, 1 << 19), Ok(()));
+                quotas.give_back_upload(user, 1 << 19);
+            }
+            (0..6).for_each(|_| assert_eq!(quotas.take_upload(NOW, user, 1000), Ok(())));
+            quotas.give_back_upload(user, 1000);
+            assert_eq!(quotas.take_upload(NOW, user, 1000), Ok(()));
+            assert_eq!(quotas.take_upload(NOW, user, 1000), Err(Exceeded::Rate { wait_s: 10 }));
+        }
+        quotas.give_back_upload(UserId(77), 1000);
     }
 
     #[test]

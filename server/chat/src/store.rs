@@ -45,13 +45,23 @@ pub enum Command {
     Reads { user: UserId, load: LoadId },
     /// `is_reading`: the user is in the room, so after a crash they have read all of it.
     SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
-    /// Decodes, checks and keeps an image.
-    SaveImage { session: SessionId, image: DataUrl },
+    /// Decodes, checks and keeps the image of a message, which follows in an `Append`. `cid`: that of the
+    /// message, of which there may be one already.
+    SaveImage { session: SessionId, user: UserId, room: RoomId, cid: Option<Cid>, image: DataUrl },
 }
 
 /// The store could not do it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreDown;
+
+/// What became of the image of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SavedImage {
+    /// It is served under this URL when its message is stored.
+    Kept(Box<str>),
+    /// Its message is a repeat, and nothing was kept. The image of the first one, empty if it has none.
+    OfFirst(Box<str>),
+}
 
 /// Why a batch is not in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +143,6 @@ pub enum Reply {
         is_reading: bool,
         outcome: Result<(), StoreDown>,
     },
-    /// The URL under which the image is served.
-    ImageSaved { session: SessionId, outcome: Result<Box<str>, ImageFault> },
+    /// Where the image is.
+    ImageSaved { session: SessionId, outcome: Result<SavedImage, ImageFault> },
 }

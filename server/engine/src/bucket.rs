@@ -43,6 +43,12 @@ impl Bucket {
         self.full_at = self.full_at.max(now).plus_ns(rate.cost_ns(units));
     }
 
+    /// Undoes [`Bucket::take`]: so many units count as not taken.
+    #[inline]
+    pub fn give_back(&mut self, rate: &Rate, units: u64) {
+        self.full_at = self.full_at.minus_ns(rate.cost_ns(units));
+    }
+
     /// From when on no more has been taken than was there.
     #[inline]
     pub fn open_at(self, rate: &Rate) -> Now {
@@ -88,6 +94,19 @@ mod tests {
         bucket.charge(&rate(), NOW, 5);
         assert_eq!(bucket.open_at(&rate()), NOW.plus_ms(500));
         assert_eq!(bucket.full_at(), NOW.plus_ms(800));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut bucket = Bucket::default();
+        bucket.charge(&rate(), NOW, 3);
+        bucket.give_back(&rate(), 2);
+        assert_eq!(bucket.take(&rate(), NOW, 3), Err(100_000_000));
+        assert_eq!(bucket.take(&rate(), NOW, 2), Ok(()));
+        // More than was taken makes no bucket larger than it is.
+        bucket.give_back(&rate(), 100);
+        assert_eq!(bucket.take(&rate(), NOW, 4), Err(100_000_000));
+        assert_eq!(bucket.take(&rate(), NOW, 3), Ok(()));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod handshake;
 mod heartbeat;
 mod held;
 mod output;
+mod owners;
 mod packets;
 mod pipe;
 mod placeholders;
@@ -37,6 +38,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 pub use handshake::{Admission, judge};
+pub use owners::Owner;
 pub(crate) use pipe::Read;
 pub(crate) use session::Carrier;
 pub use session::{CloseReason, Session};
@@ -56,6 +58,7 @@ use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
 use addresses::Addresses;
 use held::HeldBytes;
+use owners::Owners;
 use pipe::Pipe;
 use shard_budgets::ShardBudgets;
 use work::WorkRates;
@@ -110,6 +113,7 @@ pub struct Engine {
     held_anonymous: HeldBytes,
     held_identified: HeldBytes,
     addresses: Addresses,
+    owners: Owners,
     traits: Traits,
     answers: Vec<(PollId, Answer)>,
     closes: Vec<PipeId>,
@@ -158,6 +162,7 @@ impl Engine {
             held_anonymous: HeldBytes::default(),
             held_identified: HeldBytes::default(),
             addresses: Addresses::default(),
+            owners: Owners::default(),
             answers: Vec::new(),
             closes: Vec::new(),
             resumes: Vec::new(),
@@ -271,6 +276,7 @@ impl Engine {
                     Timer::Closing(pipe) => self.closing_timer(pipe),
                     Timer::Resume(pipe) => self.resume(pipe),
                     Timer::LateAnswer(id) => self.answer_post(id),
+                    Timer::Owner(owner) => self.owners.forget(owner, self.now),
                 }
             }
         }

@@ -83,7 +83,7 @@ pub use app::{App, Cx, Place};
 pub use bucket::Bucket;
 pub use counters::Counters;
 pub use effects::Effects;
-pub use engine::{Admission, CloseReason, Engine, Session, SessionEvent, Trust, judge};
+pub use engine::{Admission, CloseReason, Engine, Owner, Session, SessionEvent, Trust, judge};
 pub use handshake_refusal::HandshakeRefusal;
 pub use ids::{PipeId, PollId, SessionId, ShardId, Sid, SocketId};
 pub use input::{Input, PipeEnd};

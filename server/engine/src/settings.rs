@@ -58,10 +58,11 @@ throng_tables::settings! {
     /// Bytes queued for all clients together, without what they share; beyond it those that hold
     /// most are closed.
     outbound_mib_max: u32 = 1024, "MiB", 1..=1 << 20;
-    /// Work that a session may cause: a packet is one unit, and one more for every 4 KiB. A session
-    /// beyond it is read later, and closed when it is ten seconds ahead. 0: no limit.
+    /// Work that a session, or all sessions of a known user on a shard together, may cause: a packet is
+    /// one unit, whatever becomes of it, and one more for every 4 KiB. A session beyond it is read
+    /// later, and closed when it is ten seconds ahead. 0: no limit.
     work_per_s: u32 = 2000, "units per second", 0..=1 << 24;
-    /// Work that a session may cause at once.
+    /// Work that may be caused at once.
     work_burst: u32 = 4000, "units", 1..=1 << 24;
     /// Time for a message that has begun to arrive, besides the time at `limits.bytes_per_s_min`.
     message_timeout_ms: u32 = 10_000, "ms", 50..=3_600_000;

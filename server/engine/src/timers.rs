@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::Owner;
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 
@@ -19,6 +20,8 @@ pub(crate) enum Timer {
     Resume(PipeId),
     /// A POST may be answered.
     LateAnswer(SessionId),
+    /// An owner without sessions may owe nothing any more.
+    Owner(Owner),
 }
 
 /// The owner of a timer decides when it fires whether it still means anything; nothing is ever

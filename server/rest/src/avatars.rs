@@ -15,11 +15,18 @@ pub(crate) fn default_for(email: &str) -> String {
     format!("/avatars/{}.svg", u32::from(digest[0]) % AVATARS)
 }
 
+/// Whether [`default_for`] may have given out the path.
+pub(crate) fn is_default(path: &str) -> bool {
+    path.strip_prefix("/avatars/").is_some_and(|file| number_of(file).is_some())
+}
+
+fn number_of(file: &str) -> Option<u32> {
+    let stem = file.strip_suffix(".svg")?;
+    stem.parse().ok().filter(|n: &u32| *n < AVATARS && n.to_string() == stem)
+}
+
 pub(crate) async fn serve(Path(file): Path<String>) -> Response {
-    let number = file.strip_suffix(".svg").and_then(|stem| {
-        stem.parse::<u32>().ok().filter(|n| *n < AVATARS && n.to_string() == stem)
-    });
-    let Some(number) = number else {
+    let Some(number) = number_of(&file) else {
         return answer::message(StatusCode::NOT_FOUND, "Not Found");
     };
     let headers = [

@@ -4,8 +4,10 @@
 
 use email_address::{EmailAddress, Error, Options};
 use serde_json::Value;
+use throng_wire::image_path::{ImageKind, ImagePath};
 use url::Url;
 
+use crate::avatars;
 use crate::input::Body;
 
 const NAME_CHARS_MAX: usize = 100;
@@ -89,7 +91,7 @@ fn has_long_part(text: &str) -> bool {
 }
 
 fn is_avatar_url(src: &str) -> bool {
-    let is_own = ["/avatars/", "/storage/images/avatars/"].iter().any(|own| src.starts_with(own));
+    let is_uploaded = || ImagePath::parse(src).is_some_and(|path| path.kind == ImageKind::Avatars);
     let is_plain =
         !src.chars().any(|c| c.is_control() || c.is_whitespace() || "\"'<>`\\".contains(c));
     let is_web = || {
@@ -98,7 +100,7 @@ fn is_avatar_url(src: &str) -> bool {
         Url::parse(&whole)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     };
-    is_plain && (is_own || is_web())
+    avatars::is_default(src) || is_uploaded() || (is_plain && is_web())
 }
 
 #[cfg(test)]
@@ -187,9 +189,10 @@ mod tests {
 
     #[test]
     fn an_avatar_is_a_web_url_or_a_path_of_ours() {
+        let hash = "ab".repeat(32);
         for own in [
             "/avatars/3.svg",
-            "/storage/images/avatars/ab/x.png",
+            &format!("/storage/images/avatars/ab/{hash}.png"),
             "https://no.such.host/a",
             "//s3.example/a.png",
         ] {
@@ -203,6 +206,13 @@ mod tests {
             json!("data:image/png;base64,AA=="),
             json!("ftp://host/a"),
             json!("/etc/passwd"),
+            json!("/avatars/16.svg"),
+            json!("/avatars/../x.svg"),
+            json!("/avatars/%2e%2e/x.svg"),
+            json!("/storage/images/avatars/ab/x.png"),
+            json!("/storage/images/avatars/%2e%2e/x.png"),
+            json!(format!("/storage/images/messages/ab/{hash}.png")),
+            json!(format!("/storage/images/avatars/ab/{hash}.png%00")),
             json!("//"),
             json!("a.png"),
             json!("https://"),

@@ -1,12 +1,15 @@
-//! The limit of open files, and how many connections it leaves.
+//! The limit of open files, and how many connections it leaves: open ones, and those that linger behind an early
+//! answer and are counted no more.
 
 use std::fmt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors reserved for the database, uploads, connections that linger and the server's own needs;
-/// half of them if there are fewer than twice as many.
+/// Descriptors reserved for the database, files, connections that linger and the server's own needs;
+/// half of all if there are fewer than twice as many.
 const RESERVED: u64 = 2048;
+/// Connections that linger at once, where there are descriptors for so many.
+const LINGERING_MAX: u32 = 1024;
 
 /// How many connections may be open, and what says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +18,18 @@ pub struct ConnectionBound {
     pub configured: u32,
     /// The limit of open files, where it leaves fewer.
     pub open_files: Option<u64>,
+    /// Connections that may linger besides: at most half of the descriptors that are reserved for everything else.
+    pub lingering: u32,
 }
 
 impl ConnectionBound {
     /// `open_files`: their limit; `None` if there is none.
     fn new(configured: u32, open_files: Option<u64>) -> ConnectionBound {
+        let connections = open_files.map_or(configured, |files| left_by(files).min(configured));
+        let spare = open_files.map(|files| files - files.min(connections.into()));
+        let lingering = spare.map_or(LINGERING_MAX, |spare| at_most(LINGERING_MAX, spare / 2));
         let open_files = open_files.filter(|files| left_by(*files) < configured);
-        ConnectionBound { configured, open_files }
+        ConnectionBound { configured, open_files, lingering }
     }
 
     /// What bounds, for the log.
@@ -40,7 +48,7 @@ impl ConnectionBound {
 
 impl From<u32> for ConnectionBound {
     fn from(configured: u32) -> ConnectionBound {
-        ConnectionBound { configured, open_files: None }
+        ConnectionBound::new(configured, None)
     }
 }
 
@@ -61,7 +69,11 @@ impl fmt::Display for ConnectionBound {
 
 fn left_by(open_files: u64) -> u32 {
     let reserved = RESERVED.min(open_files / 2);
-    u32::try_from(open_files - reserved).unwrap_or(u32::MAX).max(1)
+    at_most(u32::MAX, open_files - reserved).max(1)
+}
+
+fn at_most(most: u32, count: u64) -> u32 {
+    u32::try_from(count).map_or(most, |count| count.min(most))
 }
 
 /// What [`raise_limit`] would return.
@@ -91,6 +103,30 @@ pub fn raise_limit(connections_max: u32) -> ConnectionBound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lingers_fits_beside_the_connections_and_leaves_as_much_to_all_else() {
+        for (configured, files, lingering) in [
+            (60_000, Some(64), 16),
+            (60_000, Some(1024), 256),
+            (60_000, Some(2048), 512),
+            (60_000, Some(4095), 1023),
+            (60_000, Some(4096), 1024),
+            (60_000, Some(1 << 20), 1024),
+            (100, Some(1024), 462),
+            (1000, Some(2048), 524),
+            (1000, Some(4096), 1024),
+            (60_000, Some(1), 0),
+            (60_000, None, 1024),
+        ] {
+            let bound = ConnectionBound::new(configured, files);
+            assert_eq!(bound.lingering, lingering, "{configured} of {files:?}");
+            let Some(files) = files else { continue };
+            let all = u64::from(bound.connections()) + 2 * u64::from(bound.lingering);
+            assert!(all <= files, "{configured} of {files}: {all} descriptors are promised");
+        }
+        assert_eq!(ConnectionBound::from(7).lingering, 1024);
+    }
 
     #[test]
     fn the_limit_of_open_files_bounds_where_it_leaves_fewer() {

@@ -2,78 +2,21 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use imagesize::ImageType;
 use sha2::{Digest, Sha256};
+use throng_wire::image_path::{ImageFormat, ImageKind, ImagePath};
+use tokio::task::spawn_blocking;
 
 use crate::clock::now_ms;
 use crate::dialect::OnConflict;
 use crate::directory::{create_private, mend_directory};
+use crate::staged::{Staged, is_whole};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
-
-/// What an image is for; also its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageKind {
-    /// Images in messages.
-    Messages,
-    /// Avatars of users.
-    Avatars,
-}
-
-impl ImageKind {
-    /// Name of the folder and of the URL segment.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::Avatars => "avatars",
-        }
-    }
-}
-
-/// The formats that every browser shows and none executes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageFormat {
-    Png,
-    Jpeg,
-    Gif,
-    Webp,
-}
-
-impl ImageFormat {
-    const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
-
-    /// Extension of stored files.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::Gif => "gif",
-            Self::Webp => "webp",
-        }
-    }
-
-    /// MIME type.
-    #[must_use]
-    pub fn mime(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Jpeg => "image/jpeg",
-            Self::Gif => "image/gif",
-            Self::Webp => "image/webp",
-        }
-    }
-
-    /// The format of a stored file by its extension.
-    #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.extension() == extension)
-    }
-}
 
 /// A file found under `/storage/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,75 +28,135 @@ pub struct StoredImage {
 }
 
 impl Store {
-    /// Stores an image and answers the path of its URL, `/storage/images/<kind>/<2>/<hash>.<ext>`.
+    /// Stores an image and answers the path of its URL ([`ImagePath`]).
     /// The format follows from the content alone; equal content is stored once.
     ///
     /// # Errors
     /// [`ImageError`]; nothing is stored.
     pub async fn save_image(&self, kind: ImageKind, bytes: Bytes) -> Result<String, ImageError> {
+        let root = self.images_dir();
+        let length = bytes.len() as u64;
+        let url = self
+            .write_image(kind, bytes, move |path, bytes| {
+                write_once(&root.join(path.relative()), bytes)
+            })
+            .await?;
+        self.list_image(&url, length).await?;
+        Ok(url)
+    }
+
+    /// Takes the image of a message that is not stored yet. It is at the path that is answered when
+    /// [`Store::settle_image`] says that the message is stored.
+    ///
+    /// # Errors
+    /// As [`Store::save_image`].
+    pub async fn stage_image(&self, user: u32, bytes: Bytes) -> Result<String, ImageError> {
+        let staged = Arc::clone(self.staged());
+        let stage = move |path: &ImagePath<'_>, bytes: &[u8]| staged.stage(user, path, bytes);
+        self.write_image(ImageKind::Messages, bytes, stage).await
+    }
+
+    /// The message of the user with this image is stored, or is not. Nothing happens for a path that
+    /// [`Store::stage_image`] has not answered to this user.
+    ///
+    /// # Errors
+    /// The image could not be moved or removed.
+    pub async fn settle_image(
+        &self,
+        user: u32,
+        url_path: &str,
+        is_kept: bool,
+    ) -> Result<(), StoreError> {
+        let (staged, url) = (Arc::clone(self.staged()), url_path.to_owned());
+        let settle = move || {
+            let Some(path) = ImagePath::parse(&url) else { return Ok(None) };
+            if is_kept {
+                staged.keep(user, &path)
+            } else {
+                staged.release(user, &path).map(|()| None)
+            }
+        };
+        if let Some(length) = spawn_blocking(settle).await.map_err(|_| StoreError::Closed)?? {
+            let (store, url) = (self.clone(), url_path.to_owned());
+            // The members of the room do not wait for it.
+            tokio::spawn(async move {
+                if let Err(error) = store.list_image(&url, length).await {
+                    tracing::warn!(%error, "the row of an image could not be written");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn write_image(
+        &self,
+        kind: ImageKind,
+        bytes: Bytes,
+        write: impl FnOnce(&ImagePath<'_>, &[u8]) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<String, ImageError> {
         let options = self.options();
         if bytes.len() > options.image_bytes_max {
             return Err(ImageError::TooLarge);
         }
         self.disk().admit_upload()?;
-        let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
-        let length = bytes.len() as u64;
-        let written = tokio::task::spawn_blocking(move || {
+        let pixels_max = options.image_pixels_max;
+        let written = spawn_blocking(move || {
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
-            let relative = format!("{}/{}/{hash}.{}", kind.name(), &hash[..2], format.extension());
-            write_once(&root.join(&relative), &bytes)?;
-            Ok::<_, ImageError>((hash, format, format!("/storage/images/{relative}")))
-        })
-        .await
-        .map_err(|_| StoreError::Closed)?;
-        let (hash, format, url) = written.inspect_err(|error| {
+            let path = ImagePath::new(kind, &hash, format).expect("it is a hash");
+            write(&path, &bytes)?;
+            Ok::<_, ImageError>(path.to_string())
+        });
+        let written = written.await.map_err(|_| StoreError::Closed)?;
+        written.inspect_err(|error| {
             if let ImageError::Store(error) = error {
                 self.disk().note(error);
             }
-        })?;
+        })
+    }
+
+    /// The row of a file that is there.
+    async fn list_image(&self, url_path: &str, length: u64) -> Result<(), StoreError> {
+        let path = ImagePath::parse(url_path).expect("the store has made it");
         let sql = format!(
             "INSERT INTO files (kind, hash, mime, bytes, created_at) VALUES (?, ?, ?, ?, ?){}",
             self.db().dialect.on_conflict("kind, hash", &OnConflict::Keep)
         );
-        let insert = self.db().query(sql).bind(kind.name()).bind(hash).bind(format.mime());
-        self.db().execute(insert.bind(widen(length)).bind(now_ms())).await?;
-        Ok(url)
+        let insert = self.db().query(sql).bind(path.kind.name()).bind(path.hash().to_owned());
+        let insert = insert.bind(path.format.mime()).bind(widen(length)).bind(now_ms());
+        self.db().execute(insert).await.map(drop)
     }
 
     /// The file of a URL path made by [`Store::save_image`]; `None` for every other path. Only the
     /// shape is checked: the file may be missing.
     #[must_use]
     pub fn stored_image(&self, url_path: &str) -> Option<StoredImage> {
-        let relative = url_path.strip_prefix("/storage/images/")?;
-        let mut segments = relative.split('/');
-        let (kind, prefix, file) = (segments.next()?, segments.next()?, segments.next()?);
-        let (hash, extension) = file.split_once('.')?;
-        let format = ImageFormat::of_extension(extension)?;
-        let is_ours = segments.next().is_none()
-            && [ImageKind::Messages, ImageKind::Avatars].iter().any(|own| own.name() == kind)
-            && hash.len() == 64
-            && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && &hash[..2] == prefix;
-        is_ours.then(|| StoredImage { path: self.images_dir().join(relative), format })
+        let path = ImagePath::parse(url_path)?;
+        Some(StoredImage { path: self.images_dir().join(path.relative()), format: path.format })
     }
 
     fn images_dir(&self) -> PathBuf {
-        self.options().data_dir.join("storage").join("images")
+        images_dir(&self.options().data_dir)
     }
+}
+
+/// The folder of all images; it may be missing.
+pub(crate) fn images_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("storage").join("images")
 }
 
 /// The directories that files are written below; they may be missing.
 pub(crate) fn directories(data_dir: &Path) -> [PathBuf; 2] {
-    let images = data_dir.join("storage").join("images");
-    [ImageKind::Messages, ImageKind::Avatars].map(|kind| images.join(kind.name()))
+    let images = images_dir(data_dir);
+    ImageKind::ALL.map(|kind| images.join(kind.name()))
 }
 
 /// Takes the rights of other users from the directories above all images.
 pub(crate) fn mend_directories(data_dir: &Path) {
     let storage = data_dir.join("storage");
     let images = storage.join("images");
-    for directory in [storage, images].into_iter().chain(directories(data_dir)) {
+    let waiting = Staged::folder(&images);
+    for directory in [storage, images, waiting].into_iter().chain(directories(data_dir)) {
         mend_directory(&directory);
     }
 }
@@ -201,10 +204,9 @@ fn sniff(bytes: &[u8], pixels_max: u64) -> Result<ImageFormat, ImageError> {
     Ok(format)
 }
 
-/// Writes the file whole or not at all. A file of that name and length has that content.
+/// Writes the file whole or not at all.
 fn write_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let is_there = std::fs::metadata(path).is_ok_and(|found| found.len() == bytes.len() as u64);
-    if is_there {
+    if is_whole(path, bytes) {
         return Ok(());
     }
     let folder = path.parent().ok_or(StoreError::Corrupt("an image path without a folder"))?;

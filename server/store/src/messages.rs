@@ -187,6 +187,29 @@ pub(crate) async fn find_firsts(
     Ok(firsts)
 }
 
+impl Store {
+    /// The image of the user's message in the room that has this client id, empty if it has none; `None`
+    /// if there is no such message.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn image_of_first(
+        &self,
+        room: u32,
+        user: u32,
+        cid: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let select = self
+            .db()
+            .query("SELECT img FROM messages WHERE room_id = ? AND user_id = ? AND cid = ?")
+            .bind(i64::from(room))
+            .bind(i64::from(user))
+            .bind(cid.as_bytes().to_vec());
+        let row = self.db().row(select).await?;
+        row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
+    }
+}
+
 /// Ids of inserted messages by room and seq.
 pub(crate) type MessageIds = HashMap<(u32, u64), i64>;
 

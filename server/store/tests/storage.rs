@@ -184,12 +184,59 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         bench.until("store", DOWN_WITHIN, |state| *state == reason).await;
         assert!(!bench.store.close().await, "not everything was written");
     }
+    // The same files, with something else inside.
+    let other = bench().await;
+    all_writes_work(&other, other.user("ann@example.org").await.id, 1).await;
+    assert!(other.store.close().await);
+    let emptied = |_: &[u8]| Vec::new();
+    let cut = |content: &[u8]| content[..content.len() / 2].to_vec();
+    let zeroed = |content: &[u8]| vec![0; content.len()];
+    let copied_over =
+        |_: &[u8]| fs::read(other.dir.path().join("throng.db")).expect("it was closed");
+    let changes: [(&str, &str, &dyn Fn(&[u8]) -> Vec<u8>); 5] = [
+        ("emptied", "throng.db", &emptied),
+        ("copied over", "throng.db", &copied_over),
+        ("emptied", "throng.db-wal", &emptied),
+        ("cut", "throng.db-wal", &cut),
+        ("zeroed", "throng.db-wal", &zeroed),
+    ];
+    for (what, name, change) in changes {
+        let bench = bench().await;
+        let user = bench.user("ann@example.org").await.id;
+        all_writes_work(&bench, user, 1).await;
+        let file = bench.dir.path().join(name);
+        let content = fs::read(&file).expect("read");
+        // In place: it stays the same file.
+        fs::write(&file, change(&content)).expect("write");
+        let refused = bench.store.append(1, None, vec![text(user, "lost")]).await;
+        assert!(
+            refused.as_ref().is_err_and(|error| error.to_string().contains("removed, replaced")),
+            "{name} {what}: {refused:?}"
+        );
+        bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+        assert!(!bench.store.close().await, "not everything was written");
+    }
+}
+
+/// The log begins anew, and is emptied by another program that has moved its content.
+#[tokio::test]
+async fn a_checkpoint_is_no_loss() {
     let bench = bench().await;
     let user = bench.user("ann@example.org").await.id;
-    fs::write(bench.dir.path().join("throng.db"), "").expect("empty it");
-    assert!(bench.store.append(1, None, vec![text(user, "lost")]).await.is_err());
-    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
-    assert!(!bench.store.close().await, "not everything was written");
+    all_writes_work(&bench, user, 1).await;
+    let second_db = bench.second_db().await;
+    for round in 0..6 {
+        for mode in ["PASSIVE", "RESTART", "TRUNCATE"] {
+            let sql = format!("PRAGMA wal_checkpoint({mode})");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&second_db).await.expect("checkpoint");
+            let long = "x".repeat(200_000);
+            bench.store.append(1, None, vec![text(user, &long)]).await.expect("append");
+        }
+        // As many pages as the server's own checkpoint needs.
+        let long = "x".repeat(3_000_000);
+        bench.store.append(1, None, vec![text(user, &long)]).await.expect("append");
+        assert_eq!(bench.health("store"), State::Ok, "round {round}");
+    }
 }
 
 async fn open_error(url: &str, options: Options) -> StoreError {

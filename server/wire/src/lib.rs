@@ -1,5 +1,6 @@
 //! The bytes on the wire and nothing else: WebSocket frames (RFC 6455, server side), Engine.IO 3 and 4
-//! packets and payloads, Socket.IO packets of protocol 4 and 5, and the request head of a connection.
+//! packets and payloads, Socket.IO packets of protocol 4 and 5, the request head of a connection, and the paths
+//! of stored images.
 //!
 //! Everything here is pure: no I/O, no clock, no state besides a WebSocket decoder's unfinished
 //! message. Whatever a peer sends ends in a value or in a [`Fault`], never in a panic.
@@ -10,6 +11,7 @@
 //! | WebSocket | [`ws`] | [`ws::Decoder`] | [`ws::text_frame`], [`ws::put_header`] |
 //! | Engine.IO | [`eio`] | [`eio::decode_text`], [`eio::payload::decode`] | [`eio::put_message`], [`eio::payload::encode`] |
 //! | Socket.IO | [`sio`] | [`sio::decode`] | [`sio::put_event`], [`sio::put_ack`] |
+//! | stored images | [`image_path`] | [`image_path::ImagePath::parse`] | [`image_path::ImagePath`] |
 //!
 //! An event with an ack, and its answer:
 //!
@@ -38,6 +40,7 @@
 
 pub mod eio;
 pub mod http;
+pub mod image_path;
 pub mod sio;
 pub mod ws;
 

@@ -203,7 +203,10 @@ fn register_src(context: &Context) -> Outcome {
     }
     let answer = register(hosts)?;
     has_fields(&answer["user"], json!({ "avatar": hosts }))?;
-    for src in ["javascript:alert(1)", "data:image/png;base64,AA", "ftp://example.com/x", "x y"] {
+    let wrong = ["javascript:alert(1)", "data:image/png;base64,AA", "ftp://example.com/x", "x y"];
+    let no_avatars =
+        ["/avatars/%2e%2e/x.svg", "/avatars/../x.svg", "/avatars/3.svg?x", "/etc/x.svg"];
+    for src in wrong.into_iter().chain(no_avatars) {
         let answer = register(src)?;
         has_fields(&answer, json!({ "message": "The src is not a valid URL." }))?;
     }

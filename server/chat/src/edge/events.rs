@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// Units of work that a refused event costs its session, besides those of its packet.
-const REFUSAL_WORK: u32 = 4;
-
 impl Edge {
     pub(super) fn refuse(
         &mut self,
@@ -19,7 +16,6 @@ impl Edge {
         if *event == EventName::Login || refused.why == Refusal::Unauthenticated {
             self.log_refused(session, refused.why, cx);
         }
-        cx.engine.charge(session, REFUSAL_WORK);
         cx.engine.emit_event(session, &frames::refusal(event, refused, ack));
     }
 
@@ -230,12 +226,15 @@ impl Edge {
             Image::Data { url, bytes_max } => {
                 self.quotas.take_upload(now, user, text_bytes + bytes_max as u64)?;
                 let bytes = url.held();
-                if cx.lanes.command(Command::SaveImage { session, image: url }).is_err() {
+                let cid = publish.cid.clone();
+                let command = Command::SaveImage { session, user, room, cid, image: url };
+                if cx.lanes.command(command).is_err() {
                     cx.counters.lane_refusals_store += 1;
                     return Err(Refusal::Busy.into());
                 }
                 cx.engine.keep(session, bytes);
-                let awaited = Awaited::Image { room, publish, ack, bytes };
+                let taken = (user, text_bytes + bytes_max as u64);
+                let awaited = Awaited::Image { room, publish, ack, bytes, taken };
                 let local = self.live(session);
                 match &mut local.pending {
                     Some(pending) => pending.awaited = Some(awaited),
@@ -269,7 +268,7 @@ impl Edge {
     pub(crate) fn image_saved(
         &mut self,
         session: SessionId,
-        outcome: Result<Box<str>, ImageFault>,
+        outcome: Result<SavedImage, ImageFault>,
         cx: &mut Context<'_>,
     ) {
         let is_awaited = |local: &&mut LocalSession| {
@@ -282,13 +281,21 @@ impl Edge {
             return;
         };
         let pending = local.pending.as_mut().expect("it awaits the image");
-        let Some(Awaited::Image { room, mut publish, ack, bytes }) = pending.awaited.take() else {
+        let Some(Awaited::Image { room, mut publish, ack, bytes, taken }) = pending.awaited.take()
+        else {
             unreachable!("it awaits the image");
         };
         cx.engine.let_go(session, bytes);
         let result = match outcome {
-            Ok(url) => {
-                publish.img = url;
+            Ok(saved) => {
+                publish.img = match saved {
+                    SavedImage::Kept(url) => url,
+                    // What is repeated was counted the first time.
+                    SavedImage::OfFirst(url) => {
+                        self.quotas.give_back_upload(taken.0, taken.1);
+                        url
+                    }
+                };
                 self.publish(session, room, publish, ack, cx)
             }
             Err(ImageFault::Invalid) => Err(Refusal::ImageInvalid),

@@ -181,7 +181,7 @@ impl Edge {
         if old.is_none_or(|old| old.user != user) {
             cx.lanes.log(LogLine::Identified { session, client: local.peer, user });
         }
-        cx.engine.set_trust(session, Trust::Identified);
+        cx.engine.set_owner(session, Owner(user.0.into()));
         self.note_session(session);
     }
 

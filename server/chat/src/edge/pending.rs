@@ -16,6 +16,8 @@ pub(super) enum Awaited {
         ack: AckId,
         /// Of the picture; the engine has them on the session's account.
         bytes: usize,
+        /// What was taken for it from the quotas of this user.
+        taken: (UserId, u64),
     },
 }
 

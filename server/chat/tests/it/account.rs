@@ -76,21 +76,67 @@ fn a_session_beyond_its_rate_is_read_later_and_loses_nothing() {
     let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
     let mut world = World::new(1, anonymous(limits));
     let client = world.connect(0, None);
-    // CONNECT costs one unit, an unknown event five.
-    for index in 0..60 {
+    // CONNECT costs one unit, and a refused event as much as any other.
+    for index in 0..300 {
         world.send_quietly(client, &format!(r#"42{index}["nothing"]"#));
     }
     world.run();
     let acks =
         |world: &mut World| world.take(client).iter().filter(|m| m.starts_with("43")).count();
-    assert_eq!(acks(&mut world), 60, "one read is handled as a whole");
-    world.send(client, r#"4260["nothing"]"#);
+    assert_eq!(acks(&mut world), 300, "one read is handled as a whole");
+    world.send(client, r#"42300["nothing"]"#);
     assert_eq!(acks(&mut world), 0, "it owes 101 units");
     world.advance(1_900);
     assert_eq!(acks(&mut world), 0);
     world.advance(300);
     assert_eq!(acks(&mut world), 1, "it was read when it had paid");
     assert_eq!(world.counter("reads_paused"), 2);
+}
+
+#[test]
+fn all_sessions_of_a_user_share_one_rate() {
+    let limits = throng_engine::Settings { work_per_s: 100, work_burst: 200, ..Default::default() };
+    let mut world = World::new(1, with_engine(limits));
+    let event = r#"421["nothing"]"#;
+    let acks = |world: &mut World, client| {
+        world.take(client).iter().filter(|packet| packet.starts_with("431")).count()
+    };
+    let tabs = [world.connect(0, Some(1)), world.connect(0, Some(1))];
+    let other = world.connect(0, Some(2));
+    for tab in tabs {
+        (0..150).for_each(|_| world.send_quietly(tab, event));
+    }
+    world.run();
+    assert_eq!(tabs.map(|tab| acks(&mut world, tab)), [150, 150]);
+    // What exceeded the rate was in the second tab; the first is read once more.
+    world.send(tabs[0], event);
+    assert_eq!(acks(&mut world, tabs[0]), 1);
+    for tab in tabs {
+        world.send(tab, event);
+        assert_eq!(acks(&mut world, tab), 0, "they owe 100 units");
+    }
+    world.send(other, event);
+    assert_eq!(acks(&mut world, other), 1, "another user has their own");
+    // Who reconnects gains nothing.
+    for tab in tabs {
+        world.close(tab, PipeEnd::Eof);
+    }
+    let again = world.connect(0, Some(1));
+    world.send(again, event);
+    world.take(again);
+    world.send(again, event);
+    assert_eq!(acks(&mut world, again), 0);
+    world.advance(1_500);
+    assert_eq!(acks(&mut world, again), 1);
+    // Nobody owes anything any more.
+    world.close(again, PipeEnd::Eof);
+    world.advance(5_000);
+    let last = world.connect(0, Some(1));
+    (0..190).for_each(|_| world.send_quietly(last, event));
+    world.run();
+    assert_eq!(acks(&mut world, last), 190);
+    world.send(last, event);
+    assert_eq!(acks(&mut world, last), 1);
 }
 
 #[test]
@@ -110,7 +156,7 @@ fn a_session_far_beyond_its_rate_is_closed() {
 fn a_polling_client_beyond_its_rate_gets_the_answer_to_its_post_later() {
     let mut world = World::new(1, settings());
     let post = opened_by_polling(&mut world);
-    let packets = vec![r#"42["nothing"]"#; 50].join("\u{1e}");
+    let packets = vec![r#"42["nothing"]"#; 250].join("\u{1e}");
     let first = world.http(0, post.clone(), Ok(&format!("40\u{1e}{packets}")));
     assert_eq!(world.answer(first), None, "it owes 51 units");
     world.advance(1_200);

@@ -58,6 +58,31 @@ fn a_repeated_message_is_acked_like_the_first_and_sent_to_nobody() {
 }
 
 #[test]
+fn the_image_of_a_repeated_message_is_not_kept_and_costs_no_quota() {
+    let limits = Settings { uploads_per_minute: 2, user_mib_per_day: 1, ..settings() };
+    let mut world = World::new(1, limits);
+    let alice = world.connect(0, Some(1));
+    room(alice, &mut world, 1);
+    let quarter = "A".repeat(4 << 16);
+    let says = |world: &mut World, cid: &str| {
+        let image = format!("data:image/png;base64,{quarter}");
+        world.send(
+            alice,
+            &format!(r#"421["message",{{"img":"{image}","roomid":1,"cid":"{cid}"}}]"#),
+        );
+        received(alice, world).pop().expect("an ack")
+    };
+    assert_eq!(says(&mut world, "x"), ack(1, 1, 1));
+    for _ in 0..10 {
+        assert_eq!(says(&mut world, "x"), ack(1, 1, 1));
+    }
+    assert_eq!(world.store.images, 1);
+    assert_eq!(says(&mut world, "y"), ack(1, 2, 2));
+    assert_eq!(world.store.images, 2);
+    assert!(says(&mut world, "z").contains("rate_limited"), "two images a minute");
+}
+
+#[test]
 fn two_of_one_commit_are_one_message() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));

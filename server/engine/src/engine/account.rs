@@ -1,6 +1,7 @@
 //! What a session makes its shard keep and do: the values that [`booking`](super::booking),
 //! [`work`](super::work) and [`eviction`](super::eviction) act on.
 
+use super::owners::Owner;
 use super::trust::Trust;
 use crate::bucket::Bucket;
 use crate::now::Now;
@@ -15,7 +16,9 @@ pub(crate) struct Account {
     pub(super) finish_by: Now,
     /// When the application must know whose session it is. `u64::MAX`: it knows, or need not.
     pub(super) identify_by: Now,
-    /// The work that the session may cause.
+    /// Whose session it is, if the application knows.
+    pub(super) owner: Option<Owner>,
+    /// The work that the session may cause, unless its owner has one for all of theirs.
     pub(super) work: Bucket,
 }
 
@@ -27,6 +30,7 @@ impl Account {
             kept: 0,
             finish_by: Now(u64::MAX),
             identify_by,
+            owner: None,
             work: Bucket::default(),
         }
     }

@@ -4,12 +4,14 @@
 //! for later, here. The bounds of one session follow from how far its user is known.
 
 use super::held::HeldBytes;
+use super::owners::Owner;
 use super::trust::Trust;
 use super::{Carrier, CloseReason, Engine};
 use crate::bucket::Bucket;
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
 use crate::outbox::Class;
+use crate::timers::Timer;
 
 impl Engine {
     pub(super) fn held_mut(&mut self, trust: Trust) -> &mut HeldBytes {
@@ -54,6 +56,24 @@ impl Engine {
         }
     }
 
+    /// The application knows whose session it is: all sessions of one owner share one rate of work. Nothing
+    /// happens when the session has ended.
+    pub fn set_owner(&mut self, id: SessionId, owner: Owner) {
+        self.set_trust(id, Trust::Identified);
+        let Some(session) = self.session_mut(id) else { return };
+        let before = session.account.owner.replace(owner);
+        self.owners.enter(owner);
+        if let Some(before) = before {
+            self.leave_owner(before);
+        }
+    }
+
+    pub(super) fn leave_owner(&mut self, owner: Owner) {
+        if let Some(paid_at) = self.owners.leave(owner, self.now) {
+            self.timers.schedule(paid_at, Timer::Owner(owner));
+        }
+    }
+
     /// The application has learned more, or less, about whose session it is. Nothing happens when
     /// the session has ended.
     pub fn set_trust(&mut self, id: SessionId, trust: Trust) {
@@ -66,6 +86,7 @@ impl Engine {
         }
         let account = &mut session.account;
         account.trust = trust;
+        let owner = if trust == Trust::Identified { None } else { account.owner.take() };
         match trust {
             Trust::Identified => {
                 account.identify_by = Now(u64::MAX);
@@ -87,6 +108,9 @@ impl Engine {
             && let Some(address) = self.live_mut(id).address.take()
         {
             self.addresses.remove(address);
+        }
+        if let Some(owner) = owner {
+            self.leave_owner(owner);
         }
         if polled > self.outbox.bound(trust.class()) as usize {
             self.slow.push(id);

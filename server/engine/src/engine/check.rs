@@ -53,6 +53,11 @@ impl Engine {
             let kept = session.assembled() + session.received();
             assert!(account.unfinished >= kept, "what is kept is on the account");
             let is_counted = session.address.is_some();
+            let is_owned = account.owner.is_some();
+            assert!(
+                !is_owned || account.trust == Trust::Identified,
+                "only known users own sessions"
+            );
             assert!(
                 !is_counted || account.trust != Trust::Identified,
                 "only anonymous sessions are counted"
@@ -61,6 +66,8 @@ impl Engine {
         assert_eq!(self.held_anonymous, anonymous, "bytes booked are bytes held");
         assert_eq!(self.held_identified, identified, "bytes booked are bytes held");
         self.addresses.check(self.sessions().filter_map(|session| session.address));
+        let owners = self.sessions().filter_map(|session| session.account.owner);
+        self.owners.check(owners, |owner| self.timers.is_set(Timer::Owner(owner)));
     }
 
     /// A turn ends with everything within its bounds.

@@ -24,6 +24,10 @@ impl Engine {
         if !is_armed(Canary::KeepAccount) {
             self.held_mut(account.trust).inbound -= inbound;
         }
+        let owner = account.owner;
+        if let Some(owner) = owner {
+            self.leave_owner(owner);
+        }
         if let Some(address) = address {
             self.addresses.remove(address);
         }

@@ -1,4 +1,5 @@
-//! What a session may make its shard do: a rate of work, beyond which it is read later.
+//! What a session, or all sessions of one owner, may make their shard do: a rate of work, beyond which they are
+//! read later.
 
 use super::pipe::Role;
 use super::trust::Trust;
@@ -42,14 +43,17 @@ impl WorkRates {
 
 impl Engine {
     /// Books work: one unit for each packet of the client, and one more for every 4 KiB, whether they
-    /// became a packet or not. The application adds what an event cost it beyond that, such as a
-    /// refusal. A session that has used up its rate is read later; one far beyond it is ended.
-    pub fn charge(&mut self, id: SessionId, units: u32) {
+    /// became a packet or not. A session that has used up its rate, or its owner's, is read later; one far
+    /// beyond it is ended.
+    pub(super) fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
         let Some(trust) = self.session(id).map(Session::trust) else { return };
         let Some(rate) = self.work_rates.of(trust).copied() else { return };
         let units = if is_armed(Canary::FreeWork) { 0 } else { units };
-        let work = &mut self.live_mut(id).account.work;
+        let work = match self.live(id).account.owner {
+            Some(owner) => self.owners.work_mut(owner),
+            None => &mut self.live_mut(id).account.work,
+        };
         work.charge(&rate, now, units.into());
         let read_at = work.open_at(&rate);
         if read_at > now.plus_ms(DEBT_MS_MAX) {
@@ -85,7 +89,9 @@ impl Engine {
     pub(super) fn paid_later(&self, id: SessionId) -> Option<Now> {
         let session = self.session(id)?;
         let rate = self.work_rates.of(session.trust())?;
-        let read_at = session.account.work.open_at(rate);
+        let account = &session.account;
+        let work = account.owner.map_or(account.work, |owner| self.owners.work(owner));
+        let read_at = work.open_at(rate);
         (read_at > self.now).then_some(read_at)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use throng_health::State;
-use throng_store::{AppendError, Options, Store, StoreError};
+use throng_store::{AppendError, Options, StorageFault, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -301,6 +301,63 @@ async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
     }
 }
 
+/// While the table `is_full` has a row, writing fails as it does when the server's disk is full. Their own
+/// statements for that need an administrator and a file system.
+fn fullness(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Sqlite => panic!("its disk is filled in the tests of the storage"),
+        Flavor::Postgres => {
+            "CREATE TABLE is_full (x INT);
+             CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+               IF EXISTS (SELECT 1 FROM is_full) THEN
+                 RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100';
+               END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER full_messages BEFORE INSERT ON messages
+             FOR EACH ROW EXECUTE FUNCTION full_disk();
+             CREATE TRIGGER full_probe BEFORE UPDATE ON _sqlx_migrations
+             FOR EACH ROW EXECUTE FUNCTION full_disk()"
+        }
+        Flavor::Mariadb => {
+            "CREATE TABLE is_full (x INT);
+             CREATE TRIGGER full_messages BEFORE INSERT ON messages FOR EACH ROW
+             IF EXISTS (SELECT 1 FROM is_full) THEN
+               SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114;
+             END IF;
+             CREATE TRIGGER full_probe BEFORE UPDATE ON _sqlx_migrations FOR EACH ROW
+             IF EXISTS (SELECT 1 FROM is_full) THEN
+               SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114;
+             END IF"
+        }
+    }
+}
+
+async fn a_full_disk_of_the_server_is_reported_and_heals() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    sqlx::raw_sql(fullness(bench.flavor)).execute(&second_db).await.expect("triggers");
+    bench.store.append(1, None, texts(1, 1, 1)).await.expect("append");
+    let fill = sqlx::raw_sql("INSERT INTO is_full VALUES (1)");
+    fill.execute(&second_db).await.expect("fill");
+    let refused = bench.store.append(1, None, texts(1, 2, 2)).await;
+    let Err(AppendError::Store(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.storage_fault(), Some(StorageFault::Full), "{error}");
+    let full = State::Down("the disk is full".into());
+    bench.until("store", DOWN_WITHIN, |state| *state == full).await;
+    // A write must show that it is over.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(bench.health("store"), full);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sqlx::raw_sql("DELETE FROM is_full").execute(&second_db).await.expect("make space");
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+    let placed = bench.store.append(1, None, texts(1, 2, 2)).await.expect("append");
+    assert_eq!(placed.first_seq, 2, "nothing of the refused message is kept");
+}
+
 /// A trigger that fails for the message `doomed`, so that its transaction is rolled back.
 fn rejection(flavor: Flavor) -> &'static str {
     match flavor {
@@ -496,6 +553,9 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     ("a_rollback_without_an_answer_costs_its_connection_and_no_more", || {
         Box::pin(a_rollback_without_an_answer_costs_its_connection_and_no_more())
+    }),
+    ("a_full_disk_of_the_server_is_reported_and_heals", || {
+        Box::pin(a_full_disk_of_the_server_is_reported_and_heals())
     }),
     ("a_server_that_hangs_is_reported_and_used_again", || {
         Box::pin(a_server_that_hangs_is_reported_and_used_again())

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use throng_chat::store::{First, Repeat};
 use throng_chat::{
     AppendFault, Appended, Chat, Cid, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo,
-    Seq, StoreDown, StoredMessage, TokenHash, UserCard, UserId,
+    SavedImage, Seq, StoreDown, StoredMessage, TokenHash, UserCard, UserId,
 };
 
 const IMAGE_BYTES_MAX: usize = 3 << 20;
@@ -38,6 +38,8 @@ pub struct Store {
     pub reading: BTreeSet<(UserId, RoomId)>,
     /// How many tokens were asked for at a time.
     pub checks: Vec<usize>,
+    /// Images that were kept.
+    pub images: usize,
     /// Ranges that were asked for.
     pub fetches: Vec<(u64, u64)>,
     /// Answers nothing to a fetch.
@@ -72,6 +74,7 @@ impl Store {
             reads: BTreeMap::new(),
             reading: BTreeSet::new(),
             checks: Vec::new(),
+            images: 0,
             fetches: Vec::new(),
             forgets: false,
             repeats: false,
@@ -156,8 +159,10 @@ impl Store {
         let (mut ids, mut repeats) = (Vec::new(), Vec::new());
         let mut seq = first_seq;
         for (index, message) in batch.into_iter().enumerate() {
-            if let Some(first) = self.first(room, &message) {
-                repeats.push(Repeat { index, ..first });
+            if let Some((seq, row)) = self.first(room, message.user, message.cid.as_ref()) {
+                let Row { id, msg, img, time, .. } = row.clone();
+                let first = Some(First { msg, img, time });
+                repeats.push(Repeat { index, seq, id, first });
                 continue;
             }
             let NewMessage { user, msg, img, time, cid } = message;
@@ -169,14 +174,12 @@ impl Store {
         Appended { first_seq, ids, repeats }
     }
 
-    /// The stored message that this one repeats.
-    fn first(&self, room: RoomId, message: &NewMessage) -> Option<Repeat> {
-        let cid = message.cid.as_ref().filter(|_| !self.repeats)?;
+    /// The stored message that one with this client id repeats.
+    fn first(&self, room: RoomId, user: UserId, cid: Option<&Cid>) -> Option<(Seq, &Row)> {
+        let cid = cid.filter(|_| !self.repeats)?;
         let mut rows = self.rows.range((room, Seq(0))..=(room, Seq(u64::MAX)));
-        let is_first = |row: &Row| row.user == message.user && row.cid.as_ref() == Some(cid);
-        let ((_, seq), row) = rows.find(|(_, row)| is_first(row))?;
-        let Row { msg, img, time, .. } = row.clone();
-        Some(Repeat { index: 0, seq: *seq, id: row.id, first: Some(First { msg, img, time }) })
+        let is_first = |row: &Row| row.user == user && row.cid.as_ref() == Some(cid);
+        rows.find(|(_, row)| is_first(row)).map(|((_, seq), row)| (*seq, row))
     }
 
     fn create(&mut self, room: RoomId) -> Option<RoomInfo> {
@@ -251,11 +254,16 @@ impl crate::Store<Chat> for Store {
                 }
                 Reply::ReadSaved { user, room, seq, is_reading, outcome: up }
             }
-            Command::SaveImage { session, image } => {
+            Command::SaveImage { session, user, room, cid, image } => {
+                if let Some((_, first)) = self.first(room, user, cid.as_ref()) {
+                    let outcome = Ok(SavedImage::OfFirst(first.img.clone()));
+                    return Reply::ImageSaved { session, outcome };
+                }
+                self.images += 1;
                 let decoded = image.decode(IMAGE_BYTES_MAX);
                 let up = up.map_err(|StoreDown| ImageFault::StoreDown);
                 let url = "/storage/images/messages/aa/aa.png";
-                let outcome = up.and(decoded).map(|_| url.into());
+                let outcome = up.and(decoded).map(|_| SavedImage::Kept(url.into()));
                 Reply::ImageSaved { session, outcome }
             }
         }
