@@ -160,6 +160,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         keep_alive_ms: config.server.keep_alive_ms,
         requests_per_s: config.server.requests_per_s,
         requests_per_ip_max: config.server.requests_per_ip_max,
+        lingering_max: connections_max.lingering,
         on_request,
         counters: Arc::clone(&metrics.http),
     };

@@ -89,7 +89,8 @@ throng_tables::settings! {
     payload_bytes_max: u32 = 16 * 1024, "bytes", 1024..=256 << 20;
     /// Bytes queued for one client; beyond it the client is closed as a slow consumer.
     outbound_bytes_max: u32 = 64 * 1024, "bytes", 4096..=1 << 30;
-    /// As `limits.work_per_s`.
+    /// As `limits.work_per_s`; where a client address has more than 64 such sessions on a shard, one beyond
+    /// it waits so many times longer as there are 64.
     work_per_s: u32 = 50, "units per second", 0..=1 << 24;
     /// Work that a session may cause at once.
     work_burst: u32 = 200, "units", 1..=1 << 24;

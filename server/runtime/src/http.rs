@@ -75,6 +75,8 @@ pub struct HttpSettings {
     pub requests_per_s: u32,
     /// Requests of one client that are served at once, polls among them; 0 is no limit.
     pub requests_per_ip_max: u32,
+    /// Connections that may linger behind an early answer.
+    pub lingering_max: u32,
     /// Called after each request to the engine.
     pub on_request: OnRequest,
     /// What the thread counts.
@@ -111,7 +113,7 @@ pub fn start<A: App>(
     let (stop, stopping) = watch::channel(false);
     let http = Arc::new(HttpServer {
         handles,
-        lingering: Lingering::new(Arc::clone(&settings.counters)),
+        lingering: Lingering::new(settings.lingering_max, Arc::clone(&settings.counters)),
         heads: Places::new(HEADS_MAX),
         idle: Places::new(IDLE_MAX),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),

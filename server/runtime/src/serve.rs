@@ -145,6 +145,7 @@ async fn run<A: App>(
 ) -> Result<(), StartError> {
     let connections_max = descriptors::raise_limit(options.connections_max);
     let policy = Arc::new(options.policy);
+    let lingering_max = connections_max.lingering;
     let launch = Launch {
         listen: options.listen,
         lanes: options.lanes,
@@ -165,6 +166,7 @@ async fn run<A: App>(
         keep_alive_ms: http::KEEP_ALIVE_MS,
         requests_per_s: options.requests_per_s,
         requests_per_ip_max: options.requests_per_ip_max,
+        lingering_max,
         on_request: Arc::new(|_, _| {}),
         counters: Arc::default(),
     };

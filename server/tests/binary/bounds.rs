@@ -200,9 +200,9 @@ fn requests_sent_ahead_are_served_at_a_rate_whatever_they_ask_for() {
         if answers == 1 {
             return false;
         }
-        // Those of the burst, what came back of it meanwhile, and sixteen that waited.
-        assert!((56..=80).contains(&answers), "{path}: {answers} answers");
-        assert!(waited >= Duration::from_millis(1500), "{path}: {waited:?} for 16 above the burst");
+        // Those of the burst, what came back of it meanwhile, and two that waited.
+        assert!((42..=60).contains(&answers), "{path}: {answers} answers");
+        assert!(waited >= Duration::from_millis(100), "{path}: {waited:?} for 2 above the burst");
         true
     };
     let slow = std::thread::scope(|scope| {

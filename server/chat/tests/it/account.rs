@@ -94,6 +94,45 @@ fn a_session_beyond_its_rate_is_read_later_and_loses_nothing() {
 }
 
 #[test]
+fn thousands_of_strangers_of_one_address_cause_no_more_work_than_some() {
+    let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let acks = |world: &mut World, client| {
+        world.take(client).iter().filter(|packet| packet.starts_with("431")).count()
+    };
+    let clients: Vec<_> = (0..640).map(|_| world.connect(0, None)).collect();
+    let busy = &clients[..10];
+    for client in busy {
+        // Each has its burst, of which the CONNECT took one unit.
+        (0..209).for_each(|_| world.send_quietly(*client, r#"421["nothing"]"#));
+        world.run();
+        assert_eq!(acks(&mut world, *client), 209);
+        world.send_quietly(*client, r#"421["nothing"]"#);
+    }
+    // Nine units or ten, at a tenth of 50 units a second.
+    world.advance(1_700);
+    assert!(busy.iter().all(|client| acks(&mut world, *client) == 0));
+    world.advance(400);
+    assert!(busy.iter().all(|client| acks(&mut world, *client) == 1));
+    // One who has sent nothing yet waits for nobody.
+    world.send(clients[11], r#"421["nothing"]"#);
+    assert_eq!(acks(&mut world, clients[11]), 1);
+    // With most of them gone it waits as long as alone.
+    for client in &clients[20..] {
+        world.close(*client, PipeEnd::Eof);
+    }
+    world.advance(10_000);
+    (0..210).for_each(|_| world.send_quietly(clients[0], r#"421["nothing"]"#));
+    world.run();
+    assert_eq!(acks(&mut world, clients[0]), 210);
+    world.send_quietly(clients[0], r#"421["nothing"]"#);
+    world.advance(100);
+    assert_eq!(acks(&mut world, clients[0]), 0);
+    world.advance(200);
+    assert_eq!(acks(&mut world, clients[0]), 1);
+}
+
+#[test]
 fn all_sessions_of_a_user_share_one_rate() {
     let limits = throng_engine::Settings { work_per_s: 100, work_burst: 200, ..Default::default() };
     let mut world = World::new(1, with_engine(limits));

@@ -28,6 +28,11 @@ impl Addresses {
         id.map_or(0, |id| self.entries[id.0 as usize].sessions)
     }
 
+    /// Anonymous sessions of the address, one at least.
+    pub(super) fn sessions(&self, id: AddressId) -> u32 {
+        self.entries[id.0 as usize].sessions
+    }
+
     pub(super) fn add(&mut self, ip: IpAddr) -> AddressId {
         let client = ClientKey::from(ip);
         let (entries, free) = (&mut self.entries, &mut self.free);

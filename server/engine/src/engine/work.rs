@@ -17,6 +17,8 @@ const BYTES_PER_UNIT: usize = 4096;
 const FRAGMENT_BYTES: usize = 64;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
+/// As many anonymous sessions of one client address have their full rate; where there are more, each waits longer.
+const FULL_RATES_PER_ADDRESS: u32 = 64;
 
 /// How fast a session may cause work. `None` is no limit.
 pub(super) struct WorkRates {
@@ -47,8 +49,8 @@ impl Engine {
     /// beyond it is ended.
     pub(super) fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
-        let Some(trust) = self.session(id).map(Session::trust) else { return };
-        let Some(rate) = self.work_rates.of(trust).copied() else { return };
+        let Some(session) = self.session(id) else { return }; // What it sent before has ended it.
+        let Some(rate) = self.work_rates.of(session.trust()).copied() else { return }; // There is no limit.
         let units = if is_armed(Canary::FreeWork) { 0 } else { units };
         let work = match self.live(id).account.owner {
             Some(owner) => self.owners.work_mut(owner),
@@ -91,8 +93,13 @@ impl Engine {
         let rate = self.work_rates.of(session.trust())?;
         let account = &session.account;
         let work = account.owner.map_or(account.work, |owner| self.owners.work(owner));
-        let read_at = work.open_at(rate);
-        (read_at > self.now).then_some(read_at)
+        let wait_ns = work.open_at(rate).since(self.now);
+        // Longer for each of many strangers: they gain nothing by opening thousands of sessions, and each of
+        // them still has its burst.
+        let waits = session
+            .address
+            .map_or(1, |address| self.addresses.sessions(address).div_ceil(FULL_RATES_PER_ADDRESS));
+        (wait_ns > 0).then(|| self.now.plus_ns(wait_ns.saturating_mul(waits.into())))
     }
 
     /// Stops reading the sessions that have used up their rate in this turn.

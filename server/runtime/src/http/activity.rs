@@ -65,6 +65,10 @@ impl Activity {
         Serving(self.clone())
     }
 
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(*self.0.borrow(), Phase::Request)
+    }
+
     /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
     /// it lost its place among `heads` or, if it has one, among `idle`.
     pub(super) async fn expired(

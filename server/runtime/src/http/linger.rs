@@ -7,27 +7,38 @@
 //! closed, because its client has had the most time.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use throng_engine::{Bucket, Now, Rate};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 use super::counters::HttpCounters;
 use super::places::{Place, Places};
 
-/// Connections that linger at once; their descriptors are reserved (`lifetime`).
-const LINGERING_MAX: usize = 1024;
 /// How long one may.
 const LINGER: Duration = Duration::from_secs(10);
 /// Bytes that are dropped: enough for a client that sends a whole body before it reads.
 const DROPPED_BYTES_MAX: usize = 16 << 20;
+/// KiB that are dropped in a second, and at once, of all of them: who floods the server does not make it read that.
+const DROPPED_KIB_PER_S: u32 = 32 << 10;
+const DROPPED_KIB_BURST: u32 = 32 << 10;
 
 /// The connections that linger.
 pub(super) struct Lingering {
     places: Places,
+    dropping: Arc<Dropping>,
     counters: Arc<HttpCounters>,
+}
+
+/// How fast input is dropped.
+struct Dropping {
+    rate: Rate,
+    begun: Instant,
+    dropped: Mutex<Bucket>,
 }
 
 /// What ended the wait.
@@ -40,17 +51,22 @@ enum End {
 }
 
 impl Lingering {
-    pub(super) fn new(counters: Arc<HttpCounters>) -> Lingering {
-        Lingering { places: Places::new(LINGERING_MAX), counters }
+    /// `most`: connections that may linger at once; there are descriptors for them.
+    pub(super) fn new(most: u32, counters: Arc<HttpCounters>) -> Lingering {
+        Lingering {
+            places: Places::new(most as usize),
+            dropping: Arc::new(Dropping::new()),
+            counters,
+        }
     }
 
     /// Shuts the sending side, and closes the connection later.
     pub(super) fn begin(&self, stream: TcpStream) {
         let place = self.places.take();
-        let counters = Arc::clone(&self.counters);
+        let (counters, dropping) = (Arc::clone(&self.counters), Arc::clone(&self.dropping));
         counters.lingering.fetch_add(1, Relaxed);
         tokio::spawn(async move {
-            let ended = linger(stream, place).await;
+            let ended = linger(stream, place, &dropping).await;
             counters.lingering.fetch_sub(1, Relaxed);
             let counter = match ended {
                 End::Client => &counters.lingered_client,
@@ -63,29 +79,52 @@ impl Lingering {
     }
 }
 
-async fn linger(mut stream: TcpStream, place: Place) -> End {
+impl Dropping {
+    fn new() -> Dropping {
+        let rate = Rate::per_second(DROPPED_KIB_PER_S, DROPPED_KIB_BURST).expect("a limit");
+        Dropping { rate, begun: Instant::now(), dropped: Mutex::default() }
+    }
+
+    /// Completes when so many bytes may have been dropped.
+    async fn pay(&self, bytes: usize) {
+        let wait = self.charge(bytes);
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+    }
+
+    fn charge(&self, bytes: usize) -> Duration {
+        let now = Now(u64::try_from(self.begun.elapsed().as_nanos()).expect("some centuries"));
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.charge(&self.rate, now, bytes.div_ceil(1024) as u64);
+        Duration::from_nanos(dropped.open_at(&self.rate).since(now))
+    }
+}
+
+async fn linger(mut stream: TcpStream, place: Place, dropping: &Dropping) -> End {
     if stream.shutdown().await.is_err() {
         return End::Client;
     }
     tokio::select! {
-        end = drop_input(&stream) => end,
+        end = drop_input(&stream, dropping) => end,
         () = place.lost() => End::Displaced,
-        () = tokio::time::sleep(LINGER) => End::Time,
+        () = sleep(LINGER) => End::Time,
     }
 }
 
 /// Reads until the client closes, or has sent too much.
-async fn drop_input(stream: &TcpStream) -> End {
+async fn drop_input(stream: &TcpStream, dropping: &Dropping) -> End {
     let mut dropped = 0;
     while dropped < DROPPED_BYTES_MAX {
         if stream.readable().await.is_err() {
             return End::Client;
         }
-        // Not kept while the client is waited for.
-        let mut buffer = [0; 16 * 1024];
-        match stream.try_read(&mut buffer) {
+        match read(stream) {
             Ok(0) => return End::Client,
-            Ok(count) => dropped += count,
+            Ok(count) => {
+                dropped += count;
+                dropping.pay(count).await;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return End::Client,
         }
@@ -93,10 +132,16 @@ async fn drop_input(stream: &TcpStream) -> End {
     End::Bytes
 }
 
+/// The buffer is not kept while the client is waited for.
+fn read(stream: &TcpStream) -> io::Result<usize> {
+    stream.try_read(&mut [0; 16 * 1024])
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -125,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_goes_on_sending_reads_its_answer() {
         let counters = Arc::new(HttpCounters::default());
-        let lingering = Lingering::new(Arc::clone(&counters));
+        let lingering = Lingering::new(1024, Arc::clone(&counters));
         let mut client = answered(&lingering).await;
         let body = vec![b'x'; 8 << 20];
         client.write_all(&body).await.expect("it is dropped, not refused");
@@ -140,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_dropped_is_bounded() {
         let counters = Arc::new(HttpCounters::default());
-        let lingering = Lingering::new(Arc::clone(&counters));
+        let lingering = Lingering::new(1024, Arc::clone(&counters));
         let mut client = answered(&lingering).await;
         let body = vec![b'x'; 1 << 20];
         let mut sent = 0;
@@ -153,9 +198,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_all_together_send_is_dropped_at_a_rate() {
+        const CLIENTS: usize = 32;
+        let dropping = Arc::new(Dropping::new());
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let dropping = Arc::clone(&dropping);
+            clients.spawn(async move {
+                for _ in 0..DROPPED_BYTES_MAX / (16 * 1024) {
+                    dropping.pay(16 * 1024).await;
+                }
+            });
+        }
+        clients.join_all().await;
+        // The first second is free.
+        let seconds = CLIENTS * DROPPED_BYTES_MAX / (DROPPED_KIB_PER_S as usize * 1024) - 1;
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - seconds as f64).abs() < 0.1, "{took} s, not {seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_stays_is_closed_in_time() {
         let counters = Arc::new(HttpCounters::default());
-        let lingering = Lingering::new(Arc::clone(&counters));
+        let lingering = Lingering::new(1024, Arc::clone(&counters));
         let _client = answered(&lingering).await;
         tokio::time::sleep(LINGER - Duration::from_millis(100)).await;
         assert_eq!(counters.lingering.load(Relaxed), 1);

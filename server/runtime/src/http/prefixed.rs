@@ -11,6 +11,10 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
+/// Bytes that are read at once between two requests: a head. What a client sends ahead stays with it, and hyper
+/// finds no reason to read into a larger buffer.
+const READ_AHEAD_BYTES: usize = 4096;
+
 /// Where a connection is left that hyper has closed: it has been answered, and may have unread bytes.
 #[derive(Clone, Default)]
 pub(super) struct Closed(Arc<Mutex<Option<TcpStream>>>);
@@ -64,9 +68,15 @@ impl AsyncRead for Prefixed {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
-            let before = into.filled().len();
-            let polled = self.open()?.poll_read(cx, into);
-            if into.filled().len() > before {
+            if self.activity.is_serving() {
+                return self.open()?.poll_read(cx, into);
+            }
+            let most = into.remaining().min(READ_AHEAD_BYTES);
+            let mut piece = ReadBuf::new(into.initialize_unfilled_to(most));
+            let polled = self.open()?.poll_read(cx, &mut piece);
+            let count = piece.filled().len();
+            into.advance(count);
+            if count > 0 {
                 self.activity.has_read();
             }
             return polled;

@@ -25,7 +25,7 @@ const BURST_S: u32 = 4;
 /// A request that would wait longer is refused: each that waits costs the memory of its connection.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// After so many requests that waited, a connection is closed, with what was sent ahead on it.
-const DELAYS_MAX: u32 = 16;
+const DELAYS_MAX: u32 = 2;
 /// Requests between two removals of clients who have their whole burst again.
 const SWEEP_EVERY: usize = 1024;
 

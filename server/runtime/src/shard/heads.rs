@@ -23,6 +23,9 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many
 /// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
 /// which is not kept.
 const HEADS_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a connection that are read first: nearly every head is shorter. What comes behind it, as a client
+/// sends ahead, would be kept here until the HTTP thread has read it.
+const FIRST_READ_BYTES: usize = 2048;
 const MALFORMED: &str = r#"{"code":3,"message":"Bad request"}"#;
 const TIMEOUT: &str = r#"{"code":3,"message":"Request timeout"}"#;
 
@@ -48,7 +51,9 @@ impl<A: App> Worker<A> {
     pub(super) fn read_head(&mut self, pipe: PipeId) {
         let head = self.connections.head_mut(pipe).expect("the caller found the head");
         // What comes behind the head is read by what serves the connection: nobody has booked it yet.
-        let most = self.buffer.len().min(HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len());
+        let first = if head.bytes.is_empty() { FIRST_READ_BYTES } else { usize::MAX };
+        let most = HEAD_BYTES_MAX + PROXY_BYTES_MAX - head.bytes.len();
+        let most = most.min(self.buffer.len()).min(first);
         let count = match (&head.stream).read(&mut self.buffer[..most]) {
             Ok(0) => return self.drop_head(pipe),
             Ok(count) => count,
@@ -88,7 +93,12 @@ impl<A: App> Worker<A> {
         self.connections.swap_head_bytes(pipe, rest);
         match route {
             Route::NeedMore => {
-                self.await_head(pipe);
+                if count == most {
+                    // The rest has come as well.
+                    self.new_heads.push_back(pipe);
+                } else {
+                    self.await_head(pipe);
+                }
                 self.shed_heads();
             }
             Route::Refuse { status, json } => self.refuse(pipe, status, json),
