@@ -47,7 +47,7 @@ use reorder_buffer::ReorderBuffer;
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;
-use throng_engine::canary::{Canary, is_armed};
+use crate::canary::{Canary, is_armed};
 use throng_engine::{Full, LANE_RETRY_MS};
 use throng_engine::{Keyed, Map};
 

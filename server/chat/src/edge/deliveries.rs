@@ -1,6 +1,6 @@
 //! Deliveries of homes: answers, rosters and the fan-out.
 
-use throng_engine::canary::{Canary, is_armed};
+use crate::canary::{Canary, is_armed};
 
 use super::*;
 

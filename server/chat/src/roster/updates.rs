@@ -20,7 +20,7 @@ use crate::frames;
 use crate::ids::{Seq, SessionId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
-use throng_engine::canary::{Canary, is_armed};
+use crate::canary::{Canary, is_armed};
 use throng_engine::{LANE_RETRY_MS, Now};
 
 /// Lane slots that one call of [`Roster::send_updates`] may take: one for the number and one for those who
