@@ -66,7 +66,7 @@ fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
 }
 
 #[test]
-fn the_next_tenant_of_a_slot_never_sees_old_bytes() {
+fn the_next_pipe_of_a_slot_never_sees_old_bytes() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
     outbox.push(PIPE, b"old");
