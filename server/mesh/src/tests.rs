@@ -137,7 +137,7 @@ fn an_owner_with_work_does_not_park() {
 fn a_mesh_connects_each_ordered_pair_by_two_lanes() {
     let shards = 3;
     let mut all_ends =
-        mesh::<(usize, usize), char>(shards, Capacity { requests: 4, deliveries: 2 })
+        mesh::<(usize, usize), char>(shards, Capacity { request_lane_max: 4, delivery_lane_max: 2 })
             .expect("descriptors are free");
     for (from, lane_ends) in all_ends.iter_mut().enumerate() {
         for to in 0..shards {
