@@ -63,7 +63,8 @@ async fn the_history_has_client_ids_for_their_author_only() {
     let (bob, _) = user(&bench, "bob@b.c").await;
     let with_cid =
         |user, cid: &str| NewMessage { cid: Some(cid.into()), ..message(user, "x".into()) };
-    let messages = vec![with_cid(ann, "of-ann"), with_cid(bob, "of-bob"), message(ann, "none".into())];
+    let messages =
+        vec![with_cid(ann, "of-ann"), with_cid(bob, "of-bob"), message(ann, "none".into())];
     bench.store.append(1, Some(1), messages).await.expect("append");
     let uri = format!("/api/history/message?total=0&current=1&roomid=1&api_token={token}");
     let answer = bench.get(&uri).await.json();
