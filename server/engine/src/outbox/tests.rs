@@ -292,3 +292,13 @@ fn what_pipes_hold_for_themselves_is_summed_by_class() {
     assert_eq!(outbox.held(Class::Identified), 0);
     outbox.check();
 }
+
+#[test]
+#[should_panic(expected = "no more is sent than was offered")]
+fn more_bytes_than_were_offered_are_an_assert() {
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
+    let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
+    outbox.push_span(PIPE, span);
+    outbox.sent(PIPE, 6);
+}
