@@ -35,7 +35,7 @@ impl Interrupt {
 
 /// What was read from `/proc` at one instant.
 #[derive(Clone, Default)]
-struct Reading {
+struct ProcSample {
     at_ns: u64,
     server_cpu_ns: Option<u64>,
     threads: Vec<(Duration, Duration)>,
@@ -110,7 +110,7 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         stopped_by = Some(stopped);
         (from, to)
     } else {
-        (Reading::default(), Reading::default())
+        (ProcSample::default(), ProcSample::default())
     };
     conductor.drain();
     shared.enter_stage(Stage::Done);
@@ -231,7 +231,7 @@ impl Conductor {
     fn measure(
         &mut self,
         threads: &[JoinHandle<anyhow::Result<ThreadResult>>],
-    ) -> (Reading, Reading, String) {
+    ) -> (ProcSample, ProcSample, String) {
         let scenario = &self.shared.scenario;
         let times = &self.shared.times;
         let start_ns = now_ns() + 20_000_000;
@@ -318,9 +318,9 @@ impl Conductor {
         }
     }
 
-    fn read_proc(&self) -> Reading {
+    fn read_proc(&self) -> ProcSample {
         let threads = self.shared.gauges.iter();
-        Reading {
+        ProcSample {
             at_ns: now_ns(),
             server_cpu_ns: self
                 .shared
@@ -334,7 +334,7 @@ impl Conductor {
     }
 }
 
-fn generator(report: &Report, from: &Reading, to: &Reading) -> Generator {
+fn generator(report: &Report, from: &ProcSample, to: &ProcSample) -> Generator {
     let wall_s = seconds(to.at_ns.saturating_sub(from.at_ns));
     let mut run_s = 0.0;
     let threads = from
@@ -366,8 +366,8 @@ fn share(time_s: f64, whole_s: f64) -> f64 {
 fn server(
     report: &Report,
     (rss_before, rss_after): (Option<u64>, Option<u64>),
-    from: &Reading,
-    to: &Reading,
+    from: &ProcSample,
+    to: &ProcSample,
 ) -> Server {
     let cpu_ns = from.server_cpu_ns.zip(to.server_cpu_ns).map(|(from, to)| to.saturating_sub(from));
     let delivered = report.counters.measured_delivered;

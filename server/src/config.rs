@@ -179,8 +179,10 @@ fn read(r: &mut Reader) -> Config {
     let redis = r.read(throng_redis::Settings::rows());
     let cluster = r.read(throng_cluster::Settings::rows());
 
-    let lanes =
-        Capacity { requests: server.request_lane_max, deliveries: server.delivery_lane_max };
+    let lanes = Capacity {
+        request_lane_max: server.request_lane_max,
+        delivery_lane_max: server.delivery_lane_max,
+    };
     let paths = server.engine_paths.iter();
     let policy = HttpPolicy {
         engine_paths: paths.map(|path| (path.0.clone(), Endpoint::SocketIo)).collect(),

@@ -98,6 +98,7 @@ defects! {
     PayloadUnlimited, "LIM-1", "messages of any size are accepted";
     ForgetsReset, "EIO-96", "a TCP reset leaves the session open";
     SubprotocolDropped, "TRN-100", "no subprotocol is agreed on";
+    FieldsJudgedFirst, "TRN-52", "a missing WebSocket key decides before the origin and the version";
     ForwardsBelieved, "TRN-80", "X-Forwarded-Host of anyone counts as the host";
     LoginFromAnywhere, "REST-26", "pages of any origin may log in, with any content type";
     MarkupInImages, "CHAT-46", "the path of an image may hold markup";

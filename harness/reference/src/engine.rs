@@ -108,6 +108,11 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
         return Some(engine_error(0));
     }
     let world = lock(world);
+    if world.has(Defect::FieldsJudgedFirst)
+        && let Some(fault) = websocket_fault(request)
+    {
+        return Some(fault);
+    }
     let forwarded = request.header("x-forwarded-host");
     let believed = forwarded.filter(|_| world.has(Defect::ForwardsBelieved));
     if !request.is_from(believed.or(request.header("host"))) {

@@ -76,7 +76,7 @@ impl Input {
         Input { opening, rhythm, bytes, reads: false, per_address: PER_ADDRESS }
     }
 
-    pub const fn reading(self) -> Input {
+    pub const fn that_reads(self) -> Input {
         Input { reads: true, ..self }
     }
 

@@ -126,7 +126,7 @@ abuses! {
             input once(Opening::Websocket, |_| Vec::new());
         "abuse.unfinished.polling-sessions" over ONLY_E4P
             does "opens polling sessions without end, reads the open packets and sends nothing"
-            input flood(Opening::Tcp, |scene| get(scene, &polling(scene))).reading();
+            input flood(Opening::Tcp, |scene| get(scene, &polling(scene))).that_reads();
         "abuse.unfinished.upgrades" over ONLY_E4P
             does "probes a WebSocket for a polling session and does not finish the upgrade"
             input once(Opening::Probing, |_| Vec::new());
@@ -140,41 +140,41 @@ abuses! {
             input reopen(Opening::Connected, |_| text("42[\"x\"]"));
         "abuse.floods.connects" over ONLY_E4W
             does "disconnects and connects its namespace, and reads the answers"
-            input flood(Opening::Connected, |_| many([text("41"), text("40")].concat())).reading();
+            input flood(Opening::Connected, |_| many([text("41"), text("40")].concat())).that_reads();
         "abuse.floods.logins" over NONE
             does "logs in with wrong passwords of one account, from many addresses"
-            input Input::new(Opening::Tcp, Rhythm::Flood, Bytes::Fresh(login)).reading().spread();
+            input Input::new(Opening::Tcp, Rhythm::Flood, Bytes::Fresh(login)).that_reads().spread();
         "abuse.floods.messages" over ONLY_E4W
             does "emits events of the size that any session may send"
-            input flood(Opening::Connected, |_| event(&format!("\"{}\"", "a".repeat(16_000)))).reading();
+            input flood(Opening::Connected, |_| event(&format!("\"{}\"", "a".repeat(16_000)))).that_reads();
         "abuse.floods.largest" over ONLY_E4W
             does "emits events of the largest size"
-            input flood(Opening::Connected, |scene| event(&format!("\"{}\"", largest(scene, "a")))).reading();
+            input flood(Opening::Connected, |scene| event(&format!("\"{}\"", largest(scene, "a")))).that_reads();
         "abuse.floods.objects" over ONLY_E4W
             does "emits events of the largest size that consist of {}"
-            input flood(Opening::Connected, |scene| event(&objects(scene))).reading();
+            input flood(Opening::Connected, |scene| event(&objects(scene))).that_reads();
         "abuse.floods.binary-objects" over ONLY_E4W
             does "emits binary events of the largest size that consist of {}"
             input flood(Opening::Connected, |scene| {
                 let head = format!("451-[\"x\",{{\"_placeholder\":true,\"num\":0}},{}]", objects(scene));
                 [text(&head), attachment(1)].concat()
             })
-            .reading();
+            .that_reads();
         "abuse.floods.deep" over ONLY_E4W
             does "emits events with arrays in arrays, of the size that any session may send"
             input flood(Opening::Connected, |_| {
                 event(&format!("{}{}", "[".repeat(8_000), "]".repeat(8_000)))
             })
-            .reading();
+            .that_reads();
         "abuse.floods.deepest" over ONLY_E4W
             does "emits events with arrays in arrays, of the largest size"
-            input flood(Opening::Connected, |scene| event(&largest(scene, "["))).reading();
+            input flood(Opening::Connected, |scene| event(&largest(scene, "["))).that_reads();
         "abuse.floods.bodies" over ONLY_E4P
             does "posts bodies of the largest size to its session"
             input Input::new(Opening::Polling, Rhythm::Flood, Bytes::Fresh(|scene| {
                 post(scene, scene.sid, format!("4{}", largest(scene, "a")).as_bytes())
             }))
-            .reading();
+            .that_reads();
     }
 }
 

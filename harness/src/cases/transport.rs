@@ -22,9 +22,9 @@ cases! {
     unknown_sid "trn.unknown-sid" ["TRN-13", "EIO-95"] over POLLING needs NOTHING
         does "sends GET and POST with an unknown sid"
         expects "400 and code 1 for both";
-    order_of_checks "trn.order-of-checks" ["TRN-10"] over NONE needs NOTHING
-        does "sends handshakes with two errors each"
-        expects "the error with the lower number is reported";
+    order_of_checks "trn.order-of-checks" ["TRN-10", "TRN-52"] over NONE needs NOTHING
+        does "sends handshakes with two errors each, and upgrades without a key that have another error too"
+        expects "the error with the lower number is reported, and the missing key in no case";
     wrong_transport "trn.wrong-transport" ["TRN-14", "TRN-20"] over POLLING needs NOTHING
         does "sends transport=websocket without an upgrade, and other refused requests, with the sid of a polling session"
         expects "400 and code 3, and the session stays usable";
@@ -226,6 +226,17 @@ fn order_of_checks(context: &Context) -> Outcome {
     ];
     for (query, method, headers, error) in requests {
         refuses_request(context, method, &query, headers, error)?;
+    }
+    let upgrades: [(String, Headers<'_>, _); 2] = [
+        (format!("EIO={eio}&transport=websocket"), FOREIGN, FORBIDDEN),
+        ("EIO=9&transport=websocket".to_owned(), &[], BAD_VERSION),
+    ];
+    for (query, more, error) in upgrades {
+        context.step(format!("upgrade without a key, with ?{query}"));
+        let path = context.path(&query);
+        let headers = [&[("Connection", "Upgrade"), ("Upgrade", "websocket")][..], more].concat();
+        let request = Request { headers: &headers, ..Request::get(&path) };
+        refused(&context.connection()?.exchange(&request, context.wait())?, error)?;
     }
     Ok(())
 }

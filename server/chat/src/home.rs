@@ -27,6 +27,7 @@ use super::refusal::Refusal;
 use super::roster::{RESERVED_SLOTS, Roster};
 use super::throttle::RosterThrottle;
 use crate::Lanes;
+use crate::canary::{Canary, is_armed};
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::numbering::Numbering;
@@ -47,7 +48,6 @@ use reorder_buffer::ReorderBuffer;
 use signals::UnsentSignals;
 use throng_engine::Now;
 use throng_engine::Place;
-use throng_engine::canary::{Canary, is_armed};
 use throng_engine::{Full, LANE_RETRY_MS};
 use throng_engine::{Keyed, Map};
 

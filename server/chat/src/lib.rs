@@ -14,8 +14,12 @@
 //! Read in this order: [`lane`], [`store`], [`cluster`], then `edge`, `home` and their submodules.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+// The simulation runs all shards of a world on one thread, so that is what a canary is armed for.
+#![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]
 
 mod app;
+#[doc(hidden)]
+pub mod canary;
 pub mod cluster;
 mod counters;
 mod edge;

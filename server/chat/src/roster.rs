@@ -224,6 +224,8 @@ impl Roster {
 
     /// The user is on the node no longer. True if they are not present any more.
     pub(crate) fn remove_remote(&mut self, node: NodeIx, user: UserId) -> bool {
+        // Entries of logs are repeated after a snapshot of the node's users, and an arrival beyond
+        // `remote_present_max` was refused, and counted.
         let Some(present) = self.users.get_mut(&user) else { return false };
         let Some(place) = present.nodes.iter().position(|other| *other == node) else {
             return false;

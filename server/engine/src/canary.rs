@@ -1,12 +1,56 @@
-//! Deliberate defects inside the core. A check that has never been seen to fail proves nothing, so
-//! the simulation arms one of these and expects [`crate::Shard::check`] to find it.
+//! Deliberate defects inside the engine. A check that has never been seen to fail proves nothing, so
+//! the simulation arms one of these and expects [`crate::Shard::check`] to find it. An application has
+//! defects of its own with [`canaries!`](crate::canaries).
 //!
 //! The hooks exist only with the feature `canary` and only in debug builds. Everywhere else
 //! [`is_armed`] is the constant `false`.
 
-/// What is broken while it is armed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Canary {
+/// Declares the defects inside a crate that has a feature `canary`: the enum `Canary`, and `arm` and
+/// `is_armed` for one thread.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! canaries {
+    ($($(#[$meta:meta])* $name:ident,)+) => {
+        /// What is broken while it is armed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Canary {
+            $($(#[$meta])* $name,)+
+        }
+
+        #[cfg(all(feature = "canary", debug_assertions))]
+        mod armed {
+            use std::cell::Cell;
+
+            use super::Canary;
+
+            thread_local! {
+                static ARMED: Cell<Option<Canary>> = const { Cell::new(None) };
+            }
+
+            /// Breaks every shard of this thread in this way from now on; `None` mends them.
+            pub fn arm(canary: Option<Canary>) {
+                ARMED.set(canary);
+            }
+
+            /// Whether this is broken on purpose.
+            pub fn is_armed(canary: Canary) -> bool {
+                ARMED.get() == Some(canary)
+            }
+        }
+
+        #[cfg(all(feature = "canary", debug_assertions))]
+        pub use armed::{arm, is_armed};
+
+        /// Whether this is broken on purpose: never, in this build.
+        #[cfg(not(all(feature = "canary", debug_assertions)))]
+        #[inline(always)]
+        pub const fn is_armed(_canary: Canary) -> bool {
+            false
+        }
+    };
+}
+
+canaries! {
     /// Outbox: a pipe is offered to its socket twice in a turn.
     ListPipeTwice,
     /// Outbox: a pipe lets go of shared bytes and stays counted as their holder.
@@ -23,45 +67,4 @@ pub enum Canary {
     KeepAccount,
     /// Engine: the last poll of a session that moved to a WebSocket still names it.
     KeepPoll,
-    /// Edge: the number of a room's last message that comes after the edge has settled gets no deadline.
-    KeepTip,
-    /// Edge: bytes of events that wait for the store are not counted.
-    UncountedPendingBytes,
-    /// Home: a changed room is listed twice for the end of the turn.
-    ListRoomTwice,
-    /// Roster: a delta member that left still counts as a receiver of changes.
-    KeepReceiver,
-    /// Home: a user that left another node still counts as present there.
-    KeepRemote,
-}
-
-#[cfg(all(feature = "canary", debug_assertions))]
-mod armed {
-    use std::cell::Cell;
-
-    use super::Canary;
-
-    thread_local! {
-        static ARMED: Cell<Option<Canary>> = const { Cell::new(None) };
-    }
-
-    /// Breaks every shard of this thread in this way from now on; `None` mends them.
-    pub fn arm(canary: Option<Canary>) {
-        ARMED.set(canary);
-    }
-
-    /// Whether this is broken on purpose.
-    pub fn is_armed(canary: Canary) -> bool {
-        ARMED.get() == Some(canary)
-    }
-}
-
-#[cfg(all(feature = "canary", debug_assertions))]
-pub use armed::{arm, is_armed};
-
-/// Whether this is broken on purpose: never, in this build.
-#[cfg(not(all(feature = "canary", debug_assertions)))]
-#[inline(always)]
-pub const fn is_armed(_canary: Canary) -> bool {
-    false
 }

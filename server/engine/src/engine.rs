@@ -6,8 +6,8 @@
 //!  GET, POST ──────► polling.rs ┘                   output.rs ◄─────────┘
 //! ```
 //!
-//! The engine knows nothing of rooms or users. An application (chat, or the echo of the
-//! conformance binary) reads the session events and answers through `emit`.
+//! The engine knows nothing of rooms or users. An application, such as
+//! [`crate::rooms::Rooms`], reads the session events and answers through `emit`.
 
 mod account;
 mod addresses;

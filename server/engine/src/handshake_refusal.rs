@@ -72,12 +72,12 @@ impl HandshakeRefusal {
         }
     }
 
-    /// The HTTP status of the answer.
+    /// The HTTP status of the answer. Spec: TRN-11 to TRN-19, LIM-13.
     pub fn status(self) -> u16 {
         self.error().map_or(503, EngineError::status)
     }
 
-    /// The JSON body of the answer.
+    /// The JSON body of the answer. Spec: TRN-11 to TRN-19.
     pub fn json(self) -> &'static str {
         self.error().map_or(r#"{"code":6,"message":"Server is full"}"#, EngineError::json)
     }

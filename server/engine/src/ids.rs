@@ -75,7 +75,7 @@ pub struct PollId(pub u64);
 pub struct Sid([u8; 15]);
 
 impl Sid {
-    /// `random` must be unpredictable: it is what makes the sid a secret.
+    /// `random` must be unpredictable: it is what makes the sid a secret. Spec: EIO-3.
     pub fn new(shard: ShardId, slot: u32, random: [u8; 11]) -> Sid {
         let mut raw = [0; 15];
         raw[0] = shard.0;
@@ -106,7 +106,7 @@ impl Sid {
         &self.0[4..]
     }
 
-    /// As it is sent: 20 characters of base64url.
+    /// As it is sent: 20 characters of base64url. Spec: EIO-2.
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }

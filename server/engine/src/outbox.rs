@@ -29,7 +29,7 @@ pub(crate) use common::Span;
 use held::HeldByClass;
 use spares::Spares;
 
-/// From this size a frame is shared instead of copied: a roster for ten thousand members must not
+/// From this size a frame is shared instead of copied: a large frame for ten thousand clients must not
 /// become ten thousand copies.
 const SHARE_FROM_BYTES: usize = 8 * 1024;
 
@@ -358,6 +358,7 @@ impl Outbox {
     #[inline]
     pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>]) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
+        // The pipe may have ended since it was listed; see `find`.
         let Some(slot) = slot.filter(|slot| slot.generation == pipe.generation) else { return 0 };
         let filled = match &slot.pending {
             None => 0,
@@ -376,6 +377,9 @@ impl Outbox {
     }
 
     /// Records that the first `count` bytes were sent; 0 after the socket would have blocked.
+    ///
+    /// # Panics
+    /// When that is more than waits for the pipe.
     #[inline]
     pub fn sent(&mut self, pipe: PipeId, count: usize) -> Flushed {
         let Some(slot) = find(&mut self.slots, pipe) else { return Flushed::Empty };
@@ -397,6 +401,7 @@ impl Outbox {
             pending.take(own);
         }
         let of_span = count - own;
+        assert!(of_span <= slot.span.len(), "no more is sent than was offered");
         if of_span < slot.span.len() {
             // The common bytes do not wait for a slow socket. A frame under way stays whole, so
             // that its end can be found.
@@ -407,7 +412,7 @@ impl Outbox {
             pending.take(of_span - from);
         }
         self.common.release(&mut slot.span);
-        let Some(pending) = slot.pending.as_ref() else { return Flushed::Empty };
+        let pending = slot.pending.as_ref().expect("a pipe without it had unsent common bytes");
         if pending.bytes > 0 {
             self.held.change(slot.class, before, pending.copied);
             slot.is_blocked = true;

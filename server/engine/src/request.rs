@@ -46,7 +46,7 @@ pub struct EngineRequest {
     pub b64: bool,
     /// EIO3 `j`: answer as JSONP with this index.
     pub jsonp: Option<u32>,
-    /// `api_token` of the query or `Authorization: Bearer`; judged later.
+    /// Of the query, or of `Authorization: Bearer`; judged by the application.
     pub token: Option<Box<str>>,
     /// Whether the `Origin` header is absent, same-origin or allowed.
     pub origin_allowed: bool,

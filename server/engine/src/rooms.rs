@@ -1,8 +1,9 @@
 //! Rooms: who is in them on this shard, the fan-out to them, and a ready-made application.
 //!
 //! [`Members`] is the list that a fan-out walks, and [`Memberships`] the rooms of one session; an
-//! application with rooms of its own kind (the chat) keeps one for each. [`Rooms`] is the application for all others: rooms are strings, join,
-//! leave and broadcast work on any number of shards, and a [`Handler`] says what events mean.
+//! application with rooms of its own kind keeps one for each. [`Rooms`] is the application for all
+//! others: rooms are strings, join, leave and broadcast work on any number of shards, and a [`Handler`]
+//! says what events mean.
 //!
 //! | Socket.IO | here |
 //! |---|---|

@@ -15,7 +15,7 @@ pub struct Seed {
 throng_tables::settings! {
     /// Limits and timeouts of the engine, the same on all shards of a process.
     ///
-    /// A name with a dot, as `limits.outbound_bytes_max`, is the key that the chat server gives to the
+    /// A name with a dot, as `limits.outbound_bytes_max`, is the key that Throng's binary gives to the
     /// field of that last name here, or in [`AnonymousLimits`] (`limits.anonymous`).
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Settings;

@@ -149,7 +149,7 @@ impl<A: App> Shard<A> {
         self.engine.is_identified(pipe)
     }
 
-    /// Whether the request names a session of this shard.
+    /// Whether the request names a session of this shard. Spec: TRN-13.
     pub fn has_session(&self, request: &EngineRequest) -> bool {
         self.engine.has_session(request)
     }

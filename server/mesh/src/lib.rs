@@ -23,7 +23,7 @@
 //! ```
 //! use throng_mesh::{Capacity, mesh};
 //!
-//! let capacity = Capacity { requests: 4, deliveries: 4 };
+//! let capacity = Capacity { request_lane_max: 4, delivery_lane_max: 4 };
 //! let mut ends = mesh::<&str, u32>(2, capacity)?;
 //!
 //! ends[0].requests_out[1].push("join").expect("the lane has free slots");

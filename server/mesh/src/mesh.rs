@@ -10,9 +10,9 @@ use crate::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Slots of each request lane.
-    pub requests: usize,
+    pub request_lane_max: usize,
     /// Slots of each delivery lane.
-    pub deliveries: usize,
+    pub delivery_lane_max: usize,
 }
 
 /// One shard's ends of its lanes, each indexed by the peer.
@@ -65,10 +65,10 @@ pub fn mesh<Request, Delivery>(
     for from in 0..shards {
         for to in 0..shards {
             let bell = Arc::clone(&all_ends[to].bell);
-            let (sender, receiver) = lane(capacity.requests, Arc::clone(&bell));
+            let (sender, receiver) = lane(capacity.request_lane_max, Arc::clone(&bell));
             all_ends[from].requests_out.push(sender);
             all_ends[to].requests_in.push(receiver);
-            let (sender, receiver) = lane(capacity.deliveries, bell);
+            let (sender, receiver) = lane(capacity.delivery_lane_max, bell);
             all_ends[from].deliveries_out.push(sender);
             all_ends[to].deliveries_in.push(receiver);
         }

@@ -136,9 +136,11 @@ fn an_owner_with_work_does_not_park() {
 #[test]
 fn a_mesh_connects_each_ordered_pair_by_two_lanes() {
     let shards = 3;
-    let mut all_ends =
-        mesh::<(usize, usize), char>(shards, Capacity { requests: 4, deliveries: 2 })
-            .expect("descriptors are free");
+    let mut all_ends = mesh::<(usize, usize), char>(
+        shards,
+        Capacity { request_lane_max: 4, delivery_lane_max: 2 },
+    )
+    .expect("descriptors are free");
     for (from, lane_ends) in all_ends.iter_mut().enumerate() {
         for to in 0..shards {
             assert_eq!(lane_ends.requests_out[to].free_slots(), 4);

@@ -283,15 +283,15 @@ impl Arriving {
         Ok(RequestBody::new(Metered { body, bodies, id: self.id, gathered, passed_on, is_whole }))
     }
 
-    /// What `reading` makes of the metered body, unless that is given up before. From then on the body
+    /// What `receiving` makes of the metered body, unless that is given up before. From then on the body
     /// is its handler's, and not given up any more.
     pub async fn read<T>(
         &self,
-        reading: impl Future<Output = Result<T, Refusal>>,
+        receiving: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
         let read = tokio::select! {
             biased;
-            read = reading => read,
+            read = receiving => read,
             cause = self.given_up() => return Err(cause.into()),
         };
         let mut table = self.bodies.lock();

@@ -105,8 +105,8 @@ fn find(
     body: Option<&Body>,
 ) -> Result<Option<(Presented, Option<String>)>, Refusal> {
     let in_query = query_value(uri.query().unwrap_or(""), "api_token");
-    let is_reading = method == Method::GET || method == Method::HEAD;
-    let may_use_cookie = is_reading && in_query.is_none();
+    let is_safe = method == Method::GET || method == Method::HEAD;
+    let may_use_cookie = is_safe && in_query.is_none();
     let token = match in_query.filter(|token| is_present(token)) {
         Some(token) => Some(token),
         None => match body.and_then(|body| body.field("api_token")) {

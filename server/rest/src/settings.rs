@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use throng_tables::settings::{Kind, Raw, Value};
+use throng_wire::http::REQUEST_TIMEOUT_MS;
 
 throng_tables::settings! {
     /// Bounds and choices.
@@ -57,7 +58,7 @@ throng_tables::settings! {
     /// Slowest rate at which a body may arrive.
     body_bytes_per_s_min: u32 = 4096;
     /// Time for a whole request of the API but an upload, its body's arrival included, in ms.
-    request_timeout_ms: u32 = 30_000;
+    request_timeout_ms: u32 = REQUEST_TIMEOUT_MS;
     /// Origins of other sites that may call the API from a browser, such as `https://example.org`.
     allowed_origins: Vec<String> = Vec::new();
 }

@@ -25,6 +25,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod defaults;
 pub mod descriptors;
 pub mod error;
 pub mod http;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use throng_engine::{App, Endpoint, Settings};
 use throng_mesh::Capacity;
+use throng_wire::http::REQUEST_TIMEOUT_MS;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::defaults;
 use crate::descriptors;
 use crate::error::StartError;
 use crate::http::{self, HttpSettings};
@@ -115,12 +117,12 @@ impl Options {
                 ..HttpPolicy::default()
             },
             router: Router::new(),
-            connections_max: 200_000,
-            connections_per_ip_max: 4096,
+            connections_max: defaults::CONNECTIONS_MAX,
+            connections_per_ip_max: defaults::CONNECTIONS_PER_IP_MAX,
             requests_per_s: http::REQUESTS_PER_S,
             requests_per_ip_max: http::REQUESTS_PER_IP_MAX,
-            request_timeout_ms: 30_000,
-            lanes: Capacity { requests: 4096, deliveries: 8192 },
+            request_timeout_ms: REQUEST_TIMEOUT_MS,
+            lanes: defaults::LANES,
         }
     }
 }
@@ -195,14 +197,14 @@ mod tests {
             lanes,
             ..
         } = Options::new(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let Capacity { requests, deliveries } = lanes;
+        let Capacity { request_lane_max, delivery_lane_max } = lanes;
         let documented = [
             ("connections_max", format!("{connections_max} connections")),
             ("connections_per_ip_max", format!("{connections_per_ip_max} connections")),
             ("requests_per_s", format!("{requests_per_s} requests per second")),
             ("requests_per_ip_max", format!("{requests_per_ip_max} requests")),
             ("request_timeout_ms", format!("{request_timeout_ms} ms")),
-            ("lanes", format!("{requests} requests and {deliveries} deliveries")),
+            ("lanes", format!("{request_lane_max} requests and {delivery_lane_max} deliveries")),
         ];
         for (field, default) in documented {
             let text = format!("    /// Default: {default}.\n    pub {field}: ");

@@ -4,8 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use throng_runtime::defaults;
 use throng_tables::settings::{Kind, Raw, Value};
-use throng_wire::http::TrustedProxy;
+use throng_wire::http::{REQUEST_TIMEOUT_MS, TrustedProxy};
 use tracing_subscriber::filter::LevelFilter;
 
 throng_tables::settings! {
@@ -33,10 +34,10 @@ throng_tables::settings! {
 
     ["limits"]
     /// Open connections of the process.
-    connections_max: u32 = 200_000, "connections", 1..=1 << 24;
+    connections_max: u32 = defaults::CONNECTIONS_MAX, "connections", 1..=1 << 24;
     /// Open connections of one client, an IPv4 address or an IPv6 /64 network; 0: no limit. Behind a
     /// proxy of http.trusted_proxies the client is the one that it forwards.
-    connections_per_ip_max: u32 = 4096, "connections", 0..=1 << 24;
+    connections_per_ip_max: u32 = defaults::CONNECTIONS_PER_IP_MAX, "connections", 0..=1 << 24;
 
     ["rooms"]
     /// Rooms that exist from the start, with `id` (1 to 999999999) and `name`.
@@ -47,7 +48,7 @@ throng_tables::settings! {
     ["http"]
     /// Time a client has to send the head or the body of an HTTP request, and time for a whole request
     /// of the API but an upload.
-    request_timeout_ms: u32 = 30_000, "ms", 100..=3_600_000;
+    request_timeout_ms: u32 = REQUEST_TIMEOUT_MS, "ms", 100..=3_600_000;
     /// Time an idle connection is kept for its next request. Longer than the 60 s of most proxies, so that
     /// the proxy closes it first.
     keep_alive_ms: u32 = throng_runtime::http::KEEP_ALIVE_MS, "ms", 1000..=3_600_000;
@@ -69,9 +70,9 @@ throng_tables::settings! {
 
     ["shard"]
     /// Items of the lane from one shard to another for requests.
-    request_lane_max: usize = 4096, "items", 16..=1 << 20;
+    request_lane_max: usize = defaults::LANES.request_lane_max, "items", 16..=1 << 20;
     /// Items of the lane from one shard to another for deliveries.
-    delivery_lane_max: usize = 8192, "items", 16..=1 << 20;
+    delivery_lane_max: usize = defaults::LANES.delivery_lane_max, "items", 16..=1 << 20;
 }
 
 throng_tables::settings! {

@@ -9,6 +9,8 @@ use crate::process::{Server, TIMEOUT, read_answer, read_text};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const WITHOUT_KEY: &str =
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 const OPEN: &str = "/socket.io/?EIO=4&transport=websocket";
 const SID: &str = "AAAAAAAAAAAAAAAAAAAA";
 
@@ -31,12 +33,10 @@ fn unfit() -> Vec<(String, String, &'static str)> {
         ("?EIO=4&transport=polling&sid=", "", "", "unknown_sid"),
         ("?EIO=5&transport=polling", "", "", "protocol_version"),
         ("?EIO=4&transport=pigeon", "", "", "transport"),
-        (
-            "?EIO=4&transport=websocket",
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            "",
-            "websocket_fields",
-        ),
+        ("?EIO=4&transport=websocket", WITHOUT_KEY, "", "websocket_fields"),
+        ("?EIO=4&transport=websocket", WITHOUT_KEY, "Origin: https://evil.example\r\n", "origin"),
+        ("?EIO=5&transport=websocket", WITHOUT_KEY, "", "protocol_version"),
+        ("?EIO=4&transport=websocket&sid=", WITHOUT_KEY, "", "websocket_fields"),
     ];
     let request = |(query, upgrade, field, reason): (&str, &str, &str, _)| {
         let sid = if query.ends_with('=') { SID } else { "" };

@@ -17,5 +17,9 @@ pub use upgrade::{UPGRADE_REQUIRED, Upgrade};
 
 pub use crate::Fault;
 
+/// Default of the time that a client has to send the head or the body of a request, and of the time for a
+/// whole request of an API, in ms.
+pub const REQUEST_TIMEOUT_MS: u32 = 30_000;
+
 #[cfg(test)]
 mod tests;

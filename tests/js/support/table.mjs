@@ -62,8 +62,8 @@ ${promises.join('\n')}
 
 ## Messages, unread numbers and rosters while it lasted
 
-*Lost*: acked and in no history. *Repeated*: in the history, or heard by a session, twice. The slowest of all
-messages that were sent while the fault lasted: until its ack, until a member on the other node heard it, until
+*Lost*: acked and in no history. *Repeated*: in the history, or received by a session, twice. The slowest of all
+messages that were sent while the fault lasted: until its ack, until a member on the other node received it, until
 a person outside the room was sent that it is unread. *Rosters wrong*: the longest that a roster differed from who
 has a session in the room (the sessions of a stopped node count as being there).
 

@@ -1,7 +1,8 @@
 //! Deliberate defects, at the world's boundary or inside a core. A checker that has never been seen
 //! to fail proves nothing, so each of these must be caught.
 
-use throng_engine::canary::Canary as Inner;
+use throng_chat::canary::Canary as OfChat;
+use throng_engine::canary::Canary as OfEngine;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canary {
@@ -45,30 +46,32 @@ pub enum Canary {
     NumberTwice,
     /// The log answers a fetch with nothing.
     FetchNothing,
-    /// One of three arrivals and departures of other nodes is not heard.
+    /// One of three arrivals and departures of other nodes does not arrive.
     DropPresent,
     /// One of five arrivals and departures here is not sent to other nodes.
     KeepPresent,
-    /// Nobody hears that a node is gone.
+    /// That a node is gone reaches no shard.
     DropNodeGone,
-    /// One of three batches of messages from other nodes is not heard, nor how far they are.
+    /// One of three batches of messages from other nodes does not arrive, nor how far they are.
     DropMessages,
     /// The end of a session is not sent to the map.
     KeepConnection,
-    /// Inside a core: only `Shard::check` can see it.
-    Core(Inner),
+    /// Inside the engine: only `Shard::check` can see it.
+    Engine(OfEngine),
+    /// Inside the chat: only `Shard::check` can see it.
+    Chat(OfChat),
 }
 
 /// What scripts against one shard must notice.
-pub const OF_SCRIPTS: [Inner; 8] = [
-    Inner::UncountedPollBytes,
-    Inner::UncountedPendingBytes,
-    Inner::KeepPoll,
-    Inner::KeepSlow,
-    Inner::KeepAccount,
-    Inner::KeepTip,
-    Inner::FreeWork,
-    Inner::NoConnectTimer,
+pub const OF_SCRIPTS: [Canary; 8] = [
+    Canary::Engine(OfEngine::UncountedPollBytes),
+    Canary::Chat(OfChat::UncountedPendingBytes),
+    Canary::Engine(OfEngine::KeepPoll),
+    Canary::Engine(OfEngine::KeepSlow),
+    Canary::Engine(OfEngine::KeepAccount),
+    Canary::Chat(OfChat::KeepTip),
+    Canary::Engine(OfEngine::FreeWork),
+    Canary::Engine(OfEngine::NoConnectTimer),
 ];
 
 impl Canary {
@@ -98,23 +101,23 @@ impl Canary {
         Canary::DropNodeGone,
         Canary::DropMessages,
         Canary::KeepConnection,
-        Canary::Core(Inner::ListPipeTwice),
-        Canary::Core(Inner::KeepHolder),
-        Canary::Core(Inner::UncountedPollBytes),
-        Canary::Core(Inner::NoConnectTimer),
-        Canary::Core(Inner::KeepAccount),
-        Canary::Core(Inner::KeepPoll),
-        Canary::Core(Inner::KeepTip),
-        Canary::Core(Inner::UncountedPendingBytes),
-        Canary::Core(Inner::ListRoomTwice),
-        Canary::Core(Inner::KeepReceiver),
-        Canary::Core(Inner::KeepRemote),
+        Canary::Engine(OfEngine::ListPipeTwice),
+        Canary::Engine(OfEngine::KeepHolder),
+        Canary::Engine(OfEngine::UncountedPollBytes),
+        Canary::Engine(OfEngine::NoConnectTimer),
+        Canary::Engine(OfEngine::KeepAccount),
+        Canary::Engine(OfEngine::KeepPoll),
+        Canary::Chat(OfChat::KeepTip),
+        Canary::Chat(OfChat::UncountedPendingBytes),
+        Canary::Chat(OfChat::ListRoomTwice),
+        Canary::Chat(OfChat::KeepReceiver),
+        Canary::Chat(OfChat::KeepRemote),
     ];
 
     /// Whether it needs several nodes.
     pub fn is_of_cluster(self) -> bool {
         match self {
-            Canary::Core(inner) => inner == Inner::KeepRemote,
+            Canary::Chat(inner) => inner == OfChat::KeepRemote,
             Canary::NumberTwice
             | Canary::FetchNothing
             | Canary::DropPresent
@@ -128,19 +131,24 @@ impl Canary {
 
     /// Arms the canary inside the cores of this thread, and disarms all others.
     pub fn arm(canary: Option<Canary>) {
-        let inner = match canary {
-            Some(Canary::Core(inner)) => Some(inner),
-            _ => None,
+        let (of_engine, of_chat) = match canary {
+            Some(Canary::Engine(inner)) => (Some(inner), None),
+            Some(Canary::Chat(inner)) => (None, Some(inner)),
+            _ => (None, None),
         };
         #[cfg(debug_assertions)]
-        throng_engine::canary::arm(inner);
-        assert!(cfg!(debug_assertions) || inner.is_none(), "only debug builds have these canaries");
+        throng_engine::canary::arm(of_engine);
+        #[cfg(debug_assertions)]
+        throng_chat::canary::arm(of_chat);
+        let is_inside = of_engine.is_some() || of_chat.is_some();
+        assert!(cfg!(debug_assertions) || !is_inside, "only debug builds have these canaries");
     }
 
     /// As it is written on the command line.
     pub fn name(self) -> String {
         match self {
-            Canary::Core(inner) => format!("{inner:?}"),
+            Canary::Engine(inner) => format!("{inner:?}"),
+            Canary::Chat(inner) => format!("{inner:?}"),
             other => format!("{other:?}"),
         }
     }

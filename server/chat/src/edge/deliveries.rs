@@ -1,6 +1,6 @@
 //! Deliveries of homes: answers, rosters and the fan-out.
 
-use throng_engine::canary::{Canary, is_armed};
+use crate::canary::{Canary, is_armed};
 
 use super::*;
 
@@ -116,6 +116,7 @@ impl Edge {
         }
         let local = self.live(session);
         let user = local.identity.map(|identity| identity.user);
+        // The membership is over already if its end overtook this answer.
         let Some(membership) = local.memberships.answered(membership_id).copied() else {
             engine.counters.stale_deliveries += 1;
             return;

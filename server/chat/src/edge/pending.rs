@@ -1,6 +1,6 @@
 //! What a session said while something it said before waits for the store.
 
-use throng_engine::canary::{Canary, is_armed};
+use crate::canary::{Canary, is_armed};
 
 use super::*;
 

@@ -15,12 +15,12 @@ use super::rates::{Rates, cost};
 use super::sending::{Group, Sending};
 use super::{Member, RESERVED_SLOTS, Roster};
 use crate::Lanes;
+use crate::canary::{Canary, is_armed};
 use crate::counters::Counters;
 use crate::frames;
 use crate::ids::{Seq, SessionId, UserId};
 use crate::lane::{Delivery, PresenceMode};
 use crate::throttle::RosterThrottle;
-use throng_engine::canary::{Canary, is_armed};
 use throng_engine::{LANE_RETRY_MS, Now};
 
 /// Lane slots that one call of [`Roster::send_updates`] may take: one for the number and one for those who

@@ -95,6 +95,7 @@ impl Roster {
             let (session, version) = (*session, *version);
             let is_latest = self.updates.serials.get(&session) == Some(serial);
             let member = self.members.get(&session).filter(|member| member.is_waiting && is_latest);
+            // It has left, or asked again and has a later place in the queue.
             let Some(presence_mode) = member.map(|member| member.presence_mode) else {
                 self.updates.waiting.pop_front();
                 continue;

@@ -353,7 +353,7 @@ fn a_revoked_token_takes_identity_and_rooms_away() {
 }
 
 #[test]
-fn an_answer_about_a_slots_earlier_tenant_does_not_reach_the_present_one() {
+fn an_answer_about_a_slots_earlier_session_does_not_reach_the_present_one() {
     let mut world = World::new(1, settings());
     let bob = world.connect(0, Some(2));
     room(bob, &mut world, 1);

@@ -30,7 +30,10 @@ fn others_see_one_join_and_one_leave_per_user() {
         assert_eq!(heard.len(), 1, "one join: {heard:?}");
         world.close(tabs[1], PipeEnd::Eof);
         world.send(tabs[0], r#"42["roomout",{"roomid":1}]"#);
-        assert!(world.take(tabs[0])[0].contains(r#""1":{"id":1"#), "another tab keeps him present");
+        assert!(
+            world.take(tabs[0])[0].contains(r#""1":{"id":1"#),
+            "another tab keeps the user present"
+        );
         assert!(world.take(watcher).is_empty());
         world.close(tabs[2], PipeEnd::Failed);
         let heard = world.take(watcher);

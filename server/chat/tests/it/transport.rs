@@ -432,7 +432,7 @@ fn an_event_before_connect_ends_the_session() {
 }
 
 #[test]
-fn a_late_delivery_never_reaches_the_slots_next_tenant() {
+fn a_late_delivery_never_reaches_the_next_session_in_the_slot() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));
     let mut bytes = masked(0x81, br#"42["room",{"roomid":1}]"#);

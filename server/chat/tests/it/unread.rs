@@ -206,5 +206,5 @@ fn an_answer_to_an_earlier_save_does_not_confirm_the_latest_mark() {
     world.serve_one();
     world.store.is_paused = false;
     world.advance(2_000);
-    assert!(world.store.reading.contains(&(UserId(2), RoomId(1))), "he is in the room");
+    assert!(world.store.reading.contains(&(UserId(2), RoomId(1))), "the user is in the room");
 }

@@ -7,6 +7,8 @@ use crate::ids::SessionId;
 impl Engine {
     /// Ends a session. The client is sent the reason, as far as its transport can carry it, and the
     /// application gets [`SessionEvent::Ended`].
+    ///
+    /// Spec: EIO-92 to EIO-95, LIM-40 to LIM-60.
     pub fn end(&mut self, id: SessionId, reason: CloseReason) {
         if self.session(id).is_none() {
             return; // A session ends once, for the first reason that is found.

@@ -17,7 +17,8 @@ impl Engine {
         self.outbox.push(pipe, frames);
     }
 
-    /// Sends one Engine.IO text packet, type digit included.
+    /// Sends one Engine.IO text packet, type digit included, behind all that was sent before. Spec:
+    /// EIO-13, EIO-40.
     pub fn emit(&mut self, id: SessionId, packet: &str) {
         let Some(session) = self.session_mut(id) else { return };
         match &session.carrier {
@@ -37,7 +38,7 @@ impl Engine {
         }
     }
 
-    /// Sends one Engine.IO text message, without Socket.IO.
+    /// Sends one Engine.IO text message, without Socket.IO. Spec: EIO-10.
     pub fn emit_message(&mut self, id: SessionId, text: &str) {
         let mut packet = String::with_capacity(text.len() + 1);
         eio::put_message(&mut packet, text);
@@ -45,14 +46,14 @@ impl Engine {
     }
 
     /// As [`Engine::emit`], if the session is connected to `/`: before CONNECT and after DISCONNECT
-    /// nothing of the namespace reaches the client (SIO-15, SIO-64).
+    /// nothing of the namespace reaches the client. Spec: SIO-15, SIO-64.
     pub fn emit_event(&mut self, id: SessionId, packet: &str) {
         if self.session(id).is_some_and(|session| session.is_connected(0)) {
             self.emit(id, packet);
         }
     }
 
-    /// Sends one binary Engine.IO message, without Socket.IO.
+    /// Sends one binary Engine.IO message, without Socket.IO. Spec: EIO-14, EIO-15.
     pub fn emit_binary(&mut self, id: SessionId, bytes: &[u8]) {
         let Some(session) = self.session_mut(id) else { return };
         let version = session.version;

@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 pub(super) fn are_valid(data: &str, count: u32) -> bool {
     let mut json = serde_json::Deserializer::from_str(data);
     let seen = Values { count: u64::from(count) }.deserialize(&mut json);
-    // What this reader refuses and the decoder let pass has lone surrogates; the chat refuses it later.
+    // What this reader refuses and the decoder let pass has lone surrogates; an application refuses it later.
     seen.map_or(true, |seen| seen.is_valid)
 }
 

@@ -181,7 +181,7 @@ impl Session {
     }
 
     /// The id of the client in the namespace of that index, while it is connected there. A client that
-    /// leaves and connects again has another one.
+    /// leaves and connects again has another one. Spec: SIO-14.
     pub fn socket_id(&self, namespace: u8) -> Option<SocketId> {
         let mut connections = self.connections.iter();
         connections.find(|connection| connection.namespace == namespace).map(|it| it.id)
@@ -256,7 +256,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// As logs and metrics name it.
+    /// As logs, metrics and the text of a close frame name it. Spec: LIM-56, LIM-60.
     pub fn name(self) -> &'static str {
         match self {
             CloseReason::TransportClose => "transport_close",
@@ -274,7 +274,7 @@ impl CloseReason {
         }
     }
 
-    /// The WebSocket close code of LIM's table.
+    /// Its WebSocket close code. Spec: LIM-40 to LIM-55.
     pub fn close_code(self) -> u16 {
         match self {
             CloseReason::TransportClose

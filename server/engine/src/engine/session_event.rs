@@ -17,7 +17,7 @@ pub enum SessionEvent {
         session: SessionId,
         /// The client's address.
         peer: IpAddr,
-        /// Came with the handshake: `api_token` of its query, or a Bearer token.
+        /// Came with the handshake, in its query or as a Bearer token.
         token: Option<Box<str>>,
     },
     /// A namespace was connected; with [`crate::App::ADMITS`], the client has no answer yet.

@@ -3,7 +3,7 @@
 use super::{Part, Pending};
 
 const COUNT_MAX: usize = 4096;
-/// Of all of them together: a shard at rest must not sit on what a storm of rosters took.
+/// Of all of them together: a shard at rest must not sit on what a storm of large frames took.
 const BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Default)]

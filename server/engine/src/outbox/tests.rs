@@ -66,7 +66,7 @@ fn a_pipe_is_dirty_once_a_turn_and_not_while_blocked() {
 }
 
 #[test]
-fn the_next_tenant_of_a_slot_never_sees_old_bytes() {
+fn the_next_pipe_of_a_slot_never_sees_old_bytes() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
     outbox.push(PIPE, b"old");
@@ -291,4 +291,14 @@ fn what_pipes_hold_for_themselves_is_summed_by_class() {
     outbox.close(PIPE);
     assert_eq!(outbox.held(Class::Identified), 0);
     outbox.check();
+}
+
+#[test]
+#[should_panic(expected = "no more is sent than was offered")]
+fn more_bytes_than_were_offered_are_an_assert() {
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
+    let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
+    outbox.push_span(PIPE, span);
+    outbox.sent(PIPE, 6);
 }

@@ -48,6 +48,7 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
         engine: &mut Engine,
         call: impl FnOnce(&mut H, &mut Socket<'_, S::Message>),
     ) {
+        // A session may end before its CONNECT or after its DISCONNECT, and before home refuses it a room.
         let Some(id) = self.edge.id(session) else { return };
         let event_bytes = u32::try_from(event_bytes).unwrap_or(u32::MAX);
         let Rooms { handler, edge, counters, .. } = self;

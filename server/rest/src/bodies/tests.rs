@@ -29,7 +29,7 @@ fn stranger(n: u32) -> Owner {
 /// What comes of a body, and what was made of it.
 struct Client {
     pieces: Option<UnboundedSender<Bytes>>,
-    reading: JoinHandle<Result<usize, Refusal>>,
+    receiving: JoinHandle<Result<usize, Refusal>>,
 }
 
 struct Pieces(UnboundedReceiver<Bytes>);
@@ -51,10 +51,10 @@ impl Client {
     fn begin(bodies: &Arc<Bodies>, owner: Owner, then: Option<u32>) -> Client {
         let (pieces, receiver) = unbounded_channel();
         let arriving = bodies.begin(owner, MOST);
-        let reading = tokio::spawn(async move {
+        let receiving = tokio::spawn(async move {
             let mut body = arriving.meter(RequestBody::new(Pieces(receiver)))?;
             let mut bytes = 0;
-            let reading = async {
+            let receiving = async {
                 while let Some(frame) =
                     std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
                 {
@@ -65,9 +65,9 @@ impl Client {
                 }
                 Ok(bytes)
             };
-            arriving.read(reading).await
+            arriving.read(receiving).await
         });
-        Client { pieces: Some(pieces), reading }
+        Client { pieces: Some(pieces), receiving }
     }
 
     async fn send(&self, bytes: usize) {
@@ -85,12 +85,12 @@ impl Client {
 
     async fn outcome(self) -> Result<usize, u16> {
         use axum::response::IntoResponse;
-        let outcome = self.reading.await.expect("it does not panic");
+        let outcome = self.receiving.await.expect("it does not panic");
         outcome.map_err(|refusal| refusal.into_response().status().as_u16())
     }
 
     fn is_waiting(&self) -> bool {
-        !self.reading.is_finished()
+        !self.receiving.is_finished()
     }
 }
 
@@ -260,9 +260,9 @@ async fn a_body_that_is_whole_is_its_handlers_and_counts_until_it_is_dropped() {
     let bodies = bodies();
     let whole = bodies.begin(stranger(1), MOST);
     let body = whole.meter(RequestBody::from(vec![b'x'; 900_000])).expect("it is not too large");
-    let reading =
+    let receiving =
         async { axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Refusal::BadBody) };
-    assert_eq!(whole.read(reading).await.expect("it is read").len(), 900_000);
+    assert_eq!(whole.read(receiving).await.expect("it is read").len(), 900_000);
     let next = Client::begin(&bodies, stranger(2), None);
     next.send(200_000).await;
     assert_eq!(next.outcome().await, Err(503), "what is being stored is not given up");
@@ -298,7 +298,7 @@ async fn small_pieces_are_handed_on_together() {
     let arriving = bodies.begin(Owner::User(1), MOST);
     let mut body = arriving.meter(RequestBody::new(Pieces(receiver))).expect("none is announced");
     let (mut handed_on, mut looked_at, mut all) = (0, 0, Vec::new());
-    let reading = async {
+    let receiving = async {
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
         {
             let frame = frame.expect("no piece fails");
@@ -308,7 +308,7 @@ async fn small_pieces_are_handed_on_together() {
         }
         Ok(())
     };
-    arriving.read(reading).await.expect("it is read");
+    arriving.read(receiving).await.expect("it is read");
     assert!(all.iter().enumerate().all(|(n, byte)| *byte == n as u8), "in order");
     assert_eq!(all.len(), PIECES);
     assert!(handed_on < 70, "{handed_on}");
@@ -320,7 +320,7 @@ async fn a_client_that_gives_up_holds_nothing() {
     let bodies = bodies();
     let client = Client::begin(&bodies, stranger(1), None);
     client.send(500_000).await;
-    client.reading.abort();
+    client.receiving.abort();
     settle().await;
     assert_eq!(held(&bodies), (0, 0));
 }

@@ -63,13 +63,14 @@ async fn the_history_has_client_ids_for_their_author_only() {
     let (bob, _) = user(&bench, "bob@b.c").await;
     let with_cid =
         |user, cid: &str| NewMessage { cid: Some(cid.into()), ..message(user, "x".into()) };
-    let messages = vec![with_cid(ann, "hers"), with_cid(bob, "his"), message(ann, "none".into())];
+    let messages =
+        vec![with_cid(ann, "of-ann"), with_cid(bob, "of-bob"), message(ann, "none".into())];
     bench.store.append(1, Some(1), messages).await.expect("append");
     let uri = format!("/api/history/message?total=0&current=1&roomid=1&api_token={token}");
     let answer = bench.get(&uri).await.json();
     let rows = answer["data"]["data"].as_array().expect("rows");
     let cids: Vec<_> = rows.iter().map(|row| row.get("cid").cloned()).collect();
-    assert_eq!(cids, [Some(json!("hers")), None, None]);
+    assert_eq!(cids, [Some(json!("of-ann")), None, None]);
 }
 
 #[tokio::test]

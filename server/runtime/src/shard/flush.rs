@@ -2,7 +2,7 @@
 //!
 //! A send costs about as much as the bytes of fifty messages, so all pipes that have bytes are sent to
 //! in a round, and each send takes everything that was queued until then. Between the sends of a large
-//! room the shard goes on reading: what it receives then leaves with the rest of the round instead of
+//! room the shard goes on receiving: what comes then leaves with the rest of the round instead of
 //! waiting for its end.
 
 use std::io::IoSlice;

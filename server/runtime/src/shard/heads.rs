@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use throng_engine::{
-    Accept, App, Endpoint, EngineRequest, HandshakeRefusal, Input, PipeId, ShardId, Sid,
+    Accept, App, Endpoint, EngineRequest, HandshakeRefusal, Input, PipeId, ShardId, Sid, judge,
 };
 use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
@@ -283,12 +283,19 @@ fn route(
     };
     let caller = policy.caller(head.peer, &fields);
     let engine = policy.engine_request(endpoint, fields, caller);
-    // Only the rules of RFC 6455; the shard that owns the session judges the rest.
+    // Only the rules of RFC 6455; the shard that owns the session judges the rest. What is wrong in both is
+    // refused for the rest, as on the HTTP thread (TRN-52).
     let key = match upgrade.accept() {
         Ok(key) => key.into(),
         Err(status) => {
-            policy.refusals.note(engine.peer, HandshakeRefusal::WebsocketFields);
-            return Route::Refuse { status, json: EngineError::BadRequest.json() };
+            let (why, status, json) = match judge(&engine, true) {
+                Err(why) => (why, why.status(), why.json()),
+                Ok(_) => {
+                    (HandshakeRefusal::WebsocketFields, status, EngineError::BadRequest.json())
+                }
+            };
+            policy.refusals.note(engine.peer, why);
+            return Route::Refuse { status, json };
         }
     };
     let is_proxy = policy.trusted_proxies.trusts(head.peer);

@@ -80,7 +80,7 @@ fn options(args: &Args) -> Options {
         },
         connections_max: u32::MAX,
         connections_per_ip_max: 0,
-        lanes: Capacity { requests: 16, deliveries: 16 },
+        lanes: Capacity { request_lane_max: 16, delivery_lane_max: 16 },
         request_timeout_ms: 10_000,
         ..Options::new(args.listen)
     }

@@ -25,8 +25,8 @@ fn used() -> usize {
 fuzz_target!(|script: &[u8]| {
     ARMED.call_once(|| {
         if let Ok(name) = std::env::var(CANARY) {
-            let canary = OF_SCRIPTS.into_iter().find(|canary| format!("{canary:?}") == name);
-            Canary::arm(Some(Canary::Core(canary.expect("the name of a canary of scripts"))));
+            let canary = OF_SCRIPTS.into_iter().find(|canary| canary.name() == name);
+            Canary::arm(Some(canary.expect("the name of a canary of scripts")));
         }
     });
     play(script, Some(&used));

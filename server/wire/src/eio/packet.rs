@@ -66,13 +66,13 @@ impl Kind {
     }
 }
 
-/// Appends a text message packet, `4text`.
+/// Appends a text message packet, `4text`. Spec: EIO-10.
 pub fn put_message(out: &mut String, text: &str) {
     out.push(Kind::Message.digit());
     out.push_str(text);
 }
 
-/// Appends the answer to a ping with data, `3text`.
+/// Appends the answer to a ping with data, `3text`. Spec: EIO-60, EIO-70.
 pub fn put_pong(out: &mut String, text: &str) {
     out.push(Kind::Pong.digit());
     out.push_str(text);

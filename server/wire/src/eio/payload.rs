@@ -39,6 +39,8 @@ pub enum Out {
 ///
 /// # Errors
 /// A fault in any packet is a fault of the whole body; so is more than `packets_max` packets.
+///
+/// Spec: EIO-30 to EIO-33, EIO-36 to EIO-38.
 pub fn decode(
     version: Version,
     form: Form,
@@ -89,6 +91,8 @@ pub fn decode(
 
 /// Encodes the answer to a poll. Returns the body, and whether it is `application/octet-stream`
 /// (Engine.IO 3 with binary content for a client that did not ask for base64) instead of text.
+///
+/// Spec: EIO-30 to EIO-35.
 pub fn encode(version: Version, b64: bool, packets: &[Out]) -> (Vec<u8>, bool) {
     let has_binary = packets.iter().any(|packet| matches!(packet, Out::Binary(_)));
     let mut body = Vec::new();
@@ -137,7 +141,7 @@ pub fn encode(version: Version, b64: bool, packets: &[Out]) -> (Vec<u8>, bool) {
     }
 }
 
-/// Wraps a text payload as the JSONP call `___eio[index]("…");`.
+/// Wraps a text payload as the JSONP call `___eio[index]("…");`. Spec: TRN-70, TRN-71.
 pub fn jsonp(index: u32, body: &str) -> String {
     let mut out = format!("___eio[{index}](");
     json::put_str(&mut out, body);
@@ -153,6 +157,11 @@ pub fn jsonp(index: u32, body: &str) -> String {
 ///
 /// A browser's form turns line ends into CR LF, so the client sends them as `\n`, and a `\n` that was
 /// in the text as `\\n`.
+///
+/// # Errors
+/// The form has no field `d`.
+///
+/// Spec: TRN-72.
 pub fn jsonp_body(form: &[u8]) -> Result<String, Fault> {
     let data: Cow<'_, str> = form_urlencoded::parse(form)
         .find_map(|(name, value)| (name == "d").then_some(value))

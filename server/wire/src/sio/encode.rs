@@ -4,7 +4,7 @@ use crate::json;
 /// Of a namespace that the server refuses.
 const NAMESPACE_CHARS_MAX: usize = 256;
 
-/// Appends an event packet, `42["name",args…]`. `args`: raw JSON, one per argument.
+/// Appends an event packet, `42["name",args…]`. `args`: raw JSON, one per argument. Spec: SIO-1, SIO-7.
 pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str, args: &[&str]) {
     out.push_str("42");
     put_namespace(out, namespace);
@@ -32,13 +32,14 @@ pub fn end_event(out: &mut String) {
 }
 
 /// Appends an event packet whose name and arguments are one JSON array, `42[…]`. The caller
-/// guarantees that it is valid JSON.
+/// guarantees that it is valid JSON. Spec: SIO-7.
 pub fn put_event_array(out: &mut String, array: &str) {
     out.push_str("42");
     out.push_str(array);
 }
 
-/// Appends an ack packet, `43id[args]`. `args_json`: raw JSON elements without brackets.
+/// Appends an ack packet, `43id[args]`. `args_json`: raw JSON elements without brackets. Spec: SIO-8,
+/// SIO-40.
 pub fn put_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
     out.push_str("43");
     put_namespace(out, namespace);
@@ -48,7 +49,7 @@ pub fn put_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
     out.push(']');
 }
 
-/// Appends a connect packet: with the socket's id (protocol 5), without (protocol 4).
+/// Appends a connect packet: with the socket's id (protocol 5), without (protocol 4). Spec: SIO-12, SIO-14.
 pub fn put_connect(out: &mut String, namespace: &str, sid: Option<&str>) {
     out.push_str("40");
     put_namespace(out, namespace);
@@ -60,7 +61,8 @@ pub fn put_connect(out: &mut String, namespace: &str, sid: Option<&str>) {
 }
 
 /// Appends the refusal of a namespace: an object with a message on Engine.IO 4, a bare string on 3.
-/// Of the name only the first 256 characters, so that a megabyte of it does not come back (SIO-34).
+/// Of the name only the first 256 characters, so that a megabyte of it does not come back.
+/// Spec: SIO-30, SIO-31, SIO-34.
 pub fn put_connect_error(out: &mut String, version: Version, namespace: &str, message: &str) {
     out.push_str("44");
     let end =
@@ -76,14 +78,14 @@ pub fn put_connect_error(out: &mut String, version: Version, namespace: &str, me
     }
 }
 
-/// Appends a disconnect packet, `41`.
+/// Appends a disconnect packet, `41`. Spec: SIO-2.
 pub fn put_disconnect(out: &mut String, namespace: &str) {
     out.push_str("41");
     put_namespace(out, namespace);
 }
 
 /// Appends the header of an event with attachments. `data_json`: the whole JSON array, name first,
-/// with a `{"_placeholder":true,"num":n}` for each attachment.
+/// with a `{"_placeholder":true,"num":n}` for each attachment. Spec: SIO-50, SIO-54.
 pub fn put_binary_event(
     out: &mut String,
     namespace: &str,

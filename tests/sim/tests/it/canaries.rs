@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use throng_engine::canary::Canary as Inner;
+use throng_chat::canary::Canary as Chat;
+use throng_engine::canary::Canary as Engine;
 use throng_sim::canary::Canary;
 use throng_sim::run::{Options, quiet_panics, run_seed};
 
@@ -16,9 +17,8 @@ fn is_caught_within(canary: Canary, seeds: u64) {
 }
 
 /// Only the invariants of `Shard::check` see these: nothing that a client receives depends on them.
-fn is_caught_by_check_within(canary: Inner, seeds: u64) {
+fn is_caught_by_check_within(canary: Canary, seeds: u64) {
     quiet_panics();
-    let canary = Canary::Core(canary);
     let (nodes, shards) = if canary.is_of_cluster() { (2, 1) } else { (1, 3) };
     let options = Options { nodes, canary: Some(canary), ..Options::new(shards) };
     let mut violations = (0..seeds).filter_map(|seed| run_seed(seed, options).violation);
@@ -51,7 +51,7 @@ fn only_the_simulation_has_canaries_in_its_cores() {
 macro_rules! canaries {
     (
         $($name:ident: $canary:ident within $seeds:literal,)*
-        @inside $($inner_name:ident: $inner:ident within $inner_seeds:literal,)*
+        @inside $($inner_name:ident: $part:ident::$inner:ident within $inner_seeds:literal,)*
     ) => {
         $(
             #[test]
@@ -62,13 +62,13 @@ macro_rules! canaries {
         $(
             #[test]
             fn $inner_name() {
-                is_caught_by_check_within(Inner::$inner, $inner_seeds);
+                is_caught_by_check_within(Canary::$part($part::$inner), $inner_seeds);
             }
         )*
 
         #[test]
         fn no_canary_is_forgotten() {
-            let held = [$(Canary::$canary,)* $(Canary::Core(Inner::$inner),)*];
+            let held = [$(Canary::$canary,)* $(Canary::$part($part::$inner),)*];
             for canary in Canary::ALL {
                 assert!(held.contains(&canary), "{canary:?} is not held");
             }
@@ -81,7 +81,7 @@ canaries! {
     a_doubled_fan_out_is_caught: DoubleFanOut within 40,
     swapped_deliveries_are_caught: SwapDeliveries within 40,
     lost_leaves_are_caught: DropLeave within 60,
-    answers_to_the_next_tenant_are_caught: WrongGeneration within 200,
+    answers_to_the_next_session_are_caught: WrongGeneration within 200,
     a_lost_ack_is_caught: LoseAck within 40,
     a_lost_roster_is_caught: DropRoster within 40,
     a_lost_member_roster_is_caught: DropMemberRoster within 60,
@@ -97,21 +97,21 @@ canaries! {
     forgotten_deadlines_are_caught: ForgetDeadlines within 40,
     a_number_given_twice_is_caught: NumberTwice within 40,
     a_fetch_without_an_answer_is_caught: FetchNothing within 40,
-    an_unheard_arrival_is_caught: DropPresent within 40,
-    an_untold_departure_is_caught: KeepPresent within 40,
+    a_lost_arrival_is_caught: DropPresent within 40,
+    a_departure_that_is_not_sent_is_caught: KeepPresent within 40,
     a_dead_node_that_lives_on_is_caught: DropNodeGone within 40,
-    unheard_messages_are_caught: DropMessages within 40,
+    lost_messages_of_other_nodes_are_caught: DropMessages within 40,
     a_session_that_stays_in_the_map_is_caught: KeepConnection within 40,
     @inside
-    a_pipe_listed_twice_is_caught: ListPipeTwice within 40,
-    a_holder_of_shared_bytes_that_is_none_is_caught: KeepHolder within 40,
-    uncounted_bytes_of_a_poll_are_caught: UncountedPollBytes within 40,
-    a_missing_connect_timer_is_caught: NoConnectTimer within 200,
-    an_account_that_outlives_its_session_is_caught: KeepAccount within 40,
-    a_tip_without_a_deadline_is_caught: KeepTip within 40,
-    a_poll_that_outlives_its_session_is_caught: KeepPoll within 40,
-    uncounted_pending_bytes_are_caught: UncountedPendingBytes within 40,
-    a_room_listed_twice_is_caught: ListRoomTwice within 40,
-    a_receiver_that_left_is_caught: KeepReceiver within 60,
-    a_remote_user_that_left_is_caught: KeepRemote within 40,
+    a_pipe_listed_twice_is_caught: Engine::ListPipeTwice within 40,
+    a_holder_of_bytes_that_were_released_is_caught: Engine::KeepHolder within 40,
+    uncounted_bytes_of_a_poll_are_caught: Engine::UncountedPollBytes within 40,
+    a_missing_connect_timer_is_caught: Engine::NoConnectTimer within 200,
+    an_account_that_outlives_its_session_is_caught: Engine::KeepAccount within 40,
+    a_tip_without_a_deadline_is_caught: Chat::KeepTip within 40,
+    a_poll_that_outlives_its_session_is_caught: Engine::KeepPoll within 40,
+    uncounted_pending_bytes_are_caught: Chat::UncountedPendingBytes within 40,
+    a_room_listed_twice_is_caught: Chat::ListRoomTwice within 40,
+    a_receiver_that_left_is_caught: Chat::KeepReceiver within 60,
+    a_remote_user_that_left_is_caught: Chat::KeepRemote within 40,
 }

@@ -68,11 +68,11 @@ fn each_way_to_break_a_bound_is_noticed() {
     quiet_panics();
     let all = every_script();
     for canary in OF_SCRIPTS {
-        Canary::arm(Some(Canary::Core(canary)));
+        Canary::arm(Some(canary));
         let mut faults = all.iter().filter_map(|(name, script)| Some((name, fault_of(script)?)));
         let fault = faults.next();
         Canary::arm(None);
-        let (name, fault) = fault.unwrap_or_else(|| panic!("{canary:?} is not noticed"));
-        println!("{canary:?}: {name}: {fault}");
+        let (name, fault) = fault.unwrap_or_else(|| panic!("{} is not noticed", canary.name()));
+        println!("{}: {name}: {fault}", canary.name());
     }
 }

@@ -16,12 +16,12 @@ fn people_of_other_nodes_are_in_the_roster() {
         world.cluster(left(NODE, 2, 0));
         assert!(world.take(alice).pop().expect("a roster").contains(r#""online":2"#));
         world.cluster(left(NODE, 2, 0));
-        assert!(world.take(alice).is_empty(), "he is gone already");
+        assert!(world.take(alice).is_empty(), "they are gone already");
     });
 }
 
 #[test]
-fn a_user_is_present_until_no_node_has_him() {
+fn a_user_is_present_until_no_node_has_them() {
     let mut world = World::new(3, cluster());
     let alice = world.connect(0, Some(1));
     let tab = world.connect(1, Some(2));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_remote_user_reads_and_his_mark_is_where_he_left() {
+fn a_remote_user_reads_and_their_mark_is_where_they_left() {
     on_shards(|shards| {
         let mut world = World::new(shards, cluster());
         let alice = world.connect(0, Some(1));
@@ -14,7 +14,7 @@ fn a_remote_user_reads_and_his_mark_is_where_he_left() {
         let input = joined(&world, NODE, &[2]);
         world.cluster(input);
         say(alice, &mut world, 1, "2");
-        assert_eq!(count_of_room_1(bob, &mut world), "0", "he reads elsewhere");
+        assert_eq!(count_of_room_1(bob, &mut world), "0", "they read on another node");
         world.cluster(left(NODE, 2, 2));
         say(alice, &mut world, 1, "3");
         assert_eq!(count_of_room_1(bob, &mut world), "1", "on {shards} shards");
@@ -160,5 +160,5 @@ fn a_mark_that_is_not_saved_is_announced() {
     world.store.is_down = false;
     world.advance(2_000);
     world.cluster(ClusterInput::Announce);
-    assert!(present(&world.take_signals()).is_empty(), "whoever asks the store finds it");
+    assert!(present(&world.take_signals()).is_empty(), "a node that asks the store finds it");
 }

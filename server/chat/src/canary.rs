@@ -1,0 +1,14 @@
+//! Deliberate defects inside the chat, for the simulation; see `canary` of the engine.
+
+throng_engine::canaries! {
+    /// Edge: the number of a room's last message that comes after the edge has settled gets no deadline.
+    KeepTip,
+    /// Edge: bytes of events that wait for the store are not counted.
+    UncountedPendingBytes,
+    /// Home: a changed room is listed twice for the end of the turn.
+    ListRoomTwice,
+    /// Roster: a delta member that left still counts as a receiver of changes.
+    KeepReceiver,
+    /// Home: a user that left another node still counts as present there.
+    KeepRemote,
+}
