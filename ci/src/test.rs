@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::counts::{Counts, judged, libtest, nextest, vitest};
-use crate::process::{command, is_installed, run, run_and_read, say, target};
-use crate::{Failure, Outcome, check, conform, e2e, fuzz, instructions, setup};
+use crate::counts::{Counts, judged, vitest};
+use crate::process::{command, run, run_and_read, say, target};
+use crate::{Failure, Outcome, check, conform, e2e, fuzz, instructions, rust, setup};
 
 /// What one step of the run came to.
 struct Report {
@@ -19,8 +19,7 @@ type Step = (&'static str, fn() -> Outcome<Counts>);
 const STEPS: &[Step] = &[
     ("check", check::in_test),
     ("web", web),
-    ("rust", rust),
-    ("client", rust_client),
+    ("rust", rust::tests),
     ("e2e", e2e::all),
     ("conform", harness),
     ("instructions", instructions::in_test),
@@ -92,46 +91,17 @@ fn artifacts() -> String {
     target().join("artifacts").display().to_string()
 }
 
-/// One build of everything in the dev profile: binaries for the end-to-end tests and all test
-/// binaries, with the same features, so that nothing is compiled twice.
+/// One build of everything in the dev profile: binaries for the end-to-end tests, examples that tests
+/// start, and all test binaries, with the same features, so that nothing is compiled twice.
 fn build() -> Outcome {
     say("building everything (dev profile)");
-    run("cargo", &["build", "--workspace", "--bins", "--tests"], ".")
-}
-
-fn rust() -> Outcome<Counts> {
-    let has_nextest = is_installed("cargo-nextest");
-    let args: &[&str] = if has_nextest {
-        &["nextest", "run", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
-    } else {
-        &["test", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
-    };
-    // A test starts the example that the page of the engine shows.
-    run("cargo", &["build", "--workspace", "--examples"], ".")?;
-    let mut tests = command("cargo", args, ".");
-    tests.env("E2E_BIN_DIR", target().join("debug"));
-    let (succeeded, lines) = run_and_read(tests)?;
-    let counts = if has_nextest { nextest(&lines) } else { libtest(&lines) };
-    let mut counts = judged("cargo test", succeeded, counts);
-    // Neither runner above runs the examples in the documentation.
-    let docs = command("cargo", &["test", "--workspace", "--doc", "--no-fail-fast"], ".");
-    let (succeeded, lines) = run_and_read(docs)?;
-    counts.add(judged("cargo test --doc", succeeded, libtest(&lines)));
-    Ok(counts)
+    run("cargo", &["build", "--workspace", "--bins", "--tests", "--examples"], ".")
 }
 
 fn web() -> Outcome<Counts> {
     let dir = "server/web";
     let (succeeded, lines) = run_and_read(command("npm", &["run", "--silent", "test"], dir))?;
     Ok(judged("web client tests", succeeded, vitest(&lines)))
-}
-
-/// Builds the program around `rust_socketio`; the end-to-end tests run it.
-fn rust_client() -> Outcome<Counts> {
-    let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
-    build.env("CARGO_TARGET_DIR", target().join("rust-client"));
-    crate::process::finish(build)?;
-    Ok(Counts::default())
 }
 
 fn harness() -> Outcome<Counts> {
