@@ -16,17 +16,17 @@ const FLOODS: &str = "floods.test.mjs";
 const ALONE: &[&str] = &[FLOODS, "legacy-page.test.mjs", "legacy-wire.test.mjs", "web.test.mjs"];
 
 /// Builds the program around `rust_socketio`, which is no package of the workspace.
-pub fn build_of_rust_client() -> Command {
+pub fn build() -> Outcome<Command> {
     let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
     build.env("CARGO_TARGET_DIR", target().join("rust-client"));
-    build
+    Ok(build)
 }
 
 /// Two files at a time where that is possible. A failed one runs once more, alone, because it is about real
 /// processes, sockets and browsers on a shared machine. One that passes only then is counted and reported
 /// as flaky.
 pub fn all() -> Outcome<Counts> {
-    finish(build_of_rust_client())?;
+    finish(build()?)?;
     let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".test.mjs"))

@@ -13,7 +13,6 @@ use throng_kit::Program;
 use throng_kit::programs::through;
 
 use crate::counts::{Counts, judged, libtest, nextest};
-use crate::e2e::build_of_rust_client;
 use crate::pool::two_at_a_time;
 use crate::process::{command, is_installed, run_and_read, target};
 use crate::{Failure, Outcome};
@@ -38,7 +37,7 @@ const YIELDING: &[&str] = &["-n", "10"];
 const MEASURED: &[&str] =
     &["throng-loadgen", "throng-benches", "throng-core-benches", "throng-sim"];
 /// A program that takes longer hangs; it is ended and what it printed is shown.
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(1200);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One program of tests, or all tests in the documentation.
@@ -56,8 +55,9 @@ struct Ended {
     failed: Vec<String>,
 }
 
-/// All Rust tests: by nextest, which also tries some of them twice, if it is installed.
-pub fn tests() -> Outcome<Counts> {
+/// All Rust tests: by nextest, which also tries some of them twice, if it is installed. `builds`: what later
+/// steps need, each with the name of its step. They are made here, where the processor has time.
+pub fn tests(builds: Vec<(&'static str, Command)>) -> Outcome<Counts> {
     if is_installed("cargo-nextest") {
         return with_nextest();
     }
@@ -73,8 +73,10 @@ pub fn tests() -> Outcome<Counts> {
         return Err(Failure::Failed("Cargo named no program of tests".to_owned()));
     }
     let (alone, mut together): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_measured);
-    together.extend([documentation(), rust_client()]);
+    together.push(documentation());
     together.sort_by_key(Job::place);
+    // Behind the others, so that they are begun first.
+    together.extend(builds.into_iter().map(|(step, command)| build(step, command)));
     let together = together.into_iter().map(Job::yielding).collect();
     let mut ended = two_at_a_time(together, Job::run)?;
     for job in alone {
@@ -108,10 +110,9 @@ fn documentation() -> Job {
     Job { package, kind, name, command }
 }
 
-/// Only the end-to-end tests need it. It is built here, where the processor has time.
-fn rust_client() -> Job {
-    let [package, kind, name] = ["tests", "build", "rust-client"].map(str::to_owned);
-    Job { package, kind, name, command: build_of_rust_client() }
+fn build(step: &str, command: Command) -> Job {
+    let [package, kind, name] = ["workspace", "build", step].map(str::to_owned);
+    Job { package, kind, name, command }
 }
 
 /// The programs of tests among what Cargo built, as it would start them.

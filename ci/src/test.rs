@@ -1,5 +1,6 @@
 //! `cargo xtask test`: sets everything up, runs every kind of test, and ends with one summary.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,16 +15,22 @@ struct Report {
     took: Duration,
 }
 
-type Step = (&'static str, fn() -> Outcome<Counts>);
+type Step = (&'static str, fn(&Wanted<'_>) -> Outcome<Counts>);
+/// Whether the step of that name is to be run.
+type Wanted<'a> = dyn Fn(&str) -> bool + 'a;
+
+/// What steps build for themselves. It is built next to the Rust tests, which mostly wait.
+const BUILDS: &[(&str, fn() -> Outcome<Command>)] =
+    &[("e2e", e2e::build), ("instructions", instructions::build), ("fuzz", fuzz::build)];
 
 const STEPS: &[Step] = &[
-    ("check", check::in_test),
-    ("web", web),
-    ("rust", rust::tests),
-    ("e2e", e2e::all),
-    ("conform", harness),
-    ("instructions", instructions::in_test),
-    ("fuzz", fuzz::in_test),
+    ("check", |_| check::in_test()),
+    ("web", |_| web()),
+    ("rust", rust),
+    ("e2e", |_| e2e::all()),
+    ("conform", |_| conform::in_test()),
+    ("instructions", |_| instructions::in_test()),
+    ("fuzz", |_| fuzz::in_test()),
 ];
 
 pub fn test(wanted: &[String]) -> Outcome {
@@ -40,14 +47,12 @@ pub fn test(wanted: &[String]) -> Outcome {
         build()?;
         clients.join().expect("set-up does not panic")
     })?;
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|want| want == name);
     let mut reports = Vec::new();
-    for (name, step) in STEPS {
-        if !wanted.is_empty() && !wanted.iter().any(|want| want == name) {
-            continue;
-        }
+    for (name, step) in STEPS.iter().filter(|(name, _)| is_wanted(name)) {
         say(name);
         let start = Instant::now();
-        let counts = match step() {
+        let counts = match step(&is_wanted) {
             Ok(counts) => counts,
             Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
                 eprintln!("xtask: {why}");
@@ -98,12 +103,14 @@ fn build() -> Outcome {
     run("cargo", &["build", "--workspace", "--bins", "--tests", "--examples"], ".")
 }
 
+fn rust(is_wanted: &Wanted<'_>) -> Outcome<Counts> {
+    let builds = BUILDS.iter().filter(|(step, _)| is_wanted(step));
+    let builds = builds.map(|(step, build)| Ok((*step, build()?))).collect::<Outcome<_>>()?;
+    rust::tests(builds)
+}
+
 fn web() -> Outcome<Counts> {
     let dir = "server/web";
     let (succeeded, lines) = run_and_read(command("npm", &["run", "--silent", "test"], dir))?;
     Ok(judged("web client tests", succeeded, vitest(&lines)))
-}
-
-fn harness() -> Outcome<Counts> {
-    conform::in_test()
 }
