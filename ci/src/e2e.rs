@@ -1,29 +1,54 @@
 //! The end-to-end tests in `tests/js`, run by Node.
 
+use std::process::Command;
 use std::{env, fs};
 
 use crate::counts::{Counts, judged, plain};
-use crate::process::{command, root, run, run_and_read, say, target};
+use crate::pool::two_at_a_time;
+use crate::process::{command, finish, root, run, run_and_read_as, say, target};
 use crate::{Failure, Outcome, setup};
 
 const DIR: &str = "tests/js";
 const FAULTS: &str = "faults.test.mjs";
+const FLOODS: &str = "floods.test.mjs";
+/// Browsers and floods take the whole machine, and what is raw on the wire depends on how packets come: these
+/// files run alone.
+const ALONE: &[&str] = &[FLOODS, "legacy-page.test.mjs", "legacy-wire.test.mjs", "web.test.mjs"];
 
-/// File after file: a failed one runs once more, because it is about real processes, sockets and
-/// browsers on a shared machine. One that passes only then is counted and reported as flaky.
+/// Builds the program around `rust_socketio`, which is no package of the workspace.
+pub fn build() -> Outcome<Command> {
+    let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
+    build.env("CARGO_TARGET_DIR", target().join("rust-client"));
+    Ok(build)
+}
+
+/// Two files at a time where that is possible. A failed one runs once more, alone, because it is about real
+/// processes, sockets and browsers on a shared machine. One that passes only then is counted and reported
+/// as flaky.
 pub fn all() -> Outcome<Counts> {
+    finish(build()?)?;
     let mut files: Vec<String> = fs::read_dir(root().join(DIR))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".test.mjs"))
         .collect();
-    files.sort();
-    let mut all = Counts::default();
-    for file in &files {
+    // The longest comes first.
+    files.sort_by_key(|file| (file != FAULTS, file.clone()));
+    let (alone, together): (Vec<String>, Vec<String>) =
+        files.into_iter().partition(|file| ALONE.contains(&file.as_str()));
+    let once = |file: String| {
         say(&format!("e2e {file}"));
-        let mut counts = file_of("debug", file, &[])?;
+        let counts = file_of("debug", &file, &[])?;
+        Ok((file, counts))
+    };
+    let mut ended = two_at_a_time(together, once)?;
+    for file in alone {
+        ended.push(once(file)?);
+    }
+    let mut all = Counts::default();
+    for (file, mut counts) in ended {
         if counts.failed > 0 {
             say(&format!("e2e {file}, once more"));
-            counts = file_of("debug", file, &[])?;
+            counts = file_of("debug", &file, &[])?;
             if counts.failed == 0 {
                 println!("FLAKY {file}: passed at the second try");
                 counts.flaky = 1;
@@ -39,7 +64,10 @@ pub fn faults() -> Outcome {
     setup::everything()?;
     run("cargo", &["build", "--release", "--package", "throng", "--bin", "throng"], ".")?;
     let results = root().join("benches").join("results").display().to_string();
-    let counts = file_of("release", FAULTS, &[("E2E_RESULTS", &results)])?;
+    let mut counts = Counts::default();
+    for file in [FAULTS, FLOODS] {
+        counts.add(file_of("release", file, &[("E2E_RESULTS", &results)])?);
+    }
     if counts.failed > 0 {
         return Err(Failure::Failed(format!("{} faults were not endured", counts.failed)));
     }
@@ -66,7 +94,8 @@ fn file_of(profile: &str, file: &str, environment: &[(&str, &str)]) -> Outcome<C
     if env::var_os("NO_COLOR").is_none() && env::var_os("CI").is_some() {
         node.env("NO_COLOR", "1");
     }
-    let (succeeded, lines) = run_and_read(node)?;
+    let name = file.trim_end_matches(".test.mjs");
+    let (succeeded, lines) = run_and_read_as(&format!("{name:<14}"), node)?;
     Ok(judged(file, succeeded, node_test(&lines)))
 }
 

@@ -43,12 +43,15 @@ const PASSED_ON: &[&str] = &[
 /// Tables of Cargo's configuration about the same.
 const CARGO_TABLES: &[&str] = &["source", "registry", "registries", "net", "http"];
 
-/// Binds what a system needs into the root and changes to it. `$1` is the root, `$2` the host's
-/// toolchain, the rest a command with its environment.
+/// Binds what a system needs into the root and makes it the root of its mount namespace: the kernel lets no
+/// process of a `chroot` make user namespaces, and tests give servers disks in such. `$1` is the root, `$2` the
+/// host's toolchain, the rest a command with its environment.
 const ENTER: &str = r#"
-dir=$1; mount --bind "$2" "$dir/opt/rust"; mount -o remount,bind,ro "$dir/opt/rust"; shift 2
+dir=$1; mount --bind "$dir" "$dir"
+mount --bind "$2" "$dir/opt/rust"; mount -o remount,bind,ro "$dir/opt/rust"; shift 2
 mount -t proc proc "$dir/proc"; mount --rbind /dev "$dir/dev"; mount --rbind /sys "$dir/sys"
-chroot "$dir" "$@"; exit $?
+cd "$dir"; pivot_root . .; umount -l .; cd /
+"$@"; exit $?
 "#;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub fn fresh(args: &[String]) -> Outcome {
     let options = parse(args).map_err(Failure::Usage)?;
     if !is_root() {
         return Err(Failure::Missing(
-            "`fresh` must run as root: it makes a root to chroot to".into(),
+            "`fresh` must run as root: it makes a root and changes to it".into(),
         ));
     }
     if TcpStream::connect(SERVES).is_ok() {

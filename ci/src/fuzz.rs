@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ pub fn fuzz(args: &[String]) -> Outcome {
     let all = targets()?;
     let Plan { chosen, seconds, canary } = parse(args, &all).map_err(Failure::Usage)?;
     setup::for_fuzz()?;
-    let program_dir = build()?;
+    let program_dir = built()?;
     if let Some(canary) = canary {
         return find_canary(&program_dir, canary, seconds);
     }
@@ -54,7 +55,7 @@ pub fn fuzz(args: &[String]) -> Outcome {
 
 /// For `test`: every target counts as one.
 pub fn in_test() -> Outcome<Counts> {
-    let program_dir = build()?;
+    let program_dir = built()?;
     let mut counts = Counts::default();
     for name in &targets()? {
         let passed = fuzz_one(&program_dir, name, SECONDS_IN_TEST)?;
@@ -136,18 +137,27 @@ fn targets() -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all targets into a folder of their own and returns where the programs are.
-fn build() -> Outcome<PathBuf> {
-    say("building the fuzz targets");
+/// Builds all targets into a folder of their own.
+pub fn build() -> Outcome<Command> {
     // With a target named, the flags are not for build scripts and macros.
+    let mut build =
+        command("cargo", &["build", "--release", "--locked", "--target", &host()?], DIR);
+    build.env("CARGO_TARGET_DIR", target().join("fuzz"));
+    build.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    Ok(build)
+}
+
+/// Builds all targets and returns where the programs are.
+fn built() -> Outcome<PathBuf> {
+    say("building the fuzz targets");
+    finish(build()?)?;
+    Ok(target().join("fuzz").join(host()?).join("release"))
+}
+
+fn host() -> Outcome<String> {
     let host = read("rustc", &["--print", "host-tuple"], ".")
         .ok_or_else(|| Failure::Failed("rustc --print host-tuple failed".to_owned()))?;
-    let host = host.trim();
-    let dir = target().join("fuzz");
-    let mut build = command("cargo", &["build", "--release", "--locked", "--target", host], DIR);
-    build.env("CARGO_TARGET_DIR", &dir).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
-    finish(build)?;
-    Ok(dir.join(host).join("release"))
+    Ok(host.trim().to_owned())
 }
 
 /// Runs one target. It passes when no input failed and libFuzzer reported coverage.

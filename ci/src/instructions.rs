@@ -1,8 +1,10 @@
 //! What a delivery costs the core, in instructions: the same on every machine, so that a slower hot
 //! path fails a test instead of waiting for a quiet machine to notice.
 
+use std::process::Command;
+
 use crate::counts::Counts;
-use crate::process::{command, run, run_and_read, say, target};
+use crate::process::{command, finish, run_and_read, say, target};
 use crate::{Failure, Outcome, setup};
 
 /// Share by which a count may exceed its budget: compilers and libraries differ a little.
@@ -45,9 +47,14 @@ pub fn instructions() -> Outcome {
     Ok(())
 }
 
-pub fn in_test() -> Outcome<Counts> {
+/// Builds the program whose instructions are counted.
+pub fn build() -> Outcome<Command> {
     let build = ["build", "--release", "--package", "throng-core-benches", "--example", "delivery"];
-    run("cargo", &build, ".")?;
+    Ok(command("cargo", &build, "."))
+}
+
+pub fn in_test() -> Outcome<Counts> {
+    finish(build()?)?;
     let mut counts = Counts::default();
     say("instructions per delivery, in the core");
     for load in LOADS {

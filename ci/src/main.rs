@@ -14,9 +14,11 @@ mod instructions;
 mod links;
 mod modules;
 mod nodes;
+mod pool;
 mod process;
 mod purity;
 mod run;
+mod rust;
 mod setup;
 mod test;
 mod threats;
@@ -31,7 +33,7 @@ usage: cargo xtask <command> [arguments]
 
   run [ARGS…]      install what is missing, build the web client and the release server, and run
                    `throng serve` on 127.0.0.1:8090; ARGS go to `throng serve`
-  test [STEP…]     install what is missing and run every test; steps: check web rust client e2e
+  test [STEP…]     install what is missing and run every test; steps: check web rust e2e
                    conform instructions fuzz
   check [NAME…]    what needs no running server: formatting, import directions between packages and
                    circles between files, rules of the pure crates, links in Markdown and in rustdoc, bounds

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: sets everything up, runs every kind of test, and ends with one summary.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::counts::{Counts, judged, libtest, nextest, vitest};
-use crate::process::{command, is_installed, run, run_and_read, say, target};
-use crate::{Failure, Outcome, check, conform, e2e, fuzz, instructions, setup};
+use crate::counts::{Counts, judged, vitest};
+use crate::process::{command, run, run_and_read, say, target};
+use crate::{Failure, Outcome, check, conform, e2e, fuzz, instructions, rust, setup};
 
 /// What one step of the run came to.
 struct Report {
@@ -14,17 +15,22 @@ struct Report {
     took: Duration,
 }
 
-type Step = (&'static str, fn() -> Outcome<Counts>);
+type Step = (&'static str, fn(&Wanted<'_>) -> Outcome<Counts>);
+/// Whether the step of that name is to be run.
+type Wanted<'a> = dyn Fn(&str) -> bool + 'a;
+
+/// What steps build for themselves. It is built next to the Rust tests, which mostly wait.
+const BUILDS: &[(&str, fn() -> Outcome<Command>)] =
+    &[("e2e", e2e::build), ("instructions", instructions::build), ("fuzz", fuzz::build)];
 
 const STEPS: &[Step] = &[
-    ("check", check::in_test),
-    ("web", web),
+    ("check", |_| check::in_test()),
+    ("web", |_| web()),
     ("rust", rust),
-    ("client", rust_client),
-    ("e2e", e2e::all),
-    ("conform", harness),
-    ("instructions", instructions::in_test),
-    ("fuzz", fuzz::in_test),
+    ("e2e", |_| e2e::all()),
+    ("conform", |_| conform::in_test()),
+    ("instructions", |_| instructions::in_test()),
+    ("fuzz", |_| fuzz::in_test()),
 ];
 
 pub fn test(wanted: &[String]) -> Outcome {
@@ -41,14 +47,12 @@ pub fn test(wanted: &[String]) -> Outcome {
         build()?;
         clients.join().expect("set-up does not panic")
     })?;
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|want| want == name);
     let mut reports = Vec::new();
-    for (name, step) in STEPS {
-        if !wanted.is_empty() && !wanted.iter().any(|want| want == name) {
-            continue;
-        }
+    for (name, step) in STEPS.iter().filter(|(name, _)| is_wanted(name)) {
         say(name);
         let start = Instant::now();
-        let counts = match step() {
+        let counts = match step(&is_wanted) {
             Ok(counts) => counts,
             Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
                 eprintln!("xtask: {why}");
@@ -92,48 +96,21 @@ fn artifacts() -> String {
     target().join("artifacts").display().to_string()
 }
 
-/// One build of everything in the dev profile: binaries for the end-to-end tests and all test
-/// binaries, with the same features, so that nothing is compiled twice.
+/// One build of everything in the dev profile: binaries for the end-to-end tests, examples that tests
+/// start, and all test binaries, with the same features, so that nothing is compiled twice.
 fn build() -> Outcome {
     say("building everything (dev profile)");
-    run("cargo", &["build", "--workspace", "--bins", "--tests"], ".")
+    run("cargo", &["build", "--workspace", "--bins", "--tests", "--examples"], ".")
 }
 
-fn rust() -> Outcome<Counts> {
-    let has_nextest = is_installed("cargo-nextest");
-    let args: &[&str] = if has_nextest {
-        &["nextest", "run", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
-    } else {
-        &["test", "--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"]
-    };
-    // A test starts the example that the page of the engine shows.
-    run("cargo", &["build", "--workspace", "--examples"], ".")?;
-    let mut tests = command("cargo", args, ".");
-    tests.env("E2E_BIN_DIR", target().join("debug"));
-    let (succeeded, lines) = run_and_read(tests)?;
-    let counts = if has_nextest { nextest(&lines) } else { libtest(&lines) };
-    let mut counts = judged("cargo test", succeeded, counts);
-    // Neither runner above runs the examples in the documentation.
-    let docs = command("cargo", &["test", "--workspace", "--doc", "--no-fail-fast"], ".");
-    let (succeeded, lines) = run_and_read(docs)?;
-    counts.add(judged("cargo test --doc", succeeded, libtest(&lines)));
-    Ok(counts)
+fn rust(is_wanted: &Wanted<'_>) -> Outcome<Counts> {
+    let builds = BUILDS.iter().filter(|(step, _)| is_wanted(step));
+    let builds = builds.map(|(step, build)| Ok((*step, build()?))).collect::<Outcome<_>>()?;
+    rust::tests(builds)
 }
 
 fn web() -> Outcome<Counts> {
     let dir = "server/web";
     let (succeeded, lines) = run_and_read(command("npm", &["run", "--silent", "test"], dir))?;
     Ok(judged("web client tests", succeeded, vitest(&lines)))
-}
-
-/// Builds the program around `rust_socketio`; the end-to-end tests run it.
-fn rust_client() -> Outcome<Counts> {
-    let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
-    build.env("CARGO_TARGET_DIR", target().join("rust-client"));
-    crate::process::finish(build)?;
-    Ok(Counts::default())
-}
-
-fn harness() -> Outcome<Counts> {
-    conform::in_test()
 }

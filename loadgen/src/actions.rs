@@ -75,7 +75,7 @@ fn reconnect(clients: &[Rc<Client>], phase: &Phase, rng: &mut SmallRng) {
     for client in chosen(clients, phase.fraction(), rng) {
         client.comeback_ns.set(Some(now_ns() + rng.random_range(0..over_ns)));
         client.session.borrow_mut().is_parting = true;
-        client.cut();
+        client.hang_up();
     }
 }
 

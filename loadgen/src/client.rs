@@ -75,10 +75,25 @@ impl Client {
 
     /// Cuts the connection off without a close frame; the reading task notices.
     pub fn cut(&self) {
+        self.shut(Shutdown::Both);
+    }
+
+    /// Ends the connection without a close frame. What the server has sent before it notices is read and
+    /// counted.
+    pub fn hang_up(&self) {
+        self.shut(Shutdown::Write);
+    }
+
+    fn shut(&self, how: Shutdown) {
         if self.is_online() {
             // An error means that the peer was faster; the reading task sees that as well.
-            let _ = shutdown(self.fd.get(), Shutdown::Both);
+            let _ = shutdown(self.fd.get(), how);
         }
+    }
+
+    /// It hung up, is due to come back, and the server has not closed the connection yet.
+    pub fn is_kept(&self, now_ns: u64) -> bool {
+        self.is_online() && self.comeback_ns.get().is_some_and(|at_ns| at_ns <= now_ns)
     }
 
     /// Due to come, on its way, or back again in a moment: rosters cannot be at rest yet.

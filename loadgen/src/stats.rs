@@ -41,6 +41,10 @@ counters! {
     late,
     /// Deliveries of messages published while the member was joining or leaving: allowed, not owed.
     edge,
+    /// Messages published, and neither come nor refused, when the connection of a member ended: not
+    /// owed, but the server may have counted them as delivered.
+    #[serde(default)]
+    under_way,
     /// Deliveries to a client that had not joined, or had left, the room.
     outside_membership,
     /// Deliveries of numbers that were never published.

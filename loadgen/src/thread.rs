@@ -237,7 +237,8 @@ fn rest(context: &Context) -> Duration {
     Duration::from_nanos(left_ns.min(SECOND_NS / 10))
 }
 
-/// Pings where the client must, and gives up handshakes that take too long.
+/// Pings where the client must, and gives up handshakes that take too long and connections that the
+/// server keeps.
 fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
     let timeout_ns = context.shared.scenario.connect.timeout_ms * 1_000_000;
     for client in clients.iter().filter(|client| client.is_online()) {
@@ -248,6 +249,9 @@ fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
         }
         if session.state < State::ExpectJoin && session.started_ns + timeout_ns < now_ns {
             context.local.borrow_mut().stats.error("timeout: handshake");
+            client.cut();
+        } else if client.is_kept(now_ns) {
+            context.local.borrow_mut().stats.error("timeout: close");
             client.cut();
         }
     }

@@ -1,31 +1,30 @@
 // What people on two nodes notice while what the nodes share fails, or one of them, and how soon
-// everything is right again. The table of what was measured is a product of the run: it goes to the
-// artefacts, or to `E2E_RESULTS`.
+// everything is right again. The table of what was measured is a product of the run, see `table.mjs`.
+// What loads the machine is in `floods.test.mjs`.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { descriptors, fillDisk, forbidWrites, memory, onSmallDisk, pause, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
+import { fillDisk, forbidWrites, onSmallDisk, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
-import { Flood } from './support/flood.mjs';
-import { Healthy, kinds } from './support/healthy.mjs';
 import { LEASE_MS, nodeConfig, Person, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
 import { Scene } from './support/scene.mjs';
 import { binary, program, run } from './support/programs.mjs';
-import { getFrom } from './support/raw.mjs';
-import { artifacts, eventually, Server } from './support/server.mjs';
+import { eventually, Server } from './support/server.mjs';
 import { Redis, RedisCluster, Sentinels } from './support/services.mjs';
-import { writeTable } from './support/table.mjs';
+import { isKept, writeTable } from './support/table.mjs';
 
 /** NODE-20: the lease, and 2 s. */
 const GONE_MS = LEASE_MS + 2000;
 const DEGRADED = ['NODE-30', 'NODE-31', 'NODE-32', 'NODE-33', 'NODE-34'];
 const OF_A_NODE = ['NODE-20', 'NODE-21', 'NODE-22', 'NODE-23'];
+/** What lasts longest. */
+const longMs = isKept ? 10_000 : 5000;
 const table = [];
 let postgres;
 before(async () => {
@@ -33,9 +32,7 @@ before(async () => {
 });
 after(async () => {
   await postgres?.stop();
-  const results = process.env.E2E_RESULTS;
-  const date = new Date().toISOString().slice(0, 10);
-  await writeTable(results ?? artifacts, results ? `${date}-faults` : 'faults', table);
+  await writeTable(table);
 });
 
 /** Two nodes that share one Redis, each through a proxy of its own. */
@@ -111,10 +108,10 @@ describe('one redis, two nodes', () => {
     saw: 'chat within each node at once, between nodes late; presence of the other node frozen',
   });
 
-  fault('Redis stopped for 10 s (SIGSTOP)', {
+  fault(`Redis stopped for ${longMs / 1000} s (SIGSTOP)`, {
     breaks: () => them.redis.pause(),
     heals: () => them.redis.resume(),
-    lasts: 10_000,
+    lasts: longMs,
     truth: 'down',
     promised: DEGRADED,
     saw: 'the same',
@@ -310,9 +307,9 @@ describe('one node on its own disk', () => {
     await rm(data, { recursive: true });
   });
   for (const [name, fault] of [
-    ['disk full for 10 s', {
+    [`disk full for ${longMs / 1000} s`, {
       breaks: () => fillDisk(server, data),
-      lasts: 10_000,
+      lasts: longMs,
       reason: /^(store|disk): down: /,
       refuses: 'storage_unavailable',
       promised: ['REST-75', 'CHAT-66'],
@@ -347,110 +344,6 @@ describe('one node on its own disk', () => {
       table.push(await playAlone(name, server, fault));
     });
   }
-});
-
-describe('one node that is stopped, or flooded', () => {
-  // A pause longer than the ping timeout, and shorter than a client waits for the next ping.
-  const isWhole = process.env.E2E_RESULTS !== undefined;
-  const [pauseMs, intervalMs, timeoutMs] = isWhole ? [60_000, 50_000, 15_000] : [5000, 6000, 2500];
-  const pings = `ping_interval_ms = ${intervalMs}\nping_timeout_ms = ${timeoutMs}\n`;
-  const HEALTHY_OF_A_KIND = 5;
-  const LOGINS_AT_ONCE = 40;
-  /** Descriptors that the test keeps for itself. */
-  const SPARED = 1000;
-  const FLOODER = '127.0.0.2';
-  const perClient = isWhole ? 4096 : 500;
-  /** Others may wait three times as long as before, and half a second on a busy machine. */
-  const p99Max = (before) => Math.max(500, 3 * before);
-  const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-  const config = `[http]\napi_per_minute = 0\n[storage]\nmin_free_mb = 0\n[limits]\nconnections_per_ip_max = ${perClient}\n`;
-  let server;
-  before(async () => {
-    server = await Server.start({ shards: 2, config: `${pings}${config}` });
-  });
-  after(() => server?.stop());
-  const row = (name, fault) => test(name, { timeout: 120_000 + 4 * pauseMs }, async () => {
-    table.push(await playAlone(name, server, await fault()));
-  });
-
-  row(`the process stopped for ${pauseMs / 1000} s (SIGSTOP)`, async () => {
-    const { token } = await new Api(server).register('healthy');
-    const crowd = [];
-    for (let n = 0; n < HEALTHY_OF_A_KIND; n += 1) {
-      for (const kind of kinds) {
-        crowd.push(await Healthy.open(server, { ...kind, token, intervalMs }));
-        // Their heartbeats are spread over an interval.
-        await sleep(4000 / (HEALTHY_OF_A_KIND * kinds.length));
-      }
-    }
-    return {
-      breaks: () => pause(server),
-      lasts: pauseMs,
-      isSilent: true,
-      promised: ['EIO-57', 'REST-75'],
-      saw: 'nothing for as long as it lasts; then everything, and nobody is thrown out',
-      afterwards: async () => {
-        const before = crowd.map((client) => client.pings);
-        await sleep(intervalMs + timeoutMs + 1000);
-        const thrown = crowd.filter(({ thrownOut }) => thrownOut).map(({ label, thrownOut }) => `${label}: ${thrownOut}`);
-        assert.deepEqual(thrown, [], 'who keeps to the heartbeats is not thrown out');
-        const asked = crowd.filter((client, n) => client.version === 4 && client.pings > before[n]);
-        assert.equal(asked.length, crowd.length / 2, 'Engine.IO 4 clients are asked again');
-        await Promise.all(crowd.map((client) => client.works()));
-        crowd.forEach((client) => client.close());
-        return `${thrown.length} of ${crowd.length} clients thrown out`;
-      },
-    };
-  });
-
-  row(`${LOGINS_AT_ONCE} logins at a time for 10 s`, async () => {
-    const api = new Api(server);
-    const accounts = [];
-    const memoryBefore = await memory(server);
-    for (let n = 0; n < LOGINS_AT_ONCE; n += 1) accounts.push(await api.register('flood'));
-    return {
-      memoryBefore,
-      breaks: () => {
-        const flood = Flood.logins(server, accounts, LOGINS_AT_ONCE);
-        return () => flood.stop();
-      },
-      lasts: 10_000,
-      promised: ['REST-75'],
-      saw: 'chat goes on, somewhat later',
-      p99Max,
-      memoryMax: 64,
-      afterwards: async ({ answered, accepted, statuses }) => {
-        assert.ok(accepted > 0, JSON.stringify(statuses));
-        return `${answered} logins answered, ${accepted} accepted: ${JSON.stringify(statuses)}`;
-      },
-    };
-  });
-
-  row('connections from one address for 10 s, half idle, half with garbage', async () => {
-    const limit = Number((await run(program('prlimit'), ['--nofile', '--output', 'SOFT', '--noheadings', '--pid', String(process.pid)])).stdout);
-    const opened = await descriptors(server);
-    return {
-      breaks: () => {
-        const flood = Flood.connections(server, FLOODER, limit - SPARED);
-        return () => flood.stop();
-      },
-      lasts: 10_000,
-      promised: ['LIM-5', 'LIM-13', 'REST-75'],
-      saw: 'nothing; who floods is refused',
-      p99Max,
-      memoryMax: 64,
-      afterwards: async (counts) => {
-        const ended = Date.now();
-        assert.ok(counts.opened > perClient, `more than one client may have: ${JSON.stringify(counts)}`);
-        assert.ok(counts.refused > 0, JSON.stringify(counts));
-        const isFree = async () => (await descriptors(server)) <= opened + 10;
-        await eventually('the descriptors are free', isFree);
-        const after = Date.now() - ended;
-        assert.match(await getFrom(server, FLOODER, '/health'), /^HTTP\/1.1 200/, 'who flooded is served again');
-        return `${JSON.stringify(counts)}, free after ${after} ms`;
-      },
-    };
-  });
 });
 
 describe('redis in other arrangements', () => {

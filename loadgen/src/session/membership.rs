@@ -82,6 +82,7 @@ impl Membership {
     /// The connection is lost: only what has come counts as owed.
     pub fn cut_off(&mut self, turn: &mut Turn<'_>, user: u32) {
         if matches!(self.stage, Stage::In | Stage::Leaving) {
+            turn.local.stats.counters.under_way += self.not_come(turn.shared);
             self.close(turn, &[]);
             turn.shared.rooms[usize::from(self.room)].leave(user, turn.now_ns);
         }
@@ -146,9 +147,11 @@ impl Membership {
 
     /// Deliveries still owed.
     pub fn owed(&self, shared: &Shared) -> u64 {
-        if self.stage != Stage::In {
-            return 0;
-        }
+        if self.stage == Stage::In { self.not_come(shared) } else { 0 }
+    }
+
+    /// Messages published since the join that have neither come nor been refused.
+    fn not_come(&self, shared: &Shared) -> u64 {
         let room = &shared.rooms[usize::from(self.room)];
         let refused = room.refused();
         let missing = |publisher: u16| {

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::engine_request::Answer;
 use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, ShardId};
 use crate::items::Items;
-use crate::request::Answer;
 
 /// Filled by [`crate::Shard::step`] and [`crate::Shard::settle`], drained by the caller once per
 /// turn.

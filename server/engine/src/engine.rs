@@ -47,13 +47,13 @@ pub use trust::Trust;
 
 use crate::counters::Counters;
 use crate::effects::Effects;
+use crate::engine_request::Answer;
 use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, SessionId, ShardId};
 use crate::items::Items;
 use crate::long_packets::LongPackets;
 use crate::now::Now;
 use crate::outbox::{Bounds, Outbox};
-use crate::request::Answer;
 use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
 use addresses::Addresses;

@@ -1,8 +1,8 @@
 //! Everything that can happen to a shard.
 
+use crate::engine_request::{Accept, Body, EngineRequest};
 use crate::ids::{PipeId, PollId, ShardId};
 use crate::items::Items;
-use crate::request::{Accept, Body, EngineRequest};
 
 /// Closed on purpose: this page is the whole surface.
 pub enum Input<'a, A: Items> {

@@ -3,13 +3,13 @@
 use crate::app::{App, Cx, Place};
 use crate::effects::Effects;
 use crate::engine::{Engine, Read, Traits};
+use crate::engine_request::EngineRequest;
 use crate::ids::PipeId;
 use crate::input::Input;
 use crate::lane_slots::LaneSlots;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
-use crate::request::EngineRequest;
 use crate::settings::Settings;
 
 /// Everything one thread knows.

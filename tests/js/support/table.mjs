@@ -1,23 +1,39 @@
 // The table of faults: what was promised, what people saw, how soon everything worked again.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 
 import { LEASE_MS } from './nodes.mjs';
 import { program, root, run } from './programs.mjs';
+import { artifacts } from './server.mjs';
+
+/** Where the table is kept, if it is: then faults last as long as the table says. */
+const results = process.env.E2E_RESULTS;
+export const isKept = results !== undefined;
 
 /** Of the code that is running, whatever is edited meanwhile. */
 const commit = (await run(program('git'), ['-C', root, 'describe', '--always', '--dirty'])).stdout.trim();
 const ms = (value) => (value === undefined ? '–' : `${value}`);
 
-/** Writes `<name>.json` and `<name>.md` into `folder`. */
-export async function writeTable(folder, name, rows) {
+/**
+ * Writes the table as JSON and as a page, into `E2E_RESULTS` or the artefacts. Rows that another file has
+ * written there for the same commit on the same day stay.
+ */
+export async function writeTable(rows) {
   const date = new Date().toISOString().slice(0, 10);
+  const folder = results ?? artifacts;
+  const path = join(folder, isKept ? `${date}-faults` : 'faults');
   const machine = `${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}`;
-  const results = { schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS, rows };
+  const isNew = ({ fault }) => rows.some((row) => row.fault === fault);
+  const old = await readFile(`${path}.json`, 'utf8').then(JSON.parse, () => undefined);
+  const kept = old?.commit === commit && old.date === date ? old.rows.filter((row) => !isNew(row)) : [];
+  const table = {
+    schema: 'throng-faults/1', date, machine, commit, command: 'cargo xtask faults', lease_ms: LEASE_MS,
+    rows: [...kept, ...rows],
+  };
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `${name}.json`), `${JSON.stringify(results, null, 2)}\n`);
-  await writeFile(join(folder, `${name}.md`), page(results));
+  await writeFile(`${path}.json`, `${JSON.stringify(table, null, 2)}\n`);
+  await writeFile(`${path}.md`, page(table));
 }
 
 function page({ date, machine, commit, command, lease_ms: lease, rows }) {

@@ -9,8 +9,8 @@ use throng_wire::http::EngineError;
 use super::poll_queue::{Polling, Post, Receiving};
 use super::polling::JSON;
 use super::{Carrier, CloseReason, Engine};
+use crate::engine_request::Answer;
 use crate::ids::{PollId, SessionId};
-use crate::request::Answer;
 
 impl Engine {
     /// A body is on its way. `announced`: its bytes, if that is known.

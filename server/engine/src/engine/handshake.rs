@@ -11,11 +11,11 @@ use super::polling::form;
 use super::session::{Beat, Session};
 use super::trust::Trust;
 use super::{Carrier, Engine, SessionEvent};
+use crate::engine_request::{Accept, Body, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, SessionId, Sid};
 use crate::now::Now;
 use crate::outbox::Class;
-use crate::request::{Accept, Body, Eio, Endpoint, EngineRequest, Method, Transport};
 use crate::timers::Timer;
 
 impl Engine {

@@ -8,11 +8,11 @@ use super::placeholders;
 use super::session::{Assembly, Beat, Connection};
 use super::{CloseReason, Engine, SessionEvent};
 use crate::canary::{Canary, is_armed};
+use crate::engine_request::Endpoint;
 use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{SessionId, SocketId};
 use crate::long_packets::Shortened;
 use crate::now::Now;
-use crate::request::Endpoint;
 
 /// The decoder lets no event without data pass (`Fault::DataMissing`).
 const HAS_DATA: &str = "the decoder has checked that an event has data";

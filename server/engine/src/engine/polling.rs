@@ -8,8 +8,8 @@ use throng_wire::http::EngineError;
 use super::poll_queue::{Parked, Polling, Post};
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
+use crate::engine_request::{Answer, Body};
 use crate::ids::{PollId, SessionId};
-use crate::request::{Answer, Body};
 use crate::timers::Timer;
 
 const TEXT: &str = "text/plain; charset=UTF-8";

@@ -12,10 +12,10 @@ use super::addresses::AddressId;
 use super::poll_queue::Polling;
 use super::trust::Trust;
 use crate::counters::Counters;
+use crate::engine_request::Endpoint;
 use crate::ids::{PipeId, SessionId, Sid, SocketId};
 use crate::long_packets::Omitted;
 use crate::now::Now;
-use crate::request::Endpoint;
 
 /// What moves the session's packets.
 pub(crate) enum Carrier {

@@ -57,7 +57,48 @@ pub trait Handler<M = Infallible>: Clone + Send + Sync + 'static {
         let _ = socket;
     }
 
-    /// Called every [`super::Settings::tick_ms`], on the first shard only.
+    /// Called every [`super::Settings::tick_ms`], on the first shard only. This is also how other threads
+    /// act on rooms, such as a route of the application's own: they add to a queue that this empties.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use throng_engine::rooms::{Event, Handler, Io, Socket};
+    ///
+    /// /// Rooms, and what other threads have to say there. A clone shares the queue.
+    /// #[derive(Clone, Default)]
+    /// struct Announcements(Arc<Mutex<Vec<(String, String)>>>);
+    ///
+    /// impl Announcements {
+    ///     /// False: too many wait already.
+    ///     fn add(&self, room: &str, text: &str) -> bool {
+    ///         let mut queue = self.0.lock().expect("no thread panics while it holds the lock");
+    ///         let has_space = queue.len() < 1000;
+    ///         if has_space {
+    ///             queue.push((room.to_owned(), text.to_owned()));
+    ///         }
+    ///         has_space
+    ///     }
+    /// }
+    ///
+    /// impl Handler for Announcements {
+    ///     fn event(&mut self, socket: &mut Socket<'_>, event: Event<'_>) {
+    ///         let is_asked = socket.room("lobby").join().is_ok();
+    ///         socket.ack(event.ack(), is_asked);
+    ///     }
+    ///
+    ///     fn tick(&mut self, io: &mut Io<'_>) {
+    ///         let mut queue = self.0.lock().expect("no thread panics while it holds the lock");
+    ///         for (room, text) in queue.drain(..) {
+    ///             io.room(&room).emit("announced", text);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let announcements = Announcements::default();
+    /// let handler = announcements.clone();
+    /// assert!(announcements.add("lobby", "dinner"));
+    /// assert!(handler.0.lock().unwrap().iter().any(|(room, _)| room == "lobby"));
+    /// ```
     fn tick(&mut self, io: &mut Io<'_, M>) {
         let _ = io;
     }
