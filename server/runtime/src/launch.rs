@@ -138,6 +138,7 @@ impl Launch {
             listeners: copies.map_err(StartError::System)?,
             limiter: Arc::clone(&config.limiter),
             handovers: shard_channels[0].handovers.clone(),
+            refused: shard_channels[0].refused.clone(),
         };
         let mut threads = Vec::new();
         let parts = listeners.into_iter().zip(all_ends).zip(shard_channels).zip(seeds);
