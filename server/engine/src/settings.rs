@@ -8,8 +8,6 @@ pub struct Seed {
     pub placement: [u8; 16],
     /// Seeds the shard's generator of ids; different for each shard.
     pub random: [u8; 32],
-    /// Wall clock at [`crate::Now`] zero, in milliseconds since the Unix epoch.
-    pub started_unix_ms: i64,
 }
 
 throng_tables::settings! {
