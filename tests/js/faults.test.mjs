@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { descriptors, fillDisk, forbidWrites, memory, onSmallDisk, pause, playAlone, stopThread } from './support/alone.mjs';
+import { descriptors, fillDisk, forbidWrites, makeReadOnly, memory, onSmallDisk, pause, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
@@ -318,6 +318,13 @@ describe('one node on its own disk', () => {
       promised: ['REST-75', 'CHAT-66'],
       saw: 'no message is accepted while the disk is full; reading goes on',
     }],
+    ['the disk becomes read-only', {
+      breaks: () => makeReadOnly(server, data),
+      reason: /^store: down: the storage is read-only/,
+      refuses: 'storage_unavailable',
+      promised: ['REST-75', 'CHAT-66'],
+      saw: 'the same',
+    }],
     ['no file can be written (as on a read-only disk)', {
       breaks: () => forbidWrites(server),
       reason: /^store: down: /,
@@ -328,8 +335,7 @@ describe('one node on its own disk', () => {
     ['a second process on the same directory', {
       breaks: async () => {
         const args = ['serve', '--listen', '127.0.0.1:0', '--data-dir', data];
-        const nsenter = ['--user', '--mount', '--target', String(server.pid), '--preserve-credentials'];
-        const second = run(program('nsenter'), [...nsenter, binary('throng'), ...args]);
+        const second = runOnDiskOf(server, [binary('throng'), ...args]);
         const { code, stderr } = await second.then(() => assert.fail('it starts'), (error) => error);
         assert.equal(code, 74, stderr);
         assert.ok(stderr.includes(`process ${server.pid}`), stderr);

@@ -22,11 +22,20 @@ const ROOM = 1;
 const LINES_MAX = 3;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Root needs no namespace of users to mount, and in a chroot it may not make one. */
+const IS_ROOT = process.getuid() === 0;
+
 /** Runs a server in a namespace where `folder` is a file system of its own, of so many MB. */
 export const onSmallDisk = (folder, mb) => [
-  program('unshare'), '--user', '--map-root-user', '--mount', program('bash'), '-c',
+  program('unshare'), ...(IS_ROOT ? [] : ['--user', '--map-root-user']), '--mount', program('bash'), '-c',
   `mount -t tmpfs -o size=${mb}m tmpfs "$0" && exec "$@"`, folder,
 ];
+
+/** Runs a command in the namespace of such a server. */
+export const runOnDiskOf = (server, command) => {
+  const users = IS_ROOT ? [] : ['--user', '--preserve-credentials'];
+  return run(program('nsenter'), [...users, '--mount', '--target', String(server.pid), ...command]);
+};
 
 /** Takes all that is left of the server's disk; answers what gives it back. */
 export async function fillDisk(server, folder) {
@@ -49,6 +58,21 @@ export async function forbidWrites(server) {
   const limit = (soft) => run(program('prlimit'), ['--pid', String(server.pid), `--fsize=${soft}:unlimited`]);
   await limit('0');
   return () => limit('unlimited');
+}
+
+/**
+ * Makes the server's disk read-only, as a kernel does that met an error: what is open may not be written, and is opened
+ * again to read only. Answers what ends that.
+ */
+export async function makeReadOnly(server, folder) {
+  const inside = (script) => runOnDiskOf(server, [program('bash'), '-c', script, folder]);
+  // A disk with files that are open to write cannot be remounted: SQLite has to give up its connection first.
+  const allowWrites = await forbidWrites(server);
+  const isDown = async () => (await fetch(`${server.url}/ready`)).status === 503;
+  await eventually('the node is down', isDown, DOWN_WITHIN_MS);
+  await inside('mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"');
+  await allowWrites();
+  return () => inside('umount --lazy "$0"');
 }
 
 /** Keeps one thread of the server from running; answers what lets it run again. */
