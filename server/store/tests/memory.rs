@@ -15,7 +15,7 @@ use throng_health::State;
 /// More than the store needs, and little enough to use up.
 const HEAP_LIMIT: u64 = 48 << 20;
 
-/// What else is in the process: it takes all memory that there is, until it is told to stop.
+/// What else is in the process: it takes all memory that there is, until it has to stop.
 async fn hog(hog: AnyPool, is_over: Arc<AtomicBool>) {
     let insert = |bytes: usize| format!("INSERT INTO hog VALUES (zeroblob({bytes}))");
     while !is_over.load(Relaxed) {

@@ -79,7 +79,7 @@ fn a_hung_shard_is_noticed_and_no_request_hangs_with_it() {
 
 /// Who stands in for a hung shard refuses as it would (LIM-13, LIM-35).
 #[test]
-fn beyond_the_bound_a_connection_to_a_hung_shard_is_refused_and_told_so() {
+fn beyond_the_bound_a_connection_to_a_hung_shard_is_refused_with_an_answer() {
     let server = Server::throng(&["--shards", "1"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "3")]);
     let open: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let stopped = Stopped::thread(&server, "shard-0");

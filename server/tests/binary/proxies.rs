@@ -72,7 +72,7 @@ fn a_forwarded_address_of_a_stranger_changes_nothing() {
     let (refused, _) = handshake(&server, &fields(9));
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     assert!(refused.contains("\r\nRetry-After: "), "{refused}");
-    // The operator of a proxy that is not listed is told, once a minute.
+    // The operator of a proxy that is not listed is warned, once a minute.
     drop(open);
     let warnings = server.stop_and_find("ignored an X-Forwarded-For");
     let [warning] = &warnings[..] else { panic!("{warnings:#?}") };

@@ -472,7 +472,7 @@ async fn a_server_that_comes_back_is_used_again() {
     assert_eq!(rows.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
 }
 
-async fn a_wrong_password_is_told_within_a_second() {
+async fn a_wrong_password_is_named_within_a_second() {
     let bench = bench().await;
     let second_db = bench.second_db().await;
     let run = async |sql: String| {
@@ -518,8 +518,8 @@ async fn a_wrong_password_is_told_within_a_second() {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
-    ("a_wrong_password_is_told_within_a_second", || {
-        Box::pin(a_wrong_password_is_told_within_a_second())
+    ("a_wrong_password_is_named_within_a_second", || {
+        Box::pin(a_wrong_password_is_named_within_a_second())
     }),
     ("two_nodes_may_open_a_new_database_at_once", || {
         Box::pin(two_nodes_may_open_a_new_database_at_once())
