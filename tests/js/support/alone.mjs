@@ -70,7 +70,9 @@ export async function makeReadOnly(server, folder) {
   const allowWrites = await forbidWrites(server);
   const isDown = async () => (await fetch(`${server.url}/ready`)).status === 503;
   await eventually('the node is down', isDown, DOWN_WITHIN_MS);
-  await inside('mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"');
+  // Elsewhere first: what the server opens between two steps would keep the mount busy.
+  await inside(`set -e; stage=$(mktemp -d); mount --bind "$0" "$stage"; mount -o remount,bind,ro "$stage"
+    mount --bind "$stage" "$0"; umount "$stage"; rmdir "$stage"`);
   await allowWrites();
   return () => inside('umount --lazy "$0"');
 }
