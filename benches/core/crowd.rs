@@ -66,7 +66,7 @@ impl Crowd {
     pub fn hear(&mut self, member: u32, bytes: &mut [u8]) {
         let pipe = self.members[member as usize].pipe;
         self.now = self.now.plus_ns(50_000);
-        self.shard.begin(self.now, &self.slots);
+        self.shard.begin(self.now, 0, &self.slots);
         self.shard.step(Input::Bytes { pipe, bytes }, &mut self.effects);
         self.shard.settle(&mut self.effects);
         let outbox = self.shard.outbox();

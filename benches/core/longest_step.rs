@@ -49,7 +49,7 @@ fn longest_step(input: &[u8]) -> Duration {
     for bytes in input.chunks_mut(READ) {
         now = now.plus_ns(50_000);
         let began = Instant::now();
-        shard.begin(now, &slots);
+        shard.begin(now, 0, &slots);
         shard.step(Input::Bytes { pipe: member.pipe, bytes }, &mut effects);
         shard.settle(&mut effects);
         longest = longest.max(began.elapsed());

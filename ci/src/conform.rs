@@ -33,7 +33,6 @@ const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 /// The server that is abused, with the limits that it has by default.
 const ABUSED: Plan = Plan { unlimited: false, ..plan("abuse", 1, 2) };
 /// For `test`: one input of each kind that has shown a defect once, in less than a minute.
-/// Not the flood of logins: the server fails it, as SECURITY.md says (requests sent ahead).
 const ABUSE_BRIEFLY: [&str; 13] = [
     "abuse.replies.ws-pings",
     "abuse.replies.unknown-events",

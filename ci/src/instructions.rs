@@ -1,9 +1,10 @@
 //! What a delivery costs the core, in instructions: the same on every machine, so that a slower hot
-//! path fails a test instead of waiting for a quiet machine to notice.
+//! path fails a test instead of waiting for a quiet machine to notice. And how long the largest inputs hold a
+//! shard, which is a time: the best of many runs, since other programs only make a run longer.
 
 use std::process::Command;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, judged};
 use crate::process::{command, finish, run_and_read, say, target};
 use crate::{Failure, Outcome, setup};
 
@@ -42,20 +43,20 @@ pub fn instructions() -> Outcome {
     setup::for_instructions()?;
     let counts = in_test()?;
     if counts.failed > 0 {
-        return Err(Failure::Failed(format!("{} over budget", counts.failed)));
+        return Err(Failure::Failed(format!("{} over budget or too long", counts.failed)));
     }
     Ok(())
 }
 
-/// Builds the program whose instructions are counted.
+/// Builds the programs whose instructions and steps are counted.
 pub fn build() -> Outcome<Command> {
-    let build = ["build", "--release", "--package", "throng-core-benches", "--example", "delivery"];
+    let build = ["build", "--release", "--package", "throng-core-benches", "--examples"];
     Ok(command("cargo", &build, "."))
 }
 
 pub fn in_test() -> Outcome<Counts> {
     finish(build()?)?;
-    let mut counts = Counts::default();
+    let mut counts = longest_steps()?;
     say("instructions per delivery, in the core");
     for load in LOADS {
         let cost = cost(load)?;
@@ -70,6 +71,16 @@ pub fn in_test() -> Outcome<Counts> {
         counts.failed += u64::from(!is_within);
     }
     Ok(counts)
+}
+
+/// One line for each input, `ok` or `SLOW` (benches/core/longest_step.rs).
+fn longest_steps() -> Outcome<Counts> {
+    say("the longest turn that one input causes: at most 5 ms in the best of 30 runs");
+    let program = target().join("release/examples/longest_step");
+    let (succeeded, lines) = run_and_read(command(&program.to_string_lossy(), &[""; 0], "."))?;
+    let with = |mark| lines.iter().filter(|line| line.starts_with(mark)).count() as u64;
+    let counts = Counts { passed: with("ok "), failed: with("SLOW "), ..Counts::default() };
+    Ok(judged("longest_step", succeeded, counts))
 }
 
 /// The difference between a long run and a short one: filling the room drops out.

@@ -48,7 +48,8 @@ usage: cargo xtask <command> [arguments]
   conform [PLAN…] [ARGS…]  the conformance harness against a release server with 1 and 3 shards, with the
                    driver `redis`, as two and three nodes, and abused, and its mutants; ARGS go to
                    `throng-harness run`, such as `abuse --abuse-connections 4096`
-  instructions     instructions per delivery, counted by valgrind, against their budgets
+  instructions     instructions per delivery, counted by valgrind, against their budgets; and for each of the
+                   largest inputs the longest turn of a shard, at most 5 ms in the best of 30 runs
   bench            micro-benchmarks
   bench peers|scale|redis [ARGS…]  the runs whose results are kept: next to other servers, at scale, and
                    through Redis (see benches/README.md)

@@ -1,10 +1,15 @@
 //! The command line: help, configuration checks, refusals, start and stop.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::time::Duration;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
-use throng_kit::Program;
+use throng_kit::process::is_root;
+use throng_kit::programs::through;
+use throng_kit::{Program, own};
 use throng_tests::chat::{Session, register};
 use throng_tests::server::{Plan, binary, fresh_dir, throng};
 use throng_tests::{Signal, eventually, http};
@@ -96,6 +101,51 @@ fn check_config_tries_what_the_server_would_open() {
     assert_eq!(damaged.status.code(), Some(74));
     let says = String::from_utf8_lossy(&damaged.stderr).into_owned();
     assert!(says.contains("file is not a database"), "{says}");
+}
+
+/// Runs `throng` so that the rights of files hold for it, also if we are root.
+fn throng_with_rights(args: &[&str]) -> Output {
+    let mut command = own(binary("throng"));
+    command.args(args);
+    if is_root() {
+        let options = ["--bounding-set", "-dac_override,-dac_read_search"];
+        command = through(Program::Setpriv, &options, &command);
+    }
+    command.stdin(Stdio::null()).output().expect("it can be started")
+}
+
+/// Root gives it away; who is not root takes all rights on it from themselves.
+fn make_foreign(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0)).expect("it is ours");
+    if is_root() {
+        chown(path, Some(65_534), Some(65_534)).expect("we are root");
+    }
+}
+
+#[test]
+fn data_of_another_owner_is_named_at_once() {
+    let listen = ["--listen", "127.0.0.1:0", "--shards", "1"];
+    for what in ["throng.db", ""] {
+        let data = fresh_dir().join("data");
+        fs::create_dir(&data).expect("the directory is ours");
+        fs::write(data.join("throng.db"), "").expect("the directory is ours");
+        let foreign = data.join(what);
+        make_foreign(&foreign);
+        let data = data.to_string_lossy().into_owned();
+        for command in ["check-config", "serve"] {
+            let listen = if command == "serve" { &listen[..] } else { &[] };
+            let args = [&[command, "--data-dir", &data], listen].concat();
+            let begun = Instant::now();
+            let refused = throng_with_rights(&args);
+            let took = begun.elapsed();
+            let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(74), "{args:?}: {says}");
+            assert!(says.contains("Permission denied") && says.contains(&data), "{args:?}: {says}");
+            assert!(!says.contains("timed out"), "{args:?}: {says}");
+            assert!(took < Duration::from_secs(5), "{args:?} took {took:?}");
+        }
+        fs::set_permissions(&foreign, Permissions::from_mode(0o700)).expect("it can be removed");
+    }
 }
 
 #[test]

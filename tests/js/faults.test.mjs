@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { fillDisk, forbidWrites, onSmallDisk, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
+import { fillDisk, forbidWrites, makeReadOnly, onSmallDisk, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
 import { play } from './support/fault.mjs';
@@ -314,6 +314,13 @@ describe('one node on its own disk', () => {
       refuses: 'storage_unavailable',
       promised: ['REST-75', 'CHAT-66'],
       saw: 'no message is accepted while the disk is full; reading goes on',
+    }],
+    ['the disk becomes read-only', {
+      breaks: () => makeReadOnly(server, data),
+      reason: /^store: down: the storage is read-only/,
+      refuses: 'storage_unavailable',
+      promised: ['REST-75', 'CHAT-66'],
+      saw: 'the same',
     }],
     ['no file can be written (as on a read-only disk)', {
       breaks: () => forbidWrites(server),

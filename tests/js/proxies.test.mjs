@@ -1,18 +1,18 @@
 // The recipes of server/docs/proxies.md, word for word, in front of the server: TLS on an odd port.
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import http from 'node:http';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 
 import WebSocket from 'ws';
 
 import { freshEmail } from './support/api.mjs';
 import { Client } from './support/client.mjs';
 import { program, startService } from './support/programs.mjs';
-import { request } from './support/raw.mjs';
+import { getCoded, request } from './support/raw.mjs';
 import { eventually, Server, shipped } from './support/server.mjs';
 import { sparePort } from './support/services.mjs';
 
@@ -168,14 +168,9 @@ describe('without a proxy', () => {
     server = await Server.start();
   });
   after(() => server?.stop());
-  const sizes = async (path, coding) => {
-    const options = { host: '127.0.0.1', port: server.port, path, agent: false, headers: { 'Accept-Encoding': coding } };
-    const answer = await new Promise((done, fail) => {
-      http.get(options, done).on('error', fail);
-    });
-    let bytes = 0;
-    for await (const part of answer) bytes += part.length;
-    return { status: answer.statusCode, coding: answer.headers['content-encoding'], bytes };
+  const sizes = async (path, coding, from = server) => {
+    const { status, headers, body } = await getCoded(from, path, coding);
+    return { status, coding: headers['content-encoding'], bytes: body.length, body };
   };
 
   test('the client library is served as a Socket.IO server does, and works', async () => {
@@ -217,4 +212,24 @@ describe('without a proxy', () => {
     assert.deepEqual([answer.status, answer.coding], [200, 'gzip']);
     assert.ok(answer.bytes < 1024, `${answer.bytes} bytes`);
   });
+
+  // TRN-47: what is shorter costs more than it saves.
+  for (const coding of ['br', 'gzip']) {
+    test(`an answer of 1024 bytes to a poll is compressed with ${coding}, one of 1023 is not`, async (t) => {
+      const echo = await Server.start({ bin: 'conformance', args: ['--ping-interval-ms', '25000'] });
+      t.after(() => echo.stop());
+      const polling = '/engine.io/?EIO=4&transport=polling';
+      const { text } = await request(echo.url + polling);
+      const path = `${polling}&sid=${JSON.parse(text.slice(1)).sid}`;
+      for (const length of [1023, 1024, 100_000]) {
+        const message = `4${'x'.repeat(length - 1)}`;
+        await request(echo.url + path, { method: 'POST', body: message });
+        const answer = await sizes(path, coding, echo);
+        assert.deepEqual([answer.status, answer.coding], [200, length < 1024 ? undefined : coding], `${length} bytes`);
+        const decoded = { br: brotliDecompressSync, gzip: gunzipSync }[answer.coding]?.(answer.body) ?? answer.body;
+        assert.equal(decoded.toString(), message);
+        if (answer.coding) assert.ok(answer.bytes < length / 5, `${answer.bytes} of ${length} bytes`);
+      }
+    });
+  }
 });

@@ -4,8 +4,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 
-import { getExactly, request } from './support/raw.mjs';
+import { getCoded, getExactly, request } from './support/raw.mjs';
 import { Server, shipped } from './support/server.mjs';
 
 test('the embedded client is served with its assets', async (t) => {
@@ -21,6 +22,15 @@ test('the embedded client is served with its assets', async (t) => {
     assert.equal(asset.status, 200, path);
     assert.match(asset.headers.get('content-type'), path.endsWith('.css') ? /text\/css/ : /javascript/, path);
     assert.ok(asset.bytes.length > 1000, path);
+    // They were compressed when the page was built.
+    for (const [coding, decode] of [['br', brotliDecompressSync], ['gzip', gunzipSync]]) {
+      const { status, headers, body } = await getCoded(server, path, coding);
+      assert.deepEqual([status, headers['content-encoding']], [200, coding], path);
+      assert.match(headers.vary ?? '', /accept-encoding/i, path);
+      assert.equal(headers['content-type'], asset.headers.get('content-type'), path);
+      assert.ok(body.length < asset.bytes.length / 2, `${path}: ${body.length} of ${asset.bytes.length} bytes`);
+      assert.ok(decode(body).equals(asset.bytes), `${path} is the same in ${coding}`);
+    }
   }
   assert.equal((await request(`${server.url}/assets/nothing.js`)).status, 404);
 });

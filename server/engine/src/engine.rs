@@ -87,7 +87,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     shard: ShardId,
     pub(crate) now: Now,
-    pub(crate) unix_ms_at_zero: i64,
+    unix_ms: i64,
     /// Until then nobody is late: the shard itself was.
     late_until: Now,
     pub(crate) outbox: Outbox,
@@ -144,7 +144,7 @@ impl Engine {
             settings,
             shard,
             now: Now::default(),
-            unix_ms_at_zero: seed.started_unix_ms,
+            unix_ms: 0,
             late_until: Now::default(),
             counters: Counters::default(),
             traits,
@@ -191,7 +191,7 @@ impl Engine {
 
     /// The wall clock of this turn, in ms since 1970 (UTC).
     pub fn unix_ms(&self) -> i64 {
-        self.unix_ms_at_zero.saturating_add((self.now.0 / 1_000_000).cast_signed())
+        self.unix_ms
     }
 
     /// The shard whose sessions these are.
@@ -288,8 +288,9 @@ impl Engine {
 
     /// A turn begins. When a deadline is long past, the process was paused: what clients sent in
     /// time may lie unread, so all of them get the time that the shard took for itself.
-    pub(crate) fn begin(&mut self, now: Now) {
+    pub(crate) fn begin(&mut self, now: Now, unix_ms: i64) {
         self.now = now;
+        self.unix_ms = unix_ms;
         let due = self.timers.next().unwrap_or(now);
         let late_ns = now.since(due);
         if late_ns > LATE_NS_MIN {

@@ -40,7 +40,7 @@
 //!
 //! type App = Rooms<Lobby>;
 //! # use throng_engine::{App as _, Place, Seed, Settings, Shard, ShardId};
-//! # let seed = Seed { placement: [0; 16], random: [0; 32], started_unix_ms: 0 };
+//! # let seed = Seed { placement: [0; 16], random: [0; 32] };
 //! # let place = Place { shard: ShardId(0), shards: 1, seed };
 //! let settings = throng_engine::rooms::Settings::new(Lobby);
 //! let shard = Shard::<App>::new(&Settings::default(), &settings, &place);

@@ -8,8 +8,6 @@ pub struct Seed {
     pub placement: [u8; 16],
     /// Seeds the shard's generator of ids; different for each shard.
     pub random: [u8; 32],
-    /// Wall clock at [`crate::Now`] zero, in milliseconds since the Unix epoch.
-    pub started_unix_ms: i64,
 }
 
 throng_tables::settings! {
@@ -52,11 +50,11 @@ throng_tables::settings! {
     outbound_bytes_max: u32 = 8 * 1024 * 1024, "bytes", 4096..=1 << 30;
     /// Packets queued for a long-polling client between two polls.
     poll_packets_max: u32 = 4096, "packets", 16..=1 << 20;
-    /// Unfinished messages, and events that wait for the store, of all sessions together; beyond it
-    /// those that hold most are closed.
+    /// Unfinished messages, and events that wait for the store, of all sessions together. Shards have
+    /// equal parts of it; beyond its part a shard closes those of its sessions that hold most.
     inbound_mib_max: u32 = 256, "MiB", 1..=1 << 20;
-    /// Bytes queued for all clients together, without what they share; beyond it those that hold
-    /// most are closed.
+    /// Bytes queued for all clients together, without what they share; in parts as
+    /// `limits.inbound_mib_max`.
     outbound_mib_max: u32 = 1024, "MiB", 1..=1 << 20;
     /// Work that a session, or all sessions of a known user on a shard together, may cause: a packet is
     /// one unit, whatever becomes of it, and one more for every 4 KiB. A session beyond it is read

@@ -40,16 +40,10 @@ impl<A: App> Shard<A> {
         }
     }
 
-    /// The wall clock at time zero, in ms since 1970 (UTC), as it is set now. At first it is that of the
-    /// [`crate::Seed`].
-    pub fn set_wall_clock(&mut self, unix_ms_at_zero: i64) {
-        self.engine.unix_ms_at_zero = unix_ms_at_zero;
-    }
-
-    /// Starts a turn. `slots` says how many items each lane can still take; the shard never emits
-    /// more than that.
-    pub fn begin(&mut self, now: Now, slots: &LaneSlots) {
-        self.engine.begin(now);
+    /// Starts a turn. `unix_ms` is the wall clock, in ms since 1970 (UTC), which is asked for each turn because it may
+    /// be set at any time. `slots` says how many items each lane can still take; the shard never emits more than that.
+    pub fn begin(&mut self, now: Now, unix_ms: i64, slots: &LaneSlots) {
+        self.engine.begin(now, unix_ms);
         self.app.begin(now);
         self.lanes.begin(slots);
         // Own requests that did not fit the lanes of the last turn come first.

@@ -22,19 +22,13 @@ impl Clock {
         Now(u64::try_from(since_start).expect("a process runs less than five centuries"))
     }
 
-    /// The wall clock at time zero, in ms since 1970 (UTC), as the wall clock is set now: it may be
-    /// set at any time.
-    pub fn unix_ms_at_zero(&self, now: Now) -> i64 {
-        unix_ms().cast_signed() - (now.0 / 1_000_000).cast_signed()
-    }
-
     /// The same moment for timers of the standard library and of tokio.
     pub fn instant(&self, at: Now) -> Instant {
         self.origin + Duration::from_nanos(at.0)
     }
 }
 
-/// The wall clock, in ms since 1970 (UTC).
+/// The wall clock, in ms since 1970 (UTC). It may be set at any time.
 pub fn unix_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

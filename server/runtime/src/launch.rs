@@ -8,7 +8,6 @@ use throng_engine::{App, CounterTable as _, Place, Seed, Settings, Shard, ShardI
 use throng_mesh::{Capacity, mesh};
 use tokio::sync::mpsc;
 
-use crate::clock::unix_ms;
 use crate::error::StartError;
 use crate::limiter::ConnectionLimiter;
 use crate::link::{HttpChannels, ShardHandles, channels};
@@ -138,6 +137,7 @@ impl Launch {
             listeners: copies.map_err(StartError::System)?,
             limiter: Arc::clone(&config.limiter),
             handovers: shard_channels[0].handovers.clone(),
+            refused: shard_channels[0].refused.clone(),
         };
         let mut threads = Vec::new();
         let parts = listeners.into_iter().zip(all_ends).zip(shard_channels).zip(seeds);
@@ -180,8 +180,7 @@ impl Launch {
 /// [`StartError::System`] when the system gives no randomness.
 pub fn seeds(shards: u8) -> Result<Vec<Seed>, StartError> {
     let placement = random()?;
-    let started_unix_ms = unix_ms().cast_signed();
-    (0..shards).map(|_| Ok(Seed { placement, random: random()?, started_unix_ms })).collect()
+    (0..shards).map(|_| Ok(Seed { placement, random: random()? })).collect()
 }
 
 /// `N` random bytes of the system, at most 256.

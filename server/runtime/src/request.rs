@@ -9,6 +9,9 @@ use throng_wire::{eio, http};
 use crate::rare_warning::RareWarning;
 use crate::refusals::Refusals;
 
+/// More connections than a limit or a queue between two threads holds.
+pub(crate) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
+
 /// Paths of the engine, the origins that may use it, and the proxies that are believed.
 #[derive(Clone, Debug, Default)]
 pub struct HttpPolicy {

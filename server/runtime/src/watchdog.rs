@@ -1,18 +1,19 @@
 //! Watches that every shard turns. A shard that hangs answers nothing and accepts no connection,
 //! so its requests are answered for it, and the HTTP thread accepts its connections until it turns again.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use throng_engine::App;
-use throng_wire::http::Peer;
+use throng_wire::http::{self, Peer};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::limiter::ConnectionLimiter;
 use crate::link::{Handover, ShardHandles};
-use crate::request::HttpPolicy;
+use crate::request::{HttpPolicy, TOO_MANY_CONNECTIONS};
 use crate::stats::ShardStats;
 
 /// Between two looks. Each wakes the shards that sleep, so that they turn before the next one.
@@ -31,6 +32,8 @@ pub(crate) struct Watchdog<A: App> {
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) policy: Arc<HttpPolicy>,
     pub(crate) handovers: mpsc::Sender<Handover>,
+    /// Connections that were refused, and are answered.
+    pub(crate) refused: mpsc::Sender<TcpStream>,
 }
 
 /// What was last seen of a shard.
@@ -93,7 +96,8 @@ impl<A: App> Watchdog<A> {
         let listener =
             self.listeners[shard].try_clone().and_then(tokio::net::TcpListener::from_std);
         let (limiter, policy) = (Arc::clone(&self.limiter), Arc::clone(&self.policy));
-        let handovers = self.handovers.clone();
+        let (handovers, refused) = (self.handovers.clone(), self.refused.clone());
+        let full = http::refusal(503, TOO_MANY_CONNECTIONS);
         async move {
             let listener = match listener {
                 Ok(listener) => listener,
@@ -116,8 +120,14 @@ impl<A: App> Watchdog<A> {
                     continue;
                 }
                 let admitted = limiter.admit_peer(peer, &policy.trusted_proxies);
-                let Some(permit) = admitted else { continue };
                 let Ok(stream) = stream.into_std() else { continue };
+                let Some(permit) = admitted else {
+                    // As a shard does; the HTTP thread, which is this one, closes it.
+                    if (&stream).write_all(&full).is_ok() && refused.send(stream).await.is_err() {
+                        return;
+                    }
+                    continue;
+                };
                 let handover = Handover { stream, prefix: Vec::new(), peer, permit };
                 if handovers.send(handover).await.is_err() {
                     return;

@@ -456,9 +456,42 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use throng_health::{Health, Need};
+    use throng_health::{Health, Need, State};
 
     use super::*;
+    use crate::StorageFault;
+
+    /// SQLite may open a file that it may only read, and says so when it is to write.
+    #[tokio::test]
+    async fn a_connection_that_may_only_read_is_reported_and_replaced() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let health = Health::default().depends_on("store", Need::Required);
+        let url = options.default_url();
+        let db = Db::open(&url, &options, Arc::default(), health.clone()).await.expect("open");
+        let insert = || db.query("INSERT INTO rooms (id, name, created_at) VALUES (7, 'x', 0)");
+        for is_transaction in [false, true] {
+            health.set(State::Ok);
+            let mut only_reads = db.write().await.expect("a transaction");
+            only_reads.execute("PRAGMA query_only = ON").await.expect("it is taken");
+            only_reads.commit().await.expect("there is nothing to write");
+            let refused = if is_transaction {
+                let mut write = db.write().await.expect("it begins");
+                let refused = insert().execute(&mut *write).await.map_err(StoreError::from);
+                let refused = refused.expect_err("it may only read");
+                write.undo(&refused).await;
+                db.in_time(async { Err::<(), _>(refused) }).await
+            } else {
+                db.execute(insert()).await.map(drop)
+            };
+            let fault = refused.expect_err("it may only read").storage_fault();
+            assert_eq!(fault, Some(StorageFault::ReadOnly));
+            assert_eq!(health.state(), State::Down("the storage is read-only".into()));
+            db.execute(insert()).await.expect("another connection is open");
+            let delete = db.query("DELETE FROM rooms WHERE id = 7");
+            db.execute(delete).await.expect("it goes on");
+        }
+    }
 
     #[tokio::test]
     async fn a_probe_reads_over_the_connections_that_read() {

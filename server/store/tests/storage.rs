@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Bench, DOWN_WITHIN, UP_WITHIN, bench, options, text};
+use sqlx::AnyPool;
 use throng_health::State;
-use throng_store::{ImageKind, NewUser, Options, Store, StoreError, TokenScope, check};
+use throng_store::{
+    ImageKind, Load, LoadedUser, NewUser, Options, PlacedMessage, Store, StoreError, TOKEN_CHARS,
+    TokenScope, Urgency, check, hash_token,
+};
 
 /// The smallest PNG, with a number behind it that makes each file another one.
 fn image(number: u8) -> Bytes {
@@ -20,10 +24,44 @@ fn image(number: u8) -> Bytes {
     [PNG, &[number]].concat().into()
 }
 
+const IMPORTED: &str = "imported@example.org";
+
+/// What some ways to write need.
+struct Ready {
+    /// A token to log out.
+    token: String,
+}
+
+impl Ready {
+    /// Made while all works. Besides, [`IMPORTED`] has the hash of an import, which their next login replaces, and
+    /// somebody was reading on a node that is gone.
+    async fn new(bench: &Bench, user: u32) -> Ready {
+        let hash = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let sql = format!(
+            "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
+             VALUES ('imported', '{IMPORTED}', '{IMPORTED}', '{hash}', '', 0, 0)
+             ON CONFLICT DO UPDATE SET password_hash = '{hash}';
+             INSERT OR IGNORE INTO reading (node, user_id, room_id) VALUES ('gone', 1, 1)"
+        );
+        let other = bench.second_db().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&other).await.expect("an account");
+        other.close().await;
+        let token = bench.store.issue_token(user, TokenScope::Api).await.expect("a token");
+        Ready { token }
+    }
+}
+
+type Outcomes = Vec<(&'static str, Result<(), String>)>;
+
 /// Every way to write, each under its name.
-async fn writes(store: &Store, user: u32, number: u8) -> Vec<(&'static str, Result<(), String>)> {
+async fn writes(store: &Store, user: u32, number: u8, ready: &Ready) -> Outcomes {
     fn shown<T, E: std::fmt::Display>(outcome: Result<T, E>) -> Result<(), String> {
         outcome.map(drop).map_err(|error| error.to_string())
+    }
+    /// Of what writes only for who is known.
+    fn known<T, E: std::fmt::Display>(outcome: Result<Option<T>, E>) -> Result<(), String> {
+        let known = outcome.map_err(|error| error.to_string())?;
+        known.map(drop).ok_or_else(|| "it wrote nothing".to_owned())
     }
     let new = NewUser {
         email: format!("user{number}@example.org"),
@@ -31,20 +69,25 @@ async fn writes(store: &Store, user: u32, number: u8) -> Vec<(&'static str, Resu
         avatar: "/avatars/0.svg".into(),
     };
     let token = store.issue_token(user, TokenScope::Api).await;
+    let room = [(200 + u32::from(number), format!("Room {number}"))];
     vec![
         ("message", shown(store.append(1, None, vec![text(user, &"x".repeat(10_000))]).await)),
         ("read mark", shown(store.save_read(user, 1, u64::from(number), false).await)),
         ("token", shown(token)),
+        ("logout", known(store.revoke(hash_token(&ready.token).expect("it is one")).await)),
+        ("login", known(store.verify_login(IMPORTED, "U*U".into(), Urgency::Other).await)),
         ("registration", shown(store.register(new).await)),
         ("upload", shown(store.save_image(ImageKind::Messages, image(number)).await)),
         ("avatar", shown(store.set_avatar(user, &format!("/{number}.svg")).await)),
         ("room", shown(store.create_room(100 + u32::from(number)).await)),
+        ("rooms of the configuration", shown(store.ensure_rooms(&room).await)),
         ("raising marks", shown(store.raise_marks("gone").await)),
     ]
 }
 
 async fn all_writes_work(bench: &Bench, user: u32, number: u8) {
-    for (what, outcome) in writes(&bench.store, user, number).await {
+    let ready = Ready::new(bench, user).await;
+    for (what, outcome) in writes(&bench.store, user, number, &ready).await {
         assert_eq!(outcome, Ok(()), "{what}");
     }
 }
@@ -56,29 +99,86 @@ async fn a_transaction_that_the_database_ended_by_itself_hinders_no_other() {
     let bench = bench().await;
     let user = bench.user("ann@example.org").await.id;
     let other = bench.second_db().await;
-    for (table, event) in [
-        ("messages", "INSERT"),
-        ("read_marks", "INSERT"),
-        ("tokens", "INSERT"),
-        ("users", "INSERT"),
-        ("files", "INSERT"),
-        ("users", "UPDATE"),
-        ("rooms", "INSERT"),
-        ("reading", "DELETE"),
-    ] {
-        bench.store.save_read(user, 1, 0, true).await.expect("someone reads");
-        let fault = format!(
-            "CREATE TRIGGER fault BEFORE {event} ON {table} \
-             BEGIN SELECT RAISE(ROLLBACK, 'injected'); END"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(fault)).execute(&other).await.expect("fault");
-        let number = bench.store.rooms().await.expect("rooms").len() as u8;
-        let failed = writes(&bench.store, user, 2 * number).await;
-        assert!(failed.iter().any(|(_, outcome)| outcome.is_err()), "{table}: {failed:?}");
+    for (number, (table, event, wanted)) in [
+        ("messages", "INSERT", &["message"][..]),
+        ("read_marks", "INSERT", &["read mark", "raising marks"]),
+        ("tokens", "INSERT", &["token"]),
+        ("tokens", "DELETE", &["logout"]),
+        ("users", "INSERT", &["registration"]),
+        ("users", "UPDATE", &["login", "avatar"]),
+        ("files", "INSERT", &["upload"]),
+        ("rooms", "INSERT", &["room", "rooms of the configuration"]),
+        ("reading", "DELETE", &["raising marks"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let number = 2 * number as u8;
+        let ready = Ready::new(&bench, user).await;
+        inject(&other, event, table, "ROLLBACK").await;
+        let mut failed = writes(&bench.store, user, number, &ready).await;
+        failed.retain(|(_, outcome)| outcome.is_err());
+        let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, wanted, "{event} {table}: {failed:?}");
         sqlx::raw_sql("DROP TRIGGER fault").execute(&other).await.expect("heal");
-        all_writes_work(&bench, user, 2 * number + 1).await;
+        all_writes_work(&bench, user, number + 1).await;
     }
     assert_eq!(bench.health("store"), State::Ok, "the storage itself never failed");
+}
+
+/// Makes every change of this kind fail, and end its transaction, or leave that to its author.
+async fn inject(other: &AnyPool, event: &str, table: &str, how: &str) {
+    let fault = format!(
+        "CREATE TRIGGER fault BEFORE {event} ON {table} \
+         BEGIN SELECT RAISE({how}, 'injected'); END"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(fault)).execute(other).await.expect("fault");
+}
+
+/// An import is one long transaction of many statements.
+#[tokio::test]
+async fn an_import_that_fails_leaves_nothing_and_hinders_no_other() {
+    let tables = ["users", "tokens", "messages", "rooms", "read_marks"];
+    for (table, how) in tables.map(|table| ["ROLLBACK", "ABORT"].map(|how| (table, how))).concat() {
+        let bench = bench().await;
+        let other = bench.second_db().await;
+        inject(&other, "INSERT", table, how).await;
+        let failed = import(&bench.store).await;
+        assert!(
+            failed.as_ref().is_err_and(|error| error.contains("injected")),
+            "{table}: {failed:?}"
+        );
+        sqlx::raw_sql("DROP TRIGGER fault").execute(&other).await.expect("heal");
+        assert_eq!(import(&bench.store).await, Ok(()), "{table}: nothing of the first is there");
+        assert_eq!(bench.store.tips().await.expect("query"), [(1, 0), (2, 0), (7, 1)]);
+        all_writes_work(&bench, 1, 1).await;
+        assert_eq!(bench.health("store"), State::Ok, "the storage itself never failed");
+    }
+}
+
+async fn import(store: &Store) -> Result<(), String> {
+    let user = LoadedUser {
+        id: 1,
+        name: "ann".into(),
+        email: "ann@example.org".into(),
+        email_verified_at_ms: None,
+        password_hash: "x".into(),
+        avatar: String::new(),
+        created_at_ms: 0,
+        updated_at_ms: 0,
+        token_hash: hash_token(&"t".repeat(TOKEN_CHARS)),
+    };
+    let message = text(1, "hello");
+    let placed = PlacedMessage { room: 7, seq: 1, created_at_ms: 0, message: &message };
+    let import = async {
+        let mut load = Load::begin(store).await?.expect("there is nothing yet");
+        load.users(&[user]).await?;
+        load.messages(&[placed]).await?;
+        load.rooms(&[(7, 1)].into()).await?;
+        load.marks([((1, 7), 1)].into_iter()).await?;
+        load.commit().await
+    };
+    import.await.map_err(|error: StoreError| error.to_string())
 }
 
 /// A limit on the size of files, which every write meets as EFBIG. It holds for the whole process.
@@ -92,10 +192,10 @@ async fn storage_that_takes_no_byte_is_reported_and_heals() {
     let user = bench.user("ann@example.org").await.id;
     all_writes_work(&bench, user, 1).await;
     let limit = getrlimit(Resource::Fsize);
+    let ready = Ready::new(&bench, user).await;
     setrlimit(Resource::Fsize, Rlimit { current: Some(0), ..limit }).expect("limit");
-    for (what, outcome) in writes(&bench.store, user, 2).await {
-        // There are no marks to raise.
-        assert!(outcome.is_err() || what == "raising marks", "{what}");
+    for (what, outcome) in writes(&bench.store, user, 2, &ready).await {
+        assert!(outcome.is_err(), "{what}");
     }
     bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
     bench.until("disk", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
@@ -133,7 +233,8 @@ async fn little_free_space_refuses_messages_and_uploads_and_nothing_else() {
     let bench = common::bench_with(|options| options.min_free_mb = 1 << 30).await;
     let new = NewUser { email: "a@b.c".into(), password: "secret".into(), avatar: "/a.svg".into() };
     let user = bench.store.register(new).await.expect("an account needs little").id;
-    for (what, outcome) in writes(&bench.store, user, 1).await {
+    let ready = Ready::new(&bench, user).await;
+    for (what, outcome) in writes(&bench.store, user, 1, &ready).await {
         let is_refused = ["message", "upload"].contains(&what);
         let want = if is_refused { Err(StoreError::LowDisk.to_string()) } else { Ok(()) };
         assert_eq!(outcome, want, "{what}");
@@ -163,6 +264,7 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         let bench = bench().await;
         let user = bench.user("ann@example.org").await.id;
         all_writes_work(&bench, user, 1).await;
+        let ready = Ready::new(&bench, user).await;
         let (file, aside) = (bench.dir.path().join(name), bench.dir.path().join("aside"));
         change(&file, &aside);
         // At once, and not only after a look.
@@ -173,7 +275,7 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         );
         let reason = State::Down("the database file or its log was removed or replaced".into());
         bench.until("store", DOWN_WITHIN, |state| *state == reason).await;
-        for (what, outcome) in writes(&bench.store, user, 2).await {
+        for (what, outcome) in writes(&bench.store, user, 2, &ready).await {
             assert!(outcome.is_err(), "{name}: {what}");
         }
         assert!(bench.store.reads(user).await.is_err(), "what is read is not what is there");

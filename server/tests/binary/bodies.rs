@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::process::{Server, TIMEOUT, read_all, read_answer, sid_of};
+use tungstenite::{Message, WebSocket};
+
+use crate::process::{Server, TIMEOUT, read_all, read_answer, read_text, sid_of};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const UNKNOWN: &str = "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA";
@@ -97,11 +99,15 @@ fn begun_upload(server: &Server, token: Option<&str>) -> TcpStream {
 
 /// Uploads an image, the token in the query or behind the file, as the original client sends it.
 fn upload(server: &Server, token: &str, is_in_query: bool) -> String {
+    upload_of(server, token, is_in_query, PNG)
+}
+
+fn upload_of(server: &Server, token: &str, is_in_query: bool, image: &[u8]) -> String {
     let part = |name: &str, value: &[u8]| {
         let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         [head.as_bytes(), value, b"\r\n"].concat()
     };
-    let mut body = part("file", PNG);
+    let mut body = part("file", image);
     if !is_in_query {
         body.extend(part("api_token", token.as_bytes()));
     }
@@ -144,6 +150,75 @@ fn slow_uploads_delay_no_others() {
     assert!(metrics.contains("\nthrong_api_bodies 0\n"), "{metrics}");
 }
 
+/// A user in a room, who sends pictures in messages.
+struct Sender {
+    socket: WebSocket<TcpStream>,
+    next: u32,
+}
+
+impl Sender {
+    fn connect(server: &Server, token: &str) -> Sender {
+        let socket = server.websocket("/socket.io/?EIO=4&transport=websocket");
+        let mut sender = Sender { socket, next: 0 };
+        let connect = format!(r#"40{{"token":"{token}"}}"#);
+        sender.socket.send(Message::text(connect)).expect("it is open");
+        let joined = sender.ack(r#"["room",{"roomid":1}]"#);
+        assert!(joined.contains(r#""ok":true"#), "{joined}");
+        sender
+    }
+
+    /// Sends an event; answers its ack.
+    fn ack(&mut self, event: &str) -> String {
+        let id = self.next;
+        self.next += 1;
+        self.socket.send(Message::text(format!("42{id}{event}"))).expect("it is open");
+        loop {
+            let text = read_text(&mut self.socket);
+            if text.starts_with(&format!("43{id}[")) {
+                return text;
+            }
+        }
+    }
+
+    fn picture(&mut self, bytes: &[u8]) -> String {
+        let image = data_encoding::BASE64.encode(bytes);
+        let url = format!("data:image/png;base64,{image}");
+        self.ack(&format!(r#"["message",{{"roomid":1,"img":"{url}"}}]"#))
+    }
+}
+
+/// LIM-87 and LIM-88 count a user's pictures, whichever way they come.
+#[test]
+fn pictures_in_messages_and_uploads_share_the_rates_of_their_user() {
+    let large = [PNG, &vec![0; 400 << 10]].concat();
+    for (setting, code, picture) in [
+        (("THRONG_LIMITS__UPLOADS_PER_MINUTE", "2"), "rate_limited", PNG),
+        (("THRONG_LIMITS__USER_MIB_PER_DAY", "1"), "quota_exceeded", &large[..]),
+    ] {
+        let server = Server::throng(&["--shards", "2"], &[NO_THROTTLE, setting]);
+        let [ann, eve, other] = ["ann", "eve", "other"].map(|name| server.register(name));
+        let mut sends = Sender::connect(&server, &ann);
+        let mut uploads = Sender::connect(&server, &eve);
+        // One of each is allowed, in either order.
+        let sent = sends.picture(picture);
+        assert!(sent.contains(r#""ok":true"#), "{sent}");
+        for token in [&ann, &eve] {
+            let uploaded = upload_of(&server, token, true, picture);
+            assert!(uploaded.contains(r#""errno":0"#), "{uploaded}");
+        }
+        let sent = uploads.picture(picture);
+        assert!(sent.contains(r#""ok":true"#), "{sent}");
+        // The third is not, either way.
+        let refused = sends.picture(picture);
+        assert!(refused.contains(code) && refused.contains("retry_after_ms"), "{refused}");
+        let refused = upload_of(&server, &eve, true, picture);
+        assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+        assert!(refused.to_lowercase().contains("\r\nretry-after: "), "{refused}");
+        let uploaded = upload_of(&server, &other, true, picture);
+        assert!(uploaded.contains(r#""errno":0"#), "the rates of others are theirs: {uploaded}");
+    }
+}
+
 #[test]
 fn a_stranger_may_not_send_a_large_body() {
     let server = Server::throng(&[], &[NO_THROTTLE]);
@@ -173,6 +248,42 @@ fn a_body_that_stays_away_ends_its_session() {
         assert!(Instant::now() < deadline, "the body is still waited for");
     }
     assert!(server.post(&path, "3").ends_with("ok"), "its session lives");
+}
+
+#[test]
+fn a_timeout_is_heard_by_a_client_that_goes_on_sending() {
+    let settings = [
+        NO_THROTTLE,
+        ("THRONG_LIMITS__MESSAGE_TIMEOUT_MS", "300"),
+        ("THRONG_HTTP__REQUEST_TIMEOUT_MS", "300"),
+    ];
+    let server = Server::throng(&["--shards", "2"], &settings);
+    let rest = vec![b'x'; 1 << 20];
+    for round in 0..6 {
+        let (path, content_type) = match round % 3 {
+            0 => (session(&server, None), "text/plain"),
+            1 => ("/api/login".to_owned(), "application/json"),
+            _ => ("/api/file/avatar".to_owned(), "multipart/form-data; boundary=edge"),
+        };
+        let mut stream = server.connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("it takes a head");
+        let begun = Instant::now();
+        // It is answered meanwhile, and the client does not look.
+        while begun.elapsed() < Duration::from_millis(900) {
+            stream.write_all(b"1\r\n-\r\n").unwrap_or_else(|error| panic!("{path}: {error}"));
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let chunk = [format!("{:x}\r\n", rest.len()).as_bytes(), &rest, b"\r\n"].concat();
+        stream.write_all(&chunk).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+    }
 }
 
 /// Requests that are refused before they have arrived: path, fields, status.

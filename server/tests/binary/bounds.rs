@@ -11,14 +11,16 @@ const OPEN: &str = "/socket.io/?EIO=4&transport=websocket";
 
 #[test]
 fn the_connection_bound_admits_the_last_and_refuses_the_next() {
-    let server = Server::throng(&["--shards", "2"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "4")]);
+    let mut server = Server::throng(&["--shards", "2"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "4")]);
     let mut open: Vec<_> = (0..4).map(|_| server.websocket(OPEN)).collect();
     for socket in &mut open {
         assert!(read_text(socket).starts_with("0{"));
     }
-    let refused = server.get("/health");
-    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
-    assert!(refused.contains("Connection: close"), "{refused}");
+    for _ in 0..3 {
+        let refused = server.get("/health");
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        assert!(refused.contains("Connection: close"), "{refused}");
+    }
 
     drop(open.pop());
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -26,15 +28,27 @@ fn the_connection_bound_admits_the_last_and_refuses_the_next() {
         assert!(Instant::now() < deadline, "the permit of a closed connection is not given back");
         std::thread::sleep(Duration::from_millis(10));
     }
+    drop(open);
+    warns_once(&mut server, "limits.connections_max is reached");
+}
+
+/// Stops the server, which has refused more than one connection within a minute because of a limit.
+fn warns_once(server: &mut Server, words: &str) {
+    let warnings = server.stop_and_find(words);
+    let [warning] = &warnings[..] else { panic!("{words}: {warnings:#?}") };
+    assert!(warning.contains("WARN") && warning.contains("left_out=0"), "{warning}");
 }
 
 #[test]
 fn one_address_has_its_own_bound() {
     let bound = ("THRONG_LIMITS__CONNECTIONS_PER_IP_MAX", "2");
-    let server = Server::throng(&["--shards", "2"], &[bound]);
+    let mut server = Server::throng(&["--shards", "2"], &[bound]);
     let open: Vec<_> = (0..2).map(|_| server.websocket(OPEN)).collect();
-    assert!(server.get("/health").starts_with("HTTP/1.1 503"));
+    for _ in 0..3 {
+        assert!(server.get("/health").starts_with("HTTP/1.1 503"));
+    }
     drop(open);
+    warns_once(&mut server, "limits.connections_per_ip_max is reached");
 }
 
 #[test]

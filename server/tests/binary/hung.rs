@@ -77,6 +77,23 @@ fn a_hung_shard_is_noticed_and_no_request_hangs_with_it() {
     assert!(server.get(POLLING).contains(r#""sid":"#));
 }
 
+/// Who stands in for a hung shard refuses as it would (LIM-13, LIM-35).
+#[test]
+fn beyond_the_bound_a_connection_to_a_hung_shard_is_refused_with_an_answer() {
+    let server = Server::throng(&["--shards", "1"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "3")]);
+    let open: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let stopped = Stopped::thread(&server, "shard-0");
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let refused = server.get("/health");
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        assert!(refused.contains("\r\nRetry-After: 5\r\n"), "{refused}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(stopped);
+    drop(open);
+}
+
 #[test]
 fn an_idle_shard_is_no_hung_shard() {
     let server = Server::throng(&["--shards", "3"], &[]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tungstenite::Message;
 
-use crate::process::{Server, read_text};
+use crate::process::{Server, TIMEOUT, read_text};
 
 const OPEN: &str = "/engine.io/?EIO=4&transport=websocket";
 
@@ -65,6 +65,24 @@ fn a_signal_right_behind_the_line_that_says_it_listens_is_heard() {
         server.terminate();
         assert_eq!(server.wait().code(), Some(0), "it stops in order");
     }
+}
+
+#[test]
+fn no_signal_of_an_operator_kills_and_none_is_ignored_silently() {
+    let mut server = Server::throng(&[], &[]);
+    for (signal, name) in
+        [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")]
+    {
+        server.signal(signal);
+        let is_logged = |line: &str| {
+            (line.contains("WARN") && line.contains("signal ignored") && line.contains(name))
+                .then_some(())
+        };
+        server.wait_for_line(TIMEOUT, is_logged).expect(name);
+        assert!(server.get("/health").starts_with("HTTP/1.1 200"), "{name}");
+    }
+    server.signal(Signal::QUIT);
+    assert_eq!(server.wait().code(), Some(0), "SIGQUIT stops it in order");
 }
 
 #[test]

@@ -86,6 +86,15 @@ impl Server {
     pub fn wait(&mut self) -> ExitStatus {
         self.0.wait(TIMEOUT)
     }
+
+    /// Stops it, and answers those lines of its whole log that contain `words`.
+    pub fn stop_and_find(&mut self, words: &str) -> Vec<String> {
+        self.terminate();
+        self.wait();
+        let mut log = self.log();
+        log.retain(|line| line.contains(words));
+        log
+    }
 }
 
 impl Deref for Server {

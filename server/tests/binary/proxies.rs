@@ -65,13 +65,19 @@ fn the_forwarded_client_is_counted_and_not_the_proxy() {
 
 #[test]
 fn a_forwarded_address_of_a_stranger_changes_nothing() {
-    let server = Server::throng(&[], &[TWO, ("THRONG_HTTP__TRUSTED_PROXIES", "10.0.0.1")]);
+    let mut server = Server::throng(&[], &[TWO, ("THRONG_HTTP__TRUSTED_PROXIES", "10.0.0.1")]);
     let fields = |n| format!("X-Forwarded-For: 192.0.2.{n}\r\n");
     let open: Vec<_> = (0..2).map(|n| handshake(&server, &fields(n))).collect();
     assert!(open.iter().all(|(answer, _)| answer.starts_with("HTTP/1.1 101")));
     let (refused, _) = handshake(&server, &fields(9));
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     assert!(refused.contains("\r\nRetry-After: "), "{refused}");
+    // The operator of a proxy that is not listed is warned, once a minute.
+    drop(open);
+    let warnings = server.stop_and_find("ignored an X-Forwarded-For");
+    let [warning] = &warnings[..] else { panic!("{warnings:#?}") };
+    assert!(warning.contains("WARN") && warning.contains("peer=127.0.0.1"), "{warning}");
+    assert!(warning.contains("http.trusted_proxies"), "{warning}");
 }
 
 #[test]

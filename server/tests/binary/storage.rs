@@ -1,13 +1,17 @@
 //! The data directory of a whole server: who may use it, and what the exit status says of it.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use throng_kit::server::wait_until_ready;
+use throng_kit::{Process, Program, Signal, http};
 use tungstenite::Message;
 
-use crate::process::{Server, read_text};
+use crate::process::{Server, TIMEOUT, read_text};
 
 const OPEN: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -70,6 +74,74 @@ fn a_mark_that_could_not_be_written_shows_in_the_exit_status() {
     drop(socket);
     server.terminate();
     assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn the_data_is_private_whatever_the_umask_and_what_others_could_read_is_mended_with_a_warning() {
+    for umask in ["0000", "0777"] {
+        let place = tempfile::tempdir().expect("a directory");
+        let data = place.path().join("data");
+        let mut command = Program::Bash.command();
+        command.args(["-c", r#"umask "$0" && exec "$@""#, umask, env!("CARGO_BIN_EXE_throng")]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--shards", "1", "--data-dir"]);
+        command.arg(&data).env("THRONG_STORAGE__MIN_FREE_MB", "0");
+        let run = || {
+            let mut server = Process::start(&command).expect("bash starts");
+            let address = wait_until_ready(&mut server).expect("the server is ready");
+            let user = server.pid();
+            let body = format!(r#"{{"name":"{user}@example.org","password":"secret-123"}}"#);
+            let post = json_post("/api/register", &body);
+            let answer = http::send(address, post.as_bytes()).expect("the server answers");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let modes = modes(&data);
+            assert!(
+                modes.len() >= 4,
+                "the directory, the database, its log and its lock: {modes:?}"
+            );
+            for (path, mode) in modes {
+                let private = if path.is_dir() { 0o700 } else { 0o600 };
+                assert_eq!(mode, private, "umask {umask}: {}", path.display());
+            }
+            server.signal(Signal::TERM);
+            assert_eq!(server.wait(TIMEOUT).code(), Some(0));
+            let mut log = server.log();
+            log.retain(|line| line.contains("other users had rights here"));
+            log
+        };
+        assert_eq!(run(), [""; 0], "umask {umask}: nothing was ever shared");
+        // As an earlier version left it.
+        let shared = [(data.clone(), 0o755), (data.join("throng.db"), 0o644)];
+        for (path, mode) in &shared {
+            fs::set_permissions(path, fs::Permissions::from_mode(*mode)).expect("chmod");
+        }
+        let warnings = run();
+        assert_eq!(warnings.len(), shared.len(), "{warnings:#?}");
+        for (path, mode) in &shared {
+            let was = format!("was=\"{mode:04o}\"");
+            let is_named = |line: &&String| {
+                line.contains("WARN")
+                    && line.contains(&was)
+                    && line.contains(&format!("path=\"{}\"", path.display()))
+            };
+            assert_eq!(warnings.iter().filter(is_named).count(), 1, "{warnings:#?}");
+        }
+        assert_eq!(run(), [""; 0], "it is mended");
+    }
+}
+
+/// The rights of a directory and of everything in it.
+fn modes(directory: &Path) -> Vec<(PathBuf, u32)> {
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mut found = vec![(directory.to_owned(), mode(directory))];
+    for entry in fs::read_dir(directory).expect("list") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(modes(&path));
+        } else {
+            found.push((path.clone(), mode(&path)));
+        }
+    }
+    found
 }
 
 fn json_post(path: &str, body: &str) -> String {

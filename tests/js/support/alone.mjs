@@ -60,6 +60,23 @@ export async function forbidWrites(server) {
   return () => limit('unlimited');
 }
 
+/**
+ * Makes the server's disk read-only, as a kernel does that met an error: what is open may not be written, and is opened
+ * again to read only. Answers what ends that.
+ */
+export async function makeReadOnly(server, folder) {
+  const inside = (script) => runOnDiskOf(server, [program('bash'), '-c', script, folder]);
+  // A disk with files that are open to write cannot be remounted: SQLite has to give up its connection first.
+  const allowWrites = await forbidWrites(server);
+  const isDown = async () => (await fetch(`${server.url}/ready`)).status === 503;
+  await eventually('the node is down', isDown, DOWN_WITHIN_MS);
+  // Elsewhere first: what the server opens between two steps would keep the mount busy.
+  await inside(`set -e; stage=$(mktemp -d); mount --bind "$0" "$stage"; mount -o remount,bind,ro "$stage"
+    mount --bind "$stage" "$0"; umount "$stage"; rmdir "$stage"`);
+  await allowWrites();
+  return () => inside('umount --lazy "$0"');
+}
+
 /** Keeps one thread of the server from running; answers what lets it run again. */
 export async function stopThread(server, name) {
   for (const tid of await readdir(`/proc/${server.pid}/task`)) {

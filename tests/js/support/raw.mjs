@@ -112,6 +112,17 @@ export const getExactly = (server, path) =>
     }).on('error', fail);
   });
 
+/** GETs a path with one `Accept-Encoding`; answers `{status, headers, body}`, the body as it came. */
+export const getCoded = (server, path, coding) =>
+  new Promise((done, fail) => {
+    const options = { host: '127.0.0.1', port: server.port, path, agent: false, headers: { 'Accept-Encoding': coding } };
+    http.get(options, (response) => {
+      const parts = [];
+      response.on('data', (part) => parts.push(part));
+      response.on('end', () => done({ status: response.statusCode, headers: response.headers, body: Buffer.concat(parts) }));
+    }).on('error', fail);
+  });
+
 /** The whole answer to a GET from the local address `from`. */
 export const getFrom = (server, from, path) =>
   new Promise((done, fail) => {

@@ -229,7 +229,8 @@ impl World {
         let first = index - index % shards;
         let node = &mut self.nodes[index];
         let is_due = node.shard.next_deadline().is_some_and(|at| at <= self.now);
-        node.shard.begin(self.now, &slots);
+        let unix_ms = (self.now.0 / 1_000_000).cast_signed();
+        node.shard.begin(self.now, unix_ms, &slots);
 
         for slot in 0..node.pipes.len() {
             let pipe = &mut node.pipes[slot];
@@ -543,7 +544,7 @@ impl Node {
         let shard = ShardId((index % shards) as u8);
         let start = Start::new(scenario.settings.clone(), rooms.into());
         let placement = Node::placement(index / shards);
-        let seed = Seed { placement, random: [index as u8; 32], started_unix_ms: 0 };
+        let seed = Seed { placement, random: [index as u8; 32] };
         let place = Place { shard, shards: scenario.shards, seed };
         Node {
             shard: throng_chat::shard(&start, &place),

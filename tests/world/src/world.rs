@@ -39,6 +39,7 @@ impl<A: App<Command = Infallible>> Store<A> for () {
 /// N shards of an application, and everything around them.
 pub struct World<A: App, S> {
     pub now: Now,
+    unix_ms_at_zero: i64,
     pub store: S,
     /// Commands that the store has not carried out, by shard.
     pub commands: VecDeque<(usize, A::Command)>,
@@ -108,7 +109,7 @@ impl<A: App, S: Store<A>> World<A, S> {
         store: S,
     ) -> World<A, S> {
         let node = |index| {
-            let seed = Seed { placement: PLACEMENT, random: [index; 32], started_unix_ms: 0 };
+            let seed = Seed { placement: PLACEMENT, random: [index; 32] };
             let place = Place { shard: ShardId(index), shards, seed };
             Node {
                 shard: Shard::new(settings, app, &place),
@@ -123,6 +124,7 @@ impl<A: App, S: Store<A>> World<A, S> {
         };
         World {
             now: Now(1_000_000_000),
+            unix_ms_at_zero: 0,
             store,
             commands: VecDeque::new(),
             commands_max: lane_max,
@@ -300,9 +302,7 @@ impl<A: App, S: Store<A>> World<A, S> {
 
     /// The machine's wall clock is set, to what it shows at time zero.
     pub fn set_wall_clock(&mut self, unix_ms_at_zero: i64) {
-        for node in &mut self.nodes {
-            node.shard.set_wall_clock(unix_ms_at_zero);
-        }
+        self.unix_ms_at_zero = unix_ms_at_zero;
     }
 
     // ---- what shards know ---------------------------------------------------------------------
@@ -406,7 +406,8 @@ impl<A: App, S: Store<A>> World<A, S> {
                 shard.check();
             }
         };
-        shard.begin(self.now, &slots);
+        let unix_ms = self.unix_ms_at_zero + (self.now.0 / 1_000_000).cast_signed();
+        shard.begin(self.now, unix_ms, &slots);
         for pipe in pipes.iter_mut().filter(|pipe| pipe.is_writable) {
             shard.outbox().writable(pipe.id);
             pipe.is_writable = false;

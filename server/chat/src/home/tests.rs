@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{AppendFault, Appended};
 
 fn home() -> Home {
-    let seed = Seed { placement: [7; 16], random: [0; 32], started_unix_ms: 0 };
+    let seed = Seed { placement: [7; 16], random: [0; 32] };
     let place = Place { shard: ShardId(0), shards: 1, seed };
     Home::new(Settings::default(), &place, Keyed::new([7; 16]))
 }

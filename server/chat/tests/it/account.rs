@@ -306,6 +306,25 @@ fn a_user_who_is_not_named_in_time_is_closed() {
     assert_eq!(world.take(known), [""; 0]);
 }
 
+/// Rooms that guests may read: nobody need name a user, ever.
+#[test]
+fn without_a_time_limit_for_the_user_a_guest_stays() {
+    let limits = AnonymousLimits { identify_timeout_ms: 0, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let guest = world.connect(0, None);
+    for second in 0..3_600 {
+        world.advance(1_000);
+        let heard = world.take(guest);
+        assert!(!heard.concat().contains("close"), "after {second} s: {heard:?}");
+        if heard.contains(&"2".to_owned()) {
+            world.send(guest, "3");
+        }
+    }
+    assert!(!has_ended(&world));
+    world.send(guest, r#"420["nothing"]"#);
+    assert!(world.take(guest).concat().contains("unknown_event"), "it is served");
+}
+
 #[test]
 fn what_is_not_finished_has_a_deadline_that_moves_with_what_arrives() {
     let begun = |bytes: usize| masked(TEXT, &vec![b'x'; bytes]);
@@ -506,6 +525,39 @@ fn beyond_the_budget_for_input_who_holds_most_goes_first() {
     }
     assert_eq!(world.counter("sessions_over_budget"), 1);
     assert!(held(&world) <= 2 << 20);
+}
+
+/// Each shard has its part of a budget, so that all together never hold more; what one does not use is not lent
+/// to another.
+#[test]
+fn shards_have_equal_parts_of_a_budget_and_each_closes_those_of_its_own() {
+    let mut world = World::new(2, two_mib());
+    let hold = |world: &mut World, shard: usize, user: u32, bytes: usize| {
+        let client = world.connect(shard, Some(user));
+        world.send_bytes(client, &masked(FIN | TEXT, &vec![b'4'; bytes * 2])[..bytes]);
+        world.run();
+        client
+    };
+    let held =
+        |world: &World| world.shards().map(|shard| shard.engine().held_in()).collect::<Vec<_>>();
+    // The worst of the process is on the other shard, which is within its part.
+    let elsewhere = hold(&mut world, 1, 1, 900_000);
+    let worst = hold(&mut world, 0, 2, 500_000);
+    let other = hold(&mut world, 0, 3, 400_000);
+    assert_eq!(world.counter("sessions_over_budget"), 0, "{:?}", held(&world));
+    let last = hold(&mut world, 0, 4, 300_000);
+    assert!(world.take(worst).contains(&"close:4004".to_owned()));
+    for client in [elsewhere, other, last] {
+        assert!(!world.take(client).concat().contains("close"), "{:?}", held(&world));
+    }
+    assert_eq!(world.counter("sessions_over_budget"), 1);
+    // However many come, and wherever.
+    for user in 10..60 {
+        hold(&mut world, user as usize % 3 % 2, user, 100_000 + user as usize * 1_000);
+        let held = held(&world);
+        assert!(held.iter().all(|held| *held <= 1 << 20), "{held:?}");
+        assert!(held.iter().sum::<usize>() <= 2 << 20, "{held:?}");
+    }
 }
 
 #[test]

@@ -16,10 +16,8 @@ use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
-use crate::request::{Fields, HttpPolicy};
+use crate::request::{Fields, HttpPolicy, TOO_MANY_CONNECTIONS};
 
-/// More connections than a limit or a queue between two threads holds.
-pub(super) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
 /// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
 /// which is not kept.
 const HEADS_BYTES_MAX: usize = 4 << 20;

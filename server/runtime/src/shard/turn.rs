@@ -15,6 +15,7 @@ use super::alarm::Alarm;
 use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::{Plan, ShardConfig};
+use crate::clock::unix_ms;
 use crate::link::ShardChannels;
 use crate::stats::{RuntimeCounters, ShardStats};
 
@@ -128,8 +129,7 @@ impl<A: App> Worker<A> {
     fn turn(&mut self) {
         self.now = self.config.clock.now();
         self.measure_lanes();
-        self.shard.set_wall_clock(self.config.clock.unix_ms_at_zero(self.now));
-        self.shard.begin(self.now, &self.slots);
+        self.shard.begin(self.now, unix_ms().cast_signed(), &self.slots);
 
         self.end_overdue_closing();
         self.report_gone();

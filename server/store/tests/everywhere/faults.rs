@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use throng_health::State;
-use throng_store::{AppendError, Options, StorageFault, Store, StoreError};
+use throng_store::{AppendError, Options, StorageFault, Store, StoreError, check};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -529,7 +529,55 @@ async fn a_server_that_comes_back_is_used_again() {
     assert_eq!(rows.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
 }
 
+async fn a_wrong_password_is_named_within_a_second() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    let run = async |sql: String| {
+        let sql = sqlx::AssertSqlSafe(sql);
+        sqlx::raw_sql(sql).execute(&second_db).await.expect("it is done");
+    };
+    let (own, cause) = match bench.flavor {
+        Flavor::Sqlite => panic!("SQLite has no passwords"),
+        Flavor::Postgres => {
+            run("CREATE ROLE guarded LOGIN PASSWORD 'right-secret'".into()).await;
+            let file = sqlx::query_scalar::<_, String>("SHOW hba_file").fetch_one(&second_db).await;
+            let rules = "('local all guarded scram-sha-256'), ('local all all trust')";
+            let file = file.expect("it has a file of rules");
+            run(format!("COPY (SELECT * FROM (VALUES {rules}) AS rules) TO '{file}'")).await;
+            run("SELECT pg_reload_conf()".into()).await;
+            ("throng@", "password authentication failed")
+        }
+        Flavor::Mariadb => {
+            run("CREATE USER guarded@localhost IDENTIFIED BY 'right-secret'".into()).await;
+            run("GRANT ALL ON *.* TO guarded@localhost".into()).await;
+            ("root@", "Access denied")
+        }
+    };
+    let url = |password: &str| bench.url.replace(own, &format!("guarded:{password}@"));
+    let options = options(&bench.dir);
+    // The rules are read again a moment later.
+    let deadline = Instant::now() + TIMEOUT;
+    while check(&url("wrong-secret"), &options).await.is_ok() {
+        assert!(Instant::now() < deadline, "any password is accepted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    check(&url("right-secret"), &options).await.expect("it is the password that is wrong");
+    let begun = Instant::now();
+    let opened = Store::open(&url("wrong-secret"), options.clone()).await.map(drop);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let refused = opened.expect_err("the password is wrong");
+    let checked = check(&url("wrong-secret"), &options).await.expect_err("the check says so too");
+    assert_eq!(refused.storage_fault(), Some(StorageFault::Denied), "{refused}");
+    let sentence = refused.to_string();
+    assert_eq!(checked.to_string(), sentence);
+    assert!(sentence.contains(cause) && !sentence.contains('\n'), "{sentence}");
+    assert!(!sentence.contains("wrong-secret"), "{sentence}");
+}
+
 pub const SCENARIOS: &[Scenario] = &[
+    ("a_wrong_password_is_named_within_a_second", || {
+        Box::pin(a_wrong_password_is_named_within_a_second())
+    }),
     ("two_nodes_may_open_a_new_database_at_once", || {
         Box::pin(two_nodes_may_open_a_new_database_at_once())
     }),
