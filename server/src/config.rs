@@ -29,7 +29,7 @@ use reader::{ConfigFault, Reader};
 use table::{AdminSettings, Driver, ServerSettings};
 
 use crate::backplane::BackplaneConfig;
-use throng_runtime::request::HttpPolicy;
+use throng_runtime::policy::HttpPolicy;
 use throng_runtime::shard::Tuning;
 
 /// Rooms per session and created rooms when the limits are lifted.

@@ -21,11 +21,13 @@ use smallvec::SmallVec;
 use throng_engine::rooms::{Members, Memberships};
 use throng_engine::{Place, ShardId};
 
+use super::client_event::{
+    self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError,
+};
 use super::frames;
 use super::image::Image;
 use super::lane::{AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
 use super::refusal::{Refusal, Refused};
-use super::request::{self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError};
 use crate::Lanes;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
@@ -213,7 +215,7 @@ impl Edge {
                     client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
                 }));
-                match token.as_deref().map(request::token_hash) {
+                match token.as_deref().map(client_event::token_hash) {
                     Some(Some(token)) => self.identify(session, token, cx),
                     Some(None) => self.log_refused(session, Refusal::Unauthenticated, cx),
                     None => {}

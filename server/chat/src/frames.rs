@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use throng_wire::{sio, ws};
 
+use super::client_event::EventName;
 use super::lane::Publish;
 use super::refusal::{Refusal, Refused};
-use super::request::EventName;
 use crate::ids::{RoomId, Seq};
 use crate::user::UserCard;
 

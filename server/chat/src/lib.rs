@@ -20,6 +20,7 @@
 mod app;
 #[doc(hidden)]
 pub mod canary;
+mod client_event;
 pub mod cluster;
 mod counters;
 mod edge;
@@ -35,7 +36,6 @@ mod presence;
 pub mod quota;
 mod refusal;
 mod report;
-mod request;
 mod room_info;
 mod roster;
 pub mod settings;

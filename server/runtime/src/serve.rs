@@ -17,7 +17,7 @@ use crate::http::{self, HttpSettings};
 use crate::launch::{Launch, seeds};
 use crate::lifetime::{StopSignals, on_http_thread, wait_until_started};
 use crate::limiter::ConnectionLimiter;
-use crate::request::HttpPolicy;
+use crate::policy::HttpPolicy;
 use crate::shard::{ShardConfig, Tuning};
 use crate::stop::stop;
 

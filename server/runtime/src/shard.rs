@@ -35,7 +35,7 @@ use throng_mesh::LaneEnds;
 use crate::clock::Clock;
 use crate::limiter::ConnectionLimiter;
 use crate::link::ShardChannels;
-use crate::request::HttpPolicy;
+use crate::policy::HttpPolicy;
 use crate::stats::ShardStats;
 use turn::Worker;
 

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::limiter::ConnectionLimiter;
 use crate::link::{Handover, ShardHandles};
-use crate::request::{HttpPolicy, TOO_MANY_CONNECTIONS};
+use crate::policy::{HttpPolicy, TOO_MANY_CONNECTIONS};
 use crate::stats::ShardStats;
 
 /// Between two looks. Each wakes the shards that sleep, so that they turn before the next one.

@@ -10,7 +10,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let Some(auth) = auth else { return }; // A CONNECT without a payload.
-        match request::connect_token(auth) {
+        match client_event::connect_token(auth) {
             Ok(Some(token)) => self.identify(session, token, cx),
             Err(why) => {
                 self.log_refused(session, why, cx);

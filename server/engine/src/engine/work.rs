@@ -3,7 +3,7 @@
 
 use super::pipe::Role;
 use super::trust::Trust;
-use super::{CloseReason, Engine, Session};
+use super::{CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;

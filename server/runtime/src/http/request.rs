@@ -9,7 +9,7 @@ use throng_wire::http::{Caller, ExceededSetting, Forwarded, whole_seconds};
 
 use super::HttpServer;
 use super::throttle::TooMany;
-use crate::request::Fields;
+use crate::policy::Fields;
 
 /// The fields of a request to the engine; the shard judges them.
 pub(super) fn engine_request<A: App, T>(

@@ -12,7 +12,7 @@ use throng_wire::http::{Peer, refusal};
 use super::awaited_head::AwaitedHead;
 use super::readiness::Source;
 use super::turn::Worker;
-use crate::request::TOO_MANY_CONNECTIONS;
+use crate::policy::TOO_MANY_CONNECTIONS;
 
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE_MS: u64 = 100;

@@ -16,7 +16,7 @@ use super::connections::Connections;
 use super::readiness::{Readiness, Source};
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
-use crate::request::{Fields, HttpPolicy, TOO_MANY_CONNECTIONS};
+use crate::policy::{Fields, HttpPolicy, TOO_MANY_CONNECTIONS};
 
 /// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
 /// which is not kept.

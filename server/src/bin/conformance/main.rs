@@ -11,7 +11,7 @@ use clap::Parser;
 use echo::Echo;
 use throng_engine::{Endpoint, Settings};
 use throng_mesh::Capacity;
-use throng_runtime::request::HttpPolicy;
+use throng_runtime::policy::HttpPolicy;
 use throng_runtime::shard::{IoDriver, Tuning};
 use throng_runtime::{Options, serve};
 
