@@ -19,8 +19,10 @@ type Step = (&'static str, fn(&Wanted<'_>) -> Outcome<Counts>);
 /// Whether the step of that name is to be run.
 type Wanted<'a> = dyn Fn(&str) -> bool + 'a;
 
+type Build = fn() -> Outcome<Command>;
+
 /// What steps build for themselves. It is built next to the Rust tests, which mostly wait.
-const BUILDS: &[(&str, fn() -> Outcome<Command>)] =
+const BUILDS: &[(&str, Build)] =
     &[("e2e", e2e::build), ("instructions", instructions::build), ("fuzz", fuzz::build)];
 
 const STEPS: &[Step] = &[

@@ -38,7 +38,7 @@ pub fn check() -> Outcome {
     let settings = settings(&files::text(SETTINGS)?);
     let mut sources = BTreeMap::new();
     for path in tracked.iter().filter(|path| SOURCES.iter().any(|from| path.starts_with(from))) {
-        if matches!(files::extension(path), "rs" | "mjs" | "js" | "py") {
+        if matches!(files::extension(path), "rs" | "ts" | "mjs" | "js" | "py") {
             sources.insert(path.clone(), files::text(path)?);
         }
     }

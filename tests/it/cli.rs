@@ -116,7 +116,7 @@ fn throng_with_rights(args: &[&str]) -> Output {
 
 /// Root gives it away; who is not root takes all rights on it from themselves.
 fn make_foreign(path: &Path) {
-    fs::set_permissions(path, Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(path, Permissions::from_mode(0o000)).expect("it is ours");
     if is_root() {
         chown(path, Some(65_534), Some(65_534)).expect("we are root");
     }

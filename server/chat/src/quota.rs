@@ -185,7 +185,7 @@ impl Quota {
         let _: Result<u64, u64> = word.fetch_update(Relaxed, Relaxed, |found| {
             let mut bucket = Bucket::new(Now((found & TIME_MAX) * TICK_NS));
             bucket.give_back(&rate, units);
-            is_own(found).then(|| tag << TIME_BITS | bucket.full_at().0 / TICK_NS)
+            is_own(found).then(|| (tag << TIME_BITS) | (bucket.full_at().0 / TICK_NS))
         });
     }
 

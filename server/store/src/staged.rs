@@ -1,5 +1,5 @@
 //! Images whose messages are not stored yet. At its path a file would stay for ever if the message is refused, so
-//! it waits beside: it is moved there when its message is stored, and removed when that was refused.
+//! it waits apart: it is moved there when its message is stored, and removed when that was refused.
 //!
 //! Each author has their own, so that nobody's refused message removes the image of another.
 

@@ -295,7 +295,8 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
     let zeroed = |content: &[u8]| vec![0; content.len()];
     let copied_over =
         |_: &[u8]| fs::read(other.dir.path().join("throng.db")).expect("it was closed");
-    let changes: [(&str, &str, &dyn Fn(&[u8]) -> Vec<u8>); 5] = [
+    type Rewrite<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let changes: [(&str, &str, Rewrite<'_>); 5] = [
         ("emptied", "throng.db", &emptied),
         ("copied over", "throng.db", &copied_over),
         ("emptied", "throng.db-wal", &emptied),
