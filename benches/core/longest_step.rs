@@ -17,7 +17,7 @@ use throng_world::{masked, text};
 const STEP_MAX: Duration = Duration::from_millis(5);
 const PAYLOAD: usize = 4 << 20;
 /// What the runtime reads from a socket at once (`shard.read_bytes_max`).
-const READ: usize = 64 << 10;
+const READ: usize = 32 << 10;
 const RUNS: usize = 30;
 
 fn main() -> ExitCode {

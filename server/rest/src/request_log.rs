@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::Response;
+use throng_wire::http::Caller;
 
 use crate::Deps;
 use crate::deps::OnRequest;
@@ -28,12 +29,14 @@ pub(crate) async fn log(
 ) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let client = request.extensions().get::<Caller>().map(|caller| caller.client.ip);
     let method = request.method().clone();
     let uri = request.uri().clone();
     let response = next.run(request).await;
     let status = response.status().as_u16();
     (own.on_request)(route.as_ref().map_or("static", MatchedPath::as_str), status);
     tracing::debug!(
+        client = client.map(tracing::field::display),
         %method,
         uri = %redact(&uri),
         status,

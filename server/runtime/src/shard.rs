@@ -73,7 +73,7 @@ throng_tables::settings! {
     pipes_per_turn: u32 = 512, "connections", 1..=1 << 16;
     /// Bytes a shard reads from one WebSocket in one turn. So many bytes of small events take some
     /// milliseconds.
-    read_bytes_max: usize = 64 * 1024, "bytes", 4096..=16 << 20;
+    read_bytes_max: usize = 32 * 1024, "bytes", 4096..=16 << 20;
 
     ["http"]
     /// Time a new connection has to send its request head.

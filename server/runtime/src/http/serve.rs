@@ -205,6 +205,7 @@ async fn respond<A: App>(
     };
     if let Some(ExceededSetting(setting)) = response.extensions_mut().remove() {
         let client = caller.client.ip;
+        tracing::debug!(%client, setting, "refused a request");
         http.exceeded.log(setting, |left_out| {
             tracing::warn!(%client, left_out, "a request is refused: {setting} is reached");
         });
