@@ -173,7 +173,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         None => None,
     };
     let numbers = backplane.clone().filter(|_| numbering == Numbering::Redis);
-    let worker = StoreWorker::new(store.clone(), rooms_to_create, numbering, numbers);
+    let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
     let mut workers = JoinSet::new();
     workers.spawn(session_log::write(channels.logs));
     for (commands, handle) in channels.commands.into_iter().zip(channels.handles.iter()) {

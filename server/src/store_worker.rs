@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use throng_chat::store::Repeat;
 use throng_chat::{
-    AppendFault, Appended, Chat, Cid, Command, DataUrl, ImageFault, NewMessage, Numbering, Reply,
-    RoomId, RoomInfo, SavedImage, Seq, StoreDown, UserCard, UserId,
+    AppendFault, Appended, Chat, Cid, Command, DataUrl, ImageFault, NewMessage, Reply, RoomId,
+    RoomInfo, SavedImage, Seq, StoreDown, UserCard, UserId,
 };
 use throng_cluster::{NumberFault, Numbers};
 use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
@@ -21,16 +21,12 @@ use lookups::Lookups;
 use throng_runtime::link::{COMMANDS_MAX, ShardHandle};
 use unsaved::Unsaved;
 
-/// The images of a batch: the place of each message in it, its author, and the path.
-type BatchImages = Vec<(usize, UserId, Box<str>)>;
-
 /// Images that are decoded and written at once.
 const IMAGES_AT_ONCE_MAX: usize = 4;
 
 /// The store as the shards see it.
 pub struct StoreWorker {
     store: Store,
-    numbering: Numbering,
     /// Numbers messages where the store keeps none.
     numbers: Option<BackplaneHandle>,
     /// Rooms that clients may still create.
@@ -43,13 +39,11 @@ impl StoreWorker {
     pub fn new(
         store: Store,
         rooms_to_create: u32,
-        numbering: Numbering,
         numbers: Option<BackplaneHandle>,
     ) -> Arc<StoreWorker> {
         let rooms_to_create = Mutex::new(rooms_to_create);
         Arc::new(StoreWorker {
             store,
-            numbering,
             numbers,
             rooms_to_create,
             unsaved: Unsaved::default(),
@@ -110,14 +104,11 @@ fn start(
         Command::Append { room, first_seq, batch } => {
             if let Some(numbers) = worker.numbers.clone() {
                 under_way.spawn(async move {
-                    let images = images_of(&batch);
                     let outcome = worker.number(&numbers, room, batch).await;
-                    worker.settle_images(images, &outcome).await;
                     handle.reply(Reply::Appended { room, outcome });
                 });
                 return;
             }
-            let images = images_of(&batch);
             let batch = batch.into_iter().map(message).collect();
             // The call, not the task, decides the order.
             let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
@@ -141,8 +132,6 @@ fn start(
                     }),
                     Err(error) => Err(append_failed(room, &error)),
                 };
-                // Before anybody is sent their paths.
-                worker.settle_images(images, &outcome).await;
                 handle.reply(Reply::Appended { room, outcome });
             });
         }
@@ -202,7 +191,7 @@ fn start(
             under_way.spawn(async move {
                 let outcome = match worker.image_of_first(user, room, cid).await {
                     Some(first) => Ok(SavedImage::OfFirst(first)),
-                    None => worker.save_image(user, image).await.map(SavedImage::Kept),
+                    None => worker.save_image(image).await.map(SavedImage::Kept),
                 };
                 handle.reply(Reply::ImageSaved { session, outcome });
             });
@@ -266,34 +255,13 @@ impl StoreWorker {
         found.map(Box::from)
     }
 
-    /// What the images of a batch have become, by the outcome of their messages.
-    async fn settle_images(&self, images: BatchImages, outcome: &Result<Appended, AppendFault>) {
-        for (index, user, url) in images {
-            let is_kept = match outcome {
-                Ok(appended) => appended.repeats.iter().all(|repeat| repeat.index != index),
-                Err(AppendFault::Unknown) => true,
-                Err(AppendFault::StoreDown) => false,
-            };
-            if let Err(error) = self.store.settle_image(user.0, &url, is_kept).await {
-                tracing::warn!(%error, is_kept, "the image of a message could not be settled");
-            }
-        }
-    }
-
     /// Decodes and stores an image; a few at a time, the others wait.
-    async fn save_image(&self, user: UserId, image: DataUrl) -> Result<Box<str>, ImageFault> {
+    async fn save_image(&self, image: DataUrl) -> Result<Box<str>, ImageFault> {
         let _slot = self.image_slots.acquire().await.map_err(|_| ImageFault::StoreDown)?;
         let bytes_max = self.store.options().image_bytes_max;
         let decoded = tokio::task::spawn_blocking(move || image.decode(bytes_max)).await;
         let bytes = decoded.map_err(|_| ImageFault::StoreDown)??;
-        let saved = match self.numbering {
-            // Its message does not come this way.
-            Numbering::Home => self.store.save_image(ImageKind::Messages, bytes).await,
-            Numbering::HomeChecked | Numbering::Database | Numbering::Redis => {
-                self.store.stage_image(user.0, bytes).await
-            }
-        };
-        match saved {
+        match self.store.save_image(ImageKind::Messages, bytes).await {
             Ok(url) => Ok(url.into()),
             Err(ImageError::Store(error)) => {
                 store_failed("save_image", &error);
@@ -324,11 +292,6 @@ impl StoreWorker {
         *rooms_to_create -= 1;
         Ok(Some(self.room_info(row)))
     }
-}
-
-fn images_of(batch: &[NewMessage]) -> BatchImages {
-    let messages = batch.iter().enumerate().filter(|(_, message)| !message.img.is_empty());
-    messages.map(|(index, message)| (index, message.user, message.img.clone())).collect()
 }
 
 fn append_failed(room: RoomId, error: &AppendError) -> AppendFault {
@@ -383,7 +346,7 @@ mod tests {
         let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
-        let worker = StoreWorker::new(store.clone(), 0, Numbering::HomeChecked, None);
+        let worker = StoreWorker::new(store.clone(), 0, None);
         let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
         let room = RoomId(1);
         let (first_seq, batch) = (Some(Seq(1)), vec![message("three")]);
@@ -409,9 +372,9 @@ mod tests {
         paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
     }
 
-    /// Messages with an image, as shards send them; `refused` ones are for a room that does not exist.
+    /// Messages with an image, as shards send them.
     #[tokio::test]
-    async fn only_a_message_that_is_stored_leaves_its_image() {
+    async fn a_message_that_is_a_repeat_leaves_no_image() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let images = dir.path().join("storage/images");
         let store = store(dir.path()).await;
@@ -420,27 +383,16 @@ mod tests {
         let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
-        let worker = StoreWorker::new(store.clone(), 0, Numbering::HomeChecked, None);
+        let worker = StoreWorker::new(store.clone(), 0, None);
         let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
         let session = SessionId::new(ShardId(0), 1, 1);
         let (user, cid) = (UserId(1), Cid::new("once"));
-        let save = |room: u32, cid: &Option<Cid>| Command::SaveImage {
+        let save = |image: &str| Command::SaveImage {
             session,
             user,
-            room: RoomId(room),
+            room: RoomId(1),
             cid: cid.clone(),
-            image: DataUrl::new(format!("image/png;base64,{PNG}").into()),
-        };
-        let append = |room: u32, img: &str, cid: &Option<Cid>| Command::Append {
-            room: RoomId(room),
-            first_seq: None,
-            batch: vec![NewMessage {
-                user,
-                msg: "".into(),
-                img: img.into(),
-                time: "".into(),
-                cid: cid.clone(),
-            }],
+            image: DataUrl::new(format!("image/png;base64,{image}").into()),
         };
         let mut ask = async |command: Command| {
             assert!(shard.commands.try_send(command).is_ok(), "the lane is empty");
@@ -450,42 +402,22 @@ mod tests {
             Reply::ImageSaved { outcome: Ok(saved), .. } => saved,
             _ => panic!("the image is refused"),
         };
-        let SavedImage::Kept(url) = saved(ask(save(2, &cid)).await) else { panic!("it is new") };
+        let SavedImage::Kept(url) = saved(ask(save(PNG)).await) else { panic!("it is new") };
+        let batch = vec![NewMessage {
+            user,
+            msg: "".into(),
+            img: url.clone(),
+            time: "".into(),
+            cid: cid.clone(),
+        }];
+        let appended = ask(Command::Append { room: RoomId(1), first_seq: None, batch }).await;
+        assert!(matches!(appended, Reply::Appended { outcome: Ok(_), .. }));
         assert_eq!(files(&images), 1);
-        let refused = ask(append(2, &url, &cid)).await;
-        assert!(matches!(refused, Reply::Appended { outcome: Err(AppendFault::StoreDown), .. }));
-        assert_eq!(files(&images), 0, "a refused message leaves nothing");
-
-        // Two that are on their way at once: the second is found to be a repeat when it is appended.
-        for _ in 0..2 {
-            assert_eq!(saved(ask(save(1, &cid)).await), SavedImage::Kept(url.clone()));
-        }
-        for _ in 0..2 {
-            let appended = ask(append(1, &url, &cid)).await;
-            assert!(matches!(appended, Reply::Appended { outcome: Ok(_), .. }));
-            let path = store.stored_image(&url).expect("its own URL").path;
-            assert!(path.exists() && files(&images) == 1, "it is there when its message is");
-        }
-        // One that is known is not even decoded.
-        assert_eq!(saved(ask(save(1, &cid)).await), SavedImage::OfFirst(url.clone()));
-        // Who sends the path of somebody else's image in a message that is refused removes nothing.
-        let other = ask(append(2, &url, &None)).await;
-        assert!(matches!(other, Reply::Appended { outcome: Err(AppendFault::StoreDown), .. }));
+        // Another image with the client id of a stored message is not even decoded.
+        assert_eq!(saved(ask(save("bm90IGFuIGltYWdl")).await), SavedImage::OfFirst(url));
         assert_eq!(files(&images), 1);
-        // One whose session ends before its message comes.
         drop(shard);
         working.await.expect("it ends with the shard");
-        store.stage_image(2, other_image()).await.expect("it is an image");
-        assert_eq!(files(&images), 2);
-        assert!(store.close().await);
-        assert_eq!(files(&images), 1);
-    }
-
-    /// A PNG of two pixels, by its header.
-    fn other_image() -> bytes::Bytes {
-        let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x01\x08\x06\0\0\0".to_vec();
-        png.extend([0; 40]);
-        png.into()
     }
 
     #[test]
@@ -511,11 +443,7 @@ mod tests {
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
         let commands = http.commands.remove(0);
-        let working = tokio::spawn(work(
-            commands,
-            handle,
-            StoreWorker::new(store, 0, Numbering::HomeChecked, None),
-        ));
+        let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
         let client = InvalidTokens::bucket(&Keyed::new([0; 16]), address.into());
         for n in 0..200 {

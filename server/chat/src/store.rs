@@ -57,7 +57,7 @@ pub struct StoreDown;
 /// What became of the image of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SavedImage {
-    /// It is served under this URL when its message is stored.
+    /// It is served under this URL.
     Kept(Box<str>),
     /// Its message is a repeat, and nothing was kept. The image of the first one, empty if it has none.
     OfFirst(Box<str>),

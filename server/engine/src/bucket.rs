@@ -43,6 +43,12 @@ impl Bucket {
         self.full_at = self.full_at.max(now).plus_ns(rate.cost_ns(units));
     }
 
+    /// What was taken comes back so much later.
+    #[inline]
+    pub(crate) fn delay(&mut self, ns: u64) {
+        self.full_at = self.full_at.plus_ns(ns);
+    }
+
     /// Undoes [`Bucket::take`]: so many units count as not taken.
     #[inline]
     pub fn give_back(&mut self, rate: &Rate, units: u64) {

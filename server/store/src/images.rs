@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
@@ -14,7 +13,6 @@ use tokio::task::spawn_blocking;
 use crate::clock::now_ms;
 use crate::dialect::OnConflict;
 use crate::directory::{create_private, mend_directory};
-use crate::staged::{Staged, is_whole};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
 
@@ -34,85 +32,28 @@ impl Store {
     /// # Errors
     /// [`ImageError`]; nothing is stored.
     pub async fn save_image(&self, kind: ImageKind, bytes: Bytes) -> Result<String, ImageError> {
-        let root = self.images_dir();
-        let length = bytes.len() as u64;
-        let url = self
-            .write_image(kind, bytes, move |path, bytes| {
-                write_once(&root.join(path.relative()), bytes)
-            })
-            .await?;
-        self.list_image(&url, length).await?;
-        Ok(url)
-    }
-
-    /// Takes the image of a message that is not stored yet. It is at the path that is answered when
-    /// [`Store::settle_image`] says that the message is stored.
-    ///
-    /// # Errors
-    /// As [`Store::save_image`].
-    pub async fn stage_image(&self, user: u32, bytes: Bytes) -> Result<String, ImageError> {
-        let staged = Arc::clone(self.staged());
-        let stage = move |path: &ImagePath<'_>, bytes: &[u8]| staged.stage(user, path, bytes);
-        self.write_image(ImageKind::Messages, bytes, stage).await
-    }
-
-    /// The message of the user with this image is stored, or is not. Nothing happens for a path that
-    /// [`Store::stage_image`] has not answered to this user.
-    ///
-    /// # Errors
-    /// The image could not be moved or removed.
-    pub async fn settle_image(
-        &self,
-        user: u32,
-        url_path: &str,
-        is_kept: bool,
-    ) -> Result<(), StoreError> {
-        let (staged, url) = (Arc::clone(self.staged()), url_path.to_owned());
-        let settle = move || {
-            let Some(path) = ImagePath::parse(&url) else { return Ok(None) };
-            if is_kept {
-                staged.keep(user, &path)
-            } else {
-                staged.release(user, &path).map(|()| None)
-            }
-        };
-        if let Some(length) = spawn_blocking(settle).await.map_err(|_| StoreError::Closed)?? {
-            let (store, url) = (self.clone(), url_path.to_owned());
-            // The members of the room do not wait for it.
-            tokio::spawn(async move {
-                if let Err(error) = store.list_image(&url, length).await {
-                    tracing::warn!(%error, "the row of an image could not be written");
-                }
-            });
-        }
-        Ok(())
-    }
-
-    async fn write_image(
-        &self,
-        kind: ImageKind,
-        bytes: Bytes,
-        write: impl FnOnce(&ImagePath<'_>, &[u8]) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<String, ImageError> {
         let options = self.options();
         if bytes.len() > options.image_bytes_max {
             return Err(ImageError::TooLarge);
         }
         self.disk().admit_upload()?;
-        let pixels_max = options.image_pixels_max;
+        let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
+        let length = bytes.len() as u64;
         let written = spawn_blocking(move || {
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let path = ImagePath::new(kind, &hash, format).expect("it is a hash");
-            write(&path, &bytes)?;
+            write_once(&root.join(path.relative()), &bytes)?;
             Ok::<_, ImageError>(path.to_string())
         });
         let written = written.await.map_err(|_| StoreError::Closed)?;
-        written.inspect_err(|error| {
+        let url = written.inspect_err(|error| {
             if let ImageError::Store(error) = error {
                 self.disk().note(error);
             }
-        })
+        })?;
+        self.list_image(&url, length).await?;
+        Ok(url)
     }
 
     /// The row of a file that is there.
@@ -155,8 +96,7 @@ pub(crate) fn directories(data_dir: &Path) -> [PathBuf; 2] {
 pub(crate) fn mend_directories(data_dir: &Path) {
     let storage = data_dir.join("storage");
     let images = storage.join("images");
-    let waiting = Staged::folder(&images);
-    for directory in [storage, images, waiting].into_iter().chain(directories(data_dir)) {
+    for directory in [storage, images].into_iter().chain(directories(data_dir)) {
         mend_directory(&directory);
     }
 }
@@ -202,6 +142,11 @@ fn sniff(bytes: &[u8], pixels_max: u64) -> Result<ImageFormat, ImageError> {
         return Err(ImageError::TooManyPixels);
     }
     Ok(format)
+}
+
+/// Whether the file is there, and of that length: one of that name and length has that content.
+fn is_whole(file: &Path, bytes: &[u8]) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.len() == bytes.len() as u64)
 }
 
 /// Writes the file whole or not at all.

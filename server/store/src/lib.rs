@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `users`, `tokens`, `password`, `hashers` | accounts, tokens, password hashes and their threads |
 //! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
-//! | `images`, `staged` | uploaded images: files, their rows, and those whose messages are not stored yet |
+//! | `images` | uploaded images: files and their rows |
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
 //! | `load` | another application's data into an empty store |
 //! | `statement`, `dialect` | statements of many rows, what differs between databases |
@@ -41,7 +41,6 @@ mod plan;
 mod reading;
 mod reads;
 mod rooms;
-mod staged;
 mod statement;
 mod tokens;
 mod url;
@@ -53,7 +52,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
@@ -83,7 +82,6 @@ use directory::{DatabaseLock, create_private, mend_directory};
 use disk::Disk;
 use job::Job;
 use password::Passwords;
-use staged::Staged;
 use watch::{Dependencies, Pending, Watch};
 
 /// How long [`Store::close`] waits.
@@ -102,7 +100,6 @@ struct Shared {
     commit_queue: mpsc::Sender<Job>,
     metrics: Arc<StoreMetrics>,
     disk: Arc<Disk>,
-    staged: Arc<Staged>,
     /// Until the store is closed.
     watching: Mutex<Option<Watching>>,
 }
@@ -159,9 +156,6 @@ impl Store {
         let store_health = dependencies.store.clone();
         let db = Db::open(url, &options, Arc::clone(&metrics), store_health).await?;
         let disk = Arc::new(Disk::new(&options, db.file()));
-        let images = images::images_dir(&options.data_dir);
-        staged::recover(&images);
-        let staged = Arc::new(Staged::new(images));
         let passwords = Passwords::new(&options, Arc::clone(&metrics)).await?;
         let (commit_queue, jobs) = mpsc::channel(options.commit_queue_max.max(1));
         let committer = Committer {
@@ -174,15 +168,13 @@ impl Store {
         let watch = Watch {
             db: db.clone(),
             disk: Arc::clone(&disk),
-            staged: Arc::clone(&staged),
             lock: lock.clone(),
             dependencies,
             pending: Pending::default(),
         };
         let task = tokio::spawn(watch.begin().await.run());
         let watching = Mutex::new(Some(Watching { task, _lock: lock }));
-        let shared =
-            Shared { db, options, passwords, commit_queue, metrics, disk, staged, watching };
+        let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
         let store = Self { shared: Arc::new(shared) };
         store.raise_marks(&store.options().node).await?;
         Ok(store)
@@ -220,8 +212,6 @@ impl Store {
             if let Err(error) = &flushed {
                 tracing::error!(%error, "closing the store: queued work was not committed");
             }
-            let staged = Arc::clone(self.staged());
-            let _ = spawn_blocking(move || staged.clear()).await;
             self.db().close().await;
             // Another process may open the file from now on.
             drop(watching);
@@ -237,10 +227,6 @@ impl Store {
 
     fn disk(&self) -> &Disk {
         &self.shared.disk
-    }
-
-    fn staged(&self) -> &Arc<Staged> {
-        &self.shared.staged
     }
 
     fn db(&self) -> &Db {

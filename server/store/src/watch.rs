@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use throng_health::{Dependency, Health, Need, State};
 use tokio::task::{JoinHandle, spawn, spawn_blocking};
@@ -15,7 +15,6 @@ use crate::db::Db;
 use crate::directory::DatabaseLock;
 use crate::disk::Disk;
 use crate::fault::StorageFault;
-use crate::staged::Staged;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -45,7 +44,6 @@ impl Dependencies {
 pub(crate) struct Watch {
     pub db: Db,
     pub disk: Arc<Disk>,
-    pub staged: Arc<Staged>,
     /// `None` where the database is not a file, or not exclusive.
     pub lock: Option<Arc<DatabaseLock>>,
     pub dependencies: Dependencies,
@@ -110,7 +108,6 @@ impl Watch {
 
     async fn look(&mut self) {
         self.look_at_lock();
-        self.sweep();
         let Watch { db, disk, dependencies, pending, .. } = self;
         let Pending { disk: disk_look, light, thorough } = pending;
         tokio::join!(look_at_disk(disk, disk_look, &dependencies.disk), async {
@@ -118,15 +115,6 @@ impl Watch {
             let look = if is_down { thorough } else { light };
             look_at_store(db, is_down, look, &dependencies.store).await;
         });
-    }
-
-    /// Nobody waits for the end of it.
-    fn sweep(&self) {
-        let now = Instant::now();
-        if self.staged.has_old(now) {
-            let staged = Arc::clone(&self.staged);
-            spawn_blocking(move || staged.sweep(now));
-        }
     }
 
     fn look_at_lock(&self) {
@@ -192,6 +180,8 @@ async fn look_at_store(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -241,8 +231,7 @@ mod tests {
         let disk = Arc::new(Disk::new(&options, db.file()));
         let dependencies = Dependencies::of(&health);
         let pending = Pending::default();
-        let staged = Arc::new(Staged::new(place.path().to_owned()));
-        let watch = Watch { db: db.clone(), disk, staged, lock: None, dependencies, pending };
+        let watch = Watch { db: db.clone(), disk, lock: None, dependencies, pending };
         let mut watch = watch.begin().await;
         assert_eq!(store.state(), State::Ok);
         // The one connection that writes does not come back, and another holds the lock.

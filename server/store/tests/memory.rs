@@ -47,7 +47,12 @@ async fn memory_that_is_used_up_is_reported_and_all_works_when_there_is_some_aga
         }
     }
     bench.until("store", DOWN_WITHIN, |state| *state == no_memory).await;
-    assert!(bench.store.append(1, None, message()).await.is_err(), "there is still none");
+    let mut is_refused = false;
+    for _ in 0..200 {
+        // One may get what the other connection has freed a moment before.
+        is_refused = is_refused || bench.store.append(1, None, message()).await.is_err();
+    }
+    assert!(is_refused, "there is still none");
 
     is_over.store(true, Relaxed);
     hogging.await.expect("it ends");

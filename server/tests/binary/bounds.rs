@@ -410,3 +410,18 @@ fn a_connection_of_http_costs_its_buffers_and_little_more() {
         drop(connections);
     }
 }
+
+#[test]
+fn a_client_that_refuses_what_is_not_compressed_gets_its_answer_all_the_same() {
+    let server = Server::throng(&[], &[]);
+    for refusal in ["identity;q=0", "*;q=0", "gzip;q=0, identity;q=0.0"] {
+        let ask = |path: &str| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {refusal}\r\n");
+            server.ask(&format!("{head}Connection: close\r\n\r\n"))
+        };
+        for (path, status) in [("/health", 200), ("/api/rooms", 401), ("/nothing.js", 404)] {
+            let answer = ask(path);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{refusal}: {answer}");
+        }
+    }
+}

@@ -114,6 +114,19 @@ fn thousands_of_strangers_of_one_address_cause_no_more_work_than_some() {
     assert!(busy.iter().all(|client| acks(&mut world, *client) == 0));
     world.advance(400);
     assert!(busy.iter().all(|client| acks(&mut world, *client) == 1));
+    // Nothing comes back while it waits: the next time it waits as long again.
+    let waits = [(); 3].map(|()| {
+        (0..30).for_each(|_| world.send_quietly(busy[0], r#"421["nothing"]"#));
+        let (mut answered, mut waited_ms) = (0, 0);
+        while answered < 30 {
+            world.advance(100);
+            waited_ms += 100;
+            answered += acks(&mut world, busy[0]);
+        }
+        waited_ms
+    });
+    // At first it owed one unit or none.
+    assert!(waits[1..].iter().all(|ms| (5_000..=7_000).contains(ms)), "{waits:?} ms for 30 units");
     // One who has sent nothing yet waits for nobody.
     world.send(clients[11], r#"421["nothing"]"#);
     assert_eq!(acks(&mut world, clients[11]), 1);

@@ -133,7 +133,7 @@ impl Engine {
 
     pub(super) fn answer_posts(&mut self) {
         for id in std::mem::take(&mut self.posts) {
-            self.counters.reads_paused += u64::from(self.paid_later(id).is_some());
+            self.counters.reads_paused += u64::from(self.wait_for_rate(id).is_some());
             self.answer_post(id);
         }
     }

@@ -93,21 +93,31 @@ impl Engine {
         let rate = self.work_rates.of(session.trust())?;
         let account = &session.account;
         let work = account.owner.map_or(account.work, |owner| self.owners.work(owner));
-        let wait_ns = work.open_at(rate).since(self.now);
-        // Longer for each of many strangers: they gain nothing by opening thousands of sessions, and each of
-        // them still has its burst.
-        let waits = session
-            .address
-            .map_or(1, |address| self.addresses.sessions(address).div_ceil(FULL_RATES_PER_ADDRESS));
-        (wait_ns > 0).then(|| self.now.plus_ns(wait_ns.saturating_mul(waits.into())))
+        let read_at = work.open_at(rate);
+        (read_at > self.now).then_some(read_at)
+    }
+
+    /// When a session that has just used up its rate may be read again. With many strangers of one address each
+    /// waits longer, and gains nothing meanwhile: they cause no more work by opening thousands of sessions, and
+    /// each of them still has its burst.
+    pub(super) fn wait_for_rate(&mut self, id: SessionId) -> Option<Now> {
+        let paid_at = self.paid_later(id)?;
+        let Some(address) = self.live(id).address else { return Some(paid_at) };
+        let more = self.addresses.sessions(address).div_ceil(FULL_RATES_PER_ADDRESS) - 1;
+        let extra_ns = paid_at.since(self.now).saturating_mul(more.into());
+        self.live_mut(id).account.work.delay(extra_ns);
+        Some(paid_at.plus_ns(extra_ns))
     }
 
     /// Stops reading the sessions that have used up their rate in this turn.
     pub(super) fn pause_owing(&mut self) {
         for id in std::mem::take(&mut self.owing) {
-            let Some(paid_at) = self.paid_later(id) else { continue }; // It ended, or is known now.
+            if self.paid_later(id).is_none() {
+                continue; // It ended, or is known now.
+            }
             let Some(pipe) = self.live(id).pipe() else { continue }; // Its POST is answered later.
             if !self.is_paused(pipe) {
+                let paid_at = self.wait_for_rate(id).expect("it was looked at above");
                 // Meanwhile the client cannot finish anything.
                 let pause_ns = paid_at.since(self.now);
                 let account = &mut self.live_mut(id).account;

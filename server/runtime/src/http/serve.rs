@@ -74,6 +74,7 @@ pub(super) async fn serve<A: App>(
         CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
     // In a box: a connection has space for a body from its beginning, and the state of a compressor is large.
     let service = compression.layer(service).map_response(|response| response.map(Body::new));
+    let service = service.map_request(with_identity);
     let service = TowerToHyperService::new(service);
     let closed = Closed::default();
     let prefixed = Prefixed::new(prefix, stream, activity.clone(), closed.clone());
@@ -113,6 +114,22 @@ pub(super) async fn serve<A: App>(
     if let Some(stream) = closed.take() {
         http.lingering.begin(stream);
     }
+}
+
+/// A client that refuses an answer as it is gets one as it is: the layer of compression would make it 406, after
+/// what was asked for is done.
+fn with_identity(mut request: Request<Incoming>) -> Request<Incoming> {
+    let lines = request.headers().get_all(header::ACCEPT_ENCODING).into_iter();
+    let mut items = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let is_refused = items.any(|item| {
+        let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        matches!(name.trim(), "identity" | "*") && weight == Some(0.0)
+    });
+    if is_refused {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    request
 }
 
 /// Not a file, which has a validator, and was compressed in advance if that is worth it: a client that does
