@@ -475,6 +475,23 @@ fn an_address_has_so_many_anonymous_sessions() {
 }
 
 #[test]
+fn who_has_logged_out_is_counted_as_anonymous_again() {
+    let limits = AnonymousLimits { sessions_per_ip_max: 3, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let clients: Vec<_> = (0..3).map(|_| world.connect(0, Some(1))).collect();
+    world.connect(0, None);
+    let status = |world: &mut World| {
+        let poll = world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+        world.answer(poll).map(|answer| answer.0)
+    };
+    assert_eq!(status(&mut world), Some(200), "known users do not count");
+    world.revoke(&token(1));
+    assert_eq!(status(&mut world), Some(503), "three more are not known");
+    clients.iter().for_each(|client| world.close(*client, PipeEnd::Eof));
+    assert_eq!(status(&mut world), Some(200));
+}
+
+#[test]
 fn a_token_and_the_start_of_a_long_message_may_come_in_one_read() {
     let long = format!("42[\"nothing\",\"{}\"]", "x".repeat(100_000));
     let message = masked(FIN | TEXT, long.as_bytes());

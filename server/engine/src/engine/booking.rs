@@ -104,10 +104,13 @@ impl Engine {
         *held = HeldBytes { inbound: held.inbound - inbound, polled: held.polled - polled };
         let held = self.held_mut(trust);
         *held = HeldBytes { inbound: held.inbound + inbound, polled: held.polled + polled };
-        if trust == Trust::Identified
-            && let Some(address) = self.live_mut(id).address.take()
-        {
-            self.addresses.remove(address);
+        if trust == Trust::Identified {
+            let address = self.live_mut(id).address.take();
+            self.addresses.remove(address.expect("a session whose user is not known is counted"));
+        } else if old == Trust::Identified {
+            // Who has logged out is a stranger like any other.
+            let address = self.addresses.add(self.live(id).peer);
+            self.live_mut(id).address = Some(address);
         }
         if let Some(owner) = owner {
             self.leave_owner(owner);

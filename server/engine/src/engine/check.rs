@@ -52,15 +52,15 @@ impl Engine {
             );
             let kept = session.assembled() + session.received();
             assert!(account.unfinished >= kept, "what is kept is on the account");
-            let is_counted = session.address.is_some();
             let is_owned = account.owner.is_some();
             assert!(
                 !is_owned || account.trust == Trust::Identified,
                 "only known users own sessions"
             );
-            assert!(
-                !is_counted || account.trust != Trust::Identified,
-                "only anonymous sessions are counted"
+            assert_eq!(
+                session.address.is_some(),
+                account.trust != Trust::Identified,
+                "sessions whose users are not known are counted, and no others"
             );
         }
         assert_eq!(self.held_anonymous, anonymous, "bytes booked are bytes held");
