@@ -2,8 +2,10 @@
 //! most of the time for other processes, and `cargo test` runs one program after the other.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,6 @@ use crate::{Failure, Outcome};
 const TARGETS: &[&str] = &["--workspace", "--bins", "--tests", "--lib", "--no-fail-fast"];
 /// Programs that wait for other processes, the longest first: package and target.
 const WAITING: &[(&str, &str)] = &[
-    ("throng-harness", "mutants"),
     ("throng-tests", "it"),
     ("throng-store", "everywhere"),
     ("throng-harness", "cli"),
@@ -36,9 +37,13 @@ const YIELDING: &[&str] = &["-n", "10"];
 /// `.config/nextest.toml` says the same of their tests.
 const MEASURED: &[&str] =
     &["throng-loadgen", "throng-benches", "throng-core-benches", "throng-sim"];
+/// The same of one program of a package: whether somebody notices an abuse is a latency.
+const MEASURED_PROGRAM: (&str, &str) = ("throng-harness", "mutants");
 /// A program that takes longer hangs; it is ended and what it printed is shown.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long what a program has printed is waited for once it has ended.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// One program of tests, or all tests in the documentation.
 struct Job {
@@ -157,6 +162,7 @@ fn package(message: &Value) -> Option<String> {
 impl Job {
     fn is_measured(&self) -> bool {
         MEASURED.contains(&self.package.as_str())
+            || (self.package.as_str(), self.name.as_str()) == MEASURED_PROGRAM
     }
 
     /// Its place in `WAITING`, or behind all of those.
@@ -205,16 +211,27 @@ fn log_of(name: &str) -> Outcome<PathBuf> {
     Ok(dir.join(format!("{name}.log")))
 }
 
-/// Runs a command with both of its streams in the file `log`: unlike a pipe, a file does not stay open
-/// for us when the command leaves a process behind. Nothing if it had to be ended.
+/// Runs a command with both of its streams in the file `log`, through a pipe: some tests allow their process no
+/// byte in any file. Nothing if it had to be ended.
 fn to_end(mut command: Command, log: &Path, timeout: Duration) -> Outcome<Option<ExitStatus>> {
-    let out = File::create(log)?;
-    let errors = out.try_clone()?;
-    command.stdin(Stdio::null()).stdout(out).stderr(errors);
+    let (mut output, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
+    // It has the other end of the pipe.
+    drop(command);
+    let mut file = File::create(log)?;
+    let (copying, is_copied) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if let Err(error) = io::copy(&mut output, &mut file) {
+            eprintln!("xtask: the output of a program of tests is lost: {error}");
+        }
+        drop(copying);
+    });
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait()? {
+            // A process that it has left behind keeps the pipe open.
+            let _ = is_copied.recv_timeout(DRAIN);
             return Ok(Some(status));
         }
         if Instant::now() > deadline {

@@ -1,5 +1,5 @@
 //! Deliberate defects inside the engine. A check that has never been seen to fail proves nothing, so
-//! the simulation arms one of these and expects [`crate::Shard::check`] to find it. An application has
+//! the simulation, or a script against one shard, arms one of these and expects a check to find it. An application has
 //! defects of its own with [`canaries!`](crate::canaries).
 //!
 //! The hooks exist only with the feature `canary` and only in debug builds. Everywhere else

@@ -59,8 +59,9 @@ impl HttpPolicy {
         self.engine_paths.iter().find(|(served, _)| served == path).map(|(_, endpoint)| *endpoint)
     }
 
-    /// Whether a page of `origin` may use the engine. A request without `Origin` may: no browser
-    /// sends it for a page of another site (TRN-60).
+    /// Whether a page of `origin` may use the engine. A request without `Origin` may: a page of
+    /// another site can send it (`<script src>`, as JSONP does), but not with a token, and a cookie gives no
+    /// identity (TRN-60, CHAT-14).
     pub fn is_origin_allowed(&self, origin: Option<&str>, host: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
         host.is_some_and(|host| http::is_same_origin(origin, host))

@@ -1,4 +1,4 @@
-//! Watches the disk, the lock and the database, once a second, and says how they are. While the
+//! Watches the disk, the lock and the database, twice a second, and says how they are. While the
 //! database is down the probe is a write, so that it comes back by itself; while it is up, what the
 //! callers meet counts as well.
 

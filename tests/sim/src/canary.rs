@@ -56,7 +56,7 @@ pub enum Canary {
     DropMessages,
     /// The end of a session is not sent to the map.
     KeepConnection,
-    /// Inside the engine: only `Shard::check` can see it.
+    /// Inside the engine: only `Shard::check`, or a bound of a script, can see it.
     Engine(OfEngine),
     /// Inside the chat: only `Shard::check` can see it.
     Chat(OfChat),

@@ -116,20 +116,27 @@ pub(super) async fn serve<A: App>(
     }
 }
 
-/// A client that refuses an answer as it is gets one as it is: the layer of compression would make it 406, after
-/// what was asked for is done.
+/// A client that refuses an answer as it is may get one as it is: the layer of compression would make it 406,
+/// after what was asked for is done.
 fn with_identity(mut request: Request<Incoming>) -> Request<Incoming> {
     let lines = request.headers().get_all(header::ACCEPT_ENCODING).into_iter();
-    let mut items = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    let is_refused = items.any(|item| {
-        let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        matches!(name.trim(), "identity" | "*") && weight == Some(0.0)
-    });
-    if is_refused {
-        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    let lines: Vec<String> =
+        lines.filter_map(|line| Some(line.to_str().ok()?.to_ascii_lowercase())).collect();
+    let items = || lines.iter().flat_map(|line| line.split(','));
+    if items().any(refuses_identity) {
+        let others: Vec<&str> = items().filter(|item| !refuses_identity(item)).collect();
+        let others = HeaderValue::try_from(others.join(","));
+        let others = others.expect("pieces of the value of a field make one");
+        request.headers_mut().insert(header::ACCEPT_ENCODING, others);
     }
     request
+}
+
+/// `identity;q=0` or `*;q=0`, in lower case.
+fn refuses_identity(item: &str) -> bool {
+    let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+    let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+    matches!(name.trim(), "identity" | "*") && weight == Some(0.0)
 }
 
 /// Not a file, which has a validator, and was compressed in advance if that is worth it: a client that does
