@@ -15,7 +15,7 @@ const FLOODS: &str = "floods.test.mjs";
 /// files run alone.
 const ALONE: &[&str] = &[FLOODS, "legacy-page.test.mjs", "legacy-wire.test.mjs", "web.test.mjs"];
 
-/// Builds the program around `rust_socketio`, which is no package of the workspace.
+/// The command that builds the program around `rust_socketio`, which is no package of the workspace.
 pub fn build() -> Outcome<Command> {
     let mut build = command("cargo", &["build", "--locked"], "tests/rust-client");
     build.env("CARGO_TARGET_DIR", target().join("rust-client"));

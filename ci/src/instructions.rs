@@ -48,7 +48,7 @@ pub fn instructions() -> Outcome {
     Ok(())
 }
 
-/// Builds the programs whose instructions and steps are counted.
+/// The command that builds the programs whose instructions are counted and whose steps are timed.
 pub fn build() -> Outcome<Command> {
     let build = ["build", "--release", "--package", "throng-core-benches", "--examples"];
     Ok(command("cargo", &build, "."))

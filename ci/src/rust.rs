@@ -34,7 +34,7 @@ const WAITING: &[(&str, &str)] = &[
 /// The others compute, and leave the processor to those whenever they want it.
 const YIELDING: &[&str] = &["-n", "10"];
 /// Programs whose tests measure time or load every core: each runs alone, when the others have ended.
-/// `.config/nextest.toml` says the same of their tests.
+/// `.config/nextest.toml` names single tests instead.
 const MEASURED: &[&str] =
     &["throng-loadgen", "throng-benches", "throng-core-benches", "throng-sim"];
 /// The same of one program of a package: whether somebody notices an abuse is a latency.
@@ -61,7 +61,8 @@ struct Ended {
 }
 
 /// All Rust tests: by nextest, which also tries some of them twice, if it is installed. `builds`: what later
-/// steps need, each with the name of its step. They are made here, where the processor has time.
+/// steps need, each with the name of its step. They are made here, where the processor has time; with nextest by
+/// their steps.
 pub fn tests(builds: Vec<(&'static str, Command)>) -> Outcome<Counts> {
     if is_installed("cargo-nextest") {
         return with_nextest();

@@ -30,7 +30,7 @@ impl Store {
     /// The format follows from the content alone; equal content is stored once.
     ///
     /// # Errors
-    /// [`ImageError`]; nothing is stored.
+    /// [`ImageError`]; a file without a row may be left when the database fails.
     pub async fn save_image(&self, kind: ImageKind, bytes: Bytes) -> Result<String, ImageError> {
         let options = self.options();
         if bytes.len() > options.image_bytes_max {
