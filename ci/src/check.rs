@@ -81,7 +81,7 @@ fn all(is_wanted: impl Fn(&str) -> bool) -> Counts {
         match verdict {
             Ok(Verdict::Passed) => {
                 println!("ok     {name}, {seconds:.1} s");
-                counts.passed += 1;
+                counts.add_one(name, true);
             }
             Ok(Verdict::Skipped(why)) => {
                 println!("skip   {name}: {why}");
@@ -89,7 +89,7 @@ fn all(is_wanted: impl Fn(&str) -> bool) -> Counts {
             }
             Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
                 println!("{why}\nFAILED {name}, {seconds:.1} s");
-                counts.failed += 1;
+                counts.add_one(name, false);
             }
         }
     }

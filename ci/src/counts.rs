@@ -1,13 +1,15 @@
 //! What test runners report: their closing lines, read as numbers.
 
 /// Numbers read from a test runner's own closing lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
     /// Passed, but only at the second try.
     pub flaky: u64,
+    /// What the summary repeats: `FAILED` or `FLAKY`, and a name.
+    pub named: Vec<String>,
 }
 
 impl Counts {
@@ -16,6 +18,16 @@ impl Counts {
         self.failed += more.failed;
         self.skipped += more.skipped;
         self.flaky += more.flaky;
+        self.named.extend(more.named);
+    }
+
+    /// One that passed or not.
+    pub fn add_one(&mut self, name: &str, has_passed: bool) {
+        self.passed += u64::from(has_passed);
+        self.failed += u64::from(!has_passed);
+        if !has_passed {
+            self.named.push(format!("FAILED {name}"));
+        }
     }
 }
 
@@ -23,22 +35,9 @@ impl Counts {
 pub fn judged(name: &str, succeeded: bool, mut counts: Counts) -> Counts {
     if !succeeded && counts.failed == 0 {
         eprintln!("xtask: {name}: the runner itself failed");
-        counts.failed = 1;
+        counts.add_one(&format!("{name}: the runner itself"), false);
     }
     counts
-}
-
-/// `     Summary [  1.2s] 12 tests run: 11 passed (1 slow, 1 flaky), 1 failed, 2 skipped`
-pub fn nextest(lines: &[String]) -> Counts {
-    let mut lines = lines.iter().rev().map(|line| plain(line));
-    let text = lines.find(|line| line.contains("Summary [")).unwrap_or_default();
-    let bad = number_before(&text, "failed") + number_before(&text, "timed out");
-    Counts {
-        passed: number_before(&text, "passed"),
-        failed: bad,
-        skipped: number_before(&text, "skipped"),
-        flaky: number_before(&text, "flaky"),
-    }
 }
 
 /// `test result: FAILED. 10 passed; 1 failed; 2 ignored; …`, once per test binary.
@@ -61,19 +60,27 @@ pub fn vitest(lines: &[String]) -> Counts {
         passed: number_before(text, "passed"),
         failed: number_before(text, "failed"),
         skipped: number_before(text, "skipped"),
-        flaky: 0,
+        ..Counts::default()
     }
 }
 
-/// The last `N passed, N failed[, N skipped][, N errors]` of a runner that closes with such a line.
+/// The last `N passed, N failed[, N skipped][, N errors]` of a runner that closes with such a line, and its lines
+/// `fail  NAME …` and `error NAME …`.
 pub fn plain_counts(lines: &[String]) -> Counts {
     let is_closing = |line: &&String| line.contains(" passed, ") && line.contains(" failed");
     let text = lines.iter().rev().find(is_closing).map(|line| plain(line)).unwrap_or_default();
+    let name = |line: &String| {
+        let line = plain(line);
+        let rest = line.strip_prefix("fail ").or_else(|| line.strip_prefix("error "))?;
+        Some(format!("FAILED {}", rest.split_whitespace().next()?))
+    };
+    let named = lines.iter().filter_map(name).collect();
     Counts {
         passed: number_before(&text, "passed"),
         failed: number_before(&text, "failed") + number_before(&text, "errors"),
         skipped: number_before(&text, "skipped"),
         flaky: 0,
+        named,
     }
 }
 
@@ -97,26 +104,14 @@ pub fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, libtest, nextest, plain_counts, vitest};
+    use super::{Counts, libtest, plain_counts, vitest};
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
     }
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
-        Counts { passed, failed, skipped, flaky: 0 }
-    }
-
-    #[test]
-    fn nextest_summary_is_read() {
-        let text = "     \u{1b}[31mSummary\u{1b}[0m [   0.012s] 14 tests run: 11 passed (1 slow, 2 flaky), 2 failed, 1 timed out, 3 skipped";
-        assert_eq!(nextest(&lines(text)), Counts { flaky: 2, ..counts(11, 3, 3) });
-    }
-
-    #[test]
-    fn nextest_summary_survives_a_reset_before_the_bracket() {
-        let text = "Summary [0.1s] 1 test run: 1 passed, 0 skipped";
-        assert_eq!(nextest(&lines(text)), counts(1, 0, 0));
+        Counts { passed, failed, skipped, ..Counts::default() }
     }
 
     #[test]
@@ -134,7 +129,9 @@ mod tests {
 
     #[test]
     fn errors_of_the_harness_are_failures() {
-        let text = "210 passed, 1 failed, 0 warned, 4 skipped, 2 errors in 3.1 s (seed 7)";
-        assert_eq!(plain_counts(&lines(text)), counts(210, 3, 4));
+        let text = "pass  trn.paths[eio4]   9 ms\nfail  chat.join[eio4]   9 ms\n\
+                    210 passed, 1 failed, 0 warned, 4 skipped, 2 errors in 3.1 s (seed 7)";
+        let named = vec!["FAILED chat.join[eio4]".to_owned()];
+        assert_eq!(plain_counts(&lines(text)), Counts { named, ..counts(210, 3, 4) });
     }
 }

@@ -48,11 +48,13 @@ pub fn all() -> Outcome<Counts> {
     for (file, mut counts) in ended {
         if counts.failed > 0 {
             say(&format!("e2e {file}, once more"));
-            counts = file_of("debug", &file, &[])?;
-            if counts.failed == 0 {
-                println!("FLAKY {file}: passed at the second try");
-                counts.flaky = 1;
+            let mut again = file_of("debug", &file, &[])?;
+            if again.failed == 0 {
+                again.flaky = 1;
+                let marked = counts.named.iter().map(|name| name.replace("FAILED", "FLAKY"));
+                again.named = marked.collect();
             }
+            counts = again;
         }
         all.add(counts);
     }
@@ -96,25 +98,28 @@ fn file_of(profile: &str, file: &str, environment: &[(&str, &str)]) -> Outcome<C
     }
     let name = file.trim_end_matches(".test.mjs");
     let (succeeded, lines) = run_and_read_as(&format!("{name:<14}"), node)?;
-    Ok(judged(file, succeeded, node_test(&lines)))
+    Ok(judged(file, succeeded, node_test(name, &lines)))
 }
 
-/// `ℹ pass 12`, `ℹ fail 0`, `ℹ cancelled 0`, `ℹ skipped 0`
-fn node_test(lines: &[String]) -> Counts {
+/// `ℹ pass 12`, `ℹ fail 0`, `ℹ cancelled 0`, `ℹ skipped 0`, and behind `✖ failing tests:` a line
+/// `✖ a name (12.3ms)` for each.
+fn node_test(file: &str, lines: &[String]) -> Counts {
+    let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
     let number = |word: &str| {
         lines
             .iter()
             .rev()
-            .find_map(|line| {
-                plain(line).strip_prefix("ℹ ")?.strip_prefix(word)?.trim().parse().ok()
-            })
+            .find_map(|line| line.strip_prefix("ℹ ")?.strip_prefix(word)?.trim().parse().ok())
             .unwrap_or(0)
     };
+    let failing = lines.iter().skip_while(|line| !line.starts_with("✖ failing tests"));
+    let named = failing.skip(1).filter_map(|line| line.trim_start().strip_prefix("✖ "));
     Counts {
         passed: number("pass "),
         failed: number("fail ") + number("cancelled "),
         skipped: number("skipped "),
         flaky: 0,
+        named: named.map(|name| format!("FAILED e2e {file}: {name}")).collect(),
     }
 }
 
@@ -124,9 +129,11 @@ mod tests {
 
     #[test]
     fn counts_are_read_and_cancelled_is_failed() {
-        let text = "ℹ tests 5\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0";
+        let text = "✖ a room (3ms)\nℹ tests 5\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0\n\
+                    ✖ failing tests:\n\ntest at a.mjs:1:1\n✖ a room (3ms)\n  AssertionError\n";
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let want = Counts { passed: 3, failed: 2, ..Counts::default() };
-        assert_eq!(node_test(&lines), want);
+        let named = vec!["FAILED e2e chat: a room (3ms)".to_owned()];
+        let want = Counts { passed: 3, failed: 2, named, ..Counts::default() };
+        assert_eq!(node_test("chat", &lines), want);
     }
 }

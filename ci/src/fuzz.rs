@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::counts::Counts;
+use crate::pool::two_at_a_time;
 use crate::process::{command, finish, line_of, read, root, say, target};
 use crate::{Failure, Outcome, setup};
 
@@ -57,10 +58,12 @@ pub fn fuzz(args: &[String]) -> Outcome {
 pub fn in_test() -> Outcome<Counts> {
     let program_dir = built()?;
     let mut counts = Counts::default();
-    for name in &targets()? {
-        let passed = fuzz_one(&program_dir, name, SECONDS_IN_TEST)?;
-        counts.passed += u64::from(passed);
-        counts.failed += u64::from(!passed);
+    let one = |name: String| {
+        let has_passed = fuzz_one(&program_dir, &name, SECONDS_IN_TEST)?;
+        Ok((name, has_passed))
+    };
+    for (name, has_passed) in two_at_a_time(targets()?, one)? {
+        counts.add_one(&name, has_passed);
     }
     Ok(counts)
 }

@@ -67,8 +67,7 @@ pub fn in_test() -> Outcome<Counts> {
         if cost < load.budget * (1.0 - TOLERANCE) {
             println!("       cheaper than it was: lower the budget in ci/src/instructions.rs");
         }
-        counts.passed += u64::from(is_within);
-        counts.failed += u64::from(!is_within);
+        counts.add_one(load.name, is_within);
     }
     Ok(counts)
 }
@@ -78,8 +77,14 @@ fn longest_steps() -> Outcome<Counts> {
     say("the longest turn that one input causes: at most 5 ms in the best of 30 runs");
     let program = target().join("release/examples/longest_step");
     let (succeeded, lines) = run_and_read(command(&program.to_string_lossy(), &[""; 0], "."))?;
-    let with = |mark| lines.iter().filter(|line| line.starts_with(mark)).count() as u64;
-    let counts = Counts { passed: with("ok "), failed: with("SLOW "), ..Counts::default() };
+    let mut counts = Counts::default();
+    for line in &lines {
+        if line.starts_with("ok ") {
+            counts.add_one(line, true);
+        } else if let Some(input) = line.strip_prefix("SLOW ") {
+            counts.add_one(input.trim(), false);
+        }
+    }
     Ok(judged("longest_step", succeeded, counts))
 }
 

@@ -14,9 +14,9 @@ use serde_json::Value;
 use throng_kit::Program;
 use throng_kit::programs::through;
 
-use crate::counts::{Counts, judged, libtest, nextest};
+use crate::counts::{Counts, judged, libtest};
 use crate::pool::two_at_a_time;
-use crate::process::{command, is_installed, run_and_read, target};
+use crate::process::{command, target};
 use crate::{Failure, Outcome};
 
 /// What has programs of tests; the documentation's are run by rustdoc.
@@ -34,7 +34,6 @@ const WAITING: &[(&str, &str)] = &[
 /// The others compute, and leave the processor to those whenever they want it.
 const YIELDING: &[&str] = &["-n", "10"];
 /// Programs whose tests measure time or load every core: each runs alone, when the others have ended.
-/// `.config/nextest.toml` names single tests instead.
 const MEASURED: &[&str] =
     &["throng-loadgen", "throng-benches", "throng-core-benches", "throng-sim"];
 /// The same of one program of a package: whether somebody notices an abuse is a latency.
@@ -56,17 +55,19 @@ struct Job {
 
 /// What became of it.
 struct Ended {
+    job: Job,
     counts: Counts,
+    /// The tests that failed. Empty if the program died without naming one.
     failed: Vec<String>,
 }
 
-/// All Rust tests: by nextest, which also tries some of them twice, if it is installed. `builds`: what later
-/// steps need, each with the name of its step. They are made here, where the processor has time; with nextest by
-/// their steps.
+/// All Rust tests. `builds`: what later steps need, each with the name of its step. They are made here, where the
+/// processor has time.
+///
+/// A test of real processes that failed is tried once more, alone: the kernel's scheduler decides when bytes of
+/// a real socket are seen, and machines are shared, so a second try separates a stall of the machine from a
+/// defect, which fails twice. Other tests have no such excuse.
 pub fn tests(builds: Vec<(&'static str, Command)>) -> Outcome<Counts> {
-    if is_installed("cargo-nextest") {
-        return with_nextest();
-    }
     let mut list = vec!["test", "--no-run", "--message-format=json-render-diagnostics"];
     list.extend(TARGETS);
     let mut list = command("cargo", &list, ".");
@@ -89,25 +90,10 @@ pub fn tests(builds: Vec<(&'static str, Command)>) -> Outcome<Counts> {
         ended.push(job.run()?);
     }
     let mut all = Counts::default();
-    for Ended { counts, failed } in ended {
-        all.add(counts);
-        for name in failed {
-            println!("FAILED {name}");
-        }
+    for ended in ended {
+        all.add(ended.once_more()?);
     }
     Ok(all)
-}
-
-fn with_nextest() -> Outcome<Counts> {
-    let mut args = vec!["nextest", "run"];
-    args.extend(TARGETS);
-    let mut tests = command("cargo", &args, ".");
-    tests.env("E2E_BIN_DIR", target().join("debug"));
-    let (succeeded, lines) = run_and_read(tests)?;
-    let mut counts = judged("cargo nextest", succeeded, nextest(&lines));
-    // It knows no tests in the documentation.
-    counts.add(documentation().run()?.counts);
-    Ok(counts)
 }
 
 fn documentation() -> Job {
@@ -161,6 +147,16 @@ fn package(message: &Value) -> Option<String> {
 }
 
 impl Job {
+    fn title(&self) -> String {
+        let Job { package, kind, name, .. } = self;
+        format!("{package}::{kind}/{name}")
+    }
+
+    /// Whether what it does depends on other processes.
+    fn may_be_tried_again(&self) -> bool {
+        self.place() < WAITING.len() || self.is_measured()
+    }
+
     fn is_measured(&self) -> bool {
         MEASURED.contains(&self.package.as_str())
             || (self.package.as_str(), self.name.as_str()) == MEASURED_PROGRAM
@@ -180,12 +176,11 @@ impl Job {
     }
 
     /// Runs it to its end and shows what it printed, which stays in a file of its own.
-    fn run(self) -> Outcome<Ended> {
-        let Job { package, kind, name, command } = self;
-        let title = format!("{package}::{kind}/{name}");
-        let log = log_of(&format!("{package}.{kind}.{name}"))?;
+    fn run(mut self) -> Outcome<Ended> {
+        let title = self.title();
+        let log = log_of(&title.replace("::", ".").replace('/', "."))?;
         let start = Instant::now();
-        let status = to_end(command, &log, TIMEOUT)?;
+        let status = to_end(&mut self.command, &log, TIMEOUT)?;
         let bytes = fs::read(&log)?;
         let text = String::from_utf8_lossy(&bytes);
         let seconds = start.elapsed().as_secs_f64();
@@ -197,12 +192,38 @@ impl Job {
         println!("\n     Running {title}\n{text}{title}: {ending}, {seconds:.1} s");
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let succeeded = status.is_some_and(|status| status.success());
-        let counts = judged(&title, succeeded, libtest(&lines));
-        let mut failed = failed_tests(&title, &lines);
-        if !succeeded && failed.is_empty() {
-            failed.push(format!("{title}: {ending}"));
+        let mut counts = libtest(&lines);
+        let failed = failed_tests(&lines);
+        counts.named = failed.iter().map(|test| format!("FAILED {title} {test}")).collect();
+        let counts = judged(&format!("{title}: {ending}"), succeeded, counts);
+        Ok(Ended { job: self, counts, failed })
+    }
+}
+
+impl Ended {
+    /// The counts once each failed test that may be tried again has been.
+    fn once_more(self) -> Outcome<Counts> {
+        let Ended { mut job, mut counts, failed } = self;
+        if failed.is_empty() || !job.may_be_tried_again() {
+            return Ok(counts);
         }
-        Ok(Ended { counts, failed })
+        let title = job.title();
+        job.command.arg("--exact").args(&failed);
+        job.kind.push_str("-again");
+        let again = job.run()?;
+        let has_passed = |test: &&String| !again.failed.contains(test);
+        // A program that dies names nothing, and all of its tests have failed again.
+        if again.counts.passed + again.failed.len() as u64 != failed.len() as u64 {
+            return Ok(counts);
+        }
+        counts.named = again.counts.named;
+        for test in failed.iter().filter(has_passed) {
+            counts.failed -= 1;
+            counts.passed += 1;
+            counts.flaky += 1;
+            counts.named.push(format!("FLAKY {title} {test}"));
+        }
+        Ok(counts)
     }
 }
 
@@ -214,12 +235,12 @@ fn log_of(name: &str) -> Outcome<PathBuf> {
 
 /// Runs a command with both of its streams in the file `log`, through a pipe: some tests allow their process no
 /// byte in any file. Nothing if it had to be ended.
-fn to_end(mut command: Command, log: &Path, timeout: Duration) -> Outcome<Option<ExitStatus>> {
+fn to_end(command: &mut Command, log: &Path, timeout: Duration) -> Outcome<Option<ExitStatus>> {
     let (mut output, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    // It has the other end of the pipe.
-    drop(command);
+    // It holds the other end of the pipe.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut file = File::create(log)?;
     let (copying, is_copied) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -245,10 +266,12 @@ fn to_end(mut command: Command, log: &Path, timeout: Duration) -> Outcome<Option
 }
 
 /// `test outbox::tests::a_name ... FAILED`
-fn failed_tests(title: &str, lines: &[String]) -> Vec<String> {
+fn failed_tests(lines: &[String]) -> Vec<String> {
     let names = lines.iter().filter_map(|line| {
         let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
-        rest.ends_with("FAILED").then(|| format!("{title} {name}"))
+        // `#[should_panic]` says so behind the name.
+        let name = name.strip_suffix(" - should panic").unwrap_or(name);
+        rest.ends_with("FAILED").then(|| name.to_owned())
     });
     names.collect()
 }

@@ -58,7 +58,9 @@ pub fn test(wanted: &[String]) -> Outcome {
             Ok(counts) => counts,
             Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Missing(why)) => {
                 eprintln!("xtask: {why}");
-                Counts { failed: 1, ..Counts::default() }
+                let mut counts = Counts::default();
+                counts.add_one(&why, false);
+                counts
             }
         };
         reports.push(Report { name, counts, took: start.elapsed() });
@@ -70,8 +72,8 @@ fn summary(reports: &[Report], took: Duration) -> Outcome {
     say("summary");
     let mut all = Counts::default();
     for Report { name, counts, took } in reports {
-        all.add(*counts);
-        let Counts { passed, failed, skipped, flaky } = counts;
+        all.add(counts.clone());
+        let Counts { passed, failed, skipped, flaky, named: _ } = counts;
         let mark = if *failed == 0 { "ok    " } else { "FAILED" };
         let seconds = took.as_secs();
         println!(
@@ -79,10 +81,10 @@ fn summary(reports: &[Report], took: Duration) -> Outcome {
              {flaky:>3} flaky {seconds:>5} s"
         );
     }
-    let Counts { passed, failed, flaky, .. } = all;
+    let Counts { passed, failed, named, .. } = all;
     println!("in {} s; artefacts in {}\n", took.as_secs(), artifacts());
-    if flaky > 0 {
-        println!("{flaky} passed only at the second try: see FLAKY above");
+    for line in named {
+        println!("{line}");
     }
     println!("{passed} passed, {failed} failed");
     if failed > 0 {

@@ -90,7 +90,6 @@ programs! {
     RedisServer     "redis-server"       in "redis-server",     Test: "runs the tests of the Redis driver";
     Valgrind        "valgrind"           in "valgrind",         Test: "counts the instructions of a delivery";
     CargoDeny       "cargo-deny"         in "cargo-deny",       Optional: "checks licences and advisories";
-    CargoNextest    "cargo-nextest"      in "cargo-nextest",    Optional: "runs the tests with retries and timeouts";
     Debootstrap     "debootstrap"        in "debootstrap",      Optional: "makes the empty root of `fresh`";
 }
 
