@@ -11,7 +11,7 @@ use throng_wire::http::Caller;
 use crate::answer::{Refusal, errno, ok};
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
-use crate::login_failure::LoginFailure;
+use crate::login_failure::{FAILURES_MAX, LoginFailure};
 use crate::{Api, ApiState, OverLimit, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
@@ -53,23 +53,32 @@ pub(crate) async fn register(
 pub(crate) async fn login(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    body: OwnJson,
+    body: Result<OwnJson, Refusal>,
 ) -> Result<Response, Refusal> {
-    let OwnJson(body) = body;
-    let fields = validate::login_name(&body)
-        .and_then(|name| validate::login_password(&body).map(|password| (name, password)));
+    let answered = match body {
+        Ok(OwnJson(body)) => logged_in(&api, &caller, &body).await,
+        Err(refusal) => Err(refusal),
+    };
+    answered.inspect_err(|refusal| {
+        LoginFailure::from(refusal).note(&api.deps.counters, caller.client.ip);
+    })
+}
+
+async fn logged_in(api: &Api, caller: &Caller, body: &Body) -> Result<Response, Refusal> {
+    let failed = |why: LoginFailure| why.note(&api.deps.counters, caller.client.ip);
+    let fields = validate::login_name(body)
+        .and_then(|name| validate::login_password(body).map(|password| (name, password)));
     let (name, password) = match fields {
         Ok(fields) => fields,
-        Err(text) => return Ok(errno(1, text)),
+        Err(text) => {
+            failed(LoginFailure::BadRequest);
+            return Ok(errno(1, text));
+        }
     };
     let attempt = api.attempts.begin(&name, caller.client.ip.into());
-    let failed = |why: LoginFailure| why.note(&api.deps.counters, caller.client.ip);
-    let attempt = attempt.map_err(|wait| {
-        failed(LoginFailure::PutOff);
-        Refusal::TooMany(OverLimit { setting: "login.failures_max", wait })
-    })?;
-    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await;
-    let verified = verified.inspect_err(|error| failed(LoginFailure::from(error)))?;
+    let put_off = |wait| Refusal::TooMany(OverLimit { setting: FAILURES_MAX, wait });
+    let attempt = attempt.map_err(put_off)?;
+    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await?;
     let Some(user) = verified else {
         failed(LoginFailure::WrongPassword);
         attempt.wrong();
@@ -82,7 +91,7 @@ pub(crate) async fn login(
         "user": user_value(&user, Some(&token)),
         "message": "Logged in",
     });
-    with_session_cookie(&api, &caller, &user, ok(body)).await
+    with_session_cookie(api, caller, &user, ok(body)).await
 }
 
 pub(crate) async fn logout(

@@ -17,11 +17,14 @@ throng_tables::metrics! {
 
     [labelled]
     Counter logins_failed "logins": "Logins that failed, by why. wrong_password: or no such account; put_off: \
-        too many wrong passwords for the account; throttled: the client is over http.api_per_minute; busy: too \
-        many passwords waited to be checked; store: the database failed." {
+        too many wrong passwords for the account; throttled: the client is over http.api_per_minute; origin: \
+        a page of another origin asked; bad_request: no JSON, or without a name and a password; busy: too many \
+        passwords waited to be checked, or too many requests were under way; store: the database failed." {
         logins_wrong: reason = "wrong_password";
         logins_put_off: reason = "put_off";
         logins_throttled: reason = "throttled";
+        logins_of_other_origins: reason = "origin";
+        logins_malformed: reason = "bad_request";
         logins_busy: reason = "busy";
         logins_not_stored: reason = "store";
     }

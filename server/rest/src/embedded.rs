@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use throng_wire::http::weighted;
 
 #[derive(RustEmbed)]
 #[folder = "../web/dist"]
@@ -69,13 +70,6 @@ fn accepts(headers: &HeaderMap, coding: &str) -> bool {
             .find_map(|(name, weight)| name.eq_ignore_ascii_case(wanted).then_some(weight))
     };
     weight_of(coding).or_else(|| weight_of("*")).is_some_and(|weight| weight > 0.0)
-}
-
-/// A name with its weight, as `gzip;q=0.5`.
-fn weighted(item: &str) -> (&str, f32) {
-    let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-    let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
-    (name.trim(), weight.unwrap_or(1.0))
 }
 
 /// The original's page names no charset of its own, so the header must.

@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use rustix::io::Errno;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::PgDatabaseError;
@@ -17,6 +18,8 @@ pub enum StorageFault {
     ReadOnly,
     /// The device failed.
     Io,
+    /// No file may be opened, because this process or the machine has too many.
+    Descriptors,
     OutOfMemory,
     /// What is stored is damaged.
     Damaged,
@@ -24,7 +27,8 @@ pub enum StorageFault {
     Denied,
     /// The database file or its log is no longer under its name.
     Replaced,
-    /// Another program holds the database's lock.
+    /// A lock of the database is not released: another program holds it, or a write of our own that the disk
+    /// has not finished.
     Locked,
     /// No connection to the database.
     Unreachable,
@@ -37,11 +41,12 @@ impl fmt::Display for StorageFault {
             Self::Full => "the disk is full",
             Self::ReadOnly => "the storage is read-only",
             Self::Io => "the disk reports an I/O error",
+            Self::Descriptors => "the server has too many open files",
             Self::OutOfMemory => "the database is out of memory",
             Self::Damaged => "the database is damaged",
             Self::Replaced => "the database file or its log was removed or replaced",
             Self::Denied => "access to the storage is denied",
-            Self::Locked => "another program locks the database",
+            Self::Locked => "the database stays locked, by another program or by a write that the disk has not finished",
             Self::Unreachable => "there is no connection to the database",
             Self::Unanswered => "the database does not answer in time",
         })
@@ -57,6 +62,9 @@ impl StorageFault {
 
     /// Of an error of the file system.
     pub(crate) fn of_file(error: &io::Error) -> Self {
+        if error.raw_os_error().map(Errno::from_raw_os_error).is_some_and(has_no_descriptor) {
+            return Self::Descriptors;
+        }
         match error.kind() {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
@@ -160,6 +168,10 @@ impl StoreError {
     }
 }
 
+fn has_no_descriptor(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE)
+}
+
 /// Whether a connection that failed so must not be used again. What the database says of a statement
 /// says nothing against the connection.
 pub(crate) fn breaks_connection(error: &StoreError) -> bool {
@@ -249,6 +261,20 @@ mod tests {
             (2067, None),
         ] {
             assert_eq!(F::of_sqlite(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn too_many_open_files_are_not_called_a_failure_of_the_disk() {
+        for (errno, fault) in [
+            (Errno::MFILE, StorageFault::Descriptors),
+            (Errno::NFILE, StorageFault::Descriptors),
+            (Errno::IO, StorageFault::Io),
+            (Errno::NOSPC, StorageFault::Full),
+            (Errno::DQUOT, StorageFault::Full),
+            (Errno::ROFS, StorageFault::ReadOnly),
+        ] {
+            assert_eq!(StorageFault::of_file(&errno.into()), fault, "{errno}");
         }
     }
 

@@ -220,7 +220,8 @@ async fn a_lock_of_another_program_is_reported_and_its_end_too() {
     let other = bench.second_db().await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("lock");
     bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
-    let locked = State::Down("another program locks the database".into());
+    let locked = "the database stays locked, by another program or by a write that the disk has not finished";
+    let locked = State::Down(locked.into());
     bench.until("store", DOWN_WITHIN, |state| *state == locked).await;
     assert!(bench.store.append(1, None, vec![text(user, "locked out")]).await.is_err());
     lock.rollback().await.expect("release");

@@ -268,22 +268,31 @@ async fn each_failed_login_is_counted_by_its_reason() {
             &counters.logins_wrong,
             &counters.logins_put_off,
             &counters.logins_throttled,
+            &counters.logins_malformed,
+            &counters.logins_of_other_origins,
             &counters.logins_busy,
         ];
         counters.map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed))
     };
     assert_eq!(log_in(&bench, "a@b.c", "secret", "198.51.100.1").await.json()["errno"], 0);
-    assert_eq!(counted(), [0; 4]);
+    assert_eq!(counted(), [0; 6]);
     for (wrong, name) in [(1, "a@b.c"), (2, "unknown@b.c"), (3, "unknown@b.c")] {
         log_in(&bench, name, "guess!", "198.51.100.1").await;
-        assert_eq!(counted(), [wrong, 0, 0, 0]);
+        assert_eq!(counted(), [wrong, 0, 0, 0, 0, 0]);
     }
     assert_eq!(log_in(&bench, "unknown@b.c", "guess!", "198.51.100.1").await.status, 429);
-    assert_eq!(counted(), [3, 1, 0, 0]);
+    assert_eq!(counted(), [3, 1, 0, 0, 0, 0]);
     assert_eq!(log_in(&bench, "a@b.c", "", "198.51.100.1").await.status, 200);
-    assert_eq!(counted(), [3, 1, 0, 0], "a form that lacks a field is no attempt");
+    assert_eq!(counted(), [3, 1, 0, 1, 0, 0], "a field is missing");
     assert_eq!(log_in(&bench, "a@b.c", "secret", "198.51.100.1").await.status, 429);
-    assert_eq!(counted(), [3, 1, 1, 0], "the client is over its rate");
+    assert_eq!(counted(), [3, 1, 1, 1, 0, 0], "the client is over its rate");
+    let right = json!({ "name": "a@b.c", "password": "secret" }).to_string();
+    let mut foreign = post("/api/login", "application/json", right.clone());
+    foreign.extensions_mut().insert(Caller { is_origin_allowed: false, ..caller("192.0.2.7") });
+    assert_eq!(bench.send(foreign).await.status, 403);
+    assert_eq!(counted(), [3, 1, 1, 1, 1, 0], "the page is of another origin");
+    let text = bench.send(post("/api/login", "text/plain", right)).await;
+    assert_eq!((text.status.as_u16(), counted()), (415, [3, 1, 1, 2, 1, 0]));
 }
 
 #[tokio::test]
