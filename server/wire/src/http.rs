@@ -3,6 +3,7 @@
 
 mod answer;
 mod client;
+mod coding;
 mod head;
 mod proxy;
 mod upgrade;
@@ -11,6 +12,7 @@ pub use answer::{
     EngineError, ExceededSetting, refusal, retry_after_s, switching_protocols, whole_seconds,
 };
 pub use client::{Caller, Client, ClientKey, Forwarded, Peer, TrustedProxies, TrustedProxy};
+pub use coding::weighted;
 pub use head::{FIELDS_MAX, HEAD_BYTES_MAX, Head, Request, head, is_same_origin};
 pub use proxy::{PROXY_BYTES_MAX, Proxied, ProxyHeader, proxy_header};
 pub use upgrade::{UPGRADE_REQUIRED, Upgrade};

@@ -15,7 +15,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use throng_engine::{App, Endpoint, HandshakeRefusal};
-use throng_wire::http::{Caller, ExceededSetting, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s};
+use throng_wire::http::{
+    Caller, ExceededSetting, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s, weighted,
+};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt, service_fn};
@@ -121,7 +123,7 @@ pub(super) async fn serve<A: App>(
 fn with_identity(mut request: Request<Incoming>) -> Request<Incoming> {
     let lines = request.headers().get_all(header::ACCEPT_ENCODING).into_iter();
     let lines: Vec<String> =
-        lines.filter_map(|line| Some(line.to_str().ok()?.to_ascii_lowercase())).collect();
+        lines.filter_map(|line| line.to_str().ok().map(str::to_owned)).collect();
     let items = || lines.iter().flat_map(|line| line.split(','));
     if items().any(refuses_identity) {
         let others: Vec<&str> = items().filter(|item| !refuses_identity(item)).collect();
@@ -132,11 +134,10 @@ fn with_identity(mut request: Request<Incoming>) -> Request<Incoming> {
     request
 }
 
-/// `identity;q=0` or `*;q=0`, in lower case.
+/// `identity;q=0` or `*;q=0`.
 fn refuses_identity(item: &str) -> bool {
-    let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-    let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-    matches!(name.trim(), "identity" | "*") && weight == Some(0.0)
+    let (name, weight) = weighted(item);
+    weight == 0.0 && (name == "*" || name.eq_ignore_ascii_case("identity"))
 }
 
 /// Not a file, which has a validator, and was compressed in advance if that is worth it: a client that does
