@@ -43,10 +43,9 @@ impl Bucket {
         self.full_at = self.full_at.max(now).plus_ns(rate.cost_ns(units));
     }
 
-    /// What was taken comes back so much later.
-    #[inline]
-    pub(crate) fn delay(&mut self, ns: u64) {
-        self.full_at = self.full_at.plus_ns(ns);
+    /// A bucket of which nothing is there until then, and a unit soon after.
+    pub(crate) fn empty_until(at: Now, rate: &Rate) -> Bucket {
+        Bucket { full_at: at.plus_ns(rate.burst_ns) }
     }
 
     /// Undoes [`Bucket::take`]: so many units count as not taken.

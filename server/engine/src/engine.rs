@@ -262,8 +262,12 @@ impl Engine {
         self.pause_owing();
         effects.answers.append(&mut self.answers);
         effects.closes.append(&mut self.closes);
-        effects.resumes.append(&mut self.resumes);
+        self.hand_on_resumes(effects);
         effects.refused.append(&mut self.refused);
+    }
+
+    pub(crate) fn hand_on_resumes<A: Items>(&mut self, effects: &mut Effects<A>) {
+        effects.resumes.append(&mut self.resumes);
     }
 
     /// Fires what is due.

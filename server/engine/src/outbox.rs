@@ -33,6 +33,9 @@ use spares::Spares;
 /// become ten thousand copies.
 const SHARE_FROM_BYTES: usize = 8 * 1024;
 
+/// A buffer grows by this part of what is in it.
+const GROWTH: usize = 4;
+
 #[derive(Default)]
 struct Pending {
     parts: VecDeque<Part>,
@@ -49,6 +52,10 @@ impl Pending {
         self.bytes += bytes.len();
         self.copied += bytes.len();
         if let Some(Part::Copied(last)) = self.parts.back_mut() {
+            if last.capacity() - last.len() < bytes.len() {
+                // Not twice as much: what is not used is on no account.
+                last.reserve_exact(bytes.len().max(last.len() / GROWTH));
+            }
             last.extend_from_slice(bytes);
         } else {
             self.parts.push_back(Part::Copied(bytes.to_vec()));
@@ -306,6 +313,8 @@ impl Outbox {
             Some(Part::Copied(bytes)) => {
                 let end = frame_at(bytes, pending.sent).end;
                 bytes.truncate(end);
+                // It may be as much as the bound, of thousands of pipes that do not read.
+                bytes.shrink_to_fit();
                 end
             }
             Some(Part::Shared(bytes)) => bytes.len(),

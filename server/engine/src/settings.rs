@@ -87,16 +87,17 @@ throng_tables::settings! {
     payload_bytes_max: u32 = 16 * 1024, "bytes", 1024..=256 << 20;
     /// Bytes queued for one client; beyond it the client is closed as a slow consumer.
     outbound_bytes_max: u32 = 64 * 1024, "bytes", 4096..=1 << 30;
-    /// As `limits.work_per_s`; where a client address has more than 64 such sessions on a shard, one beyond
-    /// it waits so many times longer as there are 64.
+    /// As `limits.work_per_s`, with one more unit for every 1 KiB. All such sessions of a client address on a shard have 64 times as much, those of all
+    /// addresses 128 times; when they have used that up, each waits for what it has caused, the longer the more of them
+    /// there are.
     work_per_s: u32 = 50, "units per second", 0..=1 << 24;
-    /// Work that a session may cause at once.
+    /// Work that a session may cause at once; its client address 64 times as much, all of them 128 times.
     work_burst: u32 = 200, "units", 1..=1 << 24;
     /// Time a session has to name its user; 0: no limit, as where guests may read.
     identify_timeout_ms: u32 = 120_000, "ms", 0..=86_400_000;
     /// Bytes that all these sessions together may make the server hold; beyond it those that hold
     /// most are closed.
-    held_mib_max: u32 = 16, "MiB", 1..=1 << 20;
+    held_mib_max: u32 = 8, "MiB", 1..=1 << 20;
     /// Sessions of one client address on one shard, an IPv6 network of 64 bits being one; 0: no
     /// limit.
     sessions_per_ip_max: u32 = 4096, "sessions", 0..=1 << 24;

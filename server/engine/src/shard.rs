@@ -83,6 +83,7 @@ impl<A: App> Shard<A> {
             }
         }
         self.pump();
+        self.engine.hand_on_resumes(effects);
         self.lanes.drain_into(effects);
     }
 

@@ -3,17 +3,25 @@
 use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 const BACKLOG: i32 = 4096;
 /// How long a peer may leave bytes unacknowledged before the kernel closes the connection.
 const UNACKED_MAX: Duration = Duration::from_secs(60);
+/// What the kernel may keep of bytes that were not read, for each connection of a client whose user is not known.
+/// Left to itself it keeps megabytes of each, and slows down all connections of the machine when that is too much.
+const ANONYMOUS_RECV_BYTES: usize = 32 << 10;
+/// The same for a session whose user is known, as fast as that makes an upload over a long way.
+pub(crate) const IDENTIFIED_RECV_BYTES: usize = 1 << 20;
+/// The same for requests to the HTTP thread, where the user may be known and may upload.
+pub(crate) const HTTP_RECV_BYTES: usize = 256 << 10;
 
 /// Binds `shards` sockets that share `addr`, so that the kernel spreads connections over them. With
 /// port 0 the first one picks the port.
@@ -79,11 +87,18 @@ pub fn check_unix(path: &Path) -> io::Result<()> {
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(addr, true)?;
-    // Accepted sockets inherit both: two system calls less per connection.
+    // Accepted sockets inherit all of them: system calls less per connection.
+    socket.set_recv_buffer_size(ANONYMOUS_RECV_BYTES)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(UNACKED_MAX))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets the kernel keep more of what the peer sends and nobody has read.
+pub(crate) fn widen(stream: impl AsFd, recv_bytes: usize) {
+    // It works with less, only slower.
+    let _ = SockRef::from(&stream).set_recv_buffer_size(recv_bytes);
 }
 
 fn socket(addr: SocketAddr, shares_port: bool) -> io::Result<Socket> {
@@ -140,7 +155,12 @@ mod tests {
         let _client = std::net::TcpStream::connect(addr).expect("it listens");
         let (accepted, _) = listeners[0].accept().expect("a client waits");
         assert!(accepted.nodelay().expect("it is TCP"));
-        let timeout = socket2::SockRef::from(&accepted).tcp_user_timeout();
+        let timeout = SockRef::from(&accepted).tcp_user_timeout();
         assert_eq!(timeout.expect("it is TCP"), Some(UNACKED_MAX));
+        // The kernel keeps as much again for itself.
+        let recv_bytes = || SockRef::from(&accepted).recv_buffer_size().expect("it is TCP");
+        assert_eq!(recv_bytes(), 2 * ANONYMOUS_RECV_BYTES);
+        widen(&accepted, HTTP_RECV_BYTES);
+        assert!(recv_bytes() > 2 * ANONYMOUS_RECV_BYTES, "{}", recv_bytes());
     }
 }

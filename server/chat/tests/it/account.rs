@@ -95,54 +95,93 @@ fn a_session_beyond_its_rate_is_read_later_and_loses_nothing() {
 
 #[test]
 fn thousands_of_strangers_of_one_address_cause_no_more_work_than_some() {
+    const STRANGERS: u32 = 127;
     let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
     let mut world = World::new(1, anonymous(limits));
+    let event = r#"421["nothing"]"#;
     let acks = |world: &mut World, client| {
         world.take(client).iter().filter(|packet| packet.starts_with("431")).count()
     };
-    let clients: Vec<_> = (0..640).map(|_| world.connect(0, None)).collect();
-    let busy = &clients[..10];
-    for client in busy {
-        // Each has its burst, of which the CONNECT took one unit.
-        (0..209).for_each(|_| world.send_quietly(*client, r#"421["nothing"]"#));
+    let clients: Vec<_> = (0..STRANGERS).map(|_| world.connect(0, None)).collect();
+    let quiet = world.connect(0, None);
+    for client in &clients {
+        // One read is handled as a whole.
+        (0..250).for_each(|_| world.send_quietly(*client, event));
         world.run();
-        assert_eq!(acks(&mut world, *client), 209);
-        world.send_quietly(*client, r#"421["nothing"]"#);
+        assert_eq!(acks(&mut world, *client), 250);
+        world.send_quietly(*client, event);
     }
-    // Nine units or ten, at a tenth of 50 units a second.
-    world.advance(1_700);
-    assert!(busy.iter().all(|client| acks(&mut world, *client) == 0));
+    // One who has sent nothing yet waits for nobody: not for the seven units that are left besides its CONNECT.
+    for _ in 0..7 {
+        world.send(quiet, event);
+        assert_eq!(acks(&mut world, quiet), 1);
+    }
+    // The first had used up their own 200 units; the last owe 251, each at half of 50 a second.
+    world.advance(1_200);
+    assert_eq!(acks(&mut world, clients[0]), 1);
+    let last = clients[STRANGERS as usize - 1];
+    world.advance(8_600);
+    assert_eq!(acks(&mut world, last), 0);
     world.advance(400);
-    assert!(busy.iter().all(|client| acks(&mut world, *client) == 1));
-    // Nothing comes back while it waits: the next time it waits as long again.
-    let waits = [(); 3].map(|()| {
-        (0..30).for_each(|_| world.send_quietly(busy[0], r#"421["nothing"]"#));
-        let (mut answered, mut waited_ms) = (0, 0);
-        while answered < 30 {
-            world.advance(100);
-            waited_ms += 100;
-            answered += acks(&mut world, busy[0]);
+    assert_eq!(acks(&mut world, last), 1);
+    // All of them owe: who reconnects has what is free, and waits for what exceeds it.
+    let work = |world: &mut World| {
+        for client in &clients {
+            (0..250).for_each(|_| world.send_quietly(*client, event));
         }
-        waited_ms
-    });
-    // At first it owed one unit or none.
-    assert!(waits[1..].iter().all(|ms| (5_000..=7_000).contains(ms)), "{waits:?} ms for 30 units");
-    // One who has sent nothing yet waits for nobody.
-    world.send(clients[11], r#"421["nothing"]"#);
-    assert_eq!(acks(&mut world, clients[11]), 1);
-    // With most of them gone it waits as long as alone.
-    for client in &clients[20..] {
+        world.run();
+    };
+    work(&mut world);
+    let again = world.connect(0, None);
+    (0..20).for_each(|_| world.send_quietly(again, event));
+    world.run();
+    assert_eq!(acks(&mut world, again), 20);
+    world.send_quietly(again, event);
+    world.advance(1_200);
+    assert_eq!(acks(&mut world, again), 0);
+    world.advance(200);
+    assert_eq!(acks(&mut world, again), 1, "21 units at a third of 50 a second");
+    // With all of them gone, and what they owe paid for, it has its own rate.
+    for client in &clients {
         world.close(*client, PipeEnd::Eof);
     }
-    world.advance(10_000);
-    (0..210).for_each(|_| world.send_quietly(clients[0], r#"421["nothing"]"#));
+    world.advance(30_000);
+    let alone = world.connect(0, None);
+    (0..210).for_each(|_| world.send_quietly(alone, event));
     world.run();
-    assert_eq!(acks(&mut world, clients[0]), 210);
-    world.send_quietly(clients[0], r#"421["nothing"]"#);
+    assert_eq!(acks(&mut world, alone), 210);
+    world.send_quietly(alone, event);
     world.advance(100);
-    assert_eq!(acks(&mut world, clients[0]), 0);
+    assert_eq!(acks(&mut world, alone), 0);
     world.advance(200);
-    assert_eq!(acks(&mut world, clients[0]), 1);
+    assert_eq!(acks(&mut world, alone), 1);
+}
+
+#[test]
+fn who_reconnects_again_and_again_gains_nothing() {
+    let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let event = r#"421["nothing"]"#;
+    // Units that a session causes before it is read later.
+    let units = |world: &mut World| {
+        let client = world.connect(0, None);
+        let mut units = 1;
+        loop {
+            world.send(client, event);
+            if !world.take(client).iter().any(|packet| packet.starts_with("431")) {
+                world.close(client, PipeEnd::Eof);
+                return units;
+            }
+            units += 1;
+        }
+    };
+    let caused: Vec<u32> = (0..70).map(|_| units(&mut world)).collect();
+    assert!(caused[..63].iter().all(|units| *units == 201), "{caused:?}");
+    assert!(caused[64..].iter().all(|units| *units == 9), "{caused:?}");
+    // At 64 times 50 units a second.
+    world.advance(1_000);
+    let caused: u32 = (0..20).map(|_| units(&mut world)).sum();
+    assert!((3_000..3_400).contains(&caused), "{caused}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(super) owner: Option<Owner>,
     /// The work that the session may cause, unless its owner has one for all of theirs.
     pub(super) work: Bucket,
+    /// Units of work since it last waited, while its client address owes.
+    pub(super) unpaid: u32,
 }
 
 impl Account {
@@ -32,6 +34,7 @@ impl Account {
             identify_by,
             owner: None,
             work: Bucket::default(),
+            unpaid: 0,
         }
     }
 

@@ -106,10 +106,11 @@ impl Engine {
         *held = HeldBytes { inbound: held.inbound + inbound, polled: held.polled + polled };
         if trust == Trust::Identified {
             let address = self.live_mut(id).address.take();
-            self.addresses.remove(address.expect("a session whose user is not known is counted"));
+            let address = address.expect("a session whose user is not known is counted");
+            self.addresses.remove(address, self.now);
         } else if old == Trust::Identified {
             // Who has logged out is a stranger like any other.
-            let address = self.addresses.add(self.live(id).peer);
+            let address = self.addresses.add(self.live(id).peer, self.now);
             self.live_mut(id).address = Some(address);
         }
         if let Some(owner) = owner {
@@ -121,6 +122,7 @@ impl Engine {
         if let Some(pipe) = pipe {
             self.outbox.set_class(pipe, trust.class());
             if trust == Trust::Identified {
+                self.resumes.push(pipe);
                 self.resume(pipe);
             }
         }

@@ -31,7 +31,7 @@ impl Engine {
             self.leave_owner(owner);
         }
         if let Some(address) = address {
-            self.addresses.remove(address);
+            self.addresses.remove(address, self.now);
         }
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::Limit) {
             self.counters.evictions += 1;

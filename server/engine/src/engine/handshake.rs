@@ -190,9 +190,12 @@ impl Engine {
             true => (Trust::Anonymous, self.identify_by()),
             false => (Trust::Identified, Now(u64::MAX)),
         };
-        let address = self.traits.identifies.then(|| self.addresses.add(request.peer));
+        let address = self.traits.identifies.then(|| self.addresses.add(request.peer, now));
         if let Carrier::Pipe(pipe) = &carrier {
             self.outbox.set_class(*pipe, trust.class());
+            if trust == Trust::Identified {
+                self.resumes.push(*pipe);
+            }
         }
         let id = self.insert(|id, sid_random| Session {
             id,

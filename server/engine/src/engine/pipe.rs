@@ -359,6 +359,9 @@ impl Engine {
         counters.upgrades += 1;
         self.counters = counters;
         self.outbox.set_class(pipe, trust.class());
+        if trust == Trust::Identified {
+            self.resumes.push(pipe);
+        }
         if let Carrier::Polling(mut polling) = carrier {
             self.held_mut(trust).polled -= polling.bytes;
             self.move_from_body(id, &mut polling);

@@ -1,9 +1,11 @@
 //! What a session, or all sessions of one owner, may make their shard do: a rate of work, beyond which they are
 //! read later.
 
+use super::addresses::AddressRates;
 use super::pipe::Role;
 use super::trust::Trust;
 use super::{CloseReason, Engine};
+use crate::bucket::Bucket;
 use crate::canary::{Canary, is_armed};
 use crate::ids::{PipeId, SessionId};
 use crate::now::Now;
@@ -13,25 +15,30 @@ use crate::timers::Timer;
 
 /// Bytes of input that make one more unit of work.
 const BYTES_PER_UNIT: usize = 4096;
+/// The same where the user is not known: they cost as many reads and answers as the smallest packets.
+const ANONYMOUS_BYTES_PER_UNIT: usize = 1024;
 /// What a frame of an unfinished message costs, in bytes: decoding a header takes as long as some bytes.
 const FRAGMENT_BYTES: usize = 64;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
-/// As many anonymous sessions of one client address have their full rate; where there are more, each waits longer.
-const FULL_RATES_PER_ADDRESS: u32 = 64;
+/// What a session may cause although its client address, or all of them, owe: enough to connect and to say who it is.
+const FREE_UNITS: u32 = 8;
 
 /// How fast a session may cause work. `None` is no limit.
 pub(super) struct WorkRates {
     anonymous: Option<Rate>,
     identified: Option<Rate>,
+    /// Many anonymous sessions together.
+    addresses: Option<AddressRates>,
 }
 
 impl WorkRates {
     pub(super) fn new(settings: &Settings) -> WorkRates {
-        let anonymous = &settings.anonymous;
+        let (per_s, burst) = (settings.anonymous.work_per_s, settings.anonymous.work_burst);
         WorkRates {
-            anonymous: Rate::per_second(anonymous.work_per_s, anonymous.work_burst),
+            anonymous: Rate::per_second(per_s, burst),
             identified: Rate::per_second(settings.work_per_s, settings.work_burst),
+            addresses: AddressRates::new(per_s, burst),
         }
     }
 
@@ -43,8 +50,16 @@ impl WorkRates {
     }
 }
 
+fn bytes_per_unit(trust: Trust) -> usize {
+    match trust {
+        Trust::Anonymous | Trust::Claimed => ANONYMOUS_BYTES_PER_UNIT,
+        Trust::Identified => BYTES_PER_UNIT,
+    }
+}
+
 impl Engine {
-    /// Books work: one unit for each packet of the client, and one more for every 4 KiB, whether they
+    /// Books work: one unit for each packet of the client, and one more for every 4 KiB, or 1 KiB
+    /// where the user is not known, whether they
     /// became a packet or not. A session that has used up its rate, or its owner's, is read later; one far
     /// beyond it is ended.
     pub(super) fn charge(&mut self, id: SessionId, units: u32) {
@@ -58,16 +73,29 @@ impl Engine {
         };
         work.charge(&rate, now, units.into());
         let read_at = work.open_at(&rate);
+        let is_late = self.charge_address(id, units);
         if read_at > now.plus_ms(DEBT_MS_MAX) {
             self.end(id, CloseReason::Limit);
-        } else if read_at > now && self.owing.last() != Some(&id) {
+        } else if (is_late || read_at > now) && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }
+    }
+
+    /// Whether the session must wait because its client address, or all of them, owe.
+    fn charge_address(&mut self, id: SessionId, units: u32) -> bool {
+        let Some(rates) = &self.work_rates.addresses else { return false }; // There is no limit.
+        let Some(address) = self.live(id).address else { return false }; // Its user is known, or need not be.
+        self.addresses.charge(address, rates, self.now, units);
+        let owes = self.addresses.shares(address, rates, self.now) > 0;
+        let unpaid = &mut self.live_mut(id).account.unpaid;
+        *unpaid = if owes { *unpaid + units } else { 0 };
+        *unpaid > FREE_UNITS
     }
 
     /// Books what came, whether it became a message or not.
     pub(super) fn charge_read(&mut self, pipe: PipeId, came: usize, messages: usize) {
         let Role::Session(id) = self.role(pipe) else { return };
+        let per_unit = bytes_per_unit(self.live(id).trust());
         let entry = self.pipe_mut(pipe).expect("a session's pipe is open");
         let fragments = entry.decoder.fragments();
         // Fewer than before are those of another message.
@@ -75,15 +103,16 @@ impl Engine {
         entry.charged_fragments = fragments;
         let bytes = entry.uncharged_bytes + came + new as usize * FRAGMENT_BYTES;
         // The unit of a message pays for so many bytes of it.
-        let bytes = bytes - bytes.min(messages * BYTES_PER_UNIT);
-        entry.uncharged_bytes = bytes % BYTES_PER_UNIT;
-        if let Ok(units @ 1..) = u32::try_from(bytes / BYTES_PER_UNIT) {
+        let bytes = bytes - bytes.min(messages * per_unit);
+        entry.uncharged_bytes = bytes % per_unit;
+        if let Ok(units @ 1..) = u32::try_from(bytes / per_unit) {
             self.charge(id, units);
         }
     }
 
     pub(super) fn charge_packet(&mut self, id: SessionId, bytes: usize) {
-        let units = 1 + bytes / BYTES_PER_UNIT;
+        let Some(session) = self.session(id) else { return }; // What it sent before has ended it.
+        let units = 1 + bytes / bytes_per_unit(session.trust());
         self.charge(id, u32::try_from(units).expect("a packet is bounded"));
     }
 
@@ -97,35 +126,44 @@ impl Engine {
         (read_at > self.now).then_some(read_at)
     }
 
-    /// When a session that has just used up its rate may be read again. With many strangers of one address each
-    /// waits longer, and gains nothing meanwhile: they cause no more work by opening thousands of sessions, and
-    /// each of them still has its burst.
+    /// When a session that has just used up its rate, or that of many, may be read again.
+    ///
+    /// Where they owe together, each session waits for what it has caused itself, the longer the more of them there
+    /// are, and gains nothing meanwhile. Thousands of strangers cause no more work than some, also when they
+    /// reconnect; and one that has sent little waits for none of them.
     pub(super) fn wait_for_rate(&mut self, id: SessionId) -> Option<Now> {
-        let paid_at = self.paid_later(id)?;
-        let Some(address) = self.live(id).address else { return Some(paid_at) };
-        let more = self.addresses.sessions(address).div_ceil(FULL_RATES_PER_ADDRESS) - 1;
-        let extra_ns = paid_at.since(self.now).saturating_mul(more.into());
-        self.live_mut(id).account.work.delay(extra_ns);
-        Some(paid_at.plus_ns(extra_ns))
+        let paid_at = self.paid_later(id);
+        let session = self.session(id)?;
+        let (unpaid, trust) = (session.account.unpaid, session.account.trust);
+        let (Some(address), true) = (session.address, unpaid > FREE_UNITS) else { return paid_at };
+        let rate = self.work_rates.of(trust).expect("work is booked only where there is a rate");
+        let rates = self.work_rates.addresses.as_ref().expect("it owes, so there is a rate");
+        let shares = self.addresses.shares(address, rates, self.now).max(1);
+        let share_ns = rate.cost_ns(unpaid.into()).saturating_mul(shares.into());
+        let paid_at = self.now.plus_ns(share_ns).max(paid_at.unwrap_or(self.now));
+        let empty = Bucket::empty_until(paid_at, rate);
+        let account = &mut self.live_mut(id).account;
+        account.work = empty;
+        account.unpaid = 0;
+        Some(paid_at)
     }
 
     /// Stops reading the sessions that have used up their rate in this turn.
     pub(super) fn pause_owing(&mut self) {
         for id in std::mem::take(&mut self.owing) {
-            if self.paid_later(id).is_none() {
-                continue; // It ended, or is known now.
+            let Some(session) = self.session(id) else { continue }; // It ended.
+            let Some(pipe) = session.pipe() else { continue }; // Its POST is answered later.
+            if self.is_paused(pipe) {
+                continue;
             }
-            let Some(pipe) = self.live(id).pipe() else { continue }; // Its POST is answered later.
-            if !self.is_paused(pipe) {
-                let paid_at = self.wait_for_rate(id).expect("it was looked at above");
-                // Meanwhile the client cannot finish anything.
-                let pause_ns = paid_at.since(self.now);
-                let account = &mut self.live_mut(id).account;
-                account.finish_by = account.finish_by.plus_ns(pause_ns);
-                self.set_paused(pipe, true);
-                self.counters.reads_paused += 1;
-                self.timers.schedule(paid_at, Timer::Resume(pipe));
-            }
+            let Some(paid_at) = self.wait_for_rate(id) else { continue }; // It is known now.
+            // Meanwhile the client cannot finish anything.
+            let pause_ns = paid_at.since(self.now);
+            let account = &mut self.live_mut(id).account;
+            account.finish_by = account.finish_by.plus_ns(pause_ns);
+            self.set_paused(pipe, true);
+            self.counters.reads_paused += 1;
+            self.timers.schedule(paid_at, Timer::Resume(pipe));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use throng_engine::{App, PipeEnd};
+use throng_engine::App;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::turn::Worker;
@@ -38,11 +38,10 @@ impl<A: App> Worker<A> {
             }
         }
         let closes = std::mem::take(&mut self.effects.closes);
-        for pipe in closes {
-            self.end_later(pipe, PipeEnd::Failed);
-        }
+        self.to_close.extend(closes);
         let resumes = std::mem::take(&mut self.effects.resumes);
         for pipe in resumes {
+            self.regroup(pipe);
             self.watch(pipe, |interest| interest.is_read = true);
         }
         if !self.effects.changes.is_empty() {

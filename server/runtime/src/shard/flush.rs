@@ -3,8 +3,9 @@
 //! A send costs about as much as the bytes of fifty messages, so all pipes that have bytes are sent to
 //! in a round, and each send takes everything that was queued until then. Between the sends of a large
 //! room the shard goes on receiving: what comes then leaves with the rest of the round instead of
-//! waiting for its end.
+//! waiting for its end. Pipes whose users are not known have a round, and a share of each turn, of their own.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
@@ -12,8 +13,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
 use throng_engine::{App, Flushed, PipeEnd, PipeId};
 
-use super::readiness::Interest;
+use super::read::ANONYMOUS_NS_PER_TURN;
+use super::readiness::{Group, Interest};
 use super::turn::Worker;
+use crate::listen::{IDENTIFIED_RECV_BYTES, widen};
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
@@ -25,6 +28,9 @@ const SENDING_NS_MIN: u64 = 250_000;
 /// Sends between two looks at the clock.
 const SENDS_PER_LOOK: u32 = 16;
 
+/// How long a turn closes pipes.
+const CLOSING_NS_PER_TURN: u64 = 500_000;
+
 /// How long a peer may take to close a connection whose sending side is shut.
 const PEER_CLOSE_MS: u64 = 1_000;
 /// What a peer may send meanwhile.
@@ -34,16 +40,34 @@ impl<A: App> Worker<A> {
     /// Closes connections that the peer has not closed in time.
     pub(super) fn end_overdue_closing(&mut self) {
         while let Some((_, pipe)) = self.closing.pop_front_if(|(due, _)| *due <= self.now) {
+            self.to_close.push_back(pipe);
+        }
+    }
+
+    /// Closes some of the pipes that are to be closed; the others wait for the next turn.
+    pub(super) fn close_some(&mut self) {
+        let begun = self.config.clock.now();
+        while let Some(pipe) = self.to_close.pop_front() {
             self.end_later(pipe, PipeEnd::Failed);
+            if self.config.clock.now().since(begun) >= CLOSING_NS_PER_TURN {
+                return;
+            }
         }
     }
 
     /// Sends to pipes that have bytes, unless they wait for more (`flush_linger_us`). What does not
     /// fit this turn is sent in the next one.
     pub(super) fn flush(&mut self) {
-        let was_empty = self.dirty.is_empty();
-        self.shard.outbox().take_dirty(&mut self.dirty);
-        if self.dirty.is_empty() {
+        let was_empty = !self.has_dirty();
+        let mut dirty = std::mem::take(&mut self.newly_dirty);
+        self.shard.outbox().take_dirty(&mut dirty);
+        for pipe in dirty.drain(..) {
+            // One that has ended since is met again when its turn comes.
+            let group = self.connections.pipe(pipe).map_or(Group::Anonymous, |open| open.group);
+            self.dirty_of(group).push_back(pipe);
+        }
+        self.newly_dirty = dirty;
+        if !self.has_dirty() {
             return;
         }
         if was_empty && self.config.tuning.flush_linger_us > 0 {
@@ -54,10 +78,27 @@ impl<A: App> Worker<A> {
             return;
         }
         self.flush_at = None;
+        let so_far = self.config.clock.now().since(self.now);
+        self.flush_round(Group::Identified, (so_far * SENDING_SHARE).max(SENDING_NS_MIN));
+        self.flush_round(Group::Anonymous, ANONYMOUS_NS_PER_TURN);
+    }
+
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.dirty_anonymous.is_empty()
+    }
+
+    fn dirty_of(&mut self, group: Group) -> &mut VecDeque<PipeId> {
+        match group {
+            Group::Identified => &mut self.dirty,
+            Group::Anonymous => &mut self.dirty_anonymous,
+        }
+    }
+
+    /// Sends for about so long, unless the round is over before.
+    fn flush_round(&mut self, group: Group, most_ns: u64) {
         let begun = self.config.clock.now();
-        let most_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
         for sends in 1_u32.. {
-            let Some(pipe) = self.dirty.pop_front() else { return }; // The round is over.
+            let Some(pipe) = self.dirty_of(group).pop_front() else { return }; // The round is over.
             self.flush_pipe(pipe);
             if sends.is_multiple_of(SENDS_PER_LOOK)
                 && self.config.clock.now().since(begun) >= most_ns
@@ -127,7 +168,25 @@ impl<A: App> Worker<A> {
         if open.interest == old {
             return;
         }
-        if let Err(error) = self.readiness.watch(&open.stream, pipe, open.interest) {
+        if let Err(error) = self.readiness.watch(&open.stream, pipe, open.interest, open.group) {
+            tracing::warn!(%error, "a pipe could not be watched");
+            self.end_later(pipe, PipeEnd::Failed);
+        }
+    }
+
+    /// Watches a pipe among those whose users are known, or among the others.
+    pub(super) fn regroup(&mut self, pipe: PipeId) {
+        let group =
+            if self.shard.is_identified(pipe) { Group::Identified } else { Group::Anonymous };
+        let Some(open) = self.connections.pipe_mut(pipe) else { return }; // It ended in this turn.
+        if open.group == group {
+            return;
+        }
+        open.group = group;
+        if group == Group::Identified {
+            widen(&open.stream, IDENTIFIED_RECV_BYTES);
+        }
+        if let Err(error) = self.readiness.regroup(&open.stream, pipe, open.interest, group) {
             tracing::warn!(%error, "a pipe could not be watched");
             self.end_later(pipe, PipeEnd::Failed);
         }

@@ -13,9 +13,10 @@ use throng_wire::http::{
 
 use super::awaited_head::AwaitedHead;
 use super::connections::Connections;
-use super::readiness::{Readiness, Source};
+use super::readiness::Readiness;
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
+use crate::listen::{HTTP_RECV_BYTES, widen};
 use crate::policy::{Fields, HttpPolicy, TOO_MANY_CONNECTIONS};
 
 /// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
@@ -149,6 +150,7 @@ impl<A: App> Worker<A> {
         let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.connections, &self.readiness, pipe);
         self.counters.connections_handed_over += 1;
+        widen(&stream, HTTP_RECV_BYTES);
         slot.send(Handover { stream, prefix, peer, permit });
     }
 
@@ -204,7 +206,7 @@ impl<A: App> Worker<A> {
         if head.is_watched {
             return true;
         }
-        match self.readiness.add(&head.stream, Source::Pipe(pipe)) {
+        match self.readiness.add_pipe(&head.stream, pipe) {
             Ok(()) => head.is_watched = true,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be watched");

@@ -4,7 +4,6 @@ use throng_engine::{App, HandshakeRefusal, Input, ShardId};
 use throng_wire::http::Peer;
 
 use super::pipe::Pipe;
-use super::readiness::Source;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
 
@@ -94,7 +93,7 @@ impl<A: App> Worker<A> {
         let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
         let pipe = self.connections.insert_pipe(Pipe::new(stream, permit));
         let open = self.connections.pipe(pipe).expect("it was inserted above");
-        if let Err(error) = self.readiness.add(&open.stream, Source::Pipe(pipe)) {
+        if let Err(error) = self.readiness.add_pipe(&open.stream, pipe) {
             tracing::warn!(%error, "an upgraded connection could not be watched");
             self.connections.take_pipe(pipe);
             return self.connections.release(pipe);

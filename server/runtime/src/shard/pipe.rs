@@ -2,13 +2,15 @@
 
 use std::net::TcpStream;
 
-use super::readiness::Interest;
+use super::readiness::{Group, Interest};
 use crate::limiter::Permit;
 
 /// A connection that has become a WebSocket.
 pub(super) struct Pipe {
     pub(super) stream: TcpStream,
     pub(super) interest: Interest,
+    /// Which set it is watched in.
+    pub(super) group: Group,
     /// Its sending side is shut: so many more bytes are read and dropped.
     pub(super) dropped_max: Option<usize>,
     /// Given back when the stream is closed.
@@ -17,6 +19,12 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) fn new(stream: TcpStream, permit: Permit) -> Pipe {
-        Pipe { stream, interest: Interest::READ, dropped_max: None, _permit: permit }
+        Pipe {
+            stream,
+            interest: Interest::READ,
+            group: Group::Anonymous,
+            dropped_max: None,
+            _permit: permit,
+        }
     }
 }

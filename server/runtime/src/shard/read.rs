@@ -8,31 +8,24 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use throng_engine::{App, Input, PipeEnd, PipeId};
+use throng_engine::{App, Input, Now, PipeEnd, PipeId};
 
 use super::turn::Worker;
 
 /// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 /// Bytes read at once from a pipe whose user is not known.
-const ANONYMOUS_READ_BYTES: usize = 16 * 1024;
-/// Share of a turn for such pipes.
-const ANONYMOUS_NS_PER_TURN: u64 = 1_000_000;
-/// Pipes read between two looks at the clock.
-const READS_PER_LOOK: usize = 8;
+const ANONYMOUS_READ_BYTES: usize = 4 * 1024;
+/// So many of them are read in any turn.
+const ANONYMOUS_READS_MIN: usize = 2;
+/// Share of a turn for reading such pipes, and as much again for sending to them.
+pub(super) const ANONYMOUS_NS_PER_TURN: u64 = 500_000;
 
 impl<A: App> Worker<A> {
     /// Reads each ready pipe once, up to the bounds of a turn. A pipe with more to read is reported
     /// again, and so is one that was not read.
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
-        // A head may be read again at once, after an interruption: in the next turn.
-        for pipe in std::mem::take(&mut self.new_heads) {
-            // It may have been dropped since: its time was over, or the server is stopping.
-            if self.connections.is_head(pipe) {
-                self.read_head(pipe);
-            }
-        }
         let mut known = std::mem::take(&mut self.identified);
         for pipe in known.drain(..) {
             if self.read_bytes >= READ_BYTES_PER_TURN {
@@ -42,10 +35,21 @@ impl<A: App> Worker<A> {
         }
         self.identified = known;
         let begun = self.config.clock.now();
+        // A head may be read again at once, after an interruption: in the next turn.
+        for _ in 0..self.new_heads.len() {
+            let Some(pipe) = self.new_heads.pop_front() else { break };
+            // It may have been dropped since: its time was over, or the server is stopping.
+            if self.connections.is_head(pipe) {
+                self.read_head(pipe);
+            }
+            if self.is_share_over(begun) {
+                break;
+            }
+        }
         let mut anonymous = std::mem::take(&mut self.anonymous);
         for (index, pipe) in anonymous.drain(..).enumerate() {
-            let is_look = index > 0 && index.is_multiple_of(READS_PER_LOOK);
-            if is_look && self.config.clock.now().since(begun) >= ANONYMOUS_NS_PER_TURN {
+            // Some, also when the share went to new connections.
+            if index >= ANONYMOUS_READS_MIN && self.is_share_over(begun) {
                 break;
             }
             if self.connections.is_head(pipe) {
@@ -55,6 +59,10 @@ impl<A: App> Worker<A> {
             }
         }
         self.anonymous = anonymous;
+    }
+
+    fn is_share_over(&self, begun: Now) -> bool {
+        self.config.clock.now().since(begun) >= ANONYMOUS_NS_PER_TURN
     }
 
     /// Reads at most `most` bytes.

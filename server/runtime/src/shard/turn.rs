@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::alarm::Alarm;
 use super::connections::Connections;
-use super::readiness::{Readiness, Source};
+use super::readiness::{Group, Readiness, Source};
 use super::{Plan, ShardConfig};
 use crate::clock::unix_ms;
 use crate::link::ShardChannels;
@@ -39,10 +39,16 @@ pub(super) struct Worker<A: App> {
     pub(super) identified: Vec<PipeId>,
     /// Other pipes to read in this turn.
     pub(super) anonymous: Vec<PipeId>,
+    /// Pipes that are to be closed, in their order: the kernel takes its time for each that was not read.
+    pub(super) to_close: VecDeque<PipeId>,
     /// Pipes closed since the last turn; the engine learns of them in the next one.
     pub(super) ended_pipes: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
     pub(super) dirty: VecDeque<PipeId>,
+    /// Those whose users are not known.
+    pub(super) dirty_anonymous: VecDeque<PipeId>,
+    /// Pipes that have bytes since the last flush; between two of them only its memory.
+    pub(super) newly_dirty: Vec<PipeId>,
     /// Pipes whose sending side is shut, and when to close them.
     pub(super) closing: VecDeque<(Now, PipeId)>,
     pub(super) flush_at: Option<Now>,
@@ -98,8 +104,11 @@ impl<A: App> Worker<A> {
             new_heads: VecDeque::new(),
             identified: Vec::new(),
             anonymous: Vec::new(),
+            to_close: VecDeque::new(),
             ended_pipes: Vec::new(),
             dirty: VecDeque::new(),
+            dirty_anonymous: VecDeque::new(),
+            newly_dirty: Vec::new(),
             closing: VecDeque::new(),
             flush_at: None,
             buffer: vec![0; plan.config.tuning.read_bytes_max].into(),
@@ -146,6 +155,7 @@ impl<A: App> Worker<A> {
         self.shard.settle(&mut self.effects);
 
         self.apply();
+        self.close_some();
         self.flush();
         self.publish();
     }
@@ -154,12 +164,13 @@ impl<A: App> Worker<A> {
         if !self.readiness.look() {
             return;
         }
-        let mut broken = Vec::new();
+        let (mut broken, mut regrouped) = (Vec::new(), Vec::new());
         for ready in self.readiness.take() {
             match ready.source {
                 Source::Listener => self.is_accept_ready = true,
                 Source::Bell => self.lane_ends.bell.clear(),
                 Source::Alarm => self.alarm.clear(),
+                Source::Anonymous => {} // What is ready in it was found too.
                 Source::Pipe(pipe) => {
                     if ready.is_writable {
                         self.shard.outbox().writable(pipe);
@@ -167,13 +178,20 @@ impl<A: App> Worker<A> {
                     if ready.is_broken {
                         broken.push(pipe);
                     }
-                    if ready.is_readable && self.shard.is_identified(pipe) {
+                    let is_identified = self.shard.is_identified(pipe);
+                    if is_identified != (ready.group == Group::Identified) {
+                        regrouped.push(pipe);
+                    }
+                    if ready.is_readable && is_identified {
                         self.identified.push(pipe);
                     } else if ready.is_readable {
                         self.anonymous.push(pipe);
                     }
                 }
             }
+        }
+        for pipe in regrouped {
+            self.regroup(pipe);
         }
         for pipe in broken {
             self.note_broken(pipe);
@@ -204,8 +222,9 @@ impl<A: App> Worker<A> {
     async fn park(&mut self) {
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
         let has_work = !self.new_heads.is_empty()
-            || (!self.dirty.is_empty() && self.flush_at.is_none())
+            || (self.has_dirty() && self.flush_at.is_none())
             || !self.ended_pipes.is_empty()
+            || !self.to_close.is_empty()
             || self.is_ending
             || (can_accept && self.listener.is_some());
         // A busy shard does not park, so its peers make no system call to wake it.
