@@ -80,7 +80,8 @@ fn file_of(profile: &str, file: &str, environment: &[(&str, &str)]) -> Outcome<C
     let artifacts = target().join("artifacts");
     fs::create_dir_all(&artifacts)?;
     let xml = artifacts.join(format!("e2e-{file}.xml"));
-    let mut node = command("node", &["--test", "--test-timeout=600000"], DIR);
+    // What a failed test has left behind must not keep the file from ending.
+    let mut node = command("node", &["--test", "--test-timeout=600000", "--test-force-exit"], DIR);
     node.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
     node.arg("--test-reporter=junit").arg(format!("--test-reporter-destination={}", xml.display()));
     node.arg(file);

@@ -66,6 +66,7 @@ impl Config {
         self.chat.engine.work_per_s = 0;
         self.chat.engine.anonymous.work_per_s = 0;
         self.chat.engine.anonymous.sessions_per_ip_max = 0;
+        self.chat.engine.anonymous.polling_sessions_max = 0;
         self.chat.engine.anonymous.identify_timeout_ms = 0;
         self.chat.publish_per_s = 0;
         self.chat.join_per_s = 0;

@@ -183,7 +183,7 @@ fn check_config_refuses_addresses_that_the_server_cannot_bind() {
 
 #[test]
 fn check_config_warns_where_the_limit_of_open_files_bounds_the_connections() {
-    for (files, is_warned) in [(1024, true), (4096, false)] {
+    for (files, is_warned) in [(1024, true), (8192, false)] {
         let output = Program::Prlimit
             .command()
             .arg(format!("--nofile={files}:{files}"))
@@ -194,7 +194,7 @@ fn check_config_warns_where_the_limit_of_open_files_bounds_the_connections() {
             .expect("there is a shell");
         let says = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{says}");
-        assert_eq!(says.contains("the limit of open files, 1024, leaves 512"), is_warned, "{says}");
+        assert_eq!(says.contains("the limit of open files, 1024, leaves 342"), is_warned, "{says}");
         assert_eq!(says.contains("LimitNOFILE"), is_warned, "{says}");
     }
 }

@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { fillDisk, forbidWrites, makeReadOnly, onSmallDisk, playAlone, runOnDiskOf, stopThread } from './support/alone.mjs';
 import { Api } from './support/api.mjs';
 import { Postgres } from './support/databases.mjs';
+import { endAll, stops } from './support/end.mjs';
 import { play } from './support/fault.mjs';
 import { LEASE_MS, nodeConfig, Person, startNode } from './support/nodes.mjs';
 import { Proxy } from './support/proxy.mjs';
@@ -47,12 +48,7 @@ function arrangement({ config, args, makeDatabases, isEphemeral } = {}) {
       them.nodes.push(await startNode({ redis: proxy.url, database, config, args }));
     }
   });
-  after(async () => {
-    for (const node of them.nodes) await node.stop();
-    for (const proxy of them.proxies) await proxy.stop();
-    await them.redis?.stop();
-    for (const work of them.afterwards) await work();
-  });
+  after(() => endAll(...stops([...them.nodes, ...them.proxies, them.redis]), ...them.afterwards));
   /** A scene of this arrangement; its people are gone afterwards. */
   them.fault = (name, plan) => test(name, { timeout: 90_000 }, async () => {
     const scene = await Scene.set(them.nodes, (...words) => them.redis.lines(...words), { isEphemeral });
@@ -399,8 +395,7 @@ describe('redis in other arrangements', () => {
       } finally {
         await scene?.quiet?.();
         scene?.close();
-        for (const node of nodes) await node.stop();
-        await them.stop();
+        await endAll(...stops([...nodes, them]));
       }
     });
   }

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 
 import { Api } from './support/api.mjs';
 import { MariaDb, Postgres } from './support/databases.mjs';
+import { endAll, stops } from './support/end.mjs';
 import { Person, startNode } from './support/nodes.mjs';
 import { eventually } from './support/server.mjs';
 import { Redis } from './support/services.mjs';
@@ -31,7 +32,7 @@ describe('two nodes that start at the same moment are one server', () => {
         one.close();
         two.close();
       } finally {
-        for (const node of nodes) await node.stop();
+        await endAll(...stops(nodes));
       }
     });
   }

@@ -70,6 +70,11 @@ impl LogWriter {
         self.q = vec![0; partitions];
     }
 
+    /// Whether this node has had an incarnation.
+    pub fn has_begun(&self) -> bool {
+        !self.q.is_empty()
+    }
+
     /// Messages of a room were stored. `is_possible`: entries can be appended now.
     pub fn messages_committed(
         &mut self,

@@ -17,6 +17,8 @@ throng_tables::metrics! {
     Gauge bodies "bodies": "Bodies of long-polling POSTs that are arriving.";
     Counter bodies_too_slow "bodies": "Bodies of long-polling POSTs that did not arrive in time.";
     Counter sessions_over_budget "sessions": "Sessions ended because all together held too many bytes.";
+    Counter polling_displaced "sessions": "Sessions on long-polling whose users were not known, ended because \
+        limits.anonymous.polling_sessions_max others came after them.";
     Counter late_turns "turns": "Turns that came more than a second after a deadline.";
     Counter evictions "sessions": "Sessions closed because they exceeded a limit.";
 

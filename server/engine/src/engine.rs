@@ -11,6 +11,7 @@
 
 mod account;
 mod addresses;
+mod anonymous_polling;
 mod bodies;
 mod booking;
 mod check;
@@ -32,6 +33,7 @@ mod shard_budgets;
 mod trust;
 mod work;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
@@ -99,7 +101,7 @@ pub struct Engine {
     pipes: Vec<Pipe>,
     timers: Timers,
     random: ChaCha12Rng,
-    session_events: std::collections::VecDeque<SessionEvent>,
+    session_events: VecDeque<SessionEvent>,
     /// Polling sessions whose parked poll may be answerable.
     ready_polls: Vec<SessionId>,
     /// The session of each last poll, parked or answered.
@@ -113,6 +115,8 @@ pub struct Engine {
     held_anonymous: HeldBytes,
     held_identified: HeldBytes,
     addresses: Addresses,
+    /// In the order in which they came.
+    anonymous_polling: VecDeque<SessionId>,
     owners: Owners,
     traits: Traits,
     answers: Vec<(PollId, Answer)>,
@@ -154,7 +158,7 @@ impl Engine {
             pipes: Vec::new(),
             timers: Timers::default(),
             random: ChaCha12Rng::from_seed(seed.random),
-            session_events: std::collections::VecDeque::new(),
+            session_events: VecDeque::new(),
             ready_polls: Vec::new(),
             polls: std::collections::BTreeMap::new(),
             bodies: std::collections::BTreeMap::new(),
@@ -162,6 +166,7 @@ impl Engine {
             held_anonymous: HeldBytes::default(),
             held_identified: HeldBytes::default(),
             addresses: Addresses::default(),
+            anonymous_polling: VecDeque::new(),
             owners: Owners::default(),
             answers: Vec::new(),
             closes: Vec::new(),

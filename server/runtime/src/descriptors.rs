@@ -5,20 +5,23 @@ use std::fmt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors reserved for the database, files, connections that linger and the server's own needs;
-/// half of all if there are fewer than twice as many.
-const RESERVED: u64 = 2048;
+/// Descriptors reserved, in equal parts, for connections that linger, for files that are sent to clients that do not
+/// read them, and for the database, files that are written and the server's own needs; two thirds of all at most.
+const RESERVED: u64 = 3072;
 /// Connections that linger at once, where there are descriptors for so many.
 const LINGERING_MAX: u32 = 1024;
 
 /// How many connections may be open, and what says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionBound {
-    /// `limits.connections_max`.
+    /// `limits.connections_max`, or how many the admin address has.
     pub configured: u32,
+    /// What that is, for the log.
+    setting: &'static str,
     /// The limit of open files, where it leaves fewer.
     pub open_files: Option<u64>,
-    /// Connections that may linger besides: at most half of the descriptors that are reserved for everything else.
+    /// Connections that may linger besides, and as many others that may be idle with a file: a third of what is
+    /// reserved at most.
     pub lingering: u32,
 }
 
@@ -27,16 +30,22 @@ impl ConnectionBound {
     fn new(configured: u32, open_files: Option<u64>) -> ConnectionBound {
         let connections = open_files.map_or(configured, |files| left_by(files).min(configured));
         let spare = open_files.map(|files| files - files.min(connections.into()));
-        let lingering = spare.map_or(LINGERING_MAX, |spare| at_most(LINGERING_MAX, spare / 2));
+        let lingering = spare.map_or(LINGERING_MAX, |spare| at_most(LINGERING_MAX, spare / 3));
         let open_files = open_files.filter(|files| left_by(*files) < configured);
-        ConnectionBound { configured, open_files, lingering }
+        ConnectionBound { configured, setting: "limits.connections_max", open_files, lingering }
+    }
+
+    /// Of the admin address, which has its own.
+    pub(crate) fn of_admin(connections: u32) -> ConnectionBound {
+        let setting = "the number of connections to the admin address";
+        ConnectionBound { setting, ..ConnectionBound::from(connections) }
     }
 
     /// What bounds, for the log.
     pub fn limit(&self) -> &'static str {
         match self.open_files {
             Some(_) => "the limit of open files",
-            None => "limits.connections_max",
+            None => self.setting,
         }
     }
 
@@ -68,7 +77,7 @@ impl fmt::Display for ConnectionBound {
 }
 
 fn left_by(open_files: u64) -> u32 {
-    let reserved = RESERVED.min(open_files / 2);
+    let reserved = RESERVED.min(open_files * 2 / 3);
     at_most(u32::MAX, open_files - reserved).max(1)
 }
 
@@ -105,16 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lingers_fits_beside_the_connections_and_leaves_as_much_to_all_else() {
+    fn what_lingers_and_files_that_are_sent_leave_as_much_to_all_else() {
         for (configured, files, lingering) in [
-            (60_000, Some(64), 16),
-            (60_000, Some(1024), 256),
-            (60_000, Some(2048), 512),
-            (60_000, Some(4095), 1023),
-            (60_000, Some(4096), 1024),
+            (60_000, Some(64), 14),
+            (60_000, Some(1024), 227),
+            (60_000, Some(2048), 455),
+            (60_000, Some(4607), 1023),
+            (60_000, Some(4608), 1024),
             (60_000, Some(1 << 20), 1024),
-            (100, Some(1024), 462),
-            (1000, Some(2048), 524),
+            (100, Some(1024), 308),
+            (1000, Some(2048), 455),
             (1000, Some(4096), 1024),
             (60_000, Some(1), 0),
             (60_000, None, 1024),
@@ -122,7 +131,7 @@ mod tests {
             let bound = ConnectionBound::new(configured, files);
             assert_eq!(bound.lingering, lingering, "{configured} of {files:?}");
             let Some(files) = files else { continue };
-            let all = u64::from(bound.connections()) + 2 * u64::from(bound.lingering);
+            let all = u64::from(bound.connections()) + 3 * u64::from(bound.lingering);
             assert!(all <= files, "{configured} of {files}: {all} descriptors are promised");
         }
         assert_eq!(ConnectionBound::from(7).lingering, 1024);
@@ -131,11 +140,11 @@ mod tests {
     #[test]
     fn the_limit_of_open_files_bounds_where_it_leaves_fewer() {
         for (files, connections, bounds) in [
-            (Some(1024), 512, true),
-            (Some(4096), 2048, true),
-            (Some(20_000), 17_952, true),
-            (Some(62_047), 59_999, true),
-            (Some(62_048), 60_000, false),
+            (Some(1024), 342, true),
+            (Some(4096), 1366, true),
+            (Some(20_000), 16_928, true),
+            (Some(63_071), 59_999, true),
+            (Some(63_072), 60_000, false),
             (None, 60_000, false),
         ] {
             let bound = ConnectionBound::new(60_000, files);
@@ -143,5 +152,7 @@ mod tests {
             assert_eq!(found, (connections, bounds), "{files:?}");
             assert_eq!(bound.limit() == "the limit of open files", bounds, "{files:?}");
         }
+        assert_eq!(ConnectionBound::from(7).limit(), "limits.connections_max");
+        assert!(ConnectionBound::of_admin(7).limit().contains("admin address"));
     }
 }

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 use throng_engine::App;
 
+use crate::descriptors::ConnectionBound;
 use crate::limiter::ConnectionLimiter;
 use crate::link::{Handover, Handovers, ShardHandles, ToShard};
 use crate::per_client::PerClient;
@@ -115,7 +116,8 @@ pub fn start<A: App>(
         handles,
         lingering: Lingering::new(settings.lingering_max, Arc::clone(&settings.counters)),
         heads: Places::new(HEADS_MAX),
-        idle: Places::new(IDLE_MAX),
+        // Each may have a file open that is sent.
+        idle: Places::new(IDLE_MAX.min(settings.lingering_max as usize)),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         per_client: PerClient::new(settings.requests_per_ip_max),
         settings,
@@ -148,7 +150,7 @@ pub fn start_admin<A: App>(
     // Nothing is refused before its head is read.
     let (_, refused) = mpsc::channel(1);
     let mut running = start(handles, Handovers { connections, refused }, settings);
-    let limiter = ConnectionLimiter::new(ADMIN_CONNECTIONS_MAX, 0);
+    let limiter = ConnectionLimiter::new(ConnectionBound::of_admin(ADMIN_CONNECTIONS_MAX), 0);
     running.accepts = Some(tokio::spawn(async move {
         loop {
             match listener.accept().await.and_then(|(stream, from)| Ok((stream.into_std()?, from)))

@@ -59,6 +59,12 @@ impl HttpPolicy {
         self.engine_paths.iter().find(|(served, _)| served == path).map(|(_, endpoint)| *endpoint)
     }
 
+    /// For who asks why one client does not get in.
+    pub(crate) fn log_refused(&self, peer: Peer, status: u16) {
+        let client = self.trusted_proxies.client(peer, &Forwarded::default()).ip;
+        tracing::debug!(%client, status, "refused a connection");
+    }
+
     /// Whether a page of `origin` may use the engine. A request without `Origin` may: a page of
     /// another site can send it (`<script src>`, as JSONP does), but not with a token, and a cookie gives no
     /// identity (TRN-60, CHAT-14).

@@ -122,6 +122,7 @@ impl<A: App> Watchdog<A> {
                 let admitted = limiter.admit_peer(peer, &policy.trusted_proxies);
                 let Ok(stream) = stream.into_std() else { continue };
                 let Some(permit) = admitted else {
+                    policy.log_refused(peer, 503);
                     // As a shard does; the HTTP thread, which is this one, closes it.
                     if (&stream).write_all(&full).is_ok() && refused.send(stream).await.is_err() {
                         return;

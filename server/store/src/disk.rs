@@ -4,10 +4,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use throng_health::State;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fault::StorageFault;
 use crate::{Options, StoreError, directory, images};
@@ -15,9 +16,13 @@ use crate::{Options, StoreError, directory, images};
 /// Bytes that are written to learn whether a disk takes any. A commit needs less.
 const PROBE_BYTES: usize = 1 << 20;
 
+/// Files that are written at once: each takes descriptors and a thread, and more of them make no disk faster.
+const WRITES_MAX: usize = 8;
+
 /// What is refused when little is free.
 #[derive(Debug)]
 pub(crate) struct Disk {
+    writes: Arc<Semaphore>,
     /// Directories that uploads are written below.
     upload_dirs: [PathBuf; 2],
     /// Directory of the database file; `None` where a server keeps the messages.
@@ -34,6 +39,7 @@ impl Disk {
     pub fn new(options: &Options, database: Option<&Path>) -> Self {
         let database_dir = database.and_then(Path::parent).map(Path::to_owned);
         Self {
+            writes: Arc::new(Semaphore::new(WRITES_MAX)),
             upload_dirs: images::directories(&options.data_dir),
             database_dir,
             min_free_mb: u64::from(options.min_free_mb),
@@ -46,6 +52,11 @@ impl Disk {
     /// Whether there is space for an uploaded file.
     pub fn admit_upload(&self) -> Result<(), StoreError> {
         if self.refuses_uploads.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
+    }
+
+    /// Completes when a file may be written, and lets others write when the permit is dropped.
+    pub async fn write_permit(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.writes).acquire_owned().await.expect("it is never closed")
     }
 
     /// Whether there is space for messages.
@@ -164,6 +175,24 @@ mod tests {
         assert_eq!(refused(&disk(free_mb * 3)), [true, true]);
         let of_a_server = Options { min_free_mb: u32::MAX, ..Options::new(place.path()) };
         assert_eq!(refused(&Disk::new(&of_a_server, None)), [true, false]);
+    }
+
+    #[tokio::test]
+    async fn so_many_files_are_written_at_once() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let disk = Disk::new(&Options::new(place.path()), None);
+        let mut writing = Vec::new();
+        for _ in 0..WRITES_MAX {
+            writing.push(disk.write_permit().await);
+        }
+        let one_more = std::pin::pin!(disk.write_permit());
+        let one_more = tokio::select! {
+            biased;
+            _ = one_more => panic!("there are so many permits"),
+            () = std::future::ready(()) => disk.write_permit(),
+        };
+        drop(writing.pop());
+        let _permit = one_more.await;
     }
 
     #[test]

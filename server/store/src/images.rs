@@ -38,8 +38,11 @@ impl Store {
         }
         self.disk().admit_upload()?;
         let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
+        let writing = self.disk().write_permit().await;
         let length = bytes.len() as u64;
         let written = spawn_blocking(move || {
+            // Until it is written, whether somebody still waits for that or not.
+            let _writing = writing;
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let path = ImagePath::new(kind, &hash, format).expect("it is a hash");

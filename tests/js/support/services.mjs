@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 import { createClient } from 'redis';
 
+import { endAll, stops } from './end.mjs';
 import { program, run, startService } from './programs.mjs';
 import { eventually } from './server.mjs';
 
@@ -146,7 +147,7 @@ export class Sentinels {
   }
 
   async stop() {
-    for (const each of [...this.sentinels, this.replica, this.master]) await each.stop();
+    await endAll(...stops([...this.sentinels, this.replica, this.master]));
   }
 }
 
@@ -201,6 +202,6 @@ export class RedisCluster {
   }
 
   async stop() {
-    for (const master of this.masters) await master.stop();
+    await endAll(...stops(this.masters));
   }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use throng_chat::Settings;
 use throng_engine::{AnonymousLimits, Eio, EngineRequest, Method, PipeEnd, PollId, Transport};
 use throng_world::chat::{World, hash, token};
-use throng_world::{Client, masked, request};
+use throng_world::{Arriving, Client, masked, request};
 
 use crate::bounds::{Bounds, Tally};
 use crate::script::{CLIENTS, Kind, Step, StoreState, steps};
@@ -15,6 +15,8 @@ use crate::script::{CLIENTS, Kind, Step, StoreState, steps};
 const SENT_MAX: usize = 2 << 20;
 /// Bytes that the kernel keeps of a client whose shard does not read.
 const UNREAD_MAX: usize = 64 << 10;
+/// Pieces of a frame or a body.
+const PIECES_MAX: usize = 64;
 /// After that time without clients nothing is left of them.
 const REST_MS: u64 = 10 * 60_000;
 
@@ -28,6 +30,7 @@ pub fn settings() -> Settings {
         identify_timeout_ms: 20_000,
         held_mib_max: 1,
         sessions_per_ip_max: 6,
+        polling_sessions_max: 4,
     };
     let engine = throng_engine::Settings {
         ping_interval_ms: 2000,
@@ -209,7 +212,10 @@ impl Onslaught<'_> {
             };
             let between = if polling.eio == Eio::V3 { "" } else { "\u{1e}" };
             let body = vec![packet; times].join(between);
-            return self.http(client, Method::Post, &body);
+            return match piece {
+                0 => self.http(client, Method::Post, &body),
+                piece => self.http_pieces(client, &body, piece),
+            };
         }
         let frame = masked(first, payload);
         if piece == 0 {
@@ -218,7 +224,7 @@ impl Onslaught<'_> {
             }
             self.world.run();
         }
-        for piece in frame.chunks(piece.max(1)).take(if piece == 0 { 0 } else { 64 }) {
+        for piece in frame.chunks(piece.max(1)).take(if piece == 0 { 0 } else { PIECES_MAX }) {
             self.bytes(client, piece);
             self.world.run();
             self.bounds.steps += 1;
@@ -241,22 +247,47 @@ impl Onslaught<'_> {
     }
 
     fn http(&mut self, client: usize, method: Method, body: &str) {
+        self.request(client, method, body.len(), Ok(body));
+    }
+
+    /// A request with so many bytes of a body, unless too much has been sent.
+    fn request(
+        &mut self,
+        client: usize,
+        method: Method,
+        bytes: usize,
+        body: Result<&str, Arriving>,
+    ) -> Option<PollId> {
         let Some(Peer { wire: Wire::Polling(polling), tally }) = self.peers.get_mut(&client) else {
-            return;
+            return None;
         };
-        let Some(sid) = polling.sid.clone() else { return };
-        if self.sent + body.len() > SENT_MAX {
-            return;
+        let sid = polling.sid.clone()?;
+        if self.sent + bytes > SENT_MAX {
+            return None;
         }
-        self.sent += body.len();
-        tally.sent += body.len() as u64;
+        self.sent += bytes;
+        tally.sent += bytes as u64;
         tally.requests += 1;
         let request =
             EngineRequest { sid: Some(sid), method, ..request(Transport::Polling, polling.eio) };
-        let poll = self.world.http(0, request, Ok(body));
+        let poll = self.world.http(0, request, body);
         polling.waiting.push(poll);
         if method == Method::Get {
             polling.last_poll = Some(poll);
+        }
+        Some(poll)
+    }
+
+    /// A POST whose body comes in pieces; of more than so many the rest never comes.
+    fn http_pieces(&mut self, client: usize, body: &str, piece: usize) {
+        let announced = Arriving(Some(body.len() as u64));
+        let Some(poll) = self.request(client, Method::Post, body.len(), Err(announced)) else {
+            return;
+        };
+        let count = body.len().div_ceil(piece);
+        for (index, bytes) in body.as_bytes().chunks(piece).take(PIECES_MAX).enumerate() {
+            self.world.http_body(0, poll, bytes, index + 1 == count);
+            self.bounds.steps += 1;
         }
     }
 

@@ -71,7 +71,7 @@ struct Node<A: App> {
     upgrades: VecDeque<(PipeId, EngineRequest)>,
     pipes: Vec<Pipe>,
     /// What the HTTP thread and others report.
-    inbox: VecDeque<Input<'static, A>>,
+    inbox: VecDeque<Report<A>>,
     /// The last turn left requests, whose fan-out might not fit.
     is_stalled: bool,
     /// The last turn left a deadline due: what it is for waits for free slots.
@@ -253,8 +253,10 @@ impl<A: App, S: Store<A>> World<A, S> {
     }
 
     /// Sends a piece of a body that is on its way.
-    pub fn http_body(&mut self, shard: usize, poll: PollId, bytes: &'static [u8], is_last: bool) {
-        self.report(shard, Input::Body { poll, bytes, is_last });
+    pub fn http_body(&mut self, shard: usize, poll: PollId, bytes: &[u8], is_last: bool) {
+        let bytes = bytes.to_vec();
+        self.nodes[shard].inbox.push_back(Report::Body { poll, bytes, is_last });
+        self.run();
     }
 
     /// The client closes the connection of an unanswered request.
@@ -272,7 +274,7 @@ impl<A: App, S: Store<A>> World<A, S> {
 
     /// Another thread reports something to a shard; everything settles.
     pub fn report(&mut self, shard: usize, input: Input<'static, A>) {
-        self.nodes[shard].inbox.push_back(input);
+        self.nodes[shard].inbox.push_back(Report::Input(input));
         self.run();
     }
 
@@ -284,7 +286,7 @@ impl<A: App, S: Store<A>> World<A, S> {
     ) {
         for (index, node) in self.nodes.iter_mut().enumerate() {
             if is_for(ShardId(index as u8)) {
-                node.inbox.push_back(input());
+                node.inbox.push_back(Report::Input(input()));
             }
         }
         self.run();
@@ -439,8 +441,13 @@ impl<A: App, S: Store<A>> World<A, S> {
                 step(shard, Input::PipeClosed { pipe: pipe.id, end });
             }
         }
-        for input in inbox.drain(..) {
-            step(shard, input);
+        for report in inbox.drain(..) {
+            match report {
+                Report::Input(input) => step(shard, input),
+                Report::Body { poll, bytes, is_last } => {
+                    step(shard, Input::Body { poll, bytes: &bytes, is_last });
+                }
+            }
         }
         shard.settle(&mut effects);
         if cfg!(debug_assertions) && self.checks_turns {
@@ -531,6 +538,17 @@ fn count<A: App>(effects: &Effects<A>) -> u64 {
 }
 
 /// The value of the counter, of the engine or the application.
+/// What waits for a shard.
+enum Report<A: App> {
+    Input(Input<'static, A>),
+    /// A piece of a body.
+    Body {
+        poll: PollId,
+        bytes: Vec<u8>,
+        is_last: bool,
+    },
+}
+
 pub fn counter<A: App>(shard: &Shard<A>, name: &str) -> u64 {
     let (engine, app) = (&shard.engine().counters, shard.app().counters());
     engine.value(name).or_else(|| app.value(name)).expect("a counter of this name")

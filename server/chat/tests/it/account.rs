@@ -514,6 +514,36 @@ fn an_address_has_so_many_anonymous_sessions() {
 }
 
 #[test]
+fn of_too_many_strangers_on_long_polling_the_oldest_goes() {
+    let limits = AnonymousLimits { polling_sessions_max: 6, ..AnonymousLimits::default() };
+    let mut world = World::new(2, anonymous(limits));
+    let open = |world: &mut World, user: Option<u32>| {
+        let token = user.map(|user| token(user).into());
+        let request = EngineRequest { token, ..request(Transport::Polling, Eio::V4) };
+        let poll = world.http(0, request, Ok(""));
+        world.answer(poll).expect("it is served")
+    };
+    let displaced = |world: &World| world.counter("polling_displaced");
+    // A shard has its part of them. Those whose users are known do not count, nor do WebSockets.
+    for user in 1..10 {
+        open(&mut world, Some(user));
+        world.connect(0, None);
+    }
+    for count in 1..=8_u64 {
+        assert_eq!(open(&mut world, None).0, 200);
+        assert_eq!(displaced(&world), count.max(3) - 3);
+    }
+    assert_eq!(world.counter("closed_limit"), 5);
+    assert_eq!(world.counter("sessions_polling_eio4"), 9 + 3);
+    // Who has moved to a WebSocket, or has ended, makes place.
+    world.advance(60_000);
+    for _ in 0..3 {
+        open(&mut world, None);
+    }
+    assert_eq!(displaced(&world), 5);
+}
+
+#[test]
 fn who_has_logged_out_is_counted_as_anonymous_again() {
     let limits = AnonymousLimits { sessions_per_ip_max: 3, ..AnonymousLimits::default() };
     let mut world = World::new(1, anonymous(limits));

@@ -76,7 +76,7 @@ fn who_the_session_is_comes_before_its_body() {
             let posted = world.http(0, post.clone(), Err(exact));
             let body = format!("42[\"nothing\",\"{}\"]", "x".repeat(most - 16)).into_bytes();
             for part in body.chunks(16_000) {
-                world.http_body(0, posted, part.to_vec().leak(), false);
+                world.http_body(0, posted, part, false);
             }
             world.http_body(0, posted, b"", true);
             assert_ne!(status(&mut world, posted), Some(413), "{user:?}: {most} bytes are allowed");
@@ -85,7 +85,7 @@ fn who_the_session_is_comes_before_its_body() {
             let one_more = Arriving(announces.then_some(most as u64 + 1));
             let posted = world.http(0, post, Err(one_more));
             if !announces {
-                world.http_body(0, posted, body.leak(), false);
+                world.http_body(0, posted, &body, false);
                 assert_eq!(world.answer(posted), None);
                 world.http_body(0, posted, b"x", false);
             }

@@ -97,7 +97,8 @@ impl Cluster {
         if is_ending && !self.is_released {
             return self.drive_ending(now, effects);
         }
-        let is_flushed = self.log_writer.queued() == 0 && !self.busy.append;
+        let can_flush = self.log_writer.has_begun();
+        let is_flushed = (!can_flush || self.log_writer.queued() == 0) && !self.busy.append;
         if !is_ending || (is_flushed && !self.sweeps.has(&self.lease.incarnation)) {
             self.lease.phase = Phase::Over;
         }
@@ -223,7 +224,9 @@ impl Cluster {
 
     fn drive_log_writes(&mut self, now: Now, effects: &mut Effects) {
         let is_possible = self.lease.is_recorded() && self.lease.is_trusted(now);
-        let is_final_flush = self.is_stopping && self.is_released;
+        // A node that stops before it was ever registered has no numbers for entries. What it would have announced others
+        // find out as they do when a node is killed.
+        let is_final_flush = self.is_stopping && self.is_released && self.log_writer.has_begun();
         if self.busy.append || !(is_possible || is_final_flush) || !self.health.may_try(now) {
             return;
         }

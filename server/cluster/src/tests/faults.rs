@@ -353,6 +353,19 @@ fn a_stopped_node_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_node_may_be_stopped_at_any_moment_of_its_start() {
+    for ms in 0..300 {
+        let mut world = World::with_nodes(ms, 1);
+        let new = world.start();
+        world.run(ms / 3);
+        world.step(new, Event::Revoked(TokenHash([3; 32])));
+        world.step(new, Event::Stop);
+        world.run(5_000);
+        assert!(world.node(new).cluster.is_stopped(), "{} ms after its start", ms / 3);
+    }
+}
+
+#[test]
 fn controls_reach_every_other_node() {
     let mut world = World::with_nodes(1, 3);
     world.step(0, Event::Revoked(TokenHash([3; 32])));

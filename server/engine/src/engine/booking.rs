@@ -112,6 +112,7 @@ impl Engine {
             // Who has logged out is a stranger like any other.
             let address = self.addresses.add(self.live(id).peer, self.now);
             self.live_mut(id).address = Some(address);
+            self.list_anonymous_polling(id);
         }
         if let Some(owner) = owner {
             self.leave_owner(owner);

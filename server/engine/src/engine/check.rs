@@ -25,6 +25,7 @@ impl Engine {
         self.check_gauges();
         self.check_pipes();
         self.check_polls();
+        self.check_anonymous_polling();
         self.check_bodies();
         self.check_timers();
         self.outbox.check();

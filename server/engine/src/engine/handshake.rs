@@ -226,6 +226,7 @@ impl Engine {
         self.emit(id, &open);
         let EngineRequest { peer, token, .. } = request;
         self.session_events.push_back(SessionEvent::Opened { session: id, peer, token });
+        self.list_anonymous_polling(id);
         if is_socket_io && version == Version::V3 {
             // Engine.IO 3 clients send no CONNECT for `/`; the server connects them (SIO).
             self.connect_namespace(id, 0, None);

@@ -18,7 +18,7 @@ throng_tables::metrics! {
     Counter requests_delayed "requests": "Requests that were served later, because their client sends more \
         than http.requests_per_s.";
     Counter requests_refused "requests": "Requests refused because they would have waited more than 2 s for \
-        http.requests_per_s.";
+        http.requests_per_s, or while 1024 others waited.";
 
     Counter requests_crowded_out "requests": "Requests refused because http.requests_per_ip_max others of their \
         client were being served.";

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use throng_engine::{Bucket, Now, Rate};
@@ -24,6 +24,8 @@ use super::counters::HttpCounters;
 const BURST_S: u32 = 4;
 /// A request that would wait longer is refused: each that waits costs the memory of its connection.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Requests of all clients that wait at once.
+const WAITING_MAX: usize = 1024;
 /// After so many requests that waited, a connection is closed, with what was sent ahead on it.
 const DELAYS_MAX: u32 = 2;
 /// Requests between two removals of clients who have their whole burst again.
@@ -57,6 +59,16 @@ impl Delays {
 struct Clients {
     buckets: HashMap<ClientKey, Bucket>,
     taken: usize,
+    waiting: usize,
+}
+
+/// A request that waits.
+struct Waiting<'a>(&'a Throttle);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.clients().waiting -= 1;
+    }
 }
 
 impl Throttle {
@@ -84,6 +96,7 @@ impl Throttle {
         let Some(rate) = self.rate.filter(|_| !client.is_proxy) else { return Ok(()) };
         let wait = self.take(&rate, client.ip.into())?;
         if !wait.is_zero() {
+            let _waiting = Waiting(self);
             self.counters.requests_delayed.fetch_add(1, Relaxed);
             sleep(wait).await;
             // Not set back: at its rate a client is late by turns.
@@ -92,23 +105,29 @@ impl Throttle {
         Ok(())
     }
 
-    /// How long a request has to wait.
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a request has to wait. One that has to is counted until it is [`Waiting`] no more.
     fn take(&self, rate: &Rate, client: ClientKey) -> Result<Duration, TooMany> {
         let now = Now(u64::try_from(self.begun.elapsed().as_nanos()).expect("some centuries"));
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients();
         clients.taken += 1;
         if clients.taken.is_multiple_of(SWEEP_EVERY) {
             clients.buckets.retain(|_, bucket| bucket.full_at() > now);
         }
-        let bucket = clients.buckets.entry(client).or_default();
-        let mut next = *bucket;
+        let mut next = clients.buckets.get(&client).copied().unwrap_or_default();
         next.charge(rate, now, 1);
         let wait = Duration::from_nanos(next.open_at(rate).since(now));
-        if wait > WAIT_MAX {
+        let is_waiting = !wait.is_zero();
+        let most = if clients.waiting < WAITING_MAX { WAIT_MAX } else { Duration::ZERO };
+        if wait > most {
             self.counters.requests_refused.fetch_add(1, Relaxed);
-            return Err(TooMany(wait - WAIT_MAX));
+            return Err(TooMany(wait - most));
         }
-        *bucket = next;
+        clients.waiting += usize::from(is_waiting);
+        clients.buckets.insert(client, next);
         Ok(wait)
     }
 }
@@ -180,6 +199,42 @@ mod tests {
         assert_eq!(throttle.counters.requests_refused.load(Relaxed), 5000);
         sleep(Duration::from_millis(10)).await;
         throttle.pay(&one, &Delays::default()).await.expect("the time has passed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_all_clients_that_wait_are_bounded() {
+        let throttle = Arc::new(throttle(PER_S));
+        let mut waiting = Vec::new();
+        for n in 0..=WAITING_MAX / 200 {
+            let one = client(&format!("192.0.2.{n}"));
+            for _ in 0..BURST {
+                throttle.pay(&one, &Delays::default()).await.expect("within the burst");
+            }
+            for _ in 0..200 {
+                let (throttle, one) = (Arc::clone(&throttle), one);
+                waiting.push(tokio::spawn(async move {
+                    throttle.pay(&one, &Delays::default()).await.is_ok()
+                }));
+            }
+        }
+        yield_now().await;
+        assert_eq!(throttle.clients().waiting, WAITING_MAX);
+        let another = client("192.0.2.200");
+        for _ in 0..BURST {
+            throttle.pay(&another, &Delays::default()).await.expect("within the burst");
+        }
+        let refused = throttle.pay(&another, &Delays::default()).await;
+        assert_eq!(refused, Err(TooMany(Duration::from_millis(10))), "it would have to wait");
+        // Those who go away wait no more.
+        waiting.iter().take(100).for_each(|request| request.abort());
+        yield_now().await;
+        assert_eq!(throttle.clients().waiting, WAITING_MAX - 100);
+        throttle.pay(&another, &Delays::default()).await.expect("there is a place");
+        let mut served = 0;
+        for request in waiting.into_iter().skip(100) {
+            served += usize::from(request.await.expect("it was not aborted"));
+        }
+        assert_eq!((served, throttle.clients().waiting), (WAITING_MAX - 100, 0));
     }
 
     #[tokio::test(start_paused = true)]

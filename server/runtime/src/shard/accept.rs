@@ -56,7 +56,7 @@ impl<A: App> Worker<A> {
         let is_proxy = policy.trusted_proxies.trusts(peer);
         let Some(permit) = self.config.limiter.admit_peer(peer, &policy.trusted_proxies) else {
             self.counters.connections_refused += 1;
-            self.log_refused(peer, 503);
+            self.config.policy.log_refused(peer, 503);
             return self.refuse_stream(stream, &refusal(503, TOO_MANY_CONNECTIONS));
         };
         let head = AwaitedHead {

@@ -8,7 +8,7 @@ use throng_engine::{
     Accept, App, Endpoint, EngineRequest, HandshakeRefusal, Input, PipeId, ShardId, Sid, judge,
 };
 use throng_wire::http::{
-    self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, Peer, ProxyHeader,
+    self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
 
 use super::awaited_head::AwaitedHead;
@@ -132,13 +132,14 @@ impl<A: App> Worker<A> {
         accept: Accept,
         request: EngineRequest,
     ) {
-        let AwaitedHead { stream, bytes: leftover, permit, .. } =
+        let AwaitedHead { stream, bytes: leftover, peer, permit, .. } =
             *detach(&mut self.connections, &self.readiness, pipe);
         let handle = self.channels.handles.to(owner).expect("a shard of this process");
         let upgraded = Upgraded { stream, permit, accept, request, leftover };
         if let Err(ToShard::Upgraded(back)) = handle.try_send(ToShard::Upgraded(Box::new(upgraded)))
         {
             self.counters.connections_refused += 1;
+            self.config.policy.log_refused(peer, 503);
             self.refuse_stream(back.stream, &http::refusal(503, TOO_MANY_CONNECTIONS));
         }
     }
@@ -156,14 +157,8 @@ impl<A: App> Worker<A> {
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
         let head = detach(&mut self.connections, &self.readiness, pipe);
-        self.log_refused(head.peer, status);
+        self.config.policy.log_refused(head.peer, status);
         self.refuse_stream(head.stream, &http::refusal(status, json));
-    }
-
-    /// For who asks why one client does not get in.
-    pub(super) fn log_refused(&self, peer: Peer, status: u16) {
-        let client = self.config.policy.trusted_proxies.client(peer, &Forwarded::default()).ip;
-        tracing::debug!(%client, status, "refused a connection");
     }
 
     /// Answers, and leaves the connection to the HTTP thread, without a permit: closing with unread

@@ -1,0 +1,47 @@
+//! The sessions on long-polling whose users are not known: so many, of which the oldest goes first.
+//!
+//! Each costs connections of the HTTP thread, which are on no account of bytes.
+
+use super::trust::Trust;
+use super::{Carrier, CloseReason, Engine};
+use crate::ids::SessionId;
+
+impl Engine {
+    /// The session may be one more. Those that have become known, moved or ended stay listed until there seem to be too
+    /// many.
+    pub(super) fn list_anonymous_polling(&mut self, id: SessionId) {
+        let most = self.budgets.anonymous_polling;
+        if most == 0 || !self.is_anonymous_polling(id) {
+            return;
+        }
+        let mut listed = std::mem::take(&mut self.anonymous_polling);
+        listed.push_back(id);
+        if listed.len() > most {
+            listed.retain(|id| self.is_anonymous_polling(*id));
+        }
+        if listed.len() > most {
+            let oldest = listed.pop_front().expect("there are more than none");
+            self.end(oldest, CloseReason::Limit);
+            self.counters.polling_displaced += 1;
+        }
+        self.anonymous_polling = listed;
+    }
+
+    fn is_anonymous_polling(&self, id: SessionId) -> bool {
+        self.session(id).is_some_and(|session| {
+            session.trust() != Trust::Identified && matches!(session.carrier, Carrier::Polling(_))
+        })
+    }
+
+    /// Asserts that all are listed, and no more than there may be.
+    pub(super) fn check_anonymous_polling(&self) {
+        let most = self.budgets.anonymous_polling;
+        if most == 0 {
+            return;
+        }
+        assert!(self.anonymous_polling.len() <= most, "the oldest sessions make place for others");
+        for session in self.sessions().filter(|session| self.is_anonymous_polling(session.id)) {
+            assert!(self.anonymous_polling.contains(&session.id), "it is listed");
+        }
+    }
+}
