@@ -150,6 +150,8 @@ pub(crate) fn take_bytes(directory: &Path, offset: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -185,14 +187,10 @@ mod tests {
         for _ in 0..WRITES_MAX {
             writing.push(disk.write_permit().await);
         }
-        let one_more = std::pin::pin!(disk.write_permit());
-        let one_more = tokio::select! {
-            biased;
-            _ = one_more => panic!("there are so many permits"),
-            () = std::future::ready(()) => disk.write_permit(),
-        };
+        let within = |permit| tokio::time::timeout(Duration::from_millis(50), permit);
+        assert!(within(disk.write_permit()).await.is_err(), "there are no more permits");
         drop(writing.pop());
-        let _permit = one_more.await;
+        assert!(within(disk.write_permit()).await.is_ok());
     }
 
     #[test]

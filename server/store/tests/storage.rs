@@ -181,11 +181,28 @@ async fn import(store: &Store) -> Result<(), String> {
     import.await.map_err(|error: StoreError| error.to_string())
 }
 
+/// Whether this process runs nothing but the test of that name. Another one does otherwise, and has by then.
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "THRONG_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let mut alone = throng_kit::own(program);
+    let output = alone.args(["--exact", test]).env(ALONE, "1").output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
 /// A limit on the size of files, which every write meets as EFBIG. It holds for the whole process.
 #[tokio::test]
 async fn storage_that_takes_no_byte_is_reported_and_heals() {
     use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
     use tokio::signal::unix::{SignalKind, signal};
+    if !is_alone("storage_that_takes_no_byte_is_reported_and_heals") {
+        return;
+    }
     // Without a handler the signal would end the process instead of failing the write.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).expect("a handler"));
     let bench = bench().await;
