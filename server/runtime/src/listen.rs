@@ -17,7 +17,8 @@ const BACKLOG: i32 = 4096;
 const UNACKED_MAX: Duration = Duration::from_secs(60);
 /// What the kernel may keep of bytes that were not read, for each connection of a client whose user is not known.
 /// Left to itself it keeps megabytes of each, and slows down all connections of the machine when that is too much.
-const ANONYMOUS_RECV_BYTES: usize = 32 << 10;
+/// Not an option of the listener: that would fix the largest window that a connection can ever have.
+pub(crate) const ANONYMOUS_RECV_BYTES: usize = 32 << 10;
 /// The same for a session whose user is known, as fast as that makes an upload over a long way.
 pub(crate) const IDENTIFIED_RECV_BYTES: usize = 1 << 20;
 /// The same for requests to the HTTP thread, where the user may be known and may upload.
@@ -87,16 +88,15 @@ pub fn check_unix(path: &Path) -> io::Result<()> {
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(addr, true)?;
-    // Accepted sockets inherit all of them: system calls less per connection.
-    socket.set_recv_buffer_size(ANONYMOUS_RECV_BYTES)?;
+    // Accepted sockets inherit both: two system calls less per connection.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(UNACKED_MAX))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Lets the kernel keep more of what the peer sends and nobody has read.
-pub(crate) fn widen(stream: impl AsFd, recv_bytes: usize) {
+/// Lets the kernel keep so much of what the peer sends and nobody has read.
+pub(crate) fn keep_unread(stream: impl AsFd, recv_bytes: usize) {
     // It works with less, only slower.
     let _ = SockRef::from(&stream).set_recv_buffer_size(recv_bytes);
 }
@@ -158,9 +158,10 @@ mod tests {
         let timeout = SockRef::from(&accepted).tcp_user_timeout();
         assert_eq!(timeout.expect("it is TCP"), Some(UNACKED_MAX));
         // The kernel keeps as much again for itself.
+        keep_unread(&accepted, ANONYMOUS_RECV_BYTES);
         let recv_bytes = || SockRef::from(&accepted).recv_buffer_size().expect("it is TCP");
         assert_eq!(recv_bytes(), 2 * ANONYMOUS_RECV_BYTES);
-        widen(&accepted, HTTP_RECV_BYTES);
+        keep_unread(&accepted, HTTP_RECV_BYTES);
         assert!(recv_bytes() > 2 * ANONYMOUS_RECV_BYTES, "{}", recv_bytes());
     }
 }

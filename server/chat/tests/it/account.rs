@@ -544,6 +544,24 @@ fn of_too_many_strangers_on_long_polling_the_oldest_goes() {
 }
 
 #[test]
+fn who_logs_out_on_long_polling_is_listed_once_and_goes_last() {
+    let limits = AnonymousLimits { polling_sessions_max: 3, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let known =
+        EngineRequest { token: Some(token(1).into()), ..request(Transport::Polling, Eio::V4) };
+    world.http(0, known, Ok(""));
+    for _ in 0..2 {
+        world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    }
+    // Known or not, it is listed already.
+    world.revoke(&token(1));
+    assert_eq!(world.counter("polling_displaced"), 0);
+    world.http(0, request(Transport::Polling, Eio::V4), Ok(""));
+    assert_eq!(world.counter("polling_displaced"), 1);
+    assert_eq!(world.counter("sessions_polling_eio4"), 3);
+}
+
+#[test]
 fn who_has_logged_out_is_counted_as_anonymous_again() {
     let limits = AnonymousLimits { sessions_per_ip_max: 3, ..AnonymousLimits::default() };
     let mut world = World::new(1, anonymous(limits));

@@ -40,6 +40,10 @@ impl Engine {
             return;
         }
         assert!(self.anonymous_polling.len() <= most, "the oldest sessions make place for others");
+        let listed = self.anonymous_polling.iter().filter(|id| self.is_anonymous_polling(**id));
+        let mut slots: Vec<u32> = listed.map(|id| id.slot()).collect();
+        slots.sort_unstable();
+        assert!(slots.windows(2).all(|pair| pair[0] < pair[1]), "a session is listed once");
         for session in self.sessions().filter(|session| self.is_anonymous_polling(session.id)) {
             assert!(self.anonymous_polling.contains(&session.id), "it is listed");
         }

@@ -112,6 +112,8 @@ impl Engine {
             // Who has logged out is a stranger like any other.
             let address = self.addresses.add(self.live(id).peer, self.now);
             self.live_mut(id).address = Some(address);
+            // It may be listed from before it was known.
+            self.anonymous_polling.retain(|listed| *listed != id);
             self.list_anonymous_polling(id);
         }
         if let Some(owner) = owner {

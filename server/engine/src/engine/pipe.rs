@@ -362,6 +362,10 @@ impl Engine {
         if trust == Trust::Identified {
             self.resumes.push(pipe);
         }
+        if let Some(paid_at) = self.paid_later(id) {
+            self.set_paused(pipe, true);
+            self.timers.schedule(paid_at, Timer::Resume(pipe));
+        }
         if let Carrier::Polling(mut polling) = carrier {
             self.held_mut(trust).polled -= polling.bytes;
             self.move_from_body(id, &mut polling);

@@ -157,10 +157,11 @@ impl Engine {
                 continue;
             }
             let Some(paid_at) = self.wait_for_rate(id) else { continue }; // It is known now.
-            // Meanwhile the client cannot finish anything.
+            // Meanwhile the client cannot finish anything, and its heartbeats are not read.
             let pause_ns = paid_at.since(self.now);
-            let account = &mut self.live_mut(id).account;
-            account.finish_by = account.finish_by.plus_ns(pause_ns);
+            let session = self.live_mut(id);
+            session.deadline = session.deadline.plus_ns(pause_ns);
+            session.account.finish_by = session.account.finish_by.plus_ns(pause_ns);
             self.set_paused(pipe, true);
             self.counters.reads_paused += 1;
             self.timers.schedule(paid_at, Timer::Resume(pipe));

@@ -12,6 +12,7 @@ use throng_wire::http::{Peer, refusal};
 use super::awaited_head::AwaitedHead;
 use super::readiness::Source;
 use super::turn::Worker;
+use crate::listen::{ANONYMOUS_RECV_BYTES, keep_unread};
 use crate::policy::TOO_MANY_CONNECTIONS;
 
 /// Pause after the system had no descriptor or memory for a connection.
@@ -59,6 +60,7 @@ impl<A: App> Worker<A> {
             self.config.policy.log_refused(peer, 503);
             return self.refuse_stream(stream, &refusal(503, TOO_MANY_CONNECTIONS));
         };
+        keep_unread(&stream, ANONYMOUS_RECV_BYTES);
         let head = AwaitedHead {
             stream,
             is_watched: false,

@@ -16,7 +16,7 @@ use throng_engine::{App, Flushed, PipeEnd, PipeId};
 use super::read::ANONYMOUS_NS_PER_TURN;
 use super::readiness::{Group, Interest};
 use super::turn::Worker;
-use crate::listen::{IDENTIFIED_RECV_BYTES, widen};
+use crate::listen::{ANONYMOUS_RECV_BYTES, IDENTIFIED_RECV_BYTES, keep_unread};
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
@@ -183,9 +183,13 @@ impl<A: App> Worker<A> {
             return;
         }
         open.group = group;
-        if group == Group::Identified {
-            widen(&open.stream, IDENTIFIED_RECV_BYTES);
-        }
+        keep_unread(
+            &open.stream,
+            match group {
+                Group::Identified => IDENTIFIED_RECV_BYTES,
+                Group::Anonymous => ANONYMOUS_RECV_BYTES,
+            },
+        );
         if let Err(error) = self.readiness.regroup(&open.stream, pipe, open.interest, group) {
             tracing::warn!(%error, "a pipe could not be watched");
             self.end_later(pipe, PipeEnd::Failed);

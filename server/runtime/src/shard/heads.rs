@@ -16,7 +16,7 @@ use super::connections::Connections;
 use super::readiness::Readiness;
 use super::turn::Worker;
 use crate::link::{Handover, ToShard, Upgraded};
-use crate::listen::{HTTP_RECV_BYTES, widen};
+use crate::listen::{HTTP_RECV_BYTES, keep_unread};
 use crate::policy::{Fields, HttpPolicy, TOO_MANY_CONNECTIONS};
 
 /// Bytes of heads that are not whole, on one shard. Nearly every client sends its head in one piece,
@@ -151,7 +151,7 @@ impl<A: App> Worker<A> {
         let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.connections, &self.readiness, pipe);
         self.counters.connections_handed_over += 1;
-        widen(&stream, HTTP_RECV_BYTES);
+        keep_unread(&stream, HTTP_RECV_BYTES);
         slot.send(Handover { stream, prefix, peer, permit });
     }
 
