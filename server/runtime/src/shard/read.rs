@@ -15,7 +15,7 @@ use super::turn::Worker;
 /// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 /// Bytes read at once from a pipe whose user is not known.
-const ANONYMOUS_READ_BYTES: usize = 4 * 1024;
+const ANONYMOUS_READ_BYTES: usize = 16 * 1024;
 /// So many of them are read in any turn.
 const ANONYMOUS_READS_MIN: usize = 2;
 /// Share of a turn for reading such pipes, and as much again for sending to them.
