@@ -92,15 +92,17 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let seeds = seeds(config.server.shards)?;
     let placement = seeds[0].placement;
     let clock = launch.config.clock;
-    let start = Start::new(config.chat.clone(), rooms.into());
+    let start = Start {
+        rooms_to_create: Arc::new(rooms_to_create.into()),
+        ..Start::new(config.chat.clone(), rooms.into())
+    };
     let (mut shards, mut channels) = launch.start::<Chat>(&config.chat.engine, &start, seeds)?;
 
     let signals = std::mem::take(&mut channels.signals);
     let (backplane, backplane_thread) = match backplane {
         Some(backplane) => {
             let handles = shards.handles.clone();
-            // Chat works without Redis, so Redis never makes the node unready.
-            let redis = health.depends_on("redis", Need::Optional);
+            let redis = health.depends_on("redis", need_of_redis(numbering));
             let database = StoreDatabase::new(store.clone(), store_thread.handle().clone());
             let (handle, thread) =
                 backplane.start(database, handles, placement, signals, clock, redis)?;
@@ -173,7 +175,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         None => None,
     };
     let numbers = backplane.clone().filter(|_| numbering == Numbering::Redis);
-    let worker = StoreWorker::new(store.clone(), rooms_to_create, numbers);
+    let worker = StoreWorker::new(store.clone(), rooms_to_create, numbering, numbers);
     let mut workers = JoinSet::new();
     workers.spawn(session_log::write(channels.logs));
     for (commands, handle) in channels.commands.into_iter().zip(channels.handles.iter()) {
@@ -248,6 +250,14 @@ fn check_system(config: &Config) -> Result<(), StartError> {
         listen::check_unix(path).map_err(bind)?;
     }
     Ok(())
+}
+
+/// Chat works without Redis, unless Redis numbers the messages: then none is accepted without it (NODE-35).
+fn need_of_redis(numbering: Numbering) -> Need {
+    match numbering {
+        Numbering::Redis => Need::Required,
+        Numbering::Home | Numbering::HomeChecked | Numbering::Database => Need::Optional,
+    }
 }
 
 /// A file that may not grow any more (RLIMIT_FSIZE) fails the write, as a full disk does, instead of

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use throng_chat::store::Repeat;
 use throng_chat::{
-    AppendFault, Appended, Chat, Cid, Command, DataUrl, ImageFault, NewMessage, Reply, RoomId,
-    RoomInfo, SavedImage, Seq, StoreDown, UserCard, UserId,
+    AppendFault, Appended, Chat, Cid, Command, DataUrl, ImageFault, NewMessage, Numbering, Reply,
+    RoomId, RoomInfo, SavedImage, Seq, StoreDown, UserCard, UserId,
 };
 use throng_cluster::{NumberFault, Numbers};
 use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
@@ -27,6 +27,7 @@ const IMAGES_AT_ONCE_MAX: usize = 4;
 /// The store as the shards see it.
 pub struct StoreWorker {
     store: Store,
+    numbering: Numbering,
     /// Numbers messages where the store keeps none.
     numbers: Option<BackplaneHandle>,
     /// Rooms that clients may still create.
@@ -39,11 +40,13 @@ impl StoreWorker {
     pub fn new(
         store: Store,
         rooms_to_create: u32,
+        numbering: Numbering,
         numbers: Option<BackplaneHandle>,
     ) -> Arc<StoreWorker> {
         let rooms_to_create = Mutex::new(rooms_to_create);
         Arc::new(StoreWorker {
             store,
+            numbering,
             numbers,
             rooms_to_create,
             unsaved: Unsaved::default(),
@@ -249,7 +252,9 @@ impl StoreWorker {
         room: RoomId,
         cid: Option<Cid>,
     ) -> Option<Box<str>> {
-        let cid: String = cid?.into();
+        // What is stored is from a time when rooms kept messages: nothing repeats it.
+        let cid = cid.filter(|_| self.numbering.keeps_messages())?;
+        let cid = String::from(cid);
         // A store that cannot be asked does not take the message either.
         let found = self.store.image_of_first(room.0, user.0, &cid).await.ok()?;
         found.map(Box::from)
@@ -346,7 +351,7 @@ mod tests {
         let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
-        let worker = StoreWorker::new(store.clone(), 0, None);
+        let worker = StoreWorker::new(store.clone(), 0, Numbering::Database, None);
         let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
         let room = RoomId(1);
         let (first_seq, batch) = (Some(Seq(1)), vec![message("three")]);
@@ -383,7 +388,7 @@ mod tests {
         let (mut shards, mut http) = throng_runtime::link::channels::<Chat>(&[bell]);
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
-        let worker = StoreWorker::new(store.clone(), 0, None);
+        let worker = StoreWorker::new(store.clone(), 0, Numbering::Database, None);
         let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
         let session = SessionId::new(ShardId(0), 1, 1);
         let (user, cid) = (UserId(1), Cid::new("once"));
@@ -420,6 +425,33 @@ mod tests {
         working.await.expect("it ends with the shard");
     }
 
+    /// The database may have messages of a time when rooms kept them.
+    #[tokio::test]
+    async fn where_rooms_keep_nothing_no_stored_message_is_repeated() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = store(dir.path()).await;
+        store.create_room(1).await.expect("a room");
+        let (user, cid) = (UserId(1), Cid::new("once"));
+        let kept = NewMessage {
+            user,
+            msg: "".into(),
+            img: "/storage/images/messages/aa/aa.png".into(),
+            time: "".into(),
+            cid: cid.clone(),
+        };
+        store.append(1, None, vec![crate::rows::message(kept)]).await.expect("append");
+        for (numbering, is_repeat) in [
+            (Numbering::Home, false),
+            (Numbering::Redis, false),
+            (Numbering::HomeChecked, true),
+            (Numbering::Database, true),
+        ] {
+            let worker = StoreWorker::new(store.clone(), 0, numbering, None);
+            let first = worker.image_of_first(user, RoomId(1), cid.clone()).await;
+            assert_eq!(first.is_some(), is_repeat, "{numbering:?}");
+        }
+    }
+
     #[test]
     fn threads_at_once_take_no_more_than_a_user_has() {
         let settings =
@@ -443,7 +475,8 @@ mod tests {
         let mut shard = shards.remove(0);
         let handle = http.handles.iter().next().expect("there is one shard").clone();
         let commands = http.commands.remove(0);
-        let working = tokio::spawn(work(commands, handle, StoreWorker::new(store, 0, None)));
+        let worker = StoreWorker::new(store, 0, Numbering::Database, None);
+        let working = tokio::spawn(work(commands, handle, worker));
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
         let client = InvalidTokens::bucket(&Keyed::new([0; 16]), address.into());
         for n in 0..200 {

@@ -228,6 +228,7 @@ describe('two nodes that keep no messages', () => {
 
   them.fault('ephemeral: Redis killed, restarted empty', {
     ...redisKilled(them),
+    truth: 'redis',
     refuses: 'storage_unavailable',
     promised: ['NODE-30', 'NODE-32', 'NODE-33', 'NODE-34', 'NODE-35'],
     saw: 'no message is accepted; people come and go within each node',

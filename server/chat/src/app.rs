@@ -1,6 +1,7 @@
 //! The chat as an application of the engine: edge and home behind one trait.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use throng_engine::{
     App, Cx, Engine, Items, Keyed, LongPackets, Now, Place, SessionEvent, Shard, home_of,
@@ -34,15 +35,18 @@ pub struct Start {
     pub quotas: Arc<Quotas>,
     /// What clients have used of theirs.
     pub invalid_tokens: Arc<InvalidTokens>,
+    /// Rooms that joins may still create on all shards, where the store does not create them.
+    pub rooms_to_create: Arc<AtomicU32>,
 }
 
 impl Start {
-    /// The start of a process, in which nobody has used anything.
+    /// The start of a process, in which nobody has used anything and no room was created.
     #[must_use]
     pub fn new(settings: Settings, rooms: Arc<[RoomInfo]>) -> Start {
         let quotas = Arc::new(Quotas::new(&settings));
         let invalid_tokens = Arc::new(InvalidTokens::new(&settings));
-        Start { settings, rooms, quotas, invalid_tokens }
+        let rooms_to_create = Arc::new(AtomicU32::new(settings.auto_create_max));
+        Start { settings, rooms, quotas, invalid_tokens, rooms_to_create }
     }
 }
 
@@ -121,9 +125,10 @@ impl App for Chat {
     }
 
     fn new(start: &Start, place: &Place) -> Chat {
-        let Start { settings, rooms, quotas, invalid_tokens } = start;
+        let Start { settings, rooms, quotas, invalid_tokens, rooms_to_create } = start;
         let keyed = Keyed::new(place.seed.placement);
-        let mut home = Home::new(settings.clone(), place, keyed.clone());
+        let created = Arc::clone(rooms_to_create);
+        let mut home = Home::new(settings.clone(), created, place, keyed.clone());
         for room in rooms.iter() {
             if home_of(&keyed, room.id, place.shards) == place.shard {
                 home.add_room(room);

@@ -9,6 +9,7 @@ mod identity;
 mod members;
 mod pending;
 mod reads;
+mod sessions_by_token;
 mod signals;
 mod tokens;
 
@@ -41,6 +42,7 @@ use crate::store::{Command, SavedImage, StoreDown};
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
+use sessions_by_token::SessionsByToken;
 use signals::SessionSignals;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Owner, Session, SessionEvent, Trust};
@@ -103,6 +105,10 @@ pub(crate) struct Edge {
     shards: u8,
     keyed: Keyed,
     locals: Vec<Option<Box<LocalSession>>>,
+    /// Sessions with an identity, by its token.
+    bound: SessionsByToken,
+    /// Sessions that wait for the look-up of a token.
+    asking: SessionsByToken,
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
@@ -167,6 +173,8 @@ impl Edge {
             shard: place.shard,
             shards: place.shards,
             locals: Vec::new(),
+            bound: SessionsByToken::default(),
+            asking: SessionsByToken::default(),
             users: Map::with_hasher(keyed.clone()),
             rooms: Map::with_hasher(keyed.clone()),
             keyed,
@@ -298,6 +306,7 @@ impl Edge {
         let now = cx.engine.now();
         let local = self.live(session);
         let (identity, is_signalled, client) = (local.identity, local.is_signalled, local.peer);
+        let asked = local.pending.as_ref().and_then(|pending| pending.token());
         let has_grace = self.settings.grace_ms > 0 && reason != CloseReason::ServerStop;
         let due = now.plus_ms(u64::from(self.settings.grace_ms));
         for owed in self.end_memberships(session, |_| true) {
@@ -309,7 +318,11 @@ impl Edge {
         }
         self.locals[session.slot() as usize] = None;
         self.session_signals.ended(session, is_signalled);
+        if let Some(token) = asked {
+            self.asking.remove(token, session);
+        }
         if let Some(identity) = identity {
+            self.bound.remove(identity.token, session);
             self.forget_session(identity.user, session);
         }
         cx.lanes.log(LogLine::Ended {

@@ -16,6 +16,8 @@ mod tips;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use smallvec::SmallVec;
 
@@ -96,6 +98,8 @@ pub(crate) struct Home {
     numbering: Numbering,
     keyed: Keyed,
     rooms: Map<RoomId, Room>,
+    /// Rooms that joins may still create, of all homes of the process; where the store creates rooms, it counts them.
+    rooms_to_create: Arc<AtomicU32>,
     /// Rooms that have something to send at the end of the turn.
     dirty: Vec<RoomId>,
     /// Requests about rooms that the store is creating.
@@ -138,13 +142,19 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(settings: Settings, place: &Place, keyed: Keyed) -> Home {
+    pub(crate) fn new(
+        settings: Settings,
+        rooms_to_create: Arc<AtomicU32>,
+        place: &Place,
+        keyed: Keyed,
+    ) -> Home {
         Home {
             shard: place.shard,
             shards: place.shards,
             throttle: RosterThrottle::new(&settings),
             now: Now::default(),
             rooms: Map::with_hasher(keyed.clone()),
+            rooms_to_create,
             creating: Map::with_hasher(keyed.clone()),
             reading: Map::with_hasher(keyed.clone()),
             ready_requests: VecDeque::new(),
@@ -290,12 +300,13 @@ impl Home {
         lanes: &mut Lanes,
         counters: &mut Counters,
     ) {
-        let max = self.settings.auto_create_max;
-        if max == 0 {
+        if self.settings.auto_create_max == 0 {
             return join.refuse(Refusal::UnknownRoom, lanes);
         }
         if self.numbering == Numbering::Home {
-            if self.rooms.len() >= (max / u32::from(self.shards)).max(1) as usize {
+            // A room that was created lasts as long as the process, so that nothing is given back.
+            let take = |left: u32| left.checked_sub(1);
+            if self.rooms_to_create.fetch_update(Relaxed, Relaxed, take).is_err() {
                 return join.refuse(Refusal::UnknownRoom, lanes);
             }
             self.found(&RoomInfo { id: room_id, name: Box::default(), last_seq: Seq(0) });

@@ -18,6 +18,22 @@ pub fn message_id(room: RoomId, seq: Seq) -> Option<i64> {
     of_seq.checked_add(i64::from(room.0))
 }
 
+/// Whether these can be the numbers of a batch of `count` messages of the room: numbers that somebody counts to, and
+/// repeats that are messages of the batch, each once and in order.
+pub fn are_numbers_of(numbers: &Numbers, room: RoomId, count: u64) -> bool {
+    let Numbers { first, repeats } = numbers;
+    let is_number = |seq: Seq| seq.0 > 0 && message_id(room, seq).is_some();
+    let are_places = repeats.is_sorted_by(|one, next| one.0 < next.0)
+        && repeats.last().is_none_or(|(index, _)| (*index as u64) < count);
+    // The number behind the last one is the next message's.
+    let new = count.checked_sub(repeats.len() as u64);
+    let end = new.and_then(|new| first.0.checked_add(new));
+    are_places
+        && is_number(*first)
+        && end.is_some_and(|end| is_number(Seq(end)))
+        && repeats.iter().all(|(_, seq)| is_number(*seq))
+}
+
 struct Publish {
     messages: usize,
     /// The first number, if the log showed the publish before the order was answered.

@@ -270,6 +270,7 @@ impl Cluster {
         let order = Order::Number {
             counters: self.keys.counters(partition),
             stream: self.keys.log(partition),
+            answer_key: self.keys.answer(partition, self.process(), publish_id),
             room,
             at_least: self.heights.get(&room).copied().unwrap_or_default(),
             maxlen: self.settings.log_maxlen,

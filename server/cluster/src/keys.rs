@@ -9,6 +9,7 @@
 //! throng:log:{<n>}            stream  the entries of the rooms with room % log_streams = n
 //! throng:seq:{<n>}            hash    room → last number (ephemeral only)
 //! throng:cid:{<n>}:<room>:<user>:<cid>  string  number of the message; expires (ephemeral only)
+//! throng:answer:{<n>}:<process>:<publish>  string  numbers of a batch; expires (ephemeral, on a Redis Cluster)
 //!
 //! socket_id                   hash    user → fd of their newest connection
 //! swoole:rooms:<room name>    set     fds
@@ -17,6 +18,7 @@
 
 use throng_chat::{Cid, RoomId, UserId};
 
+use crate::event::PublishId;
 use crate::order::Fd;
 use crate::settings::Settings;
 
@@ -88,6 +90,11 @@ impl Keys {
     pub fn cid(&self, room: RoomId, user: UserId, cid: &Cid) -> String {
         let (partition, cid) = (self.partition(room), cid.as_str());
         format!("{}cid:{{{partition}}}:{}:{}:{cid}", self.prefix, room.0, user.0)
+    }
+
+    /// The numbers that a publish of a process was given (`ephemeral`).
+    pub fn answer(&self, partition: u16, process: &str, publish_id: PublishId) -> String {
+        format!("{}answer:{{{partition}}}:{process}:{}", self.prefix, publish_id.0)
     }
 
     /// The numbers of all streams.

@@ -112,6 +112,8 @@ impl Redis {
             Order::Number {
                 counters,
                 stream,
+                // Nothing is sent twice here.
+                answer_key: _,
                 room,
                 at_least,
                 maxlen,

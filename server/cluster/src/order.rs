@@ -3,7 +3,8 @@
 //! Every order is answered by exactly one [`crate::Event::Outcome`]; outcomes may come in any
 //! sequence. The backplane bounds the time it takes: about two seconds, for [`Order::Read`] `block_ms`
 //! more. Keys are complete, prefix included. Every command has one key, so that Redis Cluster can
-//! serve it; the one exception, [`Order::Number`], has two keys with one hash tag.
+//! serve it; the one exception, [`Order::Number`], has several keys with one hash tag. On a Redis
+//! Cluster a command may be executed twice, because its client sends again what was not answered.
 //!
 //! At most one `Append`, one `Read`, one order about the lease and two `Write`s (one of this node's
 //! own state, one of a sweep) are in flight at any time, so an executor needs no queue and no
@@ -84,18 +85,22 @@ pub enum Order {
     /// is answered with that one's number and not logged.
     ///
     /// ```text
-    /// KEYS counters stream cid_key …
+    /// KEYS counters stream answer_key cid_key …
+    /// on a Redis Cluster: return GET answer_key, if it is set
     /// first = max(HGET counters room or 0, at_least) + 1
     /// new = the messages without GET cid_key
     /// XADD stream MAXLEN ~ maxlen * field value … d {"r":room,"m":[new]} f first
     /// HSET counters room (first + new - 1)
     /// SET cid_key number PX cid_ttl_ms    for each that is new
+    /// on a Redis Cluster: SET answer_key (what is returned), for a minute
     /// return first, numbers of the others
     /// ```
     /// Answer: [`Outcome::Numbered`].
     Number {
         counters: String,
         stream: String,
+        /// Keeps the answer where a command may be executed twice. Of no other order.
+        answer_key: String,
         room: RoomId,
         /// The last known seq of the room, which Redis may have lost.
         at_least: Seq,

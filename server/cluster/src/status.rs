@@ -45,7 +45,8 @@ throng_tables::metrics! {
     Counter events "events": "What the backplane has done. entries_skipped: unreadable log \
         entries; entries_late: entries that came twice or after later ones; resyncs: logs read \
         again after a gap; loads_repeated: presence of another node read again; \
-        outcomes_unexpected: outcomes of orders that were not in flight." {
+        outcomes_unexpected: outcomes of orders that were not in flight, or that do not fit \
+        theirs." {
         entries_appended: what = "entries_appended";
         messages_appended: what = "messages_appended";
         entries_read: what = "entries_read";

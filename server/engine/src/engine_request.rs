@@ -109,4 +109,6 @@ pub struct Answer {
     pub content_type: &'static str,
     /// The whole body.
     pub body: Bytes,
+    /// It is of a session whose user is known.
+    pub is_identified: bool,
 }

@@ -36,6 +36,10 @@ const SHARE_FROM_BYTES: usize = 8 * 1024;
 /// A buffer grows by this part of what is in it.
 const GROWTH: usize = 4;
 
+/// From so many bytes, those that were sent are taken out of a buffer once they are more than half of it: the
+/// pipe of a client that reads as fast as its room writes is never empty.
+const COMPACT_FROM_BYTES: usize = 64 * 1024;
+
 #[derive(Default)]
 struct Pending {
     parts: VecDeque<Part>,
@@ -79,12 +83,26 @@ impl Pending {
         while let Some(front) = self.parts.front() {
             let len = front.as_slice().len();
             if self.sent < len || self.bytes == 0 {
-                return;
+                return self.compact();
             }
             self.sent -= len;
             if let Some(Part::Copied(_)) = self.parts.pop_front() {
                 self.copied -= len;
             }
+        }
+    }
+
+    /// Takes out what was sent, but for the frame under way: its end has to be found.
+    fn compact(&mut self) {
+        if let Some(Part::Copied(first)) = self.parts.front_mut()
+            && self.sent >= COMPACT_FROM_BYTES
+            && self.sent > first.len() / 2
+            && self.bytes > 0
+        {
+            let gone = frame_at(first, self.sent).start;
+            first.drain(..gone);
+            self.sent -= gone;
+            self.copied -= gone;
         }
     }
 }

@@ -101,7 +101,7 @@ throng_tables::settings! {
     /// Sessions of one client address on one shard, an IPv6 network of 64 bits being one; 0: no
     /// limit.
     sessions_per_ip_max: u32 = 4096, "sessions", 0..=1 << 24;
-    /// Sessions on long-polling, of all shards together: the oldest make place for more. Each costs connections of the
-    /// HTTP thread. 0: no limit.
+    /// Sessions on long-polling, of all shards together, each of which has its part: the oldest of the client address
+    /// that has most of them make place for more. Each costs connections of the HTTP thread. 0: no limit.
     polling_sessions_max: u32 = 1024, "sessions", 0..=1 << 24;
 }

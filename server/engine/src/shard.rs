@@ -4,13 +4,16 @@ use crate::app::{App, Cx, Place};
 use crate::effects::Effects;
 use crate::engine::{Engine, Read, Traits};
 use crate::engine_request::EngineRequest;
-use crate::ids::PipeId;
+use crate::ids::{PipeId, Sid};
 use crate::input::Input;
 use crate::lane_slots::LaneSlots;
 use crate::lanes::{LANE_RETRY_MS, Lanes};
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
+
+/// A session has one bit for each in which it is connected.
+const NAMESPACES_MAX: usize = 8;
 
 /// Everything one thread knows.
 ///
@@ -25,6 +28,7 @@ pub struct Shard<A: App> {
 impl<A: App> Shard<A> {
     /// Makes one shard and its application.
     pub fn new(settings: &Settings, app: &A::Settings, place: &Place) -> Shard<A> {
+        const { assert!(A::NAMESPACES.len() <= NAMESPACES_MAX, "too many namespaces") };
         let Place { shard, shards, ref seed } = *place;
         let traits = Traits {
             namespaces: A::NAMESPACES,
@@ -142,6 +146,11 @@ impl<A: App> Shard<A> {
     /// Whether the pipe carries a session whose user is known: it is read before the others.
     pub fn is_identified(&self, pipe: PipeId) -> bool {
         self.engine.is_identified(pipe)
+    }
+
+    /// Whether the sid is that of a session whose user is known.
+    pub fn names_identified(&self, sid: &Sid) -> bool {
+        self.engine.names_identified(sid)
     }
 
     /// Whether the request names a session of this shard. Spec: TRN-13.

@@ -183,6 +183,8 @@ fn clients(settings: &Settings) -> redis::RedisResult<Clients> {
         Topology::Cluster(hosts) => {
             let infos: redis::RedisResult<Vec<_>> =
                 hosts.iter().map(|host| info(host, 0)).collect();
+            // To follow a slot that moves is a retry too, so there must be some. One after a lost
+            // connection repeats what may be done already: each order has to bear that.
             let mut builder = ClusterClientBuilder::new(infos?).retries(3);
             if let Some(certificates) = certificates.clone() {
                 builder = builder.certs(certificates);

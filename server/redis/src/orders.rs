@@ -21,6 +21,10 @@ use crate::reader::Reader;
 use crate::reply::{fields, optional_text, texts};
 use crate::script;
 
+/// How long a cluster keeps the answer to [`Order::Number`]: longer than what was sent first may be
+/// under way when the client of the crate `redis` sends it again.
+const ANSWER_TTL_MS: u64 = 60_000;
+
 /// The shared SQL database, as the machine uses it.
 pub trait Database: Send + Sync + 'static {
     /// The last seq of every room.
@@ -44,6 +48,8 @@ pub struct Executor<D> {
     reader: Mutex<Reader>,
     database: D,
     timeout: Duration,
+    /// 0 where nothing is sent twice.
+    answer_ttl_ms: u64,
 }
 
 impl<D: Database> Executor<D> {
@@ -54,7 +60,10 @@ impl<D: Database> Executor<D> {
         database: D,
         timeout: Duration,
     ) -> Executor<D> {
-        Executor { commands, reader: Mutex::new(Reader::new(connector)), database, timeout }
+        // Only the client for a cluster sends again what was not answered.
+        let answer_ttl_ms = if connector.is_cluster() { ANSWER_TTL_MS } else { 0 };
+        let reader = Mutex::new(Reader::new(connector));
+        Executor { commands, reader, database, timeout, answer_ttl_ms }
     }
 
     /// Carries out one order.
@@ -111,6 +120,7 @@ impl<D: Database> Executor<D> {
             Order::Number {
                 counters,
                 stream,
+                answer_key,
                 room,
                 at_least,
                 maxlen,
@@ -118,16 +128,17 @@ impl<D: Database> Executor<D> {
                 messages,
                 cid_ttl_ms,
             } => {
-                let mut keys = vec![&*counters, &*stream];
+                let mut keys = vec![&*counters, &*stream, &*answer_key];
                 keys.extend(messages.iter().filter_map(|message| message.cid_key.as_deref()));
-                keys[2..].sort_unstable();
+                keys[3..].sort_unstable();
                 keys.dedup();
-                let place = |key: &String| keys[2..].binary_search(&&**key).map_or(0, |at| at + 3);
+                let place = |key: &String| keys[3..].binary_search(&&**key).map_or(0, |at| at + 4);
                 let mut call = Call::script(&script::NUMBER, &keys)
                     .arg(room.0)
                     .arg(at_least.0)
                     .arg(maxlen)
                     .arg(cid_ttl_ms)
+                    .arg(self.answer_ttl_ms)
                     .arg(2 * fields.len());
                 for (name, value) in fields {
                     call = call.arg(name).arg(value);
@@ -136,7 +147,8 @@ impl<D: Database> Executor<D> {
                     let key = message.cid_key.as_ref().map_or(0, place);
                     call = call.arg(key).arg(&message.json);
                 }
-                Ok(Outcome::Numbered(read(numbers, self.one(call).await?)?))
+                let answer = self.one(call).await?;
+                Ok(Outcome::Numbered(read(|value| numbers(value, messages.len()), answer)?))
             }
             Order::Read { from, count, block_ms } => {
                 let mut reader = self.reader.lock().await;
@@ -237,9 +249,12 @@ fn parsed<T: redis::FromRedisValue>(value: Value) -> Result<T, Failure> {
     Ok(redis::from_redis_value(value)?)
 }
 
-/// The first number, and per message 0 or the one it had before.
-fn numbers(value: Value) -> Result<Numbers, Failure> {
+/// The first number, and per message of the batch 0 or the one it had before.
+fn numbers(value: Value, messages: usize) -> Result<Numbers, Failure> {
     let texts = texts(value)?;
+    if texts.len() != messages + 1 {
+        return Err(Failure::Unexpected);
+    }
     let numbers = texts.iter().map(|text| text.parse().map_err(|_| Failure::Unexpected));
     let mut numbers = numbers.collect::<Result<Vec<u64>, _>>()?.into_iter();
     let first = Seq(numbers.next().ok_or(Failure::Unexpected)?);
@@ -269,4 +284,36 @@ fn broken(failure: &Failure) -> OrderFailure {
 
 fn database_down(_: DatabaseDown) -> OrderFailure {
     OrderFailure::Broken { why: "database" }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+    use throng_chat::Seq;
+    use throng_cluster::Numbers;
+
+    use super::numbers;
+    use crate::failure::Failure;
+
+    #[test]
+    fn an_answer_has_the_first_number_and_one_for_each_message() {
+        let of_two = |texts: &[&str]| {
+            let texts = texts.iter().map(|text| Value::BulkString(text.as_bytes().to_vec()));
+            numbers(Value::Array(texts.collect()), 2)
+        };
+        let repeats = vec![(1, Seq(3))];
+        assert_eq!(of_two(&["5", "0", "3"]), Ok(Numbers { first: Seq(5), repeats }));
+        for texts in [
+            &["5", "0", "0", "7"][..],
+            &["5", "0", "0", "0"],
+            &["5", "0"],
+            &["5"],
+            &[],
+            &["5", "0", "-7"],
+            &["5", "0", "18446744073709551616"],
+            &["x", "0", "0"],
+        ] {
+            assert_eq!(of_two(texts), Err(Failure::Unexpected), "{texts:?}");
+        }
+    }
 }

@@ -79,18 +79,25 @@ pub static DELETE_PREFIX: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// `counters stream cid_key … room at_least maxlen ttl count field value … [key json] …`: takes the
-/// next numbers of a room for the messages whose `cid_key` (by its place among the keys, 0 for none) is
-/// not set, logs them, and sets their keys to their numbers. `count` is that of fields and values.
-/// Answers the first number, then per message 0 or the number it had before.
+/// `counters stream answer_key cid_key … room at_least maxlen cid_ttl answer_ttl count field value …
+/// [key json] …`: takes the next numbers of a room for the messages whose `cid_key` (by its place among
+/// the keys, 0 for none) is not set, logs them, and sets their keys to their numbers. `count` is that of
+/// fields and values. Answers the first number, then per message 0 or the number it had before. Unless
+/// `answer_ttl` is 0, the answer is kept under `answer_key`, and the same call does nothing but repeat it.
 pub static NUMBER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') \
+        "local answer = {} \
+         local kept = ARGV[5] ~= '0' and redis.call('GET', KEYS[3]) \
+         if kept then \
+           for number in string.gmatch(kept, '%d+') do answer[#answer + 1] = number end \
+           return answer \
+         end \
+         local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') \
          local first = math.max(last, tonumber(ARGV[2])) + 1 \
-         local start = 6 + tonumber(ARGV[5]) \
+         local start = 7 + tonumber(ARGV[6]) \
          local entry, texts, set, next = {}, {}, {}, first \
-         local answer = {string.format('%.0f', first)} \
-         for i = 6, start - 1 do entry[#entry + 1] = ARGV[i] end \
+         answer[1] = string.format('%.0f', first) \
+         for i = 7, start - 1 do entry[#entry + 1] = ARGV[i] end \
          for i = start, #ARGV, 2 do \
            local key = tonumber(ARGV[i]) \
            local known = key > 0 and (set[key] or redis.call('GET', KEYS[key])) \
@@ -111,6 +118,9 @@ pub static NUMBER: LazyLock<Script> = LazyLock::new(|| {
          redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(entry)) \
          redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', next - 1)) \
          for key, number in pairs(set) do redis.call('SET', KEYS[key], number, 'PX', ARGV[4]) end \
+         if ARGV[5] ~= '0' then \
+           redis.call('SET', KEYS[3], table.concat(answer, ' '), 'PX', ARGV[5]) \
+         end \
          return answer",
     )
 });

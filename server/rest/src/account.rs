@@ -1,14 +1,17 @@
 //! Registration, login, logout, and the user's own data.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, State};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde_json::{Value, json};
-use throng_store::{NewUser, RegisterError, TokenScope, UserRow, hash_token};
+use throng_store::{NewUser, RegisterError, StoreError, TokenScope, UserRow, hash_token};
 use throng_wire::http::Caller;
 
 use crate::answer::{Refusal, errno, ok};
+use crate::completion::to_its_end;
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
 use crate::login_failure::{FAILURES_MAX, LoginFailure};
@@ -102,9 +105,9 @@ pub(crate) async fn logout(
 ) -> Result<Response, Refusal> {
     let Identity { user, token, .. } = identify(&api, &parts, Some(&body)).await?;
     let hash = token.as_deref().and_then(hash_token).ok_or(Refusal::Unauthenticated)?;
-    api.deps.store.revoke(hash).await?;
-    revoke_cookie(&api, &parts.headers).await?;
-    (api.deps.on_revoked)(Revoked { token_hash: hash, user: user.id });
+    let revoked = Revoked { token_hash: hash, user: user.id };
+    let cookie = session_cookie::read(&parts.headers).and_then(|token| hash_token(&token));
+    to_its_end(revoke(Arc::clone(&api), revoked, cookie)).await?;
     let mut response = ok(json!({ "errno": 0, "message": "Logged out" }));
     let clear = session_cookie::clear(is_secure(&api, &caller));
     response.headers_mut().insert(header::SET_COOKIE, clear);
@@ -152,9 +155,18 @@ async fn with_session_cookie(
     Ok(response)
 }
 
-async fn revoke_cookie(api: &ApiState, headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Some(hash) = session_cookie::read(headers).and_then(|token| hash_token(&token)) {
-        api.deps.store.revoke(hash).await?;
+/// Ends the token of a logout, and then that of its cookie. Once the first has ended the shards are notified,
+/// whatever comes next: the client cannot repeat its request.
+async fn revoke(api: Api, revoked: Revoked, cookie: Option<[u8; 32]>) -> Result<(), StoreError> {
+    let store = &api.deps.store;
+    store.revoke(revoked.token_hash).await?;
+    (api.deps.on_revoked)(revoked);
+    // No session acts for the token of a cookie, so that no shard is notified of its end. Sessions may act for
+    // an API token, which is not the cookie's, whichever client puts it there.
+    if let Some(hash) = cookie
+        && store.authenticate_cookie(hash).await?.is_some()
+    {
+        store.revoke(hash).await?;
     }
     Ok(())
 }

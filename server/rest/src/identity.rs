@@ -1,5 +1,6 @@
 //! The user of a request, by its token.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::http::request::Parts;
@@ -9,9 +10,10 @@ use throng_store::{UserRow, hash_token};
 use throng_wire::http::ClientKey;
 
 use crate::answer::Refusal;
+use crate::completion::to_its_end;
 use crate::input::{Body, client, query_value};
 use crate::session_cookie;
-use crate::{ApiState, OverLimit};
+use crate::{ApiState, Deps, OverLimit};
 
 /// An authenticated user, and by what.
 #[derive(Debug)]
@@ -71,23 +73,55 @@ pub(crate) enum Presented {
 }
 
 impl Presented {
-    /// Its user, if it is valid. Those that are not are counted for the client.
+    /// Its user, if it is valid. Those that are not are counted for the client, which cannot avoid that by going
+    /// away: the store is asked all the same.
     ///
     /// Spec: LIM-91.
     pub async fn user(self, api: &ApiState, client: ClientKey) -> Result<Option<UserRow>, Refusal> {
-        let deps = &api.deps;
+        let lookup = Lookup::take(&api.deps, client)?;
+        let store = api.deps.store.clone();
+        let user = to_its_end(async move {
+            let user = match self {
+                Self::Api(hash) => store.authenticate(hash).await,
+                Self::Cookie(hash) => store.authenticate_cookie(hash).await,
+            };
+            if matches!(user, Ok(None)) {
+                lookup.use_up();
+            }
+            user
+        });
+        Ok(user.await?)
+    }
+}
+
+/// A look-up that is booked for a client, and given back when dropped.
+struct Lookup {
+    give_back: Arc<dyn Fn(ClientKey) + Send + Sync>,
+    client: ClientKey,
+    is_used_up: bool,
+}
+
+impl Lookup {
+    fn take(deps: &Deps, client: ClientKey) -> Result<Lookup, Refusal> {
         (deps.take_lookup)(client).map_err(|wait| {
             deps.counters.token_lookups_refused.fetch_add(1, Relaxed);
             Refusal::TooMany(OverLimit { setting: "limits.invalid_tokens_per_s", wait })
         })?;
-        let user = match self {
-            Self::Api(hash) => deps.store.authenticate(hash).await,
-            Self::Cookie(hash) => deps.store.authenticate_cookie(hash).await,
-        };
-        if !matches!(user, Ok(None)) {
-            (deps.give_back_lookup)(client);
+        let give_back = Arc::clone(&deps.give_back_lookup);
+        Ok(Lookup { give_back, client, is_used_up: false })
+    }
+
+    /// The token was not valid: nothing is given back.
+    fn use_up(mut self) {
+        self.is_used_up = true;
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        if !self.is_used_up {
+            (self.give_back)(self.client);
         }
-        Ok(user?)
     }
 }
 

@@ -18,7 +18,8 @@
 //!
 //! `identity`, `session_cookie`, `input` and `validate` read requests, `answer` writes responses; `bodies`
 //! bounds what of requests is on its way; `throttle` and `request_log` are layers around the routes; `attempts`
-//! counts wrong passwords; `deps` and `settings` are the crate's inputs.
+//! counts wrong passwords; `completion` runs what must not end with its request; `deps` and `settings` are the crate's
+//! inputs.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -26,6 +27,7 @@ mod answer;
 mod attempts;
 mod avatars;
 mod bodies;
+mod completion;
 mod counters;
 mod deps;
 mod embedded;

@@ -3,6 +3,7 @@
 //! Who uploads is asked before the body is read. Clients that send their token in the body are strangers until
 //! it has come.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::{Body as RequestBody, Bytes};
@@ -11,10 +12,11 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::json;
-use throng_store::{ImageError, ImageKind, UserRow};
+use throng_store::{ImageError, ImageKind, StoreError, UserRow};
 
 use crate::answer::{Refusal, ok};
 use crate::bodies::{Arriving, Owner};
+use crate::completion::to_its_end;
 use crate::identity::{Identity, LookedUp, identify, is_in_query};
 use crate::input::{Body, client, content_type};
 use crate::{Api, ApiState};
@@ -59,10 +61,16 @@ pub(crate) async fn avatar(State(api): State<Api>, request: Request) -> Result<R
         Ok(url) => url,
         Err(error) => return refused_image(error, BAD_AVATAR),
     };
-    if let Some(user) = api.deps.store.set_avatar(user.id, &url).await? {
+    to_its_end(set_avatar(Arc::clone(&api), user.id, url.clone())).await?;
+    Ok(ok(json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" })))
+}
+
+/// Changes the avatar, and notifies the shards of it.
+async fn set_avatar(api: Api, user: u32, url: String) -> Result<(), StoreError> {
+    if let Some(user) = api.deps.store.set_avatar(user, &url).await? {
         (api.deps.on_user_changed)(&user);
     }
-    Ok(ok(json!({ "errno": 0, "data": { "url": url }, "msg": "Saved" })))
+    Ok(())
 }
 
 /// The parts of a multipart body.

@@ -13,6 +13,7 @@ mod prefixed;
 mod request;
 mod serve;
 mod throttle;
+mod turns;
 mod upgrade;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use counters::HttpCounters;
 use linger::Lingering;
 use places::Places;
 use throttle::Throttle;
+use turns::Turns;
 
 /// Longer than the 60 s that proxies keep an idle connection: one that we close first may meet the
 /// next request of a proxy on its way.
@@ -56,6 +58,8 @@ const ADMIN_CONNECTIONS_MAX: u32 = 256;
 const HEADS_MAX: usize = 256;
 /// Idle connections, those of proxies aside: each costs some twenty KiB.
 const IDLE_MAX: usize = 1024;
+/// What the thread adds to the niceness of the process: next to a busy shard it gets a quarter of the core.
+const NICENESS: i32 = 5;
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -93,6 +97,7 @@ struct HttpServer<A: App> {
     heads: Places,
     idle: Places,
     throttle: Throttle,
+    turns: Turns,
     per_client: Arc<PerClient>,
     exceeded: RareWarnings,
 }
@@ -105,8 +110,21 @@ pub struct Running {
     stop: watch::Sender<bool>,
 }
 
-/// Starts to serve `handovers` on the current tokio runtime.
+/// Starts to serve `handovers` on the current tokio runtime, whose thread gets a lower priority: what shards do for
+/// users comes before the requests of strangers.
 pub fn start<A: App>(
+    handles: ShardHandles<A>,
+    handovers: Handovers,
+    settings: HttpSettings,
+) -> Running {
+    // On Linux the call concerns the calling thread alone, and those that it starts later.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "cannot lower the priority of the HTTP thread");
+    }
+    serve_handovers(handles, handovers, settings)
+}
+
+fn serve_handovers<A: App>(
     handles: ShardHandles<A>,
     handovers: Handovers,
     settings: HttpSettings,
@@ -119,6 +137,7 @@ pub fn start<A: App>(
         // Each may have a file open that is sent.
         idle: Places::new(IDLE_MAX.min(settings.lingering_max as usize)),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
+        turns: Turns::default(),
         per_client: PerClient::new(settings.requests_per_ip_max),
         settings,
         next_poll: AtomicU64::new(0),
@@ -149,7 +168,7 @@ pub fn start_admin<A: App>(
     let (admitted, connections) = mpsc::channel(1);
     // Nothing is refused before its head is read.
     let (_, refused) = mpsc::channel(1);
-    let mut running = start(handles, Handovers { connections, refused }, settings);
+    let mut running = serve_handovers(handles, Handovers { connections, refused }, settings);
     let limiter = ConnectionLimiter::new(ConnectionBound::of_admin(ADMIN_CONNECTIONS_MAX), 0);
     running.accepts = Some(tokio::spawn(async move {
         loop {
@@ -158,7 +177,8 @@ pub fn start_admin<A: App>(
                 Ok((stream, from)) => {
                     let Some(permit) = limiter.admit() else { continue };
                     let peer = Peer::from(from.ip());
-                    let handover = Handover { stream, prefix: Vec::new(), peer, permit };
+                    let (prefix, is_identified) = (Vec::new(), false);
+                    let handover = Handover { stream, prefix, peer, permit, is_identified };
                     if admitted.send(handover).await.is_err() {
                         return;
                     }
@@ -197,6 +217,8 @@ async fn serve_all<A: App>(
     mut stopping: watch::Receiver<bool>,
 ) {
     let Handovers { connections: mut next, mut refused } = handovers;
+    let giver = Arc::clone(&http);
+    let turns = tokio::spawn(async move { giver.turns.give().await });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -214,4 +236,5 @@ async fn serve_all<A: App>(
     }
     drop(next);
     while connections.join_next().await.is_some() {}
+    turns.abort();
 }

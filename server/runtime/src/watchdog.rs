@@ -129,7 +129,8 @@ impl<A: App> Watchdog<A> {
                     }
                     continue;
                 };
-                let handover = Handover { stream, prefix: Vec::new(), peer, permit };
+                let (prefix, is_identified) = (Vec::new(), false);
+                let handover = Handover { stream, prefix, peer, permit, is_identified };
                 if handovers.send(handover).await.is_err() {
                     return;
                 }

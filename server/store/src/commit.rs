@@ -14,7 +14,7 @@ use crate::clock::now_ms;
 use crate::db::{ATTEMPTS_MAX, Db};
 use crate::fault::{is_transient, leaves_doubt};
 use crate::job::{Appended, Job, JobOutcome, cids_of, rooms_of};
-use crate::messages::{MessageIds, find_firsts, insert_messages};
+use crate::messages::{MessageIds, PlacedMessage, find_firsts, insert_messages};
 use crate::plan::Plan;
 use crate::reading::note_reading;
 use crate::reads::raise_marks;
@@ -121,10 +121,11 @@ impl Committer {
     async fn commit_batch(&self, batch: &mut Vec<Job>) {
         let started = Instant::now();
         let jobs = batch.len() as u64;
-        let outcome = self.write_batch(batch).await;
+        let written = self.write_batch(batch).await;
+        let outcome = written.map(|Written { outcomes, ids, .. }| (outcomes, ids));
         self.metrics.counters.jobs.fetch_add(jobs, Relaxed);
         match outcome {
-            Ok(Written { outcomes, ids }) => {
+            Ok((outcomes, ids)) => {
                 self.metrics.counters.commits.fetch_add(1, Relaxed);
                 self.metrics.counters.messages.fetch_add(ids.len() as u64, Relaxed);
                 self.metrics.commit_latency.record(started.elapsed());
@@ -157,7 +158,7 @@ impl Committer {
 
     /// Repeats the transaction until it is committed or fails for a reason that will not pass. When
     /// its outcome is in doubt at the end, it is looked up: what callers learn must be true.
-    async fn write_batch(&self, jobs: &[Job]) -> Result<Written, Failed> {
+    async fn write_batch<'j>(&self, jobs: &'j [Job]) -> Result<Written<'j>, Failed> {
         let mut doubtful = None;
         let mut attempt = 1;
         let error = loop {
@@ -195,7 +196,7 @@ impl Committer {
 
     /// Whether what an attempt has written was committed. Waits for the end of its transaction, if
     /// that is still running.
-    async fn look_up(&self, jobs: &[Job], written: &Written) -> Result<bool, StoreError> {
+    async fn look_up(&self, jobs: &[Job], written: &Written<'_>) -> Result<bool, StoreError> {
         let mut write = self.db.in_time(self.db.write()).await?;
         let found = self.db.in_time(async {
             self.lock_rooms(&mut write, &rooms_of(jobs)).await?;
@@ -208,14 +209,19 @@ impl Committer {
 
     /// `doubtful`: what an earlier attempt has written, if it is unknown whether that was committed:
     /// the connection was lost before the answer, or the answer leaves it open.
-    async fn try_batch(
+    async fn try_batch<'j>(
         &self,
-        jobs: &[Job],
-        doubtful: &mut Option<Written>,
-    ) -> Result<Written, StoreError> {
+        jobs: &'j [Job],
+        doubtful: &mut Option<Written<'j>>,
+    ) -> Result<Written<'j>, StoreError> {
         let mut write = self.db.in_time(self.db.write()).await?;
         match self.db.in_time(self.apply(&mut write, jobs, doubtful)).await {
-            Ok(written) => {
+            Ok(Applied::Before(written)) => {
+                // How this transaction ends says nothing about the one that was committed.
+                let _ = self.db.in_time(write.forget()).await;
+                Ok(written)
+            }
+            Ok(Applied::Now(written)) => {
                 if let Err(error) = self.db.in_time(write.commit()).await {
                     *doubtful = leaves_doubt(&error).then_some(written);
                     return Err(error);
@@ -235,12 +241,12 @@ impl Committer {
         }
     }
 
-    async fn apply(
+    async fn apply<'j>(
         &self,
         write: &mut AnyConnection,
-        jobs: &[Job],
-        doubtful: &mut Option<Written>,
-    ) -> Result<Written, StoreError> {
+        jobs: &'j [Job],
+        doubtful: &mut Option<Written<'j>>,
+    ) -> Result<Applied<'j>, StoreError> {
         let dialect = self.db.dialect;
         // This waits for the end of the transaction in doubt, if it is still running.
         let last_seqs = self.lock_rooms(write, &rooms_of(jobs)).await?;
@@ -250,7 +256,7 @@ impl Committer {
             None => false,
         };
         if let Some(written) = doubtful.take().filter(|_| is_kept) {
-            return Ok(written);
+            return Ok(Applied::Before(written));
         }
         // The rooms are locked, so nobody adds another meanwhile.
         let firsts = find_firsts(write, dialect, &cids_of(jobs)).await?;
@@ -259,7 +265,8 @@ impl Committer {
         raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;
         note_reading(write, dialect, &self.node, &plan.marks).await?;
-        Ok(Written { outcomes: plan.outcomes, ids })
+        let witness = plan.messages.first().copied();
+        Ok(Applied::Now(Written { outcomes: plan.outcomes, ids, witness }))
     }
 
     /// Locks the rooms that exist and reads their last seqs. They are locked in the order of their
@@ -289,23 +296,36 @@ impl Committer {
         Ok(last_seqs)
     }
 
-    /// Whether a batch is in the database. It is if one of its messages is, and no database gives an
-    /// id twice.
+    /// Whether a batch is in the database. It is if one of its messages is. A database that was
+    /// interrupted may give the id and the number of a message that was not committed to another one, so
+    /// the rest is compared too.
     async fn is_kept(
         &self,
         write: &mut AnyConnection,
-        written: &Written,
+        written: &Written<'_>,
     ) -> Result<bool, StoreError> {
-        let Some(((room, seq), id)) = written.ids.iter().next() else { return Ok(false) };
-        let found = self
+        let Some(PlacedMessage { room, seq, created_at_ms, message }) = written.witness else {
+            return Ok(false);
+        };
+        let Some(id) = written.ids.get(&(room, seq)) else { return Ok(false) };
+        let select = self
             .db
-            .query("SELECT id FROM messages WHERE id = ? AND room_id = ? AND seq = ?")
+            .query(
+                "SELECT user_id, created_at, cid, msg FROM messages
+                 WHERE id = ? AND room_id = ? AND seq = ?",
+            )
             .bind(*id)
-            .bind(i64::from(*room))
-            .bind(widen(*seq))
-            .fetch_optional(write)
-            .await?;
-        Ok(found.is_some())
+            .bind(i64::from(room))
+            .bind(widen(seq));
+        let Some(row) = select.fetch_optional(write).await? else { return Ok(false) };
+        let user: i64 = row.try_get(0)?;
+        let created_at: i64 = row.try_get(1)?;
+        let cid: Option<Vec<u8>> = row.try_get(2)?;
+        let msg: String = row.try_get(3)?;
+        Ok(user == i64::from(message.user)
+            && created_at == created_at_ms
+            && cid.as_deref() == message.cid.as_deref().map(str::as_bytes)
+            && msg == self.db.dialect.text(&message.msg))
     }
 }
 
@@ -315,8 +335,18 @@ struct Failed {
     is_doubtful: bool,
 }
 
-/// What a transaction has written: a outcome per job, and the ids of the messages.
-struct Written {
+/// What a transaction has written: an outcome per job, and the ids of the messages.
+struct Written<'j> {
     outcomes: Vec<JobOutcome>,
     ids: MessageIds,
+    /// One of the messages, to recognise it.
+    witness: Option<PlacedMessage<'j>>,
+}
+
+/// Which transaction has written a batch.
+enum Applied<'j> {
+    /// This one, which is to be committed.
+    Now(Written<'j>),
+    /// One before it, which was committed.
+    Before(Written<'j>),
 }

@@ -104,6 +104,49 @@ fn a_client_that_does_not_read_is_evicted_and_disturbs_nobody() {
 }
 
 #[test]
+fn strangers_that_always_send_leave_each_other_their_turns() {
+    const STRANGERS: usize = 40;
+    const BYTES: usize = 2_000_000;
+    // They are always ready: nothing that they cause makes them wait.
+    let server = Server::throng(
+        &["--shards", "1"],
+        &[("THRONG_LIMITS__ANONYMOUS__WORK_PER_S", "0"), ("THRONG_HTTP__REQUESTS_PER_S", "0")],
+    );
+    let pongs = [0x8a_u8, 0x80, 0, 0, 0, 0].repeat(10_000);
+    let mut strangers: Vec<_> = (0..STRANGERS).map(|_| server.websocket(OPEN)).collect();
+    // The last to connect, and so the last that the kernel reports.
+    let mut quiet = server.websocket(OPEN);
+    assert!(read_text(&mut quiet).starts_with("0{"));
+    let mut sent = 0;
+    for stranger in &mut strangers {
+        let stream = stranger.get_mut();
+        stream.set_nonblocking(true).expect("it is a socket");
+        let mut left = BYTES;
+        while let Ok(count @ 1..) = stream.write(&pongs[..pongs.len().min(left)]) {
+            left -= count;
+        }
+        sent += BYTES - left;
+    }
+    let read = || -> u64 {
+        let metrics = server.get("/metrics");
+        let series = metrics.lines().filter(|line| line.starts_with("throng_bytes_in_total"));
+        let value = |line: &str| line.split(' ').next_back()?.parse::<u64>().ok();
+        series.filter_map(value).sum()
+    };
+    let asked = Instant::now();
+    quiet.send(Message::text("40")).expect("it is open");
+    let answer = read_text(&mut quiet);
+    assert!(answer.starts_with("4"), "{answer}");
+    let waited = asked.elapsed();
+    let left = sent as u64 - read();
+    assert!(
+        left > sent as u64 / 4,
+        "{left} of {sent} bytes were left: the others were always ready"
+    );
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
+#[test]
 fn a_half_open_peer_is_noticed_by_the_heartbeat() {
     let server = Server::conformance(&[]);
     let started = Instant::now();

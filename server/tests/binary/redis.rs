@@ -9,12 +9,17 @@ use tungstenite::Message;
 use crate::process::{Server, TIMEOUT, read_text};
 
 fn throng(url: &str) -> Server {
+    throng_with(url, &[])
+}
+
+fn throng_with(url: &str, flags: &[&str]) -> Server {
     let timeouts = [
         ("THRONG_REDIS__CONNECT_TIMEOUT_MS", "300"),
         ("THRONG_REDIS__COMMAND_TIMEOUT_MS", "300"),
         ("THRONG_REDIS__LEASE_MS", "2000"),
     ];
-    Server::throng(&["--shards", "2", "--redis", url], &timeouts)
+    let flags = [&["--shards", "2", "--redis", url][..], flags].concat();
+    Server::throng(&flags, &timeouts)
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -63,6 +68,25 @@ fn redis_may_come_late_go_and_come_back_empty() {
     until_ready_says(&server, "down: timeout");
     redis.resume();
     until_ready_says(&server, "ok");
+}
+
+/// REST-75, NODE-34: without Redis nobody can send.
+#[test]
+fn a_node_whose_messages_redis_numbers_is_not_ready_without_it() {
+    let mut redis = Redis::start(&[]);
+    let server = throng_with(&redis.url(), &["--ephemeral"]);
+    let until_it_says = |status: &str, redis: &str| {
+        until(redis, || {
+            let answer = server.get("/ready");
+            answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(redis)
+        });
+    };
+    until_it_says("200", r#""redis":"ok""#);
+    redis.kill();
+    until_it_says("503", r#""redis":"down: "#);
+    assert!(server.get("/metrics").contains("\nthrong_ready 0\n"));
+    redis.restart();
+    until_it_says("200", r#""redis":"ok""#);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::reads::Reads;
 use super::*;
 
 impl Edge {
-    /// Asserts that sessions, memberships, members and users point at each other, that bytes are
+    /// Asserts that sessions, memberships, members, users and tokens point at each other, that bytes are
     /// counted, and that nothing is owed without a deadline.
     pub(crate) fn check(&self, engine: &Engine) {
         let mut members = 0;
@@ -39,6 +39,7 @@ impl Edge {
         let listed: usize = self.rooms.values().map(|room| room.members.len()).sum();
         assert_eq!(listed, members, "members are memberships that home has confirmed");
         self.check_users(identities);
+        self.check_tokens_listed(identities);
         self.check_owed();
         self.check_deadlines(engine.now());
     }
@@ -94,6 +95,24 @@ impl Edge {
         for id in self.loading.iter().chain(&self.reads_failed).chain(&self.unsent_users) {
             assert!(self.users.contains_key(id), "only users with sessions are waited for");
         }
+    }
+
+    fn check_tokens_listed(&self, identities: usize) {
+        let mut asking = 0;
+        for local in self.locals.iter().flatten() {
+            if let Some(identity) = local.identity {
+                let is_listed = self.bound.has(identity.token, local.session);
+                assert!(is_listed, "an identified session is listed with its token");
+            }
+            let asked = local.pending.as_ref().and_then(|pending| pending.token());
+            if let Some(token) = asked {
+                let is_listed = self.asking.has(token, local.session);
+                assert!(is_listed, "a session that asks for a token is listed with it");
+                asking += 1;
+            }
+        }
+        assert_eq!(self.bound.len(), identities, "only identified sessions are listed as such");
+        assert_eq!(self.asking.len(), asking, "only sessions that ask are listed as such");
     }
 
     fn check_owed(&self) {

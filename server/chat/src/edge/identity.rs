@@ -66,7 +66,10 @@ impl Edge {
 
     /// The session's next events wait for the store to answer whose its token is.
     pub(super) fn wait_for(&mut self, session: SessionId, awaited: Awaited, cx: &mut Context<'_>) {
-        self.live(session).pending = Some(PendingEvents::new(awaited));
+        let pending = PendingEvents::new(awaited);
+        let token = pending.token().expect("what is waited for is about a token");
+        self.live(session).pending = Some(pending);
+        self.asking.insert(token, session);
         cx.engine.set_trust(session, Trust::Claimed);
     }
 
@@ -94,6 +97,7 @@ impl Edge {
             Some(Awaited::Identity(_)) => None,
             Some(Awaited::Image { .. }) | None => unreachable!("it asks for a token"),
         };
+        self.asking.remove(token, session);
         let refusal = match outcome {
             Ok(Some(card)) => {
                 self.bind(session, token, card, cx);
@@ -176,8 +180,12 @@ impl Edge {
             }
         }
         let local = find(&mut self.locals, session).expect("the caller found the session");
-        local.identity = Some(Identity { user, token });
+        let replaced = local.identity.replace(Identity { user, token });
         local.put_off = None;
+        if let Some(replaced) = replaced {
+            self.bound.remove(replaced.token, session);
+        }
+        self.bound.insert(token, session);
         if old.is_none_or(|old| old.user != user) {
             cx.lanes.log(LogLine::Identified { session, client: local.peer, user });
         }
@@ -189,6 +197,7 @@ impl Edge {
     pub(super) fn unbind(&mut self, session: SessionId, cx: &mut Context<'_>) {
         self.leave_all(session, cx);
         let identity = self.live(session).identity.take().expect("only a bound session is unbound");
+        self.bound.remove(identity.token, session);
         cx.engine.set_trust(session, Trust::Anonymous);
         self.note_session(session);
         for ack in self.forget_session(identity.user, session) {
@@ -218,10 +227,11 @@ impl Edge {
     }
 
     pub(crate) fn revoked(&mut self, token: TokenHash, cx: &mut Context<'_>) {
-        let sessions: Vec<SessionId> = self
-            .locals
-            .iter()
-            .flatten()
+        let bound = self
+            .bound
+            .slots(token)
+            .map(|slot| self.locals[slot].as_deref().expect("a session that is listed is served"));
+        let sessions: Vec<SessionId> = bound
             .filter(|local| local.identity.is_some_and(|identity| identity.token == token))
             .map(|local| local.session)
             .collect();
@@ -232,10 +242,11 @@ impl Edge {
             cx.engine.emit_event(session, &packet);
         }
         // A lookup that the store answered before the logout must not bind the token after it.
-        let lookups = self.locals.iter_mut().flatten().filter_map(|local| local.pending.as_mut());
-        lookups
-            .filter(|pending| pending.asks_for(token))
-            .for_each(|pending| pending.is_revoked = true);
+        for slot in self.asking.slots(token) {
+            let local = self.locals[slot].as_mut().expect("a session that is listed is served");
+            let pending = local.pending.as_mut().expect("a session waits for what it asks");
+            pending.is_revoked |= pending.asks_for(token);
+        }
     }
 
     pub(crate) fn user_changed(&mut self, card: &Arc<UserCard>) {

@@ -6,7 +6,7 @@ use crate::store::{AppendFault, Appended};
 fn home() -> Home {
     let seed = Seed { placement: [7; 16], random: [0; 32] };
     let place = Place { shard: ShardId(0), shards: 1, seed };
-    Home::new(Settings::default(), &place, Keyed::new([7; 16]))
+    Home::new(Settings::default(), Arc::default(), &place, Keyed::new([7; 16]))
 }
 
 fn one() -> Result<Appended, AppendFault> {

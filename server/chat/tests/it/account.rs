@@ -158,6 +158,50 @@ fn thousands_of_strangers_of_one_address_cause_no_more_work_than_some() {
 }
 
 #[test]
+fn who_becomes_known_waits_no_more_for_what_strangers_owe() {
+    let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let clients: Vec<_> = (0..127).map(|_| world.connect(0, None)).collect();
+    for client in &clients {
+        (0..250).for_each(|_| world.send_quietly(*client, r#"421["nothing"]"#));
+    }
+    world.run();
+    let events = "\x1e42[\"nothing\"]".repeat(11);
+    let post = |world: &mut World, connect: String| {
+        let post = opened_by_polling(world);
+        let poll = world.http(0, post, Ok(format!("{connect}{events}").as_str()));
+        (poll, world.answer(poll).map(|(status, _)| status))
+    };
+    let known = post(&mut world, format!(r#"40{{"token":"{}"}}"#, token(1)));
+    assert_eq!(known.1, Some(200));
+    let (stranger, answer) = post(&mut world, "40".to_owned());
+    assert_eq!(answer, None, "12 units at two shares of 50 a second");
+    world.advance(400);
+    assert_eq!(world.answer(stranger), None);
+    world.advance(100);
+    assert_eq!(world.answer(stranger).map(|(status, _)| status), Some(200));
+}
+
+#[test]
+fn what_a_stranger_causes_now_and_then_waits_for_nobody() {
+    let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let clients: Vec<_> = (0..127).map(|_| world.connect(0, None)).collect();
+    let quiet = world.connect(0, None);
+    for round in 0..2 {
+        for client in &clients {
+            (0..250).for_each(|_| world.send_quietly(*client, r#"421["nothing"]"#));
+        }
+        world.run();
+        let before = world.counter("reads_paused");
+        (0..7).for_each(|_| world.send(quiet, r#"421["nothing"]"#));
+        assert_eq!(world.counter("reads_paused"), before, "round {round}");
+        // They owe again then, and it has its free units again.
+        world.advance(20_000);
+    }
+}
+
+#[test]
 fn who_reconnects_again_and_again_gains_nothing() {
     let limits = AnonymousLimits { work_per_s: 50, work_burst: 200, ..AnonymousLimits::default() };
     let mut world = World::new(1, anonymous(limits));
@@ -541,6 +585,35 @@ fn of_too_many_strangers_on_long_polling_the_oldest_goes() {
         open(&mut world, None);
     }
     assert_eq!(displaced(&world), 5);
+}
+
+#[test]
+fn one_address_cannot_displace_the_strangers_of_others() {
+    let limits = AnonymousLimits { polling_sessions_max: 4, ..AnonymousLimits::default() };
+    let mut world = World::new(1, anonymous(limits));
+    let open = |world: &mut World, peer: &str| {
+        let peer = peer.parse().expect("an address");
+        let request = EngineRequest { peer, ..request(Transport::Polling, Eio::V4) };
+        let poll = world.http(0, request, Ok(""));
+        sid_of(&world.answer(poll).expect("it is served").1)
+    };
+    let is_live = |world: &mut World, sid: &str| {
+        let post = with_sid(sid, Transport::Polling, Eio::V4, Method::Post);
+        let poll = world.http(0, post, Ok("3"));
+        world.answer(poll).expect("it is answered").0 == 200
+    };
+    let oldest = open(&mut world, "192.0.2.1");
+    let others: Vec<String> = (0..20).map(|_| open(&mut world, "192.0.2.2")).collect();
+    assert_eq!(world.counter("polling_displaced"), 17);
+    assert!(is_live(&mut world, &oldest));
+    let live: Vec<usize> = (0..20).filter(|index| is_live(&mut world, &others[*index])).collect();
+    assert_eq!(live, [17, 18, 19]);
+    // Of several that have as many, the oldest goes.
+    open(&mut world, "192.0.2.3");
+    open(&mut world, "192.0.2.4");
+    assert!(is_live(&mut world, &oldest));
+    open(&mut world, "192.0.2.5");
+    assert!(!is_live(&mut world, &oldest));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! CHAT: identity, membership, messages, order and durability.
 
-use throng_chat::{RoomId, Seq, Settings};
+use throng_chat::{RoomId, Seq, Settings, UserId};
 use throng_engine::PipeEnd;
+use throng_world::chat::hash;
 
 use crate::world::{Client, World, settings, token};
 
@@ -391,6 +392,53 @@ fn an_answer_from_before_a_logout_gives_no_identity() {
     world.advance(100);
     let refused = r#"42["login","Login to enter chat room"]"#;
     assert_eq!(world.take(alice), [refused, refused], "neither event acts as the user");
+}
+
+#[test]
+fn a_logout_concerns_who_acts_for_the_token_or_asks_for_it_and_nobody_else() {
+    on_shards(|shards| {
+        let mut world = World::new(shards, settings());
+        let last = usize::from(shards) - 1;
+        let login = |token: &str| format!(r#"42["login",{{"api_token":"{token}"}}]"#);
+        let newer = "b".repeat(60);
+        world.store.tokens.insert(hash(&newer), UserId(1));
+        let gone = world.connect(0, Some(1));
+        let (tab, phone) = (world.connect(0, Some(1)), world.connect(last, Some(1)));
+        // The same user, who has logged in again on this page.
+        let renewed = world.connect(0, Some(1));
+        world.send(renewed, &login(&newer));
+        let bob = world.connect(last, Some(2));
+        world.close(gone, PipeEnd::Eof);
+        // Two who have no identity yet; one of them has a slot that was the token's.
+        let (guest, stranger) = (world.connect(0, None), world.connect(last, None));
+        for client in [tab, phone, renewed, bob] {
+            room(client, &mut world, 1);
+        }
+        world.store.is_paused = true;
+        for client in [bob, guest] {
+            world.send(client, &login(&token(1)));
+        }
+        world.send(stranger, &login(&token(3)));
+        for client in [tab, phone, renewed, bob, guest, stranger] {
+            world.take(client);
+        }
+        world.revoke(&token(1));
+        world.store.is_paused = false;
+        world.advance(100);
+        let refused = r#"42["login","Login to enter chat room"]"#.to_owned();
+        for client in [tab, phone, bob, guest] {
+            assert!(world.take(client).contains(&refused), "on {shards} shards");
+        }
+        for client in [renewed, stranger] {
+            assert!(!world.take(client).contains(&refused), "on {shards} shards");
+        }
+        for (client, text) in [(renewed, "as user 1"), (bob, "as user 2")] {
+            say(client, &mut world, 1, text);
+            assert!(world.take(bob).concat().contains(text), "on {shards} shards");
+        }
+        say(guest, &mut world, 1, "as nobody");
+        assert_eq!(world.take(guest), [refused], "what it asked for has ended");
+    });
 }
 
 #[test]

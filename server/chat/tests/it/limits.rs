@@ -308,6 +308,27 @@ fn rooms_are_created_only_where_allowed() {
     assert!(world.take(alice).join("\n").contains(r#""roomid":4711"#));
 }
 
+/// Where nothing is kept, each home creates its rooms; the configured ones do not count.
+#[test]
+fn without_a_store_joins_create_as_many_rooms_as_allowed_on_all_shards_together() {
+    for shards in [1, 3] {
+        let settings = Settings { ephemeral: true, auto_create_max: 2, ..settings() };
+        let mut world = World::new(shards, settings);
+        let alice = world.connect(0, Some(1));
+        let mut joined = Vec::new();
+        for room in [1, 101, 102, 103, 104, 105, 106, 107, 2, 101, 102] {
+            world.send(alice, &format!(r#"421["room",{{"roomid":{room}}}]"#));
+            let heard = world.take(alice).concat();
+            if heard.contains(r#"431[{"ok":true"#) {
+                joined.push(room);
+            } else {
+                assert!(heard.contains("unknown_room"), "{heard}");
+            }
+        }
+        assert_eq!(joined, [1, 101, 102, 2, 101, 102], "on {shards} shards");
+    }
+}
+
 #[test]
 fn a_long_text_before_the_data_of_an_event_is_no_argument() {
     let mut world = World::new(1, Settings { event_bytes_max: 1024, ..settings() });

@@ -7,6 +7,7 @@ use throng_chat::{RoomId, Seq};
 use throng_engine::Now;
 
 use super::{Cluster, Purpose};
+use crate::awaited_numbers::are_numbers_of;
 use crate::entry::{decode_card, process_of};
 use crate::event::{Effects, Note};
 use crate::keys::parse_presence_field;
@@ -161,12 +162,12 @@ impl Cluster {
                 }
             }
             (Purpose::Card(_), Outcome::Card(card)) => effects.changed.extend(card),
-            // A first number beyond this is no number of Redis's: handled as a failure, below.
+            // Other numbers are none of Redis's: handled as a failure, below.
             (Purpose::Number { publish_id, room, count }, Outcome::Numbered(numbers))
-                if numbers.repeats.len() as u64 <= count && numbers.first.0 <= u64::MAX - count =>
+                if are_numbers_of(&numbers, room, count) =>
             {
                 let new = count - numbers.repeats.len() as u64;
-                self.raise_height(room, Seq((numbers.first.0 + new).max(1) - 1));
+                self.raise_height(room, Seq(numbers.first.0 + new - 1));
                 effects.numbered.push(self.awaited_numbers.done(publish_id, Ok(numbers)));
             }
             // The outcome does not fit the order: an executor error, handled like a failure.
@@ -184,6 +185,7 @@ impl Cluster {
                 | Purpose::Number { .. }),
                 _,
             ) => {
+                self.counters.outcomes_unexpected += 1;
                 self.failed(now, purpose, &Failure::Broken { why: "answer" }, effects);
             }
         }

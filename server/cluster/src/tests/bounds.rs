@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use throng_chat::{Cid, NewMessage, RoomId, Seq, TokenHash, UserId};
+use throng_engine::Now;
 
 use super::cards::card;
 use super::world::World;
 use crate::model::Mode;
-use crate::order::{Append, NumberFault, Numbers, Order, OrderId};
-use crate::{Event, PublishId};
+use crate::order::{Append, NumberFault, Numbers, Order, OrderId, Outcome};
+use crate::{Cluster, Effects, Event, PublishId, Seed, Settings};
 
 fn message(text: &str) -> (NewMessage, Arc<throng_chat::UserCard>) {
     let (img, time) = (Box::default(), Box::default());
@@ -25,6 +26,7 @@ fn from(id: u64, first: u64) -> (PublishId, Result<Numbers, NumberFault>) {
 }
 
 const REFUSED: Result<Numbers, NumberFault> = Err(NumberFault::Refused);
+const UNKNOWN: Result<Numbers, NumberFault> = Err(NumberFault::Unknown);
 
 #[test]
 fn a_full_backlog_becomes_tips() {
@@ -243,6 +245,61 @@ fn each_publish_of_a_room_is_answered_with_its_own_number() {
         let mut answered = node.numbered.clone();
         answered.sort_unstable_by_key(|(id, _)| *id);
         assert_eq!(answered, placed, "seed {seed}");
+    }
+}
+
+/// What one node answers to a publish of two messages when these are their numbers, and how many outcomes did not
+/// fit their orders.
+fn numbered(numbers: &Numbers) -> (Result<Numbers, NumberFault>, u64) {
+    let settings = Settings { ephemeral: true, ..Settings::default() };
+    let mut cluster = Cluster::new(settings, Seed { random: [7; 16], started_unix_ms: 0 });
+    let mut effects = Effects::default();
+    let batch = vec![message("a"), message("b")];
+    let publish = Event::Publish { id: PublishId(1), room: RoomId(1), batch };
+    cluster.step(Now(0), publish, &mut effects);
+    let is_it = |order: &Order| matches!(order, Order::Number { .. });
+    let asked = effects.orders.iter().find(|(_, order)| is_it(order)).map(|(id, _)| *id);
+    let order = asked.expect("Redis is asked");
+    let outcome = Ok(Outcome::Numbered(numbers.clone()));
+    cluster.step(Now(0), Event::Outcome { order, outcome }, &mut effects);
+    assert_eq!(cluster.check(), Ok(()));
+    let (id, answer) = effects.numbered.pop().expect("each publish is answered");
+    assert_eq!((id, effects.numbered.len()), (PublishId(1), 0));
+    (answer, cluster.status().counters.outcomes_unexpected)
+}
+
+#[test]
+fn numbers_that_do_not_fit_their_batch_are_counted_and_taken_for_no_answer() {
+    let numbers = |first, repeats: &[(usize, u64)]| {
+        let repeats = repeats.iter().map(|(index, seq)| (*index, Seq(*seq))).collect();
+        Numbers { first: Seq(first), repeats }
+    };
+    // The first number in room 1 with which a message would have no id.
+    let beyond = 9_223_372_037;
+    for fitting in [
+        numbers(5, &[]),
+        numbers(1, &[(0, 1)]),
+        numbers(5, &[(1, 4)]),
+        numbers(5, &[(0, 4), (1, 4)]),
+        numbers(beyond - 3, &[]),
+        numbers(5, &[(0, beyond - 1)]),
+    ] {
+        assert_eq!(numbered(&fitting), (Ok(fitting.clone()), 0), "{fitting:?}");
+    }
+    for other in [
+        numbers(5, &[(2, 7)]),
+        numbers(5, &[(0, 3), (2, 4)]),
+        numbers(5, &[(0, 3), (0, 4)]),
+        numbers(5, &[(1, 3), (0, 4)]),
+        numbers(5, &[(0, 1), (1, 2), (2, 3)]),
+        numbers(5, &[(0, 0)]),
+        numbers(0, &[]),
+        numbers(beyond - 2, &[]),
+        numbers(u64::MAX, &[]),
+        numbers(5, &[(0, beyond)]),
+        numbers(5, &[(0, u64::MAX)]),
+    ] {
+        assert_eq!(numbered(&other), (UNKNOWN, 1), "{other:?}");
     }
 }
 

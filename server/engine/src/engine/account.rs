@@ -22,6 +22,8 @@ pub(crate) struct Account {
     pub(super) work: Bucket,
     /// Units of work since it last waited, while its client address owes.
     pub(super) unpaid: u32,
+    /// When they are forgotten.
+    pub(super) free_again_at: Now,
 }
 
 impl Account {
@@ -35,6 +37,7 @@ impl Account {
             owner: None,
             work: Bucket::default(),
             unpaid: 0,
+            free_again_at: Now(0),
         }
     }
 

@@ -104,6 +104,20 @@ impl Addresses {
         of_address.max(shares(self.work, &rates.shard, self.sessions, ALONE_PER_SHARD))
     }
 
+    /// The address that is named most often; of several, the one whose last name comes first.
+    pub(super) fn most_frequent(&self, ids: impl Iterator<Item = AddressId>) -> AddressId {
+        let mut counts = vec![0_u32; self.entries.len()];
+        let mut most = None;
+        for id in ids {
+            let count = &mut counts[id.0 as usize];
+            *count += 1;
+            if most.is_none_or(|(before, _)| *count > before) {
+                most = Some((*count, id));
+            }
+        }
+        most.expect("an address is named").1
+    }
+
     pub(super) fn remove(&mut self, id: AddressId, now: Now) {
         let entry = &mut self.entries[id.0 as usize];
         entry.sessions -= 1;

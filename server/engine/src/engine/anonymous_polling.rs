@@ -1,4 +1,5 @@
-//! The sessions on long-polling whose users are not known: so many, of which the oldest goes first.
+//! The sessions on long-polling whose users are not known: so many, of which the oldest of the client address that has
+//! most of them goes first.
 //!
 //! Each costs connections of the HTTP thread, which are on no account of bytes.
 
@@ -20,11 +21,20 @@ impl Engine {
             listed.retain(|id| self.is_anonymous_polling(*id));
         }
         if listed.len() > most {
-            let oldest = listed.pop_front().expect("there are more than none");
-            self.end(oldest, CloseReason::Limit);
+            let address = |id: &SessionId| self.live(*id).address.expect("its user is not known");
+            let busiest = self.addresses.most_frequent(listed.iter().map(address));
+            let oldest = listed.iter().position(|id| address(id) == busiest);
+            let oldest = oldest.and_then(|index| listed.remove(index));
+            self.end(oldest.expect("it was counted"), CloseReason::Limit);
             self.counters.polling_displaced += 1;
         }
         self.anonymous_polling = listed;
+    }
+
+    /// The same of a session that may be listed from before its user was known. It goes last.
+    pub(super) fn list_anonymous_polling_again(&mut self, id: SessionId) {
+        self.anonymous_polling.retain(|listed| *listed != id);
+        self.list_anonymous_polling(id);
     }
 
     fn is_anonymous_polling(&self, id: SessionId) -> bool {

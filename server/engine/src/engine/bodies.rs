@@ -122,7 +122,8 @@ impl Engine {
 
     pub(super) fn answer_json(&mut self, poll: PollId, status: u16, json: &'static str) {
         let body = Bytes::from_static(json.as_bytes());
-        self.answers.push((poll, Answer { status, content_type: JSON, body }));
+        self.answers
+            .push((poll, Answer { status, content_type: JSON, body, is_identified: false }));
     }
 
     /// Asserts that each body that is known is arriving at its session.

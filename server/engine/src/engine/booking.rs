@@ -91,14 +91,17 @@ impl Engine {
             Trust::Identified => {
                 account.identify_by = Now(u64::MAX);
                 account.work = Bucket::default();
+                account.unpaid = 0;
             }
             Trust::Anonymous if old == Trust::Identified => account.identify_by = identify_by,
             Trust::Anonymous | Trust::Claimed => {}
         }
         let (inbound, unfinished) = (account.held_in(), account.unfinished);
-        let (pipe, polled) = match &session.carrier {
-            Carrier::Pipe(pipe) => (Some(*pipe), 0),
-            Carrier::Polling(polling) => (session.probe, polling.bytes),
+        let (pipe, polled, has_late_post) = match &session.carrier {
+            Carrier::Pipe(pipe) => (Some(*pipe), 0, false),
+            Carrier::Polling(polling) => {
+                (session.probe, polling.bytes, polling.late_post.is_some())
+            }
         };
         let held = self.held_mut(old);
         *held = HeldBytes { inbound: held.inbound - inbound, polled: held.polled - polled };
@@ -108,13 +111,15 @@ impl Engine {
             let address = self.live_mut(id).address.take();
             let address = address.expect("a session whose user is not known is counted");
             self.addresses.remove(address, self.now);
+            if has_late_post {
+                // It waited for what strangers owe.
+                self.posts.push(id);
+            }
         } else if old == Trust::Identified {
             // Who has logged out is a stranger like any other.
             let address = self.addresses.add(self.live(id).peer, self.now);
             self.live_mut(id).address = Some(address);
-            // It may be listed from before it was known.
-            self.anonymous_polling.retain(|listed| *listed != id);
-            self.list_anonymous_polling(id);
+            self.list_anonymous_polling_again(id);
         }
         if let Some(owner) = owner {
             self.leave_owner(owner);
@@ -123,9 +128,8 @@ impl Engine {
             self.slow.push(id);
         }
         if let Some(pipe) = pipe {
-            self.outbox.set_class(pipe, trust.class());
+            self.set_pipe_trust(pipe, trust);
             if trust == Trust::Identified {
-                self.resumes.push(pipe);
                 self.resume(pipe);
             }
         }
@@ -137,6 +141,15 @@ impl Engine {
         let (due, timer_at) = (session.account.identify_by, session.timer_at);
         if due < timer_at {
             self.arm(id, due);
+        }
+    }
+
+    /// The pipe carries a session of this trust from now on. The runtime is notified of a known user, whom it reads
+    /// before strangers.
+    pub(super) fn set_pipe_trust(&mut self, pipe: PipeId, trust: Trust) {
+        self.outbox.set_class(pipe, trust.class());
+        if trust == Trust::Identified {
+            self.resumes.push(pipe);
         }
     }
 

@@ -50,7 +50,7 @@ impl Engine {
             }
             Carrier::Polling(polling) => {
                 self.held_mut(session.account.trust).polled -= polling.bytes;
-                self.end_polling(polling, session.version, reason);
+                self.end_polling(polling, session.version, session.account.trust, reason);
             }
         }
         self.session_events.push_back(SessionEvent::Ended { session: id, reason, state: session });

@@ -26,11 +26,19 @@ impl Engine {
 
     /// The session of that name, whether its heartbeat is due or not.
     fn named(&self, request: &EngineRequest, sid: &str) -> Option<SessionId> {
-        let sid = Sid::parse(sid).filter(|sid| sid.shard() == self.shard)?;
-        let session = self.slots.get(sid.slot() as usize)?.session.as_deref()?;
+        let session = self.session_of(&Sid::parse(sid)?)?;
+        (session.endpoint == request.endpoint).then_some(session.id)
+    }
+
+    fn session_of(&self, sid: &Sid) -> Option<&Session> {
+        let slot = self.slots.get(sid.slot() as usize).filter(|_| sid.shard() == self.shard)?;
+        let session = slot.session.as_deref()?;
         let is_match = subtle::ConstantTimeEq::ct_eq(&session.sid_random[..], sid.random());
-        let is_here = session.endpoint == request.endpoint;
-        (bool::from(is_match) && is_here).then_some(session.id)
+        bool::from(is_match).then_some(session)
+    }
+
+    pub(crate) fn names_identified(&self, sid: &Sid) -> bool {
+        self.session_of(sid).is_some_and(|session| session.trust() == Trust::Identified)
     }
 
     pub(crate) fn has_session(&self, request: &EngineRequest) -> bool {
@@ -192,10 +200,7 @@ impl Engine {
         };
         let address = self.traits.identifies.then(|| self.addresses.add(request.peer, now));
         if let Carrier::Pipe(pipe) = &carrier {
-            self.outbox.set_class(*pipe, trust.class());
-            if trust == Trust::Identified {
-                self.resumes.push(*pipe);
-            }
+            self.set_pipe_trust(*pipe, trust);
         }
         let id = self.insert(|id, sid_random| Session {
             id,

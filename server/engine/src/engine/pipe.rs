@@ -358,18 +358,14 @@ impl Engine {
         *session.gauge(&mut counters) += 1;
         counters.upgrades += 1;
         self.counters = counters;
-        self.outbox.set_class(pipe, trust.class());
-        if trust == Trust::Identified {
-            self.resumes.push(pipe);
-        }
+        self.set_pipe_trust(pipe, trust);
         if let Some(paid_at) = self.paid_later(id) {
-            self.set_paused(pipe, true);
-            self.timers.schedule(paid_at, Timer::Resume(pipe));
+            self.pause_until(pipe, id, paid_at);
         }
         if let Carrier::Polling(mut polling) = carrier {
             self.held_mut(trust).polled -= polling.bytes;
             self.move_from_body(id, &mut polling);
-            self.answer_late(&polling);
+            self.answer_late(&polling, trust);
             if !is_armed(Canary::KeepPoll) {
                 self.forget_polls(&polling);
             }

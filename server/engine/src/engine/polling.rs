@@ -6,6 +6,7 @@ use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
 use super::poll_queue::{Parked, Polling, Post};
+use super::trust::Trust;
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
 use crate::engine_request::{Answer, Body};
@@ -23,7 +24,9 @@ impl Engine {
     /// Answers a request of a session, which ends or has ended: its end has a reason of its own.
     pub(super) fn refuse_poll(&mut self, poll: PollId, error: EngineError) {
         let body = Bytes::from_static(error.json().as_bytes());
-        self.answers.push((poll, Answer { status: error.status(), content_type: JSON, body }));
+        let answer =
+            Answer { status: error.status(), content_type: JSON, body, is_identified: false };
+        self.answers.push((poll, answer));
     }
 
     /// The transport of a session that its caller knows to poll.
@@ -122,7 +125,7 @@ impl Engine {
             }
         }
         let Some(session) = self.session(id) else {
-            return self.accept_post(poll); // It was a close.
+            return self.accept_post(poll, false); // It was a close.
         };
         self.set_unfinished(id, session.assembled());
         // The client sends its next packets when it has the answer: when the turn ends, or when their
@@ -138,22 +141,25 @@ impl Engine {
         }
     }
 
-    fn accept_post(&mut self, poll: PollId) {
-        let ok = Bytes::from_static(b"ok");
-        self.answers.push((poll, Answer { status: 200, content_type: "text/html", body: ok }));
+    fn accept_post(&mut self, poll: PollId, is_identified: bool) {
+        let body = Bytes::from_static(b"ok");
+        let answer = Answer { status: 200, content_type: "text/html", body, is_identified };
+        self.answers.push((poll, answer));
     }
 
     /// The work of the session's last POST is paid for, unless the session has ended or moved.
     pub(super) fn answer_post(&mut self, id: SessionId) {
         let paid_later = self.paid_later(id);
         let Some(session) = self.session_mut(id) else { return };
+        let is_identified = session.trust() == Trust::Identified;
         let Carrier::Polling(polling) = &mut session.carrier else { return };
         match (polling.late_post, paid_later) {
             (Some(poll), None) => {
                 polling.late_post = None;
-                self.accept_post(poll);
+                self.accept_post(poll, is_identified);
             }
             (Some(_), Some(paid_at)) => {
+                self.postpone_unread(id, paid_at);
                 self.timers.schedule(paid_at, Timer::LateAnswer(id));
             }
             (None, _) => {} // It was answered when the client moved, or by an older timer.
@@ -161,9 +167,9 @@ impl Engine {
     }
 
     /// Answers the POST that waits, because its session goes on elsewhere or ends.
-    pub(super) fn answer_late(&mut self, polling: &Polling) {
+    pub(super) fn answer_late(&mut self, polling: &Polling, trust: Trust) {
         if let Some(poll) = polling.late_post {
-            self.accept_post(poll);
+            self.accept_post(poll, trust == Trust::Identified);
         }
     }
 
@@ -207,7 +213,7 @@ impl Engine {
         polling.parked = None;
         let (trust, taken) = (session.account.trust, std::mem::take(&mut polling.bytes));
         let packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
-        let answer = encode(version, polling.b64, parked.jsonp, &packets);
+        let answer = encode(version, polling.b64, parked.jsonp, &packets, trust);
         self.held_mut(trust).polled -= taken;
         self.answers.push((parked.poll, answer));
     }
@@ -217,10 +223,11 @@ impl Engine {
         &mut self,
         polling: &mut Polling,
         version: Version,
+        trust: Trust,
         reason: CloseReason,
     ) {
         self.forget_polls(polling);
-        self.answer_late(polling);
+        self.answer_late(polling, trust);
         self.refuse_body(polling, reason);
         let Some(parked) = polling.parked.take() else { return }; // No poll waits.
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
@@ -228,7 +235,7 @@ impl Engine {
             packets.clear();
         }
         packets.push(Out::Text(Bytes::from_static(b"1")));
-        let answer = encode(version, polling.b64, parked.jsonp, &packets);
+        let answer = encode(version, polling.b64, parked.jsonp, &packets, trust);
         self.answers.push((parked.poll, answer));
     }
 
@@ -240,20 +247,23 @@ impl Engine {
     }
 }
 
-fn encode(version: Version, b64: bool, jsonp: Option<u32>, packets: &[Out]) -> Answer {
+fn encode(
+    version: Version,
+    b64: bool,
+    jsonp: Option<u32>,
+    packets: &[Out],
+    trust: Trust,
+) -> Answer {
     let (body, is_binary) = payload::encode(version, b64 || jsonp.is_some(), packets);
-    match jsonp {
+    let (content_type, body) = match jsonp {
         Some(index) => {
             let text =
                 std::str::from_utf8(&body).expect("a payload without binary packets is text");
-            let body = Bytes::from(payload::jsonp(index, text));
-            Answer { status: 200, content_type: SCRIPT, body }
+            (SCRIPT, payload::jsonp(index, text).into())
         }
-        None => {
-            let content_type = if is_binary { BINARY } else { TEXT };
-            Answer { status: 200, content_type, body: Bytes::from(body) }
-        }
-    }
+        None => (if is_binary { BINARY } else { TEXT }, body.into()),
+    };
+    Answer { status: 200, content_type, body, is_identified: trust == Trust::Identified }
 }
 
 pub(super) fn bytes_of(packet: &Out) -> usize {

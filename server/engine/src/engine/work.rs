@@ -21,8 +21,11 @@ const ANONYMOUS_BYTES_PER_UNIT: usize = 1024;
 const FRAGMENT_BYTES: usize = 64;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
-/// What a session may cause although its client address, or all of them, owe: enough to connect and to say who it is.
+/// What a session may cause although its client address, or all of them, owe: enough to connect and to say who it is,
+/// and then for its heartbeats.
 const FREE_UNITS: u32 = 8;
+/// How often.
+const FREE_EVERY_MS: u64 = 20_000;
 
 /// How fast a session may cause work. `None` is no limit.
 pub(super) struct WorkRates {
@@ -58,10 +61,9 @@ fn bytes_per_unit(trust: Trust) -> usize {
 }
 
 impl Engine {
-    /// Books work: one unit for each packet of the client, and one more for every 4 KiB, or 1 KiB
-    /// where the user is not known, whether they
-    /// became a packet or not. A session that has used up its rate, or its owner's, is read later; one far
-    /// beyond it is ended.
+    /// Books work: one unit for each packet of the client, and one more for every 4 KiB, or 1 KiB where the user is not
+    /// known, whether they became a packet or not. A session that has used up its rate, or its owner's, is read later;
+    /// one far beyond it is ended.
     pub(super) fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
         let Some(session) = self.session(id) else { return }; // What it sent before has ended it.
@@ -87,14 +89,19 @@ impl Engine {
         let Some(address) = self.live(id).address else { return false }; // Its user is known, or need not be.
         self.addresses.charge(address, rates, self.now, units);
         let owes = self.addresses.shares(address, rates, self.now) > 0;
-        let unpaid = &mut self.live_mut(id).account.unpaid;
-        *unpaid = if owes { *unpaid + units } else { 0 };
-        *unpaid > FREE_UNITS
+        let now = self.now;
+        let account = &mut self.live_mut(id).account;
+        if !owes || account.free_again_at <= now {
+            account.unpaid = 0;
+            account.free_again_at = now.plus_ms(FREE_EVERY_MS);
+        }
+        account.unpaid += if owes { units } else { 0 };
+        account.unpaid > FREE_UNITS
     }
 
     /// Books what came, whether it became a message or not.
     pub(super) fn charge_read(&mut self, pipe: PipeId, came: usize, messages: usize) {
-        let Role::Session(id) = self.role(pipe) else { return };
+        let (Role::Session(id) | Role::Probe { session: id, .. }) = self.role(pipe) else { return };
         let per_unit = bytes_per_unit(self.live(id).trust());
         let entry = self.pipe_mut(pipe).expect("a session's pipe is open");
         let fragments = entry.decoder.fragments();
@@ -157,15 +164,24 @@ impl Engine {
                 continue;
             }
             let Some(paid_at) = self.wait_for_rate(id) else { continue }; // It is known now.
-            // Meanwhile the client cannot finish anything, and its heartbeats are not read.
-            let pause_ns = paid_at.since(self.now);
-            let session = self.live_mut(id);
-            session.deadline = session.deadline.plus_ns(pause_ns);
-            session.account.finish_by = session.account.finish_by.plus_ns(pause_ns);
-            self.set_paused(pipe, true);
-            self.counters.reads_paused += 1;
-            self.timers.schedule(paid_at, Timer::Resume(pipe));
+            self.pause_until(pipe, id, paid_at);
         }
+    }
+
+    /// Stops reading the pipe of a session until then.
+    pub(super) fn pause_until(&mut self, pipe: PipeId, id: SessionId, paid_at: Now) {
+        self.postpone_unread(id, paid_at);
+        self.set_paused(pipe, true);
+        self.counters.reads_paused += 1;
+        self.timers.schedule(paid_at, Timer::Resume(pipe));
+    }
+
+    /// A client that is not read until then cannot finish anything meanwhile, and its heartbeats are not read.
+    pub(super) fn postpone_unread(&mut self, id: SessionId, until: Now) {
+        let unread_ns = until.since(self.now);
+        let session = self.live_mut(id);
+        session.deadline = session.deadline.plus_ns(unread_ns);
+        session.account.finish_by = session.account.finish_by.plus_ns(unread_ns);
     }
 
     /// Reads the pipe again, if it was paused and its work is paid for.

@@ -251,6 +251,43 @@ fn a_room_that_never_rests_does_not_keep_what_was_sent() {
 }
 
 #[test]
+fn a_client_that_reads_at_the_pace_of_its_room_keeps_nothing_that_was_sent() {
+    for taken in [1016, 1015, 1000] {
+        let mut outbox = unbounded();
+        outbox.open(PIPE, Class::Identified);
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+        outbox.push(PIPE, answer);
+        let (mut queued, mut wire) = (answer.to_vec(), Vec::new());
+        for index in 0..5000 {
+            let frames = frame(b'a' + (index % 26) as u8, 125).repeat(8);
+            queued.extend_from_slice(&frames);
+            outbox.push(PIPE, &frames);
+            // 400 frames wait, and it stays so, or they become more.
+            if index < 50 {
+                continue;
+            }
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = outbox.slices(PIPE, &mut slices);
+            let flat = slices[..filled].iter().flat_map(|part| part.to_vec());
+            wire.extend(flat.take(taken));
+            assert_eq!(outbox.sent(PIPE, taken), Flushed::More);
+            outbox.writable(PIPE);
+            let (held, waiting) = (outbox.held_by(PIPE), outbox.queued(PIPE));
+            let most = waiting + waiting.max(64 * 1024) + 127;
+            assert!(held <= most, "{held} bytes are held for {waiting}");
+        }
+        // A cut finds the frame under way.
+        outbox.cut(PIPE);
+        let left = outbox.queued(PIPE);
+        let (rest, state) = drain(&mut outbox, usize::MAX);
+        assert_eq!((rest.len(), state), (left, Flushed::Empty));
+        wire.extend_from_slice(&rest);
+        assert_eq!(wire, queued[..wire.len()]);
+        assert_eq!((wire.len() - answer.len()) % 127, 0, "the last frame is whole");
+    }
+}
+
+#[test]
 fn a_pipe_beyond_the_bound_of_its_class_is_named_once() {
     let mut outbox = Outbox::new(Bounds::new(10, 20, 30));
     let other = PipeId { slot: 1, ..PIPE };

@@ -1,6 +1,7 @@
 //! Three masters that share the slots.
 
-use throng_cluster::{Append, EntryId, Order, Outcome};
+use throng_chat::{RoomId, Seq};
+use throng_cluster::{Append, EntryId, Numbers, Order, Outcome, UnnumberedMessage};
 
 use crate::executor::{NoDatabase, add, executor, members, settings};
 use crate::server::{Server, create_cluster, eventually, free_port};
@@ -111,4 +112,51 @@ async fn a_slot_that_moved_is_found() {
     add(&redis, "s", "c").await.expect("it is found where it is now");
     assert_eq!(members(&redis, "s").await, ["a", "b", "c"]);
     assert_eq!(cluster.holder(&slot), to);
+}
+
+fn number(answer_key: &str, messages: &[(&str, Option<&str>)]) -> Order {
+    let messages = messages.iter().map(|(json, cid_key)| UnnumberedMessage {
+        json: (*json).to_owned(),
+        cid_key: cid_key.map(str::to_owned),
+    });
+    Order::Number {
+        counters: "t:seq:{0}".into(),
+        stream: "t:log:{0}".into(),
+        answer_key: answer_key.into(),
+        room: RoomId(16),
+        at_least: Seq(0),
+        maxlen: 1000,
+        fields: vec![("k".into(), "m".into())],
+        messages: messages.collect(),
+        cid_ttl_ms: 60_000,
+    }
+}
+
+/// The client sends a command again when it has lost the connection before the answer.
+#[tokio::test]
+async fn a_batch_that_is_sent_twice_is_numbered_and_logged_once() {
+    let cluster = Cluster::start().await;
+    let redis = cluster.executor();
+    let numbers = |first, repeats: &[(usize, u64)]| {
+        let repeats = repeats.iter().map(|(index, seq)| (*index, Seq(*seq))).collect();
+        Ok(Outcome::Numbered(Numbers { first: Seq(first), repeats }))
+    };
+    let x = Some("t:cid:{0}:16:1:x");
+    let batch = [("[1]", None), ("[2]", x), ("[3]", x)];
+    for _ in 0..2 {
+        let numbered = redis.execute(number("t:answer:{0}:p:1", &batch)).await;
+        assert_eq!(numbered, numbers(1, &[(2, 2)]));
+    }
+    let numbered = redis.execute(number("t:answer:{0}:p:2", &[("[4]", None)])).await;
+    assert_eq!(numbered, numbers(3, &[]), "another batch");
+    let from = vec![("t:log:{0}".to_owned(), EntryId::ZERO)];
+    let read = redis.execute(Order::Read { from, count: 10, block_ms: 30_000 }).await;
+    let Ok(Outcome::Entries(streams)) = read else { panic!("{read:?}") };
+    let logged = streams[0].entries.iter().map(|(_, fields)| fields[1].1.as_str());
+    let expected = [r#"{"r":16,"m":[[1],[2]]}"#, r#"{"r":16,"m":[[4]]}"#];
+    assert_eq!(logged.collect::<Vec<_>>(), expected);
+    let slot = cluster.0[0].cli(&["CLUSTER", "KEYSLOT", "t:answer:{0}:p:1"]);
+    let holder = &cluster.0[cluster.holder(&slot)];
+    let left: u64 = holder.cli(&["PTTL", "t:answer:{0}:p:1"]).parse().expect("a number");
+    assert!((1..=60_000).contains(&left), "{left}");
 }

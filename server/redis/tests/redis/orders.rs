@@ -140,6 +140,7 @@ async fn redis_numbers_messages_that_no_database_keeps() {
         redis.execute(Order::Number {
             counters: "t:seq:{0}".into(),
             stream: "t:log:{0}".into(),
+            answer_key: "t:answer:{0}:p:1".into(),
             room: RoomId(16),
             at_least: Seq(at_least),
             maxlen: 1000,
@@ -162,6 +163,8 @@ async fn redis_numbers_messages_that_no_database_keeps() {
     assert_eq!(number(0, &batch).await, numbers(7, &[(0, 6), (2, 4)]));
     let left: u64 = server.cli(&["PTTL", "t:cid:{0}:16:1:x"]).parse().expect("a number");
     assert!((1..=60_000).contains(&left), "{left}");
+    let kept = server.cli(&["EXISTS", "t:answer:{0}:p:1"]);
+    assert_eq!(kept, "0", "only the client for a cluster sends a batch twice");
     let large = number(9_007_199_254_740_000, &[plain]).await;
     assert_eq!(large, numbers(9_007_199_254_740_001, &[]));
     assert_eq!(server.cli(&["HGET", "t:seq:{0}", "16"]), "9007199254740001");

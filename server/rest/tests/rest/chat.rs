@@ -11,7 +11,7 @@ use axum::http::Method;
 use http_body::Frame;
 use serde_json::{Value, json};
 use throng_rest::{Deps, OverLimit, RobotUrl};
-use throng_store::NewMessage;
+use throng_store::{NewMessage, UserRow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -239,6 +239,40 @@ async fn a_new_avatar_loads_from_the_root_and_the_shards_are_notified() {
         changed.iter().map(|user| (user.id, user.avatar.as_str())).collect::<Vec<_>>(),
         [(id, url.as_str())]
     );
+}
+
+#[tokio::test]
+async fn of_an_avatar_that_has_changed_the_shards_are_notified_whatever_becomes_of_its_request() {
+    let mut bench = bench().await;
+    let (notices, mut noticed) = tokio::sync::mpsc::unbounded_channel();
+    bench.api = throng_rest::router(Deps {
+        on_user_changed: Arc::new(move |user: &UserRow| {
+            notices.send((user.id, user.avatar.clone())).expect("the test listens");
+        }),
+        ..bench.deps.clone()
+    });
+    for waits in 0.. {
+        let (id, token) = user(&bench, &format!("{waits}@b.c")).await;
+        let avatar = async || {
+            let user = bench.store.user(id).await.expect("the store").expect("the user");
+            user.avatar
+        };
+        let before = avatar().await;
+        let file = Part { name: "file", file: Some(("me.png", "image/png")), body: &png() };
+        let request = multipart(&format!("/api/file/avatar?api_token={token}"), &[file]);
+        let answer = bench.give_up(request, waits).await;
+        let after = avatar().await;
+        if after != before {
+            let changed = (id, after);
+            let notice = async { while noticed.recv().await.expect("a notice") != changed {} };
+            let notice = tokio::time::timeout(Duration::from_secs(10), notice).await;
+            notice.expect("the shards are notified");
+        }
+        if let Some(answer) = answer {
+            assert_eq!(answer.json()["errno"], 0);
+            return;
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The router on a store of its own, and requests for it.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::Body;
@@ -116,6 +119,21 @@ impl Bench {
             "a limit that refuses names its setting"
         );
         Answer { status: parts.status, headers: parts.headers, bytes, exceeded }
+    }
+
+    /// Gives the request up after it had to wait so many times; answers the answer if that came before.
+    pub async fn give_up(&self, request: Request<Body>, waits: usize) -> Option<Answer> {
+        let mut sending = pin!(self.send(request));
+        let mut left = waits;
+        poll_fn(|context| match sending.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                left -= 1;
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     pub async fn get(&self, uri: &str) -> Answer {

@@ -8,8 +8,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
-use throng_rest::Deps;
+use sqlx::SqlitePool;
+use throng_rest::{Deps, Revoked};
 use throng_store::hash_token;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::timeout;
 
 use crate::common::{
     Bench, UNAUTHENTICATED, bench, bench_with, caller, cookie_of, get, post, request,
@@ -116,8 +119,15 @@ async fn tokens_of_a_wrong_type_or_shape_open_nothing() {
     assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 200);
 }
 
+/// What the server does on its own must have come by then.
+const SOON: Duration = Duration::from_secs(10);
+
 async fn login_cookie(bench: &Bench) -> (String, String) {
     bench.register("ann@b.c").await;
+    log_in(bench).await
+}
+
+async fn log_in(bench: &Bench) -> (String, String) {
     let body = json!({ "name": "ann@b.c", "password": "secret" });
     let answer = bench.post("/api/login", body).await;
     let token = answer.json()["user"]["api_token"].as_str().expect("token").to_owned();
@@ -194,6 +204,65 @@ async fn logout_ends_the_token_and_the_cookie_and_says_so_to_the_shards() {
     assert_eq!(bench.send(get("/api/user", &[("cookie", &cookie)])).await.status, 401);
     let again = request(Method::POST, &uri, &[], Body::empty());
     assert_eq!(bench.send(again).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_logout_whose_cookie_cannot_be_ended_has_ended_its_token_and_says_so_to_the_shards() {
+    let bench = bench_with(|_, options| options.is_exclusive = false).await;
+    let (cookie, token) = login_cookie(&bench).await;
+    let url = bench.store.options().default_url();
+    let database = SqlitePool::connect(&url).await.expect("the database");
+    let fault = "CREATE TRIGGER fault BEFORE DELETE ON tokens WHEN old.scope = 'cookie' \
+                 BEGIN SELECT RAISE(ABORT, 'injected'); END";
+    sqlx::raw_sql(fault).execute(&database).await.expect("fault");
+    let uri = format!("/api/logout?api_token={token}");
+    let logout = request(Method::POST, &uri, &[("cookie", &cookie)], Body::empty());
+    assert_eq!(bench.send(logout).await.status, 503);
+    let revoked = bench.revoked.lock().expect("lock").clone();
+    let revoked: Vec<_> = revoked.iter().map(|revoked| Some(revoked.token_hash)).collect();
+    assert_eq!(revoked, [hash_token(&token)]);
+    assert_eq!(bench.get(&format!("/api/user?api_token={token}")).await.status, 401);
+}
+
+/// Whatever the client's connection, or the time that a request may take, ends while it is waited for.
+#[tokio::test]
+async fn of_a_token_that_has_ended_the_shards_are_notified_whatever_becomes_of_its_request() {
+    let mut bench = bench().await;
+    bench.register("ann@b.c").await;
+    let (notices, mut noticed) = unbounded_channel();
+    bench.api = throng_rest::router(Deps {
+        on_revoked: Arc::new(move |revoked: Revoked| {
+            notices.send(revoked.token_hash).expect("the test listens");
+        }),
+        ..bench.deps.clone()
+    });
+    for waits in 0.. {
+        let (cookie, token) = log_in(&bench).await;
+        let uri = format!("/api/logout?api_token={token}");
+        let logout = request(Method::POST, &uri, &[("cookie", &cookie)], Body::empty());
+        let answer = bench.give_up(logout, waits).await;
+        let hash = hash_token(&token).expect("a token");
+        if bench.store.authenticate(hash).await.expect("the store").is_none() {
+            let notice = async { while noticed.recv().await.expect("a notice") != hash {} };
+            timeout(SOON, notice).await.expect("the shards are notified");
+        }
+        if let Some(answer) = answer {
+            return answer.is(200, json!({ "errno": 0, "message": "Logged out" }));
+        }
+    }
+}
+
+/// Its sessions would act for it still, with nobody left who could log it out.
+#[tokio::test]
+async fn a_logout_does_not_end_an_api_token_in_the_place_of_the_cookie() {
+    let bench = bench().await;
+    let (_, token) = login_cookie(&bench).await;
+    let (_, other) = log_in(&bench).await;
+    let uri = format!("/api/logout?api_token={token}");
+    let cookie = format!("throng_session={other}");
+    let logout = request(Method::POST, &uri, &[("cookie", &cookie)], Body::empty());
+    bench.send(logout).await.is(200, json!({ "errno": 0, "message": "Logged out" }));
+    assert_eq!(bench.get(&format!("/api/user?api_token={other}")).await.status, 200);
 }
 
 #[tokio::test]
@@ -279,4 +348,42 @@ async fn tokens_that_are_not_valid_are_counted_for_the_client_and_valid_ones_are
         assert_eq!(lookups(), before, "the store is not asked");
         assert!(bench.deps.counters.token_lookups_refused.load(Relaxed) >= 3);
     }
+}
+
+/// A client that closes its connection meanwhile neither loses anything by it nor gains.
+#[tokio::test]
+async fn a_token_whose_request_was_given_up_counts_as_any_other() {
+    let mut bench = bench().await;
+    let (_, token) = login_cookie(&bench).await;
+    let left = Arc::new(AtomicU32::new(1));
+    let (takes, gives) = (Arc::clone(&left), Arc::clone(&left));
+    let (given, mut returns) = unbounded_channel();
+    bench.api = throng_rest::router(Deps {
+        take_lookup: Arc::new(move |_| {
+            let taken = takes.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            taken.map(drop).map_err(|_| Duration::from_secs(1))
+        }),
+        give_back_lookup: Arc::new(move |_| {
+            gives.fetch_add(1, Relaxed);
+            given.send(()).expect("the test listens");
+        }),
+        ..bench.deps.clone()
+    });
+    let user = |token: &str| get(&format!("/api/user?api_token={token}"), &[]);
+    for waits in 0.. {
+        let answer = bench.give_up(user(&token), waits).await;
+        let given_back = async {
+            while left.load(Relaxed) == 0 {
+                returns.recv().await.expect("the router has the sender");
+            }
+        };
+        timeout(SOON, given_back).await.expect("a valid token is given back");
+        if let Some(answer) = answer {
+            assert_eq!(answer.status, 200);
+            break;
+        }
+    }
+    assert!(bench.give_up(user(&"x".repeat(60)), 0).await.is_none());
+    assert_eq!(left.load(Relaxed), 0, "it is being looked up");
+    assert_eq!(bench.send(user(&token)).await.status, 429);
 }

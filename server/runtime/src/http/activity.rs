@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::places::Places;
+use super::turns::IsIdentified;
 
 /// What a connection is doing. Clones are about the same connection.
 #[derive(Clone)]
@@ -70,11 +71,12 @@ impl Activity {
     }
 
     /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
-    /// it lost its place among `heads` or, if it has one, among `idle`.
+    /// it lost its place among `heads` or, if it has one, among `idle`. The connection of a user needs none.
     pub(super) async fn expired(
         &self,
         keep_alive: Duration,
         head_timeout: Duration,
+        is_identified: &IsIdentified,
         heads: &Places,
         idle: Option<&Places>,
     ) -> Expired {
@@ -82,14 +84,15 @@ impl Activity {
         loop {
             let phase = *phases.borrow_and_update();
             let changed = phases.changed();
+            let is_stranger = !is_identified.get();
             let has_changed = match phase {
                 Phase::Idle(since) => tokio::select! {
                     has_changed = before(since + keep_alive, changed) => has_changed,
-                    () = lost(idle) => return Expired::IdleDisplaced,
+                    () = lost(idle.filter(|_| is_stranger)) => return Expired::IdleDisplaced,
                 },
                 Phase::Head(since) => tokio::select! {
                     has_changed = before(since + head_timeout, changed) => has_changed,
-                    () = lost(Some(heads)) => return Expired::HeadDisplaced,
+                    () = lost(is_stranger.then_some(heads)) => return Expired::HeadDisplaced,
                 },
                 Phase::Request => changed.await.is_ok(),
             };
@@ -132,8 +135,8 @@ mod tests {
     /// Seconds until the connection expires; `None` if it does not within an hour.
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
-        let heads = Places::new(1);
-        let expired = activity.expired(KEEP_ALIVE, HEAD, &heads, Some(&heads));
+        let (stranger, heads) = (IsIdentified::from(false), Places::new(1));
+        let expired = activity.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&heads));
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -148,24 +151,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_too_many_heads_the_oldest_is_given_up() {
-        let heads = Places::new(1);
+        let (stranger, heads) = (IsIdentified::from(false), Places::new(1));
         let (first, second) = (Activity::new(), Activity::new());
         first.has_read();
         second.has_read();
-        let first = first.expired(KEEP_ALIVE, HEAD, &heads, None);
-        let second = second.expired(KEEP_ALIVE, HEAD, &heads, None);
+        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
+        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
         assert_eq!(tokio::join!(first, second), (Expired::HeadDisplaced, Expired::Late));
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_too_many_idle_connections_the_one_that_was_so_for_longest_is_given_up() {
         let (heads, idle) = (Places::new(1), Places::new(1));
-        let [first, second, proxy] = [Activity::new(), Activity::new(), Activity::new()];
-        let proxy = proxy.expired(KEEP_ALIVE, HEAD, &heads, None);
-        let first = first.expired(KEEP_ALIVE, HEAD, &heads, Some(&idle));
-        let second = second.expired(KEEP_ALIVE, HEAD, &heads, Some(&idle));
-        let ended = tokio::join!(proxy, first, second);
-        assert_eq!(ended, (Expired::Late, Expired::IdleDisplaced, Expired::Late));
+        let (stranger, user) = (IsIdentified::from(false), IsIdentified::from(true));
+        let [first, second, proxy, of_user] = [(); 4].map(|()| Activity::new());
+        let of_user = of_user.expired(KEEP_ALIVE, HEAD, &user, &heads, Some(&idle));
+        let proxy = proxy.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
+        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&idle));
+        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&idle));
+        let ended = tokio::join!(proxy, of_user, first, second);
+        let late = Expired::Late;
+        assert_eq!(ended, (late, late, Expired::IdleDisplaced, late));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::HttpServer;
 use super::cors::{Cors, preflight};
 use super::request::{closing, owner, plain, unavailable};
+use super::turns::IsIdentified;
 use crate::link::{ShardEnded, ShardHandle, ToShard};
 
 /// Bytes of a body that are gathered while a piece of it is on its way.
@@ -21,13 +22,14 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 pub(super) async fn poll<A: App>(
     http: &HttpServer<A>,
     asked: EngineRequest,
+    is_identified: &IsIdentified,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let cors = Cors::of(&request, asked.origin_allowed);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(&request, asked.origin_allowed)
     } else {
-        exchange(http, asked, request).await
+        exchange(http, asked, is_identified, request).await
     };
     cors.apply(&mut response);
     response
@@ -36,6 +38,7 @@ pub(super) async fn poll<A: App>(
 async fn exchange<A: App>(
     http: &HttpServer<A>,
     asked: EngineRequest,
+    is_identified: &IsIdentified,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let is_post = request.method() == Method::POST;
@@ -81,7 +84,10 @@ async fn exchange<A: App>(
     };
     guard.is_answered = true;
     match answer {
-        Ok(answer) => respond(answer, false),
+        Ok(answer) => {
+            is_identified.set(answer.is_identified);
+            respond(answer, false)
+        }
         Err(_) => unavailable(),
     }
 }

@@ -29,6 +29,7 @@ use super::activity::{Activity, Expired};
 use super::prefixed::{Closed, Prefixed};
 use super::request::{closing, engine_request, exceeding, fields, plain, too_many};
 use super::throttle::{Delays, TooMany};
+use super::turns::IsIdentified;
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
 use crate::limiter::ConnectionLimiter;
@@ -41,12 +42,27 @@ const COMPRESSED_BYTES_MIN: u64 = 1024;
 /// How long a request under way may take once the server is stopping.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Begins when it is the connection's turn: until then it has none of the buffers that a connection has.
 pub(super) async fn serve<A: App>(
     http: Arc<HttpServer<A>>,
     connection: Handover,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Handover { stream, prefix, peer, permit } = connection;
+    if !connection.is_identified {
+        tokio::select! {
+            () = http.turns.first() => {}
+            () = stop_requested(&mut stopping) => {}
+        }
+    }
+    Box::pin(serve_now(http, connection, stopping)).await;
+}
+
+async fn serve_now<A: App>(
+    http: Arc<HttpServer<A>>,
+    connection: Handover,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Handover { stream, prefix, peer, permit, is_identified } = connection;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -63,7 +79,9 @@ pub(super) async fn serve<A: App>(
         permit: Arc::new(Mutex::new(Some(permit))),
         activity: activity.clone(),
         delays: Delays::default(),
+        is_identified: IsIdentified::from(is_identified),
     };
+    let is_identified = link.is_identified.clone();
     let permit = Arc::clone(&link.permit);
     // A proxy chooses itself which of its connections it uses for the next request.
     let idle = (!http.settings.policy.trusted_proxies.trusts(peer)).then_some(&http.idle);
@@ -90,8 +108,8 @@ pub(super) async fn serve<A: App>(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = &mut connection => ended,
-        expired = activity.expired(keep_alive, head_timeout, &http.heads, idle) => {
+        ended = http.turns.take(&is_identified, connection.as_mut()) => ended,
+        expired = activity.expired(keep_alive, head_timeout, &is_identified, &http.heads, idle) => {
             let counters = &http.settings.counters;
             match expired {
                 Expired::Late => {}
@@ -159,6 +177,7 @@ struct Link {
     limiter: Arc<ConnectionLimiter>,
     activity: Activity,
     delays: Delays,
+    is_identified: IsIdentified,
 }
 
 async fn answer<A: App>(
@@ -276,7 +295,7 @@ async fn to_engine<A: App>(
     link: Link,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, TooMany> {
-    let Link { permit, delays, .. } = link;
+    let Link { permit, delays, is_identified, .. } = link;
     let asked = engine_request(http, endpoint, caller, &request);
     let names_session = asked.sid.is_some() && request.method() != Method::OPTIONS;
     if !names_session {
@@ -285,7 +304,7 @@ async fn to_engine<A: App>(
     let response = if upgrade::is_asked(request.headers()) {
         Box::pin(upgrade::upgrade(http, asked, place, permit, request)).await
     } else {
-        Box::pin(polling::poll(http, asked, request)).await
+        Box::pin(polling::poll(http, asked, &is_identified, request)).await
     };
     if names_session && response.status().is_client_error() {
         http.throttle.pay(&caller.client, &delays).await?;

@@ -2,8 +2,6 @@
 //!
 //! Each client has a rate. What comes faster is served later, and the connection that it came on is not read
 //! meanwhile: requests that were sent ahead wait with their sender. What would wait too long is refused.
-//! All of these requests then take turns, one for each pass of the runtime, so that those of sessions, and
-//! whatever else the thread does, wait for one of them and not for all.
 //!
 //! Spec: LIM-89.
 
@@ -36,7 +34,6 @@ pub(super) struct Throttle {
     rate: Option<Rate>,
     begun: Instant,
     clients: Mutex<Clients>,
-    turn: tokio::sync::Mutex<()>,
     counters: Arc<HttpCounters>,
 }
 
@@ -77,15 +74,14 @@ impl Throttle {
             rate: Rate::per_second(per_s, BURST_S.saturating_mul(per_s)),
             begun: Instant::now(),
             clients: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
             counters,
         }
     }
 
-    /// Completes when a request may be served.
+    /// Completes when a request may be served. Requests that were sent ahead are served one for each time that their
+    /// connection is polled.
     pub(super) async fn admit(&self, client: &Client, delays: &Delays) -> Result<(), TooMany> {
         self.pay(client, delays).await?;
-        let _turn = self.turn.lock().await;
         yield_now().await;
         Ok(())
     }
@@ -256,30 +252,6 @@ mod tests {
         }
         let kept = throttle.clients.lock().expect("nobody panics").buckets.len();
         assert!(kept <= SWEEP_EVERY + 64, "{kept}");
-    }
-
-    #[tokio::test]
-    async fn many_that_are_ready_let_others_by_one_at_a_time() {
-        let throttle = Arc::new(throttle(0));
-        let served = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        for _ in 0..500 {
-            let (throttle, served) = (Arc::clone(&throttle), Arc::clone(&served));
-            tokio::spawn(async move {
-                throttle
-                    .admit(&client("192.0.2.1"), &Delays::default())
-                    .await
-                    .expect("there is no limit");
-                served.fetch_add(1, Relaxed);
-            });
-        }
-        // Each has asked.
-        yield_now().await;
-        let before = served.load(Relaxed);
-        for _ in 0..10 {
-            yield_now().await;
-        }
-        let passed = served.load(Relaxed) - before;
-        assert!((1..=10).contains(&passed), "{passed} were served in ten passes");
     }
 
     #[tokio::test(start_paused = true)]

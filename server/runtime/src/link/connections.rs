@@ -32,6 +32,8 @@ pub struct Handover {
     pub peer: Peer,
     /// Its place in the count of connections.
     pub permit: Permit,
+    /// Its first request names a session whose user is known.
+    pub is_identified: bool,
 }
 
 /// What shards hand over to the HTTP thread.

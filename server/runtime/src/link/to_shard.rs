@@ -2,10 +2,10 @@
 
 use std::os::unix::net::UnixStream;
 
-use throng_engine::{Answer, App, Body, EngineRequest, PollId};
+use throng_engine::{Answer, App, Body, EngineRequest, PollId, Sid};
 use tokio::sync::oneshot;
 
-use super::connections::Upgraded;
+use super::connections::{Handover, Upgraded};
 
 /// An item of a shard's inbox.
 pub enum ToShard<A: App> {
@@ -45,6 +45,8 @@ pub enum ToShard<A: App> {
     },
     /// A WebSocket connection that another thread accepted.
     Upgraded(Box<Upgraded>),
+    /// A connection whose first request names a session of the shard, which hands it over.
+    Handover(Box<(Handover, Option<Sid>)>),
     /// A connection that was accepted on a Unix socket, non-blocking.
     Accepted(UnixStream),
     /// For the application.

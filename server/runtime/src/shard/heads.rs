@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use throng_engine::{
     Accept, App, Endpoint, EngineRequest, HandshakeRefusal, Input, PipeId, ShardId, Sid, judge,
 };
+use throng_wire::eio;
 use throng_wire::http::{
     self, EngineError, Forwarded, HEAD_BYTES_MAX, PROXY_BYTES_MAX, ProxyHeader,
 };
@@ -42,7 +43,10 @@ enum Route {
         accept: Accept,
         request: EngineRequest,
     },
-    HttpServer,
+    /// `sid`: of the session that the request names.
+    HttpServer {
+        sid: Option<Sid>,
+    },
 }
 
 impl<A: App> Worker<A> {
@@ -79,7 +83,7 @@ impl<A: App> Worker<A> {
         };
         // What arrived and is needed.
         let used = match route {
-            Route::NeedMore | Route::HttpServer => used,
+            Route::NeedMore | Route::HttpServer { .. } => used,
             Route::Upgrade { len, .. } => used + len,
             Route::Refuse { .. } => bytes.len(),
         };
@@ -107,7 +111,7 @@ impl<A: App> Worker<A> {
             Route::Upgrade { owner, accept, request, .. } => {
                 self.send_to_owner(pipe, owner, accept, request);
             }
-            Route::HttpServer => self.hand_over(pipe),
+            Route::HttpServer { sid } => self.hand_over(pipe, sid),
         }
     }
 
@@ -144,15 +148,35 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn hand_over(&mut self, pipe: PipeId) {
-        let Ok(slot) = self.channels.handovers.try_reserve() else {
-            return self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
-        };
+    /// Only the shard that owns a session knows whether its user is known.
+    fn hand_over(&mut self, pipe: PipeId, sid: Option<Sid>) {
         let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.connections, &self.readiness, pipe);
+        let handover = Handover { stream, prefix, peer, permit, is_identified: false };
+        let owner = sid.as_ref().map(Sid::shard).filter(|owner| *owner != self.id);
+        let Some(handle) = owner.and_then(|owner| self.channels.handles.to(owner)) else {
+            return self.hand_on(handover, sid);
+        };
+        let item = ToShard::Handover(Box::new((handover, sid)));
+        if let Err(ToShard::Handover(back)) = handle.try_send(item) {
+            self.refuse_handover(back.0);
+        }
+    }
+
+    /// Hands a connection over to the HTTP thread.
+    pub(super) fn hand_on(&mut self, handover: Handover, sid: Option<Sid>) {
+        let is_identified = sid.is_some_and(|sid| self.shard.names_identified(&sid));
+        let Ok(slot) = self.channels.handovers.try_reserve() else {
+            return self.refuse_handover(handover);
+        };
         self.counters.connections_handed_over += 1;
-        keep_unread(&stream, HTTP_RECV_BYTES);
-        slot.send(Handover { stream, prefix, peer, permit });
+        keep_unread(&handover.stream, HTTP_RECV_BYTES);
+        slot.send(Handover { is_identified, ..handover });
+    }
+
+    fn refuse_handover(&mut self, handover: Handover) {
+        self.config.policy.log_refused(handover.peer, 503);
+        self.refuse_stream(handover.stream, &http::refusal(503, TOO_MANY_CONNECTIONS));
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {
@@ -174,11 +198,15 @@ impl<A: App> Worker<A> {
         self.connections.take_head(pipe).expect("the caller found the head");
     }
 
-    /// Answers heads that took too long with 408, and closes them.
+    /// Answers heads that took too long with 408, and closes them; those that a turn has no time for in a later one.
     pub(super) fn drop_overdue_heads(&mut self) {
+        let begun = self.config.clock.now();
         while let Some(pipe) = self.connections.overdue_head(self.now) {
             self.counters.handshake_timeouts += 1;
             self.refuse(pipe, 408, TIMEOUT);
+            if self.is_share_over(begun) {
+                return;
+            }
         }
     }
 
@@ -271,8 +299,10 @@ fn route(
         }
         Err(_) => return Route::Refuse { status: 400, json: MALFORMED },
     };
-    let (Some(upgrade), Some(endpoint)) = (request.upgrade, policy.endpoint(request.path)) else {
-        return Route::HttpServer;
+    let endpoint = policy.endpoint(request.path);
+    let (Some(upgrade), Some(endpoint)) = (request.upgrade, endpoint) else {
+        let sid = endpoint.and_then(|_| Sid::parse(&eio::query(request.query).sid?));
+        return Route::HttpServer { sid };
     };
     let fields = Fields {
         method: request.method,

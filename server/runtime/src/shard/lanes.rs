@@ -6,6 +6,7 @@ use throng_wire::http::Peer;
 use super::pipe::Pipe;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
+use crate::listen::{ANONYMOUS_RECV_BYTES, keep_unread};
 
 /// Items of the HTTP thread taken in one turn.
 const INBOX_PER_TURN: usize = 256;
@@ -69,6 +70,11 @@ impl<A: App> Worker<A> {
                     self.take_upgraded(*upgraded);
                     continue;
                 }
+                ToShard::Handover(handover) => {
+                    let (handover, sid) = *handover;
+                    self.hand_on(handover, sid);
+                    continue;
+                }
                 ToShard::Accepted(stream) => {
                     if !self.is_stopping {
                         self.admit(stream.into(), Peer { socket: None, proxied: None });
@@ -91,6 +97,8 @@ impl<A: App> Worker<A> {
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
         let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
+        // The HTTP thread may have had it.
+        keep_unread(&stream, ANONYMOUS_RECV_BYTES);
         let pipe = self.connections.insert_pipe(Pipe::new(stream, permit));
         let open = self.connections.pipe(pipe).expect("it was inserted above");
         if let Err(error) = self.readiness.add_pipe(&open.stream, pipe) {

@@ -1,8 +1,8 @@
 //! Bytes of open pipes, through one buffer for all of them.
 //!
-//! Sessions whose users are known are read first. What anonymous clients send gets a share of a turn, and what
-//! is left over is reported again in the next one: however many of them send, the others wait no
-//! longer than that share.
+//! Sessions whose users are known are read first. What anonymous clients send gets a share of a turn, and the pipes
+//! that are left over are the first in the next one: however many of them send, the others wait no longer than that
+//! share, and each of them has its turn.
 
 use std::os::fd::AsRawFd;
 
@@ -22,18 +22,13 @@ const ANONYMOUS_READS_MIN: usize = 2;
 pub(super) const ANONYMOUS_NS_PER_TURN: u64 = 500_000;
 
 impl<A: App> Worker<A> {
-    /// Reads each ready pipe once, up to the bounds of a turn. A pipe with more to read is reported
-    /// again, and so is one that was not read.
+    /// Reads each ready pipe once, up to the bounds of a turn. A pipe with more to read is reported again.
     pub(super) fn read_ready(&mut self) {
         self.read_bytes = 0;
-        let mut known = std::mem::take(&mut self.identified);
-        for pipe in known.drain(..) {
-            if self.read_bytes >= READ_BYTES_PER_TURN {
-                break;
-            }
+        while self.read_bytes < READ_BYTES_PER_TURN {
+            let Some(pipe) = self.identified.pop_front() else { break };
             self.read_open(pipe, self.buffer.len());
         }
-        self.identified = known;
         let begun = self.config.clock.now();
         // A head may be read again at once, after an interruption: in the next turn.
         for _ in 0..self.new_heads.len() {
@@ -46,22 +41,20 @@ impl<A: App> Worker<A> {
                 break;
             }
         }
-        let mut anonymous = std::mem::take(&mut self.anonymous);
-        for (index, pipe) in anonymous.drain(..).enumerate() {
-            // Some, also when the share went to new connections.
-            if index >= ANONYMOUS_READS_MIN && self.is_share_over(begun) {
-                break;
-            }
+        // Some, also when the share went to new connections.
+        let mut reads = 0;
+        while reads < ANONYMOUS_READS_MIN || !self.is_share_over(begun) {
+            let Some(pipe) = self.anonymous.pop_front() else { break };
+            reads += 1;
             if self.connections.is_head(pipe) {
                 self.read_head(pipe);
             } else {
                 self.read_open(pipe, ANONYMOUS_READ_BYTES);
             }
         }
-        self.anonymous = anonymous;
     }
 
-    fn is_share_over(&self, begun: Now) -> bool {
+    pub(super) fn is_share_over(&self, begun: Now) -> bool {
         self.config.clock.now().since(begun) >= ANONYMOUS_NS_PER_TURN
     }
 

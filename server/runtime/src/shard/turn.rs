@@ -35,10 +35,10 @@ pub(super) struct Worker<A: App> {
     pub(super) connections: Connections,
     /// Connections whose request has probably come, and which are not watched yet.
     pub(super) new_heads: VecDeque<PipeId>,
-    /// Pipes to read in this turn, of sessions whose users are known.
-    pub(super) identified: Vec<PipeId>,
-    /// Other pipes to read in this turn.
-    pub(super) anonymous: Vec<PipeId>,
+    /// Pipes to read, of sessions whose users are known. Those that a turn leaves are first in the next one.
+    pub(super) identified: VecDeque<PipeId>,
+    /// Other pipes to read.
+    pub(super) anonymous: VecDeque<PipeId>,
     /// Pipes that are to be closed, in their order: the kernel takes its time for each that was not read.
     pub(super) to_close: VecDeque<PipeId>,
     /// Pipes closed since the last turn; the engine learns of them in the next one.
@@ -102,8 +102,8 @@ impl<A: App> Worker<A> {
             slots: LaneSlots::default(),
             connections: Connections::default(),
             new_heads: VecDeque::new(),
-            identified: Vec::new(),
-            anonymous: Vec::new(),
+            identified: VecDeque::new(),
+            anonymous: VecDeque::new(),
             to_close: VecDeque::new(),
             ended_pipes: Vec::new(),
             dirty: VecDeque::new(),
@@ -161,11 +161,13 @@ impl<A: App> Worker<A> {
     }
 
     fn sort_ready(&mut self) {
-        if !self.readiness.look() {
+        // What was found before is read first: the kernel would report it again in the same order, and
+        // always the same pipes would be left.
+        if !self.identified.is_empty() || !self.readiness.look() {
             return;
         }
         let (mut broken, mut regrouped) = (Vec::new(), Vec::new());
-        for ready in self.readiness.take() {
+        for ready in self.readiness.take(self.anonymous.is_empty()) {
             match ready.source {
                 Source::Listener => self.is_accept_ready = true,
                 Source::Bell => self.lane_ends.bell.clear(),
@@ -183,9 +185,9 @@ impl<A: App> Worker<A> {
                         regrouped.push(pipe);
                     }
                     if ready.is_readable && is_identified {
-                        self.identified.push(pipe);
+                        self.identified.push_back(pipe);
                     } else if ready.is_readable {
-                        self.anonymous.push(pipe);
+                        self.anonymous.push_back(pipe);
                     }
                 }
             }
@@ -222,6 +224,8 @@ impl<A: App> Worker<A> {
     async fn park(&mut self) {
         let can_accept = self.is_accept_ready && self.accept_paused_until.is_none();
         let has_work = !self.new_heads.is_empty()
+            || !self.identified.is_empty()
+            || !self.anonymous.is_empty()
             || (self.has_dirty() && self.flush_at.is_none())
             || !self.ended_pipes.is_empty()
             || !self.to_close.is_empty()

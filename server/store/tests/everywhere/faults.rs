@@ -85,6 +85,8 @@ enum Cut {
     Before,
     /// The server has committed, and its answer is lost.
     After,
+    /// So it is with each COMMIT that follows.
+    AfterEach,
     /// As before, and the server cannot be reached for a while.
     BeforeForLong,
     AfterForLong,
@@ -96,7 +98,7 @@ enum Cut {
 
 impl Cut {
     fn is_received(self) -> bool {
-        matches!(self, Cut::After | Cut::AfterForLong)
+        matches!(self, Cut::After | Cut::AfterEach | Cut::AfterForLong)
     }
 
     fn is_long(self) -> bool {
@@ -106,7 +108,9 @@ impl Cut {
     /// The statement at which the connection is cut.
     fn statement(self) -> &'static [u8] {
         match self {
-            Cut::Before | Cut::After | Cut::BeforeForLong | Cut::AfterForLong => b"COMMIT",
+            Cut::Before | Cut::After | Cut::AfterEach | Cut::BeforeForLong | Cut::AfterForLong => {
+                b"COMMIT"
+            }
             Cut::Rollback | Cut::SilentRollback => b"ROLLBACK",
         }
     }
@@ -177,8 +181,9 @@ async fn relay(mut client: UnixStream, mut server: UnixStream, cut: Cut, switche
                 let bytes = &up[..length];
                 let statement = cut.statement();
                 let is_it = bytes.windows(statement.len()).any(|window| window == statement);
-                let is_cut = is_it && is_armed.swap(false, Relaxed);
+                let is_cut = is_it && is_armed.load(Relaxed);
                 if is_cut {
+                    is_armed.store(cut == Cut::AfterEach, Relaxed);
                     cuts.fetch_add(1, Relaxed);
                     is_gone.store(cut.is_long(), Relaxed);
                     if cut.is_received() && server.write_all(bytes).await.is_ok() {
@@ -238,6 +243,23 @@ async fn a_commit_that_was_not_answered_is_not_repeated() {
     check_cut_commit(Cut::After).await;
 }
 
+/// What was found needs no COMMIT, which could fail.
+async fn a_commit_that_is_found_to_be_kept_is_not_followed_by_another() {
+    let bench = bench().await;
+    let server = SERVER.with(Arc::clone);
+    let proxy = Proxy::start(bench.flavor, server.socket(), Cut::AfterEach);
+    let store =
+        Store::open(&proxy.url(&bench.url), options(&bench.dir)).await.expect("open by the proxy");
+    store.append(1, Some(1), texts(1, 1, 2)).await.expect("append");
+    proxy.arm();
+    let placed = store.append(1, Some(3), texts(1, 3, 3)).await.expect("append across the cut");
+    let retries = store.metrics().counters.commit_retries.load(Relaxed);
+    assert_eq!((proxy.cuts(), retries), (1, 1), "the COMMIT of the message, and a look-up");
+    let rows = bench.store.fetch(1, 2, 100).await.expect("fetch");
+    let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.id)).collect();
+    assert_eq!(kept, [(3, placed.ids[0])]);
+}
+
 /// A store whose server commits or not, and is then out of reach; tries to reach it end early.
 async fn cut_store(bench: &Bench, cut: Cut) -> (Proxy, Store) {
     let server = SERVER.with(Arc::clone);
@@ -269,6 +291,18 @@ async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
+/// Waits until a store has made its last attempt to write a batch.
+async fn it_gives_up(store: &Store) {
+    let retries = &store.metrics().counters.commit_retries;
+    let deadline = Instant::now() + TIMEOUT;
+    while retries.load(Relaxed) < 4 {
+        assert!(Instant::now() < deadline, "it does not give up");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The last attempt ends, and nothing is written any more.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+}
+
 /// The store has given up its attempts, and the server comes back: what callers learn is what
 /// happened.
 async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
@@ -277,14 +311,7 @@ async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
         let (proxy, store) = cut_store(&bench, cut).await;
         let append = store.append(1, None, vec![with_cid(1, "3", "three")]);
         let comes_back = async {
-            let retries = &store.metrics().counters.commit_retries;
-            let deadline = Instant::now() + TIMEOUT;
-            while retries.load(Relaxed) < 4 {
-                assert!(Instant::now() < deadline, "{cut:?}: it does not give up");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            // The last attempt ends, and nothing is written any more.
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            it_gives_up(&store).await;
             proxy.switches.is_gone.store(false, Relaxed);
         };
         let (appended, ()) = tokio::join!(append, comes_back);
@@ -298,6 +325,32 @@ async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
         }
         assert_eq!(store.metrics().counters.commits_unknown.load(Relaxed), 0, "{cut:?}");
         store.append(1, None, texts(1, 4, 4)).await.expect("append");
+    }
+}
+
+/// A server that lost what was not committed may give its ids again: under the id and the number of the
+/// message in doubt there is one of another node.
+async fn another_message_in_the_place_of_one_in_doubt_is_not_taken_for_it() {
+    for (own, becomes) in [
+        (text(1, "ours"), "UPDATE messages SET user_id = 2 WHERE seq = 3"),
+        (text(1, "ours"), "UPDATE messages SET msg = 'theirs' WHERE seq = 3"),
+        (text(1, "ours"), "UPDATE messages SET created_at = created_at - 1 WHERE seq = 3"),
+        (with_cid(1, "ours", "c"), "UPDATE messages SET cid = NULL WHERE seq = 3"),
+    ] {
+        let bench = bench().await;
+        let second_db = bench.second_db().await;
+        let (proxy, store) = cut_store(&bench, Cut::AfterForLong).await;
+        let append = store.append(1, None, vec![own]);
+        let comes_back = async {
+            it_gives_up(&store).await;
+            let changed = sqlx::raw_sql(becomes).execute(&second_db).await.expect("change");
+            assert_eq!(changed.rows_affected(), 1, "{becomes}");
+            proxy.switches.is_gone.store(false, Relaxed);
+        };
+        let (appended, ()) = tokio::join!(append, comes_back);
+        assert!(matches!(appended, Err(AppendError::Store(_))), "{becomes}: {appended:?}");
+        let placed = store.append(1, None, vec![text(1, "ours")]).await.expect("append again");
+        assert_eq!(placed.first_seq, 4, "{becomes}");
     }
 }
 
@@ -589,6 +642,12 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     ("a_commit_that_was_not_answered_is_not_repeated", || {
         Box::pin(a_commit_that_was_not_answered_is_not_repeated())
+    }),
+    ("a_commit_that_is_found_to_be_kept_is_not_followed_by_another", || {
+        Box::pin(a_commit_that_is_found_to_be_kept_is_not_followed_by_another())
+    }),
+    ("another_message_in_the_place_of_one_in_doubt_is_not_taken_for_it", || {
+        Box::pin(another_message_in_the_place_of_one_in_doubt_is_not_taken_for_it())
     }),
     ("a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other", || {
         Box::pin(a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other())

@@ -10,7 +10,7 @@ pub fn frame_at(bytes: &[u8], at: usize) -> Range<usize> {
         start = end;
         let len = match bytes[end..] {
             // A handshake answer, which is not a frame, counts as one.
-            [b'H', ..] => bytes.len() - end,
+            [b'H', ..] => answer_len(&bytes[end..]),
             [_, 127, a, b, c, d, e, f, g, h, ..] => {
                 10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize
             }
@@ -21,6 +21,11 @@ pub fn frame_at(bytes: &[u8], at: usize) -> Range<usize> {
         end += len;
     }
     if end == at { end..end } else { start..end.min(bytes.len()) }
+}
+
+fn answer_len(bytes: &[u8]) -> usize {
+    let blank = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    blank.map_or(bytes.len(), |at| at + 4)
 }
 
 #[cfg(test)]
@@ -80,5 +85,9 @@ mod tests {
         let answer = switching_protocols("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
         assert_eq!(frame_at(answer.as_bytes(), 10), 0..answer.len());
         assert!(frame_at(answer.as_bytes(), answer.len()).is_empty());
+        let bytes = [answer.as_bytes(), TWO].concat();
+        assert_eq!(frame_at(&bytes, 10), 0..answer.len());
+        let frames = answer.len();
+        assert_eq!(frame_at(&bytes, frames + 6), frames + 5..frames + 9);
     }
 }
